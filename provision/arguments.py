@@ -1,0 +1,69 @@
+"""The command line: verbs and their options. `--help` is checked against the README."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+VERBS = {
+    "plan": "show what would be installed and why; the default",
+    "host": "record this host and show it",
+    "catalog": "show the catalogue of published builds, how fresh it is, or grow it",
+}
+
+EXIT_CODES = """exit codes:
+  0 done   2 wrong usage or configuration   3 this host cannot run what was asked, with the reasons
+  4 a source on the network failed   70 a bug (a crash log is written)   130 interrupted"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest known word for a wrong one."""
+
+    def error(self, message: str) -> NoReturn:
+        from provision.errors import WrongUsage
+
+        raise WrongUsage(message, hint=f"{self.prog} --help shows what there is")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    common = _Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
+    common.add_argument("--config", type=Path, metavar="FILE", help="settings from FILE instead of config.yaml")
+    common.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting for this run"
+    )
+    common.add_argument("--prefix", metavar="DIR", help="where environments live, instead of the setting")
+    common.add_argument("--quiet", action="store_true", help="say only what is needed")
+    top = _Parser(
+        prog="vllm-ready",
+        description="Gets a bare GPU host ready for vLLM, proves that it is, and proves it again after every change.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("-V", "--version", action="store_true", help="say the version and stop")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+    made = {name: verbs.add_parser(name, help=text, description=text, parents=[common]) for name, text in VERBS.items()}
+    made["plan"].add_argument(
+        "--host",
+        type=Path,
+        metavar="FILE",
+        help="plan for a described host: a recording, collect_env text or YAML (- is stdin)",
+    )
+    made["host"].add_argument("-o", "--output", type=Path, metavar="FILE", help="write the recording to FILE")
+    made["catalog"].add_argument(
+        "action", choices=("show", "check", "add"), help="what to do; add takes vllm==X or torch==X"
+    )
+    made["catalog"].add_argument("what", nargs="*", metavar="WHAT", help="a table to show, or a release to add")
+    return top
+
+
+def help_text() -> str:
+    """`vllm-ready --help`, at a width that does not depend on the terminal."""
+    return parser().format_help()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(help_text())

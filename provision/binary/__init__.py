@@ -1,0 +1,1 @@
+"""What compiled files and installed distributions carry, read from their bytes."""

@@ -1,0 +1,75 @@
+"""Reads NVIDIA fat binaries: which architectures a compiled file carries as machine code and as PTX."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MAGIC = struct.pack("<I", 0xBA55ED50)
+_CONTAINER = struct.Struct("<IHHQ")  # magic, version, header size, payload size
+_ENTRY = struct.Struct("<HHIQ12xI")  # kind, (unknown), header size, padded payload size, ..., architecture
+_PTX, _SASS = 1, 2
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """One fat binary: the architectures (90 for 9.0) of its machine code (sm) and of its PTX."""
+
+    sm: frozenset[int] = frozenset()
+    ptx: frozenset[int] = frozenset()
+
+
+def containers(section: bytes) -> list[Container]:
+    """Every fat binary of a `.nv_fatbin` section, in order; ValueError where one is cut off."""
+    found = []
+    at = section.find(_MAGIC)
+    while at >= 0:
+        if at + _CONTAINER.size > len(section):
+            raise ValueError(f"fat binary header cut off at byte {at}")
+        _, _, header, payload = _CONTAINER.unpack_from(section, at)
+        start, end = at + header, at + header + payload
+        if header < _CONTAINER.size or end > len(section):
+            raise ValueError(f"fat binary at byte {at} is cut off: {header} + {payload} bytes")
+        found.append(_container(section, start, end))
+        at = section.find(_MAGIC, end)
+    return found
+
+
+def _container(section: bytes, at: int, end: int) -> Container:
+    architectures: dict[int, set[int]] = {_PTX: set(), _SASS: set()}
+    while at < end:
+        if at + _ENTRY.size > end:
+            raise ValueError(f"fat binary entry cut off at byte {at}")
+        kind, _, header, payload, architecture = _ENTRY.unpack_from(section, at)
+        if header < _ENTRY.size or at + header + payload > end:
+            raise ValueError(f"fat binary entry at byte {at} is cut off: {header} + {payload} bytes")
+        # Other kinds hold intermediate code for the linker; no GPU runs it.
+        architectures.get(kind, set()).add(architecture)
+        at += header + payload
+    return Container(sm=frozenset(architectures[_SASS]), ptx=frozenset(architectures[_PTX]))
+
+
+def general(found: Sequence[Container]) -> Container:
+    """What the kernels that every GPU needs are compiled for.
+
+    A file also holds special kernels, for some architectures only: CMake intersects what a kernel
+    supports with the build's list. So the widest set of machine code is the build's own list, and an
+    architecture that is only in narrower sets does not serve a GPU. PTX counts where all of the
+    general kernels have it.
+    """
+    if not found:
+        return Container()
+    counts = Counter(container.sm for container in found)
+    widest = max(counts, key=lambda sm: (len(sm), counts[sm], sorted(sm)))
+    ptx = frozenset.intersection(*(container.ptx for container in found if container.sm == widest))
+    return Container(sm=widest, ptx=ptx)
+
+
+def capabilities(architectures: frozenset[int]) -> tuple[str, ...]:
+    """Architectures as compute capabilities, ascending: 90 is "9.0", 103 is "10.3"."""
+    return tuple(f"{architecture // 10}.{architecture % 10}" for architecture in sorted(architectures))

@@ -1,0 +1,76 @@
+"""Compares installed distributions with their RECORD: missing, changed and unlisted files."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CHUNK = 1 << 20
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that is not as its distribution's RECORD says; paths are relative to site-packages."""
+
+    path: str
+    what: Literal["missing", "size differs", "hash differs", "unlisted"]
+    detail: str = ""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    path: str
+    digest: str
+    size: str
+
+
+def differences(site_packages: Path, dist_info: str) -> list[Finding]:
+    """Where the files of one distribution differ from its RECORD; ValueError where that is unreadable."""
+    findings = (_difference(site_packages, entry) for entry in _entries(site_packages / dist_info / "RECORD"))
+    return [finding for finding in findings if finding]
+
+
+def unlisted(site_packages: Path) -> list[Finding]:
+    """Files below site-packages that no RECORD lists; bytecode is left out, interpreters write it."""
+    records = sorted(site_packages.glob("*.dist-info/RECORD"))
+    listed = {entry.path for record in records for entry in _entries(record)}
+    return [
+        Finding(path=relative, what="unlisted")
+        for path in sorted(site_packages.rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"
+        if (relative := path.relative_to(site_packages).as_posix()) not in listed
+    ]
+
+
+def _entries(record: Path) -> list[_Entry]:
+    try:
+        with record.open(encoding="utf-8", newline="") as lines:
+            return [_Entry(*row) for row in csv.reader(lines, strict=True)]
+    except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
+        raise ValueError(f"{record.parent.name}/RECORD: {error}") from error
+
+
+def _difference(site_packages: Path, entry: _Entry) -> Finding | None:
+    path = site_packages / entry.path
+    if not path.is_file():
+        return Finding(path=entry.path, what="missing")
+    size = path.stat().st_size
+    if entry.size and entry.size != str(size):
+        return Finding(path=entry.path, what="size differs", detail=f"{size} bytes, {entry.size} in RECORD")
+    algorithm, _, expected = entry.digest.partition("=")
+    if algorithm in hashlib.algorithms_guaranteed and _digest(path, algorithm) != expected:
+        return Finding(path=entry.path, what="hash differs", detail=algorithm)
+    return None
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()

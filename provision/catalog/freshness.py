@@ -1,0 +1,52 @@
+"""How far the catalogue is behind an index: which newer releases there are, and by how many days."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from pypi_simple import ProjectPage
+
+
+class Behind(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest release of the catalogue against an index; `days` is None where the index has no dates."""
+
+    newest_known: str | None
+    missing: tuple[str, ...]
+    days: int | None = None
+
+
+def behind(known: Iterable[str], page: ProjectPage) -> Behind:
+    """The final releases with a wheel newer than all known ones, oldest first, and the lag in days."""
+    newest_known = max(known, key=Version, default=None)
+    released = _releases(page)
+    floor = Version(newest_known) if newest_known else Version("0")
+    missing = sorted(version for version in released if version > floor)
+    first, last = released.get(floor), released[missing[-1]] if missing else None
+    return Behind(
+        newest_known=newest_known,
+        missing=tuple(map(str, missing)),
+        days=(last.date() - first.date()).days if first and last else None,
+    )
+
+
+def _releases(page: ProjectPage) -> dict[Version, datetime | None]:
+    """Every final release that can be installed from wheels, with its first upload where the index tells."""
+    released: dict[Version, datetime | None] = {}
+    for package in page.packages:
+        if package.package_type != "wheel" or package.is_yanked or not package.version:
+            continue
+        try:
+            version = Version(package.version)
+        except InvalidVersion:
+            continue
+        if not version.is_prerelease:
+            dates = [moment for moment in (released.get(version), package.upload_time) if moment]
+            released[version] = min(dates, default=None)
+    return released

@@ -1,0 +1,1 @@
+"""The only ways out of the house: processes, the network, files, NVML."""

@@ -1,0 +1,255 @@
+"""The only place that talks to the network: which sources answer, project pages, parts of remote files."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import pypi_simple
+import requests  # noqa: TID251 - this is the door
+import urllib3
+
+from provision.doors.range_file import RangeFile
+from provision.errors import SourceFailed
+from provision.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+T = TypeVar("T")
+
+PAGE_DEADLINE_S: Final = 60.0
+_CONNECT_S = 5.0
+_SILENCE_S = 15.0  # no byte for so long: the connection is given up
+_SLOWEST_RATE = 50_000  # bytes a second; slower than this does not count as working
+_ATTEMPTS = 3
+_CHUNK = 256 * 1024
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_NOT_US = frozenset({401, 407})  # a login, of the source or of a proxy, that we do not have
+
+
+def default_index() -> str:
+    """The address of PyPI's simple index, as the client library has it."""
+    return pypi_simple.PYPI_SIMPLE_ENDPOINT
+
+
+def scrubbed(url: str) -> str:
+    """An address without user name, password and query, fit for messages."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def session() -> requests.Session:
+    """A session with the host's proxies and certificates; pip's and OpenSSL's variables count too."""
+    made = requests.Session()
+    made.headers["User-Agent"] = f"vllm-ready/{VERSION}"
+    named = [os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")]
+    made.verify = next((path for path in named if path and Path(path).exists()), True)
+    return made
+
+
+def probe(urls: Mapping[str, str], deadline_s: float) -> dict[str, dict[str, object]]:
+    """Whether each source answers, all asked at once; nobody waits longer than the deadline."""
+    answers: dict[str, dict[str, object]] = {}
+
+    def ask(name: str, url: str) -> None:
+        answers[name] = _answer(url, deadline_s)
+
+    # Daemons: a resolver or a proxy that hangs must not keep the program from ending.
+    asking = [threading.Thread(target=ask, args=item, daemon=True) for item in urls.items()]
+    end = time.monotonic() + deadline_s
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = {"answers": False, "detail": f"no answer within {deadline_s:g} s"}
+    return {name: answers.get(name, late) for name in urls}
+
+
+def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> pypi_simple.ProjectPage:
+    """The page of a project on a simple index (JSON or HTML)."""
+    where = scrubbed(index)
+    with session() as connection, pypi_simple.PyPISimple(index, session=connection) as client:
+        try:
+            timeout = (_CONNECT_S, _SILENCE_S)
+            return _within(deadline_s, lambda: client.get_project_page(name, timeout=timeout))
+        except pypi_simple.NoSuchProjectError:
+            raise SourceFailed(
+                f"there is no project {name} on this index", where=where, hint="is it an index of packages?"
+            ) from None
+        except requests.RequestException as error:
+            raise SourceFailed(_reason(error), where=where, hint="try again, or name a mirror") from None
+        except (pypi_simple.UnsupportedContentTypeError, ValueError) as error:
+            raise SourceFailed(
+                f"its page for {name} is no simple index page ({type(error).__name__})",
+                where=where,
+                hint="an index address ends in /simple/, and no login page may stand before it",
+            ) from None
+
+
+def remote_file(url: str) -> RangeFile:
+    """A remote file to read and seek in, as `zipfile` does; only the parts that are asked for travel."""
+    return RangeFile(Ranges(url))
+
+
+class Ranges:
+    """One remote file, by range requests: silent, slow and broken connections are bounded."""
+
+    def __init__(self, url: str, *, silence_s: float = _SILENCE_S) -> None:
+        self.url = url
+        self.size = 0
+        self.fetched = 0
+        self._silence_s = silence_s
+        self._session = session()
+
+    def last(self, count: int) -> bytes:
+        """The last bytes of the file; from then on `size` is known."""
+        return self._fetch(f"-{count}")
+
+    def between(self, start: int, end: int) -> bytes:
+        """The bytes from start up to, not including, end."""
+        return self._fetch(f"{start}-{end - 1}")
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._session.close()
+
+    def _fetch(self, wanted: str) -> bytes:
+        """The bytes of a range; a broken or silent connection is taken up again where it stopped."""
+        got = bytearray()
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                for chunk in self._stream(wanted, len(got)):
+                    got += chunk
+                    self.fetched += len(chunk)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
+                if attempt == _ATTEMPTS:
+                    raise self._failed(f"{_reason(error)}, {_ATTEMPTS} times") from None
+                time.sleep(0.2 * attempt)
+            else:
+                break
+        return bytes(got)
+
+    def _stream(self, wanted: str, skip: int) -> Iterator[bytes]:
+        if skip:
+            first, _, last = wanted.partition("-")
+            # A suffix that broke off: the size is known by now.
+            start = int(first) if first else max(0, self.size - int(last))
+            wanted = f"{start + skip}-{last if first else self.size - 1}"
+        headers = {"Range": f"bytes={wanted}", "Accept-Encoding": "identity"}
+        timeout = (_CONNECT_S, self._silence_s)
+        with self._session.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
+            first_byte, last_byte = self._checked(response)
+            length = last_byte - first_byte + 1
+            end = time.monotonic() + self._silence_s + length / _SLOWEST_RATE
+            # Not iter_content: that waits for whole chunks, so a trickle would never meet the deadline.
+            while chunk := response.raw.read1(_CHUNK, decode_content=False):
+                length -= len(chunk)
+                yield chunk
+                if time.monotonic() > end:
+                    raise TimeoutError
+            if length > 0:
+                raise requests.ConnectionError
+
+    def _checked(self, response: requests.Response) -> tuple[int, int]:
+        """The first and last byte of an answer; the same file as before, or it is refused."""
+        if response.status_code in _TRANSIENT:
+            response.raise_for_status()
+        if response.status_code == requests.codes.ok:
+            raise self._failed(
+                "the server sends whole files only", hint="use an index whose files answer range requests"
+            )
+        said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+        if response.status_code != requests.codes.partial or not said:
+            raise self._failed(f"HTTP status {response.status_code}")
+        first, last, size = map(int, said.groups())
+        if self.size not in (0, size):
+            raise self._failed(f"the file changed while it was read: {self.size} bytes, now {size}")
+        self.size = size
+        return first, last
+
+    def _failed(self, why: str, hint: str = "try again, or name a mirror") -> SourceFailed:
+        return SourceFailed(why, where=scrubbed(self.url), hint=hint)
+
+
+def _answer(url: str, deadline_s: float) -> dict[str, object]:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        there = Path(unquote(parts.path)).is_dir()
+        return {"answers": there, "detail": "a folder" if there else "no such folder"}
+    try:
+        # The status and headers are enough; closing the stream leaves the page where it is.
+        with session() as connection, connection.get(url, timeout=deadline_s, stream=True) as response:
+            return _judged(url, response)
+    except (requests.RequestException, ValueError) as error:
+        return {"answers": False, "detail": _reason(error)}
+
+
+def _judged(asked: str, response: requests.Response) -> dict[str, object]:
+    status = response.status_code
+    detail = f"HTTP {status}"
+    is_page = "html" in response.headers.get("Content-Type", "")
+    if is_page and _site(response.url) != _site(asked):
+        return {"answers": False, "detail": f"sent on to a page of {urlsplit(response.url).hostname}"}
+    return {"answers": status < requests.codes.server_error and status not in _NOT_US, "detail": detail}
+
+
+def _site(url: str) -> list[str]:
+    """The last two labels of a host: an index may send on to its own file server, not to a login page."""
+    return (urlsplit(url).hostname or "").split(".")[-2:]
+
+
+def _reason(error: BaseException) -> str:
+    """Why a request failed, in words; the exceptions' own texts repeat the address with its password."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"HTTP status {error.response.status_code}"
+    causes = list(_causes(error))
+    known = (words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes))
+    return next(known, f"the request failed ({type(error).__name__})")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+_REASONS = (
+    ((requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL), "not an http or https address"),
+    (requests.exceptions.ProxyError, "the proxy does not let it through"),
+    (socket.gaierror, "the name is not known to DNS"),
+    (ConnectionRefusedError, "the connection is refused"),
+    (ssl.SSLCertVerificationError, "its TLS certificate is not trusted here"),
+    (ssl.SSLError, "TLS failed"),
+    ((requests.Timeout, TimeoutError), "timed out"),
+    (requests.exceptions.JSONDecodeError, "no simple index page"),
+    ((urllib3.exceptions.HTTPError, ConnectionError, requests.ConnectionError), "the connection broke off"),
+)
+
+
+def _within(deadline_s: float, work: Callable[[], T]) -> T:
+    """What the work returns or raises, or a time-out: resolvers and trickles have no deadline."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller below
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(deadline_s)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise requests.Timeout
+    return results[0]

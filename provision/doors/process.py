@@ -1,0 +1,186 @@
+"""The only place that starts processes: argv lists, a deadline, a process group, bounded output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess  # noqa: TID251 - this is the one door
+import threading
+import time
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+OUTPUT_LIMIT = 16 * 1024 * 1024
+GRACE_S = 0.5
+
+
+class Finished(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended. `status` is None where it never started or left no status behind.
+
+    `signal` is the name of the signal that ended it; `stderr` holds the system's reason where it
+    could not be started.
+    """
+
+    argv: tuple[str, ...]
+    status: int | None = None
+    signal: str | None = None
+    stdout: str = ""
+    stderr: str = ""
+    seconds: float = 0.0
+    timed_out: bool = False
+    missing: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0 and not self.timed_out
+
+    @property
+    def command(self) -> str:
+        """The command, ready to paste into a shell."""
+        return shlex.join(self.argv)
+
+    def problem(self) -> str:
+        """One sentence that says what went wrong; empty where nothing did."""
+        if self.ok:
+            return ""
+        if self.missing:
+            return f"{self.argv[0]} was not found"
+        last = next((line.strip() for line in reversed(self.stderr.splitlines()) if line.strip()), "")
+        if self.timed_out:
+            how = f"did not end within {self.seconds:.1f} s"
+        elif self.signal:
+            how = f"was ended by {self.signal}"
+        elif self.status is None:
+            how = "could not be started"
+        else:
+            how = f"ended with status {self.status}"
+        return f"{self.command} {how}: {last}" if last else f"{self.command} {how}"
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    deadline_s: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    input: str | None = None,  # noqa: A002 - the word that subprocess has for it
+) -> Finished:
+    """Run a command to its end or its deadline; never raises for what the command does.
+
+    `env` is the whole environment of the child (ours where it is None). The command leads its own
+    process group, so that what it started goes with it. A child that even SIGKILL cannot end (a
+    driver in D state) is left behind.
+    """
+    words = tuple(os.fspath(word) for word in argv)
+    began = time.monotonic()
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(env) if env is not None else None,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        # A missing working directory is a FileNotFoundError too, but not a missing command.
+        missing = isinstance(error, FileNotFoundError) and error.filename == words[0]
+        return Finished(argv=words, missing=missing, stderr=str(error), seconds=time.monotonic() - began)
+    return _attend(child, words, began, deadline_s, input)
+
+
+def _attend(
+    child: subprocess.Popen[bytes], words: tuple[str, ...], began: float, deadline_s: float, text: str | None
+) -> Finished:
+    out, err = bytearray(), bytearray()
+    threads = [_thread(_drain, child.stdout, out), _thread(_drain, child.stderr, err)]
+    if text is not None:
+        threads.append(_thread(_feed, child.stdin, text.encode()))
+    timed_out = not _wait(child, began + deadline_s - time.monotonic())
+    # A grandchild may hold the pipes open after the command itself has ended.
+    _join(threads, began + deadline_s - time.monotonic() if not timed_out else 0.0)
+    if timed_out or any(thread.is_alive() for thread in threads):
+        _end_group(child)
+        _join(threads, GRACE_S)
+    seconds = time.monotonic() - began
+    status = child.returncode
+    return Finished(
+        argv=words,
+        status=status,
+        signal=_signal_name(status) if status is not None and status < 0 else None,
+        stdout=bytes(out).decode("utf-8", "replace"),
+        stderr=bytes(err).decode("utf-8", "replace"),
+        seconds=seconds,
+        timed_out=timed_out,
+    )
+
+
+def _signal_name(status: int) -> str:
+    try:
+        return signal.Signals(-status).name
+    except ValueError:  # a real-time signal has a number only
+        return f"signal {-status}"
+
+
+def _thread(work: object, pipe: IO[bytes] | None, data: bytes | bytearray) -> threading.Thread:
+    thread = threading.Thread(target=work, args=(pipe, data), daemon=True)  # type: ignore[arg-type]  # two shapes
+    thread.start()
+    return thread
+
+
+def _drain(pipe: IO[bytes], kept: bytearray) -> None:
+    """Read to the end so that the child never blocks, keep the first part."""
+    with pipe:
+        while chunk := os.read(pipe.fileno(), 65536):
+            kept.extend(chunk[: OUTPUT_LIMIT - len(kept)])
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    # A child that ends without reading its input is no failure of ours.
+    with contextlib.suppress(BrokenPipeError):
+        try:
+            pipe.write(data)
+        finally:
+            pipe.close()
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        child.wait(max(seconds, 0.0))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _join(threads: list[threading.Thread], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.01))
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+        _wait(child, GRACE_S)
+        if not _group_lives(child.pid):
+            return
+    # What is left waits inside the kernel; nobody can end it, so nobody waits for it.
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

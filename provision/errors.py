@@ -1,0 +1,71 @@
+"""The catalogue of user-facing failures: what happened, where, what to do, and the exit code."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+DONE: Final = 0
+UNSUPPORTED: Final = 3
+BUG: Final = 70
+INTERRUPTED: Final = 130
+
+
+class Failure(Exception):  # noqa: N818 - reads better than FailureError in every traceback and message
+    """Something the user can understand and mend; everything else that escapes is a bug (exit 70)."""
+
+    exit_code: ClassVar[int]
+    reference: ClassVar[str]
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [f"error: {self.where}: {self.what}" if self.where else f"error: {self.what}"]
+        if self.hint:
+            lines.append(f" hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class WrongUsage(Failure):
+    """The command line does not say what to do."""
+
+    exit_code = 2
+    reference = "usage"
+
+
+class WrongSetting(Failure):
+    """config.yaml or --set asks for something that does not exist."""
+
+    exit_code = 2
+    reference = "setting"
+
+
+class UnreadableInput(Failure):
+    """A file given by the user cannot be read as what it is given for."""
+
+    exit_code = 2
+    reference = "input"
+
+
+class IncompleteHost(Failure):
+    """A host description lacks what a plan needs."""
+
+    exit_code = 2
+    reference = "incomplete-host"
+
+
+class NotWritable(Failure):
+    """The place the user named cannot be written."""
+
+    exit_code = 2
+    reference = "not-writable"
+
+
+class SourceFailed(Failure):
+    """A source on the network did not give what was asked of it."""
+
+    exit_code = 4
+    reference = "source"

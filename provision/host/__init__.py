@@ -1,0 +1,1 @@
+"""What is here: one fact per file, each a declared source and a pure parser."""

@@ -1,0 +1,161 @@
+"""Probes that run other programs, each with a deadline: interpreters, compilers, CUDA toolkits."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.doors import process
+from provision.host._reader import at_home
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provision.doors.process import Finished
+
+ASK_S = 5.0
+
+PYTHON_PLACES = (
+    "~/.local/share/uv/python/*/bin/python3",
+    "~/.pyenv/versions/*/bin/python3",
+    "~/miniconda3/bin/python3",
+    "~/anaconda3/bin/python3",
+    "~/miniforge3/bin/python3",
+    "~/mambaforge/bin/python3",
+    "/opt/conda/bin/python3",
+    "/opt/miniconda3/bin/python3",
+    "/opt/python/*/bin/python3",
+)
+# Only CPython with its lock, of our word size: no published wheel fits anything else.
+PYTHON_QUESTION = """
+import json, os, sys
+if sys.implementation.name != "cpython" or sys.maxsize < 2**32:
+    sys.exit(1)
+import sysconfig
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    sys.exit(1)
+try:
+    import ensurepip, venv
+    makes = True
+except Exception:
+    makes = False
+v = sys.version_info
+tail = {"final": ""}.get(v.releaselevel, v.releaselevel[0] + str(v.serial))
+print(json.dumps({
+    "version": "%d.%d.%d%s" % (v[0], v[1], v[2], tail),
+    "path": os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable),
+    "venv": makes,
+    "headers": os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")),
+}))
+"""
+
+COMPILER = re.compile(r"(?:gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)?)?|cc|c\+\+")
+TOOLKIT_PLACES = (
+    "/usr/local/cuda*",
+    "/opt/cuda*",
+    "/usr/lib/cuda*",
+    "/opt/nvidia/hpc_sdk/Linux_*/*/cuda/[0-9]*",
+)
+
+
+def pythons(prefix: str) -> list[str]:
+    """What every interpreter that can be found answers; one that is broken does not."""
+    places = [
+        *_on_path(re.compile(r"python3?(?:\.\d+)?")),
+        *(path for pattern in PYTHON_PLACES for path in _matches(pattern)),
+        *_below("PYENV_ROOT", "versions/*/bin/python3"),
+        *_below("UV_PYTHON_INSTALL_DIR", "*/bin/python3"),
+        *_below("CONDA_PREFIX", "bin/python3"),
+        *_matches(f"{glob.escape(prefix)}/pythons/*/bin/python3"),
+        getattr(sys, "_base_executable", sys.executable),
+    ]
+    found = sorted({os.path.realpath(place) for place in places if os.access(place, os.X_OK)})
+    answers = _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in found])
+    return [answer.stdout.strip() for answer in answers if answer.ok]
+
+
+def compilers() -> list[dict[str, str]]:
+    """Every C and C++ compiler on PATH, with what it says of its version."""
+    found = _on_path(COMPILER)
+    answers = _all_at_once([(path, "--version") for path in found])
+    return [
+        {"path": path, "says": answer.stdout[:400]} for path, answer in zip(found, answers, strict=True) if answer.ok
+    ]
+
+
+def cuda_toolkits() -> dict[str, Any]:
+    """Folders that may be CUDA toolkits, and every nvcc on PATH, with what they hold and say."""
+    homes = {name: os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)}
+    on_path = _on_path(re.compile("nvcc"))
+    folders = {
+        os.path.realpath(folder)
+        for folder in (
+            *homes.values(),
+            *(place for pattern in TOOLKIT_PLACES for place in _matches(pattern)),
+            *([os.environ["CONDA_PREFIX"]] if os.environ.get("CONDA_PREFIX") else []),
+            *(str(Path(os.path.realpath(nvcc)).parent.parent) for nvcc in on_path),
+        )
+        if Path(folder).is_dir()
+    }
+    looked = [_toolkit(Path(folder)) for folder in sorted(folders)]
+    asked = sorted({*on_path, *(seen["nvcc"] for seen in looked if seen["nvcc"])})
+    answers = _all_at_once([(nvcc, "--version") for nvcc in asked])
+    says = {nvcc: answer.stdout[:600] for nvcc, answer in zip(asked, answers, strict=True) if answer.ok}
+    real = {nvcc: os.path.realpath(nvcc) for nvcc in on_path}
+    return {"homes": homes, "on_path": real, "folders": looked, "says": says}
+
+
+def _toolkit(folder: Path) -> dict[str, Any]:
+    headers = [folder / "include", *folder.glob("targets/*/include")]
+    version = folder / "version.json"
+    return {
+        "path": str(folder),
+        "nvcc": os.path.realpath(folder / "bin/nvcc") if os.access(folder / "bin/nvcc", os.X_OK) else "",
+        "headers": any((include / "cuda_runtime.h").is_file() for include in headers),
+        "version_json": version.read_text(errors="replace")[:20000] if version.is_file() else "",
+    }
+
+
+def _on_path(name: re.Pattern[str]) -> list[str]:
+    """Every executable on PATH with such a name; a folder that cannot be listed holds none."""
+    found: list[str] = []
+    folders = {os.path.realpath(folder): folder for folder in reversed(_path()) if folder}  # /bin is /usr/bin
+    for folder in reversed(folders.values()):
+        try:
+            entries = sorted(entry for entry in Path(folder).iterdir() if name.fullmatch(entry.name))
+        except OSError:
+            continue
+        found += [str(entry) for entry in entries if os.access(entry, os.X_OK)]
+    return found
+
+
+def _path() -> list[str]:
+    return os.environ.get("PATH", os.defpath).split(os.pathsep)
+
+
+def _matches(pattern: str) -> list[str]:
+    return sorted(glob.glob(at_home(pattern)))  # noqa: PTH207 - absolute patterns
+
+
+def _below(variable: str, pattern: str) -> list[str]:
+    folder = os.environ.get(variable)
+    return _matches(f"{glob.escape(folder)}/{pattern}") if folder else []
+
+
+def _all_at_once(commands: Sequence[tuple[str, ...]]) -> list[Finished]:
+    answers: dict[int, Finished] = {}
+
+    def ask(at: int) -> None:
+        answers[at] = process.run(commands[at], deadline_s=ASK_S, env={**os.environ, "LC_ALL": "C"})
+
+    threads = [threading.Thread(target=ask, args=(at,), daemon=True) for at in range(len(commands))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answers[at] for at in range(len(commands))]

@@ -1,0 +1,87 @@
+"""What the kernel and the board tell of GPUs where nothing in user space answers."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from provision.host._model import File, Files, Readings
+from provision.host.nvml import GpuAnswer
+from provision.host.pci_gpus import normalised
+
+PROC = Files(("/proc/driver/nvidia/gpus/*/information",))
+LINKS = Files(
+    (
+        "/sys/bus/pci/drivers/nvidia/*:*/current_link_width",
+        "/sys/bus/pci/drivers/nvidia/*:*/max_link_width",
+        "/sys/bus/pci/drivers/nvidia/*:*/current_link_speed",
+        "/sys/bus/pci/drivers/nvidia/*:*/max_link_speed",
+    )
+)
+BOARD = File("/proc/device-tree/model")
+TEGRA = File("/etc/nv_tegra_release")
+MEMORY = File("/proc/meminfo")
+
+INTEGRATED = re.compile(r"\b(GB10|Orin|Thor|Xavier|Tegra)\b", re.IGNORECASE)
+
+_BOARD_CC = {"orin": "8.7", "thor": "11.0", "xavier": "7.2"}
+_GENERATIONS = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}
+_LINK_FIELDS = {
+    "current_link_width": "width",
+    "max_link_width": "width_max",
+    "current_link_speed": "generation",
+    "max_link_speed": "generation_max",
+}
+
+
+def by_proc(readings: Readings) -> tuple[GpuAnswer, ...] | None:
+    """The kernel module knows its GPUs by name."""
+    text = readings.optional(PROC)
+    if text is None:
+        return None
+    names: dict[str, str] = {}
+    for path, information in msgspec.json.decode(text, type=dict[str, str]).items():
+        bus_id = normalised(path)
+        model = re.search(r"^Model:\s*(\S.*?)\s*$", information, re.MULTILINE)
+        if bus_id and model and model[1] != "Unknown":
+            names[bus_id] = model[1]
+    return tuple(
+        GpuAnswer(index=index, name=name, bus_id=bus_id)
+        for index, (bus_id, name) in enumerate(sorted(names.items()))
+    )
+
+
+def by_board(readings: Readings) -> tuple[GpuAnswer, ...] | None:
+    """A Jetson whose release has neither NVML nor nvidia-smi says at least which board it is."""
+    name = (readings.optional(BOARD) or "").strip("\0 \n")
+    chip = INTEGRATED.search(name)
+    if not chip or readings.optional(TEGRA) is None:
+        return None
+    return (GpuAnswer(index=0, name=name, cc=_BOARD_CC.get(chip[0].lower())),)
+
+
+def bus_links(readings: Readings) -> dict[str, dict[str, int]]:
+    """Width and generation of each GPU's link by bus id, as the PCI bus has them."""
+    text = readings.optional(LINKS)
+    found: dict[str, dict[str, int]] = {}
+    for path, value in (msgspec.json.decode(text, type=dict[str, str]) if text else {}).items():
+        bus_id, field = normalised(path), _LINK_FIELDS.get(path.rpartition("/")[2])
+        words = value.split()  # "16" or "32.0 GT/s PCIe"
+        if not (bus_id and field and words):
+            continue
+        number = _GENERATIONS.get(words[0]) if len(words) > 1 else _width(words[0])
+        if number:
+            found.setdefault(bus_id, {})[field] = number
+    return found
+
+
+def _width(word: str) -> int | None:
+    """A bridge without a link says 0, a GPU that fell off the bus 63 or 255."""
+    return int(word) if word in {"1", "2", "4", "8", "12", "16", "32"} else None
+
+
+def memory_of_the_host(readings: Readings) -> int | None:
+    """The memory, in bytes, that an integrated GPU shares with its host."""
+    total = re.search(r"^MemTotal:\s+(\d+) kB", readings.optional(MEMORY) or "", re.MULTILINE)
+    return int(total[1]) * 1024 if total else None

@@ -1,0 +1,149 @@
+"""Reads what pip and uv are set up with here; runs inside the reading child, standard library only."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from provision.host._reader import at_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# Nothing else of a configuration file is kept: it may hold passwords and comments.
+PIP_OPTIONS = frozenset(
+    (
+        *(
+            "index-url",
+            "extra-index-url",
+            "find-links",
+            "no-index",
+            "cert",
+            "client-cert",
+            "trusted-host",
+            "proxy",
+        ),
+        *("constraint", "target", "user", "prefix", "root", "require-virtualenv"),
+    )
+)
+UV_VARIABLES = {
+    "UV_DEFAULT_INDEX": "default-index",
+    "UV_INDEX_URL": "index-url",
+    "UV_INDEX": "index",
+    "UV_EXTRA_INDEX_URL": "extra-index-url",
+    "UV_FIND_LINKS": "find-links",
+    "UV_NO_INDEX": "no-index",
+    "UV_INSECURE_HOST": "allow-insecure-host",
+    "UV_CONSTRAINT": "constraint",
+    "UV_OFFLINE": "offline",
+    "SSL_CERT_FILE": "cert",
+}
+WHEEL_LIMIT = 2000
+
+
+def installer_config() -> dict[str, Any]:
+    """The merged options of pip and of uv, and the wheels in their find-links folders."""
+    environ = dict(os.environ)
+    pip = pip_options(_texts(pip_files(environ)), environ)
+    uv = uv_options(_texts(uv_files(environ)), environ)
+    links = words(pip.get("find-links", "")) + words(uv.get("find-links", ""))
+    return {
+        "pip": pip,
+        "uv": uv,
+        "wheels": sorted({name for link in links for name in _wheels(link)})[:WHEEL_LIMIT],
+    }
+
+
+def pip_files(environ: Mapping[str, str]) -> list[str]:
+    """pip's configuration files, the weakest first, as pip itself orders them."""
+    home = at_home("~")
+    system = [f"{folder}/pip/pip.conf" for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder]
+    user = [f"{home}/.pip/pip.conf", f"{environ.get('XDG_CONFIG_HOME') or home + '/.config'}/pip/pip.conf"]
+    named = environ.get("PIP_CONFIG_FILE", "")
+    site = [f"{environ['VIRTUAL_ENV']}/pip.conf"] if environ.get("VIRTUAL_ENV") else []
+    # A file named by PIP_CONFIG_FILE stands in for the user's own, and is the strongest of all.
+    own = [] if named and Path(named).exists() else user
+    return [*system, "/etc/pip.conf", *own, *site, *([named] if named else [])]
+
+
+def uv_files(environ: Mapping[str, str]) -> list[str]:
+    if environ.get("UV_CONFIG_FILE"):
+        return [environ["UV_CONFIG_FILE"]]
+    config = environ.get("XDG_CONFIG_HOME") or at_home("~/.config")
+    return ["/etc/uv/uv.toml", f"{config}/uv/uv.toml"]
+
+
+def pip_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Later files replace earlier ones, [install] replaces [global], variables replace files."""
+    shared: dict[str, str] = {}
+    install: dict[str, str] = {}
+    for text in texts:
+        parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+        try:
+            parser.read_string(text)
+        except configparser.Error:
+            continue  # pip itself will refuse this file; ours is not the place to say so
+        for section, found in (("global", shared), ("install", install)):
+            if parser.has_section(section):
+                found.update({_option(name): value for name, value in parser.items(section) if value})
+    named = {_option(name[4:]): value for name, value in environ.items() if name.startswith("PIP_") and value}
+    merged = shared | install | named
+    return {name: value for name, value in sorted(merged.items()) if name in PIP_OPTIONS}
+
+
+def _option(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+_TOML_KEY = re.compile(r"""^[ \t]*([a-z-]+)[ \t]*=[ \t]*(\[[^\]]*\]|"[^"\n]*"|'[^'\n]*'|true|false)""", re.MULTILINE)
+_TOML_TEXT = re.compile(r"""["']([^"'\n]*)["']""")
+
+
+def uv_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Where packages come from: a few keys of uv.toml (Python 3.10 reads no TOML), and variables."""
+    merged: dict[str, str] = {}
+    for text in texts:
+        top, *indexes = re.split(r"^[ \t]*\[\[index\]\][^\n]*$", text, flags=re.MULTILINE)
+        keys = {name: _toml_value(value) for name, value in _TOML_KEY.findall(top)}
+        merged |= {name: keys[name] for name in set(UV_VARIABLES.values()) & keys.keys()}
+        for block in indexes:
+            table = {
+                name: _toml_value(value)
+                for name, value in _TOML_KEY.findall(re.split(r"^\[", block, flags=re.MULTILINE)[0])
+            }
+            name = "default-index" if table.get("default") == "true" else "index"
+            if table.get("url"):
+                merged[name] = f"{merged.get(name, '') if name == 'index' else ''} {table['url']}".strip()
+    merged |= {option: environ[name] for name, option in UV_VARIABLES.items() if environ.get(name)}
+    return dict(sorted(merged.items()))
+
+
+def _toml_value(value: str) -> str:
+    return value if value in ("true", "false") else " ".join(_TOML_TEXT.findall(value))
+
+
+def words(value: str) -> list[str]:
+    """A list as pip (white space) and uv (white space or commas) write it."""
+    return [word for word in re.split(r"[\s,]+", value) if word]
+
+
+def _texts(paths: Iterable[str]) -> list[str]:
+    texts = []
+    for path in paths:
+        try:
+            texts.append(Path(path).read_text(errors="replace"))
+        except OSError:  # most of them do not exist
+            continue
+    return texts
+
+
+def _wheels(link: str) -> list[str]:
+    folder = unquote(urlsplit(link).path) if link.startswith("file://") else at_home(link)
+    try:
+        return [entry.name for entry in Path(folder).iterdir() if entry.suffix == ".whl"]
+    except OSError:  # a web page, or a folder that is not there
+        return []

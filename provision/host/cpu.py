@@ -1,0 +1,64 @@
+"""The processor: model, cores, the vector instructions that matter for vLLM on a CPU, NUMA nodes."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from provision.host._model import Command, Fact, File, Files, Readings
+
+_CPUINFO = File("/proc/cpuinfo")
+_LSCPU = Command(("lscpu",))
+_NODES = Files(("/sys/devices/system/node/node[0-9]*",))
+
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")
+
+
+class Cpu(msgspec.Struct, frozen=True, kw_only=True):
+    """`cores` are physical ones; `flags` holds only what changes a decision: avx2, avx512f, avx512_bf16,
+    avx512_vnni, amx_bf16, amx_tile.
+    """
+
+    model: str | None = None
+    cores: int | None = None
+    flags: tuple[str, ...] = ()
+    numa_nodes: int | None = None
+
+
+def parse(readings: Readings) -> Cpu:
+    processors = _processors(readings.text(_CPUINFO))
+    if not processors:
+        raise ValueError("no processor listed")
+    lscpu = dict(_pairs(readings.optional(_LSCPU) or ""))
+    first = processors[0]
+    flags = set((first.get("flags") or lscpu.get("Flags", "")).split())
+    return Cpu(
+        model=first.get("model name") or lscpu.get("Model name") or None,  # on Arm only lscpu knows names
+        cores=_cores(processors),
+        flags=tuple(flag for flag in FLAGS if flag in flags),
+        numa_nodes=_numa_nodes(readings.optional(_NODES)),
+    )
+
+
+def _processors(text: str) -> list[dict[str, str]]:
+    blocks = [dict(_pairs(block)) for block in re.split(r"\n\s*\n", text)]
+    return [block for block in blocks if block.get("processor", "").isdecimal()]
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    lines = (line.partition(":") for line in text.splitlines())
+    return [(name.strip(), value.strip()) for name, colon, value in lines if colon]
+
+
+def _cores(processors: list[dict[str, str]]) -> int:
+    """Distinct cores where the kernel numbers them; it does not on Arm, which has one thread a core."""
+    cores = {(block.get("physical id"), block.get("core id")) for block in processors}
+    return len(processors) if any(None in core for core in cores) else len(cores)
+
+
+def _numa_nodes(listing: str | None) -> int | None:
+    return len(msgspec.json.decode(listing, type=dict[str, str])) if listing else None
+
+
+FACT = Fact[Cpu](name="cpu", title="Processor", sources=(_CPUINFO, _LSCPU, _NODES), parse=parse)

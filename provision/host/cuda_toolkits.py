@@ -1,0 +1,75 @@
+"""CUDA toolkits on this host, what CUDA_HOME says, and wrappers named nvcc that are no toolkit."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from provision.host._model import Fact, Probe, Readings
+
+_TOOLKITS = Probe("cuda_toolkits")
+
+
+class CudaToolkit(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder with bin/nvcc and the runtime's headers; `version` is None where nothing told it."""
+
+    path: str
+    version: str | None = None
+
+
+class CudaToolkits(msgspec.Struct, frozen=True, kw_only=True):
+    """`homes` holds CUDA_HOME and CUDA_PATH as set; `wrappers` are nvcc files outside any toolkit."""
+
+    toolkits: tuple[CudaToolkit, ...] = ()
+    wrappers: tuple[str, ...] = ()
+    homes: dict[str, str] = {}
+
+
+class _Folder(msgspec.Struct, frozen=True):
+    path: str
+    nvcc: str
+    headers: bool
+    version_json: str
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    homes: dict[str, str]
+    on_path: dict[str, str]
+    folders: list[_Folder]
+    says: dict[str, str]
+
+
+class _Component(msgspec.Struct, frozen=True):
+    version: str
+
+
+def parse(readings: Readings) -> CudaToolkits:
+    seen = msgspec.json.decode(readings.text(_TOOLKITS), type=_Seen)
+    complete = [folder for folder in seen.folders if folder.nvcc and folder.headers]
+    toolkits = [CudaToolkit(path=folder.path, version=_version(folder, seen.says)) for folder in complete]
+    inside = {folder.nvcc for folder in complete}
+    return CudaToolkits(
+        toolkits=tuple(sorted(toolkits, key=_newest, reverse=True)),
+        wrappers=tuple(path for path, real in seen.on_path.items() if real not in inside),
+        homes=seen.homes,
+    )
+
+
+def _version(folder: _Folder, says: dict[str, str]) -> str | None:
+    """nvcc's own version first: version.json belongs to the whole toolkit and is often not there."""
+    if match := re.search(r"release \d+\.\d+, V(\d+\.\d+(?:\.\d+)?)", says.get(folder.nvcc, "")):
+        return match[1]
+    try:
+        components = msgspec.json.decode(folder.version_json, type=dict[str, _Component])
+    except (ValueError, msgspec.MsgspecError):
+        return None
+    known = components.get("cuda_nvcc") or components.get("cuda")
+    return known.version if known else None
+
+
+def _newest(toolkit: CudaToolkit) -> tuple[list[int], str]:
+    return [int(number) for number in re.findall(r"\d+", toolkit.version or "")], toolkit.path
+
+
+FACT = Fact[CudaToolkits](name="cuda_toolkits", title="CUDA toolkits", sources=(_TOOLKITS,), parse=parse)

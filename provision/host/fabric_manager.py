@@ -1,0 +1,67 @@
+"""The fabric manager, without which GPUs behind NVSwitches do not start: version, running, enabled."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.host import driver, nvml
+from provision.host._model import Command, Fact, Files, Missing, Readings, Unread
+
+VERSION = Command(("nv-fabricmanager", "--version"))
+SERVICE = Command(
+    (
+        "systemctl",
+        "show",
+        "nvidia-fabricmanager.service",
+        "--property=LoadState,ActiveState,UnitFileState",
+    )
+)
+PID = Files(("/run/nvidia-fabricmanager/*.pid",))
+
+
+class FabricManager(msgspec.Struct, frozen=True, kw_only=True):
+    """`running` and `enabled` are None where nothing tells, as in most containers."""
+
+    version: str | None = None
+    running: bool | None = None
+    enabled: bool | None = None
+
+
+def _service(readings: Readings) -> dict[str, str]:
+    """What systemd knows of the service; nothing where it has no such unit."""
+    lines = (readings.optional(SERVICE) or "").splitlines()
+    properties = dict(line.split("=", 1) for line in lines if "=" in line)
+    return properties if properties.get("LoadState") in {"loaded", "masked"} else {}
+
+
+def parse(readings: Readings) -> FabricManager:
+    version = driver.version_in(readings.optional(VERSION))
+    service = _service(readings)
+    has_pid = readings.get(PID).outcome == "ok"
+    if not (version or service or has_pid):
+        reading = readings.get(VERSION)
+        if reading.outcome == "ok":
+            raise ValueError(f"no version in {reading.text[:60]!r}")
+        raise Unread(Missing(why=reading.outcome, detail=reading.detail))
+    running = service["ActiveState"] == "active" if "ActiveState" in service else has_pid or None
+    enabled = service["UnitFileState"] == "enabled" if "UnitFileState" in service else None
+    return FabricManager(version=version, running=running, enabled=enabled)
+
+
+def warn(value: FabricManager, readings: Readings) -> list[str]:
+    try:
+        loaded = driver.parse(readings).version
+    except (Unread, ValueError):
+        return []
+    if value.version and value.version != loaded:
+        return [f"fabric manager {value.version} does not go with driver {loaded}: they must be the same"]
+    return []
+
+
+FACT: Fact[FabricManager] = Fact(
+    name="fabric_manager",
+    title="Fabric manager",
+    sources=(VERSION, SERVICE, PID, driver.MODULE, driver.PROC, nvml.SOURCE),
+    parse=parse,
+    warn=warn,
+)

@@ -1,0 +1,215 @@
+"""The NVIDIA GPUs that the driver shows, in PCI order."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from provision.host import _gpus_of_the_kernel as kernel
+from provision.host import _nvidia_smi, driver, nvml, pci_gpus
+from provision.host._model import Fact, Missing, Readings, Unread
+
+_VGPU_MODE = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
+_VGPU_NAME = re.compile(r"\bGRID |-\d+[QCAB]$")
+
+
+class MigSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """One MIG instance; its id is "gpu:slice"."""
+
+    id: str
+    profile: str | None = None
+    memory_gb: float | None = None
+
+
+class PcieLink(msgspec.Struct, frozen=True, kw_only=True):
+    """What the link runs at now, and what the GPU can."""
+
+    width: int | None = None
+    width_max: int | None = None
+    generation: int | None = None
+    generation_max: int | None = None
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU. None means that no source told."""
+
+    id: str
+    name: str
+    cc: str | None = None
+    memory_gb: float | None = None
+    bus_id: str | None = None
+    mig: bool | None = None
+    slices: tuple[MigSlice, ...] = ()
+    ecc: bool | None = None
+    persistence: bool | None = None
+    link: PcieLink | None = None
+    vgpu: bool = False
+    integrated: bool = False
+
+
+def is_integrated(name: str) -> bool:
+    """Whether a GPU of this name shares the memory of its host."""
+    return bool(kernel.INTEGRATED.search(name))
+
+
+def is_vgpu(name: str) -> bool:
+    """Whether a GPU of this name is a part that a hypervisor hands out."""
+    return bool(_VGPU_NAME.search(name))
+
+
+def _answers(readings: Readings) -> list[tuple[str, tuple[nvml.GpuAnswer, ...]]]:
+    """What each source says, the one that is believed first."""
+    answers_nvml = readings.optional(nvml.SOURCE) is not None
+    asked = (
+        ("NVML", nvml.said(readings).gpus if answers_nvml else None),
+        ("nvidia-smi", _nvidia_smi.gpus(readings)),
+        ("/proc/driver/nvidia", kernel.by_proc(readings)),
+        ("the board", kernel.by_board(readings)),
+    )
+    return [(who, gpus) for who, gpus in asked if gpus is not None]
+
+
+def parse(readings: Readings) -> tuple[Gpu, ...]:
+    answers = _answers(readings)
+    if not answers:
+        return _without_an_answer(readings)
+    (_, believed), *others = answers
+    links = kernel.bus_links(readings)
+    memory = kernel.memory_of_the_host(readings)
+    found = (_completed(one, [gpus for _, gpus in others]) for one in believed)
+    return tuple(_gpu(one, one.name, links, memory) for one in found if one.name)
+
+
+def _without_an_answer(readings: Readings) -> tuple[Gpu, ...]:
+    """A driver that shows nothing shows no GPU; an NVML that failed does not say that there is none."""
+    reading = readings.get(nvml.SOURCE)
+    if reading.outcome != "ok" and reading.outcome != "absent":  # noqa: PLR1714 - narrows the type
+        raise Unread(Missing(why=reading.outcome, detail=reading.detail))
+    if readings.get(driver.MODULE).outcome == "ok" or readings.get(driver.PROC).outcome == "ok":
+        return ()
+    raise Unread(Missing(why="absent", detail="no NVIDIA driver is loaded"))
+
+
+def _same(one: nvml.GpuAnswer, other: nvml.GpuAnswer) -> bool:
+    if one.bus_id and other.bus_id:
+        return pci_gpus.normalised(one.bus_id) == pci_gpus.normalised(other.bus_id)
+    return one.index == other.index
+
+
+def _completed(one: nvml.GpuAnswer, others: list[tuple[nvml.GpuAnswer, ...]]) -> nvml.GpuAnswer:
+    """What the believed source did not tell, from the others; a GPU that it lost stays without a name."""
+    if "handle" in one.errors:
+        return one
+    told = msgspec.structs.asdict(one)
+    for gpus in others:
+        for other in gpus:
+            if _same(one, other):
+                told |= {
+                    field: value
+                    for field, value in msgspec.structs.asdict(other).items()
+                    if told[field] is None
+                }
+    return nvml.GpuAnswer(**told)
+
+
+def _gpu(
+    one: nvml.GpuAnswer, name: str, links: dict[str, dict[str, int]], memory_of_the_host: int | None
+) -> Gpu:
+    bus_id = pci_gpus.normalised(one.bus_id or "")
+    integrated = is_integrated(name)
+    return Gpu(
+        id=str(one.index),
+        name=name,
+        cc=one.cc,
+        memory_gb=_gigabytes(one.memory or (memory_of_the_host if integrated else None)),
+        bus_id=bus_id,
+        mig=one.mig,
+        slices=tuple(_slice(one.index, part) for part in one.slices),
+        ecc=one.ecc,
+        persistence=one.persistence,
+        link=_link(one, links.get(bus_id or "", {})),
+        vgpu=is_vgpu(name) or one.virtualization == _VGPU_MODE,
+        integrated=integrated,
+    )
+
+
+def _gigabytes(count: int | None) -> float | None:
+    return round(count / 2**30, 1) if count else None
+
+
+def _slice(gpu: int, part: nvml.NvmlSlice) -> MigSlice:
+    profile = (part.name or "").partition("MIG ")[2].strip()
+    return MigSlice(id=f"{gpu}:{part.index}", profile=profile or None, memory_gb=_gigabytes(part.memory))
+
+
+def _link(one: nvml.GpuAnswer, bus: dict[str, int]) -> PcieLink | None:
+    # NVML's maximum is what GPU and slot can together; the bus knows what the GPU alone can.
+    link = PcieLink(
+        width=one.width or bus.get("width"),
+        width_max=max(one.width_max or 0, bus.get("width_max", 0)) or None,
+        generation=one.generation or bus.get("generation"),
+        generation_max=max(one.generation_max or 0, bus.get("generation_max", 0)) or None,
+    )
+    return link if link != PcieLink() else None
+
+
+def warn(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
+    texts = []
+    (first, believed), *others = _answers(readings) or [("the driver", ())]
+    texts += [
+        f"GPU {one.index} does not answer: {one.errors['handle']}"
+        for one in believed
+        if "handle" in one.errors
+    ]
+    if others and first == "NVML":
+        for who, gpus in others:
+            texts += _disagreement(first, believed, who, gpus)
+    elif first in {"nvidia-smi", "/proc/driver/nvidia"}:
+        texts.append(f"NVML does not answer, the GPUs are as {first} lists them")
+    return texts + _unseen(value, readings)
+
+
+def _disagreement(
+    first: str, believed: tuple[nvml.GpuAnswer, ...], who: str, gpus: tuple[nvml.GpuAnswer, ...]
+) -> list[str]:
+    if len(believed) != len(gpus):
+        return [f"{first} shows {len(believed)} GPUs, {who} shows {len(gpus)}"]
+    return [
+        f"{first} calls GPU {one.index} {one.name!r}, {who} {other.name!r}"
+        for one in believed
+        for other in gpus
+        if _same(one, other) and one.name and other.name and one.name != other.name
+    ]
+
+
+def _unseen(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
+    """GPUs that the driver holds on the bus and does not show: fallen off, or withheld from a container."""
+    if readings.optional(pci_gpus.SOURCE) is None:
+        return []
+    shown = {gpu.bus_id for gpu in value}
+    return [
+        f"the GPU at {one.bus_id} is bound to the nvidia driver and not shown by it"
+        for one in pci_gpus.parse(readings)
+        if one.driver == "nvidia" and one.bus_id not in shown and None not in shown
+    ]
+
+
+FACT: Fact[tuple[Gpu, ...]] = Fact(
+    name="gpus",
+    title="GPUs",
+    sources=(
+        nvml.SOURCE,
+        *_nvidia_smi.SOURCES,
+        kernel.PROC,
+        kernel.LINKS,
+        kernel.BOARD,
+        kernel.TEGRA,
+        kernel.MEMORY,
+        driver.MODULE,
+        driver.PROC,
+        pci_gpus.SOURCE,
+    ),
+    parse=parse,
+    warn=warn,
+)

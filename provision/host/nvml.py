@@ -1,0 +1,101 @@
+"""Whether NVML answers, in its own words if not; and the typed shape of what it says."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from provision.host._model import Fact, Missing, Probe, Readings, Unread
+
+SOURCE = Probe("nvml")
+
+State = Literal[
+    "ok", "version mismatch", "driver not loaded", "no library", "no permission", "timed out", "failed"
+]
+
+_STATES: dict[int, State] = {
+    4: "no permission",
+    9: "driver not loaded",
+    12: "no library",
+    18: "version mismatch",
+}
+_ERROR = re.compile(r"NVML error (\d+)")
+
+
+class NvmlSlice(msgspec.Struct, frozen=True, kw_only=True):
+    """A MIG instance; its name ends with its profile."""
+
+    index: int
+    name: str | None = None
+    memory: int | None = None
+
+
+class GpuAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What one source tells of one GPU; a field that it refused is None, NVML's reason is in `errors`."""
+
+    index: int
+    name: str | None = None
+    bus_id: str | None = None
+    cc: str | None = None
+    memory: int | None = None
+    mig: bool | None = None
+    ecc: bool | None = None
+    persistence: bool | None = None
+    virtualization: int | None = None
+    width: int | None = None
+    width_max: int | None = None
+    generation: int | None = None
+    generation_max: int | None = None
+    slices: tuple[NvmlSlice, ...] = ()
+    errors: dict[str, str] = {}
+
+
+class NvmlLink(msgspec.Struct, frozen=True, kw_only=True):
+    """The way between two GPUs, in the words of the topology matrix."""
+
+    a: int
+    b: int
+    kind: str
+
+
+class NvmlDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child prints. `library` is the name of the file that was loaded, even where it then failed."""
+
+    library: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    gpus: tuple[GpuAnswer, ...] = ()
+    links: tuple[NvmlLink, ...] = ()
+    nvswitch: bool = False
+
+
+class Nvml(msgspec.Struct, frozen=True, kw_only=True):
+    """`cuda` is the newest CUDA that the driver's library runs."""
+
+    state: State
+    detail: str = ""
+    cuda: str | None = None
+
+
+def said(readings: Readings) -> NvmlDocument:
+    """What NVML said, also where it failed after it was loaded; empty where it said nothing."""
+    text = readings.get(SOURCE).text
+    return msgspec.json.decode(text, type=NvmlDocument) if text else NvmlDocument()
+
+
+def parse(readings: Readings) -> Nvml:
+    reading = readings.get(SOURCE)
+    if SOURCE.key not in readings.by_key:
+        raise Unread(Missing(why="not read", detail=reading.detail))
+    if reading.outcome == "ok":
+        return Nvml(state="ok", cuda=said(readings).cuda)
+    code = _ERROR.match(reading.detail)
+    state: State = "timed out" if reading.outcome == "timed out" else "failed"
+    if code:
+        state = _STATES.get(int(code[1]), "failed")
+    return Nvml(state=state, detail=reading.detail)
+
+
+FACT: Fact[Nvml] = Fact(name="nvml", title="NVML", sources=(SOURCE,), parse=parse)

@@ -1,0 +1,109 @@
+"""Records a host (every declared source read once, scrubbed before it is kept) and reads recordings."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import importlib
+import json
+import os
+import pwd
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from provision.errors import UnreadableInput
+from provision.host._model import SCHEMA, Fact, Host, Reading, Recording
+from provision.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provision.host._scrub import Scrubber
+
+
+def discover() -> list[Fact[Any]]:
+    """Every fact of the house, found by listing this folder."""
+    files = sorted(Path(__file__).parent.glob("[!_]*.py"))
+    names = [path.stem for path in files if "\nFACT" in path.read_text("utf-8")]  # others need not be loaded
+    modules = [importlib.import_module(f"provision.host.{name}") for name in names]
+    return [module.FACT for module in modules]
+
+
+def record(*, network: bool, paths: Mapping[str, Path], sources: Mapping[str, str]) -> Recording:
+    """Read this host. `paths` are what will be written, `sources` the addresses of package sources."""
+    from provision.host._gather import gather  # who only loads a recording needs no door
+
+    facts = discover()
+    wanted = [source for fact in facts for source in fact.sources]
+    found = gather(wanted, network=network, paths=paths, addresses=sources)
+    scrubber = who_and_where()
+    readings = {key: scrubbed(reading, scrubber) for key, reading in sorted(found.items())}
+    host = Host(readings)
+    return Recording(
+        taken=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        tool=f"vllm-ready {VERSION}",
+        readings=readings,
+        facts={fact.name: msgspec.to_builtins(host.value(fact)) for fact in facts},
+    )
+
+
+def to_json(recording: Recording) -> bytes:
+    """The document, in an order that does not change from one time to the next."""
+    return msgspec.json.format(msgspec.json.encode(recording, order="sorted"), indent=2) + b"\n"
+
+
+def load(text: str, name: str) -> Host:
+    """The host behind a recording document; `name` is what messages call it."""
+    again = "make it anew: vllm-ready host -o FILE"
+    try:
+        document = msgspec.json.decode(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise UnreadableInput(f"is not whole JSON: {error}", where=name, hint=again) from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise _other_document(schema, name)
+    try:
+        recording = msgspec.convert(document, Recording)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise UnreadableInput(f"is not a host recording: {error}", where=name, hint=again) from error
+    return Host(recording.readings)
+
+
+def _other_document(schema: object, name: str) -> UnreadableInput:
+    if isinstance(schema, str) and re.fullmatch(r"vllm-ready/host/\d+", schema):
+        return UnreadableInput(
+            f"its schema is {schema}; this vllm-ready reads {SCHEMA}",
+            where=f"{name}: schema",
+            hint="use the vllm-ready that made it, or update this one",
+        )
+    said = f"its schema is {schema!r}"[:80] if schema is not None else "it names no schema"
+    return UnreadableInput(
+        f"is not a host recording: {said}",
+        where=f"{name}: schema",
+        hint=f'a recording says "schema": "{SCHEMA}"; vllm-ready host -o FILE makes one',
+    )
+
+
+def who_and_where() -> Scrubber:
+    """The scrubber that knows this user and this host."""
+    from provision.host._reader import at_home  # as above
+    from provision.host._scrub import Scrubber  # its patterns take a while to compile
+
+    home = at_home("~")
+    users = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")} | {Path(home).name}
+    with contextlib.suppress(KeyError):  # a user id without a passwd entry
+        users.add(pwd.getpwuid(os.getuid()).pw_name)
+    return Scrubber(home=home, users=tuple(users), hosts=(os.uname().nodename,))
+
+
+def scrubbed(reading: Reading, scrubber: Scrubber) -> Reading:
+    """JSON is scrubbed value by value, so that no pattern runs over its quotes and escapes."""
+    try:
+        value = json.loads(reading.text) if reading.text.startswith(("{", "[")) else None
+    except (ValueError, RecursionError):
+        value = None
+    text = scrubber.text(reading.text) if value is None else json.dumps(scrubber.value(value))
+    return Reading(outcome=reading.outcome, text=text, detail=scrubber.text(reading.detail))

@@ -1,0 +1,43 @@
+"""The scheduler around us: Slurm (a job, a node, a login node) or Kubernetes (a pod)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from provision.host import environment
+from provision.host._model import Fact, Missing, Probe, Readings, Unread
+
+_SCHEDULER = Probe("scheduler")
+
+
+class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
+    """A login node has Slurm's commands and no slurmd: no GPU there is by design."""
+
+    name: Literal["slurm", "kubernetes"]
+    place: Literal["job", "node", "login", "pod"]
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    slurm_conf: bool
+    slurm_commands: bool
+    slurmd: bool
+
+
+def parse(readings: Readings) -> Scheduler:
+    hints = readings.optional(environment.SOURCE)
+    is_set = environment.read(readings).set if hints else []
+    if "SLURM_JOB_ID" in is_set:
+        return Scheduler(name="slurm", place="job")
+    if "KUBERNETES_SERVICE_HOST" in is_set:
+        return Scheduler(name="kubernetes", place="pod")
+    seen = msgspec.json.decode(readings.text(_SCHEDULER), type=_Seen)
+    if seen.slurmd:
+        return Scheduler(name="slurm", place="node")
+    if seen.slurm_commands:  # they may be installed without a file: the controller can hand it out
+        return Scheduler(name="slurm", place="login")
+    raise Unread(Missing(why="absent", detail="neither Slurm nor Kubernetes"))
+
+
+FACT = Fact[Scheduler](name="scheduler", title="Scheduler", sources=(_SCHEDULER, environment.SOURCE), parse=parse)

@@ -1,0 +1,27 @@
+"""Which package sources answer: PyPI, the PyTorch index, the vLLM index, GitHub, or their mirrors."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.host._model import Fact, Missing, Probe, Readings, Unread
+
+NAMES = ("pypi", "pytorch", "vllm", "github")
+
+_SOURCES = Probe("sources", network=True)
+
+
+class SourceAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a source answered, and what it said if not."""
+
+    answers: bool
+    detail: str = ""
+
+
+def parse(readings: Readings) -> dict[str, SourceAnswer]:
+    if _SOURCES.key not in readings.by_key:
+        raise Unread(Missing(why="not read", detail="only verbs that plan or fetch ask the sources"))
+    return msgspec.json.decode(readings.text(_SOURCES), type=dict[str, SourceAnswer])
+
+
+FACT = Fact[dict[str, SourceAnswer]](name="sources", title="Package sources", sources=(_SOURCES,), parse=parse)

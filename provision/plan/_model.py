@@ -1,0 +1,108 @@
+"""The plan document: what should be on a host, and why; or why nothing can be."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+SCHEMA: Final = "vllm-ready/plan/1"
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate that was not chosen, and the rule that stands against it."""
+
+    candidate: str
+    reason: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One choice, with every candidate that was not taken."""
+
+    subject: str
+    chosen: str
+    because: str
+    rejected: tuple[Rejected, ...] = ()
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A distribution to install; `distribution` where its name is not the key's."""
+
+    version: str
+    source: str
+    distribution: str | None = None
+
+
+class UsedGpus(msgspec.Struct, frozen=True, kw_only=True):
+    """Which GPUs vLLM will use; ids in PCI order, a MIG slice is "0:1"."""
+
+    used: tuple[str, ...] = ()
+    excluded: tuple[ExcludedGpu, ...] = ()
+
+
+class ExcludedGpu(msgspec.Struct, frozen=True, kw_only=True):
+    """A GPU that is left out."""
+
+    id: str
+    reason: str
+
+
+class FlashAttn(msgspec.Struct, frozen=True, kw_only=True):
+    """What is done about the separate flash-attn package."""
+
+    mode: Literal["wheel", "build", "none"]
+    flavour: str
+    arches: tuple[str, ...]
+    why: str
+
+
+class Attention(msgspec.Struct, frozen=True, kw_only=True):
+    """The attention backend that vLLM takes on one GPU, and how its code gets there."""
+
+    gpu: str
+    backend: str
+    code: Literal["native", "ptx-jit"]
+    why: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a host needs, complete before anything changes."""
+
+    schema: Literal["vllm-ready/plan/1"] = SCHEMA
+    profile: Literal["cuda", "cpu"]
+    python: str
+    platform: str
+    gpus: UsedGpus
+    cuda: str | None
+    packages: dict[str, Package | None]
+    flash_attn: FlashAttn
+    attention: tuple[Attention, ...]
+    decisions: tuple[Decision, ...]
+    uploaded_before: str
+    download_mb: int
+    disk_mb: int
+    checks: tuple[str, ...]
+    warnings: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+class Reasons(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands against a plan, by subject."""
+
+    subject: str
+    reasons: tuple[str, ...]
+
+
+class Unsupported(msgspec.Struct, frozen=True, kw_only=True):
+    """There is no plan for this host; exit code 3."""
+
+    schema: Literal["vllm-ready/plan/1"] = SCHEMA
+    unsupported: tuple[Reasons, ...]
+    advice: tuple[str, ...]
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What the resolver could not install, to be planned around."""
+
+    version: str
+    reason: str

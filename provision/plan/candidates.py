@@ -1,0 +1,173 @@
+"""The candidates of one vLLM release on a CUDA host, and the rules that judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from provision.catalog.rows import Catalogue, TorchBuild, TorchRelease, VllmBuild, VllmRelease
+from provision.host.gpus import Gpu
+from provision.plan.situation import Situation
+from provision.plan.versions import allows, minor, numbers, reaches, serves
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One vLLM wheel beside one torch wheel for one Python, with the GPUs it runs and why it does not run others."""
+
+    release: VllmRelease
+    build: VllmBuild
+    torch_release: TorchRelease
+    torch: TorchBuild
+    python: str
+    runs: tuple[str, ...] = ()
+    leaves: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        return wheel_name(self.release, self.build)
+
+
+def wheel_name(release: VllmRelease, build: VllmBuild) -> str:
+    """0.32.0 for the wheel on PyPI, 0.32.0+cu129 for another variant."""
+    return release.version if build.where == "pypi" else f"{release.version}+{build.variant}"
+
+
+def judge(
+    release: VllmRelease, situation: Situation, catalogue: Catalogue, python: str
+) -> tuple[list[Candidate], dict[str, str]]:
+    """Every candidate of a release that its wheel allows, and the reason against every wheel that it does not."""
+    fit: list[Candidate] = []
+    against: dict[str, str] = {}
+    torch_release = next((row for row in catalogue.torch if row.version == release.torch), None)
+    reason = _against_release(release, torch_release, situation, catalogue, python)
+    if reason or torch_release is None:
+        return [], {release.version: reason}
+    for build in release.builds:
+        if build.machine != situation.machine or build.cuda is None:
+            continue
+        reason = _against_build(build, situation, catalogue)
+        pairs = [] if reason else list(_torch_for(build, torch_release, situation))
+        if not pairs:
+            against[wheel_name(release, build)] = reason or _no_torch(build, torch_release, situation)
+        for torch in pairs:
+            candidate = Candidate(release=release, build=build, torch_release=torch_release, torch=torch, python=python)
+            fit.append(_with_gpus(candidate, situation, catalogue))
+    if not fit and not against:
+        against[release.version] = f"no CUDA build for {situation.machine}"
+    return fit, against
+
+
+def _against_release(
+    release: VllmRelease, torch: TorchRelease | None, situation: Situation, catalogue: Catalogue, python: str
+) -> str:
+    """What stands against a release before any of its wheels is looked at."""
+    settings = situation.settings
+    if settings.vllm != "latest" and not allows(settings.vllm, release.version):
+        return f"config asks for vllm {settings.vllm}"
+    if settings.torch != "auto" and not allows(settings.torch.split("+")[0], release.torch):
+        return f"it pins torch {release.torch}; config asks for torch {settings.torch}"
+    if torch is None:
+        return f"nothing is known of torch {release.torch}, which it pins"
+    if not allows(release.python, python):
+        return f"Python {python}: it needs {release.python}"
+    if f"cp{python.replace('.', '')}" not in torch.cpython:
+        return f"Python {python}: torch {torch.version} has no wheel for it"
+    for rule in catalogue.rules:
+        applies = rule.kind == "python" and rule.machine in (None, situation.machine)
+        if applies and allows(rule.versions, release.version) and not allows(rule.value, python):
+            return f"Python {python}: {rule.why}"
+    return ""
+
+
+def _against_build(build: VllmBuild, situation: Situation, catalogue: Catalogue) -> str:
+    """What stands against one wheel, whatever GPU it is for."""
+    settings, cuda = situation.settings, build.cuda or ""
+    if not any(build.core and serves(build.core.sm, gpu.cc or "") for gpu in situation.gpus):
+        return _no_code(sorted({gpu.cc or "" for gpu in situation.gpus}), "vLLM's kernels")
+    if settings.cuda not in ("auto", cuda):
+        return f"built for CUDA {cuda}; config asks for {settings.cuda}"
+    if build.yanked:
+        return "withdrawn by its publisher"
+    if build.where == "pypi" and not situation.sources["pypi"]:
+        return "PyPI does not answer"
+    if build.where == "vllm" and not (situation.sources["vllm"] or situation.sources["github"]):
+        return "only on the vLLM index and GitHub, which do not answer"
+    needed = next((row.driver for row in catalogue.cuda_major if row.major == cuda.split(".")[0]), None)
+    if needed is None:
+        return f"nothing is known of the driver that CUDA {cuda} needs"
+    if situation.driver is None or not reaches(situation.driver, needed):
+        least = needed.removesuffix(".0")
+        return f"CUDA {cuda} needs driver {least} or newer; this host has {situation.driver or 'none'}"
+    if situation.no_glibc:
+        return situation.no_glibc
+    if not reaches(situation.glibc, build.glibc):
+        return f"glibc {situation.glibc}: {build.glibc} needed ({build.glibc_why})"
+    return ""
+
+
+def _torch_for(build: VllmBuild, release: TorchRelease, situation: Situation) -> Iterator[TorchBuild]:
+    """The wheels of the pinned torch that may stand beside this vLLM wheel: one CUDA major in an environment."""
+    asked = situation.settings.torch.partition("+")[2]
+    for torch in release.builds:
+        if torch.machine != situation.machine or torch.cuda is None or (asked and torch.variant != asked):
+            continue
+        same_major = torch.cuda.split(".")[0] == (build.cuda or "").split(".")[0]
+        if same_major and situation.sources[torch.where] and reaches(situation.glibc, torch.glibc):
+            yield torch
+
+
+def _no_torch(build: VllmBuild, release: TorchRelease, situation: Situation) -> str:
+    major = (build.cuda or "").split(".")[0]
+    have = [t for t in release.builds if t.machine == situation.machine and (t.cuda or "").split(".")[0] == major]
+    name = f"torch {release.version} for CUDA {major} on {situation.machine}"
+    if not have:
+        return f"there is no {name}"
+    silent = sorted({{"pypi": "PyPI", "pytorch": "the PyTorch index"}[t.where] for t in have})
+    if not any(situation.sources[torch.where] for torch in have):
+        return f"{name} is only on {' and '.join(silent)}, which does not answer"
+    return f"no {name} fits this host's glibc {situation.glibc} and the settings"
+
+
+def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Candidate:
+    reasons = {gpu.id: _against_gpu(candidate, gpu, catalogue) for gpu in situation.gpus}
+    return msgspec.structs.replace(
+        candidate,
+        runs=tuple(gpu for gpu, reason in reasons.items() if not reason),
+        leaves={gpu: reason for gpu, reason in reasons.items() if reason},
+    )
+
+
+def _against_gpu(candidate: Candidate, gpu: Gpu, catalogue: Catalogue) -> str:
+    """What stands against one GPU: code that is not in the files, or a Triton that cannot make it."""
+    capability = gpu.cc or ""
+    core = candidate.build.core
+    if core is None or not serves(core.sm, capability):
+        return _no_code([capability], "vLLM's kernels")
+    if not serves(candidate.torch.sm, capability):
+        return _no_code([capability], f"torch {torch_name(candidate)}")
+    for rule in catalogue.rules:
+        if rule.kind == "triton" and capability in rule.cc and allows(rule.versions, candidate.torch_release.version):
+            return rule.why.replace("for it", f"for {capability}")
+    return ""
+
+
+def _no_code(capabilities: list[str], where: str) -> str:
+    return f"no machine code for {', '.join(capabilities)} in {where}"
+
+
+def torch_name(candidate: Candidate) -> str:
+    """2.13.0 for PyPI's wheel, 2.13.0+cu129 for one from the PyTorch index."""
+    version = candidate.torch_release.version
+    return version if candidate.torch.where == "pypi" else f"{version}+{candidate.torch.variant}"
+
+
+def preference(candidate: Candidate) -> tuple[bool, bool, bool, tuple[int, ...]]:
+    """Among equals: vLLM's own choice of CUDA, then torch of the same CUDA minor, then PyPI, then the newest CUDA."""
+    same_minor = minor(candidate.build.cuda or "") == minor(candidate.torch.cuda or "")
+    return (
+        candidate.build.where == "pypi",
+        same_minor,
+        candidate.torch.where == "pypi",
+        numbers(candidate.build.cuda or "") + numbers(candidate.torch.cuda or ""),
+    )

@@ -1,0 +1,29 @@
+"""Host + Settings + Catalogue + refusals -> Plan, or the reasons why there is none. Pure."""
+
+from __future__ import annotations
+
+from provision.catalog.rows import Catalogue
+from provision.host._model import Host
+from provision.plan import advise, choose_profile, make_cpu, make_cuda
+from provision.plan._model import Plan, Reasons, Refusal, Unsupported
+from provision.plan.situation import gather
+from provision.settings import Settings
+
+
+def make(
+    host: Host,
+    settings: Settings,
+    catalogue: Catalogue,
+    refusals: tuple[Refusal, ...] = (),
+    checks: tuple[str, ...] = (),
+) -> Plan | Unsupported:
+    """The plan for a host."""
+    situation = gather(host, settings, catalogue)
+    if situation.machine not in ("x86_64", "aarch64"):
+        reason = f"vLLM publishes nothing for {situation.machine}"
+        return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
+    profile = choose_profile.choose(situation, catalogue)
+    if isinstance(profile, Reasons):
+        return Unsupported(unsupported=(profile,), advice=advise.for_dead_gpus(situation, catalogue))
+    plan = make_cpu.plan if profile.chosen == "cpu" else make_cuda.plan
+    return plan(situation, catalogue, profile, refusals, checks)

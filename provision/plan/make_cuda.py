@@ -1,0 +1,168 @@
+"""The plan for a host whose NVIDIA GPUs are to run vLLM."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.catalog.rows import Catalogue
+from provision.plan import advise, choose_attention, choose_flash_attn, choose_gpus, sizes
+from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
+from provision.plan.candidates import Candidate, torch_name, wheel_name
+from provision.plan.choose_vllm import Found, choose, grouped
+from provision.plan.frame import day_after, platform, python_decision, pythons
+from provision.plan.situation import Situation
+from provision.plan.versions import newer
+
+
+class Searched(msgspec.Struct, frozen=True, kw_only=True):
+    """The best over every Python, and what each Python allows."""
+
+    found: Found
+    python: str
+    allows: dict[str, str]
+
+
+def search(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...] = ()) -> Searched:
+    """The newest vLLM over every Python of the host; the newest Python where several allow the same vLLM."""
+    usable = choose_gpus.asked_for(situation) - choose_gpus.against_driver(situation, catalogue).keys()
+    found = {python: choose(situation, catalogue, python, usable, refusals) for python in pythons(situation)}
+    best = next(iter(found))
+    for python, one in found.items():
+        if _newer(one.candidate, found[best].candidate):
+            best = python
+    names = {python: one.candidate.name if one.candidate else "" for python, one in found.items()}
+    return Searched(found=found[best], python=best, allows=names)
+
+
+def _newest(situation: Situation, catalogue: Catalogue) -> Candidate | None:
+    return search(situation, catalogue).found.candidate
+
+
+def _newer(candidate: Candidate | None, than: Candidate | None) -> bool:
+    if candidate is None or than is None:
+        return than is None and candidate is not None
+    return newer(candidate.release.version, than.release.version)
+
+
+def plan(
+    situation: Situation,
+    catalogue: Catalogue,
+    profile: Decision,
+    refusals: tuple[Refusal, ...],
+    checks: tuple[str, ...],
+) -> Plan | Unsupported:
+    dead = choose_gpus.against_driver(situation, catalogue)
+    usable = choose_gpus.asked_for(situation) - dead.keys()
+    searched = search(situation, catalogue, refusals)
+    found, candidate = searched.found, searched.found.candidate
+    if candidate is None or not usable & set(candidate.runs):
+        return _no_vllm(situation, catalogue, dead, found)
+    price = _price(situation, catalogue, refusals) if len(candidate.runs) < len(situation.gpus) else None
+    gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
+    flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue)
+    if situation.settings.flash_attn.mode == "require" and flash.package is None:
+        return Unsupported(unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),), advice=())
+    attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
+    source = _vllm_source(candidate, situation)
+    download, disk = sizes.cuda(candidate)
+    return Plan(
+        profile="cuda",
+        python=searched.python,
+        platform=platform(situation),
+        gpus=gpus,
+        cuda=candidate.build.cuda,
+        packages={
+            "torch": Package(version=torch_name(candidate), source=candidate.torch.where),
+            "vllm": Package(version=candidate.name, source=source),
+            "flash-attn": flash.package,
+        },
+        flash_attn=flash.plan,
+        attention=attention,
+        decisions=(
+            profile,
+            gpus_decision,
+            python_decision(situation, searched.python, searched.allows),
+            Decision(
+                subject="vllm",
+                chosen=candidate.name,
+                because=_vllm_because(candidate, found),
+                rejected=grouped(found.rejected),
+            ),
+            Decision(
+                subject="torch",
+                chosen=torch_name(candidate),
+                because=_torch_because(candidate),
+                rejected=_other_torch(candidate),
+            ),
+            flash.decision,
+        ),
+        uploaded_before=day_after(candidate.build.uploaded or candidate.release.released),
+        download_mb=download,
+        disk_mb=disk,
+        checks=checks,
+        warnings=tuple(advise.warnings(candidate, situation, gpus.used, attention)),
+        advice=tuple(advise.newer_vllm(situation, catalogue, candidate.release.version, _newest)),
+    )
+
+
+def _price(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...]) -> str | None:
+    """The vLLM that taking in every GPU would mean."""
+    everything = msgspec.structs.replace(situation, settings=msgspec.structs.replace(situation.settings, gpus="all"))
+    candidate = search(everything, catalogue, refusals).found.candidate
+    return f"vLLM {candidate.name}" if candidate else None
+
+
+def _no_vllm(situation: Situation, catalogue: Catalogue, dead: dict[str, str], found: Found) -> Unsupported:
+    """Every reason: the driver's, and those of the releases."""
+    reasons = []
+    if dead:
+        reasons.append(Reasons(subject="GPUs", reasons=tuple(dict.fromkeys(dead.values()))))
+    if len(dead) < len(situation.gpus):
+        lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(found.rejected))
+        reasons.append(Reasons(subject="vllm", reasons=lines))
+    return Unsupported(unsupported=tuple(reasons), advice=tuple(advise.way_out(situation, catalogue, _newest)))
+
+
+def _vllm_source(candidate: Candidate, situation: Situation) -> str:
+    if candidate.build.where == "pypi":
+        return "pypi"
+    return "vllm" if situation.sources["vllm"] else "github"
+
+
+def _vllm_because(candidate: Candidate, found: Found) -> str:
+    what = "the newest release known" if not found.rejected else "the newest release that nothing stands against"
+    where = {"pypi": "its wheel on PyPI", "vllm": f"its {candidate.build.variant} wheel"}.get(candidate.build.where, "")
+    truth = (
+        "read in the wheel"
+        if candidate.build.basis == "read"
+        else "inferred from the release's build list, the wheel was not read"
+    )
+    return f"{what}: {where} is built for CUDA {candidate.build.cuda}; architectures {truth}"
+
+
+def _torch_because(candidate: Candidate) -> str:
+    truth = (
+        "read in the wheel"
+        if candidate.torch.basis == "read"
+        else "inferred from neighbouring builds, the wheel was not read"
+    )
+    beside = f"CUDA {candidate.torch.cuda} beside vLLM's {candidate.build.cuda}"
+    return f"vLLM {wheel_name(candidate.release, candidate.build)} pins it; {beside}; architectures {truth}"
+
+
+def _other_torch(candidate: Candidate) -> tuple[Rejected, ...]:
+    major = (candidate.build.cuda or "").split(".")[0]
+    return tuple(
+        Rejected(
+            candidate=f"{candidate.torch_release.version}+{torch.variant}",
+            reason=_against_torch(torch.cuda or "", major),
+        )
+        for torch in candidate.torch_release.builds
+        if torch.machine == candidate.torch.machine and torch.cuda is not None and torch is not candidate.torch
+    )
+
+
+def _against_torch(cuda: str, major: str) -> str:
+    if cuda.split(".", maxsplit=1)[0] != major:
+        return f"CUDA {cuda}: never two CUDA majors in one environment"
+    return "fits less well: the nearest CUDA minor that answers is taken"

@@ -1,0 +1,139 @@
+"""What the choosers decide by: the facts a plan needs, gathered once, with settings applied."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.catalog.rows import Catalogue
+from provision.errors import IncompleteHost
+from provision.host import (
+    cpu,
+    driver,
+    glibc,
+    gpus,
+    installer_config,
+    machine,
+    nvml,
+    pci_gpus,
+    pythons,
+    scheduler,
+    sources,
+)
+from provision.host._model import Host
+from provision.host.gpus import Gpu
+from provision.host.pci_gpus import PciGpu
+from provision.plan import identify
+from provision.settings import Settings
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """One host under one set of settings."""
+
+    settings: Settings
+    machine: str
+    glibc: str
+    no_glibc: str = ""
+    pythons: tuple[str, ...]
+    found_pythons: tuple[str, ...] = ()
+    driver: str | None
+    driver_flavour: str | None = None
+    driver_trouble: str = ""
+    gpus: tuple[Gpu, ...]
+    on_the_bus: tuple[PciGpu, ...] = ()
+    sources: dict[str, bool]
+    local_wheels: tuple[str, ...] = ()
+    vector_flags: tuple[str, ...] | None = None
+    login_node: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
+    """The situation of a host, or IncompleteHost naming what a plan needs and nobody said."""
+    _complain_of_missing(host, settings)
+    seen = host.known(driver.FACT)
+    no_libc = host.missing(glibc.FACT)
+    known_cpu = host.known(cpu.FACT)
+    config = host.known(installer_config.FACT)
+    work = host.known(scheduler.FACT)
+    found_pythons = _pythons(host)
+    return Situation(
+        settings=settings,
+        machine=host.known(machine.FACT) or "",
+        glibc=host.known(glibc.FACT) or "0",
+        no_glibc=no_libc.detail or no_libc.why if no_libc else "",
+        pythons=(settings.python,) if settings.python != "auto" else found_pythons,
+        found_pythons=found_pythons,
+        driver=seen.version if seen else None,
+        driver_flavour=seen.flavour if seen else None,
+        driver_trouble=_trouble(host),
+        gpus=_gpus(host, catalogue),
+        on_the_bus=host.known(pci_gpus.FACT) or (),
+        sources=_sources(host, settings),
+        local_wheels=config.local_wheels if config else (),
+        vector_flags=known_cpu.flags if known_cpu and known_cpu.flags else None,
+        login_node=bool(work and work.name == "slurm" and work.place == "login"),
+        warnings=tuple(_warnings(host)),
+    )
+
+
+def _gpus(host: Host, catalogue: Catalogue) -> tuple[Gpu, ...]:
+    found = tuple(identify.completed(gpu, catalogue.gpus) for gpu in host.known(gpus.FACT) or ())
+    for gpu in found:
+        if gpu.cc is None:
+            raise IncompleteHost(
+                f"GPU {gpu.id}: nothing is known of a `{gpu.name}`",
+                hint='describe it with its compute capability: {name: ..., cc: "9.0", memory_gb: 80}',
+            )
+    return found
+
+
+def _complain_of_missing(host: Host, settings: Settings) -> None:
+    missing = []
+    if host.missing(machine.FACT):
+        missing.append("machine (x86_64 or aarch64)")
+    no_libc, no_gpus = host.missing(glibc.FACT), host.missing(gpus.FACT)
+    if no_libc and no_libc.why != "absent":
+        missing.append('glibc (such as "2.35")')
+    if host.missing(pythons.FACT) and settings.python == "auto":
+        missing.append('python (such as "3.12")')
+    if no_gpus and no_gpus.why == "not read":
+        missing.append("gpus (a list, which may be empty)")
+    if missing:
+        raise IncompleteHost(
+            f"a plan also needs: {', '.join(missing)}",
+            hint="add what is missing, or record the host: vllm-ready host -o FILE",
+        )
+
+
+def _pythons(host: Host) -> tuple[str, ...]:
+    """The minor versions on the host, newest first."""
+    minors = {".".join(found.version.split(".")[:2]) for found in host.known(pythons.FACT) or ()}
+    return tuple(sorted(minors, key=lambda version: int(version.split(".")[1]), reverse=True))
+
+
+def _sources(host: Host, settings: Settings) -> dict[str, bool]:
+    """A source counts where the settings allow it and nothing says that it does not answer."""
+    answers = host.known(sources.FACT) or {}
+    usable = {}
+    for name in sources.NAMES:
+        answer = answers.get(name)
+        usable[name] = getattr(settings.sources, name) is not False and (answer is None or answer.answers)
+    return usable
+
+
+def _trouble(host: Host) -> str:
+    """Why the driver does not answer, where one is there: NVML's own words, or what kept us from asking."""
+    answer = host.known(nvml.FACT)
+    # A Jetson has no NVML, and under WSL nvidia-smi may be all there is: what counts is that somebody answers.
+    nobody = any(gpu.memory_gb is None and not gpu.integrated for gpu in host.known(gpus.FACT) or ())
+    if answer and answer.state != "ok" and (answer.state != "no library" or nobody) and host.known(driver.FACT):
+        return f"NVML: {answer.state}" + (f" ({answer.detail})" if answer.detail else "")
+    for missing in (host.missing(gpus.FACT), host.missing(driver.FACT)):
+        if missing and missing.why in ("refused", "timed out", "failed", "unparsable"):
+            return f"{missing.why}: {missing.detail}" if missing.detail else missing.why
+    return ""
+
+
+def _warnings(host: Host) -> list[str]:
+    """Where sources of the facts that a plan rests on disagree."""
+    return [*host.warnings(driver.FACT), *host.warnings(gpus.FACT)]

@@ -1,0 +1,57 @@
+"""Comparing versions, drivers and architectures: the small rules that every chooser shares."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+# Integrated GPUs load only code that was built for exactly them (jax#40492, vllm#19328).
+EXACT_CODE_ONLY = frozenset({"7.2", "8.7", "11.0"})
+
+
+@cache
+def allows(specifier: str, version: str) -> bool:
+    """Whether a specifier such as "<3.15,>=3.11" or "0.32.*" allows a version."""
+    if specifier and specifier[0].isdigit():
+        specifier = f"=={specifier}"
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def minor(version: str) -> str:
+    """2.13.0+cu129 -> 2.13."""
+    return ".".join(version.split("+", 1)[0].split(".")[:2])
+
+
+def newer(left: str, right: str) -> bool:
+    return Version(left) > Version(right)
+
+
+@cache
+def numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: "580.65.06-open" -> (580, 65, 6)."""
+    found = re.match(r"\d+(\.\d+)*", version.strip())
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
+
+
+def reaches(version: str, least: str) -> bool:
+    """Whether a driver or glibc version is at least another; "575.51" reaches "575.51.03": it says no more."""
+    have, want = numbers(version), numbers(least)
+    shared = min(len(have), len(want))
+    return have[:shared] >= want[:shared]
+
+
+@cache
+def serves(built_for: tuple[str, ...], capability: str) -> bool:
+    """Whether machine code for these architectures runs on a GPU: same major, minor not above the GPU's."""
+    if capability in EXACT_CODE_ONLY:
+        return capability in built_for
+    major, least = numbers(capability)
+    return any(code[0] == major and code[1] <= least for code in map(numbers, built_for))
+
+
+def jits(ptx_for: tuple[str, ...], capability: str) -> bool:
+    """Whether the driver can compile this PTX for a GPU: PTX goes forward, never back."""
+    return any(numbers(ptx) <= numbers(capability) for ptx in ptx_for)

@@ -1,0 +1,100 @@
+"""An HTTP server on 127.0.0.1 that behaves as badly as it is told: what network tests talk to."""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Resource:
+    """One thing to serve, and how: faults are used up one request at a time, in order."""
+
+    def __init__(self, data: bytes, content_type: str = "application/octet-stream", *faults: str) -> None:
+        self.data = data
+        self.content_type = content_type
+        self.faults = list(faults)
+        self.requests = 0
+        self.served = 0
+
+
+class LocalServer(ThreadingHTTPServer):
+    """Serves `resources` by path; answers range requests unless the fault "whole" says otherwise."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.resources: dict[str, Resource] = {}
+        self.released = threading.Event()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}{path}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: LocalServer
+
+    def do_GET(self) -> None:
+        resource = self.server.resources.get(self.path)
+        if resource is None:
+            self.send_error(404)
+            return
+        resource.requests += 1
+        fault = resource.faults.pop(0) if resource.faults else ""
+        if fault.startswith(("4", "5")):
+            self.send_error(int(fault))
+        elif fault.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", fault.removeprefix("to "))
+            self.end_headers()
+        elif fault == "stall":
+            self.server.released.wait(20)
+        else:
+            self._send(resource, fault)
+
+    def _send(self, resource: Resource, fault: str) -> None:
+        data, size = resource.data, len(resource.data)
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if asked and fault != "whole":
+            first = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
+            last = min(size - 1, int(asked[2])) if asked[1] else size - 1
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size + (fault == 'grown')}")
+            data = data[first : last + 1]
+        else:
+            self.send_response(200)
+        self.send_header("Content-Type", resource.content_type)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if fault == "reset":
+            data = data[: len(data) // 2]
+        for byte in range(len(data)) if fault == "trickle" else ():
+            self.wfile.write(data[byte : byte + 1])
+            if self.server.released.wait(0.05):
+                return
+        self.wfile.write(data)
+        resource.served += len(data)
+        if fault == "reset":
+            self.connection.close()
+
+    def log_message(self, *_: object) -> None:
+        """Tests print nothing."""
+
+
+@contextmanager
+def serving() -> Iterator[LocalServer]:
+    """A server for the length of a test."""
+    with LocalServer() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.released.set()
+            server.shutdown()

@@ -1,0 +1,90 @@
+"""The file door: whole or not at all, and a sentence with a hint where it cannot be."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from provision.doors import files
+from provision.errors import NotWritable, UnreadableInput
+
+
+def test_a_file_is_written_with_its_folders_and_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "plan.json"
+    files.write(path, "grüße\n", mode=0o600)
+    assert path.read_bytes() == "grüße\n".encode()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("old")
+    files.write(path, b"new")
+    assert path.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "no space is left"),
+        (errno.EROFS, "read-only"),
+        (errno.EDQUOT, "quota"),
+        (errno.EACCES, "may write"),
+        (errno.EIO, "another place"),
+    ],
+)
+def test_a_failed_write_keeps_the_old_file_and_names_place_and_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
+) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("old")
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(NotWritable) as caught:
+        files.write(path, "new")
+    assert caught.value.where == str(path)
+    assert os.strerror(number) in caught.value.what
+    assert hint in caught.value.hint
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    with pytest.raises(NotWritable, match="logs"):
+        files.write(tmp_path / "logs" / "x", "")
+
+
+def test_a_folder_in_the_way_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(NotWritable) as caught:
+        files.write(tmp_path / "x", "")
+    assert caught.value.exit_code == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_reading_takes_the_mark_of_windows_editors_off(tmp_path: Path) -> None:
+    (tmp_path / "host.yaml").write_bytes(b"\xef\xbb\xbfgpus: []\xff\n")
+    assert files.read_text(tmp_path / "host.yaml") == "gpus: []\ufffd\n"
+
+
+@pytest.mark.parametrize(("name", "says"), [("none", "No such file"), (".", "Is a directory")])
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(UnreadableInput) as caught:
+        files.read_text(tmp_path / name)
+    assert says in caught.value.what
+    assert caught.value.where == str(tmp_path / name)
+
+
+def test_a_file_far_too_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "core").write_bytes(b"x" * 11)
+    assert files.read_text(tmp_path / "core", limit=11) == "x" * 11
+    with pytest.raises(UnreadableInput, match="larger"):
+        files.read_text(tmp_path / "core", limit=10)

@@ -1,0 +1,133 @@
+"""The process door: ends, deadlines, groups, output and words for what went wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from provision.doors import process
+
+PYTHON = sys.executable
+
+
+def test_output_status_and_time_of_a_command() -> None:
+    ended = process.run([PYTHON, "-c", "import sys; print('out'); print('err', file=sys.stderr)"], deadline_s=20)
+    assert (ended.status, ended.stdout, ended.stderr, ended.problem()) == (0, "out\n", "err\n", "")
+    assert ended.ok
+    assert 0 < ended.seconds < 20
+
+
+def test_a_failure_says_the_command_the_status_and_the_last_words() -> None:
+    code = "import sys; print('first', file=sys.stderr); sys.exit('no such thing')"
+    ended = process.run([PYTHON, "-c", code], deadline_s=20)
+    assert ended.status == 1
+    assert ended.problem() == f"{ended.command} ended with status 1: no such thing"
+
+
+def test_the_command_can_be_pasted() -> None:
+    ended = process.run(["true", "a b", "it's", "$HOME", ""], deadline_s=5)
+    assert ended.command == """true 'a b' 'it'"'"'s' '$HOME' ''"""
+
+
+def test_a_missing_command_is_not_a_failed_one() -> None:
+    ended = process.run(["/no/such/command"], deadline_s=5)
+    assert ended.missing
+    assert ended.status is None
+    assert ended.problem() == "/no/such/command was not found"
+
+
+def test_a_missing_folder_is_not_a_missing_command(tmp_path: Path) -> None:
+    ended = process.run(["true"], deadline_s=5, cwd=tmp_path / "gone")
+    assert not ended.missing
+    assert ended.status is None
+    assert "gone" in ended.problem()
+
+
+def test_a_file_that_may_not_be_executed_says_so(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("#!/bin/sh\n")
+    ended = process.run([tmp_path / "tool"], deadline_s=5)
+    assert not ended.missing
+    assert "could not be started" in ended.problem()
+    assert "Permission denied" in ended.stderr
+
+
+def test_a_signal_is_named() -> None:
+    ended = process.run(["sh", "-c", "kill -SEGV $$"], deadline_s=5)
+    assert ended.signal == "SIGSEGV"
+    assert ended.status == -signal.SIGSEGV
+    assert ended.problem().endswith("was ended by SIGSEGV")
+
+
+def test_a_hanging_command_is_ended_at_its_deadline_and_what_it_said_is_kept() -> None:
+    ended = process.run(["sh", "-c", "echo started; sleep 60"], deadline_s=0.2)
+    assert ended.timed_out
+    assert not ended.ok
+    assert ended.stdout == "started\n"
+    assert ended.seconds < 2
+    assert "did not end within" in ended.problem()
+
+
+def test_a_command_that_ignores_sigterm_is_killed() -> None:
+    ended = process.run(["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"], deadline_s=0.2)
+    assert ended.timed_out
+    assert ended.signal == "SIGKILL"
+    assert ended.seconds < 3
+
+
+def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    process.run(["sh", "-c", f"sleep 60 & echo $! > '{note}'; wait"], deadline_s=0.3)
+    assert ends(int(note.read_text()))
+
+
+def test_a_background_process_that_holds_the_output_open_does_not_hold_us(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    began = time.monotonic()
+    ended = process.run(["sh", "-c", f"sleep 60 & echo $! > '{note}'; echo done"], deadline_s=0.3)
+    assert (ended.status, ended.stdout, ended.timed_out) == (0, "done\n", False)
+    assert time.monotonic() - began < 3
+    assert ends(int(note.read_text()))
+
+
+def test_input_reaches_the_command_and_a_command_that_ignores_it_is_fine() -> None:
+    assert process.run(["cat"], deadline_s=5, input="grüße\n").stdout == "grüße\n"
+    assert process.run(["true"], deadline_s=5, input="x" * 1_000_000).ok
+
+
+def test_output_is_bounded_and_never_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "OUTPUT_LIMIT", 1000)
+    ended = process.run([PYTHON, "-c", "print('x' * 3_000_000)"], deadline_s=20)
+    assert ended.ok
+    assert ended.stdout == "x" * 1000
+
+
+def test_output_that_is_no_text_is_replaced() -> None:
+    assert process.run(["printf", r"a\377b"], deadline_s=5).stdout == "a\ufffdb"
+
+
+def test_environment_and_folder_are_what_was_asked_for(tmp_path: Path) -> None:
+    ended = process.run(
+        ["/bin/sh", "-c", 'echo "$ONLY-$HOME"; pwd -P'], deadline_s=5, env={"ONLY": "this"}, cwd=tmp_path
+    )
+    assert ended.stdout == f"this-\n{tmp_path.resolve()}\n"
+
+
+def test_a_command_never_waits_for_our_terminal() -> None:
+    assert process.run(["cat"], deadline_s=5).stdout == ""
+
+
+def ends(pid: int) -> bool:
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        time.sleep(0.05)
+    return False

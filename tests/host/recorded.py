@@ -1,0 +1,40 @@
+"""Makes a host of recorded texts, so that a test reads as what was read and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from provision.host._model import Fact, Host, Missing, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+
+def host(readings: Mapping[str, Any]) -> Host:
+    """Readings by source key: a text, a Reading, or any other value as the JSON that a probe gives."""
+    return Host({key: _reading(said) for key, said in readings.items()})
+
+
+def value(fact: Fact[T], readings: Mapping[str, Any]) -> T | Missing:
+    return host(readings).value(fact)
+
+
+def known(fact: Fact[T], readings: Mapping[str, Any]) -> T:
+    found = value(fact, readings)
+    assert not isinstance(found, Missing), found
+    return found
+
+
+def missing(fact: Fact[T], readings: Mapping[str, Any]) -> Missing:
+    found = value(fact, readings)
+    assert isinstance(found, Missing), found
+    return found
+
+
+def _reading(said: Any) -> Reading:
+    if isinstance(said, Reading):
+        return said
+    return Reading(outcome="ok", text=said if isinstance(said, str) else json.dumps(said))

@@ -1,0 +1,166 @@
+"""Where the front door cannot go on it says so in a sentence, with the command that helps, and ends with the right code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.setup.stand_in import Answer, StandIn, index, mounting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NO_LINKS: dict[str, str | None] = {"PIP_NO_INDEX": None, "PIP_FIND_LINKS": None}
+SOMEBODY = 54321  # a user id without an entry
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StandIn:
+    return StandIn(tmp_path).give_uv()
+
+
+@pytest.fixture
+def shared() -> Iterator[StandIn]:
+    """A host whose folders every user may pass through, which pytest's own may not be."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o755)
+        host = StandIn(Path(base), checkout="shared").give_uv()
+        if as_somebody(host, ["python3", "-c", "pass"]).code != 0:  # the tests' own Python may lie in root's home
+            (host.bin / "python3").unlink()
+            (host.bin / "python3").symlink_to("/usr/bin/python3")
+        if as_somebody(host, ["uv", "python", "find", "--no-cache"]).code != 0:
+            pytest.skip("uv or every Python lies in a folder of root's")
+        yield host
+
+
+def as_somebody(host: StandIn, command: list[str]) -> Answer:
+    return host.run(
+        [
+            "/usr/bin/env",
+            f"PATH={host.bin}",
+            shutil.which("setpriv") or "setpriv",
+            f"--reuid={SOMEBODY}",
+            f"--regid={SOMEBODY}",
+            "--clear-groups",
+            *command,
+        ],
+        HOME="/",
+    )
+
+
+def refused(answer: Answer, code: int, sentence: str, hint: str) -> None:
+    """One sentence, one hint, nothing on stdout."""
+    errors = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    hints = [line for line in answer.err.splitlines() if line.startswith(" hint: ")]
+    assert (answer.code, len(errors), len(hints), answer.out) == (code, 1, 1, ""), answer.err
+    assert sentence in errors[0]
+    assert hint in hints[0]
+
+
+@pytest.mark.parametrize("tool", ["uv", "python"])
+def test_an_index_that_does_not_answer(tmp_path: Path, tool: str) -> None:
+    host = StandIn(tmp_path)
+    host = host.give_uv() if tool == "uv" else host.give_python()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://jo:s3cret@127.0.0.1:{closed.getsockname()[1]}/simple"
+        answer = host.setup(**NO_LINKS, PIP_INDEX_URL=url, PIP_RETRIES="1")
+    refused(answer, 4, "does not answer", "PIP_INDEX_URL=https://mirror/simple ./setup.sh")
+    assert "s3cret" not in answer.err
+
+
+def test_a_proxy_that_does_not_answer(host: StandIn) -> None:
+    answer = host.setup(**NO_LINKS, PIP_INDEX_URL="https://index.invalid/simple", PIP_PROXY="http://jo:pw@127.0.0.1:9")
+    assert (answer.code, "pw@" in answer.err) == (4, False)
+    assert "proxy" in answer.err.splitlines()[-1] + answer.err.splitlines()[-2]
+
+
+@pytest.mark.parametrize("tool", ["uv", "python"])
+def test_a_file_that_is_not_the_pinned_one(tmp_path: Path, tool: str) -> None:
+    host = StandIn(tmp_path)
+    host = host.give_uv() if tool == "uv" else host.give_python()
+    (host.checkout / "requirements.txt").write_text(f"tiny==1.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8")
+    refused(host.setup(), 4, "another file than requirements.txt pins", "cache")
+
+
+@pytest.mark.parametrize("tool", ["uv", "python"])
+def test_an_index_without_the_pinned_version(tmp_path: Path, tool: str) -> None:
+    host = StandIn(tmp_path)
+    host = host.give_uv() if tool == "uv" else host.give_python()
+    (host.checkout / "requirements.txt").write_text(f"tiny==2.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8")
+    refused(host.setup(), 4, "has no file of a pinned version", "mirror")
+
+
+def test_an_index_that_refuses_us(host: StandIn) -> None:
+    with index(host.wheels, refuse=403) as (port, _):
+        answer = host.setup(**NO_LINKS, PIP_INDEX_URL=f"http://127.0.0.1:{port}/simple")
+    refused(answer, 4, "refuses these credentials", "index-url")
+
+
+def test_a_folder_that_cannot_be_written(host: StandIn) -> None:
+    read_only = mounting(
+        f'mount --bind "{host.checkout}" "{host.checkout}"; mount -o remount,ro,bind "{host.checkout}"'
+    )
+    refused(host.run([*read_only, *host.command()]), 3, "cannot be written", "clone into a folder of your own")
+    assert not (host.checkout / ".venv").exists()
+    assert host.setup().code == 0
+    assert host.run([*read_only, *host.command()]).code == 0
+
+
+def test_a_folder_where_programs_do_not_start(host: StandIn) -> None:
+    other = host.base / "noexec"
+    fresh = mounting(f'mkdir "{other}"; mount -t tmpfs -o noexec none "{other}"; cp -r "{host.checkout}/." "{other}"')
+    answer = host.run([*fresh, str(host.bin / "bash"), str(other / "setup.sh")])
+    refused(answer, 3, f"{other} is mounted noexec", f"mount -o remount,exec '{other}'")
+
+
+def test_a_ready_environment_where_programs_start_no_more(host: StandIn) -> None:
+    assert host.setup().code == 0
+    there = host.checkout
+    later = mounting(f'mount --bind "{there}" "{there}"; mount -o remount,noexec,bind "{there}"')
+    answer = host.run([*later, str(host.bin / "bash"), *host.command()])
+    refused(answer, 3, "is mounted noexec", "mount -o remount,exec")
+
+
+@pytest.mark.parametrize("size_kb", [60, 100, 140, 180])
+def test_no_space_left(host: StandIn, size_kb: int) -> None:
+    small = mounting(
+        f'mkdir "{host.base}/small"; mount -t tmpfs -o size={size_kb}k none "{host.base}/small"; '
+        f'cp -r "{host.checkout}/." "{host.base}/small"; dd if=/dev/zero of="{host.base}/small/fill" bs=1k || true'
+    )
+    answer = host.run([*small, str(host.base / "small/setup.sh")])
+    refused(answer, 4, "no space left", "TMPDIR=")
+    assert f"{host.base}/small (0 MB left)" in answer.err
+
+
+def test_without_a_home_everything_stays_below_the_prefix(host: StandIn) -> None:
+    for home in (None, "/", "/nonexistent"):
+        shutil.rmtree(host.checkout / ".venv", ignore_errors=True)
+        answer = host.setup(HOME=home)
+        assert answer.code == 0, answer.err
+        assert (host.checkout / "envs/cache/uv").is_dir()
+
+
+def test_a_user_id_without_an_entry(shared: StandIn) -> None:
+    os.chown(shared.checkout, SOMEBODY, SOMEBODY)
+    answer = as_somebody(shared, shared.command())
+    assert answer.code == 0, answer.err
+    assert f'"home": "{shared.checkout}/envs/home"' in answer.out
+
+
+def test_what_belongs_to_another_user_is_not_taken_over(shared: StandIn) -> None:
+    assert shared.setup().code == 0
+    shared.checkout.chmod(0o777)
+    assert as_somebody(shared, shared.command()).code == 0
+    (shared.checkout / "requirements.txt").write_text("tiny==2.0\n", encoding="utf-8")
+    refused(as_somebody(shared, shared.command()), 3, "belongs to another user (user id 0)", "sudo rm -rf")
+    shutil.rmtree(shared.checkout / ".venv.lock")
+    refused(as_somebody(shared, shared.command()), 3, "belongs to another user (user id 0)", "sudo rm -rf")

@@ -1,0 +1,115 @@
+"""Whatever a host has to make an environment with is found, and what it lacks is named with the command that helps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.setup.stand_in import StandIn, index, mounting, script, the_uv
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> StandIn:
+    return StandIn(tmp_path)
+
+
+def old_python(host: StandIn, version: str, venv: str) -> None:
+    """A Python that answers setup.sh's one question; it is never asked for more."""
+    script(host.bin / "python3", f"#!/bin/sh\necho {version} {venv} /usr/bin/python{version}\n")
+
+
+def test_python_with_venv_is_enough(host: StandIn) -> None:
+    answer = host.give_python().setup("plan")
+    assert (answer.code, json.loads(answer.out)["args"]) == (0, ["plan"]), answer.err
+
+
+def test_nothing_at_all(host: StandIn) -> None:
+    answer = host.setup()
+    assert answer.code == 3
+    assert "error: there is no Python 3 here, and no uv, curl or wget" in answer.err
+    assert answer.out == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "venv", "said"),
+    [
+        ("3.8", "venv", "Python 3.8 (python3) is too old"),
+        ("3.11", "bare", "Python 3.11 (python3) comes without venv"),
+    ],
+)
+def test_a_python_that_will_not_do_is_named(host: StandIn, version: str, venv: str, said: str) -> None:
+    old_python(host, version, venv)
+    answer = host.setup()
+    assert (answer.code, said in answer.err) == (3, True), answer.err
+
+
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [
+        ("ID=debian\nVERSION_ID=12\n", "apt-get install python3 python3-venv"),
+        ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="20.04"\n', "apt-get install curl ca-certificates"),
+        ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\n', "apt-get install python3 python3-venv"),
+        ('ID=debian\nVERSION_ID="11"\n', "apt-get install curl ca-certificates"),
+        ('ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="8.10"\n', "dnf install python3.11"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\n', "zypper install python311"),
+        ("ID=alpine\nVERSION_ID=3.22.1\n", "apk add python3"),
+        ("ID=arch\n", "pacman -S python"),
+        ("ID=something\n", "install Python 3.10 or newer"),
+    ],
+)
+def test_the_command_is_the_distributions_own(host: StandIn, release: str, command: str) -> None:
+    (host.base / "os-release").write_text(release, encoding="utf-8")
+    old_python(host, "3.9", "venv")
+    with_it = mounting(f"mount --bind '{host.base}/os-release' /etc/os-release")
+    answer = host.run([*with_it, *host.command()])
+    assert (answer.code, command in answer.err) == (3, True), answer.err
+
+
+def installer(host: StandIn) -> str:
+    """What uv's installer does as far as setup.sh relies on it, as a file on the index; returns its checksum."""
+    text = f'#!/bin/sh\nln -s {the_uv()} "$UV_UNMANAGED_INSTALL/uv"\n'
+    script(host.wheels / "install.sh", text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("downloader", ["curl", "wget"])
+@pytest.mark.parametrize("genuine", [True, False])
+def test_a_downloader_is_enough_if_the_installer_is_the_known_one(
+    host: StandIn, downloader: str, genuine: bool
+) -> None:
+    if not shutil.which(downloader):
+        pytest.skip(f"this machine has no {downloader}")
+    python = host.give(downloader).give_python().bin / "python3"
+    python.rename(host.bin / "whole")
+    script(python, f'#!/bin/sh\ncase "$*" in *ensurepip*) echo 3.11 bare x ;; *) exec {host.bin}/whole "$@" ;; esac\n')
+    known = installer(host) if genuine else hashlib.sha256(installer(host).encode()).hexdigest()
+    with index(host.wheels) as (port, _):
+        answer = host.setup(
+            "plan",
+            VLLM_READY_UV_INSTALLER_URL=f"http://127.0.0.1:{port}/install.sh",
+            VLLM_READY_UV_INSTALLER_SHA256=known,
+        )
+    assert (host.checkout / "envs/tools/uv").exists() is genuine, answer.err
+    if genuine:
+        assert (answer.code, json.loads(answer.out)["args"]) == (0, ["plan"]), answer.err
+    else:
+        assert (answer.code, "is not the installer that setup.sh knows" in answer.err) == (4, True), answer.err
+
+
+def test_uv_without_a_python_that_will_do(host: StandIn) -> None:
+    (host.give_uv().bin / "python3").unlink()
+    answer = host.setup()
+    assert (answer.code, "uv finds no Python 3.10 to 3.14 here" in answer.err) == (3, True), answer.err
+
+
+def test_a_uv_from_before_its_index_variables_does_not_count(host: StandIn) -> None:
+    script(host.bin / "uv", "#!/bin/sh\necho uv 0.4.18\n")
+    answer = host.setup()
+    assert (answer.code, "no uv" in answer.err) == (3, True), answer.err
