@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-from typing import NoReturn
+
+from provision.version import VERSION
+
+TYPE_CHECKING = False  # typing, pathlib and shutil are left out: start-up is half imports
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 VERBS = {
     "plan": "show what would be installed and why; the default",
@@ -16,6 +20,13 @@ VERBS = {
 EXIT_CODES = """exit codes:
   0 done   2 wrong usage or configuration   3 this host cannot run what was asked, with the reasons
   4 a source on the network failed   70 a bug (a crash log is written)   130 interrupted"""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """One width everywhere, so that the README can show it and nobody asks the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,9 +40,9 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    common = _Parser(add_help=False)
+    common = _Parser(add_help=False, prog="", formatter_class=_Formatter)
     common.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
-    common.add_argument("--config", type=Path, metavar="FILE", help="settings from FILE instead of config.yaml")
+    common.add_argument("--config", metavar="FILE", help="settings from FILE instead of config.yaml")
     common.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting for this run"
     )
@@ -41,18 +52,20 @@ def parser() -> argparse.ArgumentParser:
         prog="vllm-ready",
         description="Gets a bare GPU host ready for vLLM, proves that it is, and proves it again after every change.",
         epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
-    top.add_argument("-V", "--version", action="store_true", help="say the version and stop")
-    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
-    made = {name: verbs.add_parser(name, help=text, description=text, parents=[common]) for name, text in VERBS.items()}
+    top.add_argument("-V", "--version", action="version", version=f"vllm-ready {VERSION}", help="say the version")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser, prog="vllm-ready")
+    made = {
+        name: verbs.add_parser(name, help=text, description=text, parents=[common], formatter_class=_Formatter)
+        for name, text in VERBS.items()
+    }
     made["plan"].add_argument(
         "--host",
-        type=Path,
         metavar="FILE",
         help="plan for a described host: a recording, collect_env text or YAML (- is stdin)",
     )
-    made["host"].add_argument("-o", "--output", type=Path, metavar="FILE", help="write the recording to FILE")
+    made["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
     made["catalog"].add_argument(
         "action", choices=("show", "check", "add"), help="what to do; add takes vllm==X or torch==X"
     )

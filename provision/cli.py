@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os.path
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # importing typing for it would cost a third of the start-up
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
@@ -60,17 +61,17 @@ def host(options: argparse.Namespace) -> int:
 
     recording = record.record(network=False, paths=_paths(_settings(options)), sources={})
     if options.output:
+        from pathlib import Path
+
         from provision.doors import files
 
-        files.write(options.output, record.to_json(recording))
+        files.write(Path(options.output), record.to_json(recording))
     if options.json:
         sys.stdout.buffer.write(record.to_json(recording))
     elif not options.quiet and not options.output:
         _print(show.shown(recording))
-    elif not options.quiet:
-        sys.stderr.write(
-            f"recorded in {options.output}; plan for it anywhere: vllm-ready plan --host {options.output}\n"
-        )
+    elif options.output:
+        _note(f"recorded in {options.output}; plan for it anywhere: vllm-ready plan --host {options.output}", options)
     return 0
 
 
@@ -84,9 +85,7 @@ def plan(options: argparse.Namespace) -> int:
     settings = _settings(options)
     made = make(_host(options, settings), settings, rows.load())
     if options.json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
+        _document(made)
     else:
         from provision.plan import explain
 
@@ -95,40 +94,35 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def catalog(options: argparse.Namespace) -> int:
-    """Show the catalogue, say how fresh it is, or grow it from a published wheel."""
+    """Show the catalogue, say how fresh it is, or grow it from published wheels."""
     from provision.catalog import verbs
 
     settings = _settings(options)
     action = {"show": verbs.show, "check": verbs.check, "add": verbs.add}[options.action]
-    said = action(options.what, lambda: _addresses(settings)["pypi"])
+    said = action(options.what, lambda: _addresses(settings)["pypi"], lambda line: _note(line, options))
     if options.json:
-        import msgspec
-
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(said.data), indent=2) + b"\n")
+        _document(said.data)
     else:
-        _print(said.text)
-    return said.exit_code
+        sys.stdout.write("".join(f"{line}\n" for line in said.lines))
+    return 0
 
 
-def checkout() -> Path:
+def checkout() -> str:
     """The folder that setup.sh lies in."""
-    from pathlib import Path
-
-    return Path(__file__).resolve().parents[1]
+    return os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     from provision import settings
     from provision.doors import files
 
-    path = options.config or checkout() / "config.yaml"
-    text = files.read_text(path) if options.config or path.exists() else None
+    path = options.config or os.path.join(checkout(), "config.yaml")
+    text = files.read_text(path) if options.config or os.path.exists(path) else None
     overrides = [*options.set, *([f"prefix={options.prefix}"] if options.prefix else [])]
-    return settings.load(text, str(options.config or "config.yaml"), overrides)
+    return settings.load(text, options.config or "config.yaml", overrides)
 
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
-
     if options.host is None:
         from provision.host import record
         from provision.host._model import Host
@@ -138,9 +132,9 @@ def _host(options: argparse.Namespace, settings: Settings) -> Host:
     from provision.doors import files
     from provision.host import from_text
 
-    if str(options.host) == "-":
+    if options.host == "-":
         return from_text.parse(sys.stdin.read(), "standard input")
-    return from_text.parse(files.read_text(options.host), str(options.host))
+    return from_text.parse(files.read_text(options.host), options.host)
 
 
 def _paths(settings: Settings) -> dict[str, Path]:
@@ -148,7 +142,7 @@ def _paths(settings: Settings) -> dict[str, Path]:
     import tempfile
     from pathlib import Path
 
-    root = checkout()
+    root = Path(checkout())
     cache = Path.home() / ".cache"
     places = {"prefix": root / settings.prefix, "logs": root / settings.logs, "cache": cache}
     return {**places, "checkout": root, "tmpdir": Path(tempfile.gettempdir())}
@@ -159,7 +153,22 @@ def _addresses(settings: Settings) -> dict[str, str]:
     from provision.doors import network
     from provision.host import _installer
 
-    return package_sources.addresses(settings, package_sources.configured(_installer.installer_config()) or network.default_index())
+    return package_sources.addresses(
+        settings, package_sources.configured(_installer.installer_config()) or network.default_index()
+    )
+
+
+def _note(line: str, options: argparse.Namespace) -> None:
+    """What goes on, for a person; never on stdout."""
+    if not options.quiet:
+        sys.stderr.write(f"{line}\n")
+
+
+def _document(data: object) -> None:
+    """One JSON document on stdout."""
+    import msgspec
+
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
 
 
 def _print(what: object) -> None:

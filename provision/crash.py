@@ -14,7 +14,7 @@ from provision.host.record import who_and_where
 from provision.version import VERSION
 
 
-def report(argv: list[str], checkout: Path) -> str:
+def report(argv: list[str], checkout: str) -> str:
     """Write the log of the exception being handled; returns what to tell the user."""
     kind, error, _ = sys.exc_info()
     body = [
@@ -23,7 +23,7 @@ def report(argv: list[str], checkout: Path) -> str:
         "",
         traceback.format_exc(),
     ]
-    path = checkout / "logs" / f"crash-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
+    path = Path(checkout) / "logs" / f"crash-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
     what = f"error: a bug in vllm-ready: {kind.__name__ if kind else 'unknown'}: {error}\n"
     text = who_and_where().text("\n".join(body))
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+TYPE_CHECKING = False  # `typing` is left out: --help needs nothing else of it
+if TYPE_CHECKING:
+    from typing import ClassVar, Final
 
 DONE: Final = 0
 UNSUPPORTED: Final = 3

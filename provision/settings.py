@@ -91,12 +91,12 @@ def _known_keys(node: dict[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
-_VERSION = re.compile(r"\d+(\.\d+)*(\.?(a|b|rc|post|dev)\d+)?(\.\*)?")
+_VERSION = r"\d+(\.\d+)*(\.?(a|b|rc|post|dev)\d+)?(\.\*)?"
 _SHAPES = {
-    "python": (re.compile(r"auto|3\.\d+"), 'auto or a minor version such as "3.12"'),
-    "cuda": (re.compile(r"auto|\d+\.\d+"), 'auto or a version such as "12.9"'),
-    "vllm": (re.compile(rf"latest|{_VERSION.pattern}"), 'latest, "0.32.*" or "0.25.1"'),
-    "torch": (re.compile(rf"auto|{_VERSION.pattern}(\+\w+)?"), 'auto, "2.13.*" or "2.13.0"'),
+    "python": (r"3\.\d+", 'auto or a minor version such as "3.12"'),
+    "cuda": (r"\d+\.\d+", 'auto or a version such as "12.9"'),
+    "vllm": (_VERSION, 'latest, "0.32.*" or "0.25.1"'),
+    "torch": (rf"{_VERSION}(\+\w+)?", 'auto, "2.13.*" or "2.13.0"'),
 }
 
 
@@ -104,7 +104,7 @@ def _checked(settings: Settings, name: str) -> Settings:
     """What types alone do not say: versions look like versions, packages like requirements."""
     for field, (shape, example) in _SHAPES.items():
         value = getattr(settings, field)
-        if not shape.fullmatch(value):
+        if value not in ("auto", "latest") and not re.fullmatch(shape, value):
             raise WrongSetting(f"{field}: `{value}` is no version", where=name, hint=f"write {example}")
     if settings.keep < 1:
         raise WrongSetting("keep: at least one generation is kept", where=name, hint="write keep: 1 or more")

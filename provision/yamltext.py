@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any, TypeVar
 
@@ -13,8 +14,6 @@ from provision.errors import Failure, UnreadableInput
 T = TypeVar("T")
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_INTEGER = re.compile(r"[-+]?\d+")
-_NUMBER = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MAX_DEPTH = 20
 
@@ -90,9 +89,11 @@ def _scalar(value: str, *, plain: bool) -> Any:  # noqa: ANN401 - a YAML scalar 
         return value
     if value.lower() in _WORDS:
         return _WORDS[value.lower()]
-    if _INTEGER.fullmatch(value) and len(value) < 19:
-        return int(value)
-    return float(value) if _NUMBER.fullmatch(value) else value
+    if value.lstrip("+-").replace(".", "").isdecimal() or re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return value
 
 
 def _in_words(what: str, path: str) -> str:

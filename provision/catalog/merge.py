@@ -115,8 +115,12 @@ def _builds(release: Release) -> tuple[Build, ...]:
 
 
 def _counterpart(old: tuple[Build, ...], build: Build) -> Build | None:
-    """An index carries one build of a release for a machine."""
-    return next((each for each in old if (each.machine, each.where) == (build.machine, build.where)), None)
+    """The build that this one replaces; PyPI carries one a machine, whatever its CUDA was taken for."""
+    for each in old:
+        same_place = (each.machine, each.where) == (build.machine, build.where)
+        if same_place and (build.where == "pypi" or each.variant == build.variant):
+            return each
+    return None
 
 
 def _filled(old: Build, new: Build) -> Build:

@@ -15,7 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from provision.binary.elf import SharedObject
-from provision.catalog.rows import Machine  # noqa: TC001 - msgspec reads the annotation
+from provision.catalog.rows import Machine
 from provision.doors import network
 from provision.errors import SourceFailed
 
@@ -38,6 +38,11 @@ class WheelName(msgspec.Struct, frozen=True, kw_only=True):
     cpython: str
     build: int
 
+    @property
+    def free_threaded(self) -> bool:
+        """A build for the interpreter without a global lock (cp314t), which vLLM does not run on."""
+        return self.cpython.endswith("t")
+
     @classmethod
     def parse(cls, filename: str) -> WheelName | None:
         """None for everything but a manylinux wheel of a machine that we know."""
@@ -50,7 +55,7 @@ class WheelName(msgspec.Struct, frozen=True, kw_only=True):
             if found := _PLATFORM.fullmatch(tag.platform):
                 major, minor, old, machine = found.groups()
                 glibcs.append(_OLD_TAGS[old] if old else (int(major), int(minor)))
-                # A free-threaded build (cp313t) is not what its interpreter tag says.
+                # Only the ABI tag tells a free-threaded build apart.
                 cpython = tag.interpreter if tag.abi in (tag.interpreter, "abi3") else tag.abi
         if not glibcs:
             return None

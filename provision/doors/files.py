@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
-from pathlib import Path
 
 from provision.errors import NotWritable, UnreadableInput
+
+TYPE_CHECKING = False  # pathlib and typing are left out: reading a config must not cost milliseconds
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _HINTS = {
     errno.EROFS: "the file system is mounted read-only: name a folder elsewhere",
@@ -32,10 +34,10 @@ def write(path: Path, data: bytes | str, mode: int = 0o644) -> None:
         raise _not_writable(path, error) from error
 
 
-def read_text(path: Path, limit: int = 16 * 1024 * 1024) -> str:
+def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
     """The text of a file that the user named; what is wrong with it is said in one sentence."""
     try:
-        with path.open("rb") as stream:
+        with open(path, "rb") as stream:
             content = stream.read(limit + 1)
     except OSError as error:
         raise UnreadableInput(
@@ -52,6 +54,9 @@ def read_text(path: Path, limit: int = 16 * 1024 * 1024) -> str:
 
 
 def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
+    import tempfile
+    from pathlib import Path
+
     handle, aside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

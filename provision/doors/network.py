@@ -129,7 +129,7 @@ class Ranges:
                 for chunk in self._stream(wanted, len(got)):
                     got += chunk
                     self.fetched += len(chunk)
-            except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if attempt == _ATTEMPTS:
                     raise self._failed(f"{_reason(error)}, {_ATTEMPTS} times") from None
                 time.sleep(0.2 * attempt)
@@ -138,16 +138,15 @@ class Ranges:
         return bytes(got)
 
     def _stream(self, wanted: str, skip: int) -> Iterator[bytes]:
+        first, _, last = wanted.partition("-")
         if skip:
-            first, _, last = wanted.partition("-")
-            # A suffix that broke off: the size is known by now.
+            # The end of a file that broke off: by now its size is known.
             start = int(first) if first else max(0, self.size - int(last))
-            wanted = f"{start + skip}-{last if first else self.size - 1}"
-        headers = {"Range": f"bytes={wanted}", "Accept-Encoding": "identity"}
+            first, last = str(start + skip), last if first else str(self.size - 1)
+        headers = {"Range": f"bytes={first}-{last}", "Accept-Encoding": "identity"}
         timeout = (_CONNECT_S, self._silence_s)
         with self._session.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
-            first_byte, last_byte = self._checked(response)
-            length = last_byte - first_byte + 1
+            length = self._checked(response, first)
             end = time.monotonic() + self._silence_s + length / _SLOWEST_RATE
             # Not iter_content: that waits for whole chunks, so a trickle would never meet the deadline.
             while chunk := response.raw.read1(_CHUNK, decode_content=False):
@@ -156,10 +155,10 @@ class Ranges:
                 if time.monotonic() > end:
                     raise TimeoutError
             if length > 0:
-                raise requests.ConnectionError
+                raise ConnectionError
 
-    def _checked(self, response: requests.Response) -> tuple[int, int]:
-        """The first and last byte of an answer; the same file as before, or it is refused."""
+    def _checked(self, response: requests.Response, asked: str) -> int:
+        """How many bytes will come; refused where they are not the asked ones of the same file."""
         if response.status_code in _TRANSIENT:
             response.raise_for_status()
         if response.status_code == requests.codes.ok:
@@ -167,13 +166,13 @@ class Ranges:
                 "the server sends whole files only", hint="use an index whose files answer range requests"
             )
         said = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
-        if response.status_code != requests.codes.partial or not said:
-            raise self._failed(f"HTTP status {response.status_code}")
+        if response.status_code != requests.codes.partial or not said or asked not in ("", said[1]):
+            raise self._failed(f"HTTP status {response.status_code}, not the bytes that were asked for")
         first, last, size = map(int, said.groups())
         if self.size not in (0, size):
             raise self._failed(f"the file changed while it was read: {self.size} bytes, now {size}")
         self.size = size
-        return first, last
+        return last - first + 1
 
     def _failed(self, why: str, hint: str = "try again, or name a mirror") -> SourceFailed:
         return SourceFailed(why, where=scrubbed(self.url), hint=hint)
@@ -194,11 +193,11 @@ def _answer(url: str, deadline_s: float) -> dict[str, object]:
 
 def _judged(asked: str, response: requests.Response) -> dict[str, object]:
     status = response.status_code
-    detail = f"HTTP {status}"
     is_page = "html" in response.headers.get("Content-Type", "")
     if is_page and _site(response.url) != _site(asked):
         return {"answers": False, "detail": f"sent on to a page of {urlsplit(response.url).hostname}"}
-    return {"answers": status < requests.codes.server_error and status not in _NOT_US, "detail": detail}
+    answers = status < requests.codes.server_error and status not in _NOT_US
+    return {"answers": answers, "detail": f"HTTP {status}"}
 
 
 def _site(url: str) -> list[str]:
@@ -210,15 +209,11 @@ def _reason(error: BaseException) -> str:
     """Why a request failed, in words; the exceptions' own texts repeat the address with its password."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP status {error.response.status_code}"
-    causes = list(_causes(error))
+    causes = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
     known = (words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes))
     return next(known, f"the request failed ({type(error).__name__})")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 _REASONS = (

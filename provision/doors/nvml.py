@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from provision.doors import process
-from provision.host._model import Reading
+from provision.doors.reading import Reading
 
 _CHILD: Final = Path(__file__).with_name("nvml_child.py")
 

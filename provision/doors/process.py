@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess  # noqa: TID251 - this is the one door
 import threading
@@ -91,10 +92,17 @@ def run(
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        # A missing working directory is a FileNotFoundError too, but not a missing command.
-        missing = isinstance(error, FileNotFoundError) and error.filename == words[0]
+        missing = _is_missing(error, words[0], (os.environ if env is None else env).get("PATH"))
         return Finished(argv=words, missing=missing, stderr=str(error), seconds=time.monotonic() - began)
     return _attend(child, words, began, deadline_s, input)
+
+
+def _is_missing(error: Exception, command: str, path: str | None) -> bool:
+    """Whether the command itself is not there: a missing working directory looks almost the same."""
+    if isinstance(error, PermissionError) and "/" not in command:
+        # A folder on PATH that we may not enter hides that the command is in none of the others.
+        return shutil.which(command, mode=os.F_OK, path=path) is None
+    return isinstance(error, FileNotFoundError) and error.filename == command
 
 
 def _attend(

@@ -139,7 +139,7 @@ def _path() -> list[str]:
 
 
 def _matches(pattern: str) -> list[str]:
-    return sorted(glob.glob(at_home(pattern)))  # noqa: PTH207 - absolute patterns
+    return sorted(glob.glob(at_home(pattern)))
 
 
 def _below(variable: str, pattern: str) -> list[str]:

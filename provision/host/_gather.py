@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from provision.doors import process
+from provision.doors.reading import Reading
 from provision.host import _ask
 from provision.host._look import LOOKS
-from provision.host._model import Command, File, Files, Probe, Reading, Source
+from provision.host._model import Command, File, Files, Probe, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +32,7 @@ SOURCES_S = 4.0
 _LEFT_BEHIND_S = 2.0  # what a process that was told to end may still take
 
 _CHECKOUT = str(Path(__file__).parents[2])
-_READER = f"import sys; sys.path.insert(0, {_CHECKOUT!r}); from provision.host._reader import main; main()"
+_READER = f"import sys; sys.path.append({_CHECKOUT!r}); from provision.host._reader import main; main()"
 _REFUSED = re.compile(r"permission denied|not permitted|must be root|only root", re.IGNORECASE)
 
 

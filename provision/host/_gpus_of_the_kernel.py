@@ -47,8 +47,7 @@ def by_proc(readings: Readings) -> tuple[GpuAnswer, ...] | None:
         if bus_id and model and model[1] != "Unknown":
             names[bus_id] = model[1]
     return tuple(
-        GpuAnswer(index=index, name=name, bus_id=bus_id)
-        for index, (bus_id, name) in enumerate(sorted(names.items()))
+        GpuAnswer(index=index, name=name, bus_id=bus_id) for index, (bus_id, name) in enumerate(sorted(names.items()))
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from provision.host._reader import at_home
+from provision.host._word_list import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -124,11 +125,6 @@ def uv_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, st
 
 def _toml_value(value: str) -> str:
     return value if value in ("true", "false") else " ".join(_TOML_TEXT.findall(value))
-
-
-def words(value: str) -> list[str]:
-    """A list as pip (white space) and uv (white space or commas) write it."""
-    return [word for word in re.split(r"[\s,]+", value) if word]
 
 
 def _texts(paths: Iterable[str]) -> list[str]:

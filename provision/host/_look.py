@@ -131,7 +131,7 @@ def packages() -> dict[str, Any] | None:
     active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
     if not active:
         return None
-    names = glob.glob(f"{glob.escape(active)}/lib/python3*/site-packages/*.dist-info")  # noqa: PTH207 - text wanted
+    names = glob.glob(f"{glob.escape(active)}/lib/python3*/site-packages/*.dist-info")
     distributions = [Path(name).name.removesuffix(".dist-info") for name in names]
     return {
         "environment": active,
@@ -145,7 +145,7 @@ def scheduler() -> dict[str, bool]:
     return {
         "slurm_conf": any(Path(folder, "slurm.conf").exists() for folder in folders) or "SLURM_CONF" in os.environ,
         "slurm_commands": any(shutil.which(name) for name in ("sinfo", "srun", "sbatch")),
-        "slurmd": any(_lines(path) == ["slurmd"] for path in glob.glob("/proc/[0-9]*/comm")),  # noqa: PTH207 - text
+        "slurmd": any(_lines(path) == ["slurmd"] for path in glob.glob("/proc/[0-9]*/comm")),
     }
 
 

@@ -7,17 +7,11 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
+from provision.doors.reading import Reading
+
 SCHEMA: Final = "vllm-ready/host/1"
 
 T = TypeVar("T")
-
-
-class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one source said: its text as it was, or why there is none. These are never mixed up."""
-
-    outcome: Literal["ok", "absent", "refused", "timed out", "failed"]
-    text: str = ""
-    detail: str = ""
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -84,6 +78,9 @@ class Unread(Exception):  # noqa: N818 - control flow inside a parser, never sho
     def __init__(self, missing: Missing) -> None:
         super().__init__(missing.why)
         self.missing = missing
+
+
+_NOT_PARSED = (Unread, ValueError, KeyError, IndexError, msgspec.MsgspecError)
 
 
 class Readings:
@@ -167,7 +164,10 @@ class Host:
         value = self.value(fact)
         if fact.warn is None or isinstance(value, Missing) or not self._is_recording:
             return []
-        return fact.warn(value, self._readings)
+        try:
+            return fact.warn(value, self._readings)
+        except _NOT_PARSED:
+            return []  # a second source that makes no sense contradicts nothing
 
     def _parse(self, fact: Fact[T]) -> T | Missing:
         if not self._is_recording:
@@ -176,5 +176,5 @@ class Host:
             return fact.parse(self._readings)
         except Unread as unread:
             return unread.missing
-        except (ValueError, KeyError, IndexError, msgspec.MsgspecError) as error:
+        except _NOT_PARSED as error:
             return Missing(why="unparsable", detail=f"{type(error).__name__}: {error}"[:200])

@@ -45,7 +45,7 @@ def rows(readings: Readings) -> list[dict[str, str]] | None:
     """One dict per GPU with the fields that have a value; None where nvidia-smi gives no row."""
     for command, fields in _QUERIES:
         text = readings.optional(command)
-        lines = csv.reader((text or "").splitlines(), skipinitialspace=True)
+        lines = csv.reader((text or "").replace("\0", "").splitlines(), skipinitialspace=True)
         found = [_row(fields, values) for values in lines if len(values) == len(fields)]
         if found:
             return found

@@ -27,9 +27,7 @@ _SHARED_TITLES = (
 
 _NOTHING = re.compile(r"(?:n/a|none|no cuda|could not collect|unknown)?", re.IGNORECASE)
 _GPU = re.compile(r"GPU (\d{1,3})\s?:\s*(\S.*)")
-_GPU_NAME = re.compile(
-    r"NVIDIA|Tesla|GeForce|Quadro|TITAN|GRID|RTX|Orin|Thor|Xavier|(?:GB|GH|[ABHLMPTV])\d{1,4}\b"
-)
+_GPU_NAME = re.compile(r"NVIDIA|Tesla|GeForce|Quadro|TITAN|GRID|RTX|Orin|Thor|Xavier|(?:GB|GH|[ABHLMPTV])\d{1,4}\b")
 _AFTER_NAME = re.compile(r"\s*\((?:UUID|arch|compute|cc\b|sm_).*", re.IGNORECASE)
 _MIG = re.compile(r"MIG (\d+[cg]\.\S+)\s+Device\s+(\d{1,2})")
 _CC = re.compile(r"\((?:arch\s*=|compute capability|cc)\s*[:=]?\s*(\d{1,2}\.\d)\b", re.IGNORECASE)
@@ -76,18 +74,14 @@ def _first(pattern: re.Pattern[str], values: Iterable[str]) -> str | None:
     return next((str(match[match.lastindex or 0]) for match in found if match), None)
 
 
-def _gpus(
-    lines: list[str], pairs: _pasted.Pairs, name: str, *, cut: bool
-) -> tuple[gpus.Gpu, ...] | Missing | None:
+def _gpus(lines: list[str], pairs: _pasted.Pairs, name: str, *, cut: bool) -> tuple[gpus.Gpu, ...] | Missing | None:
     listed = _listed(lines)
     if listed:
         if cut:
             _mend_cut_name(listed, lines[-1])
         warned = [found for line in lines if (found := _CC_WARNING.search(line))]
         capabilities: dict[str, str] = {found[1]: found[2] for found in warned}
-        return tuple(
-            _gpu(number, told, capabilities.get(str(number))) for number, told in sorted(listed.items())
-        )
+        return tuple(_gpu(number, told, capabilities.get(str(number))) for number, told in sorted(listed.items()))
     titled = pairs.get("gpu models and configuration")
     if titled is None:
         return None
@@ -143,9 +137,7 @@ def _gpu(number: int, told: list[str], cc: str | None) -> gpus.Gpu:
 
 def _slice(gpu: int, profile: str, index: str) -> gpus.MigSlice:
     memory = _first(re.compile(r"\.(\d+)gb"), [profile])
-    return gpus.MigSlice(
-        id=f"{gpu}:{int(index)}", profile=profile, memory_gb=float(memory) if memory else None
-    )
+    return gpus.MigSlice(id=f"{gpu}:{int(index)}", profile=profile, memory_gb=float(memory) if memory else None)
 
 
 def _driver(lines: list[str], pairs: _pasted.Pairs, name: str) -> driver.Driver | Missing | None:
@@ -157,9 +149,7 @@ def _driver(lines: list[str], pairs: _pasted.Pairs, name: str) -> driver.Driver 
     if not titled:
         return None
     why = "absent" if _NOTHING.fullmatch(titled[0]) else "unparsable"
-    return Missing(
-        why="absent" if why == "absent" else "unparsable", detail=f"{name} says {titled[0][:40]!r}"
-    )
+    return Missing(why="absent" if why == "absent" else "unparsable", detail=f"{name} says {titled[0][:40]!r}")
 
 
 def _links(lines: list[str]) -> gpu_links.GpuLinks | None:

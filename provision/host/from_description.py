@@ -56,6 +56,11 @@ _SHAPES = {
 }
 
 
+def looks_like(text: str) -> bool:
+    """Whether a line begins with `gpus:`, which no other kind of text has."""
+    return re.search(r"^gpus[ \t]*:", text, re.MULTILINE) is not None
+
+
 def parse(text: str, name: str) -> Host:
     """The host that a description describes."""
     document = yamltext.parse(text, name)
@@ -71,13 +76,9 @@ def parse(text: str, name: str) -> Host:
 
 def _check_gpu(gpu: DescribedGpu, i: int, document: yamltext.Document, name: str) -> None:
     if gpu.cc is not None and not re.fullmatch(r"\d{1,2}\.\d", gpu.cc):
-        _refuse(
-            document, f"$.gpus[{i}].cc", f"cc: `{gpu.cc}` is no compute capability", 'write cc: "9.0"', name
-        )
+        _refuse(document, f"$.gpus[{i}].cc", f"cc: `{gpu.cc}` is no compute capability", 'write cc: "9.0"', name)
     if gpu.memory_gb is not None and not 0 < gpu.memory_gb < 10_000:
-        _refuse(
-            document, f"$.gpus[{i}].memory_gb", "memory_gb: out of range", "write gigabytes, such as 80", name
-        )
+        _refuse(document, f"$.gpus[{i}].memory_gb", "memory_gb: out of range", "write gigabytes, such as 80", name)
     if not 1 <= gpu.count <= _MOST_GPUS:
         _refuse(
             document,
@@ -94,9 +95,7 @@ def _refuse(document: yamltext.Document, path: str, what: str, hint: str, name: 
 
 def _facts(described: Description) -> dict[str, Any]:
     """Facts by name, as a recording would give them; what is not described stays out."""
-    facts: dict[str, Any] = {
-        driver.FACT.name: Missing(why="absent", detail="the description names no driver")
-    }
+    facts: dict[str, Any] = {driver.FACT.name: Missing(why="absent", detail="the description names no driver")}
     if described.driver is not None:
         facts[driver.FACT.name] = Driver(version=described.driver)
     if described.gpus is not None:

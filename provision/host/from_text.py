@@ -18,10 +18,12 @@ def parse(text: str, name: str) -> Host:
         from provision.host import record
 
         return record.load(text, name)
+    from provision.host import from_description
+
+    if from_description.looks_like(text):
+        return from_description.parse(text, name)
     from provision.host import from_collect_env
 
     if from_collect_env.looks_like(text):
         return from_collect_env.parse(text, name)
-    from provision.host import from_description
-
-    return from_description.parse(text, name)
+    return from_description.parse(text, name)  # which says what is wrong with it

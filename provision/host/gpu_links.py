@@ -61,9 +61,7 @@ def parse(readings: Readings) -> GpuLinks:
             raise ValueError(f"no topology matrix in {reading.text[:60]!r}")
         raise Unread(Missing(why=reading.outcome, detail=reading.detail))
     switched = nvml.said(readings).nvswitch or pci_gpus.nvswitches(readings) > 0
-    return GpuLinks(
-        pairs=by_matrix or _by_nvml(readings), nvswitch=switched if answers_nvml else switched or None
-    )
+    return GpuLinks(pairs=by_matrix or _by_nvml(readings), nvswitch=switched if answers_nvml else switched or None)
 
 
 def warn(value: GpuLinks, readings: Readings) -> list[str]:

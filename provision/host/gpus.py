@@ -105,17 +105,11 @@ def _completed(one: nvml.GpuAnswer, others: list[tuple[nvml.GpuAnswer, ...]]) ->
     for gpus in others:
         for other in gpus:
             if _same(one, other):
-                told |= {
-                    field: value
-                    for field, value in msgspec.structs.asdict(other).items()
-                    if told[field] is None
-                }
+                told |= {field: value for field, value in msgspec.structs.asdict(other).items() if told[field] is None}
     return nvml.GpuAnswer(**told)
 
 
-def _gpu(
-    one: nvml.GpuAnswer, name: str, links: dict[str, dict[str, int]], memory_of_the_host: int | None
-) -> Gpu:
+def _gpu(one: nvml.GpuAnswer, name: str, links: dict[str, dict[str, int]], memory_of_the_host: int | None) -> Gpu:
     bus_id = pci_gpus.normalised(one.bus_id or "")
     integrated = is_integrated(name)
     return Gpu(
@@ -157,11 +151,7 @@ def _link(one: nvml.GpuAnswer, bus: dict[str, int]) -> PcieLink | None:
 def warn(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
     texts = []
     (first, believed), *others = _answers(readings) or [("the driver", ())]
-    texts += [
-        f"GPU {one.index} does not answer: {one.errors['handle']}"
-        for one in believed
-        if "handle" in one.errors
-    ]
+    texts += [f"GPU {one.index} does not answer: {one.errors['handle']}" for one in believed if "handle" in one.errors]
     if others and first == "NVML":
         for who, gpus in others:
             texts += _disagreement(first, believed, who, gpus)

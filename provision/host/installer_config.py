@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from provision.host._installer import words
 from provision.host._model import Fact, Probe, Readings
+from provision.host._word_list import words
 
 _CONFIG = Probe("installer_config")
 

@@ -11,9 +11,7 @@ from provision.host._model import Fact, Missing, Probe, Readings, Unread
 
 SOURCE = Probe("nvml")
 
-State = Literal[
-    "ok", "version mismatch", "driver not loaded", "no library", "no permission", "timed out", "failed"
-]
+State = Literal["ok", "version mismatch", "driver not loaded", "no library", "no permission", "timed out", "failed"]
 
 _STATES: dict[int, State] = {
     4: "no permission",

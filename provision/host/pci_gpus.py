@@ -34,8 +34,7 @@ def devices(readings: Readings) -> list[dict[str, str]]:
     """The kernel's description of every NVIDIA device on the bus, in the bus's order."""
     texts = msgspec.json.decode(readings.text(SOURCE), type=dict[str, str])
     described = (
-        dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-        for _, text in sorted(texts.items())
+        dict(line.split("=", 1) for line in text.splitlines() if "=" in line) for _, text in sorted(texts.items())
     )
     return [one for one in described if one.get("PCI_ID", "").upper().startswith(f"{_NVIDIA}:")]
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from provision.doors.reading import Reading
 from provision.errors import UnreadableInput
-from provision.host._model import SCHEMA, Fact, Host, Reading, Recording
+from provision.host._model import SCHEMA, Fact, Host, Recording
 from provision.version import VERSION
 
 if TYPE_CHECKING:

@@ -45,7 +45,9 @@ def _lines(value: Any) -> list[str]:  # noqa: ANN401 - facts have many shapes
 def _in_words(value: Any) -> str:  # noqa: ANN401 - as above
     if isinstance(value, dict):
         said = (
-            f"{key.replace('_', ' ')} {_in_words(one)}" for key, one in value.items() if one not in (None, [], (), {}, "")
+            f"{key.replace('_', ' ')} {_in_words(one)}"
+            for key, one in value.items()
+            if one not in (None, [], (), {}, "")
         )
         return ", ".join(said) or "nothing"
     if isinstance(value, (list, tuple)):

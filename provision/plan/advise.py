@@ -14,6 +14,7 @@ from provision.plan.choose_profile import driver_wanted
 from provision.plan.identify import find, on_the_bus
 from provision.plan.situation import Situation
 from provision.plan.versions import newer, numbers, reaches
+from provision.settings import Settings
 
 Search = Callable[[Situation, Catalogue], Candidate | None]
 
@@ -110,7 +111,7 @@ def _silent_sources(situation: Situation, _: Catalogue) -> Iterator[tuple[str, S
 
 def way_out(situation: Situation, catalogue: Catalogue, search: Search) -> Iterator[str]:
     """For a host that can run no vLLM: the nearest thing that would."""
-    hints = list(newer_vllm(situation, catalogue, "", search))
+    hints = [*_without_wishes(situation, catalogue, search), *newer_vllm(situation, catalogue, "", search)]
     yield from hints
     old = sorted({gpu.name for gpu in situation.gpus if numbers(gpu.cc or "0.0") < (7, 0)})
     if old:
@@ -119,6 +120,19 @@ def way_out(situation: Situation, catalogue: Catalogue, search: Search) -> Itera
     if not hints and not old:
         yield "the CPU of this host can run a small vLLM: --set profile=cpu"
     yield from forward_compatibility(situation, catalogue)
+
+
+def _without_wishes(situation: Situation, catalogue: Catalogue, search: Search) -> Iterator[str]:
+    """What this host would get if one of the settings that narrow the choice were not there."""
+    plain = Settings()
+    for name in ("vllm", "torch", "cuda", "gpus"):
+        wish = getattr(situation.settings, name)
+        if wish == getattr(plain, name):
+            continue
+        settings = msgspec.structs.replace(situation.settings, **{name: getattr(plain, name)})
+        found = search(msgspec.structs.replace(situation, settings=settings), catalogue)
+        if found:
+            yield f"without `{name}: {wish}` in the settings this host gets vLLM {found.name}"
 
 
 def forward_compatibility(situation: Situation, catalogue: Catalogue) -> Iterator[str]:
@@ -136,19 +150,17 @@ def forward_compatibility(situation: Situation, catalogue: Catalogue) -> Iterato
 
 
 def for_dead_gpus(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
-    """What to install where GPUs have no working driver."""
+    """What to do where GPUs have no working driver."""
     rows = [row for device in situation.on_the_bus if (row := on_the_bus(device, catalogue.pci))]
-    limits = [limit for limit in catalogue.drivers if any(limit.cc == row.cc for row in rows)]
-    if situation.on_the_bus:
-        wanted = {driver_wanted(limit) for limit in limits} or {driver_wanted(None)}
-        return (
-            f"install {' and '.join(sorted(wanted))}, reboot, and run this again; vllm-ready never installs a driver",
-        )
-    if situation.gpus or situation.driver_trouble:
-        return (
-            "nvidia-smi and the kernel log (dmesg) say what the driver is missing; vllm-ready never installs a driver",
-        )
-    return ()
+    capabilities = {row.cc for row in rows} or {gpu.cc or "" for gpu in situation.gpus}
+    limits = [limit for limit in catalogue.drivers if limit.cc in capabilities]
+    never = "vllm-ready never installs a driver"
+    if situation.driver_trouble:
+        return (f"nvidia-smi and the kernel log (dmesg) say what the driver is missing; {never}",)
+    if not capabilities:
+        return ()
+    wanted = " and ".join(sorted({driver_wanted(limit) for limit in limits} or {driver_wanted(None)}))
+    return (f"install {wanted}, reboot, and run this again; {never}",)
 
 
 def for_cpu(situation: Situation, catalogue: Catalogue, chosen: CpuChoice | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from provision.host.gpus import Gpu
 from provision.plan._model import Attention
 from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
-from provision.plan.versions import allows, jits, numbers, reaches, serves
+from provision.plan.versions import EXACT_CODE_ONLY, allows, jits, numbers, reaches, serves
 
 
 def choose(
@@ -58,6 +58,8 @@ def _flash_attention(
             why=f"{why}; FlashAttention 2 carries {' '.join(build.fa2.sm)}",
         )
     needed = ptx_driver(build.cuda or "", catalogue)
+    if capability in EXACT_CODE_ONLY:
+        needed = needed.split(".", 1)[0]  # JetPack counts its drivers otherwise within a branch
     if jits(build.fa2.ptx, capability) and reaches(situation.driver or "", needed):
         return Attention(
             gpu=gpu,

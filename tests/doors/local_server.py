@@ -74,12 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if fault == "reset":
             data = data[: len(data) // 2]
+        # Counted before it is sent: the client may be done before this thread goes on.
+        resource.served += len(data)
         for byte in range(len(data)) if fault == "trickle" else ():
             self.wfile.write(data[byte : byte + 1])
             if self.server.released.wait(0.05):
                 return
         self.wfile.write(data)
-        resource.served += len(data)
         if fault == "reset":
             self.connection.close()
 

@@ -75,9 +75,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no C compiler: the stand-in for NVML cannot be built")
     source = Path(__file__).parents[1] / "host" / "fake_nvml.c"
     folder = tmp_path_factory.mktemp("nvml")
-    built = process.run(
-        [compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], deadline_s=60
-    )
+    built = process.run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], deadline_s=60)
     assert built.ok, built.problem()
     return folder
 
@@ -128,9 +126,7 @@ def test_eight_h100(read: Callable[..., Reading]) -> None:
 def test_direct_nvlinks_count_to_the_peer_they_lead_to(read: Callable[..., Reading]) -> None:
     described = "count = 3\ngpu*.name = NVIDIA GeForce RTX 3090\npath* = 30\n"
     described += "".join(f"gpu{n}.bus_id = 00000000:{n + 1:02X}:00.0\n" for n in range(3))
-    described += "".join(
-        f"gpu0.nvlink{n} = 00000000:02:00.0\ngpu1.nvlink{n} = 00000000:01:00.0\n" for n in range(4)
-    )
+    described += "".join(f"gpu0.nvlink{n} = 00000000:02:00.0\ngpu1.nvlink{n} = 00000000:01:00.0\n" for n in range(4))
     described += "gpu0.nvlink4 = down\n"
     links = host(read(described)).known(gpu_links.FACT)
     assert links is not None
@@ -144,9 +140,7 @@ def test_direct_nvlinks_count_to_the_peer_they_lead_to(read: Callable[..., Readi
 
 def test_unsupported_fields_lose_only_themselves(read: Callable[..., Reading]) -> None:
     reading = read(GB10)
-    assert (
-        nvml_fact.said(Readings({nvml_fact.SOURCE.key: reading})).gpus[0].errors["memory"] == "Not Supported"
-    )
+    assert nvml_fact.said(Readings({nvml_fact.SOURCE.key: reading})).gpus[0].errors["memory"] == "Not Supported"
     meminfo = Reading(outcome="ok", text="MemTotal:       125513884 kB\nMemFree:  1 kB\n")
     found = host(reading, **{File("/proc/meminfo").key: meminfo}).known(gpus.FACT)
     assert found == (
@@ -228,8 +222,6 @@ def test_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_identity_is_read(read: Callable[..., Reading]) -> None:
-    text = read(
-        H100 + "gpu*.uuid = GPU-11111111-2222-3333-4444-555555555555\ngpu*.serial = 1651922013945\n"
-    ).text
+    text = read(H100 + "gpu*.uuid = GPU-11111111-2222-3333-4444-555555555555\ngpu*.serial = 1651922013945\n").text
     assert "GPU-1111" not in text
     assert "1651922013945" not in text

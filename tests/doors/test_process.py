@@ -56,6 +56,20 @@ def test_a_file_that_may_not_be_executed_says_so(tmp_path: Path) -> None:
     assert "Permission denied" in ended.stderr
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_on_path_that_we_may_not_enter_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:  # what the kernel answers in both cases
+        raise PermissionError(13, "Permission denied", "some-tool")
+
+    if there:
+        (tmp_path / "some-tool").write_text("")
+    monkeypatch.setattr("provision.doors.process.subprocess.Popen", refuse)
+    monkeypatch.setenv("PATH", f"/no/entry:{tmp_path}")
+    assert process.run(["some-tool"], deadline_s=5).missing is not there
+
+
 def test_a_signal_is_named() -> None:
     ended = process.run(["sh", "-c", "kill -SEGV $$"], deadline_s=5)
     assert ended.signal == "SIGSEGV"

@@ -69,15 +69,11 @@ def test_open_module_in_order() -> None:
 
 
 def test_proprietary_module_from_proc_alone() -> None:
-    assert recorded(proc=CLOSED).value(driver.FACT) == driver.Driver(
-        version="535.183.01", flavour="proprietary"
-    )
+    assert recorded(proc=CLOSED).value(driver.FACT) == driver.Driver(version="535.183.01", flavour="proprietary")
 
 
 def test_flavour_from_a_suffix() -> None:
-    assert recorded(module="580.65.06-open\n").value(driver.FACT) == driver.Driver(
-        version="580.65.06", flavour="open"
-    )
+    assert recorded(module="580.65.06-open\n").value(driver.FACT) == driver.Driver(version="580.65.06", flavour="open")
 
 
 def test_wsl_has_only_what_windows_tells() -> None:
@@ -103,9 +99,7 @@ def test_an_upgrade_that_waits_for_a_reboot() -> None:
             nvml.SOURCE.key: mismatch,
         }
     )
-    assert host.value(driver.FACT) == driver.Driver(
-        version="580.65.06", on_disk="580.95.05", library="580.95.05"
-    )
+    assert host.value(driver.FACT) == driver.Driver(version="580.65.06", on_disk="580.95.05", library="580.95.05")
     assert host.warnings(driver.FACT) == [
         (
             "the driver's library is 580.95.05 and its loaded kernel module 580.65.06: NVML and CUDA refuse to start "

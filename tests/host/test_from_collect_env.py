@@ -167,9 +167,7 @@ def test_foreign_lines_between(noise: list[tuple[int, str]]) -> None:
             st.from_regex(r"  MIG \d[cg]\.\d{1,4}gb +Device +\d{1,3}:", fullmatch=True),
             st.builds(
                 "{}: {}".format,
-                st.sampled_from(
-                    ["Nvidia driver version", "GPU models and configuration", "CPU(s)", "Flags", "OS"]
-                ),
+                st.sampled_from(["Nvidia driver version", "GPU models and configuration", "CPU(s)", "Flags", "OS"]),
                 st.text(max_size=30),
             ),
             st.sampled_from(["GPU0\tGPU1", "GPU0 X NV4", "\x1b[0m", "```", "Python version: ٣.١٢"]),

