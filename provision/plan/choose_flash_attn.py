@@ -8,7 +8,7 @@ from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, minor, newer, numbers, reaches, serves
 
-WHAT_FOR = "vLLM brings its own FlashAttention; this package is for transformers and training"
+WHAT_FOR = "vLLM brings its own FlashAttention; this one is for transformers and training"
 
 
 class Choice:
@@ -51,7 +51,7 @@ def choose(candidate: Candidate, used: tuple[str, ...], situation: Situation, ca
 
 
 def _none(flavour: str, why: str, rejected: list[Rejected]) -> Choice:
-    return Choice(FlashAttn(mode="none", flavour=flavour, arches=(), why=f"{why}; {WHAT_FOR}"), None, rejected)
+    return Choice(FlashAttn(mode="none", flavour=flavour, arches=(), why=f"{why}. {WHAT_FOR}"), None, rejected)
 
 
 def _ruled_out(candidate: Candidate, capabilities: list[str], flavour: str) -> str:
@@ -116,7 +116,7 @@ def _against_wheel(row: FlashAttnWheels, candidate: Candidate, capabilities: lis
 def _wheel(row: FlashAttnWheels, capabilities: list[str], rejected: list[Rejected]) -> Choice:
     truth = "the architectures in it are known" if row.sm else "what architectures it carries is read after download"
     misnamed = f"; its file is named {row.named}" if row.named != row.version else ""
-    why = f"a published wheel fits torch, CUDA, Python and ABI; {truth}{misnamed}; {WHAT_FOR}"
+    why = f"a published wheel fits torch, CUDA, Python and ABI; {truth}{misnamed}. {WHAT_FOR}"
     source = "pytorch" if row.flavour == "3" else "github"
     plan = FlashAttn(mode="wheel", flavour=row.flavour, arches=tuple(capabilities), why=why)
     return Choice(plan, Package(version=row.version, source=source), rejected)
@@ -140,8 +140,8 @@ def _build(
     hours = source.cpu_hours_per_arch * len(arches)
     standard = " as C++20, which this torch asks for" if candidate.torch_release.cxx > source.cxx else ""
     why = (
-        f"no published wheel fits; compiled for {' '.join(arches)}{standard}, about {hours:.1f} CPU hours, "
-        f"and vLLM does not wait for it; {WHAT_FOR}"
+        f"no published wheel fits, so compiled for {' '.join(arches)}{standard}: about {hours:.1f} CPU hours, "
+        f"which vLLM does not wait for. {WHAT_FOR}"
     )
     plan = FlashAttn(mode="build", flavour=flavour, arches=arches, why=why)
     return Choice(plan, Package(version=source.version, source="pypi"), rejected)

@@ -7,7 +7,7 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.plan import advise, choose_attention, choose_flash_attn, choose_gpus, sizes
 from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
-from provision.plan.candidates import Candidate, torch_name, wheel_name
+from provision.plan.candidates import Candidate, torch_name
 from provision.plan.choose_vllm import Found, choose, grouped
 from provision.plan.frame import day_after, platform, python_decision, pythons
 from provision.plan.situation import Situation
@@ -131,23 +131,16 @@ def _vllm_source(candidate: Candidate, situation: Situation) -> str:
 
 def _vllm_because(candidate: Candidate, found: Found) -> str:
     what = "the newest release known" if not found.rejected else "the newest release that nothing stands against"
-    where = {"pypi": "its wheel on PyPI", "vllm": f"its {candidate.build.variant} wheel"}.get(candidate.build.where, "")
-    truth = (
-        "read in the wheel"
-        if candidate.build.basis == "read"
-        else "inferred from the release's build list, the wheel was not read"
-    )
-    return f"{what}: {where} is built for CUDA {candidate.build.cuda}; architectures {truth}"
+    return f"{what}; built for CUDA {candidate.build.cuda}, its architectures {_truth(candidate.build.basis)}"
 
 
 def _torch_because(candidate: Candidate) -> str:
-    truth = (
-        "read in the wheel"
-        if candidate.torch.basis == "read"
-        else "inferred from neighbouring builds, the wheel was not read"
-    )
     beside = f"CUDA {candidate.torch.cuda} beside vLLM's {candidate.build.cuda}"
-    return f"vLLM {wheel_name(candidate.release, candidate.build)} pins it; {beside}; architectures {truth}"
+    return f"pinned by vLLM; {beside}, its architectures {_truth(candidate.torch.basis)}"
+
+
+def _truth(basis: str) -> str:
+    return "read in the wheel" if basis == "read" else "inferred from build lists"
 
 
 def _other_torch(candidate: Candidate) -> tuple[Rejected, ...]:

@@ -1,0 +1,43 @@
+"""The JSON schemas in docs/schemas are those of the types, and what we write keeps to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pytest
+
+from provision.host._model import Recording
+from provision.plan._model import Plan, Unsupported
+
+ROOT = Path(__file__).parents[1]
+SCHEMAS: dict[str, list[type]] = {"host": [Recording], "plan": [Plan, Unsupported]}  # one of these
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+PLANS = sorted((ROOT / "tests" / "plans").glob("*.json"))
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schema_is_current(name: str, request: pytest.FixtureRequest) -> None:
+    shapes, definitions = msgspec.json.schema_components(SCHEMAS[name], ref_template="#/$defs/{name}")
+    document = {"$schema": DIALECT, "anyOf": list(shapes), "$defs": definitions}
+    text = json.dumps(document, indent=1) + "\n"
+    path = ROOT / "docs" / "schemas" / f"{name}.json"
+    if request.config.getoption("--renew-golden"):
+        path.write_text(text)
+    assert text == path.read_text(), "renew it: pytest tests/test_schemas.py --renew-golden"
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_plans_keep_to_their_schema(path: Path) -> None:
+    schema = json.loads((ROOT / "docs" / "schemas" / "plan.json").read_text())
+    jsonschema.validate(json.loads(path.read_text()), schema)
+
+
+def test_a_plan_that_lacks_something_does_not_pass() -> None:
+    schema = json.loads((ROOT / "docs" / "schemas" / "plan.json").read_text())
+    plan = json.loads(PLANS[0].read_text())
+    del plan["decisions"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(plan, schema)
