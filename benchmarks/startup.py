@@ -39,7 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pairs", type=int, default=41)
     pairs = parser.parse_args().pairs
-    print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    print(
+        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    )
     print(f"medians of {pairs} interleaved pairs\n")
     print("| command | ms | compared with, ms | ratio | goal |\n|---|---|---|---|---|")
     for name, (ours, theirs, goal) in PAIRS.items():

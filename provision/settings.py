@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
 
 from provision import yamltext
-from provision.errors import WrongSetting
+from provision.errors import UnreadableInput, WrongSetting
 
 
 class FlashAttnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,15 +53,17 @@ def load(text: str | None, name: str, overrides: Iterable[str] = ()) -> Settings
     if document.data is None:
         document = yamltext.Document({}, document.lines, document.written)
     settings = yamltext.typed(document, Settings, name, WrongSetting)
+    _check(settings, name, document.lines)
     for override in overrides:
-        settings = _override(settings, override)
-    return _checked(settings, name)
+        where = f"--set {override}"
+        settings = _override(settings, override, where)
+        _check(settings, where, {})
+    return settings
 
 
-def _override(settings: Settings, override: str) -> Settings:
+def _override(settings: Settings, override: str, where: str) -> Settings:
     """One --set: the value is the text itself where text is wanted, else what YAML makes of it."""
     key, equals, value = override.partition("=")
-    where = f"--set {override}"
     if not equals:
         raise WrongSetting("no value", where=where, hint=f"write --set {key}=VALUE")
     built = msgspec.to_builtins(settings)
@@ -71,15 +73,24 @@ def _override(settings: Settings, override: str) -> Settings:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node:
         known = _known_keys(msgspec.to_builtins(Settings()))
-        raise WrongSetting(f"no setting `{key}`", where=where, hint=yamltext.nearest(key, known))
-    problem: Exception | None = None
-    for candidate in (value, yamltext.parse(value, where).data):
+        raise WrongSetting(f"there is no setting `{key}`", where=where, hint=yamltext.nearest(key, known))
+    said = yamltext.Document(built, {}, {f"$.{key}": value})
+    for candidate in _meanings(value, where):
         node[last] = candidate
         try:
             return msgspec.convert(built, Settings)
         except msgspec.ValidationError as error:
-            problem = error
-    raise WrongSetting(str(problem).replace("`", "").replace(" - at $.", " for "), where=where)
+            problem = yamltext.problem(error, said, Settings)
+    raise WrongSetting(problem.what, where=where, hint=problem.hint)
+
+
+def _meanings(value: str, where: str) -> list[Any]:
+    """`3.10` is text first, a number only where one is wanted; `false` is never text where it can be a switch."""
+    try:
+        read = yamltext.parse(value, where).data
+    except UnreadableInput:
+        return [value]
+    return [value, read] if isinstance(read, (str, int, float)) and not isinstance(read, bool) else [read, value]
 
 
 def _known_keys(node: dict[str, Any], prefix: str = "") -> list[str]:
@@ -91,30 +102,46 @@ def _known_keys(node: dict[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
-_VERSION = r"\d+(\.\d+)*(\.?(a|b|rc|post|dev)\d+)?(\.\*)?"
+_VERSION = r"\d{1,9}(\.\d{1,9}){0,4}(\.\*|\.?(a|b|rc|post|dev)\d{1,9})?"
 _SHAPES = {
-    "python": (r"3\.\d+", 'auto or a minor version such as "3.12"'),
-    "cuda": (r"\d+\.\d+", 'auto or a version such as "12.9"'),
-    "vllm": (_VERSION, 'latest, "0.32.*" or "0.25.1"'),
-    "torch": (rf"{_VERSION}(\+\w+)?", 'auto, "2.13.*" or "2.13.0"'),
+    "python": (r"auto|3\.\d{1,2}", 'auto or a minor version such as "3.12"'),
+    "cuda": (r"auto|\d{1,3}\.\d{1,2}", 'auto or a version such as "12.9"'),
+    "vllm": (rf"latest|{_VERSION}", 'latest, "0.32.*" or "0.25.1"'),
+    "torch": (rf"auto|{_VERSION}(\+\w+)?", 'auto, "2.13.*" or "2.13.0"'),
 }
+_ADDRESS = re.compile(r"(https?|file)://\S+")
 
 
-def _checked(settings: Settings, name: str) -> Settings:
-    """What types alone do not say: versions look like versions, packages like requirements."""
-    for field, (shape, example) in _SHAPES.items():
-        value = getattr(settings, field)
-        if value not in ("auto", "latest") and not re.fullmatch(shape, value):
-            raise WrongSetting(f"{field}: `{value}` is no version", where=name, hint=f"write {example}")
+def _check(settings: Settings, where: str, lines: dict[str, int]) -> None:
+    """What types alone do not say: versions look like versions, mirrors like addresses, packages like requirements."""
+    for key, what, hint in _complaints(settings):
+        line = lines.get(f"$.{key}")
+        raise WrongSetting(f"{key}: {what}", where=f"{where}:{line}" if line else where, hint=hint)
+
+
+def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    for key, (shape, example) in _SHAPES.items():
+        value = getattr(settings, key)
+        if not re.fullmatch(shape, value, re.ASCII):
+            yield key, f"`{value[:60]}` is no version", f"write {example}"
+    for name, wish in msgspec.structs.asdict(settings.sources).items():
+        if isinstance(wish, str) and not _ADDRESS.fullmatch(wish):
+            yield f"sources.{name}", f"`{wish[:60]}` is no address", "write true, false or https://…"
+    for key in ("prefix", "logs"):
+        if not getattr(settings, key).strip():
+            yield key, "the name is empty", "write the name of a folder"
     if settings.keep < 1:
-        raise WrongSetting("keep: at least one generation is kept", where=name, hint="write keep: 1 or more")
-    if settings.extra_packages:
-        from packaging.requirements import InvalidRequirement, Requirement
+        yield "keep", "at least one environment is kept", "write keep: 1 or more"
+    for i, package in enumerate(settings.extra_packages):
+        if problem := _not_a_requirement(package):
+            yield f"extra_packages[{i}]", f"`{package[:60]}`: {problem}", 'write it as pip takes it: "datasets>=4"'
 
-        for package in settings.extra_packages:
-            try:
-                Requirement(package)
-            except InvalidRequirement as error:
-                problem = str(error).split("\n")[0]
-                raise WrongSetting(f"extra_packages: `{package}`: {problem}", where=name) from None
-    return settings
+
+def _not_a_requirement(package: str) -> str:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        Requirement(package)
+    except InvalidRequirement as error:
+        return str(error).split("\n")[0]
+    return ""

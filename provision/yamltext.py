@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
 import yaml
+from msgspec import inspect
 
 from provision.errors import Failure, UnreadableInput
 
@@ -16,6 +18,7 @@ T = TypeVar("T")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MAX_DEPTH = 20
+_MAX_VALUES = 20_000
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -26,41 +29,98 @@ class Document(msgspec.Struct, frozen=True):
     written: dict[str, str]
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with a value: where in the document, in words, and what to write instead."""
+
+    path: str
+    what: str
+    hint: str
+
+
 def parse(text: str, name: str) -> Document:
     """One YAML document; a text that is none is refused with its line."""
-    lines: dict[str, int] = {}
-    written: dict[str, str] = {}
-
-    def build(node: Any, path: str, depth: int) -> Any:  # noqa: ANN401 - yaml's nodes are untyped
-        if depth > _MAX_DEPTH:
-            raise UnreadableInput("nested too deeply", where=f"{name}:{node.start_mark.line + 1}")
-        lines[path] = node.start_mark.line + 1
-        if isinstance(node, yaml.ScalarNode):
-            written[path] = node.value
-            return _scalar(node.value, plain=not node.style)
-        if isinstance(node, yaml.SequenceNode):
-            return [build(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
-        mapping: dict[str, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise UnreadableInput("a name was expected", where=f"{name}:{key.start_mark.line + 1}")
-            if key.value in mapping:
-                raise UnreadableInput(
-                    f"`{key.value}` is given twice",
-                    where=f"{name}:{key.start_mark.line + 1}",
-                    hint="keep one of them",
-                )
-            mapping[key.value] = build(value, f"{path}.{key.value}", depth + 1)
-        return mapping
-
+    document = Document(None, {}, {})
     try:
-        root = yaml.compose(text, Loader=_LOADER)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        events = (event for event in yaml.parse(text, Loader=_LOADER) if not isinstance(event, _FRAME))
+        first = next(events, None)
+        if first is None:
+            return document
+        builder = _Builder(name, document, events)
+        data = builder.value(first, "$", 0)
+        for event in events:
+            raise builder.refusal(event, "another document begins here", "keep one of them")
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).split("\n")[0] or type(error).__name__
-        raise UnreadableInput(f"not YAML: {problem}", where=f"{name}{line}") from None
-    return Document(None if root is None else build(root, "$", 0), lines, written)
+        place = f"{name}:{mark.line + 1}" if mark else name
+        raise UnreadableInput(f"not YAML: {_problem(error)}", where=place, hint="mend this place") from None
+    return Document(data, document.lines, document.written)
+
+
+_FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, yaml.reader.ReaderError | ValueError):
+        return "it holds characters that no text has"
+    return getattr(error, "problem", None) or str(error).split("\n")[0] or type(error).__name__
+
+
+class _Builder:
+    """Builds data from a parser's events, one level a call: nothing is expanded, and depth and size have limits."""
+
+    def __init__(self, name: str, document: Document, events: Iterator[Any]) -> None:
+        self.name = name
+        self.document = document
+        self.events = events
+
+    def refusal(self, event: Any, what: str, hint: str) -> UnreadableInput:  # noqa: ANN401 - yaml has no types
+        return UnreadableInput(what, where=f"{self.name}:{event.start_mark.line + 1}", hint=hint)
+
+    def value(self, event: Any, path: str, depth: int) -> Any:  # noqa: ANN401 - as above
+        if isinstance(event, yaml.AliasEvent):
+            raise self.refusal(event, f"`*{event.anchor}`: aliases are not read here", "write the value itself")
+        if event.tag is not None:
+            raise self.refusal(event, f"`{event.tag}`: tags are not read here", 'write plain values, text as "text"')
+        if depth > _MAX_DEPTH:
+            raise self.refusal(event, "nested too deeply", "nothing here has more than a few levels")
+        if len(self.document.lines) >= _MAX_VALUES:
+            raise self.refusal(event, "too many values", f"at most {_MAX_VALUES} are read; is this the right file?")
+        self.document.lines[path] = event.start_mark.line + 1
+        if isinstance(event, yaml.ScalarEvent):
+            self.document.written[path] = event.value
+            return _scalar(event.value, plain=not event.style)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(path, depth)
+        return self._mapping(path, depth)
+
+    def _sequence(self, path: str, depth: int) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            items.append(self.value(event, f"{path}[{len(items)}]", depth + 1))
+        return items
+
+    def _mapping(self, path: str, depth: int) -> dict[str, Any]:
+        items: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self.refusal(event, "a name was expected", "write name: value")
+            if event.value in items:
+                raise self.refusal(event, f"`{event.value}` is given twice", "keep one of them")
+            items[event.value] = self.value(next(self.events), f"{path}.{event.value}", depth + 1)
+        return items
+
+
+def _scalar(value: str, *, plain: bool) -> Any:  # noqa: ANN401 - a YAML scalar is any of five types
+    """YAML 1.2's few types: `no` and `on` stay words, unlike in YAML 1.1."""
+    if not plain:
+        return value
+    if value.lower() in _WORDS:
+        return _WORDS[value.lower()]
+    if re.fullmatch(r"[-+]?[\d.]*\d[\d.]*([eE][-+]?\d+)?", value, re.ASCII):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return value
 
 
 def typed(document: Document, kind: type[T], name: str, failure: type[Failure] = UnreadableInput) -> T:
@@ -68,11 +128,30 @@ def typed(document: Document, kind: type[T], name: str, failure: type[Failure] =
     try:
         return msgspec.convert(document.data, kind)
     except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at `")
-        path = path.rstrip("`") or "$"
-        unknown = re.search(r"unknown field `(.+?)`", what)
-        line = document.lines.get(f"{path}.{unknown[1]}" if unknown else path, 1)
-        raise failure(_in_words(what, path), where=f"{name}:{line}", hint=_hint(what, path, document, kind)) from None
+        found = problem(error, document, kind)
+        where = f"{name}:{document.lines.get(found.path, 1)}"
+        raise failure(found.what, where=where, hint=found.hint) from None
+
+
+def problem(error: msgspec.ValidationError, document: Document, kind: type[Any]) -> Problem:
+    """A validation error in the words of somebody who writes YAML."""
+    what, _, place = str(error).partition(" - at `")
+    path = place.rstrip("`") or "$"
+    wanted = _wanted(inspect.type_info(kind), path)
+    label = path.removeprefix("$").removeprefix(".")
+    before = f"{label}: " if label else ""
+    unknown = re.search(r"unknown field `(.*?)`", what, re.DOTALL)
+    if unknown:
+        hint = nearest(unknown[1], _fields(wanted))
+        return Problem(f"{path}.{unknown[1]}", f"{before}there is no `{unknown[1]}` here", hint)
+    lacking = re.search(r"missing required field `(.*?)`", what)
+    if lacking:
+        return Problem(path, f"{before}`{lacking[1]}` is missing", f"add {lacking[1]}: …")
+    said = document.written.get(path)
+    if said is not None and re.search(r"Expected `.*str.*`, got `(float|int)`", what):
+        return Problem(path, f"{before}YAML has read {said} as a number", f'write {label.rpartition(".")[2]}: "{said}"')
+    told = f"`{said[:60]}`" if said is not None else "a list" if "got `array`" in what else "a group of names"
+    return Problem(path, f"{before}{told} does not fit here", f"write {_in_words(wanted)}")
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -83,41 +162,49 @@ def nearest(word: str, known: list[str]) -> str:
     return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
 
 
-def _scalar(value: str, *, plain: bool) -> Any:  # noqa: ANN401 - a YAML scalar is any of five types
-    """YAML 1.2's few types: `no` and `on` stay words, unlike in YAML 1.1."""
-    if not plain:
-        return value
-    if value.lower() in _WORDS:
-        return _WORDS[value.lower()]
-    if value.lstrip("+-").replace(".", "").isdecimal() or re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value):
-        for kind in (int, float):
-            with contextlib.suppress(ValueError):
-                return kind(value)
-    return value
+def _wanted(info: inspect.Type, path: str) -> inspect.Type:
+    """The type that belongs at a path."""
+    for name in re.findall(r"\.(\w+)|\[[^\]]*\]", path):
+        parts = [
+            part for part in _alternatives(info) if isinstance(part, inspect.StructType if name else inspect.ListType)
+        ]
+        if not parts:
+            return info
+        part = parts[0]
+        if isinstance(part, inspect.StructType):
+            info = next((field.type for field in part.fields if field.encode_name == name), info)
+        elif isinstance(part, inspect.ListType):
+            info = part.item_type
+    return info
 
 
-def _in_words(what: str, path: str) -> str:
-    field = path.removeprefix("$").removeprefix(".")
-    what = what.replace("Object ", "").replace("`", "")
-    return f"{field}: {what}" if field else what
+def _alternatives(info: inspect.Type) -> tuple[inspect.Type, ...]:
+    return info.types if isinstance(info, inspect.UnionType) else (info,)
 
 
-def _hint(what: str, path: str, document: Document, kind: type[Any]) -> str:
-    unknown = re.search(r"unknown field `(.+?)`", what)
-    if unknown:
-        return nearest(unknown[1], _fields(kind, path))
-    name = path.rsplit(".", 1)[-1]
-    if re.search(r"Expected `.*str.*`, got `(float|int)`", what):
-        return f'YAML has read a number; write {name}: "{document.written[path]}"'
-    return ""
+def _fields(info: inspect.Type) -> list[str]:
+    structs = [part for part in _alternatives(info) if isinstance(part, inspect.StructType)]
+    return [field.encode_name for struct in structs for field in struct.fields]
 
 
-def _fields(kind: type[Any], path: str) -> list[str]:
-    """The field names that the struct at a path knows."""
-    for step in re.findall(r"\.(\w+)", path):
-        field = next(f for f in msgspec.structs.fields(kind) if f.encode_name == step)
-        info = msgspec.inspect.type_info(field.type)
-        while isinstance(info, msgspec.inspect.CollectionType):
-            info = info.item_type
-        kind = getattr(info, "cls", kind)
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
+def _in_words(info: inspect.Type) -> str:
+    """What may be written for a type: "all, auto or a list in [ ]"."""
+    words: list[str] = []
+    for part in _alternatives(info):
+        if isinstance(part, inspect.LiteralType):
+            words += [str(value) for value in part.values]
+        elif isinstance(part, inspect.ListType):
+            words.append(f"a list: [{_in_words(part.item_type)}]")
+        elif isinstance(part, inspect.StructType):
+            words.append(f"{{{part.fields[0].encode_name}: …}}")
+        else:
+            words += _PLAIN.get(type(part), [])
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+_PLAIN: dict[type[inspect.Type], list[str]] = {
+    inspect.StrType: ["text"],
+    inspect.IntType: ["a whole number"],
+    inspect.FloatType: ["a number"],
+    inspect.BoolType: ["true", "false"],
+}

@@ -169,7 +169,7 @@ def test_nothing_of_torch_on_this_side() -> None:
 )
 def test_what_a_verb_may_import(argv: list[str], forbidden: set[str]) -> None:
     """Start-up stays short because of what is not imported; times are measured in benchmarks/, not here."""
-    import subprocess  # noqa: TID251 - a fresh interpreter is the point
+    import subprocess
 
     code = (
         "import sys; before = set(sys.modules); sys.argv = ['vllm-ready', *sys.argv[1:]]\n"

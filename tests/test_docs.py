@@ -30,7 +30,9 @@ def check(mark: str, shown: str, request: pytest.FixtureRequest) -> None:
     path = ROOT / "README.md"
     readme = path.read_text()
     if request.config.getoption("--renew-golden"):
-        readme = readme.replace(f"<!-- {mark} -->\n```text\n{between(readme, mark)}", f"<!-- {mark} -->\n```text\n{shown}")
+        readme = readme.replace(
+            f"<!-- {mark} -->\n```text\n{between(readme, mark)}", f"<!-- {mark} -->\n```text\n{shown}"
+        )
         path.write_text(readme)
     assert between(readme, mark) == shown
 
@@ -70,6 +72,10 @@ def test_the_description_in_the_readme_can_be_planned(catalogue: Catalogue) -> N
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *(ROOT / name / "README.md" for name in ("checks", "tasks", "logs"))]:
+    for page in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *(ROOT / name / "README.md" for name in ("checks", "tasks", "logs")),
+    ]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

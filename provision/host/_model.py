@@ -140,7 +140,7 @@ class Host:
     ) -> None:
         self._readings = Readings(readings or {})
         self._values: dict[str, Any] = dict(described or {})
-        self._is_recording = readings is not None
+        self.is_recording = readings is not None
 
     def value(self, fact: Fact[T]) -> T | Missing:
         """The fact's value, or why it has none."""
@@ -162,7 +162,7 @@ class Host:
     def warnings(self, fact: Fact[T]) -> list[str]:
         """Where the sources of a fact disagree; nothing for a described host."""
         value = self.value(fact)
-        if fact.warn is None or isinstance(value, Missing) or not self._is_recording:
+        if fact.warn is None or isinstance(value, Missing) or not self.is_recording:
             return []
         try:
             return fact.warn(value, self._readings)
@@ -170,7 +170,7 @@ class Host:
             return []  # a second source that makes no sense contradicts nothing
 
     def _parse(self, fact: Fact[T]) -> T | Missing:
-        if not self._is_recording:
+        if not self.is_recording:
             return Missing(why="not read", detail="the description does not say")
         try:
             return fact.parse(self._readings)

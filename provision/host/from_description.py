@@ -48,45 +48,55 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sources: DescribedSources = DescribedSources()
 
 
+# What a value must look like, what it is called where it does not, and what to write instead.
 _SHAPES = {
-    "driver": (r"\d+(\.\d+){0,2}([-+~ _.(].*)?", '"580.65.06"'),
-    "python": (r"3\.\d+(\.\d+\S*)?", '"3.12"'),
-    "glibc": (r"\d+\.\d+(\.\d+)?", '"2.35"'),
-    "machine": (r"[a-z][a-z0-9_]*", "x86_64 or aarch64"),
+    "driver": (r"\d{3,4}(\.\d{1,4}){0,3}([-+~ _(].*)?", "driver version", 'driver: "580.65.06"'),
+    "python": (r"3\.\d{1,2}(\.\d{1,3}\S{0,20})?", "Python version", 'python: "3.12"'),
+    "glibc": (r"\d{1,2}\.\d{1,3}(\.\d{1,3})?", "glibc version", 'glibc: "2.35"'),
+    "machine": (r"[a-z][a-z0-9_]{1,20}", "machine", "machine: x86_64 or machine: aarch64"),
 }
+_OTHER_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_NAMES = "|".join(Description.__struct_fields__)
 
 
 def looks_like(text: str) -> bool:
-    """Whether a line begins with `gpus:`, which no other kind of text has."""
-    return re.search(r"^gpus[ \t]*:", text, re.MULTILINE) is not None
+    """Whether a line begins with `gpus:`, or a JSON object with one of the names: no other kind of text has that."""
+    return re.search(rf"^[\"']?gpus[\"']?[ \t]*:|\A\s*\{{\s*[\"']?(?:{_NAMES})\b", text, re.MULTILINE) is not None
+
+
+def looks_begun(text: str) -> bool:
+    """Whether the first line that says anything is a name with a value, or begins a list or an object of YAML."""
+    return re.search(r"\A(?:\s*(?:#.*|---.*)?\n)*\s*(?:[\w.-]+[ \t]*:(?:\s|$)|[-\[{!&*])", text) is not None
 
 
 def parse(text: str, name: str) -> Host:
     """The host that a description describes."""
     document = yamltext.parse(text, name)
     described = yamltext.typed(document, Description, name)
-    for field, (shape, example) in _SHAPES.items():
+    for field, (shape, what, example) in _SHAPES.items():
         value = getattr(described, field)
-        if value is not None and not re.fullmatch(shape, value):
-            _refuse(document, f"$.{field}", f"{field}: `{value}` makes no sense", f"write {example}", name)
+        if value is not None and not re.fullmatch(shape, value, re.ASCII):
+            _refuse(document, f"$.{field}", f"{field}: `{value[:60]}` is no {what}", f"write {example}", name)
     for i, gpu in enumerate(described.gpus or []):
         _check_gpu(gpu, i, document, name)
+    if sum(gpu.count for gpu in described.gpus or []) > _MOST_GPUS:
+        _refuse(document, "$.gpus", f"gpus: more than {_MOST_GPUS} on one host", "correct the counts", name)
     return Host(described=_facts(described))
 
 
 def _check_gpu(gpu: DescribedGpu, i: int, document: yamltext.Document, name: str) -> None:
-    if gpu.cc is not None and not re.fullmatch(r"\d{1,2}\.\d", gpu.cc):
-        _refuse(document, f"$.gpus[{i}].cc", f"cc: `{gpu.cc}` is no compute capability", 'write cc: "9.0"', name)
+    here = f"gpus[{i}]"
+    if not gpu.name.strip():
+        _refuse(document, f"$.{here}.name", f"{here}.name: is empty", "write name: NVIDIA L4", name)
+    if gpu.cc is not None and not re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII):
+        what = f"{here}.cc: `{gpu.cc[:60]}` is no compute capability"
+        _refuse(document, f"$.{here}.cc", what, 'write cc: "9.0"', name)
     if gpu.memory_gb is not None and not 0 < gpu.memory_gb < 10_000:
-        _refuse(document, f"$.gpus[{i}].memory_gb", "memory_gb: out of range", "write gigabytes, such as 80", name)
+        what = f"{here}.memory_gb: {gpu.memory_gb:g} is out of range"
+        _refuse(document, f"$.{here}.memory_gb", what, "write gigabytes: memory_gb: 80", name)
     if not 1 <= gpu.count <= _MOST_GPUS:
-        _refuse(
-            document,
-            f"$.gpus[{i}].count",
-            "count: out of range",
-            f"write a number from 1 to {_MOST_GPUS}",
-            name,
-        )
+        what = f"{here}.count: {str(gpu.count)[:20]} is out of range"
+        _refuse(document, f"$.{here}.count", what, f"write a number from 1 to {_MOST_GPUS}", name)
 
 
 def _refuse(document: yamltext.Document, path: str, what: str, hint: str, name: str) -> None:
@@ -97,7 +107,7 @@ def _facts(described: Description) -> dict[str, Any]:
     """Facts by name, as a recording would give them; what is not described stays out."""
     facts: dict[str, Any] = {driver.FACT.name: Missing(why="absent", detail="the description names no driver")}
     if described.driver is not None:
-        facts[driver.FACT.name] = Driver(version=described.driver)
+        facts[driver.FACT.name] = _driver(described.driver)
     if described.gpus is not None:
         kinds = [gpu for gpu in described.gpus for _ in range(gpu.count)]
         facts[gpus.FACT.name] = tuple(
@@ -108,7 +118,14 @@ def _facts(described: Description) -> dict[str, Any]:
     if described.glibc is not None:
         facts[glibc.FACT.name] = described.glibc
     if described.machine is not None:
-        facts[machine.FACT.name] = described.machine
+        facts[machine.FACT.name] = _OTHER_MACHINES.get(described.machine, described.machine)
     answers = msgspec.structs.asdict(described.sources)
     facts[sources.FACT.name] = {source: SourceAnswer(answers=yes) for source, yes in answers.items()}
     return facts
+
+
+def _driver(said: str) -> Driver:
+    """ "580.65.06-open" and "535.183.01 (open)" are a version and a flavour."""
+    version = re.match(r"[\d.]+", said)
+    flavour = re.search(r"\b(open|proprietary)\b", said)
+    return Driver(version=version[0] if version else said, flavour=_FLAVOURS[flavour[1]] if flavour else None)

@@ -5,25 +5,25 @@ from __future__ import annotations
 from provision.errors import UnreadableInput
 from provision.host._model import Host
 
+_WAYS = "give a recording (vllm-ready host -o FILE), the output of collect_env, or a short YAML with gpus: [{name: …}]"
+
 
 def parse(text: str, name: str) -> Host:
     """The host that a text describes, whichever of the three it is."""
-    if not text.strip():
-        raise UnreadableInput(
-            "the file is empty",
-            where=name,
-            hint="give a recording (vllm-ready host -o FILE), a collect_env text or YAML",
-        )
-    if text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text:
-        from provision.host import record
-
-        return record.load(text, name)
+    if not text.strip("\ufeff \t\r\n\0"):
+        raise UnreadableInput("is empty", where=name, hint=_WAYS)
     from provision.host import from_description
 
     if from_description.looks_like(text):
         return from_description.parse(text, name)
+    if text.lstrip("\ufeff \t\r\n").startswith("{"):
+        from provision.host import record
+
+        return record.load(text, name)
     from provision.host import from_collect_env
 
     if from_collect_env.looks_like(text):
         return from_collect_env.parse(text, name)
-    return from_description.parse(text, name)  # which says what is wrong with it
+    if from_description.looks_begun(text):
+        return from_description.parse(text, name)  # which says what is wrong with it
+    raise UnreadableInput("describes no host that can be understood", where=f"{name}:1", hint=_WAYS)

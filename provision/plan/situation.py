@@ -116,8 +116,9 @@ def _sources(host: Host, settings: Settings) -> dict[str, bool]:
     answers = host.known(sources.FACT) or {}
     usable = {}
     for name in sources.NAMES:
-        answer = answers.get(name)
-        usable[name] = getattr(settings.sources, name) is not False and (answer is None or answer.answers)
+        wish, answer = getattr(settings.sources, name), answers.get(name)
+        mirror = isinstance(wish, str) and not host.is_recording  # a description speaks of the source itself
+        usable[name] = wish is not False and (mirror or answer is None or answer.answers)
     return usable
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import struct
-import subprocess  # noqa: TID251 - the compiler is the second opinion
+import subprocess
 from collections import Counter
 from typing import TYPE_CHECKING
 

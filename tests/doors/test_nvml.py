@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.doors import nvml, process
+from provision.doors.reading import Reading
 from provision.host import gpu_links, gpus
 from provision.host import nvml as nvml_fact
-from provision.host._model import File, Host, Reading, Readings
+from provision.host._model import File, Host, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

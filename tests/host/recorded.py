@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from provision.host._model import Fact, Host, Missing, Reading
+from provision.doors.reading import Reading
+from provision.host._model import Fact, Host, Missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

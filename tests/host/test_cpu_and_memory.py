@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from provision.doors.reading import Reading
 from provision.host import cpu, memory
-from provision.host._model import Reading
 from tests.host.recorded import missing, value
 
 CPUINFO, LSCPU, NODES = "file /proc/cpuinfo", "command lscpu", "files /sys/devices/system/node/node[0-9]*"

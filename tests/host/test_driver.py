@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from provision.doors.reading import Reading
 from provision.host import _nvidia_smi, driver, nvml
-from provision.host._model import Host, Missing, Reading, Source
+from provision.host._model import Host, Missing, Source
 
 OPEN = (
     "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.65.06  Release Build  (root@buildhost)\n"

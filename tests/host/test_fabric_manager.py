@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from provision.doors.reading import Reading
 from provision.host import driver, fabric_manager
-from provision.host._model import Host, Missing, Reading
+from provision.host._model import Host, Missing
 
 NOT_THERE = "LoadState=not-found\nActiveState=inactive\nUnitFileState=\n"
 RUNNING = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n"

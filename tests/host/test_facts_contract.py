@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.host._model import Command, Fact, File, Files, Host, Missing, Probe, Reading
+from provision.doors.reading import Reading
+from provision.host._model import Command, Fact, File, Files, Host, Missing, Probe
 from provision.host.record import discover
 
 FACTS = discover()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from provision.doors.reading import Reading
 from provision.host import gpu_links, nvml
-from provision.host._model import Host, Missing, Reading
+from provision.host._model import Host, Missing
 
 WITH_NICS = """\
 \t\x1b[4mGPU0\tGPU1\tGPU2\tNIC0\tNIC1\tCPU Affinity\tNUMA Affinity\tGPU NUMA ID\x1b[0m

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from provision.doors.reading import Reading
 from provision.host import _gpus_of_the_kernel as kernel
 from provision.host import _nvidia_smi, driver, gpus, nvml, pci_gpus
-from provision.host._model import Host, Missing, Reading, Readings
+from provision.host._model import Host, Missing, Readings
 
 LONG, SHORT, WSL = (command.key for command in _nvidia_smi.SOURCES)
 FULL_ROW = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from provision.doors.reading import Reading
 from provision.host import nvml
-from provision.host._model import Host, Missing, Reading
+from provision.host._model import Host, Missing
 
 
 @pytest.mark.parametrize(

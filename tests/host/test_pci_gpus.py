@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from provision.doors.reading import Reading
 from provision.host import pci_gpus
-from provision.host._model import Host, Missing, Reading, Readings
+from provision.host._model import Host, Missing, Readings
 
 
 def uevent(slot: str, pci_id: str, pci_class: str, driver: str = "") -> tuple[str, str]:

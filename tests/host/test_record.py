@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-import subprocess  # noqa: TID251 - starts the tool as a user does
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provision.doors.reading import Reading
 from provision.errors import UnreadableInput
 from provision.host import _ask, _gather, disks, kernel, machine, record, sources
-from provision.host._model import Command, File, Files, Host, Probe, Reading, Recording, Source
+from provision.host._model import Command, File, Files, Host, Probe, Recording, Source
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.host._model import Reading
+from provision.doors.reading import Reading
 from provision.host._scrub import Scrubber
 from provision.host.record import scrubbed
 

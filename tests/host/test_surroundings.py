@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from provision.doors.reading import Reading
 from provision.host import container, environment, iommu, scheduler
-from provision.host._model import Reading
 from tests.host.recorded import missing, value
 
 (MARKS,) = (source.key for source in container.FACT.sources if source.key.startswith("files "))

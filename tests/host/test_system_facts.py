@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from provision.doors.reading import Reading
 from provision.host import glibc, kernel, limits, machine, os_release, selinux, shm, wsl
-from provision.host._model import Missing, Reading
+from provision.host._model import Missing
 from tests.host.recorded import missing, value
 
 ETC, USR = "file /etc/os-release", "file /usr/lib/os-release"

