@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from provision.host._model import Host
+    from provision.host._model import Host, Recording
     from provision.settings import Settings
 
 
@@ -59,7 +59,8 @@ def host(options: argparse.Namespace) -> int:
     """Record this host; show it, or write the recording."""
     from provision.host import record, show
 
-    recording = record.record(network=False, paths=_paths(_settings(options)), sources={})
+    settings = _settings(options)
+    recording = record.record(network=False, paths=_paths(settings), sources={})
     if options.output:
         from pathlib import Path
 
@@ -70,9 +71,24 @@ def host(options: argparse.Namespace) -> int:
         sys.stdout.buffer.write(record.to_json(recording))
     elif not options.quiet and not options.output:
         _print(show.shown(recording))
+        for line in _not_usable(recording, settings):
+            _print(line)
     elif options.output:
         _note(f"recorded in {options.output}; plan for it anywhere: vllm-ready plan --host {options.output}", options)
     return 0
+
+
+def _not_usable(recording: Recording, settings: Settings) -> list[str]:
+    """GPUs that are there and cannot be used yet, each with the driver that it needs."""
+    from provision.catalog import rows
+    from provision.host._model import Host
+    from provision.plan import choose_profile
+    from provision.plan._model import Reasons
+    from provision.plan.situation import gather
+
+    catalogue = rows.load()
+    profile = choose_profile.choose(gather(Host(recording.readings), settings, catalogue), catalogue)
+    return [f"not usable: {reason}" for reason in profile.reasons] if isinstance(profile, Reasons) else []
 
 
 def plan(options: argparse.Namespace) -> int:

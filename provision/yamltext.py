@@ -39,6 +39,11 @@ class Problem(msgspec.Struct, frozen=True):
 
 def parse(text: str, name: str) -> Document:
     """One YAML document; a text that is none is refused with its line."""
+    odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if odd:
+        line = text.count("\n", 0, odd.start()) + 1
+        what = f"holds a character that no text has: {odd[0]!r}"
+        raise UnreadableInput(what, where=f"{name}:{line}", hint="is this the right file?")
     document = Document(None, {}, {})
     try:
         events = (event for event in yaml.parse(text, Loader=_LOADER) if not isinstance(event, _FRAME))
@@ -49,20 +54,16 @@ def parse(text: str, name: str) -> Document:
         data = builder.value(first, "$", 0)
         for event in events:
             raise builder.refusal(event, "another document begins here", "keep one of them")
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}:{mark.line + 1}" if mark else name
-        raise UnreadableInput(f"not YAML: {_problem(error)}", where=place, hint="mend this place") from None
+        what = getattr(error, "problem", None) or str(error).split("\n")[0] or type(error).__name__
+        hint = "something before or at this line is not closed, not indented or needs quotes"
+        raise UnreadableInput(f"is not YAML: {what}", where=place, hint=hint) from None
     return Document(data, document.lines, document.written)
 
 
 _FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
-
-
-def _problem(error: Exception) -> str:
-    if isinstance(error, yaml.reader.ReaderError | ValueError):
-        return "it holds characters that no text has"
-    return getattr(error, "problem", None) or str(error).split("\n")[0] or type(error).__name__
 
 
 class _Builder:
@@ -148,7 +149,8 @@ def problem(error: msgspec.ValidationError, document: Document, kind: type[Any])
     if lacking:
         return Problem(path, f"{before}`{lacking[1]}` is missing", f"add {lacking[1]}: …")
     said = document.written.get(path)
-    if said is not None and re.search(r"Expected `.*str.*`, got `(float|int)`", what):
+    is_text = any(isinstance(part, inspect.StrType) for part in _alternatives(wanted))
+    if said is not None and is_text and re.search(r"got `(float|int)`", what):
         return Problem(path, f"{before}YAML has read {said} as a number", f'write {label.rpartition(".")[2]}: "{said}"')
     told = f"`{said[:60]}`" if said is not None else "a list" if "got `array`" in what else "a group of names"
     return Problem(path, f"{before}{told} does not fit here", f"write {_in_words(wanted)}")

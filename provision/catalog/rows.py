@@ -188,7 +188,7 @@ class PciDevice(Row, frozen=True, kw_only=True):
 class Rule(Row, frozen=True, kw_only=True):
     """A limit outside the wheels' own metadata, for a range of versions."""
 
-    kind: Literal["glibc", "python", "triton", "attention", "harm", "cpu-wheel"]
+    kind: Literal["capability", "python", "triton", "attention", "harm"]
     package: str
     versions: str
     machine: Machine | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -60,13 +60,14 @@ _NAMES = "|".join(Description.__struct_fields__)
 
 
 def looks_like(text: str) -> bool:
-    """Whether a line begins with `gpus:`, or a JSON object with one of the names: no other kind of text has that."""
-    return re.search(rf"^[\"']?gpus[\"']?[ \t]*:|\A\s*\{{\s*[\"']?(?:{_NAMES})\b", text, re.MULTILINE) is not None
+    """Whether a line begins with `gpus:`, or an object with one of the names: no other kind of text has that."""
+    return re.search(rf"^gpus[ \t]*:|\A\s*\{{\s*[\"']?(?:{_NAMES})\b", text, re.MULTILINE) is not None
 
 
 def looks_begun(text: str) -> bool:
     """Whether the first line that says anything is a name with a value, or begins a list or an object of YAML."""
-    return re.search(r"\A(?:\s*(?:#.*|---.*)?\n)*\s*(?:[\w.-]+[ \t]*:(?:\s|$)|[-\[{!&*])", text) is not None
+    first = next((line for line in text.splitlines() if line.strip() and not line.startswith(("#", "---"))), "")
+    return re.match(r"""\s*(?:["']?[\w.-]+["']?[ \t]*:(?:\s|$)|[-\[{!&*])""", first) is not None
 
 
 def parse(text: str, name: str) -> Host:
@@ -125,7 +126,7 @@ def _facts(described: Description) -> dict[str, Any]:
 
 
 def _driver(said: str) -> Driver:
-    """ "580.65.06-open" and "535.183.01 (open)" are a version and a flavour."""
+    """What nvidia-smi and packages put behind a version is cut off; "-open" and "(open)" tell the flavour."""
     version = re.match(r"[\d.]+", said)
-    flavour = re.search(r"\b(open|proprietary)\b", said)
-    return Driver(version=version[0] if version else said, flavour=_FLAVOURS[flavour[1]] if flavour else None)
+    flavour: Literal["open", "proprietary"] | None = "proprietary" if "proprietary" in said else None
+    return Driver(version=version[0] if version else said, flavour="open" if "open" in said else flavour)

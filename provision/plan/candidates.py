@@ -147,6 +147,9 @@ def _against_gpu(candidate: Candidate, gpu: Gpu, catalogue: Catalogue) -> str:
     if not serves(candidate.torch.sm, capability):
         return _no_code([capability], f"torch {torch_name(candidate)}")
     for rule in catalogue.rules:
+        of_vllm = rule.kind == "capability" and allows(rule.versions, candidate.release.version)
+        if of_vllm and numbers(capability) < numbers(rule.value):
+            return f"{rule.why}; this GPU has {capability}"
         if rule.kind == "triton" and capability in rule.cc and allows(rule.versions, candidate.torch_release.version):
             return rule.why.replace("for it", f"for {capability}")
     return ""

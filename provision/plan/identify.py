@@ -32,17 +32,36 @@ def find(name: str, models: tuple[GpuModel, ...]) -> GpuModel | None:
 
 
 def completed(gpu: Gpu, models: tuple[GpuModel, ...]) -> Gpu:
-    """The GPU with capability, memory and flavour filled in where its name tells them."""
+    """The GPU with capability and memory filled in where its name tells them."""
     model = find(gpu.name, models)
+    told = gpu.cc if gpu.cc and re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII) else None
     memory = gpu.memory_gb
     if memory is None:
         stated = re.search(r"(\d+) ?GB\b", gpu.name, re.IGNORECASE)
         memory = float(stated[1]) if stated else model.memory_gb if model else None
-    return msgspec.structs.replace(gpu, cc=gpu.cc or (model.cc if model else None), memory_gb=memory)
+    return msgspec.structs.replace(gpu, cc=told or (model.cc if model else None), memory_gb=memory)
 
 
 def on_the_bus(device: PciGpu, table: tuple[PciDevice, ...]) -> PciDevice | None:
     """The narrowest row of the PCI table that holds a device id."""
-    number = int(device.device_id.rpartition(":")[2], 16)
+    if not re.fullmatch(r"[0-9a-f]{1,8}", device.device_id, re.IGNORECASE):
+        return None  # a damaged recording
+    number = int(device.device_id, 16)
     rows = [row for row in table if int(row.first, 16) <= number <= int(row.last, 16)]
     return min(rows, key=lambda row: int(row.last, 16) - int(row.first, 16), default=None)
+
+
+def parts(gpu: Gpu) -> tuple[Gpu, ...]:
+    """What vLLM sees of a GPU: itself, or each slice that MIG has cut it into as a GPU of its own."""
+    if not (gpu.mig and gpu.slices):
+        return (gpu,)
+    return tuple(
+        msgspec.structs.replace(
+            gpu,
+            id=part.id,
+            name=f"{gpu.name} MIG {part.profile}" if part.profile else f"{gpu.name} MIG",
+            memory_gb=part.memory_gb,
+            slices=(),
+        )
+        for part in gpu.slices
+    )

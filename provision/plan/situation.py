@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from provision.catalog.rows import Catalogue
@@ -77,14 +79,14 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
 
 
 def _gpus(host: Host, catalogue: Catalogue) -> tuple[Gpu, ...]:
-    found = tuple(identify.completed(gpu, catalogue.gpus) for gpu in host.known(gpus.FACT) or ())
+    found = [identify.completed(gpu, catalogue.gpus) for gpu in host.known(gpus.FACT) or ()]
     for gpu in found:
         if gpu.cc is None:
             raise IncompleteHost(
                 f"GPU {gpu.id}: nothing is known of a `{gpu.name}`",
-                hint='describe it with its compute capability: {name: ..., cc: "9.0", memory_gb: 80}',
+                hint='describe the host in YAML with its compute capability: {name: …, cc: "9.0", memory_gb: 80}',
             )
-    return found
+    return tuple(part for gpu in found for part in identify.parts(gpu))
 
 
 def _complain_of_missing(host: Host, settings: Settings) -> None:
@@ -107,8 +109,9 @@ def _complain_of_missing(host: Host, settings: Settings) -> None:
 
 def _pythons(host: Host) -> tuple[str, ...]:
     """The minor versions on the host, newest first."""
-    minors = {".".join(found.version.split(".")[:2]) for found in host.known(pythons.FACT) or ()}
-    return tuple(sorted(minors, key=lambda version: int(version.split(".")[1]), reverse=True))
+    versions = (re.match(r"3\.(\d{1,3})(?!\d)", found.version, re.ASCII) for found in host.known(pythons.FACT) or ())
+    minors = {int(version[1]) for version in versions if version}
+    return tuple(f"3.{minor}" for minor in sorted(minors, reverse=True))
 
 
 def _sources(host: Host, settings: Settings) -> dict[str, bool]:
