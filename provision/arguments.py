@@ -9,7 +9,7 @@ from provision.version import VERSION
 
 TYPE_CHECKING = False  # typing, pathlib and shutil are left out: start-up is half imports
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 VERBS = {
     "plan": "show what would be installed and why; the default",
@@ -30,17 +30,37 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names the nearest known word for a wrong one."""
+    """Names the nearest known word for a wrong one, and takes no option by half of its name."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - they are argparse's own
+        super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         from provision.errors import WrongUsage
 
-        raise WrongUsage(message, hint=f"{self.prog} --help shows what there is")
+        what, _, choices = message.partition(" (choose from")
+        wrong = what.rpartition(": ")[2].split(" ")[0].strip("'")
+        known = [word.strip(" ')") for word in choices.split(",")] if choices else _words(self)
+        raise WrongUsage(what, hint=_nearest(wrong, known) or f"{self.prog} --help shows what there is")
+
+
+def _words(parser: argparse.ArgumentParser) -> list[str]:
+    """Every option that a parser and the parsers of its verbs know."""
+    own = list(parser._option_string_actions)  # noqa: SLF001 - argparse tells it nowhere else
+    below = [action.choices.values() for action in parser._actions if isinstance(action.choices, dict)]  # noqa: SLF001 - as above
+    return own + [word for parsers in below for one in parsers for word in _words(one)]
+
+
+def _nearest(wrong: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean `{close[0]}`?" if close else ""
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    common = _Parser(add_help=False, prog="", formatter_class=_Formatter)
+    common = _Parser(add_help=False, prog="")
     common.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
     common.add_argument("--config", metavar="FILE", help="settings from FILE instead of config.yaml")
     common.add_argument(
@@ -52,14 +72,10 @@ def parser() -> argparse.ArgumentParser:
         prog="vllm-ready",
         description="Gets a bare GPU host ready for vLLM, proves that it is, and proves it again after every change.",
         epilog=EXIT_CODES,
-        formatter_class=_Formatter,
     )
     top.add_argument("-V", "--version", action="version", version=f"vllm-ready {VERSION}", help="say the version")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser, prog="vllm-ready")
-    made = {
-        name: verbs.add_parser(name, help=text, description=text, parents=[common], formatter_class=_Formatter)
-        for name, text in VERBS.items()
-    }
+    made = {name: verbs.add_parser(name, help=text, description=text, parents=[common]) for name, text in VERBS.items()}
     made["plan"].add_argument(
         "--host",
         metavar="FILE",

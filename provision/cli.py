@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os.path
+import os
 import sys
 
 TYPE_CHECKING = False  # importing typing for it would cost a third of the start-up
@@ -17,29 +17,36 @@ if TYPE_CHECKING:
 def main() -> None:
     """The program: runs a verb, turns failures into a sentence and an exit code."""
     argv = sys.argv[1:]
-    if argv in (["--version"], ["-V"]):
-        from provision.version import VERSION
-
-        sys.stdout.write(f"vllm-ready {VERSION}\n")
-        return
-    sys.exit(_guarded(argv))
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # started with it closed: >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+    code = _guarded(argv)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_stdout()
+    sys.exit(code)
 
 
 def _guarded(argv: list[str]) -> int:
     """A verb's exit code, also where it ends otherwise."""
+    if argv in (["--version"], ["-V"]):
+        from provision.version import VERSION
+
+        _out(f"vllm-ready {VERSION}\n".encode())
+        return 0
     from provision.errors import BUG, INTERRUPTED, Failure
 
     try:
         return run(argv)
+    except SystemExit:  # --help has been printed
+        return 0
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")
         return failure.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing was changed\n")
+        sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader has had enough (| head)
-        sys.stderr.close()
-        return 0
     except Exception:  # noqa: BLE001 - the last line of defence: a bug leaves a log, not a traceback
         from provision.crash import report
 
@@ -61,45 +68,54 @@ def host(options: argparse.Namespace) -> int:
 
     settings = _settings(options)
     recording = record.record(network=False, paths=_paths(settings), sources={})
-    if options.output:
+    output = options.output
+    if output is not None:
         from pathlib import Path
 
         from provision.doors import files
 
-        files.write(Path(options.output), record.to_json(recording))
+        files.write(Path(output), record.to_json(recording))
+        _note(f"recorded in {output}; plan for it anywhere: vllm-ready plan --host {output}", options)
     if options.json:
-        sys.stdout.buffer.write(record.to_json(recording))
-    elif not options.quiet and not options.output:
+        _out(record.to_json(recording))
+    elif output is None:
         _print(show.shown(recording))
         for line in _not_usable(recording, settings):
             _print(line)
-    elif options.output:
-        _note(f"recorded in {options.output}; plan for it anywhere: vllm-ready plan --host {options.output}", options)
     return 0
 
 
 def _not_usable(recording: Recording, settings: Settings) -> list[str]:
     """GPUs that are there and cannot be used yet, each with the driver that it needs."""
     from provision.catalog import rows
+    from provision.errors import IncompleteHost
     from provision.host._model import Host
     from provision.plan import choose_profile
     from provision.plan._model import Reasons
     from provision.plan.situation import gather
 
     catalogue = rows.load()
-    profile = choose_profile.choose(gather(Host(recording.readings), settings, catalogue), catalogue)
+    try:
+        profile = choose_profile.choose(gather(Host(recording.readings), settings, catalogue), catalogue)
+    except IncompleteHost as failure:  # what is there is shown all the same
+        return [f"not enough for a plan: {failure.what}"]
     return [f"not usable: {reason}" for reason in profile.reasons] if isinstance(profile, Reasons) else []
 
 
 def plan(options: argparse.Namespace) -> int:
     """Show what would be installed on this host, or on a described one, and why."""
     from provision.catalog import rows
-    from provision.errors import DONE, UNSUPPORTED
+    from provision.errors import DONE, UNSUPPORTED, IncompleteHost
     from provision.plan._model import Unsupported
     from provision.plan.make import make
 
     settings = _settings(options)
-    made = make(_host(options, settings), settings, rows.load())
+    found = _host(options, settings)
+    try:
+        made = make(found, settings, rows.load())
+    except IncompleteHost as failure:
+        failure.where = _called(options)
+        raise
     if options.json:
         _document(made)
     else:
@@ -115,11 +131,11 @@ def catalog(options: argparse.Namespace) -> int:
 
     settings = _settings(options)
     action = {"show": verbs.show, "check": verbs.check, "add": verbs.add}[options.action]
-    said = action(options.what, lambda: _addresses(settings)["pypi"], lambda line: _note(line, options))
+    said = action(options.what, lambda: _index(settings), lambda line: _note(line, options))
     if options.json:
         _document(said.data)
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in said.lines))
+        _out("".join(f"{line}\n" for line in said.lines).encode())
     return 0
 
 
@@ -132,10 +148,11 @@ def _settings(options: argparse.Namespace) -> Settings:
     from provision import settings
     from provision.doors import files
 
-    path = options.config or os.path.join(checkout(), "config.yaml")
-    text = files.read_text(path) if options.config or os.path.exists(path) else None
-    overrides = [*options.set, *([f"prefix={options.prefix}"] if options.prefix else [])]
-    return settings.load(text, options.config or "config.yaml", overrides)
+    named = options.config is not None
+    path = options.config if named else os.path.join(checkout(), "config.yaml")
+    text = files.read_text(path) if named or os.path.exists(path) else None
+    overrides = [*options.set, *([f"prefix={options.prefix}"] if options.prefix is not None else [])]
+    return settings.load(text, path if named else "config.yaml", overrides)
 
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
@@ -148,30 +165,56 @@ def _host(options: argparse.Namespace, settings: Settings) -> Host:
     from provision.doors import files
     from provision.host import from_text
 
-    if options.host == "-":
-        return from_text.parse(sys.stdin.read(), "standard input")
-    return from_text.parse(files.read_text(options.host), options.host)
+    text = _standard_input() if options.host == "-" else files.read_text(options.host)
+    return from_text.parse(text, _called(options))
+
+
+def _called(options: argparse.Namespace) -> str:
+    """What messages call the host that a plan is for."""
+    if options.host is None:
+        return "this host"
+    return "standard input" if options.host == "-" else str(options.host)
+
+
+def _standard_input() -> str:
+    from provision.errors import UnreadableInput
+
+    most = 16 * 1024 * 1024
+    content: bytes = sys.stdin.buffer.read(most + 1) if sys.stdin else b""
+    if len(content) > most:
+        raise UnreadableInput("is larger than 16 MiB", where="standard input", hint="give the right file")
+    return content.decode("utf-8-sig", "replace")
 
 
 def _paths(settings: Settings) -> dict[str, Path]:
-    """What will be written, for the disk facts."""
-    import tempfile
+    """What will be written, for the disk facts; asked of the environment only, because nothing is tried out here."""
     from pathlib import Path
 
     root = Path(checkout())
-    cache = Path.home() / ".cache"
-    places = {"prefix": root / settings.prefix, "logs": root / settings.logs, "cache": cache}
-    return {**places, "checkout": root, "tmpdir": Path(tempfile.gettempdir())}
+    places = {"prefix": root / settings.prefix, "logs": root / settings.logs, "checkout": root}
+    temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - its disk is looked at, nothing is put there
+    return {**places, "cache": Path(os.path.expanduser("~/.cache")), "tmpdir": Path(temporary)}
+
+
+def _index(settings: Settings) -> str:
+    from provision.errors import WrongSetting
+
+    address = _addresses(settings).get("pypi")
+    if address is None:
+        what = "the catalogue is compared with PyPI, and sources.pypi is false"
+        raise WrongSetting(what, where="settings", hint="--set sources.pypi=true, or the URL of a mirror")
+    return address
 
 
 def _addresses(settings: Settings) -> dict[str, str]:
+    """Where the sources are; from here on the network is used as pip and uv are set up to use it."""
     from provision import package_sources
-    from provision.doors import network
+    from provision.doors import certificates, network
     from provision.host import _installer
 
-    return package_sources.addresses(
-        settings, package_sources.configured(_installer.installer_config()) or network.default_index()
-    )
+    config = _installer.installer_config()
+    certificates.trust(config["uv"].get("cert") or config["pip"].get("cert"))
+    return package_sources.addresses(settings, package_sources.configured(config) or network.default_index())
 
 
 def _note(line: str, options: argparse.Namespace) -> None:
@@ -184,12 +227,36 @@ def _document(data: object) -> None:
     """One JSON document on stdout."""
     import msgspec
 
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
+    _out(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
 
 
 def _print(what: object) -> None:
     """To a terminal with colour and its width; to a file or pipe plainly."""
+    import io
+
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width, soft_wrap=False, highlight=False, emoji=False, markup=False).print(what)
+    is_terminal = sys.stdout.isatty()
+    text = io.StringIO()
+    width = None if is_terminal else 120
+    Console(file=text, force_terminal=is_terminal, width=width, highlight=False, emoji=False, markup=False).print(what)
+    _out(text.getvalue().encode(sys.stdout.encoding, "replace"))
+
+
+def _out(data: bytes) -> None:
+    """Everything for stdout."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has had enough (| head)
+        _forget_stdout()
+    except OSError as error:
+        from provision.errors import NotWritable
+
+        _forget_stdout()
+        raise NotWritable(f"cannot be written: {error.strerror}", where="standard output") from None
+
+
+def _forget_stdout() -> None:
+    """What is left in its buffer goes nowhere; otherwise the interpreter complains of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -66,6 +66,8 @@ def _override(settings: Settings, override: str, where: str) -> Settings:
     key, equals, value = override.partition("=")
     if not equals:
         raise WrongSetting("no value", where=where, hint=f"write --set {key}=VALUE")
+    if not override.isprintable():
+        raise WrongSetting("holds characters that no setting has", where=f"--set {key}", hint="write plain text")
     built = msgspec.to_builtins(settings)
     node = built
     *parents, last = key.split(".")
@@ -128,8 +130,9 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
         if isinstance(wish, str) and not _ADDRESS.fullmatch(wish):
             yield f"sources.{name}", f"`{wish[:60]}` is no address", "write true, false or https://…"
     for key in ("prefix", "logs"):
-        if not getattr(settings, key).strip():
-            yield key, "the name is empty", "write the name of a folder"
+        folder = getattr(settings, key)
+        if not folder.strip() or "\0" in folder:
+            yield key, f"{folder!r} is no folder's name", f"write {key}: and a folder, such as /data/{key}"
     if settings.keep < 1:
         yield "keep", "at least one environment is kept", "write keep: 1 or more"
     for i, package in enumerate(settings.extra_packages):

@@ -194,7 +194,7 @@ def _in_words(info: inspect.Type) -> str:
     words: list[str] = []
     for part in _alternatives(info):
         if isinstance(part, inspect.LiteralType):
-            words += [str(value) for value in part.values]
+            words += [f'"{value}"' if str(value).isdecimal() else str(value) for value in part.values]
         elif isinstance(part, inspect.ListType):
             words.append(f"a list: [{_in_words(part.item_type)}]")
         elif isinstance(part, inspect.StructType):

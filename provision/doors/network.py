@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import ssl
@@ -16,6 +15,7 @@ import pypi_simple
 import requests  # noqa: TID251 - this is the door
 import urllib3
 
+from provision.doors import certificates
 from provision.doors.range_file import RangeFile
 from provision.errors import SourceFailed
 from provision.version import VERSION
@@ -47,11 +47,10 @@ def scrubbed(url: str) -> str:
 
 
 def session() -> requests.Session:
-    """A session with the host's proxies and certificates; pip's and OpenSSL's variables count too."""
+    """A session with the host's proxies and certificates."""
     made = requests.Session()
     made.headers["User-Agent"] = f"vllm-ready/{VERSION}"
-    named = [os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")]
-    made.verify = next((path for path in named if path and Path(path).exists()), True)
+    made.verify = certificates.bundle()
     return made
 
 

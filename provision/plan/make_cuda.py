@@ -112,7 +112,9 @@ def _no_vllm(situation: Situation, catalogue: Catalogue, dead: dict[str, str], f
     if len(dead) < len(situation.gpus):
         lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(found.rejected))
         reasons.append(Reasons(subject="vllm", reasons=lines))
-    return Unsupported(unsupported=tuple(reasons), advice=tuple(advise.way_out(situation, catalogue, _newest)))
+    return Unsupported(
+        unsupported=(*reasons, *advise.unheard(situation)), advice=tuple(advise.way_out(situation, catalogue, _newest))
+    )
 
 
 def _vllm_source(candidate: Candidate, situation: Situation) -> str:

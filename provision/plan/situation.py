@@ -27,6 +27,8 @@ from provision.host.pci_gpus import PciGpu
 from provision.plan import identify
 from provision.settings import Settings
 
+SOURCE_NAMES = {"pypi": "PyPI", "pytorch": "the PyTorch index", "vllm": "the vLLM index", "github": "GitHub"}
+
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """One host under one set of settings."""
@@ -43,6 +45,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[Gpu, ...]
     on_the_bus: tuple[PciGpu, ...] = ()
     sources: dict[str, bool]
+    silence: tuple[str, ...] = ()
     local_wheels: tuple[str, ...] = ()
     vector_flags: tuple[str, ...] | None = None
     login_node: bool = False
@@ -71,6 +74,7 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         gpus=_gpus(host, catalogue),
         on_the_bus=host.known(pci_gpus.FACT) or (),
         sources=_sources(host, settings),
+        silence=_silence(host, settings),
         local_wheels=config.local_wheels if config else (),
         vector_flags=known_cpu.flags if known_cpu and known_cpu.flags else None,
         login_node=bool(work and work.name == "slurm" and work.place == "login"),
@@ -123,6 +127,19 @@ def _sources(host: Host, settings: Settings) -> dict[str, bool]:
         mirror = isinstance(wish, str) and not host.is_recording  # a description speaks of the source itself
         usable[name] = wish is not False and (mirror or answer is None or answer.answers)
     return usable
+
+
+def _silence(host: Host, settings: Settings) -> tuple[str, ...]:
+    """What the sources said that were asked and did not answer."""
+    answers = host.known(sources.FACT) or {}
+    return tuple(
+        f"{SOURCE_NAMES[name]}: {answers[name].detail}"
+        for name in sources.NAMES
+        if name in answers
+        and not answers[name].answers
+        and answers[name].detail
+        and getattr(settings.sources, name) is not False
+    )
 
 
 def _trouble(host: Host) -> str:

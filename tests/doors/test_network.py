@@ -211,13 +211,5 @@ def test_an_unknown_name_is_said_to_be_unknown() -> None:
     )
 
 
-def test_certificates_named_for_pip_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setenv("PIP_CERT", str(tmp_path))
-    assert network.session().verify == str(tmp_path)
-    monkeypatch.setenv("PIP_CERT", "/no/such/bundle.pem")
-    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    assert network.session().verify is True
-
-
 def test_the_default_index_is_the_client_librarys() -> None:
     assert network.default_index() == pypi_simple.PYPI_SIMPLE_ENDPOINT

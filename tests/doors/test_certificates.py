@@ -1,0 +1,47 @@
+"""The order in which a host's certificates are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.doors import certificates, network
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("PIP_CERT", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    certificates.trust(None)
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> dict[str, str]:
+    for name in ("environment", "configured"):
+        (tmp_path / name).write_text("")
+    return {name: str(tmp_path / name) for name in ("environment", "configured", "not-there")}
+
+
+def test_the_environment_goes_first(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates.trust(bundles["configured"])
+    monkeypatch.setenv("SSL_CERT_FILE", bundles["environment"])
+    assert network.session().verify == bundles["environment"]
+
+
+def test_then_what_pip_is_set_up_with(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates.trust(bundles["configured"])
+    monkeypatch.setenv("PIP_CERT", bundles["not-there"])
+    assert network.session().verify == bundles["configured"]
+
+
+def test_then_the_system_and_at_last_the_library(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    certificates.trust(bundles["not-there"])
+    monkeypatch.setenv("SSL_CERT_FILE", bundles["not-there"])
+    monkeypatch.setattr(certificates, "_SYSTEM", (bundles["environment"],))
+    monkeypatch.setattr(certificates.ssl, "get_default_verify_paths", lambda: type("Paths", (), {"cafile": None}))
+    assert network.session().verify == bundles["environment"]
+    monkeypatch.setattr(certificates, "_SYSTEM", ())
+    assert network.session().verify is True

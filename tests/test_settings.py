@@ -1,0 +1,173 @@
+"""provision/settings.py: config.yaml and --set, and what stands in the way of a wrong wish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as tries
+from hypothesis import strategies as st
+
+from provision.errors import Failure, WrongSetting
+from provision.settings import FlashAttnSettings, Settings, SourceSettings, load
+
+SHIPPED = Path(__file__).parents[1] / "config.yaml"
+
+
+def refused(text: str | None, *overrides: str) -> WrongSetting:
+    with pytest.raises(WrongSetting) as caught:
+        load(text, "config.yaml", overrides)
+    return caught.value
+
+
+def test_the_shipped_file_says_every_setting_with_its_default() -> None:
+    text = SHIPPED.read_text()
+    assert load(text, "config.yaml") == Settings()
+    names = [*Settings.__struct_fields__, *FlashAttnSettings.__struct_fields__, *SourceSettings.__struct_fields__]
+    said = {line.split(":")[0].strip() for line in text.splitlines() if not line.startswith("#")}
+    assert set(names) <= said
+
+
+@pytest.mark.parametrize("text", [None, "", "# nothing\n", "---\n"])
+def test_nothing_said_is_every_default(text: str | None) -> None:
+    assert load(text, "config.yaml") == Settings()
+
+
+def test_a_file_changes_what_it_says_and_an_override_goes_before_it() -> None:
+    text = 'vllm: "0.32.*"\nflash_attn: {mode: none}\nsources: {github: false}\n'
+    found = load(text, "config.yaml", ["vllm=0.25.1", "flash_attn.flavour=3"])
+    assert (found.vllm, found.flash_attn, found.sources.github) == (
+        "0.25.1",
+        FlashAttnSettings(mode="none", flavour="3"),
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("python=3.10", "python", "3.10"),
+        ("cuda=12.9", "cuda", "12.9"),
+        ("torch=2.13.0+cu129", "torch", "2.13.0+cu129"),
+        ("vllm=0.6.3.post1", "vllm", "0.6.3.post1"),
+        ("vllm=0.32.*", "vllm", "0.32.*"),
+        ("gpus=all", "gpus", "all"),
+        ("gpus=[0, 1]", "gpus", [0, 1]),
+        ('gpus=["0:1"]', "gpus", ["0:1"]),
+        ("keep=3", "keep", 3),
+        ("prefix=true", "prefix", "true"),
+        ("prefix=/data/[x", "prefix", "/data/[x"),
+        ("prefix=a=b", "prefix", "a=b"),
+        ("extra_packages=[datasets>=4]", "extra_packages", ["datasets>=4"]),
+        ("flash_attn={mode: none}", "flash_attn", FlashAttnSettings(mode="none")),
+    ],
+)
+def test_an_override_means_what_fits_the_setting(override: str, key: str, value: object) -> None:
+    assert getattr(load(None, "config.yaml", [override]), key) == value
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("false", False), ("true", True), ("https://m.example/s", "https://m.example/s")]
+)
+def test_a_source_is_switched_or_named(word: str, value: object) -> None:
+    assert load(None, "config.yaml", [f"sources.pypi={word}"]).sources.pypi == value
+    assert load(f"sources: {{pypi: {word}}}", "config.yaml").sources.pypi == value
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says", "hint"),
+    [
+        ("vllm: 0.25", 1, "vllm: YAML has read 0.25 as a number", 'write vllm: "0.25"'),
+        ("\npython: 3.10", 2, "python: YAML has read 3.10 as a number", 'write python: "3.10"'),
+        ("cuda: 12.9", 1, "cuda: YAML has read 12.9", 'write cuda: "12.9"'),
+        ("flash_attn:\n  flavour: 3", 2, "flash_attn.flavour: `3` does not fit", 'write "2", "3" or "4"'),
+        ("vlm: latest", 1, "there is no `vlm` here", "did you mean `vllm`?"),
+        ("flash_attn: {mod: none}", 1, "flash_attn: there is no `mod` here", "did you mean `mode`?"),
+        ("colour: red", 1, "there is no `colour` here", "known: vllm, torch"),
+        ("profile: gpu", 1, "profile: `gpu` does not fit here", "write auto, cpu or cuda"),
+        ("flash_attn: none", 1, "flash_attn: `none` does not fit here", "write {mode: …}"),
+        ("keep: two", 1, "keep: `two` does not fit here", "write a whole number"),
+        ("keep: 0", 1, "keep: at least one", "write keep: 1"),
+        ("vllm: newest", 1, "vllm: `newest` is no version", "write latest"),
+        ('vllm: ">=0.25"', 1, "vllm: `>=0.25` is no version", '"0.32.*"'),
+        ('vllm: "0.32.dev1.*"', 1, "is no version", '"0.32.*"'),
+        (f'vllm: "{"9" * 5000}"', 1, "is no version", '"0.32.*"'),
+        ('vllm: "٣.٣"', 1, "is no version", '"0.32.*"'),
+        ('torch: "latest"', 1, "torch: `latest` is no version", "write auto"),
+        ('python: "3"', 1, "python: `3` is no version", "3.12"),
+        ('python: "3.12.1"', 1, "python: `3.12.1` is no version", "3.12"),
+        ('cuda: "13"', 1, "cuda: `13` is no version", "12.9"),
+        ("gpus: 0", 1, "gpus: `0` does not fit here", "write all, auto or a list"),
+        ("gpus: [true]", 1, "gpus[0]: `true` does not fit here", "a whole number or text"),
+        ("sources:\n  pypi: no", 2, "sources.pypi: `no` is no address", "write true, false or https"),
+        ('prefix: ""', 1, "prefix: '' is no folder's name", "write prefix:"),
+        ('logs: "\\0"', 1, "logs: ", "write logs:"),
+        ("extra_packages:\n- ok\n- a b", 3, "extra_packages[1]: `a b`", "datasets>=4"),
+        ("- a", 1, "a list does not fit here", "write {vllm: …}"),
+    ],
+)
+def test_a_wrong_file_is_named_with_line_and_what_to_write(text: str, line: int, says: str, hint: str) -> None:
+    failure = refused(text)
+    assert failure.where == f"config.yaml:{line}"
+    assert says in failure.what
+    assert hint in failure.hint
+    assert failure.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "says", "hint"),
+    [
+        ("vlm=x", "there is no setting `vlm`", "did you mean `vllm`?"),
+        ("flash_attn.mod=x", "there is no setting `flash_attn.mod`", "did you mean `flash_attn.mode`?"),
+        ("vllm.x=1", "there is no setting `vllm.x`", "did you mean `vllm`?"),
+        ("=1", "there is no setting ``", "known: vllm"),
+        ("vllm", "no value", "write --set vllm=VALUE"),
+        ("vllm=x", "vllm: `x` is no version", "write latest"),
+        ("vllm=", "vllm: `` is no version", "write latest"),
+        ("profile=gpu", "profile: `gpu` does not fit", "write auto, cpu or cuda"),
+        ("gpus=0,1", "gpus: `0,1` does not fit", "write all, auto or a list"),
+        ("gpus=0", "gpus: `0` does not fit", "write all, auto or a list"),
+        ("keep=many", "keep: `many` does not fit", "write a whole number"),
+        ("sources.pypi=no", "sources.pypi: `no` is no address", "write true, false"),
+        ("extra_packages=datasets", "extra_packages: `datasets` does not fit", "write a list: [text]"),
+        ("prefix=\udcff", "holds characters", "plain text"),
+        ("prefix=", "prefix: '' is no folder's name", "write prefix:"),
+    ],
+)
+def test_a_wrong_override_is_named_as_one(override: str, says: str, hint: str) -> None:
+    failure = refused("vllm: latest\n", override)
+    assert failure.where in (f"--set {override}", "--set prefix")
+    assert says in failure.what
+    assert hint in failure.hint
+
+
+def complaint(read: Callable[[], object]) -> Failure | None:
+    """What the reader says to the user, if it refuses; anything else that it raises is a bug."""
+    try:
+        read()
+    except Failure as failure:
+        return failure
+    return None
+
+
+NAMES = st.sampled_from([*Settings.__struct_fields__, "sources.pypi", "flash_attn.mode", "flash_attn", "x"])
+VALUES = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["[", "{a: b}", "*x", "!!int 3", "1e999", "-1", "9" * 400, "\ud800", "\0", "0.1.*", "a\nb"]),
+)
+
+
+@tries(max_examples=200, deadline=None)
+@given(st.builds("{}={}".format, NAMES, VALUES))
+def test_any_override_is_taken_or_refused(override: str) -> None:
+    failure = complaint(lambda: load(None, "config.yaml", [override]))
+    assert failure is None or (failure.exit_code == 2 and failure.hint.strip())
+
+
+@tries(max_examples=150, deadline=None)
+@given(st.lists(st.builds("{}: {}".format, NAMES, VALUES), max_size=4).map("\n".join))
+def test_any_file_is_taken_or_refused(text: str) -> None:
+    failure = complaint(lambda: load(text, "config.yaml"))
+    assert failure is None or (failure.where.startswith("config.yaml") and failure.hint.strip())
