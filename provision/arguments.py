@@ -89,6 +89,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options of one command line."""
+    top = parser()
+    options, rest = top.parse_known_args(argv)
+    if options.verb == "catalog" and not any(word.startswith("-") for word in rest):
+        options.what += rest  # argparse loses names that stand behind an option
+    elif rest:
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
+
+
 def help_text() -> str:
     """`vllm-ready --help`, at a width that does not depend on the terminal."""
     return parser().format_help()

@@ -20,12 +20,7 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # started with it closed: >&-
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
-    code = _guarded(argv)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _forget_stdout()
-    sys.exit(code)
+    sys.exit(_guarded(argv))
 
 
 def _guarded(argv: list[str]) -> int:
@@ -39,8 +34,6 @@ def _guarded(argv: list[str]) -> int:
 
     try:
         return run(argv)
-    except SystemExit:  # --help has been printed
-        return 0
     except Failure as failure:
         sys.stderr.write(f"{failure}\n")
         return failure.exit_code
@@ -56,9 +49,13 @@ def _guarded(argv: list[str]) -> int:
 
 def run(argv: list[str]) -> int:
     """Parse and call one verb."""
-    from provision.arguments import parser
+    from provision.arguments import parse
 
-    options = parser().parse_args(argv or ["plan"])
+    try:
+        options = parse(argv or ["plan"])
+    except SystemExit:  # --help
+        _out(b"")
+        return 0
     return {"host": host, "plan": plan, "catalog": catalog}[options.verb](options)
 
 
@@ -171,9 +168,7 @@ def _host(options: argparse.Namespace, settings: Settings) -> Host:
 
 def _called(options: argparse.Namespace) -> str:
     """What messages call the host that a plan is for."""
-    if options.host is None:
-        return "this host"
-    return "standard input" if options.host == "-" else str(options.host)
+    return {None: "this host", "-": "standard input"}.get(options.host) or str(options.host)
 
 
 def _standard_input() -> str:
@@ -244,7 +239,7 @@ def _print(what: object) -> None:
 
 
 def _out(data: bytes) -> None:
-    """Everything for stdout."""
+    """Everything for stdout, and what others have left in its buffer."""
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()

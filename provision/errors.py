@@ -71,3 +71,24 @@ class SourceFailed(Failure):
 
     exit_code = 4
     reference = "source"
+
+
+class StepFailed(Failure):
+    """A step did not get to its end; what was done stays, and the same command goes on from there."""
+
+    exit_code = 4
+    reference = "step-failed"
+
+
+class Locked(Failure):
+    """Another run works on this prefix."""
+
+    exit_code = 6
+    reference = "locked"
+
+
+class NoLocks(Failure):
+    """The file system of the prefix has no locks, so two runs could not be kept apart."""
+
+    exit_code = 2
+    reference = "no-locks"

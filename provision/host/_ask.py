@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.doors import process
-from provision.host._reader import at_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +138,7 @@ def _path() -> list[str]:
 
 
 def _matches(pattern: str) -> list[str]:
-    return sorted(glob.glob(at_home(pattern)))
+    return sorted(glob.glob(os.path.expanduser(pattern)))
 
 
 def _below(variable: str, pattern: str) -> list[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from provision.host._reader import at_home
 from provision.host._word_list import words
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def installer_config() -> dict[str, Any]:
 
 def pip_files(environ: Mapping[str, str]) -> list[str]:
     """pip's configuration files, the weakest first, as pip itself orders them."""
-    home = at_home("~")
+    home = os.path.expanduser("~")
     system = [f"{folder}/pip/pip.conf" for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder]
     user = [f"{home}/.pip/pip.conf", f"{environ.get('XDG_CONFIG_HOME') or home + '/.config'}/pip/pip.conf"]
     named = environ.get("PIP_CONFIG_FILE", "")
@@ -74,7 +73,7 @@ def pip_files(environ: Mapping[str, str]) -> list[str]:
 def uv_files(environ: Mapping[str, str]) -> list[str]:
     if environ.get("UV_CONFIG_FILE"):
         return [environ["UV_CONFIG_FILE"]]
-    config = environ.get("XDG_CONFIG_HOME") or at_home("~/.config")
+    config = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return ["/etc/uv/uv.toml", f"{config}/uv/uv.toml"]
 
 
@@ -138,7 +137,7 @@ def _texts(paths: Iterable[str]) -> list[str]:
 
 
 def _wheels(link: str) -> list[str]:
-    folder = unquote(urlsplit(link).path) if link.startswith("file://") else at_home(link)
+    folder = unquote(urlsplit(link).path) if link.startswith("file://") else os.path.expanduser(link)
     try:
         return [entry.name for entry in Path(folder).iterdir() if entry.suffix == ".whl"]
     except OSError:  # a web page, or a folder that is not there

@@ -25,7 +25,7 @@ MATCH_LIMIT = 5000
 def read_file(path: str) -> Answer:
     """One file whole; "~" is the home folder."""
     try:
-        return {"outcome": "ok", "text": _content(at_home(path))}
+        return {"outcome": "ok", "text": _content(os.path.expanduser(path))}
     except (FileNotFoundError, NotADirectoryError):
         return {"outcome": "absent", "detail": f"{path} does not exist"}
     except PermissionError as error:
@@ -39,7 +39,7 @@ def read_files(patterns: list[str]) -> Answer:
     found: dict[str, str] = {}
     refused = ""
     for pattern in patterns:
-        for path in sorted(glob.iglob(at_home(pattern)))[:MATCH_LIMIT]:
+        for path in sorted(glob.iglob(os.path.expanduser(pattern)))[:MATCH_LIMIT]:
             try:
                 found[path] = f"-> {Path(path).readlink()}" if Path(path).is_symlink() else _match(path)
             except PermissionError as error:
@@ -51,10 +51,6 @@ def read_files(patterns: list[str]) -> Answer:
     if refused:
         return {"outcome": "refused", "detail": refused}
     return {"outcome": "absent", "detail": f"nothing matches {' '.join(patterns)}"}
-
-
-def at_home(path: str) -> str:
-    return os.path.expanduser(path)
 
 
 def _match(path: str) -> str:

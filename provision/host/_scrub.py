@@ -27,7 +27,7 @@ _ORDINARY = frozenset(
     driver kernel module version name model memory""".split()  # noqa: SIM905 - seventy words read better so
 )
 
-_PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+_SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     (re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/\"'<>]*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/-]{6,}=*", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
@@ -41,6 +41,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
         re.compile(rf"(?<![\w.-])({_SENSITIVE}[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&]+)", re.IGNORECASE),
         lambda match: match[0] if _HARMLESS_VALUE.fullmatch(match[2]) else match[1] + HIDDEN,
     ),
+)
+_PATTERNS = (
+    *_SECRETS,
     (
         re.compile(
             r"\b(serial(?:[ _-]?(?:number|no))?\s*[=:]?\s+|serial[\w ]{0,10}[=:]\s*)[\w.-]*\d[\w.-]*",
@@ -70,6 +73,13 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], .
     ),
     (re.compile(r"(/(?:home|users|Users)/)(?!\*\*\*)[^/\s:\"',;]+"), rf"\1{HIDDEN}"),
 )
+
+
+def hide_secrets(text: str) -> str:
+    """Only secrets: a log of this host stays readable to those who work on it, paths, hashes and all."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 class Scrubber:

@@ -17,12 +17,12 @@ FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile"
 
 class Cpu(msgspec.Struct, frozen=True, kw_only=True):
     """`cores` are physical ones; `flags` holds only what changes a decision: avx2, avx512f, avx512_bf16,
-    avx512_vnni, amx_bf16, amx_tile.
+    avx512_vnni, amx_bf16, amx_tile; None where nothing tells them.
     """
 
     model: str | None = None
     cores: int | None = None
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] | None = None
     numa_nodes: int | None = None
 
 
@@ -32,13 +32,19 @@ def parse(readings: Readings) -> Cpu:
         raise ValueError("no processor listed")
     lscpu = dict(_pairs(readings.optional(_LSCPU) or ""))
     first = processors[0]
-    flags = set((first.get("flags") or lscpu.get("Flags", "")).split())
+    flags = first.get("flags") or lscpu.get("Flags")
     return Cpu(
         model=first.get("model name") or lscpu.get("Model name") or None,  # on Arm only lscpu knows names
         cores=_cores(processors),
-        flags=tuple(flag for flag in FLAGS if flag in flags),
+        flags=known_flags(flags) if flags else None,
         numa_nodes=_numa_nodes(readings.optional(_NODES)),
     )
+
+
+def known_flags(said: str) -> tuple[str, ...]:
+    """Of all the flags that a kernel lists, those that matter here."""
+    flags = set(said.split())
+    return tuple(flag for flag in FLAGS if flag in flags)
 
 
 def _processors(text: str) -> list[dict[str, str]]:

@@ -190,12 +190,12 @@ def _cpu(pairs: _pasted.Pairs) -> cpu.Cpu | None:
         found = _first(re.compile(r"^\d{1,5}\b"), pairs.get(title, []))
         return int(found) if found else None
 
-    flags = next(iter(pairs.get("flags", [])), "").split()
+    flags = next(iter(pairs.get("flags", [])), "")
     sockets, each = number("socket(s)"), number("core(s) per socket")
     found = cpu.Cpu(
         model=next(iter(pairs.get("model name", [])), None),
         cores=sockets * each if sockets and each else None,
-        flags=tuple(flag for flag in cpu.FLAGS if flag in flags),
+        flags=cpu.known_flags(flags) if flags else None,
         numa_nodes=number("numa node(s)"),
     )
     return found if found != cpu.Cpu() else None

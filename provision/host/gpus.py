@@ -129,7 +129,7 @@ def _gpu(one: nvml.GpuAnswer, name: str, links: dict[str, dict[str, int]], memor
 
 
 def _gigabytes(count: int | None) -> float | None:
-    return round(count / 2**30, 1) if count else None
+    return round(count / 2**30, 1) if count and 0 < count < 2**60 else None
 
 
 def _slice(gpu: int, part: nvml.NvmlSlice) -> MigSlice:

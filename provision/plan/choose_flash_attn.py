@@ -8,6 +8,8 @@ from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, minor, newer, numbers, reaches, serves
 
+_SOURCE = {"2": "github", "3": "pytorch", "4": "pypi"}
+_DISTRIBUTION = {"3": "flash_attn_3", "4": "flash-attn-4"}
 WHAT_FOR = "vLLM brings its own FlashAttention; this one is for transformers and training"
 
 
@@ -115,18 +117,22 @@ def _against_wheel(row: FlashAttnWheels, candidate: Candidate, capabilities: lis
     lacking = [capability for capability in capabilities if row.sm and not serves(row.sm, capability)]
     if lacking:
         return f"no machine code for {', '.join(lacking)} (it carries {' '.join(row.sm)})"
-    if not situation.sources["pytorch" if row.flavour == "3" else "github"]:
+    if not situation.sources[_SOURCE[row.flavour]]:
         return "its source does not answer"
     return ""
 
 
 def _wheel(row: FlashAttnWheels, capabilities: list[str], rejected: list[Rejected], harm: str) -> Choice:
-    truth = "the architectures in it are known" if row.sm else "what architectures it carries is read after download"
+    whose = "a third party's wheel" if row.third_party else "a published wheel"
+    if not row.sm:
+        truth = "; what architectures it carries is read after download"
+    else:
+        truth = "" if row.basis == "read" else "; that it is there and what it carries is inferred, and read after download"
     misnamed = f"; its file is named {row.named}" if row.named != row.version else ""
-    why = f"a published wheel fits torch, CUDA, Python and ABI; {truth}{misnamed}. {WHAT_FOR}{_sentence(harm)}"
-    source = "pytorch" if row.flavour == "3" else "github"
+    why = f"{whose} fits torch, CUDA, Python and ABI{truth}{misnamed}. {WHAT_FOR}{_sentence(harm)}"
     plan = FlashAttn(mode="wheel", flavour=row.flavour, arches=tuple(capabilities), why=why)
-    return Choice(plan, Package(version=row.version, source=source), rejected)
+    package = Package(version=row.version, source=_SOURCE[row.flavour], distribution=_DISTRIBUTION.get(row.flavour))
+    return Choice(plan, package, rejected)
 
 
 def _sentence(text: str) -> str:

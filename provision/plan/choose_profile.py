@@ -72,7 +72,8 @@ def _dead(device: PciGpu, situation: Situation, catalogue: Catalogue) -> str:
     if situation.driver_trouble:
         state += f" ({situation.driver_trouble})"
     limit = next((limit for limit in catalogue.drivers if row and limit.cc == row.cc), None)
-    return f"{device.bus_id} {what}: {state}; it needs {driver_wanted(limit)}"
+    needs = "" if device.driver == "nvidia" else f"; it needs {driver_wanted(limit)}"
+    return f"{device.bus_id} {what}: {state}{needs}"
 
 
 def driver_wanted(limit: DriverLimit | None) -> str:

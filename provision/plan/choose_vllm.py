@@ -14,10 +14,14 @@ from provision.plan.situation import Situation
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """The candidate taken, if any, and what stood against the releases before it."""
+    """The candidate taken, if any, and what stood against the releases before it.
+
+    `enough` is false where no release runs what was asked for, and the candidate is the one that runs most of it.
+    """
 
     candidate: Candidate | None
     rejected: tuple[Rejected, ...]
+    enough: bool = True
 
 
 def choose(
@@ -30,6 +34,7 @@ def choose(
     """Walk the releases from the newest; stop at the first that runs enough of the usable GPUs."""
     rejected: list[Rejected] = []
     most: Candidate | None = None
+    before_most = 0
     for release in catalogue.vllm:
         refused = next((refusal for refusal in refusals if refusal.version == release.version), None)
         if refused:
@@ -40,10 +45,12 @@ def choose(
         if best and _enough(best, situation, usable):
             return Found(candidate=best, rejected=tuple(rejected))
         if best and _memory(best, situation, usable) > (_memory(most, situation, usable) if most else 0):
-            most = best
+            most, before_most = best, len(rejected)
         rejected.append(Rejected(candidate=release.version, reason=_reason(release, fit, against, usable)))
+    if most is None or situation.settings.gpus != "auto":
+        return Found(candidate=None, rejected=tuple(rejected), enough=False)
     # Nothing reaches half of the memory: the most that anything runs is still better than nothing.
-    return Found(candidate=most if situation.settings.gpus == "auto" else None, rejected=tuple(rejected))
+    return Found(candidate=most, rejected=tuple(rejected[:before_most]), enough=False)
 
 
 def _enough(candidate: Candidate, situation: Situation, usable: Collection[str]) -> bool:

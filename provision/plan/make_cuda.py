@@ -63,7 +63,7 @@ def plan(
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         return Unsupported(unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),), advice=())
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
-    download, disk = sizes.cuda(candidate)
+    download, disk = sizes.cuda(candidate, catalogue)
     return Plan(
         profile="cuda",
         python=searched.python,

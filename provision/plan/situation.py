@@ -76,7 +76,7 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         sources=_sources(host, settings),
         silence=_silence(host, settings),
         local_wheels=config.local_wheels if config else (),
-        vector_flags=known_cpu.flags if known_cpu and known_cpu.flags else None,
+        vector_flags=known_cpu.flags if known_cpu else None,
         login_node=bool(work and work.name == "slurm" and work.place == "login"),
         warnings=tuple(_warnings(host)),
     )
@@ -148,7 +148,7 @@ def _trouble(host: Host) -> str:
     # A Jetson has no NVML, and under WSL nvidia-smi may be all there is: what counts is that somebody answers.
     nobody = any(gpu.memory_gb is None and not gpu.integrated for gpu in host.known(gpus.FACT) or ())
     if answer and answer.state != "ok" and (answer.state != "no library" or nobody) and host.known(driver.FACT):
-        return f"NVML: {answer.state}" + (f" ({answer.detail})" if answer.detail else "")
+        return answer.detail.rstrip(".") or f"NVML: {answer.state}"
     for missing in (host.missing(gpus.FACT), host.missing(driver.FACT)):
         if missing and missing.why in ("refused", "timed out", "failed", "unparsable"):
             return f"{missing.why}: {missing.detail}" if missing.detail else missing.why

@@ -32,7 +32,7 @@ def newer(left: str, right: str) -> bool:
 @cache
 def numbers(version: str) -> tuple[int, ...]:
     """The leading numbers of a version: "580.65.06-open" -> (580, 65, 6)."""
-    found = re.match(r"\d+(\.\d+)*", version.strip())
+    found = re.match(r"\d{1,9}(\.\d{1,9})*", version.strip(), re.ASCII)
     return tuple(int(part) for part in found[0].split(".")) if found else ()
 
 

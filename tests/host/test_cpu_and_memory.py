@@ -40,7 +40,7 @@ def test_threads_of_one_core_count_once() -> None:
 def test_an_arm_processor_is_named_by_lscpu() -> None:
     lscpu = "Architecture:           aarch64\nModel name:             Neoverse-V2\nNUMA node(s):   1\n"
     found = value(cpu.FACT, {CPUINFO: GRACE, LSCPU: lscpu})
-    assert found == cpu.Cpu(model="Neoverse-V2", cores=72, flags=(), numa_nodes=None)
+    assert found == cpu.Cpu(model="Neoverse-V2", cores=72, flags=None, numa_nodes=None)
 
 
 def test_an_arm_processor_without_lscpu_has_no_name_and_still_its_cores() -> None:

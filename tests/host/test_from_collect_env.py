@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,7 +50,7 @@ def described(host: Host) -> dict[str, Any]:
 def expected(name: str) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
     if "cpu" in values:
-        values["cpu"] = Cpu(**values["cpu"] | {"flags": tuple(values["cpu"].get("flags", ()))})
+        values["cpu"] = msgspec.convert(values["cpu"], Cpu)
     return values
 
 

@@ -1,0 +1,76 @@
+"""Check, Needs, Context and Verdict: what a check declares, what it is told and what it may claim."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What must be there before a check can decide anything; where it is not, the check is skipped and says so.
+
+    `packages` are import names. `gpus` counts only where vLLM is built for CUDA: on the CPU it runs without any.
+    """
+
+    packages: tuple[str, ...] = ()
+    gpus: int = 0
+    profile: Literal["cpu", "cuda"] | None = None
+    lock: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the launcher knows about the environment under test; `scratch` is the check's own, empty folder.
+
+    `contents` holds the true hashes of files for which a wheel's own RECORD is wrong, by path below site-packages.
+    """
+
+    profile: Literal["cpu", "cuda"]
+    scratch: str
+    pins: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
+    promised: tuple[str, ...] = ()
+    prefix: str = ""
+    launcher: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a body claims: its claim holds, or it does not. Evidence is plain JSON."""
+
+    passed: bool
+    summary: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim: `proves` says what is true if it passes, `step` which numbered step it proves."""
+
+    name: str
+    title: str
+    proves: str
+    step: int
+    weight: Literal["must", "should"]
+    on: Literal["environment", "host"]
+    profile: Literal["passive", "quick", "full"]
+    deadline_s: float
+    body: Callable[[Context], Verdict]
+    needs: Needs = Needs()
+
+
+def unmet(needs: Needs, context: Context) -> str:
+    """The reason why a check cannot decide here; empty where it can."""
+    if needs.profile and needs.profile != context.profile:
+        return f"is about vLLM for {needs.profile}; this environment is for {context.profile}"
+    if context.profile == "cuda" and len(context.gpus) < needs.gpus:
+        return f"needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}; this host has {len(context.gpus) or 'none'}"
+    if needs.lock and not context.pins:
+        return "needs the lock that this environment was made from"
+    missing = [name for name in needs.packages if importlib.util.find_spec(name) is None]
+    return f"needs {' and '.join(missing)} in this environment" if missing else ""

@@ -1,0 +1,212 @@
+"""One pass over the steps of a generation: keeps what stands, heals what is torn, proves the whole at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from provision.doors import files
+from provision.engine import generations, heal, marks, whole
+from provision.engine.carry import Carrier
+from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
+from provision.engine.journal import Entry, Journal
+from provision.errors import Failure, StepFailed, WrongUsage
+from provision.steps import Action, Lock, Run, Site, Step, Write
+
+_ATTEMPTS = 3
+_EXTRA = "name it in extra_packages, or take it out of this unfinished environment"
+SITE_PACKAGES = "site-packages"
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """One step with what it says for this generation."""
+
+    step: Step
+    actions: tuple[Action, ...]
+    leaves: tuple[str, ...]
+    fingerprint: str
+
+
+class Building:
+    """Knows what a generation holds, and brings it step by step to what it is to hold."""
+
+    def __init__(self, lock: Lock, site: Site, work: list[Work], carrier: Carrier, events: Subscriber) -> None:
+        self._lock, self._work, self._carrier, self._events = lock, work, carrier, events
+        self._generation, self._state, self._python = Path(site.generation), Path(site.state), Path(site.python)
+        self._journal = Journal(self._state)
+        self._written = frozenset(action.path for each in work for action in each.actions if isinstance(action, Write))
+        self._results: dict[int, StepResult] = {}
+        self._whole: set[str] = set()  # distributions that are there, whole, at the lock's version
+        self._past_the_cache: set[str] = set()
+        self._read: whole.Survey | None = None  # every byte was read, all was well, nothing was changed since
+        self._bare = False  # what belongs to no distribution (the interpreter's links, activate) is damaged
+
+    def everything(self) -> list[StepResult]:
+        """Whatever does not stand is carried out; where all of it stands, nothing is written."""
+        was_complete = self._is_complete()
+        manifest = marks.of_this_boot(self._state) if was_complete else None
+        changed = marks.changed(self._generation, manifest) if manifest else []
+        if manifest and not changed and not self._replaced():
+            return [self._keep(each) for each in self._work]
+        self._heal(was_complete=was_complete, changed=changed)
+        for each in self._work:
+            if self._stands(each):
+                self._keep(each)
+            else:
+                self._carry_out(each)
+        return self._complete(was_complete=was_complete)
+
+    def part(self, first: int, last: int) -> list[StepResult]:
+        """The steps from one number to another, also where they stand; complete when all the others stand too."""
+        was_complete = self._is_complete()
+        self._heal(was_complete=was_complete, changed=[])
+        for each in self._work:
+            if first <= each.step.number <= last:
+                self._carry_out(each)
+            elif each.step.number < first and not self._stands(each):
+                raise WrongUsage(
+                    f"step {first} builds on step {each.step.label}, which does not stand here",
+                    hint=f"vllm-ready provision --from {each.step.number}",
+                )
+        if all(self._stands(each) for each in self._work):
+            return self._complete(was_complete=was_complete)
+        return self._in_order()
+
+    def _is_complete(self) -> bool:
+        try:
+            done = msgspec.json.decode((self._state / generations.COMPLETE).read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.MsgspecError):
+            return False
+        return done.get("fingerprint") == self._work[-1].fingerprint
+
+    def _replaced(self) -> bool:
+        """Whether a hand put another version beside or in place of a locked one."""
+        there = whole.versions(self._generation)
+        return any(len(there.get(canonicalize_name(pin.name), ())) != 1 for pin in self._lock.pins)
+
+    def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
+        """Find what is torn and take it out, so that the installer does not believe it."""
+        site = f"/{SITE_PACKAGES}/"
+        brought = {str(Path(path).relative_to(self._generation)) for path in self._written if self._holds(path)}
+        self._bare = not self._python.exists() or any(site not in path and path not in brought for path in changed)
+        done = self._journal.done()
+        unfinished = [each for each in self._work if done.get(each.step.label) != each.fingerprint]
+        found = heal.find(
+            self._generation,
+            self._lock,
+            contents=was_complete,
+            written=self._written,
+            changed=changed,
+            unfinished={canonicalize_name(name) for each in unfinished for name in each.leaves},
+        )
+        self._whole = set(found.whole)
+        self._read = found if was_complete and not found.torn else None
+        # What is not as it was in a finished environment may have come so out of the installer's cache.
+        self._take_out(found.torn, past_the_cache=was_complete)
+
+    def _holds(self, path: str) -> bool:
+        return path.startswith(f"{self._generation}/")
+
+    def _take_out(self, torn: tuple[whole.Torn, ...], *, past_the_cache: bool) -> None:
+        for each in torn:
+            self._reopen()
+            self._events(Note(text=f"{each.name} is torn and is installed anew: {each.why}"))
+            if past_the_cache and each.contents:
+                self._past_the_cache.add(each.name)
+            self._whole.discard(each.name)
+            heal.take_out(self._generation, each)
+
+    def _reopen(self) -> None:
+        """A generation that is worked on is not complete, whatever it was before."""
+        (self._state / generations.COMPLETE).unlink(missing_ok=True)
+
+    def _stands(self, each: Work) -> bool:
+        """Done by the journal, and what it leaves is really there: believe the environment, not the marker."""
+        return (
+            self._journal.done().get(each.step.label) == each.fingerprint
+            and {canonicalize_name(name) for name in each.leaves} <= self._whole
+            and all(self._in_place(action) for action in each.actions)
+        )
+
+    def _in_place(self, action: Action) -> bool:
+        if isinstance(action, Write):
+            try:
+                return Path(action.path).read_bytes() == action.text.encode()
+            except OSError:
+                return False
+        return not (isinstance(action, Run) and self._bare)
+
+    def _keep(self, each: Work) -> StepResult:
+        return self._end(each, StepResult(number=each.step.number, name=each.step.name, outcome="kept"))
+
+    def _end(self, each: Work, result: StepResult) -> StepResult:
+        result = msgspec.structs.replace(result, fingerprint=each.fingerprint)
+        self._results[each.step.number] = result
+        self._events(StepDone(result=result))
+        return result
+
+    def _carry_out(self, each: Work) -> None:
+        began = time.monotonic()
+        self._read = None
+        self._reopen()
+        self._events(StepStarted(number=each.step.number, name=each.step.name, title=each.step.title))
+        self._note("started", each)
+        leaves = {canonicalize_name(name) for name in each.leaves}
+        result = StepResult(number=each.step.number, name=each.step.name, outcome="done")
+        try:
+            self._carrier.carry_out(each.step, each.actions, leaves & self._past_the_cache)
+            if lacking := sorted(leaves - whole.versions(self._generation).keys()):
+                raise StepFailed(
+                    f"its commands ended well, but {', '.join(lacking)} is not there", where=f"step {each.step.label}"
+                )
+        except Failure as failure:
+            seconds = time.monotonic() - began
+            self._end(each, msgspec.structs.replace(result, outcome="failed", problem=failure.what, seconds=seconds))
+            raise
+        self._note("done", each)
+        self._whole |= leaves
+        self._end(each, msgspec.structs.replace(result, seconds=time.monotonic() - began))
+
+    def _note(self, what: Literal["started", "done"], each: Work) -> None:
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._journal.append(Entry(what=what, step=each.step.label, fingerprint=each.fingerprint, when=when))
+
+    def _complete(self, *, was_complete: bool) -> list[StepResult]:
+        """Read every byte; what does not agree is taken out and installed anew, past the cache."""
+        for _ in range(_ATTEMPTS):
+            found = self._read or whole.survey(self._generation, self._lock, contents=True, written=self._written)
+            lacking = sorted({canonicalize_name(pin.name) for pin in self._lock.pins} - found.whole.keys())
+            if not lacking:
+                break
+            self._take_out(found.torn, past_the_cache=True)
+            self._whole -= set(lacking)
+            again = [each for each in self._work if not self._stands(each)]
+            if not again:
+                raise StepFailed(f"no step installs {', '.join(lacking)}, which the lock names")
+            for each in again:
+                self._carry_out(each)
+        else:
+            why = "; ".join(each.why for each in found.torn)
+            raise StepFailed(f"{', '.join(lacking)} does not become whole: {why}", where=str(self._generation))
+        self._refuse_extra(found.extra, was_complete=was_complete)
+        itself = marks.of_the_environment_itself(self._generation, found.marks, self._written)
+        marks.write(self._state, (*found.marks, *itself))
+        files.write(
+            self._state / generations.COMPLETE, msgspec.json.encode({"fingerprint": self._work[-1].fingerprint})
+        )
+        return self._in_order()
+
+    def _refuse_extra(self, extra: tuple[str, ...], *, was_complete: bool) -> None:
+        if extra and was_complete:  # somebody's own addition to a finished environment is theirs
+            self._events(Note(text=f"not in the lock: {', '.join(extra)}"))
+        elif extra:
+            raise StepFailed(
+                f"{', '.join(extra)} is installed and not in the lock", where=str(self._generation), hint=_EXTRA
+            )
+
+    def _in_order(self) -> list[StepResult]:
+        return [self._results[number] for number in sorted(self._results)]

@@ -1,0 +1,101 @@
+"""Carries out one action: runs a command with its log, writes a file, or sees whether a need is met."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from provision.doors import files, process
+from provision.engine import needs
+from provision.engine.events import CommandStarted, Line, Note, Subscriber
+from provision.engine.logs import StepLog
+from provision.errors import StepFailed
+from provision.host._scrub import hide_secrets
+from provision.steps import Action, Run, Site, Step, Write
+
+_RESUME = "the same command goes on from here"
+# What would reach into a command from the outside and change what it does.
+_FOREIGN = ("LD_", "PYTHON", "PIP_", "VIRTUAL_ENV", "CONDA_", "BASH_ENV")
+
+
+class Carrier(msgspec.Struct, frozen=True, kw_only=True):
+    """What all actions of one build have in common."""
+
+    site: Site
+    folder: Path
+    events: Subscriber
+    environment: Mapping[str, str] | None
+    keep_open: tuple[int, ...]
+
+    def carry_out(self, step: Step, actions: Iterable[Action], past_the_cache: Iterable[str]) -> None:
+        """All actions of a step, in order; StepFailed where one of them does not end well."""
+        with contextlib.closing(StepLog(self.folder / f"{step.label}.log")) as log:
+            for action in actions:
+                if isinstance(action, Run):
+                    self._run(step, self._installs_anew(action, past_the_cache), log)
+                elif isinstance(action, Write):
+                    files.write(Path(action.path), action.text, action.mode)
+                elif problem := needs.problem(action):
+                    raise StepFailed(
+                        f"{action.title}: {problem}", where=f"step {step.label}", hint=action.hint or _RESUME
+                    )
+            if log.full:
+                self.events(Note(text=f"{log.path} is not whole: no space was left"))
+
+    def _run(self, step: Step, action: Run, log: StepLog) -> None:
+        environment = {**(_clean(os.environ) if self.environment is None else self.environment), **action.env}
+        finished = process.Finished(argv=action.argv)
+        command = hide_secrets(finished.command)
+        log.command(action.title, command, environment)
+        self.events(CommandStarted(title=action.title, command=command, log=str(log.path)))
+        finished = process.run(
+            action.argv,
+            deadline_s=action.deadline_s,
+            env=environment,
+            on_line=lambda text: self.events(Line(text=log.line(text))),
+            ends_with_us=True,
+            keep_open=self.keep_open,
+        )
+        if not finished.ok:
+            last = "\n".join(f"    {line}" for line in log.last) or f"    {finished.stderr}".rstrip()
+            raise StepFailed(
+                f"{action.title}: {how(finished)}\n  {command}\n{last}\n  log: {log.path}",
+                where=f"step {step.label}",
+                hint=_RESUME,
+            )
+
+    def _installs_anew(self, action: Run, names: Iterable[str]) -> Run:
+        """An install that does not believe the cache where a package came out of it damaged, or shared."""
+        if action.argv[:3] != (self.site.uv, "pip", "install") or not names:
+            return action
+        more = [word for name in sorted(names) for word in ("--reinstall-package", name)]
+        own = _without(action.argv, "--link-mode")
+        return msgspec.structs.replace(action, argv=(*own, *more), env={**action.env, "UV_LINK_MODE": "copy"})
+
+
+def _without(argv: tuple[str, ...], option: str) -> list[str]:
+    """The words of a command less an option and its value, in either spelling."""
+    return [
+        word
+        for before, word in zip(("", *argv), argv, strict=False)
+        if option not in (before, word) and not word.startswith(f"{option}=")
+    ]
+
+
+def how(finished: process.Finished) -> str:
+    """How a command came to its end, in a few words."""
+    if finished.missing:
+        return f"{finished.argv[0]} was not found"
+    if finished.timed_out:
+        return f"did not end within {finished.seconds:.0f} s"
+    if finished.signal:
+        return f"was ended by {finished.signal}"
+    return f"ended with status {finished.status}" if finished.status is not None else "could not be started"
+
+
+def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if not name.startswith(_FOREIGN)}

@@ -1,0 +1,34 @@
+"""What a step would do, as one number that chains over the steps before it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from provision.plan._model import Plan
+from provision.steps import Lock, Site, Step
+
+GENERATION = "<generation>"
+
+
+def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[str, ...]:
+    """One fingerprint per step; the same in every generation, so that an unfinished one can be found again.
+
+    The steps are asked with a placeholder for the generation's path. The lock is the first link: what is
+    installed from it shows in the actions only as the file's name.
+    """
+    anywhere = msgspec.structs.replace(site, generation=GENERATION)
+    link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()
+    found = []
+    for step in steps:
+        said = msgspec.json.encode([link, step.label, step.actions(plan, lock, anywhere)], order="sorted")
+        link = hashlib.sha256(said).hexdigest()
+        found.append(link)
+    return tuple(found)
+
+
+def target(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> str:
+    """What the whole environment is to be: the chain's last link."""
+    return chain(plan, lock, site, steps)[-1]

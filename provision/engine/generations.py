@@ -1,0 +1,194 @@
+"""Environments side by side in a prefix, and the one link that says which of them is current."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+from provision.doors import files
+from provision.errors import WrongUsage
+
+CURRENT = "current"
+STATE = ".vllm-ready"
+COMPLETE = "complete.json"
+MADE = "made.json"
+_TRASH = ".trash-"
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """Written when a generation is begun. `number` counts up: clocks go backwards."""
+
+    number: int
+    made: str
+    target: str
+
+
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """One environment of a prefix."""
+
+    id: str
+    path: str
+    number: int
+    made: str
+    target: str
+    complete: bool
+    current: bool
+
+
+def found(prefix: Path) -> list[Generation]:
+    """Every generation of a prefix, oldest first."""
+    now = current(prefix)
+    generations = []
+    for record in prefix.glob(f"*/{STATE}/{MADE}"):
+        folder = record.parents[1]
+        if folder.is_symlink() or folder.name.startswith("."):
+            continue
+        try:
+            made = msgspec.json.decode(record.read_bytes(), type=Made)
+        except (OSError, msgspec.MsgspecError):
+            continue
+        generations.append(
+            Generation(
+                id=folder.name,
+                path=str(folder),
+                number=made.number,
+                made=made.made,
+                target=made.target,
+                complete=(folder / STATE / COMPLETE).is_file(),
+                current=folder.name == now,
+            )
+        )
+    return sorted(generations, key=lambda generation: generation.number)
+
+
+def current(prefix: Path) -> str | None:
+    """The id that `current` points at."""
+    try:
+        return os.readlink(prefix / CURRENT)
+    except OSError:
+        return None
+
+
+def place(prefix: Path, target: str, run: str) -> Generation:
+    """Where a target is built: where it stands or was begun, else in a new generation named after the run."""
+    known = found(prefix)
+    same = [generation for generation in known if generation.target == target]
+    if same:
+        return max(same, key=lambda generation: (generation.current, generation.complete, generation.number))
+    made = Made(
+        number=max((generation.number for generation in known), default=0) + 1,
+        made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        target=target,
+    )
+    files.write(prefix / run / STATE / MADE, msgspec.json.encode(made))
+    return next(generation for generation in found(prefix) if generation.id == run)
+
+
+def new_id() -> str:
+    """The id of a run, and of a generation that the run begins."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{secrets.token_hex(2)}"
+
+
+def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the word that the listing has for it
+    """Make a complete generation current, by one rename."""
+    if not (prefix / id / STATE / COMPLETE).is_file():
+        raise WrongUsage(
+            f"generation {id} is not complete", where=str(prefix), hint="vllm-ready provision completes it"
+        )
+    if current(prefix) == id:
+        return
+    _settle(prefix)
+    for left in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed between link and rename
+        left.unlink()
+    aside = prefix / f".{CURRENT}-{secrets.token_hex(4)}"
+    aside.symlink_to(id, target_is_directory=True)
+    os.replace(aside, prefix / CURRENT)
+    handle = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems cannot, and say so
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def rollback(prefix: Path, id: str | None = None) -> tuple[str, list[tuple[int, str]]]:  # noqa: A002 - likewise
+    """Switch to a generation (the complete one before the current one); who still runs from the one that is left."""
+    known = found(prefix)
+    now = next((generation for generation in known if generation.current), None)
+    if id is None:
+        before = [
+            generation.id
+            for generation in known
+            if generation.complete and not generation.current and (now is None or generation.number < now.number)
+        ]
+        if not before:
+            raise WrongUsage("there is no earlier complete generation", where=str(prefix))
+        id = before[-1]  # noqa: A001 - likewise
+    elif id not in {generation.id for generation in known}:
+        names = ", ".join(generation.id for generation in known) or "none"
+        raise WrongUsage(f"there is no generation {id}", where=str(prefix), hint=f"there are: {names}")
+    switch(prefix, id)
+    return id, in_use(Path(now.path)) if now and now.id != id else []
+
+
+def prune(prefix: Path, keep: int) -> list[str]:
+    """Remove the oldest generations beyond `keep` and the unfinished ones; never what is current or in use.
+
+    The caller holds the prefix's lock, so that nothing is being built meanwhile.
+    """
+    for left in prefix.glob(f"{_TRASH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    known = found(prefix)
+    complete = [generation for generation in known if generation.complete]
+    spared = {generation.id for generation in complete[len(complete) - keep :]} if keep > 0 else set()
+    gone = []
+    for generation in known:
+        folder = Path(generation.path)
+        if generation.current or generation.id in spared or in_use(folder):
+            continue
+        trash = prefix / f"{_TRASH}{generation.id}"
+        os.replace(folder, trash)  # one moment it is whole, the next it is no generation
+        shutil.rmtree(trash, ignore_errors=True)
+        gone.append(generation.id)
+    return gone
+
+
+def in_use(generation: Path) -> list[tuple[int, str]]:
+    """Processes that run from a generation: started there, working there, or with its files mapped."""
+    inside = os.fsencode(generation) + b"/"
+    users = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) != os.getpid() and _runs_from(process, inside):
+            with contextlib.suppress(OSError):
+                users.append((int(process.name), (process / "comm").read_text(errors="replace").strip()))
+    return sorted(users)
+
+
+def _runs_from(process: Path, inside: bytes) -> bool:
+    for link in ("exe", "cwd"):
+        with contextlib.suppress(OSError):
+            if (os.readlink(os.fsencode(process / link)) + b"/").startswith(inside):
+                return True
+    with contextlib.suppress(OSError):
+        # An environment's python is a link: only the command line says from where it was started.
+        if any(word.startswith(inside) for word in (process / "cmdline").read_bytes().split(b"\0")[:2]):
+            return True
+    with contextlib.suppress(OSError):
+        return inside in (process / "maps").read_bytes()
+    return False
+
+
+def _settle(prefix: Path) -> None:
+    """The link must not reach the disk before what it points at: a power cut would leave it pointing at holes."""
+    handle = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        ctypes.CDLL(None).syncfs(handle)
+    finally:
+        os.close(handle)

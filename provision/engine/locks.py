@@ -1,0 +1,138 @@
+"""One run at a time in a prefix: a kernel lock whose owner can be named, and that dies with its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from provision.errors import Locked, NoLocks, NotWritable
+
+FILE = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_LEFTOVER_S = 5.0
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds the lock. `born` tells a process from a later one with the same number."""
+
+    pid: int
+    born: str
+    place: str
+    verb: str
+    since: str
+
+
+@contextlib.contextmanager
+def hold(prefix: Path, verb: str) -> Iterator[int]:
+    """Keep every other run out of a prefix; yields the lock's handle.
+
+    Commands that change the prefix inherit the handle: the lock then lasts until the last of them is gone,
+    however the run itself ended.
+    """
+    prefix.mkdir(parents=True, exist_ok=True)
+    handle = os.open(prefix / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _acquire(handle, prefix)
+        _name_owner(handle, verb)
+        yield handle
+    finally:
+        # Never unlinked: two runs would then hold locks on two files of the same name.
+        os.close(handle)
+
+
+def supported(folder: Path) -> bool:
+    """Whether the file system of a folder has kernel locks."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _NO_LOCKS
+    finally:
+        os.close(handle)
+    return True
+
+
+def _acquire(handle: int, prefix: Path) -> None:
+    until = time.monotonic() + _LEFTOVER_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = _owner(handle)
+            # A command of a killed run may need a moment to go; a run that is alive is not waited for.
+            if owner is None or not _gone(owner) or time.monotonic() > until:
+                raise _locked(owner, prefix) from None
+            time.sleep(0.05)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise NoLocks(
+                f"this file system has no locks: {error.strerror}",
+                where=str(prefix),
+                hint="name a prefix on a local disk: --prefix DIR",
+            ) from error
+        else:
+            return
+
+
+def _locked(owner: Owner | None, prefix: Path) -> Locked:
+    if owner is None:
+        return Locked("another run works here", where=str(prefix), hint="wait until it has ended")
+    who = f"pid {owner.pid}" + ("" if owner.place == _place() else f" on {owner.place.split()[0]}")
+    if _gone(owner):
+        return Locked(
+            f"`{owner.verb}` ({who}, since {owner.since}) was killed, but a command that it started still runs here",
+            where=str(prefix),
+            hint="wait until that has ended, or end it",
+        )
+    return Locked(
+        f"another run works here: `{owner.verb}`, {who}, since {owner.since}",
+        where=str(prefix),
+        hint="wait until it has ended",
+    )
+
+
+def _name_owner(handle: int, verb: str) -> None:
+    owner = Owner(
+        pid=os.getpid(),
+        born=_born(os.getpid()),
+        place=_place(),
+        verb=verb,
+        since=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+    )
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, msgspec.json.encode(owner), 0)
+    except OSError as error:
+        raise NotWritable(f"the lock cannot be written: {error.strerror}", hint="free some space there") from error
+
+
+def _owner(handle: int) -> Owner | None:
+    try:
+        return msgspec.json.decode(os.pread(handle, 4096, 0), type=Owner)
+    except msgspec.MsgspecError:  # it is being written just now
+        return None
+
+
+def _gone(owner: Owner) -> bool:
+    return owner.place == _place() and _born(owner.pid) != owner.born
+
+
+def _place() -> str:
+    """The host and the process namespace: a pid means something only there."""
+    return f"{os.uname().nodename} {os.readlink('/proc/self/ns/pid')}"
+
+
+def _born(pid: int) -> str:
+    """When a process started, in ticks since boot; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""

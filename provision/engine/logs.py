@@ -1,0 +1,59 @@
+"""The log of one step: exact commands, how their environment differs, every line; for its owner only, no secrets."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from provision.errors import NotWritable
+from provision.host._scrub import HIDDEN, SECRET_NAME, hide_secrets
+
+_LAST = 20
+
+
+class StepLog:
+    """Appends to one file; a full disk ends the log, never the command that is being logged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last: deque[str] = deque(maxlen=_LAST)
+        self._turn = threading.Lock()  # stdout and stderr come from two threads
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise NotWritable(
+                f"the log cannot be written: {error.strerror}", where=str(path), hint="name another folder: logs"
+            ) from error
+        self.full = False
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def command(self, title: str, command: str, environment: Mapping[str, str]) -> None:
+        self.last.clear()
+        differs = [
+            f"{name}={HIDDEN if SECRET_NAME.fullmatch(name) else hide_secrets(value)}"
+            for name, value in sorted(environment.items())
+            if os.environ.get(name) != value
+        ]
+        if unset := sorted(os.environ.keys() - environment.keys()):
+            differs.append(f"unset {' '.join(unset)}")
+        self._write("".join(f"{line}\n" for line in (f"# {title}", f"$ {hide_secrets(command)}", *differs)))
+
+    def line(self, text: str) -> str:
+        """Log one line of output; as it was logged."""
+        shown = hide_secrets(text)
+        with self._turn:
+            self.last.append(shown)
+            self._write(f"{shown}\n")
+        return shown
+
+    def _write(self, text: str) -> None:
+        try:
+            os.write(self._handle, text.encode("utf-8", "replace"))
+        except OSError:
+            self.full = True

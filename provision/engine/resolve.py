@@ -1,0 +1,197 @@
+"""A plan becomes a hash-pinned lock before anything changes; what the index does not have goes back to the planner."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from provision.catalog.rows import Catalogue
+from provision.doors import files, process
+from provision.engine import refusals
+from provision.engine.uv import planned
+from provision.errors import SourceFailed, WrongSetting
+from provision.host._model import Host
+from provision.host._scrub import Scrubber
+from provision.plan._model import Plan, Reasons, Refusal, Unsupported
+from provision.plan.make import make
+from provision.settings import Settings
+from provision.steps import Lock, Pin
+
+DEADLINE_S: Final = 900.0
+ROUNDS: Final = 12  # each costs the user seconds; a host whose dozen newest releases are refused has another problem
+# Beside a torch for CPUs PyPI's builds of these do not load, and transformers then imports no model; vLLM does
+# without them.
+_CUDA_ONLY: Final = ("torchvision", "torchaudio", "torchcodec")
+_NEVER: Final = 'python_version < "0"'
+_PLATFORMS: Final = (17, 28, *range(31, 41))  # the glibc minors that uv has a name for
+# What comes from the PyTorch index and the vLLM index, which say of no file when it came.
+_UNDATED: Final = {"pytorch": ("torch", "torchvision", "torchaudio", "torchcodec", "triton"), "vllm": ("vllm",)}
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """This vLLM cannot be installed here: the index lacks something that it needs."""
+
+    version: str
+    reason: str
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock, and what the user should know about how it came about."""
+
+    lock: Lock
+    note: str = ""
+
+
+class _Said(NamedTuple):
+    text: str
+    refusal: str
+
+
+def plan_and_resolve(
+    host: Host,
+    settings: Settings,
+    catalogue: Catalogue,
+    uv: str,
+    env: Callable[[Plan], Mapping[str, str]],
+    folder: Path,
+    checks: tuple[str, ...] = (),
+) -> tuple[Plan, Lock] | Unsupported:
+    """The newest plan that this index can fulfil; `env` is uv's environment, which depends on the plan's sources."""
+    met: list[Refusal] = []
+    while len(met) < ROUNDS:
+        plan = make(host, settings, catalogue, tuple(met), checks)
+        if isinstance(plan, Unsupported):
+            return plan
+        found = resolve(plan, settings, uv, env(plan), folder)
+        if isinstance(found, Resolved):
+            noted = (*plan.warnings, found.note) if found.note else plan.warnings
+            return msgspec.structs.replace(plan, warnings=noted), found.lock
+        met.append(Refusal(version=found.version, reason=found.reason))
+    reasons = tuple(f"{one.version}: {one.reason}" for one in met)
+    return Unsupported(unsupported=(Reasons(subject="vllm", reasons=reasons),), advice=())
+
+
+def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path) -> Resolved | Refused:
+    """One plan's lock, or the requirement that this index cannot fulfil. The requirements stay in `folder`."""
+    for name, lines in inputs(plan, settings).items():
+        files.write(folder / name, "".join(f"{line}\n" for line in lines))
+    note = ""
+    said = _compile(plan, uv, env, folder, dated=True)
+    if said.refusal:
+        undated = _compile(plan, uv, env, folder, dated=False)
+        note = _note(said.refusal, plan.uploaded_before)
+        said = undated
+    if said.refusal:
+        _complain_of_extras(plan, settings, uv, env, folder)
+        version = planned(plan, "vllm").version.partition("+")[0]
+        return Refused(version=version, reason=refusals.sentence(said.refusal))
+    return Resolved(lock=Lock(text=said.text, pins=pins(said.text)), note=note)
+
+
+def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
+    """What uv is asked for, by file: requirements, constraints and overrides."""
+    vllm, torch = planned(plan, "vllm"), planned(plan, "torch")
+    overrides: tuple[str, ...] = ()
+    if plan.profile == "cpu":
+        overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY)
+        if torch.source == "pypi":
+            overrides += (f"torch=={torch.version}",)  # it stands in for the +cpu build that vLLM pins
+    # Left open, uv takes cuda-python 12 beside cuda-bindings 13; they overwrite each other's files.
+    cuda_13 = (plan.cuda or "").startswith("13.")
+    return {
+        "requirements.in": (
+            f"{vllm.distribution or 'vllm'}=={vllm.version}",
+            f"torch=={torch.version}",
+            "einops",
+            *settings.extra_packages,
+        ),
+        "constraints.in": ("cuda-python>=13",) if cuda_13 else (),
+        "overrides.in": overrides,
+        "extras.in": tuple(settings.extra_packages),
+    }
+
+
+def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements.in", *, dated: bool) -> list[str]:
+    """uv's own resolver, for the target's Python and platform. Only wheels: a build would run foreign code here."""
+    argv = [uv, "pip", "compile", str(folder / requirements), "--quiet", "--no-build", "--generate-hashes"]
+    argv += ["--constraints", str(folder / "constraints.in"), "--overrides", str(folder / "overrides.in")]
+    argv += ["--no-header", "--no-annotate", "--no-emit-index-url", "--color", "never"]
+    argv += ["--python", sys.executable, "--no-python-downloads", "--python-version", plan.python]
+    argv += ["--python-platform", _platform(plan.platform)]
+    if dated:
+        argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]  # a bare date would include its whole day
+        sources = {package.source for package in plan.packages.values() if package}
+        for source in sorted(sources & _UNDATED.keys()):
+            for name in _UNDATED[source]:
+                argv += ["--exclude-newer-package", f"{name}=false"]
+    return argv
+
+
+def pins(text: str) -> tuple[Pin, ...]:
+    """The distributions of a lock as uv writes it: name and version (or address), each with its hashes below."""
+    found = []
+    for block in re.split(r"\n(?=\S)", text.strip()):
+        line, *rest = block.replace("\\\n", "\n").splitlines()
+        name, version = _name_and_version(line.split(";")[0].strip())
+        hashes = tuple(row.strip().removeprefix("--hash=") for row in rest if row.strip().startswith("--hash="))
+        found.append(Pin(name=canonicalize_name(name), version=version, hashes=hashes))
+    return tuple(found)
+
+
+def _name_and_version(requirement: str) -> tuple[str, str]:
+    name, at, address = requirement.partition(" @ ")
+    if not at:
+        name, _, version = requirement.partition("==")
+        return name, version
+    try:
+        return name, str(parse_wheel_filename(address.split("#")[0].rpartition("/")[2])[1])
+    except InvalidWheelFilename as error:
+        raise WrongSetting(
+            f"extra_packages: {name} @ … is no wheel", hint="name a version or a .whl file: only those can be locked"
+        ) from error
+
+
+def _compile(
+    plan: Plan, uv: str, env: Mapping[str, str], folder: Path, requirements: str = "requirements.in", *, dated: bool
+) -> _Said:
+    argv = command(plan, uv, folder, requirements, dated=dated)
+    done = process.run(argv, deadline_s=DEADLINE_S, env=env)
+    if done.ok:
+        return _Said(done.stdout, "")
+    stderr = Scrubber().text(done.stderr)
+    if refusals.is_refusal(stderr):
+        return _Said("", stderr)
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    what = "; ".join(lines[:3]) if lines else Scrubber().text(done.problem())
+    raise SourceFailed(
+        f"the packages could not be resolved: {what}",
+        hint="look at the network, the index and its certificates; nothing was changed, run the same command again",
+    )
+
+
+def _complain_of_extras(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path) -> None:
+    """An extra package that cannot be had even alone is the config's matter: no other vLLM would help."""
+    if settings.extra_packages:
+        alone = _compile(plan, uv, env, folder, "extras.in", dated=False)
+        if alone.refusal:
+            raise WrongSetting(
+                f"extra_packages: {refusals.sentence(alone.refusal)}", hint="take it out, or ask for another version"
+            )
+
+
+def _note(refusal: str, day: str) -> str:
+    if refusals.gives_no_dates(refusal):
+        return "the package index gives no upload dates: dependencies that vLLM leaves open are the newest it has"
+    return f"as of {day} there is no solution ({refusals.sentence(refusal)}): newer dependencies are taken"
+
+
+def _platform(platform: str) -> str:
+    """The plan's platform as uv knows it: the nearest glibc that is not newer."""
+    machine, _, minor = platform.partition("-manylinux_2_")
+    return f"{machine}-manylinux_2_{max((one for one in _PLATFORMS if one <= int(minor)), default=17)}"

@@ -1,0 +1,145 @@
+"""How uv is called here: a clean environment that says where packages come from; credentials travel only in it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import quote
+
+from provision import package_sources
+from provision.doors import certificates
+from provision.host._word_list import words
+from provision.plan._model import Package, Plan
+from provision.settings import Settings
+
+# All that a child of ours inherits. Whatever else steers installers on this host (PIP_CONSTRAINT, UV_TARGET,
+# PYTHONPATH, LD_PRELOAD) was meant for other environments.
+_KEPT = (
+    *("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "NETRC"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"),
+)
+_FICLONE: Final = 0x40049409  # linux/fs.h: share the extents of one file with another, copied on the first write
+_DEFAULT_INDEX: Final = "UV_DEFAULT_INDEX"
+
+
+def environment(
+    settings: Settings,
+    plan: Plan,
+    installers: Mapping[str, Mapping[str, str]],
+    prefix: str,
+    link_mode: Literal["clone", "copy"] = "copy",
+) -> dict[str, str]:
+    """The whole environment of every uv that works on this plan; `installers` is how pip and uv are set up here."""
+    env = {name: value for name, value in os.environ.items() if name in _KEPT or _is_credential(name)}
+    env |= {
+        "UV_NO_CONFIG": "1",
+        "UV_NO_PROGRESS": "1",
+        "UV_LINK_MODE": link_mode,
+        "UV_PYTHON_INSTALL_DIR": f"{prefix}/pythons",
+    }
+    # uv has no variable for --no-index; an index in a folder that is not there has nothing.
+    nothing = f"file://{quote(prefix)}/no-index"
+    return env | _connection(installers) | _sources(settings, plan, installers, nothing)
+
+
+def _is_credential(name: str) -> bool:
+    """uv takes the user and password of a named index from UV_INDEX_NAME_USERNAME and _PASSWORD."""
+    return name.startswith("UV_INDEX_") and name.endswith(("_USERNAME", "_PASSWORD"))
+
+
+def _connection(installers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    pip, uv = installers["pip"], installers["uv"]
+    bundle = certificates.bundle()
+    found = {
+        "SSL_CERT_FILE": uv.get("cert") or pip.get("cert") or (bundle if isinstance(bundle, str) else ""),
+        "SSL_CLIENT_CERT": pip.get("client-cert", ""),
+        "UV_INSECURE_HOST": " ".join(words(uv.get("allow-insecure-host", "") or pip.get("trusted-host", ""))),
+        "ALL_PROXY": pip.get("proxy", ""),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _sources(
+    settings: Settings, plan: Plan, installers: Mapping[str, Mapping[str, str]], nothing: str
+) -> dict[str, str]:
+    pip, uv = installers["pip"], installers["uv"]
+    own = _indexes(settings, plan)
+    from_uv = words(uv.get("index", "") + " " + uv.get("extra-index-url", ""))
+    theirs = from_uv or words(pip.get("extra-index-url", ""))
+    env = {"UV_INDEX": " ".join((*own, *theirs)), "UV_FIND_LINKS": ",".join(_links(settings, plan, pip, uv))}
+    if own or not from_uv:
+        # The PyTorch index also carries old copies of what lies on PyPI (certifi, requests, numpy). uv's own way,
+        # the first index that knows a name, would hold those at the old copies; the best match over all indexes
+        # takes torch from there, since its local part (+cu129, +cpu) is asked for, and the rest at its newest.
+        # pip, whose extra indexes these may be, does the same. Who set up uv with indexes of their own gets uv's way.
+        env["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    env[_DEFAULT_INDEX] = _default(settings, dict(pip), dict(uv), own, nothing)
+    if _is_on(uv.get("offline", "")):
+        env["UV_OFFLINE"] = "1"
+    return {name: value for name, value in env.items() if value}
+
+
+def _default(settings: Settings, pip: dict[str, str], uv: dict[str, str], own: list[str], nothing: str) -> str:
+    wish = settings.sources.pypi
+    if isinstance(wish, str):
+        return wish
+    if wish is False or _is_on(uv.get("no-index") or pip.get("no-index", "")):
+        return own[0] if own else nothing
+    return package_sources.configured({"pip": pip, "uv": uv}) or ""
+
+
+def _is_on(value: str) -> bool:
+    return value.strip().lower() not in ("", "0", "no", "off", "false")
+
+
+def _indexes(settings: Settings, plan: Plan) -> list[str]:
+    """The PyTorch and vLLM indexes, each only where the plan takes something from it."""
+    at = package_sources.addresses(settings, "")
+    torch, vllm = planned(plan, "torch"), planned(plan, "vllm")
+    found = []
+    if vllm.source == "vllm":
+        release, _, variant = vllm.version.partition("+")
+        found.append(f"{at['vllm'].rstrip('/')}/{release}/{variant}".rstrip("/"))
+    if torch.source == "pytorch":
+        found.append(f"{at['pytorch'].rstrip('/')}/{torch.version.partition('+')[2]}".rstrip("/"))
+    return found
+
+
+def _links(settings: Settings, plan: Plan, pip: Mapping[str, str], uv: Mapping[str, str]) -> list[str]:
+    links = words(uv.get("find-links", "")) or words(pip.get("find-links", ""))
+    vllm = planned(plan, "vllm")
+    if vllm.source == "github":
+        # The page that lists a release's files is an index of wheels to uv.
+        at = package_sources.addresses(settings, "")["github"].rstrip("/")
+        links.append(f"{at}/vllm-project/vllm/releases/expanded_assets/v{vllm.version.partition('+')[0]}")
+    return [str(Path(link).expanduser()) if link.startswith("~") else link for link in links]
+
+
+def planned(plan: Plan, name: str) -> Package:
+    """A package that every plan has: torch or vllm."""
+    package = plan.packages[name]
+    assert package is not None  # noqa: S101 - the planner's own promise
+    return package
+
+
+def can_clone(one: Path, other: Path) -> bool:
+    """Whether a file in one folder can be cloned into the other, tried for real.
+
+    uv itself falls back to hard links where it cannot clone, and those share later edits with the cache.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            source = stack.enter_context(tempfile.TemporaryFile(dir=one))
+            target = stack.enter_context(tempfile.TemporaryFile(dir=other))
+            source.write(b"\0" * 4096)
+            source.flush()
+            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,1 @@
+"""How a run is told: one Report, and pure functions from it to text."""

@@ -1,0 +1,65 @@
+"""Step 40: torch with its CUDA libraries, and the constraints that hold it against every later installation."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote
+
+from provision.plan._model import Plan
+from provision.steps import Action, Lock, Run, Site, Step, Write
+
+_CUDA: Final = ("nvidia-", "cuda-")
+# What torch imports besides its own libraries: with these `import torch` works after this step.
+_NEEDED: Final = frozenset(
+    {
+        *("torch", "triton", "filelock", "fsspec", "jinja2", "markupsafe", "mpmath"),
+        *("networkx", "numpy", "setuptools", "sympy", "typing-extensions"),
+    }
+)
+
+
+def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    names = leaves(plan, lock)
+    part, held = f"{site.state}/lock-torch.txt", f"{site.state}/constraints.txt"
+    install = (site.uv, "pip", "install", "--python", site.python, "--no-deps", "--require-hashes", "--no-build")
+    constraints = "".join(f"{name}=={lock.version(name)}\n" for name in names if _is_held(name))
+    return (
+        Write(title="the lock's part for torch", path=part, text=_part(lock.text, names)),
+        Run(
+            title=f"install torch {lock.version('torch')}",
+            argv=(*install, "--link-mode", site.link_mode, "--requirements", part),
+            deadline_s=4 * 3600.0,  # gigabytes over a slow line
+        ),
+        Write(title="constraints that hold torch", path=held, text=constraints),
+        # An address, since pip splits a path at its spaces. Whoever runs pip in this environment is held by it.
+        Write(
+            title="pip's settings here",
+            path=f"{site.generation}/pip.conf",
+            text=f"[global]\nconstraint = file://{quote(held)}\n",
+        ),
+    )
+
+
+def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
+    return tuple(pin.name for pin in lock.pins if pin.name in _NEEDED or pin.name.startswith(_CUDA))
+
+
+def _is_held(name: str) -> bool:
+    return name in ("torch", "triton") or name.startswith(_CUDA)
+
+
+def _part(text: str, names: tuple[str, ...]) -> str:
+    """The blocks of a lock that belong to some of its distributions."""
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    return "".join(f"{block}\n" for block in blocks if re.split(r"==| @ ", block, maxsplit=1)[0] in names)
+
+
+STEP = Step(
+    number=40,
+    name="torch",
+    title="PyTorch",
+    why="everything compiled that follows must match this one torch",
+    actions=actions,
+    leaves=leaves,
+)

@@ -1,0 +1,33 @@
+"""Step 90: what is installed is what was locked; plan and lock stay with it, for whoever asks later."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.plan._model import Plan
+from provision.steps import Action, Lock, Site, Step, Write
+
+
+def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    return (
+        Write(title="the plan", path=f"{site.state}/plan.json", text=_document(plan)),
+        Write(title="the lock as data", path=f"{site.state}/lock.json", text=_document(lock)),
+    )
+
+
+def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
+    return tuple(pin.name for pin in lock.pins)
+
+
+def _document(value: Plan | Lock) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
+
+
+STEP = Step(
+    number=90,
+    name="lock",
+    title="Plan and lock",
+    why="an environment that says what it should be can be checked, repaired and made again",
+    actions=actions,
+    leaves=leaves,
+)

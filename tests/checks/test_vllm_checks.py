@@ -1,0 +1,158 @@
+"""Extensions, generating and serving: against a pretended vLLM that can be broken, and against a real one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from provision.engine import launch_checks
+from provision.engine.launch_checks import Context
+from tests.checks.environments import Environment, some_extension
+from tests.checks.pretended_vllm import pretend
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return Environment(tmp_path / "env")
+
+
+def test_without_vllm_there_is_nothing_to_decide(environment: Environment) -> None:
+    result = environment.check("vllm_generates")
+    assert (result.outcome, result.summary) == ("skip", "needs torch and vllm in this environment")
+
+
+def test_extensions_load(environment: Environment) -> None:
+    pretend(environment)
+    result = environment.check("extensions_import")
+    assert (result.outcome, result.evidence["loaded"]) == ("pass", ["vllm._bisect"])
+    assert result.summary == "torch 0.0+cpu, vllm 0.0+cpu; extensions loaded: 1"
+
+
+def test_an_extension_that_does_not_load_is_named(environment: Environment) -> None:
+    pretend(environment)
+    (environment.site / "vllm" / "_moe.abi3.so").write_text("not a library")
+    result = environment.check("extensions_import")
+    assert result.outcome == "fail"
+    assert result.summary.startswith("extensions that do not load: 1; vllm._moe: ")
+    assert "loading vllm._moe" in environment.log("extensions_import")
+
+
+def test_a_torch_that_does_not_import_is_an_error(environment: Environment) -> None:
+    pretend(environment)
+    (environment.site / "torch" / "__init__.py").write_text("raise ImportError('undefined symbol: _ZN2at')\n")
+    result = environment.check("extensions_import")
+    assert (result.outcome, result.summary) == ("error", "ImportError: undefined symbol: _ZN2at")
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
+def test_one_that_asks_for_the_driver_is_left_to_a_host_that_has_it(environment: Environment, tmp_path: Path) -> None:
+    pretend(environment)
+    source, stub = tmp_path / "empty.c", tmp_path / "libcuda.so.1"
+    source.write_text("int nothing;\n")
+    subprocess.run(["cc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", stub, source], check=True)
+    extension = environment.site / "vllm" / "_C.abi3.so"
+    subprocess.run(["cc", "-shared", "-Wl,--no-as-needed", "-o", extension, source, stub], check=True)
+    stub.unlink()
+    result = environment.check("extensions_import", Context(profile="cuda"))
+    assert (result.outcome, result.evidence["want_driver"]) == ("pass", ["vllm._C"])
+    without, beside = Context(profile="cuda"), Context(profile="cuda", gpus=("0",))
+    assert environment.check("driver_extensions_import", without).summary == "needs 1 GPU; this host has none"
+    assert environment.check("driver_extensions_import", beside).summary == "vllm._C find no libcuda.so.1"
+
+
+def test_the_choice_for_this_cpu_is_vllms_own(environment: Environment) -> None:
+    load = "import ctypes, vllm; ctypes.CDLL(vllm.__path__[0] + '/_C_AVX2.abi3.so')"
+    pretend(environment, import_kernels=load)
+    variants = [environment.site / "vllm" / f"{name}.abi3.so" for name in ("_C", "_C_AVX2")]
+    for path in variants:
+        shutil.copy(some_extension(), path)
+    result = environment.check("extensions_import")
+    assert (result.outcome, result.evidence["other_cpus"]) == ("pass", ["vllm._C"])
+    (environment.site / "vllm" / "platforms.py").write_text(
+        "class current_platform:\n    def import_kernels(): print('cannot')\n"
+    )
+    assert "vLLM loaded none of vllm._C, vllm._C_AVX2" in environment.check("extensions_import").summary
+
+
+def test_generates(environment: Environment) -> None:
+    pretend(environment)
+    result = environment.check("vllm_generates")
+    assert (result.outcome, result.summary) == ("pass", "2 x 16 greedy tokens, the same twice")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "summary"),
+    [
+        ("[turn] * greedy.count", "the same greedy prompts gave other tokens"),
+        ("[1] * (greedy.count - 1)", "15 and 15 tokens came, 16 were asked for"),
+        ("[-1] * greedy.count", "a token came that the model does not have"),
+        ("[]", "0 and 0 tokens came, 16 were asked for"),
+    ],
+)
+def test_wrong_tokens_fail(environment: Environment, tokens: str, summary: str) -> None:
+    pretend(environment, tokens=tokens)
+    result = environment.check("vllm_generates")
+    assert (result.outcome, result.summary) == ("fail", summary)
+
+
+def test_serves(environment: Environment) -> None:
+    pretend(environment)
+    result = environment.check("vllm_serves")
+    assert result.outcome == "pass", result.summary
+    assert result.evidence["completion_tokens"] == 8
+    assert result.evidence["startup_s"] > 0
+    assert "left_running" not in result.evidence
+
+
+@pytest.mark.parametrize(
+    ("broken", "summary"),
+    [
+        ({"status": 500}, "was answered with 500"),
+        ({"count": 7}, "a completion of 8 tokens was answered with 200 and 7 tokens"),
+        ({"model": "'another'"}, "/v1/models answered 200 and does not name the model"),
+        ({"metrics": ""}, "/metrics answered 200 without a metric of vLLM"),
+        ({"on_start": "sys.exit(3)"}, "the server ended with status 3 before it was ready"),
+        ({"on_stop": "sys.exit(7)"}, "the server ended with status 7 on SIGTERM"),
+        (
+            {"on_start": "subprocess.Popen(['sleep', '300'], start_new_session=True)"},
+            "the server ended and left sleep running",
+        ),
+    ],
+)
+def test_a_server_that_is_broken_fails(environment: Environment, broken: dict[str, str | int], summary: str) -> None:
+    pretend(environment, **broken)  # type: ignore[arg-type]  # one knob at a time
+    result = environment.check("vllm_serves")
+    assert result.outcome == "fail"
+    assert summary in result.summary
+
+
+def test_the_launcher_is_used_where_there_is_one(environment: Environment) -> None:
+    pretend(environment)
+    launcher = environment.folder / "bin" / "vllm"
+    launcher.write_text(
+        f"#!{environment.python}\nimport runpy, sys\nassert sys.argv.pop(1) == 'serve'\nsys.argv.pop(1)\n"
+        "print('through the launcher', flush=True)\n"
+        "runpy.run_module('vllm.entrypoints.openai.api_server', run_name='__main__')\n"
+    )
+    launcher.chmod(0o755)
+    result = environment.check("vllm_serves", Context(profile="cpu", launcher=str(launcher)))
+    assert result.outcome == "pass", result.summary
+    assert "through the launcher" in environment.log("vllm_serves")
+
+
+@pytest.mark.real_vllm
+@pytest.mark.skipif("VLLM_READY_TEST_ENV" not in os.environ, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
+def test_a_real_vllm_passes_all(tmp_path: Path) -> None:
+    python = os.environ["VLLM_READY_TEST_ENV"]
+    listing = "import importlib.metadata as m; [print(d.metadata['Name'], d.version) for d in m.distributions()]"
+    listed = subprocess.run([python, "-I", "-c", listing], capture_output=True, text=True, check=True).stdout
+    context = Context(profile="cpu", pins=dict(line.split() for line in listed.splitlines()))
+    found = launch_checks.discover()
+    results = launch_checks.run(python, found, context, tmp_path / "logs")
+    promised = [check.name for check in found if check.needs.profile != "cuda"]
+    assert launch_checks.verdict(results, promised) == ("verified", 0), results
+    assert not any("left_running" in result.evidence for result in results if result.name == "vllm_serves")

@@ -1,0 +1,207 @@
+"""Thirty small wheels, a lock of them, four steps that install them with the real uv, and a prefix to do it in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import msgspec
+
+from provision.engine import apply, fingerprint, generations, locks
+from provision.engine.events import StepResult, Subscriber, nobody
+from provision.plan._model import FlashAttn, Plan, UsedGpus
+from provision.steps import Action, Lock, Pin, Run, Site, Step, Write
+
+WHEELS = 30
+FILES = 40
+CHILD = Path(__file__).with_name("child.py")
+PLAN = Plan(
+    profile="cpu",
+    python="3",
+    platform="linux",
+    gpus=UsedGpus(),
+    cuda=None,
+    packages={},
+    flash_attn=FlashAttn(mode="none", flavour="2", arches=(), why="synthetic"),
+    attention=(),
+    decisions=(),
+    uploaded_before="",
+    download_mb=1,
+    disk_mb=1,
+    checks=(),
+    warnings=(),
+    advice=(),
+)
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one test works."""
+
+    prefix: Path
+    wheels: Path
+    cache: Path
+    uv: str
+    logs: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.cache),
+            "UV_CACHE_DIR": str(self.cache),
+            "UV_NO_CONFIG": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
+
+    def site(self, generation: str = "-") -> Site:
+        return Site(
+            generation=str(self.prefix / generation),
+            prefix=str(self.prefix),
+            uv=self.uv,
+            host_python=sys.executable,
+            link_mode="copy",
+        )
+
+    @property
+    def current(self) -> Path:
+        return self.prefix / os.readlink(self.prefix / "current")
+
+    def packages(self, generation: Path | None = None) -> Path:
+        return next((generation or self.current).glob("lib/python*/site-packages"))
+
+
+def make_wheels(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for number in range(WHEELS):
+        for version in ("1.0", "2.0"):
+            make_wheel(folder, f"toy{number:02}", version)
+
+
+def make_wheel(folder: Path, name: str, version: str, files: int = FILES) -> Path:
+    info = f"{name}-{version}.dist-info"
+    contents = {f"{name}/part{part:02}.py": f"# {name} {version} {part}\n" * (part + 1) for part in range(files)}
+    contents[f"{name}/__init__.py"] = f"version = {version!r}\n"
+    contents[f"{name}/big.bin"] = f"{name}{version}" * 2_000
+    contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    contents[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: toy\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    contents[f"{info}/entry_points.txt"] = f"[console_scripts]\n{name} = {name}:version\n"
+    rows = []
+    for path, text in contents.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        rows.append(f"{path},sha256={digest},{len(text.encode())}")
+    contents[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
+    wheel = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path, text in contents.items():
+            archive.writestr(path, text)
+    return wheel
+
+
+def lock(wheels: Path, version: str) -> Lock:
+    pins = []
+    for number in range(WHEELS):
+        name = f"toy{number:02}"
+        digest = hashlib.sha256((wheels / f"{name}-{version}-py3-none-any.whl").read_bytes()).hexdigest()
+        pins.append(Pin(name=name, version=version, hashes=(f"sha256:{digest}",)))
+    return Lock(text=_text(pins), pins=tuple(pins))
+
+
+def steps(wheels: Path) -> list[Step]:
+    def install(site: Site, file: str, pins: list[Pin]) -> tuple[Action, ...]:
+        path = f"{site.state}/{file}"
+        argv = (site.uv, "pip", "install", "--python", site.python, "--no-index", "--find-links", str(wheels))
+        more = ("--no-deps", "--require-hashes", "--link-mode", site.link_mode, "-r", path)
+        return Write(title=file, path=path, text=_text(pins)), Run(title="install", argv=(*argv, *more))
+
+    def venv(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+        argv = (site.uv, "venv", "--no-project", "--allow-existing", "--python", site.host_python, site.generation)
+        return (Run(title="environment", argv=argv),)
+
+    def half(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+        return install(site, "half.txt", list(lock.pins[: WHEELS // 2]))
+
+    def everything(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+        return install(site, "lock.txt", list(lock.pins))
+
+    def launcher(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+        return (Write(title="launcher", path=f"{site.generation}/bin/toy00", text="#!/bin/sh\n", mode=0o755),)
+
+    def half_names(plan: Plan, lock: Lock) -> tuple[str, ...]:
+        return tuple(pin.name for pin in lock.pins[: WHEELS // 2])
+
+    def all_names(plan: Plan, lock: Lock) -> tuple[str, ...]:
+        return tuple(pin.name for pin in lock.pins)
+
+    return [
+        Step(number=30, name="python", title="Environment", why="", actions=venv),
+        Step(number=40, name="half", title="Half", why="", actions=half, leaves=half_names),
+        Step(number=50, name="all", title="All", why="", actions=everything, leaves=all_names),
+        Step(number=80, name="launchers", title="Launcher", why="", actions=launcher),
+    ]
+
+
+def provision(
+    world: World, version: str, events: Subscriber = nobody, only: int | None = None, start: int | None = None
+) -> list[StepResult]:
+    """What the command line does: lock, place, build, switch."""
+    locked, todo = lock(world.wheels, version), steps(world.wheels)
+    with locks.hold(world.prefix, "provision") as handle:
+        target = fingerprint.target(PLAN, locked, world.site(), todo)
+        place = generations.place(world.prefix, target, generations.new_id())
+        results = apply.build(
+            PLAN,
+            locked,
+            world.site(place.id),
+            todo,
+            events,
+            world.logs,
+            only,
+            start,
+            environment=world.environment,
+            keep_open=(handle,),
+        )
+        if (Path(place.path) / generations.STATE / generations.COMPLETE).exists():
+            generations.switch(world.prefix, place.id)
+        return results
+
+
+def start(world: World, version: str, die_at: int = 0) -> subprocess.Popen[bytes]:
+    """The same in a process group of its own, to be killed; `die_at`: by itself, before the n-th rename, link or sync."""
+    return subprocess.Popen(
+        [sys.executable, str(CHILD), msgspec.json.encode(world, enc_hook=str).decode(), version, str(die_at)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def differences(generation: Path, lock: Lock) -> list[str]:
+    """What is wrong with an environment, looked at without the engine: every RECORD line against its file."""
+    wrong = []
+    site = next(generation.glob("lib/python*/site-packages"), None)
+    if site is None:
+        return ["no site-packages"]
+    for pin in lock.pins:
+        record = site / f"{pin.name}-{pin.version}.dist-info" / "RECORD"
+        rows = record.read_text().splitlines() if record.is_file() else []
+        if len(rows) < FILES + 6:
+            wrong.append(f"{pin.name}: RECORD has {len(rows)} lines")
+        for row in rows:
+            path, digest, _ = row.rsplit(",", 2)
+            file = site / path
+            if file.resolve() == (generation / "bin" / "toy00").resolve():
+                continue
+            content = file.read_bytes() if file.is_file() else b"missing"
+            found = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            if digest and digest != f"sha256={found}":
+                wrong.append(f"{pin.name}: {path}")
+    return wrong
+
+
+def _text(pins: list[Pin]) -> str:
+    return "".join(f"{pin.name}=={pin.version} --hash={pin.hashes[0]}\n" for pin in pins)

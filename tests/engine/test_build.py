@@ -1,0 +1,239 @@
+"""A build from nothing, again, upgraded, in part, refused: what stands is kept, what fails says how to go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from provision.engine import apply, fingerprint, generations, needs
+from provision.engine.events import CommandStarted, Event, Line, StepDone, StepStarted
+from provision.errors import Locked, StepFailed, WrongUsage
+from provision.steps import Need, Run, Step
+from tests.engine import synthetic
+from tests.engine.synthetic import World
+
+
+def outcomes(results: list[synthetic.StepResult]) -> list[str]:
+    return [result.outcome for result in results]
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(folder.rglob("*"))}
+
+
+def test_fresh_noop_upgrade_and_back(world: World) -> None:
+    heard: list[Event] = []
+    assert outcomes(synthetic.provision(world, "1.0", heard.append)) == ["done"] * 4
+    first = world.current
+    assert synthetic.differences(first, synthetic.lock(world.wheels, "1.0")) == []
+    assert [type(event) for event in heard if not isinstance(event, Line)][:3] == [
+        StepStarted,
+        CommandStarted,
+        StepDone,
+    ]
+
+    before, lock_file = snapshot(world.prefix), world.prefix / ".lock"
+    assert outcomes(synthetic.provision(world, "1.0")) == ["kept"] * 4
+    after = snapshot(world.prefix)
+    before.pop(str(lock_file)), after.pop(str(lock_file))  # it names its owner
+    assert after == before, "a run with nothing to do writes nothing"
+
+    assert outcomes(synthetic.provision(world, "2.0")) == ["done"] * 4
+    assert world.current != first
+    assert synthetic.differences(first, synthetic.lock(world.wheels, "1.0")) == []
+    assert [generation.current for generation in generations.found(world.prefix)] == [False, True]
+    assert outcomes(synthetic.provision(world, "1.0")) == ["kept"] * 4, "what stands already is only switched to"
+    assert world.current == first
+
+
+def test_contents_are_never_shared(world: World) -> None:
+    synthetic.provision(world, "1.0")
+    assert {path.stat().st_nlink for path in world.packages().rglob("*") if path.is_file()} == {1}
+
+
+def test_hard_links_are_not_accepted(world: World) -> None:
+    """An installer that shares files is made to copy them."""
+    shared = msgspec.structs.replace(synthetic.steps(world.wheels)[2])
+    linked = [*synthetic.steps(world.wheels)[:2], msgspec.structs.replace(shared, actions=_hard_linking(shared))]
+    lock = synthetic.lock(world.wheels, "1.0")
+    target = fingerprint.target(synthetic.PLAN, lock, world.site(), linked)
+    place = generations.place(world.prefix, target, generations.new_id())
+    apply.build(
+        synthetic.PLAN, lock, world.site(place.id), linked, log_folder=world.logs, environment=world.environment
+    )
+    site = world.packages(Path(place.path))
+    assert {path.stat().st_nlink for path in site.rglob("*") if path.is_file()} == {1}
+
+
+def _hard_linking(step: Step) -> object:
+    def actions(plan: object, lock: object, site: object) -> tuple[object, ...]:
+        return tuple(
+            msgspec.structs.replace(action, argv=tuple("hardlink" if word == "copy" else word for word in action.argv))
+            if isinstance(action, Run)
+            else action
+            for action in step.actions(plan, lock, site)  # type: ignore[arg-type]
+        )
+
+    return actions
+
+
+def test_the_log_is_its_owners_and_hides_secrets(world: World) -> None:
+    step = Step(
+        number=30,
+        name="talk",
+        title="Talk",
+        why="",
+        actions=lambda plan, lock, site: (
+            Run(
+                title="talk",
+                argv=("sh", "-c", "echo fetching https://me:hunter2@mirror/x; echo $HF_TOKEN"),
+                env={"HF_TOKEN": "hf_abcdefghijklmnop"},
+            ),
+        ),
+    )
+    _build_only(world, [step])
+    log = world.logs / "30-talk.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert "hunter2" not in log.read_text()
+    assert "hf_abc" not in log.read_text()
+    assert "HF_TOKEN=***" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("echo why; exit 7", "ended with status 7"), ("kill -SEGV $$", "was ended by SIGSEGV")],
+)
+def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: str) -> None:
+    step = Step(
+        number=30,
+        name="bad",
+        title="Bad",
+        why="",
+        actions=lambda plan, lock, site: (Run(title="try", argv=("sh", "-c", script)),),
+    )
+    with pytest.raises(StepFailed) as caught:
+        _build_only(world, [step])
+    text = str(caught.value)
+    assert caught.value.exit_code == 4
+    for part in ("step 30-bad", said, f"sh -c '{script}'", str(world.logs / "30-bad.log"), "the same command goes on"):
+        assert part in text
+    if "why" in script:
+        assert "    why" in text
+
+
+def _build_only(world: World, steps: list[Step]) -> None:
+    site = world.site("g")
+    lock = synthetic.Lock(text="", pins=())
+    apply.build(synthetic.PLAN, lock, site, steps, log_folder=world.logs, environment=world.environment)
+
+
+def test_commands_do_not_see_what_reaches_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    monkeypatch.setenv("LD_PRELOAD", "")
+    step = Step(
+        number=30,
+        name="look",
+        title="Look",
+        why="",
+        actions=lambda plan, lock, site: (Run(title="look", argv=("env",)),),
+    )
+    apply.build(synthetic.PLAN, synthetic.Lock(text="", pins=()), world.site("g"), [step], log_folder=world.logs)
+    lines = (world.logs / "30-look.log").read_text().splitlines()
+    assert not [line for line in lines if line.startswith(("PYTHONPATH=", "LD_PRELOAD="))]
+
+
+def test_steps_by_number(world: World) -> None:
+    with pytest.raises(WrongUsage, match="builds on step 30-python"):
+        synthetic.provision(world, "1.0", only=50)
+    with pytest.raises(WrongUsage, match="there is no step 55"):
+        synthetic.provision(world, "1.0", only=55)
+    assert outcomes(synthetic.provision(world, "1.0", only=30)) == ["done"]
+    assert not (world.prefix / "current").exists(), "a part is no environment"
+    assert outcomes(synthetic.provision(world, "1.0", start=40)) == ["done"] * 3
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+
+
+def test_fingerprints_chain(world: World) -> None:
+    lock, steps = synthetic.lock(world.wheels, "1.0"), synthetic.steps(world.wheels)
+    chain = fingerprint.chain(synthetic.PLAN, lock, world.site("a"), steps)
+    assert chain == fingerprint.chain(synthetic.PLAN, lock, world.site("b"), steps)
+    other = [steps[0], msgspec.structs.replace(steps[1], actions=lambda plan, lock, site: ()), *steps[2:]]
+    changed = fingerprint.chain(synthetic.PLAN, lock, world.site("a"), other)
+    assert [one == two for one, two in zip(chain, changed, strict=True)] == [True, False, False, False]
+
+
+def test_needs_refuse_with_numbers(world: World) -> None:
+    short = needs.problem(Need(title="", kind="free space", path=str(world.prefix / "not yet"), mb=10**9))
+    assert "1000000000 MB of disk space are needed" in short
+    assert "MB are free on" in short
+    assert not needs.problem(Need(title="", kind="free space", path="/", mb=1))
+    assert "memory" in needs.problem(Need(title="", kind="memory", mb=10**9))
+    assert needs.problem(Need(title="", kind="file", path="/no/such")) == "/no/such is not there"
+    assert not needs.problem(Need(title="", kind="locks", path=str(world.prefix)))
+
+
+def test_a_second_run_names_the_first(world: World) -> None:
+    from provision.engine import locks
+
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from provision.engine import locks\n"
+            "with locks.hold(Path(sys.argv[1]), 'up'):\n    print('held', flush=True); sys.stdin.read()",
+            str(world.prefix),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(Locked) as caught, locks.hold(world.prefix, "provision"):
+        pass
+    assert caught.value.exit_code == 6
+    assert f"`up`, pid {holder.pid}, since " in str(caught.value)
+    holder.kill()
+    holder.communicate()
+    with locks.hold(world.prefix, "provision"):
+        pass
+
+
+def test_rollback_and_prune(world: World) -> None:
+    for version in ("1.0", "2.0"):
+        synthetic.provision(world, version)
+    first, second = generations.found(world.prefix)
+    runs = subprocess.Popen(
+        [f"{second.path}/bin/python", "-c", "print('up', flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert runs.stdout is not None
+    runs.stdout.readline()
+    went, users = generations.rollback(world.prefix)
+    assert went == first.id
+    assert runs.pid in [pid for pid, _ in users]
+    assert generations.current(world.prefix) == first.id
+    with pytest.raises(WrongUsage, match="no earlier complete generation"):
+        generations.rollback(world.prefix)
+    assert generations.prune(world.prefix, keep=0) == [], "one is current, the other in use"
+    runs.communicate(b"\n")
+    generations.place(world.prefix, "abandoned", generations.new_id())
+    assert len(generations.prune(world.prefix, keep=1)) == 1
+    assert generations.prune(world.prefix, keep=0) == [second.id]
+    assert sorted(path.name for path in world.prefix.iterdir()) == [".lock", first.id, "current"]
+    shutil.rmtree(world.prefix)
+
+
+def test_only_complete_generations_become_current(world: World) -> None:
+    place = generations.place(world.prefix, "begun", "20260101T000000Z-0000")
+    with pytest.raises(WrongUsage, match="is not complete"):
+        generations.switch(world.prefix, place.id)
+    assert not os.path.lexists(world.prefix / "current")

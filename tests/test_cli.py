@@ -1,0 +1,417 @@
+"""The command line as a user meets it: verbs, exit codes, one JSON document, bad input, and what goes wrong outside."""
+
+from __future__ import annotations
+
+import compileall
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision import cli
+from provision.catalog import rows
+from tests.doors.local_server import serving
+
+ROOT = Path(__file__).parents[1]
+HOSTS = ROOT / "tests" / "hosts"
+H100, BARE, P100 = (str(HOSTS / f"{name}.yaml") for name in ("h100-550", "no-driver", "p100"))
+LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from provision.cli import main; raise SystemExit(main())"
+BREAK = """import os, sys; sys.path.insert(0, sys.argv.pop(1))
+from provision import cli
+from provision.catalog import rows
+def broken(options):
+    raise RuntimeError("no such thing in " + os.environ["HOME"] + "/secret\\nand a second line")
+cli.plan = broken
+raise SystemExit(cli.main())"""
+OFF = [part for name in ("pypi", "pytorch", "vllm", "github") for part in ("--set", f"sources.{name}=false")]
+
+
+def start(*argv: str, checkout: Path = ROOT, code: str = LAUNCH, **options: Any) -> subprocess.Popen[str]:
+    """The program in a process of its own; -B because a launcher's bytecode is not what is looked for here."""
+    command = [sys.executable, "-I", "-B", "-c", code, str(checkout), *argv]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, **{**pipes, **options})
+
+
+def ended(*argv: str, said: str | None = None, **options: Any) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr."""
+    if said is not None:
+        options["stdin"] = subprocess.PIPE
+    with start(*argv, **options) as child:
+        out, err = child.communicate(said, timeout=60)
+    return child.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that may be written to."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "provision", folder / "provision", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "config.yaml", folder)
+    compileall.compile_dir(folder, quiet=2)
+    return folder
+
+
+def at_hand(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    """The same without a process, for what cannot end one."""
+    code = cli._guarded(list(argv))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+# --- verbs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(option: str) -> None:
+    code, out, err = ended(option)
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"vllm-ready \d+\.\d+\.\d+\n", out)
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["plan", "--help"], ["host", "-h"], ["catalog", "--help"]])
+def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    code, out, err = at_hand(capsys, *argv)
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: vllm-ready")
+
+
+def test_a_plan_for_a_described_host() -> None:
+    code, out, err = ended("plan", "--host", H100)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].split()[:2] == ["vllm", "0.32.0+cu129"]
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("host", "code", "key"), [(H100, 0, "packages"), (P100, 3, "unsupported"), (BARE, 3, "unsupported")]
+)
+def test_one_json_document_and_nothing_else(host: str, code: int, key: str) -> None:
+    ended_with, out, err = ended("plan", "--json", "--host", host)
+    assert (ended_with, err) == (code, "")
+    document = json.loads(out)
+    assert document["schema"] == "vllm-ready/plan/1"
+    assert key in document
+
+
+def test_a_host_from_standard_input() -> None:
+    code, out, _ = ended("plan", "--quiet", "--host", "-", said=Path(H100).read_text())
+    assert code == 0
+    assert out == "torch 2.13.0+cu129, vllm 0.32.0+cu129, flash-attn 2.8.3.post2, Python 3.12, CUDA 12.9\n"
+
+
+def test_settings_from_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text('vllm: "0.25.1"\n')
+    argv = ["plan", "--json", "--host", H100, "--config", str(config)]
+    code, out, _ = at_hand(capsys, *argv, "--prefix", "/data/envs")
+    assert code == 0
+    assert json.loads(out)["packages"]["vllm"]["version"].startswith("0.25.1")
+    code, out, _ = at_hand(capsys, *argv, "--set", "vllm=0.31.0", "--set", "flash_attn.mode=none")
+    assert json.loads(out)["packages"]["vllm"]["version"].startswith("0.31.0")
+    assert json.loads(out)["packages"]["flash-attn"] is None
+
+
+def test_a_source_that_is_switched_off_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = at_hand(capsys, "plan", "--json", "--host", H100, *OFF)
+    assert code == 3
+    assert "PyPI" in out
+
+
+def test_this_host_is_recorded_shown_and_planned_for(tmp_path: Path) -> None:
+    written = tmp_path / "host.json"
+    code, out, err = ended("host", "--json", "-o", str(written))
+    assert code == 0
+    assert json.loads(out) == json.loads(written.read_text())
+    assert json.loads(out)["schema"] == "vllm-ready/host/1"
+    assert f"recorded in {written}" in err
+    assert "plan --host" in err
+    code, out, err = ended("plan", "--json", "--host", str(written))
+    assert code in (0, 3)
+    assert json.loads(out)["schema"] == "vllm-ready/plan/1"
+
+
+def test_a_recording_is_written_without_a_word_where_quiet_is_asked(tmp_path: Path) -> None:
+    assert ended("host", "--quiet", "-o", str(tmp_path / "host.json")) == (0, "", "")
+    assert (tmp_path / "host.json").exists()
+
+
+def test_this_host_as_a_person_reads_it() -> None:
+    code, out, err = ended("host")
+    assert (code, err) == (0, "")
+    assert re.search(r"^Machine +(x86_64|aarch64)", out, re.MULTILINE)
+
+
+def test_a_plan_for_this_host_asks_no_source_that_is_switched_off() -> None:
+    code, out, err = ended("plan", "--json", "--set", "profile=cpu", *OFF)
+    assert (code, err) == (3, "")
+    assert "unsupported" in json.loads(out)
+
+
+@pytest.mark.parametrize(("what", "key"), [([], "vllm"), (["drivers"], "drivers")])
+def test_the_catalogue(capsys: pytest.CaptureFixture[str], what: list[str], key: str) -> None:
+    code, out, err = at_hand(capsys, "catalog", "show", "--json", *what)
+    assert (code, err) == (0, "")
+    assert key in json.loads(out)
+    assert len(json.loads(out)) == (len(what) or len(rows.TABLES))
+    code, out, _ = at_hand(capsys, "catalog", "show", *what)
+    assert code == 0
+    assert len(out.splitlines()) >= 4
+
+
+def test_the_catalogue_against_an_index_that_is_not_there() -> None:
+    with serving() as server:
+        code, out, err = ended("catalog", "check", "--json", "--set", f"sources.pypi={server.url('/simple/')}")
+    assert (code, out) == (4, "")
+    assert "asking the index for vllm" in err
+    assert "error: " in err
+    assert "Traceback" not in err
+
+
+def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = at_hand(capsys, "catalog", "check", "--quiet", "--set", "sources.pypi=false")
+    assert code == 2
+    assert "sources.pypi is false" in err
+
+
+# --- wrong usage and bad input ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "says", "hint"),
+    [
+        (["plam"], "'plam'", "did you mean `plan`?"),
+        (["zzz"], "'zzz'", "vllm-ready --help"),
+        (["--json"], "VERB", "vllm-ready --help"),
+        (["plan", "--hots", "x"], "--hots", "did you mean `--host`?"),
+        (["plan", "--jso"], "--jso", "did you mean `--json`?"),
+        (["plan", "x"], "x", "--help"),
+        (["plan", "--host"], "--host", "vllm-ready plan --help"),
+        (["catalog"], "action", "vllm-ready catalog --help"),
+        (["catalog", "shw"], "'shw'", "did you mean `show`?"),
+        (["catalog", "show", "vlm"], "there is no table `vlm`", "vllm"),
+        (["catalog", "check", "vllm"], "takes no names", "catalog check"),
+        (["catalog", "add"], "needs a release", "vllm==0"),
+        (["catalog", "add", "vllm"], "`vllm` is no release", "vllm==X"),
+        (["catalog", "add", "numpy==1.0"], "`numpy==1.0` is no release", "vllm==X"),
+        (["catalog", "add", "vllm==1..2"], "`vllm==1..2` is no release", "vllm==X"),
+        (["plan", "--set", "vlm=1"], "no setting `vlm`", "did you mean `vllm`?"),
+        (["plan", "--set", "vllm=newest"], "`newest` is no version", "write latest"),
+        (["plan", "--prefix", ""], "no folder's name", "/data/prefix"),
+        (["plan", "--config", "/no/such.yaml"], "/no/such.yaml: cannot be read", "a file that exists"),
+        (["plan", "--config", ""], "cannot be read", "a file that exists"),
+        (["plan", "--host", "/no/such.yaml"], "/no/such.yaml: cannot be read: No such file", "a file that exists"),
+        (["plan", "--host", ""], "cannot be read", "a file that exists"),
+        (["plan", "--host", str(HOSTS)], "cannot be read: Is a directory", "a file that exists"),
+        (["plan", "--host", "/proc/self/mem"], "cannot be read", "that you may read"),
+        (["host", "-o", str(HOSTS)], "cannot be written", "name a file"),
+        (["host", "-o", "/proc/nowhere/x"], "cannot be written", "name"),
+    ],
+)
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], argv: list[str], says: str, hint: str) -> None:
+    code, out, err = at_hand(capsys, *argv)
+    assert (code, out) == (2, "")
+    what, way_out = err.rstrip("\n").split("\n")
+    assert what.startswith("error: ")
+    assert says in what
+    assert way_out.startswith(" hint: ")
+    assert hint in way_out
+
+
+PLAN = '{"schema": "vllm-ready/plan/1", "profile": "cuda"}'
+NEWER = '{"schema": "vllm-ready/host/2", "readings": {}}'
+WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: "2.35"\nmachine: x86_64\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "says", "hint"),
+    [
+        (PLAN, ": schema", "is not a host recording: its schema is 'vllm-ready/plan/1'", "vllm-ready host -o FILE"),
+        (NEWER, ": schema", "its schema is vllm-ready/host/2", "update this one"),
+        (b"", "", "is empty", "collect_env"),
+        (bytes(range(256)) * 20, ":1", "describes no host", "short YAML"),
+        (b"\x7fELF\x02\x01\x01" + bytes(500), ":1", "describes no host", "short YAML"),
+        (b"gpus: []\n\xff\xfe\n", ":3", "is not YAML", "not closed"),
+        (b"a" * 17 * 1024 * 1024, "", "is larger than 16 MiB", "the right file"),
+        ("python: 3.10\ngpus: []\n", ":1", "YAML has read 3.10 as a number", 'write python: "3.10"'),
+        ("gpus: []\n", "", "a plan also needs: machine", "add what is missing"),
+        (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "nothing is known of a `FooBar 9000`", 'cc: "9.0"'),
+        (WHOLE.replace("580.65.06", "R580"), ":2", "`R580` is no driver version", '"580.65.06"'),
+        (
+            "GPU 0: NVIDIA FooBar 9999\nOS: x (x86_64)\nLibc version: glibc-2.35\nPython version: 3.12.1\n",
+            "",
+            "FooBar",
+            "cc:",
+        ),
+    ],
+    ids=range(12),
+)
+def test_a_file_that_is_no_host(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str | bytes, place: str, says: str, hint: str
+) -> None:
+    file = tmp_path / "host.txt"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    code, out, err = at_hand(capsys, "plan", "--json", "--host", str(file))
+    assert (code, out) == (2, "")
+    what, way_out = err.rstrip("\n").split("\n")
+    assert what.startswith(f"error: {file}{place}: ")
+    assert says in what
+    assert hint in way_out
+
+
+def test_a_future_cuda_is_a_reason_and_no_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = at_hand(capsys, "plan", "--host", H100, "--set", "cuda=15.0")
+    assert code == 3
+    assert "config asks for 15.0" in out
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x01" * 99, b"a" * 17 * 1024 * 1024, b"python: 3.10\n"])
+def test_bad_standard_input(content: bytes) -> None:
+    command = [sys.executable, "-I", "-B", "-c", LAUNCH, str(ROOT), "plan", "--host", "-"]
+    done = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"error: standard input")
+    assert done.stderr.count(b"\n") == 2
+
+
+# --- what goes wrong outside ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["plan", "--host", H100], 0),
+        (["plan", "--json", "--host", P100], 3),
+        (["catalog", "show", "pci"], 0),
+        (["--help"], 0),
+        (["--version"], 0),
+    ],
+    ids=["plan", "plan --json", "catalog", "--help", "--version"],
+)
+def test_a_reader_that_has_gone(argv: list[str], code: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with start(*argv, stdout=writing) as child:
+        os.close(writing)
+        _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (code, "")
+
+
+def test_a_reader_that_takes_one_line() -> None:
+    with start("catalog", "show", "--json", "pci", "gpus", "vllm") as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline() == "{\n"
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == 0
+
+
+def test_no_space_for_the_answer() -> None:
+    with Path("/dev/full").open("w") as full:
+        code, _, err = ended("plan", "--host", H100, stdout=full)
+    assert code == 2
+    assert err.startswith("error: standard output: cannot be written: No space left on device")
+
+
+def test_streams_that_are_closed() -> None:
+    shell = 'exec "$@" <&- >&- 2>&-'
+    command = ["sh", "-c", shell, "sh", sys.executable, "-I", "-B", "-c", LAUNCH, str(ROOT), "plan", "--host"]
+    assert subprocess.run([*command, H100], check=False).returncode == 0
+    assert subprocess.run([*command, P100], check=False).returncode == 3
+    assert subprocess.run([*command, "-"], check=False).returncode == 2
+
+
+def test_a_terminal_that_knows_no_bullets() -> None:
+    plain = LAUNCH.replace("raise", "sys.stdout.reconfigure(encoding='ascii'); raise")
+    code, out, err = ended("plan", "--host", H100, code=plain)
+    assert (code, err) == (0, "")
+    assert re.search(r"^ \? .*would allow vLLM", out, re.MULTILINE)
+    assert out.isascii()
+
+
+def test_ctrl_c_while_the_host_is_asked(tmp_path: Path) -> None:
+    slow = tmp_path / "nvidia-smi"
+    slow.write_text(f"#!/bin/sh\n: >{tmp_path}/started\nexec sleep 8\n")
+    slow.chmod(0o755)
+    with start("host", env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}) as child:
+        until = time.monotonic() + 20
+        while not (tmp_path / "started").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+    assert (child.returncode, out, err) == (130, "", "interrupted\n")
+    assert time.monotonic() - began < 4
+
+
+def test_a_bug_is_one_sentence_and_a_log_without_the_user(checkout: Path) -> None:
+    env = {**os.environ, "HOME": "/home/canarykit", "USER": "canarykit", "LOGNAME": "canarykit"}
+    argv = ["plan", "--set", "sources.pypi=https://canarykit:pass4canary@mirror.example/"]
+    code, out, err = ended(*argv, checkout=checkout, code=BREAK, env=env)
+    assert (code, out) == (70, "")
+    what, way_out = err.rstrip("\n").split("\n")
+    assert what == "error: a bug in vllm-ready: RuntimeError: no such thing in ~/secret"
+    (log,) = (checkout / "logs").iterdir()
+    assert str(log) in way_out
+    text = log.read_text()
+    assert "canary" not in text + err
+    assert "Traceback" in text
+    assert "https://***@mirror.example/" in text
+    assert re.match(r"vllm-ready \d", text)
+    shutil.rmtree(checkout / "logs")
+
+
+def test_a_bug_where_no_log_can_be_written_is_told_whole(tmp_path: Path, checkout: Path) -> None:
+    shutil.copytree(checkout / "provision", tmp_path / "provision")
+    (tmp_path / "logs").write_text("a file in the place of the folder")
+    code, _, err = ended("plan", checkout=tmp_path, code=BREAK)
+    assert code == 70
+    assert err.startswith("error: a bug in vllm-ready: RuntimeError: no such thing")
+    assert "Traceback" in err
+
+
+# --- nothing is written -----------------------------------------------------------------------------------------------
+
+
+def everything_below(*folders: Path) -> dict[str, tuple[int, int]]:
+    found = (path for folder in folders for path in folder.rglob("*"))
+    return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in found}
+
+
+def test_plan_and_host_write_nothing_anywhere(tmp_path: Path, checkout: Path) -> None:
+    home, here, temporary = (tmp_path / name for name in ("home", "here", "tmp"))
+    for folder in (home, here, temporary):
+        folder.mkdir()
+    (here / "bad.yaml").write_text("python: 3.10\n")
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary)}
+    before = everything_below(checkout, tmp_path)
+    codes = [
+        ended(*argv, checkout=checkout, cwd=here, env=env)[0]
+        for argv in (
+            ["plan", "--host", H100],
+            ["plan", "--json", "--host", "bad.yaml"],
+            ["plan", "--set", "profile=cpu", *OFF],
+            ["plan", "--set", "vlm=1"],
+            ["host", "--json"],
+            ["catalog", "show"],
+        )
+    ]
+    assert codes == [0, 2, 3, 2, 0, 0]
+    assert everything_below(checkout, tmp_path) == before
+
+
+def test_a_user_id_without_a_home_and_without_settings_is_planned_for(tmp_path: Path, checkout: Path) -> None:
+    (tmp_path / "provision").symlink_to(checkout / "provision")
+    env = {"PATH": os.environ["PATH"]}
+    code, out, err = ended("host", "--json", checkout=tmp_path, env=env, cwd=tmp_path)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["schema"] == "vllm-ready/host/1"
