@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ _GRACE_S = 2.0
 def watch(body: Callable[[], None], deadline_s: float, verdict: Path) -> dict[str, Any]:
     """The result of one check: the body's claim where it left a whole one, else an error that says why not."""
     _processes.adopt_orphans()
-    signal.signal(signal.SIGTERM, _give_up)
+    signal.signal(signal.SIGTERM, lambda *_: _give_up(verdict.parent))
     _processes.die_with_parent(signal.SIGTERM)
     began = time.monotonic()
     process = os.fork()
@@ -88,7 +89,8 @@ def _signal_name(number: int) -> str:
     return f"signal {number}"
 
 
-def _give_up(*_: object) -> NoReturn:
-    """Whoever wanted the result is gone."""
+def _give_up(work: Path) -> NoReturn:
+    """Whoever wanted the result is gone, and would have cleared up."""
     _processes.end_descendants(0.0)
+    shutil.rmtree(work, ignore_errors=True)
     os._exit(1)

@@ -72,7 +72,7 @@ def host(options: argparse.Namespace) -> int:
         from provision.doors import files
 
         files.write(Path(output), record.to_json(recording))
-        _note(f"recorded in {output}; plan for it anywhere: vllm-ready plan --host {output}", options)
+        _note(f"recorded in {output}; plan for it anywhere: ./setup.sh plan --host {output}", options)
     if options.json:
         _out(record.to_json(recording))
     elif output is None:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from provision.plan._model import Plan
 from provision.steps import Action, Lock, Run, Site, Step, Write
+
+# Wheels carry no links; what FlashInfer and torch compile is linked with lib64 and libcudart.so.
+_LINKS: Final = """\
+import pathlib, sys
+home = pathlib.Path(sys.argv[1])
+for link, target in (("lib64", "lib"), ("lib/libcudart.so", "libcudart.so." + home.name[2:])):
+    there = home / link
+    if (home / "bin" / "nvcc").exists() and not there.is_symlink() and not there.exists():
+        there.symlink_to(target)
+"""
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     package = plan.packages["vllm"]
     version = package.version if package else ""
     install = (site.uv, "pip", "install", "--python", site.python, "--no-deps", "--require-hashes", "--no-build")
+    toolkit = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
+    links = Run(
+        title="make the CUDA toolkit of the wheels complete",
+        argv=(site.python, "-I", "-c", _LINKS, toolkit),
+        deadline_s=60.0,
+    )
     return (
         Write(title="the lock", path=site.lock_file, text=lock.text),
         Run(
@@ -18,6 +36,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
             argv=(*install, "--exact", "--link-mode", site.link_mode, "--requirements", site.lock_file),
             deadline_s=4 * 3600.0,
         ),
+        *((links,) if plan.cuda else ()),
     )
 
 

@@ -234,7 +234,7 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
 @pytest.mark.parametrize(
     ("content", "place", "says", "hint"),
     [
-        (PLAN, ": schema", "is not a host recording: its schema is 'vllm-ready/plan/1'", "vllm-ready host -o FILE"),
+        (PLAN, ": schema", "is not a host recording: its schema is 'vllm-ready/plan/1'", "./setup.sh host -o FILE"),
         (NEWER, ": schema", "its schema is vllm-ready/host/2", "update this one"),
         (b"", "", "is empty", "collect_env"),
         (bytes(range(256)) * 20, ":1", "describes no host", "short YAML"),

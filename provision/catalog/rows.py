@@ -195,6 +195,7 @@ class Rule(Row, frozen=True, kw_only=True):
     cc: tuple[str, ...] = ()
     value: str
     why: str
+    unproved: bool = False
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from provision.doors import files
-from provision.engine import generations, heal, marks, whole
+from provision.engine import generations, heal, interruption, marks, whole
 from provision.engine.carry import Carrier
 from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.journal import Entry, Journal
@@ -150,6 +150,7 @@ class Building:
         return result
 
     def _carry_out(self, each: Work) -> None:
+        interruption.look()
         began = time.monotonic()
         self._read = None
         self._reopen()
@@ -159,6 +160,7 @@ class Building:
         result = StepResult(number=each.step.number, name=each.step.name, outcome="done")
         try:
             self._carrier.carry_out(each.step, each.actions, leaves & self._past_the_cache)
+            interruption.look()
             if lacking := sorted(leaves - whole.versions(self._generation).keys()):
                 raise StepFailed(
                     f"its commands ended well, but {', '.join(lacking)} is not there", where=f"step {each.step.label}"

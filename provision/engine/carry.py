@@ -69,21 +69,13 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def _installs_anew(self, action: Run, names: Iterable[str]) -> Run:
-        """An install that does not believe the cache where a package came out of it damaged, or shared."""
+        """An install that does not believe the cache where a package came out of it damaged, or shared.
+
+        Refreshing is not enough: uv unpacks a wheel that lies in a folder once and never looks at that again.
+        """
         if action.argv[:3] != (self.site.uv, "pip", "install") or not names:
             return action
-        more = [word for name in sorted(names) for word in ("--reinstall-package", name)]
-        own = _without(action.argv, "--link-mode")
-        return msgspec.structs.replace(action, argv=(*own, *more), env={**action.env, "UV_LINK_MODE": "copy"})
-
-
-def _without(argv: tuple[str, ...], option: str) -> list[str]:
-    """The words of a command less an option and its value, in either spelling."""
-    return [
-        word
-        for before, word in zip(("", *argv), argv, strict=False)
-        if option not in (before, word) and not word.startswith(f"{option}=")
-    ]
+        return msgspec.structs.replace(action, env={**action.env, "UV_NO_CACHE": "1", "UV_LINK_MODE": "copy"})
 
 
 def how(finished: process.Finished) -> str:

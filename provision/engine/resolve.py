@@ -28,6 +28,7 @@ ROUNDS: Final = 12  # each costs the user seconds; a host whose dozen newest rel
 # Beside a torch for CPUs PyPI's builds of these do not load, and transformers then imports no model; vLLM does
 # without them.
 _CUDA_ONLY: Final = ("torchvision", "torchaudio", "torchcodec")
+_TOOLKIT: Final = ("nvidia-cuda-nvcc", "nvidia-cuda-crt", "nvidia-cuda-cccl", "nvidia-nvvm")
 _NEVER: Final = 'python_version < "0"'
 _PLATFORMS: Final = (17, 28, *range(31, 41))  # the glibc minors that uv has a name for
 # What comes from the PyTorch index and the vLLM index, which say of no file when it came.
@@ -102,8 +103,6 @@ def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
         overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY)
         if torch.source == "pypi":
             overrides += (f"torch=={torch.version}",)  # it stands in for the +cpu build that vLLM pins
-    # Left open, uv takes cuda-python 12 beside cuda-bindings 13; they overwrite each other's files.
-    cuda_13 = (plan.cuda or "").startswith("13.")
     return {
         "requirements.in": (
             f"{vllm.distribution or 'vllm'}=={vllm.version}",
@@ -111,10 +110,21 @@ def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
             "einops",
             *settings.extra_packages,
         ),
-        "constraints.in": ("cuda-python>=13",) if cuda_13 else (),
+        "constraints.in": _constraints(plan, torch.version.partition("+")[2]),
         "overrides.in": overrides,
         "extras.in": tuple(settings.extra_packages),
     }
+
+
+def _constraints(plan: Plan, variant: str) -> tuple[str, ...]:
+    """What nobody pins and must fit all the same, for CUDA 13; older CUDAs have other packages."""
+    of_torch = re.fullmatch(r"cu(\d\d)(\d+)", variant)
+    cuda = f"{of_torch[1]}.{of_torch[2]}" if of_torch else plan.cuda or ""
+    if not cuda.startswith("13."):
+        return ()
+    # Left open, uv takes cuda-python 12 beside cuda-bindings 13, which overwrite each other's files, and the newest
+    # compiler beside torch's headers, which refuse it with an #error when FlashInfer compiles its first kernel.
+    return ("cuda-python>=13", *(f"{name}=={cuda}.*" for name in _TOOLKIT))
 
 
 def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements.in", *, dated: bool) -> list[str]:

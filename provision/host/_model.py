@@ -123,7 +123,7 @@ class Fact(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
-    """The document behind `vllm-ready host -o`: readings, and the facts parsed from them for other readers."""
+    """The document behind `./setup.sh host -o`: readings, and the facts parsed from them for other readers."""
 
     schema: Literal["vllm-ready/host/1"] = SCHEMA
     taken: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from provision.errors import UnreadableInput
 from provision.host._model import Host
 
-_WAYS = "give a recording (vllm-ready host -o FILE), the output of collect_env, or a short YAML with gpus: [{name: …}]"
+_WAYS = "give a recording (./setup.sh host -o FILE), the output of collect_env, or a short YAML with gpus: [{name: …}]"
 
 
 def parse(text: str, name: str) -> Host:

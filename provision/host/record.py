@@ -58,7 +58,7 @@ def to_json(recording: Recording) -> bytes:
 
 def load(text: str, name: str) -> Host:
     """The host behind a recording document; `name` is what messages call it."""
-    again = "make it anew: vllm-ready host -o FILE"
+    again = "make it anew: ./setup.sh host -o FILE"
     try:
         document = msgspec.json.decode(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
@@ -84,7 +84,7 @@ def _other_document(schema: object, name: str) -> UnreadableInput:
     return UnreadableInput(
         f"is not a host recording: {said}",
         where=f"{name}: schema",
-        hint=f'a recording says "schema": "{SCHEMA}"; vllm-ready host -o FILE makes one',
+        hint=f'a recording says "schema": "{SCHEMA}"; ./setup.sh host -o FILE makes one',
     )
 
 

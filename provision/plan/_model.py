@@ -56,13 +56,14 @@ class FlashAttn(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Attention(msgspec.Struct, frozen=True, kw_only=True):
+class Attention(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The attention backend that vLLM takes on one GPU, and how its code gets there."""
 
     gpu: str
     backend: str
     code: Literal["native", "ptx-jit"]
     why: str
+    warning: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

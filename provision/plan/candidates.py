@@ -36,26 +36,33 @@ def wheel_name(release: VllmRelease, build: VllmBuild) -> str:
 def judge(
     release: VllmRelease, situation: Situation, catalogue: Catalogue, python: str
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Every candidate of a release that its wheel allows, and the reason against every wheel that it does not."""
+    """Every candidate of a release that its wheel allows, and the reason against every wheel that it does not.
+
+    What stands against the release as a whole is under its own version; its wheels are looked at all the same, so
+    that one reason does not hide another.
+    """
     fit: list[Candidate] = []
     against: dict[str, str] = {}
     torch_release = next((row for row in catalogue.torch if row.version == release.torch), None)
-    reason = _against_release(release, torch_release, situation, catalogue, python)
-    if reason or torch_release is None:
-        return [], {release.version: reason}
+    whole = _against_release(release, torch_release, situation, catalogue, python)
+    if whole or torch_release is None:
+        against[""] = whole
     for build in release.builds:
         if build.machine != situation.machine or build.cuda is None:
             continue
         reason = _against_build(build, situation, catalogue)
-        pairs = [] if reason else list(_torch_for(build, torch_release, situation))
+        pairs: list[Candidate] = []
+        if torch_release and not reason:
+            pairs = [
+                Candidate(release=release, build=build, torch_release=torch_release, torch=torch, python=python)
+                for torch in _torch_for(build, torch_release, situation)
+            ]
         if not pairs:
             against[wheel_name(release, build)] = reason or _no_torch(build, torch_release, situation)
-        for torch in pairs:
-            candidate = Candidate(release=release, build=build, torch_release=torch_release, torch=torch, python=python)
-            fit.append(_with_gpus(candidate, situation, catalogue))
+        fit += [_with_gpus(one, situation, catalogue) for one in pairs]
     if not fit and not against:
-        against[release.version] = f"no CUDA build for {situation.machine}"
-    return fit, against
+        against[""] = f"no CUDA build for {situation.machine}"
+    return ([] if whole else fit), {wheel: reason for wheel, reason in against.items() if reason}
 
 
 def _against_release(
@@ -90,9 +97,9 @@ def _against_build(build: VllmBuild, situation: Situation, catalogue: Catalogue)
     if build.yanked:
         return "withdrawn by its publisher"
     if build.where == "pypi" and not situation.sources["pypi"]:
-        return "PyPI does not answer"
+        return situation.why_not("pypi")
     if build.where == "vllm" and not (situation.sources["vllm"] or situation.sources["github"]):
-        return "only on the vLLM index and GitHub, which do not answer"
+        return " and ".join(situation.why_not(source) for source in ("vllm", "github"))
     needed = next((row.driver for row in catalogue.cuda_major if row.major == cuda.split(".")[0]), None)
     if needed is None:
         return f"nothing is known of the driver that CUDA {cuda} needs"
@@ -117,16 +124,24 @@ def _torch_for(build: VllmBuild, release: TorchRelease, situation: Situation) ->
             yield torch
 
 
-def _no_torch(build: VllmBuild, release: TorchRelease, situation: Situation) -> str:
+def _no_torch(build: VllmBuild, release: TorchRelease | None, situation: Situation) -> str:
+    """Why no wheel of the pinned torch may stand beside a wheel of vLLM: the first thing that leaves none."""
+    if release is None:
+        return ""  # said of the whole release
     major = (build.cuda or "").split(".")[0]
-    have = [t for t in release.builds if t.machine == situation.machine and (t.cuda or "").split(".")[0] == major]
     name = f"torch {release.version} for CUDA {major} on {situation.machine}"
+    have = [t for t in release.builds if t.machine == situation.machine and (t.cuda or "").split(".")[0] == major]
     if not have:
         return f"there is no {name}"
-    silent = sorted({{"pypi": "PyPI", "pytorch": "the PyTorch index"}[t.where] for t in have})
-    if not any(situation.sources[torch.where] for torch in have):
-        return f"{name} is only on {' and '.join(silent)}, which does not answer"
-    return f"no {name} fits this host's glibc {situation.glibc} and the settings"
+    asked = situation.settings.torch.partition("+")[2]
+    have = [torch for torch in have if asked in ("", torch.variant)]
+    if not have:
+        return f"config asks for torch +{asked}, and this build is for CUDA {build.cuda}"
+    answering = [torch for torch in have if situation.sources[torch.where]]
+    if not answering:
+        where = dict.fromkeys(torch.where for torch in have)
+        return f"{name}: {' and '.join(situation.why_not(one) for one in where)}"
+    return f"glibc {situation.glibc}: {name} needs {answering[0].glibc}"
 
 
 def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Candidate:
@@ -151,7 +166,7 @@ def _against_gpu(candidate: Candidate, gpu: Gpu, catalogue: Catalogue) -> str:
         if of_vllm and numbers(capability) < numbers(rule.value):
             return f"{rule.why}; this GPU has {capability}"
         if rule.kind == "triton" and capability in rule.cc and allows(rule.versions, candidate.torch_release.version):
-            return rule.why.replace("for it", f"for {capability}")
+            return f"{rule.why} ({capability})"
     return ""
 
 

@@ -127,7 +127,9 @@ def _wheel(row: FlashAttnWheels, capabilities: list[str], rejected: list[Rejecte
     if not row.sm:
         truth = "; what architectures it carries is read after download"
     else:
-        truth = "" if row.basis == "read" else "; that it is there and what it carries is inferred, and read after download"
+        truth = (
+            "" if row.basis == "read" else "; that it is there and what it carries is inferred, and read after download"
+        )
     misnamed = f"; its file is named {row.named}" if row.named != row.version else ""
     why = f"{whose} fits torch, CUDA, Python and ABI{truth}{misnamed}. {WHAT_FOR}{_sentence(harm)}"
     plan = FlashAttn(mode="wheel", flavour=row.flavour, arches=tuple(capabilities), why=why)

@@ -7,7 +7,7 @@ from provision.errors import WrongSetting
 from provision.host.gpus import Gpu
 from provision.plan._model import Decision, ExcludedGpu, UsedGpus
 from provision.plan.candidates import Candidate
-from provision.plan.choose_profile import driver_wanted
+from provision.plan.dead_gpus import driver_wanted
 from provision.plan.situation import Situation
 from provision.plan.versions import numbers
 
@@ -15,13 +15,15 @@ from provision.plan.versions import numbers
 def against_driver(situation: Situation, catalogue: Catalogue) -> dict[str, str]:
     """GPUs that the driver cannot run at all, whatever vLLM: newer than it, dropped by it, or cut to pieces."""
     limits = {limit.cc: limit for limit in catalogue.drivers}
-    reasons = {gpu.id: _against(gpu, situation, limits.get(gpu.cc or "")) for gpu in situation.gpus}
+    reasons = {gpu.id: _against(gpu, situation, limits.get(gpu.cc or ""), catalogue) for gpu in situation.gpus}
     return {gpu: reason for gpu, reason in reasons.items() if reason}
 
 
-def _against(gpu: Gpu, situation: Situation, limit: DriverLimit | None) -> str:
+def _against(gpu: Gpu, situation: Situation, limit: DriverLimit | None, catalogue: Catalogue) -> str:
     driver = situation.driver or ""
     branch = numbers(driver)[:1]
+    if gpu.cc is None:
+        return f"nothing is known of a `{gpu.name}`: describe it with its compute capability to use it"
     if gpu.mig and ":" not in gpu.id:
         return "MIG is on and no instance exists: create one, or switch MIG off"
     if limit is None or not branch:
@@ -29,7 +31,7 @@ def _against(gpu: Gpu, situation: Situation, limit: DriverLimit | None) -> str:
     if limit.first is not None and branch < (limit.first,):
         return f"driver {driver} is older than the {gpu.name} ({gpu.cc}); it needs branch {limit.first} or newer"
     if limit.last is not None and branch > (limit.last,):
-        return f"driver {driver} has dropped the {gpu.name} ({gpu.cc}); it needs {driver_wanted(limit)}"
+        return f"driver {driver} has dropped the {gpu.name} ({gpu.cc}); it needs {driver_wanted(limit, catalogue)}"
     if limit.open_only and situation.driver_flavour == "proprietary":
         return f"the {gpu.name} ({gpu.cc}) needs the open kernel modules; this driver is the proprietary flavour"
     return ""
@@ -45,7 +47,7 @@ def asked_for(situation: Situation) -> frozenset[str]:
     unknown = [gpu for gpu in wanted if gpu not in here]
     if unknown or not wanted:
         what = f"gpus: there is no GPU {unknown[0]}" if unknown else "gpus: the list is empty"
-        raise WrongSetting(what, where="config", hint=f"this host has {', '.join(here)}")
+        raise WrongSetting(what, hint=f"this host has {', '.join(here)}")
     return frozenset(wanted)
 
 

@@ -72,20 +72,22 @@ def weight(gpu: Gpu) -> float:
 
 
 def _reason(release: VllmRelease, fit: list[Candidate], against: dict[str, str], usable: Collection[str]) -> str:
-    """What stood against a release: its wheels one by one, or the GPUs that the best of them leaves."""
+    """What stood against a release: against all of it, against its wheels, or the GPUs that they leave."""
     parts: dict[str, list[str]] = {}
     for wheel, reason in against.items():
-        parts.setdefault(reason, []).append(wheel.removeprefix(release.version).lstrip("+") or "PyPI's wheel")
+        parts.setdefault(reason, []).extend([_label(wheel.removeprefix(release.version))] if wheel else [])
     for candidate in fit:
         for gpu, reason in candidate.leaves.items():
-            if gpu in usable:
-                label = candidate.build.variant if candidate.build.where != "pypi" else "PyPI's wheel"
-                names = parts.setdefault(reason, [])
-                if label not in names:
-                    names.append(label)
+            label = _label(candidate.name.removeprefix(release.version))
+            if gpu in usable and label not in parts.setdefault(reason, []):
+                parts[reason].append(label)
     if len(parts) == 1:
         return next(iter(parts))
-    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in parts.items())
+    return "; ".join(f"{', '.join(names)}: {reason}" if names else reason for reason, names in parts.items())
+
+
+def _label(variant: str) -> str:
+    return variant.lstrip("+") or "PyPI's wheel"
 
 
 def grouped(rejected: tuple[Rejected, ...]) -> tuple[Rejected, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from provision.plan._model import Decision, Rejected
+from provision.plan._model import Decision, Reasons, Rejected
 from provision.plan.choose_vllm import grouped
 from provision.plan.situation import Situation
 
@@ -39,3 +39,8 @@ def python_decision(situation: Situation, python: str, allows: dict[str, str]) -
         if other != python
     )
     return Decision(subject="python", chosen=python, because=because, rejected=grouped(others))
+
+
+def unheard(situation: Situation) -> tuple[Reasons, ...]:
+    """Why sources are silent, where no plan came about: it may be all that is wrong."""
+    return (Reasons(subject="sources", reasons=situation.silence),) if situation.silence else ()

@@ -12,6 +12,9 @@ from provision.host.pci_gpus import PciGpu
 
 _BRANDS = frozenset({"nvidia", "tesla", "geforce", "graphics", "device", "gpu", "corporation"})
 
+# A name with one of these that its model has not is another model, of another memory.
+_VARIANTS = frozenset({"ti", "super", "laptop", "mobile", "max", "3e"})
+
 
 def words(name: str) -> frozenset[str]:
     """A GPU's name without brand and punctuation: "Tesla V100-SXM2-32GB" -> v100, sxm2, 32gb."""
@@ -31,14 +34,20 @@ def find(name: str, models: tuple[GpuModel, ...]) -> GpuModel | None:
     return best
 
 
+def _known_words(model: GpuModel) -> frozenset[str]:
+    names = (model.name, *model.aliases)
+    return frozenset(word for name in names for word in words(name))
+
+
 def completed(gpu: Gpu, models: tuple[GpuModel, ...]) -> Gpu:
     """The GPU with capability and memory filled in where its name tells them."""
     model = find(gpu.name, models)
     told = gpu.cc if gpu.cc and re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII) else None
     memory = gpu.memory_gb
     if memory is None:
-        stated = re.search(r"(\d+) ?GB\b", gpu.name, re.IGNORECASE)
-        memory = float(stated[1]) if stated else model.memory_gb if model else None
+        stated = re.search(r"(?<!\d)(\d{1,3}) ?GB?\b", gpu.name, re.IGNORECASE)
+        same = model is not None and not (_VARIANTS & (words(gpu.name) - _known_words(model)))
+        memory = float(stated[1]) if stated else model.memory_gb if model and same else None
     return msgspec.structs.replace(gpu, cc=told or (model.cc if model else None), memory_gb=memory)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from provision.catalog.rows import Catalogue
 from provision.host._model import Host
-from provision.plan import advise, choose_profile, make_cpu, make_cuda
+from provision.plan import choose_profile, dead_gpus, make_cpu, make_cuda
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
 from provision.plan.situation import gather
 from provision.settings import Settings
@@ -24,6 +24,9 @@ def make(
         return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
     profile = choose_profile.choose(situation, catalogue)
     if isinstance(profile, Reasons):
-        return Unsupported(unsupported=(profile,), advice=advise.for_dead_gpus(situation, catalogue))
+        return Unsupported(
+            unsupported=(profile,),
+            advice=dead_gpus.advice(situation, catalogue) if profile.subject in ("GPUs", "driver") else (),
+        )
     plan = make_cpu.plan if profile.chosen == "cpu" else make_cuda.plan
     return plan(situation, catalogue, profile, refusals, checks)

