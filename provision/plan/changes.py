@@ -54,29 +54,33 @@ def _better(version: str, than: str) -> bool:
 
 
 def _together(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
-    """The fewest changes that give, taken together, more than any of them alone."""
-    pythons = list(_pythons(situation, catalogue))
-    usual = next((change for change in pythons if FETCHED_PYTHON in change.say), None)
-    kinds = (_last(_drivers(situation, catalogue)), usual or _last(iter(pythons)), _last(_glibcs(situation, catalogue)))
-    needed = [change for change in (*kinds, _last(_sources(situation, catalogue))) if change]
+    """The fewest and smallest changes that give, taken together, more than any of them alone."""
+    kinds = [list(kind(situation, catalogue)) for kind in (_drivers, _pythons, _glibcs, _sources)]
+    kinds = [changes for changes in kinds if changes]
+    needed = [_most(changes) for changes in kinds]
     found = search(_all_of(needed, situation))
     if found is None or not _better(found.version, than):
         return
-    for change in list(needed):
-        without = [other for other in needed if other is not change]
-        still = search(_all_of(without, situation))
-        if still and still.version == found.version:
-            needed = without
+    for changes, most in zip(kinds, list(needed), strict=True):
+        others = [other for other in needed if other is not most]
+        if _gives(found, [*others], situation, search):
+            needed = others
+            continue
+        least = next((change for change in changes if _gives(found, [*others, change], situation, search)), most)
+        needed[needed.index(most)] = least
     if len(needed) > 1:
         said = f"{', '.join(change.say for change in needed[:-1])} and {needed[-1].say} together"
         yield f"{said} would allow vLLM {found.name}"
 
 
-def _last(changes: Iterator[Change]) -> Change | None:
-    last = None
-    for last in changes:  # noqa: B007 - the last one is what is wanted
-        pass
-    return last
+def _most(changes: list[Change]) -> Change:
+    """What helps most of one kind: the largest change, or the Python that everything has wheels for."""
+    return next((change for change in changes if f"Python {FETCHED_PYTHON} " in change.say), changes[-1])
+
+
+def _gives(found: Answer, changes: list[Change], situation: Situation, search: Search) -> bool:
+    answer = search(_all_of(changes, situation))
+    return answer is not None and answer.version == found.version
 
 
 def _all_of(changes: list[Change], situation: Situation) -> Situation:

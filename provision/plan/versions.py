@@ -46,7 +46,7 @@ def reaches(version: str, least: str) -> bool:
 @cache
 def serves(built_for: tuple[str, ...], capability: str) -> bool:
     """Whether machine code for these architectures runs on a GPU: same major, minor not above the GPU's."""
-    if capability in EXACT_CODE_ONLY:
+    if capability in EXACT_CODE_ONLY or not capability:
         return capability in built_for
     major, least = numbers(capability)
     return any(code[0] == major and code[1] <= least for code in map(numbers, built_for))
