@@ -1,7 +1,7 @@
 """Kills builds at random moments and looks whether what is current is whole; plain uv and pip beside it, in one run.
 
-Every trial: a warm cache, the process group killed at a uniform random moment of a build, every RECORD line compared with
-its file; then the same command again, and once more every line. Synthetic wheels, no network. A process is killed
+Every trial: a warm cache, the process group killed at a uniform random moment of a build, every RECORD line compared
+with its file; then the same command again, and once more every line. Synthetic wheels, no network. A process is killed
 here, never the power cut.
 """
 
@@ -23,9 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from provision.engine import generations
-from tests.engine import kills, synthetic
-from tests.engine.synthetic import World
+from provision.engine import generations  # noqa: E402 - a script finds its own tree first
+from tests.engine import kills, synthetic  # noqa: E402 - likewise
+from tests.engine.synthetic import World  # noqa: E402 - likewise
 
 Row = tuple[str, int, int, int, int]
 
@@ -71,7 +71,13 @@ def theirs(world: World, number: int, name: str, install: Callable[[str], list[s
     hit = torn = unhealed = 0
     for after in kills.moments(seconds, number, seed=number):
         begin()
-        child = subprocess.Popen(install("2.0"), env=world.environment, start_new_session=True, **_QUIET)
+        child = subprocess.Popen(
+            install("2.0"),
+            env=world.environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             child.wait(after)
         except subprocess.TimeoutExpired:
@@ -79,16 +85,13 @@ def theirs(world: World, number: int, name: str, install: Callable[[str], list[s
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         torn += bool(synthetic.differences(environment, target))
-        subprocess.run(install("2.0"), env=world.environment, check=False, **_QUIET)
+        _finish(world, install("2.0"), check=False)
         unhealed += bool(synthetic.differences(environment, target))
     return f"{name}, {'upgrade' if before else 'fresh'}", hit, torn, torn, unhealed
 
 
-_QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-
-
-def _finish(world: World, argv: list[str]) -> None:
-    subprocess.run(argv, env=world.environment, check=True, **_QUIET)
+def _finish(world: World, argv: list[str], *, check: bool = True) -> None:
+    subprocess.run(argv, env=world.environment, check=check, capture_output=True)
 
 
 def installers(world: World) -> dict[str, Callable[[str], list[str]]]:
@@ -104,8 +107,10 @@ def installers(world: World) -> dict[str, Callable[[str], list[str]]]:
     def pins(version: str) -> list[str]:
         return [f"{pin.name}=={pin.version}" for pin in synthetic.lock(world.wheels, version).pins]
 
-    has_pip = subprocess.run([sys.executable, "-m", "pip", "--version"], check=False, **_QUIET).returncode == 0
-    return {"uv pip install": uv, "pip install": pip} if has_pip else {"uv pip install": uv}
+    has_pip = (
+        subprocess.run([sys.executable, "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0
+    )
+    return {"uv pip install": uv} | ({"pip install": pip} if has_pip else {})
 
 
 def damage(world: World, number: int) -> tuple[int, int]:

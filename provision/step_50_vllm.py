@@ -7,14 +7,20 @@ from typing import Final
 from provision.plan._model import Plan
 from provision.steps import Action, Lock, Run, Site, Step, Write
 
-# Wheels carry no links; what FlashInfer and torch compile is linked with lib64 and libcudart.so.
-_LINKS: Final = """\
-import pathlib, sys
-home = pathlib.Path(sys.argv[1])
-for link, target in (("lib64", "lib"), ("lib/libcudart.so", "libcudart.so." + home.name[2:])):
-    there = home / link
-    if (home / "bin" / "nvcc").exists() and not there.is_symlink() and not there.exists():
-        there.symlink_to(target)
+# The wheels bring nvcc, but no toolkit that a linker takes: lib64 and libcudart.so are not there. Laid out beside
+# site-packages, where every file stays one that a RECORD lists.
+_TOOLKIT: Final = """\
+import os, pathlib, sys
+home, view = map(pathlib.Path, sys.argv[1:])
+if (home / "bin" / "nvcc").exists():
+    (view / "lib64").mkdir(parents=True, exist_ok=True)
+    links = {name: home / name for name in ("bin", "include", "nvvm")}
+    libraries = sorted((home / "lib").glob("lib*"))
+    links |= {"lib64/" + library.name: library for library in libraries}
+    links |= {"lib64/libcudart.so": library for library in libraries if library.name.startswith("libcudart.so.")}
+    for name, target in links.items():
+        if not (view / name).is_symlink():
+            (view / name).symlink_to(os.path.relpath(target, (view / name).parent))
 """
 
 
@@ -22,10 +28,10 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     package = plan.packages["vllm"]
     version = package.version if package else ""
     install = (site.uv, "pip", "install", "--python", site.python, "--no-deps", "--require-hashes", "--no-build")
-    toolkit = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
-    links = Run(
-        title="make the CUDA toolkit of the wheels complete",
-        argv=(site.python, "-I", "-c", _LINKS, toolkit),
+    wheels = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
+    toolkit = Run(
+        title="lay out the CUDA toolkit of the wheels",
+        argv=(site.python, "-I", "-c", _TOOLKIT, wheels, f"{site.generation}/cuda"),
         deadline_s=60.0,
     )
     return (
@@ -36,7 +42,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
             argv=(*install, "--exact", "--link-mode", site.link_mode, "--requirements", site.lock_file),
             deadline_s=4 * 3600.0,
         ),
-        *((links,) if plan.cuda else ()),
+        *((toolkit,) if plan.cuda else ()),
     )
 
 

@@ -25,7 +25,7 @@ vllm_ready_default UV_CONSTRAINT @CONSTRAINTS@
 @CUDA_HOME@. @GENERATION@/env-huggingface.sh
 unset -f vllm_ready_default
 """
-# FlashInfer compiles with the toolkit that its wheels brought; a toolkit of the host's own goes before it.
+# FlashInfer compiles with the toolkit that step 50 laid out: it is of torch's own version. CUDA_HOME goes before it.
 _CUDA_HOME: Final = """\
 [ ! -x @TOOLKIT@/bin/nvcc ] || vllm_ready_default CUDA_HOME @TOOLKIT@
 """
@@ -101,10 +101,9 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
 def _env(plan: Plan, site: Site) -> str:
     from urllib.parse import quote
 
-    toolkit = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
     words = {
         "@CUDA_HOME@": _CUDA_HOME if plan.cuda else "",
-        "@TOOLKIT@": shlex.quote(toolkit),
+        "@TOOLKIT@": shlex.quote(f"{site.generation}/cuda"),
         "@CACHE@": shlex.quote(f"{site.prefix}/cache"),
         # An address, since uv splits a path at its spaces.
         "@CONSTRAINTS@": shlex.quote(f"file://{quote(f'{site.state}/constraints.txt')}"),

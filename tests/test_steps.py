@@ -132,6 +132,25 @@ def test_a_missing_compiler_ends_a_cuda_plan_and_warns_a_cpu_plan() -> None:
     assert not toolchain.actions(PLANNED["cpu"], lock_of(PLANNED["cpu"]), fetched)
 
 
+def test_the_toolkit_of_the_wheels_becomes_one_that_a_linker_takes(tmp_path: Path) -> None:
+    wheels, view = tmp_path / "site-packages" / "nvidia" / "cu13", tmp_path / "cuda"
+    made = PLANNED["h100-550"]
+    vllm = next(step for step in STEPS if step.name == "vllm")
+    lay_out = vllm.actions(made, lock_of(made), SITE)[-1]
+    assert isinstance(lay_out, Run)
+    argv = [sys.executable, *lay_out.argv[1:4], str(wheels), str(view)]
+    assert process.run(argv, deadline_s=60).ok
+    assert not view.exists(), "no nvcc, no toolkit"
+    for name in ("bin/nvcc", "include/cuda.h", "lib/libcudart.so.13"):
+        (wheels / name).parent.mkdir(parents=True, exist_ok=True)
+        (wheels / name).write_text(name)
+    for _ in range(2):
+        assert process.run(argv, deadline_s=60).ok
+    there = {"bin/nvcc", "include/cuda.h", "lib64/libcudart.so.13", "lib64/libcudart.so"}
+    assert all((view / name).is_file() for name in there)
+    assert sorted(path.name for path in wheels.iterdir()) == ["bin", "include", "lib"], "site-packages stays as it was"
+
+
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """A prefix with an environment that the steps have made."""
 

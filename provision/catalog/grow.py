@@ -135,7 +135,7 @@ def _vllm_build(wheel: OpenWheel, index: str) -> VllmBuild:
 def _glibc(wheel: OpenWheel, core: list[SharedObject], index: str) -> tuple[str, str]:
     """What a host's glibc must be, and why where that is more than the wheel's tag says."""
     tag = wheel.published.name.glibc
-    asked = [(tag, ""), (_highest_glibc([tag], core), "the code in the wheel, beyond its tag")]
+    asked = [(tag, "the wheel's tag"), (_highest_glibc([tag], core), "the code in the wheel, beyond its tag")]
     if floor := glibc_floor(requirements(wheel.metadata()), wheel.published.name.machine, index):
         asked.append((floor[0], f"{floor[1]} has no wheel for an older glibc"))
     return max(asked, key=lambda each: Version(each[0]))

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
-
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _heard: list[int] = []
 

@@ -118,23 +118,23 @@ def steps(wheels: Path) -> list[Step]:
         more = ("--no-deps", "--require-hashes", "--link-mode", site.link_mode, "-r", path)
         return Write(title=file, path=path, text=_text(pins)), Run(title="install", argv=(*argv, *more))
 
-    def venv(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    def venv(_: Plan, __: Lock, site: Site) -> tuple[Action, ...]:
         argv = (site.uv, "venv", "--no-project", "--allow-existing", "--python", site.host_python, site.generation)
         return (Run(title="environment", argv=argv),)
 
-    def half(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    def half(_: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         return install(site, "half.txt", list(lock.pins[: WHEELS // 2]))
 
-    def everything(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    def everything(_: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         return install(site, "lock.txt", list(lock.pins))
 
-    def launcher(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    def launcher(_: Plan, __: Lock, site: Site) -> tuple[Action, ...]:
         return (Write(title="launcher", path=f"{site.generation}/bin/toy00", text="#!/bin/sh\n", mode=0o755),)
 
-    def half_names(plan: Plan, lock: Lock) -> tuple[str, ...]:
+    def half_names(_: Plan, lock: Lock) -> tuple[str, ...]:
         return tuple(pin.name for pin in lock.pins[: WHEELS // 2])
 
-    def all_names(plan: Plan, lock: Lock) -> tuple[str, ...]:
+    def all_names(_: Plan, lock: Lock) -> tuple[str, ...]:
         return tuple(pin.name for pin in lock.pins)
 
     return [

@@ -12,15 +12,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision.engine import apply, fingerprint, generations, needs
-from provision.engine.events import CommandStarted, Event, Line, StepDone, StepStarted
+from provision.engine import apply, fingerprint, generations, locks, needs
+from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.errors import Locked, StepFailed, WrongUsage
-from provision.steps import Need, Run, Step
+from provision.steps import Lock, Need, Run, Step
 from tests.engine import synthetic
 from tests.engine.synthetic import World
 
 
-def outcomes(results: list[synthetic.StepResult]) -> list[str]:
+HOLDER = """
+import sys; from pathlib import Path; from provision.engine import locks
+with locks.hold(Path(sys.argv[1]), 'up'):
+    print('held', flush=True); sys.stdin.read()
+"""
+
+
+def outcomes(results: list[StepResult]) -> list[str]:
     return [result.outcome for result in results]
 
 
@@ -90,7 +97,7 @@ def test_the_log_is_its_owners_and_hides_secrets(world: World) -> None:
         name="talk",
         title="Talk",
         why="",
-        actions=lambda plan, lock, site: (
+        actions=lambda *_: (
             Run(
                 title="talk",
                 argv=("sh", "-c", "echo fetching https://me:hunter2@mirror/x; echo $HF_TOKEN"),
@@ -116,7 +123,7 @@ def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: st
         name="bad",
         title="Bad",
         why="",
-        actions=lambda plan, lock, site: (Run(title="try", argv=("sh", "-c", script)),),
+        actions=lambda *_: (Run(title="try", argv=("sh", "-c", script)),),
     )
     with pytest.raises(StepFailed) as caught:
         _build_only(world, [step])
@@ -130,7 +137,7 @@ def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: st
 
 def _build_only(world: World, steps: list[Step]) -> None:
     site = world.site("g")
-    lock = synthetic.Lock(text="", pins=())
+    lock = Lock(text="", pins=())
     apply.build(synthetic.PLAN, lock, site, steps, log_folder=world.logs, environment=world.environment)
 
 
@@ -142,9 +149,9 @@ def test_commands_do_not_see_what_reaches_in(world: World, monkeypatch: pytest.M
         name="look",
         title="Look",
         why="",
-        actions=lambda plan, lock, site: (Run(title="look", argv=("env",)),),
+        actions=lambda *_: (Run(title="look", argv=("env",)),),
     )
-    apply.build(synthetic.PLAN, synthetic.Lock(text="", pins=()), world.site("g"), [step], log_folder=world.logs)
+    apply.build(synthetic.PLAN, Lock(text="", pins=()), world.site("g"), [step], log_folder=world.logs)
     lines = (world.logs / "30-look.log").read_text().splitlines()
     assert not [line for line in lines if line.startswith(("PYTHONPATH=", "LD_PRELOAD="))]
 
@@ -164,7 +171,7 @@ def test_fingerprints_chain(world: World) -> None:
     lock, steps = synthetic.lock(world.wheels, "1.0"), synthetic.steps(world.wheels)
     chain = fingerprint.chain(synthetic.PLAN, lock, world.site("a"), steps)
     assert chain == fingerprint.chain(synthetic.PLAN, lock, world.site("b"), steps)
-    other = [steps[0], msgspec.structs.replace(steps[1], actions=lambda plan, lock, site: ()), *steps[2:]]
+    other = [steps[0], msgspec.structs.replace(steps[1], actions=lambda *_: ()), *steps[2:]]
     changed = fingerprint.chain(synthetic.PLAN, lock, world.site("a"), other)
     assert [one == two for one, two in zip(chain, changed, strict=True)] == [True, False, False, False]
 
@@ -180,14 +187,11 @@ def test_needs_refuse_with_numbers(world: World) -> None:
 
 
 def test_a_second_run_names_the_first(world: World) -> None:
-    from provision.engine import locks
-
     holder = subprocess.Popen(
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from provision.engine import locks\n"
-            "with locks.hold(Path(sys.argv[1]), 'up'):\n    print('held', flush=True); sys.stdin.read()",
+            HOLDER,
             str(world.prefix),
         ],
         stdin=subprocess.PIPE,
