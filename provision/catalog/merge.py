@@ -101,7 +101,8 @@ def _joined(old: Release, new: Release) -> Release:
     new = replace(new, released=old.released)
     if isinstance(old, VllmCpuRelease) and isinstance(new, VllmCpuRelease):
         return replace(new, glibc=max(old.glibc, new.glibc, key=Version))
-    new = replace(new, download_mb=old.download_mb)  # measured on a resolved set, which no wheel tells
+    if not isinstance(old, VllmCpuRelease):
+        new = replace(new, download_mb=old.download_mb)  # measured on a resolved set, which no wheel tells
     matches = [(_counterpart(_builds(old), build), build) for build in _builds(new)]
     replaced = [match for match, _ in matches]
     builds = [_filled(match, build) if match else build for match, build in matches]
