@@ -111,7 +111,7 @@ def test_a_vllm_row_from_two_wheels(server: LocalServer) -> None:
     assert x86.core == x86.moe == Code(sm=("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0"))
     assert x86.fa2 == Code(sm=("8.0",), ptx=("8.0",))
     assert x86.fa3 is None
-    assert (x86.glibc, x86.glibc_why, x86.moe_glibc) == ("2.28", "", "2.29")
+    assert (x86.glibc, x86.glibc_why, x86.moe_glibc) == ("2.28", "the wheel's tag", "2.29")
 
 
 def test_only_the_members_that_tell_are_fetched(server: LocalServer) -> None:
@@ -160,7 +160,7 @@ def test_a_dependency_may_need_a_newer_glibc(server: LocalServer) -> None:
     publish(server, "transformers", {"transformers-5.17.0-py3-none-any.whl": b""})
     x86, arm = grow.vllm_release("0.33.0", publish(server, "vllm", files)).builds
     assert (x86.glibc, x86.glibc_why) == ("2.31", "llguidance has no wheel for an older glibc")
-    assert (arm.glibc, arm.glibc_why) == ("2.28", "")
+    assert (arm.glibc, arm.glibc_why) == ("2.28", "the wheel's tag")
 
 
 def test_an_old_wheel_tells_its_cuda_major_only(server: LocalServer) -> None:
