@@ -110,7 +110,8 @@ def installers(world: World) -> dict[str, Callable[[str], list[str]]]:
     has_pip = (
         subprocess.run([sys.executable, "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0
     )
-    return {"uv pip install": uv} | ({"pip install": pip} if has_pip else {})
+    found: dict[str, Callable[[str], list[str]]] = {"uv pip install": uv}
+    return found | {"pip install": pip} if has_pip else found
 
 
 def damage(world: World, number: int) -> tuple[int, int]:
@@ -120,7 +121,7 @@ def damage(world: World, number: int) -> tuple[int, int]:
     lock, chance, repaired = synthetic.lock(world.wheels, "1.0"), random.Random(number), 0
     for trial in range(number):
         site = world.packages()
-        victim = chance.choice(sorted(path for path in site.glob("toy*/*") if path.is_file()))
+        victim = chance.choice(sorted(path for path in site.glob("toy*/*") if path.is_file() and path.stat().st_size))
         if trial % 3 == 0:
             victim.unlink()
         elif trial % 3 == 1:
@@ -134,7 +135,8 @@ def damage(world: World, number: int) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--kills", type=int, default=150, help="per row")
+    parser.add_argument("--kills", type=int, default=150, help="per row of ours")
+    parser.add_argument("--beside", type=int, default=60, help="kills per row of uv and pip")
     parser.add_argument("--damage", type=int, default=200)
     parser.add_argument("--folder", type=Path, help="where to work; a disk shows other tears than memory")
     wanted = parser.parse_args()
@@ -154,7 +156,7 @@ def main() -> None:
             show(ours(world, wanted.kills, before, "2.0"))
             shutil.rmtree(world.prefix, ignore_errors=True)
             for name, install in installers(world).items():
-                show(theirs(world, wanted.kills, name, install, before))
+                show(theirs(world, wanted.beside, name, install, before))
         repaired, number = damage(world, wanted.damage)
         print(f"\nsilent damage found and repaired: {repaired} of {number}")
 

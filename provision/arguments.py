@@ -17,6 +17,8 @@ VERBS = {
     "catalog": "show the catalogue of published builds, how fresh it is, or grow it",
 }
 
+CATALOG_ACTIONS = ("show", "check", "add")
+
 EXIT_CODES = """exit codes:
   0 done   2 wrong usage or configuration   3 this host cannot run what was asked, with the reasons
   4 a source on the network failed   70 a bug (a crash log is written)   130 interrupted"""
@@ -45,10 +47,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
-    """Every option that a parser and the parsers of its verbs know."""
-    own = list(parser._option_string_actions)  # noqa: SLF001 - argparse tells it nowhere else
-    below = [action.choices.values() for action in parser._actions if isinstance(action.choices, dict)]  # noqa: SLF001 - as above
-    return own + [word for parsers in below for one in parsers for word in _words(one)]
+    """Every verb, and every option that a parser and the parsers of its verbs know."""
+    below = [word for name, one in _below(parser).items() for word in (name, *_words(one))]
+    return [*parser._option_string_actions, *below]  # noqa: SLF001 - argparse tells it nowhere else
+
+
+def _below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the verbs, by name."""
+    verbs = (action.choices for action in parser._actions if isinstance(action.choices, dict))  # noqa: SLF001 - as above
+    return dict(next(verbs, {}))
 
 
 def _nearest(wrong: str, known: list[str]) -> str:
@@ -83,21 +90,44 @@ def parser() -> argparse.ArgumentParser:
     )
     made["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
     made["catalog"].add_argument(
-        "action", choices=("show", "check", "add"), help="what to do; add takes vllm==X or torch==X"
+        "what",
+        nargs="*",
+        metavar="ACTION",
+        help="show [TABLE ...], the default; check; add RELEASE ..., such as vllm==X or torch==X",
     )
-    made["catalog"].add_argument("what", nargs="*", metavar="WHAT", help="a table to show, or a release to add")
     return top
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The options of one command line."""
     top = parser()
-    options, rest = top.parse_known_args(argv)
+    options, rest = top.parse_known_args(_verb_first(argv, top))
     if options.verb == "catalog" and not any(word.startswith("-") for word in rest):
         options.what += rest  # argparse loses names that stand behind an option
     elif rest:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.verb == "catalog":
+        options.action, *options.what = options.what or ["show"]
+        if options.action not in CATALOG_ACTIONS:
+            top.error(f"invalid action: '{options.action}' (choose from {', '.join(CATALOG_ACTIONS)})")
     return options
+
+
+def _verb_first(argv: list[str], top: argparse.ArgumentParser) -> list[str]:
+    """Options may stand before the verb; where none is named, they are for `plan`."""
+    valued = {name for one in _below(top).values() for name in _with_value(one)}
+    values = {at + 1 for at, word in enumerate(argv) if word in valued}
+    at = next((at for at, word in enumerate(argv) if not word.startswith("-") and at not in values), None)
+    if at is not None and (at == 0 or argv[at] in VERBS):
+        return [argv[at], *argv[:at], *argv[at + 1 :]]
+    if at is None and {"-h", "--help", "-V", "--version"} & set(argv):
+        return argv
+    return ["plan", *argv]
+
+
+def _with_value(parser: argparse.ArgumentParser) -> set[str]:
+    """The options whose value is the next word."""
+    return {name for name, action in parser._option_string_actions.items() if action.nargs != 0}  # noqa: SLF001 - as above
 
 
 def help_text() -> str:

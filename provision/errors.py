@@ -16,7 +16,6 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError in ever
     """Something the user can understand and mend; everything else that escapes is a bug (exit 70)."""
 
     exit_code: ClassVar[int]
-    reference: ClassVar[str]
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(what)
@@ -35,60 +34,51 @@ class WrongUsage(Failure):
     """The command line does not say what to do."""
 
     exit_code = 2
-    reference = "usage"
 
 
 class WrongSetting(Failure):
     """config.yaml or --set asks for something that does not exist."""
 
     exit_code = 2
-    reference = "setting"
 
 
 class UnreadableInput(Failure):
     """A file given by the user cannot be read as what it is given for."""
 
     exit_code = 2
-    reference = "input"
 
 
 class IncompleteHost(Failure):
     """A host description lacks what a plan needs."""
 
     exit_code = 2
-    reference = "incomplete-host"
 
 
 class NotWritable(Failure):
     """The place the user named cannot be written."""
 
     exit_code = 2
-    reference = "not-writable"
 
 
 class SourceFailed(Failure):
     """A source on the network did not give what was asked of it."""
 
     exit_code = 4
-    reference = "source"
 
 
 class StepFailed(Failure):
     """A step did not get to its end; what was done stays, and the same command goes on from there."""
 
     exit_code = 4
-    reference = "step-failed"
 
 
 class Locked(Failure):
     """Another run works on this prefix."""
 
     exit_code = 6
-    reference = "locked"
 
 
 class NoLocks(Failure):
     """The file system of the prefix has no locks, so two runs could not be kept apart."""
 
     exit_code = 2
-    reference = "no-locks"

@@ -160,7 +160,7 @@ def nearest(word: str, known: list[str]) -> str:
     """A hint that names the known word closest to an unknown one."""
     import difflib
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
 
 

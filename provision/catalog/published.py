@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from provision.binary.elf import SharedObject
 from provision.catalog.rows import Machine
@@ -187,5 +188,13 @@ def pinned(needed: list[Requirement]) -> str | None:
 
 
 def _last_versions(page: pypi_simple.ProjectPage) -> list[str]:
-    listed = dict.fromkeys(package.version for package in page.packages if package.version)
-    return list(listed)[-3:]
+    listed = {package.version for package in page.packages if package.version}
+    return sorted(listed, key=_as_a_version)[-3:]
+
+
+def _as_a_version(text: str) -> tuple[bool, Version]:
+    """For sorting: what is no version comes first."""
+    try:
+        return True, Version(text)
+    except InvalidVersion:
+        return False, Version("0")

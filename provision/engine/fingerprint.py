@@ -16,9 +16,11 @@ GENERATION = "<generation>"
 def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[str, ...]:
     """One fingerprint per step; the same in every generation, so that an unfinished one can be found again.
 
-    The steps are asked with a placeholder for the generation's path. The lock is the first link: what is
-    installed from it shows in the actions only as the file's name.
+    The steps are asked with a placeholder for the generation's path, and without the plan's reasons and warnings:
+    words make no other environment. The lock is the first link: what is installed from it shows in the actions
+    only as the file's name.
     """
+    plan = msgspec.structs.replace(plan, decisions=(), warnings=(), advice=(), checks=())
     anywhere = msgspec.structs.replace(site, generation=GENERATION)
     link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()
     found = []

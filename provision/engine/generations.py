@@ -162,7 +162,8 @@ def prune(prefix: Path, keep: int) -> list[str]:
 
 def in_use(generation: Path) -> list[tuple[int, str]]:
     """Processes that run from a generation: started there, working there, or with its files mapped."""
-    inside = os.fsencode(generation) + b"/"
+    # The kernel says where files really lie; a command line says it as it was written.
+    inside = (os.fsencode(os.path.realpath(generation)) + b"/", os.fsencode(generation) + b"/")
     users = []
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) != os.getpid() and _runs_from(process, inside):
@@ -171,7 +172,7 @@ def in_use(generation: Path) -> list[tuple[int, str]]:
     return sorted(users)
 
 
-def _runs_from(process: Path, inside: bytes) -> bool:
+def _runs_from(process: Path, inside: tuple[bytes, bytes]) -> bool:
     for link in ("exe", "cwd"):
         with contextlib.suppress(OSError):
             if (os.readlink(os.fsencode(process / link)) + b"/").startswith(inside):
@@ -181,7 +182,7 @@ def _runs_from(process: Path, inside: bytes) -> bool:
         if any(word.startswith(inside) for word in (process / "cmdline").read_bytes().split(b"\0")[:2]):
             return True
     with contextlib.suppress(OSError):
-        return inside in (process / "maps").read_bytes()
+        return inside[0] in (process / "maps").read_bytes()
     return False
 
 

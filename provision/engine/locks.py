@@ -36,8 +36,13 @@ def hold(prefix: Path, verb: str) -> Iterator[int]:
     Commands that change the prefix inherit the handle: the lock then lasts until the last of them is gone,
     however the run itself ended.
     """
-    prefix.mkdir(parents=True, exist_ok=True)
-    handle = os.open(prefix / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        prefix.mkdir(parents=True, exist_ok=True)
+        handle = os.open(prefix / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise NotWritable(
+            f"cannot be written: {error.strerror}", where=str(prefix), hint="name another place: --prefix DIR"
+        ) from error
     try:
         _acquire(handle, prefix)
         _name_owner(handle, verb)

@@ -57,7 +57,7 @@ def gather(
 def _order(source: Source, paths: Mapping[str, Path]) -> dict[str, object] | None:
     """What the reading child is told, for a source that is its business."""
     if isinstance(source, File):
-        return {"file": source.path}
+        return {"file": source.path, "words": source.words}
     if isinstance(source, Files):
         return {"files": source.patterns}
     if isinstance(source, Probe) and source.name in LOOKS:

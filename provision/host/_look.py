@@ -140,10 +140,8 @@ def packages() -> dict[str, Any] | None:
 
 
 def scheduler() -> dict[str, bool]:
-    """What tells a Slurm node from a login node; the configuration itself names hosts and stays unread."""
-    folders = ("/etc/slurm", "/etc/slurm-llnl", "/usr/local/etc/slurm", "/run/slurm/conf")
+    """What tells a Slurm node from a login node."""
     return {
-        "slurm_conf": any(Path(folder, "slurm.conf").exists() for folder in folders) or "SLURM_CONF" in os.environ,
         "slurm_commands": any(shutil.which(name) for name in ("sinfo", "srun", "sbatch")),
         "slurmd": any(_lines(path) == ["slurmd"] for path in glob.glob("/proc/[0-9]*/comm")),
     }

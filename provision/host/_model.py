@@ -22,9 +22,10 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """One text file, read whole (up to 1 MiB)."""
+    """One text file, read whole (up to 1 MiB); of `words`, where there are any, only these and their values."""
 
     path: str
+    words: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -56,9 +57,10 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Something no file or command tells; `record.py` has one function per probe name. Reads as JSON.
+    """Something no file or command tells, by the name of its function. Reads as JSON.
 
-    A probe with `network=True` is only made by verbs that will plan or fetch.
+    `LOOKS` in _look.py has those that only look at files, for the reading child; `_asks` in _gather.py those that
+    run programs (_ask.py), ask NVML or the network. A probe with `network=True` is only made by verbs that will plan or fetch.
     """
 
     name: str

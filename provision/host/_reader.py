@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     Answer = dict[str, str]
 
@@ -22,10 +22,12 @@ FILE_LIMIT = 1024 * 1024
 MATCH_LIMIT = 5000
 
 
-def read_file(path: str) -> Answer:
-    """One file whole; "~" is the home folder."""
+def read_file(path: str, words: Collection[str] = ()) -> Answer:
+    """One file, whole or only some of its words; "~" is the home folder."""
     try:
-        return {"outcome": "ok", "text": _content(os.path.expanduser(path))}
+        text = _content(os.path.expanduser(path))
+        kept = " ".join(word for word in text.split() if word.partition("=")[0] in words) if words else text
+        return {"outcome": "ok", "text": kept}
     except (FileNotFoundError, NotADirectoryError):
         return {"outcome": "absent", "detail": f"{path} does not exist"}
     except PermissionError as error:
@@ -95,7 +97,7 @@ def _jobs(request: dict[str, dict[str, object]]) -> dict[str, Callable[[], Answe
     for key, what in request.items():
         kind, argument = next(iter(what.items()))
         if kind == "file":
-            work[key] = partial(read_file, str(argument))
+            work[key] = partial(read_file, str(argument), cast("list[str]", what["words"]))
         elif kind == "files":
             work[key] = partial(read_files, cast("list[str]", argument))
         else:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from provision.host import _pasted, cpu, driver, glibc, gpu_links, gpus, machine, packages, pythons, wsl
+from provision.host import (
+    _pasted,
+    cpu,
+    driver,
+    glibc,
+    gpu_links,
+    gpus,
+    machine,
+    other_gpus,
+    packages,
+    pythons,
+    wsl,
+)
 from provision.host._model import Host, Missing
 
 if TYPE_CHECKING:
@@ -36,6 +48,7 @@ _DRIVER_TABLE = re.compile(r"Driver Version\s*:\s*(\d[\d.]+)")
 _MACHINE = re.compile(
     r"(?<![A-Za-z0-9])(x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64)(?![A-Za-z0-9])", re.IGNORECASE
 )
+_WINDOWS = re.compile(r"(?:Microsoft )?Windows\b")
 _PYTHON = re.compile(r"\d\.\d{1,2}(?:\.\d{1,2})?(?![\d.])")
 _PACKAGE = re.compile(r"\[(?:pip3?|conda)\]\s+([A-Za-z][\w.-]*)(?:==|\s+)(\d[\w.+!-]*)")
 _VERSION = re.compile(r"\d+\.\d+[\w.+!-]*")
@@ -56,6 +69,7 @@ def parse(text: str, name: str) -> Host:
     pairs = _pasted.pairs(lines)
     described: dict[str, object] = {
         gpus.FACT.name: _gpus(lines, pairs, name, cut=not text.endswith(("\n", "\r"))),
+        other_gpus.FACT.name: other_gpus.named_in(lines) or None,
         driver.FACT.name: _driver(lines, pairs, name),
         gpu_links.FACT.name: _links(lines),
         pythons.FACT.name: _pythons(pairs),
@@ -171,7 +185,12 @@ def _glibc(pairs: _pasted.Pairs, name: str) -> str | Missing | None:
 
 
 def _machine(pairs: _pasted.Pairs) -> str | None:
-    """Debian's kernels are called "amd64" and "arm64" on machines that call themselves otherwise."""
+    """Debian's kernels are called "amd64" and "arm64" on machines that call themselves otherwise.
+
+    Of Windows nothing else matters: no processor that it runs on has a wheel of vLLM's.
+    """
+    if any(_WINDOWS.match(value) for title in ("python platform", "os") for value in pairs.get(title, [])):
+        return "Windows"
     for title in ("python platform", "os", "architecture"):
         words = [found[1].lower() for value in pairs.get(title, []) for found in _MACHINE.finditer(value)]
         if words:

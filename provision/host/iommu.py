@@ -7,7 +7,6 @@ import msgspec
 from provision.host._model import Fact, File, Files, Probe, Readings
 
 _GROUPS = Files(("/sys/kernel/iommu_groups/[0-9]*",))
-_CMDLINE = File("/proc/cmdline")
 _ACS = Probe("acs")
 _OPTIONS = (
     "iommu",
@@ -18,6 +17,7 @@ _OPTIONS = (
     "pcie_acs_override",
     "pci",
 )
+_CMDLINE = File("/proc/cmdline", words=_OPTIONS)  # what else it holds may be a secret: a key of a cloud, a disk's name
 
 
 class Iommu(msgspec.Struct, frozen=True, kw_only=True):

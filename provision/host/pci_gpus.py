@@ -30,13 +30,15 @@ def normalised(bus_id: str) -> str | None:
     return f"{int(found[1], 16):04x}:{found[2].lower()}" if found else None
 
 
-def devices(readings: Readings) -> list[dict[str, str]]:
-    """The kernel's description of every NVIDIA device on the bus, in the bus's order."""
+def of_all(readings: Readings) -> list[dict[str, str]]:
+    """The kernel's description of every device on the bus, in the bus's order."""
     texts = msgspec.json.decode(readings.text(SOURCE), type=dict[str, str])
-    described = (
-        dict(line.split("=", 1) for line in text.splitlines() if "=" in line) for _, text in sorted(texts.items())
-    )
-    return [one for one in described if one.get("PCI_ID", "").upper().startswith(f"{_NVIDIA}:")]
+    return [dict(line.split("=", 1) for line in text.splitlines() if "=" in line) for _, text in sorted(texts.items())]
+
+
+def devices(readings: Readings) -> list[dict[str, str]]:
+    """Those of NVIDIA."""
+    return [one for one in of_all(readings) if one.get("PCI_ID", "").upper().startswith(f"{_NVIDIA}:")]
 
 
 def nvswitches(readings: Readings) -> int:

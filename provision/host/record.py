@@ -20,7 +20,7 @@ from provision.host._model import SCHEMA, Fact, Host, Recording
 from provision.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from provision.host._scrub import Scrubber
 
@@ -33,12 +33,17 @@ def discover() -> list[Fact[Any]]:
     return [module.FACT for module in modules]
 
 
-def record(*, network: bool, paths: Mapping[str, Path], sources: Mapping[str, str]) -> Recording:
-    """Read this host. `paths` are what will be written, `sources` the addresses of package sources."""
+def record(
+    *, network: bool, paths: Mapping[str, Path], sources: Mapping[str, str], facts: Iterable[Fact[Any]] | None = None
+) -> Recording:
+    """Read this host: all facts, or those of `facts`.
+
+    `paths` are what will be written, `sources` the addresses of package sources.
+    """
     from provision.host._gather import gather  # who only loads a recording needs no door
 
-    facts = discover()
-    wanted = [source for fact in facts for source in fact.sources]
+    chosen = discover() if facts is None else list(facts)
+    wanted = [source for fact in chosen for source in fact.sources]
     found = gather(wanted, network=network, paths=paths, addresses=sources)
     scrubber = who_and_where()
     readings = {key: scrubbed(reading, scrubber) for key, reading in sorted(found.items())}
@@ -47,7 +52,7 @@ def record(*, network: bool, paths: Mapping[str, Path], sources: Mapping[str, st
         taken=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         tool=f"vllm-ready {VERSION}",
         readings=readings,
-        facts={fact.name: msgspec.to_builtins(host.value(fact)) for fact in facts},
+        facts={fact.name: msgspec.to_builtins(host.value(fact)) for fact in chosen},
     )
 
 

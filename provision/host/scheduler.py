@@ -20,7 +20,6 @@ class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    slurm_conf: bool
     slurm_commands: bool
     slurmd: bool
 

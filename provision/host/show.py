@@ -2,57 +2,136 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from provision.host._model import Host, Recording
 from provision.host.record import discover
+from provision.table import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+# These say by themselves what they are; everything else is said with its field's name.
+_SPEAK_FOR_THEMSELVES = frozenset(
+    "a b detail driver engine family id kind model name path place profile state type version".split()  # noqa: SIM905 - reads better so
+)
+_YES_AND_NO = {
+    "acs_redirects": ("ACS redirects what GPUs send each other", "ACS redirects nothing"),
+    "answers": ("answers", "does not answer"),
+    "ecc": ("ECC", "no ECC"),
+    "enabled": ("enabled", "not enabled"),
+    "exists": ("", "does not exist yet"),
+    "integrated": ("integrated", ""),
+    "kubernetes": ("in Kubernetes", ""),
+    "mig": ("MIG", "no MIG"),
+    "no_index": ("no index is asked", ""),
+    "nvswitch": ("through NVSwitch", "no NVSwitch"),
+    "persistence": ("persistence mode", "no persistence mode"),
+    "proxy": ("through a proxy", ""),
+    "running": ("running", "not running"),
+    "vgpu": ("virtual", ""),
+    "writable": ("writable", "not writable"),
+}
+_LABELS = {
+    "cc": "compute capability",
+    "extra_indexes": "extra index",
+    "find_links": "find-links",
+    "link": "PCIe",
+    "local_wheels": "local wheel",
+    "numa_nodes": "NUMA nodes",
+    "pairs": "",
+    "toolkits": "",
+    "trusted_hosts": "trusted host",
+    "wrappers": "wrapper",
+}
 
 
-def shown(recording: Recording) -> RenderableType:
+def shown(recording: Recording) -> list[RenderableType]:
     """A table of facts, and the warnings below it."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
     host = Host(recording.readings)
-    warnings: list[str] = []
+    rows = []
     for fact in sorted(discover(), key=lambda fact: fact.title.lower()):
         missing = host.missing(fact)
         if missing:
-            table.add_row(fact.title, Text(_why(missing.why, missing.detail), style="dim"))
+            rows.append((fact.title, f"{missing.why}: {missing.detail}" if missing.detail else missing.why))
         else:
-            table.add_row(fact.title, Text("\n".join(_lines(msgspec.to_builtins(host.value(fact))))))
-            warnings += host.warnings(fact)
-    return Group(table, *(Text(f"warning: {warning}", style="yellow") for warning in warnings))
+            lines = _lines(msgspec.to_builtins(host.value(fact)), plain=fact.name in {"environment", "packages"})
+            rows += [(fact.title if i == 0 else "", line) for i, line in enumerate(lines)]
+    return [Rows(rows), *warnings(recording)]
 
 
-def _why(why: str, detail: str) -> str:
-    return f"{why}: {detail}" if detail else why
+def warnings(recording: Recording) -> list[Text]:
+    """Where the sources of a fact disagree."""
+    host = Host(recording.readings)
+    return [
+        Text(f"warning: {warning}", style="yellow")
+        for fact in sorted(discover(), key=lambda fact: fact.title.lower())
+        for warning in host.warnings(fact)
+    ]
 
 
-def _lines(value: Any) -> list[str]:  # noqa: ANN401 - facts have many shapes
-    """A value in few lines: an entry a line for a list, fields in one line for a struct."""
-    if isinstance(value, dict):
-        return [_in_words(value)]
+def _lines(value: Any, *, plain: bool = False) -> list[str]:  # noqa: ANN401 - facts have many shapes
+    """A value in few lines: an entry a line for a list and what has a list, fields in one line for a struct."""
     if isinstance(value, (list, tuple)):
         return [_in_words(item) for item in value] or ["none"]
-    return [_in_words(value)]
+    if not isinstance(value, dict):
+        return [_in_words(value)]
+    if plain:  # its names are names of variables or packages, not of fields
+        return [f"{name}={one}" for name, one in value.items()] or ["none"]
+    if value and all(isinstance(one, dict) and one for one in value.values()):
+        return [f"{name}: {_limit(name, one) or _in_words(one)}" for name, one in value.items()]
+    many = {name: one for name, one in value.items() if isinstance(one, (list, tuple, dict)) and name != "flags"}
+    said = _in_words({name: one for name, one in value.items() if name not in many})
+    lines = [said] if said else []
+    for name, entries in many.items():
+        label = _LABELS.get(name, name.replace("_", " "))
+        each = (
+            [f"{key}={one}" for key, one in entries.items()] if isinstance(entries, dict) else map(_in_words, entries)
+        )
+        lines += [f"{label} {entry}" if label and not isinstance(entries, dict) else entry for entry in each]
+    return lines or ["none"]
+
+
+def _limit(name: str, value: dict[str, Any]) -> str:
+    """A soft and a hard limit: here None is no gap but the best that there is."""
+    if value.keys() != {"soft", "hard"}:
+        return ""
+    soft, hard = (
+        "unlimited" if one is None else f"{one / 2**20:.0f} MiB" if name == "memlock" else str(one)
+        for one in (value["soft"], value["hard"])
+    )
+    return soft if soft == hard else f"{soft}, can be raised to {hard}"
 
 
 def _in_words(value: Any) -> str:  # noqa: ANN401 - as above
     if isinstance(value, dict):
-        said = (
-            f"{key.replace('_', ' ')} {_in_words(one)}"
-            for key, one in value.items()
-            if one not in (None, [], (), {}, "")
-        )
-        return ", ".join(said) or "nothing"
+        return ", ".join(_fields(value))
     if isinstance(value, (list, tuple)):
         return " ".join(_in_words(item) for item in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)
+
+
+def _fields(value: dict[str, Any]) -> Iterator[str]:
+    for name, one in value.items():
+        label = _LABELS.get(name, name.replace("_", " "))
+        if isinstance(one, bool):
+            said = _YES_AND_NO.get(name, (label, f"no {label}"))[0 if one else 1]
+        elif one in (None, [], (), {}, ""):
+            said = ""
+        elif name.endswith("_gb"):
+            said = f"{one:.1f} GiB {label.removesuffix(' gb')}".removesuffix(" memory")
+        elif isinstance(one, int) and name.endswith("s"):
+            said = f"{one} {label.removesuffix('s') if one == 1 else label}"
+        elif name in _SPEAK_FOR_THEMSELVES:
+            said = str(one)
+        else:
+            said = f"{label} {_in_words(one)}"
+        if said:
+            yield said

@@ -7,8 +7,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from provision.plan._model import Attention, Plan, Unsupported, UsedGpus
+from provision.plan._model import Attention, ExcludedGpu, Plan, Unsupported, UsedGpus
 from provision.plan.situation import SOURCE_NAMES
+from provision.table import Rows
 
 _SOURCES = {**SOURCE_NAMES, "find-links": "a find-links folder"}
 
@@ -21,9 +22,9 @@ def explained(plan: Plan | Unsupported) -> RenderableType:
     if plan.attention:
         parts += [_heading("Attention"), _attention(plan.attention)]
     not_taken = _not_taken(plan)
-    if not_taken.row_count:
+    if not_taken.rows:
         parts += [_heading("Not taken"), not_taken]
-    parts += _listed("Left out", [f"GPU {gpu.id}: {gpu.reason}" for gpu in plan.gpus.excluded], "yellow")
+    parts += _listed("Left out", _left_out(plan.gpus.excluded), "yellow")
     parts += _listed("Warnings", plan.warnings, "yellow")
     parts += _listed("Advice", plan.advice, "cyan")
     return Group(*parts)
@@ -32,31 +33,35 @@ def explained(plan: Plan | Unsupported) -> RenderableType:
 def in_one_line(plan: Plan | Unsupported) -> str:
     """For --quiet."""
     if isinstance(plan, Unsupported):
-        return "no vLLM can run here: " + "; ".join(reason for one in plan.unsupported for reason in one.reasons[:1])
+        return f"no plan: {_binding(plan)}"
     chosen = ", ".join(f"{name} {package.version}" for name, package in plan.packages.items() if package)
     return f"{chosen}, Python {plan.python}, {f'CUDA {plan.cuda}' if plan.cuda else 'CPU'}"
 
 
-def _chosen(plan: Plan) -> Table:
-    table = _table()
+def _binding(plan: Unsupported) -> str:
+    """What must change first: of the releases' reasons the last, because the oldest one asks for least."""
+    first = plan.unsupported[0]
+    binds = first.reasons[-1] if first.subject == "vllm" else first.reasons[0]
+    others = sum(len(one.reasons) for one in plan.unsupported) - 1
+    more = f" (and {others} more {'reason' if others == 1 else 'reasons'})" if others else ""
+    return f"{binds}{more}"
+
+
+def _chosen(plan: Plan) -> Rows:
+    rows = []
     because = {decision.subject: decision.because for decision in plan.decisions}
     for name in ("vllm", "torch", "flash-attn"):
         package = plan.packages[name]
         if package is None:
             continue
         what = package.version if package.distribution is None else f"{package.version} ({package.distribution})"
-        table.add_row(name, Text(what, style="bold"), Text(f"from {_SOURCES[package.source]}: {because[name]}"))
+        rows.append((name, what, f"from {_SOURCES[package.source]}: {because[name]}"))
     if plan.packages["flash-attn"] is None:
-        table.add_row("flash-attn", Text("none", style="bold"), Text(plan.flash_attn.why))
-    table.add_row("python", Text(plan.python, style="bold"), because["python"])
-    runs_on = f"CUDA {plan.cuda}" if plan.cuda else "CPU"
-    table.add_row("runs on", Text(runs_on, style="bold"), Text(_where(plan.gpus, because)))
-    table.add_row(
-        "size",
-        Text(f"{plan.disk_mb / 1000:.1f} GB", style="bold"),
-        f"on disk after a download of {plan.download_mb / 1000:.1f} GB; both are estimates",
-    )
-    return table
+        rows.append(("flash-attn", "none", plan.flash_attn.why))
+    rows.append(("python", plan.python, because["python"]))
+    rows.append(("runs on", f"CUDA {plan.cuda}" if plan.cuda else "CPU", _where(plan.gpus, because)))
+    size = f"on disk after a download of {plan.download_mb / 1000:.1f} GB; both are estimates"
+    return Rows([*rows, ("size", f"{plan.disk_mb / 1000:.1f} GB", size)])
 
 
 def _where(gpus: UsedGpus, because: dict[str, str]) -> str:
@@ -76,32 +81,37 @@ def _ranges(ids: tuple[str, ...]) -> str:
     return ", ".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _attention(attention: tuple[Attention, ...]) -> Table:
+def _attention(attention: tuple[Attention, ...]) -> Rows:
     """One line for all GPUs that are served alike."""
-    table = _table()
     alike: dict[tuple[str, str, str], list[str]] = {}
     for one in attention:
         alike.setdefault((one.backend, one.code, one.why), []).append(one.gpu)
-    for (backend, code, why), ids in alike.items():
-        table.add_row(f"GPU {_ranges(tuple(ids))}", Text(backend, style="bold"), Text(f"{code}: {why}"))
-    return table
+    return Rows(
+        (f"GPU {_ranges(tuple(ids))}", backend, f"{code}: {why}") for (backend, code, why), ids in alike.items()
+    )
 
 
-def _not_taken(plan: Plan) -> Table:
-    table = _table()
-    for decision in plan.decisions:
-        for one in decision.rejected:
-            table.add_row(decision.subject, one.candidate, Text(one.reason))
-    return table
+def _left_out(excluded: tuple[ExcludedGpu, ...]) -> list[str]:
+    """One line for all GPUs that are left out for the same reason."""
+    alike: dict[str, list[str]] = {}
+    for gpu in excluded:
+        alike.setdefault(gpu.reason, []).append(gpu.id)
+    return [f"GPU {_ranges(tuple(ids))}: {reason}" for reason, ids in alike.items()]
+
+
+def _not_taken(plan: Plan) -> Rows:
+    return Rows(
+        ((decision.subject, one.candidate, one.reason) for decision in plan.decisions for one in decision.rejected),
+        value_style="",
+    )
 
 
 def _unsupported(plan: Unsupported) -> RenderableType:
-    parts: list[RenderableType] = [Text("No vLLM can run here.", style="bold red")]
-    table = _table(columns=2)
-    for one in plan.unsupported:
-        for i, reason in enumerate(one.reasons):
-            table.add_row(one.subject if i == 0 else "", Text(reason))
-    return Group(*parts, table, *_listed("Advice", plan.advice, "cyan"))
+    reasons = Rows(
+        (one.subject if i == 0 else "", reason) for one in plan.unsupported for i, reason in enumerate(one.reasons)
+    )
+    headline = Text("There is no plan for this host.", style="bold red")
+    return Group(headline, reasons, *_listed("Advice", plan.advice, "cyan"))
 
 
 def _listed(title: str, lines: tuple[str, ...] | list[str], style: str) -> list[RenderableType]:
@@ -115,11 +125,3 @@ def _listed(title: str, lines: tuple[str, ...] | list[str], style: str) -> list[
 
 def _heading(title: str) -> Text:
     return Text(f"\n{title}", style="bold")
-
-
-def _table(columns: int = 3) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 1), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    for _ in range(columns - 1):
-        table.add_column(overflow="fold")
-    return table

@@ -9,6 +9,8 @@ from provision.plan._model import Plan, Reasons, Refusal, Unsupported
 from provision.plan.situation import gather
 from provision.settings import Settings
 
+_INSTEAD = {"Windows": ": use WSL 2 there, which takes the driver of Windows, and run this inside it"}
+
 
 def make(
     host: Host,
@@ -20,7 +22,7 @@ def make(
     """The plan for a host."""
     situation = gather(host, settings, catalogue)
     if situation.machine not in ("x86_64", "aarch64"):
-        reason = f"vLLM publishes nothing for {situation.machine}"
+        reason = f"vLLM publishes nothing for {situation.machine}{_INSTEAD.get(situation.machine, '')}"
         return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
     profile = choose_profile.choose(situation, catalogue)
     if isinstance(profile, Reasons):

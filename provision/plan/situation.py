@@ -19,6 +19,7 @@ from provision.host import (
     installer_config,
     machine,
     nvml,
+    other_gpus,
     pci_gpus,
     pythons,
     scheduler,
@@ -48,6 +49,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     driver_trouble: str = ""
     gpus: tuple[Gpu, ...]
     on_the_bus: tuple[PciGpu, ...] = ()
+    other_gpus: tuple[str, ...] = ()
     sources: dict[str, bool]
     silence: tuple[str, ...] = ()
     local_wheels: tuple[str, ...] = ()
@@ -94,6 +96,7 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         driver_trouble=_trouble(host),
         gpus=_gpus(host, catalogue),
         on_the_bus=host.known(pci_gpus.FACT) or (),
+        other_gpus=host.known(other_gpus.FACT) or (),
         sources=_sources(host, settings),
         silence=_silence(host, settings),
         local_wheels=config.local_wheels if config else (),

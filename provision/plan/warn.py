@@ -15,6 +15,9 @@ _SMALL_SHM_GB = 1.0
 def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
     """What a plan for GPUs and one for a CPU have in common."""
     yield from situation.warnings
+    if situation.other_gpus and not situation.gpus:
+        kinds = [f"an {name}" for name in dict.fromkeys(situation.other_gpus)]
+        yield f"{', '.join(kinds)} {'is' if len(kinds) == 1 else 'are'} there; only NVIDIA GPUs are planned for"
     yield from _sources(situation)
     if python not in situation.found_pythons:
         how = "uv fetches it from GitHub"

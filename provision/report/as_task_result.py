@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from provision.report._model import CheckResult, Report, StepResult
+from collections.abc import Iterable
+
+from provision.engine.events import StepResult
+from provision.engine.launch_checks import CheckResult
+from provision.report._model import Report
+from provision.steps import Step
 
 
-def text(step: StepResult, why: str, proofs: tuple[CheckResult, ...], report: Report) -> str:
+def text(step: Step, result: StepResult, commands: Iterable[str], proofs: Iterable[CheckResult], report: Report) -> str:
     """The page of one step; `proofs` are the results of the checks that name it."""
-    lines = [f"# {step.number} {step.title}", "", why, "", f"* outcome: {step.outcome} in {step.seconds:.1f} s"]
-    lines += [f"* run: {report.run}", f"* environment: {report.generation or 'none'}", "", "## What was done", ""]
-    lines += [f"    {command}" for command in step.commands] or [
-        "Nothing: it was there already, or nothing is planned."
+    done = [f"    {command}" for command in commands] or ["Nothing had to be run."]
+    proved = [f"* {one.name}: {one.outcome}. {one.summary}" for one in proofs] or ["No check names this step."]
+    lines = [
+        f"# {step.number} {step.title}",
+        "",
+        f"Why: {step.why}.",
+        "",
+        f"* outcome: {result.outcome}, in {result.seconds:.1f} s",
+        f"* run: {report.run}",
+        f"* environment: {report.generation}",
+        "",
+        "## What was done",
+        "",
+        *done,
     ]
-    if step.problem:
-        lines += ["", "## What went wrong", "", *(f"    {line}" for line in step.problem.splitlines())]
-    lines += ["", "## What proves it", ""]
-    lines += [f"* {one.name}: {one.outcome}. {one.summary}" for one in proofs] or ["No check names this step yet."]
+    if result.problem:
+        lines += ["", "## What went wrong", "", *(f"    {line}" for line in result.problem.splitlines())]
+    lines += ["", "## What proves it", "", *proved]
     return "\n".join(lines) + "\n"

@@ -19,7 +19,6 @@ from provision.steps import Lock, Need, Run, Step
 from tests.engine import synthetic
 from tests.engine.synthetic import World
 
-
 HOLDER = """
 import sys; from pathlib import Path; from provision.engine import locks
 with locks.hold(Path(sys.argv[1]), 'up'):
@@ -241,3 +240,14 @@ def test_only_complete_generations_become_current(world: World) -> None:
     with pytest.raises(WrongUsage, match="is not complete"):
         generations.switch(world.prefix, place.id)
     assert not os.path.lexists(world.prefix / "current")
+
+
+def test_a_generation_reached_by_a_link_is_seen_in_use(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "one").mkdir(parents=True)
+    (tmp_path / "envs").symlink_to("disk")
+    runs = subprocess.Popen(["sleep", "60"], cwd=tmp_path / "disk" / "one")
+    try:
+        assert generations.in_use(tmp_path / "envs" / "one") == [(runs.pid, "sleep")]
+    finally:
+        runs.kill()
+        runs.wait()

@@ -39,7 +39,7 @@ def edit_and_hide(path: Path) -> None:
 
 
 def files_of(site: Path, number: int) -> list[Path]:
-    return sorted(path for path in site.glob(f"toy{number:02}*/*") if path.is_file())
+    return sorted(path for path in site.glob(f"toy{number:02}*/*") if path.is_file() and path.stat().st_size)
 
 
 @pytest.fixture

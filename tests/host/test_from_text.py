@@ -37,7 +37,7 @@ TEXTS = {
     "file /sys/module/nvidia/version": "580.65.06\n",
     "probe pythons": json.dumps(['{"version": "3.12.3", "path": "/usr/bin/python3"}']),
     "probe nvml": json.dumps({"driver": "580.65.06", "gpus": [GPU]}),
-    "probe scheduler": json.dumps({"slurm_conf": False, "slurm_commands": False, "slurmd": False}),
+    "probe scheduler": json.dumps({"slurm_commands": False, "slurmd": False}),
     "probe sources": json.dumps({name: {"answers": True} for name in ("pypi", "pytorch", "vllm", "github")}),
     "probe installer_config": json.dumps({"pip": {}, "uv": {}, "wheels": []}),
     "files /sys/bus/pci/devices/*/uevent": json.dumps({"/sys/bus/pci/devices/0000:17:00.0/uevent": UEVENT}),

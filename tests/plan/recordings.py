@@ -25,12 +25,12 @@ BARE: dict[str, Any] = {
     "probe environment": {"variables": {}, "set": []},
     "probe installer_config": {"pip": {}, "uv": {}, "wheels": []},
     PYTHONS: ['{"version": "3.12.3", "path": "/usr/bin/python3.12", "venv": true, "headers": false}'],
-    SCHEDULER: {"slurm_conf": False, "slurm_commands": False, "slurmd": False},
+    SCHEDULER: {"slurm_commands": False, "slurmd": False},
     SOURCES: {name: {"answers": True} for name in NAMES},
     MODULE: Reading(outcome="absent", detail="/sys/module/nvidia/version does not exist"),
     NVML: Reading(outcome="absent", detail="NVML error 12: NVML Shared Library Not Found"),
 }
-LOGIN_NODE = {"slurm_conf": True, "slurm_commands": True, "slurmd": False}
+LOGIN_NODE = {"slurm_commands": True, "slurmd": False}
 MISMATCH = Reading(
     outcome="failed",
     text='{"library": "libnvidia-ml.so.580.95.05", "error": {"code": 18, "text": "mismatch"}}',

@@ -1,0 +1,153 @@
+"""From a plan and its lock to a verified generation that is current: place, build, check, switch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from provision.engine import apply, fingerprint, generations, launch_checks, locks, steps_found, uv, verified
+from provision.engine.events import StepResult, Subscriber
+from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
+from provision.plan._model import Plan
+from provision.steps import Lock, Site, Step
+
+Checks = Callable[[CheckStarted | CheckDone], None]
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """One environment, wanted in one prefix."""
+
+    plan: Plan
+    lock: Lock
+    prefix: str
+    host_python: str
+    environment: dict[str, str]
+    run: str
+    logs: str
+    keep: int
+
+
+class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it. `before` was current until now; `nothing_to_do` is where all of it stood and was verified."""
+
+    generation: str
+    steps: tuple[StepResult, ...]
+    checks: tuple[CheckResult, ...] = ()
+    verdict: Literal["verified", "not verified", "undecided", "not provisioned"] = "not provisioned"
+    exit_code: int = 4
+    nothing_to_do: bool = False
+    before: str | None = None
+    removed: tuple[str, ...] = ()
+
+
+def site(asked: Asked, generation: str) -> Site:
+    """The places of one generation; wheels are cloned where the file system can, else copied, never linked."""
+    cache = Path(asked.environment.get("UV_CACHE_DIR") or Path.home() / ".cache" / "uv")
+    mode = asked.environment.get("UV_LINK_MODE")
+    return Site(
+        generation=generation,
+        prefix=asked.prefix,
+        uv=own_uv(),
+        host_python=asked.host_python,
+        link_mode="clone" if mode == "clone" or (mode is None and uv.can_clone(cache, Path(asked.prefix))) else "copy",
+    )
+
+
+def own_uv() -> str:
+    """The uv of the control environment: pinned, and the same wherever we are started from."""
+    return str(Path(sys.executable).with_name("uv"))
+
+
+def bring_up(
+    asked: Asked,
+    events: Subscriber,
+    checks: Checks,
+    document: Callable[[BroughtUp], bytes],
+    *,
+    only: int | None = None,
+    start: int | None = None,
+) -> BroughtUp:
+    """Build (or go on, or find it there), check, and make current only what is verified.
+
+    `document` makes the report that stays with a verified generation.
+    """
+    prefix = Path(asked.prefix)
+    steps = steps_found.discover()
+    with locks.hold(prefix, "up") as handle:
+        target = fingerprint.target(asked.plan, asked.lock, site(asked, ""), steps)
+        place = generations.place(prefix, target, asked.run)
+        before = generations.current(prefix)
+        results = _build(asked, place, steps, events, handle, only=only, start=start)
+        ended = BroughtUp(generation=place.path, steps=tuple(results), before=before)
+        whole = (Path(place.path) / generations.STATE / generations.COMPLETE).is_file()
+        if not whole:
+            return msgspec.structs.replace(ended, verdict="undecided", exit_code=5)
+        kept = all(result.outcome == "kept" for result in results)
+        if kept and before == place.id and verified.report(Path(place.path)) is not None:
+            return msgspec.structs.replace(ended, verdict="verified", exit_code=0, nothing_to_do=True)
+        found = tuple(check(asked.plan, asked.lock, place.path, asked.plan.checks, Path(asked.logs), checks))
+        verdict, code = launch_checks.verdict(found, asked.plan.checks)
+        ended = msgspec.structs.replace(ended, checks=found, verdict=verdict, exit_code=code)
+        if verdict != "verified":
+            return ended
+        verified.save(Path(place.path), document(ended))
+        generations.switch(prefix, place.id)
+        return msgspec.structs.replace(ended, removed=tuple(generations.prune(prefix, asked.keep)))
+
+
+def _build(
+    asked: Asked,
+    place: generations.Generation,
+    steps: list[Step],
+    events: Subscriber,
+    handle: int,
+    *,
+    only: int | None,
+    start: int | None,
+) -> list[StepResult]:
+    return apply.build(
+        asked.plan,
+        asked.lock,
+        site(asked, place.path),
+        steps,
+        events,
+        Path(asked.logs),
+        only,
+        start,
+        environment=asked.environment,
+        keep_open=(handle,),
+    )
+
+
+def check(
+    plan: Plan, lock: Lock, generation: str, names: tuple[str, ...], logs: Path, events: Checks
+) -> list[CheckResult]:
+    """Try the checks of these names on an environment of ours."""
+    context = launch_checks.Context(
+        profile=plan.profile,
+        pins={pin.name: pin.version for pin in lock.pins},
+        gpus=plan.gpus.used,
+        promised=names,
+        prefix=generation,
+        launcher=f"{generation}/bin/vllm",
+    )
+    known = [one for one in launch_checks.discover() if one.name in names]
+    return launch_checks.run(f"{generation}/bin/python", known, context, logs, events)
+
+
+def promised(plan: Plan) -> tuple[str, ...]:
+    """The checks that an environment of this plan promises to pass on its host."""
+    checks = launch_checks.chosen(launch_checks.discover(), "full")
+    fit = (one for one in checks if one.needs.profile in (None, plan.profile))
+    # What takes a GPU on a CUDA host runs on the CPU where that is the profile.
+    return tuple(one.name for one in fit if plan.profile == "cpu" or one.needs.gpus <= len(plan.gpus.used))
+
+
+def dry_run(asked: Asked) -> Mapping[str, list[object]]:
+    """Every action of every step, as it would be carried out."""
+    there = site(asked, f"{asked.prefix}/{asked.run}")
+    return {step.label: list(step.actions(asked.plan, asked.lock, there)) for step in steps_found.discover()}

@@ -1,0 +1,52 @@
+"""What was asked for and resolved, kept beside the generations: the same wish goes on from there, without a network."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from provision.doors import files
+from provision.host import driver, glibc, gpus, machine
+from provision.host._model import Fact, Host
+from provision.plan._model import Plan
+from provision.settings import Settings
+from provision.steps import Lock
+
+_FILE = ".wanted.json"
+
+# What a plan would change with; that a new Python was installed, or a disk filled up, is no reason to change it.
+FACTS: tuple[Fact[Any], ...] = (machine.FACT, glibc.FACT, driver.FACT, gpus.FACT)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan and its lock, under the wish that they came from."""
+
+    wish: str
+    plan: Plan
+    lock: Lock
+    host_python: str
+
+
+def wish(host: Host, settings: Settings) -> str:
+    """The settings and those facts of the host that a plan rests on, as one number."""
+    facts = {fact.name: msgspec.to_builtins(host.value(fact)) for fact in FACTS}
+    for gpu in facts[gpus.FACT.name] if isinstance(facts[gpus.FACT.name], (list, tuple)) else ():
+        gpu.pop("link", None)  # its speed follows the load
+    choices = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
+    said = msgspec.json.encode([choices, facts], order="sorted")
+    return hashlib.sha256(said).hexdigest()
+
+
+def load(prefix: Path) -> Wanted | None:
+    """What was wanted last in this prefix, if it can still be read."""
+    try:
+        return msgspec.json.decode((prefix / _FILE).read_bytes(), type=Wanted)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def save(prefix: Path, wanted: Wanted) -> None:
+    files.write(prefix / _FILE, msgspec.json.encode(wanted), mode=0o600)

@@ -1,0 +1,25 @@
+"""The command that serves a model on a host of this plan."""
+
+from __future__ import annotations
+
+import shlex
+
+from provision.plan._model import Plan
+
+
+def command(plan: Plan, prefix: str, model: str = "MODEL") -> str:
+    """Ready to paste: tensor parallel over the used GPUs, the attention backend where vLLM would choose wrongly."""
+    words = [shlex.quote(f"{prefix}/current/bin/vllm"), "serve", model]
+    whole = [gpu for gpu in plan.gpus.used if ":" not in gpu]
+    if len(whole) > 1:
+        words += ["--tensor-parallel-size", str(_power_of_two(len(whole)))]
+    forced = {one.backend for one in plan.attention if "--attention-backend" in one.warning}
+    if forced:
+        words += ["--attention-backend", *sorted(forced)]
+    visible = f"CUDA_VISIBLE_DEVICES={','.join(plan.gpus.used)} " if plan.gpus.used and plan.gpus.excluded else ""
+    return visible + " ".join(words)
+
+
+def _power_of_two(gpus: int) -> int:
+    """Attention heads divide by 2, 4 or 8 in nearly every model, and seldom by 3, 5, 6 or 7."""
+    return 1 << (gpus.bit_length() - 1)

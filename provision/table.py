@@ -1,0 +1,52 @@
+"""Rows for a screen: cells side by side where there is room; where not, the last one stands below the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+_NARROW = 70  # columns; below it a reason beside a version is a column of single words
+
+
+class Rows:
+    """A label, perhaps a value that is never broken, and a text that may be long."""
+
+    def __init__(self, rows: Iterable[tuple[str, ...]], *, value_style: str = "bold", narrow: int = _NARROW) -> None:
+        self.rows = list(rows)
+        self._value_style = value_style
+        self._narrow = narrow
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._beside() if options.max_width >= self._narrow else self._stacked()
+
+    def _beside(self) -> Table:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+        between = max(len(self.rows[0]) - 2, 0) if self.rows else 0
+        table.add_column(style="dim", no_wrap=True)
+        for _ in range(between):
+            table.add_column(style=self._value_style, no_wrap=True)
+        table.add_column(overflow="fold")
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        return table
+
+    def _stacked(self) -> Table:
+        """Labels stay a column of their own; a text that fits beside them needs no line of its own."""
+        grid = Table.grid()
+        for row in self.rows:
+            *before, last = row
+            head = Text("  ").join(
+                Text(cell, style=style) for cell, style in zip(before, ("dim", self._value_style), strict=False) if cell
+            )
+            if head.plain:
+                grid.add_row(head)
+            grid.add_row(Padding(Text(last, overflow="fold"), (0, 0, 0, 2)))
+        return grid

@@ -1,0 +1,50 @@
+"""A run's report, in the places where it is looked for: logs/, the generation, tasks/task-results/."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from provision.doors import files
+from provision.engine import launch_checks, steps_found
+from provision.engine.bring_up import BroughtUp
+from provision.engine.wanted import Wanted
+from provision.report import as_task_result, as_text
+from provision.report._model import Report
+from provision.verbs import _given
+from provision.verbs._wish import Wish
+
+
+def report(wish: Wish, resolved: Wanted, came: BroughtUp) -> Report:
+    return Report(
+        run=wish.run,
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.strptime(wish.run[:16], "%Y%m%dT%H%M%SZ")),
+        verdict=came.verdict,
+        exit_code=came.exit_code,
+        host={"platform": resolved.plan.platform},
+        plan=resolved.plan,
+        generation=Path(came.generation).name,
+        steps=came.steps,
+        checks=came.checks,
+    )
+
+
+def document(told: Report) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n"
+
+
+def everywhere(told: Report, wish: Wish, commands: dict[str, list[str]]) -> None:
+    """report.json of the run, the newest verdict, and a page for every step that was carried out."""
+    logs = Path(wish.logs)
+    files.write(logs / "report.json", document(told))
+    files.write(logs.parent / "summary.txt", as_text.text(told))
+    proves = {check.name: check.step for check in launch_checks.discover()}
+    pages = Path(_given.checkout()) / "tasks" / "task-results"
+    for step, result in zip(steps_found.discover(), told.steps, strict=False):
+        if result.outcome == "kept":
+            continue
+        proofs = [check for check in told.checks if proves.get(check.name) == step.number]
+        page = as_task_result.text(step, result, commands.get(step.label, []), proofs, told)
+        files.write(pages / f"{step.label}.md", page)

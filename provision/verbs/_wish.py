@@ -1,0 +1,93 @@
+"""From what the user wishes to what is to be brought up: as resolved before, where nothing has changed, else anew."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import msgspec
+
+from provision import terminal
+from provision.catalog import rows
+from provision.engine import bring_up, generations, resolve, uv, wanted
+from provision.engine.wanted import Wanted
+from provision.host import _installer, pythons, record
+from provision.host._model import Host
+from provision.plan._model import Plan, Unsupported
+from provision.settings import Settings
+from provision.verbs import _given
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's beginnings: settings, places, its id."""
+
+    settings: Settings
+    prefix: str
+    logs: str
+    run: str
+
+
+def made(options: argparse.Namespace) -> Wish:
+    settings = _given.settings(options)
+    root, run = Path(_given.checkout()), generations.new_id()
+    prefix, logs = root / settings.prefix, root / settings.logs
+    return Wish(settings=settings, prefix=str(prefix), logs=str(logs / run), run=run)
+
+
+def known(wish: Wish) -> Wanted | None:
+    """What was resolved for this very wish on this very host before; costs no network and a tenth of a second."""
+    seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
+    last = wanted.load(Path(wish.prefix))
+    return last if last and last.wish == wanted.wish(seen, wish.settings) else None
+
+
+def anew(wish: Wish) -> Wanted | Unsupported:
+    """Record, plan and resolve; a refusal of the index goes back to the planner."""
+    settings = wish.settings
+    terminal.note("looking at this host and at what answers")
+    taken = record.record(network=True, paths=_given.paths(settings), sources=_given.addresses(settings))
+    host = Host(taken.readings)
+    terminal.note("resolving the newest vLLM that can be installed here")
+    folder = Path(wish.prefix) / ".resolve"
+    found = resolve.plan_and_resolve(
+        host, settings, rows.load(), bring_up.own_uv(), lambda plan: environment(wish, plan), folder
+    )
+    if isinstance(found, Unsupported):
+        return found
+    plan, lock = found
+    return Wanted(
+        wish=wanted.wish(host, settings),
+        plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan)),
+        lock=lock,
+        host_python=_interpreter(host, plan.python),
+    )
+
+
+def environment(wish: Wish, plan: Plan) -> dict[str, str]:
+    """What uv runs with, credentials included: kept in memory only."""
+    cache = Path(os.environ.get("UV_CACHE_DIR") or os.path.expanduser("~/.cache/uv"))
+    mode = "clone" if uv.can_clone(cache, Path(wish.prefix)) else "copy"
+    return dict(uv.environment(wish.settings, plan, _installer.installer_config(), wish.prefix, mode))  # type: ignore[arg-type]  # mode is one of the two
+
+
+def asked(wish: Wish, resolved: Wanted) -> bring_up.Asked:
+    return bring_up.Asked(
+        plan=resolved.plan,
+        lock=resolved.lock,
+        prefix=wish.prefix,
+        host_python=resolved.host_python,
+        environment=environment(wish, resolved.plan),
+        run=wish.run,
+        logs=wish.logs,
+        keep=wish.settings.keep,
+    )
+
+
+def _interpreter(host: Host, minor: str) -> str:
+    """The newest interpreter of a minor version on this host; none where uv is to fetch one."""
+    for found in host.known(pythons.FACT) or ():
+        path = os.path.expanduser(found.path or "")
+        if found.version.startswith(f"{minor}.") and os.access(path, os.X_OK):
+            return path
+    return ""

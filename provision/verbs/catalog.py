@@ -1,0 +1,42 @@
+"""`catalog show`, `check` and `add`: what the catalogue holds, how fresh it is, growing it from published wheels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision import terminal
+from provision.catalog import show, verbs
+from provision.errors import DONE, WrongSetting
+from provision.verbs import _given
+
+if TYPE_CHECKING:
+    import argparse
+
+    from provision.settings import Settings
+
+
+def run(options: argparse.Namespace) -> int:
+    settings = _given.settings(options)
+    action = {"show": verbs.show, "check": verbs.check, "add": verbs.add}[options.action]
+    say = _unheard if options.quiet else terminal.note
+    said = action(options.what, lambda: _index(settings), say)
+    if options.json:
+        terminal.document(said.data)
+    else:
+        for text in said.lines:
+            terminal.line(text)
+        for name, table in said.tables.items():
+            terminal.show(show.rows_of(name, table))
+    return DONE
+
+
+def _unheard(_: str) -> None:
+    """Where --quiet is asked, nobody hears what goes on."""
+
+
+def _index(settings: Settings) -> str:
+    address = _given.addresses(settings).get("pypi")
+    if address is None:
+        what = "the catalogue is compared with PyPI, and sources.pypi is false"
+        raise WrongSetting(what, where="settings", hint="--set sources.pypi=true, or the URL of a mirror")
+    return address

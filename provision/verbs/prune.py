@@ -1,0 +1,19 @@
+"""`prune`: removes generations that are neither current nor in use, except the newest that the settings keep."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from provision import terminal
+from provision.engine import generations, locks
+from provision.errors import DONE
+from provision.verbs import _wish
+
+
+def run(options: argparse.Namespace) -> int:
+    wish = _wish.made(options)
+    with locks.hold(Path(wish.prefix), "prune"):
+        removed = generations.prune(Path(wish.prefix), wish.settings.keep)
+    terminal.line(f"removed {', '.join(removed)}" if removed else "nothing to remove")
+    return DONE

@@ -1,0 +1,21 @@
+"""`rollback`: makes the generation before the current one, or a named one, current."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from provision import terminal
+from provision.engine import generations, locks
+from provision.errors import DONE
+from provision.verbs import _wish
+
+
+def run(options: argparse.Namespace) -> int:
+    prefix = Path(_wish.made(options).prefix)
+    with locks.hold(prefix, "rollback"):
+        now, users = generations.rollback(prefix, options.id)
+    terminal.line(f"current is {now}")
+    for pid, name in users:
+        terminal.line(f"still running from the one before: {name} (pid {pid})")
+    return DONE
