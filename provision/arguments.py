@@ -21,7 +21,8 @@ CATALOG_ACTIONS = ("show", "check", "add")
 
 EXIT_CODES = """exit codes:
   0 done   2 wrong usage or configuration   3 this host cannot run what was asked, with the reasons
-  4 a source on the network failed   70 a bug (a crash log is written)   130 interrupted"""
+  4 a source on the network failed   6 another run is at work there   70 a bug (a crash log is written)
+  130 interrupted"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

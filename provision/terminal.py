@@ -17,15 +17,22 @@ def show(what: object) -> None:
     from rich.console import Console
 
     is_terminal = sys.stdout.isatty()
-    width = _columns() if is_terminal else _PIPED
     page = io.StringIO()
-    Console(file=page, force_terminal=is_terminal, width=width, highlight=False, emoji=False, markup=False).print(what)
+    Console(
+        file=page,
+        force_terminal=is_terminal,
+        width=_columns() if is_terminal else _PIPED,
+        height=25,  # without it rich takes a dumb terminal to be 80 wide
+        highlight=False,
+        emoji=False,
+        markup=False,
+    ).print(what)
     trailing = re.compile(r"(?:\x1b\[[\d;]*m| )+$", re.MULTILINE)  # colours end behind the blanks that they pad
     write(trailing.sub(lambda found: found[0].replace(" ", ""), page.getvalue()))
 
 
 def _columns() -> int:
-    """Asked of the terminal itself: rich takes a dumb one to be 80 wide."""
+    """Asked of the terminal itself; one that does not know is 80 wide."""
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or 80
     except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import importlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from provision import cli
+from provision import arguments, cli
 from provision.catalog import rows
 from tests.doors.local_server import serving
 
@@ -26,10 +27,10 @@ H100, BARE, P100 = (str(HOSTS / f"{name}.yaml") for name in ("h100-550", "no-dri
 LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from provision.cli import main; raise SystemExit(main())"
 BREAK = """import os, sys; sys.path.insert(0, sys.argv.pop(1))
 from provision import cli
-from provision.catalog import rows
+from provision.verbs import plan
 def broken(options):
     raise RuntimeError("no such thing in " + os.environ["HOME"] + "/secret\\nand a second line")
-cli.plan = broken
+plan.run = broken
 raise SystemExit(cli.main())"""
 OFF = [part for name in ("pypi", "pytorch", "vllm", "github") for part in ("--set", f"sources.{name}=false")]
 
@@ -120,6 +121,39 @@ def test_settings_from_options(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert json.loads(out)["packages"]["flash-attn"] is None
 
 
+def test_common_options_may_stand_before_the_verb_and_the_verb_may_be_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, whole, _ = at_hand(capsys, "plan", "--json", "--host", H100, "--set", "vllm=0.31.0", "--set", "python=3.12")
+    for argv in (
+        ["--json", "--set", "vllm=0.31.0", "plan", "--set", "python=3.12", "--host", H100],
+        ["--set", "vllm=0.31.0", "--host", H100, "--json", "--set=python=3.12"],
+    ):
+        assert at_hand(capsys, *argv) == (0, whole, "")
+
+
+def test_a_config_that_asks_for_a_gpu_that_is_not_there_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "mine.yaml"
+    config.write_text("gpus: [0, 9]\n")
+    code, _, err = at_hand(capsys, "--host", H100, "--config", str(config))
+    assert code == 2
+    assert err.startswith(f"error: {config}: gpus: there is no GPU 9")
+
+
+def test_the_catalogue_is_shown_where_nothing_else_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    _, shown, _ = at_hand(capsys, "catalog", "show")
+    assert at_hand(capsys, "catalog") == (0, shown, "")
+    _, table, _ = at_hand(capsys, "catalog", "show", "drivers")
+    assert at_hand(capsys, "--quiet", "catalog", "--set", "keep=3", "show", "drivers") == (0, table, "")
+
+
+def test_every_verb_has_its_module() -> None:
+    for verb in arguments.VERBS:
+        assert callable(importlib.import_module(f"provision.verbs.{verb}").run)
+
+
 def test_a_source_that_is_switched_off_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = at_hand(capsys, "plan", "--json", "--host", H100, *OFF)
     assert code == 3
@@ -142,6 +176,12 @@ def test_this_host_is_recorded_shown_and_planned_for(tmp_path: Path) -> None:
 def test_a_recording_is_written_without_a_word_where_quiet_is_asked(tmp_path: Path) -> None:
     assert ended("host", "--quiet", "-o", str(tmp_path / "host.json")) == (0, "", "")
     assert (tmp_path / "host.json").exists()
+
+
+def test_quiet_leaves_only_problems(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = at_hand(capsys, "host", "--quiet")
+    assert (code, err) == (0, "")
+    assert all(line.startswith(("warning: ", "not usable: ", "not enough ")) for line in out.splitlines())
 
 
 def test_this_host_as_a_person_reads_it() -> None:
@@ -190,12 +230,15 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
     [
         (["plam"], "'plam'", "did you mean `plan`?"),
         (["zzz"], "'zzz'", "vllm-ready --help"),
-        (["--json"], "VERB", "vllm-ready --help"),
+        (["--quiet", "plam"], "plam", "did you mean `plan`?"),
+        (["--hots", "x"], "--hots", "did you mean `--host`?"),
+        (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, torch"),
+        (["--host", H100, "--set", "gpus=[9]"], "--set gpus=[9]: gpus: there is no GPU 9", ""),
+        (["host", "-o", "/no/such/folder/x.json"], "cannot be written: No such file", "make it first"),
         (["plan", "--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--jso"], "--jso", "did you mean `--json`?"),
         (["plan", "x"], "x", "--help"),
         (["plan", "--host"], "--host", "vllm-ready plan --help"),
-        (["catalog"], "action", "vllm-ready catalog --help"),
         (["catalog", "shw"], "'shw'", "did you mean `show`?"),
         (["catalog", "show", "vlm"], "there is no table `vlm`", "vllm"),
         (["catalog", "check", "vllm"], "takes no names", "catalog check"),
@@ -328,14 +371,6 @@ def test_streams_that_are_closed() -> None:
     assert subprocess.run([*command, H100], check=False).returncode == 0
     assert subprocess.run([*command, P100], check=False).returncode == 3
     assert subprocess.run([*command, "-"], check=False).returncode == 2
-
-
-def test_a_terminal_that_knows_no_bullets() -> None:
-    plain = LAUNCH.replace("raise", "sys.stdout.reconfigure(encoding='ascii'); raise")
-    code, out, err = ended("plan", "--host", H100, code=plain)
-    assert (code, err) == (0, "")
-    assert re.search(r"^ \? .*would allow vLLM", out, re.MULTILINE)
-    assert out.isascii()
 
 
 def test_ctrl_c_while_the_host_is_asked(tmp_path: Path) -> None:

@@ -254,8 +254,7 @@ def load(folder: str = DATA) -> Catalogue:
         path = os.path.join(folder, f"{table}.jsonl")
         try:
             with open(path, "rb") as stream:
-                data = stream.read()
+                tables[table] = read_rows(stream.read(), row, path)
         except OSError as error:
             raise UnreadableInput(error.strerror or str(error), where=path) from None
-        tables[table] = read_rows(data, row, path)
     return Catalogue(**tables)

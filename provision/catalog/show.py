@@ -22,6 +22,7 @@ _NAMED_BY = {
     "rules": ("package", "versions"),
 }
 _OWN_LINES = frozenset({"builds", "requires"})  # lists of their own, too long for one line
+_LEAST = 24  # columns for what stands beside a name; with fewer it stands below
 _UNSAID = frozenset({"source", "read", "file", "glibc_why"})  # --json has them
 
 
@@ -34,7 +35,7 @@ def rows_of(table: str, rows: Iterable[Row]) -> Rows:
         name = " to ".join(dict.fromkeys(str(said.pop(key)) for key in named_by)) if table == "pci" else ""
         name = name or " ".join(str(said.pop(key)) for key in named_by)
         lines += [(name if i == 0 else "", line) for i, line in enumerate(_lines(said))]
-    return Rows(lines, narrow=0)
+    return Rows(lines, narrow=max(len(name) for name, _ in lines) + _LEAST)
 
 
 def _lines(row: dict[str, Any]) -> Iterator[str]:
@@ -58,7 +59,7 @@ def _field(name: str, value: object) -> str:
         return name if value else f"no {name}"
     for unit in ("mb", "gb", "gbs"):
         if name.endswith(f" {unit}"):
-            return f"{name.removesuffix(unit)}{value:g} {unit.upper().replace('GBS', 'GB/s')}"  # type: ignore[str-format]  # a size is a number
+            return f"{name.removesuffix(unit)}{value:g} {unit.upper().replace('GBS', 'GB/s')}"
     return f"{name} {_in_words(value)}"
 
 

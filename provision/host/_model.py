@@ -59,8 +59,9 @@ class Command(msgspec.Struct, frozen=True):
 class Probe(msgspec.Struct, frozen=True):
     """Something no file or command tells, by the name of its function. Reads as JSON.
 
-    `LOOKS` in _look.py has those that only look at files, for the reading child; `_asks` in _gather.py those that
-    run programs (_ask.py), ask NVML or the network. A probe with `network=True` is only made by verbs that will plan or fetch.
+    `LOOKS` in _look.py has those that only look at files, for the reading child; `_asks` in _gather.py those that run
+    programs (_ask.py), ask NVML or use the network. A probe with `network=True` is only made by verbs that will plan
+    or fetch.
     """
 
     name: str

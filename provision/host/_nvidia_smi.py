@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-
 from provision.host._model import Command, Readings
 from provision.host.nvml import GpuAnswer
 
@@ -45,6 +43,8 @@ def rows(readings: Readings) -> list[dict[str, str]] | None:
     """One dict per GPU with the fields that have a value; None where nvidia-smi gives no row."""
     for command, fields in _QUERIES:
         text = readings.optional(command)
+        import csv  # only where a GPU was asked
+
         lines = csv.reader((text or "").replace("\0", "").splitlines(), skipinitialspace=True)
         found = [_row(fields, values) for values in lines if len(values) == len(fields)]
         if found:

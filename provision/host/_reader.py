@@ -26,14 +26,14 @@ def read_file(path: str, words: Collection[str] = ()) -> Answer:
     """One file, whole or only some of its words; "~" is the home folder."""
     try:
         text = _content(os.path.expanduser(path))
-        kept = " ".join(word for word in text.split() if word.partition("=")[0] in words) if words else text
-        return {"outcome": "ok", "text": kept}
     except (FileNotFoundError, NotADirectoryError):
         return {"outcome": "absent", "detail": f"{path} does not exist"}
     except PermissionError as error:
         return {"outcome": "refused", "detail": f"{path}: {error.strerror}"}
     except OSError as error:
         return {"outcome": "failed", "detail": f"{path}: {error.strerror}"}
+    kept = " ".join(word for word in text.split() if word.partition("=")[0] in words) if words else text
+    return {"outcome": "ok", "text": kept}
 
 
 def read_files(patterns: list[str]) -> Answer:
@@ -97,7 +97,7 @@ def _jobs(request: dict[str, dict[str, object]]) -> dict[str, Callable[[], Answe
     for key, what in request.items():
         kind, argument = next(iter(what.items()))
         if kind == "file":
-            work[key] = partial(read_file, str(argument), cast("list[str]", what["words"]))
+            work[key] = partial(read_file, str(argument), cast("list[str]", what.get("words", [])))
         elif kind == "files":
             work[key] = partial(read_files, cast("list[str]", argument))
         else:

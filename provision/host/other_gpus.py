@@ -8,16 +8,15 @@ from provision.host import pci_gpus
 from provision.host._model import Fact, Readings
 
 _MAKERS = {"1002": "AMD", "8086": "Intel"}
-_ACCELERATOR = re.compile(r"3\d{4}|12\d{4}")  # display controllers 03xxxx and processing accelerators 12xxxx
-_OF_A_PROCESSOR = re.compile(r"0000:00:02\.0")  # where every Intel processor has its own graphics
-_NAME = re.compile(
-    r"(?:GPU[\w ]{0,40}:\s*)?((?:AMD )?(?:Instinct|Radeon) [\w ]*\w|(?:Intel(?:\(R\))? )(?:Data Center GPU|Arc)\b[\w() ]*\w)"
-)
+_ACCELERATOR = r"3\d{4}|12\d{4}"  # display controllers 03xxxx and processing accelerators 12xxxx
+_OF_A_PROCESSOR = "0000:00:02.0"  # where every Intel processor has its own graphics
+_AMD = r"(?:AMD )?(?:Instinct|Radeon) [\w ]*\w"
+_INTEL = r"Intel(?:\(R\))? (?:Data Center GPU|Arc)\b[\w() ]*\w"
 
 
 def named_in(lines: list[str]) -> tuple[str, ...]:
     """Those that a pasted text lists, each kind once; a processor's name stands behind a title of its own."""
-    found = (_NAME.match(line) for line in lines)
+    found = (re.match(rf"(?:GPU[\w ]{{0,40}}:\s*)?({_AMD}|{_INTEL})", line) for line in lines)
     names = (match[1] for match in found if match)
     return tuple(dict.fromkeys(name if name.startswith(("AMD", "Intel")) else f"AMD {name}" for name in names))
 
@@ -27,11 +26,11 @@ def parse(readings: Readings) -> tuple[str, ...]:
         f"{_MAKERS[maker]} GPU ({one['PCI_ID'].lower()})"
         for one in pci_gpus.of_all(readings)
         if (maker := one.get("PCI_ID", "").partition(":")[0].upper()) in _MAKERS
-        and _ACCELERATOR.fullmatch(one.get("PCI_CLASS", ""))
-        and not _OF_A_PROCESSOR.fullmatch(one.get("PCI_SLOT_NAME", ""))
+        and re.fullmatch(_ACCELERATOR, one.get("PCI_CLASS", ""))
+        and one.get("PCI_SLOT_NAME") != _OF_A_PROCESSOR
     )
 
 
 FACT: Fact[tuple[str, ...]] = Fact(
-    name="other_gpus", title="GPUs of other makers", sources=(pci_gpus.SOURCE,), parse=parse
+    name="other_gpus", title="Other makers' GPUs", sources=(pci_gpus.SOURCE,), parse=parse
 )

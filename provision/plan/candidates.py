@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import msgspec
 
 from provision.catalog.rows import Catalogue, TorchBuild, TorchRelease, VllmBuild, VllmRelease
-from provision.host.gpus import Gpu
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, minor, numbers, reaches, serves
 
@@ -145,7 +144,9 @@ def _no_torch(build: VllmBuild, release: TorchRelease | None, situation: Situati
 
 
 def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Candidate:
-    reasons = {gpu.id: _against_gpu(candidate, gpu, catalogue) for gpu in situation.gpus}
+    capabilities = {gpu.cc or "" for gpu in situation.gpus}  # most hosts have eight of a kind
+    against = {capability: _against_capability(candidate, capability, catalogue) for capability in capabilities}
+    reasons = {gpu.id: against[gpu.cc or ""] for gpu in situation.gpus}
     return msgspec.structs.replace(
         candidate,
         runs=tuple(gpu for gpu, reason in reasons.items() if not reason),
@@ -153,9 +154,8 @@ def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue)
     )
 
 
-def _against_gpu(candidate: Candidate, gpu: Gpu, catalogue: Catalogue) -> str:
-    """What stands against one GPU: code that is not in the files, or a Triton that cannot make it."""
-    capability = gpu.cc or ""
+def _against_capability(candidate: Candidate, capability: str, catalogue: Catalogue) -> str:
+    """What stands against GPUs of it: code that is not in the files, or a Triton that cannot make it."""
     core = candidate.build.core
     if core is None or not serves(core.sm, capability):
         return _no_code([capability], "vLLM's kernels")

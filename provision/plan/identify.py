@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import msgspec
 
@@ -16,6 +17,7 @@ _BRANDS = frozenset({"nvidia", "tesla", "geforce", "graphics", "device", "gpu", 
 _VARIANTS = frozenset({"ti", "super", "laptop", "mobile", "max", "3e"})
 
 
+@cache  # every GPU of a host is held against every name of the catalogue
 def words(name: str) -> frozenset[str]:
     """A GPU's name without brand and punctuation: "Tesla V100-SXM2-32GB" -> v100, sxm2, 32gb."""
     return frozenset(re.findall(r"[a-z0-9]+", name.lower())) - _BRANDS

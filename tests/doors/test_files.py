@@ -70,6 +70,14 @@ def test_a_folder_in_the_way_of_a_file_is_named(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_folder_is_made_for_our_own_places_only(tmp_path: Path) -> None:
+    files.write(tmp_path / "logs" / "x", "")
+    with pytest.raises(NotWritable) as caught:
+        files.write(tmp_path / "lgos" / "x", "", make_folders=False)
+    assert "no such folder" in caught.value.hint
+    assert [entry.name for entry in tmp_path.iterdir()] == ["logs"]
+
+
 def test_reading_takes_the_mark_of_windows_editors_off(tmp_path: Path) -> None:
     (tmp_path / "host.yaml").write_bytes(b"\xef\xbb\xbfgpus: []\xff\n")
     assert files.read_text(tmp_path / "host.yaml") == "gpus: []\ufffd\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.host import _gather, _reader
+from provision.host import _gather, _reader, iommu
+from provision.host._model import File
 
 
 def test_a_file_is_read_whole_and_an_absent_one_is_absent(tmp_path: Path) -> None:
@@ -18,6 +19,17 @@ def test_a_file_is_read_whole_and_an_absent_one_is_absent(tmp_path: Path) -> Non
     assert _reader.read_file(str(tmp_path / "version")) == {"outcome": "ok", "text": "580.65.06\ufffd\n"}
     assert _reader.read_file(str(tmp_path / "none"))["outcome"] == "absent"
     assert _reader.read_file(str(tmp_path / "version" / "below"))["outcome"] == "absent"
+
+
+def test_of_the_kernel_command_line_only_the_words_that_are_used_are_kept(tmp_path: Path) -> None:
+    (source,) = (source for source in iommu.FACT.sources if source.key == "file /proc/cmdline")
+    assert isinstance(source, File)
+    line = "BOOT_IMAGE=/canary root=UUID=canary intel_iommu=on key=canary iommu=pt canary pci=nommconf quiet\n"
+    (tmp_path / "cmdline").write_text(line)
+    text = _reader.read_file(str(tmp_path / "cmdline"), source.words)["text"]
+    assert text == "intel_iommu=on iommu=pt pci=nommconf"
+    orders = {"line": {"file": str(tmp_path / "cmdline"), "words": source.words}}
+    assert _gather.read_in_child(orders, 5)["line"].text == text
 
 
 def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:

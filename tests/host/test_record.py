@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from provision.doors.reading import Reading
 from provision.errors import UnreadableInput
-from provision.host import _ask, _gather, disks, kernel, machine, record, sources
+from provision.host import _ask, _gather, disks, iommu, kernel, machine, record, sources
 from provision.host._model import Command, File, Files, Host, Probe, Recording, Source
 
 
@@ -67,6 +67,12 @@ def test_who_and_where_we_are_is_in_no_reading(monkeypatch: pytest.MonkeyPatch) 
     assert b"ca9a4b1c" not in document
     assert b"https://***@127.0.0.1:9/simple" in document
     assert b"~/lib:/scratch/***" in document
+
+
+def test_no_other_word_of_the_kernel_command_line_is_recorded(recording: Recording) -> None:
+    (source,) = (source for source in iommu.FACT.sources if isinstance(source, File))
+    kept = recording.readings[source.key].text.split()
+    assert {word.partition("=")[0] for word in kept} <= set(source.words)
 
 
 def test_a_command_that_hangs_costs_its_deadline_and_nothing_else(tmp_path: Path) -> None:

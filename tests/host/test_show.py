@@ -17,9 +17,9 @@ from provision.host.record import discover
 def rendered(readings: dict[str, Reading], width: int = 100) -> str:
     recording = Recording(taken="2026-11-20T06:00:00Z", tool="vllm-ready 0.1.0", readings=readings)
     text = io.StringIO()
-    Console(file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False).print(
-        show.shown(recording)
-    )
+    console = Console(file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False)
+    for part in show.shown(recording):
+        console.print(part)
     return text.getvalue()
 
 
@@ -49,8 +49,8 @@ def test_values_are_read_at_a_glance() -> None:
     lines = text.splitlines()
     assert any(line.split() == ["Machine", "x86_64"] for line in lines)
     (first,) = [number for number, line in enumerate(lines) if line.startswith("GPUs ")]
-    assert "id 1, name NVIDIA L4, cc 8.9, bus id 0000:01:00.0" in lines[first]
-    assert any(line.strip().startswith("id 2, name NVIDIA L4") for line in lines[first:])
+    assert "1, NVIDIA L4, compute capability 8.9, bus id 0000:01:00.0" in lines[first]
+    assert lines[first + 1].strip().startswith("2, NVIDIA L4")
     assert "{" not in lines[first]
 
 
@@ -65,6 +65,11 @@ def test_sources_that_disagree_are_named_below() -> None:
     assert "570.10.01" in last
 
 
+def test_names_of_variables_are_left_as_they_are() -> None:
+    text = rendered({"probe environment": ok({"variables": {"CUDA_HOME": "/usr/local/cuda"}, "set": []})})
+    assert "CUDA_HOME=/usr/local/cuda" in text
+
+
 def test_no_line_is_wider_than_the_terminal() -> None:
     assert max(map(len, rendered(READINGS, 60).splitlines())) <= 60
 
@@ -75,10 +80,27 @@ def test_no_line_is_wider_than_the_terminal() -> None:
         (True, ["yes"]),
         (False, ["no"]),
         ([], ["none"]),
-        ({}, ["nothing"]),
+        ({}, ["none"]),
         ("a [b] c", ["a [b] c"]),
-        ([{"id": "0", "cc": None, "slices": []}, {"id": "1", "ecc": False}], ["id 0", "id 1, ecc no"]),
-        ({"free_gb": 0, "total_gb": 2.5}, ["free gb 0, total gb 2.5"]),
+        ([{"id": "0", "cc": None, "slices": []}, {"id": "1", "ecc": False}], ["0", "1, no ECC"]),
+        ({"free_gb": 0, "total_gb": 2.512}, ["0.0 GiB free, 2.5 GiB total"]),
+        (
+            {"memlock": {"soft": 8388608, "hard": None}, "nproc": {"soft": None, "hard": None}},
+            ["memlock: 8 MiB, can be raised to unlimited", "nproc: unlimited"],
+        ),
+        (
+            {
+                "toolkits": [{"path": "/cuda", "version": "13.0"}],
+                "wrappers": ["/nvcc"],
+                "homes": {"CUDA_HOME": "/cuda"},
+            },
+            ["/cuda, 13.0", "wrapper /nvcc", "CUDA_HOME=/cuda"],
+        ),
+        (
+            {"prefix": {"path": "/envs", "exists": False, "writable": True}, "logs": {"path": "/logs", "exists": True}},
+            ["prefix: /envs, does not exist yet, writable", "logs: /logs"],
+        ),
+        ({"cores": 1, "numa_nodes": 2, "flags": ["avx2", "amx"]}, ["1 core, 2 NUMA nodes, flags avx2 amx"]),
         (["a", ["b", "c"]], ["a", "b c"]),
     ],
 )

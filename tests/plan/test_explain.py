@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from provision.plan import explain
-from provision.plan._model import Plan, Unsupported
+from provision.plan._model import Plan, Reasons, Unsupported
 from tests.plan.described import PYPI_ONLY, no_plan, plan
 from tests.plan.recordings import BARE, BUS, on_the_bus
 from tests.plan.recordings import no_plan as no_plan_of
@@ -96,7 +96,7 @@ def test_a_plan_for_the_cpu() -> None:
 
 def test_no_plan_says_so_first_and_every_reason_then() -> None:
     lines = rendered(no_plan("{name: Tesla P100-PCIE-16GB}")).splitlines()
-    assert lines[0].strip() == "No vLLM can run here."
+    assert lines[0].strip() == "There is no plan for this host."
     text = " ".join(" ".join(lines).split())
     assert "no machine code for 6.0" in text
     assert "Advice • " in text
@@ -104,7 +104,7 @@ def test_no_plan_says_so_first_and_every_reason_then() -> None:
 
 def test_a_gpu_without_a_driver_is_the_first_thing_said() -> None:
     text = flat(no_plan_of({**BARE, BUS: on_the_bus("0000:17:00.0")}))
-    assert text.startswith("No vLLM can run here. GPUs 0000:17:00.0 H100 SXM5 80GB: no driver is loaded")
+    assert text.startswith("There is no plan for this host. GPUs 0000:17:00.0 H100 SXM5 80GB: no driver is loaded")
     assert "vllm-ready never installs a driver" in text
 
 
@@ -133,4 +133,27 @@ def test_one_line() -> None:
     assert explain.in_one_line(plan()).endswith("Python 3.12, CUDA 13.0")
     assert explain.in_one_line(plan("", driver=None)).endswith("CPU")
     said = explain.in_one_line(no_plan(driver=None))
-    assert said == "no vLLM can run here: NVIDIA H100 80GB HBM3: no NVIDIA driver answers for it"
+    assert said == "no plan: NVIDIA H100 80GB HBM3: no NVIDIA driver answers for it"
+
+
+def test_one_line_names_the_reason_that_binds_and_how_many_more_there_are() -> None:
+    two = Unsupported(
+        unsupported=(
+            Reasons(subject="vllm", reasons=("0.33.0: needs 580", "0.6.0: needs 525")),
+            Reasons(subject="sources", reasons=("PyPI: silent",)),
+        ),
+        advice=(),
+    )
+    assert explain.in_one_line(two) == "no plan: 0.6.0: needs 525 (and 2 more reasons)"
+
+
+def test_gpus_that_are_left_out_alike_are_one_line() -> None:
+    text = flat(plan("{name: NVIDIA H100 80GB HBM3, count: 8}", "profile=cpu"))
+    assert "Left out • GPU 0-7: config asks for the CPU" in text
+
+
+@pytest.mark.parametrize("width", [30, 40, 69])
+def test_on_a_narrow_screen_reasons_stand_below_and_versions_are_whole(width: int) -> None:
+    lines = [line.rstrip() for line in rendered(plan(driver="550.54.15"), width).splitlines()]
+    assert "vllm  0.32.0+cu129" in lines
+    assert lines[lines.index("vllm  0.32.0+cu129") + 1].startswith("  from the vLLM index")

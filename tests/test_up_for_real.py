@@ -1,0 +1,107 @@
+"""`up` on this very host: a real vLLM on the CPU, from nothing to verified, found whole again, damaged and healed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.doors import network
+
+ROOT = Path(__file__).parents[1]
+START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from provision.cli import main; main()"
+NEEDED_GB = 8
+
+pytestmark = pytest.mark.real_vllm
+
+
+class Place:
+    """A prefix of its own, and the program run on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.prefix = folder / "envs with spaces"
+
+    def run(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+        mine = ["--prefix", str(self.prefix), "--set", f"logs={self.folder / 'logs'}"]
+        return subprocess.run(
+            [sys.executable, "-I", "-c", START, *argv, *mine],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1500,
+            env={**os.environ, **env},
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One environment for all tests of this file; about a gigabyte is downloaded once, three are written."""
+    folder = tmp_path_factory.mktemp("up")
+    if shutil.disk_usage(folder).free < NEEDED_GB * 2**30:
+        pytest.skip(f"less than {NEEDED_GB} GB are free in {folder}")
+    answer = network.probe({"index": network.default_index()}, 10.0)["index"]
+    if not answer["answers"]:
+        pytest.skip(f"the index does not answer: {answer['detail']}")
+    yield Place(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def first(place: Place) -> subprocess.CompletedProcess[str]:
+    """The run that everything here rests on."""
+    return place.run("up", "--yes", "--json", "--set", "profile=cpu")
+
+
+def test_one_command_ends_with_a_vllm_that_generated_and_served(
+    place: Place, first: subprocess.CompletedProcess[str]
+) -> None:
+    assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-2000:]
+    report = json.loads(first.stdout)
+    assert (report["schema"], report["verdict"]) == ("vllm-ready/report/1", "verified")
+    outcomes = {check["name"]: check["outcome"] for check in report["checks"]}
+    assert set(report["plan"]["checks"]) == set(outcomes)
+    assert outcomes["vllm_generates"] == outcomes["vllm_serves"] == outcomes["record_whole"] == "pass"
+    assert (place.prefix / "current").resolve().name == report["generation"]
+    assert "VERIFIED" in (place.folder / "logs" / "summary.txt").read_text()
+
+
+def test_its_vllm_runs_and_activates(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    assert first.returncode == 0
+    current = place.prefix / "current"
+    said = subprocess.run([current / "bin" / "vllm", "--version"], capture_output=True, text=True, check=True)
+    assert "+cpu" in said.stdout
+    script = f". '{current}/bin/activate' && command -v vllm && python -c 'import torch; print(torch.__version__)'"
+    active = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert str(place.prefix) in active.stdout.splitlines()[0]
+
+
+def test_nothing_to_do_needs_no_network_and_writes_nothing(
+    place: Place, first: subprocess.CompletedProcess[str]
+) -> None:
+    assert first.returncode == 0
+    before = {path: path.lstat().st_mtime_ns for path in place.prefix.rglob("*")}
+    again = place.run("up", "--set", "profile=cpu", PIP_INDEX_URL="http://127.0.0.1:9/simple", UV_OFFLINE="1")
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" in again.stdout
+    after = {path: path.lstat().st_mtime_ns for path in place.prefix.rglob("*")}
+    assert {path.name for path, moment in after.items() if before.get(path) != moment} <= {".lock"}
+
+
+def test_an_edited_file_is_found_and_healed(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    assert first.returncode == 0
+    (victim,) = place.prefix.glob("current/lib/python3*/site-packages/torch/version.py")
+    whole = victim.read_bytes()
+    victim.write_bytes(whole.replace(b"version", b"vErsion", 1))
+    checked = place.run("check", "record_whole")
+    assert checked.returncode == 1, checked.stdout + checked.stderr
+    assert "torch/version.py" in checked.stdout + checked.stderr
+    healed = place.run("provision", "--set", "profile=cpu")
+    assert healed.returncode == 0, healed.stdout + healed.stderr
+    assert victim.read_bytes() == whole
