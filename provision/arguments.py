@@ -11,18 +11,27 @@ TYPE_CHECKING = False  # typing, pathlib and shutil are left out: start-up is ha
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+DEFAULT = "up"
 VERBS = {
-    "plan": "show what would be installed and why; the default",
+    "up": "record, plan, provision what is missing, check, make it current; the default",
+    "plan": "show what would be installed and why",
     "host": "record this host and show it",
+    "provision": "run the numbered steps and the checks, or only show them",
+    "check": "try checks on the current environment; `check list` says what each proves",
+    "generations": "list the environments of a prefix",
+    "rollback": "make the environment before the current one current again",
+    "prune": "remove environments that are neither current nor in use",
     "catalog": "show the catalogue of published builds, how fresh it is, or grow it",
 }
 
 CATALOG_ACTIONS = ("show", "check", "add")
 
 EXIT_CODES = """exit codes:
-  0 done   2 wrong usage or configuration   3 this host cannot run what was asked, with the reasons
-  4 a source on the network failed   6 another run is at work there   70 a bug (a crash log is written)
-  130 interrupted"""
+  0 done and verified   1 a check failed   2 wrong usage or configuration
+  3 this host cannot run what was asked, with the reasons
+  4 a step or a source on the network failed; the same command goes on from there
+  5 a promised check was skipped or could not decide   6 another run is at work there
+  70 a bug (a crash log is written)   130 interrupted"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -89,6 +98,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="plan for a described host: a recording, collect_env text or YAML (- is stdin)",
     )
+    made["up"].add_argument("--yes", action="store_true", help="do not ask before downloading")
+    made["up"].add_argument("--upgrade", action="store_true", help="plan anew, also where nothing has changed")
+    steps = made["provision"]
+    steps.add_argument("--dry-run", action="store_true", help="show every command of every step, run none")
+    steps.add_argument("--only", type=int, metavar="NN", help="run this step only")
+    steps.add_argument("--from", dest="start", type=int, metavar="NN", help="run this step and those after it")
+    made["check"].add_argument(
+        "names", nargs="*", metavar="NAME", help="checks to try (all that the plan promises), or list"
+    )
+    made["rollback"].add_argument("id", nargs="?", metavar="ID", help="the generation to switch to")
     made["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
     made["catalog"].add_argument(
         "what",
@@ -115,7 +134,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _verb_first(argv: list[str], top: argparse.ArgumentParser) -> list[str]:
-    """Options may stand before the verb; where none is named, they are for `plan`."""
+    """Options may stand before the verb; where none is named, they are for the main job."""
     valued = {name for one in _below(top).values() for name in _with_value(one)}
     values = {at + 1 for at, word in enumerate(argv) if word in valued}
     at = next((at for at, word in enumerate(argv) if not word.startswith("-") and at not in values), None)
@@ -123,7 +142,7 @@ def _verb_first(argv: list[str], top: argparse.ArgumentParser) -> list[str]:
         return [argv[at], *argv[:at], *argv[at + 1 :]]
     if at is None and {"-h", "--help", "-V", "--version"} & set(argv):
         return argv
-    return ["plan", *argv]
+    return [DEFAULT, *argv]
 
 
 def _with_value(parser: argparse.ArgumentParser) -> set[str]:

@@ -7,7 +7,9 @@ if TYPE_CHECKING:
     from typing import ClassVar, Final
 
 DONE: Final = 0
+CHECK_FAILED: Final = 1
 UNSUPPORTED: Final = 3
+UNDECIDED: Final = 5
 BUG: Final = 70
 INTERRUPTED: Final = 130
 

@@ -121,15 +121,17 @@ def test_settings_from_options(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert json.loads(out)["packages"]["flash-attn"] is None
 
 
-def test_common_options_may_stand_before_the_verb_and_the_verb_may_be_left_out(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_common_options_may_stand_before_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
     _, whole, _ = at_hand(capsys, "plan", "--json", "--host", H100, "--set", "vllm=0.31.0", "--set", "python=3.12")
     for argv in (
         ["--json", "--set", "vllm=0.31.0", "plan", "--set", "python=3.12", "--host", H100],
-        ["--set", "vllm=0.31.0", "--host", H100, "--json", "--set=python=3.12"],
+        ["--set", "vllm=0.31.0", "--json", "--set=python=3.12", "plan", "--host", H100],
     ):
         assert at_hand(capsys, *argv) == (0, whole, "")
+
+
+def test_without_a_verb_it_is_the_main_job() -> None:
+    assert [arguments.parse(argv).verb for argv in ([], ["--json"], ["--yes", "--set", "keep=3"])] == ["up"] * 3
 
 
 def test_a_config_that_asks_for_a_gpu_that_is_not_there_is_named(
@@ -137,7 +139,7 @@ def test_a_config_that_asks_for_a_gpu_that_is_not_there_is_named(
 ) -> None:
     config = tmp_path / "mine.yaml"
     config.write_text("gpus: [0, 9]\n")
-    code, _, err = at_hand(capsys, "--host", H100, "--config", str(config))
+    code, _, err = at_hand(capsys, "plan", "--host", H100, "--config", str(config))
     assert code == 2
     assert err.startswith(f"error: {config}: gpus: there is no GPU 9")
 
@@ -233,7 +235,7 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["--quiet", "plam"], "plam", "did you mean `plan`?"),
         (["--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, torch"),
-        (["--host", H100, "--set", "gpus=[9]"], "--set gpus=[9]: gpus: there is no GPU 9", ""),
+        (["plan", "--host", H100, "--set", "gpus=[9]"], "--set gpus=[9]: gpus: there is no GPU 9", ""),
         (["host", "-o", "/no/such/folder/x.json"], "cannot be written: No such file", "make it first"),
         (["plan", "--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--jso"], "--jso", "did you mean `--json`?"),

@@ -50,7 +50,7 @@ def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) ->
 
 
 def test_every_exit_code_is_explained() -> None:
-    codes = {errors.DONE, errors.UNSUPPORTED, errors.BUG, errors.INTERRUPTED}
+    codes = {errors.DONE, errors.CHECK_FAILED, errors.UNSUPPORTED, errors.UNDECIDED, errors.BUG, errors.INTERRUPTED}
     codes |= {failure.exit_code for failure in errors.Failure.__subclasses__()}
     explained_codes = {int(code) for code in re.findall(r"(?:^|\s{2,})(\d+) [a-z]", arguments.EXIT_CODES, re.MULTILINE)}
     assert explained_codes == codes

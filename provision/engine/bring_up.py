@@ -12,6 +12,7 @@ import msgspec
 from provision.engine import apply, fingerprint, generations, launch_checks, locks, steps_found, uv, verified
 from provision.engine.events import StepResult, Subscriber
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
+from provision.errors import DONE, UNDECIDED
 from provision.plan._model import Plan
 from provision.steps import Lock, Site, Step
 
@@ -85,10 +86,10 @@ def bring_up(
         ended = BroughtUp(generation=place.path, steps=tuple(results), before=before)
         whole = (Path(place.path) / generations.STATE / generations.COMPLETE).is_file()
         if not whole:
-            return msgspec.structs.replace(ended, verdict="undecided", exit_code=5)
+            return msgspec.structs.replace(ended, verdict="undecided", exit_code=UNDECIDED)
         kept = all(result.outcome == "kept" for result in results)
         if kept and before == place.id and verified.report(Path(place.path)) is not None:
-            return msgspec.structs.replace(ended, verdict="verified", exit_code=0, nothing_to_do=True)
+            return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True)
         found = tuple(check(asked.plan, asked.lock, place.path, asked.plan.checks, Path(asked.logs), checks))
         verdict, code = launch_checks.verdict(found, asked.plan.checks)
         ended = msgspec.structs.replace(ended, checks=found, verdict=verdict, exit_code=code)

@@ -14,6 +14,7 @@ import msgspec
 
 from provision.doors import process
 from provision.engine.logs import StepLog
+from provision.errors import CHECK_FAILED, DONE, UNDECIDED
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"
 # A check that prints without end must not fill the disk.
@@ -148,10 +149,10 @@ def verdict(results: Iterable[CheckResult], promised: Iterable[str]) -> tuple[Ve
     """What all of it comes to, and the exit code: a promise that was not decided is not kept."""
     outcomes = {result.name: result.outcome for result in results}
     if "fail" in outcomes.values():
-        return "not verified", 1
+        return "not verified", CHECK_FAILED
     if all(outcomes.get(name) in {"pass", "warn"} for name in promised):
-        return "verified", 0
-    return "undecided", 5
+        return "verified", DONE
+    return "undecided", UNDECIDED
 
 
 def _try(python: str, check: Description, context: Context, log_folder: Path, folder: Path) -> _Ended:

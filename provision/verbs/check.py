@@ -32,7 +32,9 @@ def _listed(known: list[launch_checks.Description], options: argparse.Namespace)
         terminal.document([msgspec.to_builtins(one) for one in known])
         return DONE
     for one in known:
-        needs = ", ".join((*one.needs.packages, *([f"{one.needs.gpus} GPU"] if one.needs.gpus else [])))
+        needs = ", ".join(
+            (*one.needs.packages, *([f"{one.needs.gpus} GPU where the profile is cuda"] if one.needs.gpus else []))
+        )
         terminal.line(
             f"{one.name:<26}{one.weight:<8}{one.profile:<9}{one.proves}" + (f" (needs {needs})" if needs else "")
         )

@@ -41,7 +41,7 @@ def test_then_the_system_and_at_last_the_library(bundles: dict[str, str], monkey
     certificates.trust(bundles["not-there"])
     monkeypatch.setenv("SSL_CERT_FILE", bundles["not-there"])
     monkeypatch.setattr(certificates, "_SYSTEM", (bundles["environment"],))
-    monkeypatch.setattr(certificates.ssl, "get_default_verify_paths", lambda: type("Paths", (), {"cafile": None}))
+    monkeypatch.setattr("ssl.get_default_verify_paths", lambda: type("Paths", (), {"cafile": None}))
     assert network.session().verify == bundles["environment"]
     monkeypatch.setattr(certificates, "_SYSTEM", ())
     assert network.session().verify is True
