@@ -11,9 +11,10 @@ import pytest
 
 from provision.host._model import Recording
 from provision.plan._model import Plan, Unsupported
+from provision.report._model import Report
 
 ROOT = Path(__file__).parents[1]
-SCHEMAS: dict[str, list[type]] = {"host": [Recording], "plan": [Plan, Unsupported]}  # one of these
+SCHEMAS: dict[str, list[type]] = {"host": [Recording], "plan": [Plan, Unsupported], "report": [Report]}  # one of these
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PLANS = sorted((ROOT / "tests" / "plans").glob("*.json"))
 

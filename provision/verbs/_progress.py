@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision import terminal
-from provision.engine.events import CommandStarted, Event, Note, StepDone, StepStarted
+from provision.engine.events import CommandStarted, Event, Note, StepDone, StepResult, StepStarted
 from provision.engine.launch_checks import CheckDone, CheckStarted
 
 
@@ -13,6 +13,7 @@ class Lines:
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet
         self.commands: dict[str, list[str]] = {}
+        self.results: list[StepResult] = []
         self._step = ""
 
     def event(self, event: Event) -> None:
@@ -20,11 +21,15 @@ class Lines:
             self._step = f"{event.number}-{event.name}"
         elif isinstance(event, CommandStarted):
             self.commands.setdefault(self._step, []).append(event.command)
-        elif isinstance(event, StepDone) and event.result.outcome != "kept":
-            done = event.result
-            self._say(f"  {done.number:>2} {done.name:<24} {done.outcome} {done.seconds:>7.1f} s")
+        elif isinstance(event, StepDone):
+            self._ended(event.result)
         elif isinstance(event, Note):
             self._say(f"     {event.text}")
+
+    def _ended(self, done: StepResult) -> None:
+        self.results.append(done)
+        if done.outcome != "kept":
+            self._say(f"  {done.number:>2} {done.name:<24} {done.outcome} {done.seconds:>7.1f} s")
 
     def check(self, event: CheckStarted | CheckDone) -> None:
         if isinstance(event, CheckDone):

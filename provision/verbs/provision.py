@@ -11,7 +11,7 @@ from provision.engine import bring_up, wanted
 from provision.errors import DONE
 from provision.plan._model import Unsupported
 from provision.steps import Need, Run, Write
-from provision.verbs import _wish, up
+from provision.verbs import _bring, _wish
 
 
 def run(options: argparse.Namespace) -> int:
@@ -20,12 +20,12 @@ def run(options: argparse.Namespace) -> int:
     if resolved is None:
         found = _wish.anew(wish)
         if isinstance(found, Unsupported):
-            return up._no_plan(found, options)  # noqa: SLF001 - the same answer to the same question
+            return _bring.no_plan(found, options)
         resolved = found
     if options.dry_run:
         return _shown(_wish.asked(wish, resolved), options)
     wanted.save(Path(wish.prefix), resolved)
-    return up.carry_out(wish, resolved, options, only=options.only, start=options.start)
+    return _bring.carry_out(wish, resolved, options, only=options.only, start=options.start)
 
 
 def _shown(asked: bring_up.Asked, options: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def _shown(asked: bring_up.Asked, options: argparse.Namespace) -> int:
 
 def _line(action: object) -> str:
     if isinstance(action, Run):
-        return shlex.join(action.argv)
+        return terminal.in_one_line(shlex.join(action.argv))
     if isinstance(action, Write):
         return f"write {action.path} ({action.title})"
     if isinstance(action, Need):

@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 
 from provision import terminal
-from provision.engine import bring_up, wanted
+from provision.engine import wanted
 from provision.engine.wanted import Wanted
-from provision.errors import DONE, UNSUPPORTED
-from provision.plan import explain, serve
+from provision.errors import DONE
+from provision.plan import explain
 from provision.plan._model import Unsupported
-from provision.report import as_text
-from provision.verbs import _told, _wish
-from provision.verbs._progress import Lines
+from provision.verbs import _bring, _wish
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,53 +21,13 @@ def run(options: argparse.Namespace) -> int:
     if resolved is None:
         found = _wish.anew(wish)
         if isinstance(found, Unsupported):
-            return _no_plan(found, options)
+            return _bring.no_plan(found, options)
         if not _agreed(found, options):
             terminal.note("nothing was changed")
             return DONE
         wanted.save(Path(wish.prefix), found)
         resolved = found
-    return carry_out(wish, resolved, options)
-
-
-def carry_out(
-    wish: _wish.Wish,
-    resolved: Wanted,
-    options: argparse.Namespace,
-    *,
-    only: int | None = None,
-    start: int | None = None,
-) -> int:
-    """Bring it up, tell it everywhere, and say how to serve a model."""
-    lines = Lines(quiet=options.quiet or options.json)
-    came = bring_up.bring_up(
-        _wish.asked(wish, resolved),
-        lines.event,
-        lines.check,
-        lambda ended: _told.document(_told.report(wish, resolved, ended)),
-        only=only,
-        start=start,
-    )
-    told = _told.report(wish, resolved, came)
-    if not came.nothing_to_do:
-        _told.everywhere(told, wish, lines.commands)
-    if options.json:
-        terminal.document(told)
-    elif came.nothing_to_do:
-        terminal.line(f"nothing to do: {Path(came.generation).name} is current, whole and verified")
-    elif not options.quiet:
-        terminal.write(as_text.text(told))
-    if came.exit_code == DONE and not options.json:
-        terminal.line(f"serve a model: {serve.command(resolved.plan, wish.prefix)}")
-    return came.exit_code
-
-
-def _no_plan(found: Unsupported, options: argparse.Namespace) -> int:
-    if options.json:
-        terminal.document(found)
-    else:
-        terminal.show(explain.explained(found))
-    return UNSUPPORTED
+    return _bring.carry_out(wish, resolved, options)
 
 
 def _agreed(resolved: Wanted, options: argparse.Namespace) -> bool:

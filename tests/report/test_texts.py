@@ -1,0 +1,64 @@
+"""What a run says of itself: the summary and the page of a step."""
+
+from __future__ import annotations
+
+from provision.engine.events import StepResult
+from provision.engine.launch_checks import CheckResult
+from provision.engine.steps_found import discover
+from provision.report import as_task_result, as_text
+from provision.report._model import Report
+from tests.plan.described import plan
+
+CHECKS = (
+    CheckResult(name="record_whole", outcome="pass", summary="all as recorded", seconds=2.5, proves="files"),
+    CheckResult(name="vllm_serves", outcome="fail", summary="no answer", hint="look at its log", seconds=30.0),
+    CheckResult(name="extensions_import", outcome="skip", summary="no GPU", hint="not told"),
+)
+STEPS = (
+    StepResult(number=40, name="torch", outcome="done", seconds=6.4),
+    StepResult(number=50, name="vllm", outcome="failed", seconds=1.0, problem="uv said no\nand why"),
+)
+
+
+def report() -> Report:
+    return Report(
+        run="20261120T000000Z-0000",
+        started="2026-11-20T00:00:00Z",
+        verdict="not verified",
+        exit_code=1,
+        host={},
+        plan=plan(),
+        generation="20261120T000000Z-0000",
+        steps=STEPS,
+        checks=CHECKS,
+    )
+
+
+def test_the_verdict_comes_first_and_hints_only_where_something_is_wrong() -> None:
+    lines = as_text.text(report()).splitlines()
+    assert lines[0] == "NOT VERIFIED (exit code 1)"
+    text = "\n".join(lines)
+    assert "vllm 0.33.0" in text
+    assert "uv said no" in text
+    assert "and why" not in text
+    assert "look at its log" in text
+    assert "not told" not in text
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_page_says_why_what_and_what_proves_it() -> None:
+    (step,) = [one for one in discover() if one.number == 50]
+    page = as_task_result.text(step, STEPS[1], ["uv pip install x"], CHECKS[:2], report())
+    assert page.startswith("# 50 ")
+    assert step.why in page
+    assert "    uv pip install x" in page
+    assert "    and why" in page
+    assert "* record_whole: pass. all as recorded" in page
+    assert page == as_task_result.text(step, STEPS[1], ["uv pip install x"], CHECKS[:2], report())
+
+
+def test_a_step_that_nothing_proves_says_so() -> None:
+    (step,) = [one for one in discover() if one.number == 40]
+    page = as_task_result.text(step, STEPS[0], [], (), report())
+    assert "No check names this step." in page
+    assert "Nothing had to be run." in page

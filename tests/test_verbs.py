@@ -1,0 +1,107 @@
+"""The verbs that look at environments: listed, rolled back, pruned, checked; on generations made for the purpose."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from provision import cli
+from provision.engine import generations
+from provision.errors import WrongUsage
+
+
+def generation(prefix: Path, number: int, *, complete: bool = True) -> Path:
+    """An empty environment that says of itself what the engine would have written."""
+    folder = prefix / f"2026010{number}T000000Z-000{number}"
+    state = folder / generations.STATE
+    state.mkdir(parents=True)
+    made = generations.Made(number=number, made=f"2026-01-0{number}T00:00:00Z", target=f"target {number}")
+    (state / generations.MADE).write_bytes(msgspec.json.encode(made))
+    if complete:
+        (state / generations.COMPLETE).write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """Three complete generations, the last of them current, and one that was begun."""
+    for number in (1, 2, 3):
+        generation(tmp_path, number)
+    generation(tmp_path, 4, complete=False)
+    generations.switch(tmp_path, "20260103T000000Z-0003")
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert cli.run(list(argv)) == 0
+    return capsys.readouterr().out
+
+
+def test_generations_are_listed(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = said(capsys, "generations", "--prefix", str(prefix)).splitlines()
+    assert [line.split()[1] for line in lines] == ["complete", "complete", "current", "unfinished"]
+    listed = json.loads(said(capsys, "generations", "--json", "--prefix", str(prefix)))
+    assert [one["current"] for one in listed] == [False, False, True, False]
+
+
+def test_no_environment_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no environment yet" in said(capsys, "generations", "--prefix", str(tmp_path / "none"))
+
+
+def test_rollback_goes_back_and_to_a_named_one(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "current is 20260102T000000Z-0002" in said(capsys, "rollback", "--prefix", str(prefix))
+    assert "0003" in said(capsys, "rollback", "20260103T000000Z-0003", "--prefix", str(prefix))
+    assert generations.current(prefix) == "20260103T000000Z-0003"
+
+
+def test_rollback_to_what_is_not_complete_is_refused(prefix: Path) -> None:
+    with pytest.raises(WrongUsage, match="not complete"):
+        cli.run(["rollback", "20260104T000000Z-0004", "--prefix", str(prefix)])
+    assert generations.current(prefix) == "20260103T000000Z-0003"
+
+
+@pytest.fixture
+def running(prefix: Path) -> Iterator[int]:
+    """A process whose folder is the oldest generation."""
+    folder = prefix / "20260101T000000Z-0001"
+    code = "import sys, time; print('here', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process.pid
+        process.kill()
+
+
+def test_prune_keeps_what_is_current_and_what_is_in_use(
+    prefix: Path, running: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert str(running) in said(capsys, "generations", "--prefix", str(prefix))
+    said(capsys, "prune", "--set", "keep=1", "--prefix", str(prefix))
+    left = {one.id for one in generations.found(prefix)}
+    assert {"20260101T000000Z-0001", "20260103T000000Z-0003"} <= left
+    assert "20260102T000000Z-0002" not in left
+
+
+def test_checks_are_listed_with_what_they_prove(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = json.loads(said(capsys, "check", "list", "--json"))
+    names = {one["name"] for one in listed}
+    assert {"record_whole", "distributions_as_locked", "extensions_import", "vllm_generates", "vllm_serves"} <= names
+    assert all(one["proves"] and not one["problem"] for one in listed)
+    assert "record_whole" in said(capsys, "check", "list")
+
+
+def test_a_check_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match="no check `frobnicate`") as refused:
+        cli.run(["check", "frobnicate", "--prefix", str(tmp_path)])
+    assert "record_whole" in refused.value.hint
+
+
+def test_check_without_an_environment_says_so(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match="no current environment"):
+        cli.run(["check", "--prefix", str(tmp_path)])
