@@ -18,7 +18,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
             kind="free space",
             path=site.prefix,
             mb=int(plan.disk_mb * _MARGIN),
-            hint="free some space (vllm-ready prune), or name another disk: --prefix DIR",
+            hint="free some space (./setup.sh prune), or name another disk: --prefix DIR",
         ),
         Need(
             title="locks on this file system",

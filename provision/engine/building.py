@@ -70,7 +70,7 @@ class Building:
             elif each.step.number < first and not self._stands(each):
                 raise WrongUsage(
                     f"step {first} builds on step {each.step.label}, which does not stand here",
-                    hint=f"vllm-ready provision --from {each.step.number}",
+                    hint=f"./setup.sh provision --from {each.step.number}",
                 )
         if all(self._stands(each) for each in self._work):
             return self._complete(was_complete=was_complete)

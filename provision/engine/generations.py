@@ -100,7 +100,7 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the word that the lis
     """Make a complete generation current, by one rename."""
     if not (prefix / id / STATE / COMPLETE).is_file():
         raise WrongUsage(
-            f"generation {id} is not complete", where=str(prefix), hint="vllm-ready provision completes it"
+            f"generation {id} is not complete", where=str(prefix), hint="./setup.sh provision completes it"
         )
     if current(prefix) == id:
         return

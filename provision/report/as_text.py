@@ -16,7 +16,7 @@ def text(report: Report) -> str:
         f"{report.verdict.upper()} (exit code {report.exit_code})",
         "",
         f"run          {report.run}, started {report.started}",
-        f"environment  {report.generation}",
+        f"environment  {report.generation or 'none'}",
         f"plan         {chosen}, Python {report.plan.python}, {runs_on}",
         "",
     ]
