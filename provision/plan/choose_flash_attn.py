@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from provision.catalog.rows import Catalogue, FlashAttnSource, FlashAttnWheels
 from provision.plan._model import Decision, FlashAttn, Package, Rejected
 from provision.plan.candidates import Candidate
@@ -13,17 +15,20 @@ _DISTRIBUTION = {"3": "flash_attn_3", "4": "flash-attn-4"}
 WHAT_FOR = "vLLM brings its own FlashAttention; this one is for transformers and training"
 
 
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """What was chosen, for the plan's three places."""
 
-    def __init__(self, plan: FlashAttn, package: Package | None, rejected: list[Rejected]) -> None:
-        self.plan = plan
-        self.package = package
-        self.decision = Decision(
+    plan: FlashAttn
+    package: Package | None
+    rejected: list[Rejected]
+
+    @property
+    def decision(self) -> Decision:
+        return Decision(
             subject="flash-attn",
-            chosen=f"{plan.mode} {package.version}" if package else plan.mode,
-            because=plan.why,
-            rejected=tuple(rejected),
+            chosen=f"{self.plan.mode} {self.package.version}" if self.package else self.plan.mode,
+            because=self.plan.why,
+            rejected=tuple(self.rejected),
         )
 
 
@@ -58,9 +63,10 @@ def _none(flavour: str, why: str, rejected: list[Rejected]) -> Choice:
 
 def _ruled_out(candidate: Candidate, capabilities: list[str], flavour: str, catalogue: Catalogue) -> str:
     """What no wheel and no build can change."""
-    old = [capability for capability in capabilities if numbers(capability) < (8, 0)]
-    if old:
-        return f"flash-attn needs 8.0 or newer, and this plan uses {', '.join(old)}: SDPA is used there"
+    oldest = min((sm for source in catalogue.flash_attn_source for sm in source.sm), key=numbers, default="")
+    too_old = [capability for capability in capabilities if numbers(capability) < numbers(oldest)]
+    if too_old:
+        return f"flash-attn needs {oldest} or newer, and this plan uses {', '.join(too_old)}: SDPA is used there"
     if flavour == "3" and any(not capability.startswith("9.") for capability in capabilities):
         return f"FlashAttention 3 is for Hopper (9.0), and this plan uses {', '.join(capabilities)}"
     harm = _harm("flash-attn-4", candidate, catalogue) if flavour == "4" else ""
