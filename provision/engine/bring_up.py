@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, launch_checks, locks, steps_found, uv, verified
+from provision.engine import apply, fingerprint, generations, launch_checks, locks, steps_found, uv, verified, whole
 from provision.engine.events import StepResult, Subscriber
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
 from provision.errors import DONE, UNDECIDED
@@ -84,8 +84,8 @@ def bring_up(
         before = generations.current(prefix)
         results = _build(asked, place, steps, events, handle, only=only, start=start)
         ended = BroughtUp(generation=place.path, steps=tuple(results), before=before)
-        whole = (Path(place.path) / generations.STATE / generations.COMPLETE).is_file()
-        if not whole:
+        complete = (Path(place.path) / generations.STATE / generations.COMPLETE).is_file()
+        if not complete:
             return msgspec.structs.replace(ended, verdict="undecided", exit_code=UNDECIDED)
         kept = all(result.outcome == "kept" for result in results)
         if kept and before == place.id and verified.report(Path(place.path)) is not None:
@@ -131,6 +131,7 @@ def check(
     context = launch_checks.Context(
         profile=plan.profile,
         pins={pin.name: pin.version for pin in lock.pins},
+        contents=whole.known_contents(Path(generation) / generations.STATE),
         gpus=plan.gpus.used,
         promised=names,
         prefix=generation,

@@ -17,7 +17,7 @@ from provision.engine.journal import Entry, Journal
 from provision.errors import Failure, StepFailed, WrongUsage
 from provision.steps import Action, Lock, Run, Site, Step, Write
 
-_ATTEMPTS = 3
+_ATTEMPTS = 4  # damage, damage out of the cache, what the wheel itself has wrong, and whole
 _EXTRA = "name it in extra_packages, or take it out of this unfinished environment"
 SITE_PACKAGES = "site-packages"
 
@@ -42,6 +42,8 @@ class Building:
         self._results: dict[int, StepResult] = {}
         self._whole: set[str] = set()  # distributions that are there, whole, at the lock's version
         self._past_the_cache: set[str] = set()
+        self._known = whole.known_contents(self._state)
+        self._taken_out: dict[str, dict[str, str]] = {}  # by distribution: files unlike its RECORD, and really gone
         self._read: whole.Survey | None = None  # every byte was read, all was well, nothing was changed since
         self._bare = False  # what belongs to no distribution (the interpreter's links, activate) is damaged
 
@@ -102,6 +104,7 @@ class Building:
             written=self._written,
             changed=changed,
             unfinished={canonicalize_name(name) for each in unfinished for name in each.leaves},
+            known=self._known,
         )
         self._whole = set(found.whole)
         self._read = found if was_complete and not found.torn else None
@@ -118,7 +121,26 @@ class Building:
             if past_the_cache and each.contents:
                 self._past_the_cache.add(each.name)
             self._whole.discard(each.name)
+            unlike = whole.unlike_record(self._generation, each.dist_info) if past_the_cache else {}
             heal.take_out(self._generation, each)
+            if site := whole.site_packages(self._generation):
+                self._taken_out[each.name] = {path: is_ for path, is_ in unlike.items() if not (site / path).exists()}
+
+    def _learn(self, torn: tuple[whole.Torn, ...]) -> bool:
+        """Files that were gone, came anew past the cache, and are again what RECORD denies: so the wheel has them."""
+        learned: dict[str, str] = {}
+        for each in torn:
+            unlike = whole.unlike_record(self._generation, each.dist_info)
+            if unlike and unlike == self._taken_out.get(each.name):
+                learned |= unlike
+                self._events(Note(text=f"the wheel of {each.name} has a wrong RECORD: {', '.join(sorted(unlike))}"))
+        if learned:
+            self._known |= learned
+            whole.learn_contents(self._state, self._known)
+        return bool(learned)
+
+    def _survey(self) -> whole.Survey:
+        return whole.survey(self._generation, self._lock, contents=True, written=self._written, known=self._known)
 
     def _reopen(self) -> None:
         """A generation that is worked on is not complete, whatever it was before."""
@@ -180,7 +202,9 @@ class Building:
     def _complete(self, *, was_complete: bool) -> list[StepResult]:
         """Read every byte; what does not agree is taken out and installed anew, past the cache."""
         for _ in range(_ATTEMPTS):
-            found = self._read or whole.survey(self._generation, self._lock, contents=True, written=self._written)
+            found = self._read or self._survey()
+            if self._learn(found.torn):
+                found = self._survey()
             lacking = sorted({canonicalize_name(pin.name) for pin in self._lock.pins} - found.whole.keys())
             if not lacking:
                 break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -24,13 +24,14 @@ def find(
     written: frozenset[str],
     changed: Iterable[str] = (),
     unfinished: AbstractSet[str] = frozenset(),
+    known: Mapping[str, str] | None = None,
 ) -> Survey:
     """What is whole and what is torn, also where RECORD itself is what was torn.
 
     `changed`: files that differ from the manifest; RECORD vouches for every file but itself. `unfinished`:
     distributions of steps that did not end; a file beside theirs that nobody lists means a RECORD cut short.
     """
-    found = survey(generation, lock, contents=contents, written=written)
+    found = survey(generation, lock, contents=contents, written=written, known=known)
     torn = {each.dist_info: each for each in found.torn}
     for path in changed:
         dist_info = next((part for part in Path(path).parts if part.endswith(".dist-info")), "")

@@ -92,7 +92,8 @@ def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], fol
         _complain_of_extras(plan, settings, uv, env, folder)
         version = planned(plan, "vllm").version.partition("+")[0]
         return Refused(version=version, reason=refusals.sentence(said.refusal))
-    return Resolved(lock=Lock(text=said.text, pins=pins(said.text)), note=note)
+    text = _as_planned(said.text, plan)
+    return Resolved(lock=Lock(text=text, pins=pins(text)), note=note)
 
 
 def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -102,11 +103,11 @@ def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
     if plan.profile == "cpu":
         overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY)
         if torch.source == "pypi":
-            overrides += (f"torch=={torch.version}",)  # it stands in for the +cpu build that vLLM pins
+            overrides += (_exactly("torch", torch.version),)  # it stands in for the +cpu build that vLLM pins
     return {
         "requirements.in": (
-            f"{vllm.distribution or 'vllm'}=={vllm.version}",
-            f"torch=={torch.version}",
+            _exactly(vllm.distribution or "vllm", vllm.version),
+            _exactly("torch", torch.version),
             "einops",
             *settings.extra_packages,
         ),
@@ -114,6 +115,21 @@ def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
         "overrides.in": overrides,
         "extras.in": tuple(settings.extra_packages),
     }
+
+
+def _exactly(name: str, version: str) -> str:
+    """==2.13.0 takes 2.13.0+cpu too, where a find-links folder or an index has one; ===2.13.0 takes nothing else."""
+    return f"{name}=={version}" if "+" in version else f"{name}==={version}"
+
+
+def _as_planned(text: str, plan: Plan) -> str:
+    """uv's lock says == of what was asked for with ===, and would install another build than the one it locked."""
+    for name, package in plan.packages.items():
+        if package and name in ("torch", "vllm"):
+            distribution = package.distribution or name
+            was, exact = f"{distribution}=={package.version} ", _exactly(distribution, package.version)
+            text = re.sub(rf"^{re.escape(was)}", f"{exact} ", text, flags=re.MULTILINE)
+    return text
 
 
 def _constraints(plan: Plan, variant: str) -> tuple[str, ...]:
@@ -158,7 +174,7 @@ def _name_and_version(requirement: str) -> tuple[str, str]:
     name, at, address = requirement.partition(" @ ")
     if not at:
         name, _, version = requirement.partition("==")
-        return name, version
+        return name, version.lstrip("=")
     try:
         return name, str(parse_wheel_filename(address.split("#")[0].rpartition("/")[2])[1])
     except InvalidWheelFilename as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from provision.binary import record
+from provision.doors import files
 from provision.engine.marks import Mark, mark, matches
 from provision.steps import Lock
 
+CONTENTS = "contents.json"
 _BATCH = 64
+# A file, and every (digest, size) that it may have: two distributions may bring it, and the last one wrote it.
+_Job = tuple[str, record.Entry, tuple[tuple[str, str], ...]]
 
 
 class Torn(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +44,21 @@ def site_packages(generation: Path) -> Path | None:
     return next(iter(sorted(generation.glob("lib/python*/site-packages"))), None)
 
 
-def survey(generation: Path, lock: Lock, *, contents: bool, written: frozenset[str] = frozenset()) -> Survey:
+def survey(
+    generation: Path,
+    lock: Lock,
+    *,
+    contents: bool,
+    written: frozenset[str] = frozenset(),
+    known: Mapping[str, str] | None = None,
+) -> Survey:
     """Look at every installed distribution: sizes, or with `contents` every byte, in threads.
 
     `written` names files that a step writes over what a distribution brought; the step answers for them.
+    `known` holds the true digests of files for which a wheel's own RECORD is wrong.
     """
     site = site_packages(generation)
+    claims = _Claims(site, written, known or {})
     wanted: dict[str, str] = {canonicalize_name(pin.name): pin.version for pin in lock.pins}
     times = {name: len(there) for name, there in versions(generation).items()}
     torn, extra, whole, marks = [], [], {}, []
@@ -55,7 +69,7 @@ def survey(generation: Path, lock: Lock, *, contents: bool, written: frozenset[s
                 extra.append(f"{name} {version}")
                 continue
             looked = _misplaced(wanted[name], version, times[name]) or _look(
-                dist_info, generation, pool, contents, written
+                dist_info, generation, pool, contents, claims
             )
             if isinstance(looked, _Changed):
                 torn.append(Torn(name=name, dist_info=dist_info.name, why=looked.why, contents=looked.contents))
@@ -63,6 +77,31 @@ def survey(generation: Path, lock: Lock, *, contents: bool, written: frozenset[s
                 whole[name] = version
                 marks += looked
     return Survey(whole=whole, torn=tuple(torn), extra=tuple(extra), marks=tuple(marks))
+
+
+def unlike_record(generation: Path, dist_info: str) -> dict[str, str]:
+    """The files of a distribution that are not as its RECORD says, each with the digest that it has."""
+    site = site_packages(generation)
+    if site is None:
+        return {}
+    try:
+        different = record.differences(site, dist_info)
+    except ValueError:
+        return {}
+    there = ((found.path, site / found.path) for found in different if found.what != "missing")
+    return {name: mark(str(path), name, os.lstat(path)).digest for name, path in there}
+
+
+def known_contents(state: Path) -> dict[str, str]:
+    """What an environment has learned of wheels whose own RECORD is wrong."""
+    try:
+        return msgspec.json.decode((state / CONTENTS).read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def learn_contents(state: Path, known: Mapping[str, str]) -> None:
+    files.write(state / CONTENTS, msgspec.json.encode(known))
 
 
 def versions(generation: Path) -> dict[str, list[str]]:
@@ -92,23 +131,53 @@ def _misplaced(wanted: str, version: str, times: int) -> _Changed | None:
     return _Changed("installed more than once", contents=False) if times > 1 else None
 
 
+class _Claims:
+    """Every RECORD of an environment, read once, and what each of them says of a file."""
+
+    def __init__(self, site: Path | None, written: frozenset[str], known: Mapping[str, str]) -> None:
+        self._written, self._known = written, known
+        self._listed: dict[str, list[record.Entry] | str] = {}
+        self._several: dict[str, tuple[tuple[str, str], ...]] = {}
+        first: dict[str, record.Entry] = {}
+        for dist_info in sorted(site.glob("*.dist-info")) if site else []:
+            try:
+                listed = record.entries(dist_info / "RECORD")
+            except ValueError as error:
+                self._listed[dist_info.name] = str(error)
+                continue
+            self._listed[dist_info.name] = listed
+            for entry in listed:
+                if (other := first.setdefault(entry.path, entry)) is not entry:
+                    before = self._several.get(entry.path, ((other.digest, other.size),))
+                    self._several[entry.path] = (*before, (entry.digest, entry.size))
+
+    def entries(self, dist_info: str) -> list[record.Entry] | str:
+        """The lines of one RECORD, or why it cannot be read."""
+        return self._listed[dist_info]
+
+    def jobs(self, site: str, listed: list[record.Entry]) -> list[_Job]:
+        each = ((os.path.normpath(f"{site}/{entry.path}"), entry) for entry in listed)
+        return [(path, entry, self._may_be(entry)) for path, entry in each if path not in self._written]
+
+    def _may_be(self, entry: record.Entry) -> tuple[tuple[str, str], ...]:
+        if entry.path in self._known:
+            return ((self._known[entry.path], ""),)
+        return self._several.get(entry.path, ((entry.digest, entry.size),))
+
+
 def _look(
-    dist_info: Path, generation: Path, pool: ThreadPoolExecutor, contents: bool, written: frozenset[str]
+    dist_info: Path, generation: Path, pool: ThreadPoolExecutor, contents: bool, claims: _Claims
 ) -> list[Mark] | _Changed:
-    site, root = str(dist_info.parent), f"{generation}/"
-    try:
-        listed = record.entries(dist_info / "RECORD")
-    except ValueError as error:
-        return _Changed(str(error), contents=False)
+    root = f"{generation}/"
+    listed = claims.entries(dist_info.name)
+    if isinstance(listed, str):
+        return _Changed(listed, contents=False)
     if not {f"{dist_info.name}/RECORD", f"{dist_info.name}/METADATA"} <= {entry.path for entry in listed}:
         return _Changed(f"{dist_info.name}/RECORD is not whole", contents=False)
-    jobs = []
-    for entry in listed:
-        path = os.path.normpath(f"{site}/{entry.path}")
+    jobs = claims.jobs(str(dist_info.parent), listed)
+    for path, entry, _ in jobs:
         if not path.startswith(root):
             return _Changed(f"RECORD lists {entry.path}, which is not in this environment", contents=False)
-        if path not in written:
-            jobs.append((path, entry))
     marks: list[Mark] = []
     for batch in pool.map(lambda part: _compare(part, len(root), contents), _batches(jobs)):
         if isinstance(batch, _Changed):
@@ -117,26 +186,27 @@ def _look(
     return marks
 
 
-def _batches(jobs: list[tuple[str, record.Entry]]) -> list[list[tuple[str, record.Entry]]]:
+def _batches(jobs: list[_Job]) -> list[list[_Job]]:
     return [jobs[start : start + _BATCH] for start in range(0, len(jobs), _BATCH)]
 
 
-def _compare(jobs: list[tuple[str, record.Entry]], cut: int, contents: bool) -> list[Mark] | _Changed:
+def _compare(jobs: list[_Job], cut: int, contents: bool) -> list[Mark] | _Changed:
     marks = []
-    for path, entry in jobs:
+    for path, entry, may_be in jobs:
         try:
             status = os.lstat(path)
         except OSError as error:
             if not entry.digest and path.endswith(".pyc"):  # bytecode comes and goes
                 continue
             return _Changed(f"{entry.path}: {error.strerror}", contents=False)
-        if entry.size and entry.size != str(status.st_size):
+        digests = [digest for digest, size in may_be if size in ("", str(status.st_size))]
+        if not digests:
             return _Changed(f"{entry.path}: {status.st_size} bytes, {entry.size} in RECORD", contents=True)
         if contents:
             if status.st_nlink > 1:
                 return _Changed(f"{entry.path}: shared with another place by a hard link", contents=True)
             found = mark(path, path[cut:], status)
-            if not matches(found, path, entry.digest):
+            if not any(matches(found, path, digest) for digest in digests):
                 return _Changed(f"{entry.path}: the contents are not those in RECORD", contents=True)
             marks.append(found)
     return marks

@@ -22,7 +22,7 @@ def text(report: Report) -> str:
     ]
     for step in report.steps:
         problem = f"  {step.problem.splitlines()[0]}" if step.problem else ""
-        lines.append(f"  {step.number:>2} {step.name:<24}{step.outcome:<6}{step.seconds:>7.1f} s{problem}")
+        lines.append(f"  {step.number:>2} {step.name:<26}{step.outcome:<6}{step.seconds:>7.1f} s{problem}")
     lines.append("")
     for check in report.checks:
         lines += _check(check)
@@ -30,7 +30,7 @@ def text(report: Report) -> str:
 
 
 def _check(check: CheckResult) -> list[str]:
-    lines = [f"     {check.name:<24}{_MARKS[check.outcome]:<6}{check.seconds:>7.1f} s  {check.summary}"]
+    lines = [f"     {check.name:<26}{_MARKS[check.outcome]:<6}{check.seconds:>7.1f} s  {check.summary}"]
     if check.hint and check.outcome not in ("pass", "skip"):
-        lines.append(f"{'':46}{check.hint}")
+        lines.append(f"{'':48}{check.hint}")
     return lines

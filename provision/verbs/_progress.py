@@ -29,12 +29,12 @@ class Lines:
     def _ended(self, done: StepResult) -> None:
         self.results.append(done)
         if done.outcome != "kept":
-            self._say(f"  {done.number:>2} {done.name:<24} {done.outcome} {done.seconds:>7.1f} s")
+            self._say(f"  {done.number:>2} {done.name:<26}{done.outcome} {done.seconds:>7.1f} s")
 
     def check(self, event: CheckStarted | CheckDone) -> None:
         if isinstance(event, CheckDone):
             result = event.result
-            self._say(f"     {result.name:<24} {result.outcome} {result.seconds:>7.1f} s  {result.summary}")
+            self._say(f"     {result.name:<26}{result.outcome} {result.seconds:>7.1f} s  {result.summary}")
 
     def _say(self, text: str) -> None:
         if not self.quiet:

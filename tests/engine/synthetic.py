@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -82,18 +83,23 @@ def make_wheels(folder: Path) -> None:
             make_wheel(folder, f"toy{number:02}", version)
 
 
-def make_wheel(folder: Path, name: str, version: str, files: int = FILES) -> Path:
+def make_wheel(
+    folder: Path, name: str, version: str, files: int = FILES, more: Mapping[str, str] | None = None, lies: str = ""
+) -> Path:
+    """`lies`: a path for which RECORD names another content than the wheel brings, as some published wheels do."""
     info = f"{name}-{version}.dist-info"
     contents = {f"{name}/part{part:02}.py": f"# {name} {version} {part}\n" * (part + 1) for part in range(files)}
     contents[f"{name}/__init__.py"] = f"version = {version!r}\n"
     contents[f"{name}/big.bin"] = f"{name}{version}" * 2_000
+    contents |= more or {}
     contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     contents[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: toy\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     contents[f"{info}/entry_points.txt"] = f"[console_scripts]\n{name} = {name}:version\n"
     rows = []
     for path, text in contents.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        rows.append(f"{path},sha256={digest},{len(text.encode())}")
+        said = f"{text}, before it was stripped" if path == lies else text
+        digest = base64.urlsafe_b64encode(hashlib.sha256(said.encode()).digest()).rstrip(b"=").decode()
+        rows.append(f"{path},sha256={digest},{len(said.encode())}")
     contents[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from provision.engine import generations, heal, marks
+from provision.engine import generations, heal, marks, whole
 from provision.engine.events import Event, Note
 from provision.errors import StepFailed
 from tests.engine import synthetic
@@ -144,3 +146,36 @@ def test_without_healing_nothing_torn_becomes_complete(world: World, monkeypatch
     with pytest.raises(StepFailed, match="toy07 does not become whole"):
         synthetic.provision(world, "1.0")
     assert not any(generation.complete for generation in generations.found(world.prefix))
+
+
+def with_wheels_of_its_own(world: World, place: Path) -> World:
+    return msgspec.structs.replace(world, wheels=Path(shutil.copytree(world.wheels, place / "wheels")))
+
+
+def test_a_wheel_whose_own_record_is_wrong_is_held_to_what_it_brings(world: World, place: Path) -> None:
+    world = with_wheels_of_its_own(world, place)
+    lying = "toy05/big.bin"
+    synthetic.make_wheel(world.wheels, "toy05", "1.0", lies=lying)
+    heard: list[Event] = []
+    synthetic.provision(world, "1.0", heard.append)
+    assert f"the wheel of toy05 has a wrong RECORD: {lying}" in [each.text for each in heard if isinstance(each, Note)]
+    assert list(whole.known_contents(world.current / generations.STATE)) == [lying]
+    assert [step.outcome for step in synthetic.provision(world, "1.0")] == ["kept"] * 4
+    truth = (world.packages() / lying).read_bytes()
+    edit(world.packages() / lying)
+    synthetic.provision(world, "1.0")
+    assert (world.packages() / lying).read_bytes() == truth
+    assert [step.outcome for step in synthetic.provision(world, "1.0")] == ["kept"] * 4
+
+
+def test_a_file_that_two_wheels_bring_may_be_as_either_says(world: World, place: Path) -> None:
+    world = with_wheels_of_its_own(world, place)
+    for name in ("toy05", "toy25"):
+        synthetic.make_wheel(world.wheels, name, "1.0", more={"shared/__init__.py": f"# by {name}\n"})
+    synthetic.provision(world, "1.0")
+    assert [step.outcome for step in synthetic.provision(world, "1.0")] == ["kept"] * 4
+    shared = world.packages() / "shared" / "__init__.py"
+    shared.write_text("# by nobody\n")
+    synthetic.provision(world, "1.0")
+    assert shared.read_text() in {"# by toy05\n", "# by toy25\n"}
+    assert [step.outcome for step in synthetic.provision(world, "1.0")] == ["kept"] * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from uv import find_uv_bin
 
 from provision.catalog.rows import Catalogue
+from provision.doors import process
 from provision.engine import resolve
 from provision.engine.uv import environment
 from provision.errors import SourceFailed, WrongSetting
@@ -80,6 +82,35 @@ def test_a_torch_for_cuda_stands_in_where_the_plan_says_so(tmp_path: Path) -> No
     found = resolved(tmp_path, plan(packages=packages))
     assert isinstance(found, resolve.Resolved)
     assert found.lock.version("torch") == "2.0"
+
+
+def test_a_build_for_cpus_beside_it_is_not_taken_for_the_planned_one(tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    stock(wheels)
+    wheel(wheels, "torch", "2.0", "sympy")
+    wheel(wheels, "vllm", "0.9", "torch==2.0")
+    vllm = msgspec.structs.replace(VLLM, distribution=None)
+    cuda = plan(profile="cuda", cuda="12.9", packages=PLAN.packages | {"torch": TORCH_OF_PYPI, "vllm": vllm})
+    found = resolved(tmp_path, cuda)
+    assert isinstance(found, resolve.Resolved)
+    assert found.lock.version("torch") == "2.0"
+    lock, env = tmp_path / "lock.txt", offline(wheels, tmp_path / "cache")
+    lock.write_text(found.lock.text)
+    uv = find_uv_bin()
+    made = process.run([uv, "venv", tmp_path / "e", "--python", sys.executable], deadline_s=60, env=env)
+    assert made.ok, made.problem()
+    argv = [
+        uv,
+        "pip",
+        "install",
+        "--python",
+        str(tmp_path / "e" / "bin" / "python"),
+        "--require-hashes",
+        "-r",
+        str(lock),
+    ]
+    installed = process.run(argv, deadline_s=60, env=env)
+    assert "torch==2.0\n" in f"{installed.stderr}\n", "and not 2.0+cpu"
 
 
 def test_extra_packages_are_resolved_together_with_the_plan(tmp_path: Path) -> None:
