@@ -53,7 +53,8 @@ class _Parser(argparse.ArgumentParser):
         what, _, choices = message.partition(" (choose from")
         wrong = what.rpartition(": ")[2].split(" ")[0].strip("'")
         known = [word.strip(" ')") for word in choices.split(",")] if choices else _words(self)
-        raise WrongUsage(what, hint=_nearest(wrong, known) or f"{self.prog} --help shows what there is")
+        hint = _verb_of(wrong, self) or _nearest(wrong, known) or f"{self.prog} --help shows what there is"
+        raise WrongUsage(what, hint=hint)
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
@@ -66,6 +67,12 @@ def _below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser
     """The parsers of the verbs, by name."""
     verbs = (action.choices for action in parser._actions if isinstance(action.choices, dict))  # noqa: SLF001 - as above
     return dict(next(verbs, {}))
+
+
+def _verb_of(option: str, parser: argparse.ArgumentParser) -> str:
+    """For an option that is right and came without its verb: the verb."""
+    verb = next((name for name, one in _below(parser).items() if option in _words(one)), "")
+    return f"it belongs to a verb: {parser.prog} {verb} {option}" if verb else ""
 
 
 def _nearest(wrong: str, known: list[str]) -> str:

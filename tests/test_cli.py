@@ -291,7 +291,8 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
         (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "nothing is known of a `FooBar 9000`", 'cc: "9.0"'),
         (WHOLE.replace("580.65.06", "R580"), ":2", "`R580` is no driver version", '"580.65.06"'),
         (
-            "GPU 0: NVIDIA FooBar 9999\nOS: x (x86_64)\nLibc version: glibc-2.35\nPython version: 3.12.1\n",
+            "GPU 0: NVIDIA FooBar 9999\nNvidia driver version: 580.65.06\nOS: x (x86_64)\n"  # noqa: ISC004 - one text
+            "Libc version: glibc-2.35\nPython version: 3.12.1\n",
             "",
             "FooBar",
             "cc:",

@@ -160,7 +160,7 @@ def _driver(lines: list[str], pairs: _pasted.Pairs, name: str) -> driver.Driver 
     found = found or driver.version_in(_first(_DRIVER_TABLE, lines))
     if found:
         return driver.Driver(version=found)
-    if not titled:
+    if not titled or _listed(lines):  # whoever listed GPUs had a driver to ask; the text does not say which
         return None
     why = "absent" if _NOTHING.fullmatch(titled[0]) else "unparsable"
     return Missing(why="absent" if why == "absent" else "unparsable", detail=f"{name} says {titled[0][:40]!r}")

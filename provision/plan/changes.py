@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from provision.catalog.rows import Catalogue
 from provision.plan.choose_gpus import against_driver
+from provision.plan.dead_gpus import lowest_capability
 from provision.plan.frame import FETCHED_PYTHON
 from provision.plan.identify import find
 from provision.plan.situation import SOURCE_NAMES, Situation
@@ -200,7 +201,7 @@ def way_out(situation: Situation, catalogue: Catalogue, search: Search, on_the_c
     hints = [*without_wishes(situation, search), *newer_vllm(situation, catalogue, None, search)]
     yield from hints
     yield from forward_compatibility(situation, catalogue, None, search)
-    lowest = min((rule.value for rule in catalogue.rules if rule.kind == "capability"), key=numbers)
+    lowest = lowest_capability(catalogue)
     old = sorted({gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)})
     if old:
         names = ", ".join(old)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from provision.catalog.rows import Catalogue, DriverLimit
 from provision.host.pci_gpus import PciGpu
 from provision.plan._model import Reasons
@@ -46,12 +48,27 @@ def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
         )
     rows = [row for device in situation.on_the_bus if (row := on_the_bus(device, catalogue.pci))]
     capabilities = {row.cc for row in rows} or {gpu.cc or "" for gpu in situation.gpus}
+    if hopeless := too_old(capabilities, catalogue):
+        return (f"{hopeless}, whatever the driver",)
     limits = [limit for limit in catalogue.drivers if limit.cc in capabilities]
     wanted = " and ".join(
         sorted({driver_wanted(limit, catalogue) for limit in limits} or {driver_wanted(None, catalogue)})
     )
     nouveau = ", instead of nouveau," if any(device.driver == "nouveau" for device in situation.on_the_bus) else ","
     return (f"install {wanted}{nouveau} reboot, and run this again; {_NEVER}",)
+
+
+def too_old(capabilities: Collection[str], catalogue: Catalogue) -> str:
+    """What to say of GPUs that are all older than any vLLM."""
+    lowest = lowest_capability(catalogue)
+    if not capabilities or not all(one and numbers(one) < numbers(lowest) for one in capabilities):
+        return ""
+    return f"no published vLLM has code for {', '.join(sorted(capabilities))}: it takes a GPU of {lowest} or newer"
+
+
+def lowest_capability(catalogue: Catalogue) -> str:
+    """Of the GPUs that any published vLLM runs on."""
+    return min((rule.value for rule in catalogue.rules if rule.kind == "capability"), key=numbers)
 
 
 def _in_a_container(situation: Situation) -> bool:

@@ -126,13 +126,15 @@ def _complain_of_missing(host: Host, settings: Settings) -> None:
     missing = []
     if host.missing(machine.FACT):
         missing.append("machine (x86_64 or aarch64)")
-    no_libc, no_gpus = host.missing(glibc.FACT), host.missing(gpus.FACT)
+    no_libc, no_gpus, no_driver = host.missing(glibc.FACT), host.missing(gpus.FACT), host.missing(driver.FACT)
     if no_libc and no_libc.why != "absent":
         missing.append('glibc (such as "2.35")')
     if host.missing(pythons.FACT) and settings.python == "auto":
         missing.append('python (such as "3.12")')
     if no_gpus and no_gpus.why == "not read":
         missing.append("gpus (a list, which may be empty)")
+    if host.known(gpus.FACT) and no_driver and no_driver.why == "not read":
+        missing.append('driver (such as "580.95.05")')
     if missing:
         raise IncompleteHost(
             f"a plan also needs: {', '.join(missing)}",

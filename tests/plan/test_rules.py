@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from provision.errors import IncompleteHost, WrongSetting
-from provision.host import from_description
+from provision.host import from_description, from_text
 from provision.plan._model import Refusal
 from provision.plan.make import make
 from provision.settings import Settings
@@ -253,6 +253,25 @@ def test_what_a_plan_needs_and_nobody_said_is_named() -> None:
     with pytest.raises(IncompleteHost, match="nothing is known of a `FooBar 9000`"):
         plan("{name: FooBar 9000}")
     assert version(plan('{name: FooBar 9000, cc: "9.0", memory_gb: 80}')) == "0.33.0"
+
+
+def test_no_driver_is_advised_for_gpus_that_no_vllm_runs_on() -> None:
+    (advice,) = no_plan("{name: Tesla P40}", driver=None).advice
+    assert advice == "no published vLLM has code for 6.1: it takes a GPU of 7.0 or newer, whatever the driver"
+
+
+def test_a_pasted_text_that_ends_before_the_driver_is_not_a_host_without_one() -> None:
+    text = """\
+OS: Ubuntu 22.04.4 LTS (x86_64)
+Libc version: glibc-2.35
+Python version: 3.12.3 (main) (64-bit runtime)
+Python platform: Linux-5.15.0-105-generic-x86_64-with-glibc2.35
+Is CUDA available: True
+GPU models and configuration: GPU 0: NVIDIA H100 80GB HBM3
+"""
+    for cut in (text, f"{text}Nvidia driver version: Could not collect\n"):
+        with pytest.raises(IncompleteHost, match="a plan also needs: driver"):
+            make(from_text.parse(cut, "pasted.txt"), Settings(), CATALOGUE)
 
 
 def test_a_machine_that_nothing_is_published_for() -> None:
