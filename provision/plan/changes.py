@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
+from itertools import combinations
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +34,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     apply: Callable[[Situation], Situation]
 
 
+NARROWING = ("vllm", "torch", "cuda", "gpus", "python")  # the settings that leave less to choose from
 Search = Callable[[Situation], Answer | None]
 Kind = Callable[[Situation, Catalogue], Iterator[Change]]
 
@@ -168,15 +170,29 @@ def _named(names: Collection[str]) -> str:
 
 
 def without_wishes(situation: Situation, search: Search) -> Iterator[str]:
-    """What this host would get if one of the settings that narrow the choice were not there."""
+    """What this host would get without the settings that narrow the choice: the fewest that must go."""
     plain = Settings()
-    for name in ("vllm", "torch", "cuda", "gpus"):
-        wish = getattr(situation.settings, name)
-        if wish == getattr(plain, name):
-            continue
-        found = search(replace(situation, settings=replace(situation.settings, **{name: getattr(plain, name)})))
-        if found:
-            yield f"without `{name}: {wish}` in the settings this host gets vLLM {found.name}"
+    wished = [name for name in NARROWING if getattr(situation.settings, name) != getattr(plain, name)]
+    for size in range(1, len(wished) + 1):
+        found = [(names, search(_without(names, situation, plain))) for names in combinations(wished, size)]
+        yield from (
+            f"without {in_words(names, situation.settings)} in the settings this host gets vLLM {answer.name}"
+            for names, answer in found
+            if answer
+        )
+        if any(answer for _, answer in found):
+            return
+
+
+def _without(names: tuple[str, ...], situation: Situation, plain: Settings) -> Situation:
+    settings = replace(situation.settings, **{name: getattr(plain, name) for name in names})
+    pythons = situation.found_pythons if "python" in names else situation.pythons
+    return replace(situation, settings=settings, pythons=pythons)
+
+
+def in_words(names: Iterable[str], settings: Settings) -> str:
+    """`vllm: 0.32.0` and `cuda: 13.0`."""
+    return " and ".join(f"`{name}: {getattr(settings, name)}`" for name in names)
 
 
 def forward_compatibility(

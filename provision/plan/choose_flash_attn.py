@@ -53,7 +53,7 @@ def choose(candidate: Candidate, used: tuple[str, ...], situation: Situation, ca
         if fitting:
             return _wheel(fitting, capabilities, rejected, _harm("flash-attn", candidate, catalogue))
     if wish.mode == "wheel":
-        return _none(flavour, "no published wheel fits, and config asks for a wheel", rejected)
+        return _none(flavour, "no published wheel can be used, and config asks for one", rejected)
     return _build(candidate, capabilities, situation, catalogue, rejected)
 
 
@@ -124,7 +124,7 @@ def _against_wheel(row: FlashAttnWheels, candidate: Candidate, capabilities: lis
     if lacking:
         return f"no machine code for {', '.join(lacking)} (it carries {' '.join(row.sm)})"
     if not situation.sources[_SOURCE[row.flavour]]:
-        return "its source does not answer"
+        return situation.why_not(_SOURCE[row.flavour])
     return ""
 
 
@@ -169,8 +169,9 @@ def _build(
         else ""
     )
     why = (
-        f"no published wheel fits, so compiled for {' '.join(arches)}{standard}: about {hours:.1f} CPU hours, "
-        f"which vLLM does not wait for. {WHAT_FOR}{_sentence(_harm('flash-attn', candidate, catalogue))}"
+        f"no published wheel can be used; it can be compiled for {' '.join(arches)}{standard}, about {hours:.1f} "
+        f"CPU hours, which this version leaves to you and vLLM does not wait for. {WHAT_FOR}"
+        f"{_sentence(_harm('flash-attn', candidate, catalogue))}"
     )
     plan = FlashAttn(mode="build", flavour=flavour, arches=arches, why=why)
     return Choice(plan, Package(version=source.version, source="pypi"), rejected)
@@ -184,11 +185,11 @@ def _against_build(
     if source is None:
         return "no source release is known"
     if wish.build == "no":
-        return "no published wheel fits, and config says flash_attn.build: no"
+        return "no published wheel can be used, and config says flash_attn.build: no"
     if wish.flavour != "2":
-        return f"FlashAttention {wish.flavour} is not built here, and no published wheel fits"
+        return f"FlashAttention {wish.flavour} is not built here, and no published wheel can be used"
     if not situation.sources["pypi"]:
-        return "its source release is on PyPI, which does not answer"
+        return f"its source release is on PyPI: {situation.why_not('pypi')}"
     for capability in capabilities:
         target = source.served_by.get(capability, capability)
         if target not in source.sm:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from provision.catalog.rows import Catalogue
 from provision.host._model import Host
-from provision.plan import choose_profile, dead_gpus, make_cpu, make_cuda
+from provision.plan import changes, choose_profile, dead_gpus, make_cpu, make_cuda
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
 from provision.plan.situation import gather
 from provision.settings import Settings
@@ -26,9 +28,23 @@ def make(
         return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
     profile = choose_profile.choose(situation, catalogue)
     if isinstance(profile, Reasons):
-        return Unsupported(
-            unsupported=(profile,),
-            advice=dead_gpus.advice(situation, catalogue) if profile.subject in ("GPUs", "driver") else (),
-        )
+        instead = {
+            "GPUs": lambda: dead_gpus.advice(situation, catalogue),
+            "driver": lambda: dead_gpus.advice(situation, catalogue),
+            "profile": lambda: _without_wishes(host, settings, catalogue),
+        }
+        return Unsupported(unsupported=(profile,), advice=instead[profile.subject]())
     plan = make_cpu.plan if profile.chosen == "cpu" else make_cuda.plan
     return plan(situation, catalogue, profile, refusals, checks)
+
+
+def _without_wishes(host: Host, settings: Settings, catalogue: Catalogue) -> tuple[str, ...]:
+    """What this host gets without the settings that ask for a GPU."""
+    plain = Settings()
+    wished = tuple(name for name in ("profile", "cuda", "torch") if getattr(settings, name) != getattr(plain, name))
+    free = msgspec.structs.replace(settings, **{name: getattr(plain, name) for name in wished})
+    made = make(host, free, catalogue) if wished else None
+    vllm = made.packages["vllm"] if isinstance(made, Plan) else None
+    if vllm is None:
+        return ()
+    return (f"without {changes.in_words(wished, settings)} in the settings this host gets vLLM {vllm.version}",)

@@ -59,7 +59,10 @@ def plan(
 ) -> Plan | Unsupported:
     flash = choose_flash_attn.for_cpu()
     if situation.settings.flash_attn.mode == "require":
-        return Unsupported(unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),), advice=())
+        return Unsupported(
+            unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),),
+            advice=("`flash_attn.mode: auto` leaves it out where it cannot be",),
+        )
     searched = search(situation, catalogue, refusals)
     best = searched.choice
     if best is None:

@@ -74,7 +74,7 @@ def test_an_old_glibc_cannot_take_the_wheel() -> None:
 def test_a_silent_github_has_no_wheels() -> None:
     made = plan(H100, "vllm=0.11.0", "sources.github=false")
     assert made.flash_attn.mode == "build"
-    assert "its source does not answer" in rejected(made, "flash-attn")
+    assert "the settings rule out GitHub" in rejected(made, "flash-attn")
 
 
 def test_third_party_wheels_only_where_they_are_allowed() -> None:

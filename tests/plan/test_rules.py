@@ -255,6 +255,24 @@ def test_what_a_plan_needs_and_nobody_said_is_named() -> None:
     assert version(plan('{name: FooBar 9000, cc: "9.0", memory_gb: 80}')) == "0.33.0"
 
 
+@pytest.mark.parametrize(
+    ("gpus", "wishes", "advice"),
+    [
+        (H100, ["python=3.15"], "without `python: 3.15` in the settings this host gets vLLM 0.33.0"),
+        (
+            H100,
+            ["vllm=0.32.0", "torch=2.11.0", "cuda=12.8"],
+            "without `torch: 2.11.0` and `cuda: 12.8` in the settings this host gets vLLM 0.32.0",
+        ),
+        ("", ["profile=cuda"], "without `profile: cuda` in the settings this host gets vLLM 0.33.0+cpu"),
+        ("", ["cuda=12.9"], "without `cuda: 12.9` in the settings this host gets vLLM 0.33.0+cpu"),
+        ("", ["python=3.9"], "without `python: 3.9` in the settings this host gets vLLM 0.33.0+cpu"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_named(gpus: str, wishes: list[str], advice: str) -> None:
+    assert advice in no_plan(gpus, *wishes).advice
+
+
 def test_no_driver_is_advised_for_gpus_that_no_vllm_runs_on() -> None:
     (advice,) = no_plan("{name: Tesla P40}", driver=None).advice
     assert advice == "no published vLLM has code for 6.1: it takes a GPU of 7.0 or newer, whatever the driver"
