@@ -109,8 +109,9 @@ def parser() -> argparse.ArgumentParser:
     made["up"].add_argument("--upgrade", action="store_true", help="plan anew, also where nothing has changed")
     steps = made["provision"]
     steps.add_argument("--dry-run", action="store_true", help="show every command of every step, run none")
-    steps.add_argument("--only", type=int, metavar="NN", help="run this step only")
-    steps.add_argument("--from", dest="start", type=int, metavar="NN", help="run this step and those after it")
+    some = steps.add_mutually_exclusive_group()
+    some.add_argument("--only", type=int, metavar="NN", help="run this step only")
+    some.add_argument("--from", dest="start", type=int, metavar="NN", help="run this step and those after it")
     made["check"].add_argument(
         "names", nargs="*", metavar="NAME", help="checks to try (all that the plan promises), or list"
     )

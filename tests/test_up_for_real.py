@@ -94,14 +94,21 @@ def test_nothing_to_do_needs_no_network_and_writes_nothing(
     assert {path.name for path, moment in after.items() if before.get(path) != moment} <= {".lock"}
 
 
-def test_an_edited_file_is_found_and_healed(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+def test_an_edit_that_hides_is_found_by_the_check_and_then_healed(
+    place: Place, first: subprocess.CompletedProcess[str]
+) -> None:
     assert first.returncode == 0
     (victim,) = place.prefix.glob("current/lib/python3*/site-packages/torch/version.py")
-    whole = victim.read_bytes()
-    victim.write_bytes(whole.replace(b"version", b"vErsion", 1))
+    whole, status = victim.read_bytes(), victim.stat()
+    with victim.open("r+b") as stream:
+        stream.write(whole.replace(b"version", b"vErsion", 1))
+    os.utime(victim, ns=(status.st_atime_ns, status.st_mtime_ns))
     checked = place.run("check", "record_whole")
     assert checked.returncode == 1, checked.stdout + checked.stderr
     assert "torch/version.py" in checked.stdout + checked.stderr
+    summary = place.folder / "logs" / "summary.txt"
+    assert summary.read_text().startswith("NOT VERIFIED")
     healed = place.run("provision", "--set", "profile=cpu")
     assert healed.returncode == 0, healed.stdout + healed.stderr
     assert victim.read_bytes() == whole
+    assert summary.read_text().startswith("VERIFIED")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, launch_checks, locks, steps_found, uv, verified, whole
+from provision.engine import apply, fingerprint, generations, launch_checks, steps_found, uv, verified, whole
 from provision.engine.events import StepResult, Subscriber
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
 from provision.errors import DONE, UNDECIDED
@@ -69,35 +69,36 @@ def bring_up(
     checks: Checks,
     document: Callable[[BroughtUp], bytes],
     *,
+    lock: int,
     only: int | None = None,
     start: int | None = None,
 ) -> BroughtUp:
     """Build (or go on, or find it there), check, and make current only what is verified.
 
-    `document` makes the report that stays with a verified generation.
+    `document` makes the report that stays with a verified generation; `lock` is the prefix's, held by the caller.
     """
     prefix = Path(asked.prefix)
     steps = steps_found.discover()
-    with locks.hold(prefix, "up") as handle:
-        target = fingerprint.target(asked.plan, asked.lock, site(asked, ""), steps)
-        place = generations.place(prefix, target, asked.run)
-        before = generations.current(prefix)
-        results = _build(asked, place, steps, events, handle, only=only, start=start)
-        ended = BroughtUp(generation=place.path, steps=tuple(results), before=before)
-        complete = (Path(place.path) / generations.STATE / generations.COMPLETE).is_file()
-        if not complete:
-            return msgspec.structs.replace(ended, verdict="undecided", exit_code=UNDECIDED)
-        kept = all(result.outcome == "kept" for result in results)
-        if kept and before == place.id and verified.report(Path(place.path)) is not None:
-            return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True)
-        found = tuple(check(asked.plan, asked.lock, place.path, asked.plan.checks, Path(asked.logs), checks))
-        verdict, code = launch_checks.verdict(found, asked.plan.checks)
-        ended = msgspec.structs.replace(ended, checks=found, verdict=verdict, exit_code=code)
-        if verdict != "verified":
-            return ended
-        verified.save(Path(place.path), document(ended))
-        generations.switch(prefix, place.id)
-        return msgspec.structs.replace(ended, removed=tuple(generations.prune(prefix, asked.keep)))
+    target = fingerprint.target(asked.plan, asked.lock, site(asked, ""), steps)
+    place = generations.place(prefix, target, asked.run)
+    before = generations.current(prefix)
+    results = _build(asked, place, steps, events, lock, only=only, start=start)
+    ended = BroughtUp(generation=place.path, steps=tuple(results), before=before)
+    complete = (Path(place.path) / generations.STATE / generations.COMPLETE).is_file()
+    if not complete:
+        return msgspec.structs.replace(ended, verdict="undecided", exit_code=UNDECIDED)
+    kept = all(result.outcome == "kept" for result in results)
+    if kept and before == place.id and verified.report(Path(place.path)) is not None:
+        return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True)
+    found = tuple(check(asked.plan, asked.lock, place.path, asked.plan.checks, Path(asked.logs), checks))
+    verdict, code = launch_checks.verdict(found, asked.plan.checks)
+    ended = msgspec.structs.replace(ended, checks=found, verdict=verdict, exit_code=code)
+    if verdict != "verified":
+        verified.withdraw(Path(place.path))
+        return ended
+    verified.save(Path(place.path), document(ended))
+    generations.switch(prefix, place.id)
+    return msgspec.structs.replace(ended, removed=tuple(generations.prune(prefix, asked.keep)))
 
 
 def _build(

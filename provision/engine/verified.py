@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from provision.doors import files
+from provision.engine import marks
 from provision.engine.generations import STATE
 
 
@@ -30,6 +31,12 @@ def report(generation: Path) -> bytes | None:
         return place(generation).read_bytes()
     except OSError:
         return None
+
+
+def withdraw(generation: Path) -> None:
+    """What did not pass is not verified, and its files are read again, not only looked at."""
+    for path in (place(generation), generation / STATE / marks.FILE):
+        path.unlink(missing_ok=True)
 
 
 def save(generation: Path, report_document: bytes) -> None:

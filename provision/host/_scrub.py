@@ -12,7 +12,7 @@ HIDDEN = "***"
 
 # A name that says that its value is a secret. "tokenizer" and "max_tokens" are none.
 _SENSITIVE = (
-    r"[\w.-]*(?:token(?!iz|s)|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|user_?name"
+    r"[\w.-]*(?:(?<!tik)token(?!iz|s)|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|user_?name"
     r"|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]*"
 )
 SECRET_NAME = re.compile(_SENSITIVE, re.IGNORECASE)

@@ -6,10 +6,14 @@ import shlex
 
 from provision.plan._model import Plan
 
+CPU_SHARE = "0.2"  # of the memory of the host, as the check vllm_serves takes it
+
 
 def command(plan: Plan, prefix: str, model: str = "MODEL") -> str:
     """Ready to paste: tensor parallel over the used GPUs, the attention backend where vLLM would choose wrongly."""
     words = [shlex.quote(f"{prefix}/current/bin/vllm"), "serve", model]
+    if plan.profile == "cpu":  # left to itself vLLM takes nearly all of the memory for its KV cache
+        words += ["--gpu-memory-utilization", CPU_SHARE]
     whole = [gpu for gpu in plan.gpus.used if ":" not in gpu]
     if len(whole) > 1:
         words += ["--tensor-parallel-size", str(_power_of_two(len(whole)))]

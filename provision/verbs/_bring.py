@@ -21,6 +21,7 @@ def carry_out(
     wish: Wish,
     resolved: Wanted,
     options: argparse.Namespace,
+    lock: int,
     *,
     only: int | None = None,
     start: int | None = None,
@@ -33,12 +34,16 @@ def carry_out(
             lines.event,
             lines.check,
             lambda ended: _told.document(_told.report(wish, resolved, ended)),
+            lock=lock,
             only=only,
             start=start,
         )
     except StepFailed as failure:
         ended = bring_up.BroughtUp(generation="", steps=tuple(lines.results), exit_code=failure.exit_code)
         _told.everywhere(_told.report(wish, resolved, ended), wish, lines.commands)
+        raise
+    except KeyboardInterrupt:
+        terminal.note("nothing in use was changed; the same command goes on from here")
         raise
     told = _told.report(wish, resolved, came)
     if not came.nothing_to_do:

@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from provision import terminal
-from provision.engine import bring_up, generations, launch_checks
+from provision.engine import bring_up, generations, launch_checks, verified
+from provision.engine.wanted import Wanted
 from provision.errors import DONE, WrongUsage
 from provision.plan._model import Plan
 from provision.steps import Lock
-from provision.verbs import _wish
+from provision.verbs import _told, _wish
 from provision.verbs._progress import Lines
 
 
@@ -50,13 +51,22 @@ def _tried(options: argparse.Namespace) -> int:
     state = place / generations.STATE
     plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
     lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
-    promised = tuple(options.names) or plan.checks
+    asked = tuple(options.names) or plan.checks
     lines = Lines(quiet=options.quiet or options.json)
     Path(wish.logs).mkdir(parents=True, exist_ok=True)
-    found = bring_up.check(plan, lock, str(place), promised, Path(wish.logs), lines.check)
-    verdict, code = launch_checks.verdict(found, promised)
+    found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), lines.check))
+    verdict, code = launch_checks.verdict(found, asked)
+    came = bring_up.BroughtUp(generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code)
+    told = _told.report(wish, Wanted(wish="", plan=plan, lock=lock, host_python=""), came)
+    if code != DONE and set(asked) & set(plan.checks):
+        verified.withdraw(place)
+    if code != DONE or set(plan.checks) <= set(asked):  # some of the checks passing is no news of the whole
+        _told.everywhere(told, wish, {})
     if options.json:
         terminal.document({"verdict": verdict, "exit_code": code, "checks": found})
-    else:
-        terminal.line(f"{verdict} (exit code {code})")
+        return code
+    some = f": {len(found)} of the {len(plan.checks)} promised" if len(found) < len(plan.checks) else ""
+    terminal.line(f"{verdict} (exit code {code}){some}")
+    if code != DONE:
+        terminal.note("./setup.sh puts back what is damaged and verifies it again")
     return code

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from provision import terminal
-from provision.engine import bring_up, wanted
+from provision.engine import bring_up, locks, wanted
 from provision.errors import DONE
 from provision.plan._model import Unsupported
 from provision.steps import Need, Run, Write
@@ -16,16 +16,17 @@ from provision.verbs import _bring, _wish
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
-    resolved = _wish.known(wish)
-    if resolved is None:
-        found = _wish.anew(wish)
-        if isinstance(found, Unsupported):
-            return _bring.no_plan(found, options)
-        resolved = found
-    if options.dry_run:
-        return _shown(_wish.asked(wish, resolved), options)
-    wanted.save(Path(wish.prefix), resolved)
-    return _bring.carry_out(wish, resolved, options, only=options.only, start=options.start)
+    with locks.hold(Path(wish.prefix), "provision") as lock:
+        resolved = _wish.known(wish)
+        if resolved is None:
+            found = _wish.anew(wish)
+            if isinstance(found, Unsupported):
+                return _bring.no_plan(found, options)
+            resolved = found
+        if options.dry_run:
+            return _shown(_wish.asked(wish, resolved), options)
+        wanted.save(Path(wish.prefix), resolved)
+        return _bring.carry_out(wish, resolved, options, lock, only=options.only, start=options.start)
 
 
 def _shown(asked: bring_up.Asked, options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from provision import terminal
-from provision.engine import wanted
+from provision.engine import locks, wanted
 from provision.engine.wanted import Wanted
 from provision.errors import DONE
 from provision.plan import explain
@@ -17,17 +17,18 @@ from provision.verbs import _bring, _wish
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
-    resolved = None if options.upgrade else _wish.known(wish)
-    if resolved is None:
-        found = _wish.anew(wish)
-        if isinstance(found, Unsupported):
-            return _bring.no_plan(found, options)
-        if not _agreed(found, options):
-            terminal.note("nothing was changed")
-            return DONE
-        wanted.save(Path(wish.prefix), found)
-        resolved = found
-    return _bring.carry_out(wish, resolved, options)
+    with locks.hold(Path(wish.prefix), "up") as lock:
+        resolved = None if options.upgrade else _wish.known(wish)
+        if resolved is None:
+            found = _wish.anew(wish)
+            if isinstance(found, Unsupported):
+                return _bring.no_plan(found, options)
+            if not _agreed(found, options):
+                terminal.note("nothing was installed or changed")
+                return DONE
+            wanted.save(Path(wish.prefix), found)
+            resolved = found
+        return _bring.carry_out(wish, resolved, options, lock)
 
 
 def _agreed(resolved: Wanted, options: argparse.Namespace) -> bool:

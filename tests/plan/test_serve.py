@@ -11,7 +11,7 @@ from tests.plan.described import plan
 @pytest.mark.parametrize(
     ("gpus", "driver", "line"),
     [
-        ("", None, "envs/current/bin/vllm serve MODEL"),
+        ("", None, "envs/current/bin/vllm serve MODEL --gpu-memory-utilization 0.2"),
         ("{name: NVIDIA H100 80GB HBM3}", "580.65.06", "envs/current/bin/vllm serve MODEL"),
         (
             "{name: NVIDIA H100 80GB HBM3, count: 8}",
