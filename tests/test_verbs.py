@@ -13,7 +13,7 @@ import pytest
 
 from provision import cli
 from provision.engine import generations
-from provision.errors import WrongUsage
+from provision.errors import SourceFailed, WrongUsage
 
 
 def generation(prefix: Path, number: int, *, complete: bool = True) -> Path:
@@ -58,6 +58,13 @@ def test_rollback_goes_back_and_to_a_named_one(prefix: Path, capsys: pytest.Capt
     assert "current is 20260102T000000Z-0002" in said(capsys, "rollback", "--prefix", str(prefix))
     assert "0003" in said(capsys, "rollback", "20260103T000000Z-0003", "--prefix", str(prefix))
     assert generations.current(prefix) == "20260103T000000Z-0003"
+
+
+def test_rollback_and_prune_as_documents(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    back = json.loads(said(capsys, "rollback", "--json", "--prefix", str(prefix)))
+    assert back == {"current": "20260102T000000Z-0002", "still_running": []}
+    pruned = json.loads(said(capsys, "prune", "--json", "--set", "keep=1", "--prefix", str(prefix)))
+    assert "20260101T000000Z-0001" in pruned["removed"]
 
 
 def test_rollback_to_what_is_not_complete_is_refused(prefix: Path) -> None:
@@ -105,3 +112,15 @@ def test_a_check_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Pat
 def test_check_without_an_environment_says_so(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="no current environment"):
         cli.run(["check", "--prefix", str(tmp_path)])
+
+
+def test_without_any_source_it_is_the_network_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = "http://127.0.0.1:9/simple"
+    wishes = [f"sources.{name}={nowhere}" for name in ("pypi", "pytorch", "vllm", "github")]
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    argv = [word for wish in (*wishes, "profile=cpu") for word in ("--set", wish)]
+    with pytest.raises(SourceFailed, match="no package source answers"):
+        cli.run(["up", "--yes", "--prefix", str(tmp_path / "envs"), *argv])
+    assert "There is no plan" not in capsys.readouterr().out

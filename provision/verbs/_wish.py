@@ -12,7 +12,8 @@ from provision import terminal
 from provision.catalog import rows
 from provision.engine import bring_up, generations, resolve, uv, wanted
 from provision.engine.wanted import Wanted
-from provision.host import _installer, pythons, record
+from provision.errors import SourceFailed
+from provision.host import _installer, pythons, record, sources
 from provision.host._model import Host
 from provision.plan._model import Plan, Unsupported
 from provision.settings import Settings
@@ -54,6 +55,7 @@ def anew(wish: Wish) -> Wanted | Unsupported:
         host, settings, rows.load(), bring_up.own_uv(), lambda plan: environment(wish, plan), folder
     )
     if isinstance(found, Unsupported):
+        _complain_of_silence(host, settings)
         return found
     plan, lock = found
     return Wanted(
@@ -62,6 +64,17 @@ def anew(wish: Wish) -> Wanted | Unsupported:
         lock=lock,
         host_python=_interpreter(host, plan.python),
     )
+
+
+def _complain_of_silence(host: Host, settings: Settings) -> None:
+    """Where no source at all answers, what is missing is the network and not another host."""
+    answers = host.known(sources.FACT) or {}
+    asked = [answers[name] for name in answers if getattr(settings.sources, name) is not False]
+    if asked and not any(answer.answers for answer in asked):
+        raise SourceFailed(
+            f"no package source answers: {asked[0].detail}",
+            hint="look at the network, the proxy and the certificates; nothing was changed, run the same command again",
+        )
 
 
 def environment(wish: Wish, plan: Plan) -> dict[str, str]:

@@ -15,5 +15,8 @@ def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
     with locks.hold(Path(wish.prefix), "prune"):
         removed = generations.prune(Path(wish.prefix), wish.settings.keep)
-    terminal.line(f"removed {', '.join(removed)}" if removed else "nothing to remove")
+    if options.json:
+        terminal.document({"removed": removed})
+    else:
+        terminal.line(f"removed {', '.join(removed)}" if removed else "nothing to remove")
     return DONE

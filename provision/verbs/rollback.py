@@ -15,6 +15,9 @@ def run(options: argparse.Namespace) -> int:
     prefix = Path(_wish.made(options).prefix)
     with locks.hold(prefix, "rollback"):
         now, users = generations.rollback(prefix, options.id)
+    if options.json:
+        terminal.document({"current": now, "still_running": [{"pid": pid, "name": name} for pid, name in users]})
+        return DONE
     terminal.line(f"current is {now}")
     for pid, name in users:
         terminal.line(f"still running from the one before: {name} (pid {pid})")
