@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from pathlib import Path
 
 from provision.plan._model import Plan
 from provision.steps import Action, Lock, Run, Site, Step, Write
 
-# The wheels bring nvcc, but no toolkit that a linker takes: lib64 and libcudart.so are not there. Laid out beside
-# site-packages, where every file stays one that a RECORD lists.
-_TOOLKIT: Final = """\
-import os, pathlib, sys
-home, view = map(pathlib.Path, sys.argv[1:])
-if (home / "bin" / "nvcc").exists():
-    (view / "lib64").mkdir(parents=True, exist_ok=True)
-    links = {name: home / name for name in ("bin", "include", "nvvm")}
-    libraries = sorted((home / "lib").glob("lib*"))
-    links |= {"lib64/" + library.name: library for library in libraries}
-    links |= {"lib64/libcudart.so": library for library in libraries if library.name.startswith("libcudart.so.")}
-    for name, target in links.items():
-        if not (view / name).is_symlink():
-            (view / name).symlink_to(os.path.relpath(target, (view / name).parent))
-"""
+LAY_OUT = Path(__file__).with_name("lay_out_toolkit.py")
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
@@ -31,7 +17,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     wheels = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
     toolkit = Run(
         title="lay out the CUDA toolkit of the wheels",
-        argv=(site.python, "-I", "-c", _TOOLKIT, wheels, f"{site.generation}/cuda"),
+        argv=(site.python, "-I", str(LAY_OUT), wheels, f"{site.generation}/cuda"),
         deadline_s=60.0,
     )
     return (

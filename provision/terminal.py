@@ -51,12 +51,6 @@ def line(text: str) -> None:
     write(f"{text}\n")
 
 
-def in_one_line(command: str) -> str:
-    """A command without the body of a script in it; the log has the whole."""
-    first, _, more = command.partition("\n")
-    return f"{first} …" if more else first
-
-
 def note(text: str) -> None:
     """What goes on, for a person; never on stdout."""
     sys.stderr.write(f"{text}\n")

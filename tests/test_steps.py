@@ -139,7 +139,7 @@ def test_the_toolkit_of_the_wheels_becomes_one_that_a_linker_takes(tmp_path: Pat
     vllm = next(step for step in STEPS if step.name == "vllm")
     lay_out = vllm.actions(made, lock_of(made), SITE)[-1]
     assert isinstance(lay_out, Run)
-    argv = [sys.executable, *lay_out.argv[1:4], str(wheels), str(view)]
+    argv = [sys.executable, *lay_out.argv[1:3], str(wheels), str(view)]
     assert process.run(argv, deadline_s=60).ok
     assert not view.exists(), "no nvcc, no toolkit"
     for name in ("bin/nvcc", "include/cuda.h", "lib/libcudart.so.13"):

@@ -28,10 +28,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that could be otherwise."""
+    """One thing that could be otherwise; `suits_most` where it helps most of its kind without being the last."""
 
     say: str
     apply: Callable[[Situation], Situation]
+    suits_most: bool = False
 
 
 NARROWING = ("vllm", "torch", "cuda", "gpus", "python")  # the settings that leave less to choose from
@@ -91,7 +92,7 @@ def _together(situation: Situation, catalogue: Catalogue, than: Answer | None, s
 
 def _most(changes: list[Change]) -> Change:
     """What helps most of one kind: the largest change, or the Python that everything has wheels for."""
-    return changes[0] if changes[0].say.startswith("Python") else changes[-1]
+    return next((change for change in changes if change.suits_most), changes[-1])
 
 
 def _gives(found: Answer, changes: list[Change], situation: Situation, search: Search) -> bool:
@@ -135,7 +136,8 @@ def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
     ):
         if python not in situation.pythons:
             how = f"uv fetches it: --set python={python}" if situation.sources["github"] else "to be installed"
-            yield Change(say=f"Python {python} ({how})", apply=partial(replace, pythons=(python,)))
+            most = python == FETCHED_PYTHON
+            yield Change(say=f"Python {python} ({how})", apply=partial(replace, pythons=(python,)), suits_most=most)
 
 
 def _glibcs(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:

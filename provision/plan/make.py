@@ -28,12 +28,9 @@ def make(
         return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
     profile = choose_profile.choose(situation, catalogue)
     if isinstance(profile, Reasons):
-        instead = {
-            "GPUs": lambda: dead_gpus.advice(situation, catalogue),
-            "driver": lambda: dead_gpus.advice(situation, catalogue),
-            "profile": lambda: _without_wishes(host, settings, catalogue),
-        }
-        return Unsupported(unsupported=(profile,), advice=instead[profile.subject]())
+        wished = profile.subject == "profile"
+        advice = _without_wishes(host, settings, catalogue) if wished else dead_gpus.advice(situation, catalogue)
+        return Unsupported(unsupported=(profile,), advice=advice)
     plan = make_cpu.plan if profile.chosen == "cpu" else make_cuda.plan
     return plan(situation, catalogue, profile, refusals, checks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from provision.engine.events import StepResult
 from provision.engine.launch_checks import CheckResult
 from provision.report._model import Report
 
@@ -10,6 +11,17 @@ _MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "skip": "skip", "error
 
 def text(report: Report) -> str:
     """What logs/summary.txt holds."""
+    return "".join(f"{line}\n" for line in _lines(report, report.steps, report.checks))
+
+
+def brief(report: Report) -> str:
+    """For who has seen each step and check go by: the verdict, and only what did not go well."""
+    steps = tuple(step for step in report.steps if step.outcome == "failed")
+    checks = tuple(check for check in report.checks if check.outcome not in ("pass", "skip"))
+    return "".join(f"{line}\n" for line in _lines(report, steps, checks))
+
+
+def _lines(report: Report, steps: tuple[StepResult, ...], checks: tuple[CheckResult, ...]) -> list[str]:
     chosen = ", ".join(f"{name} {one.version}" for name, one in report.plan.packages.items() if one)
     runs_on = f"CUDA {report.plan.cuda}" if report.plan.cuda else "CPU"
     lines = [
@@ -20,13 +32,13 @@ def text(report: Report) -> str:
         f"plan         {chosen}, Python {report.plan.python}, {runs_on}",
         "",
     ]
-    for step in report.steps:
+    for step in steps:
         problem = f"  {step.problem.splitlines()[0]}" if step.problem else ""
         lines.append(f"  {step.number:>2} {step.name:<26}{step.outcome:<6}{step.seconds:>7.1f} s{problem}")
-    lines.append("")
-    for check in report.checks:
+    lines += [""] if steps else []
+    for check in checks:
         lines += _check(check)
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _check(check: CheckResult) -> list[str]:

@@ -53,7 +53,7 @@ def carry_out(
     elif came.nothing_to_do:
         terminal.line(f"nothing to do: {Path(came.generation).name} is current, whole and verified")
     elif not options.quiet:
-        terminal.write(as_text.text(told))
+        terminal.write(as_text.brief(told))
     if came.exit_code == DONE and not options.json:
         terminal.line(f"serve a model: {serve.command(resolved.plan, wish.prefix)}")
     return came.exit_code

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from provision import terminal
 from provision.doors import files
 from provision.engine import launch_checks, steps_found
 from provision.engine.bring_up import BroughtUp
@@ -47,6 +46,5 @@ def everywhere(told: Report, wish: Wish, commands: dict[str, list[str]]) -> None
         if result.outcome == "kept":
             continue
         proofs = [check for check in told.checks if proves.get(check.name) == step.number]
-        done = [terminal.in_one_line(command) for command in commands.get(step.label, [])]
-        page = as_task_result.text(step, result, done, proofs, told)
+        page = as_task_result.text(step, result, commands.get(step.label, []), proofs, told)
         files.write(pages / f"{step.label}.md", page)

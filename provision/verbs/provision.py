@@ -44,7 +44,7 @@ def _shown(asked: bring_up.Asked, options: argparse.Namespace) -> int:
 
 def _line(action: object) -> str:
     if isinstance(action, Run):
-        return terminal.in_one_line(shlex.join(action.argv))
+        return shlex.join(action.argv)
     if isinstance(action, Write):
         return f"write {action.path} ({action.title})"
     if isinstance(action, Need):

@@ -172,7 +172,9 @@ def test_a_file_that_two_wheels_bring_may_be_as_either_says(world: World, place:
     world = with_wheels_of_its_own(world, place)
     for name in ("toy05", "toy25"):
         synthetic.make_wheel(world.wheels, name, "1.0", more={"shared/__init__.py": f"# by {name}\n"})
-    synthetic.provision(world, "1.0")
+    heard: list[Event] = []
+    synthetic.provision(world, "1.0", heard.append)
+    assert not [each.text for each in heard if isinstance(each, Note)], "nothing of it is torn"
     assert [step.outcome for step in synthetic.provision(world, "1.0")] == ["kept"] * 4
     shared = world.packages() / "shared" / "__init__.py"
     shared.write_text("# by nobody\n")

@@ -46,6 +46,16 @@ def test_the_verdict_comes_first_and_hints_only_where_something_is_wrong() -> No
     assert all(line == line.rstrip() for line in lines)
 
 
+def test_who_saw_it_go_by_is_told_only_what_did_not_go_well() -> None:
+    text = as_text.brief(report())
+    assert text.startswith("NOT VERIFIED (exit code 1)\n")
+    assert "uv said no" in text
+    assert "look at its log" in text
+    assert "torch  " not in text
+    assert "record_whole" not in text
+    assert "extensions_import" not in text
+
+
 def test_a_page_says_why_what_and_what_proves_it() -> None:
     (step,) = [one for one in discover() if one.number == 50]
     page = as_task_result.text(step, STEPS[1], ["uv pip install x"], CHECKS[:2], report())
