@@ -16,7 +16,7 @@ _INTEL = r"Intel(?:\(R\))? (?:Data Center GPU|Arc)\b[\w() ]*\w"
 
 def named_in(lines: list[str]) -> tuple[str, ...]:
     """Those that a pasted text lists, each kind once; a processor's name stands behind a title of its own."""
-    found = (re.match(rf"(?:GPU[\w ]{{0,40}}:\s*)?({_AMD}|{_INTEL})", line) for line in lines)
+    found = (re.match(rf"(?:GPU[\w ]{{0,40}}:\s*){{0,2}}({_AMD}|{_INTEL})", line) for line in lines)
     names = (match[1] for match in found if match)
     return tuple(dict.fromkeys(name if name.startswith(("AMD", "Intel")) else f"AMD {name}" for name in names))
 

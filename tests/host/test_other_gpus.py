@@ -45,6 +45,7 @@ def bus(*devices: tuple[str, str, str]) -> dict[str, str]:
     ("line", "name"),
     [
         ("GPU models and configuration: AMD Instinct MI300X (gfx942:sramecc+:xnack-)", "AMD Instinct MI300X"),
+        ("GPU models and configuration: GPU 0: AMD Instinct MI300X", "AMD Instinct MI300X"),
         ("GPU 0: AMD Radeon RX 7900 XTX", "AMD Radeon RX 7900 XTX"),
         ("GPU models and configuration: Radeon RX 7900 XTX", "AMD Radeon RX 7900 XTX"),
         ("Intel GPU models onboard: \n* Intel(R) Data Center GPU Max 1550", "Intel(R) Data Center GPU Max 1550"),
