@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 from urllib.parse import quote
 
 from provision.plan._model import Plan
-from provision.steps import Action, Lock, Run, Site, Step, Write
+from provision.steps import Action, Lock, Run, Site, Step, Write, fetch, requirements
 
 _CUDA: Final = ("nvidia-", "cuda-")
 # What torch imports besides its own libraries: with these `import torch` works after this step.
@@ -20,18 +19,17 @@ _NEEDED: Final = frozenset(
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
-    names = leaves(plan, lock)
+    pins = lock.some(leaves(plan, lock))
     part, held = f"{site.state}/lock-torch.txt", f"{site.state}/constraints.txt"
-    install = (site.uv, "pip", "install", "--python", site.python, "--no-deps", "--require-hashes", "--no-build")
-    constraints = "".join(f"{name}=={lock.version(name)}\n" for name in names if _is_held(name))
     return (
-        Write(title="the lock's part for torch", path=part, text=_part(lock.text, names)),
-        Run(
-            title=f"install torch {lock.version('torch')}",
-            argv=(*install, "--link-mode", site.link_mode, "--requirements", part),
-            deadline_s=4 * 3600.0,  # gigabytes over a slow line
+        fetch(pins, site),
+        Write(title="the lock's part for torch", path=part, text=requirements(pins)),
+        Run(title=f"install torch {lock.version('torch')}", argv=site.install(part)),
+        Write(
+            title="constraints that hold torch",
+            path=held,
+            text="".join(f"{pin.name}=={pin.version}\n" for pin in pins if _is_held(pin.name)),
         ),
-        Write(title="constraints that hold torch", path=held, text=constraints),
         # An address, since pip splits a path at its spaces. Whoever runs pip in this environment is held by it.
         Write(
             title="pip's settings here",
@@ -47,12 +45,6 @@ def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the con
 
 def _is_held(name: str) -> bool:
     return name in ("torch", "triton") or name.startswith(_CUDA)
-
-
-def _part(text: str, names: tuple[str, ...]) -> str:
-    """The blocks of a lock that belong to some of its distributions."""
-    blocks = re.split(r"\n(?=\S)", text.strip())
-    return "".join(f"{block}\n" for block in blocks if re.split(r"==| @ ", block, maxsplit=1)[0] in names)
 
 
 STEP = Step(

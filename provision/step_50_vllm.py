@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from provision import step_40_torch
 from provision.plan._model import Plan
-from provision.steps import Action, Lock, Run, Site, Step, Write
+from provision.steps import Action, Lock, Run, Site, Step, Write, fetch
 
 LAY_OUT = Path(__file__).with_name("lay_out_toolkit.py")
 
@@ -13,7 +14,7 @@ LAY_OUT = Path(__file__).with_name("lay_out_toolkit.py")
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     package = plan.packages["vllm"]
     version = package.version if package else ""
-    install = (site.uv, "pip", "install", "--python", site.python, "--no-deps", "--require-hashes", "--no-build")
+    before = step_40_torch.leaves(plan, lock)
     wheels = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
     toolkit = Run(
         title="lay out the CUDA toolkit of the wheels",
@@ -21,12 +22,12 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         deadline_s=60.0,
     )
     return (
+        fetch((pin for pin in lock.pins if pin.name not in before), site),
         Write(title="the lock", path=site.lock_file, text=lock.text),
         Run(
             title=f"install vLLM {version} and {len(lock.pins)} distributions in all",
             # --exact takes out what an interrupted installation of another lock may have left
-            argv=(*install, "--exact", "--link-mode", site.link_mode, "--requirements", site.lock_file),
-            deadline_s=4 * 3600.0,
+            argv=site.install(site.lock_file, "--exact"),
         ),
         *((toolkit,) if plan.cuda else ()),
     )

@@ -1,31 +1,61 @@
-"""Step, Run, Write and Need: what a numbered step may say. A step says; only the engine does."""
+"""Step, Fetch, Run, Write and Need: what a numbered step may say. A step says; only the engine does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from provision.plan._model import Plan
 
 
+class Wheel(msgspec.Struct, frozen=True, kw_only=True):
+    """One published file: where it lies, and the only content that it may have. `size` is 0 where nobody says it."""
+
+    url: str
+    sha256: str
+    size: int = 0
+
+    @property
+    def file(self) -> str:
+        return unquote(urlsplit(self.url).path.rpartition("/")[2])
+
+
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
-    """One distribution of the lock."""
+    """One distribution of the lock, and the wheel that brings it."""
 
     name: str
     version: str
-    hashes: tuple[str, ...]
+    wheel: Wheel
+
+    @property
+    def requirement(self) -> str:
+        """What uv installs from: ==2.13.0 would take 2.13.0+cpu too, where that lies beside it; === does not."""
+        exactly = "==" if "+" in self.version else "==="
+        return f"{self.name}{exactly}{self.version} \\\n    --hash=sha256:{self.wheel.sha256}\n"
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole environment, resolved before anything changes: `text` is what uv installs from, hashes and all."""
+    """The whole environment, resolved before anything changes: every distribution with its one file."""
 
-    text: str
     pins: tuple[Pin, ...]
+
+    @property
+    def text(self) -> str:
+        return requirements(self.pins)
 
     def version(self, name: str) -> str | None:
         return next((pin.version for pin in self.pins if pin.name == name), None)
+
+    def some(self, names: Iterable[str]) -> tuple[Pin, ...]:
+        wanted = frozenset(names)
+        return tuple(pin for pin in self.pins if pin.name in wanted)
+
+
+def requirements(pins: Iterable[Pin]) -> str:
+    return "".join(pin.requirement for pin in pins)
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +65,6 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str
     uv: str
     host_python: str
-    link_mode: Literal["clone", "copy"] = "copy"
 
     @property
     def python(self) -> str:
@@ -49,6 +78,33 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def lock_file(self) -> str:
         return f"{self.state}/lock.txt"
+
+    @property
+    def wheels(self) -> str:
+        """The store: every wheel of every lock, as it was published."""
+        return f"{self.prefix}/wheels"  # engine/store.py keeps it small
+
+    @property
+    def unpacked(self) -> str:
+        """Where uv unpacks wheels for this environment and no other: it links them into place, and then this goes.
+
+        So nothing is copied, and no file is shared with a cache, whose damage would be installed again.
+        """
+        return f"{self.state}/unpacked"
+
+    def install(self, requirements: str, *more: str) -> tuple[str, ...]:
+        """The one command that installs: exact files out of the store, no network, nothing resolved again."""
+        argv = (self.uv, "pip", "install", "--python", self.python, "--no-deps", "--require-hashes", "--no-build")
+        places = ("--no-index", "--find-links", self.wheels, "--cache-dir", self.unpacked, "--link-mode", "hardlink")
+        return (*argv, *places, *more, "--requirements", requirements)
+
+
+class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch"):
+    """Files to be had in a folder, whole and with the right content, however many starts it takes."""
+
+    title: str
+    folder: str
+    wheels: tuple[Wheel, ...]
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
@@ -79,7 +135,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, tag="need"):
     hint: str = ""
 
 
-Action = Run | Write | Need
+Action = Fetch | Run | Write | Need
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,3 +154,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         return f"{self.number}-{self.name}"
+
+
+def fetch(pins: Iterable[Pin], site: Site) -> Fetch:
+    """What an installation takes out of the store."""
+    wheels = tuple(pin.wheel for pin in pins)
+    return Fetch(title=f"fetch {len(wheels)} wheels", folder=site.wheels, wheels=wheels)

@@ -33,7 +33,7 @@ FLOORS: list[set[str]] = [
 IMPURE = {"io", "os", "pathlib.Path", "shutil", "socket", "subprocess", "tempfile", "threading", "requests"}
 ONLY_AT_THE_DOOR = {
     "subprocess": {"doors/process.py"},
-    "requests": {"doors/network.py", "doors/range_file.py"},
+    "requests": {"doors/network.py", "doors/sessions.py", "doors/download.py"},
     "pypi_simple": {"doors/network.py", "catalog/published.py", "catalog/freshness.py"},
     "pynvml": {"doors/nvml_child.py"},
 }

@@ -13,11 +13,12 @@ from uv import find_uv_bin
 
 from provision.binary import record
 from provision.doors import files, process
-from provision.engine import resolve
+from provision.engine import fetch, resolve
+from provision.engine.events import nobody
 from provision.engine.steps_found import discover
 from provision.plan._model import Plan
 from provision.settings import Settings
-from provision.steps import Action, Lock, Need, Pin, Run, Site, Step, Write
+from provision.steps import Action, Fetch, Lock, Need, Pin, Run, Site, Step, Wheel, Write
 from tests.engine.small_index import plan, stock
 
 TESTS = Path(__file__).parent
@@ -47,9 +48,11 @@ def lock_of(made: Plan) -> Lock:
     assert torch
     versions = {"cuda-bindings": "13.0", "einops": "0.8", "huggingface-hub": "1.0", "nvidia-nccl-cu13": "2.29"}
     versions |= {"sympy": "1.14", "torch": torch.version, vllm.distribution or "vllm": vllm.version}
-    pins = tuple(Pin(name=name, version=version, hashes=(f"sha256:{name}",)) for name, version in versions.items())
-    text = "".join(f"{pin.name}=={pin.version} \\\n    --hash={pin.hashes[0]}\n" for pin in pins)
-    return Lock(text=text, pins=pins)
+    return Lock(pins=tuple(Pin(name=name, version=version, wheel=a_wheel(name)) for name, version in versions.items()))
+
+
+def a_wheel(name: str) -> Wheel:
+    return Wheel(url=f"https://index/{name}.whl", sha256=f"<the hash of {name}>", size=1_000_000)
 
 
 def readable(action: Action, made: Plan, lock: Lock) -> dict[str, object]:
@@ -109,7 +112,7 @@ def test_the_contract_of_every_step(step: Step, host: str) -> None:
 def test_torch_is_installed_from_the_lock_and_held() -> None:
     made = PLANNED["h100-550"]
     torch = next(step for step in STEPS if step.name == "torch")
-    part, install, held, _ = torch.actions(made, lock_of(made), SITE)
+    _, part, install, held, _ = torch.actions(made, lock_of(made), SITE)
     assert torch.leaves(made, lock_of(made)) == ("cuda-bindings", "nvidia-nccl-cu13", "sympy", "torch")
     assert isinstance(part, Write)
     assert part.text.count("--hash=") == 4
@@ -165,6 +168,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
             for action in step.actions(self.made, self.lock, self.site) if step.number >= since else ():
                 if isinstance(action, Write):
                     files.write(Path(action.path), action.text, action.mode)
+                elif isinstance(action, Fetch):
+                    fetch.fetch(action, self.env, nobody)
                 elif isinstance(action, Run):
                     done = process.run(action.argv, deadline_s=120, env=self.env | action.env)
                     assert done.ok, f"{step.label}: {done.problem()}\n{done.stderr}"

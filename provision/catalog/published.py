@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from provision.binary.elf import SharedObject
 from provision.catalog.rows import Machine
-from provision.doors import network
+from provision.doors import network, sessions
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def wheels(index: str, project: str, version: str) -> list[Published]:
     if not found:
         raise SourceFailed(
             f"no Linux wheel of {project} {version} on this index",
-            where=network.scrubbed(index),
+            where=sessions.scrubbed(index),
             hint=f"the last ones that it lists: {', '.join(_last_versions(page)) or 'none'}",
         )
     return found

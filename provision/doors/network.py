@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
-import ssl
 import threading
 import time
 from pathlib import Path
@@ -15,10 +13,9 @@ import pypi_simple
 import requests  # noqa: TID251 - this is the door
 import urllib3
 
-from provision.doors import certificates
+from provision.doors import sessions
 from provision.doors.range_file import RangeFile
 from provision.errors import SourceFailed
-from provision.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,32 +23,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_DEADLINE_S: Final = 60.0
-_CONNECT_S = 5.0
-_SILENCE_S = 15.0  # no byte for so long: the connection is given up
 _SLOWEST_RATE = 50_000  # bytes a second; slower than this does not count as working
 _ATTEMPTS = 3
 _CHUNK = 256 * 1024
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-_NOT_US = frozenset({401, 407})  # a login, of the source or of a proxy, that we do not have
 
 
 def default_index() -> str:
     """The address of PyPI's simple index, as the client library has it."""
     return pypi_simple.PYPI_SIMPLE_ENDPOINT
-
-
-def scrubbed(url: str) -> str:
-    """An address without user name, password and query, fit for messages."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def session() -> requests.Session:
-    """A session with the host's proxies and certificates."""
-    made = requests.Session()
-    made.headers["User-Agent"] = f"vllm-ready/{VERSION}"
-    made.verify = certificates.bundle()
-    return made
 
 
 def probe(urls: Mapping[str, str], deadline_s: float) -> dict[str, dict[str, object]]:
@@ -74,17 +53,17 @@ def probe(urls: Mapping[str, str], deadline_s: float) -> dict[str, dict[str, obj
 
 def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> pypi_simple.ProjectPage:
     """The page of a project on a simple index (JSON or HTML)."""
-    where = scrubbed(index)
-    with session() as connection, pypi_simple.PyPISimple(index, session=connection) as client:
+    where = sessions.scrubbed(index)
+    with sessions.session() as connection, pypi_simple.PyPISimple(index, session=connection) as client:
         try:
-            timeout = (_CONNECT_S, _SILENCE_S)
+            timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
             return _within(deadline_s, lambda: client.get_project_page(name, timeout=timeout))
         except pypi_simple.NoSuchProjectError:
             raise SourceFailed(
                 f"there is no project {name} on this index", where=where, hint="is it an index of packages?"
             ) from None
         except requests.RequestException as error:
-            raise SourceFailed(_reason(error), where=where, hint="try again, or name a mirror") from None
+            raise SourceFailed(sessions.reason(error), where=where, hint="try again, or name a mirror") from None
         except (pypi_simple.UnsupportedContentTypeError, ValueError) as error:
             raise SourceFailed(
                 f"its page for {name} is no simple index page ({type(error).__name__})",
@@ -101,12 +80,12 @@ def remote_file(url: str) -> RangeFile:
 class Ranges:
     """One remote file, by range requests: silent, slow and broken connections are bounded."""
 
-    def __init__(self, url: str, *, silence_s: float = _SILENCE_S) -> None:
+    def __init__(self, url: str, *, silence_s: float = sessions.SILENCE_S) -> None:
         self.url = url
         self.size = 0
         self.fetched = 0
         self._silence_s = silence_s
-        self._session = session()
+        self._session = sessions.session()
 
     def last(self, count: int) -> bytes:
         """The last bytes of the file; from then on `size` is known."""
@@ -130,7 +109,7 @@ class Ranges:
                     self.fetched += len(chunk)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if attempt == _ATTEMPTS:
-                    raise self._failed(f"{_reason(error)}, {_ATTEMPTS} times") from None
+                    raise self._failed(f"{sessions.reason(error)}, {_ATTEMPTS} times") from None
                 time.sleep(0.2 * attempt)
             else:
                 break
@@ -143,7 +122,7 @@ class Ranges:
             start = int(first) if first else max(0, self.size - int(last))
             first, last = str(start + skip), last if first else str(self.size - 1)
         headers = {"Range": f"bytes={first}-{last}", "Accept-Encoding": "identity"}
-        timeout = (_CONNECT_S, self._silence_s)
+        timeout = (sessions.CONNECT_S, self._silence_s)
         with self._session.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
             length = self._checked(response, first)
             end = time.monotonic() + self._silence_s + length / _SLOWEST_RATE
@@ -158,7 +137,7 @@ class Ranges:
 
     def _checked(self, response: requests.Response, asked: str) -> int:
         """How many bytes will come; refused where they are not the asked ones of the same file."""
-        if response.status_code in _TRANSIENT:
+        if response.status_code in sessions.TRANSIENT:
             response.raise_for_status()
         if response.status_code == requests.codes.ok:
             raise self._failed(
@@ -174,7 +153,7 @@ class Ranges:
         return last - first + 1
 
     def _failed(self, why: str, hint: str = "try again, or name a mirror") -> SourceFailed:
-        return SourceFailed(why, where=scrubbed(self.url), hint=hint)
+        return SourceFailed(why, where=sessions.scrubbed(self.url), hint=hint)
 
 
 def _answer(url: str, deadline_s: float) -> dict[str, object]:
@@ -184,10 +163,10 @@ def _answer(url: str, deadline_s: float) -> dict[str, object]:
         return {"answers": there, "detail": "a folder" if there else "no such folder"}
     try:
         # The status and headers are enough; closing the stream leaves the page where it is.
-        with session() as connection, connection.get(url, timeout=deadline_s, stream=True) as response:
+        with sessions.session() as connection, connection.get(url, timeout=deadline_s, stream=True) as response:
             return _judged(url, response)
     except (requests.RequestException, ValueError) as error:
-        return {"answers": False, "detail": _reason(error)}
+        return {"answers": False, "detail": sessions.reason(error)}
 
 
 def _judged(asked: str, response: requests.Response) -> dict[str, object]:
@@ -195,37 +174,13 @@ def _judged(asked: str, response: requests.Response) -> dict[str, object]:
     is_page = "html" in response.headers.get("Content-Type", "")
     if is_page and _site(response.url) != _site(asked):
         return {"answers": False, "detail": f"sent on to a page of {urlsplit(response.url).hostname}"}
-    answers = status < requests.codes.server_error and status not in _NOT_US
+    answers = status < requests.codes.server_error and status not in sessions.NOT_US
     return {"answers": answers, "detail": f"HTTP {status}"}
 
 
 def _site(url: str) -> list[str]:
     """The last two labels of a host: an index may send on to its own file server, not to a login page."""
     return (urlsplit(url).hostname or "").split(".")[-2:]
-
-
-def _reason(error: BaseException) -> str:
-    """Why a request failed, in words; the exceptions' own texts repeat the address with its password."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"HTTP status {error.response.status_code}"
-    causes = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(cause)
-    known = (words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes))
-    return next(known, f"the request failed ({type(error).__name__})")
-
-
-_REASONS = (
-    ((requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL), "not an http or https address"),
-    (requests.exceptions.ProxyError, "the proxy does not let it through"),
-    (socket.gaierror, "the name is not known to DNS"),
-    (ConnectionRefusedError, "the connection is refused"),
-    (ssl.SSLCertVerificationError, "its TLS certificate is not trusted here"),
-    (ssl.SSLError, "TLS failed"),
-    ((requests.Timeout, TimeoutError), "timed out"),
-    (requests.exceptions.JSONDecodeError, "no simple index page"),
-    ((urllib3.exceptions.HTTPError, ConnectionError, requests.ConnectionError), "the connection broke off"),
-)
 
 
 def _within(deadline_s: float, work: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, launch_checks, steps_found, uv, verified, whole
+from provision.engine import apply, fingerprint, generations, launch_checks, steps_found, store, verified, whole
 from provision.engine.events import StepResult, Subscriber
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
 from provision.errors import DONE, UNDECIDED
@@ -46,16 +46,8 @@ class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def site(asked: Asked, generation: str) -> Site:
-    """The places of one generation; wheels are cloned where the file system can, else copied, never linked."""
-    cache = Path(asked.environment.get("UV_CACHE_DIR") or Path.home() / ".cache" / "uv")
-    mode = asked.environment.get("UV_LINK_MODE")
-    return Site(
-        generation=generation,
-        prefix=asked.prefix,
-        uv=own_uv(),
-        host_python=asked.host_python,
-        link_mode="clone" if mode == "clone" or (mode is None and uv.can_clone(cache, Path(asked.prefix))) else "copy",
-    )
+    """The places of one generation."""
+    return Site(generation=generation, prefix=asked.prefix, uv=own_uv(), host_python=asked.host_python)
 
 
 def own_uv() -> str:
@@ -98,7 +90,9 @@ def bring_up(
         return ended
     verified.save(Path(place.path), document(ended))
     generations.switch(prefix, place.id)
-    return msgspec.structs.replace(ended, removed=tuple(generations.prune(prefix, asked.keep)))
+    removed = generations.prune(prefix, asked.keep)
+    store.prune(prefix)
+    return msgspec.structs.replace(ended, removed=tuple(removed))
 
 
 def _build(

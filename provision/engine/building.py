@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Literal
@@ -15,9 +16,9 @@ from provision.engine.carry import Carrier
 from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.journal import Entry, Journal
 from provision.errors import Failure, StepFailed, WrongUsage
-from provision.steps import Action, Lock, Run, Site, Step, Write
+from provision.steps import Action, Fetch, Lock, Run, Site, Step, Write
 
-_ATTEMPTS = 4  # damage, damage out of the cache, what the wheel itself has wrong, and whole
+_ATTEMPTS = 3  # damage, what the wheel itself has wrong, and whole
 _EXTRA = "name it in extra_packages, or take it out of this unfinished environment"
 SITE_PACKAGES = "site-packages"
 
@@ -41,7 +42,7 @@ class Building:
         self._written = frozenset(action.path for each in work for action in each.actions if isinstance(action, Write))
         self._results: dict[int, StepResult] = {}
         self._whole: set[str] = set()  # distributions that are there, whole, at the lock's version
-        self._past_the_cache: set[str] = set()
+        self._unpacked = Path(site.unpacked)
         self._known = whole.known_contents(self._state)
         self._taken_out: dict[str, dict[str, str]] = {}  # by distribution: files unlike its RECORD, and really gone
         self._read: whole.Survey | None = None  # every byte was read, all was well, nothing was changed since
@@ -92,6 +93,7 @@ class Building:
 
     def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
         """Find what is torn and take it out, so that the installer does not believe it."""
+        self._forget_unpacked()
         site = f"/{SITE_PACKAGES}/"
         brought = {str(Path(path).relative_to(self._generation)) for path in self._written if self._holds(path)}
         self._bare = not self._python.exists() or any(site not in path and path not in brought for path in changed)
@@ -108,20 +110,22 @@ class Building:
         )
         self._whole = set(found.whole)
         self._read = found if was_complete and not found.torn else None
-        # What is not as it was in a finished environment may have come so out of the installer's cache.
-        self._take_out(found.torn, past_the_cache=was_complete)
+        self._take_out(found.torn, looked_at=was_complete)
 
     def _holds(self, path: str) -> bool:
         return path.startswith(f"{self._generation}/")
 
-    def _take_out(self, torn: tuple[whole.Torn, ...], *, past_the_cache: bool) -> None:
+    def _forget_unpacked(self) -> None:
+        """What uv has unpacked is only good for the command that did it: files of the environment are links to it."""
+        shutil.rmtree(self._unpacked, ignore_errors=True)
+
+    def _take_out(self, torn: tuple[whole.Torn, ...], *, looked_at: bool) -> None:
+        """`looked_at`: every step had ended, so what is unlike its RECORD may be so in the wheel."""
         for each in torn:
             self._reopen()
             self._events(Note(text=f"{each.name} is torn and is installed anew: {each.why}"))
-            if past_the_cache and each.contents:
-                self._past_the_cache.add(each.name)
             self._whole.discard(each.name)
-            unlike = whole.unlike_record(self._generation, each.dist_info) if past_the_cache else {}
+            unlike = whole.unlike_record(self._generation, each.dist_info) if looked_at else {}
             heal.take_out(self._generation, each)
             if site := whole.site_packages(self._generation):
                 self._taken_out[each.name] = {path: is_ for path, is_ in unlike.items() if not (site / path).exists()}
@@ -181,7 +185,7 @@ class Building:
         leaves = {canonicalize_name(name) for name in each.leaves}
         result = StepResult(number=each.step.number, name=each.step.name, outcome="done")
         try:
-            self._carrier.carry_out(each.step, each.actions, leaves & self._past_the_cache)
+            self._carrier.carry_out(each.step, tuple(map(self._lacking, each.actions)))
             interruption.look()
             if lacking := sorted(leaves - whole.versions(self._generation).keys()):
                 raise StepFailed(
@@ -195,20 +199,29 @@ class Building:
         self._whole |= leaves
         self._end(each, msgspec.structs.replace(result, seconds=time.monotonic() - began))
 
+    def _lacking(self, action: Action) -> Action:
+        """Of files to fetch those whose distribution is not there already."""
+        if not isinstance(action, Fetch):
+            return action
+        there = {pin.wheel.sha256 for pin in self._lock.pins if canonicalize_name(pin.name) in self._whole}
+        wheels = tuple(wheel for wheel in action.wheels if wheel.sha256 not in there)
+        return msgspec.structs.replace(action, wheels=wheels)
+
     def _note(self, what: Literal["started", "done"], each: Work) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._journal.append(Entry(what=what, step=each.step.label, fingerprint=each.fingerprint, when=when))
 
     def _complete(self, *, was_complete: bool) -> list[StepResult]:
-        """Read every byte; what does not agree is taken out and installed anew, past the cache."""
+        """Read every byte; what does not agree is taken out and installed anew."""
         for _ in range(_ATTEMPTS):
+            self._forget_unpacked()
             found = self._read or self._survey()
             if self._learn(found.torn):
                 found = self._survey()
             lacking = sorted({canonicalize_name(pin.name) for pin in self._lock.pins} - found.whole.keys())
             if not lacking:
                 break
-            self._take_out(found.torn, past_the_cache=True)
+            self._take_out(found.torn, looked_at=True)
             self._whole -= set(lacking)
             again = [each for each in self._work if not self._stands(each)]
             if not again:

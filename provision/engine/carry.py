@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from provision.doors import files, process
-from provision.engine import needs
+from provision.engine import fetch, needs
 from provision.engine.events import CommandStarted, Line, Note, Subscriber
 from provision.engine.logs import StepLog
 from provision.errors import StepFailed
 from provision.host._scrub import hide_secrets
-from provision.steps import Action, Run, Site, Step, Write
+from provision.steps import Action, Fetch, Run, Site, Step, Write
 
 _RESUME = "the same command goes on from here"
 # What would reach into a command from the outside and change what it does.
@@ -31,12 +31,14 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str] | None
     keep_open: tuple[int, ...]
 
-    def carry_out(self, step: Step, actions: Iterable[Action], past_the_cache: Iterable[str]) -> None:
+    def carry_out(self, step: Step, actions: Iterable[Action]) -> None:
         """All actions of a step, in order; StepFailed where one of them does not end well."""
         with contextlib.closing(StepLog(self.folder / f"{step.label}.log")) as log:
             for action in actions:
                 if isinstance(action, Run):
-                    self._run(step, self._installs_anew(action, past_the_cache), log)
+                    self._run(step, action, log)
+                elif isinstance(action, Fetch):
+                    self._fetch(action, log)
                 elif isinstance(action, Write):
                     files.write(Path(action.path), action.text, action.mode)
                 elif problem := needs.problem(action):
@@ -46,8 +48,16 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             if log.full:
                 self.events(Note(text=f"{log.path} is not whole: no space was left"))
 
+    def _fetch(self, action: Fetch, log: StepLog) -> None:
+        log.line(f"# {action.title}")
+        for said in fetch.fetch(action, self._environment(), self.events):
+            log.line(said)
+
+    def _environment(self) -> Mapping[str, str]:
+        return _clean(os.environ) if self.environment is None else self.environment
+
     def _run(self, step: Step, action: Run, log: StepLog) -> None:
-        environment = {**(_clean(os.environ) if self.environment is None else self.environment), **action.env}
+        environment = {**self._environment(), **action.env}
         finished = process.Finished(argv=action.argv)
         command = hide_secrets(finished.command)
         log.command(action.title, command, environment)
@@ -67,15 +77,6 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
                 where=f"step {step.label}",
                 hint=_RESUME,
             )
-
-    def _installs_anew(self, action: Run, names: Iterable[str]) -> Run:
-        """An install that does not believe the cache where a package came out of it damaged, or shared.
-
-        Refreshing is not enough: uv unpacks a wheel that lies in a folder once and never looks at that again.
-        """
-        if action.argv[:3] != (self.site.uv, "pip", "install") or not names:
-            return action
-        return msgspec.structs.replace(action, env={**action.env, "UV_NO_CACHE": "1", "UV_LINK_MODE": "copy"})
 
 
 def how(finished: process.Finished) -> str:

@@ -1,4 +1,4 @@
-"""A plan becomes a hash-pinned lock before anything changes; what the index does not have goes back to the planner."""
+"""A plan becomes a lock of exact files before anything changes; what the index lacks goes back to the planner."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from provision.catalog.rows import Catalogue
 from provision.doors import files, process
-from provision.engine import refusals
+from provision.engine import pylock, refusals
 from provision.engine.uv import planned
 from provision.errors import SourceFailed, WrongSetting
 from provision.host._model import Host
@@ -21,7 +20,7 @@ from provision.host._scrub import Scrubber
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
 from provision.plan.make import make
 from provision.settings import Settings
-from provision.steps import Lock, Pin
+from provision.steps import Lock
 
 DEADLINE_S: Final = 900.0
 ROUNDS: Final = 12  # each costs the user seconds; a host whose dozen newest releases are refused has another problem
@@ -92,8 +91,7 @@ def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], fol
         _complain_of_extras(plan, settings, uv, env, folder)
         version = planned(plan, "vllm").version.partition("+")[0]
         return Refused(version=version, reason=refusals.sentence(said.refusal))
-    text = _as_planned(said.text, plan)
-    return Resolved(lock=Lock(text=text, pins=pins(text)), note=note)
+    return Resolved(lock=Lock(pins=pylock.pins(said.text, plan.python, plan.platform)), note=note)
 
 
 def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -122,16 +120,6 @@ def _exactly(name: str, version: str) -> str:
     return f"{name}=={version}" if "+" in version else f"{name}==={version}"
 
 
-def _as_planned(text: str, plan: Plan) -> str:
-    """uv's lock says == of what was asked for with ===, and would install another build than the one it locked."""
-    for name, package in plan.packages.items():
-        if package and name in ("torch", "vllm"):
-            distribution = package.distribution or name
-            was, exact = f"{distribution}=={package.version} ", _exactly(distribution, package.version)
-            text = re.sub(rf"^{re.escape(was)}", f"{exact} ", text, flags=re.MULTILINE)
-    return text
-
-
 def _constraints(plan: Plan, variant: str) -> tuple[str, ...]:
     """What nobody pins and must fit all the same, for CUDA 13; older CUDAs have other packages."""
     of_torch = re.fullmatch(r"cu(\d\d)(\d+)", variant)
@@ -145,9 +133,9 @@ def _constraints(plan: Plan, variant: str) -> tuple[str, ...]:
 
 def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements.in", *, dated: bool) -> list[str]:
     """uv's own resolver, for the target's Python and platform. Only wheels: a build would run foreign code here."""
-    argv = [uv, "pip", "compile", str(folder / requirements), "--quiet", "--no-build", "--generate-hashes"]
+    argv = [uv, "pip", "compile", str(folder / requirements), "--quiet", "--no-build", "--format", "pylock.toml"]
     argv += ["--constraints", str(folder / "constraints.in"), "--overrides", str(folder / "overrides.in")]
-    argv += ["--no-header", "--no-annotate", "--no-emit-index-url", "--color", "never"]
+    argv += ["--no-header", "--color", "never"]
     argv += ["--python", sys.executable, "--no-python-downloads", "--python-version", plan.python]
     argv += ["--python-platform", _platform(plan.platform)]
     if dated:
@@ -157,30 +145,6 @@ def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements
             for name in _UNDATED[source]:
                 argv += ["--exclude-newer-package", f"{name}=false"]
     return argv
-
-
-def pins(text: str) -> tuple[Pin, ...]:
-    """The distributions of a lock as uv writes it: name and version (or address), each with its hashes below."""
-    found = []
-    for block in re.split(r"\n(?=\S)", text.strip()):
-        line, *rest = block.replace("\\\n", "\n").splitlines()
-        name, version = _name_and_version(line.split(";")[0].strip())
-        hashes = tuple(row.strip().removeprefix("--hash=") for row in rest if row.strip().startswith("--hash="))
-        found.append(Pin(name=canonicalize_name(name), version=version, hashes=hashes))
-    return tuple(found)
-
-
-def _name_and_version(requirement: str) -> tuple[str, str]:
-    name, at, address = requirement.partition(" @ ")
-    if not at:
-        name, _, version = requirement.partition("==")
-        return name, version.lstrip("=")
-    try:
-        return name, str(parse_wheel_filename(address.split("#")[0].rpartition("/")[2])[1])
-    except InvalidWheelFilename as error:
-        raise WrongSetting(
-            f"extra_packages: {name} @ … is no wheel", hint="name a version or a .whl file: only those can be locked"
-        ) from error
 
 
 def _compile(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import tempfile
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
-from urllib.parse import quote
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
 
 from provision import package_sources
-from provision.doors import certificates
+from provision.doors import certificates, sessions
 from provision.host._word_list import words
 from provision.plan._model import Package, Plan
 from provision.settings import Settings
@@ -24,7 +22,6 @@ _KEPT = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"),
 )
-_FICLONE: Final = 0x40049409  # linux/fs.h: share the extents of one file with another, copied on the first write
 _DEFAULT_INDEX: Final = "UV_DEFAULT_INDEX"
 
 
@@ -33,14 +30,12 @@ def environment(
     plan: Plan,
     installers: Mapping[str, Mapping[str, str]],
     prefix: str,
-    link_mode: Literal["clone", "copy"] = "copy",
 ) -> dict[str, str]:
     """The whole environment of every uv that works on this plan; `installers` is how pip and uv are set up here."""
     env = {name: value for name, value in os.environ.items() if name in _KEPT or _is_credential(name)}
     env |= {
         "UV_NO_CONFIG": "1",
         "UV_NO_PROGRESS": "1",
-        "UV_LINK_MODE": link_mode,
         "UV_PYTHON_INSTALL_DIR": f"{prefix}/pythons",
     }
     # uv has no variable for --no-index; an index in a folder that is not there has nothing.
@@ -128,18 +123,18 @@ def planned(plan: Plan, name: str) -> Package:
     return package
 
 
-def can_clone(one: Path, other: Path) -> bool:
-    """Whether a file in one folder can be cloned into the other, tried for real.
-
-    uv itself falls back to hard links where it cannot clone, and those share later edits with the cache.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            source = stack.enter_context(tempfile.TemporaryFile(dir=one))
-            target = stack.enter_context(tempfile.TemporaryFile(dir=other))
-            source.write(b"\0" * 4096)
-            source.flush()
-            fcntl.ioctl(target.fileno(), _FICLONE, source.fileno())
-        except OSError:
-            return False
-    return True
+def connection(environment: Mapping[str, str]) -> sessions.Connection:
+    """How our own door reaches what uv reaches with this environment."""
+    named = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS")
+    addresses = [urlsplit(each) for name in named for each in re.split(r"[ ,]", environment.get(name, ""))]
+    return sessions.Connection(
+        proxy=environment.get("ALL_PROXY", ""),
+        certificates=environment.get("SSL_CERT_FILE", ""),
+        client_certificate=environment.get("SSL_CLIENT_CERT", ""),
+        unverified=tuple(environment.get("UV_INSECURE_HOST", "").split()),
+        logins={
+            each.hostname or "": (unquote(each.username), unquote(each.password or ""))
+            for each in addresses
+            if each.username
+        },
+    )

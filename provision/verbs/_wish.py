@@ -79,9 +79,7 @@ def _complain_of_silence(host: Host, settings: Settings) -> None:
 
 def environment(wish: Wish, plan: Plan) -> dict[str, str]:
     """What uv runs with, credentials included: kept in memory only."""
-    cache = Path(os.environ.get("UV_CACHE_DIR") or os.path.expanduser("~/.cache/uv"))
-    mode = "clone" if uv.can_clone(cache, Path(wish.prefix)) else "copy"
-    return dict(uv.environment(wish.settings, plan, _installer.installer_config(), wish.prefix, mode))  # type: ignore[arg-type]  # mode is one of the two
+    return uv.environment(wish.settings, plan, _installer.installer_config(), wish.prefix)
 
 
 def asked(wish: Wish, resolved: Wanted) -> bring_up.Asked:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from provision import terminal
-from provision.engine import generations, locks
+from provision.engine import generations, locks, store
 from provision.errors import DONE
 from provision.verbs import _wish
 
@@ -15,6 +15,7 @@ def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
     with locks.hold(Path(wish.prefix), "prune"):
         removed = generations.prune(Path(wish.prefix), wish.settings.keep)
+        store.prune(Path(wish.prefix))
     if options.json:
         terminal.document({"removed": removed})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ class LocalServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.resources: dict[str, Resource] = {}
         self.released = threading.Event()
+        self.heard: list[str] = []  # the logins that came
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}{path}"
@@ -46,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         resource.requests += 1
+        self.server.heard.append(self.headers.get("Authorization", ""))
         fault = resource.faults.pop(0) if resource.faults else ""
         if fault.startswith(("4", "5")):
             self.send_error(int(fault))
@@ -63,7 +65,12 @@ class _Handler(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if asked and fault != "whole":
             first = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
-            last = min(size - 1, int(asked[2])) if asked[1] else size - 1
+            last = min(size - 1, int(asked[2] or size)) if asked[1] else size - 1
+            if first >= size:
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{size}")
+                self.end_headers()
+                return
             self.send_response(206)
             self.send_header("Content-Range", f"bytes {first}-{last}/{size + (fault == 'grown')}")
             data = data[first : last + 1]
@@ -83,6 +90,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
         if fault == "reset":
             self.connection.close()
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a client that has had enough
+            super().handle()
 
     def log_message(self, *_: object) -> None:
         """Tests print nothing."""

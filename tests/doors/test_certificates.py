@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.doors import certificates, network
+from provision.doors import certificates, sessions
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +28,13 @@ def bundles(tmp_path: Path) -> dict[str, str]:
 def test_the_environment_goes_first(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     certificates.trust(bundles["configured"])
     monkeypatch.setenv("SSL_CERT_FILE", bundles["environment"])
-    assert network.session().verify == bundles["environment"]
+    assert sessions.session().verify == bundles["environment"]
 
 
 def test_then_what_pip_is_set_up_with(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     certificates.trust(bundles["configured"])
     monkeypatch.setenv("PIP_CERT", bundles["not-there"])
-    assert network.session().verify == bundles["configured"]
+    assert sessions.session().verify == bundles["configured"]
 
 
 def test_then_the_system_and_at_last_the_library(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +42,6 @@ def test_then_the_system_and_at_last_the_library(bundles: dict[str, str], monkey
     monkeypatch.setenv("SSL_CERT_FILE", bundles["not-there"])
     monkeypatch.setattr(certificates, "_SYSTEM", (bundles["environment"],))
     monkeypatch.setattr("ssl.get_default_verify_paths", lambda: type("Paths", (), {"cafile": None}))
-    assert network.session().verify == bundles["environment"]
+    assert sessions.session().verify == bundles["environment"]
     monkeypatch.setattr(certificates, "_SYSTEM", ())
-    assert network.session().verify is True
+    assert sessions.session().verify is True

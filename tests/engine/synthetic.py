@@ -16,7 +16,7 @@ import msgspec
 from provision.engine import apply, fingerprint, generations, locks
 from provision.engine.events import StepResult, Subscriber, nobody
 from provision.plan._model import FlashAttn, Plan, UsedGpus
-from provision.steps import Action, Lock, Pin, Run, Site, Step, Write
+from provision.steps import Action, Lock, Pin, Run, Site, Step, Wheel, Write, fetch, requirements
 
 WHEELS = 30
 FILES = 40
@@ -65,7 +65,6 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
             prefix=str(self.prefix),
             uv=self.uv,
             host_python=sys.executable,
-            link_mode="copy",
         )
 
     @property
@@ -112,27 +111,28 @@ def lock(wheels: Path, version: str) -> Lock:
     pins = []
     for number in range(WHEELS):
         name = f"toy{number:02}"
-        digest = hashlib.sha256((wheels / f"{name}-{version}-py3-none-any.whl").read_bytes()).hexdigest()
-        pins.append(Pin(name=name, version=version, hashes=(f"sha256:{digest}",)))
-    return Lock(text=_text(pins), pins=tuple(pins))
+        path = wheels / f"{name}-{version}-py3-none-any.whl"
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        pins.append(Pin(name=name, version=version, wheel=Wheel(url=path.as_uri(), sha256=digest)))
+    return Lock(pins=tuple(pins))
 
 
-def steps(wheels: Path) -> list[Step]:
-    def install(site: Site, file: str, pins: list[Pin]) -> tuple[Action, ...]:
+def steps() -> list[Step]:
+    def install(site: Site, file: str, pins: tuple[Pin, ...]) -> tuple[Action, ...]:
         path = f"{site.state}/{file}"
-        argv = (site.uv, "pip", "install", "--python", site.python, "--no-index", "--find-links", str(wheels))
-        more = ("--no-deps", "--require-hashes", "--link-mode", site.link_mode, "-r", path)
-        return Write(title=file, path=path, text=_text(pins)), Run(title="install", argv=(*argv, *more))
+        listed = Write(title=file, path=path, text=requirements(pins))
+        return fetch(pins, site), listed, Run(title="install", argv=site.install(path))
 
     def venv(_: Plan, __: Lock, site: Site) -> tuple[Action, ...]:
         argv = (site.uv, "venv", "--no-project", "--allow-existing", "--python", site.host_python, site.generation)
         return (Run(title="environment", argv=argv),)
 
     def half(_: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
-        return install(site, "half.txt", list(lock.pins[: WHEELS // 2]))
+        return install(site, "half.txt", lock.pins[: WHEELS // 2])
 
     def everything(_: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
-        return install(site, "lock.txt", list(lock.pins))
+        as_data = msgspec.json.encode(lock).decode()
+        return *install(site, "lock.txt", lock.pins), Write(title="lock", path=f"{site.state}/lock.json", text=as_data)
 
     def launcher(_: Plan, __: Lock, site: Site) -> tuple[Action, ...]:
         return (Write(title="launcher", path=f"{site.generation}/bin/toy00", text="#!/bin/sh\n", mode=0o755),)
@@ -155,7 +155,7 @@ def provision(
     world: World, version: str, events: Subscriber = nobody, only: int | None = None, start: int | None = None
 ) -> list[StepResult]:
     """What the command line does: lock, place, build, switch."""
-    locked, todo = lock(world.wheels, version), steps(world.wheels)
+    locked, todo = lock(world.wheels, version), steps()
     with locks.hold(world.prefix, "provision") as handle:
         target = fingerprint.target(PLAN, locked, world.site(), todo)
         place = generations.place(world.prefix, target, generations.new_id())
@@ -207,7 +207,3 @@ def differences(generation: Path, lock: Lock) -> list[str]:
             if digest and digest != f"sha256={found}":
                 wrong.append(f"{pin.name}: {path}")
     return wrong
-
-
-def _text(pins: list[Pin]) -> str:
-    return "".join(f"{pin.name}=={pin.version} --hash={pin.hashes[0]}\n" for pin in pins)

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision.engine import apply, fingerprint, generations, locks, needs
+from provision.engine import apply, fingerprint, generations, locks, marks, needs, store
 from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.errors import Locked, StepFailed, WrongUsage
 from provision.steps import Lock, Need, Run, Step
@@ -64,30 +64,14 @@ def test_contents_are_never_shared(world: World) -> None:
     assert {path.stat().st_nlink for path in world.packages().rglob("*") if path.is_file()} == {1}
 
 
-def test_hard_links_are_not_accepted(world: World) -> None:
-    """An installer that shares files is made to copy them."""
-    shared = msgspec.structs.replace(synthetic.steps(world.wheels)[2])
-    linked = [*synthetic.steps(world.wheels)[:2], msgspec.structs.replace(shared, actions=_hard_linking(shared))]
-    lock = synthetic.lock(world.wheels, "1.0")
-    target = fingerprint.target(synthetic.PLAN, lock, world.site(), linked)
-    place = generations.place(world.prefix, target, generations.new_id())
-    apply.build(
-        synthetic.PLAN, lock, world.site(place.id), linked, log_folder=world.logs, environment=world.environment
-    )
-    site = world.packages(Path(place.path))
-    assert {path.stat().st_nlink for path in site.rglob("*") if path.is_file()} == {1}
-
-
-def _hard_linking(step: Step) -> object:
-    def actions(plan: object, lock: object, site: object) -> tuple[object, ...]:
-        return tuple(
-            msgspec.structs.replace(action, argv=tuple("hardlink" if word == "copy" else word for word in action.argv))
-            if isinstance(action, Run)
-            else action
-            for action in step.actions(plan, lock, site)  # type: ignore[arg-type]
-        )
-
-    return actions
+def test_hard_links_of_others_are_cut(world: World, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup made with cp -l: whoever edits it would edit the environment."""
+    synthetic.provision(world, "1.0")
+    victim = world.packages() / "toy03" / "part03.py"
+    (place / "backup.py").hardlink_to(victim)
+    monkeypatch.setattr(marks, "_boot", lambda: "another")
+    synthetic.provision(world, "1.0")
+    assert victim.stat().st_nlink == 1
 
 
 def test_the_log_is_its_owners_and_hides_secrets(world: World) -> None:
@@ -136,7 +120,7 @@ def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: st
 
 def _build_only(world: World, steps: list[Step]) -> None:
     site = world.site("g")
-    lock = Lock(text="", pins=())
+    lock = Lock(pins=())
     apply.build(synthetic.PLAN, lock, site, steps, log_folder=world.logs, environment=world.environment)
 
 
@@ -150,7 +134,7 @@ def test_commands_do_not_see_what_reaches_in(world: World, monkeypatch: pytest.M
         why="",
         actions=lambda *_: (Run(title="look", argv=("env",)),),
     )
-    apply.build(synthetic.PLAN, Lock(text="", pins=()), world.site("g"), [step], log_folder=world.logs)
+    apply.build(synthetic.PLAN, Lock(pins=()), world.site("g"), [step], log_folder=world.logs)
     lines = (world.logs / "30-look.log").read_text().splitlines()
     assert not [line for line in lines if line.startswith(("PYTHONPATH=", "LD_PRELOAD="))]
 
@@ -167,7 +151,7 @@ def test_steps_by_number(world: World) -> None:
 
 
 def test_fingerprints_chain(world: World) -> None:
-    lock, steps = synthetic.lock(world.wheels, "1.0"), synthetic.steps(world.wheels)
+    lock, steps = synthetic.lock(world.wheels, "1.0"), synthetic.steps()
     chain = fingerprint.chain(synthetic.PLAN, lock, world.site("a"), steps)
     assert chain == fingerprint.chain(synthetic.PLAN, lock, world.site("b"), steps)
     other = [steps[0], msgspec.structs.replace(steps[1], actions=lambda *_: ()), *steps[2:]]
@@ -231,7 +215,19 @@ def test_rollback_and_prune(world: World) -> None:
     generations.place(world.prefix, "abandoned", generations.new_id())
     assert len(generations.prune(world.prefix, keep=1)) == 1
     assert generations.prune(world.prefix, keep=0) == [second.id]
-    assert sorted(path.name for path in world.prefix.iterdir()) == [".lock", first.id, "current"]
+    assert sorted(path.name for path in world.prefix.iterdir()) == [".lock", first.id, "current", "wheels"]
+
+
+def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
+    wheels = Path(world.site().wheels)
+    for version in ("1.0", "2.0"):
+        synthetic.provision(world, version)
+    (wheels / ".torch-1.0-py3-none-any.whl.0123456789abcdef.part").write_text("begun once")
+    generations.prune(world.prefix, keep=1)
+    store.prune(world.prefix)
+    assert {path.name for path in wheels.iterdir()} == {
+        pin.wheel.file for pin in synthetic.lock(world.wheels, "2.0").pins
+    }
     shutil.rmtree(world.prefix)
 
 

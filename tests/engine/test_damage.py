@@ -1,4 +1,4 @@
-"""Silent damage is found and repaired; nobody else's files are touched; a cache that was damaged is not believed."""
+"""Silent damage is found and repaired; nobody else's files are touched; a store that was damaged is not believed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def two(world: World) -> World:
 def test_damage_is_found_and_repaired(two: World) -> None:
     lock, chance = synthetic.lock(two.wheels, "1.0"), random.Random(3)
     other = next(Path(each.path) for each in generations.found(two.prefix) if not each.current)
-    before, cached = snapshot(other), contents(two.cache)
+    before, stored = snapshot(other), contents(two)
     for number, damage in enumerate([delete, truncate, edit] * 5):
         victim = chance.choice(files_of(two.packages(), number + 1))
         damage(victim)
@@ -63,12 +63,11 @@ def test_damage_is_found_and_repaired(two: World) -> None:
         assert synthetic.differences(two.current, lock) == [], f"{damage.__name__} {victim}"
         assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4
     assert snapshot(other) == before
-    assert contents(two.cache) == cached
+    assert contents(two) == stored
 
 
-def contents(cache: Path) -> dict[str, bytes]:
-    """What was unpacked from wheels; the installer's own indexes change with every use."""
-    return {str(path): path.read_bytes() for path in cache.glob("archive-v0/**/*.py")}
+def contents(world: World) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(world.site().wheels).iterdir()}
 
 
 def test_an_edit_that_hides_is_found_by_reading(two: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,14 +86,24 @@ def test_a_touched_file_is_no_damage(two: World) -> None:
     assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4
 
 
-def test_a_damaged_cache_is_not_believed(world: World) -> None:
+@pytest.mark.parametrize("damage", [edit, truncate, delete])
+def test_a_damaged_store_is_not_believed(world: World, damage: Callable[[Path], None]) -> None:
     synthetic.provision(world, "1.0")
-    for path in world.cache.glob("archive-v0/*/toy07/part03.py"):
-        edit(path)
+    damage(Path(world.site().wheels) / "toy07-1.0-py3-none-any.whl")
     for path in (world.packages() / "toy07").glob("part0*"):
         path.unlink()
     synthetic.provision(world, "1.0")
     assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+
+
+def test_only_what_is_lacking_is_fetched_again(world: World) -> None:
+    synthetic.provision(world, "1.0")
+    store = Path(world.site().wheels)
+    shutil.rmtree(store)
+    (world.packages() / "toy07" / "part03.py").unlink()
+    synthetic.provision(world, "1.0")
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+    assert [path.name for path in store.iterdir()] == ["toy07-1.0-py3-none-any.whl"]
 
 
 @pytest.mark.parametrize("lost", ["bin/python", "bin/activate", "pyvenv.cfg"])

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision.engine.uv import can_clone, environment
+from provision.doors import sessions
+from provision.engine.uv import connection, environment
 from provision.settings import load
 from tests.engine.small_index import PLAN, TORCH, VLLM, plan
 
@@ -35,7 +36,6 @@ def test_only_what_a_child_needs_is_inherited(monkeypatch: pytest.MonkeyPatch) -
     assert given["UV_INDEX_OURS_PASSWORD"] == "hunter2"
     assert given["PATH"] == os.environ["PATH"]
     assert given["UV_NO_CONFIG"] == "1"
-    assert given["UV_LINK_MODE"] == "copy"
     assert given["UV_PYTHON_INSTALL_DIR"] == "/envs/pythons"
 
 
@@ -96,8 +96,19 @@ def test_a_forbidden_pypi_is_never_asked() -> None:
     assert "UV_DEFAULT_INDEX" not in env()
 
 
-def test_cloning_is_tried_and_never_believed(tmp_path: Path) -> None:
-    assert can_clone(tmp_path, tmp_path / "absent") is False
-    assert can_clone(tmp_path, Path("/proc")) is False
-    assert can_clone(tmp_path, tmp_path) in (True, False)
-    assert not list(tmp_path.iterdir())
+def test_our_own_door_goes_the_same_way_with_the_same_login() -> None:
+    made = connection(
+        {
+            "UV_DEFAULT_INDEX": "https://me:p%40ss@mirror.example/simple",
+            "UV_FIND_LINKS": "/wheels,https://robot@files.example/wheels",
+            "ALL_PROXY": "http://proxy:3128",
+            "SSL_CERT_FILE": "/our/ca.pem",
+            "UV_INSECURE_HOST": "files.example",
+        }
+    )
+    assert made.logins == {"mirror.example": ("me", "p@ss"), "files.example": ("robot", "")}
+    ours = sessions.session("https://mirror.example/a.whl", made)
+    assert (ours.auth, ours.verify, ours.proxies["https"]) == (("me", "p@ss"), "/our/ca.pem", "http://proxy:3128")
+    theirs = sessions.session("https://elsewhere.example/a.whl", made)
+    assert theirs.auth is None
+    assert sessions.session("https://files.example/a.whl", made).verify is False

@@ -1,0 +1,92 @@
+"""Wheels into the store: several at once, gone on with where a killed run stopped, none kept that is not as locked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Final
+
+from provision.doors import download, sessions
+from provision.engine import interruption, uv
+from provision.engine.events import Progress, Subscriber
+from provision.errors import NotWritable
+from provision.steps import Fetch, Wheel
+
+_AT_ONCE: Final = 8
+_TOLD_EVERY_S: Final = 0.2
+
+
+def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> list[str]:
+    """Have every file of an action in its folder; what was fetched, line by line."""
+    folder = Path(action.folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lacking = _lacking(folder, action.wheels)
+        if lacking:
+            _Fetching(action.title, lacking, folder, uv.connection(environment), events).run()
+    except OSError as error:
+        raise NotWritable(
+            f"the wheels cannot be kept: {error.strerror}",
+            where=str(folder),
+            hint="free some space, or name another disk: --prefix DIR; the same command goes on from here",
+        ) from error
+    there = len(action.wheels) - len(lacking)
+    return [f"{there} lay in {folder}", *(f"fetched {sessions.scrubbed(wheel.url)}" for wheel in lacking)]
+
+
+def _lacking(folder: Path, wheels: Sequence[Wheel]) -> list[Wheel]:
+    """The largest first: the last one to end should be a small one."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        there = pool.map(lambda wheel: download.is_there(folder / wheel.file, wheel.sha256), wheels)
+        lacking = [wheel for wheel, is_there in zip(wheels, there, strict=True) if not is_there]
+    return sorted(lacking, key=lambda wheel: -wheel.size)
+
+
+class _Stopped(Exception):  # noqa: N818 - nothing is wrong: another one failed, or the user has had enough
+    """This download was asked to stop."""
+
+
+class _Fetching:
+    """Downloads in threads; the thread that called waits, tells how far they are, and can be interrupted."""
+
+    def __init__(
+        self, title: str, wheels: list[Wheel], folder: Path, connection: sessions.Connection, events: Subscriber
+    ) -> None:
+        self._title, self._wheels, self._folder = title, wheels, folder
+        self._connection, self._events = connection, events
+        self._turn, self._stop = threading.Lock(), threading.Event()
+        self._bytes = 0
+        known = all(wheel.size for wheel in wheels)
+        self._total = sum(wheel.size for wheel in wheels) if known else 0
+
+    def run(self) -> None:
+        pool = ThreadPoolExecutor(_AT_ONCE)
+        waiting = {pool.submit(self._one, wheel) for wheel in self._wheels}
+        try:
+            while waiting:
+                interruption.look()
+                done, waiting = wait(waiting, timeout=_TOLD_EVERY_S, return_when=FIRST_EXCEPTION)
+                _complain(done)
+                self._events(Progress(title=self._title, done=self._bytes, total=self._total, unit="bytes"))
+        finally:
+            self._stop.set()
+            pool.shutdown(cancel_futures=True)
+        self._events(Progress(title=self._title, done=self._bytes, total=self._bytes, unit="bytes"))
+
+    def _one(self, wheel: Wheel) -> None:
+        download.download(wheel.url, wheel.sha256, self._folder / wheel.file, self._came, self._connection)
+
+    def _came(self, count: int) -> None:
+        with self._turn:
+            self._bytes += count
+        if self._stop.is_set():
+            raise _Stopped
+
+
+def _complain(done: set[Future[None]]) -> None:
+    """What went wrong first; that the others were stopped for it is no news."""
+    failures = [failure for each in done if (failure := each.exception()) and not isinstance(failure, _Stopped)]
+    if failures:
+        raise failures[0]

@@ -1,0 +1,124 @@
+"""Large files from a server that behaves badly: gone on with, given up in time, and never kept where they are not right."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.doors import download, sessions
+from provision.errors import SourceFailed
+from tests.doors.local_server import LocalServer, Resource, serving
+
+DATA = random.Random(1).randbytes(3_000_000)
+SHA256 = hashlib.sha256(DATA).hexdigest()
+PLAIN = sessions.Connection()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    monkeypatch.setattr(download, "_PAUSE_S", 0.0)
+    with serving() as one:
+        yield one
+
+
+def fetched(server: LocalServer, folder: Path, *faults: str, data: bytes = DATA, begun: bytes = b"") -> Resource:
+    """Have one file from a server with these faults; every byte that came was told, none twice."""
+    server.resources["/big.whl"] = resource = Resource(data, "application/octet-stream", *faults)
+    told: list[int] = []
+    if begun:
+        part(folder).write_bytes(begun)
+    download.download(server.url("/big.whl"), SHA256, folder / "big.whl", told.append, PLAIN)
+    assert (folder / "big.whl").read_bytes() == DATA
+    assert sum(told) == len(DATA)
+    assert [path.name for path in folder.iterdir()] == ["big.whl"]
+    return resource
+
+
+def part(folder: Path) -> Path:
+    return folder / f".big.whl.{SHA256[:16]}.part"
+
+
+def test_a_file_comes_whole(server: LocalServer, tmp_path: Path) -> None:
+    assert fetched(server, tmp_path).requests == 1
+    assert download.is_there(tmp_path / "big.whl", SHA256)
+    assert not download.is_there(tmp_path / "big.whl", "0" * 64)
+    assert not download.is_there(tmp_path / "other.whl", SHA256)
+
+
+def test_what_a_killed_run_began_is_gone_on_with(server: LocalServer, tmp_path: Path) -> None:
+    assert fetched(server, tmp_path, begun=DATA[:2_000_000]).served == 1_000_000
+
+
+def test_what_was_begun_and_is_complete_is_not_fetched_again(server: LocalServer, tmp_path: Path) -> None:
+    assert fetched(server, tmp_path, begun=DATA).served == 0
+
+
+def test_what_was_begun_and_is_damaged_is_fetched_anew(server: LocalServer, tmp_path: Path) -> None:
+    assert fetched(server, tmp_path, begun=b"\0" * 2_000_000).served == 1_000_000 + len(DATA)
+
+
+@pytest.mark.parametrize("fault", ["reset", "500", "429", "503"])
+def test_a_fault_that_passes_costs_a_new_start_from_the_same_byte(
+    server: LocalServer, tmp_path: Path, fault: str
+) -> None:
+    assert fetched(server, tmp_path, fault, fault).served == len(DATA)
+
+
+def test_a_connection_that_goes_silent_is_given_up(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "SILENCE_S", 0.2)
+    assert fetched(server, tmp_path, "stall").requests == 2
+
+
+def test_a_connection_that_trickles_is_given_up(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_WINDOW_S", 0.2)
+    assert fetched(server, tmp_path, "trickle").requests == 2
+
+
+def test_a_server_without_ranges_begins_again(server: LocalServer, tmp_path: Path) -> None:
+    assert fetched(server, tmp_path, "whole", begun=DATA[:1_000]).served == len(DATA)
+
+
+def test_another_site_may_hold_the_file(server: LocalServer, tmp_path: Path) -> None:
+    server.resources["/elsewhere.whl"] = Resource(DATA)
+    fetched(server, tmp_path, "to " + server.url("/elsewhere.whl"))
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        (["404"], "HTTP status 404"),
+        (["401"], "put the login into"),
+        (["500"] * 9, "HTTP status 500, 5 times in a row"),
+        (["reset", "grown"], "the file changed while it was read: 3000000 bytes, now 3000001"),
+    ],
+)
+def test_what_does_not_pass_is_said(server: LocalServer, tmp_path: Path, faults: list[str], said: str) -> None:
+    with pytest.raises(SourceFailed) as failure:
+        fetched(server, tmp_path, *faults)
+    assert said in str(failure.value)
+    assert not (tmp_path / "big.whl").exists()
+
+
+@pytest.mark.parametrize("begun", [b"", DATA[:1_000]])
+def test_another_content_is_never_kept(server: LocalServer, tmp_path: Path, begun: bytes) -> None:
+    with pytest.raises(SourceFailed, match="not the one that was locked"):
+        fetched(server, tmp_path, data=DATA[:-1] + b"!", begun=begun)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_a_folder_is_copied(tmp_path: Path) -> None:
+    source = tmp_path / "from" / "a b.whl"
+    source.parent.mkdir()
+    source.write_bytes(DATA)
+    download.download(source.as_uri(), SHA256, tmp_path / "a b.whl", lambda _: None, PLAIN)
+    assert (tmp_path / "a b.whl").read_bytes() == DATA
+    with pytest.raises(SourceFailed, match="No such file"):
+        download.download((tmp_path / "none").as_uri(), SHA256, tmp_path / "c.whl", lambda _: None, PLAIN)

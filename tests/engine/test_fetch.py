@@ -1,0 +1,97 @@
+"""Wheels into the store from a server: what is there stays, what fails stops the others, what came is gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.doors import download
+from provision.engine import fetch, interruption
+from provision.engine.events import Event, Progress
+from provision.errors import NotWritable, SourceFailed
+from provision.steps import Fetch, Wheel
+from tests.doors.local_server import LocalServer, Resource, serving
+
+FILES = {
+    f"toy{number}-1.0-py3-none-any.whl": random.Random(number).randbytes(200_000 * number) for number in range(1, 6)
+}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    monkeypatch.setattr(download, "_PAUSE_S", 0.0)
+    with serving() as one:
+        one.resources = {f"/{name}": Resource(data) for name, data in FILES.items()}
+        yield one
+
+
+def action(server: LocalServer, folder: Path) -> Fetch:
+    def wheel(name: str, data: bytes) -> Wheel:
+        return Wheel(url=server.url(f"/{name}"), sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+    return Fetch(title="toys", folder=str(folder), wheels=tuple(wheel(*each) for each in FILES.items()))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_everything_comes_once_and_its_progress_is_told(server: LocalServer, tmp_path: Path) -> None:
+    heard: list[Event] = []
+    said = fetch.fetch(action(server, tmp_path / "store"), {}, heard.append)
+    assert contents(tmp_path / "store") == FILES
+    assert len(said) == 1 + len(FILES)
+    total = sum(map(len, FILES.values()))
+    told = [event for event in heard if isinstance(event, Progress)]
+    assert (told[-1].done, told[-1].total, told[-1].unit) == (total, total, "bytes")
+    served = {name: resource.served for name, resource in server.resources.items()}
+    assert fetch.fetch(action(server, tmp_path / "store"), {}, heard.append) == [f"5 lay in {tmp_path / 'store'}"]
+    assert served == {name: resource.served for name, resource in server.resources.items()}
+
+
+def test_one_that_fails_stops_the_others_and_what_came_stays(server: LocalServer, tmp_path: Path) -> None:
+    lost = server.resources.pop("/toy3-1.0-py3-none-any.whl")
+    server.resources["/toy5-1.0-py3-none-any.whl"].faults = ["trickle"]
+    with pytest.raises(SourceFailed, match="HTTP status 404"):
+        fetch.fetch(action(server, tmp_path), {}, lambda _: None)
+    assert not (tmp_path / "toy5-1.0-py3-none-any.whl").exists(), "it was stopped"
+    server.resources["/toy3-1.0-py3-none-any.whl"] = lost
+    fetch.fetch(action(server, tmp_path), {}, lambda _: None)
+    assert contents(tmp_path) == FILES
+
+
+def test_an_interruption_ends_it_and_what_came_stays(server: LocalServer, tmp_path: Path) -> None:
+    server.resources["/toy5-1.0-py3-none-any.whl"].faults = ["trickle"]
+
+    def interrupt(_: Event) -> None:
+        if len(list(tmp_path.glob("*.whl"))) == len(FILES) - 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    with interruption.as_one(), pytest.raises(KeyboardInterrupt):
+        fetch.fetch(action(server, tmp_path), {}, interrupt)
+    assert threading.active_count() < 20
+    assert len(list(tmp_path.glob(".toy5*.part"))) == 1
+    with interruption.as_one():
+        fetch.fetch(action(server, tmp_path), {}, lambda _: None)
+    assert contents(tmp_path) == FILES
+
+
+def test_a_full_disk_is_named(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(download, "download", full)
+    with pytest.raises(NotWritable, match="No space left on device"):
+        fetch.fetch(action(server, tmp_path), {}, lambda _: None)
+
+
+def test_a_login_comes_from_the_address_of_the_index(server: LocalServer, tmp_path: Path) -> None:
+    index = server.url("/simple/").replace("://", "://me:hunter2@")
+    fetch.fetch(action(server, tmp_path), {"UV_DEFAULT_INDEX": index}, lambda _: None)
+    assert set(server.heard) == {"Basic bWU6aHVudGVyMg=="}
