@@ -36,6 +36,20 @@ def is_there(path: Path, sha256: str) -> bool:
         return False
 
 
+def size(url: str, connection: sessions.Connection) -> int:
+    """How many bytes a file has; 0 where its source does not say."""
+    parts = urlsplit(url)
+    try:
+        if parts.scheme == "file":
+            return Path(unquote(parts.path)).stat().st_size
+        with sessions.session(url, connection) as session:
+            timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
+            answer = session.head(url, headers={"Accept-Encoding": "identity"}, timeout=timeout, allow_redirects=True)
+            return int(answer.headers.get("Content-Length", 0)) if answer.ok else 0
+    except (requests.RequestException, OSError, ValueError):
+        return 0
+
+
 def download(url: str, sha256: str, path: Path, came: Callable[[int], None], connection: sessions.Connection) -> None:
     """Have the file there, whole. `came` hears of every piece how many bytes it has, and may raise to stop.
 

@@ -93,7 +93,8 @@ class Building:
 
     def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
         """Find what is torn and take it out, so that the installer does not believe it."""
-        self._forget_unpacked()
+        if was_complete:  # else a killed run goes on from what it had unpacked; at the end every byte is read
+            self._forget_unpacked()
         site = f"/{SITE_PACKAGES}/"
         brought = {str(Path(path).relative_to(self._generation)) for path in self._written if self._holds(path)}
         self._bare = not self._python.exists() or any(site not in path and path not in brought for path in changed)
@@ -116,7 +117,7 @@ class Building:
         return path.startswith(f"{self._generation}/")
 
     def _forget_unpacked(self) -> None:
-        """What uv has unpacked is only good for the command that did it: files of the environment are links to it."""
+        """What uv has unpacked goes before files are looked at, which are links to it, and before a repair."""
         shutil.rmtree(self._unpacked, ignore_errors=True)
 
     def _take_out(self, torn: tuple[whole.Torn, ...], *, looked_at: bool) -> None:

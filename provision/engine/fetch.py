@@ -8,11 +8,13 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from provision.doors import download, sessions
 from provision.engine import interruption, uv
 from provision.engine.events import Progress, Subscriber
 from provision.errors import NotWritable
-from provision.steps import Fetch, Wheel
+from provision.steps import Fetch, Lock, Pin, Wheel
 
 _AT_ONCE: Final = 8
 _TOLD_EVERY_S: Final = 0.2
@@ -34,6 +36,18 @@ def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> 
         ) from error
     there = len(action.wheels) - len(lacking)
     return [f"{there} lay in {folder}", *(f"fetched {sessions.scrubbed(wheel.url)}" for wheel in lacking)]
+
+
+def sized(lock: Lock, environment: Mapping[str, str]) -> Lock:
+    """The lock with the sizes that its index did not tell, as far as the files' own servers tell them."""
+    connection = uv.connection(environment)
+
+    def ask(pin: Pin) -> Pin:
+        size = pin.wheel.size or download.size(pin.wheel.url, connection)
+        return msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, size=size))
+
+    with ThreadPoolExecutor(2 * _AT_ONCE) as pool:
+        return Lock(pins=tuple(pool.map(ask, lock.pins)))
 
 
 def _lacking(folder: Path, wheels: Sequence[Wheel]) -> list[Wheel]:

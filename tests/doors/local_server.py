@@ -41,6 +41,12 @@ class LocalServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: LocalServer
 
+    def do_HEAD(self) -> None:
+        resource = self.server.resources.get(self.path)
+        self.send_response(200 if resource else 404)
+        self.send_header("Content-Length", str(len(resource.data)) if resource else "0")
+        self.end_headers()
+
     def do_GET(self) -> None:
         resource = self.server.resources.get(self.path)
         if resource is None:

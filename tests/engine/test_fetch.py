@@ -15,7 +15,7 @@ from provision.doors import download
 from provision.engine import fetch, interruption
 from provision.engine.events import Event, Progress
 from provision.errors import NotWritable, SourceFailed
-from provision.steps import Fetch, Wheel
+from provision.steps import Fetch, Lock, Pin, Wheel
 from tests.doors.local_server import LocalServer, Resource, serving
 
 FILES = {
@@ -95,3 +95,12 @@ def test_a_login_comes_from_the_address_of_the_index(server: LocalServer, tmp_pa
     index = server.url("/simple/").replace("://", "://me:hunter2@")
     fetch.fetch(action(server, tmp_path), {"UV_DEFAULT_INDEX": index}, lambda _: None)
     assert set(server.heard) == {"Basic bWU6aHVudGVyMg=="}
+
+
+def test_sizes_that_the_index_did_not_tell_are_asked_for(server: LocalServer, tmp_path: Path) -> None:
+    here, lost = tmp_path / "here.whl", "/toy1-1.0-py3-none-any.whl"
+    here.write_bytes(b"12345")
+    del server.resources[lost]
+    urls = [here.as_uri(), server.url("/toy2-1.0-py3-none-any.whl"), server.url(lost)]
+    pins = [Pin(name=url, version="1", wheel=Wheel(url=url, sha256="")) for url in urls]
+    assert [pin.wheel.size for pin in fetch.sized(Lock(pins=tuple(pins)), {}).pins] == [5, 400_000, 0]
