@@ -83,6 +83,12 @@ def test_a_log_is_sent_no_codes_and_says_what_begins() -> None:
     assert "Downloading" not in done.stderr, "the output of commands is in their logs"
 
 
+def test_a_log_needs_no_rich() -> None:
+    code = "import runpy, sys; runpy.run_path(sys.argv.pop(), run_name='__main__'); print('rich' in sys.modules)"
+    argv = [sys.executable, "-c", code, "fail", RUN]
+    assert subprocess.run(argv, env=ENV, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 def test_a_log_that_nobody_reads_ends_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
