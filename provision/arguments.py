@@ -115,6 +115,8 @@ def parser() -> argparse.ArgumentParser:
     made["check"].add_argument(
         "names", nargs="*", metavar="NAME", help="checks to try (all that the plan promises), or list"
     )
+    for verb in ("up", "provision", "check"):
+        made[verb].add_argument("--events", action="store_true", help="what goes on as JSON lines on stdout")
     made["rollback"].add_argument("id", nargs="?", metavar="ID", help="the generation to switch to")
     made["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
     made["catalog"].add_argument(
@@ -134,11 +136,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
         options.what += rest  # argparse loses names that stand behind an option
     elif rest:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if getattr(options, "events", False):
+        _have_stdout_to_themselves(options)
     if options.verb == "catalog":
         options.action, *options.what = options.what or ["show"]
         if options.action not in CATALOG_ACTIONS:
             top.error(f"invalid action: '{options.action}' (choose from {', '.join(CATALOG_ACTIONS)})")
     return options
+
+
+def _have_stdout_to_themselves(options: argparse.Namespace) -> None:
+    from provision.errors import WrongUsage
+
+    others = {"--json": options.json, "--dry-run": getattr(options, "dry_run", False)}
+    others["check list"] = getattr(options, "names", None) == ["list"]
+    for other in (name for name, is_asked in others.items() if is_asked):
+        raise WrongUsage(f"--events and {other} both want stdout", hint="leave one of them out")
 
 
 def _verb_first(argv: list[str], top: argparse.ArgumentParser) -> list[str]:

@@ -8,6 +8,13 @@ import sys
 
 from provision import terminal
 
+TYPE_CHECKING = False  # `typing` is left out: start-up is half imports
+if TYPE_CHECKING:
+    import argparse
+    from contextlib import AbstractContextManager
+
+    from provision.verbs._json_lines import Stream
+
 
 def main() -> None:
     """The program: runs a verb, turns failures into a sentence and an exit code."""
@@ -28,24 +35,30 @@ def _guarded(argv: list[str]) -> int:
         return 0
     from provision.errors import BUG, INTERRUPTED, Failure
 
+    stream = None
+    if "--events" in argv:  # also where what else stands there is wrong
+        from provision.verbs._json_lines import Stream
+
+        stream = Stream()
+    said = ""
     try:
-        return run(argv)
+        code = run(argv, stream)
     except Failure as failure:
-        terminal.note(str(failure))
-        return failure.exit_code
+        code, said = failure.exit_code, str(failure)
     except KeyboardInterrupt:
-        terminal.note("interrupted")
-        return INTERRUPTED
+        code, said = INTERRUPTED, "interrupted"
     except Exception:  # noqa: BLE001 - the last line of defence: a bug leaves a log, not a traceback
         from provision.crash import report
         from provision.verbs import _given
 
-        terminal.note(report(argv, _given.checkout()).removesuffix("\n"))
-        return BUG
+        code, said = BUG, report(argv, _given.checkout()).removesuffix("\n")
+    if said:
+        terminal.note(said)
+    return stream.ended(code, said) if stream else code
 
 
-def run(argv: list[str]) -> int:
-    """Parse, and call one verb."""
+def run(argv: list[str], stream: Stream | None = None) -> int:
+    """Parse, and call one verb; `stream` is for those that can tell of events."""
     from provision.arguments import parse
 
     try:
@@ -55,5 +68,19 @@ def run(argv: list[str]) -> int:
         return 0
     from importlib import import_module
 
-    code: int = import_module(f"provision.verbs.{options.verb}").run(options)
+    options.stream = stream
+    verb = import_module(f"provision.verbs.{options.verb}")
+    with _interruptible(options):
+        code: int = verb.run(options)
     return code
+
+
+def _interruptible(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """Whoever ends a verb that works for long is answered as Ctrl-C is, whatever it is at."""
+    from contextlib import nullcontext
+
+    if not hasattr(options, "events"):
+        return nullcontext()
+    from provision.engine import interruption
+
+    return interruption.as_one()

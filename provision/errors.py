@@ -62,6 +62,12 @@ class NotWritable(Failure):
     exit_code = 2
 
 
+class Interrupted(Failure):
+    """The user, or whoever ends processes politely, wants it to stop."""
+
+    exit_code = INTERRUPTED
+
+
 class SourceFailed(Failure):
     """A source on the network did not give what was asked of it."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False  # start-up is half imports
+if TYPE_CHECKING:
+    from typing import TextIO
+
 _PLAIN = str.maketrans({"•": "*", "\u2013": "-", "…": "..."})  # for a terminal that does not know them
 _PIPED = 120  # columns of a page that no terminal measures
 
@@ -21,7 +25,7 @@ def show(what: object) -> None:
     Console(
         file=page,
         force_terminal=is_terminal,
-        width=_columns() if is_terminal else _PIPED,
+        width=columns(sys.stdout) if is_terminal else _PIPED,
         height=25,  # without it rich takes a dumb terminal to be 80 wide
         highlight=False,
         emoji=False,
@@ -31,10 +35,10 @@ def show(what: object) -> None:
     write(trailing.sub(lambda found: found[0].replace(" ", ""), page.getvalue()))
 
 
-def _columns() -> int:
+def columns(stream: TextIO) -> int:
     """Asked of the terminal itself; one that does not know is 80 wide."""
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+        return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
         return 80
 
@@ -53,16 +57,33 @@ def line(text: str) -> None:
 
 def note(text: str) -> None:
     """What goes on, for a person; never on stdout."""
-    sys.stderr.write(f"{text}\n")
+    try:
+        sys.stderr.write(f"{legible(text, sys.stderr)}\n")
+    except OSError:  # the reader has gone; what is being done is done all the same
+        _forget(sys.stderr)
+
+
+def unheard(_: str) -> None:
+    """In the place of `note` where nobody wants to hear what goes on."""
+
+
+def can_redraw() -> bool:
+    """Whether notes go to a terminal that can take back what it shows."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def write(text: str) -> None:
-    """Text in the letters that the terminal knows."""
-    encoding = sys.stdout.encoding
+    """Text for stdout."""
+    out(legible(text, sys.stdout).encode(sys.stdout.encoding))
+
+
+def legible(text: str, stream: TextIO) -> str:
+    """Text in the letters that a stream knows."""
     try:
-        out(text.encode(encoding))
+        text.encode(stream.encoding)
     except UnicodeEncodeError:
-        out(text.translate(_PLAIN).encode(encoding, "replace"))
+        return text.translate(_PLAIN).encode(stream.encoding, "replace").decode(stream.encoding)
+    return text
 
 
 def out(data: bytes) -> None:
@@ -71,14 +92,14 @@ def out(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has had enough (| head)
-        _forget_stdout()
+        _forget(sys.stdout)
     except OSError as error:
         from provision.errors import NotWritable
 
-        _forget_stdout()
+        _forget(sys.stdout)
         raise NotWritable(f"cannot be written: {error.strerror}", where="standard output") from None
 
 
-def _forget_stdout() -> None:
+def _forget(stream: TextIO) -> None:
     """What is left in its buffer goes nowhere; otherwise the interpreter complains of it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import msgspec
 import pytest
 
+from provision.engine.events import Event
+from provision.engine.launch_checks import CheckDone, CheckStarted
 from provision.host._model import Recording
 from provision.plan._model import Plan, Unsupported
 from provision.report._model import Report
+from provision.verbs._json_lines import Ended
 
 ROOT = Path(__file__).parents[1]
-SCHEMAS: dict[str, list[type]] = {"host": [Recording], "plan": [Plan, Unsupported], "report": [Report]}  # one of these
+SCHEMAS: dict[str, list[type]] = {  # each is one of these
+    "host": [Recording],
+    "plan": [Plan, Unsupported],
+    "report": [Report],
+    "events": [*get_args(Event), CheckStarted, CheckDone, Ended],
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 PLANS = sorted((ROOT / "tests" / "plans").glob("*.json"))
 

@@ -66,5 +66,5 @@ Event = StepStarted | StepDone | CommandStarted | Line | Progress | Note
 Subscriber = Callable[[Event], None]
 
 
-def nobody(event: Event) -> None:
+def nobody(event: object) -> None:
     """The subscriber that does not listen."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from typing import Final
 
 from provision import terminal
 from provision.engine import bring_up
 from provision.engine.wanted import Wanted
-from provision.errors import DONE, UNSUPPORTED, StepFailed
+from provision.errors import DONE, UNSUPPORTED, Failure, Interrupted, StepFailed
 from provision.plan import explain, serve
 from provision.plan._model import Unsupported
 from provision.report import as_text
-from provision.verbs import _told
-from provision.verbs._progress import Lines
+from provision.report._model import Report
+from provision.verbs import _progress, _told
 from provision.verbs._wish import Wish, asked
+
+_GOES_ON: Final = "nothing in use was changed; the same command goes on from here"
 
 
 def carry_out(
@@ -27,40 +29,57 @@ def carry_out(
     start: int | None = None,
 ) -> int:
     """Bring it up, tell it everywhere, and say how to serve a model."""
-    lines = Lines(quiet=options.quiet or options.json)
-    try:
-        came = bring_up.bring_up(
-            asked(wish, resolved),
-            lines.event,
-            lines.check,
-            lambda ended: _told.document(_told.report(wish, resolved, ended)),
-            lock=lock,
-            only=only,
-            start=start,
-        )
-    except StepFailed as failure:
-        ended = bring_up.BroughtUp(generation="", steps=tuple(lines.results), exit_code=failure.exit_code)
-        _told.everywhere(_told.report(wish, resolved, ended), wish, lines.commands)
-        raise
-    except KeyboardInterrupt:
-        terminal.note("nothing in use was changed; the same command goes on from here")
-        raise
+    with _progress.followed(options) as followed:
+        try:
+            came = bring_up.bring_up(
+                asked(wish, resolved),
+                followed,
+                followed,
+                lambda ended: _told.document(_told.report(wish, resolved, ended)),
+                lock=lock,
+                only=only,
+                start=start,
+            )
+        except Failure as failure:
+            if followed.results or isinstance(failure, StepFailed):
+                steps = tuple(followed.results)
+                ended = bring_up.BroughtUp(generation="", steps=steps, exit_code=failure.exit_code)
+                _tell_programs(_told.report(wish, resolved, ended), wish, options, followed.commands)
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted", hint=_GOES_ON) from None
     told = _told.report(wish, resolved, came)
-    if not came.nothing_to_do:
-        _told.everywhere(told, wish, lines.commands)
-    if options.json:
-        terminal.document(told)
-    elif came.nothing_to_do:
-        terminal.line(f"nothing to do: {Path(came.generation).name} is current, whole and verified")
-    elif not options.quiet:
-        terminal.write(as_text.brief(told))
-    if came.exit_code == DONE and not options.json:
-        terminal.line(f"serve a model: {serve.command(resolved.plan, wish.prefix)}")
+    _tell_programs(told, wish, options, None if came.nothing_to_do else followed.commands)
+    if not (options.json or options.events):
+        _tell_a_person(told, came, wish, options)
     return came.exit_code
 
 
-def no_plan(found: Unsupported, options: argparse.Namespace) -> int:
+def _tell_programs(
+    told: Report, wish: Wish, options: argparse.Namespace, commands: dict[str, list[str]] | None
+) -> None:
+    """In all places where the report is looked for; `commands` is None where nothing was done."""
+    if commands is not None:
+        _told.everywhere(told, wish, commands)
+    if options.stream:
+        options.stream.report = told
     if options.json:
+        terminal.document(told)
+
+
+def _tell_a_person(told: Report, came: bring_up.BroughtUp, wish: Wish, options: argparse.Namespace) -> None:
+    if came.nothing_to_do:
+        terminal.line(f"nothing to do: {told.generation} is current, whole and verified")
+    elif not options.quiet:
+        terminal.write(as_text.brief(told))
+    if came.exit_code == DONE:
+        terminal.line(f"serve a model: {serve.command(told.plan, wish.prefix)}")
+
+
+def no_plan(found: Unsupported, options: argparse.Namespace) -> int:
+    if options.stream:
+        options.stream.problem, options.stream.hint = explain.in_one_line(found), "; ".join(found.advice)
+    elif options.json:
         terminal.document(found)
     else:
         terminal.show(explain.explained(found))

@@ -1,41 +1,62 @@
-"""What the engine says, for a person on stderr: a line when a step or check ends, notes as they come."""
+"""Who hears what the engine says: a terminal, a log or a program each in its own way, and the report of the run."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
 from provision import terminal
-from provision.engine.events import CommandStarted, Event, Note, StepDone, StepResult, StepStarted
-from provision.engine.launch_checks import CheckDone, CheckStarted
+from provision.engine.events import CommandStarted, Note, StepDone, StepResult, StepStarted, nobody
+from provision.verbs._lines import Heard
+
+Tell = Callable[[Heard], None]
 
 
-class Lines:
-    """A subscriber to events and checks; remembers the commands of each step for its result page."""
+class Followed:
+    """Hands events on, and remembers the commands of each step and how it ended."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
         self.commands: dict[str, list[str]] = {}
         self.results: list[StepResult] = []
         self._step = ""
 
-    def event(self, event: Event) -> None:
+    def __call__(self, event: Heard) -> None:
         if isinstance(event, StepStarted):
             self._step = f"{event.number}-{event.name}"
         elif isinstance(event, CommandStarted):
             self.commands.setdefault(self._step, []).append(event.command)
         elif isinstance(event, StepDone):
-            self._ended(event.result)
-        elif isinstance(event, Note):
-            self._say(f"     {event.text}")
+            self.results.append(event.result)
+        self._tell(event)
 
-    def _ended(self, done: StepResult) -> None:
-        self.results.append(done)
-        if done.outcome != "kept":
-            self._say(f"  {done.number:>2} {done.name:<26}{done.outcome} {done.seconds:>7.1f} s")
 
-    def check(self, event: CheckStarted | CheckDone) -> None:
-        if isinstance(event, CheckDone):
-            result = event.result
-            self._say(f"     {result.name:<26}{result.outcome} {result.seconds:>7.1f} s  {result.summary}")
+@contextlib.contextmanager
+def followed(options: argparse.Namespace) -> Iterator[Followed]:
+    """While inside, the engine is heard."""
+    with _listener(options) as tell:
+        yield Followed(tell)
 
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            terminal.note(text)
+
+def notes(options: argparse.Namespace) -> Callable[[str], None]:
+    """How to say what is done before the engine is at work."""
+    if options.stream:
+        return lambda text: options.stream(Note(text=text))
+    return terminal.unheard if options.quiet or options.json else terminal.note
+
+
+def _listener(options: argparse.Namespace) -> contextlib.AbstractContextManager[Tell]:
+    if options.stream:
+        return contextlib.nullcontext(options.stream)
+    if options.quiet or options.json:
+        return contextlib.nullcontext(nobody)
+    if terminal.can_redraw():
+        from provision.verbs._live import display  # rich is loaded for a terminal only
+
+        return display()
+    from provision.verbs._plain import Plain
+
+    width = terminal.columns(sys.stderr) if sys.stderr.isatty() else None
+    return contextlib.nullcontext(Plain(terminal.note, width))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from provision import terminal
 from provision.catalog import rows
 from provision.engine import bring_up, generations, resolve, uv, wanted
 from provision.engine.wanted import Wanted
@@ -17,23 +17,24 @@ from provision.host import _installer, pythons, record, sources
 from provision.host._model import Host
 from provision.plan._model import Plan, Unsupported
 from provision.settings import Settings
-from provision.verbs import _given
+from provision.verbs import _given, _progress
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's beginnings: settings, places, its id."""
+    """A run's beginnings: settings, places, its id, and whom to tell what is done before the engine is at work."""
 
     settings: Settings
     prefix: str
     logs: str
     run: str
+    say: Callable[[str], None]
 
 
 def made(options: argparse.Namespace) -> Wish:
     settings = _given.settings(options)
     root, run = Path(_given.checkout()), generations.new_id()
     prefix, logs = root / settings.prefix, root / settings.logs
-    return Wish(settings=settings, prefix=str(prefix), logs=str(logs / run), run=run)
+    return Wish(settings=settings, prefix=str(prefix), logs=str(logs / run), run=run, say=_progress.notes(options))
 
 
 def known(wish: Wish) -> Wanted | None:
@@ -46,10 +47,10 @@ def known(wish: Wish) -> Wanted | None:
 def anew(wish: Wish) -> Wanted | Unsupported:
     """Record, plan and resolve; a refusal of the index goes back to the planner."""
     settings = wish.settings
-    terminal.note("looking at this host and at what answers")
+    wish.say("looking at this host and at what answers")
     taken = record.record(network=True, paths=_given.paths(settings), sources=_given.addresses(settings))
     host = Host(taken.readings)
-    terminal.note("resolving the newest vLLM that can be installed here")
+    wish.say("resolving the newest vLLM that can be installed here")
     folder = Path(wish.prefix) / ".resolve"
     found = resolve.plan_and_resolve(
         host, settings, rows.load(), bring_up.own_uv(), lambda plan: environment(wish, plan), folder

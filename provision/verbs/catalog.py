@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     settings = _given.settings(options)
     action = {"show": verbs.show, "check": verbs.check, "add": verbs.add}[options.action]
-    say = _unheard if options.quiet else terminal.note
+    say = terminal.unheard if options.quiet else terminal.note
     said = action(options.what, lambda: _index(settings), say)
     if options.json:
         terminal.document(said.data)
@@ -28,10 +28,6 @@ def run(options: argparse.Namespace) -> int:
         for name, table in said.tables.items():
             terminal.show(show.rows_of(name, table))
     return DONE
-
-
-def _unheard(_: str) -> None:
-    """Where --quiet is asked, nobody hears what goes on."""
 
 
 def _index(settings: Settings) -> str:

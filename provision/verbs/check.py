@@ -13,8 +13,7 @@ from provision.engine.wanted import Wanted
 from provision.errors import DONE, WrongUsage
 from provision.plan._model import Plan
 from provision.steps import Lock
-from provision.verbs import _told, _wish
-from provision.verbs._progress import Lines
+from provision.verbs import _progress, _told, _wish
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,9 +51,9 @@ def _tried(options: argparse.Namespace) -> int:
     plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
     lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
     asked = tuple(options.names) or plan.checks
-    lines = Lines(quiet=options.quiet or options.json)
     Path(wish.logs).mkdir(parents=True, exist_ok=True)
-    found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), lines.check))
+    with _progress.followed(options) as followed:
+        found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), followed))
     verdict, code = launch_checks.verdict(found, asked)
     came = bring_up.BroughtUp(generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code)
     told = _told.report(wish, Wanted(wish="", plan=plan, lock=lock, host_python=""), came)
@@ -62,8 +61,11 @@ def _tried(options: argparse.Namespace) -> int:
         verified.withdraw(place)
     if code != DONE or set(plan.checks) <= set(asked):  # some of the checks passing is no news of the whole
         _told.everywhere(told, wish, {})
+    if options.stream:
+        options.stream.report = told
+        return code
     if options.json:
-        terminal.document({"verdict": verdict, "exit_code": code, "checks": found})
+        terminal.document(told)
         return code
     some = f": {len(found)} of the {len(plan.checks)} promised" if len(found) < len(plan.checks) else ""
     terminal.line(f"{verdict} (exit code {code}){some}")

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _agreed(resolved: Wanted, options: argparse.Namespace) -> bool:
     """The plan, what it downloads and takes on disk; a person at a terminal is asked."""
-    if not (options.json or options.quiet):
+    if not (options.json or options.quiet or options.events):
         terminal.show(explain.explained(resolved.plan))
     if options.yes or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
