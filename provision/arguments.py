@@ -105,10 +105,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="plan for a described host: a recording, collect_env text or YAML (- is stdin)",
     )
-    made["up"].add_argument("--yes", action="store_true", help="do not ask before downloading")
+    for name in ("up", "provision"):
+        made[name].add_argument("--yes", action="store_true", help="do not ask before downloading")
     made["up"].add_argument("--upgrade", action="store_true", help="plan anew, also where nothing has changed")
     steps = made["provision"]
-    steps.add_argument("--dry-run", action="store_true", help="show every command of every step, run none")
+    steps.add_argument(
+        "--dry-run", action="store_true", help="show what stands and every command that would run; change nothing"
+    )
     some = steps.add_mutually_exclusive_group()
     some.add_argument("--only", type=int, metavar="NN", help="run this step only")
     some.add_argument("--from", dest="start", type=int, metavar="NN", help="run this step and those after it")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from provision.plan._model import Plan
-from provision.steps import Lock, Site, Step
+from provision.steps import Lock, Need, Site, Step
 
 GENERATION = "<generation>"
 
@@ -17,15 +17,17 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
     """One fingerprint per step; the same in every generation, so that an unfinished one can be found again.
 
     The steps are asked with a placeholder for the generation's path, and without the plan's reasons and warnings:
-    words make no other environment. The lock is the first link: what is installed from it shows in the actions
-    only as the file's name.
+    words make no other environment. Neither does what a step needs of a host while it works, nor whether files are
+    cloned or copied. The lock is the first link: what is installed from it shows in the actions only as the file's
+    name.
     """
     plan = msgspec.structs.replace(plan, decisions=(), warnings=(), advice=(), checks=())
-    anywhere = msgspec.structs.replace(site, generation=GENERATION)
+    anywhere = msgspec.structs.replace(site, generation=GENERATION, link_mode="copy")
     link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()
     found = []
     for step in steps:
-        said = msgspec.json.encode([link, step.label, step.actions(plan, lock, anywhere)], order="sorted")
+        actions = [action for action in step.actions(plan, lock, anywhere) if not isinstance(action, Need)]
+        said = msgspec.json.encode([link, step.label, actions], order="sorted")
         link = hashlib.sha256(said).hexdigest()
         found.append(link)
     return tuple(found)

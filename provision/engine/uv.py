@@ -128,6 +128,12 @@ def planned(plan: Plan, name: str) -> Package:
     return package
 
 
+def cache(environment: Mapping[str, str]) -> Path:
+    """Where a uv with this environment keeps its cache."""
+    base = environment.get("XDG_CACHE_HOME") or f"{environment.get('HOME') or os.path.expanduser('~')}/.cache"
+    return Path(environment.get("UV_CACHE_DIR") or f"{base}/uv")
+
+
 def can_clone(one: Path, other: Path) -> bool:
     """Whether a file in one folder can be cloned into the other, tried for real.
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from provision import terminal
 from provision.engine import bring_up
 from provision.engine.wanted import Wanted
-from provision.errors import DONE, UNSUPPORTED, StepFailed
-from provision.plan import explain, serve
-from provision.plan._model import Unsupported
+from provision.errors import DONE, StepFailed
+from provision.plan import serve
 from provision.report import as_text
 from provision.verbs import _told
 from provision.verbs._progress import Lines
@@ -57,11 +56,3 @@ def carry_out(
     if came.exit_code == DONE and not options.json:
         terminal.line(f"serve a model: {serve.command(resolved.plan, wish.prefix)}")
     return came.exit_code
-
-
-def no_plan(found: Unsupported, options: argparse.Namespace) -> int:
-    if options.json:
-        terminal.document(found)
-    else:
-        terminal.show(explain.explained(found))
-    return UNSUPPORTED
