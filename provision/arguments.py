@@ -29,16 +29,17 @@ CATALOG_ACTIONS = ("show", "check", "add")
 EXIT_CODES = """exit codes:
   0 done and verified   1 a check failed   2 wrong usage or configuration
   3 this host cannot run what was asked, with the reasons
-  4 a step or a source on the network failed; the same command goes on from there
-  5 a promised check was skipped or could not decide   6 another run is at work there
-  70 a bug (a crash log is written)   130 interrupted"""
+  4 a step or a source on the network failed; the same command goes on
+  5 a promised check was skipped or could not decide
+  6 another run is at work there   70 a bug (a crash log is written)
+  130 interrupted"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """One width everywhere, so that the README can show it and nobody asks the terminal."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=100)
+        super().__init__(prog, width=80)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -94,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--quiet", action="store_true", help="say only what is needed")
     top = _Parser(
         prog="vllm-ready",
-        description="Gets a bare GPU host ready for vLLM, proves that it is, and proves it again after every change.",
+        description="Gets a bare GPU host ready for vLLM, proves that it is, and\nproves it again after every change.",
         epilog=EXIT_CODES,
     )
     top.add_argument("-V", "--version", action="version", version=f"vllm-ready {VERSION}", help="say the version")
