@@ -37,18 +37,11 @@ def hold(prefix: Path, verb: str, *, only_look: bool = False) -> Iterator[int]:
     Commands that change the prefix inherit the handle: the lock then lasts until the last of them is gone,
     however the run itself ended. Who is there `only_look`ing need not be able to write, and is then not named.
     """
+    handle, kind = _open(prefix, only_look=only_look)
     try:
-        prefix.mkdir(parents=True, exist_ok=True)
-        handle = os.open(prefix / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        if not (only_look and os.access(prefix / FILE, os.R_OK)):
-            raise _unusable(prefix, error) from error
-        with _share(prefix) as handle:
-            yield handle
-        return
-    try:
-        _acquire(handle, prefix)
-        _name_owner(handle, verb)
+        _acquire(handle, prefix, kind)
+        if kind == fcntl.LOCK_EX:
+            _name_owner(handle, verb)
         yield handle
     finally:
         # Never unlinked: two runs would then hold locks on two files of the same name.
@@ -67,14 +60,16 @@ def supported(folder: Path) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _share(prefix: Path) -> Iterator[int]:
-    handle = os.open(prefix / FILE, os.O_RDONLY | os.O_CLOEXEC)
+def _open(prefix: Path, *, only_look: bool) -> tuple[int, int]:
+    """The lock's file, and how it can be locked: alone, or together with others who only look."""
     try:
-        _acquire(handle, prefix, fcntl.LOCK_SH)
-        yield handle
-    finally:
-        os.close(handle)
+        prefix.mkdir(parents=True, exist_ok=True)
+        return os.open(prefix / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), fcntl.LOCK_EX
+    except OSError as error:
+        if only_look:
+            with contextlib.suppress(OSError):
+                return os.open(prefix / FILE, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH
+        raise _unusable(prefix, error) from error
 
 
 def _unusable(prefix: Path, error: OSError) -> UnusablePrefix:
@@ -93,7 +88,7 @@ def _name(user: int) -> str:
         return f"user id {user}"
 
 
-def _acquire(handle: int, prefix: Path, kind: int = fcntl.LOCK_EX) -> None:
+def _acquire(handle: int, prefix: Path, kind: int) -> None:
     until = time.monotonic() + _LEFTOVER_S
     while True:
         try:
