@@ -29,16 +29,17 @@ CATALOG_ACTIONS = ("show", "check", "add")
 EXIT_CODES = """exit codes:
   0 done and verified   1 a check failed   2 wrong usage or configuration
   3 this host cannot run what was asked, with the reasons
-  4 a step or a source on the network failed; the same command goes on from there
-  5 a promised check was skipped or could not decide   6 another run is at work there
-  70 a bug (a crash log is written)   130 interrupted"""
+  4 a step or a source on the network failed; the same command goes on
+  5 a promised check was skipped or could not decide
+  6 another run is at work there   70 a bug (a crash log is written)
+  130 interrupted"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """One width everywhere, so that the README can show it and nobody asks the terminal."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=100)
+        super().__init__(prog, width=80)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -94,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--quiet", action="store_true", help="say only what is needed")
     top = _Parser(
         prog="vllm-ready",
-        description="Gets a bare GPU host ready for vLLM, proves that it is, and proves it again after every change.",
+        description="Gets a bare GPU host ready for vLLM, proves that it is, and\nproves it again after every change.",
         epilog=EXIT_CODES,
     )
     top.add_argument("-V", "--version", action="version", version=f"vllm-ready {VERSION}", help="say the version")
@@ -105,10 +106,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="plan for a described host: a recording, collect_env text or YAML (- is stdin)",
     )
-    made["up"].add_argument("--yes", action="store_true", help="do not ask before downloading")
+    for name in ("up", "provision"):
+        made[name].add_argument("--yes", action="store_true", help="do not ask before downloading")
     made["up"].add_argument("--upgrade", action="store_true", help="plan anew, also where nothing has changed")
     steps = made["provision"]
-    steps.add_argument("--dry-run", action="store_true", help="show every command of every step, run none")
+    steps.add_argument(
+        "--dry-run", action="store_true", help="show what stands and every command that would run; change nothing"
+    )
     some = steps.add_mutually_exclusive_group()
     some.add_argument("--only", type=int, metavar="NN", help="run this step only")
     some.add_argument("--from", dest="start", type=int, metavar="NN", help="run this step and those after it")

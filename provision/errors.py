@@ -86,7 +86,7 @@ class Locked(Failure):
     exit_code = 6
 
 
-class NoLocks(Failure):
-    """The file system of the prefix has no locks, so two runs could not be kept apart."""
+class UnusablePrefix(Failure):
+    """The prefix cannot be worked in: it is not ours to write, or two runs could not be kept apart there."""
 
-    exit_code = 2
+    exit_code = 3

@@ -83,7 +83,11 @@ def _override(settings: Settings, override: str, where: str) -> Settings:
             return msgspec.convert(built, Settings)
         except msgspec.ValidationError as error:
             problem = yamltext.problem(error, said, Settings)
-    raise WrongSetting(problem.what, where=where, hint=problem.hint)
+    hint = problem.hint
+    if problem.meant:
+        below, value = problem.meant
+        hint = f"write --set {key}{'.' * bool(below)}{below}={value}"
+    raise WrongSetting(problem.what, where=where, hint=hint)
 
 
 def _meanings(value: str, where: str) -> list[Any]:

@@ -59,12 +59,17 @@ def requirements(pins: Iterable[Pin]) -> str:
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """Every place that a step may name. `generation` is the virtual environment that is being built."""
+    """Every place that a step may name. `generation` is the virtual environment that is being built.
+
+    `temporary` and `logs` are written on the way; "" is where nothing is asked of them.
+    """
 
     generation: str
     prefix: str
     uv: str
     host_python: str
+    temporary: str = ""
+    logs: str = ""
 
     @property
     def python(self) -> str:
@@ -125,13 +130,18 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, tag="write"):
     mode: int = 0o644
 
 
-class Need(msgspec.Struct, frozen=True, kw_only=True, tag="need"):
-    """What must hold before anything is changed; `hint` is what to do where it does not."""
+class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="need"):
+    """What must hold before anything is changed; `hint` is what to do where it does not.
+
+    `beside`: a folder whose disk another need speaks of; on that disk this one is met.
+    """
 
     title: str
-    kind: Literal["free space", "memory", "locks", "file"]
+    kind: Literal["free space", "memory", "glibc", "locks"]
     path: str = ""
     mb: int = 0
+    version: str = ""
+    beside: str = ""
     hint: str = ""
 
 

@@ -30,11 +30,15 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with a value: where in the document, in words, and what to write instead."""
+    """What is wrong with a value: where in the document, in words, and what to write instead.
+
+    `meant`: the key below this place ("" for itself) and the value that a bare word was most likely meant as.
+    """
 
     path: str
     what: str
     hint: str
+    meant: tuple[str, str] | None = None
 
 
 def parse(text: str, name: str) -> Document:
@@ -153,7 +157,25 @@ def problem(error: msgspec.ValidationError, document: Document, kind: type[Any])
     if said is not None and is_text and re.search(r"got `(float|int)`", what):
         return Problem(path, f"{before}YAML has read {said} as a number", f'write {label.rpartition(".")[2]}: "{said}"')
     told = f"`{said[:60]}`" if said is not None else "a list" if "got `array`" in what else "a group of names"
-    return Problem(path, f"{before}{told} does not fit here", f"write {_in_words(wanted)}")
+    hint, meant = f"write {_in_words(wanted)}", _meant(said or "", wanted)
+    if meant:
+        key, value = meant
+        as_text = f'"{value}"' if value.isdecimal() else value
+        hint = f"write {label.rpartition('.')[2]}: {f'{{{key}: {as_text}}}' if key else value}"
+    return Problem(path, f"{before}{told} does not fit here", hint, meant)
+
+
+def _meant(said: str, wanted: inspect.Type) -> tuple[str, str] | None:
+    """A bare word where a list of such is wanted, or a group in which one name takes it."""
+    for part in _alternatives(wanted):
+        if isinstance(part, inspect.ListType):
+            for item in _alternatives(part.item_type):
+                if item_shape := _ITEMS.get(type(item)):
+                    return ("", f"[{said}]") if re.fullmatch(item_shape, said) else None
+        for field in part.fields if isinstance(part, inspect.StructType) else ():
+            if isinstance(field.type, inspect.LiteralType) and said in field.type.values:
+                return field.encode_name, said
+    return None
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -205,6 +227,7 @@ def _in_words(info: inspect.Type) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+_ITEMS: dict[type[inspect.Type], str] = {inspect.IntType: r"[\d:, ]+", inspect.StrType: r"[^\[\]{}]+"}
 _PLAIN: dict[type[inspect.Type], list[str]] = {
     inspect.StrType: ["text"],
     inspect.IntType: ["a whole number"],

@@ -85,6 +85,12 @@ def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     assert out.startswith("usage: vllm-ready")
 
 
+def test_help_fits_a_terminal_of_80_columns() -> None:
+    top = arguments.parser()
+    for parser in (top, *arguments._below(top).values()):
+        assert max(len(line) for line in parser.format_help().splitlines()) <= 80
+
+
 def test_a_plan_for_a_described_host() -> None:
     code, out, err = ended("plan", "--host", H100)
     assert (code, err) == (0, "")

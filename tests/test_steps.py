@@ -27,6 +27,8 @@ SITE = Site(
     prefix="/data/my envs",
     uv="/opt/uv",
     host_python="/usr/bin/python3",
+    temporary="/tmp",
+    logs="/opt/vllm-ready/logs/20261022T060000Z-abcd",
 )
 STEPS = discover()
 
@@ -120,6 +122,14 @@ def test_torch_is_installed_from_the_lock_and_held() -> None:
     assert {"--no-deps", "--require-hashes"} <= set(install.argv)
     assert isinstance(held, Write)
     assert held.text == "cuda-bindings==13.0\nnvidia-nccl-cu13==2.29\ntorch==2.13.0+cu129\n"
+
+
+def test_memory_is_asked_for_only_where_checks_start_vllm() -> None:
+    preflight = STEPS[0]
+    for checks, asked in ((("record_whole",), False), (("record_whole", "vllm_serves"), True)):
+        made = msgspec.structs.replace(PLANNED["cpu"], checks=checks)
+        needs = [one for one in preflight.actions(made, lock_of(made), SITE) if isinstance(one, Need)]
+        assert ("memory" in {need.kind for need in needs}) is asked
 
 
 def test_a_missing_compiler_ends_a_cuda_plan_and_warns_a_cpu_plan() -> None:

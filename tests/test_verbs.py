@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import generations
-from provision.errors import SourceFailed, WrongUsage
+from provision.engine import generations, locks
+from provision.errors import Locked, SourceFailed, WrongUsage
 
 
 def generation(prefix: Path, number: int, *, complete: bool = True) -> Path:
@@ -109,9 +109,15 @@ def test_a_check_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Pat
     assert "record_whole" in refused.value.hint
 
 
+def test_check_waits_for_nobody_and_says_who_is_at_work(prefix: Path) -> None:
+    with locks.hold(prefix, "up"), pytest.raises(Locked, match="another run works here: `up`"):
+        cli.run(["check", "record_whole", "--prefix", str(prefix)])
+
+
 def test_check_without_an_environment_says_so(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="no current environment"):
-        cli.run(["check", "--prefix", str(tmp_path)])
+        cli.run(["check", "--prefix", str(tmp_path / "none")])
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_any_source_it_is_the_network_that_is_missing(

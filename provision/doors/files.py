@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import os
@@ -54,8 +55,13 @@ def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
         raise UnreadableInput(
             f"is larger than {limit // (1024 * 1024)} MiB", where=str(path), hint="name the right file"
         )
-    # utf-8-sig: editors on Windows put a byte order mark in front
-    return content.decode("utf-8-sig", "replace")
+    return as_text(content)
+
+
+def as_text(content: bytes) -> str:
+    """Windows puts a byte order mark in front, and its PowerShell writes what it redirects in UTF-16."""
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_wide else "utf-8-sig", "replace")
 
 
 def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:

@@ -26,12 +26,14 @@ def build(
     *,
     environment: Mapping[str, str] | None = None,
     keep_open: Sequence[int] = (),
+    by: type[Building] = Building,
 ) -> list[StepResult]:
     """Bring a generation to what the steps say; the caller holds the prefix's lock (`keep_open`: its handle).
 
     Steps that `only` or `start` name are carried out even where they stand; what lies before them must stand.
     When all stand, every file is compared with its RECORD and the generation is marked complete; to make it
-    current is the caller's. `environment` is what commands start with (ours, cleaned, where it is None).
+    current is the caller's. `environment` is what commands start with (ours, cleaned, where it is None); `by`
+    is who does it (DryRun: nobody).
     """
     numbers = [step.number for step in steps]
     if only is not None or start is not None:
@@ -43,7 +45,7 @@ def build(
         for step, link in zip(steps, fingerprint.chain(plan, lock, site, steps), strict=True)
     ]
     carrier = Carrier(site=site, folder=log_folder, events=events, environment=environment, keep_open=tuple(keep_open))
-    building = Building(lock, site, work, carrier, events)
+    building = by(lock, site, work, carrier, events)
     try:
         with interruption.as_one():
             if only is not None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, launch_checks, steps_found, store, verified, whole
+from provision.engine import apply, fingerprint, generations, launch_checks, steps_found, store, verified, wanted, whole
+from provision.engine.dry_run import DryRun
 from provision.engine.events import StepResult, Subscriber
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
+from provision.engine.wanted import Wanted
 from provision.errors import DONE, UNDECIDED
 from provision.plan._model import Plan
-from provision.steps import Lock, Site, Step
+from provision.steps import Action, Lock, Site, Step
 
 Checks = Callable[[CheckStarted | CheckDone], None]
 
@@ -22,14 +25,28 @@ Checks = Callable[[CheckStarted | CheckDone], None]
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One environment, wanted in one prefix."""
 
-    plan: Plan
-    lock: Lock
+    wanted: Wanted
     prefix: str
-    host_python: str
     environment: dict[str, str]
     run: str
     logs: str
     keep: int
+
+    @property
+    def plan(self) -> Plan:
+        return self.wanted.plan
+
+    @property
+    def lock(self) -> Lock:
+        return self.wanted.lock
+
+
+class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
+    """One step before it is carried out: whether it stands, and else what it would do."""
+
+    step: str
+    outcome: Literal["kept", "would run"]
+    actions: tuple[Action, ...] = ()
 
 
 class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +64,14 @@ class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
 
 def site(asked: Asked, generation: str) -> Site:
     """The places of one generation."""
-    return Site(generation=generation, prefix=asked.prefix, uv=own_uv(), host_python=asked.host_python)
+    return Site(
+        generation=generation,
+        prefix=asked.prefix,
+        uv=own_uv(),
+        host_python=asked.wanted.host_python,
+        temporary=tempfile.gettempdir(),
+        logs=asked.logs,
+    )
 
 
 def own_uv() -> str:
@@ -71,10 +95,16 @@ def bring_up(
     """
     prefix = Path(asked.prefix)
     steps = steps_found.discover()
-    target = fingerprint.target(asked.plan, asked.lock, site(asked, ""), steps)
-    place = generations.place(prefix, target, asked.run)
-    before = generations.current(prefix)
-    results = _build(asked, place, steps, events, lock, only=only, start=start)
+    wanted_before, before = wanted.load(prefix), generations.current(prefix)
+    wanted.save(prefix, asked.wanted)
+    place = generations.place(prefix, _target(asked, steps), asked.run)
+    try:
+        results = _build(asked, place, steps, events, lock, only=only, start=start)
+    except BaseException:
+        # What was refused before anything was begun leaves the prefix as it was.
+        if generations.take_away_unbegun(Path(place.path)):
+            wanted.save(prefix, wanted_before)
+        raise
     ended = BroughtUp(generation=place.path, steps=tuple(results), before=before)
     complete = (Path(place.path) / generations.STATE / generations.COMPLETE).is_file()
     if not complete:
@@ -93,6 +123,10 @@ def bring_up(
     removed = generations.prune(prefix, asked.keep)
     store.prune(prefix)
     return msgspec.structs.replace(ended, removed=tuple(removed))
+
+
+def _target(asked: Asked, steps: list[Step]) -> str:
+    return fingerprint.target(asked.plan, asked.lock, site(asked, ""), steps)
 
 
 def _build(
@@ -144,7 +178,17 @@ def promised(plan: Plan) -> tuple[str, ...]:
     return tuple(one.name for one in fit if plan.profile == "cpu" or one.needs.gpus <= len(plan.gpus.used))
 
 
-def dry_run(asked: Asked) -> Mapping[str, list[object]]:
-    """Every action of every step, as it would be carried out."""
-    there = site(asked, f"{asked.prefix}/{asked.run}")
-    return {step.label: list(step.actions(asked.plan, asked.lock, there)) for step in steps_found.discover()}
+def dry_run(asked: Asked, *, only: int | None = None, start: int | None = None) -> tuple[str, list[Foreseen]]:
+    """The generation that a build would work on, and what it would do there; nothing is changed."""
+    steps = steps_found.discover()
+    standing = generations.standing(Path(asked.prefix), _target(asked, steps))
+    there = site(asked, standing.path if standing else f"{asked.prefix}/{asked.run}")
+    results = apply.build(asked.plan, asked.lock, there, steps, only=only, start=start, by=DryRun)
+    by_number = {step.number: step for step in steps}
+    return there.generation, [_foreseen(by_number[one.number], one, asked, there) for one in results]
+
+
+def _foreseen(step: Step, result: StepResult, asked: Asked, there: Site) -> Foreseen:
+    if result.outcome == "kept":
+        return Foreseen(step=step.label, outcome="kept")
+    return Foreseen(step=step.label, outcome="would run", actions=step.actions(asked.plan, asked.lock, there))

@@ -15,7 +15,7 @@ from provision.engine.events import CommandStarted, Line, Note, Subscriber
 from provision.engine.logs import StepLog
 from provision.errors import StepFailed
 from provision.host._scrub import hide_secrets
-from provision.steps import Action, Fetch, Run, Site, Step, Write
+from provision.steps import Action, Fetch, Need, Run, Site, Step, Write
 
 _RESUME = "the same command goes on from here"
 # What would reach into a command from the outside and change what it does.
@@ -41,10 +41,8 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
                     self._fetch(action, log)
                 elif isinstance(action, Write):
                     files.write(Path(action.path), action.text, action.mode)
-                elif problem := needs.problem(action):
-                    raise StepFailed(
-                        f"{action.title}: {problem}", where=f"step {step.label}", hint=action.hint or _RESUME
-                    )
+                else:
+                    self._see(step, action, log)
             if log.full:
                 self.events(Note(text=f"{log.path} is not whole: no space was left"))
 
@@ -55,6 +53,13 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
 
     def _environment(self) -> Mapping[str, str]:
         return _clean(os.environ) if self.environment is None else self.environment
+
+    def _see(self, step: Step, need: Need, log: StepLog) -> None:
+        found = needs.measure(need)
+        said = log.line(f"{need.title}: {found.said}")
+        if not found.met:
+            hint = needs.way_out(need, Path(self.site.generation))
+            raise StepFailed(said, where=f"step {step.label}", hint=hint or _RESUME)
 
     def _run(self, step: Step, action: Run, log: StepLog) -> None:
         environment = {**self._environment(), **action.env}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from provision.plan._model import Plan
-from provision.steps import Fetch, Lock, Site, Step
+from provision.steps import Lock, Run, Site, Step, Write
 
 GENERATION = "<generation>"
 
@@ -17,15 +17,15 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
     """One fingerprint per step; the same in every generation, so that an unfinished one can be found again.
 
     The steps are asked with a placeholder for the generation's path, and without the plan's reasons and warnings:
-    words make no other environment, nor does the way by which the wheels came. The lock is the first link: what is
-    installed from it shows in the actions only as the file's name.
+    words make no other environment. Neither does the way by which its wheels came, nor what a step needs of a host
+    while it works. The lock is the first link: what is installed from it shows in the actions only as the file's name.
     """
     plan = msgspec.structs.replace(plan, decisions=(), warnings=(), advice=(), checks=())
     anywhere = msgspec.structs.replace(site, generation=GENERATION)
     link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()
     found = []
     for step in steps:
-        actions = [each for each in step.actions(plan, lock, anywhere) if not isinstance(each, Fetch)]
+        actions = [each for each in step.actions(plan, lock, anywhere) if isinstance(each, Run | Write)]
         said = msgspec.json.encode([link, step.label, actions], order="sorted")
         link = hashlib.sha256(said).hexdigest()
         found.append(link)

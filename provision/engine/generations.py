@@ -78,17 +78,29 @@ def current(prefix: Path) -> str | None:
 
 def place(prefix: Path, target: str, run: str) -> Generation:
     """Where a target is built: where it stands or was begun, else in a new generation named after the run."""
-    known = found(prefix)
-    same = [generation for generation in known if generation.target == target]
-    if same:
-        return max(same, key=lambda generation: (generation.current, generation.complete, generation.number))
+    if there := standing(prefix, target):
+        return there
     made = Made(
-        number=max((generation.number for generation in known), default=0) + 1,
+        number=max((generation.number for generation in found(prefix)), default=0) + 1,
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         target=target,
     )
     files.write(prefix / run / STATE / MADE, msgspec.json.encode(made))
     return next(generation for generation in found(prefix) if generation.id == run)
+
+
+def standing(prefix: Path, target: str) -> Generation | None:
+    """Where a target stands or was begun."""
+    same = [generation for generation in found(prefix) if generation.target == target]
+    return max(same, key=lambda generation: (generation.current, generation.complete, generation.number), default=None)
+
+
+def take_away_unbegun(generation: Path) -> bool:
+    """Remove a generation that holds nothing but our own notes on it; whether it was one."""
+    if {path.name for path in generation.iterdir()} != {STATE}:
+        return False
+    _remove(generation)
+    return True
 
 
 def new_id() -> str:
@@ -134,8 +146,9 @@ def rollback(prefix: Path, id: str | None = None) -> tuple[str, list[tuple[int, 
     elif id not in {generation.id for generation in known}:
         names = ", ".join(generation.id for generation in known) or "none"
         raise WrongUsage(f"there is no generation {id}", where=str(prefix), hint=f"there are: {names}")
+    users = in_use(Path(now.path)) if now and now.id != id else []  # before: `current` names them too
     switch(prefix, id)
-    return id, in_use(Path(now.path)) if now and now.id != id else []
+    return id, users
 
 
 def prune(prefix: Path, keep: int) -> list[str]:
@@ -145,25 +158,31 @@ def prune(prefix: Path, keep: int) -> list[str]:
     """
     for left in prefix.glob(f"{_TRASH}*"):
         shutil.rmtree(left, ignore_errors=True)
+    gone = prunable(prefix, keep)
+    for generation in gone:
+        _remove(Path(generation.path))
+    return [generation.id for generation in gone]
+
+
+def prunable(prefix: Path, keep: int) -> list[Generation]:
+    """The generations that `prune` would remove."""
     known = found(prefix)
     complete = [generation for generation in known if generation.complete]
     spared = {generation.id for generation in complete[len(complete) - keep :]} if keep > 0 else set()
-    gone = []
-    for generation in known:
-        folder = Path(generation.path)
-        if generation.current or generation.id in spared or in_use(folder):
-            continue
-        trash = prefix / f"{_TRASH}{generation.id}"
-        os.replace(folder, trash)  # one moment it is whole, the next it is no generation
-        shutil.rmtree(trash, ignore_errors=True)
-        gone.append(generation.id)
-    return gone
+    return [one for one in known if not (one.current or one.id in spared or in_use(Path(one.path)))]
+
+
+def _remove(generation: Path) -> None:
+    trash = generation.with_name(f"{_TRASH}{generation.name}")
+    os.replace(generation, trash)  # one moment it is whole, the next it is no generation
+    shutil.rmtree(trash, ignore_errors=True)
 
 
 def in_use(generation: Path) -> list[tuple[int, str]]:
     """Processes that run from a generation: started there, working there, or with its files mapped."""
-    # The kernel says where files really lie; a command line says it as it was written.
-    inside = (os.fsencode(os.path.realpath(generation)) + b"/", os.fsencode(generation) + b"/")
+    # The kernel says where files really lie; a command line says it as it was written, also by way of `current`.
+    names = [generation] if current(generation.parent) != generation.name else [generation, generation.parent / CURRENT]
+    inside = (os.fsencode(os.path.realpath(generation)) + b"/", *(os.fsencode(name) + b"/" for name in names))
     users = []
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) != os.getpid() and _runs_from(process, inside):
@@ -172,14 +191,16 @@ def in_use(generation: Path) -> list[tuple[int, str]]:
     return sorted(users)
 
 
-def _runs_from(process: Path, inside: tuple[bytes, bytes]) -> bool:
+def _runs_from(process: Path, inside: tuple[bytes, ...]) -> bool:
     for link in ("exe", "cwd"):
         with contextlib.suppress(OSError):
             if (os.readlink(os.fsencode(process / link)) + b"/").startswith(inside):
                 return True
     with contextlib.suppress(OSError):
         # An environment's python is a link: only the command line says from where it was started.
-        if any(word.startswith(inside) for word in (process / "cmdline").read_bytes().split(b"\0")[:2]):
+        here = os.readlink(os.fsencode(process / "cwd"))
+        words = (process / "cmdline").read_bytes().split(b"\0")[:2]
+        if any(os.path.normpath(os.path.join(here, word)).startswith(inside) for word in words):
             return True
     with contextlib.suppress(OSError):
         return inside[0] in (process / "maps").read_bytes()

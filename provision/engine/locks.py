@@ -6,13 +6,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from provision.errors import Locked, NoLocks, NotWritable
+from provision.errors import Locked, UnusablePrefix
 
 FILE = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -30,22 +31,17 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def hold(prefix: Path, verb: str) -> Iterator[int]:
+def hold(prefix: Path, verb: str, *, only_look: bool = False) -> Iterator[int]:
     """Keep every other run out of a prefix; yields the lock's handle.
 
     Commands that change the prefix inherit the handle: the lock then lasts until the last of them is gone,
-    however the run itself ended.
+    however the run itself ended. Who is there `only_look`ing need not be able to write, and is then not named.
     """
+    handle, kind = _open(prefix, only_look=only_look)
     try:
-        prefix.mkdir(parents=True, exist_ok=True)
-        handle = os.open(prefix / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise NotWritable(
-            f"cannot be written: {error.strerror}", where=str(prefix), hint="name another place: --prefix DIR"
-        ) from error
-    try:
-        _acquire(handle, prefix)
-        _name_owner(handle, verb)
+        _acquire(handle, prefix, kind)
+        if kind == fcntl.LOCK_EX:
+            _name_owner(handle, verb)
         yield handle
     finally:
         # Never unlinked: two runs would then hold locks on two files of the same name.
@@ -64,11 +60,39 @@ def supported(folder: Path) -> bool:
     return True
 
 
-def _acquire(handle: int, prefix: Path) -> None:
+def _open(prefix: Path, *, only_look: bool) -> tuple[int, int]:
+    """The lock's file, and how it can be locked: alone, or together with others who only look."""
+    try:
+        prefix.mkdir(parents=True, exist_ok=True)
+        return os.open(prefix / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), fcntl.LOCK_EX
+    except OSError as error:
+        if only_look:
+            with contextlib.suppress(OSError):
+                return os.open(prefix / FILE, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH
+        raise _unusable(prefix, error) from error
+
+
+def _unusable(prefix: Path, error: OSError) -> UnusablePrefix:
+    what, hint = f"cannot be written: {error.strerror}", "name another place: --prefix DIR"
+    there = next(path for path in (prefix / FILE, prefix, *prefix.parents) if os.path.lexists(path))
+    owner = there.lstat().st_uid
+    if error.errno in (errno.EACCES, errno.EPERM) and owner != os.geteuid():
+        what, hint = f"{what}: {there} belongs to {_name(owner)}", f"{hint}, or run it as {_name(owner)}"
+    return UnusablePrefix(what, where=str(prefix), hint=hint)
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user id {user}"
+
+
+def _acquire(handle: int, prefix: Path, kind: int) -> None:
     until = time.monotonic() + _LEFTOVER_S
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = _owner(handle)
             # A command of a killed run may need a moment to go; a run that is alive is not waited for.
@@ -78,7 +102,7 @@ def _acquire(handle: int, prefix: Path) -> None:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            raise NoLocks(
+            raise UnusablePrefix(
                 f"this file system has no locks: {error.strerror}",
                 where=str(prefix),
                 hint="name a prefix on a local disk: --prefix DIR",
@@ -93,7 +117,8 @@ def _locked(owner: Owner | None, prefix: Path) -> Locked:
     who = f"pid {owner.pid}" + ("" if owner.place == _place() else f" on {owner.place.split()[0]}")
     if _gone(owner):
         return Locked(
-            f"`{owner.verb}` ({who}, since {owner.since}) was killed, but a command that it started still runs here",
+            f"`{owner.verb}` ({who}, since {owner.since}) was killed, but a command that it started still runs here,"
+            " or another user's check",
             where=str(prefix),
             hint="wait until that has ended, or end it",
         )
@@ -116,7 +141,7 @@ def _name_owner(handle: int, verb: str) -> None:
         os.ftruncate(handle, 0)
         os.pwrite(handle, msgspec.json.encode(owner), 0)
     except OSError as error:
-        raise NotWritable(f"the lock cannot be written: {error.strerror}", hint="free some space there") from error
+        raise UnusablePrefix(f"the lock cannot be written: {error.strerror}", hint="free some space there") from error
 
 
 def _owner(handle: int) -> Owner | None:

@@ -1,38 +1,70 @@
-"""Whether what a step needs holds on this host: space, memory, locks, files; refused early and with numbers."""
+"""Whether what a step needs holds on this host: space, memory, glibc, locks; always with both numbers."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from provision.engine import locks
+import msgspec
+
+from provision.engine import generations, locks
 from provision.steps import Need
 
 _MIB = 1024 * 1024
 
 
-def problem(need: Need) -> str:
-    """What stands against a need, in one sentence; empty where it is met."""
-    if need.kind == "file":
-        return "" if Path(need.path).exists() else f"{need.path} is not there"
+class Measured(msgspec.Struct, frozen=True):
+    """What is needed and what was found, in one sentence, and whether that will do."""
+
+    said: str
+    met: bool
+
+
+def measure(need: Need) -> Measured:
+    """Look at this host."""
     if need.kind == "memory":
-        return _short("memory", _memory_mb(), need.mb, "this host")
-    folder = _nearest(Path(need.path))
+        return _enough("memory", need.mb, _memory_mb(), "this host")
+    if need.kind == "glibc":
+        return _glibc(need.version)
+    folder = nearest(Path(need.path))
     if need.kind == "locks":
-        return "" if locks.supported(folder) else f"the file system of {folder} has no locks"
+        met = locks.supported(folder)
+        return Measured(f"the file system of {folder} has {'locks' if met else 'no locks'}", met)
+    if need.beside and folder.stat().st_dev == nearest(Path(need.beside)).stat().st_dev:
+        return Measured(f"{folder} lies on the same disk as {need.beside}", met=True)
     space = os.statvfs(folder)
-    return _short("disk space", space.f_bavail * space.f_frsize // _MIB, need.mb, str(folder))
+    return _enough("disk space", need.mb, space.f_bavail * space.f_frsize // _MIB, str(folder))
 
 
-def _short(what: str, there: int, needed: int, where: str) -> str:
-    return "" if there >= needed else f"{needed} MB of {what} are needed, {there} MB are free on {where}"
+def way_out(need: Need, generation: Path) -> str:
+    """What to do about a need that is not met; `prune` is named where it would remove something."""
+    spare = [one for one in generations.prunable(generation.parent, keep=1) if one.path != str(generation)]
+    prune = need.kind == "free space" and not need.beside and spare
+    return f"./setup.sh prune --set keep=1 removes older environments; or {need.hint}" if prune else need.hint
 
 
-def _nearest(path: Path) -> Path:
+def nearest(path: Path) -> Path:
     """The folder, or what of its parents is there already: it lies on the same disk."""
     while not path.is_dir():
         path = path.parent
     return path
+
+
+def _enough(what: str, needed: int, there: int, where: str) -> Measured:
+    return Measured(f"{needed} MB of {what} are needed, {there} MB are free on {where}", there >= needed)
+
+
+def _glibc(needed: str) -> Measured:
+    try:
+        here = (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
+    except (OSError, ValueError):
+        here = ""
+    met = bool(here) and _numbers(here) >= _numbers(needed)
+    return Measured(f"glibc {needed} or newer is needed, {here or 'no glibc'} is here", met)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _memory_mb() -> int:

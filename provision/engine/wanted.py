@@ -8,12 +8,14 @@ from typing import Any
 
 import msgspec
 
+from provision.catalog import rows
 from provision.doors import files
 from provision.host import driver, glibc, gpus, machine
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan
 from provision.settings import Settings
 from provision.steps import Lock
+from provision.version import VERSION
 
 _FILE = ".wanted.json"
 
@@ -25,6 +27,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """A plan and its lock, under the wish that they came from."""
 
     wish: str
+    tool: str = ""
     plan: Plan
     lock: Lock
     host_python: str
@@ -40,6 +43,18 @@ def wish(host: Host, settings: Settings) -> str:
     return hashlib.sha256(said).hexdigest()
 
 
+def tool() -> str:
+    """What planned: this version, with what it knows of published builds.
+
+    Kept apart from the wish, which stays what the user asked for: a newer vllm-ready plans anew, since it may know
+    better what runs here, but where that needs a network that is not there, the older one's plan still stands.
+    """
+    known = hashlib.sha256()
+    for table in sorted(Path(rows.DATA).glob("*.jsonl")):
+        known.update(table.read_bytes())
+    return f"{VERSION} {known.hexdigest()}"
+
+
 def load(prefix: Path) -> Wanted | None:
     """What was wanted last in this prefix, if it can still be read."""
     try:
@@ -48,5 +63,9 @@ def load(prefix: Path) -> Wanted | None:
         return None
 
 
-def save(prefix: Path, wanted: Wanted) -> None:
-    files.write(prefix / _FILE, msgspec.json.encode(wanted), mode=0o600)
+def save(prefix: Path, wanted: Wanted | None) -> None:
+    """From here on this is wanted (None: nothing); what is there already is not written again."""
+    if wanted is None:
+        (prefix / _FILE).unlink(missing_ok=True)
+    elif wanted != load(prefix):
+        files.write(prefix / _FILE, msgspec.json.encode(wanted), mode=0o600)

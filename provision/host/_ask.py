@@ -54,6 +54,7 @@ print(json.dumps({
 """
 
 COMPILER = re.compile(r"(?:gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)?)?|cc|c\+\+")
+_PLAIN = ("gcc", "g++", "clang", "clang++")
 TOOLKIT_PLACES = (
     "/usr/local/cuda*",
     "/opt/cuda*",
@@ -79,12 +80,17 @@ def pythons(prefix: str) -> list[str]:
 
 
 def compilers() -> list[dict[str, str]]:
-    """Every C and C++ compiler on PATH, with what it says of its version."""
-    found = _on_path(COMPILER)
+    """Every C and C++ compiler on PATH, with what it says of its version; one of many names by its plainest."""
+    found = sorted(_on_path(COMPILER), key=lambda path: Path(path).name not in _PLAIN)
     answers = _all_at_once([(path, "--version") for path in found])
-    return [
-        {"path": path, "says": answer.stdout[:400]} for path, answer in zip(found, answers, strict=True) if answer.ok
-    ]
+    once: dict[tuple[str, bool, str], dict[str, str]] = {}
+    for path, answer in zip(found, answers, strict=True):
+        # A wrapper such as ccache is one file too, and another compiler by each name: then it says something else.
+        _, _, itself = answer.stdout.partition("\n")[0].partition(" ")
+        if answer.ok:
+            same = (os.path.realpath(path), "++" in Path(path).name, itself)
+            once.setdefault(same, {"path": path, "says": answer.stdout[:400]})
+    return list(once.values())
 
 
 def cuda_toolkits() -> dict[str, Any]:

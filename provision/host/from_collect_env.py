@@ -48,7 +48,7 @@ _DRIVER_TABLE = re.compile(r"Driver Version\s*:\s*(\d[\d.]+)")
 _MACHINE = re.compile(
     r"(?<![A-Za-z0-9])(x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64)(?![A-Za-z0-9])", re.IGNORECASE
 )
-_WINDOWS = re.compile(r"(?:Microsoft )?Windows\b")
+_WITHOUT_WHEELS = {"Windows": re.compile(r"(?:Microsoft )?Windows\b"), "macOS": re.compile(r"mac ?os", re.IGNORECASE)}
 _PYTHON = re.compile(r"\d\.\d{1,2}(?:\.\d{1,2})?(?![\d.])")
 _PACKAGE = re.compile(r"\[(?:pip3?|conda)\]\s+([A-Za-z][\w.-]*)(?:==|\s+)(\d[\w.+!-]*)")
 _VERSION = re.compile(r"\d+\.\d+[\w.+!-]*")
@@ -187,10 +187,11 @@ def _glibc(pairs: _pasted.Pairs, name: str) -> str | Missing | None:
 def _machine(pairs: _pasted.Pairs) -> str | None:
     """Debian's kernels are called "amd64" and "arm64" on machines that call themselves otherwise.
 
-    Of Windows nothing else matters: no processor that it runs on has a wheel of vLLM's.
+    Of Windows and macOS nothing else matters: no processor that they run on has a wheel of vLLM's.
     """
-    if any(_WINDOWS.match(value) for title in ("python platform", "os") for value in pairs.get(title, [])):
-        return "Windows"
+    for system, name in _WITHOUT_WHEELS.items():
+        if any(name.match(value) for title in ("python platform", "os") for value in pairs.get(title, [])):
+            return system
     for title in ("python platform", "os", "architecture"):
         words = [found[1].lower() for value in pairs.get(title, []) for found in _MACHINE.finditer(value)]
         if words:

@@ -9,6 +9,7 @@ import msgspec
 from provision.catalog.rows import Catalogue, TorchBuild, TorchRelease, VllmBuild, VllmRelease
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, minor, numbers, reaches, serves
+from provision.settings import Settings
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,8 @@ def judge(
     against: dict[str, str] = {}
     torch_release = next((row for row in catalogue.torch if row.version == release.torch), None)
     whole = _against_release(release, torch_release, situation, catalogue, python)
+    if whole == not_asked_for(situation.settings):
+        return [], {"": whole}  # what else stands against it is not what the user asks about
     if whole or torch_release is None:
         against[""] = whole
     for build in release.builds:
@@ -70,7 +73,7 @@ def _against_release(
     """What stands against a release before any of its wheels is looked at."""
     settings = situation.settings
     if settings.vllm != "latest" and not allows(settings.vllm, release.version):
-        return f"config asks for vllm {settings.vllm}"
+        return not_asked_for(settings)
     if settings.torch != "auto" and not allows(settings.torch.split("+")[0], release.torch):
         return f"it pins torch {release.torch}; config asks for torch {settings.torch}"
     if torch is None:
@@ -175,9 +178,17 @@ def _no_code(capabilities: list[str], where: str) -> str:
 
 
 def torch_name(candidate: Candidate) -> str:
+    return torch_wheel_name(candidate.torch_release, candidate.torch)
+
+
+def torch_wheel_name(release: TorchRelease, build: TorchBuild) -> str:
     """2.13.0 for PyPI's wheel, 2.13.0+cu129 for one from the PyTorch index."""
-    version = candidate.torch_release.version
-    return version if candidate.torch.where == "pypi" else f"{version}+{candidate.torch.variant}"
+    return release.version if build.where == "pypi" else f"{release.version}+{build.variant}"
+
+
+def not_asked_for(settings: Settings) -> str:
+    """The reason against every release that the settings rule out."""
+    return f"config asks for vllm {settings.vllm}"
 
 
 def preference(candidate: Candidate) -> tuple[bool, bool, bool, tuple[int, ...]]:

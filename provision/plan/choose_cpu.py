@@ -9,6 +9,7 @@ import msgspec
 
 from provision.catalog.rows import Catalogue, VllmBuild
 from provision.plan._model import Package, Refusal, Rejected
+from provision.plan.candidates import not_asked_for
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, newer, reaches
 
@@ -120,7 +121,7 @@ def _against(offer: _Offer, situation: Situation, catalogue: Catalogue, python: 
     settings = situation.settings
     torch = next((row for row in catalogue.torch if row.version == offer.torch), None)
     if settings.vllm != "latest" and not allows(settings.vllm, offer.version):
-        return f"config asks for vllm {settings.vllm}"
+        return not_asked_for(settings)
     if settings.torch != "auto" and not allows(settings.torch.split("+")[0], offer.torch):
         return f"it pins torch {offer.torch}; config asks for torch {settings.torch}"
     if situation.no_glibc:

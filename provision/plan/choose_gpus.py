@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from provision.catalog.rows import Catalogue, DriverLimit
 from provision.errors import WrongSetting
 from provision.host.gpus import Gpu
@@ -47,8 +49,19 @@ def asked_for(situation: Situation) -> frozenset[str]:
     unknown = [gpu for gpu in wanted if gpu not in here]
     if unknown or not wanted:
         what = f"gpus: there is no GPU {unknown[0]}" if unknown else "gpus: the list is empty"
-        raise WrongSetting(what, hint=f"this host has {', '.join(here)}")
+        raise WrongSetting(what, hint=f"this host has {ranges(here)}")
     return frozenset(wanted)
+
+
+def ranges(ids: Iterable[str]) -> str:
+    """GPUs as every text names them: 0, 1, 2, 3 -> 0-3."""
+    runs: list[list[str]] = []
+    for one in ids:
+        if runs and one.isdigit() and runs[-1][-1].isdigit() and int(one) == int(runs[-1][-1]) + 1:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return ", ".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def settle(
@@ -65,7 +78,7 @@ def settle(
         if gpu.id not in used
     )
     return UsedGpus(used=used, excluded=excluded), Decision(
-        subject="gpus", chosen=", ".join(used), because=_because(situation, used)
+        subject="gpus", chosen=ranges(used), because=_because(situation, used)
     )
 
 

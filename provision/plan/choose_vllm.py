@@ -9,8 +9,9 @@ import msgspec
 from provision.catalog.rows import Catalogue, VllmRelease
 from provision.host.gpus import Gpu
 from provision.plan._model import Refusal, Rejected
-from provision.plan.candidates import Candidate, judge, preference
+from provision.plan.candidates import Candidate, judge, not_asked_for, preference
 from provision.plan.situation import Situation
+from provision.settings import Settings
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +89,11 @@ def _reason(release: VllmRelease, fit: list[Candidate], against: dict[str, str],
 
 def _label(variant: str) -> str:
     return variant.lstrip("+") or "PyPI's wheel"
+
+
+def asked_for(rejected: tuple[Rejected, ...], settings: Settings) -> tuple[Rejected, ...]:
+    """Where the user named a release that cannot be had: what concerns that one, and nothing about all the others."""
+    return tuple(one for one in rejected if one.reason != not_asked_for(settings)) or rejected
 
 
 def grouped(rejected: tuple[Rejected, ...]) -> tuple[Rejected, ...]:

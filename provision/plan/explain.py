@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from provision.plan._model import Attention, ExcludedGpu, Plan, Unsupported, UsedGpus
+from provision.plan.choose_gpus import ranges
 from provision.plan.situation import SOURCE_NAMES
 from provision.table import Rows
 
@@ -67,18 +68,7 @@ def _chosen(plan: Plan) -> Rows:
 def _where(gpus: UsedGpus, because: dict[str, str]) -> str:
     if not gpus.used:
         return because["profile"]
-    return f"GPU {_ranges(gpus.used)}: {because['gpus']}; {because['profile']}"
-
-
-def _ranges(ids: tuple[str, ...]) -> str:
-    """0, 1, 2, 3 -> 0-3."""
-    runs: list[list[str]] = []
-    for one in ids:
-        if runs and one.isdigit() and runs[-1][-1].isdigit() and int(one) == int(runs[-1][-1]) + 1:
-            runs[-1].append(one)
-        else:
-            runs.append([one])
-    return ", ".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"GPU {ranges(gpus.used)}: {because['gpus']}; {because['profile']}"
 
 
 def _attention(attention: tuple[Attention, ...]) -> Rows:
@@ -86,9 +76,7 @@ def _attention(attention: tuple[Attention, ...]) -> Rows:
     alike: dict[tuple[str, str, str], list[str]] = {}
     for one in attention:
         alike.setdefault((one.backend, one.code, one.why), []).append(one.gpu)
-    return Rows(
-        (f"GPU {_ranges(tuple(ids))}", backend, f"{code}: {why}") for (backend, code, why), ids in alike.items()
-    )
+    return Rows((f"GPU {ranges(ids)}", backend, f"{code}: {why}") for (backend, code, why), ids in alike.items())
 
 
 def _left_out(excluded: tuple[ExcludedGpu, ...]) -> list[str]:
@@ -96,7 +84,7 @@ def _left_out(excluded: tuple[ExcludedGpu, ...]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for gpu in excluded:
         alike.setdefault(gpu.reason, []).append(gpu.id)
-    return [f"GPU {_ranges(tuple(ids))}: {reason}" for reason, ids in alike.items()]
+    return [f"GPU {ranges(ids)}: {reason}" for reason, ids in alike.items()]
 
 
 def _not_taken(plan: Plan) -> Rows:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from provision.catalog.rows import Catalogue
+from provision.host import machine
 from provision.host._model import Host
 from provision.plan import changes, choose_profile, dead_gpus, make_cpu, make_cuda
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
 from provision.plan.situation import gather
 from provision.settings import Settings
 
-_INSTEAD = {"Windows": ": use WSL 2 there, which takes the driver of Windows, and run this inside it"}
+_INSTEAD = {
+    "Windows": ": use WSL 2 there, which takes the driver of Windows, and run this inside it",
+    "macOS": ": vLLM for NVIDIA GPUs runs on Linux only",
+}
 
 
 def make(
@@ -22,10 +26,10 @@ def make(
     checks: tuple[str, ...] = (),
 ) -> Plan | Unsupported:
     """The plan for a host."""
-    situation = gather(host, settings, catalogue)
-    if situation.machine not in ("x86_64", "aarch64"):
-        reason = f"vLLM publishes nothing for {situation.machine}{_INSTEAD.get(situation.machine, '')}"
+    if (here := host.known(machine.FACT)) not in (None, "x86_64", "aarch64"):  # whatever else is known of it
+        reason = f"vLLM publishes nothing for {here}{_INSTEAD.get(here or '', '')}"
         return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
+    situation = gather(host, settings, catalogue)
     profile = choose_profile.choose(situation, catalogue)
     if isinstance(profile, Reasons):
         wished = profile.subject == "profile"

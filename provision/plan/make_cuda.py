@@ -9,8 +9,8 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.plan import changes, choose_attention, choose_flash_attn, choose_gpus, make_cpu, sizes, warn
 from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
-from provision.plan.candidates import Candidate, torch_name
-from provision.plan.choose_vllm import Found, choose, grouped
+from provision.plan.candidates import Candidate, torch_name, torch_wheel_name
+from provision.plan.choose_vllm import Found, asked_for, choose, grouped
 from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
@@ -130,7 +130,8 @@ def _no_vllm(
     reasons = []
     if dead:
         reasons.append(Reasons(subject="GPUs", reasons=tuple(dict.fromkeys(dead.values()))))
-    lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(found.rejected) if one.reason)
+    rejected = grouped(asked_for(found.rejected, situation.settings))
+    lines = tuple(f"{one.candidate}: {one.reason}" for one in rejected if one.reason)
     if len(dead) < len(situation.gpus) and lines:
         reasons.append(Reasons(subject="vllm", reasons=lines))
     on_the_cpu = make_cpu.answer(catalogue, (), situation)
@@ -168,7 +169,7 @@ def _other_torch(candidate: Candidate) -> tuple[Rejected, ...]:
     major = (candidate.build.cuda or "").split(".")[0]
     return tuple(
         Rejected(
-            candidate=f"{candidate.torch_release.version}+{torch.variant}",
+            candidate=torch_wheel_name(candidate.torch_release, torch),
             reason=_against_torch(torch.cuda or "", major),
         )
         for torch in candidate.torch_release.builds

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from provision.plan._model import Attention
 from provision.plan.candidates import Candidate
+from provision.plan.choose_gpus import ranges
 from provision.plan.situation import SOURCE_NAMES, Situation
 from provision.plan.versions import reaches
 
@@ -56,13 +57,13 @@ def of_gpus(
     if inferred:
         yield f"what architectures the build of {inferred} carries is inferred, nobody has read it; check before use"
     for warning in dict.fromkeys(one.warning for one in attention if one.warning):
-        yield f"GPU {', '.join(one.gpu for one in attention if one.warning == warning)}: {warning}"
+        yield f"GPU {ranges(one.gpu for one in attention if one.warning == warning)}: {warning}"
     slices = [gpu.id for gpu in situation.gpus if gpu.id in used and ":" in gpu.id]
     if slices:
-        yield f"GPU {', '.join(slices)}: MIG slices; one vLLM process can use one slice, no tensor parallel"
+        yield f"GPU {ranges(slices)}: MIG slices; one vLLM process can use one slice, no tensor parallel"
     virtual = [gpu.id for gpu in situation.gpus if gpu.id in used and gpu.vgpu]
     if virtual:
-        yield f"GPU {', '.join(virtual)}: virtual; its host's driver and licence limit it"
+        yield f"GPU {ranges(virtual)}: virtual; its host's driver and licence limit it"
     if situation.shm_gb is not None and situation.shm_gb < _SMALL_SHM_GB and len(used) > 1:
         size = f"{situation.shm_gb * 1024:.0f} MiB"
         yield f"shared memory is {size}, too little for several GPUs: start the container with --shm-size=16g"

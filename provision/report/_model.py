@@ -29,3 +29,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[StepResult, ...]
     checks: tuple[CheckResult, ...]
     figures: dict[str, Any] = {}
+
+    def place(self, prefix: str) -> str:
+        """Where the environment is; for this host's own pages, since the report itself carries no paths of a user."""
+        return f"{prefix}/{self.generation}" if self.generation else f"none in {prefix}"

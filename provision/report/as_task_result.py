@@ -10,8 +10,10 @@ from provision.report._model import Report
 from provision.steps import Step
 
 
-def text(step: Step, result: StepResult, commands: Iterable[str], proofs: Iterable[CheckResult], report: Report) -> str:
-    """The page of one step; `proofs` are the results of the checks that name it."""
+def text(
+    step: Step, result: StepResult, commands: Iterable[str], proofs: Iterable[CheckResult], report: Report, prefix: str
+) -> str:
+    """The page of one step, in this prefix; `proofs` are the results of the checks that name it."""
     done = [f"    {command}" for command in commands] or ["Nothing had to be run."]
     proved = [f"* {one.name}: {one.outcome}. {one.summary}" for one in proofs] or ["No check names this step."]
     lines = [
@@ -21,7 +23,7 @@ def text(step: Step, result: StepResult, commands: Iterable[str], proofs: Iterab
         "",
         f"* outcome: {result.outcome}, in {result.seconds:.1f} s",
         f"* run: {report.run}",
-        f"* environment: {report.generation}",
+        f"* environment: {report.place(prefix)}",
         "",
         "## What was done",
         "",

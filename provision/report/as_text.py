@@ -9,26 +9,28 @@ from provision.report._model import Report
 _MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "skip": "skip", "error": "ERROR"}
 
 
-def text(report: Report) -> str:
-    """What logs/summary.txt holds."""
-    return "".join(f"{line}\n" for line in _lines(report, report.steps, report.checks))
+def text(report: Report, prefix: str) -> str:
+    """What logs/summary.txt holds; all prefixes write that one file, so it names the prefix."""
+    return "".join(f"{line}\n" for line in _lines(report, report.place(prefix), report.steps, report.checks))
 
 
 def brief(report: Report) -> str:
     """For who has seen each step and check go by: the verdict, and only what did not go well."""
     steps = tuple(step for step in report.steps if step.outcome == "failed")
     checks = tuple(check for check in report.checks if check.outcome not in ("pass", "skip"))
-    return "".join(f"{line}\n" for line in _lines(report, steps, checks))
+    return "".join(f"{line}\n" for line in _lines(report, report.generation or "none", steps, checks))
 
 
-def _lines(report: Report, steps: tuple[StepResult, ...], checks: tuple[CheckResult, ...]) -> list[str]:
+def _lines(
+    report: Report, environment: str, steps: tuple[StepResult, ...], checks: tuple[CheckResult, ...]
+) -> list[str]:
     chosen = ", ".join(f"{name} {one.version}" for name, one in report.plan.packages.items() if one)
     runs_on = f"CUDA {report.plan.cuda}" if report.plan.cuda else "CPU"
     lines = [
         f"{report.verdict.upper()} (exit code {report.exit_code})",
         "",
         f"run          {report.run}, started {report.started}",
-        f"environment  {report.generation or 'none'}",
+        f"environment  {environment}",
         f"plan         {chosen}, Python {report.plan.python}, {runs_on}",
         "",
     ]

@@ -60,6 +60,11 @@ refuse_foreign() { # refuse_foreign PATH: nothing here is taken over by force
 }
 
 refuse_unwritable() {
+    local python=$here/.venv/bin/python
+    if [[ -L $python && ! -x $python ]]; then # made by its owner, with a Python in a home that others may not enter
+        fail 3 "$here belongs to another user, and its Python ($(readlink -- "$python")) cannot be reached by this one" \
+            "clone into a folder of your own, or let its owner run: rm -rf '$here/.venv' && UV_PYTHON_PREFERENCE=only-system ./setup.sh"
+    fi
     fail 3 "$here cannot be written, and the control environment lives in it" \
         "clone into a folder of your own, or let its owner run ./setup.sh once: after that reading is enough"
 }

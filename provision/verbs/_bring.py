@@ -8,9 +8,8 @@ from typing import Final
 from provision import terminal
 from provision.engine import bring_up
 from provision.engine.wanted import Wanted
-from provision.errors import DONE, UNSUPPORTED, Failure, Interrupted, StepFailed
-from provision.plan import explain, serve
-from provision.plan._model import Unsupported
+from provision.errors import DONE, Failure, Interrupted, StepFailed
+from provision.plan import serve
 from provision.report import as_text
 from provision.report._model import Report
 from provision.verbs import _progress, _told
@@ -74,13 +73,3 @@ def _tell_a_person(told: Report, came: bring_up.BroughtUp, wish: Wish, options: 
         terminal.write(as_text.brief(told))
     if came.exit_code == DONE:
         terminal.line(f"serve a model: {serve.command(told.plan, wish.prefix)}")
-
-
-def no_plan(found: Unsupported, options: argparse.Namespace) -> int:
-    if options.stream:
-        options.stream.problem, options.stream.hint = explain.in_one_line(found), "; ".join(found.advice)
-    elif options.json:
-        terminal.document(found)
-    else:
-        terminal.show(explain.explained(found))
-    return UNSUPPORTED

@@ -39,12 +39,12 @@ def everywhere(told: Report, wish: Wish, commands: dict[str, list[str]]) -> None
     """report.json of the run, the newest verdict, and a page for every step that was carried out."""
     logs = Path(wish.logs)
     files.write(logs / "report.json", document(told))
-    files.write(logs.parent / "summary.txt", as_text.text(told))
+    files.write(logs.parent / "summary.txt", as_text.text(told, wish.prefix))
     proves = {check.name: check.step for check in launch_checks.discover()}
     pages = Path(_given.checkout()) / "tasks" / "task-results"
     for step, result in zip(steps_found.discover(), told.steps, strict=False):
         if result.outcome == "kept":
             continue
         proofs = [check for check in told.checks if proves.get(check.name) == step.number]
-        page = as_task_result.text(step, result, commands.get(step.label, []), proofs, told)
+        page = as_task_result.text(step, result, commands.get(step.label, []), proofs, told, wish.prefix)
         files.write(pages / f"{step.label}.md", page)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from provision.catalog import rows
-from provision.engine import bring_up, generations, resolve, uv, wanted
+from provision.engine import bring_up, fetch, generations, resolve, uv, wanted
 from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed
 from provision.host import _installer, pythons, record, sources
@@ -37,32 +38,48 @@ def made(options: argparse.Namespace) -> Wish:
     return Wish(settings=settings, prefix=str(prefix), logs=str(logs / run), run=run, say=_progress.notes(options))
 
 
-def known(wish: Wish) -> Wanted | None:
+def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported, bool]:
+    """What is to be brought up, and whether that is news: another set of packages than the last time."""
+    last = _known(wish)
+    if last and last.tool == wanted.tool() and not upgrade:
+        return last, False
+    try:
+        found = _anew(wish)
+    except SourceFailed as failure:
+        if last is None or upgrade:
+            raise
+        wish.say(f"this version of vllm-ready would plan anew, but {failure.what}; the plan in use is kept")
+        return last, False
+    return found, not (last and isinstance(found, Wanted) and found.lock == last.lock)
+
+
+def _known(wish: Wish) -> Wanted | None:
     """What was resolved for this very wish on this very host before; costs no network and a tenth of a second."""
     seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
     last = wanted.load(Path(wish.prefix))
     return last if last and last.wish == wanted.wish(seen, wish.settings) else None
 
 
-def anew(wish: Wish) -> Wanted | Unsupported:
+def _anew(wish: Wish) -> Wanted | Unsupported:
     """Record, plan and resolve; a refusal of the index goes back to the planner."""
     settings = wish.settings
     wish.say("looking at this host and at what answers")
     taken = record.record(network=True, paths=_given.paths(settings), sources=_given.addresses(settings))
     host = Host(taken.readings)
     wish.say("resolving the newest vLLM that can be installed here")
-    folder = Path(wish.prefix) / ".resolve"
-    found = resolve.plan_and_resolve(
-        host, settings, rows.load(), bring_up.own_uv(), lambda plan: environment(wish, plan), folder
-    )
+    with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
+        found = resolve.plan_and_resolve(
+            host, settings, rows.load(), bring_up.own_uv(), lambda plan: environment(wish, plan), Path(folder)
+        )
     if isinstance(found, Unsupported):
         _complain_of_silence(host, settings)
         return found
     plan, lock = found
     return Wanted(
         wish=wanted.wish(host, settings),
+        tool=wanted.tool(),
         plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan)),
-        lock=lock,
+        lock=fetch.sized(lock, environment(wish, plan)),
         host_python=_interpreter(host, plan.python),
     )
 
@@ -85,10 +102,8 @@ def environment(wish: Wish, plan: Plan) -> dict[str, str]:
 
 def asked(wish: Wish, resolved: Wanted) -> bring_up.Asked:
     return bring_up.Asked(
-        plan=resolved.plan,
-        lock=resolved.lock,
+        wanted=resolved,
         prefix=wish.prefix,
-        host_python=resolved.host_python,
         environment=environment(wish, resolved.plan),
         run=wish.run,
         logs=wish.logs,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 import msgspec
 
 from provision import terminal
-from provision.engine import bring_up, generations, launch_checks, verified
+from provision.engine import bring_up, generations, launch_checks, locks, verified
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, WrongUsage
 from provision.plan._model import Plan
 from provision.steps import Lock
 from provision.verbs import _progress, _told, _wish
+from provision.verbs._wish import Wish
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,22 +45,26 @@ def _listed(known: list[launch_checks.Description], options: argparse.Namespace)
 
 def _tried(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
-    now = generations.current(Path(wish.prefix))
-    if now is None:
+    if generations.current(Path(wish.prefix)) is None:
         raise WrongUsage("there is no current environment to check", where=wish.prefix, hint="./setup.sh makes one")
-    place = Path(wish.prefix) / now
+    with locks.hold(Path(wish.prefix), "check", only_look=True):  # a run that changes things would make it fail
+        return _verdict(wish, options)
+
+
+def _verdict(wish: Wish, options: argparse.Namespace) -> int:
+    place = (Path(wish.prefix) / generations.CURRENT).resolve()
     state = place / generations.STATE
     plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
     lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
     asked = tuple(options.names) or plan.checks
-    Path(wish.logs).mkdir(parents=True, exist_ok=True)
     with _progress.followed(options) as followed:
         found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), followed))
     verdict, code = launch_checks.verdict(found, asked)
     came = bring_up.BroughtUp(generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code)
     told = _told.report(wish, Wanted(wish="", plan=plan, lock=lock, host_python=""), came)
     if code != DONE and set(asked) & set(plan.checks):
-        verified.withdraw(place)
+        with contextlib.suppress(OSError):  # whoever may only look cannot
+            verified.withdraw(place)
     if code != DONE or set(plan.checks) <= set(asked):  # some of the checks passing is no news of the whole
         _told.everywhere(told, wish, {})
     if options.stream:

@@ -68,4 +68,6 @@ def _standard_input() -> str:
     content: bytes = sys.stdin.buffer.read(_MOST + 1) if sys.stdin else b""
     if len(content) > _MOST:
         raise UnreadableInput("is larger than 16 MiB", where="standard input", hint="give the right file")
-    return content.decode("utf-8-sig", "replace")
+    from provision.doors import files
+
+    return files.as_text(content)

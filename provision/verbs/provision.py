@@ -7,46 +7,45 @@ import shlex
 from pathlib import Path
 
 from provision import terminal
-from provision.engine import bring_up, locks, wanted
+from provision.engine import bring_up, locks, needs
 from provision.errors import DONE
 from provision.plan._model import Unsupported
-from provision.steps import Need, Run, Write
-from provision.verbs import _bring, _wish
+from provision.steps import Action, Fetch, Run, Write
+from provision.verbs import _agree, _bring, _wish
 
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
+    part = {"only": options.only, "start": options.start}
+    if options.dry_run:
+        found, _ = _wish.resolved(wish)
+        if isinstance(found, Unsupported):
+            return _agree.no_plan(found, options)
+        return _shown(*bring_up.dry_run(_wish.asked(wish, found), **part), options)
     with locks.hold(Path(wish.prefix), "provision") as lock:
-        resolved = _wish.known(wish)
-        if resolved is None:
-            found = _wish.anew(wish)
-            if isinstance(found, Unsupported):
-                return _bring.no_plan(found, options)
-            resolved = found
-        if options.dry_run:
-            return _shown(_wish.asked(wish, resolved), options)
-        wanted.save(Path(wish.prefix), resolved)
-        return _bring.carry_out(wish, resolved, options, lock, only=options.only, start=options.start)
+        settled = _agree.settled(wish, options)
+        return settled if isinstance(settled, int) else _bring.carry_out(wish, settled, options, lock, **part)
 
 
-def _shown(asked: bring_up.Asked, options: argparse.Namespace) -> int:
-    """Every action as it would be carried out."""
-    steps = bring_up.dry_run(asked)
+def _shown(generation: str, steps: list[bring_up.Foreseen], options: argparse.Namespace) -> int:
+    """What stands, and every action of what would be carried out."""
     if options.json:
-        terminal.document(steps)
+        terminal.document({"generation": generation, "steps": steps})
         return DONE
-    for label, actions in steps.items():
-        terminal.line(f"{label}{'' if actions else ': nothing to do'}")
-        for action in actions:
+    terminal.line(f"in {generation}{'' if Path(generation).exists() else ', which would be new'}")
+    for one in steps:
+        terminal.line(f"{one.step}: {one.outcome}")
+        for action in one.actions:
             terminal.line(f"    {_line(action)}")
     return DONE
 
 
-def _line(action: object) -> str:
+def _line(action: Action) -> str:
     if isinstance(action, Run):
         return shlex.join(action.argv)
+    if isinstance(action, Fetch):
+        return f"{action.title} into {action.folder}"
     if isinstance(action, Write):
         return f"write {action.path} ({action.title})"
-    if isinstance(action, Need):
-        return f"need {action.title}" + (f": {action.mb} MB" if action.mb else "")
-    return str(action)
+    found = needs.measure(action)
+    return f"need {action.title}: {found.said}{'' if found.met else ', WHICH IS NOT MET'}"

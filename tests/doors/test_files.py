@@ -96,3 +96,11 @@ def test_a_file_far_too_large_is_refused(tmp_path: Path) -> None:
     assert files.read_text(tmp_path / "core", limit=11) == "x" * 11
     with pytest.raises(UnreadableInput, match="larger"):
         files.read_text(tmp_path / "core", limit=10)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_what_a_windows_shell_redirected_is_read(tmp_path: Path, encoding: str) -> None:
+    text, path = "GPU 0: NVIDIA L4 — 描述\r\n", tmp_path / "host.txt"
+    mark = "\ufeff" if encoding.endswith(("-le", "-be")) else ""
+    path.write_bytes(f"{mark}{text}".encode(encoding))
+    assert files.read_text(path) == text

@@ -160,13 +160,50 @@ def test_fingerprints_chain(world: World) -> None:
 
 
 def test_needs_refuse_with_numbers(world: World) -> None:
-    short = needs.problem(Need(title="", kind="free space", path=str(world.prefix / "not yet"), mb=10**9))
-    assert "1000000000 MB of disk space are needed" in short
-    assert "MB are free on" in short
-    assert not needs.problem(Need(title="", kind="free space", path="/", mb=1))
-    assert "memory" in needs.problem(Need(title="", kind="memory", mb=10**9))
-    assert needs.problem(Need(title="", kind="file", path="/no/such")) == "/no/such is not there"
-    assert not needs.problem(Need(title="", kind="locks", path=str(world.prefix)))
+    short = needs.measure(Need(title="", kind="free space", path=str(world.prefix / "not yet"), mb=10**9))
+    assert not short.met
+    assert "1000000000 MB of disk space are needed" in short.said
+    assert "MB are free on" in short.said
+    assert needs.measure(Need(title="", kind="free space", path="/", mb=1)).met
+    memory = needs.measure(Need(title="", kind="memory", mb=10**9))
+    assert (memory.met, "memory" in memory.said) == (False, True)
+    assert needs.measure(Need(title="", kind="locks", path=str(world.prefix))).met
+    assert needs.measure(Need(title="", kind="glibc", version="2.17")).met
+    newer = needs.measure(Need(title="", kind="glibc", version="2.999"))
+    assert not newer.met
+    assert newer.said.startswith("glibc 2.999 or newer is needed, 2.")
+
+
+def test_another_disk_is_looked_at_and_the_same_one_only_once(world: World) -> None:
+    def need(path: str) -> Need:
+        return Need(title="", kind="free space", path=path, mb=10**9, beside=str(world.prefix))
+
+    assert needs.measure(need(str(world.prefix.parent / "cache"))).met
+    assert not needs.measure(need("/proc")).met
+
+
+def test_prune_is_named_where_it_would_remove_something(world: World) -> None:
+    room = Need(title="room", kind="free space", path=str(world.prefix), mb=10**9, hint="free some space there")
+    built = world.prefix / "none"
+    assert needs.way_out(room, built) == room.hint
+    for version in ("1.0", "2.0"):
+        synthetic.provision(world, version)
+    assert needs.way_out(room, built).startswith("./setup.sh prune --set keep=1")
+
+
+def test_needs_are_logged_with_what_is_there(world: World) -> None:
+    need = Need(title="room for it", kind="free space", path=str(world.prefix), mb=1)
+    _build_only(world, [Step(number=10, name="look", title="Look", why="", actions=lambda *_: (need,))])
+    assert "room for it: 1 MB of disk space are needed, " in (world.logs / "10-look.log").read_text()
+
+
+def test_a_generation_that_was_only_begun_on_paper_is_taken_away(world: World) -> None:
+    place = generations.place(world.prefix, "target", "20260101T000000Z-0000")
+    assert generations.take_away_unbegun(Path(place.path))
+    assert generations.found(world.prefix) == []
+    synthetic.provision(world, "1.0", only=30)
+    (begun,) = generations.found(world.prefix)
+    assert not generations.take_away_unbegun(Path(begun.path))
 
 
 def test_a_second_run_names_the_first(world: World) -> None:
@@ -236,6 +273,23 @@ def test_only_complete_generations_become_current(world: World) -> None:
     with pytest.raises(WrongUsage, match="is not complete"):
         generations.switch(world.prefix, place.id)
     assert not os.path.lexists(world.prefix / "current")
+
+
+@pytest.mark.parametrize("name", ["{prefix}/current/bin/python", "current/bin/python"])
+def test_who_was_started_by_way_of_current_uses_what_it_points_at(world: World, name: str) -> None:
+    """A process that has mapped nothing of the environment: only its command line says where it is from."""
+    synthetic.provision(world, "1.0")
+    argv = [name.format(prefix=world.prefix), "-c", "print('up', flush=True); input()"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, cwd=world.prefix, **pipes) as runs:  # type: ignore[call-overload]  # two pipes
+        runs.stdout.readline()
+        assert runs.pid in [pid for pid, _ in generations.in_use(world.current)]
+        synthetic.provision(world, "2.0")
+        first, second = generations.found(world.prefix)
+        assert runs.pid in [pid for pid, _ in generations.in_use(Path(second.path))], "as far as anybody can tell"
+        went, users = generations.rollback(world.prefix, first.id)
+        assert (went, runs.pid in [pid for pid, _ in users]) == (first.id, True)
+        runs.communicate(b"\n")
 
 
 def test_a_generation_reached_by_a_link_is_seen_in_use(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from provision.engine import locks
-from provision.errors import Locked, NoLocks, NotWritable
+from provision.errors import UNSUPPORTED, Locked, UnusablePrefix
 
 RUN = """
 import sys; from pathlib import Path; from provision.engine import locks; from provision.doors import process
@@ -69,12 +71,52 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(NoLocks, match="has no locks"), locks.hold(tmp_path, "provision"):
+    with pytest.raises(UnusablePrefix, match="has no locks"), locks.hold(tmp_path, "provision"):
         pass
     assert not locks.supported(tmp_path)
 
 
 def test_a_prefix_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotWritable, match="Not a directory"), locks.hold(tmp_path / "file" / "envs", "provision"):
+    with (
+        pytest.raises(UnusablePrefix, match="Not a directory") as refused,
+        locks.hold(tmp_path / "file" / "envs", "provision"),
+    ):
         pass
+    assert refused.value.exit_code == UNSUPPORTED
+
+
+@pytest.fixture
+def anothers() -> Iterator[Path]:
+    """A prefix that belongs to root, and we are somebody else."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() == 0:
+            prefix = Path(folder) / "envs"
+            subprocess.run([sys.executable, "-c", RUN, str(prefix), ":"], cwd=Path(__file__).parents[2], check=True)
+            prefix.parent.chmod(0o755)
+            os.seteuid(65534)
+            yield prefix
+            os.seteuid(0)
+        else:
+            yield Path("/proc/envs")
+
+
+def test_a_prefix_of_another_user_says_whose_it_is(anothers: Path) -> None:
+    with pytest.raises(UnusablePrefix, match="belongs to root") as refused, locks.hold(anothers, "up"):
+        pass
+    assert "run it as root" in refused.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
+def test_who_only_looks_may_not_write_and_is_kept_apart_all_the_same(
+    anothers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "_LEFTOVER_S", 0.1)
+    with locks.hold(anothers, "check", only_look=True), locks.hold(anothers, "check", only_look=True):
+        os.seteuid(0)
+        with pytest.raises(Locked, match="or another user's check"), locks.hold(anothers, "up"):
+            pass
+    with locks.hold(anothers, "up"):
+        os.seteuid(65534)
+        with pytest.raises(Locked, match="another run works here: `up`"), locks.hold(anothers, "check", only_look=True):
+            pass

@@ -58,6 +58,17 @@ def test_compilers_on_path_are_asked_once_each(only: Path) -> None:
     assert [(one.name, one.version) for one in found] == [("g++", "13.3.1"), ("gcc-12", "12.2.0")]
 
 
+def test_one_compiler_of_many_names_is_listed_once_and_a_wrapper_by_what_it_is(only: Path) -> None:
+    script(only / "bin/gcc-12", 'echo "${0##*/} (Debian 12.2.0-14) 12.2.0"')
+    for name in ("gcc", "cc"):
+        (only / "bin" / name).symlink_to("gcc-12")
+    script(only / "wrap/ccache", 'n=${0##*/}; echo "$n ${n%${n#?}} (X) 14.1.0"')
+    for name in ("clang", "clang++", "gcc-13"):
+        (only / "bin" / name).symlink_to(only / "wrap/ccache")
+    found = known(compilers.FACT, {"probe compilers": _ask.compilers()})
+    assert [one.name for one in found] == ["clang", "clang++", "gcc", "gcc-13"]
+
+
 def test_toolkits_wrappers_and_conda(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     says = "echo 'Cuda compilation tools, release 13.0, V13.0.88'"
     for folder, headers in (("cuda-13.0", "include"), ("conda", "targets/x86_64-linux/include")):

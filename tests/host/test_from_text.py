@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,18 @@ def test_each_kind_is_read_as_what_it_is(text: str, change: Callable[[str], str]
     assert next(gpu.name for gpu in host.known(gpus.FACT) or ()) == "NVIDIA H100 80GB HBM3"
     assert (host.known(glibc.FACT), host.known(machine.FACT)) == ("2.35", "x86_64")
     assert isinstance(planned(change(text)), Plan)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("windows", "Windows: use WSL 2"), ("macos", "macOS: vLLM for NVIDIA GPUs runs on Linux only")],
+)
+def test_a_system_without_wheels_is_refused_by_its_name(name: str, reason: str) -> None:
+    text = (Path(__file__).parent / "collect_env" / f"{name}.txt").read_text()
+    for said in (text, re.sub("(GPU models and configuration: ).*", r"\1Could not collect", text)):
+        made = planned(said)
+        assert isinstance(made, Unsupported)
+        assert reason in made.unsupported[0].reasons[0]
 
 
 @pytest.mark.parametrize(

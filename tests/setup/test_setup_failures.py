@@ -156,6 +156,19 @@ def test_a_user_id_without_an_entry(shared: StandIn) -> None:
     assert f'"home": "{shared.checkout}/envs/home"' in answer.out
 
 
+def test_an_environment_whose_python_lies_in_its_owners_home(shared: StandIn) -> None:
+    assert shared.setup().code == 0
+    assert as_somebody(shared, shared.command()).code == 0
+    home, python = shared.base / "home of root", shared.checkout / ".venv/bin/python"
+    home.mkdir(mode=0o700)
+    (home / "python").symlink_to(python.resolve())
+    python.unlink()
+    python.symlink_to(home / "python")
+    sentence = f"its Python ({home}/python) cannot be reached"
+    refused(as_somebody(shared, shared.command()), 3, sentence, "UV_PYTHON_PREFERENCE=only-system ./setup.sh")
+    assert shared.setup().code == 0, "its owner goes on as before"
+
+
 def test_what_belongs_to_another_user_is_not_taken_over(shared: StandIn) -> None:
     assert shared.setup().code == 0
     shared.checkout.chmod(0o777)

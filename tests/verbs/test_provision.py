@@ -1,0 +1,188 @@
+"""`up` and `provision` on a small environment of empty wheels: shown, built, refused, asked about, kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from uv import find_uv_bin
+
+from provision import cli
+from provision.engine import bring_up, generations, resolve, wanted
+from provision.engine.wanted import Wanted
+from provision.errors import SourceFailed, StepFailed, WrongUsage
+from provision.host import record
+from provision.host._model import Host
+from provision.plan._model import Decision
+from provision.settings import Settings
+from provision.verbs import _given, _wish
+from tests.engine.small_index import plan, stock
+
+Snapshot = dict[str, tuple[int, int]]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A checkout of its own, where a small environment is wanted; it needs no network."""
+
+    folder: Path
+    wanted: Wanted
+
+    @property
+    def prefix(self) -> Path:
+        return self.folder / "envs"
+
+    def snapshot(self) -> Snapshot:
+        return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in self.folder.rglob("*")}
+
+    def generations(self) -> list[str]:
+        return [one.id for one in generations.found(self.prefix)]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    stock(tmp_path / "wheels")
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    monkeypatch.setattr(bring_up, "own_uv", find_uv_bin)
+    made = plan(
+        python=f"{sys.version_info.major}.{sys.version_info.minor}",
+        platform="x86_64-manylinux_2_17",
+        disk_mb=1,
+        decisions=tuple(
+            Decision(subject=name, chosen="", because="it is small") for name in ("vllm", "torch", "python", "profile")
+        ),
+    )
+    env = {**os.environ, "UV_DEFAULT_INDEX": (tmp_path / "no-index").as_uri()}
+    found = resolve.resolve(made, Settings(), find_uv_bin(), env, tmp_path / "asked")
+    assert isinstance(found, resolve.Resolved)
+    seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
+    wish = wanted.wish(seen, Settings())
+    here = Wanted(
+        wish=wish, tool=wanted.tool(), plan=made, lock=found.lock, host_python=os.path.realpath(sys.executable)
+    )
+    wanted.save(tmp_path / "envs", here)
+    return Place(tmp_path, here)
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(*argv: str) -> str:
+        capsys.readouterr()
+        assert cli.run(list(argv)) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def outcomes(document: str) -> dict[str, str]:
+    return {one["step"]: one["outcome"] for one in json.loads(document)["steps"]}
+
+
+def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(place: Place, said: Callable[..., str]) -> None:
+    before = place.snapshot()
+    shown = said("provision", "--dry-run")
+    assert "which would be new" in shown.splitlines()[0]
+    assert "10-preflight: would run\n    need room for the environment: 1 MB of disk space are needed, " in shown
+    assert "pip install" in shown
+    assert set(outcomes(said("provision", "--dry-run", "--json")).values()) == {"would run"}
+    assert place.snapshot() == before
+
+    said("provision")
+    (there,) = place.generations()
+    before = place.snapshot()
+    document = said("provision", "--dry-run", "--json")
+    assert json.loads(document)["generation"] == str(place.prefix / there)
+    assert set(outcomes(document).values()) == {"kept"}
+    assert outcomes(said("provision", "--dry-run", "--json", "--only", "80")) == {"80-launchers": "would run"}
+    assert list(outcomes(said("provision", "--dry-run", "--json", "--from", "80"))) == ["80-launchers", "90-lock"]
+    assert place.snapshot() == before
+
+    next(place.prefix.glob("current/lib/python*/site-packages/sympy.py")).write_text("VERSION = 'torn'")
+    before = place.snapshot()
+    again = outcomes(said("provision", "--dry-run", "--json"))
+    assert {step for step, outcome in again.items() if outcome == "would run"} == {"40-torch"}
+    assert place.snapshot() == before, "what is torn stays, too"
+    real = json.loads(said("provision", "--json"))
+    assert {f"{one['number']}-{one['name']}" for one in real["steps"] if one["outcome"] == "done"} == {"40-torch"}
+
+
+def test_a_dry_run_of_a_step_whose_ground_is_missing_says_so(place: Place) -> None:
+    with pytest.raises(WrongUsage, match="builds on step 10-preflight"):
+        cli.run(["provision", "--dry-run", "--only", "80"])
+    with pytest.raises(WrongUsage, match="there is no step 55"):
+        cli.run(["provision", "--dry-run", "--from", "55"])
+    assert place.generations() == []
+
+
+def test_what_preflight_refuses_leaves_the_prefix_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = msgspec.structs.replace(place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9))
+    monkeypatch.setattr(_wish, "_anew", lambda _: huge)
+    with pytest.raises(StepFailed, match="room for the environment: 1100000000 MB of disk space are needed") as refused:
+        cli.run(["up", "--upgrade", "--yes"])
+    assert "prune" not in refused.value.hint, "there is nothing to prune"
+    assert place.generations() == []
+    assert wanted.load(place.prefix) == place.wanted
+    (log,) = place.folder.glob("logs/*/10-preflight.log")
+    assert "room for the environment: 1100000000 MB" in log.read_text()
+
+
+@pytest.mark.parametrize(("verb", "answer", "code"), [("up", "n", 0), ("provision", "n", 0), ("provision", "y", 0)])
+def test_news_are_shown_and_asked_about_at_a_terminal(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, answer: str, code: int
+) -> None:
+    (place.prefix / ".wanted.json").unlink()
+    monkeypatch.setattr(_wish, "_anew", lambda _: place.wanted)
+    reading, writing = os.openpty()
+    os.write(writing, f"{answer}\n".encode())
+    with open(reading, encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        assert cli.run([verb]) == code
+    os.close(writing)
+    out, err = capsys.readouterr()
+    assert "vllm" in out.splitlines()[0]
+    assert "Go on? [y/N]" in err
+    assert bool(place.generations()) is (answer == "y")
+    assert (wanted.load(place.prefix) is not None) is (answer == "y")
+
+
+def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["up"]) == 0
+    monkeypatch.setattr(wanted, "tool", lambda: "9.9.9 of tomorrow")
+    before = place.snapshot()
+    silent = {"pypi", "pytorch", "vllm", "github"}
+    argv = [word for name in silent for word in ("--set", f"sources.{name}=http://127.0.0.1:9/simple")]
+    with pytest.raises(SourceFailed):
+        cli.run(["up", *argv])  # another wish: nothing stands for it
+
+    def unreachable(_: object) -> Wanted:
+        raise SourceFailed("no package source answers: connection refused")
+
+    monkeypatch.setattr(_wish, "_anew", unreachable)
+    capsys.readouterr()
+    assert cli.run(["up"]) == 0
+    out, err = capsys.readouterr()
+    assert "no package source answers: connection refused; the plan in use is kept" in err
+    assert "nothing to do" in out
+    with pytest.raises(SourceFailed):
+        cli.run(["up", "--upgrade"])
+    changed = {path for path, mark in place.snapshot().items() if before.get(path) != mark}
+    assert {Path(path).name for path in changed} <= {".lock"}
+
+    newer = msgspec.structs.replace(place.wanted, tool="9.9.9 of tomorrow")
+    monkeypatch.setattr(_wish, "_anew", lambda _: newer)
+    assert cli.run(["up"]) == 0
+    assert "Not taken" not in capsys.readouterr().out, "the same packages are no news"
+    assert wanted.load(place.prefix) == newer
+    assert len(place.generations()) == 1
