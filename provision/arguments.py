@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     )
     for verb in ("up", "provision", "check"):
         made[verb].add_argument("--events", action="store_true", help="what goes on as JSON lines on stdout")
+    steps.add_argument("--host", metavar="FILE", help="build here for a host described elsewhere (- is stdin)")
     made["rollback"].add_argument("id", nargs="?", metavar="ID", help="the generation to switch to")
     made["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
     made["catalog"].add_argument(

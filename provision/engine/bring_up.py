@@ -31,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     logs: str
     keep: int
+    elsewhere: bool = False  # built here for another host, which owes what only it can prove
 
     @property
     def plan(self) -> Plan:
@@ -50,7 +51,10 @@ class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it. `before` was current until now; `nothing_to_do` is where all of it stood and was verified."""
+    """What came of it. `before` was current until now; `nothing_to_do` is where all of it stood and was verified.
+
+    `owed` names the checks that only the host can try for which this was built.
+    """
 
     generation: str
     steps: tuple[StepResult, ...]
@@ -60,6 +64,7 @@ class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
     nothing_to_do: bool = False
     before: str | None = None
     removed: tuple[str, ...] = ()
+    owed: tuple[str, ...] = ()
 
 
 def site(asked: Asked, generation: str) -> Site:
@@ -112,17 +117,20 @@ def bring_up(
     kept = all(result.outcome == "kept" for result in results)
     if kept and before == place.id and verified.report(Path(place.path)) is not None:
         return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True)
-    found = tuple(check(asked.plan, asked.lock, place.path, asked.plan.checks, Path(asked.logs), checks))
+    gpus = () if asked.elsewhere else asked.plan.gpus.used
+    found = tuple(check(asked.plan, asked.lock, place.path, asked.plan.checks, Path(asked.logs), checks, gpus))
     verdict, code = launch_checks.verdict(found, asked.plan.checks)
     ended = msgspec.structs.replace(ended, checks=found, verdict=verdict, exit_code=code)
-    if verdict != "verified":
+    owed = tuple(each.name for each in found if each.outcome == "skip") if asked.elsewhere else ()
+    if verdict == "verified":
+        verified.save(Path(place.path), document(ended))
+    elif not owed or {each.outcome for each in found} - {"pass", "warn", "skip"}:
         verified.withdraw(Path(place.path))
         return ended
-    verified.save(Path(place.path), document(ended))
     generations.switch(prefix, place.id)
     removed = generations.prune(prefix, asked.keep)
     store.prune(prefix)
-    return msgspec.structs.replace(ended, removed=tuple(removed))
+    return msgspec.structs.replace(ended, removed=tuple(removed), owed=owed)
 
 
 def _target(asked: Asked, steps: list[Step]) -> str:
@@ -154,14 +162,20 @@ def _build(
 
 
 def check(
-    plan: Plan, lock: Lock, generation: str, names: tuple[str, ...], logs: Path, events: Checks
+    plan: Plan,
+    lock: Lock,
+    generation: str,
+    names: tuple[str, ...],
+    logs: Path,
+    events: Checks,
+    gpus: tuple[str, ...],
 ) -> list[CheckResult]:
     """Try the checks of these names on an environment of ours."""
     context = launch_checks.Context(
         profile=plan.profile,
         pins={pin.name: pin.version for pin in lock.pins},
         contents=whole.known_contents(Path(generation) / generations.STATE),
-        gpus=plan.gpus.used,
+        gpus=gpus,
         promised=names,
         prefix=generation,
         launcher=f"{generation}/bin/vllm",

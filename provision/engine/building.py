@@ -214,6 +214,7 @@ class Building:
 
     def _complete(self, *, was_complete: bool) -> list[StepResult]:
         """Read every byte; what does not agree is taken out and installed anew."""
+        self._bare = False  # whatever it lacked, every step has ended by now
         for _ in range(_ATTEMPTS):
             self._forget_unpacked()
             found = self._read or self._survey()

@@ -145,6 +145,12 @@ class Host:
         self._values: dict[str, Any] = dict(described or {})
         self.is_recording = readings is not None
 
+    def but(self, facts: Mapping[str, object]) -> Host:
+        """This host with some facts replaced, by their names."""
+        other = Host(self._readings.by_key, {**self._values, **facts})
+        other.is_recording = self.is_recording
+        return other
+
     def value(self, fact: Fact[T]) -> T | Missing:
         """The fact's value, or why it has none."""
         if fact.name not in self._values:

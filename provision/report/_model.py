@@ -28,6 +28,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     steps: tuple[StepResult, ...]
     checks: tuple[CheckResult, ...]
+    owed: tuple[str, ...] = ()  # what only the host can prove for which this was built
     figures: dict[str, Any] = {}
 
     def place(self, prefix: str) -> str:

@@ -40,6 +40,9 @@ def _lines(
     lines += [""] if steps else []
     for check in checks:
         lines += _check(check)
+    if report.owed:
+        lines += ["", "everything that can be proved here passed, and this is current now", ""]
+        lines += [f"owed     {', '.join(report.owed)}: only the host can try them that this was built for"]
     return lines
 
 

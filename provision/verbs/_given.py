@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False  # start-up is half imports
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
+    from provision.host._model import Host
     from provision.settings import Settings
 
 CONFIG = "config.yaml"
+_MOST = 16 * 1024 * 1024  # of what is read from standard input
 
 
 def checkout() -> str:
@@ -29,6 +32,29 @@ def settings(options: argparse.Namespace) -> Settings:
     text = files.read_text(path) if named or os.path.exists(path) else None
     overrides = [*options.set, *([f"prefix={options.prefix}"] if options.prefix is not None else [])]
     return settings.load(text, path if named else CONFIG, overrides)
+
+
+def described(options: argparse.Namespace) -> Host:
+    """The host that --host names: a file, or - for standard input."""
+    from provision.doors import files
+    from provision.host import from_text
+
+    text = _standard_input() if options.host == "-" else files.read_text(options.host)
+    return from_text.parse(text, called(options))
+
+
+def called(options: argparse.Namespace) -> str:
+    """What messages call the host that a plan is for."""
+    return {None: "this host", "-": "standard input"}.get(options.host) or str(options.host)
+
+
+def _standard_input() -> str:
+    content: bytes = sys.stdin.buffer.read(_MOST + 1) if sys.stdin else b""
+    if len(content) > _MOST:
+        from provision.errors import UnreadableInput
+
+        raise UnreadableInput("is larger than 16 MiB", where="standard input", hint="give the right file")
+    return content.decode("utf-8-sig", "replace")
 
 
 def place_of(key: str, options: argparse.Namespace) -> str:

@@ -28,6 +28,7 @@ def report(wish: Wish, resolved: Wanted, came: BroughtUp) -> Report:
         generation=Path(came.generation).name,
         steps=came.steps,
         checks=came.checks,
+        owed=came.owed,
     )
 
 

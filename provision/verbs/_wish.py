@@ -16,6 +16,7 @@ from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed
 from provision.host import _installer, pythons, record, sources
 from provision.host._model import Host
+from provision.plan import elsewhere
 from provision.plan._model import Plan, Unsupported
 from provision.settings import Settings
 from provision.verbs import _given, _progress
@@ -25,6 +26,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """A run's beginnings: settings, places, its id, and whom to tell what is done before the engine is at work."""
 
     settings: Settings
+    target: Host | None = None  # where the environment is for another host than this one
     prefix: str
     logs: str
     run: str
@@ -35,7 +37,15 @@ def made(options: argparse.Namespace) -> Wish:
     settings = _given.settings(options)
     root, run = Path(_given.checkout()), generations.new_id()
     prefix, logs = root / settings.prefix, root / settings.logs
-    return Wish(settings=settings, prefix=str(prefix), logs=str(logs / run), run=run, say=_progress.notes(options))
+    target = _given.described(options) if getattr(options, "host", None) else None
+    return Wish(
+        settings=settings,
+        target=target,
+        prefix=str(prefix),
+        logs=str(logs / run),
+        run=run,
+        say=_progress.notes(options),
+    )
 
 
 def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported, bool]:
@@ -55,7 +65,7 @@ def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported
 
 def _known(wish: Wish) -> Wanted | None:
     """What was resolved for this very wish on this very host before; costs no network and a tenth of a second."""
-    seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
+    seen = wish.target or Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
     last = wanted.load(Path(wish.prefix))
     return last if last and last.wish == wanted.wish(seen, wish.settings) else None
 
@@ -65,7 +75,10 @@ def _anew(wish: Wish) -> Wanted | Unsupported:
     settings = wish.settings
     wish.say("looking at this host and at what answers")
     taken = record.record(network=True, paths=_given.paths(settings), sources=_given.addresses(settings))
-    host = Host(taken.readings)
+    builder = Host(taken.readings)
+    if wish.target and (refused := elsewhere.refused(wish.target, builder)):
+        return refused
+    host = elsewhere.described(wish.target, builder) if wish.target else builder
     wish.say("resolving the newest vLLM that can be installed here")
     with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
         found = resolve.plan_and_resolve(
@@ -75,12 +88,14 @@ def _anew(wish: Wish) -> Wanted | Unsupported:
         _complain_of_silence(host, settings)
         return found
     plan, lock = found
+    if lacking := elsewhere.without_its_python(plan, builder):
+        return lacking
     return Wanted(
-        wish=wanted.wish(host, settings),
+        wish=wanted.wish(wish.target or host, settings),
         tool=wanted.tool(),
         plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan)),
         lock=fetch.sized(lock, environment(wish, plan)),
-        host_python=_interpreter(host, plan.python),
+        host_python=_interpreter(builder, plan.python),
     )
 
 
@@ -108,6 +123,7 @@ def asked(wish: Wish, resolved: Wanted) -> bring_up.Asked:
         run=wish.run,
         logs=wish.logs,
         keep=wish.settings.keep,
+        elsewhere=wish.target is not None,
     )
 
 

@@ -58,7 +58,7 @@ def _verdict(wish: Wish, options: argparse.Namespace) -> int:
     lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
     asked = tuple(options.names) or plan.checks
     with _progress.followed(options) as followed:
-        found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), followed))
+        found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), followed, plan.gpus.used))
     verdict, code = launch_checks.verdict(found, asked)
     came = bring_up.BroughtUp(generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code)
     told = _told.report(wish, Wanted(wish="", plan=plan, lock=lock, host_python=""), came)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from provision import terminal
 from provision.catalog import rows
-from provision.errors import DONE, UNSUPPORTED, IncompleteHost, UnreadableInput, WrongSetting
+from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
 from provision.plan._model import Unsupported
 from provision.plan.make import make
 from provision.verbs import _given
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from provision.host._model import Host
     from provision.settings import Settings
 
-_MOST = 16 * 1024 * 1024  # of what is read from standard input
-
 
 def run(options: argparse.Namespace) -> int:
     settings = _given.settings(options)
@@ -27,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         made = make(found, settings, rows.load())
     except IncompleteHost as failure:
-        failure.where = _called(options)
+        failure.where = _given.called(options)
         raise
     except WrongSetting as failure:  # a wish that only the host shows to be wrong begins with its key
         failure.where = failure.where or _given.place_of(failure.what.partition(":")[0], options)
@@ -46,28 +42,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
-    if options.host is None:
-        from provision.host import record
-        from provision.host._model import Host
+    if options.host is not None:
+        return _given.described(options)
+    from provision.host import record
+    from provision.host._model import Host
 
-        taken = record.record(network=True, paths=_given.paths(settings), sources=_given.addresses(settings))
-        return Host(taken.readings)
-    from provision.doors import files
-    from provision.host import from_text
-
-    text = _standard_input() if options.host == "-" else files.read_text(options.host)
-    return from_text.parse(text, _called(options))
-
-
-def _called(options: argparse.Namespace) -> str:
-    """What messages call the host that a plan is for."""
-    return {None: "this host", "-": "standard input"}.get(options.host) or str(options.host)
-
-
-def _standard_input() -> str:
-    content: bytes = sys.stdin.buffer.read(_MOST + 1) if sys.stdin else b""
-    if len(content) > _MOST:
-        raise UnreadableInput("is larger than 16 MiB", where="standard input", hint="give the right file")
-    from provision.doors import files
-
-    return files.as_text(content)
+    taken = record.record(network=True, paths=_given.paths(settings), sources=_given.addresses(settings))
+    return Host(taken.readings)
