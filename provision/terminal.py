@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False  # start-up is half imports
+if TYPE_CHECKING:
+    from typing import TextIO
+
 _PLAIN = str.maketrans({"•": "*", "\u2013": "-", "…": "..."})  # for a terminal that does not know them
 _PIPED = 120  # columns of a page that no terminal measures
 
@@ -52,8 +56,12 @@ def line(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """What goes on, for a person; never on stdout."""
-    sys.stderr.write(f"{text}\n")
+    """What goes on, for a person; never on stdout. Where nobody can read it (any more), the work goes on."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        _forget(sys.stderr)
 
 
 def write(text: str) -> None:
@@ -71,14 +79,14 @@ def out(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has had enough (| head)
-        _forget_stdout()
+        _forget(sys.stdout)
     except OSError as error:
         from provision.errors import NotWritable
 
-        _forget_stdout()
+        _forget(sys.stdout)
         raise NotWritable(f"cannot be written: {error.strerror}", where="standard output") from None
 
 
-def _forget_stdout() -> None:
+def _forget(stream: TextIO) -> None:
     """What is left in its buffer goes nowhere; otherwise the interpreter complains of it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

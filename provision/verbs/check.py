@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -53,13 +54,13 @@ def _tried(options: argparse.Namespace) -> int:
     lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
     asked = tuple(options.names) or plan.checks
     lines = Lines(quiet=options.quiet or options.json)
-    Path(wish.logs).mkdir(parents=True, exist_ok=True)
     found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), lines.check))
     verdict, code = launch_checks.verdict(found, asked)
     came = bring_up.BroughtUp(generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code)
     told = _told.report(wish, Wanted(wish="", plan=plan, lock=lock, host_python=""), came)
     if code != DONE and set(asked) & set(plan.checks):
-        verified.withdraw(place)
+        with contextlib.suppress(OSError):  # what may only be read here is told all the same
+            verified.withdraw(place)
     if code != DONE or set(plan.checks) <= set(asked):  # some of the checks passing is no news of the whole
         _told.everywhere(told, wish, {})
     if options.json:

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from provision import terminal
-from provision.engine import bring_up, locks, wanted
+from provision.engine import bring_up, interruption, locks, wanted
 from provision.errors import DONE
 from provision.plan._model import Unsupported
 from provision.steps import Need, Run, Write
@@ -16,7 +16,7 @@ from provision.verbs import _bring, _wish
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
-    with locks.hold(Path(wish.prefix), "provision") as lock:
+    with interruption.as_one(), locks.hold(Path(wish.prefix), "provision") as lock:
         resolved = _wish.known(wish)
         if resolved is None:
             found = _wish.anew(wish)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from provision import terminal
-from provision.engine import locks, wanted
+from provision.engine import interruption, locks, wanted
 from provision.engine.wanted import Wanted
 from provision.errors import DONE
 from provision.plan import explain
@@ -17,7 +17,7 @@ from provision.verbs import _bring, _wish
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
-    with locks.hold(Path(wish.prefix), "up") as lock:
+    with interruption.as_one(), locks.hold(Path(wish.prefix), "up") as lock:
         resolved = None if options.upgrade else _wish.known(wish)
         if resolved is None:
             found = _wish.anew(wish)
