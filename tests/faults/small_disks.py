@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ eval "$before"
 mount -o "remount,$then" "$place" || exit 77
 "$@"; echo "then $?"
 """
-_UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+_UNSHARE = ["unshare", "--map-root-user", "--mount"]  # no root is needed where the kernel lets users have namespaces
 
 
 def on_a_disk(
@@ -49,7 +48,7 @@ def on_a_disk(
         check=False,
         timeout=120,
     )
-    if done.returncode == 77 or "unshare failed" in done.stdout:
+    if "first " not in done.stdout or done.returncode == 77:
         pytest.skip(f"no disk can be mounted here: {done.stdout.strip()}")
     said, _, rest = done.stdout.partition("first ")
     first, _, after = rest.partition("\n")

@@ -59,11 +59,12 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
         nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": (self.folder / "no-index").as_uri()}
         return {"PATH": os.environ["PATH"], **home, **nowhere, "PIP_FIND_LINKS": self.wheels.as_uri()}
 
-    def wish(self, prefix: Path | None = None) -> None:
+    def wish(self, prefix: Path | None = None, **changes: Any) -> None:
         """What `up` leaves once it has planned and resolved: the same wish goes on from there."""
         seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
         wish = wanted.wish(seen, Settings())
-        known = wanted.Wanted(wish=wish, plan=PLAN, lock=self.lock, host_python=os.path.realpath(sys.executable))
+        made = msgspec.structs.replace(PLAN, **changes)
+        known = wanted.Wanted(wish=wish, plan=made, lock=self.lock, host_python=os.path.realpath(sys.executable))
         wanted.save(prefix or self.prefix, known)
 
     def argv(self, *words: str, code: str = CODE) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from provision.engine import generations
-from tests.faults.small_up import CODE, ROOT, Small
+from tests.faults.small_up import CODE, PLAN, ROOT, Small
 
 UP = ("up", "--yes")
 # Dies before its n-th rename or link, or with 0 says how many there were.
@@ -76,7 +76,7 @@ _wish.anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', 
     assert not Path(f"/proc/{note.read_text().strip()}").exists()
 
 
-@pytest.mark.parametrize("back", range(1, 9))
+@pytest.mark.parametrize("back", [1, *range(10, 17)])  # 2 to 9 are the other pages of the report
 def test_killed_before_each_of_the_last_renames_of_up(small: Small, back: int) -> None:
     """From the last files of the environment over its verdict and the switch to the pages of the report."""
     counted = subprocess.run(
@@ -93,7 +93,7 @@ def test_killed_before_each_of_the_last_renames_of_up(small: Small, back: int) -
     )
     assert killed.returncode == -signal.SIGKILL
     now = generations.current(small.prefix)
-    assert now is None or (small.prefix / now / generations.STATE / "verified").is_dir()
+    assert now is None or list((small.prefix / now / generations.STATE / "verified").glob("*.json"))
     code, _, err = small.run(*UP)
     assert code == 0, err
     assert len(generations.found(small.prefix)) == 1
@@ -104,6 +104,35 @@ def test_killed_before_each_of_the_last_renames_of_up(small: Small, back: int) -
 def _counting(code: str) -> str:
     """Its number comes before all other arguments."""
     return f"import sys; sys.argv[1:] = [*sys.argv[3:4], *sys.argv[1:3], *sys.argv[4:]]\n{DYING}{code}"
+
+
+def test_a_command_goes_with_its_killed_run(small: Small) -> None:
+    note = small.folder / "note"
+    code = """import sys; from pathlib import Path; from provision.engine.carry import Carrier; from provision.steps import Run, Site, Step
+site = Site(generation="", prefix="", uv="", host_python="")
+command = ("sh", "-c", 'echo $$ . >"$0"; exec sleep 60', sys.argv[1])
+carrier = Carrier(site=site, folder=Path(sys.argv[1]).parent, events=lambda _: None, environment=None, keep_open=())
+carrier.carry_out(Step(number=10, name="x", title="", why="", actions=lambda *_: ()), [Run(title="", argv=command)], ())"""
+    with subprocess.Popen([sys.executable, "-c", code, note], cwd=ROOT) as child:
+        until = time.monotonic() + 60
+        while not (note.exists() and note.read_text().endswith(".\n")) and time.monotonic() < until:
+            time.sleep(0.02)
+        child.kill()
+    until = time.monotonic() + 20
+    while (left := Path(f"/proc/{note.read_text().split()[0]}")).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not left.exists()
+
+
+def test_what_is_not_verified_never_becomes_current(small: Small) -> None:
+    small.wish(checks=(*PLAN.checks, "a_check_that_nobody_has"))
+    code, out, _ = small.run(*UP)
+    assert code == 5
+    assert out.startswith("UNDECIDED")
+    assert generations.current(small.prefix) is None
+    small.wish()
+    assert small.run(*UP)[0] == 0
+    assert generations.current(small.prefix)
 
 
 def test_two_runs_at_once(small: Small) -> None:
