@@ -1,4 +1,4 @@
-"""Whether every file of every installed distribution is as its RECORD says."""
+"""Whether every file of every installed distribution is as its RECORD says, and nothing else runs at every start."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def body(context: Context) -> Verdict:
     claims, wrong, count = _claims(context.contents)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing lets go of the interpreter
         wrong += [found for found in pool.map(_difference, claims.items()) if found]
+    wrong += _foreign_hooks(claims)
     shared = sorted(str(path) for path, owners in claims.items() if len({digest for _, digest, _ in owners}) > 1)
     evidence = {
         "distributions": count,
@@ -38,7 +39,7 @@ def body(context: Context) -> Verdict:
             passed=False,
             summary=f"{min(wrong)}{more}",
             evidence=evidence,
-            hint="run vllm-ready provision: it puts back what is damaged",
+            hint="run vllm-ready provision: it puts back what is damaged, and names what it may not take out",
         )
     return Verdict(
         passed=True, summary=f"{len(claims)} files of {count} distributions are as recorded", evidence=evidence
@@ -65,6 +66,23 @@ def _claims(contents: dict[str, str]) -> tuple[Claims, list[str], int]:
                 claim = (folder.name, known, "") if known else (folder.name, row[1], row[2])
                 claims.setdefault(Path(os.path.normpath(folder.parent / row[0])), []).append(claim)
     return claims, wrong, count
+
+
+def _foreign_hooks(claims: Claims) -> list[str]:
+    """What runs at every start of this Python, and so before every check, although no distribution brought it."""
+    listed = {
+        path.relative_to(folder).parts[0]
+        for folder in _installed.folders()
+        for path in claims
+        if folder in path.parents
+    }
+    return [
+        f"{path.name} runs whenever this Python starts, and no RECORD lists it: {path}"
+        for folder in _installed.folders()
+        for path in folder.iterdir()
+        if path.name.endswith(".pth") or path.name.partition(".")[0] in ("sitecustomize", "usercustomize")
+        if path.name not in listed
+    ]
 
 
 def _difference(claim: tuple[Path, list[tuple[str, str, str]]]) -> str:
@@ -101,7 +119,7 @@ def _as_recorded(path: Path, digest: str, size: str) -> str:
 CHECK = Check(
     name="record_whole",
     title="Files as recorded",
-    proves="every file of every installed distribution is there, with the content that its RECORD states",
+    proves="every file of every installed distribution is as its RECORD states, and nothing foreign runs at start-up",
     step=90,
     weight="must",
     on="environment",

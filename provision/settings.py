@@ -135,7 +135,9 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
             yield f"sources.{name}", f"`{wish[:60]}` is no address", "write true, false or https://…"
     for key in ("prefix", "logs"):
         folder = getattr(settings, key)
-        if not folder.strip() or "\0" in folder:
+        if (
+            not folder.strip() or not folder.isprintable() or (key == "prefix" and ":" in folder)
+        ):  # it comes to stand in PATH
             yield key, f"{folder!r} is no folder's name", f"write {key}: and a folder, such as /data/{key}"
     if settings.keep < 1:
         yield "keep", "at least one environment is kept", "write keep: 1 or more"
@@ -147,6 +149,8 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
 def _not_a_requirement(package: str) -> str:
     from packaging.requirements import InvalidRequirement, Requirement
 
+    if not package.isprintable() or "\\" in package:  # an address may hold what ends or joins lines of requirements
+        return "holds characters that no requirement has"
     try:
         Requirement(package)
     except InvalidRequirement as error:

@@ -56,10 +56,11 @@ def line(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """What goes on, for a person; never on stdout."""
+    """What goes on, for a person; never on stdout. Where nobody can read it (any more), the work goes on."""
     try:
         sys.stderr.write(f"{legible(text, sys.stderr)}\n")
-    except OSError:  # the reader has gone; what is being done is done all the same
+        sys.stderr.flush()
+    except OSError:
         _forget(sys.stderr)
 
 

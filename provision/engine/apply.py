@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from provision.engine import fingerprint, interruption
+from provision.engine import fingerprint
 from provision.engine.building import Building, Work
 from provision.engine.carry import Carrier
 from provision.engine.events import StepResult, Subscriber, nobody
-from provision.errors import StepFailed, WrongUsage
+from provision.errors import NotWritable, StepFailed, WrongUsage
 from provision.plan._model import Plan
 from provision.steps import Lock, Site, Step
 
@@ -28,7 +28,8 @@ def build(
     keep_open: Sequence[int] = (),
     by: type[Building] = Building,
 ) -> list[StepResult]:
-    """Bring a generation to what the steps say; the caller holds the prefix's lock (`keep_open`: its handle).
+    """Bring a generation to what the steps say; the caller holds the prefix's lock (`keep_open`: its handle), and
+    makes every polite end a KeyboardInterrupt.
 
     Steps that `only` or `start` name are carried out even where they stand; what lies before them must stand.
     When all stand, every file is compared with its RECORD and the generation is marked complete; to make it
@@ -47,10 +48,11 @@ def build(
     carrier = Carrier(site=site, folder=log_folder, events=events, environment=environment, keep_open=tuple(keep_open))
     building = by(lock, site, work, carrier, events)
     try:
-        with interruption.as_one():
-            if only is not None:
-                return building.part(only, only)
-            return building.part(start, numbers[-1]) if start is not None else building.everything()
+        if only is not None:
+            return building.part(only, only)
+        return building.part(start, numbers[-1]) if start is not None else building.everything()
+    except NotWritable as failure:  # a disk that filled up, not a wrong setting: what was done stays
+        raise StepFailed(failure.what, where=failure.where, hint=failure.hint) from failure
     except OSError as error:
         raise StepFailed(
             f"the environment cannot be written: {error.strerror or error}",

@@ -53,7 +53,7 @@ class Building:
         was_complete = self._is_complete()
         manifest = marks.of_this_boot(self._state) if was_complete else None
         changed = marks.changed(self._generation, manifest) if manifest else []
-        if manifest and not changed and not self._replaced():
+        if manifest and not changed and not self._replaced() and not self._hooks(manifest.files):
             return [self._keep(each) for each in self._work]
         self._heal(was_complete=was_complete, changed=changed)
         for each in self._work:
@@ -90,6 +90,9 @@ class Building:
         """Whether a hand put another version beside or in place of a locked one."""
         there = whole.versions(self._generation)
         return any(len(there.get(canonicalize_name(pin.name), ())) != 1 for pin in self._lock.pins)
+
+    def _hooks(self, marks: tuple[marks.Mark, ...]) -> list[str]:
+        return whole.foreign_hooks(self._generation, (each.path for each in marks))
 
     def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
         """Find what is torn and take it out, so that the installer does not believe it."""
@@ -234,6 +237,12 @@ class Building:
             why = "; ".join(each.why for each in found.torn)
             raise StepFailed(f"{', '.join(lacking)} does not become whole: {why}", where=str(self._generation))
         self._refuse_extra(found.extra, was_complete=was_complete)
+        if hooks := self._hooks(found.marks):
+            raise StepFailed(
+                f"{', '.join(hooks)} runs whenever this Python starts, and no package has brought it",
+                where=str(whole.site_packages(self._generation)),
+                hint="take it out; what is to stay must come in a package that extra_packages names",
+            )
         itself = marks.of_the_environment_itself(self._generation, found.marks, self._written)
         marks.write(self._state, (*found.marks, *itself))
         files.write(

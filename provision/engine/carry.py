@@ -80,7 +80,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             raise StepFailed(
                 f"{action.title}: {how(finished)}\n  {command}\n{last}\n  log: {log.path}",
                 where=f"step {step.label}",
-                hint=_RESUME,
+                hint=f"free some space there; {_RESUME}" if "No space left" in last else _RESUME,
             )
 
 

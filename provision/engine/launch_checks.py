@@ -14,13 +14,14 @@ import msgspec
 
 from provision.doors import process
 from provision.engine.logs import StepLog
-from provision.errors import CHECK_FAILED, DONE, UNDECIDED
+from provision.errors import CHECK_FAILED, DONE, UNDECIDED, StepFailed
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"
 # A check that prints without end must not fill the disk.
 _LOG_LIMIT = 16 * 1024 * 1024
 # The child keeps the check's deadline itself and ends what the check started; this is for a child that cannot.
 _SPARE_S = 30.0
+_ROOM: Final = "is there room for temporary files? TMPDIR names another place for them"
 # All that a check gets of our environment. LD_LIBRARY_PATH stays: some containers have the GPU driver only there.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES")
 
@@ -110,13 +111,16 @@ Verdict = Literal["verified", "not verified", "undecided"]
 
 def discover(folder: Path = CHECKS, python: str = sys.executable) -> list[Description]:
     """Every check of a folder. A child reads them: what a check file does on import stays out of this process."""
-    with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
-        answer = Path(work) / "checks.json"
-        argv = [python, "-I", "-B", str(folder / "_child.py"), "describe", str(answer)]
-        finished = process.run(argv, deadline_s=60, env=_environment(work))
-        if not finished.ok:
-            raise RuntimeError(finished.problem())
-        return msgspec.json.decode(answer.read_bytes(), type=list[Description])
+    try:
+        with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
+            answer = Path(work) / "checks.json"
+            argv = [python, "-I", "-B", str(folder / "_child.py"), "describe", str(answer)]
+            finished = process.run(argv, deadline_s=60, env=_environment(work))
+            if not finished.ok:
+                raise StepFailed(f"the checks cannot be listed: {finished.problem()}", hint=_ROOM)
+            return msgspec.json.decode(answer.read_bytes(), type=list[Description])
+    except OSError as error:
+        raise StepFailed(f"the checks cannot be listed: {error}", hint=_ROOM) from error
 
 
 def chosen(checks: Iterable[Description], depth: Depth) -> list[Description]:
@@ -156,6 +160,13 @@ def verdict(results: Iterable[CheckResult], promised: Iterable[str]) -> tuple[Ve
 
 
 def _try(python: str, check: Description, context: Context, log_folder: Path, folder: Path) -> _Ended:
+    try:
+        return _tried(python, check, context, log_folder, folder)
+    except OSError as error:  # no room for what it is asked
+        return _error(f"could not be tried: {error}")
+
+
+def _tried(python: str, check: Description, context: Context, log_folder: Path, folder: Path) -> _Ended:
     # Short on purpose: sockets are made below it, and their names have 107 bytes.
     with tempfile.TemporaryDirectory(prefix="vllm-ready-", ignore_cleanup_errors=True) as work:
         request, answer, scratch = (Path(work) / name for name in ("request.json", "result.json", "s"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import deque
@@ -12,6 +13,7 @@ from provision.errors import NotWritable
 from provision.host._scrub import HIDDEN, SECRET_NAME, hide_secrets
 
 _LAST = 20
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 
 
 class StepLog:
@@ -21,14 +23,17 @@ class StepLog:
         self.path = path
         self.last: deque[str] = deque(maxlen=_LAST)
         self._turn = threading.Lock()  # stdout and stderr come from two threads
+        self.full = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._handle = os.open(path, _APPEND | os.O_CREAT, 0o600)
         except OSError as error:
-            raise NotWritable(
-                f"the log cannot be written: {error.strerror}", where=str(path), hint="name another folder: logs"
-            ) from error
-        self.full = False
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise NotWritable(
+                    f"the log cannot be written: {error.strerror}", where=str(path), hint="name another folder: logs"
+                ) from error
+            self.full = True
+            self._handle = os.open(os.devnull, _APPEND)
 
     def close(self) -> None:
         os.close(self._handle)

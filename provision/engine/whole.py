@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,6 +78,23 @@ def survey(
                 whole[name] = version
                 marks += looked
     return Survey(whole=whole, torn=tuple(torn), extra=tuple(extra), marks=tuple(marks))
+
+
+def foreign_hooks(generation: Path, known: Iterable[str] = ()) -> list[str]:
+    """What this Python would run at every start although no RECORD lists it; `known` are paths that one does list."""
+    site = site_packages(generation)
+    there = {path.name for path in site.iterdir() if _is_hook(path.name)} if site else set()
+    if site and there:
+        inside = f"{site.relative_to(generation)}/"
+        there -= {path.removeprefix(inside).partition("/")[0] for path in known if path.startswith(inside)}
+    for dist_info in site.glob("*.dist-info") if site and there else ():
+        with contextlib.suppress(ValueError):  # an unreadable RECORD is torn, and found for itself
+            there -= {entry.path.partition("/")[0] for entry in record.entries(dist_info / "RECORD")}
+    return sorted(there)
+
+
+def _is_hook(name: str) -> bool:
+    return name.endswith(".pth") or name.partition(".")[0] in ("sitecustomize", "usercustomize")
 
 
 def unlike_record(generation: Path, dist_info: str) -> dict[str, str]:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from provision import terminal
 from provision.doors import files
 from provision.engine import launch_checks, steps_found
 from provision.engine.bring_up import BroughtUp
 from provision.engine.wanted import Wanted
+from provision.errors import NotWritable
 from provision.report import as_task_result, as_text
 from provision.report._model import Report
 from provision.verbs import _given
@@ -37,7 +39,17 @@ def document(told: Report) -> bytes:
 
 
 def everywhere(told: Report, wish: Wish, commands: dict[str, list[str]]) -> None:
-    """report.json of the run, the newest verdict, and a page for every step that was carried out."""
+    """report.json of the run, the newest verdict, and a page for every step that was carried out.
+
+    Where there is no room for them the run is what it was, and its end is told all the same.
+    """
+    try:
+        _everywhere(told, wish, commands)
+    except NotWritable as failure:
+        terminal.note(f"this run's report is not whole: {str(failure).removeprefix('error: ')}")
+
+
+def _everywhere(told: Report, wish: Wish, commands: dict[str, list[str]]) -> None:
     logs = Path(wish.logs)
     files.write(logs / "report.json", document(told))
     files.write(logs.parent / "summary.txt", as_text.text(told, wish.prefix))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, locks
+from provision.engine import apply, fingerprint, generations, interruption, locks
 from provision.engine.events import StepResult, Subscriber, nobody
 from provision.plan._model import FlashAttn, Plan, UsedGpus
 from provision.steps import Action, Lock, Pin, Run, Site, Step, Wheel, Write, fetch, requirements
@@ -156,7 +156,7 @@ def provision(
 ) -> list[StepResult]:
     """What the command line does: lock, place, build, switch."""
     locked, todo = lock(world.wheels, version), steps()
-    with locks.hold(world.prefix, "provision") as handle:
+    with interruption.as_one(), locks.hold(world.prefix, "provision") as handle:
         target = fingerprint.target(PLAN, locked, world.site(), todo)
         place = generations.place(world.prefix, target, generations.new_id())
         results = apply.build(

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -301,3 +302,18 @@ def test_a_generation_reached_by_a_link_is_seen_in_use(tmp_path: Path) -> None:
     finally:
         runs.kill()
         runs.wait()
+
+
+def test_a_clock_that_goes_backwards(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is newer is said by a number, not by a clock."""
+    synthetic.provision(world, "1.0")
+    real = time.gmtime
+    monkeypatch.setattr(time, "gmtime", lambda *_: real(0))
+    synthetic.provision(world, "2.0")
+    older, newer = generations.found(world.prefix)
+    assert newer.id < older.id
+    assert newer.current
+    assert [each.outcome for each in synthetic.provision(world, "2.0")] == ["kept"] * 4
+    assert generations.rollback(world.prefix)[0] == older.id
+    generations.switch(world.prefix, newer.id)
+    assert generations.prune(world.prefix, keep=1) == [older.id]

@@ -121,7 +121,10 @@ def test_disk_full(world: World) -> None:
     subprocess.run(["rm", "-rf", str(world.prefix)], check=True)
     world.prefix.mkdir(parents=True)
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", *argv], capture_output=True, text=True, check=False
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *argv],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode == 77 or "unshare failed" in done.stderr:
         pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")

@@ -1,0 +1,36 @@
+"""The small wheels and their lock, made once; every test has a folder of its own, with an awkward name."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.steps import Lock
+from tests.faults.small_up import Small, locked
+
+
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Lock]:
+    folder = tmp_path_factory.mktemp("small wheels")
+    return folder / "wheels", locked(folder)
+
+
+@pytest.fixture
+def small(stocked: tuple[Path, Lock]) -> Iterator[Small]:
+    wheels, lock = stocked
+    with tempfile.TemporaryDirectory(prefix="vllm ready ü ") as folder:
+        made = Small(folder=Path(folder), wheels=Path(shutil.copytree(wheels, Path(folder) / "wheels")), lock=lock)
+        made.wish()
+        yield made
+
+
+@pytest.fixture
+def finished(small: Small) -> Small:
+    """With an environment that is current and verified."""
+    code, out, err = small.run("up", "--yes")
+    assert code == 0, out + err
+    return small

@@ -1,0 +1,55 @@
+"""Small disks, mounted where a run writes, in a mount namespace of the test's own; skipped where none can be had."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.faults.small_up import Small
+
+# Mount, give the commands of the first part, change the disk, give the same command again.
+_SCRIPT = """
+place=$1 options=$2 then=$3 before=$4; shift 4
+mkdir -p "$place" && mount -t tmpfs -o "$options" none "$place" || exit 77
+[ ! -e "$WANTED" ] || cp "$WANTED" "$place/.wanted.json" || exit 77
+eval "$before"
+"$@"; echo "first $?"
+[ -n "$then" ] || exit 0
+mount -o "remount,$then" "$place" || exit 77
+"$@"; echo "then $?"
+"""
+_UNSHARE = ["unshare", "--map-root-user", "--mount"]  # no root is needed where the kernel lets users have namespaces
+
+
+def on_a_disk(
+    small: Small,
+    place: Path,
+    options: str,
+    *words: str,
+    then: str = "",
+    before: str = "",
+    env: Mapping[str, str] | None = None,
+) -> tuple[int, int | None, str]:
+    """The exit codes on that disk and after it was changed, and all that was said before that."""
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare, so no disk can be mounted here")
+    wanted = small.prefix / ".wanted.json"
+    more = {"WANTED": str(wanted.rename(small.folder / "wanted.json"))} if place == small.prefix else {"WANTED": "/-"}
+    done = subprocess.run(
+        [*_UNSHARE, "sh", "-c", _SCRIPT, "sh", str(place), options, then, before, *small.argv(*words)],
+        env={**small.environment, **(env or {}), **more},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if "first " not in done.stdout or done.returncode == 77:
+        pytest.skip(f"no disk can be mounted here: {done.stdout.strip()}")
+    said, _, rest = done.stdout.partition("first ")
+    first, _, after = rest.partition("\n")
+    return int(first), int(after.rpartition("then ")[2]) if then else None, said

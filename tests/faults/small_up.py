@@ -1,0 +1,99 @@
+"""`up` as a user runs it, on a prefix for which a plan of small wheels is resolved already: no network, some seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from uv import find_uv_bin
+
+from provision.engine import generations, resolve, wanted
+from provision.host import record
+from provision.host._model import Host
+from provision.settings import Settings
+from provision.steps import Lock
+from tests.engine.small_index import plan, stock
+
+ROOT = Path(__file__).parents[2]
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+PLAN = plan(python=PYTHON, disk_mb=0, checks=("distributions_as_locked", "record_whole"))
+# As setup.sh starts it; the checkout is a folder of the test's, so that no page of a real run is written over.
+CODE = """import sys; checkout = sys.argv.pop(2); sys.path.insert(0, sys.argv.pop(1))
+from provision.verbs import _given
+_given.checkout = lambda: checkout
+from provision.cli import main
+main()"""
+
+
+class Small(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one test works: everything that a run may write lies below one folder."""
+
+    folder: Path
+    wheels: Path
+    lock: Lock
+
+    @property
+    def prefix(self) -> Path:
+        return self.folder / "envs"
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def current(self) -> Path:
+        return self.prefix / os.readlink(self.prefix / generations.CURRENT)
+
+    @property
+    def packages(self) -> Path:
+        return next(self.current.glob("lib/python*/site-packages"))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        home = {"HOME": str(self.folder / "home"), "UV_CACHE_DIR": str(self.folder / "cache")}
+        nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": (self.folder / "no-index").as_uri()}
+        return {"PATH": os.environ["PATH"], **home, **nowhere, "PIP_FIND_LINKS": self.wheels.as_uri()}
+
+    def wish(self, prefix: Path | None = None, **changes: Any) -> None:
+        """What `up` leaves once it has planned and resolved: the same wish goes on from there."""
+        seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
+        wish = wanted.wish(seen, Settings())
+        made = msgspec.structs.replace(PLAN, **changes)
+        known = wanted.Wanted(
+            wish=wish, tool=wanted.tool(), plan=made, lock=self.lock, host_python=os.path.realpath(sys.executable)
+        )
+        wanted.save(prefix or self.prefix, known)
+
+    def argv(self, *words: str, code: str = CODE) -> list[str]:
+        return [sys.executable, "-I", "-B", "-c", code, str(ROOT), str(self.folder), *words]
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(
+            self.argv(*words), text=True, env={**self.environment, **(env or {})}, **{**pipes, **options}
+        )
+
+    def run(self, *words: str, env: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        with self.start(*words, env=env, **options) as child:
+            out, err = child.communicate(timeout=120)
+        return child.returncode, out, err
+
+    def log(self, name: str) -> str:
+        """The newest log of a step or a check."""
+        return max(self.logs.glob(f"*/{name}.log"), key=lambda path: path.stat().st_mtime_ns).read_text()
+
+
+def locked(folder: Path) -> Lock:
+    """The small wheels in a folder, and the lock of all that the plan needs of them."""
+    stock(folder / "wheels")
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "UV_CACHE_DIR": str(folder / "cache")}
+    env |= {"UV_FIND_LINKS": str(folder / "wheels"), "UV_DEFAULT_INDEX": (folder / "no-index").as_uri()}
+    found = resolve.resolve(PLAN, Settings(), find_uv_bin(), env, folder / "asked")
+    assert isinstance(found, resolve.Resolved)
+    return found.lock

@@ -1,0 +1,136 @@
+"""Disks that are full, read-only, of another kind: what is finished stays, the place is named, the same command goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from provision.engine import generations
+from provision.engine.logs import StepLog
+from tests.faults.small_disks import on_a_disk
+from tests.faults.small_up import ROOT, Small
+
+UP = ("up", "--yes")
+
+
+@pytest.mark.parametrize("kilobytes", [16, 128, 192, 224, 256])
+def test_the_prefix_fills_up(small: Small, kilobytes: int) -> None:
+    """In a new environment's first files, in an installation, in a file of ours, before the last of them."""
+    first, then, said = on_a_disk(small, small.prefix, f"size={kilobytes}k", *UP, then="size=9m")
+    assert (first, then) == (4, 0), said
+    assert "No space left on device" in said
+    assert "free some" in said
+
+
+def test_the_cache_fills_up(small: Small) -> None:
+    first, then, said = on_a_disk(small, small.folder / "cache", "size=16k", *UP, then="size=9m")
+    assert (first, then) == (4, 0), said
+    assert f"{small.folder}/cache" in said
+    assert "free some space there; the same command goes on from here" in said
+
+
+@pytest.mark.parametrize(("inodes", "code"), [(2, 4), (3, 5), (4, 5)])
+def test_the_folder_for_temporary_files_fills_up(small: Small, inodes: int, code: int) -> None:
+    """Before the checks are listed, before one is asked, before it can answer."""
+    place = small.folder / "tmp"
+    options = (f"nr_inodes={inodes}", *UP)
+    first, then, said = on_a_disk(small, place, *options, then="nr_inodes=99", env={"TMPDIR": str(place)})
+    assert (first, then) == (code, 0), said
+    assert "No space left on device" in said
+    assert str(place) in said
+
+
+@pytest.mark.parametrize("options", ["size=4k", "size=32k", "nr_inodes=1"])
+def test_the_logs_fill_up(small: Small, options: str) -> None:
+    """An environment is not worse for a log that is not whole."""
+    first, _, said = on_a_disk(small, small.logs, options, *UP)
+    assert first == 0, said
+    assert "is not whole" in said
+    assert "VERIFIED" in said
+    assert (small.prefix / generations.CURRENT).exists()
+
+
+def test_a_failure_is_told_although_the_logs_are_full(small: Small) -> None:
+    next(small.wheels.glob("torch-*")).unlink()
+    first, _, said = on_a_disk(small, small.logs, "nr_inodes=1", *UP)
+    assert first == 4
+    assert "step 40-torch: install torch" in said
+    assert "the same command goes on" in said
+
+
+def test_a_log_that_fills_up_says_so(tmp_path: Path) -> None:
+    """Without a mount: this device is a full disk to whoever writes to it."""
+    (tmp_path / "30-x.log").symlink_to("/dev/full")
+    log = StepLog(tmp_path / "30-x.log")
+    assert log.line("said") == "said"
+    assert log.full
+    log.close()
+
+
+def test_a_log_that_cannot_be_begun_for_want_of_space_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = os.open
+
+    def full(path: str | Path, flags: int, *mode: int) -> int:
+        if str(path).endswith(".log"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return really(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", full)
+    log = StepLog(tmp_path / "30-x.log")
+    log.line("said")
+    assert log.full
+    log.close()
+
+
+def test_a_full_disk_can_be_pruned(small: Small) -> None:
+    """The way out that a full prefix is told of needs no space itself."""
+    fill = 'head -c 9m /dev/zero >"$place/much" 2>/dev/null; true'
+    first, _, said = on_a_disk(small, small.prefix, "size=64k", "prune", before=fill)
+    assert (first, said) == (0, "nothing to remove\n")
+
+
+def test_a_prefix_that_is_read_only(finished: Small) -> None:
+    """What stands there is used, listed and checked; nothing is changed, and the place is named."""
+    (finished.packages / "sympy.py").write_text("other\n")
+    ours = 'mount --bind "$HELD" "$place" && mount -o remount,ro,bind "$place" || exit 77'
+    env = {"HELD": str(finished.prefix)}
+    place = finished.folder / "read only"
+    first, _, said = on_a_disk(finished, place, "size=4k", *UP, "--prefix", str(place), before=ours, env=env)
+    assert first == 2, said
+    assert f"error: {place}: cannot be written: Read-only file system" in said
+    assert "--prefix DIR" in said
+    first, _, said = on_a_disk(finished, place, "size=4k", "check", "--prefix", str(place), before=ours, env=env)
+    assert first == 1, said
+    assert "sympy.py of sympy-1.9 has 6 bytes" in said
+
+
+def test_a_prefix_on_another_file_system_than_the_cache(small: Small, capfd: pytest.CaptureFixture[str]) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == small.folder.stat().st_dev:
+        pytest.skip("there is no second file system to write to")
+    with tempfile.TemporaryDirectory(dir=memory, prefix="vllm ready ü ") as folder:
+        small.wish(Path(folder))
+        code, _, err = small.run(*UP, "--prefix", folder)
+        assert code == 0, err
+        made = next(Path(folder).glob("current/lib/python*/site-packages"))
+        assert {path.stat().st_nlink for path in made.rglob("*") if path.is_file()} == {1}
+        assert "--link-mode copy" in small.log("40-torch"), "it was tried, and uv is not left to choose"
+    assert not capfd.readouterr().err
+
+
+def test_a_file_cut_short_by_a_limit_is_as_if_never_written(tmp_path: Path) -> None:
+    """A quota or a limit ends a write in the middle; readers go on seeing the old content."""
+    path = tmp_path / "plan.json"
+    path.write_text("old")
+    code = """import pathlib, resource, sys; from provision.doors import files
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); files.write(pathlib.Path(sys.argv[1]), "n" * 1000)"""
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "plan.json: cannot be written: File too large" in done.stderr
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]

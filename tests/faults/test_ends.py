@@ -1,0 +1,156 @@
+"""Readers that go away, signals, kills, a second run: the end of a run is never half of one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from provision.engine import generations
+from tests.faults.small_up import CODE, PLAN, ROOT, Small
+
+UP = ("up", "--yes")
+# Dies before its n-th rename or link, or with 0 says how many there were.
+DYING = """import os, signal, sys
+nth, calls = int(sys.argv.pop(1)), 0
+def counted(real):
+    def call(*words, **more):
+        global calls
+        calls += 1
+        if calls == nth:
+            os.killpg(0, signal.SIGKILL)
+        return real(*words, **more)
+    return call
+for name in ("replace", "rename", "symlink"):
+    setattr(os, name, counted(getattr(os, name)))
+import atexit
+atexit.register(lambda: nth or sys.stderr.write(f"renames: {calls}\\n"))
+"""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("how", ["gone", "full", "closed"])
+def test_nobody_reads_what_is_said(small: Small, stream: str, how: str) -> None:
+    """`up 2>&1 | head -1`: the environment is brought to its end all the same."""
+    number = {"stdout": 1, "stderr": 2}[stream]
+    shell = {"gone": "sleep 0.2; exec", "full": f"exec {number}>/dev/full", "closed": f"exec {number}>&-"}[how]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(
+        ["sh", "-c", f'{shell}; exec "$@"' if how != "gone" else 'exec "$@"', "sh", *small.argv(*UP)],
+        env=small.environment,
+        stdout=writing if (stream, how) == ("stdout", "gone") else subprocess.PIPE,
+        stderr=writing if (stream, how) == ("stderr", "gone") else subprocess.PIPE,
+        text=True,
+    ) as child:
+        os.close(writing)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == (2 if (stream, how) == ("stdout", "full") else 0)
+    if child.returncode:
+        assert "standard output: cannot be written: No space left" in err
+    assert generations.current(small.prefix), "what was said nowhere is done all the same"
+    assert small.run(*UP)[1].startswith("nothing to do")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.Signals) -> None:
+    """Before anything is built too: the resolver goes, the lock is free, the exit code is that of an interruption."""
+    note = small.folder / "asked"
+    slow = f"""from provision.doors import process
+from provision.verbs import _wish
+_wish.anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
+"""
+    argv = small.argv(*UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli"))
+    with subprocess.Popen(argv, env=small.environment, stderr=subprocess.PIPE, text=True) as child:
+        until = time.monotonic() + 60
+        while not (note.exists() and note.read_text()) and time.monotonic() < until:
+            time.sleep(0.02)
+        child.send_signal(number)
+        _, err = child.communicate(timeout=20)
+    assert (child.returncode, err.splitlines()[-1]) == (130, "interrupted")
+    assert not Path(f"/proc/{note.read_text().strip()}").exists()
+
+
+@pytest.mark.parametrize("back", [1, *range(10, 17)])  # 2 to 9 are the other pages of the report
+def test_killed_before_each_of_the_last_renames_of_up(small: Small, back: int) -> None:
+    """From the last files of the environment over its verdict and the switch to the pages of the report."""
+    counted = subprocess.run(
+        small.argv("0", *UP, code=_counting(CODE)), env=small.environment, capture_output=True, text=True, check=True
+    )
+    total = int(counted.stderr.rpartition("renames: ")[2])
+    first = generations.current(small.prefix)
+    for path in (small.prefix, small.logs):
+        path.rename(path.with_name(f"{path.name} of the first"))
+    small.wish()
+    nth = total - back + 1
+    killed = subprocess.run(
+        small.argv(str(nth), *UP, code=_counting(CODE)), env=small.environment, start_new_session=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    now = generations.current(small.prefix)
+    assert now is None or list((small.prefix / now / generations.STATE / "verified").glob("*.json"))
+    code, _, err = small.run(*UP)
+    assert code == 0, err
+    assert len(generations.found(small.prefix)) == 1
+    assert first != generations.current(small.prefix)
+    assert small.run("check")[0] == 0
+
+
+def _counting(code: str) -> str:
+    """Its number comes before all other arguments."""
+    return f"import sys; sys.argv[1:] = [*sys.argv[3:4], *sys.argv[1:3], *sys.argv[4:]]\n{DYING}{code}"
+
+
+def test_a_command_goes_with_its_killed_run(small: Small) -> None:
+    note = small.folder / "note"
+    code = """import sys; from pathlib import Path; from provision.engine.carry import Carrier; from provision.steps import Run, Site, Step
+site = Site(generation="", prefix="", uv="", host_python="")
+command = ("sh", "-c", 'echo $$ . >"$0"; exec sleep 60', sys.argv[1])
+carrier = Carrier(site=site, folder=Path(sys.argv[1]).parent, events=lambda _: None, environment=None, keep_open=())
+carrier.carry_out(Step(number=10, name="x", title="", why="", actions=lambda *_: ()), [Run(title="", argv=command)], ())"""
+    with subprocess.Popen([sys.executable, "-c", code, note], cwd=ROOT) as child:
+        until = time.monotonic() + 60
+        while not (note.exists() and note.read_text().endswith(".\n")) and time.monotonic() < until:
+            time.sleep(0.02)
+        child.kill()
+    until = time.monotonic() + 20
+    while (left := Path(f"/proc/{note.read_text().split()[0]}")).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not left.exists()
+
+
+def test_what_is_not_verified_never_becomes_current(small: Small) -> None:
+    small.wish(checks=(*PLAN.checks, "a_check_that_nobody_has"))
+    code, out, _ = small.run(*UP)
+    assert code == 5
+    assert out.startswith("UNDECIDED")
+    assert generations.current(small.prefix) is None
+    small.wish()
+    assert small.run(*UP)[0] == 0
+    assert generations.current(small.prefix)
+
+
+def test_two_runs_at_once(small: Small) -> None:
+    hold = """import sys; from pathlib import Path; from provision.engine import locks
+with locks.hold(Path(sys.argv[1]), "provision"):
+    print("held", flush=True); sys.stdin.read()"""
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(small.prefix)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        for verb in (UP, ("provision",), ("prune",), ("rollback",)):
+            code, out, err = small.run(*verb)
+            assert (code, out) == (6, "")
+            assert f"another run works here: `provision`, pid {holder.pid}, since " in err
+        assert not generations.found(small.prefix)
+        holder.kill()
+    assert small.run(*UP)[0] == 0, "a killed holder holds nothing"
