@@ -13,7 +13,7 @@ from provision.doors import files, process
 from provision.engine import fetch, needs
 from provision.engine.events import CommandStarted, Line, Note, Subscriber
 from provision.engine.logs import StepLog
-from provision.errors import StepFailed
+from provision.errors import SourceFailed, StepFailed
 from provision.host._scrub import hide_secrets
 from provision.steps import Action, Fetch, Need, Run, Site, Step, Write
 
@@ -38,7 +38,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
                 if isinstance(action, Run):
                     self._run(step, action, log)
                 elif isinstance(action, Fetch):
-                    self._fetch(action, log)
+                    self._fetch(step, action, log)
                 elif isinstance(action, Write):
                     files.write(Path(action.path), action.text, action.mode)
                 else:
@@ -46,10 +46,14 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             if log.full:
                 self.events(Note(text=f"{log.path} is not whole: no space was left"))
 
-    def _fetch(self, action: Fetch, log: StepLog) -> None:
+    def _fetch(self, step: Step, action: Fetch, log: StepLog) -> None:
         log.line(f"# {action.title}")
-        for said in fetch.fetch(action, self._environment(), self.events):
-            log.line(said)
+        try:
+            for said in fetch.fetch(action, self._environment(), self.events):
+                log.line(said)
+        except SourceFailed as failure:
+            what = log.line(f"{action.title}: {failure.what}: {failure.where}")
+            raise StepFailed(what, where=f"step {step.label}", hint=failure.hint) from None
 
     def _environment(self) -> Mapping[str, str]:
         return _clean(os.environ) if self.environment is None else self.environment

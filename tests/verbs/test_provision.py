@@ -91,7 +91,10 @@ def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(place: Place
     before = place.snapshot()
     shown = said("provision", "--dry-run")
     assert "which would be new" in shown.splitlines()[0]
-    assert "10-preflight: would run\n    need room for the environment: 1 MB of disk space are needed, " in shown
+    assert (
+        "10-preflight: would run\n    need room for the environment and its wheels: 101 MB of disk space are needed, "
+        in shown
+    )
     assert "pip install" in shown
     assert set(outcomes(said("provision", "--dry-run", "--json")).values()) == {"would run"}
     assert place.snapshot() == before
@@ -126,13 +129,15 @@ def test_a_dry_run_of_a_step_whose_ground_is_missing_says_so(place: Place) -> No
 def test_what_preflight_refuses_leaves_the_prefix_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = msgspec.structs.replace(place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9))
     monkeypatch.setattr(_wish, "_anew", lambda _: huge)
-    with pytest.raises(StepFailed, match="room for the environment: 1100000000 MB of disk space are needed") as refused:
+    with pytest.raises(
+        StepFailed, match="room for the environment and its wheels: 1100000100 MB of disk space are needed"
+    ) as refused:
         cli.run(["up", "--upgrade", "--yes"])
     assert "prune" not in refused.value.hint, "there is nothing to prune"
     assert place.generations() == []
     assert wanted.load(place.prefix) == place.wanted
     (log,) = place.folder.glob("logs/*/10-preflight.log")
-    assert "room for the environment: 1100000000 MB" in log.read_text()
+    assert "room for the environment and its wheels: 1100000100 MB" in log.read_text()
 
 
 @pytest.mark.parametrize(("verb", "answer", "code"), [("up", "n", 0), ("provision", "n", 0), ("provision", "y", 0)])
