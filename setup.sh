@@ -124,6 +124,13 @@ make_environment() { # make_environment FOLDER REQUIREMENTS: in place, because s
     say "$1 is ready"
 }
 
+take_wheels_from() { # take_wheels_from FOLDER: of a bundle, for a host without a network
+    [[ -d $1/control ]] || fail 2 "$1 is no bundle" "name the folder that ./setup.sh bundle made"
+    local folder
+    folder=$(CDPATH='' cd -P -- "$1/control" && printf %s "$PWD")
+    export PIP_NO_INDEX=1 PIP_FIND_LINKS="file://${folder// /%20}" UV_OFFLINE=1 UV_NO_INDEX=1 UV_FIND_LINKS=''
+}
+
 prepare() { # prepare FOLDER REQUIREMENTS: what is only needed where something has to be made
     local part
     for part in failures tools pip_settings; do
@@ -133,6 +140,7 @@ prepare() { # prepare FOLDER REQUIREMENTS: what is only needed where something h
     unset PYTHONHOME PYTHONPATH
     # These lead an installer out of the environment that it is to fill.
     unset PIP_CONSTRAINT PIP_TARGET PIP_USER PIP_REQUIRE_VIRTUALENV PIP_PREFIX PIP_ROOT
+    if [[ $bundle ]]; then take_wheels_from "$bundle"; fi
     take_lock
     ready "$@" || make_environment "$@"
     release_lock
@@ -143,10 +151,14 @@ ensure() { # ensure FOLDER REQUIREMENTS
 }
 
 main() {
-    local here prefix
+    local here prefix bundle='' word before=''
     ((BASH_VERSINFO[0] >= 4)) || fail 3 "bash $BASH_VERSION is too old" "install bash 4 or newer"
     find_checkout
     keep_out_of_a_missing_home
+    for word in "$@"; do
+        if [[ $before == --bundle ]]; then bundle=$word; elif [[ $word == --bundle=* ]]; then bundle=${word#*=}; fi
+        before=$word
+    done
     ensure "$here/.venv" "$here/requirements.txt"
     if [[ ${1:-} != test ]]; then exec "$here/.venv/bin/vllm-ready" "$@"; fi
     ensure "$here/.venv-test" "$here/requirements-test.txt"

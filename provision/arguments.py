@@ -17,6 +17,7 @@ VERBS = {
     "plan": "show what would be installed and why",
     "host": "record this host and show it",
     "provision": "run the numbered steps and the checks, or only show them",
+    "bundle": "collect everything for a host without a network into a folder",
     "check": "try checks on the current environment; `check list` says what each proves",
     "generations": "list the environments of a prefix",
     "rollback": "make the environment before the current one current again",
@@ -119,7 +120,13 @@ def parser() -> argparse.ArgumentParser:
     made["check"].add_argument(
         "names", nargs="*", metavar="NAME", help="checks to try (all that the plan promises), or list"
     )
-    for verb in ("up", "provision", "check"):
+    made["up"].add_argument("--bundle", metavar="FOLDER", help="take everything from a bundle, use no network")
+    packed = made["bundle"]
+    packed.add_argument("--host", metavar="FILE", help="for this described host (- is stdin) instead of this one")
+    packed.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where to put it")
+    packed.add_argument("--part-size", metavar="SIZE", help="no file larger than this, such as 60M")
+    packed.add_argument("--yes", action="store_true", help="do not ask before downloading")
+    for verb in ("up", "provision", "bundle", "check"):
         made[verb].add_argument("--events", action="store_true", help="what goes on as JSON lines on stdout")
     steps.add_argument("--host", metavar="FILE", help="build here for a host described elsewhere (- is stdin)")
     made["rollback"].add_argument("id", nargs="?", metavar="ID", help="the generation to switch to")

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import requests  # noqa: TID251 - part of the network's door
 import urllib3
 
-from provision.doors import sessions
+from provision.doors import parts, sessions
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
@@ -30,18 +30,17 @@ _FAULTS: Final = (requests.RequestException, urllib3.exceptions.HTTPError, Timeo
 def is_there(path: Path, sha256: str) -> bool:
     """Whether a file lies there with this content; every byte of it is read."""
     try:
-        with path.open("rb") as stream:
-            return _digest(stream).hexdigest() == sha256
+        return parts.sha256(path) == sha256
     except OSError:
         return False
 
 
 def size(url: str, connection: sessions.Connection) -> int:
     """How many bytes a file has; 0 where its source does not say."""
-    parts = urlsplit(url)
+    address = urlsplit(url)
     try:
-        if parts.scheme == "file":
-            return Path(unquote(parts.path)).stat().st_size
+        if address.scheme == "file":
+            return sum(part.stat().st_size for part in parts.of(Path(unquote(address.path))))
         with sessions.session(url, connection) as session:
             timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
             answer = session.head(url, headers={"Accept-Encoding": "identity"}, timeout=timeout, allow_redirects=True)
@@ -120,16 +119,17 @@ def _empty(target: IO[bytes], came: Callable[[int], None]) -> None:
 
 def _copied(source: Path, target: IO[bytes], came: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
-    try:
-        stream = source.open("rb")
-    except OSError as error:
-        raise SourceFailed(f"cannot be read: {error.strerror}", where=str(source)) from None
-    with stream:
-        while piece := stream.read(_CHUNK):
-            target.write(piece)
-            digest.update(piece)
-            came(len(piece))
-    return digest.hexdigest()
+    pieces = parts.read(source)
+    while True:
+        try:
+            piece = next(pieces, b"")
+        except OSError as error:
+            raise SourceFailed(f"cannot be read: {error.strerror}", where=str(source)) from None
+        if not piece:
+            return digest.hexdigest()
+        target.write(piece)
+        digest.update(piece)
+        came(len(piece))
 
 
 def _digest(stream: IO[bytes]) -> hashlib._Hash:

@@ -18,6 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_PLATFORMS = (17, 28, *range(31, 41))  # the glibc minors that uv has a name for
 _OLD_NAMES = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
 
 
@@ -25,6 +26,12 @@ def pins(text: str, python: str, platform: str) -> tuple[Pin, ...]:
     """Every package of a lock, in its order; `platform` is the plan's, such as x86_64-manylinux_2_36."""
     ranks = {tag: rank for rank, tag in enumerate(tags(python, platform))}
     return tuple(_pin(package, ranks) for package in tomllib.loads(text).get("packages", ()))
+
+
+def platform(of_the_plan: str) -> str:
+    """The plan's platform as uv knows it: the nearest glibc that is not newer."""
+    machine, _, minor = of_the_plan.partition("-manylinux_2_")
+    return f"{machine}-manylinux_2_{max((one for one in _PLATFORMS if one <= int(minor)), default=17)}"
 
 
 def tags(python: str, platform: str) -> list[Tag]:

@@ -29,7 +29,6 @@ ROUNDS: Final = 12  # each costs the user seconds; a host whose dozen newest rel
 _CUDA_ONLY: Final = ("torchvision", "torchaudio", "torchcodec")
 _TOOLKIT: Final = ("nvidia-cuda-nvcc", "nvidia-cuda-crt", "nvidia-cuda-cccl", "nvidia-nvvm")
 _NEVER: Final = 'python_version < "0"'
-_PLATFORMS: Final = (17, 28, *range(31, 41))  # the glibc minors that uv has a name for
 # What comes from the PyTorch index and the vLLM index, which say of no file when it came.
 _UNDATED: Final = {"pytorch": ("torch", "torchvision", "torchaudio", "torchcodec", "triton"), "vllm": ("vllm",)}
 
@@ -137,7 +136,7 @@ def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements
     argv += ["--constraints", str(folder / "constraints.in"), "--overrides", str(folder / "overrides.in")]
     argv += ["--no-header", "--color", "never"]
     argv += ["--python", sys.executable, "--no-python-downloads", "--python-version", plan.python]
-    argv += ["--python-platform", _platform(plan.platform)]
+    argv += ["--python-platform", pylock.platform(plan.platform)]
     if dated:
         argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]  # a bare date would include its whole day
         sources = {package.source for package in plan.packages.values() if package}
@@ -179,9 +178,3 @@ def _note(refusal: str, day: str) -> str:
     if refusals.gives_no_dates(refusal):
         return "the package index gives no upload dates: dependencies that vLLM leaves open are the newest it has"
     return f"as of {day} there is no solution ({refusals.sentence(refusal)}): newer dependencies are taken"
-
-
-def _platform(platform: str) -> str:
-    """The plan's platform as uv knows it: the nearest glibc that is not newer."""
-    machine, _, minor = platform.partition("-manylinux_2_")
-    return f"{machine}-manylinux_2_{max((one for one in _PLATFORMS if one <= int(minor)), default=17)}"

@@ -1,8 +1,8 @@
-"""Building here for a host elsewhere: what counts of which of the two, and what keeps this one from building."""
+"""Fetching and building here for a host elsewhere: what counts of which of the two, and what stands against it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from packaging.version import Version
 
@@ -10,15 +10,21 @@ from provision.host import glibc, installer_config, machine, pythons, sources
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Reasons, Unsupported
 
+OURS: Final[tuple[Fact[Any], ...]] = (sources.FACT, installer_config.FACT)
 
-def described(target: Host, builder: Host) -> Host:
-    """The target, with the builder's sources; what both must load is for the older C library of the two."""
-    ours: tuple[Fact[Any], ...] = (sources.FACT, installer_config.FACT)
-    facts: dict[str, Any] = {fact.name: builder.value(fact) for fact in ours}
+
+def fetched_here(target: Host, builder: Host) -> Host:
+    """The target, with the sources that this host can fetch from."""
+    return target.but({fact.name: builder.value(fact) for fact in OURS})
+
+
+def built_here(target: Host, builder: Host) -> Host:
+    """The same; and what both must load is for the older C library of the two."""
+    facts: dict[str, Any] = {}
     here, there = builder.known(glibc.FACT), target.known(glibc.FACT)
     if here and there:
         facts[glibc.FACT.name] = min(here, there, key=Version)
-    return target.but(facts)
+    return fetched_here(target, builder).but(facts)
 
 
 def refused(target: Host, builder: Host) -> Unsupported | None:
@@ -27,6 +33,23 @@ def refused(target: Host, builder: Host) -> Unsupported | None:
     if there is None or here == there:
         return None
     return _not_here(f"the host to build for is {there}, this one is {here or 'unknown'}", f"build on {there}")
+
+
+def unlike(fresh: Plan, brought: Plan) -> Unsupported | None:
+    """What was brought is not what the plan for this host asks for."""
+    machine, _, libc = brought.platform.partition("-manylinux_2_")
+    here, _, newest = fresh.platform.partition("-manylinux_2_")
+    same = all(fresh.packages[name] == brought.packages[name] for name in ("vllm", "torch"))
+    if same and fresh.python == brought.python and machine == here and int(libc) <= int(newest):
+        return None
+    reason = f"it brings {_said(brought)}; this host takes {_said(fresh)}"
+    advice = "record this host (./setup.sh host -o FILE), and make a bundle for it: ./setup.sh bundle --host FILE"
+    return Unsupported(unsupported=(Reasons(subject="this bundle", reasons=(reason,)),), advice=(advice,))
+
+
+def _said(plan: Plan) -> str:
+    chosen = ", ".join(f"{name} {one.version}" for name in ("vllm", "torch") if (one := plan.packages[name]))
+    return f"{chosen}, Python {plan.python}, {plan.platform}"
 
 
 def without_its_python(plan: Plan, builder: Host) -> Unsupported | None:

@@ -9,7 +9,8 @@ from provision import terminal
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, UNSUPPORTED
 from provision.plan import explain
-from provision.plan._model import Unsupported
+from provision.plan._model import Plan, Unsupported
+from provision.steps import Lock
 from provision.verbs import _wish
 from provision.verbs._wish import Wish
 
@@ -19,10 +20,7 @@ def settled(wish: Wish, options: argparse.Namespace, *, upgrade: bool = False) -
     found, is_news = _wish.resolved(wish, upgrade=upgrade)
     if isinstance(found, Unsupported):
         return no_plan(found, options)
-    if is_news and not _agreed(found, options):
-        terminal.note("nothing was installed or changed")
-        return DONE
-    return found
+    return found if not is_news or agreed(found.plan, found.lock, options) else DONE
 
 
 def no_plan(found: Unsupported, options: argparse.Namespace) -> int:
@@ -35,12 +33,18 @@ def no_plan(found: Unsupported, options: argparse.Namespace) -> int:
     return UNSUPPORTED
 
 
-def _agreed(resolved: Wanted, options: argparse.Namespace) -> bool:
+def agreed(plan: Plan, lock: Lock, options: argparse.Namespace) -> bool:
     """The plan, what it downloads and takes on disk; a person at a terminal is asked."""
     if not (options.json or options.quiet or options.events):
-        terminal.show(explain.explained(resolved.plan))
+        terminal.show(explain.explained(plan))
+        sizes = [pin.wheel.size for pin in lock.pins]
+        exactly = f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else f"about {plan.download_mb / 1e3:.1f} GB"
+        terminal.line(f"\nto fetch: {exactly} in {len(sizes)} wheels, as far as they are not here already")
     if options.yes or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     sys.stderr.write("\nGo on? [y/N] ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    terminal.note("nothing was installed or changed")
+    return False

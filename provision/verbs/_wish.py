@@ -11,14 +11,16 @@ from pathlib import Path
 import msgspec
 
 from provision.catalog import rows
-from provision.engine import bring_up, fetch, generations, resolve, uv, wanted
+from provision.engine import bring_up, bundle, fetch, generations, resolve, uv, wanted
 from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed
-from provision.host import _installer, pythons, record, sources
+from provision.host import _installer, installer_config, pythons, record, sources
 from provision.host._model import Host
 from provision.plan import elsewhere
 from provision.plan._model import Plan, Unsupported
+from provision.plan.make import make
 from provision.settings import Settings
+from provision.steps import Lock
 from provision.verbs import _given, _progress
 
 
@@ -27,6 +29,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     target: Host | None = None  # where the environment is for another host than this one
+    bundle: str | None = None  # where it comes out of a folder, and not over a network
     prefix: str
     logs: str
     run: str
@@ -41,6 +44,7 @@ def made(options: argparse.Namespace) -> Wish:
     return Wish(
         settings=settings,
         target=target,
+        bundle=getattr(options, "bundle", None),
         prefix=str(prefix),
         logs=str(logs / run),
         run=run,
@@ -51,6 +55,9 @@ def made(options: argparse.Namespace) -> Wish:
 def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported, bool]:
     """What is to be brought up, and whether that is news: another set of packages than the last time."""
     last = _known(wish)
+    if wish.bundle is not None:
+        brought = _brought(wish, Path(wish.bundle))
+        return brought, not (last and isinstance(brought, Wanted) and brought.lock.text == last.lock.text)
     if last and last.tool == wanted.tool() and not upgrade:
         return last, False
     try:
@@ -72,13 +79,28 @@ def _known(wish: Wish) -> Wanted | None:
 
 def _anew(wish: Wish) -> Wanted | Unsupported:
     """Record, plan and resolve; a refusal of the index goes back to the planner."""
-    settings = wish.settings
-    wish.say("looking at this host and at what answers")
-    taken = record.record(network=True, paths=_given.paths(settings), sources=_given.addresses(settings))
-    builder = Host(taken.readings)
+    builder = here(wish)
     if wish.target and (refused := elsewhere.refused(wish.target, builder)):
         return refused
-    host = elsewhere.described(wish.target, builder) if wish.target else builder
+    found = planned(wish, elsewhere.built_here(wish.target, builder) if wish.target else builder)
+    if isinstance(found, Unsupported):
+        return found
+    plan, lock = found
+    if lacking := elsewhere.without_its_python(plan, builder):
+        return lacking
+    return _wanted(wish, wish.target or builder, plan, lock, _interpreter(builder, plan.python))
+
+
+def here(wish: Wish) -> Host:
+    """This host, with what answers it."""
+    wish.say("looking at this host and at what answers")
+    paths, addresses = _given.paths(wish.settings), _given.addresses(wish.settings)
+    return Host(record.record(network=True, paths=paths, sources=addresses).readings)
+
+
+def planned(wish: Wish, host: Host) -> tuple[Plan, Lock] | Unsupported:
+    """The newest plan for a host that can be resolved here, and its lock with all sizes."""
+    settings = wish.settings
     wish.say("resolving the newest vLLM that can be installed here")
     with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
         found = resolve.plan_and_resolve(
@@ -88,14 +110,36 @@ def _anew(wish: Wish) -> Wanted | Unsupported:
         _complain_of_silence(host, settings)
         return found
     plan, lock = found
-    if lacking := elsewhere.without_its_python(plan, builder):
-        return lacking
+    return plan, fetch.sized(lock, environment(wish, plan))
+
+
+def _brought(wish: Wish, folder: Path) -> Wanted | Unsupported:
+    """Out of a bundle: what it brings, where the plan for this host is the same."""
+    brought = bundle.load(folder)
+    taken = record.record(network=False, paths=_given.paths(wish.settings), sources={})
+    host = Host(taken.readings).but(
+        {sources.FACT.name: brought.sources, installer_config.FACT.name: brought.installers}
+    )
+    vllm = uv.planned(brought.plan, "vllm")
+    settings = msgspec.structs.replace(
+        wish.settings, vllm=vllm.version.partition("+")[0], python=brought.plan.python, extra_packages=()
+    )
+    plan = make(host, settings, rows.load())
+    if isinstance(plan, Unsupported):
+        return plan
+    refused = elsewhere.unlike(plan, brought.plan) or elsewhere.without_its_python(
+        plan, host.but({sources.FACT.name: {}})
+    )
+    return refused or _wanted(wish, host, plan, bundle.lock(brought, folder), _interpreter(host, plan.python))
+
+
+def _wanted(wish: Wish, host: Host, plan: Plan, lock: Lock, python: str) -> Wanted:
     return Wanted(
-        wish=wanted.wish(wish.target or host, settings),
+        wish=wanted.wish(host, wish.settings),
         tool=wanted.tool(),
         plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan)),
-        lock=fetch.sized(lock, environment(wish, plan)),
-        host_python=_interpreter(builder, plan.python),
+        lock=lock,
+        host_python=python,
     )
 
 

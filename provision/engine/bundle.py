@@ -1,0 +1,192 @@
+"""A folder with everything that a host without a network needs: wheels, their lock and plan, and vllm-ready itself."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from provision.doors import files, parts, process
+from provision.engine import fetch, pylock
+from provision.engine.events import Subscriber
+from provision.errors import SourceFailed, UnreadableInput
+from provision.host import installer_config, sources
+from provision.host._model import Host
+from provision.host.installer_config import InstallerConfig
+from provision.host.sources import SourceAnswer
+from provision.plan._model import Plan
+from provision.steps import Fetch, Lock, Pin, Wheel
+from provision.version import VERSION
+
+SCHEMA: Final = "vllm-ready/bundle/1"
+MANIFEST: Final = "bundle.json"
+SUMS: Final = "SHA256SUMS"
+TOOL: Final = "vllm-ready.tar.gz"
+WHEELS: Final = "wheels"
+CONTROL: Final = "control"
+# What running takes, and what its reader wants; tests and measurements stay where they are.
+_OF_THE_TOOL: Final = ("setup.sh", "config.yaml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE")
+_FOLDERS_OF_THE_TOOL: Final = ("provision", "checks", "docs/schemas")
+
+_HOW_TO: Final = """\
+Everything for vLLM {vllm} on {platform} with Python {python}. On the host:
+
+    cd FOLDER && sha256sum --check --quiet {sums}
+    mkdir vllm-ready && tar xf FOLDER/{tool} -C vllm-ready && cd vllm-ready
+    ./setup.sh up --bundle FOLDER
+"""
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the bundle; a wheel that lies in parts has one for each."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """The manifest. `sources` and `installers` are those of the host that made it: the plan rests on them."""
+
+    schema: Literal["vllm-ready/bundle/1"] = SCHEMA
+    tool: str = VERSION
+    plan: Plan
+    lock: Lock
+    sources: dict[str, SourceAnswer]
+    installers: InstallerConfig | None
+    files: tuple[File, ...]
+
+
+def make(
+    folder: Path,
+    checkout: Path,
+    plan: Plan,
+    lock: Lock,
+    fetched_on: Host,
+    pythons: Iterable[str],
+    uv: str,
+    environment: Mapping[str, str],
+    most: int,
+    events: Subscriber,
+) -> Bundle:
+    """Fill a folder; given again, it goes on from what is there. No file is larger than `most` bytes."""
+    _bring(folder / WHEELS, [pin.wheel for pin in lock.pins], "wheels of the environment", environment, events)
+    control = {
+        pin.wheel.file: pin.wheel for version in pythons for pin in _control(checkout, version, plan, uv, environment)
+    }
+    _bring(folder / CONTROL, list(control.values()), "wheels of vllm-ready itself", environment, events)
+    for path in sorted((folder / WHEELS).glob("*.whl")):
+        parts.split(path, most)
+    files.write(folder / TOOL, _tool(checkout))
+    vllm = plan.packages["vllm"]
+    how_to = _HOW_TO.format(
+        vllm=vllm.version if vllm else "", platform=plan.platform, python=plan.python, sums=SUMS, tool=TOOL
+    )
+    files.write(folder / "README.txt", how_to)
+    bundle = Bundle(
+        plan=plan,
+        lock=_within(lock),
+        sources=fetched_on.known(sources.FACT) or {},
+        installers=fetched_on.known(installer_config.FACT),
+        files=tuple(_files(folder)),
+    )
+    document = msgspec.json.format(msgspec.json.encode(bundle), indent=1)
+    files.write(folder / MANIFEST, document)
+    sums = "".join(f"{each.sha256}  {each.path}\n" for each in bundle.files)
+    files.write(folder / SUMS, sums)
+    return bundle
+
+
+def load(folder: Path) -> Bundle:
+    """The manifest of a bundle that is all there; every wheel is held to its hash when it is taken out."""
+    text = files.read_text(folder / MANIFEST, limit=64 * 1024 * 1024)
+    try:
+        bundle = msgspec.json.decode(text, type=Bundle)
+    except msgspec.MsgspecError as error:
+        raise UnreadableInput(
+            f"is no manifest of a bundle: {error}",
+            where=str(folder / MANIFEST),
+            hint="name the folder that `bundle` made",
+        ) from None
+    for each in bundle.files:
+        lies = folder / each.path
+        if not lies.is_file() or lies.stat().st_size != each.size:
+            what = "is not there" if not lies.exists() else f"has {lies.stat().st_size} bytes, {each.size} were packed"
+            raise UnreadableInput(what, where=str(lies), hint="copy the whole bundle")
+    return bundle
+
+
+def lock(bundle: Bundle, folder: Path) -> Lock:
+    """Its lock, with every wheel in this folder."""
+    return Lock(
+        pins=tuple(_at(pin, (folder / WHEELS / pin.wheel.file).absolute().as_uri()) for pin in bundle.lock.pins)
+    )
+
+
+def _within(lock: Lock) -> Lock:
+    """Addresses of the network that made it are of no use on the host, and nobody's business there."""
+    return Lock(pins=tuple(_at(pin, f"{WHEELS}/{pin.wheel.file}") for pin in lock.pins))
+
+
+def _at(pin: Pin, url: str) -> Pin:
+    return msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, url=url))
+
+
+def _bring(folder: Path, wheels: list[Wheel], title: str, environment: Mapping[str, str], events: Subscriber) -> None:
+    fetch.fetch(Fetch(title=title, folder=str(folder), wheels=tuple(wheels)), environment, events)
+    named = {wheel.file for wheel in wheels}
+    for path in folder.iterdir():
+        if path.name.partition(".whl")[0] + ".whl" not in named:
+            path.unlink()
+
+
+def _control(checkout: Path, python: str, plan: Plan, uv: str, environment: Mapping[str, str]) -> tuple[Pin, ...]:
+    """The wheels of the control environment for one Python of the host, out of those that are pinned by hash."""
+    pinned = checkout / "requirements.txt"
+    argv = [uv, "pip", "compile", str(pinned), "--no-deps", "--quiet", "--no-build", "--format", "pylock.toml"]
+    argv += ["--no-header", "--color", "never", "--python-version", python]
+    argv += ["--python-platform", pylock.platform(plan.platform)]
+    done = process.run(argv, deadline_s=300.0, env=environment)
+    if not done.ok:
+        raise SourceFailed(f"the control environment for Python {python}: {done.problem()}", hint="try again")
+    text = pinned.read_text("utf-8")
+    found = pylock.pins(done.stdout, python, plan.platform)
+    foreign = [pin.name for pin in found if pin.wheel.sha256 not in text]
+    if foreign:
+        raise SourceFailed(f"the index has another {foreign[0]} than requirements.txt pins", hint="try another mirror")
+    return found
+
+
+def _tool(checkout: Path) -> bytes:
+    """The checkout as an archive, the same bytes for the same files."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w|") as archive,
+    ):
+        for path in _of_the_tool(checkout):
+            about = archive.gettarinfo(path, str(path.relative_to(checkout)))
+            about.uid = about.gid = about.mtime = 0
+            about.uname = about.gname = ""
+            with path.open("rb") as stream:
+                archive.addfile(about, stream)
+    return packed.getvalue()
+
+
+def _of_the_tool(checkout: Path) -> Iterator[Path]:
+    yield from (checkout / name for name in _OF_THE_TOOL)
+    for folder in _FOLDERS_OF_THE_TOOL:
+        below = sorted((checkout / folder).rglob("*"))
+        yield from (path for path in below if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _files(folder: Path) -> Iterator[File]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name not in (MANIFEST, SUMS):
+            name = str(path.relative_to(folder))
+            yield File(path=name, size=path.stat().st_size, sha256=parts.sha256(path))
