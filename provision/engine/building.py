@@ -15,6 +15,7 @@ from provision.engine import generations, heal, interruption, marks, whole
 from provision.engine.carry import Carrier
 from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.journal import Entry, Journal
+from provision.engine.wrong_records import WrongRecords
 from provision.errors import Failure, StepFailed, WrongUsage
 from provision.steps import Action, Fetch, Lock, Run, Site, Step, Write
 
@@ -43,8 +44,7 @@ class Building:
         self._results: dict[int, StepResult] = {}
         self._whole: set[str] = set()  # distributions that are there, whole, at the lock's version
         self._unpacked = Path(site.unpacked)
-        self._known = whole.known_contents(self._state)
-        self._taken_out: dict[str, dict[str, str]] = {}  # by distribution: files unlike its RECORD, and really gone
+        self._records = WrongRecords(self._generation, self._state, events)
         self._read: whole.Survey | None = None  # every byte was read, all was well, nothing was changed since
         self._bare = False  # what belongs to no distribution (the interpreter's links, activate) is damaged
 
@@ -110,7 +110,7 @@ class Building:
             written=self._written,
             changed=changed,
             unfinished={canonicalize_name(name) for each in unfinished for name in each.leaves},
-            known=self._known,
+            known=self._records.known,
         )
         self._whole = set(found.whole)
         self._read = found if was_complete and not found.torn else None
@@ -129,26 +129,15 @@ class Building:
             self._reopen()
             self._events(Note(text=f"{each.name} is torn and is installed anew: {each.why}"))
             self._whole.discard(each.name)
-            unlike = whole.unlike_record(self._generation, each.dist_info) if looked_at else {}
-            heal.take_out(self._generation, each)
-            if site := whole.site_packages(self._generation):
-                self._taken_out[each.name] = {path: is_ for path, is_ in unlike.items() if not (site / path).exists()}
-
-    def _learn(self, torn: tuple[whole.Torn, ...]) -> bool:
-        """Files that were gone, came anew past the cache, and are again what RECORD denies: so the wheel has them."""
-        learned: dict[str, str] = {}
-        for each in torn:
-            unlike = whole.unlike_record(self._generation, each.dist_info)
-            if unlike and unlike == self._taken_out.get(each.name):
-                learned |= unlike
-                self._events(Note(text=f"the wheel of {each.name} has a wrong RECORD: {', '.join(sorted(unlike))}"))
-        if learned:
-            self._known |= learned
-            whole.learn_contents(self._state, self._known)
-        return bool(learned)
+            if looked_at:
+                self._records.taken_out(each)
+            else:
+                heal.take_out(self._generation, each)
 
     def _survey(self) -> whole.Survey:
-        return whole.survey(self._generation, self._lock, contents=True, written=self._written, known=self._known)
+        return whole.survey(
+            self._generation, self._lock, contents=True, written=self._written, known=self._records.known
+        )
 
     def _reopen(self) -> None:
         """A generation that is worked on is not complete, whatever it was before."""
@@ -221,7 +210,7 @@ class Building:
         for _ in range(_ATTEMPTS):
             self._forget_unpacked()
             found = self._read or self._survey()
-            if self._learn(found.torn):
+            if self._records.learn(found.torn):
                 found = self._survey()
             lacking = sorted({canonicalize_name(pin.name) for pin in self._lock.pins} - found.whole.keys())
             if not lacking:
