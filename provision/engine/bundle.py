@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +16,6 @@ from provision.doors import files, parts, process
 from provision.engine import fetch, pylock
 from provision.engine.events import Subscriber
 from provision.errors import SourceFailed, UnreadableInput
-from provision.host import installer_config, sources
-from provision.host._model import Host
-from provision.host.installer_config import InstallerConfig
-from provision.host.sources import SourceAnswer
 from provision.plan._model import Plan
 from provision.steps import Fetch, Lock, Pin, Wheel
 from provision.version import VERSION
@@ -51,14 +48,14 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """The manifest. `sources` and `installers` are those of the host that made it: the plan rests on them."""
+    """The manifest. What answered the host that made it, and which wheels it had beside: the plan rests on both."""
 
     schema: Literal["vllm-ready/bundle/1"] = SCHEMA
     tool: str = VERSION
     plan: Plan
     lock: Lock
-    sources: dict[str, SourceAnswer]
-    installers: InstallerConfig | None
+    answered: dict[str, bool]
+    local_wheels: tuple[str, ...]
     files: tuple[File, ...]
 
 
@@ -67,7 +64,8 @@ def make(
     checkout: Path,
     plan: Plan,
     lock: Lock,
-    fetched_on: Host,
+    answered: Mapping[str, bool],
+    local_wheels: tuple[str, ...],
     pythons: Iterable[str],
     uv: str,
     environment: Mapping[str, str],
@@ -89,11 +87,7 @@ def make(
     )
     files.write(folder / "README.txt", how_to)
     bundle = Bundle(
-        plan=plan,
-        lock=_within(lock),
-        sources=fetched_on.known(sources.FACT) or {},
-        installers=fetched_on.known(installer_config.FACT),
-        files=tuple(_files(folder)),
+        plan=plan, lock=_within(lock), answered=dict(answered), local_wheels=local_wheels, files=tuple(_files(folder))
     )
     document = msgspec.json.format(msgspec.json.encode(bundle), indent=1)
     files.write(folder / MANIFEST, document)
@@ -149,8 +143,8 @@ def _control(checkout: Path, python: str, plan: Plan, uv: str, environment: Mapp
     """The wheels of the control environment for one Python of the host, out of those that are pinned by hash."""
     pinned = checkout / "requirements.txt"
     argv = [uv, "pip", "compile", str(pinned), "--no-deps", "--quiet", "--no-build", "--format", "pylock.toml"]
-    argv += ["--no-header", "--color", "never", "--python-version", python]
-    argv += ["--python-platform", pylock.platform(plan.platform)]
+    argv += ["--no-header", "--color", "never", "--python", sys.executable, "--no-python-downloads"]
+    argv += ["--python-version", python, "--python-platform", pylock.platform(plan.platform)]
     done = process.run(argv, deadline_s=300.0, env=environment)
     if not done.ok:
         raise SourceFailed(f"the control environment for Python {python}: {done.problem()}", hint="try again")

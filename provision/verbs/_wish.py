@@ -16,10 +16,12 @@ from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed
 from provision.host import _installer, installer_config, pythons, record, sources
 from provision.host._model import Host
+from provision.host.installer_config import InstallerConfig
+from provision.host.sources import SourceAnswer
 from provision.plan import elsewhere
 from provision.plan._model import Plan, Unsupported
 from provision.plan.make import make
-from provision.settings import Settings
+from provision.settings import Settings, SourceSettings
 from provision.steps import Lock
 from provision.verbs import _given, _progress
 
@@ -118,11 +120,17 @@ def _brought(wish: Wish, folder: Path) -> Wanted | Unsupported:
     brought = bundle.load(folder)
     taken = record.record(network=False, paths=_given.paths(wish.settings), sources={})
     host = Host(taken.readings).but(
-        {sources.FACT.name: brought.sources, installer_config.FACT.name: brought.installers}
+        {
+            sources.FACT.name: {name: SourceAnswer(answers=yes) for name, yes in brought.answered.items()},
+            installer_config.FACT.name: InstallerConfig(local_wheels=brought.local_wheels),
+        }
     )
-    vllm = uv.planned(brought.plan, "vllm")
     settings = msgspec.structs.replace(
-        wish.settings, vllm=vllm.version.partition("+")[0], python=brought.plan.python, extra_packages=()
+        wish.settings,
+        vllm=uv.planned(brought.plan, "vllm").version.partition("+")[0],
+        python=brought.plan.python,
+        sources=msgspec.convert(brought.answered, type=SourceSettings),
+        extra_packages=(),
     )
     plan = make(host, settings, rows.load())
     if isinstance(plan, Unsupported):

@@ -12,10 +12,11 @@ from packaging.version import Version
 from provision import terminal
 from provision.engine import bring_up, bundle
 from provision.errors import DONE, WrongUsage
-from provision.host import pythons
+from provision.host import installer_config, pythons, sources
 from provision.host._model import Host
 from provision.plan import elsewhere
 from provision.plan._model import Plan, Unsupported
+from provision.settings import Settings
 from provision.verbs import _agree, _given, _progress, _wish
 
 _UNITS: Final = {"M": 2**20, "G": 2**30}
@@ -41,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
             Path(_given.checkout()),
             plan,
             lock,
-            builder,
+            _answered(builder, wish.settings),
+            config.local_wheels if (config := builder.known(installer_config.FACT)) else (),
             _pythons(target, plan),
             bring_up.own_uv(),
             _wish.environment(wish, plan),
@@ -54,6 +56,12 @@ def run(options: argparse.Namespace) -> int:
         size = sum(each.size for each in made.files) / 1e9
         terminal.line(f"{folder}: {len(made.files)} files, {size:.1f} GB; {folder}/README.txt says how to use it")
     return DONE
+
+
+def _answered(builder: Host, settings: Settings) -> dict[str, bool]:
+    answers = builder.known(sources.FACT) or {}
+    allowed = (name for name in sources.NAMES if getattr(settings.sources, name) is not False)
+    return dict.fromkeys(sources.NAMES, False) | {name: name in answers and answers[name].answers for name in allowed}
 
 
 def _pythons(target: Host, plan: Plan) -> tuple[str, ...]:

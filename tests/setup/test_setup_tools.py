@@ -113,3 +113,23 @@ def test_a_uv_from_before_its_index_variables_does_not_count(host: StandIn) -> N
     script(host.bin / "uv", "#!/bin/sh\necho uv 0.4.18\n")
     answer = host.setup()
     assert (answer.code, "no uv" in answer.err) == (3, True), answer.err
+
+
+@pytest.mark.parametrize("tool", ["python", "uv"])
+@pytest.mark.parametrize("form", ["two words", "one word"])
+def test_a_bundle_brings_the_control_environment_too(tmp_path: Path, tool: str, form: str) -> None:
+    host = StandIn(tmp_path)
+    host = host.give_uv() if tool == "uv" else host.give_python()
+    bundle = host.base / "my bündle 1"
+    (bundle / "control").parent.mkdir()
+    host.wheels.rename(bundle / "control")
+    argv = ["--bundle", "my bündle 1"] if form == "two words" else ["--bundle=my bündle 1"]
+    nowhere = {"PIP_NO_INDEX": None, "PIP_FIND_LINKS": None, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+    answer = host.setup("up", *argv, **nowhere)
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["args"] == ["up", *argv]
+
+
+def test_a_folder_that_is_no_bundle_is_said(tmp_path: Path) -> None:
+    answer = StandIn(tmp_path).give_python().setup("up", "--bundle", str(tmp_path))
+    assert (answer.code, answer.err.splitlines()[0]) == (2, f"error: {tmp_path} is no bundle")

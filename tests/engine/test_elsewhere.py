@@ -1,0 +1,65 @@
+"""An environment for a host elsewhere becomes current when only what that host must prove is open, and says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from provision import cli
+from provision.engine import generations, verified, wanted
+from provision.host import from_description
+from provision.plan._model import UsedGpus
+from provision.settings import load
+from provision.verbs import _given
+from tests.engine.small_index import plan
+from tests.faults.small_up import PYTHON, locked
+
+H100 = f'gpus: [{{name: NVIDIA H100 80GB HBM3}}]\ndriver: "580.65.06"\npython: "{PYTHON}"\nglibc: "2.36"\nmachine: x86_64\n'
+PROVABLE = ("distributions_as_locked", "record_whole")
+
+
+@pytest.fixture
+def argv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The plan for an H100 is made already; its wheels are toys."""
+    if not any(map(shutil.which, ("cc", "gcc"))):
+        pytest.skip("there is no C compiler, without which no environment for a GPU is built")
+    (tmp_path / "h100.yaml").write_text(H100)
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    return ["provision", "--yes", "--quiet", "--host", str(tmp_path / "h100.yaml")]
+
+
+def want(folder: Path, *checks: str) -> None:
+    made = plan(python=PYTHON, disk_mb=0, profile="cuda", gpus=UsedGpus(used=("0",)), checks=checks)
+    wish = wanted.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
+    lock, python = locked(folder / "wheels"), os.path.realpath(sys.executable)
+    known = wanted.Wanted(wish=wish, tool=wanted.tool(), plan=made, lock=lock, host_python=python)
+    wanted.save(folder / "envs", known)
+
+
+def test_what_only_the_host_can_prove_is_owed(
+    tmp_path: Path, argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    want(tmp_path, *PROVABLE, "vllm_generates")
+    assert cli.run([*argv, "--json"]) == 5
+    report = msgspec.json.decode(capsys.readouterr().out)
+    assert report["verdict"] == "undecided"
+    assert report["owed"] == ["vllm_generates"]
+    now = generations.current(tmp_path / "envs")
+    assert now == report["generation"]
+    assert verified.report(tmp_path / "envs" / str(now)) is None, "nobody has proved it yet"
+    summary = (tmp_path / "logs" / "summary.txt").read_text()
+    assert "owed     vllm_generates: only the host can try them that this was built for" in summary
+
+
+def test_what_fails_here_is_not_made_current(tmp_path: Path, argv: list[str]) -> None:
+    want(tmp_path, *PROVABLE, "vllm_generates", "extensions_import")
+    assert cli.run(argv) == 1, "there is no torch in this toy to import"
+    assert generations.current(tmp_path / "envs") is None

