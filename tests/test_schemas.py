@@ -10,6 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from provision.engine.bundle import Bundle
 from provision.engine.events import Event
 from provision.engine.launch_checks import CheckDone, CheckStarted
 from provision.host._model import Recording
@@ -22,6 +23,7 @@ SCHEMAS: dict[str, list[type]] = {  # each is one of these
     "host": [Recording],
     "plan": [Plan, Unsupported],
     "report": [Report],
+    "bundle": [Bundle],
     "events": [*get_args(Event), CheckStarted, CheckDone, Ended],
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
