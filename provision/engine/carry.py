@@ -13,7 +13,7 @@ from provision.doors import files, process
 from provision.engine import fetch, needs
 from provision.engine.events import CommandStarted, Line, Note, Subscriber
 from provision.engine.logs import StepLog
-from provision.errors import SourceFailed, StepFailed
+from provision.errors import NotWritable, SourceFailed, StepFailed
 from provision.host._scrub import hide_secrets
 from provision.steps import Action, Fetch, Need, Run, Site, Step, Write
 
@@ -51,7 +51,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
         try:
             for said in fetch.fetch(action, self._environment(), self.events):
                 log.line(said)
-        except SourceFailed as failure:
+        except (SourceFailed, NotWritable) as failure:
             what = log.line(f"{action.title}: {failure.what}: {failure.where}")
             raise StepFailed(what, where=f"step {step.label}", hint=failure.hint) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from provision.steps import Fetch, Lock, Pin, Wheel
 
 _AT_ONCE: Final = 8
 _TOLD_EVERY_S: Final = 0.2
+_GRACE_S: Final = 1.0
 
 
 def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> list[str]:
@@ -68,7 +69,8 @@ class _Fetching:
     def __init__(
         self, title: str, wheels: list[Wheel], folder: Path, connection: sessions.Connection, events: Subscriber
     ) -> None:
-        self._title, self._wheels, self._folder = title, wheels, folder
+        self._title, self._folder = title, folder
+        self._left = iter(wheels)  # each thread takes the next one
         self._connection, self._events = connection, events
         self._turn, self._stop = threading.Lock(), threading.Event()
         self._bytes = 0
@@ -76,8 +78,7 @@ class _Fetching:
         self._total = sum(wheel.size for wheel in wheels) if known else 0
 
     def run(self) -> None:
-        pool = ThreadPoolExecutor(_AT_ONCE)
-        waiting = {pool.submit(self._one, wheel) for wheel in self._wheels}
+        waiting = {_in_a_thread(self._work) for _ in range(_AT_ONCE)}
         try:
             while waiting:
                 interruption.look()
@@ -86,17 +87,34 @@ class _Fetching:
                 self._events(Progress(title=self._title, done=self._bytes, total=self._total, unit="bytes"))
         finally:
             self._stop.set()
-            pool.shutdown(cancel_futures=True)
+            wait(waiting, timeout=_GRACE_S)
         self._events(Progress(title=self._title, done=self._bytes, total=self._bytes, unit="bytes"))
 
-    def _one(self, wheel: Wheel) -> None:
-        download.download(wheel.url, wheel.sha256, self._folder / wheel.file, self._came, self._connection)
+    def _work(self) -> None:
+        for wheel in self._left:
+            download.download(wheel.url, wheel.sha256, self._folder / wheel.file, self._came, self._connection)
 
     def _came(self, count: int) -> None:
-        with self._turn:
-            self._bytes += count
         if self._stop.is_set():
             raise _Stopped
+        with self._turn:
+            self._bytes += count
+
+
+def _in_a_thread(work: Callable[[], None]) -> Future[None]:
+    """Unlike a pool's, this thread keeps nobody waiting: it may hang on a source that says nothing."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as failure:  # noqa: BLE001 - whoever waits for it has it
+            future.set_exception(failure)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="download", daemon=True).start()
+    return future
 
 
 def _complain(done: set[Future[None]]) -> None:
