@@ -99,14 +99,15 @@ def _fetched(url: str, part: Path, came: Callable[[int], None], connection: sess
                         _empty(target, came)
                         digest = hashlib.sha256()
                         continue
+                    came(len(piece))  # before it is written: what was stopped writes no more
                     target.write(piece)
                     digest.update(piece)
-                    came(len(piece))
             except _FAULTS as error:
                 in_vain = 0 if target.tell() - before >= _CHUNK else in_vain + 1
                 if in_vain == _IN_VAIN:
                     raise source.failed(f"{sessions.reason(error)}, {_IN_VAIN} times in a row") from None
                 time.sleep(_PAUSE_S * in_vain)
+                came(0)
             else:
                 return digest.hexdigest()
 
