@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -63,18 +63,21 @@ def survey(
     already = already or {}
     wanted: dict[str, str] = {canonicalize_name(pin.name): pin.version for pin in lock.pins}
     times = {name: len(there) for name, there in versions(generation).items()}
-    torn, extra, whole, marks = [], [], {}, []
+    torn, extra, whole, marks, looking = [], [], {}, [], []
     with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 1)) as pool:
         for dist_info in sorted(site.glob("*.dist-info")) if site else []:
             name, version = distribution(dist_info.name)
             if name not in wanted:
                 extra.append(f"{name} {version}")
                 continue
-            looked = _misplaced(wanted[name], version, times[name]) or _look(
+            begun = _misplaced(wanted[name], version, times[name]) or _look(
                 dist_info, generation, pool, contents, claims, already
             )
+            looking.append((name, version, dist_info.name, begun))
+        for name, version, dist_info_name, begun in looking:  # all have begun: one large file keeps nobody waiting
+            looked = begun if isinstance(begun, _Changed) else _together(begun)
             if isinstance(looked, _Changed):
-                torn.append(Torn(name=name, dist_info=dist_info.name, why=looked.why, contents=looked.contents))
+                torn.append(Torn(name=name, dist_info=dist_info_name, why=looked.why, contents=looked.contents))
             else:
                 whole[name] = version
                 marks += looked
@@ -174,7 +177,7 @@ def _look(
     contents: bool,
     claims: _Claims,
     already: Mapping[str, Mark],
-) -> list[Mark] | _Changed:
+) -> Iterator[list[Mark] | _Changed] | _Changed:
     root = f"{generation}/"
     listed = claims.entries(dist_info.name)
     if isinstance(listed, str):
@@ -185,8 +188,12 @@ def _look(
     for path, entry, _ in jobs:
         if not path.startswith(root):
             return _Changed(f"RECORD lists {entry.path}, which is not in this environment", contents=False)
+    return pool.map(lambda part: _compare(part, len(root), contents, already), _batches(jobs))
+
+
+def _together(batches: Iterator[list[Mark] | _Changed]) -> list[Mark] | _Changed:
     marks: list[Mark] = []
-    for batch in pool.map(lambda part: _compare(part, len(root), contents, already), _batches(jobs)):
+    for batch in batches:
         if isinstance(batch, _Changed):
             return batch
         marks += batch
