@@ -179,7 +179,7 @@ def runs(screen: Screen, what: str) -> bool:
     return any(what in line for line in screen.lines[screen.row - 2 :])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])  # and Ctrl-C above
 def test_an_interruption_is_an_end_too(place: Place, number: signal.Signals) -> None:
     place.fault("stall")
     asked = place.server.resources[f"/files/{place.vllm}"]
