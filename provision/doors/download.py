@@ -42,7 +42,7 @@ def size(url: str, connection: sessions.Connection) -> int:
         if address.scheme == "file":
             return sum(part.stat().st_size for part in parts.of(Path(unquote(address.path))))
         with sessions.session(url, connection) as session:
-            timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
+            timeout = (sessions.CONNECT_S, sessions.CONNECT_S)
             answer = session.head(url, headers={"Accept-Encoding": "identity"}, timeout=timeout, allow_redirects=True)
             return int(answer.headers.get("Content-Length", 0)) if answer.ok else 0
     except (requests.RequestException, OSError, ValueError):

@@ -132,10 +132,13 @@ def _counting(code: str) -> str:
 
 def test_a_command_goes_with_its_killed_run(small: Small) -> None:
     note = small.folder / "note"
-    code = """import sys; from pathlib import Path; from provision.engine.carry import Carrier; from provision.steps import Run, Site, Step
+    code = """import sys; from pathlib import Path; from provision.engine.carry import Carrier
+from provision.engine.fetch import Fetching; from provision.steps import Run, Site, Step
 site = Site(generation="", prefix="", uv="", host_python="")
 command = ("sh", "-c", 'echo $$ . >"$0"; exec sleep 60', sys.argv[1])
-carrier = Carrier(site=site, folder=Path(sys.argv[1]).parent, events=lambda _: None, environment=None, keep_open=())
+here = {"PATH": "/usr/bin:/bin"}
+carrier = Carrier(site=site, folder=Path(sys.argv[1]).parent, events=lambda _: None, environment=here,
+                  fetching=Fetching(here, lambda _: None), keep_open=())
 carrier.carry_out(Step(number=10, name="x", title="", why="", actions=lambda *_: ()), [Run(title="", argv=command)])"""
     with started([sys.executable, "-c", code, str(note)], cwd=ROOT) as child:
         until(lambda: note.exists() and note.read_text().endswith(".\n"))
