@@ -125,6 +125,6 @@ def test_a_file_in_a_folder_is_copied(tmp_path: Path) -> None:
 
 
 def test_certificates_that_are_not_there_are_named(server: LocalServer, tmp_path: Path) -> None:
+    lost = sessions.Connection(certificates="/nowhere/ca.pem")
     with pytest.raises(SourceFailed, match=r"the certificates in /nowhere/ca\.pem are not there"):
-        lost = sessions.Connection(certificates="/nowhere/ca.pem")
         download.download(server.url("/x"), SHA256, tmp_path / "x", lambda _: None, lost)
