@@ -18,19 +18,20 @@ from tests.engine import synthetic
 
 
 def die_before(nth: int) -> None:
+    """Negative: before the n-th removal."""
     calls = 0
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **more: Any) -> Any:
             nonlocal calls
             calls += 1
-            if calls == nth:
+            if calls == abs(nth):
                 os.killpg(0, signal.SIGKILL)
             return real(*arguments, **more)
 
         return call
 
-    for name in ("replace", "rename", "symlink", "fsync", "unlink", "rmdir"):
+    for name in ("replace", "rename", "symlink", "fsync") if nth > 0 else ("unlink", "rmdir"):
         setattr(os, name, counted(getattr(os, name)))
 
 

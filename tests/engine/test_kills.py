@@ -48,7 +48,7 @@ def test_killed_before_every_rename_link_and_sync(world: World) -> None:
         if not outcome.reached:
             break
         kills.back_to(world, before)
-    assert nth > 20, "a build renames, links and syncs more often than this"
+    assert 20 < nth < 199, "more often than this a build renames, links and syncs, and in the end it gets through"
 
 
 def test_killed_while_repairing(world: World) -> None:
@@ -57,7 +57,7 @@ def test_killed_while_repairing(world: World) -> None:
     for nth in range(1, 400, 23):
         for part in range(0, 20, 5):
             (world.packages() / f"toy{nth % 30:02}" / f"part{part:02}.py").write_text("other")
-        child = synthetic.start(world, "1.0", nth)
+        child = synthetic.start(world, "1.0", -nth)
         child.communicate(timeout=60)
         synthetic.provision(world, "1.0")
         assert synthetic.differences(world.current, lock) == [], f"killed before call {nth}"
@@ -80,10 +80,13 @@ def test_a_polite_end_takes_the_children_along(world: World, number: signal.Sign
 def test_without_healing_killed_builds_stay_unfinished(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof that the kills tear something: with the healing taken out the same command does not mend it all."""
     monkeypatch.setattr(heal, "take_out", lambda *_: None)
-    lock, seconds = synthetic.lock(world.wheels, "1.0"), kills.clean_seconds(world, "1.0")
-    for after in kills.moments(seconds, 60):
+    lock = synthetic.lock(world.wheels, "1.0")
+    for _ in range(60):
         shutil.rmtree(world.prefix, ignore_errors=True)
-        kills.start_and_kill(world, "1.0", after)
+        child = synthetic.start(world, "1.0")
+        until(lambda: list(world.prefix.glob("*/lib/python*/site-packages/toy*")))  # they come in milliseconds
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
         try:
             synthetic.provision(world, "1.0")
         except StepFailed:
