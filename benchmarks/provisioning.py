@@ -14,6 +14,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -23,9 +24,11 @@ import time
 from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
+_PIECE = 256 * 1024
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -34,10 +37,30 @@ from provision.engine.wanted import Wanted  # noqa: E402 - likewise
 from provision.steps import Lock, Site  # noqa: E402 - likewise
 
 
+class Line:
+    """One line that all connections share; as fast as it can where no rate is given."""
+
+    def __init__(self, megabytes_s: float | None) -> None:
+        self._rate, self._turn, self._free = megabytes_s, threading.Lock(), 0.0
+
+    def send(self, connection: socket.socket, stream: BinaryIO, first: int, count: int) -> None:
+        if self._rate is None:
+            connection.sendfile(stream, first, count)
+            return
+        for start in range(first, first + count, _PIECE):
+            size = min(_PIECE, first + count - start)
+            with self._turn:
+                begins = max(time.monotonic(), self._free)
+                self._free = begins + size / self._rate / 1e6
+            time.sleep(max(0.0, self._free - time.monotonic()))
+            connection.sendfile(stream, start, size)
+
+
 class Ranges(SimpleHTTPRequestHandler):
     """Files of a folder, also from any byte on."""
 
     protocol_version = "HTTP/1.1"
+    line: Line
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
@@ -55,7 +78,7 @@ class Ranges(SimpleHTTPRequestHandler):
         self.wfile.flush()
         with path.open("rb") as stream:
             try:
-                self.connection.sendfile(stream, first, last - first + 1)
+                self.line.send(self.connection, stream, first, last - first + 1)
             except ConnectionError:  # it was killed
                 self.close_connection = True
 
@@ -63,7 +86,8 @@ class Ranges(SimpleHTTPRequestHandler):
         """Nothing is told but the figures."""
 
 
-def served(folder: Path) -> str:
+def served(folder: Path, line: Line) -> str:
+    Ranges.line = line
     server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: Ranges(*given, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}/"
@@ -123,6 +147,7 @@ def main() -> None:
     parser.add_argument("--prefix", type=Path, default=ROOT / "envs", help="a prefix with a verified environment")
     parser.add_argument("--work", type=Path, help="where to build (a folder on a disk with room)")
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--line", type=float, metavar="MB_PER_S", help="as over such a line (125 is 1 Gbit/s)")
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.build:
@@ -131,7 +156,7 @@ def main() -> None:
     found = wanted.load(given.prefix)
     if found is None or generations.current(given.prefix) is None:
         sys.exit(f"{given.prefix} has no environment: ./setup.sh makes one")
-    index = served(given.prefix / "wheels")
+    index = served(given.prefix / "wheels", Line(given.line))
     pins = [
         msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, url=index + pin.wheel.file))
         for pin in found.lock.pins
