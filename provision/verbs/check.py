@@ -12,7 +12,7 @@ import msgspec
 from provision import terminal
 from provision.engine import bring_up, generations, launch_checks, locks, verified
 from provision.engine.wanted import Wanted
-from provision.errors import DONE, WrongUsage
+from provision.errors import CHECK_FAILED, DONE, WrongUsage
 from provision.host import driver, gpus, pci_gpus, record
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan
@@ -79,7 +79,7 @@ def _verdict(wish: Wish, options: argparse.Namespace) -> int:
         return code
     some = f": {len(found)} of the {len(plan.checks)} promised" if len(found) < len(plan.checks) else ""
     terminal.line(f"{verdict} (exit code {code}){some}")
-    if code != DONE:
+    if code == CHECK_FAILED:
         terminal.note("./setup.sh puts back what is damaged and verifies it again")
     return code
 
