@@ -42,7 +42,7 @@ def size(url: str, connection: sessions.Connection) -> int:
         if address.scheme == "file":
             return sum(part.stat().st_size for part in parts.of(Path(unquote(address.path))))
         with sessions.session(url, connection) as session:
-            timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
+            timeout = (sessions.CONNECT_S, sessions.CONNECT_S)
             answer = session.head(url, headers={"Accept-Encoding": "identity"}, timeout=timeout, allow_redirects=True)
             return int(answer.headers.get("Content-Length", 0)) if answer.ok else 0
     except (requests.RequestException, OSError, ValueError):
@@ -99,14 +99,15 @@ def _fetched(url: str, part: Path, came: Callable[[int], None], connection: sess
                         _empty(target, came)
                         digest = hashlib.sha256()
                         continue
+                    came(len(piece))  # before it is written: what was stopped writes no more
                     target.write(piece)
                     digest.update(piece)
-                    came(len(piece))
             except _FAULTS as error:
                 in_vain = 0 if target.tell() - before >= _CHUNK else in_vain + 1
                 if in_vain == _IN_VAIN:
                     raise source.failed(f"{sessions.reason(error)}, {_IN_VAIN} times in a row") from None
                 time.sleep(_PAUSE_S * in_vain)
+                came(0)
             else:
                 return digest.hexdigest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -11,6 +12,7 @@ import requests  # noqa: TID251 - part of the network's door
 import urllib3
 
 from provision.doors import certificates
+from provision.errors import SourceFailed
 from provision.version import VERSION
 
 CONNECT_S = 5.0
@@ -39,6 +41,9 @@ def session(url: str = "", connection: Connection | None = None) -> requests.Ses
         made.auth = connection.logins.get(host)
         made.verify = host not in connection.unverified and (connection.certificates or made.verify)
         made.cert = connection.client_certificate or None
+        if lost := [path for path in (made.verify, made.cert) if isinstance(path, str) and not Path(path).exists()]:
+            what = f"the certificates in {lost[0]} are not there"
+            raise SourceFailed(what, where=scrubbed(url), hint="mend cert in pip's or uv's settings")
         made.proxies = {"http": connection.proxy, "https": connection.proxy} if connection.proxy else {}
     return made
 

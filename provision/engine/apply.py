@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from provision.engine import fingerprint
 from provision.engine.building import Building, Work
-from provision.engine.carry import Carrier
+from provision.engine.carry import Carrier, clean
 from provision.engine.events import StepResult, Subscriber, nobody
+from provision.engine.fetch import Fetching
 from provision.errors import NotWritable, StepFailed, WrongUsage
 from provision.plan._model import Plan
 from provision.steps import Lock, Site, Step
@@ -45,12 +47,21 @@ def build(
         Work(step=step, actions=step.actions(plan, lock, site), leaves=step.leaves(plan, lock), fingerprint=link)
         for step, link in zip(steps, fingerprint.chain(plan, lock, site, steps), strict=True)
     ]
-    carrier = Carrier(site=site, folder=log_folder, events=events, environment=environment, keep_open=tuple(keep_open))
-    building = by(lock, site, work, carrier, events)
+    given = clean(os.environ) if environment is None else environment
     try:
-        if only is not None:
-            return building.part(only, only)
-        return building.part(start, numbers[-1]) if start is not None else building.everything()
+        with Fetching(given, events) as fetching:
+            carrier = Carrier(
+                site=site,
+                folder=log_folder,
+                events=events,
+                environment=given,
+                fetching=fetching,
+                keep_open=tuple(keep_open),
+            )
+            building = by(lock, site, work, carrier, events)
+            if only is not None:
+                return building.part(only, only)
+            return building.part(start, numbers[-1]) if start is not None else building.everything()
     except NotWritable as failure:  # a disk that filled up, not a wrong setting: what was done stays
         raise StepFailed(failure.what, where=failure.where, hint=failure.hint) from failure
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from provision.engine import apply, fingerprint, generations, launch_checks, steps_found, store, verified, wanted, whole
-from provision.engine.dry_run import DryRun
+from provision.engine.dry_run import DryRun, Glance, Touched
 from provision.engine.events import StepResult, Subscriber
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
 from provision.engine.wanted import Wanted
@@ -131,6 +131,26 @@ def bring_up(
     removed = generations.prune(prefix, asked.keep)
     store.prune(prefix)
     return msgspec.structs.replace(ended, removed=tuple(removed), owed=owed)
+
+
+def glance(asked: Asked) -> BroughtUp | None:
+    """Where all of it is current, untouched and verified, there is nothing to do: no lock is taken, nothing written."""
+    steps = steps_found.discover()
+    standing = generations.standing(Path(asked.prefix), _target(asked, steps))
+    if not standing or not standing.current or verified.report(Path(standing.path)) is None:
+        return None
+    try:
+        results = apply.build(asked.plan, asked.lock, site(asked, standing.path), steps, by=Glance)
+    except Touched:
+        return None
+    return BroughtUp(
+        generation=standing.path,
+        steps=tuple(results),
+        before=standing.id,
+        verdict="verified",
+        exit_code=DONE,
+        nothing_to_do=True,
+    )
 
 
 def _target(asked: Asked, steps: list[Step]) -> str:

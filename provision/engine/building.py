@@ -11,7 +11,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from provision.doors import files
-from provision.engine import generations, heal, interruption, marks, whole
+from provision.engine import foreign, generations, heal, interruption, marks, whole
 from provision.engine.carry import Carrier
 from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.journal import Entry, Journal
@@ -20,7 +20,6 @@ from provision.errors import Failure, StepFailed, WrongUsage
 from provision.steps import Action, Fetch, Lock, Run, Site, Step, Write
 
 _ATTEMPTS = 3  # damage, what the wheel itself has wrong, and whole
-_EXTRA = "name it in extra_packages, or take it out of this unfinished environment"
 SITE_PACKAGES = "site-packages"
 
 
@@ -31,6 +30,10 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Action, ...]
     leaves: tuple[str, ...]
     fingerprint: str
+
+    @property
+    def fetches(self) -> bool:
+        return any(isinstance(action, Fetch) for action in self.actions)
 
 
 class Building:
@@ -46,6 +49,7 @@ class Building:
         self._unpacked = Path(site.unpacked)
         self._records = WrongRecords(self._generation, self._state, events)
         self._read: whole.Survey | None = None  # every byte was read, all was well, nothing was changed since
+        self._already: dict[str, marks.Mark] = {}  # what was read in this very run
         self._bare = False  # what belongs to no distribution (the interpreter's links, activate) is damaged
 
     def everything(self) -> list[StepResult]:
@@ -53,15 +57,30 @@ class Building:
         was_complete = self._is_complete()
         manifest = marks.of_this_boot(self._state) if was_complete else None
         changed = marks.changed(self._generation, manifest) if manifest else []
-        if manifest and not changed and not self._replaced() and not self._hooks(manifest.files):
+        if manifest and not changed and not self._replaced() and not foreign.hooks(self._generation, manifest.files):
             return [self._keep(each) for each in self._work]
         self._heal(was_complete=was_complete, changed=changed)
         for each in self._work:
             if self._stands(each):
                 self._keep(each)
             else:
+                self._fetch_ahead(each)
                 self._carry_out(each)
+                self._read_ahead(each)
         return self._complete(was_complete=was_complete)
+
+    def _fetch_ahead(self, since: Work) -> None:
+        """While this step installs what it has fetched, the wheels of the later ones come."""
+        for each in self._work[self._work.index(since) :] if since.fetches else ():
+            for action in map(self._lacking, each.actions):
+                if isinstance(action, Fetch) and not self._stands(each):
+                    self._carrier.fetching.begin(action)
+
+    def _read_ahead(self, before: Work) -> None:
+        """And its files are read then; at the end only what is not the very same file is read again."""
+        if before.fetches and any(each.fetches for each in self._work[self._work.index(before) + 1 :]):
+            self._forget_unpacked()
+            self._already = {mark.path: mark for mark in self._survey().marks}
 
     def part(self, first: int, last: int) -> list[StepResult]:
         """The steps from one number to another, also where they stand; complete when all the others stand too."""
@@ -90,9 +109,6 @@ class Building:
         """Whether a hand put another version beside or in place of a locked one."""
         there = whole.versions(self._generation)
         return any(len(there.get(canonicalize_name(pin.name), ())) != 1 for pin in self._lock.pins)
-
-    def _hooks(self, marks: tuple[marks.Mark, ...]) -> list[str]:
-        return whole.foreign_hooks(self._generation, (each.path for each in marks))
 
     def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
         """Find what is torn and take it out, so that the installer does not believe it."""
@@ -136,7 +152,12 @@ class Building:
 
     def _survey(self) -> whole.Survey:
         return whole.survey(
-            self._generation, self._lock, contents=True, written=self._written, known=self._records.known
+            self._generation,
+            self._lock,
+            contents=True,
+            written=self._written,
+            known=self._records.known,
+            already=self._already,
         )
 
     def _reopen(self) -> None:
@@ -225,27 +246,13 @@ class Building:
         else:
             why = "; ".join(each.why for each in found.torn)
             raise StepFailed(f"{', '.join(lacking)} does not become whole: {why}", where=str(self._generation))
-        self._refuse_extra(found.extra, was_complete=was_complete)
-        if hooks := self._hooks(found.marks):
-            raise StepFailed(
-                f"{', '.join(hooks)} runs whenever this Python starts, and no package has brought it",
-                where=str(whole.site_packages(self._generation)),
-                hint="take it out; what is to stay must come in a package that extra_packages names",
-            )
+        foreign.refuse(self._generation, found, self._events, was_complete=was_complete)
         itself = marks.of_the_environment_itself(self._generation, found.marks, self._written)
         marks.write(self._state, (*found.marks, *itself))
         files.write(
             self._state / generations.COMPLETE, msgspec.json.encode({"fingerprint": self._work[-1].fingerprint})
         )
         return self._in_order()
-
-    def _refuse_extra(self, extra: tuple[str, ...], *, was_complete: bool) -> None:
-        if extra and was_complete:  # somebody's own addition to a finished environment is theirs
-            self._events(Note(text=f"not in the lock: {', '.join(extra)}"))
-        elif extra:
-            raise StepFailed(
-                f"{', '.join(extra)} is installed and not in the lock", where=str(self._generation), hint=_EXTRA
-            )
 
     def _in_order(self) -> list[StepResult]:
         return [self._results[number] for number in sorted(self._results)]

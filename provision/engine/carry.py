@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from provision.doors import files, process
 from provision.engine import fetch, needs
 from provision.engine.events import CommandStarted, Line, Note, Subscriber
 from provision.engine.logs import StepLog
-from provision.errors import SourceFailed, StepFailed
+from provision.errors import NotWritable, SourceFailed, StepFailed
 from provision.host._scrub import hide_secrets
 from provision.steps import Action, Fetch, Need, Run, Site, Step, Write
 
@@ -28,7 +27,8 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     site: Site
     folder: Path
     events: Subscriber
-    environment: Mapping[str, str] | None
+    environment: Mapping[str, str]
+    fetching: fetch.Fetching
     keep_open: tuple[int, ...]
 
     def carry_out(self, step: Step, actions: Iterable[Action]) -> None:
@@ -49,14 +49,11 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     def _fetch(self, step: Step, action: Fetch, log: StepLog) -> None:
         log.line(f"# {action.title}")
         try:
-            for said in fetch.fetch(action, self._environment(), self.events):
+            for said in self.fetching.finish(action):
                 log.line(said)
-        except SourceFailed as failure:
+        except (SourceFailed, NotWritable) as failure:
             what = log.line(f"{action.title}: {failure.what}: {failure.where}")
             raise StepFailed(what, where=f"step {step.label}", hint=failure.hint) from None
-
-    def _environment(self) -> Mapping[str, str]:
-        return _clean(os.environ) if self.environment is None else self.environment
 
     def _see(self, step: Step, need: Need, log: StepLog) -> None:
         found = needs.measure(need)
@@ -66,7 +63,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             raise StepFailed(said, where=f"step {step.label}", hint=hint or _RESUME)
 
     def _run(self, step: Step, action: Run, log: StepLog) -> None:
-        environment = {**self._environment(), **action.env}
+        environment = {**self.environment, **action.env}
         finished = process.Finished(argv=action.argv)
         command = hide_secrets(finished.command)
         log.command(action.title, command, environment)
@@ -99,5 +96,5 @@ def how(finished: process.Finished) -> str:
     return f"ended with status {finished.status}" if finished.status is not None else "could not be started"
 
 
-def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+def clean(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith(_FOREIGN)}

@@ -1,4 +1,4 @@
-"""A build with its hands tied: walks the steps as a real one would, and only says which would be carried out."""
+"""Builds with their hands tied: what a build would carry out, and whether there is anything to do at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,28 @@ from provision.engine.events import StepResult
 from provision.engine.whole import Torn
 
 
+class Touched(Exception):  # noqa: N818 - nothing is wrong
+    """Something has changed since every file was read, or it is not known; only a build can tell what to do."""
+
+
+class Glance(Building):
+    """Whether everything stands untouched: what stands is told, anything else raises Touched."""
+
+    def _heal(self, *, was_complete: bool, changed: list[str]) -> None:  # noqa: ARG002 - a build asks more
+        raise Touched
+
+
 class DryRun(Building):
     """What a build changes is left out here; what it decides by is the same code."""
+
+    def _fetch_ahead(self, since: Work) -> None:
+        """Nothing is fetched."""
+
+    def _read_ahead(self, before: Work) -> None:
+        """Nothing was installed."""
+
+    def _forget_unpacked(self) -> None:
+        """What a killed run has left stays."""
 
     def _take_out(self, torn: tuple[Torn, ...], *, looked_at: bool) -> None:
         """What is torn counts as missing, and stays."""

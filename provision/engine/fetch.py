@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import msgspec
@@ -18,24 +21,13 @@ from provision.steps import Fetch, Lock, Pin, Wheel
 
 _AT_ONCE: Final = 8
 _TOLD_EVERY_S: Final = 0.2
+_GRACE_S: Final = 1.0
 
 
 def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> list[str]:
-    """Have every file of an action in its folder; what was fetched, line by line."""
-    folder = Path(action.folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lacking = _lacking(folder, action.wheels)
-        if lacking:
-            _Fetching(action.title, lacking, folder, uv.connection(environment), events).run()
-    except OSError as error:
-        raise NotWritable(
-            f"the wheels cannot be kept: {error.strerror}",
-            where=str(folder),
-            hint="free some space, or name another disk: --prefix DIR; the same command goes on from here",
-        ) from error
-    there = len(action.wheels) - len(lacking)
-    return [f"{there} lay in {folder}", *(f"fetched {sessions.scrubbed(wheel.url)}" for wheel in lacking)]
+    """Have every file of one action in its folder; what was fetched, line by line."""
+    with Fetching(environment, events) as fetching:
+        return fetching.finish(action)
 
 
 def sized(lock: Lock, environment: Mapping[str, str]) -> Lock:
@@ -50,56 +42,111 @@ def sized(lock: Lock, environment: Mapping[str, str]) -> Lock:
         return Lock(pins=tuple(pool.map(ask, lock.pins)))
 
 
-def _lacking(folder: Path, wheels: Sequence[Wheel]) -> list[Wheel]:
-    """The largest first: the last one to end should be a small one."""
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        there = pool.map(lambda wheel: download.is_there(folder / wheel.file, wheel.sha256), wheels)
-        lacking = [wheel for wheel, is_there in zip(wheels, there, strict=True) if not is_there]
-    return sorted(lacking, key=lambda wheel: -wheel.size)
-
-
 class _Stopped(Exception):  # noqa: N818 - nothing is wrong: another one failed, or the user has had enough
     """This download was asked to stop."""
 
 
-class _Fetching:
-    """Downloads in threads; the thread that called waits, tells how far they are, and can be interrupted."""
+class _Job:
+    """One wheel on its way; `came` counts its bytes, and its end says whether it had to be fetched."""
 
-    def __init__(
-        self, title: str, wheels: list[Wheel], folder: Path, connection: sessions.Connection, events: Subscriber
+    def __init__(self, wheel: Wheel, folder: Path) -> None:
+        self.wheel, self.path = wheel, folder / wheel.file
+        self.came = 0
+        self.end: Future[bool] = Future()
+
+
+class Fetching(contextlib.AbstractContextManager["Fetching"]):
+    """Downloads in threads, also while something else goes on; whoever needs some of it waits for just that.
+
+    The threads are daemons: one may hang on a source that says nothing, and keeps nobody waiting.
+    """
+
+    def __init__(self, environment: Mapping[str, str], events: Subscriber) -> None:
+        self._connection, self._events = uv.connection(environment), events
+        self._jobs: dict[Path, _Job] = {}
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._stop = threading.Event()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._title, self._wheels, self._folder = title, wheels, folder
-        self._connection, self._events = connection, events
-        self._turn, self._stop = threading.Lock(), threading.Event()
-        self._bytes = 0
-        known = all(wheel.size for wheel in wheels)
-        self._total = sum(wheel.size for wheel in wheels) if known else 0
+        self._stop.set()
+        for _ in self._threads:
+            self._queue.put(None)
+        wait([job.end for job in self._jobs.values() if job.end.running()], timeout=_GRACE_S)
 
-    def run(self) -> None:
-        pool = ThreadPoolExecutor(_AT_ONCE)
-        waiting = {pool.submit(self._one, wheel) for wheel in self._wheels}
+    def begin(self, action: Fetch) -> None:
+        """Let its wheels come, after those that were asked for before; the largest first, so that a small one ends."""
+        for wheel in sorted(action.wheels, key=lambda wheel: -wheel.size):
+            path = Path(action.folder) / wheel.file
+            if path not in self._jobs or self._jobs[path].wheel.sha256 != wheel.sha256:
+                self._jobs[path] = _Job(wheel, path.parent)
+                self._queue.put(self._jobs[path])
+        while len(self._threads) < min(_AT_ONCE, len(self._jobs)):
+            self._threads.append(threading.Thread(target=self._work, name="download", daemon=True))
+            self._threads[-1].start()
+
+    def finish(self, action: Fetch) -> list[str]:
+        """Wait until every file of an action is in its folder; what was fetched, line by line."""
+        folder = Path(action.folder)
         try:
-            while waiting:
-                interruption.look()
-                done, waiting = wait(waiting, timeout=_TOLD_EVERY_S, return_when=FIRST_EXCEPTION)
-                _complain(done)
-                self._events(Progress(title=self._title, done=self._bytes, total=self._total, unit="bytes"))
-        finally:
-            self._stop.set()
-            pool.shutdown(cancel_futures=True)
-        self._events(Progress(title=self._title, done=self._bytes, total=self._bytes, unit="bytes"))
+            folder.mkdir(parents=True, exist_ok=True)
+            self.begin(action)
+            jobs = [self._jobs[folder / wheel.file] for wheel in action.wheels]
+            self._wait_for(action.title, jobs)
+        except OSError as error:
+            raise NotWritable(
+                f"the wheels cannot be kept: {error.strerror}",
+                where=str(folder),
+                hint="free some space, or name another disk: --prefix DIR; the same command goes on from here",
+            ) from error
+        fetched = [job for job in jobs if job.end.result()]
+        lay = f"{len(jobs) - len(fetched)} lay in {folder}"
+        return [lay, *(f"fetched {sessions.scrubbed(job.wheel.url)}" for job in fetched)]
 
-    def _one(self, wheel: Wheel) -> None:
-        download.download(wheel.url, wheel.sha256, self._folder / wheel.file, self._came, self._connection)
+    def _wait_for(self, title: str, jobs: list[_Job]) -> None:
+        waiting = {job.end for job in jobs}
+        while True:
+            interruption.look()
+            done, waiting = wait(waiting, timeout=_TOLD_EVERY_S, return_when=FIRST_EXCEPTION)
+            _complain(done)
+            self._tell(title, jobs, ended=not waiting)
+            if not waiting:
+                return
 
-    def _came(self, count: int) -> None:
-        with self._turn:
-            self._bytes += count
-        if self._stop.is_set():
-            raise _Stopped
+    def _tell(self, title: str, jobs: list[_Job], *, ended: bool) -> None:
+        fetched = [job for job in jobs if job.came]
+        came = sum(job.came for job in fetched)
+        coming = [job.wheel.size for job in jobs if job.came or not job.end.done()]
+        total = came if ended else sum(coming) if all(coming) else 0
+        if came:
+            self._events(Progress(title=title, done=came, total=max(total, came) if total else 0, unit="bytes"))
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) and not self._stop.is_set():
+            job.end.set_running_or_notify_cancel()
+            try:
+                job.end.set_result(self._had(job))
+            except BaseException as failure:  # noqa: BLE001 - whoever waits for it has it
+                job.end.set_exception(failure)
+
+    def _had(self, job: _Job) -> bool:
+        """Whether it had to be fetched."""
+        job.path.parent.mkdir(parents=True, exist_ok=True)
+        if download.is_there(job.path, job.wheel.sha256):
+            return False
+
+        def came(count: int) -> None:
+            if self._stop.is_set():
+                raise _Stopped
+            job.came += count
+
+        download.download(job.wheel.url, job.wheel.sha256, job.path, came, self._connection)
+        return True
 
 
-def _complain(done: set[Future[None]]) -> None:
+def _complain(done: set[Future[bool]]) -> None:
     """What went wrong first; that the others were stopped for it is no news."""
     failures = [failure for each in done if (failure := each.exception()) and not isinstance(failure, _Stopped)]
     if failures:

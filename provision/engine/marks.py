@@ -40,6 +40,11 @@ def mark(path: str, name: str, status: os.stat_result) -> Mark:
     return Mark(name, status.st_size, status.st_mtime_ns, status.st_ino, digest)
 
 
+def is_still(known: Mark, status: os.stat_result) -> bool:
+    """Whether this is the very file that was read, as far as `stat` can tell."""
+    return (known.size, known.mtime_ns, known.inode) == (status.st_size, status.st_mtime_ns, status.st_ino)
+
+
 def matches(found: Mark, path: str, digest: str) -> bool:
     """Whether a file is what RECORD says; a line without a digest asks only that it is there."""
     algorithm, _, expected = digest.partition("=")

@@ -158,9 +158,9 @@ def _compile(
         return _Said("", stderr)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     what = "; ".join(lines[:3]) if lines else Scrubber().text(done.problem())
+    look = "free some space there" if "No space left" in what else "look at the network, the index and its certificates"
     raise SourceFailed(
-        f"the packages could not be resolved: {what}",
-        hint="look at the network, the index and its certificates; nothing was changed, run the same command again",
+        f"the packages could not be resolved: {what}", hint=f"{look}; nothing was changed, run the same command again"
     )
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from provision.binary import record
 from provision.doors import files
-from provision.engine.marks import Mark, mark, matches
+from provision.engine.marks import Mark, is_still, mark, matches
 from provision.steps import Lock
 
 CONTENTS = "contents.json"
@@ -52,49 +51,37 @@ def survey(
     contents: bool,
     written: frozenset[str] = frozenset(),
     known: Mapping[str, str] | None = None,
+    already: Mapping[str, Mark] | None = None,
 ) -> Survey:
     """Look at every installed distribution: sizes, or with `contents` every byte, in threads.
 
     `written` names files that a step writes over what a distribution brought; the step answers for them.
-    `known` holds the true digests of files for which a wheel's own RECORD is wrong.
+    `known` holds the true digests of files for which a wheel's own RECORD is wrong, `already` what was just read.
     """
     site = site_packages(generation)
     claims = _Claims(site, written, known or {})
+    already = already or {}
     wanted: dict[str, str] = {canonicalize_name(pin.name): pin.version for pin in lock.pins}
     times = {name: len(there) for name, there in versions(generation).items()}
-    torn, extra, whole, marks = [], [], {}, []
+    torn, extra, whole, marks, looking = [], [], {}, [], []
     with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 1)) as pool:
         for dist_info in sorted(site.glob("*.dist-info")) if site else []:
             name, version = distribution(dist_info.name)
             if name not in wanted:
                 extra.append(f"{name} {version}")
                 continue
-            looked = _misplaced(wanted[name], version, times[name]) or _look(
-                dist_info, generation, pool, contents, claims
+            begun = _misplaced(wanted[name], version, times[name]) or _look(
+                dist_info, generation, pool, contents, claims, already
             )
+            looking.append((name, version, dist_info.name, begun))
+        for name, version, dist_info_name, begun in looking:  # all have begun: one large file keeps nobody waiting
+            looked = begun if isinstance(begun, _Changed) else _together(begun)
             if isinstance(looked, _Changed):
-                torn.append(Torn(name=name, dist_info=dist_info.name, why=looked.why, contents=looked.contents))
+                torn.append(Torn(name=name, dist_info=dist_info_name, why=looked.why, contents=looked.contents))
             else:
                 whole[name] = version
                 marks += looked
     return Survey(whole=whole, torn=tuple(torn), extra=tuple(extra), marks=tuple(marks))
-
-
-def foreign_hooks(generation: Path, known: Iterable[str] = ()) -> list[str]:
-    """What this Python would run at every start although no RECORD lists it; `known` are paths that one does list."""
-    site = site_packages(generation)
-    there = {path.name for path in site.iterdir() if _is_hook(path.name)} if site else set()
-    if site and there:
-        inside = f"{site.relative_to(generation)}/"
-        there -= {path.removeprefix(inside).partition("/")[0] for path in known if path.startswith(inside)}
-    for dist_info in site.glob("*.dist-info") if site and there else ():
-        with contextlib.suppress(ValueError):  # an unreadable RECORD is torn, and found for itself
-            there -= {entry.path.partition("/")[0] for entry in record.entries(dist_info / "RECORD")}
-    return sorted(there)
-
-
-def _is_hook(name: str) -> bool:
-    return name.endswith(".pth") or name.partition(".")[0] in ("sitecustomize", "usercustomize")
 
 
 def unlike_record(generation: Path, dist_info: str) -> dict[str, str]:
@@ -184,8 +171,13 @@ class _Claims:
 
 
 def _look(
-    dist_info: Path, generation: Path, pool: ThreadPoolExecutor, contents: bool, claims: _Claims
-) -> list[Mark] | _Changed:
+    dist_info: Path,
+    generation: Path,
+    pool: ThreadPoolExecutor,
+    contents: bool,
+    claims: _Claims,
+    already: Mapping[str, Mark],
+) -> Iterator[list[Mark] | _Changed] | _Changed:
     root = f"{generation}/"
     listed = claims.entries(dist_info.name)
     if isinstance(listed, str):
@@ -196,8 +188,12 @@ def _look(
     for path, entry, _ in jobs:
         if not path.startswith(root):
             return _Changed(f"RECORD lists {entry.path}, which is not in this environment", contents=False)
+    return pool.map(lambda part: _compare(part, len(root), contents, already), _batches(jobs))
+
+
+def _together(batches: Iterator[list[Mark] | _Changed]) -> list[Mark] | _Changed:
     marks: list[Mark] = []
-    for batch in pool.map(lambda part: _compare(part, len(root), contents), _batches(jobs)):
+    for batch in batches:
         if isinstance(batch, _Changed):
             return batch
         marks += batch
@@ -208,7 +204,7 @@ def _batches(jobs: list[_Job]) -> list[list[_Job]]:
     return [jobs[start : start + _BATCH] for start in range(0, len(jobs), _BATCH)]
 
 
-def _compare(jobs: list[_Job], cut: int, contents: bool) -> list[Mark] | _Changed:
+def _compare(jobs: list[_Job], cut: int, contents: bool, already: Mapping[str, Mark]) -> list[Mark] | _Changed:
     marks = []
     for path, entry, may_be in jobs:
         try:
@@ -223,7 +219,9 @@ def _compare(jobs: list[_Job], cut: int, contents: bool) -> list[Mark] | _Change
         if contents:
             if status.st_nlink > 1:
                 return _Changed(f"{entry.path}: shared with another place by a hard link", contents=True)
-            found = mark(path, path[cut:], status)
+            found = already.get(path[cut:])
+            if not found or not is_still(found, status):
+                found = mark(path, path[cut:], status)
             if not any(matches(found, path, digest) for digest in digests):
                 return _Changed(f"{entry.path}: the contents are not those in RECORD", contents=True)
             marks.append(found)

@@ -6,16 +6,26 @@ import argparse
 from typing import Final
 
 from provision import terminal
-from provision.engine import bring_up
+from provision.engine import bring_up, wanted
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, Failure, Interrupted, StepFailed
 from provision.plan import serve
 from provision.report import as_text
 from provision.report._model import Report
-from provision.verbs import _progress, _told
+from provision.verbs import _progress, _told, _wish
 from provision.verbs._wish import Wish, asked
 
 _GOES_ON: Final = "nothing in use was changed; the same command goes on from here"
+
+
+def nothing_to_do(wish: Wish, options: argparse.Namespace) -> int | None:
+    """The exit code where what was wanted last is wanted still and stands untouched; nothing is written to see that."""
+    last = _wish.known(wish)
+    came = bring_up.glance(asked(wish, last)) if last and last.tool == wanted.tool() else None
+    if not last or not came:
+        return None
+    _tell(wish, last, came, options, None)
+    return came.exit_code
 
 
 def carry_out(
@@ -47,11 +57,21 @@ def carry_out(
             raise
         except KeyboardInterrupt:
             raise Interrupted("interrupted", hint=_GOES_ON) from None
+    _tell(wish, resolved, came, options, None if came.nothing_to_do else followed.commands)
+    return came.exit_code
+
+
+def _tell(
+    wish: Wish,
+    resolved: Wanted,
+    came: bring_up.BroughtUp,
+    options: argparse.Namespace,
+    commands: dict[str, list[str]] | None,
+) -> None:
     told = _told.report(wish, resolved, came)
-    _tell_programs(told, wish, options, None if came.nothing_to_do else followed.commands)
+    _tell_programs(told, wish, options, commands)
     if not (options.json or options.events):
         _tell_a_person(told, came, wish, options)
-    return came.exit_code
 
 
 def _tell_programs(

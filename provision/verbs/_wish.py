@@ -56,7 +56,7 @@ def made(options: argparse.Namespace) -> Wish:
 
 def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported, bool]:
     """What is to be brought up, and whether that is news: another set of packages than the last time."""
-    last = _known(wish)
+    last = known(wish)
     if wish.bundle is not None:
         brought = _brought(wish, Path(wish.bundle))
         return brought, not (last and isinstance(brought, Wanted) and brought.lock.text == last.lock.text)
@@ -72,7 +72,7 @@ def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported
     return found, not (last and isinstance(found, Wanted) and found.lock == last.lock)
 
 
-def _known(wish: Wish) -> Wanted | None:
+def known(wish: Wish) -> Wanted | None:
     """What was resolved for this very wish on this very host before; costs no network and a tenth of a second."""
     seen = wish.target or Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
     last = wanted.load(Path(wish.prefix))

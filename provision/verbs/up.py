@@ -11,6 +11,8 @@ from provision.verbs import _agree, _bring, _wish
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
+    if not options.upgrade and (code := _bring.nothing_to_do(wish, options)) is not None:
+        return code
     with locks.hold(Path(wish.prefix), "up") as lock:
         settled = _agree.settled(wish, options, upgrade=options.upgrade)
         return settled if isinstance(settled, int) else _bring.carry_out(wish, settled, options, lock)

@@ -122,3 +122,9 @@ def test_a_file_in_a_folder_is_copied(tmp_path: Path) -> None:
     assert (tmp_path / "a b.whl").read_bytes() == DATA
     with pytest.raises(SourceFailed, match="No such file"):
         download.download((tmp_path / "none").as_uri(), SHA256, tmp_path / "c.whl", lambda _: None, PLAIN)
+
+
+def test_certificates_that_are_not_there_are_named(server: LocalServer, tmp_path: Path) -> None:
+    lost = sessions.Connection(certificates="/nowhere/ca.pem")
+    with pytest.raises(SourceFailed, match=r"the certificates in /nowhere/ca\.pem are not there"):
+        download.download(server.url("/x"), SHA256, tmp_path / "x", lambda _: None, lost)

@@ -17,6 +17,7 @@ from provision.engine.events import Event, Progress
 from provision.errors import NotWritable, SourceFailed
 from provision.steps import Fetch, Lock, Pin, Wheel
 from tests.doors.local_server import LocalServer, Resource, serving
+from tests.patience import until
 
 FILES = {
     f"toy{number}-1.0-py3-none-any.whl": random.Random(number).randbytes(200_000 * number) for number in range(1, 6)
@@ -80,6 +81,23 @@ def test_an_interruption_ends_it_and_what_came_stays(server: LocalServer, tmp_pa
     with interruption.as_one():
         fetch.fetch(action(server, tmp_path), {}, lambda _: None)
     assert contents(tmp_path) == FILES
+
+
+def downloads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "download"]
+
+
+def test_a_source_that_says_nothing_keeps_nobody_waiting(server: LocalServer, tmp_path: Path) -> None:
+    """Neither him who interrupts nor him who is to hear what failed; and what was stopped asks no more."""
+    silent = server.resources["/toy5-1.0-py3-none-any.whl"]
+    del server.resources["/toy3-1.0-py3-none-any.whl"]
+    silent.faults = ["stall"] * 9
+    with pytest.raises(SourceFailed, match="HTTP status 404"):
+        fetch.fetch(action(server, tmp_path), {}, lambda _: None)
+    assert downloads(), "its thread is left behind"
+    server.released.set()
+    until(lambda: not downloads())
+    assert silent.requests == 1
 
 
 def test_a_full_disk_is_named(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from provision.engine.journal import Entry, Journal
 from provision.errors import StepFailed
 from tests.engine import kills, synthetic
 from tests.engine.synthetic import World
+from tests.patience import until
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -66,9 +66,7 @@ def test_killed_while_repairing(world: World) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_end_takes_the_children_along(world: World, number: signal.Signals) -> None:
     child = synthetic.start(world, "1.0")
-    journal = world.prefix
-    while not list(journal.glob("*/.vllm-ready/journal.jsonl")):
-        time.sleep(0.005)
+    until(lambda: list(world.prefix.glob("*/.vllm-ready/journal.jsonl")))
     os.kill(child.pid, number)
     child.communicate(timeout=20)
     assert child.returncode == 130

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provision.steps import Lock
-from tests.faults.small_up import Small, locked
+from tests.faults.small_up import Small, at, locked
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,8 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Lock]:
 def small(stocked: tuple[Path, Lock]) -> Iterator[Small]:
     wheels, lock = stocked
     with tempfile.TemporaryDirectory(prefix="vllm ready ü ") as folder:
-        made = Small(folder=Path(folder), wheels=Path(shutil.copytree(wheels, Path(folder) / "wheels")), lock=lock)
+        copy = Path(shutil.copytree(wheels, Path(folder) / "wheels"))
+        made = Small(folder=Path(folder), wheels=copy, lock=at(copy.as_uri(), lock))
         made.wish()
         yield made
 

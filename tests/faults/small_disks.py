@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.small_up import Small
+from tests.faults.small_up import CODE, Small
 
 # Mount, give the commands of the first part, change the disk, give the same command again.
 _SCRIPT = """
@@ -22,6 +22,11 @@ eval "$before"
 mount -o "remount,$then" "$place" || exit 77
 "$@"; echo "then $?"
 """
+# The disk had room when step 10 looked at it, and others fill it since.
+FILLED_LATER = CODE.replace(
+    "from provision.cli",
+    "from provision.engine import needs; needs._enough = lambda *_: needs.Measured('', met=True)\nfrom provision.cli",
+)
 _UNSHARE = ["unshare", "--map-root-user", "--mount"]  # no root is needed where the kernel lets users have namespaces
 
 
@@ -33,6 +38,7 @@ def on_a_disk(
     then: str = "",
     before: str = "",
     env: Mapping[str, str] | None = None,
+    code: str = FILLED_LATER,
 ) -> tuple[int, int | None, str]:
     """The exit codes on that disk and after it was changed, and all that was said before that."""
     if shutil.which("unshare") is None:
@@ -40,7 +46,7 @@ def on_a_disk(
     wanted = small.prefix / ".wanted.json"
     more = {"WANTED": str(wanted.rename(small.folder / "wanted.json"))} if place == small.prefix else {"WANTED": "/-"}
     done = subprocess.run(
-        [*_UNSHARE, "sh", "-c", _SCRIPT, "sh", str(place), options, then, before, *small.argv(*words)],
+        [*_UNSHARE, "sh", "-c", _SCRIPT, "sh", str(place), options, then, before, *small.argv(*words, code=code)],
         env={**small.environment, **(env or {}), **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from uv import find_uv_bin
@@ -17,6 +19,7 @@ from provision.host import record
 from provision.host._model import Host
 from provision.settings import Settings
 from provision.steps import Lock
+from tests.doors.local_server import LocalServer, Resource
 from tests.engine.small_index import plan, stock
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,21 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
         nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": (self.folder / "no-index").as_uri()}
         return {"PATH": os.environ["PATH"], **home, **nowhere, "PIP_FIND_LINKS": self.wheels.as_uri()}
 
+    def with_wheel(self, path: Path) -> Small:
+        """The lock as if this had been the published file of that name."""
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        pins = []
+        for pin in self.lock.pins:
+            wheel = msgspec.structs.replace(pin.wheel, sha256=sha256) if pin.wheel.file == path.name else pin.wheel
+            pins.append(msgspec.structs.replace(pin, wheel=wheel))
+        return msgspec.structs.replace(self, lock=Lock(pins=tuple(pins)))
+
+    def from_server(self, server: LocalServer) -> Small:
+        """The same wheels, as they are now in their folder, asked of a server."""
+        for path in self.wheels.iterdir():
+            server.resources[f"/{quote(path.name)}"] = Resource(path.read_bytes())
+        return msgspec.structs.replace(self, lock=at(server.url(""), self.lock))
+
     def wish(self, prefix: Path | None = None, **changes: Any) -> None:
         """What `up` leaves once it has planned and resolved: the same wish goes on from there."""
         seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
@@ -72,21 +90,30 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
     def argv(self, *words: str, code: str = CODE) -> list[str]:
         return [sys.executable, "-I", "-B", "-c", code, str(ROOT), str(self.folder), *words]
 
-    def start(self, *words: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(
-            self.argv(*words), text=True, env={**self.environment, **(env or {})}, **{**pipes, **options}
-        )
-
-    def run(self, *words: str, env: Mapping[str, str] | None = None, **options: Any) -> tuple[int, str, str]:
+    def run(
+        self, *words: str, env: Mapping[str, str] | None = None, code: str = CODE, **options: Any
+    ) -> tuple[int, str, str]:
         """Exit code, stdout and stderr."""
-        with self.start(*words, env=env, **options) as child:
-            out, err = child.communicate(timeout=120)
-        return child.returncode, out, err
+        done = subprocess.run(
+            self.argv(*words, code=code),
+            env={**self.environment, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            **options,
+        )
+        return done.returncode, done.stdout, done.stderr
 
-    def log(self, name: str) -> str:
-        """The newest log of a step or a check."""
-        return max(self.logs.glob(f"*/{name}.log"), key=lambda path: path.stat().st_mtime_ns).read_text()
+
+def at(place: str, lock: Lock) -> Lock:
+    """The lock with its wheels at another address."""
+    pins = []
+    for pin in lock.pins:
+        wheel = msgspec.structs.replace(pin.wheel, url=f"{place}/{quote(pin.wheel.file)}")
+        pins.append(msgspec.structs.replace(pin, wheel=wheel))
+    return Lock(pins=tuple(pins))
 
 
 def locked(folder: Path) -> Lock:

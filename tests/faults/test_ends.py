@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from provision.engine import generations
+from provision.steps import Lock
+from tests.doors.local_server import serving
+from tests.engine.small_index import wheel
 from tests.faults.small_up import CODE, PLAN, ROOT, Small
+from tests.patience import started, until
 
 UP = ("up", "--yes")
 # Dies before its n-th rename or link, or with 0 says how many there were.
@@ -38,15 +42,14 @@ atexit.register(lambda: nth or sys.stderr.write(f"renames: {calls}\\n"))
 def test_nobody_reads_what_is_said(small: Small, stream: str, how: str) -> None:
     """`up 2>&1 | head -1`: the environment is brought to its end all the same."""
     number = {"stdout": 1, "stderr": 2}[stream]
-    shell = {"gone": "sleep 0.2; exec", "full": f"exec {number}>/dev/full", "closed": f"exec {number}>&-"}[how]
+    shell = {"gone": ":", "full": f"exec {number}>/dev/full", "closed": f"exec {number}>&-"}[how]
     reading, writing = os.pipe()
     os.close(reading)
-    with subprocess.Popen(
-        ["sh", "-c", f'{shell}; exec "$@"' if how != "gone" else 'exec "$@"', "sh", *small.argv(*UP)],
+    with started(
+        ["sh", "-c", f'{shell}; exec "$@"', "sh", *small.argv(*UP)],
         env=small.environment,
         stdout=writing if (stream, how) == ("stdout", "gone") else subprocess.PIPE,
         stderr=writing if (stream, how) == ("stderr", "gone") else subprocess.PIPE,
-        text=True,
     ) as child:
         os.close(writing)
         _, err = child.communicate(timeout=60)
@@ -63,41 +66,62 @@ def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.S
     note = small.folder / "asked"
     slow = f"""from provision.doors import process
 from provision.verbs import _wish
-_wish.anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
+_wish._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
 """
     argv = small.argv(*UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli"))
-    with subprocess.Popen(argv, env=small.environment, stderr=subprocess.PIPE, text=True) as child:
-        until = time.monotonic() + 60
-        while not (note.exists() and note.read_text()) and time.monotonic() < until:
-            time.sleep(0.02)
+    with started(argv, env=small.environment, stderr=subprocess.PIPE) as child:
+        until(lambda: note.exists() and note.read_text().endswith("\n"))
         child.send_signal(number)
         _, err = child.communicate(timeout=20)
     assert (child.returncode, err.splitlines()[-1]) == (130, "interrupted")
     assert not Path(f"/proc/{note.read_text().strip()}").exists()
 
 
-@pytest.mark.parametrize("back", [1, *range(10, 17)])  # 2 to 9 are the other pages of the report
-def test_killed_before_each_of_the_last_renames_of_up(small: Small, back: int) -> None:
-    """From the last files of the environment over its verdict and the switch to the pages of the report."""
-    counted = subprocess.run(
-        small.argv("0", *UP, code=_counting(CODE)), env=small.environment, capture_output=True, text=True, check=True
-    )
-    total = int(counted.stderr.rpartition("renames: ")[2])
-    first = generations.current(small.prefix)
-    for path in (small.prefix, small.logs):
-        path.rename(path.with_name(f"{path.name} of the first"))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
+    """From a source that says nothing any more: it ends all the same, and what came is not asked for again."""
+    path = wheel(small.wheels, "torch", "2.0+cpu", "sympy", files={"torch.txt": "much" * 100_000})
+    with serving() as server:
+        small = small.with_wheel(path).from_server(server)
+        small.wish()
+        torch = server.resources[f"/{quote(path.name)}"]
+        torch.faults = ["reset", *["stall"] * 9]
+        with started(small.argv(*UP), env=small.environment, stderr=subprocess.PIPE) as child:
+            until(lambda: torch.requests == 2)
+            child.send_signal(number)
+            _, err = child.communicate(timeout=60)
+            if number == signal.SIGTERM:
+                assert child.returncode == 130
+                hint = " hint: nothing in use was changed; the same command goes on from here"
+                assert err.splitlines()[-2:] == ["error: interrupted", hint]
+        came = next(small.prefix.glob("wheels/.torch-*.part")).stat().st_size
+        assert came > len(torch.data) // 3
+        torch.faults, before = [], {name: resource.served for name, resource in server.resources.items()}
+        assert small.run(*UP)[0] == 0
+        served = {name: resource.served - before[name] for name, resource in server.resources.items()}
+        assert served[f"/{quote(path.name)}"] == len(torch.data) - came
+
+
+@pytest.fixture(scope="module")
+def renames(stocked: tuple[Path, Lock], tmp_path_factory: pytest.TempPathFactory) -> int:
+    """How many a whole `up` makes."""
+    small = Small(folder=tmp_path_factory.mktemp("counted"), wheels=stocked[0], lock=stocked[1])
     small.wish()
-    nth = total - back + 1
-    killed = subprocess.run(
-        small.argv(str(nth), *UP, code=_counting(CODE)), env=small.environment, start_new_session=True, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL
+    _, _, err = small.run("0", *UP, code=_counting(CODE))
+    return int(err.rpartition("renames: ")[2])
+
+
+@pytest.mark.parametrize("back", [16, 15, 14, 12, 11, 1])
+def test_killed_before_each_of_the_last_renames_of_up(small: Small, renames: int, back: int) -> None:
+    """The manifest, the mark of completeness, the verdict, the switch, the report, and its last page."""
+    nth = renames - back + 1
+    assert small.run(str(nth), *UP, code=_counting(CODE), start_new_session=True)[0] == -signal.SIGKILL
     now = generations.current(small.prefix)
     assert now is None or list((small.prefix / now / generations.STATE / "verified").glob("*.json"))
     code, _, err = small.run(*UP)
     assert code == 0, err
-    assert len(generations.found(small.prefix)) == 1
-    assert first != generations.current(small.prefix)
+    (made,) = generations.found(small.prefix)
+    assert made.current
     assert small.run("check")[0] == 0
 
 
@@ -108,20 +132,19 @@ def _counting(code: str) -> str:
 
 def test_a_command_goes_with_its_killed_run(small: Small) -> None:
     note = small.folder / "note"
-    code = """import sys; from pathlib import Path; from provision.engine.carry import Carrier; from provision.steps import Run, Site, Step
+    code = """import sys; from pathlib import Path; from provision.engine.carry import Carrier
+from provision.engine.fetch import Fetching; from provision.steps import Run, Site, Step
 site = Site(generation="", prefix="", uv="", host_python="")
 command = ("sh", "-c", 'echo $$ . >"$0"; exec sleep 60', sys.argv[1])
-carrier = Carrier(site=site, folder=Path(sys.argv[1]).parent, events=lambda _: None, environment=None, keep_open=())
-carrier.carry_out(Step(number=10, name="x", title="", why="", actions=lambda *_: ()), [Run(title="", argv=command)], ())"""
-    with subprocess.Popen([sys.executable, "-c", code, note], cwd=ROOT) as child:
-        until = time.monotonic() + 60
-        while not (note.exists() and note.read_text().endswith(".\n")) and time.monotonic() < until:
-            time.sleep(0.02)
+here = {"PATH": "/usr/bin:/bin"}
+carrier = Carrier(site=site, folder=Path(sys.argv[1]).parent, events=lambda _: None, environment=here,
+                  fetching=Fetching(here, lambda _: None), keep_open=())
+carrier.carry_out(Step(number=10, name="x", title="", why="", actions=lambda *_: ()), [Run(title="", argv=command)])"""
+    with started([sys.executable, "-c", code, str(note)], cwd=ROOT) as child:
+        until(lambda: note.exists() and note.read_text().endswith(".\n"))
         child.kill()
-    until = time.monotonic() + 20
-    while (left := Path(f"/proc/{note.read_text().split()[0]}")).exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert not left.exists()
+    left = Path(f"/proc/{note.read_text().split()[0]}")
+    until(lambda: not left.exists())
 
 
 def test_what_is_not_verified_never_becomes_current(small: Small) -> None:
@@ -139,14 +162,10 @@ def test_two_runs_at_once(small: Small) -> None:
     hold = """import sys; from pathlib import Path; from provision.engine import locks
 with locks.hold(Path(sys.argv[1]), "provision"):
     print("held", flush=True); sys.stdin.read()"""
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, str(small.prefix)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as holder:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with started([sys.executable, "-c", hold, str(small.prefix)], cwd=ROOT, **pipes) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+        assert holder.stdout.readline() == "held\n"
         for verb in (UP, ("provision",), ("prune",), ("rollback",)):
             code, out, err = small.run(*verb)
             assert (code, out) == (6, "")

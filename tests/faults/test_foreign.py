@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from provision import cli
 from provision.engine import generations
+from provision.verbs import _given
 from tests.faults.small_up import Small
 
 UP = ("up", "--yes")
@@ -47,9 +50,7 @@ def test_hostile_variables_reach_no_command(small: Small) -> None:
     assert not sprung.exists(), sprung.read_text()
 
 
-@pytest.mark.parametrize(
-    "name", ["a b", "größe ✓", "it's", 'two "words"', "$(touch X)", "a;touch X", "`touch X`", "-n"]
-)
+@pytest.mark.parametrize("name", ["größe ✓", 'it\'s "two" words', "$(touch X);touch X;`touch X`", "-n"])
 def test_a_prefix_of_any_name(small: Small, name: str) -> None:
     prefix = small.folder / name / "envs"
     small.wish(prefix)
@@ -92,17 +93,21 @@ def test_a_prefix_of_any_name(small: Small, name: str) -> None:
     ],
     ids=repr,
 )
-def test_a_command_where_a_value_belongs(small: Small, key: str, value: object) -> None:
+def test_a_command_where_a_value_belongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str, value: object
+) -> None:
     """Refused with its line before anything is looked at; nothing is run or made of it."""
-    config = small.folder / "config.yaml"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    config = tmp_path / "config.yaml"
     config.write_text(f"# one\n{json.dumps(key)}: {json.dumps(value)}\n")
-    before = sorted(small.folder.rglob("*"))
-    code, out, err = small.run(*UP, "--config", str(config), cwd=small.folder)
-    assert (code, out) == (2, "")
+    assert cli._guarded([*UP, "--config", str(config)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
     assert err.startswith(f"error: {config}")
     assert f"{key}" in err
     assert "hint: " in err
-    assert sorted(small.folder.rglob("*")) == before
+    assert list(tmp_path.rglob("*")) == [config]
 
 
 @pytest.mark.parametrize("hook", ["sitecustomize.py", "usercustomize/__init__.py", "zz.pth"])

@@ -7,12 +7,15 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import Callable, Mapping
+
+from tests.patience import SECONDS
 
 _CODE = re.compile(r"\x1b\[(\??)([\d;]*)([A-Za-z])|([\r\n])|(.)", re.DOTALL)
 
@@ -94,7 +97,7 @@ class Terminal:
 
     def until(self, seen: Callable[[Screen], bool]) -> None:
         """Watch until the screen shows what is waited for."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + SECONDS
         while not seen(self.screen):
             assert time.monotonic() < until, self.screen.lines
             assert self._watch(), self.screen.lines
@@ -104,13 +107,15 @@ class Terminal:
 
     def end(self) -> int:
         """Watch to the end."""
+        until = time.monotonic() + SECONDS
         while self._watch():
-            pass
+            assert time.monotonic() < until, self.screen.lines
         os.close(self._ours)
-        return self._process.wait(60)
+        return self._process.wait(SECONDS)
 
     def _watch(self) -> bool:
         part = b""
+        assert select.select([self._ours], [], [], SECONDS)[0], self.screen.lines
         with contextlib.suppress(OSError):  # how a terminal says that the other end has gone
             part = os.read(self._ours, 65536)
         *whole, self._rest = re.split(rb"(?=\x1b)", self._rest + part) if part else [self._rest, b""]

