@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
+import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,17 @@ class Loaded:
 
     def evidence(self) -> dict[str, Any]:
         return dict(vars(self))
+
+
+class _Said(logging.Handler):
+    """Keeps what vLLM warns of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 def load_all(profile: str) -> Loaded:
@@ -64,11 +76,15 @@ def _extensions(package: str, folder: Path) -> dict[str, Path]:
 def _choose_for_this_cpu(extensions: dict[str, Path], result: Loaded) -> None:
     """vLLM brings one extension per instruction set and takes one; another may end in an illegal instruction."""
     variants = {name for name in extensions if name == "vllm._C" or name.startswith("vllm._C_")}
-    importlib.import_module("vllm.platforms").current_platform.import_kernels()
+    platforms, said = importlib.import_module("vllm.platforms"), _Said()
+    logging.getLogger("vllm").addHandler(said)  # vLLM keeps the linker's reason for its log
+    platforms.current_platform.import_kernels()
+    logging.getLogger("vllm").removeHandler(said)
     mapped = Path("/proc/self/maps").read_text()
     taken = {name for name in variants if str(extensions[name].resolve()) in mapped}
     if variants and not taken:
-        result.failed["vllm._C"] = f"vLLM loaded none of {', '.join(sorted(variants))}; its own reason is in the log"
+        reason = "; ".join(said.lines) or "it did not say why"
+        result.failed["vllm._C"] = f"vLLM loaded none of {', '.join(sorted(variants))}: {reason}"
     result.loaded += sorted(taken)
     result.other_cpus += sorted(variants - taken)
     for name in variants:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from . import _extensions
 from ._contract import Check, Context, Needs, Verdict
 
+_FOREIGN = "an undefined symbol means that torch is not the one it was built for; compare with the lock"
+_LACKING = (
+    "the system lacks this library; libnuma.so.1 is in libnuma1 (Debian, Ubuntu, SUSE) or numactl-libs (Fedora, RHEL)"
+)
+
 
 def body(context: Context) -> Verdict:
     result = _extensions.load_all(context.profile)
@@ -16,7 +21,7 @@ def body(context: Context) -> Verdict:
             passed=False,
             summary=f"extensions that do not load: {len(result.failed)}; {name}: {reason}",
             evidence=evidence,
-            hint="an undefined symbol means that torch is not the one it was built for; compare with the lock",
+            hint=_LACKING if "cannot open shared object" in reason else _FOREIGN,
         )
     if not any(name.startswith("vllm.") for name in result.loaded + result.want_driver):
         return Verdict(passed=False, summary="vLLM has no compiled extension", evidence=evidence)

@@ -75,6 +75,7 @@ def test_links_in_the_docs_lead_somewhere() -> None:
     for page in [
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/container/*.md"),
         *(ROOT / name / "README.md" for name in ("checks", "tasks", "logs")),
     ]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):

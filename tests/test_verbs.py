@@ -30,11 +30,10 @@ def generation(prefix: Path, number: int, *, complete: bool = True) -> Path:
 
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
-    """Three complete generations, the last of them current, and one that was begun."""
+    """Three complete generations that were current one after the other, and one that was begun."""
     for number in (1, 2, 3):
-        generation(tmp_path, number)
+        generations.switch(tmp_path, generation(tmp_path, number).name)
     generation(tmp_path, 4, complete=False)
-    generations.switch(tmp_path, "20260103T000000Z-0003")
     return tmp_path
 
 
@@ -58,6 +57,15 @@ def test_rollback_goes_back_and_to_a_named_one(prefix: Path, capsys: pytest.Capt
     assert "current is 20260102T000000Z-0002" in said(capsys, "rollback", "--prefix", str(prefix))
     assert "0003" in said(capsys, "rollback", "20260103T000000Z-0003", "--prefix", str(prefix))
     assert generations.current(prefix) == "20260103T000000Z-0003"
+
+
+def test_rollback_passes_over_what_never_passed_its_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, _, third = (generation(tmp_path, number) for number in (1, 2, 3))
+    with pytest.raises(WrongUsage, match="no earlier generation was ever in use"):
+        cli.run(["rollback", "--prefix", str(tmp_path)])
+    for used in (first, third):
+        generations.switch(tmp_path, used.name)
+    assert f"current is {first.name}" in said(capsys, "rollback", "--prefix", str(tmp_path))
 
 
 def test_rollback_and_prune_as_documents(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:

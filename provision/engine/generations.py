@@ -19,6 +19,7 @@ CURRENT = "current"
 STATE = ".vllm-ready"
 COMPLETE = "complete.json"
 MADE = "made.json"
+USED = "used"  # it was current once: a way back
 _TRASH = ".trash-"
 
 
@@ -116,6 +117,8 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the word that the lis
         )
     if current(prefix) == id:
         return
+    if not (prefix / id / STATE / USED).exists():  # a full disk must not keep anybody from going back
+        files.write(prefix / id / STATE / USED, "")
     _settle(prefix)
     for left in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed between link and rename
         left.unlink()
@@ -131,17 +134,20 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the word that the lis
 
 
 def rollback(prefix: Path, id: str | None = None) -> tuple[str, list[tuple[int, str]]]:  # noqa: A002 - likewise
-    """Switch to a generation (the complete one before the current one); who still runs from the one that is left."""
+    """Switch to a generation (the one in use before the current one); who still runs from the one that is left."""
     known = found(prefix)
     now = next((generation for generation in known if generation.current), None)
     if id is None:
         before = [
             generation.id
             for generation in known
-            if generation.complete and not generation.current and (now is None or generation.number < now.number)
+            if (Path(generation.path) / STATE / USED).exists()
+            and not generation.current
+            and (now is None or generation.number < now.number)
         ]
         if not before:
-            raise WrongUsage("there is no earlier complete generation", where=str(prefix))
+            hint = "./setup.sh generations lists what there is; rollback ID takes that one"
+            raise WrongUsage("no earlier generation was ever in use", where=str(prefix), hint=hint)
         id = before[-1]  # noqa: A001 - likewise
     elif id not in {generation.id for generation in known}:
         names = ", ".join(generation.id for generation in known) or "none"

@@ -30,7 +30,9 @@ class StepLog:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise NotWritable(
-                    f"the log cannot be written: {error.strerror}", where=str(path), hint="name another folder: logs"
+                    f"the log cannot be written: {error.strerror}",
+                    where=str(path),
+                    hint="name another folder: --set logs=DIR",
                 ) from error
             self.full = True
             self._handle = os.open(os.devnull, _APPEND)

@@ -24,7 +24,8 @@ _ORDINARY = frozenset(
     nvidia cuda tesla host node login local localhost localdomain default python conda docker podman
     kubernetes slurm intel open proprietary online enforcing permissive disabled unlimited data work
     home nobody unknown jetson tegra orin thor microsoft azure amazon google cloud server gcc clang
-    driver kernel module version name model memory""".split()  # noqa: SIM905 - seventy words read better so
+    driver kernel module version name model memory
+    vllm torch pytorch pypi github prefix logs cache checkout tmpdir""".split()  # noqa: SIM905 - eighty words read better so
 )
 
 _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from provision import terminal
 from provision.engine import bring_up, generations, launch_checks, locks, verified
 from provision.engine.wanted import Wanted
-from provision.errors import DONE, WrongUsage
+from provision.errors import CHECK_FAILED, DONE, WrongUsage
+from provision.host import driver, gpus, pci_gpus, record
+from provision.host._model import Fact, Host
 from provision.plan._model import Plan
 from provision.steps import Lock
 from provision.verbs import _progress, _told, _wish
@@ -58,7 +61,8 @@ def _verdict(wish: Wish, options: argparse.Namespace) -> int:
     lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
     asked = tuple(options.names) or plan.checks
     with _progress.followed(options) as followed:
-        found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), followed, plan.gpus.used))
+        used = plan.gpus.used if _has_gpus() else ()
+        found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), followed, used))
     verdict, code = launch_checks.verdict(found, asked)
     came = bring_up.BroughtUp(generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code)
     told = _told.report(wish, Wanted(wish="", plan=plan, lock=lock, host_python=""), came)
@@ -75,6 +79,13 @@ def _verdict(wish: Wish, options: argparse.Namespace) -> int:
         return code
     some = f": {len(found)} of the {len(plan.checks)} promised" if len(found) < len(plan.checks) else ""
     terminal.line(f"{verdict} (exit code {code}){some}")
-    if code != DONE:
+    if code == CHECK_FAILED:
         terminal.note("./setup.sh puts back what is damaged and verifies it again")
     return code
+
+
+def _has_gpus() -> bool:
+    """Whether there is any sign of a GPU of NVIDIA: one that does not answer must fail, not be passed over."""
+    signs: tuple[Fact[Any], ...] = (pci_gpus.FACT, gpus.FACT, driver.FACT)
+    here = Host(record.record(network=False, paths={}, sources={}, facts=signs).readings)
+    return any(here.known(sign) for sign in signs)

@@ -72,10 +72,15 @@ def test_the_choice_for_this_cpu_is_vllms_own(environment: Environment) -> None:
         shutil.copy(some_extension(), path)
     result = environment.check("extensions_import")
     assert (result.outcome, result.evidence["other_cpus"]) == ("pass", ["vllm._C"])
-    (environment.site / "vllm" / "platforms.py").write_text(
-        "class current_platform:\n    def import_kernels(): print('cannot')\n"
-    )
-    assert "vLLM loaded none of vllm._C, vllm._C_AVX2" in environment.check("extensions_import").summary
+
+
+def test_what_kept_vllm_from_its_kernels_is_told(environment: Environment) -> None:
+    missing = "libnuma.so.1: cannot open shared object file"
+    pretend(environment, import_kernels=f"import logging; logging.getLogger('vllm.x').warning({missing!r})")
+    shutil.copy(some_extension(), environment.site / "vllm" / "_C.abi3.so")
+    result = environment.check("extensions_import")
+    assert result.summary == f"extensions that do not load: 1; vllm._C: vLLM loaded none of vllm._C: {missing}"
+    assert "libnuma1" in result.hint
 
 
 def test_generates(environment: Environment) -> None:

@@ -246,7 +246,7 @@ def test_rollback_and_prune(world: World) -> None:
     assert went == first.id
     assert runs.pid in [pid for pid, _ in users]
     assert generations.current(world.prefix) == first.id
-    with pytest.raises(WrongUsage, match="no earlier complete generation"):
+    with pytest.raises(WrongUsage, match="no earlier generation was ever in use"):
         generations.rollback(world.prefix)
     assert generations.prune(world.prefix, keep=0) == [], "one is current, the other in use"
     runs.communicate(b"\n")

@@ -15,7 +15,7 @@ from provision.engine import generations, verified, wanted
 from provision.host import from_description
 from provision.plan._model import UsedGpus
 from provision.settings import load
-from provision.verbs import _given
+from provision.verbs import _given, check
 from tests.engine.small_index import plan
 from tests.faults.small_up import PYTHON, locked
 
@@ -63,3 +63,15 @@ def test_what_fails_here_is_not_made_current(tmp_path: Path, argv: list[str]) ->
     want(tmp_path, *PROVABLE, "vllm_generates", "extensions_import")
     assert cli.run(argv) == 1, "there is no torch in this toy to import"
     assert generations.current(tmp_path / "envs") is None
+
+
+@pytest.mark.skipif(check._has_gpus(), reason="a GPU that is here is asked")
+def test_a_check_without_any_gpu_owes_and_fails_nothing(
+    tmp_path: Path, argv: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    want(tmp_path, *PROVABLE, "vllm_generates")
+    cli.run(argv)
+    capsys.readouterr()
+    assert cli.run(["check", "vllm_generates", "--json"]) == 5
+    (tried,) = msgspec.json.decode(capsys.readouterr().out)["checks"]
+    assert tried["summary"] == "needs 1 GPU; this host has none"

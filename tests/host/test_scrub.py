@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.doors.reading import Reading
+from provision.host import sources
 from provision.host._scrub import Scrubber
 from provision.host.record import scrubbed
+from provision.settings import Settings
+from provision.verbs import _given
 
 ME = Scrubber(home="/home/miriam", users=("miriam", "root"), hosts=("dgx-canary-07.corp.example",))
 
@@ -99,6 +102,12 @@ def test_users_and_hosts_with_ordinary_names_cost_no_facts() -> None:
     scrubber = Scrubber(home="/home/ubuntu", users=("ubuntu", "max"), hosts=("localhost", "gpu"))
     assert scrubber.text("ID=ubuntu\nmemory max gpu\n") == "ID=ubuntu\nmemory max gpu\n"
     assert scrubber.text("/home/ubuntu/x") == "~/x"
+
+
+def test_a_user_called_vllm_costs_no_source_and_no_disk() -> None:
+    for name in (*sources.NAMES, *_given.paths(Settings())):
+        ours = {name: {"answers": True}}
+        assert Scrubber(home=f"/home/{name}", users=(name,), hosts=(name,)).value(ours) == ours
 
 
 def test_a_reading_is_scrubbed_in_text_and_detail_and_stays_json() -> None:
