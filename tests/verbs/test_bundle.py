@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from provision import cli
-from provision.engine import generations
+from provision.engine import bundle, generations, verified
 from provision.errors import Failure
 from provision.verbs import _given
 from tests.doors.local_server import Resource, serving
@@ -176,6 +176,30 @@ def test_a_bundle_for_another_host_is_refused_with_both(place: Place, capsys: py
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 3
     assert "it brings vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
     assert not place.prefix.exists() or not generations.found(place.prefix)
+
+
+def test_a_bundle_is_looked_at_also_where_all_is_well_here(place: Place) -> None:
+    """It may bring something newer than what stands."""
+    assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5
+    (built,) = generations.found(place.prefix)
+    generations.switch(place.prefix, built.id)
+    verified.save(Path(built.path), b"")
+    assert place.run("up", "--yes") == 0, "nothing to do"
+    forget(place.bundle)
+    with pytest.raises(Failure, match="cannot be read"):
+        place.run("up", "--yes", "--bundle", str(place.bundle))
+
+
+def test_what_lies_where_it_is_to_go_stays(place: Place) -> None:
+    theirs = place.folder / "stuff" / "wheels" / "mine-1.0-py3-none-any.whl"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    for folder in (place.folder / "stuff", theirs):
+        with pytest.raises(Failure, match="neither empty nor a bundle"):
+            place.run("bundle", "--yes", "-o", str(folder))
+    assert theirs.exists()
+    bundle.refuse_foreign(place.bundle)
+    bundle.refuse_foreign(place.folder / "new")
 
 
 @pytest.mark.parametrize("size", ["60", "60K", "31M", "many", "-60M"])
