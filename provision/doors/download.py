@@ -154,9 +154,7 @@ class _Source:
         timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
         with self._session.get(self._url, headers=headers, stream=True, timeout=timeout) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
-                if start == self._end(response):
-                    return
-                raise self.failed("it has become shorter than what came before", hint="--upgrade resolves anew")
+                return  # nothing is left; the hash says whether what is there is the file
             if start and response.status_code == requests.codes.ok:
                 yield None
                 start = 0
@@ -195,11 +193,6 @@ class _Source:
         if self._size and size != self._size:
             raise self.failed(f"the file changed while it was read: {self._size} bytes, now {size}")
         self._size = size
-
-    @staticmethod
-    def _end(response: requests.Response) -> int:
-        said = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
-        return int(said[1]) if said else -1
 
     def failed(self, why: str, hint: str = "the same command goes on from here; or name a mirror") -> SourceFailed:
         return SourceFailed(why, where=sessions.scrubbed(self._url), hint=hint)

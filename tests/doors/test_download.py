@@ -61,6 +61,10 @@ def test_what_was_begun_and_is_damaged_is_fetched_anew(server: LocalServer, tmp_
     assert fetched(server, tmp_path, begun=b"\0" * 2_000_000).served == 1_000_000 + len(DATA)
 
 
+def test_what_was_begun_and_is_longer_than_the_file_is_fetched_anew(server: LocalServer, tmp_path: Path) -> None:
+    assert fetched(server, tmp_path, begun=DATA + b"!").served == len(DATA)
+
+
 @pytest.mark.parametrize("fault", ["reset", "500", "429", "503"])
 def test_a_fault_that_passes_costs_a_new_start_from_the_same_byte(
     server: LocalServer, tmp_path: Path, fault: str
@@ -125,6 +129,6 @@ def test_a_file_in_a_folder_is_copied(tmp_path: Path) -> None:
 
 
 def test_certificates_that_are_not_there_are_named(server: LocalServer, tmp_path: Path) -> None:
+    lost = sessions.Connection(certificates="/nowhere/ca.pem")
     with pytest.raises(SourceFailed, match=r"the certificates in /nowhere/ca\.pem are not there"):
-        lost = sessions.Connection(certificates="/nowhere/ca.pem")
         download.download(server.url("/x"), SHA256, tmp_path / "x", lambda _: None, lost)
