@@ -20,7 +20,8 @@ class Wheel(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def file(self) -> str:
-        return unquote(urlsplit(self.url).path.rpartition("/")[2])
+        # Decoded first: what an address hides behind %2F is no way out of a folder.
+        return unquote(urlsplit(self.url).path).rpartition("/")[2]
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,6 +53,11 @@ def lock_of(made: Plan) -> Lock:
     return Lock(pins=tuple(Pin(name=name, version=version, wheel=a_wheel(name)) for name, version in versions.items()))
 
 
+@pytest.mark.parametrize("name", ["..%2F..%2Fx-1-py3-none-any.whl", "../../x-1-py3-none-any.whl?a=/b#c=/d"])
+def test_an_address_names_no_file_outside_the_store(name: str) -> None:
+    assert Wheel(url=f"https://index/{name}", sha256="").file == "x-1-py3-none-any.whl"
+
+
 def a_wheel(name: str) -> Wheel:
     return Wheel(url=f"https://index/{name}.whl", sha256=f"<the hash of {name}>", size=1_000_000)
 
