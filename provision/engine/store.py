@@ -16,7 +16,7 @@ FOLDER = "wheels"
 def prune(prefix: Path) -> None:
     """Remove what no environment of this prefix is made of; the rest repairs them, also without a network."""
     named = {pin.wheel.file for lock in _locks(prefix) for pin in lock.pins}
-    for path in (prefix / FOLDER).glob("*"):
+    for path in (*(prefix / FOLDER).glob("*.whl"), *(prefix / FOLDER).glob(".*.whl.*.part")):
         file = path.name.lstrip(".").partition(".whl")[0] + ".whl"  # of a download that was begun, too
         if file not in named and path.is_file():
             path.unlink()

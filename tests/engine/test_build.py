@@ -261,11 +261,11 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
     (wheels / ".torch-1.0-py3-none-any.whl.0123456789abcdef.part").write_text("begun once")
+    (wheels / "notes.txt").write_text("somebody's")
     generations.prune(world.prefix, keep=1)
     store.prune(world.prefix)
-    assert {path.name for path in wheels.iterdir()} == {
-        pin.wheel.file for pin in synthetic.lock(world.wheels, "2.0").pins
-    }
+    ours = {pin.wheel.file for pin in synthetic.lock(world.wheels, "2.0").pins}
+    assert {path.name for path in wheels.iterdir()} == ours | {"notes.txt"}
     shutil.rmtree(world.prefix)
 
 
