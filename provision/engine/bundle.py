@@ -13,11 +13,15 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 import msgspec
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
 
 from provision.doors import files, parts, process
 from provision.engine import fetch, pylock
 from provision.engine.events import Subscriber
 from provision.errors import SourceFailed, UnreadableInput, WrongUsage
+from provision.host import sources
+from provision.host._scrub import hide_secrets
 from provision.plan._model import Plan
 from provision.steps import Fetch, Lock, Pin, Wheel
 from provision.version import VERSION
@@ -115,7 +119,8 @@ def load(folder: Path) -> Bundle:
     text = files.read_text(folder / MANIFEST, limit=64 * 1024 * 1024)
     try:
         bundle = msgspec.json.decode(text, type=Bundle)
-    except msgspec.MsgspecError as error:
+        _see_that_it_makes_sense(bundle)
+    except (msgspec.MsgspecError, ValueError) as error:
         raise UnreadableInput(
             f"is no manifest of a bundle: {error}",
             where=str(folder / MANIFEST),
@@ -127,6 +132,19 @@ def load(folder: Path) -> Bundle:
             what = "is not there" if not lies.exists() else f"has {lies.stat().st_size} bytes, {each.size} were packed"
             raise UnreadableInput(what, where=str(lies), hint="copy the whole bundle")
     return bundle
+
+
+def _see_that_it_makes_sense(bundle: Bundle) -> None:
+    """Names come to stand in paths and requirements."""
+    for name in ("vllm", "torch"):
+        package = bundle.plan.packages.get(name)
+        if not package or bundle.lock.version(package.distribution or name) is None:
+            raise ValueError(f"it brings no {name}")
+    for pin in bundle.lock.pins:
+        if parse_wheel_filename(pin.wheel.file)[0] != pin.name or str(Version(pin.version)) != pin.version:
+            raise ValueError(f"{pin.wheel.file} is not {pin.name} {pin.version}")
+    if foreign := bundle.answered.keys() - {*sources.NAMES}:
+        raise ValueError(f"there is no source {min(foreign)}")
 
 
 def lock(bundle: Bundle, folder: Path) -> Lock:
@@ -181,8 +199,11 @@ def _tool(checkout: Path) -> bytes:
             about = archive.gettarinfo(path, str(path.relative_to(checkout)))
             about.uid = about.gid = about.mtime = 0
             about.uname = about.gname = ""
-            with path.open("rb") as stream:
-                archive.addfile(about, stream)
+            content = path.read_bytes()
+            if path.name == "config.yaml":  # addresses in it may hold a login
+                content = hide_secrets(content.decode()).encode()
+            about.size = len(content)
+            archive.addfile(about, io.BytesIO(content))
     return packed.getvalue()
 
 
