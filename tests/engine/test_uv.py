@@ -108,7 +108,7 @@ def test_our_own_door_goes_the_same_way_with_the_same_login(tmp_path: Path) -> N
             "UV_FIND_LINKS": "/wheels,https://robot@files.example/wheels",
             "ALL_PROXY": "http://proxy:3128",
             "SSL_CERT_FILE": str(trusted),
-            "UV_INSECURE_HOST": "files.example",
+            "UV_INSECURE_HOST": "files.example other.example:8443",
         }
     )
     named = {"corp.example": ("us", "pw"), "own.example": ("we", "hunter2")}
@@ -118,3 +118,5 @@ def test_our_own_door_goes_the_same_way_with_the_same_login(tmp_path: Path) -> N
     theirs = sessions.session("https://elsewhere.example/a.whl", made)
     assert theirs.auth is None
     assert sessions.session("https://files.example/a.whl", made).verify is False
+    assert sessions.session("https://other.example:8443/a.whl", made).verify is False
+    assert sessions.session("https://other.example/a.whl", made).verify
