@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from provision.doors import download
 from provision.engine import generations, wanted
 from provision.steps import Lock
 
@@ -15,10 +16,12 @@ FOLDER = "wheels"
 
 def prune(prefix: Path) -> None:
     """Remove what no environment of this prefix is made of; the rest repairs them, also without a network."""
-    named = {pin.wheel.file for lock in _locks(prefix) for pin in lock.pins}
-    for path in (*(prefix / FOLDER).glob("*.whl"), *(prefix / FOLDER).glob(".*.whl.*.part")):
-        file = path.name.lstrip(".").partition(".whl")[0] + ".whl"  # of a download that was begun, too
-        if file not in named and path.is_file():
+    folder = prefix / FOLDER
+    wheels = [pin.wheel for lock in _locks(prefix) for pin in lock.pins]
+    named = {folder / wheel.file for wheel in wheels}
+    begun = {download.part_of(folder / wheel.file, wheel.sha256) for wheel in wheels}
+    for path in (*folder.glob("*.whl"), *folder.glob(".*.whl.*.part")):
+        if path not in named | begun and path.is_file():
             path.unlink()
 
 

@@ -260,7 +260,8 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     wheels = Path(world.site().wheels)
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
-    (wheels / ".torch-1.0-py3-none-any.whl.0123456789abcdef.part").write_text("begun once")
+    for name in ("torch-1.0", "toy00-2.0"):  # another wheel, and another content under the same name
+        (wheels / f".{name}-py3-none-any.whl.0123456789abcdef.part").write_text("begun once")
     (wheels / "notes.txt").write_text("somebody's")
     generations.prune(world.prefix, keep=1)
     store.prune(world.prefix)
