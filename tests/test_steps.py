@@ -129,6 +129,16 @@ def test_torch_is_installed_from_the_lock_and_held() -> None:
     assert held.text == "cuda-bindings==13.0\nnvidia-nccl-cu13==2.29\ntorch==2.13.0+cu129\n"
 
 
+@pytest.mark.parametrize(("sizes", "wheels_mb"), [((2**30, 2**30), 2048), ((2**30, 0), 5000), ((2**33, 0), 8192)])
+def test_sizes_that_are_not_told_take_room_all_the_same(sizes: tuple[int, ...], wheels_mb: int) -> None:
+    made = msgspec.structs.replace(PLANNED["cpu"], disk_mb=0, download_mb=5000)
+    wheels = [msgspec.structs.replace(a_wheel("toy"), size=size) for size in sizes]
+    lock = Lock(pins=tuple(Pin(name="toy", version="1", wheel=wheel) for wheel in wheels))
+    room = STEPS[0].actions(made, lock, SITE)[0]
+    assert isinstance(room, Need)
+    assert room.mb == wheels_mb
+
+
 def test_memory_is_asked_for_only_where_checks_start_vllm() -> None:
     preflight = STEPS[0]
     for checks, asked in ((("record_whole",), False), (("record_whole", "vllm_serves"), True)):
