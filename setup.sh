@@ -126,9 +126,10 @@ make_environment() { # make_environment FOLDER REQUIREMENTS: in place, because s
 
 take_wheels_from() { # take_wheels_from FOLDER: of a bundle, for a host without a network
     [[ -d $1/control ]] || fail 2 "$1 is no bundle" "name the folder that ./setup.sh bundle made"
-    local folder
+    local folder letter
     folder=$(CDPATH='' cd -P -- "$1/control" && printf %s "$PWD")
-    export PIP_NO_INDEX=1 PIP_FIND_LINKS="file://${folder// /%20}" UV_OFFLINE=1 UV_NO_INDEX=1 UV_FIND_LINKS=''
+    for letter in '%' ' ' '#' ',' '?'; do folder=${folder//"$letter"/$(printf %%%02X "'$letter")}; done
+    export PIP_NO_INDEX=1 PIP_FIND_LINKS="file://$folder" UV_OFFLINE=1 UV_NO_INDEX=1 UV_FIND_LINKS=''
 }
 
 prepare() { # prepare FOLDER REQUIREMENTS: what is only needed where something has to be made

@@ -135,9 +135,8 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
             yield f"sources.{name}", f"`{wish[:60]}` is no address", "write true, false or https://…"
     for key in ("prefix", "logs"):
         folder = getattr(settings, key)
-        if (
-            not folder.strip() or not folder.isprintable() or (key == "prefix" and ":" in folder)
-        ):  # it comes to stand in PATH
+        in_lists = key == "prefix" and {":", ","} & {*folder}  # of PATH, and of uv's --find-links
+        if not folder.strip() or not folder.isprintable() or in_lists:
             yield key, f"{folder!r} is no folder's name", f"write {key}: and a folder, such as /data/{key}"
     if settings.keep < 1:
         yield "keep", "at least one environment is kept", "write keep: 1 or more"

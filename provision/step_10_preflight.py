@@ -15,7 +15,8 @@ _LOCKS: Final = "name a folder on a file system with locks: --prefix DIR"
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
-    wheels_mb = sum(pin.wheel.size for pin in lock.pins) // _MB or plan.download_mb
+    sizes = [pin.wheel.size for pin in lock.pins]
+    wheels_mb = sum(sizes) // _MB if all(sizes) else max(sum(sizes) // _MB, plan.download_mb)
     room = Need(
         title="room for the environment and its wheels",
         kind="free space",

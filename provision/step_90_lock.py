@@ -11,7 +11,7 @@ from provision.steps import Action, Lock, Site, Step, Write
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     return (
         Write(title="the plan", path=f"{site.state}/plan.json", text=_document(plan)),
-        Write(title="the lock as data", path=f"{site.state}/lock.json", text=_document(lock)),
+        Write(title="the lock as data", path=f"{site.state}/lock.json", text=_document(lock.without_tokens())),
     )
 
 

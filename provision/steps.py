@@ -20,7 +20,11 @@ class Wheel(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def file(self) -> str:
-        return unquote(urlsplit(self.url).path.rpartition("/")[2])
+        # Decoded first: what an address hides behind %2F is no way out of a folder.
+        return unquote(urlsplit(self.url).path).rpartition("/")[2]
+
+    def without_token(self) -> Wheel:
+        return msgspec.structs.replace(self, url=urlsplit(self.url)._replace(query="", fragment="").geturl())
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +52,10 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
 
     def version(self, name: str) -> str | None:
         return next((pin.version for pin in self.pins if pin.name == name), None)
+
+    def without_tokens(self) -> Lock:
+        """For every reader: an address may be signed, which is nobody else's business and soon worth nothing."""
+        return Lock(pins=tuple(msgspec.structs.replace(pin, wheel=pin.wheel.without_token()) for pin in self.pins))
 
     def some(self, names: Iterable[str]) -> tuple[Pin, ...]:
         wanted = frozenset(names)

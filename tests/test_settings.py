@@ -139,6 +139,7 @@ def test_a_wrong_file_is_named_with_line_and_what_to_write(text: str, line: int,
         ("extra_packages=datasets", "extra_packages: `datasets` does not fit", "write --set extra_packages=[datasets]"),
         ("prefix=\udcff", "holds characters", "plain text"),
         ("prefix=", "prefix: '' is no folder's name", "write prefix:"),
+        ("prefix=/a,b", "prefix: '/a,b' is no folder's name", "write prefix:"),
     ],
 )
 def test_a_wrong_override_is_named_as_one(override: str, says: str, hint: str) -> None:

@@ -53,6 +53,11 @@ def lock_of(made: Plan) -> Lock:
     return Lock(pins=tuple(Pin(name=name, version=version, wheel=a_wheel(name)) for name, version in versions.items()))
 
 
+@pytest.mark.parametrize("name", ["..%2F..%2Fx-1-py3-none-any.whl", "../../x-1-py3-none-any.whl?a=/b#c=/d"])
+def test_an_address_names_no_file_outside_the_store(name: str) -> None:
+    assert Wheel(url=f"https://index/{name}", sha256="").file == "x-1-py3-none-any.whl"
+
+
 def a_wheel(name: str) -> Wheel:
     return Wheel(url=f"https://index/{name}.whl", sha256=f"<the hash of {name}>", size=1_000_000)
 
@@ -122,6 +127,16 @@ def test_torch_is_installed_from_the_lock_and_held() -> None:
     assert {"--no-deps", "--require-hashes"} <= set(install.argv)
     assert isinstance(held, Write)
     assert held.text == "cuda-bindings==13.0\nnvidia-nccl-cu13==2.29\ntorch==2.13.0+cu129\n"
+
+
+@pytest.mark.parametrize(("sizes", "wheels_mb"), [((2**30, 2**30), 2048), ((2**30, 0), 5000), ((2**33, 0), 8192)])
+def test_sizes_that_are_not_told_take_room_all_the_same(sizes: tuple[int, ...], wheels_mb: int) -> None:
+    made = msgspec.structs.replace(PLANNED["cpu"], disk_mb=0, download_mb=5000)
+    wheels = [msgspec.structs.replace(a_wheel("toy"), size=size) for size in sizes]
+    lock = Lock(pins=tuple(Pin(name="toy", version="1", wheel=wheel) for wheel in wheels))
+    room = STEPS[0].actions(made, lock, SITE)[0]
+    assert isinstance(room, Need)
+    assert room.mb == wheels_mb
 
 
 def test_memory_is_asked_for_only_where_checks_start_vllm() -> None:
@@ -276,3 +291,13 @@ def test_torch_cannot_be_replaced_by_hand_unnoticed(place: Place) -> None:
     done = process.run(argv, deadline_s=60, env=env)
     assert not done.ok
     assert "torch" in done.stderr
+
+
+def test_a_signed_address_stays_out_of_what_everybody_may_read() -> None:
+    made = PLANNED["cpu"]
+    signed = Wheel(url="https://files.example/a-1.0-py3-none-any.whl?token=hunter2#sha256=0", sha256="0")
+    lock = Lock(pins=(Pin(name="a", version="1.0", wheel=signed),))
+    last = next(step for step in STEPS if step.name == "lock")
+    texts = [action.text for action in last.actions(made, lock, SITE) if isinstance(action, Write)]
+    assert "https://files.example/a-1.0-py3-none-any.whl" in texts[1]
+    assert "hunter2" not in "".join(texts)

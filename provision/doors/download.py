@@ -54,8 +54,7 @@ def download(url: str, sha256: str, path: Path, came: Callable[[int], None], con
 
     SourceFailed where it cannot be had, OSError where it cannot be written; what has come stays for the next time.
     """
-    # Under the hash: what was begun of another file of this name is never gone on with.
-    part = path.with_name(f".{path.name}.{sha256[:16]}.part")
+    part = part_of(path, sha256)
     begun = part.exists()
     if _fetched(url, part, came, connection) != sha256:
         came(-_removed(part))
@@ -68,6 +67,11 @@ def download(url: str, sha256: str, path: Path, came: Callable[[int], None], con
                 hint="the index or a proxy has changed it; --upgrade resolves anew, or name a mirror",
             )
     os.replace(part, path)
+
+
+def part_of(path: Path, sha256: str) -> Path:
+    """Under the hash: what was begun of another file of this name is never gone on with."""
+    return path.with_name(f".{path.name}.{sha256[:16]}.part")
 
 
 def _removed(part: Path) -> int:
@@ -83,12 +87,12 @@ def _removed(part: Path) -> int:
 def _fetched(url: str, part: Path, came: Callable[[int], None], connection: sessions.Connection) -> str:
     """The hash of what is there in the end."""
     with part.open("a+b") as target:
+        if urlsplit(url).scheme == "file":
+            target.truncate(0)  # no line to be slow: from the beginning
+            return _copied(Path(unquote(urlsplit(url).path)), target, came)
         target.seek(0)
         digest = _digest(target)
         came(target.tell())
-        if urlsplit(url).scheme == "file":
-            _empty(target, came)  # no line to be slow: from the beginning
-            return _copied(Path(unquote(urlsplit(url).path)), target, came)
         source = _Source(url, connection)
         in_vain = 0
         while True:
@@ -154,9 +158,7 @@ class _Source:
         timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
         with self._session.get(self._url, headers=headers, stream=True, timeout=timeout) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
-                if start == self._end(response):
-                    return
-                raise self.failed("it has become shorter than what came before", hint="--upgrade resolves anew")
+                return  # nothing is left; the hash says whether what is there is the file
             if start and response.status_code == requests.codes.ok:
                 yield None
                 start = 0
@@ -195,11 +197,6 @@ class _Source:
         if self._size and size != self._size:
             raise self.failed(f"the file changed while it was read: {self._size} bytes, now {size}")
         self._size = size
-
-    @staticmethod
-    def _end(response: requests.Response) -> int:
-        said = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
-        return int(said[1]) if said else -1
 
     def failed(self, why: str, hint: str = "the same command goes on from here; or name a mirror") -> SourceFailed:
         return SourceFailed(why, where=sessions.scrubbed(self._url), hint=hint)

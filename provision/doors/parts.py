@@ -12,7 +12,7 @@ _CHUNK: Final = 1024 * 1024
 
 def of(path: Path) -> list[Path]:
     """The file itself, or its parts in order; nothing where neither is there."""
-    return [path] if path.exists() else sorted(path.parent.glob(f"{_literal(path.name)}.part-*"))
+    return [path] if path.exists() else _parts(path)
 
 
 def read(path: Path) -> Iterator[bytes]:
@@ -32,9 +32,14 @@ def sha256(path: Path) -> str:
 
 
 def split(path: Path, most: int) -> None:
-    """Into parts of at most so many bytes; a file that is small enough stays as it is."""
-    if path.stat().st_size <= most:
+    """Into parts of at most so many bytes; a file that is small enough stays as it is, and so do such parts."""
+    whole = path.exists()
+    for stale in _parts(path) if whole else ():
+        stale.unlink()  # of a run that was killed: the first of them would be followed by the rest of these
+    if all(lying.stat().st_size <= most for lying in of(path)):
         return
+    if not whole:
+        _join(path)
     part, room, number = None, 0, 0
     for piece in read(path):
         rest = piece
@@ -50,6 +55,20 @@ def split(path: Path, most: int) -> None:
     if part:
         part.close()
     path.unlink()
+
+
+def _join(path: Path) -> None:
+    """One file again; the parts go when it is whole."""
+    aside = path.with_name(f".{path.name}.joined")
+    with aside.open("wb") as stream:
+        stream.writelines(read(path))
+    aside.replace(path)
+    for part in _parts(path):
+        part.unlink()
+
+
+def _parts(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{_literal(path.name)}.part-*"))
 
 
 def _literal(name: str) -> str:

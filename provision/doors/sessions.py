@@ -37,9 +37,10 @@ def session(url: str = "", connection: Connection | None = None) -> requests.Ses
     made.headers["User-Agent"] = f"vllm-ready/{VERSION}"
     made.verify = certificates.bundle()
     if connection:
-        host = urlsplit(url).hostname or ""
+        address = urlsplit(url)
+        host, with_port = address.hostname or "", address.netloc.rpartition("@")[2]
         made.auth = connection.logins.get(host)
-        made.verify = host not in connection.unverified and (connection.certificates or made.verify)
+        made.verify = not {host, with_port} & {*connection.unverified} and (connection.certificates or made.verify)
         made.cert = connection.client_certificate or None
         if lost := [path for path in (made.verify, made.cert) if isinstance(path, str) and not Path(path).exists()]:
             what = f"the certificates in {lost[0]} are not there"

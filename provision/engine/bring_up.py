@@ -100,7 +100,7 @@ def bring_up(
     """
     prefix = Path(asked.prefix)
     steps = steps_found.discover()
-    wanted_before, before = wanted.load(prefix), generations.current(prefix)
+    wanted_before, before, stored = wanted.load(prefix), generations.current(prefix), store.named(prefix)
     wanted.save(prefix, asked.wanted)
     place = generations.place(prefix, _target(asked, steps), asked.run)
     try:
@@ -129,7 +129,7 @@ def bring_up(
         return ended
     generations.switch(prefix, place.id)
     removed = generations.prune(prefix, asked.keep)
-    store.prune(prefix)
+    store.prune(prefix, stored)
     return msgspec.structs.replace(ended, removed=tuple(removed), owed=owed)
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import quote
 
 import msgspec
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
 
 from provision.doors import files, parts, process
 from provision.engine import fetch, pylock
 from provision.engine.events import Subscriber
-from provision.errors import SourceFailed, UnreadableInput
+from provision.errors import SourceFailed, UnreadableInput, WrongUsage
+from provision.host import sources
+from provision.host._scrub import hide_secrets
 from provision.plan._model import Plan
 from provision.steps import Fetch, Lock, Pin, Wheel
 from provision.version import VERSION
@@ -26,6 +32,8 @@ SUMS: Final = "SHA256SUMS"
 TOOL: Final = "vllm-ready.tar.gz"
 WHEELS: Final = "wheels"
 CONTROL: Final = "control"
+README: Final = "README.txt"
+_OURS: Final = "Everything for vLLM"
 # What running takes, and what its reader wants; tests and measurements stay where they are.
 _OF_THE_TOOL: Final = ("setup.sh", "config.yaml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE")
 _FOLDERS_OF_THE_TOOL: Final = ("provision", "checks", "docs/schemas")
@@ -59,6 +67,16 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[File, ...]
 
 
+def refuse_foreign(folder: Path) -> None:
+    """What a bundle does not need is removed from its folder: nobody else's things may lie there."""
+    readme = folder / README
+    is_free = not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+    if not is_free and not (readme.is_file() and files.read_text(readme).startswith(_OURS)):
+        raise WrongUsage(
+            "is neither empty nor a bundle; what is there would be lost", where=str(folder), hint="name a new folder"
+        )
+
+
 def make(
     folder: Path,
     checkout: Path,
@@ -73,19 +91,19 @@ def make(
     events: Subscriber,
 ) -> Bundle:
     """Fill a folder; given again, it goes on from what is there. No file is larger than `most` bytes."""
+    vllm = plan.packages["vllm"]
+    how_to = _HOW_TO.format(
+        vllm=vllm.version if vllm else "", platform=plan.platform, python=plan.python, sums=SUMS, tool=TOOL
+    )
+    files.write(folder / README, how_to)  # first: by it the folder is known as ours
     _bring(folder / WHEELS, [pin.wheel for pin in lock.pins], "wheels of the environment", environment, events)
     control = {
         pin.wheel.file: pin.wheel for version in pythons for pin in _control(checkout, version, plan, uv, environment)
     }
     _bring(folder / CONTROL, list(control.values()), "wheels of vllm-ready itself", environment, events)
-    for path in sorted((folder / WHEELS).glob("*.whl")):
-        parts.split(path, most)
+    for pin in lock.pins:
+        parts.split(folder / WHEELS / pin.wheel.file, most)
     files.write(folder / TOOL, _tool(checkout))
-    vllm = plan.packages["vllm"]
-    how_to = _HOW_TO.format(
-        vllm=vllm.version if vllm else "", platform=plan.platform, python=plan.python, sums=SUMS, tool=TOOL
-    )
-    files.write(folder / "README.txt", how_to)
     bundle = Bundle(
         plan=plan, lock=_within(lock), answered=dict(answered), local_wheels=local_wheels, files=tuple(_files(folder))
     )
@@ -101,7 +119,8 @@ def load(folder: Path) -> Bundle:
     text = files.read_text(folder / MANIFEST, limit=64 * 1024 * 1024)
     try:
         bundle = msgspec.json.decode(text, type=Bundle)
-    except msgspec.MsgspecError as error:
+        _see_that_it_makes_sense(bundle)
+    except (msgspec.MsgspecError, ValueError) as error:
         raise UnreadableInput(
             f"is no manifest of a bundle: {error}",
             where=str(folder / MANIFEST),
@@ -115,6 +134,19 @@ def load(folder: Path) -> Bundle:
     return bundle
 
 
+def _see_that_it_makes_sense(bundle: Bundle) -> None:
+    """Names come to stand in paths and requirements."""
+    for name in ("vllm", "torch"):
+        package = bundle.plan.packages.get(name)
+        if not package or bundle.lock.version(package.distribution or name) is None:
+            raise ValueError(f"it brings no {name}")
+    for pin in bundle.lock.pins:
+        if parse_wheel_filename(pin.wheel.file)[0] != pin.name or str(Version(pin.version)) != pin.version:
+            raise ValueError(f"{pin.wheel.file} is not {pin.name} {pin.version}")
+    if foreign := bundle.answered.keys() - {*sources.NAMES}:
+        raise ValueError(f"there is no source {min(foreign)}")
+
+
 def lock(bundle: Bundle, folder: Path) -> Lock:
     """Its lock, with every wheel in this folder."""
     return Lock(
@@ -124,7 +156,7 @@ def lock(bundle: Bundle, folder: Path) -> Lock:
 
 def _within(lock: Lock) -> Lock:
     """Addresses of the network that made it are of no use on the host, and nobody's business there."""
-    return Lock(pins=tuple(_at(pin, f"{WHEELS}/{pin.wheel.file}") for pin in lock.pins))
+    return Lock(pins=tuple(_at(pin, f"{WHEELS}/{quote(pin.wheel.file)}") for pin in lock.pins))
 
 
 def _at(pin: Pin, url: str) -> Pin:
@@ -135,7 +167,7 @@ def _bring(folder: Path, wheels: list[Wheel], title: str, environment: Mapping[s
     fetch.fetch(Fetch(title=title, folder=str(folder), wheels=tuple(wheels)), environment, events)
     named = {wheel.file for wheel in wheels}
     for path in folder.iterdir():
-        if path.name.partition(".whl")[0] + ".whl" not in named:
+        if path.is_file() and path.name.partition(".whl")[0] + ".whl" not in named:
             path.unlink()
 
 
@@ -167,8 +199,11 @@ def _tool(checkout: Path) -> bytes:
             about = archive.gettarinfo(path, str(path.relative_to(checkout)))
             about.uid = about.gid = about.mtime = 0
             about.uname = about.gname = ""
-            with path.open("rb") as stream:
-                archive.addfile(about, stream)
+            content = path.read_bytes()
+            if path.name == "config.yaml":  # addresses in it may hold a login
+                content = hide_secrets(content.decode()).encode()
+            about.size = len(content)
+            archive.addfile(about, io.BytesIO(content))
     return packed.getvalue()
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from provision.errors import WrongSetting
+from provision.doors import sessions
+from provision.errors import SourceFailed, WrongSetting
 from provision.steps import Pin, Wheel
 
 if sys.version_info >= (3, 11):
@@ -64,6 +65,8 @@ def _pin(package: dict[str, Any], ranks: dict[Tag, int]) -> Pin:
 def _wheel(file: dict[str, Any]) -> Wheel:
     # A login may stand in an address: it stays out of every file.
     url = re.sub(r"(?<=://)[^/@]*@", "", file["url"]) if "url" in file else Path(file["path"]).absolute().as_uri()
+    if "sha256" not in file["hashes"]:
+        raise SourceFailed("the index gives no SHA-256 of it", where=sessions.scrubbed(url), hint="name another mirror")
     return Wheel(url=url, sha256=file["hashes"]["sha256"], size=file.get("size", 0))
 
 

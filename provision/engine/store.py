@@ -7,19 +7,25 @@ from pathlib import Path
 
 import msgspec
 
+from provision.doors import download
 from provision.engine import generations, wanted
 from provision.steps import Lock
 
 FOLDER = "wheels"
 
 
-def prune(prefix: Path) -> None:
-    """Remove what no environment of this prefix is made of; the rest repairs them, also without a network."""
-    named = {pin.wheel.file for lock in _locks(prefix) for pin in lock.pins}
-    for path in (prefix / FOLDER).glob("*"):
-        file = path.name.lstrip(".").partition(".whl")[0] + ".whl"  # of a download that was begun, too
-        if file not in named and path.is_file():
-            path.unlink()
+def named(prefix: Path) -> frozenset[Path]:
+    """What the environments of this prefix, and what is wanted, have in the store: wheels, and downloads of them."""
+    folder = prefix / FOLDER
+    wheels = [pin.wheel for lock in _locks(prefix) for pin in lock.pins]
+    begun = (download.part_of(folder / wheel.file, wheel.sha256) for wheel in wheels)
+    return frozenset((*(folder / wheel.file for wheel in wheels), *begun))
+
+
+def prune(prefix: Path, before: frozenset[Path]) -> None:
+    """Remove what was named before and is no more. The rest repairs without a network; what we never named stays."""
+    for path in before - named(prefix):
+        path.unlink(missing_ok=True)
 
 
 def _locks(prefix: Path) -> Iterator[Lock]:

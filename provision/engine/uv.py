@@ -125,16 +125,25 @@ def planned(plan: Plan, name: str) -> Package:
 
 def connection(environment: Mapping[str, str]) -> sessions.Connection:
     """How our own door reaches what uv reaches with this environment."""
-    named = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS")
-    addresses = [urlsplit(each) for name in named for each in re.split(r"[ ,]", environment.get(name, ""))]
     return sessions.Connection(
         proxy=environment.get("ALL_PROXY", ""),
         certificates=environment.get("SSL_CERT_FILE", ""),
         client_certificate=environment.get("SSL_CLIENT_CERT", ""),
         unverified=tuple(environment.get("UV_INSECURE_HOST", "").split()),
-        logins={
-            each.hostname or "": (unquote(each.username), unquote(each.password or ""))
-            for each in addresses
-            if each.username
-        },
+        logins=_logins(environment),
     )
+
+
+def _logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """By host: what stands in an index's address, or in the variables of an index that has a name."""
+    found: dict[str, tuple[str, str]] = {}
+    for variable in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS"):
+        for each in re.split(r"[ ,]", environment.get(variable, "")):
+            name = re.match(r"[\w.-]+(?==)", each)  # an index may be named: corp=https://…
+            address = urlsplit(each[name.end() + 1 :] if name else each)
+            own = f"UV_INDEX_{re.sub(r'[^A-Z0-9]', '_', name[0].upper())}" if name else ""
+            user = environment.get(f"{own}_USERNAME") or unquote(address.username or "")
+            password = environment.get(f"{own}_PASSWORD") or unquote(address.password or "")
+            if user or password:
+                found[address.hostname or ""] = (user, password)
+    return found

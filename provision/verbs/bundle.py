@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from provision import terminal
 from provision.engine import bring_up, bundle
-from provision.errors import DONE, WrongUsage
+from provision.errors import DONE, NotWritable, WrongUsage
 from provision.host import installer_config, pythons, sources
 from provision.host._model import Host
 from provision.plan import elsewhere
@@ -26,6 +26,8 @@ _OLDEST: Final = Version("3.10")  # that the control environment runs on
 
 def run(options: argparse.Namespace) -> int:
     most = _bytes(options.part_size) if options.part_size else 2**63
+    folder = Path(options.output)
+    bundle.refuse_foreign(folder)
     wish = _wish.made(options)
     builder = _wish.here(wish)
     target = wish.target or builder
@@ -35,21 +37,25 @@ def run(options: argparse.Namespace) -> int:
     plan, lock = found
     if not _agree.agreed(plan, lock, options):
         return DONE
-    folder = Path(options.output)
-    with _progress.followed(options) as followed:
-        made = bundle.make(
-            folder,
-            Path(_given.checkout()),
-            plan,
-            lock,
-            _answered(builder, wish.settings),
-            config.local_wheels if (config := builder.known(installer_config.FACT)) else (),
-            _pythons(target, plan),
-            bring_up.own_uv(),
-            _wish.environment(wish, plan),
-            most,
-            followed,
-        )
+    try:
+        with _progress.followed(options) as followed:
+            made = bundle.make(
+                folder,
+                Path(_given.checkout()),
+                plan,
+                lock,
+                _answered(builder, wish.settings),
+                config.local_wheels if (config := builder.known(installer_config.FACT)) else (),
+                _pythons(target, plan),
+                bring_up.own_uv(),
+                _wish.environment(wish, plan),
+                most,
+                followed,
+            )
+    except (OSError, NotWritable) as error:
+        why = error.what if isinstance(error, NotWritable) else f"cannot be written: {error.strerror}"
+        hint = "free some space, or name a folder elsewhere; the same command goes on from what is there"
+        raise NotWritable(why, where=str(folder), hint=hint) from error
     if options.json:
         terminal.document(made)
     elif not options.events:

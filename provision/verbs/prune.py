@@ -14,8 +14,9 @@ from provision.verbs import _wish
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
     with locks.hold(Path(wish.prefix), "prune"):
+        before = store.named(Path(wish.prefix))
         removed = generations.prune(Path(wish.prefix), wish.settings.keep)
-        store.prune(Path(wish.prefix))
+        store.prune(Path(wish.prefix), before)
     if options.json:
         terminal.document({"removed": removed})
     else:

@@ -11,7 +11,9 @@ from provision.verbs import _agree, _bring, _wish
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
-    if not options.upgrade and (code := _bring.nothing_to_do(wish, options)) is not None:
+    # Which set of packages a bundle brings is only seen in it.
+    news = options.upgrade or wish.bundle is not None
+    if not news and (code := _bring.nothing_to_do(wish, options)) is not None:
         return code
     with locks.hold(Path(wish.prefix), "up") as lock:
         settled = _agree.settled(wish, options, upgrade=options.upgrade)

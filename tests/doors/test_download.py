@@ -61,6 +61,10 @@ def test_what_was_begun_and_is_damaged_is_fetched_anew(server: LocalServer, tmp_
     assert fetched(server, tmp_path, begun=b"\0" * 2_000_000).served == 1_000_000 + len(DATA)
 
 
+def test_what_was_begun_and_is_longer_than_the_file_is_fetched_anew(server: LocalServer, tmp_path: Path) -> None:
+    assert fetched(server, tmp_path, begun=DATA + b"!").served == len(DATA)
+
+
 @pytest.mark.parametrize("fault", ["reset", "500", "429", "503"])
 def test_a_fault_that_passes_costs_a_new_start_from_the_same_byte(
     server: LocalServer, tmp_path: Path, fault: str

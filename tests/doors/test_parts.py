@@ -31,6 +31,16 @@ def test_parts_make_the_whole(tmp_path: Path, most: int) -> None:
     assert (tmp_path / "again.whl").read_bytes() == DATA
 
 
+def test_smaller_parts_are_made_of_larger_ones_and_a_killed_run_leaves_none(tmp_path: Path) -> None:
+    path = tmp_path / "torch.whl"
+    path.write_bytes(DATA)
+    (tmp_path / "torch.whl.part-009").write_bytes(b"of a run that was killed")
+    for most, number in ((2_000_000, 2), (1_000_000, 4), (3_000_000, 4)):
+        parts.split(path, most)
+        assert len(list(tmp_path.iterdir())) == number
+        assert b"".join(parts.read(path)) == DATA
+
+
 def test_a_small_file_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "small.whl"
     path.write_bytes(DATA)

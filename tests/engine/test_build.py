@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from provision.doors import download
 from provision.engine import apply, fingerprint, generations, locks, marks, needs, store
 from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.errors import Locked, StepFailed, WrongUsage
@@ -260,13 +260,15 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     wheels = Path(world.site().wheels)
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
-    (wheels / ".torch-1.0-py3-none-any.whl.0123456789abcdef.part").write_text("begun once")
+    old, new = (synthetic.lock(world.wheels, version) for version in ("1.0", "2.0"))
+    begun = download.part_of(wheels / old.pins[0].wheel.file, old.pins[0].wheel.sha256)
+    begun.write_text("of a killed run")
+    (wheels / "theirs-1.0-py3-none-any.whl").write_text("somebody's own")
+    before = store.named(world.prefix)
     generations.prune(world.prefix, keep=1)
-    store.prune(world.prefix)
-    assert {path.name for path in wheels.iterdir()} == {
-        pin.wheel.file for pin in synthetic.lock(world.wheels, "2.0").pins
-    }
-    shutil.rmtree(world.prefix)
+    store.prune(world.prefix, before)
+    kept = {pin.wheel.file for pin in new.pins} | {"theirs-1.0-py3-none-any.whl"}
+    assert {path.name for path in wheels.iterdir()} == kept
 
 
 def test_only_complete_generations_become_current(world: World) -> None:

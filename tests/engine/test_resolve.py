@@ -14,7 +14,7 @@ from uv import find_uv_bin
 
 from provision.catalog.rows import Catalogue
 from provision.doors import process
-from provision.engine import resolve
+from provision.engine import pylock, resolve
 from provision.engine.uv import environment
 from provision.errors import SourceFailed, WrongSetting
 from provision.host import from_description
@@ -166,6 +166,16 @@ def test_an_index_without_dates_is_taken_as_it_is_and_said(tmp_path: Path) -> No
     assert isinstance(found, resolve.Resolved)
     assert found.lock.version("numpy") == "2.2"
     assert found.note.startswith("the package index gives no upload dates")
+
+
+def test_a_wheel_without_a_hash_of_the_right_kind_is_named() -> None:
+    lock = """[[packages]]
+name = "old"
+wheels = [{ url = "https://me:pw@index/old-1.0-py3-none-any.whl", hashes = { md5 = "0123" } }]
+"""
+    with pytest.raises(SourceFailed, match="no SHA-256") as failure:
+        pylock.pins(lock, "3.12", "x86_64-manylinux_2_28")
+    assert failure.value.where == "https://index/old-1.0-py3-none-any.whl"
 
 
 def test_a_silent_index_is_a_failure_and_no_refusal(tmp_path: Path) -> None:

@@ -97,20 +97,26 @@ def test_a_forbidden_pypi_is_never_asked() -> None:
 
 
 def test_our_own_door_goes_the_same_way_with_the_same_login(tmp_path: Path) -> None:
-    authorities = tmp_path / "ca.pem"
-    authorities.touch()
+    trusted = tmp_path / "ca.pem"
+    trusted.touch()
     made = connection(
         {
             "UV_DEFAULT_INDEX": "https://me:p%40ss@mirror.example/simple",
+            "UV_INDEX": "corp=https://us:pw@corp.example/simple our-own=https://own.example/simple",
+            "UV_INDEX_OUR_OWN_USERNAME": "we",
+            "UV_INDEX_OUR_OWN_PASSWORD": "hunter2",
             "UV_FIND_LINKS": "/wheels,https://robot@files.example/wheels",
             "ALL_PROXY": "http://proxy:3128",
-            "SSL_CERT_FILE": str(authorities),
-            "UV_INSECURE_HOST": "files.example",
+            "SSL_CERT_FILE": str(trusted),
+            "UV_INSECURE_HOST": "files.example other.example:8443",
         }
     )
-    assert made.logins == {"mirror.example": ("me", "p@ss"), "files.example": ("robot", "")}
+    named = {"corp.example": ("us", "pw"), "own.example": ("we", "hunter2")}
+    assert made.logins == {"mirror.example": ("me", "p@ss"), "files.example": ("robot", "")} | named
     ours = sessions.session("https://mirror.example/a.whl", made)
-    assert (ours.auth, ours.verify, ours.proxies["https"]) == (("me", "p@ss"), str(authorities), "http://proxy:3128")
+    assert (ours.auth, ours.verify, ours.proxies["https"]) == (("me", "p@ss"), str(trusted), "http://proxy:3128")
     theirs = sessions.session("https://elsewhere.example/a.whl", made)
     assert theirs.auth is None
     assert sessions.session("https://files.example/a.whl", made).verify is False
+    assert sessions.session("https://other.example:8443/a.whl", made).verify is False
+    assert sessions.session("https://other.example/a.whl", made).verify

@@ -120,10 +120,10 @@ def test_a_uv_from_before_its_index_variables_does_not_count(host: StandIn) -> N
 def test_a_bundle_brings_the_control_environment_too(tmp_path: Path, tool: str, form: str) -> None:
     host = StandIn(tmp_path)
     host = host.give_uv() if tool == "uv" else host.give_python()
-    bundle = host.base / "my bündle 1"
+    bundle = host.base / "my bündle, 100%20 #1"
     (bundle / "control").parent.mkdir()
     host.wheels.rename(bundle / "control")
-    argv = ["--bundle", "my bündle 1"] if form == "two words" else ["--bundle=my bündle 1"]
+    argv = ["--bundle", "my bündle, 100%20 #1"] if form == "two words" else ["--bundle=my bündle, 100%20 #1"]
     nowhere = {"PIP_NO_INDEX": None, "PIP_FIND_LINKS": None, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
     answer = host.setup("up", *argv, **nowhere)
     assert answer.code == 0, answer.err

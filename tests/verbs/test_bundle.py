@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from provision import cli
-from provision.engine import generations
-from provision.errors import Failure
+from provision.engine import bundle, generations, verified
+from provision.errors import Failure, NotWritable
 from provision.verbs import _given
 from tests.doors.local_server import Resource, serving
 from tests.engine.small_index import wheel
@@ -31,6 +31,7 @@ class Place:
         self.folder, self.bundle, self.prefix = folder, folder / "büro bundle", folder / "envs"
         self.checkout = folder / "checkout"
         self.options: list[str] = []
+        self.refused: pytest.ExceptionInfo[NotWritable] | None = None  # where something was in the way
 
     def run(self, *argv: str) -> int:
         return cli.run([*argv, *self.options])
@@ -55,6 +56,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     for name in ("setup.sh", "config.yaml", "pyproject.toml", "README.md", "LICENSE"):
         (place.checkout / name).parent.mkdir(exist_ok=True)
         (place.checkout / name).write_bytes((ROOT / name).read_bytes())
+    with (place.checkout / "config.yaml").open("a") as config:
+        config.write("# github: https://me:hunter2@mirror.example\n")
     (place.checkout / "provision").mkdir()
     (place.checkout / "provision" / "cli.py").write_text("# the tool\n")
     tiny = hashlib.sha256((wheels / "tiny-1.0-py3-none-any.whl").read_bytes()).hexdigest()
@@ -77,7 +80,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         others = tuple(f"sources.{name}=false" for name in ("pytorch", "vllm", "github"))
         options = [part for one in (*wishes, *others) for part in ("--set", one)]
         place.options = ["--quiet", "--prefix", str(place.prefix), *options]
-        assert place.run("bundle", "-o", str(place.bundle), "--part-size", "32M", "--yes") == 0
+        argv = ("bundle", "-o", str(place.bundle), "--part-size", "32M", "--yes")
+        begun = {"README.txt": "Everything for vLLM", "wheels": "in the way"}
+        place.bundle.mkdir()
+        for name, text in begun.items():
+            (place.bundle / name).write_text(text)
+        with pytest.raises(NotWritable, match="File exists") as place.refused:
+            place.run(*argv)
+        (place.bundle / "wheels").unlink()
+        assert place.run(*argv) == 0
         yield place
 
 
@@ -115,6 +126,9 @@ def test_everything_is_packed_and_nothing_of_the_network(made: Place) -> None:
     with tarfile.open(packed["vllm-ready.tar.gz"]) as archive:
         assert {"setup.sh", "requirements.txt", "provision/cli.py"} <= set(archive.getnames())
         assert {member.uname for member in archive.getmembers()} == {""}
+        config = archive.extractfile("config.yaml")
+        assert config
+        assert b"hunter2" not in config.read()
 
 
 def test_it_installs_where_nothing_answers_and_then_stands_by_itself(place: Place) -> None:
@@ -144,6 +158,21 @@ def garble(bundle: Path) -> None:
     (bundle / "bundle.json").write_text("{}")
 
 
+def lead_astray(bundle: Path) -> None:
+    manifest = bundle / "bundle.json"
+    manifest.write_text(manifest.read_text().replace("wheels/einops-0.8", "wheels/..%2F..%2Ftorch-0.8"))
+
+
+def lead_out(bundle: Path) -> None:
+    manifest = bundle / "bundle.json"
+    manifest.write_text(manifest.read_text().replace('"name": "einops"', '"name": "--index-url=http://elsewhere"'))
+
+
+def leave_out(bundle: Path) -> None:
+    manifest = bundle / "bundle.json"
+    manifest.write_text(manifest.read_text().replace('"vllm": {', '"other": {'))
+
+
 def tamper(bundle: Path) -> None:
     path = next(bundle.glob("wheels/einops-*"))
     content = bytearray(path.read_bytes())
@@ -158,6 +187,9 @@ def tamper(bundle: Path) -> None:
         (cut, 2, "has 10 bytes"),
         (forget, 2, "bundle.json: cannot be read: No such file"),
         (garble, 2, "is no manifest of a bundle"),
+        (lead_astray, 2, "torch-0.8-py3-none-any.whl is not einops"),
+        (lead_out, 2, "is not --index-url=http://elsewhere"),
+        (leave_out, 2, "it brings no vllm"),
         (tamper, 4, "its content is not the one that was locked"),
     ],
 )
@@ -176,6 +208,36 @@ def test_a_bundle_for_another_host_is_refused_with_both(place: Place, capsys: py
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 3
     assert "it brings vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
     assert not place.prefix.exists() or not generations.found(place.prefix)
+
+
+def test_a_bundle_is_looked_at_also_where_all_is_well_here(place: Place) -> None:
+    """It may bring something newer than what stands."""
+    assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5
+    (built,) = generations.found(place.prefix)
+    generations.switch(place.prefix, built.id)
+    verified.save(Path(built.path), b"")
+    assert place.run("up", "--yes") == 0, "nothing to do"
+    forget(place.bundle)
+    with pytest.raises(Failure, match="cannot be read"):
+        place.run("up", "--yes", "--bundle", str(place.bundle))
+
+
+def test_where_it_cannot_be_written_the_folder_is_named(made: Place) -> None:
+    assert made.refused
+    assert made.refused.value.where == str(made.bundle)
+    assert "name a folder elsewhere" in made.refused.value.hint
+
+
+def test_what_lies_where_it_is_to_go_stays(place: Place) -> None:
+    theirs = place.folder / "stuff" / "wheels" / "mine-1.0-py3-none-any.whl"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    for folder in (place.folder / "stuff", theirs):
+        with pytest.raises(Failure, match="neither empty nor a bundle"):
+            place.run("bundle", "--yes", "-o", str(folder))
+    assert theirs.exists()
+    bundle.refuse_foreign(place.bundle)
+    bundle.refuse_foreign(place.folder / "new")
 
 
 @pytest.mark.parametrize("size", ["60", "60K", "31M", "many", "-60M"])
