@@ -64,17 +64,15 @@ class Building:
             if self._stands(each):
                 self._keep(each)
             else:
-                self._fetch_ahead(each)
-                self._carry_out(each)
+                self._carry_out(each, ahead=self._fetched_later(each))
                 self._read_ahead(each)
         return self._complete(was_complete=was_complete)
 
-    def _fetch_ahead(self, since: Work) -> None:
-        """While this step installs what it has fetched, the wheels of the later ones come."""
-        for each in self._work[self._work.index(since) :] if since.fetches else ():
-            for action in map(self._lacking, each.actions):
-                if isinstance(action, Fetch) and not self._stands(each):
-                    self._carrier.fetching.begin(action)
+    def _fetched_later(self, before: Work) -> tuple[Fetch, ...]:
+        """While a step installs what it has fetched, these wheels of the later ones come."""
+        later = [each for each in self._work[self._work.index(before) + 1 :] if not self._stands(each)]
+        actions = (self._lacking(action) for each in later for action in each.actions)
+        return tuple(action for action in actions if isinstance(action, Fetch))
 
     def _read_ahead(self, before: Work) -> None:
         """And its files are read then; at the end only what is not the very same file is read again."""
@@ -189,7 +187,7 @@ class Building:
         self._events(StepDone(result=result))
         return result
 
-    def _carry_out(self, each: Work) -> None:
+    def _carry_out(self, each: Work, ahead: tuple[Fetch, ...] = ()) -> None:
         interruption.look()
         began = time.monotonic()
         self._read = None
@@ -199,7 +197,7 @@ class Building:
         leaves = {canonicalize_name(name) for name in each.leaves}
         result = StepResult(number=each.step.number, name=each.step.name, outcome="done")
         try:
-            self._carrier.carry_out(each.step, tuple(map(self._lacking, each.actions)))
+            self._carrier.carry_out(each.step, tuple(map(self._lacking, each.actions)), ahead)
             interruption.look()
             if lacking := sorted(leaves - whole.versions(self._generation).keys()):
                 raise StepFailed(

@@ -31,14 +31,19 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     fetching: fetch.Fetching
     keep_open: tuple[int, ...]
 
-    def carry_out(self, step: Step, actions: Iterable[Action]) -> None:
-        """All actions of a step, in order; StepFailed where one of them does not end well."""
+    def carry_out(self, step: Step, actions: Iterable[Action], ahead: Iterable[Fetch] = ()) -> None:
+        """All actions of a step, in order; StepFailed where one of them does not end well.
+
+        `ahead`: what later steps need comes as soon as this one has its own; before, it would only share the line.
+        """
         with contextlib.closing(StepLog(self.folder / f"{step.label}.log")) as log:
             for action in actions:
                 if isinstance(action, Run):
                     self._run(step, action, log)
                 elif isinstance(action, Fetch):
                     self._fetch(step, action, log)
+                    for later in ahead:
+                        self.fetching.begin(later)
                 elif isinstance(action, Write):
                     files.write(Path(action.path), action.text, action.mode)
                 else:

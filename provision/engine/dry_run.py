@@ -7,6 +7,7 @@ from packaging.utils import canonicalize_name
 from provision.engine.building import Building, Work
 from provision.engine.events import StepResult
 from provision.engine.whole import Torn
+from provision.steps import Fetch
 
 
 class Touched(Exception):  # noqa: N818 - nothing is wrong
@@ -23,9 +24,6 @@ class Glance(Building):
 class DryRun(Building):
     """What a build changes is left out here; what it decides by is the same code."""
 
-    def _fetch_ahead(self, since: Work) -> None:
-        """Nothing is fetched."""
-
     def _read_ahead(self, before: Work) -> None:
         """Nothing was installed."""
 
@@ -35,7 +33,7 @@ class DryRun(Building):
     def _take_out(self, torn: tuple[Torn, ...], *, looked_at: bool) -> None:
         """What is torn counts as missing, and stays."""
 
-    def _carry_out(self, each: Work) -> None:
+    def _carry_out(self, each: Work, ahead: tuple[Fetch, ...] = ()) -> None:  # noqa: ARG002 - nothing is fetched
         self._whole |= {canonicalize_name(name) for name in each.leaves}
         self._end(each, StepResult(number=each.step.number, name=each.step.name, outcome="done"))
 
