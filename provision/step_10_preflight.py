@@ -34,8 +34,13 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         *(need for need in elsewhere if need.path),
         Need(title="locks on this file system", kind="locks", path=site.prefix, hint=_LOCKS),
         *((_glibc(glibc.replace("_", ".")),) if glibc else ()),
-        *((_MEMORY,) if any(name.startswith("vllm_") for name in plan.checks) else ()),
+        *(_to_start_vllm(plan) if any(name.startswith("vllm_") for name in plan.checks) else ()),
     )
+
+
+def _to_start_vllm(plan: Plan) -> tuple[Need, ...]:
+    """What only the checks that start it take; an environment alone needs next to none of it."""
+    return (_MEMORY, _NUMA) if plan.profile == "cpu" else (_MEMORY,)
 
 
 def _beside(site: Site, title: str, path: str, other: str) -> Need:
@@ -49,12 +54,18 @@ def _glibc(version: str) -> Need:
     return Need(title="the C library that the plan is for", kind="glibc", version=version, hint=hint)
 
 
-# Only the checks that start vLLM take it; an environment alone needs next to none.
 _MEMORY: Final = Need(
     title="memory to start vLLM",
     kind="memory",
     mb=_SERVING_MB,
     hint="end what takes the memory, or raise the container's limit",
+)
+# vLLM for CPUs is linked with it, and no wheel brings it.
+_NUMA: Final = Need(
+    title="the library that vLLM for CPUs is linked with",
+    kind="library",
+    path="libnuma.so.1",
+    hint="as root: apt-get install libnuma1 (Debian, Ubuntu, SUSE), dnf install numactl-libs (Fedora, RHEL)",
 )
 
 STEP = Step(

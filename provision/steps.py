@@ -145,7 +145,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="n
     """
 
     title: str
-    kind: Literal["free space", "memory", "glibc", "locks"]
+    kind: Literal["free space", "memory", "glibc", "library", "locks"]
     path: str = ""
     mb: int = 0
     version: str = ""

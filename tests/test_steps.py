@@ -301,3 +301,15 @@ def test_a_signed_address_stays_out_of_what_everybody_may_read() -> None:
     texts = [action.text for action in last.actions(made, lock, SITE) if isinstance(action, Write)]
     assert "https://files.example/a-1.0-py3-none-any.whl" in texts[1]
     assert "hunter2" not in "".join(texts)
+
+
+def test_what_starts_vllm_is_asked_of_the_host_before_anything_is_fetched() -> None:
+    first = next(step for step in STEPS if step.name == "preflight")
+    for host, libraries in (("cpu", ["libnuma.so.1"]), ("h100-550", [])):
+        starts = msgspec.structs.replace(PLANNED[host], checks=("vllm_generates",))
+        asked = [one for one in first.actions(starts, lock_of(starts), SITE) if isinstance(one, Need)]
+        assert [one.path for one in asked if one.kind == "library"] == libraries
+        assert "memory" in {one.kind for one in asked}
+        bare = msgspec.structs.replace(starts, checks=())
+        kinds = {one.kind for one in first.actions(bare, lock_of(bare), SITE) if isinstance(one, Need)}
+        assert not kinds & {"library", "memory"}

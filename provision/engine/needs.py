@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def measure(need: Need) -> Measured:
         return _enough("memory", need.mb, _memory_mb(), "this host")
     if need.kind == "glibc":
         return _glibc(need.version)
+    if need.kind == "library":
+        met = _loads(need.path)
+        return Measured(f"{need.path} is {'here' if met else 'not here'}", met)
     folder = nearest(Path(need.path))
     if need.kind == "locks":
         met = locks.supported(folder)
@@ -61,6 +65,14 @@ def _glibc(needed: str) -> Measured:
         here = ""
     met = bool(here) and _numbers(here) >= _numbers(needed)
     return Measured(f"glibc {needed} or newer is needed, {here or 'no glibc'} is here", met)
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _numbers(version: str) -> tuple[int, ...]:

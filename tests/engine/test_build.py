@@ -175,6 +175,12 @@ def test_needs_refuse_with_numbers(world: World) -> None:
     assert newer.said.startswith("glibc 2.999 or newer is needed, 2.")
 
 
+def test_a_library_of_the_system_is_looked_for_as_the_linker_does() -> None:
+    assert needs.measure(Need(title="", kind="library", path="libc.so.6")).met
+    lacking = needs.measure(Need(title="", kind="library", path="libnothing.so.1"))
+    assert (lacking.said, lacking.met) == ("libnothing.so.1 is not here", False)
+
+
 def test_another_disk_is_looked_at_and_the_same_one_only_once(world: World) -> None:
     def need(path: str) -> Need:
         return Need(title="", kind="free space", path=path, mb=10**9, beside=str(world.prefix))
