@@ -119,6 +119,10 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch"):
     folder: str
     wheels: tuple[Wheel, ...]
 
+    def only(self, wheels: Iterable[Wheel]) -> Fetch:
+        some = tuple(wheels)
+        return Fetch(title=_count(some), folder=self.folder, wheels=some)
+
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     """A command: an argv list, and how its environment differs. It may be started again after it was killed."""
@@ -177,4 +181,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 def fetch(pins: Iterable[Pin], site: Site) -> Fetch:
     """What an installation takes out of the store."""
     wheels = tuple(pin.wheel for pin in pins)
-    return Fetch(title=f"fetch {len(wheels)} wheels", folder=site.wheels, wheels=wheels)
+    return Fetch(title=_count(wheels), folder=site.wheels, wheels=wheels)
+
+
+def _count(wheels: tuple[Wheel, ...]) -> str:
+    return f"fetch {len(wheels)} wheel{'s' * (len(wheels) != 1)}"

@@ -216,8 +216,7 @@ class Building:
         if not isinstance(action, Fetch):
             return action
         there = {pin.wheel.sha256 for pin in self._lock.pins if canonicalize_name(pin.name) in self._whole}
-        wheels = tuple(wheel for wheel in action.wheels if wheel.sha256 not in there)
-        return msgspec.structs.replace(action, wheels=wheels)
+        return action.only(wheel for wheel in action.wheels if wheel.sha256 not in there)
 
     def _note(self, what: Literal["started", "done"], each: Work) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

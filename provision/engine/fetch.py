@@ -122,6 +122,8 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
         total = came if ended else sum(coming) if all(coming) else 0
         if came:
             self._events(Progress(title=title, done=came, total=max(total, came) if total else 0, unit="bytes"))
+        for job in fetched if ended else ():
+            job.came = 0  # who needs it once more has it without a word
 
     def _work(self) -> None:
         while (job := self._queue.get()) and not self._stop.is_set():

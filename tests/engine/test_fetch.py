@@ -122,3 +122,23 @@ def test_sizes_that_the_index_did_not_tell_are_asked_for(server: LocalServer, tm
     urls = [here.as_uri(), server.url("/toy2-1.0-py3-none-any.whl"), server.url(lost)]
     pins = [Pin(name=url, version="1", wheel=Wheel(url=url, sha256="")) for url in urls]
     assert [pin.wheel.size for pin in fetch.sized(Lock(pins=tuple(pins)), {}).pins] == [5, 400_000, 0]
+
+
+def test_what_came_is_told_once(server: LocalServer, tmp_path: Path) -> None:
+    heard: list[Event] = []
+    with fetch.Fetching({}, heard.append) as fetching:
+        assert len(fetching.finish(action(server, tmp_path))) == 1 + len(FILES)
+        told = len(heard)
+        fetching.finish(action(server, tmp_path))
+        assert len(heard) == told
+
+
+def test_what_later_steps_need_comes_meanwhile(server: LocalServer, tmp_path: Path) -> None:
+    everything = action(server, tmp_path)
+    first, later = everything.only(everything.wheels[:1]), everything.only(everything.wheels[1:])
+    assert (first.title, later.title) == ("fetch 1 wheel", "fetch 4 wheels")
+    with fetch.Fetching({}, lambda _: None) as fetching:
+        fetching.finish(first)
+        fetching.begin(later)
+        until(lambda: contents(tmp_path) == FILES)
+        assert [line.split()[0] for line in fetching.finish(later)] == ["0", "fetched", "fetched", "fetched", "fetched"]
