@@ -34,8 +34,8 @@ def test_the_store_fills_up(small: Small) -> None:
     why = f"the wheels cannot be kept: No space left on device: {store}"
     assert f"error: step 40-torch: fetch 3 wheels: {why}" in said
     assert "hint: free some space, or name another disk: --prefix DIR; the same command goes on from here" in said
-    failed, _ = (path.read_text() for path in sorted(small.logs.glob("*/40-torch.log")))
-    assert why in failed
+    logs = [path.read_text() for path in small.logs.glob("*/40-torch.log")]
+    assert [why in log for log in logs].count(True) == 1  # both runs may have begun in one second
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_fetched(small: Small) -> None:
