@@ -59,7 +59,7 @@ def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported
     last = known(wish)
     if wish.bundle is not None:
         brought = _brought(wish, Path(wish.bundle))
-        return brought, not (last and isinstance(brought, Wanted) and brought.lock.text == last.lock.text)
+        return brought, _is_news(brought, last)
     if last and last.tool == wanted.tool() and not upgrade:
         return last, False
     try:
@@ -69,7 +69,12 @@ def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported
             raise
         wish.say(f"this version of vllm-ready would plan anew, but {failure.what}; the plan in use is kept")
         return last, False
-    return found, not (last and isinstance(found, Wanted) and found.lock == last.lock)
+    return found, _is_news(found, last)
+
+
+def _is_news(found: Wanted | Unsupported, last: Wanted | None) -> bool:
+    """By names, versions and hashes: that the same file lies at another address is none."""
+    return not (last and isinstance(found, Wanted) and found.lock.text == last.lock.text)
 
 
 def known(wish: Wish) -> Wanted | None:

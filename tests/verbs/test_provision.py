@@ -20,6 +20,7 @@ from provision.host import record
 from provision.host._model import Host
 from provision.plan._model import Decision
 from provision.settings import Settings
+from provision.steps import Lock, Pin
 from provision.verbs import _given, _wish
 from tests.engine.small_index import plan, stock
 
@@ -191,3 +192,16 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     assert "Not taken" not in capsys.readouterr().out, "the same packages are no news"
     assert wanted.load(place.prefix) == newer
     assert len(place.generations()) == 1
+
+
+def test_another_address_of_the_same_file_is_no_news(place: Place) -> None:
+    def elsewhere(pin: Pin) -> Pin:
+        signed = f"{pin.wheel.url}?signature=of-today"
+        return msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, url=signed))
+
+    last = place.wanted
+    moved = msgspec.structs.replace(last, lock=Lock(pins=tuple(map(elsewhere, last.lock.pins))))
+    fewer = msgspec.structs.replace(last, lock=Lock(pins=last.lock.pins[1:]))
+    assert not _wish._is_news(moved, last)
+    assert _wish._is_news(fewer, last)
+    assert _wish._is_news(last, None)
