@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provision import step_40_torch
+from provision import step_40_torch, step_60_flash_attn
 from provision.plan._model import Plan
-from provision.steps import Action, Lock, Run, Site, Step, Write, fetch
+from provision.steps import Action, Lock, Pin, Run, Site, Step, Write, fetch, requirements
 
 LAY_OUT = Path(__file__).with_name("lay_out_toolkit.py")
 
@@ -15,26 +15,36 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     package = plan.packages["vllm"]
     version = package.version if package else ""
     before = step_40_torch.leaves(plan, lock)
-    wheels = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
-    toolkit = Run(
-        title="lay out the CUDA toolkit of the wheels",
-        argv=(site.python, "-I", str(LAY_OUT), wheels, f"{site.generation}/cuda"),
-        deadline_s=60.0,
-    )
+    pins = _pins(plan, lock)
     return (
-        fetch((pin for pin in lock.pins if pin.name not in before), site),
-        Write(title="the lock", path=site.lock_file, text=lock.text),
+        fetch((pin for pin in pins if pin.name not in before), site),
+        Write(title="the lock", path=site.lock_file, text=requirements(pins)),
         Run(
-            title=f"install vLLM {version} and {len(lock.pins)} distributions in all",
+            title=f"install vLLM {version} and {len(pins)} distributions in all",
             # --exact takes out what an interrupted installation of another lock may have left
             argv=site.install(site.lock_file, "--exact"),
         ),
-        *((toolkit,) if plan.cuda else ()),
+        *((lay_out_toolkit(plan, site),) if plan.cuda else ()),
     )
 
 
-def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
-    return tuple(pin.name for pin in lock.pins)
+def lay_out_toolkit(plan: Plan, site: Site) -> Run:
+    wheels = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
+    return Run(
+        title="lay out the CUDA toolkit of the wheels",
+        argv=(site.python, "-I", str(LAY_OUT), wheels, site.toolkit),
+        deadline_s=60.0,
+    )
+
+
+def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:
+    return tuple(pin.name for pin in _pins(plan, lock))
+
+
+def _pins(plan: Plan, lock: Lock) -> tuple[Pin, ...]:
+    """All but flash-attn, which the next step tries before anybody relies on it."""
+    after = step_60_flash_attn.leaves(plan, lock)
+    return tuple(pin for pin in lock.pins if pin.name not in after)
 
 
 STEP = Step(

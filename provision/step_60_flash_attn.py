@@ -1,20 +1,34 @@
-"""Step 60: the separate flash-attn package: what the plan decided about it, and why."""
+"""Step 60: the separate flash-attn package, where a wheel of it is locked: installed, and tried before it stays."""
 
 from __future__ import annotations
 
-import msgspec
+from pathlib import Path
 
 from provision.plan._model import Plan
-from provision.steps import Action, Lock, Site, Step, Write
+from provision.steps import Action, Lock, Run, Site, Step, Write, fetch, requirements
+
+# One distribution for each flavour.
+_NAMES = ("flash-attn", "flash-attn-3", "flash-attn-4")
+TRY = Path(__file__).with_name("try_flash_attn.py")
 
 
-def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - the contract's signature
-    """vLLM does not wait for it: this step installs nothing and leaves the decision for whoever brings it."""
-    package = plan.packages.get("flash-attn")
-    planned = f"{package.version}, {plan.flash_attn.mode}" if package else "none"
-    text = msgspec.json.format(msgspec.json.encode(plan.flash_attn), indent=1).decode() + "\n"
-    title = f"planned: {planned}; not installed here, and vLLM does not need it" if package else "planned: none"
-    return (Write(title=title, path=f"{site.state}/flash-attn.json", text=text),)
+def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    """None where there is no wheel of it (yet): vLLM does not wait for it."""
+    pins = lock.some(leaves(plan, lock))
+    if not pins:
+        return ()
+    part = f"{site.state}/lock-flash-attn.txt"
+    attempt = (site.python, "-I", str(TRY), "--torch", lock.version("torch") or "", "--gpus", ",".join(plan.gpus.used))
+    return (
+        fetch(pins, site),
+        Write(title="the lock's part for flash-attn", path=part, text=requirements(pins)),
+        Run(title=f"install {pins[0].name} {pins[0].version}", argv=site.install(part)),
+        Run(title="try it beside torch and vLLM", argv=attempt, deadline_s=600.0),
+    )
+
+
+def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
+    return tuple(pin.name for pin in lock.pins if pin.name in _NAMES)
 
 
 STEP = Step(
@@ -23,4 +37,5 @@ STEP = Step(
     title="flash-attn",
     why="vLLM brings its own FlashAttention; a copy that does not match keeps vLLM from starting",
     actions=actions,
+    leaves=leaves,
 )

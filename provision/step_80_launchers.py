@@ -103,7 +103,7 @@ def _env(plan: Plan, site: Site) -> str:
 
     words = {
         "@CUDA_HOME@": _CUDA_HOME if plan.cuda else "",
-        "@TOOLKIT@": shlex.quote(f"{site.generation}/cuda"),
+        "@TOOLKIT@": shlex.quote(site.toolkit),
         "@CACHE@": shlex.quote(f"{site.prefix}/cache"),
         # An address, since uv splits a path at its spaces.
         "@CONSTRAINTS@": shlex.quote(f"file://{quote(f'{site.state}/constraints.txt')}"),

@@ -37,8 +37,15 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def requirement(self) -> str:
         """What uv installs from: ==2.13.0 would take 2.13.0+cpu too, where that lies beside it; === does not."""
-        exactly = "==" if "+" in self.version else "==="
-        return f"{self.name}{exactly}{self.version} \\\n    --hash=sha256:{self.wheel.sha256}\n"
+        version = self._named
+        exactly = "==" if "+" in version else "==="
+        return f"{self.name}{exactly}{version} \\\n    --hash=sha256:{self.wheel.sha256}\n"
+
+    @property
+    def _named(self) -> str:
+        """The version in the file's name, which uv goes by: release files of flash-attn add a local part to it."""
+        named = self.wheel.file.split("-")[1:2]
+        return named[0].lower() if named and named[0].partition("+")[0] == self.version else self.version
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +98,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def lock_file(self) -> str:
         return f"{self.state}/lock.txt"
+
+    @property
+    def toolkit(self) -> str:
+        """CUDA_HOME, where the CUDA compiler came in wheels."""
+        return f"{self.generation}/cuda"
 
     @property
     def wheels(self) -> str:

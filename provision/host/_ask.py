@@ -115,6 +115,9 @@ def cuda_toolkits() -> dict[str, Any]:
     return {"homes": homes, "on_path": real, "folders": looked, "says": says}
 
 
+_LIBRARIES = ("cublas_v2.h", "cusparse.h", "cusolverDn.h", "curand.h")
+
+
 def _toolkit(folder: Path) -> dict[str, Any]:
     headers = [folder / "include", *folder.glob("targets/*/include")]
     version = folder / "version.json"
@@ -122,6 +125,7 @@ def _toolkit(folder: Path) -> dict[str, Any]:
         "path": str(folder),
         "nvcc": os.path.realpath(folder / "bin/nvcc") if os.access(folder / "bin/nvcc", os.X_OK) else "",
         "headers": any((include / "cuda_runtime.h").is_file() for include in headers),
+        "libraries": all(any((include / name).is_file() for include in headers) for name in _LIBRARIES),
         "version_json": version.read_text(errors="replace")[:20000] if version.is_file() else "",
     }
 

@@ -12,10 +12,14 @@ _TOOLKITS = Probe("cuda_toolkits")
 
 
 class CudaToolkit(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder with bin/nvcc and the runtime's headers; `version` is None where nothing told it."""
+    """A folder with bin/nvcc and the runtime's headers; `version` is None where nothing told it.
+
+    `whole`: it has the headers of the libraries too, which torch's own headers include.
+    """
 
     path: str
     version: str | None = None
+    whole: bool = False
 
 
 class CudaToolkits(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +35,7 @@ class _Folder(msgspec.Struct, frozen=True):
     nvcc: str
     headers: bool
     version_json: str
+    libraries: bool = False
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -47,7 +52,10 @@ class _Component(msgspec.Struct, frozen=True):
 def parse(readings: Readings) -> CudaToolkits:
     seen = msgspec.json.decode(readings.text(_TOOLKITS), type=_Seen)
     complete = [folder for folder in seen.folders if folder.nvcc and folder.headers]
-    toolkits = [CudaToolkit(path=folder.path, version=_version(folder, seen.says)) for folder in complete]
+    toolkits = [
+        CudaToolkit(path=folder.path, version=_version(folder, seen.says), whole=folder.libraries)
+        for folder in complete
+    ]
     inside = {folder.nvcc for folder in complete}
     return CudaToolkits(
         toolkits=tuple(sorted(toolkits, key=_newest, reverse=True)),
