@@ -66,6 +66,11 @@ class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
     owed: tuple[str, ...] = ()
 
+    @property
+    def stands(self) -> bool:
+        """It was made current, or is so already."""
+        return self.verdict == "verified" or bool(self.owed)
+
 
 def site(asked: Asked, generation: str) -> Site:
     """The places of one generation."""

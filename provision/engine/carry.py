@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import msgspec
 
 from provision.doors import files, process
 from provision.engine import fetch, needs
-from provision.engine.events import CommandStarted, Line, Note, Subscriber
+from provision.engine.events import CommandStarted, Line, Note, Progress, Subscriber
 from provision.engine.logs import StepLog
 from provision.errors import NotWritable, SourceFailed, StepFailed
 from provision.host._scrub import hide_secrets
 from provision.steps import Action, Fetch, Need, Run, Site, Step, Write
 
+_FAR = re.compile(r"\[(\d+)/(\d+)\] ")  # how ninja says it, and whoever compiles here
 _RESUME = "the same command goes on from here"
 # What would reach into a command from the outside and change what it does.
 _FOREIGN = ("LD_", "PYTHON", "PIP_", "VIRTUAL_ENV", "CONDA_", "BASH_ENV")
@@ -77,7 +79,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             action.argv,
             deadline_s=action.deadline_s,
             env=environment,
-            on_line=lambda text: self.events(Line(text=log.line(text))),
+            on_line=lambda text: self._hear(log.line(text), action.title),
             ends_with_us=True,
             keep_open=self.keep_open,
         )
@@ -88,6 +90,11 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
                 where=f"step {step.label}",
                 hint=f"free some space there; {_RESUME}" if "No space left" in last else _RESUME,
             )
+
+    def _hear(self, text: str, title: str) -> None:
+        self.events(Line(text=text))
+        if far := _FAR.match(text):
+            self.events(Progress(title=title, done=int(far[1]), total=int(far[2]), unit="files"))
 
 
 def how(finished: process.Finished) -> str:

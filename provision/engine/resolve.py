@@ -47,7 +47,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class _Said(NamedTuple):
+class Said(NamedTuple):
     text: str
     refusal: str
 
@@ -81,9 +81,9 @@ def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], fol
     for name, lines in inputs(plan, settings).items():
         files.write(folder / name, "".join(f"{line}\n" for line in lines))
     note = ""
-    said = _compile(plan, uv, env, folder, dated=True)
+    said = compiled(plan, uv, env, folder, dated=True)
     if said.refusal:
-        undated = _compile(plan, uv, env, folder, dated=False)
+        undated = compiled(plan, uv, env, folder, dated=False)
         note = _note(said.refusal, plan.uploaded_before)
         said = undated
     if said.refusal:
@@ -146,16 +146,16 @@ def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements
     return argv
 
 
-def _compile(
+def compiled(
     plan: Plan, uv: str, env: Mapping[str, str], folder: Path, requirements: str = "requirements.in", *, dated: bool
-) -> _Said:
+) -> Said:
     argv = command(plan, uv, folder, requirements, dated=dated)
     done = process.run(argv, deadline_s=DEADLINE_S, env=env)
     if done.ok:
-        return _Said(done.stdout, "")
+        return Said(done.stdout, "")
     stderr = Scrubber().text(done.stderr)
     if refusals.is_refusal(stderr):
-        return _Said("", stderr)
+        return Said("", stderr)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     what = "; ".join(lines[:3]) if lines else Scrubber().text(done.problem())
     look = "free some space there" if "No space left" in what else "look at the network, the index and its certificates"
@@ -167,7 +167,7 @@ def _compile(
 def _complain_of_extras(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path) -> None:
     """An extra package that cannot be had even alone is the config's matter: no other vLLM would help."""
     if settings.extra_packages:
-        alone = _compile(plan, uv, env, folder, "extras.in", dated=False)
+        alone = compiled(plan, uv, env, folder, "extras.in", dated=False)
         if alone.refusal:
             raise WrongSetting(
                 f"extra_packages: {refusals.sentence(alone.refusal)}", hint="take it out, or ask for another version"
@@ -178,3 +178,21 @@ def _note(refusal: str, day: str) -> str:
     if refusals.gives_no_dates(refusal):
         return "the package index gives no upload dates: dependencies that vLLM leaves open are the newest it has"
     return f"as of {day} there is no solution ({refusals.sentence(refusal)}): newer dependencies are taken"
+
+
+def beside(
+    plan: Plan, lock: Lock, wanted: tuple[str, ...], uv: str, env: Mapping[str, str], folder: Path
+) -> Lock | str:
+    """A lock of some of a lock's distributions and of others beside them; or why there is none."""
+    held = {pin.name: _exactly(pin.name, pin.version) for pin in lock.pins}
+    texts = {
+        "requirements.in": [held.get(name, name) for name in wanted],
+        "constraints.in": [text for name, text in held.items() if name not in wanted],
+        "overrides.in": [],
+    }
+    for name, lines in texts.items():
+        files.write(folder / name, "".join(f"{line}\n" for line in lines))
+    said = compiled(plan, uv, env, folder, dated=False)
+    if said.refusal:
+        return refusals.sentence(said.refusal)
+    return Lock(pins=pylock.pins(said.text, plan.python, plan.platform))

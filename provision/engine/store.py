@@ -23,9 +23,17 @@ def named(prefix: Path) -> frozenset[Path]:
 
 
 def prune(prefix: Path, before: frozenset[Path]) -> None:
-    """Remove what was named before and is no more. The rest repairs without a network; what we never named stays."""
+    """Remove what was named before and is no more. The rest repairs without a network; what we never named stays,
+    and so does what took an hour to compile.
+    """
     for path in before - named(prefix):
-        path.unlink(missing_ok=True)
+        if not note(path).exists():
+            path.unlink(missing_ok=True)
+
+
+def note(wheel: Path) -> Path:
+    """What is known of a flash-attn wheel lies beside it."""
+    return wheel.with_name(f"{wheel.name}.json")
 
 
 def _locks(prefix: Path) -> Iterator[Lock]:

@@ -68,9 +68,11 @@ def _compiler(cuda: str, cxx: int, there: tuple[Compiler, ...], catalogue: Catal
         return max(fit, key=lambda one: (numbers(one.version), one.path))
     wanted = f"g++ {oldest} to {newest}" if newest else f"g++ {oldest} or newer"
     have = ", ".join(sorted({one.version for one in gcc}, key=numbers)) or "none"
+    too_new = any(_major(one) > oldest for one in gcc)
+    package = f"g++-{newest if too_new else oldest}" if gcc else "g++"
     return (
-        f"the nvcc of CUDA {cuda} and torch's C++{cxx} headers take {wanted}, and here is {have}: "
-        f"install one beside it (Debian, Ubuntu: apt-get install g++-{newest or oldest}; Fedora, RHEL: gcc-c++)"
+        f"the nvcc of CUDA {cuda} and torch's C++{cxx} headers take {wanted}, and here is {have}: install one, which "
+        f"changes nothing else (Debian, Ubuntu: apt-get install {package}; Fedora, RHEL: dnf install gcc-c++)"
     )
 
 

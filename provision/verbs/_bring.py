@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from provision import terminal
 from provision.engine import bring_up, wanted
+from provision.engine.bring_up import BroughtUp
+from provision.engine.events import Note
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, Failure, Interrupted, StepFailed
 from provision.plan import serve
+from provision.plan._model import Refusal
 from provision.report import as_text
 from provision.report._model import Report
-from provision.verbs import _progress, _told, _wish
+from provision.verbs import _flash_attn, _progress, _told, _wish
+from provision.verbs._progress import Followed
 from provision.verbs._wish import Wish, asked
 
 _GOES_ON: Final = "nothing in use was changed; the same command goes on from here"
@@ -21,8 +28,10 @@ _GOES_ON: Final = "nothing in use was changed; the same command goes on from her
 def nothing_to_do(wish: Wish, options: argparse.Namespace) -> int | None:
     """The exit code where what was wanted last is wanted still and stands untouched; nothing is written to see that."""
     last = _wish.known(wish)
-    came = bring_up.glance(asked(wish, last)) if last and last.tool == wanted.tool() else None
-    if not last or not came:
+    if not last or last.tool != wanted.tool() or _flash_attn.owed(last):
+        return None
+    came = bring_up.glance(asked(wish, last))
+    if not came:
         return None
     _tell(wish, last, came, options, None)
     return came.exit_code
@@ -37,34 +46,96 @@ def carry_out(
     only: int | None = None,
     start: int | None = None,
 ) -> int:
-    """Bring it up, tell it everywhere, and say how to serve a model."""
-    with _progress.followed(options) as followed:
+    """Bring it up, tell it everywhere, say how to serve a model; then add what vLLM does not wait for."""
+    anew = only == _flash_attn.NUMBER
+    whole = only is None and start is None
+    with _heard(wish, resolved, options) as followed:
+        if anew or (whole and _flash_attn.comes_first(wish, resolved)):
+            before, resolved = resolved.lock, _flash_attn.settled(wish, resolved, followed, lock)
+            only = None if resolved.lock != before else only
+        came, resolved = _brought_up(wish, resolved, followed, lock, only, start)
+        came = _flash_attn.with_its_steps(came, followed)
+    if not (whole and came.stands and _flash_attn.owed(resolved)):
+        _tell(wish, resolved, came, options, None if came.nothing_to_do else followed.commands)
+        return came.exit_code
+    if not options.json:  # one document, at the end
+        _tell(wish, resolved, came, options, None if came.nothing_to_do else followed.commands)
+    return _afterwards(wish, resolved, came, options, lock)
+
+
+def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse.Namespace, lock: int) -> int:
+    """flash-attn, and a second environment with it; whatever comes of that, the first one stands."""
+    with _heard(wish, resolved, options) as followed:
+        followed(Note(text="vLLM is ready; what follows adds flash-attn, and may be interrupted at any time"))
+        try:
+            found = _flash_attn.settled(wish, resolved, followed, lock)
+            if found.lock != resolved.lock:
+                came, resolved = _brought_up(wish, found, followed, lock)
+            else:
+                resolved = found
+                wanted.save(Path(wish.prefix), resolved)
+        except Failure as failure:
+            again = "the same command goes on with it"
+            followed(Note(text=f"flash-attn is not there yet: {failure.what}; {failure.hint or again}"))
+        came = _flash_attn.with_its_steps(came, followed)
+    _tell(wish, resolved, came, options, followed.commands)
+    return came.exit_code
+
+
+def _brought_up(
+    wish: Wish,
+    resolved: Wanted,
+    followed: Followed,
+    lock: int,
+    only: int | None = None,
+    start: int | None = None,
+) -> tuple[BroughtUp, Wanted]:
+    """With a flash-attn that does not fit taken out again: it is a guest."""
+    refused: tuple[Refusal, ...] = ()
+    while True:
         try:
             came = bring_up.bring_up(
                 asked(wish, resolved),
                 followed,
                 followed,
-                lambda ended: _told.document(_told.report(wish, resolved, ended)),
+                lambda ended, wanted=resolved: _told.document(_told.report(wish, wanted, ended)),
                 lock=lock,
                 only=only,
                 start=start,
             )
+        except StepFailed:
+            reason = _flash_attn.refusal(resolved, followed)
+            if not reason:
+                raise
+        else:
+            reason = _flash_attn.refusal(resolved, followed, came)
+            if not reason:
+                return came, resolved
+        refused = (*refused, reason)
+        followed(Note(text=f"flash-attn is taken out again: {reason.reason}"))
+        resolved = _flash_attn.settled(wish, resolved, followed, lock, refused)
+
+
+@contextlib.contextmanager
+def _heard(wish: Wish, resolved: Wanted, options: argparse.Namespace) -> Iterator[Followed]:
+    """While inside, the engine is heard; where a step fails, programs have a report of it."""
+    with _progress.followed(options) as followed:
+        try:
+            yield followed
         except Failure as failure:
             if followed.results or isinstance(failure, StepFailed):
                 steps = tuple(followed.results)
-                ended = bring_up.BroughtUp(generation="", steps=steps, exit_code=failure.exit_code)
+                ended = BroughtUp(generation="", steps=steps, exit_code=failure.exit_code)
                 _tell_programs(_told.report(wish, resolved, ended), wish, options, followed.commands)
             raise
         except KeyboardInterrupt:
             raise Interrupted("interrupted", hint=_GOES_ON) from None
-    _tell(wish, resolved, came, options, None if came.nothing_to_do else followed.commands)
-    return came.exit_code
 
 
 def _tell(
     wish: Wish,
     resolved: Wanted,
-    came: bring_up.BroughtUp,
+    came: BroughtUp,
     options: argparse.Namespace,
     commands: dict[str, list[str]] | None,
 ) -> None:
@@ -86,7 +157,7 @@ def _tell_programs(
         terminal.document(told)
 
 
-def _tell_a_person(told: Report, came: bring_up.BroughtUp, wish: Wish, options: argparse.Namespace) -> None:
+def _tell_a_person(told: Report, came: BroughtUp, wish: Wish, options: argparse.Namespace) -> None:
     if came.nothing_to_do:
         terminal.line(f"nothing to do: {told.generation} is current, whole and verified")
     elif not options.quiet:

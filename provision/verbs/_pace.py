@@ -26,6 +26,8 @@ class Pace:
     def add(self, progress: Progress, now: float) -> None:
         self.last = progress
         self._seen.append((now, progress.done))
+        if progress.unit != "bytes":  # so few of them that only all the time together tells a speed
+            return
         while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW_S:
             self._seen.popleft()
 

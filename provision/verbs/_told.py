@@ -55,8 +55,10 @@ def _everywhere(told: Report, wish: Wish, commands: dict[str, list[str]]) -> Non
     files.write(logs.parent / "summary.txt", as_text.text(told, wish.prefix))
     proves = {check.name: check.step for check in launch_checks.discover()}
     pages = Path(_given.checkout()) / "tasks" / "task-results"
-    for step, result in zip(steps_found.discover(), told.steps, strict=False):
-        if result.outcome == "kept":
+    steps = {step.number: step for step in steps_found.discover()}
+    for result in told.steps:
+        step = steps.get(result.number)
+        if step is None or result.outcome == "kept":
             continue
         proofs = [check for check in told.checks if proves.get(check.name) == step.number]
         page = as_task_result.text(step, result, commands.get(step.label, []), proofs, told, wish.prefix)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from provision.catalog import rows
-from provision.engine import bring_up, bundle, fetch, generations, resolve, uv, wanted
+from provision.engine import bring_up, bundle, fetch, generations, kept, resolve, uv, wanted
 from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed
 from provision.host import _installer, installer_config, pythons, record, sources
@@ -111,13 +111,18 @@ def planned(wish: Wish, host: Host) -> tuple[Plan, Lock] | Unsupported:
     wish.say("resolving the newest vLLM that can be installed here")
     with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
         found = resolve.plan_and_resolve(
-            host, settings, rows.load(), bring_up.own_uv(), lambda plan: environment(wish, plan), Path(folder)
+            host, settings, known_wheels(wish), bring_up.own_uv(), lambda plan: environment(wish, plan), Path(folder)
         )
     if isinstance(found, Unsupported):
         _complain_of_silence(host, settings)
         return found
     plan, lock = found
-    return plan, fetch.sized(lock, environment(wish, plan))
+    return plan, kept.locked(Path(wish.prefix), plan, fetch.sized(lock, environment(wish, plan)))
+
+
+def known_wheels(wish: Wish) -> rows.Catalogue:
+    """What is published, and what this prefix has of its own."""
+    return kept.catalogue(Path(wish.prefix), rows.load())
 
 
 def _brought(wish: Wish, folder: Path) -> Wanted | Unsupported:

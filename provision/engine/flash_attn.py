@@ -1,0 +1,233 @@
+"""A flash-attn wheel for a plan, into the store: fetched and looked at, or compiled in a toolkit of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from provision import build_flash_attn
+from provision.binary import wheel as wheels
+from provision.build_flash_attn import Recipe
+from provision.catalog.rows import Catalogue, FlashAttnSource, TorchRelease
+from provision.doors import network
+from provision.engine import apply, fetch, kept, resolve, store
+from provision.engine.bring_up import Asked, site
+from provision.engine.events import Subscriber
+from provision.engine.kept import Kept
+from provision.engine.uv import planned
+from provision.errors import SourceFailed, StepFailed
+from provision.host import compilers, cpu, cuda_toolkits, glibc, memory
+from provision.host._model import Fact, Host
+from provision.plan import choose_jobs, choose_toolkit
+from provision.plan.choose_toolkit import Toolkit
+from provision.plan.versions import minor
+from provision.steps import Fetch, Lock, Site, Wheel
+
+FACTS: Final[tuple[Fact[Any], ...]] = (compilers.FACT, cuda_toolkits.FACT, cpu.FACT, memory.FACT, glibc.FACT)
+FOLDER: Final = "toolkits"
+ONLY: Final = "VLLM_READY_FLASH_ATTN_ONLY"  # a pattern of source names, for whoever works on the build: CONTRIBUTING.md
+_FAILED: Final = "flash-attn could not be compiled: "
+
+
+class Refused(Exception):  # noqa: N818 - no fault of anybody's: the planner is asked again
+    """This candidate cannot be had, or must not be installed; the reason is one sentence."""
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What every way to a wheel starts from; `host` knows at least FACTS, the caller holds the prefix's `lock`."""
+
+    asked: Asked
+    host: Host
+    catalogue: Catalogue
+    index: str
+    events: Subscriber
+    lock: int
+
+    @property
+    def prefix(self) -> Path:
+        return Path(self.asked.prefix)
+
+    @property
+    def release(self) -> TorchRelease | None:
+        version = self.asked.lock.version("torch") or ""
+        return next((row for row in self.catalogue.torch if row.version == version.partition("+")[0]), None)
+
+    @property
+    def cxx11_abi(self) -> bool:
+        """Every torch since 2.7 has the new one."""
+        cuda, machine = choose_toolkit.torch_cuda(self.asked.plan), self.asked.plan.platform.partition("-")[0]
+        builds = self.release.builds if self.release else ()
+        known = [one.cxx11_abi for one in builds if one.machine == machine and one.cuda == cuda]
+        return next((abi for abi in known if abi is not None), True)
+
+
+def fetched(ground: Ground, published: Wheel) -> Kept:
+    """A published wheel; what its name promises is looked up in the file before anybody installs it."""
+    action = Fetch(title="fetch flash-attn", folder=str(ground.prefix / store.FOLDER), wheels=(published,))
+    try:
+        fetch.fetch(action, ground.asked.environment, ground.events)
+    except SourceFailed as failure:
+        raise Refused(failure.what) from failure
+    path = ground.prefix / store.FOLDER / published.file
+    try:
+        return _kept(ground, path, origin="fetched", made_from={"url": published.without_token().url})
+    except Refused:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def built(ground: Ground) -> Kept:
+    """Compiled for the plan's architectures; what a killed run has compiled is not compiled again."""
+    source, archive = _source(ground)
+    cxx = max(source.cxx, ground.release.cxx if ground.release else source.cxx)
+    toolkit = choose_toolkit.choose(ground.asked.plan, cxx, ground.host, ground.catalogue)
+    if isinstance(toolkit, str):
+        raise Refused(toolkit)
+    lock = _toolkit_lock(ground, toolkit)
+    made_from = _made_from(ground, toolkit, lock, archive, cxx)
+    recipe = _recipe(ground, toolkit, archive, cxx, made_from)
+    there = site(ground.asked, str(ground.prefix / FOLDER / f"flash-attn-{kept.key(made_from)}"))
+    began = time.monotonic()
+    _compiled(ground, recipe, lock, there)
+    (wheel,) = Path(build_flash_attn.wheels(there)).glob("*.whl")
+    seconds = time.monotonic() - began
+    found = _kept(ground, wheel, origin="built", made_from=made_from, seconds=seconds)
+    for folder in (there.generation, build_flash_attn.sources(there)):
+        shutil.rmtree(folder, ignore_errors=True)
+    folder = ground.prefix / store.FOLDER
+    store.prune(ground.prefix, frozenset(folder / one.file for one in (archive, *(pin.wheel for pin in lock.pins))))
+    return found
+
+
+def _source(ground: Ground) -> tuple[FlashAttnSource, Wheel]:
+    """The source release that the plan names, and where it lies on the index."""
+    version = planned(ground.asked.plan, "flash-attn").version
+    source = next(row for row in ground.catalogue.flash_attn_source if row.version == version)
+    page = network.project(ground.index, "flash-attn")
+    for package in page.packages:
+        if package.package_type == "sdist" and package.version == version:
+            digest = package.digests.get("sha256", "")
+            return source, Wheel(url=package.url, sha256=digest, size=package.size or 0)
+    raise Refused(f"the source release {version} is not on this index")
+
+
+def _toolkit_lock(ground: Ground, toolkit: Toolkit) -> Lock:
+    """torch as it is locked, and what compiles beside it."""
+    asked = ground.asked
+    nvcc = () if toolkit.cuda_home else (f"{build_flash_attn.CUDA_COMPILER}=={toolkit.cuda}.*",)
+    wanted = ("torch", *nvcc, *build_flash_attn.TOOLS)
+    with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
+        found = resolve.beside(asked.plan, asked.lock, wanted, site(asked, "").uv, asked.environment, Path(folder))
+    if isinstance(found, str):
+        raise Refused(f"what compiles it is not to be had: {found}")
+    return found
+
+
+def _made_from(ground: Ground, toolkit: Toolkit, lock: Lock, archive: Wheel, cxx: int) -> dict[str, str]:
+    """Whatever could make another wheel of the same name."""
+    plan = ground.asked.plan
+    torch = next(pin for pin in lock.pins if pin.name == "torch")
+    nvcc = toolkit.nvcc or lock.version("nvidia-cuda-nvcc") or toolkit.cuda
+    found = {
+        "flash-attn": planned(plan, "flash-attn").version,
+        "source": archive.sha256,
+        "torch": f"{torch.version} {torch.wheel.sha256}",
+        "python": plan.python,
+        "platform": plan.platform.partition("-")[0],
+        "architectures": " ".join(plan.flash_attn.arches),
+        "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{cxx}",
+    }
+    only = os.environ.get(ONLY, "")
+    return found | ({"only": only} if only else {})
+
+
+def _recipe(ground: Ground, toolkit: Toolkit, archive: Wheel, cxx: int, made_from: dict[str, str]) -> Recipe:
+    plan = ground.asked.plan
+    there = ground.host.known(memory.FACT)
+    jobs = choose_jobs.choose(
+        len(os.sched_getaffinity(0)),
+        (there.available_gb or there.total_gb) if there else 0.0,
+        there.limit_gb if there else None,
+        len(plan.flash_attn.arches),
+    )
+    if isinstance(jobs, str):
+        raise Refused(jobs)
+    torch = (ground.asked.lock.version("torch") or "").partition("+")[0]
+    arches = "_".join(arch.replace(".", "") for arch in plan.flash_attn.arches)
+    return Recipe(
+        source=archive,
+        local=f"cu{toolkit.cuda.replace('.', '')}.torch{torch}.sm{arches.replace('_', '.sm')}.{kept.key(made_from)}",
+        arches=plan.flash_attn.arches,
+        cxx=cxx,
+        jobs=jobs.jobs,
+        threads=jobs.threads,
+        compiler=toolkit.compiler,
+        ccache=shutil.which("ccache") or "",
+        cuda_home=toolkit.cuda_home,
+        only=made_from.get("only", ""),
+    )
+
+
+def _compiled(ground: Ground, recipe: Recipe, lock: Lock, there: Site) -> None:
+    asked = ground.asked
+    try:
+        apply.build(
+            asked.plan,
+            lock,
+            there,
+            build_flash_attn.steps(recipe),
+            ground.events,
+            Path(asked.logs),
+            environment=asked.environment,
+            keep_open=(ground.lock,),
+        )
+    except StepFailed as failure:
+        said = next((line for line in failure.what.splitlines() if line.strip().startswith(_FAILED)), "")
+        if not said or "No space left" in said:
+            raise
+        raise Refused(f"{said.strip().removeprefix(_FAILED)}; its log: {there.logs}/62-compile.log") from failure
+
+
+def _kept(
+    ground: Ground,
+    path: Path,
+    *,
+    origin: Literal["built", "fetched"],
+    made_from: dict[str, str],
+    seconds: float = 0.0,
+) -> Kept:
+    """Into the store, if it is what it should be for this plan's GPUs, Python and C library."""
+    plan = ground.asked.plan
+    truth = wheels.read(path)
+    reasons = wheels.against(truth, capabilities=plan.flash_attn.arches, glibc=ground.host.known(glibc.FACT))
+    if reasons:
+        raise Refused("; ".join(reasons))
+    cuda = choose_toolkit.torch_cuda(plan)
+    torch = (ground.asked.lock.version("torch") or "").partition("+")[0]
+    return kept.keep(
+        ground.prefix,
+        path,
+        Kept(
+            file=path.name,
+            sha256="",
+            size=0,
+            version=truth.version,
+            torch=torch if origin == "built" else minor(torch),
+            cuda=cuda,
+            cpython=f"cp{plan.python.replace('.', '')}",
+            cxx11_abi=ground.cxx11_abi,
+            machine="x86_64" if plan.platform.startswith("x86_64") else "aarch64",
+            glibc=truth.glibc,
+            sm=truth.sm,
+            origin=origin,
+            made_from=made_from,
+            seconds=round(seconds, 1),
+            made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        ),
+    )

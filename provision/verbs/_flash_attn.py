@@ -1,0 +1,129 @@
+"""The separate flash-attn package: had before the environment where that is quick or asked for, else afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from provision.doors import network
+from provision.engine import bring_up, flash_attn, kept, launch_checks, published_wheels
+from provision.engine.bring_up import BroughtUp
+from provision.engine.events import Note
+from provision.engine.flash_attn import Ground, Refused
+from provision.engine.uv import planned
+from provision.engine.wanted import Wanted
+from provision.errors import StepFailed
+from provision.host import record
+from provision.host._model import Host
+from provision.plan._model import Plan, Refusal, Unsupported
+from provision.plan.choose_flash_attn import candidate_name
+from provision.plan.make import make
+from provision.step_60_flash_attn import STEP, leaves
+from provision.verbs import _given, _wish
+from provision.verbs._progress import Followed
+from provision.verbs._wish import Wish
+
+NUMBER = STEP.number
+
+
+def owed(wanted: Wanted) -> bool:
+    """Planned, and in no lock yet."""
+    return wanted.plan.packages.get("flash-attn") is not None and not leaves(wanted.plan, wanted.lock)
+
+
+def comes_first(wish: Wish, wanted: Wanted) -> bool:
+    """A wheel is there in seconds; for a build vLLM waits only where the settings say so."""
+    asked = wish.settings.flash_attn
+    return owed(wanted) and (wanted.plan.flash_attn.mode == "wheel" or asked.build == "now" or asked.mode == "require")
+
+
+def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, refused: tuple[Refusal, ...] = ()) -> Wanted:
+    """What is wanted, with a wheel of flash-attn in its lock or with the reasons why there is none."""
+    host = wish.target or _wish.here(wish)
+    while True:
+        wanted = _with(wish, wanted, _planned(wish, wanted.plan, host, refused))
+        if not owed(wanted):
+            return wanted
+        if wish.bundle is not None:
+            refused = (*refused, _refusal(wanted.plan, "the bundle brings no wheel of it"))
+            continue
+        try:
+            _have(wish, wanted, followed, lock)
+        except Refused as reason:
+            refused = (*refused, _refusal(wanted.plan, str(reason)))
+            followed(Note(text=f"flash-attn: {refused[-1].version}: {refused[-1].reason}"))
+
+
+def refusal(wanted: Wanted, followed: Followed, came: BroughtUp | None = None) -> Refusal | None:
+    """Why the flash-attn of an environment must go out again, if that is what went wrong with it."""
+    if not leaves(wanted.plan, wanted.lock):
+        return None
+    if came is None:
+        last = followed.results[-1] if followed.results else None
+        return _refusal(wanted.plan, last.problem) if last and last.number == NUMBER else None
+    proves = {check.name for check in launch_checks.discover() if check.step == NUMBER}
+    wrong = (one for one in came.checks if one.name in proves and one.outcome in ("fail", "error"))
+    return next((_refusal(wanted.plan, f"{one.name}: {one.summary}") for one in wrong if one.weight == "must"), None)
+
+
+def with_its_steps(came: BroughtUp, followed: Followed) -> BroughtUp:
+    """What was done for flash-attn alone stands in the report beside the steps of the environment."""
+    there = {one.number for one in came.steps}
+    own = {one.number: one for one in followed.results if one.number not in there}
+    steps = sorted((*came.steps, *own.values()), key=lambda one: one.number)
+    return msgspec.structs.replace(came, steps=tuple(steps))
+
+
+def _have(wish: Wish, wanted: Wanted, followed: Followed, lock: int) -> None:
+    """One candidate, into the store."""
+    here = record.record(network=False, paths={}, sources={}, facts=flash_attn.FACTS)
+    asked = _wish.asked(wish, wanted)
+    ground = Ground(
+        asked=asked,
+        host=Host(here.readings),
+        catalogue=_wish.known_wheels(wish),
+        index=asked.environment.get("UV_DEFAULT_INDEX") or network.default_index(),
+        events=followed,
+        lock=lock,
+    )
+    if wanted.plan.flash_attn.mode == "build":
+        flash_attn.built(ground)
+    else:
+        addresses = _given.addresses(wish.settings)
+        flash_attn.fetched(ground, published_wheels.find(wanted.plan, addresses, asked.environment))
+
+
+def _planned(wish: Wish, plan: Plan, host: Host, refused: tuple[Refusal, ...]) -> Plan:
+    """The planner's word on flash-attn beside the vLLM and the torch that were settled before."""
+    torch = planned(plan, "torch").version.partition("+")[0]
+    settings = msgspec.structs.replace(
+        wish.settings, vllm=planned(plan, "vllm").version.partition("+")[0], torch=torch, python=plan.python
+    )
+    found = make(host, settings, _wish.known_wheels(wish), refused)
+    if isinstance(found, Unsupported):
+        reasons = "; ".join(reason for one in found.unsupported for reason in one.reasons)
+        raise StepFailed(
+            f"flash-attn cannot be had: {reasons}",
+            where=f"step {STEP.label}",
+            hint="flash_attn.mode: auto goes on without it where nothing helps",
+        )
+    return found
+
+
+def _with(wish: Wish, wanted: Wanted, found: Plan) -> Wanted:
+    others = tuple(one for one in wanted.plan.decisions if one.subject != "flash-attn")
+    plan = msgspec.structs.replace(
+        wanted.plan,
+        packages={**wanted.plan.packages, "flash-attn": found.packages["flash-attn"]},
+        flash_attn=found.flash_attn,
+        decisions=(*others, *(one for one in found.decisions if one.subject == "flash-attn")),
+    )
+    lock = kept.locked(Path(wish.prefix), plan, wanted.lock)
+    return msgspec.structs.replace(
+        wanted, plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan, lock)), lock=lock
+    )
+
+
+def _refusal(plan: Plan, reason: str) -> Refusal:
+    return Refusal(package="flash-attn", version=candidate_name(plan), reason=" ".join(reason.split()))

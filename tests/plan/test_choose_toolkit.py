@@ -1,0 +1,98 @@
+"""The toolkit that compiles for a torch: its CUDA, a C++ compiler that nvcc accepts, or the way out."""
+
+from __future__ import annotations
+
+import pytest
+
+from provision.host import compilers, cuda_toolkits
+from provision.host._model import Host
+from provision.host.compilers import Compiler
+from provision.host.cuda_toolkits import CudaToolkit, CudaToolkits
+from provision.plan.choose_toolkit import Toolkit, choose
+from tests.plan.described import CATALOGUE, plan
+
+
+def gxx(*versions: str) -> tuple[Compiler, ...]:
+    return tuple(
+        Compiler(name="g++", path=f"/usr/bin/g++-{version}", family="gcc", language="c++", version=version)
+        for version in versions
+    )
+
+
+def host(gcc: tuple[str, ...] = ("12.2.0",), *toolkits: CudaToolkit) -> Host:
+    clang = Compiler(name="c++", path="/usr/bin/c++", family="clang", language="c++", version="19.1.0")
+    seen = {compilers.FACT.name: (*gxx(*gcc), clang), cuda_toolkits.FACT.name: CudaToolkits(toolkits=toolkits)}
+    return Host({}).but(seen)
+
+
+CUDA_13 = plan("{name: NVIDIA H100 80GB HBM3}", "vllm=0.32.0")
+CUDA_12 = plan("{name: NVIDIA H100 80GB HBM3}", "cuda=12.9", driver="575.57.08")
+
+
+def test_the_plans_are_of_the_cudas_that_their_names_say() -> None:
+    assert (CUDA_13.cuda, CUDA_12.cuda) == ("13.0", "12.9")
+
+
+def test_wheels_make_the_toolkit_where_the_host_has_none() -> None:
+    found = choose(CUDA_13, 17, host(), CATALOGUE)
+    assert found == Toolkit(cuda="13.0", compiler="/usr/bin/g++-12.2.0", compiler_version="12.2.0")
+
+
+def test_the_hosts_own_toolkit_where_it_is_of_this_cuda_and_whole() -> None:
+    there = CudaToolkit(path="/usr/local/cuda-13.0", version="13.0.88", whole=True)
+    found = choose(CUDA_13, 17, host(("12.2.0",), there), CATALOGUE)
+    assert isinstance(found, Toolkit)
+    assert (found.cuda_home, found.nvcc) == ("/usr/local/cuda-13.0", "13.0.88")
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        CudaToolkit(path="/opt/cuda", version="13.0.88"),  # without the headers of the libraries
+        CudaToolkit(path="/opt/cuda", version="12.9.86", whole=True),
+        CudaToolkit(path="/opt/cuda", version="13.1.80", whole=True),
+        CudaToolkit(path="/opt/cuda", whole=True),
+    ],
+)
+def test_another_toolkit_is_left_alone(there: CudaToolkit) -> None:
+    found = choose(CUDA_13, 17, host(("12.2.0",), there), CATALOGUE)
+    assert isinstance(found, Toolkit)
+    assert found.cuda_home == ""
+
+
+def test_cuda_12_has_no_nvcc_in_wheels() -> None:
+    said = choose(CUDA_12, 17, host(("12.2.0",), CudaToolkit(path="/opt/cuda", version="11.8.89")), CATALOGUE)
+    assert isinstance(said, str)
+    assert "takes the CUDA toolkit 12.9, and here is 11.8.89 in /opt/cuda" in said
+    assert "PyPI has no nvcc for CUDA 12" in said
+    assert "set CUDA_HOME" in said
+
+
+@pytest.mark.parametrize(
+    ("gcc", "cxx", "chosen"),
+    [
+        (("12.2.0", "13.3.0"), 17, "13.3.0"),
+        (("12.2.0", "16.1.0"), 17, "12.2.0"),  # the newest is too new for nvcc 13.0
+        (("9.4.0", "11.4.0"), 20, "11.4.0"),
+        (("9.4.0",), 17, "9.4.0"),
+    ],
+)
+def test_the_newest_compiler_that_nvcc_accepts(gcc: tuple[str, ...], cxx: int, chosen: str) -> None:
+    found = choose(CUDA_13, cxx, host(gcc), CATALOGUE)
+    assert isinstance(found, Toolkit)
+    assert found.compiler_version == chosen
+
+
+@pytest.mark.parametrize(
+    ("gcc", "cxx", "reason", "way_out"),
+    [
+        ((), 17, "take g++ 9 to 15, and here is none: install one", "apt-get install g++;"),
+        (("16.1.0",), 17, "take g++ 9 to 15, and here is 16.1.0", "apt-get install g++-15;"),
+        (("9.4.0", "8.5.0"), 20, "C++20 headers take g++ 11 to 15, and here is 8.5.0, 9.4.0", "install g++-11;"),
+    ],
+)
+def test_no_compiler_that_fits(gcc: tuple[str, ...], cxx: int, reason: str, way_out: str) -> None:
+    said = choose(CUDA_13, cxx, host(gcc), CATALOGUE)
+    assert isinstance(said, str)
+    assert reason in said
+    assert way_out in said
