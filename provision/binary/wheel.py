@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import re
 import zipfile
 import zlib
@@ -28,7 +29,6 @@ _LARGEST_WHEEL, _LARGEST_MODULE, _LARGEST_TEXT = 8 * _GIB, 3 * _GIB, _GIB // 32
 _CHUNK = 1 << 20
 _MODULE = re.compile(r"\.so(\.[\d.]+)?$")
 _STRONG = {"sha256", "sha384", "sha512"}
-_SIGNATURES = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _DAMAGE = (
     OSError,
     ValueError,
@@ -82,7 +82,7 @@ class _Module(msgspec.Struct, frozen=True):
     undefined: frozenset[str]
 
     @classmethod
-    def of(cls, data: bytes, name: str) -> _Module:
+    def of(cls, data: mmap.mmap, name: str) -> _Module:
         read = SharedObject(data, name)
         kernels = fatbin.containers(read.fatbin)
         glibc = read.highest("GLIBC")
@@ -146,9 +146,14 @@ def _said(header: Message, field: str) -> str:
 
 
 def _whole(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
+    _within(info, most)
+    return archive.read(info)
+
+
+def _within(info: zipfile.ZipInfo, most: int) -> int:
     if info.file_size > most:
         raise ValueError(f"{info.filename} has {info.file_size / _GIB:.1f} GiB")
-    return archive.read(info)
+    return info.file_size
 
 
 def _contents(archive: zipfile.ZipFile) -> tuple[list[_Module], list[str]]:
@@ -157,7 +162,7 @@ def _contents(archive: zipfile.ZipFile) -> tuple[list[_Module], list[str]]:
     recorded = {
         entry.path: entry for entry in record.parsed(_whole(archive, of_record, _LARGEST_TEXT).decode().splitlines())
     }
-    folder = of_record.filename.rpartition("/")[0]
+    unsigned = {of_record.filename + ending for ending in ("", ".jws", ".p7s")}
     modules, lies, seen = [], [], set[str]()
     for info in archive.infolist():
         name = info.filename
@@ -168,31 +173,31 @@ def _contents(archive: zipfile.ZipFile) -> tuple[list[_Module], list[str]]:
         seen.add(name)
         if name.startswith("/") or ".." in name.split("/"):
             lies.append(f"it would write outside of the environment: {name}")
-        data = _whole(archive, info, _LARGEST_MODULE) if _MODULE.search(name) else None
-        if name not in {f"{folder}/{each}" for each in _SIGNATURES}:
-            lies += _unlike(recorded.get(name), archive, info, data)
-        if data is not None:
-            modules.append(_Module.of(data, name))
+        module = mmap.mmap(-1, max(_within(info, _LARGEST_MODULE), 1)) if _MODULE.search(name) else None
+        unlike = _unlike(recorded.get(name), archive, info, module)
+        if unlike and name not in unsigned:
+            lies.append(unlike)
+        if module is not None:
+            modules.append(_Module.of(module, name))
     lies += [f"its RECORD lists {name}, which is not there" for name in recorded if name not in seen]
     return modules, lies
 
 
-def _unlike(
-    entry: record.Entry | None, archive: zipfile.ZipFile, info: zipfile.ZipInfo, data: bytes | None
-) -> list[str]:
+def _unlike(entry: record.Entry | None, archive: zipfile.ZipFile, info: zipfile.ZipInfo, copy: mmap.mmap | None) -> str:
+    """Reads a member through once, into a copy where there is one; how it differs from its line in RECORD."""
+    algorithm, _, expected = entry.digest.partition("=") if entry else ("", "", "")
+    digest = hashlib.new(algorithm if algorithm in _STRONG else "sha256")
+    with archive.open(info) as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+            if copy is not None:
+                copy.write(chunk)
     if entry is None:
-        return [f"its RECORD does not list {info.filename}"]
-    algorithm, _, expected = entry.digest.partition("=")
+        return f"its RECORD does not list {info.filename}"
     if algorithm not in _STRONG:
-        return [f"its RECORD has no SHA-256 of {info.filename}"]
-    digest = hashlib.new(algorithm, data or b"")
-    if data is None:
-        with archive.open(info) as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-    if record.encoded(digest.digest()) != expected or entry.size not in ("", str(info.file_size)):
-        return [f"{info.filename} is not as its RECORD says"]
-    return []
+        return f"its RECORD has no SHA-256 of {info.filename}"
+    same = record.encoded(digest.digest()) == expected and entry.size in ("", str(info.file_size))
+    return "" if same else f"{info.filename} is not as its RECORD says"
 
 
 def _cxx11_abi(symbols: frozenset[str]) -> bool | None:
@@ -211,11 +216,15 @@ def _misnamed(file: str, distribution: str, version: str, tags: frozenset[str]) 
         lies.append(f"its file is named {name}, and it is {distribution}")
     if Version(version) not in (named, Version(named.public)):
         lies.append(f"its file is named {named}, and its version is {version}")
-    if {str(tag) for tag in named_tags} != tags:
-        lies.append(
-            f"its file is tagged {_listed(str(tag) for tag in named_tags)}, and it was built as {_listed(tags)}"
-        )
+    tagged = {str(tag) for tag in named_tags}
+    if _plain(tagged) != _plain(tags):
+        lies.append(f"its file is tagged {_listed(tagged)}, and it was built as {_listed(tags)}")
     return lies
+
+
+def _plain(tags: Iterable[str]) -> set[str]:
+    """Many files are renamed from linux to manylinux; which glibc they need is read of their code."""
+    return {re.sub(r"-manylinux(_\d+_\d+|1|2010|2014)_", "-linux_", tag) for tag in tags}
 
 
 def _listed(words: Iterable[str]) -> str:

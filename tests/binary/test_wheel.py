@@ -78,6 +78,12 @@ def test_a_file_of_two_contents_is_a_lie(tmp_path: Path) -> None:
     assert "it holds flash_attn/__init__.py twice" in read(path).lies
 
 
+def test_a_promise_of_manylinux_is_no_lie(tmp_path: Path) -> None:
+    named = NAMED.replace("linux_x86_64", "manylinux_2_17_x86_64.manylinux2014_x86_64")
+    assert read(wheel(tmp_path, named=named)).lies == ()
+    assert read(wheel(tmp_path, named=NAMED.replace("linux", "musllinux_1_2"))).lies
+
+
 def test_a_misnamed_wheel_has_a_true_name(tmp_path: Path) -> None:
     assert (
         read(wheel(tmp_path, version="2.8.3.post1")).true_name == "flash_attn-2.8.3.post1-cp312-cp312-linux_x86_64.whl"
@@ -88,19 +94,10 @@ def test_a_misnamed_wheel_has_a_true_name(tmp_path: Path) -> None:
 def test_the_installer_sees_the_same_lies_in_names(tmp_path: Path, version: str) -> None:
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     path = wheel(tmp_path, {"flash_attn.py": b""}, version=version)
-    argv = [
-        uv,
-        "pip",
-        "install",
-        "--target",
-        tmp_path / "t",
-        "--no-deps",
-        "--no-index",
-        "--no-cache",
-        "--python-version",
-        "3.12",
-    ]
-    done = subprocess.run([*argv, path], capture_output=True, text=True, check=False, timeout=60)
+    argv = [uv, "pip", "install", "--no-deps", "--no-index", "--no-cache", "--python-version", "3.12"]
+    done = subprocess.run(
+        [*argv, "--target", str(tmp_path / "t"), str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
     assert (done.returncode != 0) == bool(read(path).lies), done.stderr
 
 
