@@ -14,7 +14,7 @@ SOURCES = sorted((ROOT / "provision").rglob("*.py"))
 
 # From the ground up; a room may import itself and what lies below it, never what lies above or beside it.
 FLOORS: list[set[str]] = [
-    {"errors", "version", "table", "look_for_compiler", "lay_out_toolkit"},
+    {"errors", "version", "table", "look_for_compiler", "lay_out_toolkit", "try_flash_attn"},
     {"yamltext"},
     {"settings"},
     {"package_sources"},
