@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import io
+import mmap
+import struct
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from elftools.elf.elffile import ELFFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}
 _SMALLEST_VERSION_ENTRY = 16  # bytes of one Elf64_Verneed
+_UNDEFINED, _WEAK, _ANY_VERSION = 0, 2, 1
+
+
+class _Symbol(NamedTuple):
+    name: str
+    defined: bool
+    weak: bool
+    versioned: bool
+
+    @property
+    def needed(self) -> bool:
+        return not self.defined and not self.weak
 
 
 class SharedObject:
-    """An ELF shared object in memory; every property raises ValueError, with the file's name, on damage."""
+    """An ELF shared object in memory, or mapped; every property raises ValueError, with the file's name, on damage."""
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes | mmap.mmap, name: str) -> None:
         self.name, self.data = name, data
         with self._damage_named():
-            self._elf = ELFFile(io.BytesIO(data))
+            stream: Any = io.BytesIO(data) if isinstance(data, bytes) else data
+            self._elf = ELFFile(stream)
+
+    @classmethod
+    def mapped(cls, path: Path) -> SharedObject:
+        """A file of any size, of which only what is asked for is read."""
+        try:
+            with path.open("rb") as stream:
+                return cls(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), path.name)
+        except (OSError, ValueError) as error:  # an empty file cannot be mapped
+            raise ValueError(f"{path.name}: not a readable ELF file: {error}") from error
 
     @cached_property
     def machine(self) -> str:
@@ -59,27 +84,51 @@ class SharedObject:
 
     @cached_property
     def undefined(self) -> frozenset[str]:
-        """The symbols that the file expects from elsewhere."""
-        return frozenset(name for name, section in self._symbols() if section == "SHN_UNDEF")
+        """The symbols that must come from elsewhere; weak ones may stay away."""
+        return frozenset(symbol.name for symbol in self._symbols if symbol.needed)
+
+    @cached_property
+    def unversioned(self) -> frozenset[str]:
+        """Those of them that any library may bring: the others name one and its version, as those of libc do."""
+        return frozenset(symbol.name for symbol in self._symbols if symbol.needed and not symbol.versioned)
 
     @cached_property
     def defined(self) -> frozenset[str]:
         """The symbols that the file offers."""
-        return frozenset(name for name, section in self._symbols() if section != "SHN_UNDEF")
+        return frozenset(symbol.name for symbol in self._symbols if symbol.defined)
 
     @cached_property
-    def fatbin(self) -> bytes:
-        """The section that holds GPU code; empty where there is none."""
+    def fatbin(self) -> bytes | memoryview:
+        """The section that holds GPU code, not copied: it may be most of the file; empty where there is none."""
         with self._damage_named():
             section = self._section(".nv_fatbin")
-            return b"" if section is None else bytes(section.data())
+            if section is None:
+                return b""
+            start, size = section["sh_offset"], section["sh_size"]
+            return memoryview(self.data)[start : start + size]
 
-    def _symbols(self) -> Iterator[tuple[str, str | int]]:
+    @cached_property
+    def _symbols(self) -> list[_Symbol]:
+        """Unpacked here: torch has a hundred thousand of them, and pyelftools makes objects of each."""
         with self._damage_named():
-            section = self._section(".dynsym")
-            for symbol in section.iter_symbols() if section is not None else ():
-                if symbol.name:
-                    yield symbol.name, symbol["st_shndx"]
+            section, versions = self._section(".dynsym"), self._section(".gnu.version")
+            if section is None:
+                return []
+            if self._elf.elfclass != 64 or not self._elf.little_endian:
+                raise ValueError("not 64 bits, little end first")
+            rows = list(struct.iter_unpack("<IBBHQQ", section.data()))
+            asked = struct.unpack(f"<{len(rows)}H", versions.data()) if versions is not None else (0,) * len(rows)
+            names = self._elf.get_section(section["sh_link"]).data()
+            return [
+                _Symbol(
+                    names[row[0] : names.index(b"\0", row[0])].decode(),
+                    defined=row[3] != _UNDEFINED,
+                    weak=row[1] >> 4 == _WEAK,
+                    versioned=version > _ANY_VERSION,
+                )
+                for row, version in zip(rows, asked, strict=True)
+                if row[0]
+            ]
 
     def _section(self, name: str) -> Any:  # noqa: ANN401 - each kind of section has methods of its own
         return self._elf.get_section_by_name(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MAGIC = struct.pack("<I", 0xBA55ED50)
+_MAGIC = re.compile(re.escape(struct.pack("<I", 0xBA55ED50)))
 _CONTAINER = struct.Struct("<IHHQ")  # magic, version, header size, payload size
 _ENTRY = struct.Struct("<HHIQ12xI")  # kind, (unknown), header size, padded payload size, ..., architecture
 _PTX, _SASS = 1, 2
@@ -24,11 +25,12 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     ptx: frozenset[int] = frozenset()
 
 
-def containers(section: bytes) -> list[Container]:
+def containers(section: bytes | memoryview) -> list[Container]:
     """Every fat binary of a `.nv_fatbin` section, in order; ValueError where one is cut off."""
     found = []
-    at = section.find(_MAGIC)
-    while at >= 0:
+    next_one = _MAGIC.search(section)
+    while next_one:
+        at = next_one.start()
         if at + _CONTAINER.size > len(section):
             raise ValueError(f"fat binary header cut off at byte {at}")
         _, _, header, payload = _CONTAINER.unpack_from(section, at)
@@ -36,11 +38,11 @@ def containers(section: bytes) -> list[Container]:
         if header < _CONTAINER.size or end > len(section):
             raise ValueError(f"fat binary at byte {at} is cut off: {header} + {payload} bytes")
         found.append(_container(section, start, end))
-        at = section.find(_MAGIC, end)
+        next_one = _MAGIC.search(section, end)
     return found
 
 
-def _container(section: bytes, at: int, end: int) -> Container:
+def _container(section: bytes | memoryview, at: int, end: int) -> Container:
     architectures: dict[int, set[int]] = {_PTX: set(), _SASS: set()}
     while at < end:
         if at + _ENTRY.size > end:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -53,9 +54,17 @@ def entries(record: Path) -> list[Entry]:
     """What a RECORD lists; ValueError where it is missing, torn or no RECORD."""
     try:
         with record.open(encoding="utf-8", newline="") as lines:
-            return [Entry(*row) for row in csv.reader(lines, strict=True)]
-    except (OSError, UnicodeDecodeError, csv.Error, TypeError) as error:
+            return parsed(lines)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{record.parent.name}/RECORD: {error}") from error
+
+
+def parsed(lines: Iterable[str]) -> list[Entry]:
+    """The lines of a RECORD; ValueError where they are none."""
+    try:
+        return [Entry(*row) for row in csv.reader(lines, strict=True)]
+    except (csv.Error, TypeError) as error:
+        raise ValueError(str(error)) from error
 
 
 def _difference(site_packages: Path, entry: Entry) -> Finding | None:
@@ -76,4 +85,9 @@ def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
-    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+    return encoded(digest.digest())
+
+
+def encoded(digest: bytes) -> str:
+    """A digest as RECORD writes it."""
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
