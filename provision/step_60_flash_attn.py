@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from provision.plan._model import Plan
-from provision.steps import Action, Lock, Run, Site, Step, Write, fetch, requirements
+from provision.steps import Action, Lock, Need, Pin, Run, Site, Step, Write, fetch, requirements
 
 # One distribution for each flavour.
 _NAMES = ("flash-attn", "flash-attn-3", "flash-attn-4")
@@ -18,12 +18,29 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     if not pins:
         return ()
     part = f"{site.state}/lock-flash-attn.txt"
-    attempt = (site.python, "-I", str(TRY), "--torch", lock.version("torch") or "", "--gpus", ",".join(plan.gpus.used))
+    torch = lock.version("torch") or ""
+    gpus = "" if site.elsewhere else ",".join(plan.gpus.used)
     return (
         fetch(pins, site),
+        *(_links(pin, torch, plan, site) for pin in pins),
         Write(title="the lock's part for flash-attn", path=part, text=requirements(pins)),
         Run(title=f"install {pins[0].name} {pins[0].version}", argv=site.install(part)),
-        Run(title="try it beside torch and vLLM", argv=attempt, deadline_s=600.0),
+        Run(
+            title="try it beside torch and vLLM",
+            argv=(site.python, "-I", str(TRY), "--torch", torch, "--gpus", gpus),
+            deadline_s=600.0,
+        ),
+    )
+
+
+def _links(pin: Pin, torch: str, plan: Plan, site: Site) -> Need:
+    return Need(
+        title="torch has what it was linked with",
+        kind="torch's symbols",
+        path=f"{site.wheels}/{pin.wheel.file}",
+        beside=f"{site.generation}/lib/python{plan.python}/site-packages/torch/lib",
+        version=torch,
+        hint="a wheel for this torch is taken or compiled instead",
     )
 
 

@@ -76,7 +76,8 @@ def requirements(pins: Iterable[Pin]) -> str:
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """Every place that a step may name. `generation` is the virtual environment that is being built.
 
-    `temporary` and `logs` are written on the way; "" is where nothing is asked of them.
+    `temporary` and `logs` are written on the way; "" is where nothing is asked of them. `elsewhere`: the plan's GPUs
+    are on another host than this one.
     """
 
     generation: str
@@ -85,6 +86,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     host_python: str
     temporary: str = ""
     logs: str = ""
+    elsewhere: bool = False
 
     @property
     def python(self) -> str:
@@ -157,11 +159,11 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, tag="write"):
 class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="need"):
     """What must hold before anything is changed; `hint` is what to do where it does not.
 
-    `beside`: a folder whose disk another need speaks of; on that disk this one is met.
+    `beside`: a folder whose disk another need speaks of; on that disk this one is met. Or torch's libraries.
     """
 
     title: str
-    kind: Literal["free space", "memory", "glibc", "library", "locks"]
+    kind: Literal["free space", "memory", "glibc", "library", "locks", "torch's symbols"]
     path: str = ""
     mb: int = 0
     version: str = ""

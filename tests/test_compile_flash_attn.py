@@ -154,7 +154,7 @@ def test_a_limit_that_would_kill_so_many_at_once_is_survived_with_fewer(tmp_path
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=enter,  # noqa: PLW1509 - one write
+        preexec_fn=enter,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "memory ran out; going on with 2 at once" in done.stdout

@@ -81,6 +81,7 @@ def site(asked: Asked, generation: str) -> Site:
         host_python=asked.wanted.host_python,
         temporary=tempfile.gettempdir(),
         logs=asked.logs,
+        elsewhere=asked.elsewhere,
     )
 
 

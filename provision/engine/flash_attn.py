@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from provision import build_flash_attn
-from provision.binary import wheel as wheels
+from provision.binary import wheel
 from provision.build_flash_attn import Recipe
-from provision.catalog.rows import Catalogue, FlashAttnSource, TorchRelease
+from provision.catalog.rows import Catalogue, FlashAttnSource, Machine, TorchRelease
 from provision.doors import network
 from provision.engine import apply, fetch, kept, resolve, store
 from provision.engine.bring_up import Asked, site
@@ -22,14 +22,15 @@ from provision.engine.events import Subscriber
 from provision.engine.kept import Kept
 from provision.engine.uv import planned
 from provision.errors import SourceFailed, StepFailed
-from provision.host import compilers, cpu, cuda_toolkits, glibc, memory
+from provision.host import compilers, cuda_toolkits, memory
 from provision.host._model import Fact, Host
-from provision.plan import choose_jobs, choose_toolkit
+from provision.plan import against_wheel, choose_jobs, choose_toolkit
+from provision.plan._model import Plan
 from provision.plan.choose_toolkit import Toolkit
 from provision.plan.versions import minor
 from provision.steps import Fetch, Lock, Site, Wheel
 
-FACTS: Final[tuple[Fact[Any], ...]] = (compilers.FACT, cuda_toolkits.FACT, cpu.FACT, memory.FACT, glibc.FACT)
+FACTS: Final[tuple[Fact[Any], ...]] = (compilers.FACT, cuda_toolkits.FACT, memory.FACT)
 FOLDER: Final = "toolkits"
 ONLY: Final = "VLLM_READY_FLASH_ATTN_ONLY"  # a pattern of source names, for whoever works on the build: CONTRIBUTING.md
 _FAILED: Final = "flash-attn could not be compiled: "
@@ -61,7 +62,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cxx11_abi(self) -> bool:
         """Every torch since 2.7 has the new one."""
-        cuda, machine = choose_toolkit.torch_cuda(self.asked.plan), self.asked.plan.platform.partition("-")[0]
+        cuda, machine = choose_toolkit.torch_cuda(self.asked.plan), _machine(self.asked.plan)
         builds = self.release.builds if self.release else ()
         known = [one.cxx11_abi for one in builds if one.machine == machine and one.cuda == cuda]
         return next((abi for abi in known if abi is not None), True)
@@ -95,13 +96,13 @@ def built(ground: Ground) -> Kept:
     there = site(ground.asked, str(ground.prefix / FOLDER / f"flash-attn-{kept.key(made_from)}"))
     began = time.monotonic()
     _compiled(ground, recipe, lock, there)
-    (wheel,) = Path(build_flash_attn.wheels(there)).glob("*.whl")
+    (made,) = Path(build_flash_attn.wheels(there)).glob("*.whl")
     seconds = time.monotonic() - began
-    found = _kept(ground, wheel, origin="built", made_from=made_from, seconds=seconds)
-    for folder in (there.generation, build_flash_attn.sources(there)):
-        shutil.rmtree(folder, ignore_errors=True)
-    folder = ground.prefix / store.FOLDER
-    store.prune(ground.prefix, frozenset(folder / one.file for one in (archive, *(pin.wheel for pin in lock.pins))))
+    found = _kept(ground, made, origin="built", made_from=made_from, seconds=seconds)
+    for place in (there.generation, build_flash_attn.sources(there)):
+        shutil.rmtree(place, ignore_errors=True)
+    wheels_of_it = (archive, *(pin.wheel for pin in lock.pins))
+    store.prune(ground.prefix, frozenset(ground.prefix / store.FOLDER / one.file for one in wheels_of_it))
     return found
 
 
@@ -204,8 +205,20 @@ def _kept(
 ) -> Kept:
     """Into the store, if it is what it should be for this plan's GPUs, Python and C library."""
     plan = ground.asked.plan
-    truth = wheels.read(path)
-    reasons = wheels.against(truth, capabilities=plan.flash_attn.arches, glibc=ground.host.known(glibc.FACT))
+    python, machine = plan.python, _machine(plan)
+    try:
+        truth = wheel.read(path)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    reasons = against_wheel.against(
+        truth,
+        distribution="flash-attn",
+        version=planned(plan, "flash-attn").version if origin == "built" else "",
+        python=python,
+        machine=machine,
+        glibc=plan.platform.rpartition("manylinux_")[2].replace("_", "."),
+        capabilities=plan.flash_attn.arches,
+    )
     if reasons:
         raise Refused("; ".join(reasons))
     cuda = choose_toolkit.torch_cuda(plan)
@@ -220,10 +233,10 @@ def _kept(
             version=truth.version,
             torch=torch if origin == "built" else minor(torch),
             cuda=cuda,
-            cpython=f"cp{plan.python.replace('.', '')}",
-            cxx11_abi=ground.cxx11_abi,
-            machine="x86_64" if plan.platform.startswith("x86_64") else "aarch64",
-            glibc=truth.glibc,
+            cpython=f"cp{python.replace('.', '')}",
+            cxx11_abi=truth.cxx11_abi if truth.cxx11_abi is not None else ground.cxx11_abi,
+            machine=machine,
+            glibc=truth.glibc or "2.0",
             sm=truth.sm,
             origin=origin,
             made_from=made_from,
@@ -231,3 +244,7 @@ def _kept(
             made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         ),
     )
+
+
+def _machine(plan: Plan) -> Machine:
+    return "x86_64" if plan.platform.startswith("x86_64-") else "aarch64"

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from provision.binary import libraries, wheel
 from provision.engine import generations, locks
+from provision.plan import against_wheel
 from provision.steps import Need
 
 _MIB = 1024 * 1024
@@ -27,6 +29,8 @@ def measure(need: Need) -> Measured:
         return _enough("memory", need.mb, _memory_mb(), "this host")
     if need.kind == "glibc":
         return _glibc(need.version)
+    if need.kind == "torch's symbols":
+        return _links(Path(need.path), Path(need.beside), need.version)
     if need.kind == "library":
         met = _loads(need.path)
         return Measured(f"{need.path} is {'here' if met else 'not here'}", met)
@@ -65,6 +69,19 @@ def _glibc(needed: str) -> Measured:
         here = ""
     met = bool(here) and _numbers(here) >= _numbers(needed)
     return Measured(f"glibc {needed} or newer is needed, {here or 'no glibc'} is here", met)
+
+
+def _links(path: Path, libraries_of_torch: Path, version: str) -> Measured:
+    """Whether a wheel's compiled files find in this torch what they were linked with."""
+    if not path.is_file() or not libraries_of_torch.is_dir():
+        return Measured(f"{path.name} has not been compared with torch {version} yet", met=False)
+    try:
+        against = against_wheel.against(
+            wheel.read(path), torch=libraries.read(libraries_of_torch), torch_version=version
+        )
+    except ValueError as error:
+        return Measured(str(error), met=False)
+    return Measured("; ".join(against) or f"{path.name} finds its symbols in torch {version}", not against)
 
 
 def _loads(library: str) -> bool:

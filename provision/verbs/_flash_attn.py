@@ -11,16 +11,17 @@ from provision.engine import bring_up, flash_attn, kept, launch_checks, publishe
 from provision.engine.bring_up import BroughtUp
 from provision.engine.events import Note
 from provision.engine.flash_attn import Ground, Refused
+from provision.engine.published_wheels import NotPublished
 from provision.engine.uv import planned
 from provision.engine.wanted import Wanted
-from provision.errors import StepFailed
+from provision.errors import SourceFailed, StepFailed
 from provision.host import record
 from provision.host._model import Host
 from provision.plan._model import Plan, Refusal, Unsupported
 from provision.plan.choose_flash_attn import candidate_name
 from provision.plan.make import make
 from provision.step_60_flash_attn import STEP, leaves
-from provision.verbs import _given, _wish
+from provision.verbs import _wish
 from provision.verbs._progress import Followed
 from provision.verbs._wish import Wish
 
@@ -90,8 +91,11 @@ def _have(wish: Wish, wanted: Wanted, followed: Followed, lock: int) -> None:
     if wanted.plan.flash_attn.mode == "build":
         flash_attn.built(ground)
     else:
-        addresses = _given.addresses(wish.settings)
-        flash_attn.fetched(ground, published_wheels.find(wanted.plan, addresses, asked.environment))
+        try:
+            published = published_wheels.find(wanted.plan, wish.settings, asked.environment)
+        except (SourceFailed, NotPublished) as failure:
+            raise Refused(failure.what) from failure
+        flash_attn.fetched(ground, published)
 
 
 def _planned(wish: Wish, plan: Plan, host: Host, refused: tuple[Refusal, ...]) -> Plan:
