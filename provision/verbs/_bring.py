@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -98,7 +99,7 @@ def _brought_up(
                 asked(wish, resolved),
                 followed,
                 followed,
-                lambda ended, wanted=resolved: _told.document(_told.report(wish, wanted, ended)),
+                partial(_document, wish, resolved),
                 lock=lock,
                 only=only,
                 start=start,
@@ -114,6 +115,10 @@ def _brought_up(
         refused = (*refused, reason)
         followed(Note(text=f"flash-attn is taken out again: {reason.reason}"))
         resolved = _flash_attn.settled(wish, resolved, followed, lock, refused)
+
+
+def _document(wish: Wish, resolved: Wanted, ended: BroughtUp) -> bytes:
+    return _told.document(_told.report(wish, resolved, ended))
 
 
 @contextlib.contextmanager
