@@ -13,12 +13,14 @@ class Needs:
     """What must be there before a check can decide anything; where it is not, the check is skipped and says so.
 
     `packages` are import names. `gpus` counts only where vLLM is built for CUDA: on the CPU it runs without any.
+    `distributions`: only an environment whose lock has them promises to pass.
     """
 
     packages: tuple[str, ...] = ()
     gpus: int = 0
     profile: Literal["cpu", "cuda"] | None = None
     lock: bool = False
+    distributions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

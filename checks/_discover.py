@@ -40,5 +40,6 @@ def _description(package: str, name: str) -> dict[str, Any]:
         "gpus": needs.gpus,
         "profile": needs.profile,
         "lock": needs.lock,
+        "distributions": needs.distributions,
     }
     return told

@@ -210,10 +210,11 @@ def check(
     return launch_checks.run(f"{generation}/bin/python", known, context, logs, events)
 
 
-def promised(plan: Plan) -> tuple[str, ...]:
-    """The checks that an environment of this plan promises to pass on its host."""
+def promised(plan: Plan, lock: Lock) -> tuple[str, ...]:
+    """The checks that an environment of this plan and lock promises to pass on its host."""
     checks = launch_checks.chosen(launch_checks.discover(), "full")
     fit = (one for one in checks if one.needs.profile in (None, plan.profile))
+    fit = (one for one in fit if all(lock.version(name) for name in one.needs.distributions))
     # What takes a GPU on a CUDA host runs on the CPU where that is the profile.
     return tuple(one.name for one in fit if plan.profile == "cpu" or one.needs.gpus <= len(plan.gpus.used))
 

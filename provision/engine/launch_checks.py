@@ -30,12 +30,13 @@ _DEPTHS: Final[tuple[Depth, ...]] = ("passive", "quick", "full")
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What must be there before a check can decide anything."""
+    """What must be there before a check can decide anything; it is promised only where the lock has `distributions`."""
 
     packages: tuple[str, ...] = ()
     gpus: int = 0
     profile: Literal["cpu", "cuda"] | None = None
     lock: bool = False
+    distributions: tuple[str, ...] = ()
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):

@@ -155,7 +155,7 @@ def _wanted(wish: Wish, host: Host, plan: Plan, lock: Lock, python: str) -> Want
     return Wanted(
         wish=wanted.wish(host, wish.settings),
         tool=wanted.tool(),
-        plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan)),
+        plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan, lock)),
         lock=lock,
         host_python=python,
     )
