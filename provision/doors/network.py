@@ -26,6 +26,7 @@ PAGE_DEADLINE_S: Final = 60.0
 _SLOWEST_RATE = 50_000  # bytes a second; slower than this does not count as working
 _ATTEMPTS = 3
 _CHUNK = 256 * 1024
+_LONGEST_PAGE = 32 * 1024 * 1024
 
 
 def default_index() -> str:
@@ -70,6 +71,32 @@ def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> pypi_
                 where=where,
                 hint="an index address ends in /simple/, and no login page may stand before it",
             ) from None
+
+
+def page(url: str, connection: sessions.Connection | None = None, deadline_s: float = PAGE_DEADLINE_S) -> bytes | None:
+    """What lies at an address, up to 32 MiB and after up to three tries; None where the server says: not there."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _within(deadline_s, lambda: _read(url, connection))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            status = error.response.status_code if isinstance(error, requests.HTTPError) else None
+            if attempt == _ATTEMPTS or (status is not None and status not in sessions.TRANSIENT):
+                hint = "try again, or name a mirror"
+                raise SourceFailed(sessions.reason(error), where=sessions.scrubbed(url), hint=hint) from None
+            time.sleep(0.2 * attempt)
+    raise AssertionError  # the last attempt returns or raises
+
+
+def _read(url: str, connection: sessions.Connection | None) -> bytes | None:
+    timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
+    with sessions.session(url, connection) as ours, ours.get(url, timeout=timeout, stream=True) as response:
+        if response.status_code in (requests.codes.not_found, requests.codes.gone):
+            return None
+        response.raise_for_status()
+        content: bytes = response.raw.read(_LONGEST_PAGE + 1, decode_content=True)
+    if len(content) > _LONGEST_PAGE:
+        raise SourceFailed("this page is endless", where=sessions.scrubbed(url), hint="name a mirror")
+    return content
 
 
 def remote_file(url: str) -> RangeFile:

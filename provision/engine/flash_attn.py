@@ -213,7 +213,6 @@ def _kept(
     reasons = against_wheel.against(
         truth,
         distribution="flash-attn",
-        version=planned(plan, "flash-attn").version if origin == "built" else "",
         python=python,
         machine=machine,
         glibc=plan.platform.rpartition("manylinux_")[2].replace("_", "."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,8 @@ from provision.errors import SourceFailed, WrongSetting
 from provision.host._model import Host
 from provision.host._scrub import Scrubber
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
+from provision.plan.choose_flash_attn import candidate_name
+from provision.plan.choose_toolkit import torch_cuda
 from provision.plan.make import make
 from provision.settings import Settings
 from provision.steps import Lock
@@ -34,8 +35,9 @@ _UNDATED: Final = {"pytorch": ("torch", "torchvision", "torchaudio", "torchcodec
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """This vLLM cannot be installed here: the index lacks something that it needs."""
+    """This cannot be installed here: the index lacks something that it needs, or vLLM beside it does not allow it."""
 
+    package: str = "vllm"
     version: str
     reason: str
 
@@ -60,10 +62,14 @@ def plan_and_resolve(
     env: Callable[[Plan], Mapping[str, str]],
     folder: Path,
     checks: tuple[str, ...] = (),
+    refused: tuple[Refusal, ...] = (),
 ) -> tuple[Plan, Lock] | Unsupported:
-    """The newest plan that this index can fulfil; `env` is uv's environment, which depends on the plan's sources."""
-    met: list[Refusal] = []
-    while len(met) < ROUNDS:
+    """The newest plan that this index can fulfil; `env` is uv's environment, which depends on the plan's sources.
+
+    `refused` is what somebody else has met before: a wheel of flash-attn that is not published after all.
+    """
+    met = list(refused)
+    while sum(one.package == "vllm" for one in met) < ROUNDS:
         plan = make(host, settings, catalogue, tuple(met), checks)
         if isinstance(plan, Unsupported):
             return plan
@@ -71,8 +77,8 @@ def plan_and_resolve(
         if isinstance(found, Resolved):
             noted = (*plan.warnings, found.note) if found.note else plan.warnings
             return msgspec.structs.replace(plan, warnings=noted), found.lock
-        met.append(Refusal(version=found.version, reason=found.reason))
-    reasons = tuple(f"{one.version}: {one.reason}" for one in met)
+        met.append(Refusal(package=found.package, version=found.version, reason=found.reason))
+    reasons = tuple(f"{one.version}: {one.reason}" for one in met if one.package == "vllm")
     return Unsupported(unsupported=(Reasons(subject="vllm", reasons=reasons),), advice=())
 
 
@@ -83,14 +89,30 @@ def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], fol
     note = ""
     said = compiled(plan, uv, env, folder, dated=True)
     if said.refusal:
-        undated = compiled(plan, uv, env, folder, dated=False)
+        if against := _against_flash_attn(said, plan, uv, env, folder, dated=True):
+            return against
         note = _note(said.refusal, plan.uploaded_before)
-        said = undated
+        said = compiled(plan, uv, env, folder, dated=False)
     if said.refusal:
+        if against := _against_flash_attn(said, plan, uv, env, folder, dated=False):
+            return against
         _complain_of_extras(plan, settings, uv, env, folder)
         version = planned(plan, "vllm").version.partition("+")[0]
         return Refused(version=version, reason=refusals.sentence(said.refusal))
     return Resolved(lock=Lock(pins=pylock.pins(said.text, plan.python, plan.platform)), note=note)
+
+
+def _against_flash_attn(
+    said: Said, plan: Plan, uv: str, env: Mapping[str, str], folder: Path, *, dated: bool
+) -> Refused | None:
+    """The refusal is flash-attn's where all the rest resolves without it, and as of the same day."""
+    if not _resolved_flash_attn(plan):
+        return None
+    if compiled(plan, uv, env, folder, "without-flash-attn.in", dated=dated).refusal:
+        return None
+    vllm = planned(plan, "vllm").version
+    reason = f"beside vLLM {vllm}: {refusals.sentence(said.refusal)}"
+    return Refused(package="flash-attn", version=candidate_name(plan), reason=reason)
 
 
 def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -101,17 +123,27 @@ def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
         overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY)
         if torch.source == "pypi":
             overrides += (_exactly("torch", torch.version),)  # it stands in for the +cpu build that vLLM pins
+    base = (
+        _exactly(vllm.distribution or "vllm", vllm.version),
+        _exactly("torch", torch.version),
+        "einops",
+        *settings.extra_packages,
+    )
     return {
-        "requirements.in": (
-            _exactly(vllm.distribution or "vllm", vllm.version),
-            _exactly("torch", torch.version),
-            "einops",
-            *settings.extra_packages,
-        ),
-        "constraints.in": _constraints(plan, torch.version.partition("+")[2]),
+        "requirements.in": (*base, *_resolved_flash_attn(plan)),
+        "without-flash-attn.in": base,
+        "constraints.in": _constraints(plan),
         "overrides.in": overrides,
         "extras.in": tuple(settings.extra_packages),
     }
+
+
+def _resolved_flash_attn(plan: Plan) -> tuple[str, ...]:
+    """Flavours 3 and 4 come from an index, with dependencies: they are resolved with everything else."""
+    package = plan.packages.get("flash-attn")
+    if package is None or plan.flash_attn.mode != "wheel" or package.distribution is None:
+        return ()
+    return (f"{package.distribution}=={package.version}",)
 
 
 def _exactly(name: str, version: str) -> str:
@@ -119,10 +151,9 @@ def _exactly(name: str, version: str) -> str:
     return f"{name}=={version}" if "+" in version else f"{name}==={version}"
 
 
-def _constraints(plan: Plan, variant: str) -> tuple[str, ...]:
+def _constraints(plan: Plan) -> tuple[str, ...]:
     """What nobody pins and must fit all the same, for CUDA 13; older CUDAs have other packages."""
-    of_torch = re.fullmatch(r"cu(\d\d)(\d+)", variant)
-    cuda = f"{of_torch[1]}.{of_torch[2]}" if of_torch else plan.cuda or ""
+    cuda = torch_cuda(plan)
     if not cuda.startswith("13."):
         return ()
     # Left open, uv takes cuda-python 12 beside cuda-bindings 13, which overwrite each other's files, and the newest
@@ -139,10 +170,11 @@ def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements
     argv += ["--python-platform", pylock.platform(plan.platform)]
     if dated:
         argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]  # a bare date would include its whole day
-        sources = {package.source for package in plan.packages.values() if package}
-        for source in sorted(sources & _UNDATED.keys()):
-            for name in _UNDATED[source]:
-                argv += ["--exclude-newer-package", f"{name}=false"]
+        sources = {planned(plan, name).source for name in ("torch", "vllm")}
+        undated = [name for source in sorted(sources & _UNDATED.keys()) for name in _UNDATED[source]]
+        # flash-attn's betas are asked for by their version, which may be newer than this vLLM
+        for name in (*undated, *(one.partition("==")[0] for one in _resolved_flash_attn(plan))):
+            argv += ["--exclude-newer-package", f"{name}=false"]
     return argv
 
 

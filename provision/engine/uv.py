@@ -22,6 +22,8 @@ _KEPT = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"),
 )
+# FlashAttention 3 lies in these folders of the PyTorch index; its stable ABI serves every torch of a CUDA major.
+_FLASH_ATTN_3: Final = {"12": "cu126", "13": "cu130"}
 _DEFAULT_INDEX: Final = "UV_DEFAULT_INDEX"
 
 
@@ -103,7 +105,11 @@ def _indexes(settings: Settings, plan: Plan) -> list[str]:
         found.append(f"{at['vllm'].rstrip('/')}/{release}/{variant}".rstrip("/"))
     if torch.source == "pytorch":
         found.append(f"{at['pytorch'].rstrip('/')}/{torch.version.partition('+')[2]}".rstrip("/"))
-    return found
+    flash_attn = plan.packages.get("flash-attn")
+    if flash_attn and flash_attn.source == "pytorch":
+        variant = _FLASH_ATTN_3[(plan.cuda or "").partition(".")[0]]
+        found.append(f"{at['pytorch'].rstrip('/')}/{variant}")
+    return list(dict.fromkeys(found))
 
 
 def _links(settings: Settings, plan: Plan, pip: Mapping[str, str], uv: Mapping[str, str]) -> list[str]:

@@ -47,13 +47,15 @@ class ExcludedGpu(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class FlashAttn(msgspec.Struct, frozen=True, kw_only=True):
-    """What is done about the separate flash-attn package."""
+class FlashAttn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is done about the separate flash-attn package; `wheel` is the file's exact name where one is taken."""
 
     mode: Literal["wheel", "build", "none"]
     flavour: str
     arches: tuple[str, ...]
     why: str
+    wheel: str = ""
+    origin: Literal["", "store", "authors", "third party"] = ""
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,7 +105,8 @@ class Unsupported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What the resolver could not install, to be planned around."""
+    """What could not be had, to be planned around: a release of vLLM, or a candidate for flash-attn by its name."""
 
+    package: str = "vllm"
     version: str
     reason: str

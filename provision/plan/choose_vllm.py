@@ -33,13 +33,13 @@ def choose(
     refusals: tuple[Refusal, ...] = (),
 ) -> Found:
     """Walk the releases from the newest; stop at the first that runs enough of the usable GPUs."""
+    refused = of_vllm(refusals)
     rejected: list[Rejected] = []
     most: Candidate | None = None
     before_most = 0
     for release in catalogue.vllm:
-        refused = next((refusal for refusal in refusals if refusal.version == release.version), None)
-        if refused:
-            rejected.append(Rejected(candidate=release.version, reason=refused.reason))
+        if release.version in refused:
+            rejected.append(Rejected(candidate=release.version, reason=refused[release.version]))
             continue
         fit, against = judge(release, situation, catalogue, python)
         best = max(fit, key=lambda one: (_memory(one, situation, usable), preference(one)), default=None)
@@ -52,6 +52,11 @@ def choose(
         return Found(candidate=None, rejected=tuple(rejected), enough=False)
     # Nothing reaches half of the memory: the most that anything runs is still better than nothing.
     return Found(candidate=most, rejected=tuple(rejected[:before_most]), enough=False)
+
+
+def of_vllm(refusals: tuple[Refusal, ...]) -> dict[str, str]:
+    """The releases of vLLM that were refused, and why."""
+    return {one.version: one.reason for one in refusals if one.package == "vllm"}
 
 
 def _enough(candidate: Candidate, situation: Situation, usable: Collection[str]) -> bool:

@@ -70,10 +70,11 @@ def plan(
         return _no_vllm(situation, catalogue, refusals, dead, found)
     price = _price(situation, catalogue, refusals) if len(candidate.runs) < len(situation.gpus) else None
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
-    flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue)
+    flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
-        reason = Reasons(subject="flash-attn", reasons=(flash.plan.why,))
+        lines = (f"{one.candidate}: {one.reason}" for one in flash.rejected if one.reason not in flash.plan.why)
+        reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
         return Unsupported(unsupported=(reason,), advice=(way_out,))
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)

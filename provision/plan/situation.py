@@ -18,6 +18,7 @@ from provision.host import (
     gpus,
     installer_config,
     machine,
+    memory,
     nvml,
     other_gpus,
     pci_gpus,
@@ -60,6 +61,9 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""
     prefix_trouble: str = ""
     free_gb: float | None = None
+    cores: int | None = None
+    available_gb: float | None = None
+    memory_limit_gb: float | None = None
     nobody_asked: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -75,7 +79,7 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
     _complain_of_missing(host, settings)
     seen = host.known(driver.FACT)
     no_libc = host.missing(glibc.FACT)
-    known_cpu = host.known(cpu.FACT)
+    known_cpu, known_memory = host.known(cpu.FACT), host.known(memory.FACT)
     config = host.known(installer_config.FACT)
     work = host.known(scheduler.FACT)
     found_pythons = _pythons(host)
@@ -107,6 +111,9 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         prefix=disk.path if disk else "",
         prefix_trouble=_trouble_with(disk) if disk else "",
         free_gb=disk.free_gb if disk else None,
+        cores=known_cpu.cores if known_cpu else None,
+        available_gb=known_memory.available_gb if known_memory else None,
+        memory_limit_gb=known_memory.limit_gb if known_memory else None,
         nobody_asked=host.is_recording and host.missing(sources.FACT) is not None,
         warnings=tuple(_warnings(host)),
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from provision.engine.events import StepResult
 from provision.engine.launch_checks import CheckResult
+from provision.plan._model import Plan
 from provision.report._model import Report
 
+_FLASH_ATTN = "flash-attn"
 _MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "skip": "skip", "error": "ERROR"}
 
 
@@ -24,7 +26,8 @@ def brief(report: Report) -> str:
 def _lines(
     report: Report, environment: str, steps: tuple[StepResult, ...], checks: tuple[CheckResult, ...]
 ) -> list[str]:
-    chosen = ", ".join(f"{name} {one.version}" for name, one in report.plan.packages.items() if one)
+    packages = {name: one for name, one in report.plan.packages.items() if one and name != _FLASH_ATTN}
+    chosen = ", ".join(f"{name} {one.version}" for name, one in packages.items())
     runs_on = f"CUDA {report.plan.cuda}" if report.plan.cuda else "CPU"
     lines = [
         f"{report.verdict.upper()} (exit code {report.exit_code})",
@@ -32,6 +35,7 @@ def _lines(
         f"run          {report.run}, started {report.started}",
         f"environment  {environment}",
         f"plan         {chosen}, Python {report.plan.python}, {runs_on}",
+        f"flash-attn   {_flash_attn(report.plan)}",
         "",
     ]
     for step in steps:
@@ -44,6 +48,12 @@ def _lines(
         lines += ["", "everything that can be proved here passed, and this is current now", ""]
         lines += [f"owed     {', '.join(report.owed)}: only the host can try them that this was built for"]
     return lines
+
+
+def _flash_attn(plan: Plan) -> str:
+    """What was decided; a build that is planned is none that is there."""
+    package = plan.packages.get(_FLASH_ATTN)
+    return f"{plan.flash_attn.mode}{f' {package.version}' if package else ''}: {plan.flash_attn.why}"
 
 
 def _check(check: CheckResult) -> list[str]:

@@ -38,7 +38,7 @@ class Pace:
         done = self._done_of_total()
         if speed <= 0:
             return done
-        fast = f", {_amount(speed, self.last.unit)}/s"
+        fast = f", {_amount(speed, self.last.unit)}/s" if self.last.unit == "bytes" else ""
         left = self.last.total - self.last.done
         still = f", {duration(left / speed)} left" if left > 0 else ""
         return done + fast + still if len(done + fast + still) <= width else done + still
@@ -49,7 +49,8 @@ class Pace:
         all_of_it = _amount(self.last.total, self.last.unit)
         if took < 1 or not brought:
             return all_of_it
-        return f"{all_of_it} in {duration(took)}, {_amount(brought / took, self.last.unit)}/s"
+        fast = f", {_amount(brought / took, self.last.unit)}/s" if self.last.unit == "bytes" else ""
+        return f"{all_of_it} in {duration(took)}{fast}"
 
     def _done_of_total(self) -> str:
         done, total, unit = self.last.done, self.last.total, self.last.unit

