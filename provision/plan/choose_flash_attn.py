@@ -223,7 +223,7 @@ def _without_a_wheel(case: _Case) -> Choice:
     if wish.mode == "wheel":
         return _none(case, "no published wheel can be used, and config asks for one")
     if case.flavour != "2":
-        return _none(case, f"FlashAttention {case.flavour} is not built here")
+        return _none(case, f"no wheel of FlashAttention {case.flavour} can be used, and it is not built here")
     source = next(iter(case.catalogue.flash_attn_source), None)
     if source is None:
         return _none(case, "no source release is known")

@@ -69,6 +69,12 @@ def test_a_file_of_the_release_with_its_hash(server: LocalServer) -> None:
     assert wheel.url == server.url(f"{AUTHORS}/download/v2.8.3.post1/{quote(FILE)}")
 
 
+def test_an_address_may_be_written_as_html_writes_it(server: LocalServer) -> None:
+    listed = page((FILE, DIGEST)).replace(b"%2B", b"&#43;")
+    server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(listed, "text/html")
+    assert found(server, planned()).file == FILE
+
+
 def test_a_file_of_which_no_hash_is_told_gets_none_of_its_neighbours(server: LocalServer) -> None:
     listed = page((OTHER, "2e" * 32), (FILE, ""), ("flash_attn-2.8.3.tar.gz", "3d" * 32))
     server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(listed, "text/html")

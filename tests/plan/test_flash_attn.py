@@ -148,6 +148,18 @@ def test_what_was_refused_is_passed_over_with_its_reason() -> None:
     assert "nvcc was killed" in none.flash_attn.why
 
 
+def test_a_list_knows_a_torch_whose_minor_came_out_before_it() -> None:
+    patch = next(row for row in CATALOGUE.torch if row.version == "2.13.0")
+    patched = msgspec.structs.replace(patch, version="2.13.1", released="2026-10-01")
+    vllm = tuple(
+        msgspec.structs.replace(row, torch="2.13.1") if row.torch == "2.13.0" else row for row in CATALOGUE.vllm
+    )
+    later = msgspec.structs.replace(CATALOGUE, torch=(patched, *CATALOGUE.torch), vllm=vllm)
+    made = plan(H100, "vllm=0.32.0", catalogue=later)
+    assert version(made, "torch").startswith("2.13.1")
+    assert "came out" not in rejected(made, "flash-attn")
+
+
 def test_refusals_of_flash_attn_and_of_vllm_are_kept_apart() -> None:
     assert version(plan(H100, refusals=(refused("0.33.0"),))) == "0.33.0"
     of_vllm = Refusal(version=candidate_name(plan(H100)), reason="no")
