@@ -11,7 +11,7 @@ from provision.steps import Action, Lock, Site, Step, Write
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     return (
-        Write(title="the plan", path=f"{site.state}/plan.json", text=_document(_as_built(plan, lock))),
+        Write(title="the plan", path=f"{site.state}/plan.json", text=_document(as_built(plan, lock))),
         Write(title="the lock as data", path=f"{site.state}/lock.json", text=_document(lock.without_tokens())),
     )
 
@@ -20,7 +20,7 @@ def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the con
     return tuple(pin.name for pin in lock.pins)
 
 
-def _as_built(plan: Plan, lock: Lock) -> Plan:
+def as_built(plan: Plan, lock: Lock) -> Plan:
     """A flash-attn that is planned for later, or was given up, makes no other environment of this one."""
     if step_60_flash_attn.leaves(plan, lock):
         return plan

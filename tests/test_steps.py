@@ -18,6 +18,7 @@ from provision.engine.events import nobody
 from provision.engine.steps_found import discover
 from provision.plan._model import Plan
 from provision.settings import Settings
+from provision.step_90_lock import as_built
 from provision.steps import Action, Fetch, Lock, Need, Pin, Run, Site, Step, Wheel, Write
 from tests.engine.small_index import plan, stock
 
@@ -44,12 +45,14 @@ PLANNED = {path.stem: made for path in sorted((TESTS / "plans").iterdir()) if (m
 
 
 def lock_of(made: Plan) -> Lock:
-    """A lock that is the same for every host, but for the planned versions."""
+    """A lock that is the same for every host, but for the planned versions, and flash-attn where a wheel is planned."""
     vllm, torch = made.packages["vllm"], made.packages["torch"]
     assert vllm
     assert torch
     versions = {"cuda-bindings": "13.0", "einops": "0.8", "huggingface-hub": "1.0", "nvidia-nccl-cu13": "2.29"}
     versions |= {"sympy": "1.14", "torch": torch.version, vllm.distribution or "vllm": vllm.version}
+    flash = made.packages["flash-attn"]
+    versions |= {"flash-attn": flash.version} if flash and made.flash_attn.mode == "wheel" else {}
     return Lock(pins=tuple(Pin(name=name, version=version, wheel=a_wheel(name)) for name, version in versions.items()))
 
 
@@ -66,7 +69,7 @@ def readable(action: Action, made: Plan, lock: Lock) -> dict[str, object]:
     """An action as JSON, with texts as lines; the plan and the lock stand for themselves."""
     said: dict[str, object] = msgspec.to_builtins(action)
     if isinstance(action, Write):
-        known = {lock.text: "the lock", as_json(made): "the plan", as_json(lock): "the lock as data"}
+        known = {lock.text: "the lock", as_json(as_built(made, lock)): "the plan", as_json(lock): "the lock as data"}
         said["text"] = known.get(action.text) or action.text.splitlines()
     return said
 

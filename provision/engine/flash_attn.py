@@ -238,6 +238,7 @@ def _kept(
             glibc=truth.glibc or "2.0",
             sm=truth.sm,
             origin=origin,
+            third_party=plan.flash_attn.origin == "third party",
             made_from=made_from,
             seconds=round(seconds, 1),
             made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

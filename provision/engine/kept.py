@@ -15,7 +15,7 @@ from provision.engine.store import FOLDER, note
 from provision.plan._model import Plan
 from provision.steps import Lock, Pin, Wheel
 
-_SAID = {"built": "built here", "fetched": "fetched before", "imported": "imported"}
+_SAID = {"built": BUILT, "fetched": "fetched before", "imported": "imported"}
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +33,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     glibc: str
     sm: tuple[str, ...]
     origin: Literal["built", "fetched", "imported"]
+    third_party: bool = False
     made_from: dict[str, str] = {}
     seconds: float = 0.0
     made: str = ""
@@ -41,7 +42,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     def row(self) -> FlashAttnWheels:
         """As the planner knows wheels."""
         return FlashAttnWheels(
-            source=f"the store of this prefix: {_SAID[self.origin]}",
+            source=f"{_SAID[self.origin]}, in this prefix's store",
             read=self.made[:10],
             version=self.version,
             named=self.version,
@@ -53,6 +54,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
             machines=(self.machine,),
             sm=self.sm,
             glibc=self.glibc,
+            third_party=self.third_party,
             basis="read",
             file=self.file,
             sha256=self.sha256,

@@ -123,7 +123,7 @@ def _gpus(host: Host, catalogue: Catalogue) -> tuple[Gpu, ...]:
     found = [identify.completed(gpu, catalogue.gpus) for gpu in host.known(gpus.FACT) or ()]
     if found and all(gpu.cc is None for gpu in found):
         raise IncompleteHost(
-            f"GPU {found[0].id}: nothing is known of a `{found[0].name}`",
+            f"GPU {found[0].id}: nothing is known of a `{' '.join((found[0].name or '').split())}`",
             hint='describe the host in YAML with its compute capability: {name: …, cc: "9.0", memory_gb: 80}',
         )
     return tuple(part for gpu in found for part in identify.parts(gpu))
