@@ -13,6 +13,7 @@ from provision.catalog.rows import Catalogue, FlashAttnWheels, Machine
 from provision.doors import files, parts
 from provision.engine.store import FOLDER, note
 from provision.plan._model import Plan
+from provision.plan.flash_attn_wheels import BUILT
 from provision.steps import Lock, Pin, Wheel
 
 _SAID = {"built": BUILT, "fetched": "fetched before", "imported": "imported"}
