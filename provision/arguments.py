@@ -18,6 +18,7 @@ VERBS = {
     "host": "record this host and show it",
     "provision": "run the numbered steps and the checks, or only show them",
     "bundle": "collect everything for a host without a network into a folder",
+    "wheels": "list the flash-attn wheels that are kept; export or import them",
     "check": "try checks on the current environment; `check list` says what each proves",
     "generations": "list the environments of a prefix",
     "rollback": "make the environment before the current one current again",
@@ -25,7 +26,7 @@ VERBS = {
     "catalog": "show the catalogue of published builds, how fresh it is, or grow it",
 }
 
-CATALOG_ACTIONS = ("show", "check", "add")
+ACTIONS = {"catalog": ("show", "check", "add"), "wheels": ("list", "export", "import")}  # the first is the default
 
 EXIT_CODES = """exit codes:
   0 done and verified   1 a check failed   2 wrong usage or configuration
@@ -137,6 +138,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="ACTION",
         help="show [TABLE ...], the default; check; add RELEASE ..., such as vllm==X or torch==X",
     )
+    kept = made["wheels"]
+    kept.add_argument(
+        "what", nargs="*", metavar="ACTION", help="list, the default; export FOLDER [NAME ...]; import PATH ..."
+    )
+    kept.add_argument("--torch", metavar="X", help="import: the torch that a wheel is for, where its name does not say")
+    kept.add_argument("--cuda", metavar="X", help="import: its CUDA, likewise")
     return top
 
 
@@ -144,16 +151,16 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The options of one command line."""
     top = parser()
     options, rest = top.parse_known_args(_verb_first(argv, top))
-    if options.verb == "catalog" and not any(word.startswith("-") for word in rest):
+    if options.verb in ACTIONS and not any(word.startswith("-") for word in rest):
         options.what += rest  # argparse loses names that stand behind an option
     elif rest:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     if getattr(options, "events", False):
         _have_stdout_to_themselves(options)
-    if options.verb == "catalog":
-        options.action, *options.what = options.what or ["show"]
-        if options.action not in CATALOG_ACTIONS:
-            top.error(f"invalid action: '{options.action}' (choose from {', '.join(CATALOG_ACTIONS)})")
+    if known := ACTIONS.get(options.verb):
+        options.action, *options.what = options.what or known[:1]
+        if options.action not in known:
+            top.error(f"invalid action: '{options.action}' (choose from {', '.join(known)})")
     return options
 
 

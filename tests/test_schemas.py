@@ -17,6 +17,7 @@ from provision.host._model import Recording
 from provision.plan._model import Plan, Unsupported
 from provision.report._model import Report
 from provision.verbs._json_lines import Ended
+from provision.verbs.wheels import Listed
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS: dict[str, list[type]] = {  # each is one of these
@@ -24,6 +25,7 @@ SCHEMAS: dict[str, list[type]] = {  # each is one of these
     "plan": [Plan, Unsupported],
     "report": [Report],
     "bundle": [Bundle],
+    "wheels": [Listed],
     "events": [*get_args(Event), CheckStarted, CheckDone, Ended],
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

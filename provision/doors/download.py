@@ -56,7 +56,7 @@ def download(url: str, sha256: str, path: Path, came: Callable[[int], None], con
 
     SourceFailed where it cannot be had, OSError where it cannot be written; what has come stays for the next time.
     """
-    part = part_of(path, sha256)
+    part = parts.begun(path, sha256)
     begun = part.exists()
     if _fetched(url, part, came, connection) != sha256 and sha256:
         came(-_removed(part))
@@ -69,11 +69,6 @@ def download(url: str, sha256: str, path: Path, came: Callable[[int], None], con
                 hint="the index or a proxy has changed it; --upgrade resolves anew, or name a mirror",
             )
     os.replace(part, path)
-
-
-def part_of(path: Path, sha256: str) -> Path:
-    """Under the hash: what was begun of another file of this name is never gone on with."""
-    return path.with_name(f".{path.name}.{sha256[:16]}.part")
 
 
 def _removed(part: Path) -> int:

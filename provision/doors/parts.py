@@ -31,6 +31,11 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def begun(path: Path, sha256: str) -> Path:
+    """Where a download of it lies, under its hash: what was begun of another file of this name is not gone on with."""
+    return path.with_name(f".{path.name}.{sha256[:16]}.part")
+
+
 def split(path: Path, most: int) -> None:
     """Into parts of at most so many bytes; a file that is small enough stays as it is, and so do such parts."""
     whole = path.exists()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from packaging.version import Version
 
 from provision.catalog.rows import Catalogue, FlashAttnWheels, Machine
 from provision.doors import files, parts
@@ -16,34 +18,50 @@ from provision.plan._model import Plan
 from provision.plan.flash_attn_wheels import BUILT
 from provision.steps import Lock, Pin, Wheel
 
-_SAID = {"built": BUILT, "fetched": "fetched before", "imported": "imported"}
+FILE = r"^flash_attn-[A-Za-z0-9._+-]+\.whl$"
+_Numbers = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)*$")]
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """One wheel: its file, what it fits, and what it was made from. `version` is the one inside, once installed."""
+    """One wheel: its file, what it fits, and what it was made from. `version` is the one inside, once installed.
 
-    file: str
-    sha256: str
+    `origin`: how it came to be; nobody knows that of what was "imported" without a note. `brought`: when it was
+    imported from another store, or from wherever the user had it.
+    """
+
+    file: Annotated[str, msgspec.Meta(pattern=FILE)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     size: int
     version: str
-    torch: str
-    cuda: str
-    cpython: str
+    torch: _Numbers
+    cuda: _Numbers
+    cpython: Annotated[str, msgspec.Meta(pattern=r"^cp3\d+$")]
     cxx11_abi: bool
     machine: Machine
-    glibc: str
+    glibc: _Numbers
     sm: tuple[str, ...]
     origin: Literal["built", "fetched", "imported"]
     third_party: bool = False
     made_from: dict[str, str] = {}
     seconds: float = 0.0
     made: str = ""
+    brought: str = ""
+
+    def __post_init__(self) -> None:
+        Version(self.version)  # a note may come from anywhere
+
+    @property
+    def came(self) -> str:
+        """How and when it came into the store."""
+        if not self.brought:
+            return f"{BUILT} here on {self.made[:10]}" if self.origin == "built" else f"fetched on {self.made[:10]}"
+        return f"{f'{BUILT} elsewhere, ' if self.origin == 'built' else ''}imported on {self.brought[:10]}"
 
     @property
     def row(self) -> FlashAttnWheels:
         """As the planner knows wheels."""
         return FlashAttnWheels(
-            source=f"{_SAID[self.origin]}, in this prefix's store",
+            source=self.came,
             read=self.made[:10],
             version=self.version,
             named=self.version,
@@ -62,6 +80,12 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
             size=self.size,
         )
 
+    @property
+    def for_others(self) -> Kept:
+        """Where this host fetched it from is nobody's business elsewhere."""
+        made_from = {what: of for what, of in self.made_from.items() if what != "url"}
+        return msgspec.structs.replace(self, made_from=made_from)
+
 
 def key(made_from: dict[str, str]) -> str:
     """What a build is told apart by: whatever could make another wheel is in it."""
@@ -69,48 +93,80 @@ def key(made_from: dict[str, str]) -> str:
 
 
 def found(prefix: Path) -> list[Kept]:
-    """Every kept wheel whose file is there, the newest first."""
-    there = []
-    for path in (prefix / FOLDER).glob("*.whl.json"):
-        try:
-            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
-        except (OSError, msgspec.MsgspecError):
-            continue
-        wheel = path.with_name(kept.file)
-        if note(wheel) == path and wheel.is_file():
-            there.append(kept)
+    """Every kept wheel whose file is there, the newest first. Its hash is looked at when it is taken."""
+    there = [kept for kept in _noted(prefix) if _size(prefix, kept) == kept.size]
     return sorted(there, key=lambda one: (one.made, one.file), reverse=True)
+
+
+def place(prefix: Path, kept: Kept) -> Path:
+    return prefix / FOLDER / kept.file
+
+
+def is_whole(prefix: Path, kept: Kept) -> bool:
+    """Whether its file is the one that was noted; every byte of it is read."""
+    try:
+        return _size(prefix, kept) == kept.size and parts.sha256(place(prefix, kept)) == kept.sha256
+    except OSError:
+        return False
 
 
 def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
     """Move a wheel into the store: first itself, then the note without which it is nothing."""
     kept = msgspec.structs.replace(kept, sha256=parts.sha256(wheel), size=wheel.stat().st_size)
-    place = prefix / FOLDER / kept.file
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if wheel != place:
-        os.replace(wheel, place)
-    files.write(note(place), msgspec.json.encode(kept))
+    there = place(prefix, kept)
+    there.parent.mkdir(parents=True, exist_ok=True)
+    note(there).unlink(missing_ok=True)  # of another file of this name
+    with wheel.open("rb") as stream:
+        os.fsync(stream.fileno())
+    if wheel != there:
+        os.replace(wheel, there)
+    write_note(prefix, kept)
     return kept
 
 
-def forget(prefix: Path, kept: Kept) -> None:
-    """The note goes first: a wheel without one is not offered to anybody."""
-    wheel = prefix / FOLDER / kept.file
-    for path in (note(wheel), wheel):
-        path.unlink(missing_ok=True)
+def write_note(prefix: Path, kept: Kept) -> None:
+    files.write(note(place(prefix, kept)), msgspec.json.encode(kept))
 
 
-def catalogue(prefix: Path, known: Catalogue) -> Catalogue:
-    """What is published, and what this prefix has of its own."""
-    return msgspec.structs.replace(known, flash_attn=(*(kept.row for kept in found(prefix)), *known.flash_attn))
+def forget_damaged(prefix: Path) -> frozenset[str]:
+    """No longer offer a wheel that is gone or not as it was noted: it would be taken and refused again and again.
+
+    Its file stays; it may be somebody's, and the next wheel of this name takes its place.
+    """
+    damaged = [kept for kept in _noted(prefix) if not is_whole(prefix, kept)]
+    for kept in damaged:
+        note(place(prefix, kept)).unlink()
+    return frozenset(kept.file for kept in damaged)
+
+
+def catalogue(known: Catalogue, kept: Iterable[Kept]) -> Catalogue:
+    """What is published, and what is kept."""
+    return msgspec.structs.replace(known, flash_attn=(*(one.row for one in kept), *known.flash_attn))
 
 
 def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     """The lock with the kept wheel that the plan names, and without any other."""
     pins = tuple(pin for pin in lock.pins if pin.name != "flash-attn")
     for kept in found(prefix):
-        if kept.file == plan.flash_attn.wheel:
-            address = (prefix / FOLDER / kept.file).absolute().as_uri()
-            wheel = Wheel(url=address, sha256=kept.sha256, size=kept.size)
+        if kept.file == plan.flash_attn.wheel and is_whole(prefix, kept):
+            wheel = Wheel(url=place(prefix, kept).absolute().as_uri(), sha256=kept.sha256, size=kept.size)
             return Lock(pins=(*pins, Pin(name="flash-attn", version=kept.version, wheel=wheel)))
     return Lock(pins=pins)
+
+
+def _noted(prefix: Path) -> Iterator[Kept]:
+    """Every note that can be read and lies where it belongs."""
+    for path in (prefix / FOLDER).glob("*.whl.json"):
+        try:
+            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+        except (OSError, msgspec.MsgspecError, ValueError):
+            continue
+        if f"{kept.file}.json" == path.name:
+            yield kept
+
+
+def _size(prefix: Path, kept: Kept) -> int | None:
+    try:
+        return place(prefix, kept).stat().st_size
+    except OSError:
+        return None

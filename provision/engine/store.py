@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from provision.doors import download
+from provision.doors import parts
 from provision.engine import generations, wanted
 from provision.steps import Lock
 
 FOLDER = "wheels"
+ASIDE = ".imported"  # a wheel that is looked at before it is taken in
 
 
 def named(prefix: Path) -> frozenset[Path]:
     """What the environments of this prefix, and what is wanted, have in the store: wheels, and downloads of them."""
     folder = prefix / FOLDER
     wheels = [pin.wheel for lock in _locks(prefix) for pin in lock.pins]
-    begun = (download.part_of(folder / wheel.file, wheel.sha256) for wheel in wheels)
+    begun = (parts.begun(folder / wheel.file, wheel.sha256) for wheel in wheels)
     return frozenset((*(folder / wheel.file for wheel in wheels), *begun))
 
 
 def prune(prefix: Path, before: frozenset[Path]) -> None:
     """Remove what was named before and is no more. The rest repairs without a network; what we never named stays,
-    and so does what took an hour to compile.
+    and so does what took an hour to compile. The caller holds the prefix's lock: nothing is being imported.
     """
+    shutil.rmtree(prefix / FOLDER / ASIDE, ignore_errors=True)
     for path in before - named(prefix):
         if not note(path).exists():
             path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from provision.plan.versions import minor, numbers, reaches, serves
 
 Origin = Literal["store", "authors", "third party"]  # in the order of preference
 DISTRIBUTION = {"3": "flash_attn_3", "4": "flash-attn-4"}
-BUILT = "built here"  # how the source of a store's row begins where the wheel was compiled on this host
+BUILT = "built"  # how the source of a store's row begins where the wheel was compiled, here or on another host
 
 # A wheel is asked these in this order; one that fails later is nearer to what is wanted.
 _Question = Literal["CUDA", "Python", "ABI", "machine", "libc", "architectures", ""]

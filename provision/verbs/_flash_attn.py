@@ -42,6 +42,10 @@ def comes_first(wish: Wish, wanted: Wanted) -> bool:
 def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, refused: tuple[Refusal, ...] = ()) -> Wanted:
     """What is wanted, with a wheel of flash-attn in its lock or with the reasons why there is none."""
     host = wish.target or _wish.here(wish)
+    damaged = kept.forget_damaged(Path(wish.prefix))
+    for name in damaged:
+        followed(Note(text=f"{name} in the store is damaged, and is had anew"))
+    refused = tuple(one for one in refused if one.version not in damaged)
     while True:
         wanted = _with(wish, wanted, _planned(wish, wanted.plan, host, refused))
         if not owed(wanted):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from provision import terminal
 from provision.catalog import rows
+from provision.engine import kept
 from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
 from provision.plan._model import Unsupported
 from provision.plan.make import make
@@ -21,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
     settings = _given.settings(options)
     found = _host(options, settings)
     try:
-        made = make(found, settings, rows.load())
+        known = kept.catalogue(rows.load(), kept.found(Path(_given.checkout(), settings.prefix)))
+        made = make(found, settings, known)
     except IncompleteHost as failure:
         failure.where = _given.called(options)
         raise

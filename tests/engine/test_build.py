@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision.doors import download
+from provision.doors import parts
 from provision.engine import apply, fingerprint, generations, locks, marks, needs, store
 from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.errors import Locked, StepFailed, WrongUsage
@@ -267,7 +267,7 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
     old, new = (synthetic.lock(world.wheels, version) for version in ("1.0", "2.0"))
-    begun = download.part_of(wheels / old.pins[0].wheel.file, old.pins[0].wheel.sha256)
+    begun = parts.begun(wheels / old.pins[0].wheel.file, old.pins[0].wheel.sha256)
     begun.write_text("of a killed run")
     (wheels / "theirs-1.0-py3-none-any.whl").write_text("somebody's own")
     before = store.named(world.prefix)

@@ -12,6 +12,7 @@ import pytest
 
 from provision.engine import generations
 from provision.engine.logs import StepLog
+from tests.binary.tiny_wheel import MODULE, module, wheel
 from tests.faults.small_disks import on_a_disk
 from tests.faults.small_up import CODE, ROOT, Small
 
@@ -36,6 +37,20 @@ def test_the_store_fills_up(small: Small) -> None:
     assert "hint: free some space, or name another disk: --prefix DIR; the same command goes on from here" in said
     logs = [path.read_text() for path in small.logs.glob("*/40-torch.log")]
     assert [why in log for log in logs].count(True) == 1  # both runs may have begun in one second
+
+
+@pytest.mark.parametrize("verb", ["import", "export"])
+def test_a_flash_attn_wheel_goes_to_a_full_disk(small: Small, verb: str) -> None:
+    """Into the store, or out of it."""
+    store, out = small.prefix / "wheels", small.folder / "out"
+    large = wheel(small.folder, {MODULE: module(), "flash_attn/much": b"x" * 100_000})
+    place, what = (store, large) if verb == "import" else (out, out)
+    if verb == "export":
+        assert small.run("wheels", "import", str(large))[0] == 0
+    first, then, said = on_a_disk(small, place, "size=64k", "wheels", verb, str(what), then="size=9m")
+    assert (first, then) == (2, 0), said
+    assert f"error: {place}: cannot be written: No space left on device" in said
+    assert "hint: free some space; " in said
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_fetched(small: Small) -> None:

@@ -1,0 +1,246 @@
+"""`wheels`: what is kept is listed, goes from one prefix to another and comes to what it was, or is refused with why."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from provision import cli
+from provision.engine import kept, locks, moved, store
+from provision.errors import Failure, Locked
+from tests.binary.tiny_wheel import MODULE, NAMED, module, wheel
+from tests.engine.test_kept import kept_one
+from tests.test_cli import ROOT
+
+BUILT = NAMED.replace("13torch2.13cxx11abiTRUE", "130.torch2.13.0.sm80.sm90.k0123abcd")
+MADE_FROM = {"url": "https://mirror.example/flash", "architectures": "8.0 9.0"}
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """With one wheel that was built there, one that was fetched, and two of environments."""
+    place = tmp_path / "envs here"
+    kept_one(place, file=BUILT, torch="2.13.0", made_from=MADE_FROM, seconds=600.0)
+    kept_one(place, origin="fetched", made="2026-11-19T00:00:00Z")
+    for name in ("einops-0.8", "torch-2.13.0"):
+        (place / "wheels" / f"{name}-py3-none-any.whl").write_bytes(b"x" * 10_000_000)
+    return place
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    return tmp_path / "envs there"
+
+
+def wheels(prefix: Path, *argv: str) -> None:
+    assert cli.run(["wheels", *argv, "--prefix", str(prefix)]) == 0
+
+
+def refused(prefix: Path, *argv: str) -> str:
+    with pytest.raises(Failure) as failure:
+        cli.run(["wheels", *argv, "--prefix", str(prefix)])
+    assert failure.value.exit_code == 2
+    return str(failure.value)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_kept_is_listed(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wheels(prefix)
+    said = capsys.readouterr().out
+    assert said.index(BUILT) < said.index(NAMED), "the newest first"
+    assert "2.8.3 for torch 2.13.0, CUDA 13.0, Python 3.12, x86_64, glibc 2.14" in " ".join(said.split())
+    assert "machine code for 8.0 9.0; built here on 2026-11-20 in 10 min; 0.0 MB" in " ".join(said.split())
+    assert "beside them: 2 wheels of environments, 0.02 GB" in said
+    wheels(prefix, "list", "--json")
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, json.loads((ROOT / "docs" / "schemas" / "wheels.json").read_text()))
+    assert [one["file"] for one in document["wheels"]] == [BUILT, NAMED]
+    assert (document["folder"], document["others"]) == (str(prefix / "wheels"), 2)
+
+
+def test_what_lies_there_and_is_not_kept_is_named(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store.note(prefix / "wheels" / NAMED).unlink()
+    wheels(prefix)
+    assert f"{NAMED}: nothing is noted of it" in capsys.readouterr().out
+    wheels(prefix, "import", str(prefix / "wheels" / NAMED))
+    assert [one.file for one in kept.found(prefix)] == [NAMED, BUILT]
+
+
+def test_where_nothing_is_kept_it_is_said_what_makes_one(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wheels(there)
+    said = capsys.readouterr().out
+    assert "no flash-attn wheel is kept" in said
+    assert "./setup.sh wheels import PATH" in said
+    assert not there.exists()
+
+
+def test_from_one_prefix_to_another(
+    prefix: Path, there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "on a stick"
+    wheels(prefix, "export", str(folder))
+    assert names(folder) == ["SHA256SUMS", *sorted(name for one in (BUILT, NAMED) for name in (one, f"{one}.json"))]
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    assert b"mirror.example" not in (folder / f"{BUILT}.json").read_bytes()
+    wheels(there, "import", str(folder))
+    assert "./setup.sh provision --only 60 takes it" in capsys.readouterr().out
+    before = {one.file: one for one in kept.found(prefix)}
+    for one in kept.found(there):
+        assert one.brought
+        assert msgspec.structs.replace(one, brought="") == before[one.file].for_others
+    assert kept.found(there)[0].row.source.startswith("built elsewhere, imported on ")
+    marks = {path: path.stat().st_mtime_ns for path in (there / "wheels").iterdir()}
+    wheels(there, "import", "--json", str(folder))
+    assert json.loads(capsys.readouterr().out) == {"imported": [], "kept_already": [BUILT, NAMED]}
+    assert {path: path.stat().st_mtime_ns for path in (there / "wheels").iterdir()} == marks
+
+
+def test_an_export_is_added_to_and_renewed(prefix: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    wheels(prefix, "export", str(folder), "k0123")
+    assert names(folder) == ["SHA256SUMS", BUILT, f"{BUILT}.json"]
+    (folder / BUILT).write_bytes(b"damaged")
+    (folder / f".{NAMED}.aside").touch()  # of a run that was killed
+    wheels(prefix, "export", str(folder), "*abiTRUE*", "torch2.13.0")
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    assert len(names(folder)) == 5
+    assert "no kept wheel is named `torch9`" in refused(prefix, "export", str(folder), "torch9")
+
+
+def test_an_export_goes_over_nothing_of_anybody(prefix: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("all of it")
+    assert "neither empty nor an earlier export" in refused(prefix, "export", str(folder))
+    assert "neither empty nor an earlier export" in refused(prefix, "export", str(folder / "thesis.tex"))
+    assert names(folder) == ["thesis.tex"]
+    assert "neither empty nor an earlier export" in refused(prefix, "export", str(prefix / "wheels"))
+
+
+def test_what_is_damaged_in_the_store_is_not_passed_on(prefix: Path, tmp_path: Path) -> None:
+    place = prefix / "wheels" / BUILT
+    content = place.read_bytes()
+    place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert f"{place}: is not as it was noted" in refused(prefix, "export", str(tmp_path / "out"), BUILT)
+    assert names(tmp_path / "out") == ["SHA256SUMS"]
+
+
+@pytest.mark.parametrize("name", [NAMED, NAMED.replace("cu13torch2.13cxx11abiTRUE", "cu130torch2.13")])
+def test_a_downloaded_release_file(there: Path, tmp_path: Path, name: str) -> None:
+    lies = wheel(tmp_path, named=name).rename(tmp_path / name.replace("+", "%2B"))
+    wheels(there, "import", str(lies))
+    (one,) = kept.found(there)
+    assert (one.file, one.torch, one.origin) == (name, "2.13", "imported")
+    assert names(there / "wheels") == [name, f"{name}.json"]
+
+
+def test_a_build_of_ones_own(there: Path, tmp_path: Path) -> None:
+    own = wheel(tmp_path, named="flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl")
+    assert "--torch 2.13.0 says it" in refused(there, "import", str(own))
+    assert "--torch new: is no version" in refused(there, "import", str(own), "--torch", "new")
+    assert kept.found(there) == []
+    wheels(there, "import", "--torch", "2.13.0", str(own))
+    assert [(one.torch, one.cuda) for one in kept.found(there)] == [("2.13.0", "13")]
+    wheels(there, "import", "--torch", "2.13.1", "--cuda", "13.0", str(own))
+    assert [(one.torch, one.cuda) for one in kept.found(there)] == [("2.13.1", "13.0")], "said anew"
+
+
+def lost(folder: Path) -> None:
+    (folder / BUILT).unlink()
+
+
+def tampered(folder: Path) -> None:
+    (folder / BUILT).write_bytes((folder / BUILT).read_bytes()[:-9])
+
+
+def lying(folder: Path) -> None:
+    note = folder / f"{BUILT}.json"
+    note.write_text(note.read_text().replace('"9.0"', '"9.0","10.0"'))
+
+
+def garbled(folder: Path) -> None:
+    (folder / f"{BUILT}.json").write_text("<html>")
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lost, f"{BUILT}: cannot be read: No such file"),
+        (tampered, "its note is of another content; copy both again"),
+        (lying, "its note says sm 8.0 9.0 10.0, and it has 8.0 9.0"),
+        (garbled, f"{BUILT}.json: is no note of a kept wheel"),
+    ],
+)
+def test_what_is_not_as_its_note_says_is_refused(
+    prefix: Path, there: Path, tmp_path: Path, damage: Any, why: str
+) -> None:
+    folder = tmp_path / "out"
+    wheels(prefix, "export", str(folder), BUILT)
+    damage(folder)
+    assert why in refused(there, "import", str(folder))
+    assert names(there / "wheels") == []
+
+
+def test_a_note_says_what_the_command_line_must_not(prefix: Path, there: Path, tmp_path: Path) -> None:
+    wheels(prefix, "export", str(tmp_path / "out"))
+    assert "leave --torch and --cuda out" in refused(there, "import", str(tmp_path / "out"), "--torch", "2.12.0")
+
+
+def test_another_wheel_of_the_same_name_does_not_take_its_place(prefix: Path, tmp_path: Path) -> None:
+    another = wheel(tmp_path, {"flash_attn/__init__.py": b"", MODULE: module(defined=("PyInit_another",))})
+    before = kept.found(prefix)
+    assert f"delete that first: {prefix / 'wheels' / NAMED}" in refused(prefix, "import", str(another))
+    assert kept.found(prefix) == before
+    (prefix / "wheels" / NAMED).unlink()
+    wheels(prefix, "import", str(another))
+    assert NAMED in {one.file for one in kept.found(prefix)}
+
+
+def test_other_wheels_and_folders_without_any(there: Path, tmp_path: Path) -> None:
+    other = wheel(tmp_path, named="einops-0.8-cp312-cp312-linux_x86_64.whl", name="einops", version="0.8")
+    assert "it is einops; only flash-attn is kept by hand" in refused(there, "import", str(other))
+    assert f"{tmp_path}: holds no wheel of flash-attn" in refused(there, "import", str(tmp_path))
+    assert "No such file" in refused(there, "import", str(tmp_path / "none.whl"))
+    html = tmp_path / NAMED
+    html.write_text("<html>Sign in</html>")
+    assert "is no wheel that can be used: File is not a zip file" in refused(there, "import", str(html))
+
+
+def test_an_import_keeps_out_of_a_run_and_a_killed_one_leaves_nothing(there: Path, tmp_path: Path) -> None:
+    ours = wheel(tmp_path)
+    with locks.hold(there, "up"), pytest.raises(Locked):
+        cli.run(["wheels", "import", str(ours), "--prefix", str(there)])
+    aside = there / "wheels" / store.ASIDE
+    aside.mkdir(parents=True)
+    (aside / NAMED).write_bytes(b"half")  # as SIGKILL leaves it
+    wheels(there, "import", str(ours))
+    assert names(there / "wheels") == [NAMED, f"{NAMED}.json"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        (["lst"], "did you mean `list`?"),
+        (["list", "x"], "takes no names"),
+        (["export"], "needs a folder"),
+        (["import"], "needs a wheel"),
+        (["export", "x", "--torch", "2.13"], "are for wheels import"),
+    ],
+)
+def test_what_makes_no_sense(there: Path, argv: list[str], why: str) -> None:
+    assert why in refused(there, *argv)
+
+
+def test_nothing_to_export(there: Path, tmp_path: Path) -> None:
+    assert "there is no wheel to export" in refused(there, "export", str(tmp_path / "out"))
+    assert moved.SUMS not in os.listdir(tmp_path)
