@@ -83,7 +83,7 @@ def install(
     gpus: int = 0,
     rotary: str = "apply_rotary = print",
     padding: str = "pad_input = unpad_input = print",
-    vllm: str = "__version__ = '0.32.0'",
+    vllm: str = "__version__ = '0.32.0'; print('INFO: no platform', flush=True)",
     more: str = "",
     body: str = "",
 ) -> None:
