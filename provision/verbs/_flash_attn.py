@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from provision.doors import network
-from provision.engine import bring_up, flash_attn, kept, launch_checks, published_wheels
+from provision.engine import bring_up, flash_attn, flash_attn_build, kept, launch_checks, published_wheels
 from provision.engine.bring_up import BroughtUp
 from provision.engine.events import Note
 from provision.engine.flash_attn import Ground, Refused
@@ -89,7 +89,7 @@ def _have(wish: Wish, wanted: Wanted, followed: Followed, lock: int) -> None:
         lock=lock,
     )
     if wanted.plan.flash_attn.mode == "build":
-        flash_attn.built(ground)
+        flash_attn_build.built(ground)
     else:
         try:
             published = published_wheels.find(wanted.plan, wish.settings, asked.environment)
