@@ -1,4 +1,4 @@
-"""A flash-attn wheel enters the store only if it is what it says, and right for this plan; a published one is fetched."""
+"""A flash-attn wheel enters the store only if it is what it says and right for the plan; published ones are fetched."""
 
 from __future__ import annotations
 

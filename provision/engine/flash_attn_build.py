@@ -13,7 +13,7 @@ from provision import build_flash_attn
 from provision.build_flash_attn import Recipe
 from provision.catalog.rows import FlashAttnSource
 from provision.doors import network
-from provision.engine import apply, kept, resolve, store
+from provision.engine import apply, generations, kept, resolve, store
 from provision.engine.bring_up import site
 from provision.engine.flash_attn import Ground, Refused, admitted, machine
 from provision.engine.kept import Kept
@@ -24,7 +24,6 @@ from provision.plan import choose_jobs, choose_toolkit
 from provision.plan.choose_toolkit import Toolkit
 from provision.steps import Lock, Site, Wheel
 
-FOLDER: Final = "toolkits"
 ONLY: Final = "VLLM_READY_FLASH_ATTN_ONLY"  # a pattern of source names, for whoever works on the build: CONTRIBUTING.md
 _FAILED: Final = "flash-attn could not be compiled: "
 
@@ -39,7 +38,7 @@ def built(ground: Ground) -> Kept:
     lock = _toolkit_lock(ground, toolkit)
     made_from = _made_from(ground, toolkit, lock, archive, cxx)
     recipe = _recipe(ground, toolkit, archive, cxx, made_from)
-    there = site(ground.asked, str(ground.prefix / FOLDER / f"flash-attn-{kept.key(made_from)}"))
+    there = site(ground.asked, str(ground.prefix / generations.TOOLKITS / f"flash-attn-{kept.key(made_from)}"))
     began = time.monotonic()
     _compiled(ground, recipe, lock, there)
     (made,) = Path(build_flash_attn.wheels(there)).glob("*.whl")
@@ -138,4 +137,6 @@ def _compiled(ground: Ground, recipe: Recipe, lock: Lock, there: Site) -> None:
         said = next((line for line in failure.what.splitlines() if line.strip().startswith(_FAILED)), "")
         if not said or "No space left" in said:
             raise
-        raise Refused(f"{said.strip().removeprefix(_FAILED)}; its log: {there.logs}/62-compile.log") from failure
+        raise Refused(
+            f"{said.strip().removeprefix(_FAILED)}; its log is {Path(there.logs).name}/62-compile.log"
+        ) from failure

@@ -13,6 +13,7 @@ from provision.catalog.rows import Catalogue, FlashAttnWheels, Machine
 from provision.doors import files, parts
 from provision.engine.store import FOLDER, note
 from provision.plan._model import Plan
+from provision.plan.choose_flash_attn import build_of
 from provision.plan.flash_attn_wheels import BUILT
 from provision.steps import Lock, Pin, Wheel
 
@@ -38,6 +39,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     made_from: dict[str, str] = {}
     seconds: float = 0.0
     made: str = ""
+
+    @property
+    def came_from(self) -> str:
+        """The planner's name of the candidate that it once was."""
+        if self.origin == "built":
+            return build_of(self.version.partition("+")[0])
+        return Wheel(url=self.made_from.get("url", self.file), sha256="").file
 
     @property
     def row(self) -> FlashAttnWheels:
