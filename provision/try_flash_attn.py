@@ -18,6 +18,7 @@ from typing import Any
 
 _FINE, _WRONG = "fine", "wrong"
 _HEADS, _LENGTH, _WIDTH = 2, 128, 64
+_PIPE, _LINE = 1 << 16, 1 << 11  # what a pipe holds, and what there is room for with sixteen GPUs
 
 
 class _WrongError(Exception):
@@ -53,15 +54,18 @@ def _in_a_child(body: Callable[[Callable[[str], None]], None]) -> tuple[int, lis
     child = os.fork()
     if not child:
         _be_the_child(body, writing)
-    os.close(writing)
-    with os.fdopen(reading, errors="replace") as lines:
-        said = lines.read().splitlines()
-    return os.waitpid(child, 0)[1], said
+    status = os.waitpid(child, 0)[1]
+    os.set_blocking(reading, False)  # what an import has forked may hold on to the other end
+    try:
+        said = os.read(reading, _PIPE)
+    except BlockingIOError:
+        said = b""
+    return status, said.decode(errors="replace").splitlines()
 
 
 def _be_the_child(body: Callable[[Callable[[str], None]], None], writing: int) -> None:
     def tell(line: str) -> None:
-        os.write(writing, f"{' '.join(line.split())}\n".encode())
+        os.write(writing, f"{' '.join(line.split())[:_LINE]}\n".encode())
 
     status = 1
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import textwrap
 from pathlib import Path
@@ -83,7 +84,7 @@ def install(
     gpus: int = 0,
     rotary: str = "apply_rotary = print",
     padding: str = "pad_input = unpad_input = print",
-    vllm: str = "__version__ = '0.32.0'",
+    vllm: str = "__version__ = '0.32.0'; print('INFO: no platform', flush=True)",
     more: str = "",
     body: str = "",
 ) -> None:
@@ -158,6 +159,21 @@ def test_each_failure_has_its_sentence(environment: Environment, broken: dict[st
 def test_an_absent_triton_is_no_harm(environment: Environment) -> None:
     install(environment, rotary="import no_triton_here")
     assert guard(environment).returncode == 0
+
+
+def test_what_an_import_leaves_running_does_not_keep_it(environment: Environment) -> None:
+    note = environment.folder / "pid"
+    fork = f"pid = os.fork()\nif not pid: time.sleep(300)\nopen({str(note)!r}, 'w').write(str(pid))\n"
+    install(environment, vllm=f"import os, time\n__version__ = '0.32.0'\n{fork}")
+    assert guard(environment).returncode == 0
+    os.kill(int(note.read_text()), signal.SIGKILL)
+
+
+def test_a_long_complaint_is_cut(environment: Environment) -> None:
+    install(environment, vllm="raise RuntimeError('x' * 500_000)")
+    done = guard(environment)
+    assert done.stderr.startswith("vllm cannot be imported: RuntimeError: xxx")
+    assert len(done.stderr) < 3000
 
 
 def test_two_torches_are_not_the_planned_one(environment: Environment) -> None:

@@ -1,39 +1,31 @@
-"""A flash-attn wheel for a plan, into the store: fetched and looked at, or compiled in a toolkit of its own."""
+"""A flash-attn wheel enters the store only if it is what it says and right for the plan; published ones are fetched."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
-from provision import build_flash_attn
 from provision.binary import wheel
-from provision.build_flash_attn import Recipe
-from provision.catalog.rows import Catalogue, FlashAttnSource, Machine, TorchRelease
-from provision.doors import network
-from provision.engine import apply, fetch, kept, resolve, store
-from provision.engine.bring_up import Asked, site
+from provision.binary.wheel import WheelTruth
+from provision.catalog.rows import Catalogue, Machine, TorchRelease
+from provision.engine import fetch, kept, store
+from provision.engine.bring_up import Asked
 from provision.engine.events import Subscriber
 from provision.engine.kept import Kept
 from provision.engine.uv import planned
-from provision.errors import SourceFailed, StepFailed
+from provision.errors import SourceFailed
 from provision.host import compilers, cuda_toolkits, memory
 from provision.host._model import Fact, Host
-from provision.plan import against_wheel, choose_jobs, choose_toolkit
+from provision.plan import against_wheel
 from provision.plan._model import Plan
-from provision.plan.choose_toolkit import Toolkit
+from provision.plan.choose_toolkit import torch_cuda
 from provision.plan.versions import minor
-from provision.steps import Fetch, Lock, Site, Wheel
+from provision.steps import Fetch, Wheel
 
 FACTS: Final[tuple[Fact[Any], ...]] = (compilers.FACT, cuda_toolkits.FACT, memory.FACT)
-FOLDER: Final = "toolkits"
-ONLY: Final = "VLLM_READY_FLASH_ATTN_ONLY"  # a pattern of source names, for whoever works on the build: CONTRIBUTING.md
-_FAILED: Final = "flash-attn could not be compiled: "
 
 
 class Refused(Exception):  # noqa: N818 - no fault of anybody's: the planner is asked again
@@ -62,9 +54,9 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cxx11_abi(self) -> bool:
         """Every torch since 2.7 has the new one."""
-        cuda, machine = choose_toolkit.torch_cuda(self.asked.plan), _machine(self.asked.plan)
-        builds = self.release.builds if self.release else ()
-        known = [one.cxx11_abi for one in builds if one.machine == machine and one.cuda == cuda]
+        plan, builds = self.asked.plan, self.release.builds if self.release else ()
+        here = (machine(plan), torch_cuda(plan))
+        known = [one.cxx11_abi for one in builds if (one.machine, one.cuda) == here]
         return next((abi for abi in known if abi is not None), True)
 
 
@@ -77,125 +69,13 @@ def fetched(ground: Ground, published: Wheel) -> Kept:
         raise Refused(failure.what) from failure
     path = ground.prefix / store.FOLDER / published.file
     try:
-        return _kept(ground, path, origin="fetched", made_from={"url": published.without_token().url})
+        return admitted(ground, path, origin="fetched", made_from={"url": published.without_token().url})
     except Refused:
         path.unlink(missing_ok=True)
         raise
 
 
-def built(ground: Ground) -> Kept:
-    """Compiled for the plan's architectures; what a killed run has compiled is not compiled again."""
-    source, archive = _source(ground)
-    cxx = max(source.cxx, ground.release.cxx if ground.release else source.cxx)
-    toolkit = choose_toolkit.choose(ground.asked.plan, cxx, ground.host, ground.catalogue)
-    if isinstance(toolkit, str):
-        raise Refused(toolkit)
-    lock = _toolkit_lock(ground, toolkit)
-    made_from = _made_from(ground, toolkit, lock, archive, cxx)
-    recipe = _recipe(ground, toolkit, archive, cxx, made_from)
-    there = site(ground.asked, str(ground.prefix / FOLDER / f"flash-attn-{kept.key(made_from)}"))
-    began = time.monotonic()
-    _compiled(ground, recipe, lock, there)
-    (made,) = Path(build_flash_attn.wheels(there)).glob("*.whl")
-    seconds = time.monotonic() - began
-    found = _kept(ground, made, origin="built", made_from=made_from, seconds=seconds)
-    for place in (there.generation, build_flash_attn.sources(there)):
-        shutil.rmtree(place, ignore_errors=True)
-    wheels_of_it = (archive, *(pin.wheel for pin in lock.pins))
-    store.prune(ground.prefix, frozenset(ground.prefix / store.FOLDER / one.file for one in wheels_of_it))
-    return found
-
-
-def _source(ground: Ground) -> tuple[FlashAttnSource, Wheel]:
-    """The source release that the plan names, and where it lies on the index."""
-    version = planned(ground.asked.plan, "flash-attn").version
-    source = next(row for row in ground.catalogue.flash_attn_source if row.version == version)
-    page = network.project(ground.index, "flash-attn")
-    for package in page.packages:
-        if package.package_type == "sdist" and package.version == version:
-            digest = package.digests.get("sha256", "")
-            return source, Wheel(url=package.url, sha256=digest, size=package.size or 0)
-    raise Refused(f"the source release {version} is not on this index")
-
-
-def _toolkit_lock(ground: Ground, toolkit: Toolkit) -> Lock:
-    """torch as it is locked, and what compiles beside it."""
-    asked = ground.asked
-    nvcc = () if toolkit.cuda_home else (f"{build_flash_attn.CUDA_COMPILER}=={toolkit.cuda}.*",)
-    wanted = ("torch", *nvcc, *build_flash_attn.TOOLS)
-    with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
-        found = resolve.beside(asked.plan, asked.lock, wanted, site(asked, "").uv, asked.environment, Path(folder))
-    if isinstance(found, str):
-        raise Refused(f"what compiles it is not to be had: {found}")
-    return found
-
-
-def _made_from(ground: Ground, toolkit: Toolkit, lock: Lock, archive: Wheel, cxx: int) -> dict[str, str]:
-    """Whatever could make another wheel of the same name."""
-    plan = ground.asked.plan
-    torch = next(pin for pin in lock.pins if pin.name == "torch")
-    nvcc = toolkit.nvcc or lock.version("nvidia-cuda-nvcc") or toolkit.cuda
-    found = {
-        "flash-attn": planned(plan, "flash-attn").version,
-        "source": archive.sha256,
-        "torch": f"{torch.version} {torch.wheel.sha256}",
-        "python": plan.python,
-        "platform": plan.platform.partition("-")[0],
-        "architectures": " ".join(plan.flash_attn.arches),
-        "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{cxx}",
-    }
-    only = os.environ.get(ONLY, "")
-    return found | ({"only": only} if only else {})
-
-
-def _recipe(ground: Ground, toolkit: Toolkit, archive: Wheel, cxx: int, made_from: dict[str, str]) -> Recipe:
-    plan = ground.asked.plan
-    there = ground.host.known(memory.FACT)
-    jobs = choose_jobs.choose(
-        len(os.sched_getaffinity(0)),
-        (there.available_gb or there.total_gb) if there else 0.0,
-        there.limit_gb if there else None,
-        len(plan.flash_attn.arches),
-    )
-    if isinstance(jobs, str):
-        raise Refused(jobs)
-    torch = (ground.asked.lock.version("torch") or "").partition("+")[0]
-    arches = "_".join(arch.replace(".", "") for arch in plan.flash_attn.arches)
-    return Recipe(
-        source=archive,
-        local=f"cu{toolkit.cuda.replace('.', '')}.torch{torch}.sm{arches.replace('_', '.sm')}.{kept.key(made_from)}",
-        arches=plan.flash_attn.arches,
-        cxx=cxx,
-        jobs=jobs.jobs,
-        threads=jobs.threads,
-        compiler=toolkit.compiler,
-        ccache=shutil.which("ccache") or "",
-        cuda_home=toolkit.cuda_home,
-        only=made_from.get("only", ""),
-    )
-
-
-def _compiled(ground: Ground, recipe: Recipe, lock: Lock, there: Site) -> None:
-    asked = ground.asked
-    try:
-        apply.build(
-            asked.plan,
-            lock,
-            there,
-            build_flash_attn.steps(recipe),
-            ground.events,
-            Path(asked.logs),
-            environment=asked.environment,
-            keep_open=(ground.lock,),
-        )
-    except StepFailed as failure:
-        said = next((line for line in failure.what.splitlines() if line.strip().startswith(_FAILED)), "")
-        if not said or "No space left" in said:
-            raise
-        raise Refused(f"{said.strip().removeprefix(_FAILED)}; its log: {there.logs}/62-compile.log") from failure
-
-
-def _kept(
+def admitted(
     ground: Ground,
     path: Path,
     *,
@@ -205,22 +85,19 @@ def _kept(
 ) -> Kept:
     """Into the store, if it is what it should be for this plan's GPUs, Python and C library."""
     plan = ground.asked.plan
-    python, machine = plan.python, _machine(plan)
-    try:
-        truth = wheel.read(path)
-    except ValueError as error:
-        raise Refused(str(error)) from error
+    python, its_machine = plan.python, machine(plan)
+    path, truth = _read(path, planned(plan, "flash-attn").version)
     reasons = against_wheel.against(
         truth,
         distribution="flash-attn",
         python=python,
-        machine=machine,
+        machine=its_machine,
         glibc=plan.platform.rpartition("manylinux_")[2].replace("_", "."),
         capabilities=plan.flash_attn.arches,
     )
     if reasons:
         raise Refused("; ".join(reasons))
-    cuda = choose_toolkit.torch_cuda(plan)
+    cuda = torch_cuda(plan)
     torch = (ground.asked.lock.version("torch") or "").partition("+")[0]
     return kept.keep(
         ground.prefix,
@@ -234,7 +111,7 @@ def _kept(
             cuda=cuda,
             cpython=f"cp{python.replace('.', '')}",
             cxx11_abi=truth.cxx11_abi if truth.cxx11_abi is not None else ground.cxx11_abi,
-            machine=machine,
+            machine=its_machine,
             glibc=truth.glibc or "2.0",
             sm=truth.sm,
             origin=origin,
@@ -246,5 +123,19 @@ def _kept(
     )
 
 
-def _machine(plan: Plan) -> Machine:
+def _read(path: Path, version: str) -> tuple[Path, WheelTruth]:
+    """Some release files are named as the release before, and uv takes no file that is not what its name says."""
+    try:
+        truth = wheel.read(path)
+        name, named, rest = path.name.split("-", 2)
+        public, plus, local = named.partition("+")
+        if public != version == truth.version:
+            path = path.rename(path.with_name(f"{name}-{version}{plus}{local}-{rest}"))
+            truth = wheel.read(path)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    return path, truth
+
+
+def machine(plan: Plan) -> Machine:
     return "x86_64" if plan.platform.startswith("x86_64-") else "aarch64"

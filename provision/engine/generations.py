@@ -20,6 +20,7 @@ STATE = ".vllm-ready"
 COMPLETE = "complete.json"
 MADE = "made.json"
 USED = "used"  # it was current once: a way back
+TOOLKITS = "toolkits"  # what flash-attn is compiled in; what a killed run left of one goes on there
 _TRASH = ".trash-"
 
 
@@ -78,7 +79,7 @@ def current(prefix: Path) -> str | None:
 
 
 def place(prefix: Path, target: str, run: str) -> Generation:
-    """Where a target is built: where it stands or was begun, else in a new generation named after the run."""
+    """Where a target is built: where it stands or was begun, else in a new generation, the first named after the run."""
     if there := standing(prefix, target):
         return there
     made = Made(
@@ -86,8 +87,9 @@ def place(prefix: Path, target: str, run: str) -> Generation:
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         target=target,
     )
-    files.write(prefix / run / STATE / MADE, msgspec.json.encode(made))
-    return next(generation for generation in found(prefix) if generation.id == run)
+    own = new_id() if os.path.lexists(prefix / run) else run  # one run may make a second one beside its first
+    files.write(prefix / own / STATE / MADE, msgspec.json.encode(made))
+    return next(generation for generation in found(prefix) if generation.id == own)
 
 
 def standing(prefix: Path, target: str) -> Generation | None:
@@ -158,12 +160,13 @@ def rollback(prefix: Path, id: str | None = None) -> tuple[str, list[tuple[int, 
 
 
 def prune(prefix: Path, keep: int) -> list[str]:
-    """Remove the oldest generations beyond `keep` and the unfinished ones; never what is current or in use.
+    """Remove the oldest generations beyond `keep` and what is unfinished; never what is current or in use.
 
     The caller holds the prefix's lock, so that nothing is being built meanwhile.
     """
     for left in prefix.glob(f"{_TRASH}*"):
         shutil.rmtree(left, ignore_errors=True)
+    shutil.rmtree(prefix / TOOLKITS, ignore_errors=True)
     gone = prunable(prefix, keep)
     for generation in gone:
         _remove(Path(generation.path))

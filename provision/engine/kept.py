@@ -15,6 +15,7 @@ from provision.catalog.rows import Catalogue, FlashAttnWheels, Machine
 from provision.doors import files, parts
 from provision.engine.store import FOLDER, note
 from provision.plan._model import Plan
+from provision.plan.choose_flash_attn import build_of
 from provision.plan.flash_attn_wheels import BUILT
 from provision.steps import Lock, Pin, Wheel
 
@@ -58,6 +59,13 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return f"{f'{BUILT} elsewhere, ' if self.origin == 'built' else ''}imported on {self.brought[:10]}"
 
     @property
+    def came_from(self) -> str:
+        """The planner's name of the candidate that it once was."""
+        if self.origin == "built":
+            return build_of(self.version.partition("+")[0])
+        return Wheel(url=self.made_from.get("url", self.file), sha256="").file
+
+    @property
     def row(self) -> FlashAttnWheels:
         """As the planner knows wheels."""
         return FlashAttnWheels(
@@ -82,9 +90,11 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def for_others(self) -> Kept:
-        """Where this host fetched it from is nobody's business elsewhere."""
-        made_from = {what: of for what, of in self.made_from.items() if what != "url"}
-        return msgspec.structs.replace(self, made_from=made_from)
+        """Where this host fetched it from is nobody's business elsewhere; under which name it does no harm."""
+        if "url" not in self.made_from:
+            return self
+        name = Wheel(url=self.made_from["url"], sha256="").file
+        return msgspec.structs.replace(self, made_from={**self.made_from, "url": name})
 
 
 def key(made_from: dict[str, str]) -> str:
@@ -98,14 +108,14 @@ def found(prefix: Path) -> list[Kept]:
     return sorted(there, key=lambda one: (one.made, one.file), reverse=True)
 
 
-def place(prefix: Path, kept: Kept) -> Path:
-    return prefix / FOLDER / kept.file
+def place(prefix: Path, file: str) -> Path:
+    return prefix / FOLDER / file
 
 
 def is_whole(prefix: Path, kept: Kept) -> bool:
     """Whether its file is the one that was noted; every byte of it is read."""
     try:
-        return _size(prefix, kept) == kept.size and parts.sha256(place(prefix, kept)) == kept.sha256
+        return _size(prefix, kept) == kept.size and parts.sha256(place(prefix, kept.file)) == kept.sha256
     except OSError:
         return False
 
@@ -113,7 +123,7 @@ def is_whole(prefix: Path, kept: Kept) -> bool:
 def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
     """Move a wheel into the store: first itself, then the note without which it is nothing."""
     kept = msgspec.structs.replace(kept, sha256=parts.sha256(wheel), size=wheel.stat().st_size)
-    there = place(prefix, kept)
+    there = place(prefix, kept.file)
     there.parent.mkdir(parents=True, exist_ok=True)
     note(there).unlink(missing_ok=True)  # of another file of this name
     with wheel.open("rb") as stream:
@@ -125,7 +135,7 @@ def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
 
 
 def write_note(prefix: Path, kept: Kept) -> None:
-    files.write(note(place(prefix, kept)), msgspec.json.encode(kept))
+    files.write(note(place(prefix, kept.file)), msgspec.json.encode(kept))
 
 
 def forget_damaged(prefix: Path) -> frozenset[str]:
@@ -135,7 +145,7 @@ def forget_damaged(prefix: Path) -> frozenset[str]:
     """
     damaged = [kept for kept in _noted(prefix) if not is_whole(prefix, kept)]
     for kept in damaged:
-        note(place(prefix, kept)).unlink()
+        note(place(prefix, kept.file)).unlink()
     return frozenset(kept.file for kept in damaged)
 
 
@@ -149,7 +159,7 @@ def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     pins = tuple(pin for pin in lock.pins if pin.name != "flash-attn")
     for kept in found(prefix):
         if kept.file == plan.flash_attn.wheel and is_whole(prefix, kept):
-            wheel = Wheel(url=place(prefix, kept).absolute().as_uri(), sha256=kept.sha256, size=kept.size)
+            wheel = Wheel(url=place(prefix, kept.file).absolute().as_uri(), sha256=kept.sha256, size=kept.size)
             return Lock(pins=(*pins, Pin(name="flash-attn", version=kept.version, wheel=wheel)))
     return Lock(pins=pins)
 
@@ -167,6 +177,6 @@ def _noted(prefix: Path) -> Iterator[Kept]:
 
 def _size(prefix: Path, kept: Kept) -> int | None:
     try:
-        return place(prefix, kept).stat().st_size
+        return place(prefix, kept.file).stat().st_size
     except OSError:
         return None

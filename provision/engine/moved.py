@@ -58,10 +58,12 @@ def exported(prefix: Path, folder: Path, wheels: list[Kept]) -> None:
         files.write(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
         for one in wheels:
             aside = folder / f".{one.file}.aside"
-            _copy(kept.place(prefix, one), aside)
+            _copy(kept.place(prefix, one.file), aside)
             if parts.sha256(aside) != one.sha256:
                 aside.unlink()
-                raise UnreadableInput("is not as it was noted", where=str(kept.place(prefix, one)), hint="delete it")
+                raise UnreadableInput(
+                    "is not as it was noted", where=str(kept.place(prefix, one.file)), hint="delete it"
+                )
             os.replace(aside, folder / one.file)
             files.write(folder / f"{one.file}.json", notes[one.file])
 
@@ -112,7 +114,7 @@ def imported(prefix: Path, path: Path, said: Said) -> tuple[Kept, bool]:
             there = next((one for one in kept.found(prefix) if one.file == new.file), None)
             if there and kept.is_whole(prefix, there):
                 if there.sha256 != new.sha256:
-                    place = kept.place(prefix, there)
+                    place = kept.place(prefix, there.file)
                     raise WrongUsage(
                         f"another wheel of this name is kept, {there.came}, and environments may be made of it",
                         where=str(path),

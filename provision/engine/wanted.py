@@ -12,7 +12,7 @@ from provision.catalog import rows
 from provision.doors import files
 from provision.host import driver, glibc, gpus, machine
 from provision.host._model import Fact, Host
-from provision.plan._model import Plan
+from provision.plan._model import Plan, Refusal
 from provision.settings import Settings
 from provision.steps import Lock
 from provision.version import VERSION
@@ -24,13 +24,14 @@ FACTS: tuple[Fact[Any], ...] = (machine.FACT, glibc.FACT, driver.FACT, gpus.FACT
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan and its lock, under the wish that they came from."""
+    """A plan and its lock, under the wish that they came from, and what was found to stand against candidates."""
 
     wish: str
     tool: str = ""
     plan: Plan
     lock: Lock
     host_python: str
+    against: tuple[Refusal, ...] = ()
 
 
 def wish(host: Host, settings: Settings) -> str:

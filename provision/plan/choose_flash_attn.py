@@ -73,11 +73,11 @@ def candidate_name(plan: Plan) -> str:
     if package is None or flash.mode == "none":
         return ""
     if flash.mode == "build":
-        return _build_of(package.version)
+        return build_of(package.version)
     return flash.wheel or f"{package.distribution}=={package.version}"
 
 
-def _build_of(version: str) -> str:
+def build_of(version: str) -> str:
     return f"build of {version}"
 
 
@@ -227,7 +227,7 @@ def _without_a_wheel(case: _Case) -> Choice:
     source = next(iter(case.catalogue.flash_attn_source), None)
     if source is None:
         return _none(case, "no source release is known")
-    name = _build_of(source.version)
+    name = build_of(source.version)
     reason = flash_attn_build.against(source, case.capabilities, case.target.cuda, case.situation)
     reason = reason or case.refused.get(name, "")
     if reason:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 from packaging.version import Version
 
-from provision.host import glibc, installer_config, machine, pythons, sources
+from provision.host import cpu, glibc, installer_config, machine, memory, pythons, sources
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Reasons, Unsupported
 
@@ -19,8 +20,10 @@ def fetched_here(target: Host, builder: Host) -> Host:
 
 
 def built_here(target: Host, builder: Host) -> Host:
-    """The same; and what both must load is for the older C library of the two."""
-    facts: dict[str, Any] = {}
+    """The same; what both must load is for the older C library of the two, and what compiles here does it with ours."""
+    facts: dict[str, Any] = {memory.FACT.name: builder.value(memory.FACT)}
+    if ours := builder.known(cpu.FACT):
+        facts[cpu.FACT.name] = msgspec.structs.replace(target.known(cpu.FACT) or cpu.Cpu(), cores=ours.cores)
     here, there = builder.known(glibc.FACT), target.known(glibc.FACT)
     if here and there:
         facts[glibc.FACT.name] = min(here, there, key=Version)

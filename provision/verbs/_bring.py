@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from provision import terminal
 from provision.engine import bring_up, wanted
 from provision.engine.bring_up import BroughtUp
@@ -16,7 +18,6 @@ from provision.engine.events import Note
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, Failure, Interrupted, StepFailed
 from provision.plan import serve
-from provision.plan._model import Refusal
 from provision.report import as_text
 from provision.report._model import Report
 from provision.verbs import _flash_attn, _progress, _told, _wish
@@ -52,7 +53,9 @@ def carry_out(
     whole = only is None and start is None
     with _heard(wish, resolved, options) as followed:
         if anew or (whole and _flash_attn.comes_first(wish, resolved)):
-            before, resolved = resolved.lock, _flash_attn.settled(wish, resolved, followed, lock)
+            before = resolved.lock
+            resolved = msgspec.structs.replace(resolved, against=()) if anew else resolved
+            resolved = _flash_attn.settled(wish, resolved, followed, lock, afterwards=anew)
             only = None if resolved.lock != before else only
         came, resolved = _brought_up(wish, resolved, followed, lock, only, start)
         came = _flash_attn.with_its_steps(came, followed)
@@ -69,15 +72,15 @@ def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse
     with _heard(wish, resolved, options) as followed:
         followed(Note(text="vLLM is ready; what follows adds flash-attn, and may be interrupted at any time"))
         try:
-            found = _flash_attn.settled(wish, resolved, followed, lock)
+            found = _flash_attn.settled(wish, resolved, followed, lock, afterwards=True)
             if found.lock != resolved.lock:
-                came, resolved = _brought_up(wish, found, followed, lock)
+                came, resolved = _brought_up(wish, found, followed, lock, guest=True)
             else:
                 resolved = found
                 wanted.save(Path(wish.prefix), resolved)
         except Failure as failure:
-            again = "the same command goes on with it"
-            followed(Note(text=f"flash-attn is not there yet: {failure.what}; {failure.hint or again}"))
+            what, hint = failure.what.splitlines()[0], failure.hint or "the same command goes on with it"
+            followed(Note(text=f"flash-attn is not there yet: {what}; {hint}"))
         came = _flash_attn.with_its_steps(came, followed)
     _tell(wish, resolved, came, options, followed.commands)
     return came.exit_code
@@ -90,9 +93,10 @@ def _brought_up(
     lock: int,
     only: int | None = None,
     start: int | None = None,
+    *,
+    guest: bool = False,
 ) -> tuple[BroughtUp, Wanted]:
-    """With a flash-attn that does not fit taken out again: it is a guest."""
-    refused: tuple[Refusal, ...] = ()
+    """With a flash-attn that does not fit taken out again; as a `guest` it is all that is new, and to blame for all."""
     while True:
         try:
             came = bring_up.bring_up(
@@ -105,16 +109,14 @@ def _brought_up(
                 start=start,
             )
         except StepFailed:
-            reason = _flash_attn.refusal(resolved, followed)
-            if not reason:
+            without = _flash_attn.taken_out(wish, resolved, followed, None, guest=guest)
+            if not without:
                 raise
         else:
-            reason = _flash_attn.refusal(resolved, followed, came)
-            if not reason:
+            without = _flash_attn.taken_out(wish, resolved, followed, came, guest=guest)
+            if not without:
                 return came, resolved
-        refused = (*refused, reason)
-        followed(Note(text=f"flash-attn is taken out again: {reason.reason}"))
-        resolved = _flash_attn.settled(wish, resolved, followed, lock, refused)
+        resolved = _flash_attn.settled(wish, without, followed, lock)
 
 
 def _document(wish: Wish, resolved: Wanted, ended: BroughtUp) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from provision.doors import network
-from provision.engine import bring_up, flash_attn, kept, launch_checks, published_wheels
+from provision.engine import bring_up, flash_attn, flash_attn_build, kept, launch_checks, published_wheels
 from provision.engine.bring_up import BroughtUp
 from provision.engine.events import Note
 from provision.engine.flash_attn import Ground, Refused
@@ -17,6 +17,7 @@ from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed, StepFailed
 from provision.host import record
 from provision.host._model import Host
+from provision.plan import elsewhere
 from provision.plan._model import Plan, Refusal, Unsupported
 from provision.plan.choose_flash_attn import candidate_name
 from provision.plan.make import make
@@ -39,37 +40,68 @@ def comes_first(wish: Wish, wanted: Wanted) -> bool:
     return owed(wanted) and (wanted.plan.flash_attn.mode == "wheel" or asked.build == "now" or asked.mode == "require")
 
 
-def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, refused: tuple[Refusal, ...] = ()) -> Wanted:
-    """What is wanted, with a wheel of flash-attn in its lock or with the reasons why there is none."""
-    host = wish.target or _wish.here(wish)
-    damaged = kept.forget_damaged(Path(wish.prefix))
-    for name in damaged:
-        followed(Note(text=f"{name} in the store is damaged, and is had anew"))
-    refused = tuple(one for one in refused if one.version not in damaged)
+def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, *, afterwards: bool = False) -> Wanted:
+    """What is wanted, with a wheel of flash-attn in its lock, or with the reasons why there is none.
+
+    Unless this is `afterwards` a build may still be owed then. What did not do is not tried again, whoever asks.
+    """
+    here = _wish.here(wish)
+    host = elsewhere.built_here(wish.target, here) if wish.target else here
+    had: set[str] = set()
+    kept.forget_damaged(Path(wish.prefix))
     while True:
-        wanted = _with(wish, wanted, _planned(wish, wanted.plan, host, refused))
-        if not owed(wanted):
+        wanted = _with(wish, wanted, _planned(wish, wanted, host))
+        if not (owed(wanted) if afterwards else comes_first(wish, wanted)):
+            if wanted.against and wanted.plan.flash_attn.mode == "none":
+                followed(Note(text=f"flash-attn: none; ./setup.sh provision --only {NUMBER} tries anew"))
             return wanted
-        if wish.bundle is not None:
-            refused = (*refused, _refusal(wanted.plan, "the bundle brings no wheel of it"))
-            continue
-        try:
-            _have(wish, wanted, followed, lock)
-        except Refused as reason:
-            refused = (*refused, _refusal(wanted.plan, str(reason)))
-            followed(Note(text=f"flash-attn: {refused[-1].version}: {refused[-1].reason}"))
+        name = candidate_name(wanted.plan)
+        reason = "it was had, and is not taken" if name in had else _have(wish, wanted, followed, lock)
+        had.add(name)
+        if reason:
+            followed(Note(text=f"flash-attn: {name}: {reason}"))
+            wanted = without(wanted, name, reason)
 
 
-def refusal(wanted: Wanted, followed: Followed, came: BroughtUp | None = None) -> Refusal | None:
-    """Why the flash-attn of an environment must go out again, if that is what went wrong with it."""
-    if not leaves(wanted.plan, wanted.lock):
+def without(wanted: Wanted, name: str, reason: str) -> Wanted:
+    """With one candidate less."""
+    refusal = Refusal(package="flash-attn", version=name, reason=" ".join(reason.split()))
+    return msgspec.structs.replace(wanted, against=(*wanted.against, refusal))
+
+
+def taken_out(wish: Wish, wanted: Wanted, followed: Followed, came: BroughtUp | None, *, guest: bool) -> Wanted | None:
+    """What is wanted then, where it was the flash-attn of an environment that went wrong."""
+    reason = _wrong(wanted, followed, came, guest=guest)
+    if not reason:
         return None
+    file, damaged = wanted.plan.flash_attn.wheel, kept.forget_damaged(Path(wish.prefix))
+    if file in damaged or (file and not kept.place(Path(wish.prefix), file).exists()):
+        followed(Note(text=f"{file} is damaged or gone, and is had anew"))
+        return wanted
+    followed(Note(text=f"flash-attn is taken out again: {reason}"))
+    names = {candidate_name(wanted.plan)}
+    names |= {one.came_from for one in kept.found(Path(wish.prefix)) if one.file == wanted.plan.flash_attn.wheel}
+    for name in sorted(names):  # nor is it made or fetched again
+        wanted = without(wanted, name, reason)
+    return wanted
+
+
+def _wrong(wanted: Wanted, followed: Followed, came: BroughtUp | None, *, guest: bool) -> str:
+    if not leaves(wanted.plan, wanted.lock):
+        return ""
     if came is None:
         last = followed.results[-1] if followed.results else None
-        return _refusal(wanted.plan, last.problem) if last and last.number == NUMBER else None
-    proves = {check.name for check in launch_checks.discover() if check.step == NUMBER}
+        return _sentence(last.problem) if last and last.number == NUMBER else ""
+    proves = {check.name for check in launch_checks.discover() if guest or check.step == NUMBER}
     wrong = (one for one in came.checks if one.name in proves and one.outcome in ("fail", "error"))
-    return next((_refusal(wanted.plan, f"{one.name}: {one.summary}") for one in wrong if one.weight == "must"), None)
+    return next((f"{one.name}: {one.summary}" for one in wrong if one.weight == "must"), "")
+
+
+def _sentence(problem: str) -> str:
+    """The last thing that a command said, where it was one that failed: the reason, without command and paths."""
+    first, *others = problem.splitlines()
+    said = [line.strip() for line in others if line.startswith("    ") and line.strip()]
+    return said[-1] if said and "ended with status" in first else first
 
 
 def with_its_steps(came: BroughtUp, followed: Followed) -> BroughtUp:
@@ -80,8 +112,10 @@ def with_its_steps(came: BroughtUp, followed: Followed) -> BroughtUp:
     return msgspec.structs.replace(came, steps=tuple(steps))
 
 
-def _have(wish: Wish, wanted: Wanted, followed: Followed, lock: int) -> None:
-    """One candidate, into the store."""
+def _have(wish: Wish, wanted: Wanted, followed: Followed, lock: int) -> str:
+    """One candidate, into the store; or why it is not there."""
+    if wish.bundle is not None:
+        return "the bundle brings no wheel of it"
     here = record.record(network=False, paths={}, sources={}, facts=flash_attn.FACTS)
     asked = _wish.asked(wish, wanted)
     ground = Ground(
@@ -92,23 +126,28 @@ def _have(wish: Wish, wanted: Wanted, followed: Followed, lock: int) -> None:
         events=followed,
         lock=lock,
     )
-    if wanted.plan.flash_attn.mode == "build":
-        flash_attn.built(ground)
-    else:
-        try:
-            published = published_wheels.find(wanted.plan, wish.settings, asked.environment)
-        except (SourceFailed, NotPublished) as failure:
-            raise Refused(failure.what) from failure
-        flash_attn.fetched(ground, published)
+    try:
+        if wanted.plan.flash_attn.mode == "build":
+            flash_attn_build.built(ground)
+        else:
+            flash_attn.fetched(ground, published_wheels.find(wanted.plan, wish.settings, asked.environment))
+    except (NotPublished, SourceFailed) as failure:
+        if wanted.plan.flash_attn.mode == "build":
+            raise
+        return failure.what
+    except Refused as reason:
+        return str(reason)
+    return ""
 
 
-def _planned(wish: Wish, plan: Plan, host: Host, refused: tuple[Refusal, ...]) -> Plan:
+def _planned(wish: Wish, wanted: Wanted, host: Host) -> Plan:
     """The planner's word on flash-attn beside the vLLM and the torch that were settled before."""
+    plan = wanted.plan
     torch = planned(plan, "torch").version.partition("+")[0]
     settings = msgspec.structs.replace(
         wish.settings, vllm=planned(plan, "vllm").version.partition("+")[0], torch=torch, python=plan.python
     )
-    found = make(host, settings, _wish.known_wheels(wish), refused)
+    found = make(host, settings, _wish.known_wheels(wish), wanted.against)
     if isinstance(found, Unsupported):
         reasons = "; ".join(reason for one in found.unsupported for reason in one.reasons)
         raise StepFailed(
@@ -131,7 +170,3 @@ def _with(wish: Wish, wanted: Wanted, found: Plan) -> Wanted:
     return msgspec.structs.replace(
         wanted, plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan, lock)), lock=lock
     )
-
-
-def _refusal(plan: Plan, reason: str) -> Refusal:
-    return Refusal(package="flash-attn", version=candidate_name(plan), reason=" ".join(reason.split()))

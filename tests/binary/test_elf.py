@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +33,20 @@ def test_reads_what_the_loader_will_ask_for() -> None:
     assert read.undefined == {"_ZN3c105ErrorC1ENS_14SourceLocationENSt7__cxx1112basic_stringIcEE"}
     assert read.defined == {"PyInit__C"}
     assert read.fatbin == fat_section("sm80", "sm90")
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="no C compiler here")
+def test_what_a_linker_writes(tmp_path: Path) -> None:
+    source, library = tmp_path / "x.c", tmp_path / "libx.so"
+    source.write_text(
+        "#include <stdio.h>\nvoid other(void); void maybe(void) __attribute__((weak));\n"
+        'int one(void) { other(); if (maybe) maybe(); return puts("x"); }\n'
+    )
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    for read in (SharedObject.mapped(library), SharedObject(library.read_bytes(), "libx.so")):
+        assert read.undefined == {"other", "puts"}, "a weak symbol may stay away"
+        assert read.unversioned == {"other"}, "libc says which version of its symbol is meant"
+        assert "one" in read.defined
 
 
 def test_a_private_version_is_no_number() -> None:

@@ -100,6 +100,15 @@ def test_without_transformers_there_is_nothing_to_decide(tmp_path: Path) -> None
     assert (result.outcome, result.summary) == ("skip", "needs torch and transformers in this environment")
 
 
+def test_a_transformers_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    environment.install("torch", "2", {"torch.py": ""})
+    environment.install("transformers", "9", {"transformers.py": "__version__ = '9'\n"})
+    result = environment.check("attn_implementation")
+    said = "transformers cannot be tried: AttributeError: module 'transformers' has no attribute 'AutoConfig'"
+    assert (result.outcome, result.summary) == ("warn", said)
+
+
 SABOTAGE = """if True:
     import sys
     sys.path.insert(0, sys.argv[1])

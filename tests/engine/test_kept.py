@@ -66,12 +66,12 @@ def test_how_it_came_is_said(tmp_path: Path) -> None:
 
 def test_a_file_without_its_note_and_a_note_without_its_file_are_not_offered(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
-    note = store.note(kept.place(tmp_path, one))
+    note = store.note(kept.place(tmp_path, one.file))
     text = note.read_bytes()
     note.unlink()
     assert not kept.found(tmp_path)
     note.write_bytes(text)
-    kept.place(tmp_path, one).unlink()
+    kept.place(tmp_path, one.file).unlink()
     assert not kept.found(tmp_path)
     assert not locked(tmp_path, NAMED).pins
     assert kept.forget_damaged(tmp_path) == {NAMED}
@@ -79,7 +79,7 @@ def test_a_file_without_its_note_and_a_note_without_its_file_are_not_offered(tmp
 
 
 def test_a_file_that_is_cut_short_or_damaged_is_not_taken_and_its_note_goes(tmp_path: Path) -> None:
-    place = kept.place(tmp_path, kept_one(tmp_path))
+    place = kept.place(tmp_path, kept_one(tmp_path).file)
     whole = place.read_bytes()
     assert kept.forget_damaged(tmp_path) == frozenset()
     place.write_bytes(whole[:-1])
@@ -106,14 +106,14 @@ def test_a_file_that_is_cut_short_or_damaged_is_not_taken_and_its_note_goes(tmp_
 )
 def test_notes_that_make_no_sense_are_passed_over(tmp_path: Path, spoilt: dict[str, str]) -> None:
     one = kept_one(tmp_path)
-    note = store.note(kept.place(tmp_path, one))
+    note = store.note(kept.place(tmp_path, one.file))
     note.write_bytes(msgspec.json.encode({**msgspec.to_builtins(one), **spoilt}))
     assert kept.found(tmp_path) == []
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b'{"file": "\xff"}'])
 def test_notes_that_are_none_are_passed_over(tmp_path: Path, text: bytes) -> None:
-    store.note(kept.place(tmp_path, kept_one(tmp_path))).write_bytes(text)
+    store.note(kept.place(tmp_path, kept_one(tmp_path).file)).write_bytes(text)
     assert kept.found(tmp_path) == []
 
 
@@ -144,7 +144,7 @@ def test_two_hosts_of_one_prefix_have_each_their_own(tmp_path: Path) -> None:
 
 def test_prune_leaves_what_is_kept_and_takes_what_a_killed_import_has_left(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
-    place, other = kept.place(tmp_path, one), tmp_path / "wheels" / "einops-0.8-py3-none-any.whl"
+    place, other = kept.place(tmp_path, one.file), tmp_path / "wheels" / "einops-0.8-py3-none-any.whl"
     aside = tmp_path / "wheels" / store.ASIDE
     aside.mkdir()
     (aside / NAMED).touch()

@@ -1,0 +1,142 @@
+"""flash-attn compiled for a plan's GPUs, in a toolkit of its own, which goes when the wheel is in the store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from provision import build_flash_attn
+from provision.build_flash_attn import Recipe
+from provision.catalog.rows import FlashAttnSource
+from provision.doors import network
+from provision.engine import apply, generations, kept, resolve, store
+from provision.engine.bring_up import site
+from provision.engine.flash_attn import Ground, Refused, admitted, machine
+from provision.engine.kept import Kept
+from provision.engine.uv import planned
+from provision.errors import StepFailed
+from provision.host import memory
+from provision.plan import choose_jobs, choose_toolkit
+from provision.plan.choose_toolkit import Toolkit
+from provision.steps import Lock, Site, Wheel
+
+ONLY: Final = "VLLM_READY_FLASH_ATTN_ONLY"  # a pattern of source names, for whoever works on the build: CONTRIBUTING.md
+_FAILED: Final = "flash-attn could not be compiled: "
+
+
+def built(ground: Ground) -> Kept:
+    """Compiled for the plan's architectures; what a killed run has compiled is not compiled again."""
+    source, archive = _source(ground)
+    cxx = max(source.cxx, ground.release.cxx if ground.release else source.cxx)
+    toolkit = choose_toolkit.choose(ground.asked.plan, cxx, ground.host, ground.catalogue)
+    if isinstance(toolkit, str):
+        raise Refused(toolkit)
+    lock = _toolkit_lock(ground, toolkit)
+    made_from = _made_from(ground, toolkit, lock, archive, cxx)
+    recipe = _recipe(ground, toolkit, archive, cxx, made_from)
+    there = site(ground.asked, str(ground.prefix / generations.TOOLKITS / f"flash-attn-{kept.key(made_from)}"))
+    began = time.monotonic()
+    _compiled(ground, recipe, lock, there)
+    (made,) = Path(build_flash_attn.wheels(there)).glob("*.whl")
+    seconds = time.monotonic() - began
+    found = admitted(ground, made, origin="built", made_from=made_from, seconds=seconds)
+    for place in (there.generation, build_flash_attn.sources(there)):
+        shutil.rmtree(place, ignore_errors=True)
+    wheels_of_it = (archive, *(pin.wheel for pin in lock.pins))
+    store.prune(ground.prefix, frozenset(ground.prefix / store.FOLDER / one.file for one in wheels_of_it))
+    return found
+
+
+def _source(ground: Ground) -> tuple[FlashAttnSource, Wheel]:
+    """The source release that the plan names, and where it lies on the index."""
+    version = planned(ground.asked.plan, "flash-attn").version
+    source = next(row for row in ground.catalogue.flash_attn_source if row.version == version)
+    page = network.project(ground.index, "flash-attn")
+    for package in page.packages:
+        if package.package_type == "sdist" and package.version == version:
+            digest = package.digests.get("sha256", "")
+            return source, Wheel(url=package.url, sha256=digest, size=package.size or 0)
+    raise Refused(f"the source release {version} is not on this index")
+
+
+def _toolkit_lock(ground: Ground, toolkit: Toolkit) -> Lock:
+    """torch as it is locked, and what compiles beside it."""
+    asked = ground.asked
+    nvcc = () if toolkit.cuda_home else (f"{build_flash_attn.CUDA_COMPILER}=={toolkit.cuda}.*",)
+    wanted = ("torch", *nvcc, *build_flash_attn.TOOLS)
+    with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
+        found = resolve.beside(asked.plan, asked.lock, wanted, site(asked, "").uv, asked.environment, Path(folder))
+    if isinstance(found, str):
+        raise Refused(f"what compiles it is not to be had: {found}")
+    return found
+
+
+def _made_from(ground: Ground, toolkit: Toolkit, lock: Lock, archive: Wheel, cxx: int) -> dict[str, str]:
+    """Whatever could make another wheel of the same name."""
+    plan = ground.asked.plan
+    torch = next(pin for pin in lock.pins if pin.name == "torch")
+    nvcc = toolkit.nvcc or lock.version("nvidia-cuda-nvcc") or toolkit.cuda
+    found = {
+        "flash-attn": planned(plan, "flash-attn").version,
+        "source": archive.sha256,
+        "torch": f"{torch.version} {torch.wheel.sha256}",
+        "python": plan.python,
+        "machine": machine(plan),
+        "architectures": " ".join(plan.flash_attn.arches),
+        "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{cxx}",
+    }
+    only = os.environ.get(ONLY, "")
+    return found | ({"only": only} if only else {})
+
+
+def _recipe(ground: Ground, toolkit: Toolkit, archive: Wheel, cxx: int, made_from: dict[str, str]) -> Recipe:
+    plan = ground.asked.plan
+    there = ground.host.known(memory.FACT)
+    jobs = choose_jobs.choose(
+        len(os.sched_getaffinity(0)),
+        (there.available_gb or there.total_gb) if there else 0.0,
+        there.limit_gb if there else None,
+        len(plan.flash_attn.arches),
+    )
+    if isinstance(jobs, str):
+        raise Refused(jobs)
+    torch = (ground.asked.lock.version("torch") or "").partition("+")[0]
+    arches = "_".join(arch.replace(".", "") for arch in plan.flash_attn.arches)
+    return Recipe(
+        source=archive,
+        local=f"cu{toolkit.cuda.replace('.', '')}.torch{torch}.sm{arches.replace('_', '.sm')}.{kept.key(made_from)}",
+        arches=plan.flash_attn.arches,
+        cxx=cxx,
+        jobs=jobs.jobs,
+        threads=jobs.threads,
+        compiler=toolkit.compiler,
+        ccache=shutil.which("ccache") or "",
+        cuda_home=toolkit.cuda_home,
+        only=made_from.get("only", ""),
+    )
+
+
+def _compiled(ground: Ground, recipe: Recipe, lock: Lock, there: Site) -> None:
+    asked = ground.asked
+    try:
+        apply.build(
+            asked.plan,
+            lock,
+            there,
+            build_flash_attn.steps(recipe),
+            ground.events,
+            Path(asked.logs),
+            environment=asked.environment,
+            keep_open=(ground.lock,),
+        )
+    except StepFailed as failure:
+        said = next((line for line in failure.what.splitlines() if line.strip().startswith(_FAILED)), "")
+        if not said or "No space left" in said:
+            raise
+        raise Refused(
+            f"{said.strip().removeprefix(_FAILED)}; its log is {Path(there.logs).name}/62-compile.log"
+        ) from failure

@@ -1,0 +1,349 @@
+"""flash-attn beside a toy vLLM: compiled afterwards, taken by a second environment, given up with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from provision import cli, step_60_flash_attn
+from provision.catalog import rows
+from provision.engine import bring_up, generations, kept, steps_found, wanted
+from provision.engine.launch_checks import CheckResult
+from provision.errors import StepFailed
+from provision.host import from_description
+from provision.plan import choose_jobs
+from provision.plan._model import Plan
+from provision.plan.make import make
+from provision.settings import load
+from provision.steps import Lock, Pin, Wheel
+from provision.verbs import _given
+from tests.binary.tiny_elf import shared_object
+from tests.binary.tiny_wheel import OF_C10, module
+from tests.binary.tiny_wheel import wheel as compiled_wheel
+from tests.doors.local_server import LocalServer, Resource, serving
+from tests.engine.small_index import wheel
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+TAG = f"cp{PYTHON.replace('.', '')}"
+H100 = f'gpus: [{{name: NVIDIA H100 80GB HBM3}}]\ndriver: "580.65.06"\npython: "{PYTHON}"\nglibc: "2.36"\nmachine: x86_64\n'
+TOOLS = {"setuptools": "80.0", "wheel": "0.45", "ninja": "1.13", "packaging": "26.0", "psutil": "7.0"}
+OTHERS = {"cuda-toolkit": "13.0.3", "nvidia-cuda-nvcc": "13.0.88", "einops": "0.8", **TOOLS}
+CHECKS = ("distributions_as_locked", "record_whole", "vllm_generates")
+SOURCE = "flash_attn-2.8.3.post2.tar.gz"
+# Stands in for flash-attn's own: no compiler is at work, and the extension is there already.
+SETUP = """
+import base64, hashlib, os, pathlib, sys, zipfile
+kernels = ["csrc/flash_attn/flash_api.cpp",
+]
+print("[1/1] nvcc", flush=True)
+@BODY@
+version = "2.8.3.post2+" + os.environ["FLASH_ATTN_LOCAL_VERSION"]
+info = f"flash_attn-{version}.dist-info"
+tag = "@TAG@-@TAG@-linux_x86_64"
+files = {
+    "flash_attn/__init__.py": b"",
+    "flash_attn_2_cuda.so": pathlib.Path("ready.so").read_bytes(),
+    f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: flash_attn\\nVersion: {version}\\n".encode(),
+    f"{info}/WHEEL": f"Wheel-Version: 1.0\\nRoot-Is-Purelib: false\\nTag: {tag}\\n".encode(),
+}
+lines = [f"{name},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()},{len(data)}"
+         for name, data in files.items()]
+files[f"{info}/RECORD"] = "\\n".join([*lines, f"{info}/RECORD,,", ""]).encode()
+dist = pathlib.Path(sys.argv[sys.argv.index("--dist-dir") + 1])
+dist.mkdir(parents=True)
+with zipfile.ZipFile(dist / f"flash_attn-{version}-{tag}.whl", "w") as archive:
+    for name, data in files.items():
+        archive.writestr(name, data)
+"""
+
+
+def release(body: str = "", ready: bytes = b"") -> bytes:
+    text = SETUP.replace("@BODY@", body).replace("@TAG@", TAG)
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        for name, data in {"setup.py": text.encode(), "ready.so": ready or module()}.items():
+            entry = tarfile.TarInfo(f"flash_attn-2.8.3.post2/{name}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return made.getvalue()
+
+
+class Toy:
+    """A prefix in which everything but flash-attn is resolved already, and the index that has its source release."""
+
+    def __init__(self, folder: Path, server: LocalServer) -> None:
+        self.prefix, self.server, self._folder = folder / "envs", server, folder
+        self.page(release())
+
+    def page(self, source: bytes, *faults: str) -> None:
+        html = f'<a href="/files/{SOURCE}">{SOURCE}</a>'
+        self.server.resources["/simple/flash-attn/"] = Resource(html.encode(), "text/html")
+        self.server.resources[f"/files/{SOURCE}"] = Resource(source, "application/gzip", *faults)
+
+    def run(self, *words: str) -> int:
+        return cli.run(["provision", "--yes", "--host", str(self._folder / "h100.yaml"), *words])
+
+    def report(self) -> dict[str, object]:
+        newest = max((self._folder / "logs").glob("*/report.json"))
+        found: dict[str, object] = json.loads(newest.read_bytes())
+        return found
+
+    @property
+    def wanted(self) -> wanted.Wanted:
+        found = wanted.load(self.prefix)
+        assert found
+        return found
+
+    @property
+    def has_flash_attn(self) -> bool:
+        """Whether what is current has it."""
+        now = self.prefix / os.readlink(self.prefix / generations.CURRENT)
+        return any(now.glob("lib/python*/site-packages/flash_attn-*.dist-info"))
+
+    @property
+    def reason(self) -> str:
+        """What the plan says against its candidates."""
+        assert self.wanted.plan.flash_attn.mode == "none"
+        (decision,) = [one for one in self.wanted.plan.decisions if one.subject == "flash-attn"]
+        return "\n".join(one.reason for one in decision.rejected)
+
+    @property
+    def built(self) -> int:
+        return sum("[1/1]" in path.read_text() for path in (self._folder / "logs").glob("*/62-compile.log"))
+
+    @property
+    def generations(self) -> int:
+        return len(generations.found(self.prefix))
+
+
+def steps(report: dict[str, object]) -> dict[int, str]:
+    listed = report["steps"]
+    assert isinstance(listed, list)
+    return {step["number"]: step["outcome"] for step in listed}
+
+
+def locked(folder: Path) -> Lock:
+    """Toys under the names and versions that the plan asks for; torch has the libraries that flash-attn is linked with."""
+    c10, cudart = shared_object(defined=(OF_C10,)), shared_object()
+    libraries = {"torch/__init__.py": b"", "torch/lib/libc10.so": c10, "torch/lib/libcudart.so.13": cudart}
+    folder.mkdir()
+    named = "torch-2.13.0-py3-none-any.whl"
+    paths = [compiled_wheel(folder, libraries, named=named, name="torch", version="2.13.0", tag="py3-none-any")]
+    paths += [wheel(folder, name, version) for name, version in OTHERS.items()]
+    modules = {f"vllm/{name}.py": "def main(): pass\n" for name in ("__init__", "entrypoints/__init__")}
+    modules |= {f"vllm/entrypoints/cli/{name}.py": "def main(): pass\n" for name in ("__init__", "main")}
+    modules |= {"vllm-0.32.0.dist-info/entry_points.txt": "[console_scripts]\nvllm = vllm.entrypoints.cli.main:main\n"}
+    paths.append(wheel(folder, "vllm", "0.32.0", "torch===2.13.0", files=modules))
+    pins = []
+    for path in paths:
+        name, version = path.name.split("-")[:2]
+        if name.replace("_", "-") in ("torch", "vllm", "einops"):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            pins.append(Pin(name=name, version=version, wheel=Wheel(url=path.as_uri(), sha256=digest)))
+    return Lock(pins=tuple(pins))
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    if not any(map(shutil.which, ("g++", "g++-12", "g++-13", "g++-14"))):
+        pytest.skip("there is no C++ compiler, without which nothing is compiled")
+    (tmp_path / "h100.yaml").write_text(H100)
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
+    (tmp_path / "try.py").write_text("")
+    monkeypatch.setattr(bring_up, "promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(choose_jobs, "PROCESS_GB", 0.1)  # a toy compiler needs no more, whatever else runs here
+    return Toy(tmp_path, server)
+
+
+def want(toy: Toy, tmp_path: Path, *settings: str) -> None:
+    """What a first run leaves once it has planned and resolved."""
+    asked = load(None, "config.yaml", settings)
+    described = from_description.parse(H100, "h100.yaml")
+    sources = msgspec.structs.replace(asked.sources, github=False, pytorch=False, vllm=False)
+    narrowed = msgspec.structs.replace(asked, vllm="0.32.0", sources=sources)
+    plan = make(described, narrowed, rows.load())
+    assert isinstance(plan, Plan)
+    assert plan.flash_attn.mode == "build", plan.flash_attn
+    known = wanted.Wanted(
+        wish=wanted.wish(described, asked),
+        tool=wanted.tool(),
+        plan=msgspec.structs.replace(plan, checks=CHECKS, disk_mb=0, download_mb=0),
+        lock=locked(tmp_path / "wheels"),
+        host_python=os.path.realpath(sys.executable),
+    )
+    wanted.save(toy.prefix, known)
+
+
+def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    assert toy.run() == 5  # an H100 elsewhere owes what only it can prove
+    assert toy.has_flash_attn
+    assert toy.generations == 2
+    told = toy.report()
+    assert steps(told)[61] == steps(told)[62] == steps(told)[60] == "done"
+    assert {step.number for step in steps_found.discover()} < set(steps(told))
+    (made,) = kept.found(toy.prefix)
+    assert (made.torch, made.cuda, made.sm, made.cpython, made.origin) == (
+        "2.13.0",
+        "13.0",
+        ("8.0", "9.0"),
+        TAG,
+        "built",
+    )
+    assert toy.wanted.lock.version("flash-attn") == made.version
+    assert toy.wanted.plan.flash_attn.origin == "store"
+    assert not (toy.prefix / "toolkits").exists()
+    assert not (toy.prefix / "wheels" / SOURCE).exists(), "what only compiles goes again"
+    before = toy.server.resources[f"/files/{SOURCE}"].requests
+    assert toy.run() == 5
+    assert (toy.generations, toy.server.resources[f"/files/{SOURCE}"].requests) == (2, before)
+
+
+@pytest.mark.parametrize("damage", ["damaged", "cut short", "deleted"])
+def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(toy: Toy, tmp_path: Path, damage: str) -> None:
+    want(toy, tmp_path)
+    assert toy.run() == 5
+    (made,) = kept.found(toy.prefix)
+    place = kept.place(toy.prefix, made.file)
+    content = place.read_bytes()
+    place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage == "damaged" else content[:-1])
+    if damage == "deleted":
+        place.unlink()
+    now = toy.prefix / os.readlink(toy.prefix / generations.CURRENT)
+    next(now.glob("lib/python*/site-packages/flash_attn_2_cuda.so")).unlink()
+    assert toy.run() == 5
+    assert toy.has_flash_attn
+    assert toy.built == 2
+    (again,) = kept.found(toy.prefix)
+    assert again.file == made.file
+    assert kept.is_whole(toy.prefix, again)
+
+
+def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    (tmp_path / "try.py").write_text("import sys; sys.exit('vLLM does not import beside it: boom')\n")
+    assert toy.run() == 5
+    first = generations.current(toy.prefix)
+    assert not toy.has_flash_attn
+    assert "boom" in toy.reason
+    assert "flash-attn   none: vLLM does not import beside it: boom" in (tmp_path / "logs" / "summary.txt").read_text()
+    assert toy.run() == 5
+    assert generations.current(toy.prefix) == first, "neither made nor tried again"
+    assert toy.built == 1
+    (tmp_path / "try.py").write_text("")
+    assert toy.run("--only", "60") == 5
+    assert toy.has_flash_attn, "asked anew, the wheel that was kept is taken"
+    assert toy.built == 1
+
+
+def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    toy.page(release("print('flash_x.cu(7): error: no such thing'); sys.exit(1)"))
+    assert toy.run() == 5
+    assert not toy.has_flash_attn
+    assert "flash_x.cu(7): error: no such thing; its log is" in toy.reason
+    assert steps(toy.report())[62] == "failed"
+    requests = toy.server.resources[f"/files/{SOURCE}"].requests
+    assert toy.run() == 5
+    assert toy.server.resources[f"/files/{SOURCE}"].requests == requests, "not tried again unasked"
+    toy.page(release())
+    assert toy.run("--only", "60") == 5
+    assert toy.has_flash_attn
+
+
+@pytest.mark.parametrize("body", ["print('fatal error: x.o: No space left on device'); sys.exit(1)"])
+def test_what_passes_is_tried_again(toy: Toy, tmp_path: Path, body: str) -> None:
+    want(toy, tmp_path)
+    toy.page(release(body))
+    assert toy.run() == 5, "vLLM is there"
+    assert not toy.has_flash_attn
+    assert toy.wanted.plan.flash_attn.mode == "build", "it is owed still"
+    toy.page(release())
+    assert toy.run() == 5
+    assert toy.has_flash_attn
+
+
+def test_an_index_that_has_gone_is_tried_again(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    page = toy.server.resources.pop("/simple/flash-attn/")
+    assert toy.run() == 5
+    assert not toy.has_flash_attn
+    assert toy.wanted.plan.flash_attn.mode == "build"
+    toy.server.resources["/simple/flash-attn/"] = page
+    assert toy.run() == 5
+    assert toy.has_flash_attn
+
+
+@pytest.mark.parametrize(
+    ("ready", "reason"),
+    [
+        (module(fatbin=b""), "no machine code for 9.0"),
+        (module(needed=("libc10.so", "libmine.so")), "it needs libmine.so, which torch 2.13.0 does not bring"),
+        (module(undefined=("_ZN3c103NewEv",)), "it needs _ZN3c103NewEv, which torch 2.13.0 here does not have"),
+    ],
+)
+def test_a_wheel_that_is_not_what_it_should_be_is_never_installed(
+    toy: Toy, tmp_path: Path, ready: bytes, reason: str
+) -> None:
+    want(toy, tmp_path)
+    toy.page(release(ready=ready))
+    (tmp_path / "try.py").write_text("open('tried', 'w')\n")
+    assert toy.run() == 5
+    assert reason in toy.reason
+    assert not any(toy.prefix.glob("*/lib/python*/site-packages/flash_attn*"))
+
+
+def test_now_means_before_vllm(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path, "flash_attn.build=now")
+    assert toy.run("--set", "flash_attn.build=now") == 5
+    assert toy.has_flash_attn
+    assert toy.generations == 1
+
+
+def test_what_is_required_and_cannot_be_had_is_a_failure(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path, "flash_attn.mode=require")
+    toy.page(release("print('x.cu(1): error: no'); sys.exit(1)"))
+    with pytest.raises(StepFailed, match=r"cannot be had: x\.cu\(1\): error: no"):
+        toy.run("--set", "flash_attn.mode=require")
+    assert generations.current(toy.prefix) is None
+
+
+def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want(toy, tmp_path)
+    fail_where_it_is = bring_up.check
+
+    def check(plan: Plan, lock: Lock, *more: Any) -> list[CheckResult]:
+        found = fail_where_it_is(plan, lock, *more)
+        bad = "fail" if lock.version("flash-attn") else "pass"
+        return [msgspec.structs.replace(one, outcome=bad) if one.name == "record_whole" else one for one in found]
+
+    monkeypatch.setattr(bring_up, "check", check)
+    assert toy.run() == 5
+    assert not toy.has_flash_attn
+    assert "record_whole" in toy.reason
