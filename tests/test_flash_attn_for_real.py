@@ -28,7 +28,7 @@ from provision.settings import load
 from tests.plan.described import rejected
 from tests.test_up_for_real import START
 
-NEEDED_GB = 24
+NEEDED_GB = 20
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 H100 = f"""\
 gpus: [{{name: NVIDIA H100 80GB HBM3}}]
