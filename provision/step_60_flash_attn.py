@@ -9,6 +9,7 @@ from provision.steps import Action, Lock, Need, Pin, Run, Site, Step, Write, fet
 
 # One distribution for each flavour.
 _NAMES = ("flash-attn", "flash-attn-3", "flash-attn-4")
+_MODULES = {"3": "flash_attn_interface", "4": "flash_attn.cute"}  # by flavour, where nothing more is tried
 TRY = Path(__file__).with_name("try_flash_attn.py")
 
 
@@ -19,18 +20,20 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         return ()
     part = f"{site.state}/lock-flash-attn.txt"
     torch = lock.version("torch") or ""
-    gpus = "" if site.elsewhere else ",".join(plan.gpus.used)
     return (
         fetch(pins, site),
         *(_links(pin, torch, plan, site) for pin in pins),
         Write(title="the lock's part for flash-attn", path=part, text=requirements(pins)),
         Run(title=f"install {pins[0].name} {pins[0].version}", argv=site.install(part)),
-        Run(
-            title="try it beside torch and vLLM",
-            argv=(site.python, "-I", str(TRY), "--torch", torch, "--gpus", gpus),
-            deadline_s=600.0,
-        ),
+        Run(title="try it beside torch and vLLM", argv=_attempt(plan, torch, site), deadline_s=600.0),
     )
+
+
+def _attempt(plan: Plan, torch: str, site: Site) -> tuple[str, ...]:
+    if plan.flash_attn.flavour == "2":
+        gpus = "" if site.elsewhere else ",".join(plan.gpus.used)
+        return (site.python, "-I", str(TRY), "--torch", torch, "--gpus", gpus)
+    return (site.python, "-I", "-c", f"import torch, vllm, {_MODULES[plan.flash_attn.flavour]}")
 
 
 def _links(pin: Pin, torch: str, plan: Plan, site: Site) -> Need:

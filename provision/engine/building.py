@@ -199,7 +199,8 @@ class Building:
         try:
             self._carrier.carry_out(each.step, tuple(map(self._lacking, each.actions)), ahead)
             interruption.look()
-            if lacking := sorted(leaves - whole.versions(self._generation).keys()):
+            there = whole.versions(self._generation).keys()
+            if lacking := sorted(leaves - there):
                 raise StepFailed(
                     f"its commands ended well, but {', '.join(lacking)} is not there", where=f"step {each.step.label}"
                 )
@@ -208,7 +209,7 @@ class Building:
             self._end(each, msgspec.structs.replace(result, outcome="failed", problem=failure.what, seconds=seconds))
             raise
         self._note("done", each)
-        self._whole |= leaves
+        self._whole = (self._whole & there) | leaves  # a step may take out what a later one has brought
         self._end(each, msgspec.structs.replace(result, seconds=time.monotonic() - began))
 
     def _lacking(self, action: Action) -> Action:
@@ -235,11 +236,11 @@ class Building:
                 break
             self._take_out(found.torn, looked_at=True)
             self._whole -= set(lacking)
-            again = [each for each in self._work if not self._stands(each)]
-            if not again:
+            if all(map(self._stands, self._work)):
                 raise StepFailed(f"no step installs {', '.join(lacking)}, which the lock names")
-            for each in again:
-                self._carry_out(each)
+            for each in self._work:
+                if not self._stands(each):
+                    self._carry_out(each)
         else:
             why = "; ".join(each.why for each in found.torn)
             raise StepFailed(f"{', '.join(lacking)} does not become whole: {why}", where=str(self._generation))

@@ -79,7 +79,7 @@ def current(prefix: Path) -> str | None:
 
 
 def place(prefix: Path, target: str, run: str) -> Generation:
-    """Where a target is built: where it stands or was begun, else in a new generation, the first named after the run."""
+    """Where a target is built: where it stands or was begun, else in a new generation; a run's first has its name."""
     if there := standing(prefix, target):
         return there
     made = Made(

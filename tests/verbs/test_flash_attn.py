@@ -105,7 +105,6 @@ class Toy:
         assert found
         return found
 
-    @property
     def has_flash_attn(self) -> bool:
         """Whether what is current has it."""
         now = self.prefix / os.readlink(self.prefix / generations.CURRENT)
@@ -133,7 +132,7 @@ def steps(report: dict[str, object]) -> dict[int, str]:
     return {step["number"]: step["outcome"] for step in listed}
 
 
-def locked(folder: Path) -> Lock:
+def locked(folder: Path, *, wrong_record: bool = False) -> Lock:
     """Toys under the names and versions that the plan asks for; torch has the libraries that flash-attn is linked with."""
     c10, cudart = shared_object(defined=(OF_C10,)), shared_object()
     libraries = {"torch/__init__.py": b"", "torch/lib/libc10.so": c10, "torch/lib/libcudart.so.13": cudart}
@@ -141,6 +140,11 @@ def locked(folder: Path) -> Lock:
     named = "torch-2.13.0-py3-none-any.whl"
     paths = [compiled_wheel(folder, libraries, named=named, name="torch", version="2.13.0", tag="py3-none-any")]
     paths += [wheel(folder, name, version) for name, version in OTHERS.items()]
+    if wrong_record:
+        other = {"einops/other.py": f"einops/other.py,sha256={'A' * 43},99"}
+        named = "einops-0.8-py3-none-any.whl"
+        files = {"einops/__init__.py": b"", "einops/other.py": b""}
+        compiled_wheel(folder, files, named=named, name="einops", version="0.8", tag="py3-none-any", record=other)
     modules = {f"vllm/{name}.py": "def main(): pass\n" for name in ("__init__", "entrypoints/__init__")}
     modules |= {f"vllm/entrypoints/cli/{name}.py": "def main(): pass\n" for name in ("__init__", "main")}
     modules |= {"vllm-0.32.0.dist-info/entry_points.txt": "[console_scripts]\nvllm = vllm.entrypoints.cli.main:main\n"}
@@ -179,7 +183,7 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     return Toy(tmp_path, server)
 
 
-def want(toy: Toy, tmp_path: Path, *settings: str) -> None:
+def want(toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False) -> None:
     """What a first run leaves once it has planned and resolved."""
     asked = load(None, "config.yaml", settings)
     described = from_description.parse(H100, "h100.yaml")
@@ -192,7 +196,7 @@ def want(toy: Toy, tmp_path: Path, *settings: str) -> None:
         wish=wanted.wish(described, asked),
         tool=wanted.tool(),
         plan=msgspec.structs.replace(plan, checks=CHECKS, disk_mb=0, download_mb=0),
-        lock=locked(tmp_path / "wheels"),
+        lock=locked(tmp_path / "wheels", wrong_record=wrong_record),
         host_python=os.path.realpath(sys.executable),
     )
     wanted.save(toy.prefix, known)
@@ -201,7 +205,7 @@ def want(toy: Toy, tmp_path: Path, *settings: str) -> None:
 def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     assert toy.run() == 5  # an H100 elsewhere owes what only it can prove
-    assert toy.has_flash_attn
+    assert toy.has_flash_attn()
     assert toy.generations == 2
     told = toy.report()
     assert steps(told)[61] == steps(told)[62] == steps(told)[60] == "done"
@@ -248,7 +252,7 @@ def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: P
     (tmp_path / "try.py").write_text("import sys; sys.exit('vLLM does not import beside it: boom')\n")
     assert toy.run() == 5
     first = generations.current(toy.prefix)
-    assert not toy.has_flash_attn
+    assert not toy.has_flash_attn()
     assert "boom" in toy.reason
     assert "flash-attn   none: vLLM does not import beside it: boom" in (tmp_path / "logs" / "summary.txt").read_text()
     assert toy.run() == 5
@@ -256,7 +260,7 @@ def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: P
     assert toy.built == 1
     (tmp_path / "try.py").write_text("")
     assert toy.run("--only", "60") == 5
-    assert toy.has_flash_attn, "asked anew, the wheel that was kept is taken"
+    assert toy.has_flash_attn(), "asked anew, the wheel that was kept is taken"
     assert toy.built == 1
 
 
@@ -264,7 +268,7 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     want(toy, tmp_path)
     toy.page(release("print('flash_x.cu(7): error: no such thing'); sys.exit(1)"))
     assert toy.run() == 5
-    assert not toy.has_flash_attn
+    assert not toy.has_flash_attn()
     assert "flash_x.cu(7): error: no such thing; its log is" in toy.reason
     assert steps(toy.report())[62] == "failed"
     requests = toy.server.resources[f"/files/{SOURCE}"].requests
@@ -272,7 +276,7 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     assert toy.server.resources[f"/files/{SOURCE}"].requests == requests, "not tried again unasked"
     toy.page(release())
     assert toy.run("--only", "60") == 5
-    assert toy.has_flash_attn
+    assert toy.has_flash_attn()
 
 
 @pytest.mark.parametrize("body", ["print('fatal error: x.o: No space left on device'); sys.exit(1)"])
@@ -280,22 +284,22 @@ def test_what_passes_is_tried_again(toy: Toy, tmp_path: Path, body: str) -> None
     want(toy, tmp_path)
     toy.page(release(body))
     assert toy.run() == 5, "vLLM is there"
-    assert not toy.has_flash_attn
+    assert not toy.has_flash_attn()
     assert toy.wanted.plan.flash_attn.mode == "build", "it is owed still"
     toy.page(release())
     assert toy.run() == 5
-    assert toy.has_flash_attn
+    assert toy.has_flash_attn()
 
 
 def test_an_index_that_has_gone_is_tried_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     page = toy.server.resources.pop("/simple/flash-attn/")
     assert toy.run() == 5
-    assert not toy.has_flash_attn
+    assert not toy.has_flash_attn()
     assert toy.wanted.plan.flash_attn.mode == "build"
     toy.server.resources["/simple/flash-attn/"] = page
     assert toy.run() == 5
-    assert toy.has_flash_attn
+    assert toy.has_flash_attn()
 
 
 @pytest.mark.parametrize(
@@ -320,7 +324,7 @@ def test_a_wheel_that_is_not_what_it_should_be_is_never_installed(
 def test_now_means_before_vllm(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path, "flash_attn.build=now")
     assert toy.run("--set", "flash_attn.build=now") == 5
-    assert toy.has_flash_attn
+    assert toy.has_flash_attn()
     assert toy.generations == 1
 
 
@@ -345,5 +349,12 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
 
     monkeypatch.setattr(bring_up, "check", check)
     assert toy.run() == 5
-    assert not toy.has_flash_attn
+    assert not toy.has_flash_attn()
     assert "record_whole" in toy.reason
+
+
+def test_it_stays_where_the_rest_is_installed_anew(toy: Toy, tmp_path: Path) -> None:
+    """What a published wheel has wrong in its RECORD comes twice; that step takes out what it does not know."""
+    want(toy, tmp_path, "flash_attn.build=now", wrong_record=True)
+    assert toy.run("--set", "flash_attn.build=now") == 5
+    assert toy.has_flash_attn()
