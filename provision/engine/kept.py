@@ -149,8 +149,12 @@ def forget_damaged(prefix: Path) -> frozenset[str]:
     return frozenset(kept.file for kept in damaged)
 
 
-def catalogue(known: Catalogue, kept: Iterable[Kept]) -> Catalogue:
-    """What is published, and what is kept."""
+def catalogue(prefix: Path, known: Catalogue) -> Catalogue:
+    """What is published, and what this prefix has of its own."""
+    return among(found(prefix), known)
+
+
+def among(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
     return msgspec.structs.replace(known, flash_attn=(*(one.row for one in kept), *known.flash_attn))
 
 

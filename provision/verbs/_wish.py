@@ -122,7 +122,7 @@ def planned(wish: Wish, host: Host) -> tuple[Plan, Lock] | Unsupported:
 
 def known_wheels(wish: Wish) -> rows.Catalogue:
     """What is published, and what this prefix has of its own."""
-    return kept.catalogue(rows.load(), kept.found(Path(wish.prefix)))
+    return kept.catalogue(Path(wish.prefix), rows.load())
 
 
 def _brought(wish: Wish, folder: Path) -> Wanted | Unsupported:

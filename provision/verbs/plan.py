@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     settings = _given.settings(options)
     found = _host(options, settings)
     try:
-        known = kept.catalogue(rows.load(), kept.found(Path(_given.checkout(), settings.prefix)))
+        known = kept.catalogue(Path(_given.checkout(), settings.prefix), rows.load())
         made = make(found, settings, known)
     except IncompleteHost as failure:
         failure.where = _given.called(options)

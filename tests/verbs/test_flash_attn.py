@@ -240,7 +240,7 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(toy: Toy, tmp_
     now = toy.prefix / os.readlink(toy.prefix / generations.CURRENT)
     next(now.glob("lib/python*/site-packages/flash_attn_2_cuda.so")).unlink()
     assert toy.run() == 5
-    assert toy.has_flash_attn
+    assert toy.has_flash_attn()
     assert toy.built == 2
     (again,) = kept.found(toy.prefix)
     assert again.file == made.file
