@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import tarfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -17,8 +18,9 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from provision.doors import files, parts, process
-from provision.engine import fetch, pylock
+from provision.engine import fetch, kept, pylock
 from provision.engine.events import Subscriber
+from provision.engine.kept import Kept
 from provision.errors import SourceFailed, UnreadableInput, WrongUsage
 from provision.host import sources
 from provision.host._scrub import hide_secrets
@@ -44,7 +46,7 @@ Everything for vLLM {vllm} on {platform} with Python {python}. On the host:
     cd FOLDER && sha256sum --check --quiet {sums}
     mkdir vllm-ready && tar xf FOLDER/{tool} -C vllm-ready && cd vllm-ready
     ./setup.sh up --bundle FOLDER
-"""
+{lacks}"""
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +58,9 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """The manifest. What answered the host that made it, and which wheels it had beside: the plan rests on both."""
+    """The manifest. What answered the host that made it, and which wheels it had beside: the plan rests on both, and on
+    what is known of a kept wheel of flash-attn.
+    """
 
     schema: Literal["vllm-ready/bundle/1"] = SCHEMA
     tool: str = VERSION
@@ -64,6 +68,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     lock: Lock
     answered: dict[str, bool]
     local_wheels: tuple[str, ...]
+    kept: tuple[Kept, ...] = ()
     files: tuple[File, ...]
 
 
@@ -84,16 +89,26 @@ def make(
     lock: Lock,
     answered: Mapping[str, bool],
     local_wheels: tuple[str, ...],
+    known: Iterable[Kept],
+    lacks: str,
     pythons: Iterable[str],
     uv: str,
     environment: Mapping[str, str],
     most: int,
     events: Subscriber,
 ) -> Bundle:
-    """Fill a folder; given again, it goes on from what is there. No file is larger than `most` bytes."""
+    """Fill a folder; given again, it goes on from what is there. No file is larger than `most` bytes.
+
+    `known`: the kept wheels, of which the lock may name one; `lacks`: what is not in it, for its README.
+    """
     vllm = plan.packages["vllm"]
     how_to = _HOW_TO.format(
-        vllm=vllm.version if vllm else "", platform=plan.platform, python=plan.python, sums=SUMS, tool=TOOL
+        vllm=vllm.version if vllm else "",
+        platform=plan.platform,
+        python=plan.python,
+        sums=SUMS,
+        tool=TOOL,
+        lacks=f"\n{lacks}\n" if lacks else "",
     )
     files.write(folder / README, how_to)  # first: by it the folder is known as ours
     _bring(folder / WHEELS, [pin.wheel for pin in lock.pins], "wheels of the environment", environment, events)
@@ -105,7 +120,12 @@ def make(
         parts.split(folder / WHEELS / pin.wheel.file, most)
     files.write(folder / TOOL, _tool(checkout))
     bundle = Bundle(
-        plan=plan, lock=_within(lock), answered=dict(answered), local_wheels=local_wheels, files=tuple(_files(folder))
+        plan=plan,
+        lock=_within(lock),
+        answered=dict(answered),
+        local_wheels=local_wheels,
+        kept=_brought(known, lock),
+        files=tuple(_files(folder)),
     )
     document = msgspec.json.format(msgspec.json.encode(bundle), indent=1)
     files.write(folder / MANIFEST, document)
@@ -143,6 +163,10 @@ def _see_that_it_makes_sense(bundle: Bundle) -> None:
     for pin in bundle.lock.pins:
         if parse_wheel_filename(pin.wheel.file)[0] != pin.name or str(Version(pin.version)) != pin.version:
             raise ValueError(f"{pin.wheel.file} is not {pin.name} {pin.version}")
+    brought = {(pin.wheel.file, pin.wheel.sha256) for pin in bundle.lock.pins}
+    for one in bundle.kept:
+        if (one.file, one.sha256) not in brought:
+            raise ValueError(f"it knows of {one.file} and does not bring it")
     if foreign := bundle.answered.keys() - {*sources.NAMES}:
         raise ValueError(f"there is no source {min(foreign)}")
 
@@ -152,6 +176,19 @@ def lock(bundle: Bundle, folder: Path) -> Lock:
     return Lock(
         pins=tuple(_at(pin, (folder / WHEELS / pin.wheel.file).absolute().as_uri()) for pin in bundle.lock.pins)
     )
+
+
+def write_notes(prefix: Path, folder: Path, lock: Lock) -> None:
+    """Of the kept wheels that a lock takes out of a bundle: with them they are kept here too."""
+    taken = {pin.wheel.file for pin in lock.pins}
+    for one in load(folder).kept:
+        if one.file in taken:
+            kept.write_note(prefix, one)
+
+
+def _brought(known: Iterable[Kept], lock: Lock) -> tuple[Kept, ...]:
+    now, locked = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), {pin.wheel.sha256 for pin in lock.pins}
+    return tuple(msgspec.structs.replace(one.for_others, brought=now) for one in known if one.sha256 in locked)
 
 
 def _within(lock: Lock) -> Lock:

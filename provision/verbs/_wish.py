@@ -21,7 +21,7 @@ from provision.host.sources import SourceAnswer
 from provision.plan import elsewhere
 from provision.plan._model import Plan, Unsupported
 from provision.plan.make import make
-from provision.settings import Settings, SourceSettings
+from provision.settings import FlashAttnSettings, Settings, SourceSettings
 from provision.steps import Lock
 from provision.verbs import _given, _progress
 
@@ -141,14 +141,23 @@ def _brought(wish: Wish, folder: Path) -> Wanted | Unsupported:
         python=brought.plan.python,
         sources=msgspec.convert(brought.answered, type=SourceSettings),
         extra_packages=(),
+        flash_attn=_allowing(wish.settings.flash_attn, brought.kept),
     )
-    plan = make(host, settings, rows.load())
+    plan = make(host, settings, kept.among(brought.kept, rows.load()))
     if isinstance(plan, Unsupported):
         return plan
     refused = elsewhere.unlike(plan, brought.plan) or elsewhere.without_its_python(
         plan, host.but({sources.FACT.name: {}})
     )
-    return refused or _wanted(wish, host, plan, bundle.lock(brought, folder), _interpreter(host, plan.python))
+    pins = bundle.lock(brought, folder).pins  # flash-attn too, where it fits this host
+    lock = Lock(pins=tuple(pin for pin in pins if pin.name != "flash-attn" or pin.wheel.file == plan.flash_attn.wheel))
+    return refused or _wanted(wish, host, plan, lock, _interpreter(host, plan.python))
+
+
+def _allowing(settings: FlashAttnSettings, brought: tuple[kept.Kept, ...]) -> FlashAttnSettings:
+    """A third party's wheel was allowed where the bundle was made."""
+    third_party = settings.third_party or any(one.third_party for one in brought)
+    return msgspec.structs.replace(settings, third_party=third_party)
 
 
 def _wanted(wish: Wish, host: Host, plan: Plan, lock: Lock, python: str) -> Wanted:

@@ -7,17 +7,24 @@ import re
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from packaging.version import Version
 
 from provision import terminal
-from provision.engine import bring_up, bundle
+from provision.engine import bring_up, bundle, kept, locks
+from provision.engine.events import Note
+from provision.engine.wanted import Wanted
 from provision.errors import DONE, NotWritable, WrongUsage
 from provision.host import installer_config, pythons, sources
 from provision.host._model import Host
 from provision.plan import elsewhere
-from provision.plan._model import Plan, Unsupported
+from provision.plan._model import Plan, Reasons, Unsupported
 from provision.settings import Settings
-from provision.verbs import _agree, _given, _progress, _wish
+from provision.step_60_flash_attn import leaves
+from provision.steps import Lock
+from provision.verbs import _agree, _flash_attn, _given, _progress, _wish
+from provision.verbs._progress import Followed
+from provision.verbs._wish import Wish
 
 _UNITS: Final = {"M": 2**20, "G": 2**30}
 _LEAST_MB: Final = 32  # the largest wheel of vllm-ready's own environment is not taken apart
@@ -34,11 +41,17 @@ def run(options: argparse.Namespace) -> int:
     found = _wish.planned(wish, elsewhere.fetched_here(target, builder))
     if isinstance(found, Unsupported):
         return _agree.no_plan(found, options)
-    plan, lock = found
-    if not _agree.agreed(plan, lock, options):
+    if not _agree.agreed(*found, options):
         return DONE
     try:
         with _progress.followed(options) as followed:
+            plan, lock = _with_flash_attn(wish, target, *found, followed)
+            lacks = _lacks(found[0], lock, plan, options.host)
+            if lacks and wish.settings.flash_attn.mode == "require":
+                reasons = (Reasons(subject="flash-attn", reasons=(lacks,)),)
+                return _agree.no_plan(Unsupported(unsupported=reasons, advice=()), options)
+            if lacks:
+                followed(Note(text=lacks))
             made = bundle.make(
                 folder,
                 Path(_given.checkout()),
@@ -46,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
                 lock,
                 _answered(builder, wish.settings),
                 config.local_wheels if (config := builder.known(installer_config.FACT)) else (),
+                kept.found(Path(wish.prefix)),
+                lacks,
                 _pythons(target, plan),
                 bring_up.own_uv(),
                 _wish.environment(wish, plan),
@@ -61,7 +76,36 @@ def run(options: argparse.Namespace) -> int:
     elif not options.events:
         size = sum(each.size for each in made.files) / 1e9
         terminal.line(f"{folder}: {len(made.files)} files, {size:.1f} GB; {folder}/README.txt says how to use it")
+        if lacks:
+            terminal.line(lacks)
     return DONE
+
+
+def _with_flash_attn(wish: Wish, target: Host, plan: Plan, lock: Lock, followed: Followed) -> tuple[Plan, Lock]:
+    """A published wheel that is planned is fetched into the store, as `up` does; nothing is compiled here."""
+    owing = Wanted(wish="", plan=plan, lock=lock, host_python="")
+    if plan.flash_attn.mode != "wheel" or not _flash_attn.owed(owing):
+        return plan, lock
+    asked = wish.settings.flash_attn
+    lenient = msgspec.structs.replace(asked, mode="auto" if asked.mode == "require" else asked.mode, build="after")
+    settings = msgspec.structs.replace(wish.settings, flash_attn=lenient)
+    with locks.hold(Path(wish.prefix), "bundle") as handle:
+        made = _flash_attn.settled(
+            msgspec.structs.replace(wish, target=target, settings=settings), owing, followed, handle
+        )
+    return made.plan, made.lock
+
+
+def _lacks(asked: Plan, lock: Lock, plan: Plan, host: str | None) -> str:
+    """That flash-attn was planned and is not in it, why, and what to do about that."""
+    if asked.packages.get("flash-attn") is None or leaves(plan, lock):
+        return ""
+    why = plan.flash_attn.why.partition(". ")[0]
+    compiles = f"`./setup.sh provision --host {host}`" if host else "`./setup.sh`"
+    return (
+        f"flash-attn is not in the bundle: {why}. {compiles} keeps a wheel of it that is compiled here,"
+        " `./setup.sh wheels import PATH` one from elsewhere; then make the bundle again"
+    )
 
 
 def _answered(builder: Host, settings: Settings) -> dict[str, bool]:

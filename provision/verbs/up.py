@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from provision.engine import locks
+from provision.engine import bundle, locks
 from provision.verbs import _agree, _bring, _wish
 
 
@@ -17,4 +17,8 @@ def run(options: argparse.Namespace) -> int:
         return code
     with locks.hold(Path(wish.prefix), "up") as lock:
         settled = _agree.settled(wish, options, upgrade=options.upgrade)
-        return settled if isinstance(settled, int) else _bring.carry_out(wish, settled, options, lock)
+        if isinstance(settled, int):
+            return settled
+        if wish.bundle is not None:
+            bundle.write_notes(Path(wish.prefix), Path(wish.bundle), settled.lock)
+        return _bring.carry_out(wish, settled, options, lock)

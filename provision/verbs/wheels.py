@@ -115,5 +115,5 @@ def _import(prefix: Path, options: argparse.Namespace) -> None:
                 terminal.line(f"imported {one.file}: {_said(one)}" if is_news else f"{one.file} is kept already")
     if options.json:
         terminal.document({"imported": taken[True], "kept_already": taken[False]})
-    elif taken[True]:
+    elif taken[True] and not options.quiet:
         terminal.line("./setup.sh provision --only 60 takes it into the environment, where it fits that")

@@ -247,6 +247,27 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(toy: Toy, tmp_
     assert kept.is_whole(toy.prefix, again)
 
 
+@pytest.mark.parametrize(
+    ("needs", "works"), [((OF_C10,), True), (("_ZN3c103NewEv",), False)], ids=["as it says", "lies about its torch"]
+)
+def test_an_imported_wheel_is_taken_and_its_word_is_tried(
+    toy: Toy, tmp_path: Path, needs: tuple[str, ...], *, works: bool
+) -> None:
+    want(toy, tmp_path)
+    toy.page(release("print('x.cu(1): error: no'); sys.exit(1)"))
+    assert toy.run() == 5
+    assert not toy.has_flash_attn()
+    tag = f"{TAG}-{TAG}-linux_x86_64"
+    extension = {"flash_attn/__init__.py": b"", "flash_attn_2_cuda.so": module(undefined=needs)}
+    named = f"flash_attn-2.8.3+cu13torch2.13cxx11abiTRUE-{tag}.whl"
+    brought = compiled_wheel(tmp_path, extension, named=named, tag=tag)
+    assert cli.run(["wheels", "import", str(brought), "--prefix", str(toy.prefix)]) == 0
+    assert toy.run("--only", "60") == 5
+    assert toy.has_flash_attn() is works
+    reasons = {one.version: one.reason for one in toy.wanted.against}
+    assert ("it needs _ZN3c103NewEv, which torch 2.13.0 here does not have" in reasons.get(named, "")) is not works
+
+
 def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     (tmp_path / "try.py").write_text("import sys; sys.exit('vLLM does not import beside it: boom')\n")
