@@ -19,7 +19,7 @@ from provision.engine.flash_attn import Ground, Refused, admitted, machine
 from provision.engine.kept import Kept
 from provision.engine.uv import planned
 from provision.errors import StepFailed
-from provision.host import memory
+from provision.host import cpu, memory
 from provision.plan import choose_jobs, choose_toolkit
 from provision.plan.choose_toolkit import Toolkit
 from provision.steps import Lock, Site, Wheel
@@ -95,9 +95,10 @@ def _made_from(ground: Ground, toolkit: Toolkit, lock: Lock, archive: Wheel, cxx
 
 def _recipe(ground: Ground, toolkit: Toolkit, archive: Wheel, cxx: int, made_from: dict[str, str]) -> Recipe:
     plan = ground.asked.plan
-    there = ground.host.known(memory.FACT)
+    there, processor = ground.host.known(memory.FACT), ground.host.known(cpu.FACT)
+    ours = len(os.sched_getaffinity(0))
     jobs = choose_jobs.choose(
-        len(os.sched_getaffinity(0)),
+        min(ours, (processor.cores if processor else None) or ours),
         (there.available_gb or there.total_gb) if there else 0.0,
         there.limit_gb if there else None,
         len(plan.flash_attn.arches),
