@@ -17,7 +17,7 @@ from provision.engine.events import Subscriber
 from provision.engine.kept import Kept
 from provision.engine.uv import planned
 from provision.errors import SourceFailed
-from provision.host import compilers, cuda_toolkits, memory
+from provision.host import compilers, cpu, cuda_toolkits, memory
 from provision.host._model import Fact, Host
 from provision.plan import against_wheel
 from provision.plan._model import Plan
@@ -25,7 +25,7 @@ from provision.plan.choose_toolkit import torch_cuda
 from provision.plan.versions import minor
 from provision.steps import Fetch, Wheel
 
-FACTS: Final[tuple[Fact[Any], ...]] = (compilers.FACT, cuda_toolkits.FACT, memory.FACT)
+FACTS: Final[tuple[Fact[Any], ...]] = (compilers.FACT, cuda_toolkits.FACT, cpu.FACT, memory.FACT)
 
 
 class Refused(Exception):  # noqa: N818 - no fault of anybody's: the planner is asked again

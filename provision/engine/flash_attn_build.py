@@ -15,12 +15,14 @@ from provision.catalog.rows import FlashAttnSource
 from provision.doors import network
 from provision.engine import apply, generations, kept, resolve, store
 from provision.engine.bring_up import site
+from provision.engine.events import Note
 from provision.engine.flash_attn import Ground, Refused, admitted, machine
 from provision.engine.kept import Kept
 from provision.engine.uv import planned
 from provision.errors import StepFailed
-from provision.host import memory
+from provision.host import cpu, memory
 from provision.plan import choose_jobs, choose_toolkit
+from provision.plan.choose_jobs import Jobs
 from provision.plan.choose_toolkit import Toolkit
 from provision.steps import Lock, Site, Wheel
 
@@ -31,13 +33,13 @@ _FAILED: Final = "flash-attn could not be compiled: "
 def built(ground: Ground) -> Kept:
     """Compiled for the plan's architectures; what a killed run has compiled is not compiled again."""
     source, archive = _source(ground)
-    cxx = max(source.cxx, ground.release.cxx if ground.release else source.cxx)
+    cxx = _cxx(ground, source)
     toolkit = choose_toolkit.choose(ground.asked.plan, cxx, ground.host, ground.catalogue)
     if isinstance(toolkit, str):
         raise Refused(toolkit)
     lock = _toolkit_lock(ground, toolkit)
     made_from = _made_from(ground, toolkit, lock, archive, cxx)
-    recipe = _recipe(ground, toolkit, archive, cxx, made_from)
+    recipe = _recipe(ground, source, toolkit, archive, made_from)
     there = site(ground.asked, str(ground.prefix / generations.TOOLKITS / f"flash-attn-{kept.key(made_from)}"))
     began = time.monotonic()
     _compiled(ground, recipe, lock, there)
@@ -49,6 +51,11 @@ def built(ground: Ground) -> Kept:
     wheels_of_it = (archive, *(pin.wheel for pin in lock.pins))
     store.prune(ground.prefix, frozenset(ground.prefix / store.FOLDER / one.file for one in wheels_of_it))
     return found
+
+
+def _cxx(ground: Ground, source: FlashAttnSource) -> int:
+    """The C++ standard that torch's headers need, where that is newer than its own."""
+    return max(source.cxx, ground.release.cxx if ground.release else 0)
 
 
 def _source(ground: Ground) -> tuple[FlashAttnSource, Wheel]:
@@ -93,24 +100,29 @@ def _made_from(ground: Ground, toolkit: Toolkit, lock: Lock, archive: Wheel, cxx
     return found | ({"only": only} if only else {})
 
 
-def _recipe(ground: Ground, toolkit: Toolkit, archive: Wheel, cxx: int, made_from: dict[str, str]) -> Recipe:
+def _recipe(
+    ground: Ground, source: FlashAttnSource, toolkit: Toolkit, archive: Wheel, made_from: dict[str, str]
+) -> Recipe:
     plan = ground.asked.plan
-    there = ground.host.known(memory.FACT)
+    there, processor = ground.host.known(memory.FACT), ground.host.known(cpu.FACT)
+    ours = len(os.sched_getaffinity(0))
     jobs = choose_jobs.choose(
-        len(os.sched_getaffinity(0)),
+        min(ours, (processor.cores if processor else None) or ours),
         (there.available_gb or there.total_gb) if there else 0.0,
         there.limit_gb if there else None,
         len(plan.flash_attn.arches),
+        cpu_hours_per_arch=source.cpu_hours_per_arch,
     )
     if isinstance(jobs, str):
         raise Refused(jobs)
+    ground.events(Note(text=f"compiling {jobs.jobs} of its files at once: {_estimated(jobs)}"))
     torch = (ground.asked.lock.version("torch") or "").partition("+")[0]
     arches = "_".join(arch.replace(".", "") for arch in plan.flash_attn.arches)
     return Recipe(
         source=archive,
         local=f"cu{toolkit.cuda.replace('.', '')}.torch{torch}.sm{arches.replace('_', '.sm')}.{kept.key(made_from)}",
         arches=plan.flash_attn.arches,
-        cxx=cxx,
+        cxx=_cxx(ground, source),
         jobs=jobs.jobs,
         threads=jobs.threads,
         compiler=toolkit.compiler,
@@ -118,6 +130,11 @@ def _recipe(ground: Ground, toolkit: Toolkit, archive: Wheel, cxx: int, made_fro
         cuda_home=toolkit.cuda_home,
         only=made_from.get("only", ""),
     )
+
+
+def _estimated(jobs: Jobs) -> str:
+    disk = choose_jobs.TOOLKIT_GB + choose_jobs.DISK_GB_PER_ARCH
+    return f"about {jobs.hours:.1f} h, up to {jobs.peak_gb:.0f} GB of memory and {disk:.0f} GB of disk, as estimated"
 
 
 def _compiled(ground: Ground, recipe: Recipe, lock: Lock, there: Site) -> None:

@@ -193,7 +193,7 @@ def test_a_wheel_in_our_own_store_goes_first_and_needs_no_source() -> None:
 
 def test_what_a_build_takes_here_is_said_where_the_host_is_known() -> None:
     made = recorded(with_memory(cores=2, available_gb=60), CERTAIN)
-    assert "about 2.7 CPU hours: about 1.4 h here with 2 jobs, 14 GB of memory, 2 GB of disk" in made.flash_attn.why
+    assert "about 2.7 CPU hours: about 1.4 h here with 2 jobs, 14 GB of memory, 7 GB of disk" in made.flash_attn.why
     limited = recorded(with_memory(cores=16, available_gb=60, limit_gb=9), CERTAIN)
     assert "with 1 job, 7 GB of memory" in limited.flash_attn.why
 

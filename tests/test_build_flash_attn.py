@@ -1,0 +1,99 @@
+"""The steps that compile flash-attn: what they fetch, install and run, and with which environment."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from provision import build_flash_attn
+from provision.build_flash_attn import Recipe, steps
+from provision.steps import Action, Fetch, Run, Site, Step, Wheel, Write
+from tests.plan.described import plan
+from tests.test_steps import lock_of
+
+MADE = plan("{name: NVIDIA A100-SXM4-80GB}, {name: NVIDIA H100 80GB HBM3}", "vllm=0.32.0")
+LOCK = lock_of(MADE)
+SITE = Site(generation="/p/toolkits/flash-attn-k1", prefix="/p", uv="/opt/uv", host_python="/usr/bin/python3.12")
+RECIPE = Recipe(
+    source=Wheel(url="https://index/flash_attn-2.8.3.post2.tar.gz", sha256="ab"),
+    local="cu130.torch2.13.0.sm80.sm90.k1",
+    arches=("8.0", "9.0"),
+    cxx=17,
+    jobs=3,
+    threads=2,
+    compiler="/usr/bin/g++-12",
+)
+
+
+def actions(step: Step, recipe_site: Site = SITE) -> tuple[Action, ...]:
+    return step.actions(MADE, LOCK, recipe_site)
+
+
+def compiling(**changed: object) -> Run:
+    _, compiled = steps(msgspec.structs.replace(RECIPE, **changed))
+    fetched, run = actions(compiled)
+    assert isinstance(fetched, Fetch)
+    assert fetched.wheels == (RECIPE.source,)
+    assert isinstance(run, Run)
+    return run
+
+
+def test_they_come_after_step_60_and_are_pure() -> None:
+    toolkit, compiled = steps(RECIPE)
+    assert [step.label for step in (toolkit, compiled)] == ["61-toolkit", "62-compile"]
+    for step in (toolkit, compiled):
+        assert actions(step) == actions(step)
+        assert step.title
+        assert step.why
+    assert set(toolkit.leaves(MADE, LOCK)) == {pin.name for pin in LOCK.pins}
+
+
+def test_the_toolkit_is_torch_and_what_compiles_beside_it_out_of_the_store() -> None:
+    toolkit, _ = steps(RECIPE)
+    said = actions(toolkit)
+    install = next(one for one in said if isinstance(one, Run) and "install" in one.argv)
+    assert {"--require-hashes", "--no-index", "/p/wheels"} <= set(install.argv)
+    written = next(one for one in said if isinstance(one, Write))
+    assert written.text == LOCK.text
+    assert any(isinstance(one, Run) and one.argv[-1] == SITE.toolkit for one in said), "lib64 is laid out"
+
+
+def test_it_is_compiled_for_these_architectures_alone_as_many_at_once_as_was_chosen() -> None:
+    run = compiling()
+    assert run.env["FLASH_ATTN_CUDA_ARCHS"] == "80;90"
+    assert run.env["NVCC_THREADS"] == "2"
+    assert run.env["FLASH_ATTN_LOCAL_VERSION"] == RECIPE.local
+    assert run.env["FLASH_ATTENTION_FORCE_BUILD"] == "TRUE"
+    words = list(run.argv)
+    assert words[words.index("--jobs") + 1] == "3"
+    assert words[words.index("--std") + 1] == "17"
+    assert "--only" not in words
+    assert run.argv[0] == SITE.python
+
+
+def test_the_host_compiler_and_the_toolkit_of_the_wheels_are_named() -> None:
+    run = compiling()
+    assert (run.env["CC"], run.env["CXX"], run.env["CUDA_HOME"]) == ("/usr/bin/g++-12", "/usr/bin/g++-12", SITE.toolkit)
+    assert "PYTORCH_NVCC" not in run.env
+
+
+def test_the_hosts_own_toolkit_where_it_was_chosen() -> None:
+    assert compiling(cuda_home="/usr/local/cuda-13.0").env["CUDA_HOME"] == "/usr/local/cuda-13.0"
+
+
+def test_ccache_stands_before_both_compilers() -> None:
+    run = compiling(ccache="/usr/bin/ccache")
+    assert run.env["PYTORCH_NVCC"] == f"/usr/bin/ccache {SITE.toolkit}/bin/nvcc"
+    assert run.env["CXX"] == "/usr/bin/ccache /usr/bin/g++-12"
+    assert run.env["CC"] == "/usr/bin/g++-12", "nvcc's own -ccbin takes no words before it"
+
+
+@pytest.mark.parametrize("only", ["flash_fwd_hdim64*"])
+def test_who_works_on_the_build_names_sources(only: str) -> None:
+    words = list(compiling(only=only).argv)
+    assert words[words.index("--only") + 1] == only
+
+
+def test_sources_lie_beside_the_toolkit_and_not_in_it() -> None:
+    assert not build_flash_attn.sources(SITE).startswith(f"{SITE.generation}/")
+    assert build_flash_attn.wheels(SITE).startswith(f"{build_flash_attn.sources(SITE)}/")
