@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +227,40 @@ def test_an_import_keeps_out_of_a_run_and_a_killed_one_leaves_nothing(there: Pat
     (aside / NAMED).write_bytes(b"half")  # as SIGKILL leaves it
     wheels(there, "import", str(ours))
     assert names(there / "wheels") == [NAMED, f"{NAMED}.json"]
+
+
+def killed(die_at: int, *argv: str) -> bool:
+    """The verb in a process that kills itself before its n-th rename, link or sync (negative: removal); whether it did."""
+    code = """import sys; sys.path.insert(0, sys.argv.pop(1)); from tests.engine.child import die_before
+from provision import cli
+die_before(int(sys.argv[1])); cli.run(["wheels", "--quiet", *sys.argv[2:]])"""
+    words = [sys.executable, "-c", code, str(ROOT), str(die_at), *argv]
+    done = subprocess.run(words, start_new_session=True, check=False, capture_output=True, text=True)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+@pytest.mark.parametrize("way", [1, -1], ids=["renames and syncs", "removals"])
+def test_killed_before_every_rename_sync_or_removal(tmp_path: Path, way: int) -> None:
+    ours, moments = wheel(tmp_path), 0
+    while True:
+        moments += 1
+        there, out = tmp_path / f"envs {moments}", tmp_path / f"out {moments}"
+        dies = killed(way * moments, "import", str(ours), "--prefix", str(there))
+        assert all(kept.is_whole(there, one) for one in kept.found(there))
+        wheels(there, "import", str(ours))
+        left = [
+            name for name in names(there / "wheels") if not name.startswith(".flash_attn-")
+        ]  # of a note, half written
+        assert left == [NAMED, f"{NAMED}.json"]
+        dies |= killed(way * moments, "export", str(out), "--prefix", str(there))
+        assert not (out / NAMED).exists() or (out / NAMED).read_bytes() == ours.read_bytes()
+        wheels(there, "export", str(out))
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=out, check=True)
+        assert names(out) == ["SHA256SUMS", NAMED, f"{NAMED}.json"]
+        if not dies:
+            assert moments > 2
+            return
 
 
 @pytest.mark.parametrize(
