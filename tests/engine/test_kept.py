@@ -111,6 +111,13 @@ def test_notes_that_make_no_sense_are_passed_over(tmp_path: Path, spoilt: dict[s
     assert kept.found(tmp_path) == []
 
 
+def test_a_note_under_another_name_is_passed_over(tmp_path: Path) -> None:
+    one = kept_one(tmp_path)
+    note = store.note(kept.place(tmp_path, one.file))
+    note.with_name("flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl.json").write_bytes(note.read_bytes())
+    assert kept.found(tmp_path) == [one]
+
+
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b'{"file": "\xff"}'])
 def test_notes_that_are_none_are_passed_over(tmp_path: Path, text: bytes) -> None:
     store.note(kept.place(tmp_path, kept_one(tmp_path).file)).write_bytes(text)

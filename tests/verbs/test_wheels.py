@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jsonschema
 import msgspec
@@ -227,6 +228,20 @@ def test_an_import_keeps_out_of_a_run_and_a_killed_one_leaves_nothing(there: Pat
     (aside / NAMED).write_bytes(b"half")  # as SIGKILL leaves it
     wheels(there, "import", str(ours))
     assert names(there / "wheels") == [NAMED, f"{NAMED}.json"]
+
+
+def test_an_export_ended_in_the_middle_of_a_copy_leaves_no_half_wheel(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(source: IO[bytes], target: IO[bytes], _: int) -> None:
+        target.write(source.read(100))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", half)
+        with pytest.raises(KeyboardInterrupt):
+            wheels(prefix, "export", str(tmp_path / "out"))
+    assert not list((tmp_path / "out").glob("*.whl"))
 
 
 def killed(die_at: int, *argv: str) -> bool:
