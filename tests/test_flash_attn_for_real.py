@@ -113,7 +113,7 @@ def test_it_holds_code_for_the_asked_architecture_and_no_other(made: Made) -> No
 
 def test_it_is_refused_for_another_torch(made: Made) -> None:
     (one,) = kept.found(made.prefix)
-    other = load(None, "config.yaml", ["vllm=0.31.0"])
+    other = load(None, "config.yaml", ["vllm=0.25.1"])
     plan = make(from_description.parse(H100, "h100.yaml"), other, kept.catalogue(made.prefix, rows.load()))
     assert isinstance(plan, Plan)
     assert plan.flash_attn.origin != "store"

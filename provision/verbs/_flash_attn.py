@@ -18,7 +18,7 @@ from provision.errors import SourceFailed, StepFailed
 from provision.host import record
 from provision.host._model import Host
 from provision.plan import elsewhere
-from provision.plan._model import Plan, Refusal, Unsupported
+from provision.plan._model import Decision, Plan, Refusal, Rejected, Unsupported
 from provision.plan.choose_flash_attn import candidate_name
 from provision.plan.make import make
 from provision.step_60_flash_attn import STEP, leaves
@@ -158,13 +158,20 @@ def _planned(wish: Wish, wanted: Wanted, host: Host) -> Plan:
     return found
 
 
+def _told(decision: Decision, wanted: Wanted) -> Decision:
+    """Also what was tried before the wheel that is in the store."""
+    known = {one.candidate for one in decision.rejected}
+    tried = (Rejected(candidate=one.version, reason=one.reason) for one in wanted.against if one.version not in known)
+    return msgspec.structs.replace(decision, rejected=(*tried, *decision.rejected))
+
+
 def _with(wish: Wish, wanted: Wanted, found: Plan) -> Wanted:
-    others = tuple(one for one in wanted.plan.decisions if one.subject != "flash-attn")
+    decision = next(_told(one, wanted) for one in found.decisions if one.subject == "flash-attn")
     plan = msgspec.structs.replace(
         wanted.plan,
         packages={**wanted.plan.packages, "flash-attn": found.packages["flash-attn"]},
         flash_attn=found.flash_attn,
-        decisions=(*others, *(one for one in found.decisions if one.subject == "flash-attn")),
+        decisions=tuple(decision if one.subject == "flash-attn" else one for one in wanted.plan.decisions),
     )
     lock = kept.locked(Path(wish.prefix), plan, wanted.lock)
     return msgspec.structs.replace(

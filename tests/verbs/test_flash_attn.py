@@ -28,7 +28,7 @@ from provision.plan.make import make
 from provision.settings import load
 from provision.steps import Lock, Pin, Wheel
 from provision.verbs import _given
-from tests.binary.tiny_elf import shared_object
+from tests.binary.tiny_elf import fat_section, shared_object
 from tests.binary.tiny_wheel import OF_C10, module
 from tests.binary.tiny_wheel import wheel as compiled_wheel
 from tests.doors.local_server import LocalServer, Resource, serving
@@ -183,15 +183,16 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     return Toy(tmp_path, server)
 
 
-def want(toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False) -> None:
+def want(toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False, planned: str = "build") -> None:
     """What a first run leaves once it has planned and resolved."""
     asked = load(None, "config.yaml", settings)
     described = from_description.parse(H100, "h100.yaml")
-    sources = msgspec.structs.replace(asked.sources, github=False, pytorch=False, vllm=False)
+    github = asked.sources.github if isinstance(asked.sources.github, str) else False
+    sources = msgspec.structs.replace(asked.sources, github=github, pytorch=False, vllm=False)
     narrowed = msgspec.structs.replace(asked, vllm="0.32.0", sources=sources)
     plan = make(described, narrowed, rows.load())
     assert isinstance(plan, Plan)
-    assert plan.flash_attn.mode == "build", plan.flash_attn
+    assert plan.flash_attn.mode == planned, plan.flash_attn
     known = wanted.Wanted(
         wish=wanted.wish(described, asked),
         tool=wanted.tool(),
@@ -386,3 +387,94 @@ def test_it_stays_where_the_rest_is_installed_anew(toy: Toy, tmp_path: Path) -> 
     want(toy, tmp_path, "flash_attn.build=now", wrong_record=True)
     assert toy.run("--set", "flash_attn.build=now") == 5
     assert toy.has_flash_attn()
+
+
+NAMED = f"flash_attn-2.8.3.post2+cu13torch2.13cxx11abiTRUE-{TAG}-{TAG}-linux_x86_64.whl"
+
+
+class Release:
+    """What GitHub would show of the release that nobody has read."""
+
+    def __init__(self, toy: Toy, tmp_path: Path) -> None:
+        self._toy, self._folder = toy, tmp_path
+        self.github = toy.server.url("/gh")
+        toy.server.resources["/gh"] = toy.server.resources["/gh/"] = Resource(b"<html></html>", "text/html")
+
+    def publish(self, data: bytes, digest: str | None = None, *faults: str) -> None:
+        at = "/gh/Dao-AILab/flash-attention/releases"
+        digest = hashlib.sha256(data).hexdigest() if digest is None else digest
+        shown = f"<span>sha256:{digest}</span>" if digest else ""
+        page = f'<a href="{at}/download/v2.8.3.post2/{NAMED}">{NAMED}</a>{shown}'
+        self._toy.server.resources[f"{at}/expanded_assets/v2.8.3.post2"] = Resource(page.encode(), "text/html")
+        self._toy.server.resources[f"{at}/download/v2.8.3.post2/{NAMED}"] = Resource(data, "application/zip", *faults)
+
+    def wheel(self, **of_the_module: Any) -> bytes:
+        folder = self._folder / "published"
+        folder.mkdir()
+        files = {"flash_attn/__init__.py": b"", "flash_attn_2_cuda.so": module(**of_the_module)}
+        tag = f"{TAG}-{TAG}-linux_x86_64"
+        return compiled_wheel(folder, files, named=NAMED, version="2.8.3.post2", tag=tag).read_bytes()
+
+    def run(self) -> int:
+        return self._toy.run("--set", f"sources.github={self.github}")
+
+
+@pytest.fixture
+def release_page(toy: Toy, tmp_path: Path) -> Release:
+    found = Release(toy, tmp_path)
+    want(toy, tmp_path, f"sources.github={found.github}", planned="wheel")
+    return found
+
+
+def test_a_published_wheel_is_there_before_vllm_is(toy: Toy, release_page: Release) -> None:
+    release_page.publish(release_page.wheel())
+    assert release_page.run() == 5
+    assert toy.has_flash_attn()
+    assert toy.generations == 1
+    (one,) = kept.found(toy.prefix)
+    assert (one.file, one.version, one.origin) == (NAMED, "2.8.3.post2", "fetched")
+    assert 62 not in steps(toy.report())
+
+
+def test_where_nobody_tells_its_hash_it_is_recorded(toy: Toy, release_page: Release) -> None:
+    data = release_page.wheel()
+    release_page.publish(data, "")
+    assert release_page.run() == 5
+    (one,) = kept.found(toy.prefix)
+    assert one.sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("of_the_module", "digest", "reason"),
+    [
+        ({}, "0" * 64, "its content is not the one that was locked"),
+        ({"fatbin": fat_section("sm80")}, None, "no machine code for 9.0: it carries machine code for 8.0"),
+        ({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, None, "it needs glibc 2.99"),
+    ],
+)
+def test_a_published_wheel_that_is_not_right_is_never_installed_and_vllm_does_not_wait(
+    toy: Toy, release_page: Release, of_the_module: dict[str, Any], digest: str | None, reason: str
+) -> None:
+    release_page.publish(release_page.wheel(**of_the_module), digest)
+    assert release_page.run() == 5
+    assert toy.has_flash_attn(), "compiled instead"
+    assert toy.generations == 2, "and vLLM was there first"
+    (one,) = kept.found(toy.prefix)
+    assert one.origin == "built"
+    (decision,) = [one for one in toy.wanted.plan.decisions if one.subject == "flash-attn"]
+    assert reason in "\n".join(each.reason for each in decision.rejected if each.candidate == NAMED)
+    assert not (toy.prefix / "wheels" / NAMED).exists()
+
+
+def test_what_is_not_in_the_list_is_compiled(toy: Toy, release_page: Release) -> None:
+    at = "/gh/Dao-AILab/flash-attention/releases/expanded_assets/v2.8.3.post2"
+    page = b'<a href="/gh/Dao-AILab/flash-attention/archive/refs/tags/v2.8.3.post2.zip">Source</a>'
+    toy.server.resources[at] = Resource(page, "text/html")
+    assert release_page.run() == 5
+    assert kept.found(toy.prefix)[0].origin == "built"
+
+
+def test_a_line_that_breaks_goes_on_where_it_stopped(toy: Toy, release_page: Release) -> None:
+    release_page.publish(release_page.wheel(), None, "reset")
+    assert release_page.run() == 5
+    assert kept.found(toy.prefix)[0].origin == "fetched"
