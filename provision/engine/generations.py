@@ -166,11 +166,14 @@ def prune(prefix: Path, keep: int) -> list[str]:
     """
     for left in prefix.glob(f"{_TRASH}*"):
         shutil.rmtree(left, ignore_errors=True)
-    shutil.rmtree(prefix / TOOLKITS, ignore_errors=True)
     gone = prunable(prefix, keep)
     for generation in gone:
         _remove(Path(generation.path))
     return [generation.id for generation in gone]
+
+
+def remove_toolkits(prefix: Path) -> None:
+    shutil.rmtree(prefix / TOOLKITS, ignore_errors=True)
 
 
 def prunable(prefix: Path, keep: int) -> list[Generation]:
