@@ -45,9 +45,9 @@ def built(ground: Ground) -> Kept:
     made = _made(ground, recipe, lock, there)
     seconds = time.monotonic() - began
     found = admitted(ground, made, origin="built", made_from=made_from, seconds=seconds)
+    stored = store.named(ground.prefix)
     generations.remove_toolkits(ground.prefix)
-    wheels_of_it = (archive, *(pin.wheel for pin in lock.pins))
-    store.prune(ground.prefix, frozenset(ground.prefix / store.FOLDER / one.file for one in wheels_of_it))
+    store.prune(ground.prefix, stored)
     return found
 
 

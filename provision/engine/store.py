@@ -15,7 +15,7 @@ FOLDER = "wheels"
 
 
 def named(prefix: Path) -> frozenset[Path]:
-    """What the environments of this prefix, and what is wanted, have in the store: wheels, and downloads of them."""
+    """What environments, toolkits and what is wanted have in the store of a prefix: wheels, and downloads of them."""
     folder = prefix / FOLDER
     wheels = [pin.wheel for lock in _locks(prefix) for pin in lock.pins]
     begun = (download.part_of(folder / wheel.file, wheel.sha256) for wheel in wheels)
@@ -39,8 +39,9 @@ def note(wheel: Path) -> Path:
 def _locks(prefix: Path) -> Iterator[Lock]:
     if last := wanted.load(prefix):
         yield last.lock
-    for generation in generations.found(prefix):
+    places = [Path(generation.path) for generation in generations.found(prefix)]
+    for place in (*places, *(prefix / generations.TOOLKITS).glob("*")):
         try:
-            yield msgspec.json.decode((Path(generation.path) / generations.STATE / "lock.json").read_bytes(), type=Lock)
+            yield msgspec.json.decode((place / generations.STATE / "lock.json").read_bytes(), type=Lock)
         except (OSError, msgspec.MsgspecError):
             continue

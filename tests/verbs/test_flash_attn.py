@@ -254,6 +254,7 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     assert steps(toy.report())[62] == "failed"
     requests = toy.server.resources[f"/files/{SOURCE}"].requests
     assert toy.run() == 5
+    assert {path.name.partition("-")[0] for path in (toy.prefix / "wheels").iterdir()} == {"torch", "vllm", "einops"}
     assert toy.server.resources[f"/files/{SOURCE}"].requests == requests, "not tried again unasked"
     toy.page(release())
     assert toy.run("--only", "60") == 5
