@@ -99,10 +99,12 @@ def bring_up(
     lock: int,
     only: int | None = None,
     start: int | None = None,
+    guest: bool = False,
 ) -> BroughtUp:
     """Build (or go on, or find it there), check, and make current only what is verified.
 
     `document` makes the report that stays with a verified generation; `lock` is the prefix's, held by the caller.
+    With a `guest`, it replaces what is current, and is no newer environment.
     """
     prefix = Path(asked.prefix)
     steps = steps_found.discover()
@@ -135,15 +137,15 @@ def bring_up(
         verified.withdraw(Path(place.path))
         return ended
     generations.switch(prefix, place.id)
-    return msgspec.structs.replace(ended, removed=_tidied(asked, stored), owed=owed)
+    return msgspec.structs.replace(ended, removed=_tidied(asked, stored, before if guest else None), owed=owed)
 
 
-def _tidied(asked: Asked, stored: frozenset[Path]) -> tuple[str, ...]:
+def _tidied(asked: Asked, stored: frozenset[Path], replaced: str | None = None) -> tuple[str, ...]:
     """Which generations went; what a killed run has compiled stays for as long as that is to be gone on with."""
     prefix = Path(asked.prefix)
     if asked.plan.flash_attn.mode != "build":
-        generations.remove_toolkits(prefix)
-    removed = generations.prune(prefix, asked.keep)
+        store.remove_toolkits(prefix)
+    removed = generations.prune(prefix, asked.keep, replaced)
     store.prune(prefix, stored)
     return tuple(removed)
 

@@ -45,9 +45,7 @@ def built(ground: Ground) -> Kept:
     made = _made(ground, recipe, lock, there)
     seconds = time.monotonic() - began
     found = admitted(ground, made, origin="built", made_from=made_from, seconds=seconds)
-    stored = store.named(ground.prefix)
-    generations.remove_toolkits(ground.prefix)
-    store.prune(ground.prefix, stored)
+    store.remove_toolkits(ground.prefix)
     return found
 
 

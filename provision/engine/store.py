@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,9 +16,15 @@ FOLDER = "wheels"
 
 
 def named(prefix: Path) -> frozenset[Path]:
-    """What environments, toolkits and what is wanted have in the store of a prefix: wheels, and downloads of them."""
+    """What the environments of this prefix, and what is wanted, have in the store: wheels, and downloads of them."""
+    last = wanted.load(prefix)
+    places = (Path(generation.path) for generation in generations.found(prefix))
+    return _files(prefix, (*([last.lock] if last else ()), *_locks(places)))
+
+
+def _files(prefix: Path, locks: Iterable[Lock]) -> frozenset[Path]:
     folder = prefix / FOLDER
-    wheels = [pin.wheel for lock in _locks(prefix) for pin in lock.pins]
+    wheels = [pin.wheel for lock in locks for pin in lock.pins]
     begun = (download.part_of(folder / wheel.file, wheel.sha256) for wheel in wheels)
     return frozenset((*(folder / wheel.file for wheel in wheels), *begun))
 
@@ -31,16 +38,20 @@ def prune(prefix: Path, before: frozenset[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_toolkits(prefix: Path) -> None:
+    """First what nobody else has in the store: of what is gone, nobody knows what it took."""
+    folder = prefix / generations.TOOLKITS
+    prune(prefix, _files(prefix, _locks(folder.glob("*"))))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def note(wheel: Path) -> Path:
     """What is known of a flash-attn wheel lies beside it."""
     return wheel.with_name(f"{wheel.name}.json")
 
 
-def _locks(prefix: Path) -> Iterator[Lock]:
-    if last := wanted.load(prefix):
-        yield last.lock
-    places = [Path(generation.path) for generation in generations.found(prefix)]
-    for place in (*places, *(prefix / generations.TOOLKITS).glob("*")):
+def _locks(places: Iterable[Path]) -> Iterator[Lock]:
+    for place in places:
         try:
             yield msgspec.json.decode((place / generations.STATE / "lock.json").read_bytes(), type=Lock)
         except (OSError, msgspec.MsgspecError):

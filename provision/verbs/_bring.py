@@ -119,6 +119,7 @@ def _brought_up(
                 lock=lock,
                 only=only,
                 start=start,
+                guest=guest,
             )
         except StepFailed:
             without = _flash_attn.taken_out(wish, resolved, followed, None, guest=guest)

@@ -228,6 +228,18 @@ def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Pa
     assert (toy.generations, toy.server.resources[f"/files/{SOURCE}"].requests) == (2, before)
 
 
+def test_an_environment_that_an_upgrade_leaves_stays_the_way_back(toy: Toy, tmp_path: Path) -> None:
+    """Two are kept: not two of the upgrade, one without flash-attn and one with it."""
+    before = generations.place(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
+    state = Path(before.path) / generations.STATE
+    for name in (generations.COMPLETE, generations.USED):
+        (state / name).write_text("{}")
+    want(toy, tmp_path)
+    assert toy.run() == 5
+    assert toy.has_flash_attn()
+    assert generations.rollback(toy.prefix)[0] == before.id
+
+
 def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     (tmp_path / "try.py").write_text("import sys; sys.exit('vLLM does not import beside it: boom')\n")
