@@ -10,7 +10,7 @@ import msgspec
 
 from provision import step_20_toolchain, step_30_python, step_50_vllm
 from provision.plan._model import Plan
-from provision.steps import Action, Fetch, Lock, Run, Site, Step, Wheel, Write, fetch
+from provision.steps import Action, Fetch, Lock, Pin, Run, Site, Step, Wheel, Write, fetch
 
 COMPILE: Final = Path(__file__).with_name("compile_flash_attn.py")
 # What compiles beside torch; its CUDA compiler comes at the very version that torch itself holds its CUDA libraries at.
@@ -44,7 +44,7 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
         name="toolkit",
         title="A toolkit to compile with",
         why="nvcc, its headers and torch must be of one CUDA, whatever else is on the host",
-        actions=_toolkit,
+        actions=partial(_toolkit, recipe),
         leaves=lambda plan, lock: tuple(pin.name for pin in lock.pins),  # noqa: ARG005 - the contract's signature
     )
     compiled = Step(
@@ -67,11 +67,17 @@ def wheels(site: Site) -> str:
     return f"{sources(site)}/dist"
 
 
-def _toolkit(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+def _toolkit(recipe: Recipe, plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    fetched = Lock(pins=(*lock.pins, Pin(name="flash-attn", version="", wheel=recipe.source))).without_tokens()
     python, *_ = (action for action in step_30_python.actions(plan, lock, site) if isinstance(action, Run))
     return (
         *step_20_toolchain.actions(plan, lock, site),
         python,
+        Write(
+            title="all that it takes from the store, which goes with it",
+            path=f"{site.state}/lock.json",
+            text=msgspec.json.encode(fetched).decode(),
+        ),
         fetch(lock.pins, site),
         Write(title="the toolkit's lock", path=site.lock_file, text=lock.text),
         Run(

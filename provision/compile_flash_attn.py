@@ -41,7 +41,11 @@ namespace FLASH_NAMESPACE {
 
 def main() -> int:
     asked = _arguments()
-    folder = _unpacked(Path(asked.source), Path(asked.folder), asked.std, asked.only)
+    try:
+        folder = _unpacked(Path(asked.source), Path(asked.folder), asked.std, asked.only)
+    except (OSError, ValueError, tarfile.TarError) as error:
+        sys.stderr.write(f"flash-attn could not be compiled: its source release cannot be unpacked: {error}\n")
+        return 1
     _end_all(folder)
     total = len(_SOURCE.findall((folder / "setup.py").read_text()))
     jobs = asked.jobs
@@ -200,7 +204,9 @@ def _unpacked(source: Path, folder: Path, std: int, only: str) -> Path:
         if hasattr(tarfile, "data_filter"):  # not in every Python 3.10
             archive.extraction_filter = staticmethod(tarfile.data_filter)
         archive.extractall(aside)  # noqa: S202 - its hash is the locked one
-    (inside,) = aside.iterdir()
+    inside, *others = aside.iterdir()
+    if others:
+        raise ValueError("it holds more than one folder")
     setup = inside / "setup.py"
     setup.write_text(setup.read_text().replace("-std=c++17", f"-std=c++{std}"))
     if only:

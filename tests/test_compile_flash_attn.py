@@ -91,6 +91,18 @@ def test_the_first_error_is_the_reason(tmp_path: Path) -> None:
     assert done.stderr == ('flash-attn could not be compiled: flash_two.cu(7): error: identifier "x" is undefined\n')
 
 
+@pytest.mark.parametrize("name", ["other/setup.py", "../outside.py"])
+def test_a_release_that_is_none_is_the_reason(tmp_path: Path, name: str) -> None:
+    source = release(tmp_path)
+    with tarfile.open(source, "w:gz") as archive:
+        for each in ("flash_attn-1/setup.py", name):
+            archive.addfile(tarfile.TarInfo(each), io.BytesIO())
+    done = subprocess.run(command(source), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("flash-attn could not be compiled: its source release cannot be unpacked: ")
+    assert not list(tmp_path.glob("**/outside.py"))
+
+
 def test_what_a_killed_run_compiled_is_not_compiled_again_and_what_outlived_it_is_ended(tmp_path: Path) -> None:
     body = (
         "with open('started', 'a') as seen: seen.write(f'{name.stem}\\n')\n"

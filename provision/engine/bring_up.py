@@ -99,10 +99,12 @@ def bring_up(
     lock: int,
     only: int | None = None,
     start: int | None = None,
+    guest: bool = False,
 ) -> BroughtUp:
     """Build (or go on, or find it there), check, and make current only what is verified.
 
     `document` makes the report that stays with a verified generation; `lock` is the prefix's, held by the caller.
+    With a `guest`, it replaces what is current, and is no newer environment.
     """
     prefix = Path(asked.prefix)
     steps = steps_found.discover()
@@ -122,7 +124,8 @@ def bring_up(
         return msgspec.structs.replace(ended, verdict="undecided", exit_code=UNDECIDED)
     kept = all(result.outcome == "kept" for result in results)
     if kept and before == place.id and verified.report(Path(place.path)) is not None:
-        return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True)
+        removed = _tidied(asked, stored)
+        return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True, removed=removed)
     gpus = () if asked.elsewhere else asked.plan.gpus.used
     found = tuple(check(asked.plan, asked.lock, place.path, asked.plan.checks, Path(asked.logs), checks, gpus))
     verdict, code = launch_checks.verdict(found, asked.plan.checks)
@@ -134,9 +137,23 @@ def bring_up(
         verified.withdraw(Path(place.path))
         return ended
     generations.switch(prefix, place.id)
-    removed = generations.prune(prefix, asked.keep)
+    return msgspec.structs.replace(ended, removed=_tidied(asked, stored, before if guest else None), owed=owed)
+
+
+def _tidied(asked: Asked, stored: frozenset[Path], replaced: str | None = None) -> tuple[str, ...]:
+    """Which generations went; what a killed run has compiled stays for as long as that is to be gone on with."""
+    prefix = Path(asked.prefix)
+    if asked.plan.flash_attn.mode != "build":
+        store.remove_toolkits(prefix)
+    removed = generations.prune(prefix, asked.keep, replaced)
     store.prune(prefix, stored)
-    return msgspec.structs.replace(ended, removed=tuple(removed), owed=owed)
+    return tuple(removed)
+
+
+def is_current(asked: Asked) -> bool:
+    """Whether it is what is in use, in whatever state."""
+    standing = generations.standing(Path(asked.prefix), _target(asked, steps_found.discover()))
+    return bool(standing and standing.current)
 
 
 def glance(asked: Asked) -> BroughtUp | None:

@@ -42,14 +42,10 @@ def built(ground: Ground) -> Kept:
     recipe = _recipe(ground, source, toolkit, archive, made_from)
     there = site(ground.asked, str(ground.prefix / generations.TOOLKITS / f"flash-attn-{kept.key(made_from)}"))
     began = time.monotonic()
-    _compiled(ground, recipe, lock, there)
-    (made,) = Path(build_flash_attn.wheels(there)).glob("*.whl")
+    made = _made(ground, recipe, lock, there)
     seconds = time.monotonic() - began
     found = admitted(ground, made, origin="built", made_from=made_from, seconds=seconds)
-    for place in (there.generation, build_flash_attn.sources(there)):
-        shutil.rmtree(place, ignore_errors=True)
-    wheels_of_it = (archive, *(pin.wheel for pin in lock.pins))
-    store.prune(ground.prefix, frozenset(ground.prefix / store.FOLDER / one.file for one in wheels_of_it))
+    store.remove_toolkits(ground.prefix)
     return found
 
 
@@ -135,6 +131,16 @@ def _recipe(
 def _estimated(jobs: Jobs) -> str:
     disk = choose_jobs.TOOLKIT_GB + choose_jobs.DISK_GB_PER_ARCH
     return f"about {jobs.hours:.1f} h, up to {jobs.peak_gb:.0f} GB of memory and {disk:.0f} GB of disk, as estimated"
+
+
+def _made(ground: Ground, recipe: Recipe, lock: Lock, there: Site) -> Path:
+    """The wheel; made once more where a killed run has moved it into the store and left no note of it."""
+    for _ in range(2):
+        _compiled(ground, recipe, lock, there)
+        for wheel in Path(build_flash_attn.wheels(there)).glob("*.whl"):
+            return wheel
+        shutil.rmtree(there.generation)
+    raise Refused("its setup ended well and made no wheel")
 
 
 def _compiled(ground: Ground, recipe: Recipe, lock: Lock, there: Site) -> None:

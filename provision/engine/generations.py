@@ -159,24 +159,25 @@ def rollback(prefix: Path, id: str | None = None) -> tuple[str, list[tuple[int, 
     return id, users
 
 
-def prune(prefix: Path, keep: int) -> list[str]:
+def prune(prefix: Path, keep: int, replaced: str | None = None) -> list[str]:
     """Remove the oldest generations beyond `keep` and what is unfinished; never what is current or in use.
+
+    What was `replaced` by the same with something added goes before the oldest, which is the way back.
 
     The caller holds the prefix's lock, so that nothing is being built meanwhile.
     """
     for left in prefix.glob(f"{_TRASH}*"):
         shutil.rmtree(left, ignore_errors=True)
-    shutil.rmtree(prefix / TOOLKITS, ignore_errors=True)
-    gone = prunable(prefix, keep)
+    gone = prunable(prefix, keep, replaced)
     for generation in gone:
         _remove(Path(generation.path))
     return [generation.id for generation in gone]
 
 
-def prunable(prefix: Path, keep: int) -> list[Generation]:
+def prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[Generation]:
     """The generations that `prune` would remove."""
     known = found(prefix)
-    complete = [generation for generation in known if generation.complete]
+    complete = sorted((one for one in known if one.complete), key=lambda one: one.id != replaced)
     spared = {generation.id for generation in complete[len(complete) - keep :]} if keep > 0 else set()
     return [one for one in known if not (one.current or one.id in spared or in_use(Path(one.path)))]
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shutil
+<<<<<<< HEAD
 from collections.abc import Iterator
+=======
+from collections.abc import Iterable, Iterator
+>>>>>>> 27ab288
 from pathlib import Path
 
 import msgspec
@@ -18,9 +22,20 @@ ASIDE = ".imported"  # a wheel that is looked at before it is taken in
 
 def named(prefix: Path) -> frozenset[Path]:
     """What the environments of this prefix, and what is wanted, have in the store: wheels, and downloads of them."""
+    last = wanted.load(prefix)
+    places = (Path(generation.path) for generation in generations.found(prefix))
+    return _files(prefix, (*([last.lock] if last else ()), *_locks(places)))
+
+
+def _files(prefix: Path, locks: Iterable[Lock]) -> frozenset[Path]:
     folder = prefix / FOLDER
+<<<<<<< HEAD
     wheels = [pin.wheel for lock in _locks(prefix) for pin in lock.pins]
     begun = (parts.begun(folder / wheel.file, wheel.sha256) for wheel in wheels)
+=======
+    wheels = [pin.wheel for lock in locks for pin in lock.pins]
+    begun = (download.part_of(folder / wheel.file, wheel.sha256) for wheel in wheels)
+>>>>>>> 27ab288
     return frozenset((*(folder / wheel.file for wheel in wheels), *begun))
 
 
@@ -34,16 +49,21 @@ def prune(prefix: Path, before: frozenset[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_toolkits(prefix: Path) -> None:
+    """First what nobody else has in the store: of what is gone, nobody knows what it took."""
+    folder = prefix / generations.TOOLKITS
+    prune(prefix, _files(prefix, _locks(folder.glob("*"))))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def note(wheel: Path) -> Path:
     """What is known of a flash-attn wheel lies beside it."""
     return wheel.with_name(f"{wheel.name}.json")
 
 
-def _locks(prefix: Path) -> Iterator[Lock]:
-    if last := wanted.load(prefix):
-        yield last.lock
-    for generation in generations.found(prefix):
+def _locks(places: Iterable[Path]) -> Iterator[Lock]:
+    for place in places:
         try:
-            yield msgspec.json.decode((Path(generation.path) / generations.STATE / "lock.json").read_bytes(), type=Lock)
+            yield msgspec.json.decode((place / generations.STATE / "lock.json").read_bytes(), type=Lock)
         except (OSError, msgspec.MsgspecError):
             continue

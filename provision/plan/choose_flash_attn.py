@@ -206,7 +206,7 @@ def _wheel(
 def _taken(chosen: Verdict) -> str:
     row = chosen.row
     if chosen.origin == "store":
-        return f"a wheel in our own store fits ({row.source})"
+        return f"a wheel fits: {row.source}"
     whose = "a third party's wheel" if row.third_party else "a published wheel"
     if chosen.verdict == "unknown":
         return f"{whose} if there is one, which is asked first: {chosen.reason}"

@@ -25,6 +25,7 @@ from provision.verbs._progress import Followed
 from provision.verbs._wish import Wish, asked
 
 _GOES_ON: Final = "nothing in use was changed; the same command goes on from here"
+_STANDS: Final = "vLLM is ready without flash-attn; the same command goes on with it"
 
 
 def nothing_to_do(wish: Wish, options: argparse.Namespace) -> int | None:
@@ -59,31 +60,43 @@ def carry_out(
             only = None if resolved.lock != before else only
         came, resolved = _brought_up(wish, resolved, followed, lock, only, start)
         came = _flash_attn.with_its_steps(came, followed)
-    if not (whole and came.stands and _flash_attn.owed(resolved)):
-        _tell(wish, resolved, came, options, None if came.nothing_to_do else followed.commands)
-        return came.exit_code
-    if not options.json:  # one document, at the end
-        _tell(wish, resolved, came, options, None if came.nothing_to_do else followed.commands)
-    return _afterwards(wish, resolved, came, options, lock)
+    more = whole and came.stands and _flash_attn.owed(resolved)
+    commands = None if came.nothing_to_do else followed.commands
+    _tell(wish, resolved, came, options, commands, last=not more, new=not (more and came.nothing_to_do))
+    return _afterwards(wish, resolved, came, options, lock) if more else came.exit_code
 
 
 def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse.Namespace, lock: int) -> int:
     """flash-attn, and a second environment with it; whatever comes of that, the first one stands."""
-    with _heard(wish, resolved, options) as followed:
-        followed(Note(text="vLLM is ready; what follows adds flash-attn, and may be interrupted at any time"))
-        try:
-            found = _flash_attn.settled(wish, resolved, followed, lock, afterwards=True)
-            if found.lock != resolved.lock:
-                came, resolved = _brought_up(wish, found, followed, lock, guest=True)
-            else:
-                resolved = found
-                wanted.save(Path(wish.prefix), resolved)
-        except Failure as failure:
-            what, hint = failure.what.splitlines()[0], failure.hint or "the same command goes on with it"
-            followed(Note(text=f"flash-attn is not there yet: {what}; {hint}"))
-        came = _flash_attn.with_its_steps(came, followed)
-    _tell(wish, resolved, came, options, followed.commands)
+    before, first = resolved, came
+    try:
+        with _heard(wish, resolved, options) as followed:
+            followed(Note(text="vLLM is ready; what follows adds flash-attn, and may be interrupted at any time"))
+            came, resolved = _with_flash_attn(wish, resolved, came, followed, lock)
+    except Interrupted:
+        if options.json:
+            terminal.document(_told.report(wish, resolved, came))
+        raise Interrupted("interrupted", hint=_STANDS) from None
+    _tell(wish, resolved, came, options, followed.commands, new=(resolved, came) != (before, first))
     return came.exit_code
+
+
+def _with_flash_attn(
+    wish: Wish, resolved: Wanted, first: BroughtUp, followed: Followed, lock: int
+) -> tuple[BroughtUp, Wanted]:
+    came = first
+    try:
+        found = _flash_attn.settled(wish, resolved, followed, lock, afterwards=True)
+        if found.lock != resolved.lock:
+            came, resolved = _brought_up(wish, found, followed, lock)
+        else:
+            resolved = found
+            wanted.save(Path(wish.prefix), resolved)
+    except Failure as failure:
+        what, hint = failure.what.splitlines()[0], failure.hint or "the same command goes on with it"
+        followed(Note(text=f"flash-attn is not there yet: {what}; {hint}"))
+    came = first if came.nothing_to_do else came  # it was taken out again
+    return _flash_attn.with_its_steps(msgspec.structs.replace(came, nothing_to_do=False), followed), resolved
 
 
 def _brought_up(
@@ -93,11 +106,10 @@ def _brought_up(
     lock: int,
     only: int | None = None,
     start: int | None = None,
-    *,
-    guest: bool = False,
 ) -> tuple[BroughtUp, Wanted]:
-    """With a flash-attn that does not fit taken out again; as a `guest` it is all that is new, and to blame for all."""
+    """With a flash-attn that does not fit taken out again; as a guest it is all that is new, and to blame for all."""
     while True:
+        guest = _flash_attn.is_guest(wish, resolved)
         try:
             came = bring_up.bring_up(
                 asked(wish, resolved),
@@ -107,6 +119,7 @@ def _brought_up(
                 lock=lock,
                 only=only,
                 start=start,
+                guest=guest,
             )
         except StepFailed:
             without = _flash_attn.taken_out(wish, resolved, followed, None, guest=guest)
@@ -145,22 +158,26 @@ def _tell(
     came: BroughtUp,
     options: argparse.Namespace,
     commands: dict[str, list[str]] | None,
+    *,
+    last: bool = True,
+    new: bool = True,
 ) -> None:
+    """A program has its one document when this is the `last` word; a person hears only what is `new`."""
     told = _told.report(wish, resolved, came)
-    _tell_programs(told, wish, options, commands)
-    if not (options.json or options.events):
+    _tell_programs(told, wish, options, commands, last=last)
+    if new and not (options.json or options.events):
         _tell_a_person(told, came, wish, options)
 
 
 def _tell_programs(
-    told: Report, wish: Wish, options: argparse.Namespace, commands: dict[str, list[str]] | None
+    told: Report, wish: Wish, options: argparse.Namespace, commands: dict[str, list[str]] | None, *, last: bool = True
 ) -> None:
     """In all places where the report is looked for; `commands` is None where nothing was done."""
     if commands is not None:
         _told.everywhere(told, wish, commands)
     if options.stream:
         options.stream.report = told
-    if options.json:
+    if options.json and last:
         terminal.document(told)
 
 

@@ -22,6 +22,7 @@ from provision.plan._model import Decision, Plan, Refusal, Rejected, Unsupported
 from provision.plan.choose_flash_attn import candidate_name
 from provision.plan.make import make
 from provision.step_60_flash_attn import STEP, leaves
+from provision.steps import Lock
 from provision.verbs import _wish
 from provision.verbs._progress import Followed
 from provision.verbs._wish import Wish
@@ -53,7 +54,7 @@ def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, *, afterw
         wanted = _with(wish, wanted, _planned(wish, wanted, host))
         if not (owed(wanted) if afterwards else comes_first(wish, wanted)):
             if wanted.against and wanted.plan.flash_attn.mode == "none":
-                followed(Note(text=f"flash-attn: none; ./setup.sh provision --only {NUMBER} tries anew"))
+                followed(Note(text=f"flash-attn: none; {_anew(wanted)} tries anew"))
             return wanted
         name = candidate_name(wanted.plan)
         reason = "it was had, and is not taken" if name in had else _have(wish, wanted, followed, lock)
@@ -61,6 +62,21 @@ def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, *, afterw
         if reason:
             followed(Note(text=f"flash-attn: {name}: {reason}"))
             wanted = without(wanted, name, reason)
+
+
+def _anew(wanted: Wanted) -> str:
+    """What forgets what was found to stand against it."""
+    alone = wanted.plan.flash_attn.flavour == "2"
+    return f"./setup.sh provision --only {NUMBER}" if alone else "./setup.sh up --upgrade"
+
+
+def is_guest(wish: Wish, wanted: Wanted) -> bool:
+    """Whether it is all that is new: what is in use is the same without it."""
+    names = leaves(wanted.plan, wanted.lock)
+    if not names:
+        return False
+    lock = Lock(pins=tuple(pin for pin in wanted.lock.pins if pin.name not in names))
+    return bring_up.is_current(_wish.asked(wish, msgspec.structs.replace(wanted, lock=lock)))
 
 
 def without(wanted: Wanted, name: str, reason: str) -> Wanted:
@@ -107,13 +123,16 @@ def _sentence(problem: str) -> str:
 def with_its_steps(came: BroughtUp, followed: Followed) -> BroughtUp:
     """What was done for flash-attn alone stands in the report beside the steps of the environment."""
     there = {one.number for one in came.steps}
-    own = {one.number: one for one in followed.results if one.number not in there}
-    steps = sorted((*came.steps, *own.values()), key=lambda one: one.number)
-    return msgspec.structs.replace(came, steps=tuple(steps))
+    own = {one.number: one for one in followed.results if one.number not in there or one.outcome == "failed"}
+    steps = {one.number: one for one in came.steps} | own
+    told = tuple(steps[number] for number in sorted(steps))
+    return msgspec.structs.replace(came, steps=told, nothing_to_do=came.nothing_to_do and not own)
 
 
 def _have(wish: Wish, wanted: Wanted, followed: Followed, lock: int) -> str:
     """One candidate, into the store; or why it is not there."""
+    if wanted.plan.flash_attn.flavour != "2":
+        return f"it is resolved together with vLLM, which {_anew(wanted)} does"
     if wish.bundle is not None:
         return "the bundle brings no wheel of it"
     here = record.record(network=False, paths={}, sources={}, facts=flash_attn.FACTS)
@@ -150,12 +169,20 @@ def _planned(wish: Wish, wanted: Wanted, host: Host) -> Plan:
     found = make(host, settings, _wish.known_wheels(wish), wanted.against)
     if isinstance(found, Unsupported):
         reasons = "; ".join(reason for one in found.unsupported for reason in one.reasons)
-        raise StepFailed(
-            f"flash-attn cannot be had: {reasons}",
-            where=f"step {STEP.label}",
-            hint="flash_attn.mode: auto goes on without it where nothing helps",
-        )
+        _wish.complain_of_silence(host, wish.settings)
+        goes_on = "flash_attn.mode: auto goes on without it where nothing helps"
+        hint = goes_on if wish.settings.flash_attn.mode == "require" else ""
+        raise StepFailed(f"flash-attn cannot be had: {reasons}", where=f"step {STEP.label}", hint=hint)
     return found
+
+
+def _as_planned(plan: Plan, lock: Lock) -> Lock:
+    """Without the flash-attn that was resolved together with vLLM, where that is not wanted any more."""
+    package, names = plan.packages["flash-attn"], leaves(plan, lock)
+    version = package.version.partition("+")[0] if package else ""
+    return Lock(
+        pins=tuple(pin for pin in lock.pins if pin.name not in names or pin.version.partition("+")[0] == version)
+    )
 
 
 def _told(decision: Decision, wanted: Wanted) -> Decision:
@@ -173,7 +200,7 @@ def _with(wish: Wish, wanted: Wanted, found: Plan) -> Wanted:
         flash_attn=found.flash_attn,
         decisions=tuple(decision if one.subject == "flash-attn" else one for one in wanted.plan.decisions),
     )
-    lock = kept.locked(Path(wish.prefix), plan, wanted.lock)
+    lock = _as_planned(plan, kept.locked(Path(wish.prefix), plan, wanted.lock))
     return msgspec.structs.replace(
         wanted, plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan, lock)), lock=lock
     )

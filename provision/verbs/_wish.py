@@ -114,7 +114,7 @@ def planned(wish: Wish, host: Host) -> tuple[Plan, Lock] | Unsupported:
             host, settings, known_wheels(wish), bring_up.own_uv(), lambda plan: environment(wish, plan), Path(folder)
         )
     if isinstance(found, Unsupported):
-        _complain_of_silence(host, settings)
+        complain_of_silence(host, settings)
         return found
     plan, lock = found
     return plan, kept.locked(Path(wish.prefix), plan, fetch.sized(lock, environment(wish, plan)))
@@ -170,7 +170,7 @@ def _wanted(wish: Wish, host: Host, plan: Plan, lock: Lock, python: str) -> Want
     )
 
 
-def _complain_of_silence(host: Host, settings: Settings) -> None:
+def complain_of_silence(host: Host, settings: Settings) -> None:
     """Where no source at all answers, what is missing is the network and not another host."""
     answers = host.known(sources.FACT) or {}
     asked = [answers[name] for name in answers if getattr(settings.sources, name) is not False]

@@ -15,6 +15,7 @@ def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
     with locks.hold(Path(wish.prefix), "prune"):
         before = store.named(Path(wish.prefix))
+        store.remove_toolkits(Path(wish.prefix))
         removed = generations.prune(Path(wish.prefix), wish.settings.keep)
         store.prune(Path(wish.prefix), before)
     if options.json:

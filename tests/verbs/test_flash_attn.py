@@ -20,10 +20,10 @@ from provision import cli, step_60_flash_attn
 from provision.catalog import rows
 from provision.engine import bring_up, generations, kept, steps_found, wanted
 from provision.engine.launch_checks import CheckResult
-from provision.errors import StepFailed
+from provision.errors import Interrupted, StepFailed
 from provision.host import from_description
 from provision.plan import choose_jobs
-from provision.plan._model import Plan
+from provision.plan._model import Package, Plan
 from provision.plan.make import make
 from provision.settings import load
 from provision.steps import Lock, Pin, Wheel
@@ -87,7 +87,7 @@ class Toy:
         self.page(release())
 
     def page(self, source: bytes, *faults: str) -> None:
-        html = f'<a href="/files/{SOURCE}">{SOURCE}</a>'
+        html = f'<a href="/files/{SOURCE}#sha256={hashlib.sha256(source).hexdigest()}">{SOURCE}</a>'
         self.server.resources["/simple/flash-attn/"] = Resource(html.encode(), "text/html")
         self.server.resources[f"/files/{SOURCE}"] = Resource(source, "application/gzip", *faults)
 
@@ -276,6 +276,18 @@ def test_an_imported_wheel_is_taken_and_its_word_is_tried(
     assert ("it needs _ZN3c103NewEv, which torch 2.13.0 here does not have" in reasons.get(named, "")) is not works
 
 
+def test_an_environment_that_an_upgrade_leaves_stays_the_way_back(toy: Toy, tmp_path: Path) -> None:
+    """Two are kept: not two of the upgrade, one without flash-attn and one with it."""
+    before = generations.place(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
+    state = Path(before.path) / generations.STATE
+    for name in (generations.COMPLETE, generations.USED):
+        (state / name).write_text("{}")
+    want(toy, tmp_path)
+    assert toy.run() == 5
+    assert toy.has_flash_attn()
+    assert generations.rollback(toy.prefix)[0] == before.id
+
+
 def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     (tmp_path / "try.py").write_text("import sys; sys.exit('vLLM does not import beside it: boom')\n")
@@ -302,20 +314,53 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     assert steps(toy.report())[62] == "failed"
     requests = toy.server.resources[f"/files/{SOURCE}"].requests
     assert toy.run() == 5
+    assert {path.name.partition("-")[0] for path in (toy.prefix / "wheels").iterdir()} == {"torch", "vllm", "einops"}
     assert toy.server.resources[f"/files/{SOURCE}"].requests == requests, "not tried again unasked"
     toy.page(release())
     assert toy.run("--only", "60") == 5
     assert toy.has_flash_attn()
 
 
-@pytest.mark.parametrize("body", ["print('fatal error: x.o: No space left on device'); sys.exit(1)"])
-def test_what_passes_is_tried_again(toy: Toy, tmp_path: Path, body: str) -> None:
+STOPS_ONCE = """
+if not os.path.exists("compiled"):
+    open("compiled", "w")
+    @HOW@
+"""
+
+
+def test_what_passes_is_tried_again_and_goes_on_with_what_was_compiled(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
-    toy.page(release(body))
+    toy.page(release(STOPS_ONCE.replace("@HOW@", "sys.exit('fatal error: x.o: No space left on device')")))
     assert toy.run() == 5, "vLLM is there"
     assert not toy.has_flash_attn()
     assert toy.wanted.plan.flash_attn.mode == "build", "it is owed still"
-    toy.page(release())
+    assert toy.run() == 5
+    assert toy.has_flash_attn()
+
+
+def test_an_interruption_of_the_build_says_that_vllm_is_ready(
+    toy: Toy, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    want(toy, tmp_path)
+    ours = "int(open(f'/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[1])"
+    toy.page(release(STOPS_ONCE.replace("@HOW@", f"os.kill({ours}, 2); import time; time.sleep(60)")))
+    with pytest.raises(Interrupted) as interrupted:
+        toy.run("--json")
+    assert "vLLM is ready without flash-attn" in str(interrupted.value)
+    assert json.loads(capfd.readouterr().out)["plan"]["flash_attn"]["mode"] == "build"
+    assert toy.run("--json") == 5
+    assert json.loads(capfd.readouterr().out)["plan"]["flash_attn"]["mode"] == "wheel"
+
+
+def test_a_wheel_that_a_killed_run_has_kept_without_a_note_is_made_again(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    toy.page(release(STOPS_ONCE.replace("@HOW@", "sys.exit('fatal error: x.o: No space left on device')")))
+    assert toy.run() == 5
+    (dist,) = toy.prefix.glob("toolkits/*-sources")
+    (toolkit,) = (path for path in toy.prefix.glob("toolkits/*") if path != dist)
+    journal = toolkit / generations.STATE / "journal.jsonl"
+    done = json.loads(journal.read_text().splitlines()[-1]) | {"what": "done"}
+    journal.write_text(f"{journal.read_text()}{json.dumps(done)}\n")
     assert toy.run() == 5
     assert toy.has_flash_attn()
 
@@ -365,18 +410,61 @@ def test_what_is_required_and_cannot_be_had_is_a_failure(toy: Toy, tmp_path: Pat
     assert generations.current(toy.prefix) is None
 
 
+def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "CHECKS", ("distributions_as_locked", "record_whole"))
+    want(toy, tmp_path)
+    (tmp_path / "try.py").write_text("import sys; sys.exit('boom')\n")
+    assert toy.run() == 0
+    assert toy.generations == 1, "the unfinished one is gone"
+    assert not (toy.prefix / generations.TOOLKITS).exists()
+    assert "nothing to do" not in (said := capfd.readouterr().out)
+    assert said.count("flash-attn   none: boom") == 1
+    assert steps(toy.report())[60] == "failed"
+    assert toy.run() == 0
+    assert capfd.readouterr().out.startswith("nothing to do: ")
+
+
+def test_what_was_resolved_with_vllm_and_does_not_load_is_taken_out(toy: Toy, tmp_path: Path) -> None:
+    """Flavour 3 comes from an index, and has no flash_attn_interface here."""
+    want(toy, tmp_path, "flash_attn.flavour=3", planned="none")
+    known = toy.wanted
+    path = wheel(tmp_path / "wheels", "flash_attn_3", "3.0.0")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    pin = Pin(name="flash-attn-3", version="3.0.0", wheel=Wheel(url=path.as_uri(), sha256=digest))
+    plan = msgspec.structs.replace(
+        known.plan,
+        packages=known.plan.packages
+        | {"flash-attn": Package(version="3.0.0", source="pypi", distribution="flash_attn_3")},
+        flash_attn=msgspec.structs.replace(known.plan.flash_attn, mode="wheel"),
+    )
+    wanted.save(toy.prefix, msgspec.structs.replace(known, plan=plan, lock=Lock(pins=(*known.lock.pins, pin))))
+    assert toy.run("--set", "flash_attn.flavour=3") == 5
+    assert toy.wanted.plan.flash_attn.mode == "none"
+    assert toy.wanted.lock.version("flash-attn-3") is None
+
+
 def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also after a run that was killed while it was tried."""
     want(toy, tmp_path)
     fail_where_it_is = bring_up.check
+    first = True
 
     def check(plan: Plan, lock: Lock, *more: Any) -> list[CheckResult]:
+        nonlocal first
+        if lock.version("flash-attn") and first:
+            first = False
+            raise KeyboardInterrupt
         found = fail_where_it_is(plan, lock, *more)
         bad = "fail" if lock.version("flash-attn") else "pass"
         return [msgspec.structs.replace(one, outcome=bad) if one.name == "record_whole" else one for one in found]
 
     monkeypatch.setattr(bring_up, "check", check)
+    with pytest.raises(Interrupted):
+        toy.run()
     assert toy.run() == 5
     assert not toy.has_flash_attn()
     assert "record_whole" in toy.reason
