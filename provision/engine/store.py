@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import shutil
-<<<<<<< HEAD
-from collections.abc import Iterator
-=======
 from collections.abc import Iterable, Iterator
->>>>>>> 27ab288
 from pathlib import Path
 
 import msgspec
@@ -29,13 +25,8 @@ def named(prefix: Path) -> frozenset[Path]:
 
 def _files(prefix: Path, locks: Iterable[Lock]) -> frozenset[Path]:
     folder = prefix / FOLDER
-<<<<<<< HEAD
-    wheels = [pin.wheel for lock in _locks(prefix) for pin in lock.pins]
-    begun = (parts.begun(folder / wheel.file, wheel.sha256) for wheel in wheels)
-=======
     wheels = [pin.wheel for lock in locks for pin in lock.pins]
-    begun = (download.part_of(folder / wheel.file, wheel.sha256) for wheel in wheels)
->>>>>>> 27ab288
+    begun = (parts.begun(folder / wheel.file, wheel.sha256) for wheel in wheels)
     return frozenset((*(folder / wheel.file for wheel in wheels), *begun))
 
 
