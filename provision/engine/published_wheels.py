@@ -88,9 +88,10 @@ def _in_all_releases(github: str, file: str, environment: Mapping[str, str]) -> 
         page = network.page(f"{where}?per_page={_PER_PAGE}&page={number}", uv.connection(environment))
         releases = _decoded(page, where)
         for asset in (one for release in releases for one in release.assets):
-            if unquote(asset.name) == file:
-                digest = _DIGEST.search(asset.digest or "")
-                return Wheel(url=asset.browser_download_url, sha256=digest[1] if digest else "", size=asset.size)
+            digest = _DIGEST.search(asset.digest or "")
+            wheel = Wheel(url=asset.browser_download_url, sha256=digest[1] if digest else "", size=asset.size)
+            if {unquote(asset.name), wheel.file} == {file}:
+                return wheel
         if len(releases) < _PER_PAGE:
             break
     raise NotPublished(f"no release of {_THIRD_PARTY} has this file", where=where)

@@ -56,7 +56,10 @@ def _chosen(plan: Plan) -> Rows:
         if package is None:
             continue
         what = package.version if package.distribution is None else f"{package.version} ({package.distribution})"
-        rows.append((name, what, f"from {_SOURCES[package.source]}: {because[name]}"))
+        source = _SOURCES[package.source]
+        if name == "flash-attn" and plan.flash_attn.origin == "store":
+            what, source = what.partition("+")[0], "the store"  # what it was made for is in its name, and fits
+        rows.append((name, what, f"from {source}: {because[name]}"))
     if plan.packages["flash-attn"] is None:
         rows.append(("flash-attn", "none", plan.flash_attn.why))
     rows.append(("python", plan.python, because["python"]))

@@ -93,6 +93,7 @@ def _with_flash_attn(
             resolved = found
             wanted.save(Path(wish.prefix), resolved)
     except Failure as failure:
+        wanted.save(Path(wish.prefix), resolved)  # the next run, too, ends well without it
         what, hint = failure.what.splitlines()[0], failure.hint or "the same command goes on with it"
         followed(Note(text=f"flash-attn is not there yet: {what}; {hint}"))
     came = first if came.nothing_to_do else came  # it was taken out again

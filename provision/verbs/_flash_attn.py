@@ -49,11 +49,12 @@ def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, *, afterw
     here = _wish.here(wish)
     host = elsewhere.built_here(wish.target, here) if wish.target else here
     had: set[str] = set()
+    planned_before = wanted.plan.flash_attn.mode != "none"
     kept.forget_damaged(Path(wish.prefix))
     while True:
         wanted = _with(wish, wanted, _planned(wish, wanted, host))
         if not (owed(wanted) if afterwards else comes_first(wish, wanted)):
-            if wanted.against and wanted.plan.flash_attn.mode == "none":
+            if planned_before and wanted.plan.flash_attn.mode == "none":
                 followed(Note(text=f"flash-attn: none; {_anew(wanted)} tries anew"))
             return wanted
         name = candidate_name(wanted.plan)

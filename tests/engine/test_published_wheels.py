@@ -128,9 +128,10 @@ def test_a_third_partys_file_is_looked_for_in_all_its_releases(server: LocalServ
     assert found(server, planned("third party")) == Wheel(url=url, sha256=DIGEST, size=12345)
     last.data = releases({**there, "digest": None})
     assert found(server, planned("third party")).sha256 == ""
-    last.data = releases()
-    with pytest.raises(NotPublished, match="no release of mjun0812"):
-        found(server, planned("third party"))
+    for elsewhere in (releases(), releases({**there, "browser_download_url": f"{url}/.."})):
+        last.data = elsewhere
+        with pytest.raises(NotPublished, match="no release of mjun0812"):
+            found(server, planned("third party"))
     last.data = b"<html>"
     with pytest.raises(SourceFailed, match="no list of releases"):
         found(server, planned("third party"))

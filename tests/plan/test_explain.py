@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import re
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from provision.plan import explain
-from provision.plan._model import Plan, Reasons, Unsupported
+from provision.plan._model import Package, Plan, Reasons, Unsupported
 from provision.plan.choose_gpus import ranges
 from tests.plan.described import PYPI_ONLY, no_plan, plan
 from tests.plan.recordings import BARE, BUS, on_the_bus
@@ -158,3 +159,14 @@ def test_on_a_narrow_screen_reasons_stand_below_and_versions_are_whole(width: in
     lines = [line.rstrip() for line in rendered(plan(driver="550.54.15"), width).splitlines()]
     assert "vllm  0.32.0+cu129" in lines
     assert lines[lines.index("vllm  0.32.0+cu129") + 1].startswith("  from the vLLM index")
+
+
+def test_a_wheel_of_our_own_is_shown_without_what_it_was_made_for() -> None:
+    made = plan()
+    version = "2.8.3.post2+cu130.torch2.14.0.sm90.k5a853b9a"
+    kept = msgspec.structs.replace(
+        made,
+        packages=made.packages | {"flash-attn": Package(version=version, source="find-links")},
+        flash_attn=msgspec.structs.replace(made.flash_attn, mode="wheel", origin="store"),
+    )
+    assert "flash-attn 2.8.3.post2 from the store: " in flat(kept)

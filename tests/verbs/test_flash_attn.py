@@ -365,6 +365,32 @@ def test_a_wheel_that_a_killed_run_has_kept_without_a_note_is_made_again(toy: To
     assert toy.has_flash_attn()
 
 
+def test_a_second_environment_that_cannot_be_built_is_no_failure_however_often(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    theirs, aside = tmp_path / "wheels" / "einops-0.8-py3-none-any.whl", tmp_path / "aside"
+    ours = toy.prefix / "wheels" / theirs.name
+    toy.page(release(f"os.remove({str(ours)!r}); os.rename({str(theirs)!r}, {str(aside)!r})"))
+    for _ in range(2):
+        assert toy.run() == 5
+        assert not toy.has_flash_attn()
+    aside.rename(theirs)
+    assert toy.run() == 5
+    assert toy.has_flash_attn()
+    assert toy.built == 1
+
+
+def test_too_little_memory_names_what_tries_anew(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    want(toy, tmp_path)
+    monkeypatch.setattr(choose_jobs, "PROCESS_GB", 10000.0)
+    assert toy.run() == 5
+    assert "provision --only 60 tries anew" in capfd.readouterr().err
+    monkeypatch.setattr(choose_jobs, "PROCESS_GB", 0.1)
+    assert toy.run("--only", "60") == 5
+    assert toy.has_flash_attn()
+
+
 def test_an_index_that_has_gone_is_tried_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     page = toy.server.resources.pop("/simple/flash-attn/")
