@@ -16,7 +16,6 @@ from provision.engine.bring_up import Asked
 from provision.engine.events import Subscriber
 from provision.engine.kept import Kept
 from provision.engine.uv import planned
-from provision.errors import SourceFailed
 from provision.host import compilers, cpu, cuda_toolkits, memory
 from provision.host._model import Fact, Host
 from provision.plan import against_wheel
@@ -63,10 +62,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 def fetched(ground: Ground, published: Wheel) -> Kept:
     """A published wheel; what its name promises is looked up in the file before anybody installs it."""
     action = Fetch(title="fetch flash-attn", folder=str(ground.prefix / store.FOLDER), wheels=(published,))
-    try:
-        fetch.fetch(action, ground.asked.environment, ground.events)
-    except SourceFailed as failure:
-        raise Refused(failure.what) from failure
+    fetch.fetch(action, ground.asked.environment, ground.events)
     path = ground.prefix / store.FOLDER / published.file
     try:
         return admitted(ground, path, origin="fetched", made_from={"url": published.without_token().url})

@@ -51,9 +51,10 @@ def _lines(
 
 
 def _flash_attn(plan: Plan) -> str:
-    """What was decided; a build that is planned is none that is there."""
+    """What was decided, and the first reason; a build that is planned is none that is there."""
     package = plan.packages.get(_FLASH_ATTN)
-    return f"{plan.flash_attn.mode}{f' {package.version}' if package else ''}: {plan.flash_attn.why}"
+    why = plan.flash_attn.why.partition(". ")[0]
+    return f"{plan.flash_attn.mode}{f' {package.version}' if package else ''}: {why}"
 
 
 def _check(check: CheckResult) -> list[str]:

@@ -44,11 +44,13 @@ def comes_first(wish: Wish, wanted: Wanted) -> bool:
 def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, *, afterwards: bool = False) -> Wanted:
     """What is wanted, with a wheel of flash-attn in its lock, or with the reasons why there is none.
 
-    Unless this is `afterwards` a build may still be owed then. What did not do is not tried again, whoever asks.
+    Unless this is `afterwards` a build may still be owed then. What did not do is not tried again, whoever asks;
+    what could not be reached is, the next time.
     """
     here = _wish.here(wish)
     host = elsewhere.built_here(wish.target, here) if wish.target else here
     had: set[str] = set()
+    silent: set[str] = set()
     planned_before = wanted.plan.flash_attn.mode != "none"
     kept.forget_damaged(Path(wish.prefix))
     while True:
@@ -56,9 +58,16 @@ def settled(wish: Wish, wanted: Wanted, followed: Followed, lock: int, *, afterw
         if not (owed(wanted) if afterwards else comes_first(wish, wanted)):
             if planned_before and wanted.plan.flash_attn.mode == "none":
                 followed(Note(text=f"flash-attn: none; {_anew(wanted)} tries anew"))
-            return wanted
+            lasting = tuple(one for one in wanted.against if one.version not in silent)
+            return msgspec.structs.replace(wanted, against=lasting)
         name = candidate_name(wanted.plan)
-        reason = "it was had, and is not taken" if name in had else _have(wish, wanted, followed, lock)
+        try:
+            reason = "it was had, and is not taken" if name in had else _have(wish, wanted, followed, lock)
+        except SourceFailed as failure:
+            if wanted.plan.flash_attn.mode == "build":
+                raise
+            reason = failure.what
+            silent.add(name)
         had.add(name)
         if reason:
             followed(Note(text=f"flash-attn: {name}: {reason}"))
@@ -151,9 +160,7 @@ def _have(wish: Wish, wanted: Wanted, followed: Followed, lock: int) -> str:
             flash_attn_build.built(ground)
         else:
             flash_attn.fetched(ground, published_wheels.find(wanted.plan, wish.settings, asked.environment))
-    except (NotPublished, SourceFailed) as failure:
-        if wanted.plan.flash_attn.mode == "build":
-            raise
+    except NotPublished as failure:
         return failure.what
     except Refused as reason:
         return str(reason)

@@ -18,9 +18,9 @@ import pytest
 
 from provision import cli, step_60_flash_attn
 from provision.catalog import rows
-from provision.engine import bring_up, generations, kept, steps_found, wanted
+from provision.engine import bring_up, generations, kept, published_wheels, steps_found, wanted
 from provision.engine.launch_checks import CheckResult
-from provision.errors import Interrupted, StepFailed
+from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.host import from_description
 from provision.plan import choose_jobs
 from provision.plan._model import Package, Plan
@@ -592,3 +592,21 @@ def test_a_line_that_breaks_goes_on_where_it_stopped(toy: Toy, release_page: Rel
     release_page.publish(release_page.wheel(), None, "reset")
     assert release_page.run() == 5
     assert kept.found(toy.prefix)[0].origin == "fetched"
+
+
+def test_a_release_page_that_cannot_be_read_once_is_asked_again(
+    toy: Toy, release_page: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release_page.publish(release_page.wheel())
+    find, asked = published_wheels.find, []
+
+    def once_silent(*arguments: Any) -> Wheel:
+        asked.append(1)
+        if len(asked) == 1:
+            raise SourceFailed("HTTP status 500")
+        return find(*arguments)
+
+    monkeypatch.setattr(published_wheels, "find", once_silent)
+    assert release_page.run() == 5
+    assert kept.found(toy.prefix)[0].origin == "fetched", "and nothing was compiled"
+    assert toy.built == 0
