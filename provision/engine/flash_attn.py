@@ -46,9 +46,12 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.asked.prefix)
 
     @property
+    def torch(self) -> str:
+        return (self.asked.lock.version("torch") or "").partition("+")[0]
+
+    @property
     def release(self) -> TorchRelease | None:
-        version = self.asked.lock.version("torch") or ""
-        return next((row for row in self.catalogue.torch if row.version == version.partition("+")[0]), None)
+        return next((row for row in self.catalogue.torch if row.version == self.torch), None)
 
     @property
     def cxx11_abi(self) -> bool:
@@ -94,7 +97,6 @@ def admitted(
     if reasons:
         raise Refused("; ".join(reasons))
     cuda = torch_cuda(plan)
-    torch = (ground.asked.lock.version("torch") or "").partition("+")[0]
     return kept.keep(
         ground.prefix,
         path,
@@ -103,7 +105,7 @@ def admitted(
             sha256="",
             size=0,
             version=truth.version,
-            torch=torch if origin == "built" else minor(torch),
+            torch=ground.torch if origin == "built" else minor(ground.torch),
             cuda=cuda,
             cpython=f"cp{python.replace('.', '')}",
             cxx11_abi=truth.cxx11_abi if truth.cxx11_abi is not None else ground.cxx11_abi,

@@ -61,7 +61,8 @@ def _source(ground: Ground) -> tuple[FlashAttnSource, Wheel]:
     page = network.project(ground.index, "flash-attn")
     for package in page.packages:
         if package.package_type == "sdist" and package.version == version:
-            digest = package.digests.get("sha256", "")
+            if not (digest := package.digests.get("sha256", "")):
+                raise Refused("the index gives no SHA-256 of its source release")  # what nobody vouches for is not run
             return source, Wheel(url=package.url, sha256=digest, size=package.size or 0)
     raise Refused(f"the source release {version} is not on this index")
 
@@ -111,12 +112,13 @@ def _recipe(
     )
     if isinstance(jobs, str):
         raise Refused(jobs)
-    ground.events(Note(text=f"compiling {jobs.jobs} of its files at once: {_estimated(jobs)}"))
-    torch = (ground.asked.lock.version("torch") or "").partition("+")[0]
-    arches = "_".join(arch.replace(".", "") for arch in plan.flash_attn.arches)
+    ground.events(
+        Note(text=f"compiling {jobs.jobs} of its files at once: {_estimated(jobs, len(plan.flash_attn.arches))}")
+    )
+    arches = "".join(f".sm{arch.replace('.', '')}" for arch in plan.flash_attn.arches)
     return Recipe(
         source=archive,
-        local=f"cu{toolkit.cuda.replace('.', '')}.torch{torch}.sm{arches.replace('_', '.sm')}.{kept.key(made_from)}",
+        local=f"cu{toolkit.cuda.replace('.', '')}.torch{ground.torch}{arches}.{kept.key(made_from)}",
         arches=plan.flash_attn.arches,
         cxx=_cxx(ground, source),
         jobs=jobs.jobs,
@@ -128,8 +130,8 @@ def _recipe(
     )
 
 
-def _estimated(jobs: Jobs) -> str:
-    disk = choose_jobs.TOOLKIT_GB + choose_jobs.DISK_GB_PER_ARCH
+def _estimated(jobs: Jobs, arches: int) -> str:
+    disk = choose_jobs.disk_gb(arches)
     return f"about {jobs.hours:.1f} h, up to {jobs.peak_gb:.0f} GB of memory and {disk:.0f} GB of disk, as estimated"
 
 

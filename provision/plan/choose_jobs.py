@@ -45,6 +45,11 @@ def choose(
     return Jobs(jobs=jobs, threads=threads, peak_gb=at_once * PROCESS_GB, hours=cpu_hours_per_arch * arches / at_once)
 
 
+def disk_gb(arches: int) -> float:
+    """What a build takes on disk while it goes on."""
+    return TOOLKIT_GB + DISK_GB_PER_ARCH * arches
+
+
 def _too_little(available_gb: float, limit_gb: float | None) -> str:
     if limit_gb is not None and limit_gb < available_gb:
         there, way = f"this control group may use {limit_gb:.1f} GB", "raise its limit"

@@ -41,7 +41,7 @@ def how(source: FlashAttnSource, capabilities: tuple[str, ...], torch: TorchRele
     if not isinstance(here, choose_jobs.Jobs):
         return said
     jobs = f"{here.jobs} job{'s' * (here.jobs != 1)}{f' of {here.threads} threads' if here.threads > 1 else ''}"
-    disk = choose_jobs.TOOLKIT_GB + choose_jobs.DISK_GB_PER_ARCH * len(targets)
+    disk = choose_jobs.disk_gb(len(targets))
     return f"{said}: about {here.hours:.1f} h here with {jobs}, {here.peak_gb:.0f} GB of memory, {disk:.0f} GB of disk"
 
 

@@ -610,3 +610,12 @@ def test_a_release_page_that_cannot_be_read_once_is_asked_again(
     assert release_page.run() == 5
     assert kept.found(toy.prefix)[0].origin == "fetched", "and nothing was compiled"
     assert toy.built == 0
+
+
+def test_a_source_release_that_nobody_vouches_for_is_not_run(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    page = toy.server.resources["/simple/flash-attn/"]
+    page.data = f'<a href="/files/{SOURCE}">{SOURCE}</a>'.encode()
+    assert toy.run() == 5
+    assert "the index gives no SHA-256 of its source release" in toy.reason
+    assert not toy.server.resources[f"/files/{SOURCE}"].requests
