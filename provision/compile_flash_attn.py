@@ -81,7 +81,6 @@ class Build:
 
     def __init__(self, folder: Path, dist: Path, jobs: int, total: int) -> None:
         self._folder, self._dist, self._jobs, self._total = folder, dist, jobs, total
-        self._began = time.time()
         self._done, self._told = 0, 0.0
         self.lacked_memory = False
         self.first_error = ""

@@ -43,8 +43,7 @@ def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:
 
 def _pins(plan: Plan, lock: Lock) -> tuple[Pin, ...]:
     """All but flash-attn, which the next step tries before anybody relies on it."""
-    after = step_60_flash_attn.leaves(plan, lock)
-    return tuple(pin for pin in lock.pins if pin.name not in after)
+    return lock.without(step_60_flash_attn.leaves(plan, lock)).pins
 
 
 STEP = Step(

@@ -64,6 +64,10 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         """For every reader: an address may be signed, which is nobody else's business and soon worth nothing."""
         return Lock(pins=tuple(msgspec.structs.replace(pin, wheel=pin.wheel.without_token()) for pin in self.pins))
 
+    def without(self, names: Iterable[str]) -> Lock:
+        out = frozenset(names)
+        return Lock(pins=tuple(pin for pin in self.pins if pin.name not in out))
+
     def some(self, names: Iterable[str]) -> tuple[Pin, ...]:
         wanted = frozenset(names)
         return tuple(pin for pin in self.pins if pin.name in wanted)

@@ -160,12 +160,12 @@ def among(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
 
 def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     """The lock with the kept wheel that the plan names, and without any other."""
-    pins = tuple(pin for pin in lock.pins if pin.name != "flash-attn")
+    others = lock.without(("flash-attn",))
     for kept in found(prefix):
         if kept.file == plan.flash_attn.wheel and is_whole(prefix, kept):
             wheel = Wheel(url=place(prefix, kept.file).absolute().as_uri(), sha256=kept.sha256, size=kept.size)
-            return Lock(pins=(*pins, Pin(name="flash-attn", version=kept.version, wheel=wheel)))
-    return Lock(pins=pins)
+            return Lock(pins=(*others.pins, Pin(name="flash-attn", version=kept.version, wheel=wheel)))
+    return others
 
 
 def _noted(prefix: Path) -> Iterator[Kept]:

@@ -85,7 +85,7 @@ def is_guest(wish: Wish, wanted: Wanted) -> bool:
     names = leaves(wanted.plan, wanted.lock)
     if not names:
         return False
-    lock = Lock(pins=tuple(pin for pin in wanted.lock.pins if pin.name not in names))
+    lock = wanted.lock.without(names)
     return bring_up.is_current(_wish.asked(wish, msgspec.structs.replace(wanted, lock=lock)))
 
 
