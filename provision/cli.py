@@ -81,6 +81,6 @@ def _interruptible(options: argparse.Namespace) -> AbstractContextManager[None]:
 
     if not hasattr(options, "events"):
         return nullcontext()
-    from provision.engine import interruption
+    from provision.doors import interruption
 
     return interruption.as_one()

@@ -16,14 +16,15 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from provision.doors import interruption
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 GRACE_S = 0.5
 _PR_SET_PDEATHSIG = 1
-_INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,39 +90,36 @@ def run(
     """
     words = tuple(os.fspath(word) for word in argv)
     began = time.monotonic()
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTING if ends_with_us else ())
     try:
-        child = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=dict(env) if env is not None else None,
-            cwd=cwd,
-            start_new_session=True,
-            pass_fds=tuple(keep_open),
-            preexec_fn=_end_with(os.getpid(), held) if ends_with_us else None,  # noqa: PLW1509 - two system calls
-        )
+        # In the midst of it an interruption would leave a child that nobody knows.
+        with interruption.later() as interrupted:
+            child = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=dict(env) if env is not None else None,
+                cwd=cwd,
+                start_new_session=True,
+                pass_fds=tuple(keep_open),
+                preexec_fn=_end_with(os.getpid()) if ends_with_us else None,  # noqa: PLW1509 - a system call
+            )
     except (OSError, ValueError) as error:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         missing = _is_missing(error, words[0], (os.environ if env is None else env).get("PATH"))
         return Finished(argv=words, missing=missing, stderr=str(error), seconds=time.monotonic() - began)
     try:
-        # An interruption while forking would be lost in a callback of Python's own: it comes here.
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        return _attend(child, words, began, deadline_s, input, on_line)
+        return _attend(child, words, began, deadline_s, input, on_line, interrupted)
     except BaseException:  # an interruption: nothing of ours works on behind the caller's back
         _end_group(child)
         raise
 
 
-def _end_with(parent: int, mask: Iterable[int]) -> Callable[[], None]:
+def _end_with(parent: int) -> Callable[[], None]:
     """What a child does first: ask the kernel to be killed when its parent is gone, however that came about."""
     prctl = _prctl()
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if os.getppid() != parent:  # gone already, between fork and here
             os._exit(1)
 
@@ -149,11 +147,13 @@ def _attend(
     deadline_s: float,
     text: str | None,
     on_line: Callable[[str], None] | None,
+    interrupted: Callable[[], None],
 ) -> Finished:
     out, err = bytearray(), bytearray()
     threads = [_thread(_drain, child.stdout, out, on_line), _thread(_drain, child.stderr, err, on_line)]
     if text is not None:
         threads.append(_thread(_feed, child.stdin, text.encode()))
+    interrupted()
     timed_out = not _wait(child, began + deadline_s - time.monotonic())
     # A grandchild may hold the pipes open after the command itself has ended.
     _join(threads, began + deadline_s - time.monotonic() if not timed_out else 0.0)

@@ -10,8 +10,8 @@ from typing import Literal
 import msgspec
 from packaging.utils import canonicalize_name
 
-from provision.doors import files
-from provision.engine import foreign, generations, heal, interruption, marks, whole
+from provision.doors import files, interruption
+from provision.engine import foreign, generations, heal, marks, whole
 from provision.engine.carry import Carrier
 from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.journal import Entry, Journal

@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from provision.doors import download, sessions
-from provision.engine import interruption, uv
+from provision.doors import download, interruption, sessions
+from provision.engine import uv
 from provision.engine.events import Progress, Subscriber
 from provision.errors import NotWritable
 from provision.steps import Fetch, Lock, Pin, Wheel

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from provision.doors import process
+from provision.doors import interruption, process
 
 PYTHON = sys.executable
 
@@ -106,6 +108,30 @@ def test_a_background_process_that_holds_the_output_open_does_not_hold_us(tmp_pa
     assert (ended.status, ended.stdout, ended.timed_out) == (0, "done\n", False)
     assert time.monotonic() - began < 3
     assert ends(int(note.read_text()))
+
+
+class Disturbed(subprocess.Popen[bytes]):
+    """A child that has been forked when an interruption comes, and has no name yet."""
+
+    forked = 0
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        Disturbed.forked = self.pid
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)  # here Python calls the handler
+
+
+@pytest.mark.parametrize("ends_with_us", [False, True])
+def test_an_interruption_while_a_child_is_being_started_takes_it_along(
+    monkeypatch: pytest.MonkeyPatch, *, ends_with_us: bool
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", Disturbed)
+    with interruption.as_one(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        process.run(["sleep", "60"], deadline_s=60, ends_with_us=ends_with_us)
+    assert ends(Disturbed.forked)
+    with interruption.as_one(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_input_reaches_the_command_and_a_command_that_ignores_it_is_fine() -> None:

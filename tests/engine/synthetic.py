@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, interruption, locks
+from provision.doors import interruption
+from provision.engine import apply, fingerprint, generations, locks
 from provision.engine.events import StepResult, Subscriber, nobody
 from provision.plan._model import FlashAttn, Plan, UsedGpus
 from provision.steps import Action, Lock, Pin, Run, Site, Step, Wheel, Write, fetch, requirements

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.doors import download
-from provision.engine import fetch, interruption
+from provision.doors import download, interruption
+from provision.engine import fetch
 from provision.engine.events import Event, Progress
 from provision.errors import NotWritable, SourceFailed
 from provision.steps import Fetch, Lock, Pin, Wheel
@@ -140,5 +140,6 @@ def test_what_later_steps_need_comes_meanwhile(server: LocalServer, tmp_path: Pa
     with fetch.Fetching({}, lambda _: None) as fetching:
         fetching.finish(first)
         fetching.begin(later)
-        until(lambda: contents(tmp_path) == FILES)
+        until(lambda: all((tmp_path / name).exists() for name in FILES))
+        assert contents(tmp_path) == FILES
         assert [line.split()[0] for line in fetching.finish(later)] == ["0", "fetched", "fetched", "fetched", "fetched"]
