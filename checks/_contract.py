@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +15,8 @@ class Needs:
     """What must be there before a check can decide anything; where it is not, the check is skipped and says so.
 
     `packages` are import names. `gpus` counts only where vLLM is built for CUDA: on the CPU it runs without any.
-    `distributions`: only an environment whose lock has them promises to pass.
+    `distributions`: only an environment whose lock has them promises to pass. `tools`: commands on PATH, of each
+    entry one ("c++ g++ clang++"). `capability`: of one GPU at least. `recording`: what this host is, as facts.
     """
 
     packages: tuple[str, ...] = ()
@@ -21,6 +24,9 @@ class Needs:
     profile: Literal["cpu", "cuda"] | None = None
     lock: bool = False
     distributions: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    capability: tuple[int, int] | None = None
+    recording: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Context:
     """What the launcher knows about the environment under test; `scratch` is the check's own, empty folder.
 
     `contents` holds the true hashes of files for which a wheel's own RECORD is wrong, by path below site-packages.
+    `facts` is the host as it is now and `earlier` as an earlier run found it, each as `vllm-ready host --json` has
+    them; `plan` is the plan of this environment. All three are empty where nobody recorded or planned.
     """
 
     profile: Literal["cpu", "cuda"]
@@ -38,6 +46,9 @@ class Context:
     promised: tuple[str, ...] = ()
     prefix: str = ""
     launcher: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    earlier: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,5 +85,22 @@ def unmet(needs: Needs, context: Context) -> str:
         return f"needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}; this host has {len(context.gpus) or 'none'}"
     if needs.lock and not context.pins:
         return "needs the lock that this environment was made from"
+    if needs.recording and not context.facts:
+        return "needs a recording of this host, which `vllm-ready check` makes"
     missing = [name for name in needs.packages if importlib.util.find_spec(name) is None]
-    return f"needs {' and '.join(missing)} in this environment" if missing else ""
+    if missing:
+        return f"needs {' and '.join(missing)} in this environment"
+    absent = [tools.partition(" ")[0] for tools in needs.tools if not any(map(shutil.which, tools.split()))]
+    if absent:
+        return f"needs {' and '.join(absent)} on PATH"
+    return _too_old(needs, context)
+
+
+def _too_old(needs: Needs, context: Context) -> str:
+    """The last question: only now does anybody wake the driver."""
+    if not needs.capability or context.profile == "cpu":
+        return ""
+    cuda: Any = importlib.import_module("torch").cuda
+    best = max((cuda.get_device_capability(number) for number in range(cuda.device_count())), default=(0, 0))
+    wanted, found = (".".join(map(str, each)) for each in (needs.capability, best))
+    return "" if best >= needs.capability else f"needs compute capability {wanted}; the best here is {found}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,4 @@ def _description(package: str, name: str) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - whatever a check file raises is that file's own problem
         return {"name": name, "problem": f"{type(error).__name__}: {error}"}
     told: dict[str, Any] = {key: getattr(check, key) for key in _TOLD}
-    needs = check.needs
-    told["needs"] = {
-        "packages": needs.packages,
-        "gpus": needs.gpus,
-        "profile": needs.profile,
-        "lock": needs.lock,
-        "distributions": needs.distributions,
-    }
-    return told
+    return told | {"needs": asdict(check.needs)}

@@ -37,6 +37,9 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     profile: Literal["cpu", "cuda"] | None = None
     lock: bool = False
     distributions: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    capability: tuple[int, int] | None = None
+    recording: bool = False
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +61,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What a check is told: the lock's pins by name, the GPUs to be used, the generation and its `vllm` command.
 
     `contents` holds the true hashes ("sha256=...", as RECORD writes them) of files for which a wheel's own RECORD
-    is wrong, by path below site-packages; some wheels are published so.
+    is wrong, by path below site-packages; some wheels are published so. `facts` is the host now, `earlier` as an
+    earlier run found it; `plan` is the environment's own.
     """
 
     profile: Literal["cpu", "cuda"]
@@ -68,6 +72,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     promised: tuple[str, ...] = ()
     prefix: str = ""
     launcher: str = ""
+    facts: dict[str, Any] = {}
+    earlier: dict[str, Any] = {}
+    plan: dict[str, Any] = {}
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
