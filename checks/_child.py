@@ -1,4 +1,4 @@
-"""Started by path under `python -I`: tries one check in a process of its own and writes how it ended to a file."""
+"""Started by path under `python -I`: tries checks, each in a process of its own, and leaves a file for each."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import faulthandler
 import importlib.util
 import json
 import os
+import shutil
+import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 # A name that no distribution has: a foreign top-level `checks` neither shadows ours nor is shadowed.
 PACKAGE = "_vllm_ready_checks"
@@ -18,15 +21,65 @@ FOLDER = Path(__file__).parent
 
 
 def main(arguments: list[str]) -> None:
-    """`describe OUT` writes what every check declares, `run REQUEST` the result of one."""
+    """`describe OUT` writes what every check declares, `tell OUT` what this Python is, `run REQUESTS` results.
+
+    This process imports nothing foreign: whatever a check does, there is somebody left to tell of it.
+    """
     _load_package()
     verb, path = arguments
     if verb == "describe":
         _write(Path(path), _part("_discover").descriptions(PACKAGE, FOLDER))
-        return
-    request: dict[str, Any] = json.loads(Path(path).read_text())
-    result = _part("_watch").watch(lambda: _try(request), float(request["deadline_s"]), Path(request["verdict"]))
-    _write(Path(request["result"]), result)
+    elif verb == "tell":
+        _write(Path(path), _told())
+    else:
+        _run(Path(path))
+
+
+def _told() -> dict[str, Any]:
+    installed = _part("_installed")
+    return {
+        "executable": sys.executable,
+        "version": ".".join(map(str, sys.version_info[:3])),
+        "prefix": sys.prefix,
+        "profile": installed.built_for(),
+        "packages": {name: versions[-1] for name, versions in installed.versions().items()},
+    }
+
+
+def _run(requests: Path) -> None:
+    asked = json.loads(requests.read_text())
+    processes = _part("_processes")
+    processes.adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: _give_up(requests.parent))
+    processes.die_with_parent(signal.SIGTERM)
+    warm = None
+    for at, request in enumerate(asked["requests"]):
+        print(f"\n{asked['mark']} started {at}", flush=True)
+        if request["warm"] and not warm:
+            warm = _part("_warm").Warm(_try)
+        _write(Path(request["result"]), _watched(request, warm))
+        print(f"\n{asked['mark']} ended {at}", flush=True)
+    if warm:
+        warm.end()
+
+
+def _watched(request: dict[str, Any], warm: Any) -> dict[str, Any]:
+    watch = _part("_watch")
+    began = time.monotonic()
+    result: dict[str, Any] = watch.watch(
+        lambda: (request["warm"] and warm.start(request)) or watch.Forked(lambda: _try(request)),
+        float(request["deadline_s"]),
+        Path(request["verdict"]),
+        frozenset({warm.number} if warm else ()),
+    )
+    return {**result, "seconds": round(time.monotonic() - began, 3)}
+
+
+def _give_up(work: Path) -> NoReturn:
+    """Whoever wanted the results is gone, and would have cleared up."""
+    _part("_processes").end_descendants(0.0)
+    shutil.rmtree(work, ignore_errors=True)
+    os._exit(1)
 
 
 def _load_package() -> None:
@@ -46,8 +99,10 @@ def _part(name: str) -> ModuleType:
 def _try(request: dict[str, Any]) -> None:
     """In the child: the claim of the body, or why there is none, goes into the verdict file."""
     faulthandler.enable()
-    verdict = Path(request["verdict"])
+    verdict, scratch = Path(request["verdict"]), request["context"]["scratch"]
     try:
+        os.chdir(scratch)
+        os.environ["HOME"] = scratch
         _write(verdict, _claim(request))
     except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are no verdict either
         traceback.print_exc()

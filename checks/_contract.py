@@ -27,6 +27,7 @@ class Needs:
     tools: tuple[str, ...] = ()
     capability: tuple[int, int] | None = None
     recording: bool = False
+    serving: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Context:
     facts: dict[str, Any] = field(default_factory=dict)
     earlier: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
+    serving: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def unmet(needs: Needs, context: Context) -> str:
         return "needs the lock that this environment was made from"
     if needs.recording and not context.facts:
         return "needs a recording of this host, which `vllm-ready check` makes"
+    if needs.serving and not context.serving:
+        return "needs a server that runs: --serving URL"
     missing = [name for name in needs.packages if importlib.util.find_spec(name) is None]
     if missing:
         return f"needs {' and '.join(missing)} in this environment"

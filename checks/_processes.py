@@ -26,7 +26,7 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def descendants() -> dict[int, str]:
+def descendants(of: int | None = None) -> dict[int, str]:
     """Every living process below this one, with its name; those that only wait to be reaped are left out."""
     parents: dict[int, tuple[int, str]] = {}
     for folder in Path("/proc").iterdir():
@@ -36,7 +36,7 @@ def descendants() -> dict[int, str]:
                 state, parent = after.split()[:2]
                 if state not in "ZX":
                     parents[int(folder.name)] = (int(parent), before.partition("(")[2])
-    mine, found = os.getpid(), dict[int, str]()
+    mine, found = of or os.getpid(), dict[int, str]()
     for process, (_, name) in parents.items():
         above, seen = process, set[int]()
         while above in parents and above != mine and above not in seen:
@@ -47,13 +47,17 @@ def descendants() -> dict[int, str]:
     return found
 
 
-def end_descendants(grace_s: float) -> list[str]:
+def end_descendants(grace_s: float, spared: frozenset[int] = frozenset()) -> list[str]:
     """End everything below this process, politely for `grace_s` seconds; what cannot be ended is named."""
+
+    def left() -> dict[int, str]:
+        return {process: name for process, name in descendants().items() if process not in spared}
+
     until = time.monotonic() + grace_s
     asked: set[int] = set()
-    while (left := descendants()) and time.monotonic() < until + 5.0:
+    while (those := left()) and time.monotonic() < until + 5.0:
         polite = time.monotonic() < until
-        for process in left:
+        for process in those:
             if not polite or process not in asked:
                 asked.add(process)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -61,7 +65,7 @@ def end_descendants(grace_s: float) -> list[str]:
         reap()
         time.sleep(0.02)
     reap()
-    return sorted(left.values())
+    return sorted(those.values())
 
 
 def reap() -> None:

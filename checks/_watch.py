@@ -1,45 +1,48 @@
-"""Runs a body in a forked process under a deadline, ends all that it leaves, and says how it ended."""
+"""Keeps one body to its deadline and its share of memory, ends all that it leaves, and says how it ended."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
-from . import _processes
+from . import _memory, _processes
 
 _GRACE_S = 2.0
+_SHARE = 0.8  # of the memory that was free before
+_LOOK_EVERY_S = 0.25
 
 
-def watch(body: Callable[[], None], deadline_s: float, verdict: Path) -> dict[str, Any]:
-    """The result of one check: the body's claim where it left a whole one, else an error that says why not."""
-    _processes.adopt_orphans()
-    signal.signal(signal.SIGTERM, lambda *_: _give_up(verdict.parent))
-    _processes.die_with_parent(signal.SIGTERM)
-    began = time.monotonic()
-    process = os.fork()
-    if not process:
-        _be_the_body(body)
-    status = _wait(process, began + deadline_s)
-    seconds = time.monotonic() - began
-    left = sorted(name for number, name in _processes.descendants().items() if number != process)
-    stuck = _processes.end_descendants(_GRACE_S)
-    result = _error(f"no verdict in {deadline_s:g} s") if status is None else _result(verdict, status)
-    result["seconds"] = round(seconds, 3)
-    if left:
-        result["evidence"]["left_running"] = left
-    if stuck:
-        result["evidence"]["cannot_be_ended"] = stuck
-    return result
+class Process(Protocol):
+    """A body that runs."""
+
+    number: int
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
 
 
-def _be_the_body(body: Callable[[], None]) -> NoReturn:
+class Forked:
+    """A body as a child of this process."""
+
+    def __init__(self, body: Callable[[], object]) -> None:
+        sys.stdout.flush()  # else both would write what is waiting there
+        self.number = os.fork()
+        if not self.number:
+            _be_the_body(body)
+
+    def poll(self) -> int | None:
+        ended, status = os.waitpid(self.number, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if ended else None
+
+
+def _be_the_body(body: Callable[[], object]) -> NoReturn:
     """In the child. It ends without tearing down: a crash or a hang while unloading is not what was claimed about."""
     try:
         os.setsid()
@@ -51,16 +54,42 @@ def _be_the_body(body: Callable[[], None]) -> NoReturn:
         os._exit(0)
 
 
-def _wait(process: int, until: float) -> int | None:
-    """The exit status; None at the deadline."""
-    pause = 0.002
-    while time.monotonic() < until:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
+def watch(start: Callable[[], Process], deadline_s: float, verdict: Path, spared: frozenset[int]) -> dict[str, Any]:
+    """The result of one check: the body's claim where it left a whole one, else an error that says why not.
+
+    `spared` are processes of ours that outlive the check.
+    """
+    room = int(_memory.free() * _SHARE)
+    process = start()
+    status, why = _wait(process, time.monotonic() + deadline_s, room, f"no verdict in {deadline_s:g} s")
+    left = sorted(name for number, name in _processes.descendants().items() if number not in {process.number, *spared})
+    stuck = _processes.end_descendants(_GRACE_S, spared)
+    result = _error(why) if status is None else _result(verdict, status)
+    if left:
+        result["evidence"]["left_running"] = left
+    if stuck:
+        result["evidence"]["cannot_be_ended"] = stuck
+    return result
+
+
+def _wait(process: Process, until: float, room: int, late: str) -> tuple[int | None, str]:
+    """The exit status; or None, and why nobody waits any longer."""
+    pause, look = 0.002, time.monotonic() + _LOOK_EVERY_S
+    while (now := time.monotonic()) < until:
+        status = process.poll()
+        if status is not None:
+            return status, ""
+        if now > look:
+            look = now + _LOOK_EVERY_S
+            taken = _memory.held((process.number, *_processes.descendants(process.number)))
+            if taken > room:
+                return (
+                    None,
+                    f"took {taken / 1e9:.1f} GB of memory, and {room / 1e9:.1f} GB was its share of what was free",
+                )
         time.sleep(pause)
         pause = min(pause * 1.5, 0.05)
-    return None
+    return None, late
 
 
 def _result(verdict: Path, status: int) -> dict[str, Any]:
@@ -87,10 +116,3 @@ def _signal_name(number: int) -> str:
     with contextlib.suppress(ValueError):
         return signal.Signals(number).name
     return f"signal {number}"
-
-
-def _give_up(work: Path) -> NoReturn:
-    """Whoever wanted the result is gone, and would have cleared up."""
-    _processes.end_descendants(0.0)
-    shutil.rmtree(work, ignore_errors=True)
-    os._exit(1)

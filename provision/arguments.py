@@ -118,9 +118,7 @@ def parser() -> argparse.ArgumentParser:
     some = steps.add_mutually_exclusive_group()
     some.add_argument("--only", type=int, metavar="NN", help="run this step only")
     some.add_argument("--from", dest="start", type=int, metavar="NN", help="run this step and those after it")
-    made["check"].add_argument(
-        "names", nargs="*", metavar="NAME", help="checks to try (all that the plan promises), or list"
-    )
+    _of_check(made["check"])
     made["up"].add_argument("--bundle", metavar="FOLDER", help="take everything from a bundle, use no network")
     packed = made["bundle"]
     packed.add_argument("--host", metavar="FILE", help="for this described host (- is stdin) instead of this one")
@@ -145,6 +143,16 @@ def parser() -> argparse.ArgumentParser:
     kept.add_argument("--torch", metavar="X", help="import: the torch that a wheel is for, where its name does not say")
     kept.add_argument("--cuda", metavar="X", help="import: its CUDA, likewise")
     return top
+
+
+def _of_check(check: argparse.ArgumentParser) -> None:
+    check.add_argument("names", nargs="*", metavar="NAME", help="checks to try (all that the plan promises), or list")
+    check.add_argument("--python", metavar="EXE", help="try them in this Python instead: a venv, conda, any other")
+    check.add_argument(
+        "--profile",
+        choices=("passive", "quick", "full"),
+        help="how deep: passive only reads and takes no GPU memory; quick, the default; full is for acceptance",
+    )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -6,20 +6,19 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, launch_checks, steps_found, store, verified, wanted, whole
+from provision.engine import apply, fingerprint, generations, launch_checks, proof, steps_found, store, verified, wanted
 from provision.engine.dry_run import DryRun, Glance, Touched
 from provision.engine.events import StepResult, Subscriber
-from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
+from provision.engine.launch_checks import CheckResult
+from provision.engine.proof import Checks
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, UNDECIDED
 from provision.plan._model import Plan
 from provision.steps import Action, Lock, Site, Step
-
-Checks = Callable[[CheckStarted | CheckDone], None]
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +64,7 @@ class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None = None
     removed: tuple[str, ...] = ()
     owed: tuple[str, ...] = ()
+    facts: dict[str, Any] = {}  # the host as the checks saw it
 
     @property
     def stands(self) -> bool:
@@ -126,10 +126,12 @@ def bring_up(
     if kept and before == place.id and verified.report(Path(place.path)) is not None:
         removed = _tidied(asked, stored)
         return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True, removed=removed)
+    names = asked.plan.checks
     gpus = () if asked.elsewhere else asked.plan.gpus.used
-    found = tuple(check(asked.plan, asked.lock, place.path, asked.plan.checks, Path(asked.logs), checks, gpus))
-    verdict, code = launch_checks.verdict(found, asked.plan.checks)
-    ended = msgspec.structs.replace(ended, checks=found, verdict=verdict, exit_code=code)
+    facts = {} if asked.elsewhere else proof.facts_for(names, {"prefix": prefix, "logs": Path(asked.logs).parent})
+    found = tuple(proof.ours(asked.plan, asked.lock, place.path, names, Path(asked.logs), checks, gpus, facts))
+    verdict, code = launch_checks.verdict(found, names)
+    ended = msgspec.structs.replace(ended, checks=found, verdict=verdict, exit_code=code, facts=facts)
     owed = tuple(each.name for each in found if each.outcome == "skip") if asked.elsewhere else ()
     if verdict == "verified":
         verified.save(Path(place.path), document(ended))
@@ -202,38 +204,6 @@ def _build(
         environment=asked.environment,
         keep_open=(handle,),
     )
-
-
-def check(
-    plan: Plan,
-    lock: Lock,
-    generation: str,
-    names: tuple[str, ...],
-    logs: Path,
-    events: Checks,
-    gpus: tuple[str, ...],
-) -> list[CheckResult]:
-    """Try the checks of these names on an environment of ours."""
-    context = launch_checks.Context(
-        profile=plan.profile,
-        pins={pin.name: pin.version for pin in lock.pins},
-        contents=whole.known_contents(Path(generation) / generations.STATE),
-        gpus=gpus,
-        promised=names,
-        prefix=generation,
-        launcher=f"{generation}/bin/vllm",
-    )
-    known = [one for one in launch_checks.discover() if one.name in names]
-    return launch_checks.run(f"{generation}/bin/python", known, context, logs, events)
-
-
-def promised(plan: Plan, lock: Lock) -> tuple[str, ...]:
-    """The checks that an environment of this plan and lock promises to pass on its host."""
-    checks = launch_checks.chosen(launch_checks.discover(), "full")
-    fit = (one for one in checks if one.needs.profile in (None, plan.profile))
-    fit = (one for one in fit if all(lock.version(name) for name in one.needs.distributions))
-    # What takes a GPU on a CUDA host runs on the CPU where that is the profile.
-    return tuple(one.name for one in fit if plan.profile == "cpu" or one.needs.gpus <= len(plan.gpus.used))
 
 
 def dry_run(asked: Asked, *, only: int | None = None, start: int | None = None) -> tuple[str, list[Foreseen]]:

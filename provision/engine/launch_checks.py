@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -13,17 +11,13 @@ from typing import Any, Final, Literal
 import msgspec
 
 from provision.doors import process
-from provision.engine.logs import StepLog
+from provision.engine.keeper import Keeper, Request, environment_of_a_check
 from provision.errors import CHECK_FAILED, DONE, UNDECIDED, StepFailed
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"
-# A check that prints without end must not fill the disk.
-_LOG_LIMIT = 16 * 1024 * 1024
-# The child keeps the check's deadline itself and ends what the check started; this is for a child that cannot.
-_SPARE_S = 30.0
+# What takes seconds to import.
+_DEAR: Final = ("torch", "vllm")
 _ROOM: Final = "is there room for temporary files? TMPDIR names another place for them"
-# All that a check gets of our environment. LD_LIBRARY_PATH stays: some containers have the GPU driver only there.
-_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES")
 
 Depth = Literal["passive", "quick", "full"]
 _DEPTHS: Final[tuple[Depth, ...]] = ("passive", "quick", "full")
@@ -40,6 +34,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...] = ()
     capability: tuple[int, int] | None = None
     recording: bool = False
+    serving: bool = False
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +70,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
     earlier: dict[str, Any] = {}
     plan: dict[str, Any] = {}
+    serving: str = ""
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +119,7 @@ def discover(folder: Path = CHECKS, python: str = sys.executable) -> list[Descri
         with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
             answer = Path(work) / "checks.json"
             argv = [python, "-I", "-B", str(folder / "_child.py"), "describe", str(answer)]
-            finished = process.run(argv, deadline_s=60, env=_environment(work))
+            finished = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
             if not finished.ok:
                 raise StepFailed(f"the checks cannot be listed: {finished.problem()}", hint=_ROOM)
             return msgspec.json.decode(answer.read_bytes(), type=list[Description])
@@ -145,16 +141,70 @@ def run(
     *,
     folder: Path = CHECKS,
 ) -> list[CheckResult]:
-    """Try every check on its own; whatever one of them does, the others are tried too."""
-    results = []
-    for check in checks:
+    """Try every check on its own; whatever one of them does, the others are tried too.
+
+    Those that need torch come after those that do not, and vLLM's last: each is imported once for all.
+    """
+    found: dict[str, CheckResult] = {}
+
+    def started(check: Description) -> None:
         events(CheckStarted(name=check.name, title=check.title))
-        result = _weighed(
-            check, _error(check.problem) if check.problem else _try(python, check, context, log_folder, folder)
-        )
-        events(CheckDone(result=result))
-        results.append(result)
-    return results
+
+    def ended(check: Description, how: _Ended) -> None:
+        found[check.name] = _weighed(check, how)
+        events(CheckDone(result=found[check.name]))
+
+    left = sorted((check for check in checks if not check.problem), key=lambda check: len(_dear(check)))
+    while left:
+        at_work, problem = _together(python, left, context, log_folder, folder, started, ended)
+        left = [check for check in left if check.name not in found]
+        # Its keeper died beneath the one that was at work. Where none was, none of the others ever will be.
+        for check in [at_work] if at_work else left:
+            if not at_work:
+                started(check)
+            ended(check, _error(problem))
+        left = [check for check in left if check.name not in found]
+    for check in checks:
+        if check.problem:
+            started(check)
+            ended(check, _error(check.problem))
+    return list(found.values())
+
+
+def _together(
+    python: str,
+    asked: Sequence[Description],
+    context: Context,
+    log_folder: Path,
+    folder: Path,
+    started: Callable[[Description], None],
+    ended: Callable[[Description, _Ended], None],
+) -> tuple[Description | None, str]:
+    """By one keeper. The check that it was at when it ended, if it did, and what went wrong with it."""
+    keeper = Keeper(
+        log_folder,
+        started=lambda at: started(asked[at]),
+        ended=lambda at, said: ended(asked[at], msgspec.json.decode(said, type=_Ended)),
+    )
+    try:
+        problem = keeper.run(python, folder, [_request(check, context) for check in asked], context.gpus)
+    except OSError as error:  # no room for what it is asked
+        problem = f"could not be tried: {error}"
+    return (None if keeper.at_work is None else asked[keeper.at_work]), problem
+
+
+def _dear(check: Description) -> tuple[str, ...]:
+    return tuple(name for name in _DEAR if name in check.needs.packages)
+
+
+def _request(check: Description, context: Context) -> Request:
+    return Request(
+        check=check.name,
+        title=check.title,
+        deadline_s=check.deadline_s,
+        warm=_dear(check),
+        context=msgspec.to_builtins(context),
+    )
 
 
 def verdict(results: Iterable[CheckResult], promised: Iterable[str]) -> tuple[Verdict, int]:
@@ -165,64 +215,6 @@ def verdict(results: Iterable[CheckResult], promised: Iterable[str]) -> tuple[Ve
     if all(outcomes.get(name) in {"pass", "warn"} for name in promised):
         return "verified", DONE
     return "undecided", UNDECIDED
-
-
-def _try(python: str, check: Description, context: Context, log_folder: Path, folder: Path) -> _Ended:
-    try:
-        return _tried(python, check, context, log_folder, folder)
-    except OSError as error:  # no room for what it is asked
-        return _error(f"could not be tried: {error}")
-
-
-def _tried(python: str, check: Description, context: Context, log_folder: Path, folder: Path) -> _Ended:
-    # Short on purpose: sockets are made below it, and their names have 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="vllm-ready-", ignore_cleanup_errors=True) as work:
-        request, answer, scratch = (Path(work) / name for name in ("request.json", "result.json", "s"))
-        scratch.mkdir()
-        asked = {
-            "check": check.name,
-            "deadline_s": check.deadline_s,
-            "verdict": f"{work}/verdict.json",
-            "result": str(answer),
-            "context": {**msgspec.to_builtins(context), "scratch": str(scratch)},
-        }
-        request.write_bytes(msgspec.json.encode(asked))
-        # -B: bytecode is no business of a check, neither the environment's nor ours
-        argv = [python, "-I", "-B", str(folder / "_child.py"), "run", str(request)]
-        environment = _environment(str(scratch), context.gpus)
-        with contextlib.closing(StepLog(log_folder / f"check-{check.name}.log")) as log:
-            log.command(check.title, process.Finished(argv=tuple(argv)).command, environment)
-            finished = process.run(
-                argv,
-                deadline_s=check.deadline_s + _SPARE_S,
-                env=environment,
-                cwd=scratch,
-                on_line=_bounded(log),
-            )
-        try:
-            return msgspec.json.decode(answer.read_bytes(), type=_Ended)
-        except (OSError, msgspec.DecodeError):
-            return _error(finished.problem() or "the child ended without a result", finished.seconds)
-
-
-def _environment(scratch: str, gpus: tuple[str, ...] = ()) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    kept |= {"HOME": scratch, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    if gpus and all(gpu.isdigit() for gpu in gpus):  # a slice has no number that CUDA knows
-        kept["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    return kept
-
-
-def _bounded(log: StepLog) -> Callable[[str], None]:
-    left = _LOG_LIMIT
-
-    def line(text: str) -> None:
-        nonlocal left
-        if left > 0:
-            left -= len(text) + 1
-            log.line(text if left > 0 else "(the rest of the output is left out)")
-
-    return line
 
 
 def _error(summary: str, seconds: float = 0.0) -> _Ended:

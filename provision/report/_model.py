@@ -24,7 +24,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     exit_code: int
     host: dict[str, Any]
-    plan: Plan
+    plan: Plan | None  # an environment that others have made has none
     generation: str
     steps: tuple[StepResult, ...]
     checks: tuple[CheckResult, ...]

@@ -26,16 +26,12 @@ def brief(report: Report) -> str:
 def _lines(
     report: Report, environment: str, steps: tuple[StepResult, ...], checks: tuple[CheckResult, ...]
 ) -> list[str]:
-    packages = {name: one for name, one in report.plan.packages.items() if one and name != _FLASH_ATTN}
-    chosen = ", ".join(f"{name} {one.version}" for name, one in packages.items())
-    runs_on = f"CUDA {report.plan.cuda}" if report.plan.cuda else "CPU"
     lines = [
         f"{report.verdict.upper()} (exit code {report.exit_code})",
         "",
         f"run          {report.run}, started {report.started}",
         f"environment  {environment}",
-        f"plan         {chosen}, Python {report.plan.python}, {runs_on}",
-        f"flash-attn   {_flash_attn(report.plan)}",
+        *(_planned(report.plan) if report.plan else ()),
         "",
     ]
     for step in steps:
@@ -48,6 +44,13 @@ def _lines(
         lines += ["", "everything that can be proved here passed, and this is current now", ""]
         lines += [f"owed     {', '.join(report.owed)}: only the host can try them that this was built for"]
     return lines
+
+
+def _planned(plan: Plan) -> tuple[str, str]:
+    packages = {name: one for name, one in plan.packages.items() if one and name != _FLASH_ATTN}
+    chosen = ", ".join(f"{name} {one.version}" for name, one in packages.items())
+    runs_on = f"CUDA {plan.cuda}" if plan.cuda else "CPU"
+    return f"plan         {chosen}, Python {plan.python}, {runs_on}", f"flash-attn   {_flash_attn(plan)}"
 
 
 def _flash_attn(plan: Plan) -> str:

@@ -75,7 +75,7 @@ def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse
             came, resolved = _with_flash_attn(wish, resolved, came, followed, lock)
     except Interrupted:
         if options.json:
-            terminal.document(_told.report(wish, resolved, came))
+            terminal.document(_told.report(wish, resolved.plan, came))
         raise Interrupted("interrupted", hint=_STANDS) from None
     _tell(wish, resolved, came, options, followed.commands, new=(resolved, came) != (before, first))
     return came.exit_code
@@ -134,7 +134,7 @@ def _brought_up(
 
 
 def _document(wish: Wish, resolved: Wanted, ended: BroughtUp) -> bytes:
-    return _told.document(_told.report(wish, resolved, ended))
+    return _told.document(_told.report(wish, resolved.plan, ended))
 
 
 @contextlib.contextmanager
@@ -147,7 +147,7 @@ def _heard(wish: Wish, resolved: Wanted, options: argparse.Namespace) -> Iterato
             if followed.results or isinstance(failure, StepFailed):
                 steps = tuple(followed.results)
                 ended = BroughtUp(generation="", steps=steps, exit_code=failure.exit_code)
-                _tell_programs(_told.report(wish, resolved, ended), wish, options, followed.commands)
+                _tell_programs(_told.report(wish, resolved.plan, ended), wish, options, followed.commands)
             raise
         except KeyboardInterrupt:
             raise Interrupted("interrupted", hint=_GOES_ON) from None
@@ -164,7 +164,7 @@ def _tell(
     new: bool = True,
 ) -> None:
     """A program has its one document when this is the `last` word; a person hears only what is `new`."""
-    told = _told.report(wish, resolved, came)
+    told = _told.report(wish, resolved.plan, came)
     _tell_programs(told, wish, options, commands, last=last)
     if new and not (options.json or options.events):
         _tell_a_person(told, came, wish, options)
@@ -187,5 +187,5 @@ def _tell_a_person(told: Report, came: BroughtUp, wish: Wish, options: argparse.
         terminal.line(f"nothing to do: {told.generation} is current, whole and verified")
     elif not options.quiet:
         terminal.write(as_text.brief(told))
-    if came.exit_code == DONE:
+    if came.exit_code == DONE and told.plan:
         terminal.line(f"serve a model: {serve.command(told.plan, wish.prefix)}")

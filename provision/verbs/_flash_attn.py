@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from provision.doors import network
-from provision.engine import bring_up, flash_attn, flash_attn_build, kept, launch_checks, published_wheels
+from provision.engine import bring_up, flash_attn, flash_attn_build, kept, launch_checks, proof, published_wheels
 from provision.engine.bring_up import BroughtUp
 from provision.engine.events import Note
 from provision.engine.flash_attn import Ground, Refused
@@ -210,5 +210,5 @@ def _with(wish: Wish, wanted: Wanted, found: Plan) -> Wanted:
     )
     lock = _as_planned(plan, kept.locked(Path(wish.prefix), plan, wanted.lock))
     return msgspec.structs.replace(
-        wanted, plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan, lock)), lock=lock
+        wanted, plan=msgspec.structs.replace(plan, checks=proof.promised(plan, lock)), lock=lock
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -11,22 +12,25 @@ from provision import terminal
 from provision.doors import files
 from provision.engine import launch_checks, steps_found
 from provision.engine.bring_up import BroughtUp
-from provision.engine.wanted import Wanted
+from provision.engine.proof import Interpreter
 from provision.errors import NotWritable
+from provision.plan._model import Plan
 from provision.report import as_task_result, as_text
 from provision.report._model import Report
 from provision.verbs import _given
 from provision.verbs._wish import Wish
 
 
-def report(wish: Wish, resolved: Wanted, came: BroughtUp) -> Report:
+def report(wish: Wish, plan: Plan | None, came: BroughtUp, python: Interpreter | None = None) -> Report:
+    """`python` is what was tried where nobody has planned it."""
+    host: dict[str, Any] = {"platform": plan.platform} if plan else {"python": msgspec.to_builtins(python)}
     return Report(
         run=wish.run,
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.strptime(wish.run[:16], "%Y%m%dT%H%M%SZ")),
         verdict=came.verdict,
         exit_code=came.exit_code,
-        host={"platform": resolved.plan.platform},
-        plan=resolved.plan,
+        host=host | ({"facts": came.facts} if came.facts else {}),
+        plan=plan,
         generation=Path(came.generation).name,
         steps=came.steps,
         checks=came.checks,
@@ -47,6 +51,14 @@ def everywhere(told: Report, wish: Wish, commands: dict[str, list[str]]) -> None
         _everywhere(told, wish, commands)
     except NotWritable as failure:
         terminal.note(f"this run's report is not whole: {str(failure).removeprefix('error: ')}")
+
+
+def in_logs(told: Report, wish: Wish) -> None:
+    """The report of one look at something that is not ours: no news of any environment of ours."""
+    try:
+        files.write(Path(wish.logs) / "report.json", document(told))
+    except NotWritable as failure:
+        terminal.note(f"this run's report is not kept: {str(failure).removeprefix('error: ')}")
 
 
 def _everywhere(told: Report, wish: Wish, commands: dict[str, list[str]]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from provision.catalog import rows
-from provision.engine import bring_up, bundle, fetch, generations, kept, resolve, uv, wanted
+from provision.engine import bring_up, bundle, fetch, generations, kept, proof, resolve, uv, wanted
 from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed
 from provision.host import _installer, installer_config, pythons, record, sources
@@ -164,7 +164,7 @@ def _wanted(wish: Wish, host: Host, plan: Plan, lock: Lock, python: str) -> Want
     return Wanted(
         wish=wanted.wish(host, wish.settings),
         tool=wanted.tool(),
-        plan=msgspec.structs.replace(plan, checks=bring_up.promised(plan, lock)),
+        plan=msgspec.structs.replace(plan, checks=proof.promised(plan, lock)),
         lock=lock,
         host_python=python,
     )

@@ -1,4 +1,4 @@
-"""`check`: tries checks on the current environment; `check list` says what each proves and needs."""
+"""`check`: tries checks on the current environment, or on any Python; `check list` says what each proves and needs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 
 from provision import terminal
-from provision.engine import bring_up, generations, launch_checks, locks, verified
-from provision.engine.wanted import Wanted
+from provision.engine import bring_up, generations, launch_checks, locks, proof, verified
+from provision.engine.launch_checks import Description
 from provision.errors import CHECK_FAILED, DONE, WrongUsage
 from provision.host import driver, gpus, pci_gpus, record
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan
+from provision.report._model import Report
 from provision.steps import Lock
-from provision.verbs import _progress, _told, _wish
+from provision.verbs import _given, _other_python, _progress, _told, _wish
 from provision.verbs._wish import Wish
 
 
@@ -29,59 +30,76 @@ def run(options: argparse.Namespace) -> int:
     wrong = [name for name in options.names if name not in names]
     if wrong:
         raise WrongUsage(f"there is no check `{wrong[0]}`", hint=f"there are: {', '.join(sorted(names))}")
-    return _tried(options)
-
-
-def _listed(known: list[launch_checks.Description], options: argparse.Namespace) -> int:
-    if options.json:
-        terminal.document([msgspec.to_builtins(one) for one in known])
-        return DONE
-    for one in known:
-        needs = ", ".join(
-            (*one.needs.packages, *([f"{one.needs.gpus} GPU where the profile is cuda"] if one.needs.gpus else []))
-        )
-        terminal.line(
-            f"{one.name:<26}{one.weight:<8}{one.profile:<9}{one.proves}" + (f" (needs {needs})" if needs else "")
-        )
-    return DONE
-
-
-def _tried(options: argparse.Namespace) -> int:
+    if options.python:
+        return _ended(_other_python.checked(options), options)
     wish = _wish.made(options)
     if generations.current(Path(wish.prefix)) is None:
         raise WrongUsage("there is no current environment to check", where=wish.prefix, hint="./setup.sh makes one")
     with locks.hold(Path(wish.prefix), "check", only_look=True):  # a run that changes things would make it fail
-        return _verdict(wish, options)
+        return _checked(wish, options)
 
 
-def _verdict(wish: Wish, options: argparse.Namespace) -> int:
+def _listed(known: list[Description], options: argparse.Namespace) -> int:
+    if options.json:
+        terminal.document([msgspec.to_builtins(one) for one in known])
+        return DONE
+    for one in known:
+        needs = f" (needs {', '.join(said)})" if (said := _needs(one)) else ""
+        terminal.line(f"{one.name:<26}{one.weight:<8}{one.profile:<9}{one.proves or one.problem}{needs}")
+    return DONE
+
+
+def _needs(one: Description) -> list[str]:
+    needs = one.needs
+    said = list(needs.packages)
+    if needs.gpus:
+        said.append(f"{needs.gpus} GPU{'s' * (needs.gpus > 1)} where vLLM is for CUDA")
+    if needs.capability:
+        said.append(f"compute capability {needs.capability[0]}.{needs.capability[1]}")
+    said += [f"vLLM for {needs.profile}"] if needs.profile else []
+    said += [f"{tools.partition(' ')[0]} on PATH" for tools in needs.tools]
+    return said + (["--serving URL"] if needs.serving else [])
+
+
+def _checked(wish: Wish, options: argparse.Namespace) -> int:
     place = (Path(wish.prefix) / generations.CURRENT).resolve()
     state = place / generations.STATE
     plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
     lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
-    asked = tuple(options.names) or plan.checks
+    asked = tuple(options.names) or _of_profile(plan, lock, options.profile)
+    used = plan.gpus.used if _has_gpus() else ()
+    facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:
-        used = plan.gpus.used if _has_gpus() else ()
-        found = tuple(bring_up.check(plan, lock, str(place), asked, Path(wish.logs), followed, used))
+        found = tuple(proof.ours(plan, lock, str(place), asked, Path(wish.logs), followed, used, facts))
     verdict, code = launch_checks.verdict(found, asked)
-    came = bring_up.BroughtUp(generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code)
-    told = _told.report(wish, Wanted(wish="", plan=plan, lock=lock, host_python=""), came)
+    came = bring_up.BroughtUp(
+        generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code, facts=facts
+    )
+    told = _told.report(wish, plan, came)
     if code != DONE and set(asked) & set(plan.checks):
         with contextlib.suppress(OSError):  # whoever may only look cannot
             verified.withdraw(place)
     if code != DONE or set(plan.checks) <= set(asked):  # some of the checks passing is no news of the whole
         _told.everywhere(told, wish, {})
+    some = f": {len(found)} of the {len(plan.checks)} promised" if set(asked) < set(plan.checks) else ""
+    return _ended(told, options, some, "./setup.sh puts back what is damaged and verifies it again")
+
+
+def _of_profile(plan: Plan, lock: Lock, depth: launch_checks.Depth | None) -> tuple[str, ...]:
+    return plan.checks if depth is None else proof.promised(plan, lock, depth)
+
+
+def _ended(told: Report, options: argparse.Namespace, some: str = "", hint: str = "") -> int:
+    """Say the verdict in the way that was asked for."""
     if options.stream:
         options.stream.report = told
-        return code
-    if options.json:
+    elif options.json:
         terminal.document(told)
-        return code
-    some = f": {len(found)} of the {len(plan.checks)} promised" if len(found) < len(plan.checks) else ""
-    terminal.line(f"{verdict} (exit code {code}){some}")
-    if code == CHECK_FAILED:
-        terminal.note("./setup.sh puts back what is damaged and verifies it again")
-    return code
+    else:
+        terminal.line(f"{told.verdict} (exit code {told.exit_code}){some}")
+        if told.exit_code == CHECK_FAILED and hint:
+            terminal.note(hint)
+    return told.exit_code
 
 
 def _has_gpus() -> bool:

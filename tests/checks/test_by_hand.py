@@ -6,9 +6,11 @@ import json
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from provision.engine import launch_checks
+from provision.report._model import Report
 from tests.checks.environments import Environment
 
 
@@ -36,7 +38,9 @@ def test_list_and_run(environment: Environment, tmp_path: Path) -> None:
     assert [check["name"] for check in json.loads(answer.read_text())] == [c.name for c in launch_checks.discover()]
     done = by_hand(environment, "run", "record_whole", "distributions_as_locked", "--json", str(answer))
     assert done.returncode == 0, done.stderr
-    outcomes = {result["name"]: result["outcome"] for result in json.loads(answer.read_text())}
+    report = msgspec.json.decode(answer.read_bytes(), type=Report)
+    assert (report.verdict, report.exit_code) == ("verified", 0)
+    outcomes = {result.name: result.outcome for result in report.checks}
     assert outcomes == {"record_whole": "pass", "distributions_as_locked": "skip"}
 
 
@@ -44,6 +48,6 @@ def test_a_failure_shows_in_the_status(environment: Environment, tmp_path: Path)
     context = tmp_path / "context.json"
     context.write_text(json.dumps({"pins": {"alpha": "2.0"}}))
     done = by_hand(environment, "run", "distributions_as_locked", "--context", str(context))
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stderr
     assert "alpha 2.0 became 1.0" in done.stdout
     assert by_hand(environment, "run", "no_such_check").returncode == 2

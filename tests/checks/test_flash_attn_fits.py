@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from checks import flash_attn_fits as check
-from provision.engine import bring_up, launch_checks
+from provision.engine import launch_checks, proof
 from provision.engine.launch_checks import Context
 from provision.plan._model import UsedGpus
 from provision.steps import Lock, Pin, Wheel
@@ -29,10 +29,10 @@ def lock(*names: str) -> Lock:
 
 def test_only_an_environment_that_has_it_promises_it() -> None:
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
-    assert "flash_attn_fits" in bring_up.promised(with_gpus, lock("torch", "flash-attn"))
-    assert "flash_attn_fits" not in bring_up.promised(with_gpus, lock("torch"))
-    assert "flash_attn_fits" not in bring_up.promised(plan(profile="cpu"), lock("torch", "flash-attn"))
-    assert "attn_implementation" in bring_up.promised(plan(profile="cpu"), lock("torch"))
+    assert "flash_attn_fits" in proof.promised(with_gpus, lock("torch", "flash-attn"))
+    assert "flash_attn_fits" not in proof.promised(with_gpus, lock("torch"))
+    assert "flash_attn_fits" not in proof.promised(plan(profile="cpu"), lock("torch", "flash-attn"))
+    assert "attn_implementation" in proof.promised(plan(profile="cpu"), lock("torch"))
 
 
 @pytest.fixture

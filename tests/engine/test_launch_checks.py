@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine import launch_checks
+from provision.engine import keeper, launch_checks
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted, Context
 from tests.checks.environments import Environment, checks_folder
 
@@ -139,6 +139,125 @@ def test_one_that_dies_takes_no_other_with_it(tmp_path: Path) -> None:
     assert not list(checks.rglob("*.pyc")), "children leave no bytecode"
 
 
+def all_of(
+    folder: Path, environment: Environment, needs: str = "Needs(packages=('torch',))", **bodies: str
+) -> dict[str, CheckResult]:
+    """Checks that all need torch, tried together."""
+    checks = checks_folder(folder / "checks", **bodies)
+    for name in bodies:
+        text = (checks / f"{name}.py").read_text().replace("'must', Needs()", f"'must', {needs}")
+        (checks / f"{name}.py").write_text(text)
+    found = launch_checks.discover(checks)
+    results = launch_checks.run(environment.python, found, CPU, folder / "logs", folder=checks)
+    return {result.name: result for result in results}
+
+
+COUNTING = """
+    import pathlib, types
+    with (pathlib.Path(__file__).parents[1] / "imports").open("a") as note:
+        note.write("x")
+    cuda = types.SimpleNamespace(is_initialized=lambda: {touched})
+"""
+
+
+def imports(environment: Environment) -> int:
+    return len((environment.site / "imports").read_text())
+
+
+def torch_in(environment: Environment, code: str) -> None:
+    environment.install("torch", "1", {"torch/__init__.py": code})
+
+
+FINE = "import torch; return Verdict(True, str(os.getppid()))"
+
+
+def test_what_is_dear_is_imported_once_for_all(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    torch_in(environment, COUNTING.format(touched=False))
+    found = all_of(tmp_path, environment, a=FINE, b="os.abort()", c=FINE, d="sys.exit(3)", e=FINE)
+    assert {name: result.outcome for name, result in found.items()} == {
+        "a": "pass",
+        "b": "error",
+        "c": "pass",
+        "d": "error",
+        "e": "pass",
+    }
+    assert found["b"].summary == "was killed by SIGABRT and left no verdict"
+    assert imports(environment) == 1
+    assert len({found[name].summary for name in "ace"}) == 1, "forked by one process"
+
+
+def test_whoever_touches_the_gpu_on_import_is_not_forked(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    torch_in(environment, COUNTING.format(touched=True))
+    found = all_of(tmp_path, environment, a=FINE, b=FINE)
+    assert [result.outcome for result in found.values()] == ["pass", "pass"]
+    assert imports(environment) == 3, "once in vain, then by each check"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import os; os.abort()", "was killed by SIGABRT and left no verdict"),
+        ("import ctypes; ctypes.string_at(0)", "was killed by SIGSEGV and left no verdict"),
+        ("import os; os._exit(0)", "ended with status 0 and left no verdict"),
+        ("raise ImportError('undefined symbol: _ZN2at')", "ImportError: undefined symbol: _ZN2at"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+    ],
+)
+def test_a_torch_that_dies_on_import_is_told_by_each_check(tmp_path: Path, code: str, says: str) -> None:
+    environment = Environment(tmp_path / "env")
+    torch_in(environment, code)
+    found = all_of(tmp_path, environment, a=FINE, b="return Verdict(True, 'needs it not really')", c=FINE)
+    assert [(result.outcome, result.summary) for result in found.values()] == [
+        ("error", says),
+        ("pass", "needs it not really"),
+        ("error", says),
+    ]
+
+
+def test_a_torch_that_never_ends_its_import(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    torch_in(environment, "import time; time.sleep(300)")
+    checks = checks_folder(tmp_path / "checks", a_slow=FINE, b="return Verdict(True, 'fine')")
+    (checks / "_warm.py").write_text(
+        (checks / "_warm.py").read_text().replace("_IMPORTED_S = 300.0", "_IMPORTED_S = 0.5")
+    )
+    text = (checks / "a_slow.py").read_text().replace("'must', Needs()", "'must', Needs(packages=('torch',))")
+    (checks / "a_slow.py").write_text(text)
+    found = launch_checks.run(environment.python, launch_checks.discover(checks), CPU, tmp_path / "logs", folder=checks)
+    assert [(result.name, result.outcome, result.summary) for result in found] == [
+        ("b", "pass", "fine"),
+        ("a_slow", "error", "no verdict in 0.6 s"),
+    ]
+
+
+def test_one_that_kills_those_above_it_takes_no_other_with_it(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    torch_in(environment, COUNTING.format(touched=False))
+    kills = "os.kill(os.getppid(), signal.SIGKILL); time.sleep(20)"
+    found = all_of(tmp_path, environment, a=FINE, b=kills, c=FINE)
+    assert [result.outcome for result in found.values()] == ["pass", "error", "pass"]
+    cold = all_of(tmp_path / "cold", environment, "Needs()", a="return Verdict(True, '')", b=kills, c=FINE)
+    assert [result.outcome for result in cold.values()] == ["pass", "error", "pass"]
+    assert "SIGKILL" in cold["b"].summary
+
+
+def test_one_that_eats_all_memory_is_ended(tmp_path: Path) -> None:
+    checks = checks_folder(
+        tmp_path / "checks",
+        a="kept = [bytearray(os.urandom(1 << 20)) * 64 for _ in range(8)]; time.sleep(60)",
+        b="os.fork() and time.sleep(60); kept = bytearray(os.urandom(1 << 20)) * 512; time.sleep(60)",
+        c="return Verdict(True, 'fine')",
+    )
+    watch = checks / "_watch.py"
+    watch.write_text(watch.read_text().replace("int(_memory.free() * _SHARE)", "300_000_000"))
+    found = launch_checks.run(PYTHON, launch_checks.discover(checks), CPU, tmp_path / "logs", folder=checks)
+    assert [result.outcome for result in found] == ["error", "error", "pass"]
+    assert "of memory, and 0.3 GB was its share of what was free" in found[0].summary
+    assert "of memory, and 0.3 GB was its share of what was free" in found[1].summary
+
+
 def test_needs_are_skipped_with_their_reason(tmp_path: Path) -> None:
     def result(needs: str, context: Context) -> tuple[str, str]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -179,7 +298,7 @@ def test_foreign_code_does_not_reach_in(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_log_is_private_in_order_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch_checks, "_LOG_LIMIT", 5000)
+    monkeypatch.setattr(keeper, "_LOG_LIMIT", 5000)
     body = "print('out', flush=True); os.write(2, b'err\\n')\nfor n in range(9999): print('line', n)\nos.abort()"
     assert try_one(tmp_path, body).outcome == "error"
     log = tmp_path / "logs" / "check-one.log"

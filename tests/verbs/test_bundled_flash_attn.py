@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from provision import cli, step_60_flash_attn
-from provision.engine import bring_up, generations, kept, wanted
+from provision.engine import generations, kept, proof, wanted
 from provision.errors import Failure
 from provision.host import driver, from_description, glibc, gpus, machine, nvml, pci_gpus
 from provision.host._model import Fact, Host
@@ -84,7 +84,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(_given, "checkout", lambda: str(checkout))
     monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
     provable = ("distributions_as_locked", "record_whole")
-    monkeypatch.setattr(bring_up, "promised", lambda plan, lock: provable)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(proof, "promised", lambda plan, lock: provable)  # noqa: ARG005 - all that toys can pass
     with serving() as server:
         for path in (tmp_path / "wheels").iterdir():
             name = path.name.partition("-")[0].replace("_", "-")

@@ -18,7 +18,7 @@ import pytest
 
 from provision import cli, step_60_flash_attn
 from provision.catalog import rows
-from provision.engine import bring_up, generations, kept, published_wheels, steps_found, wanted
+from provision.engine import generations, kept, proof, published_wheels, steps_found, wanted
 from provision.engine.launch_checks import CheckResult
 from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.host import from_description
@@ -178,7 +178,7 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
     monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
     (tmp_path / "try.py").write_text("")
-    monkeypatch.setattr(bring_up, "promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(proof, "promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
     monkeypatch.setattr(choose_jobs, "PROCESS_GB", 0.1)  # a toy compiler needs no more, whatever else runs here
     return Toy(tmp_path, server)
 
@@ -476,7 +476,7 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
 ) -> None:
     """Also after a run that was killed while it was tried."""
     want(toy, tmp_path)
-    fail_where_it_is = bring_up.check
+    fail_where_it_is = proof.ours
     first = True
 
     def check(plan: Plan, lock: Lock, *more: Any) -> list[CheckResult]:
@@ -488,7 +488,7 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
         bad = "fail" if lock.version("flash-attn") else "pass"
         return [msgspec.structs.replace(one, outcome=bad) if one.name == "record_whole" else one for one in found]
 
-    monkeypatch.setattr(bring_up, "check", check)
+    monkeypatch.setattr(proof, "ours", check)
     with pytest.raises(Interrupted):
         toy.run()
     assert toy.run() == 5

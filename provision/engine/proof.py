@@ -1,0 +1,131 @@
+"""What an environment has to prove on a host, and the proof: the checks tried with all that is known of both."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from provision.doors import process
+from provision.engine import generations, launch_checks, verified, whole
+from provision.engine.keeper import environment_of_a_check
+from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted, Context, Depth, Description
+from provision.errors import WrongUsage
+from provision.host import record
+from provision.plan._model import Plan
+from provision.steps import Lock
+
+Checks = Callable[[CheckStarted | CheckDone], None]
+# What `up` proves and what is promised: a proof that the next look at a host can repeat within a minute.
+_PROMISED: Depth = "quick"
+
+
+class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Python says of itself and of what is installed beside it."""
+
+    executable: str
+    version: str
+    prefix: str
+    profile: str
+    packages: dict[str, str]
+
+
+def promised(plan: Plan, lock: Lock, depth: Depth = _PROMISED) -> tuple[str, ...]:
+    """The checks that an environment of this plan and lock promises to pass on its host."""
+    checks = _for(launch_checks.chosen(launch_checks.discover(), depth), plan.profile, len(plan.gpus.used))
+    return tuple(one.name for one in checks if all(lock.version(name) for name in one.needs.distributions))
+
+
+def _for(checks: Iterable[Description], profile: str, gpus: int) -> list[Description]:
+    fit = [one for one in checks if one.needs.profile in (None, profile) and not one.needs.serving]
+    # What takes a GPU on a CUDA host runs on the CPU where that is the profile.
+    return [one for one in fit if profile == "cpu" or one.needs.gpus <= gpus]
+
+
+def ours(
+    plan: Plan,
+    lock: Lock,
+    generation: str,
+    names: Sequence[str],
+    logs: Path,
+    events: Checks,
+    gpus: tuple[str, ...],
+    facts: dict[str, Any],
+) -> list[CheckResult]:
+    """Try the checks of these names on an environment of ours."""
+    context = Context(
+        profile=plan.profile,
+        pins={pin.name: pin.version for pin in lock.pins},
+        contents=whole.known_contents(Path(generation) / generations.STATE),
+        gpus=gpus,
+        promised=tuple(names),
+        prefix=generation,
+        launcher=f"{generation}/bin/vllm",
+        facts=facts,
+        earlier=_earlier(Path(generation)),
+        plan=msgspec.to_builtins(plan),
+    )
+    known = [one for one in launch_checks.discover() if one.name in names]
+    return launch_checks.run(f"{generation}/bin/python", known, context, logs, events)
+
+
+def theirs(
+    python: Interpreter,
+    names: Sequence[str],
+    logs: Path,
+    events: Checks,
+    gpus: tuple[str, ...],
+    facts: dict[str, Any],
+) -> list[CheckResult]:
+    """Try them in any interpreter: nobody has planned or locked what it holds."""
+    launcher = Path(python.prefix) / "bin" / "vllm"
+    context = Context(
+        profile="cpu" if python.profile == "cpu" else "cuda",
+        gpus=gpus,
+        promised=tuple(names),
+        prefix=python.prefix,
+        launcher=str(launcher) if launcher.exists() else "",
+        facts=facts,
+    )
+    known = [one for one in launch_checks.discover() if one.name in names]
+    return launch_checks.run(python.executable, known, context, logs, events)
+
+
+def expected(python: Interpreter, depth: Depth, gpus: int) -> tuple[str, ...]:
+    """The checks that whatever is to run vLLM has to pass, whoever made it."""
+    checks = _for(launch_checks.chosen(launch_checks.discover(), depth), python.profile, gpus)
+    return tuple(one.name for one in checks if not one.needs.lock and not one.needs.distributions)
+
+
+def interpreter(executable: str) -> Interpreter:
+    """Have it say what it is; WrongUsage where it is no Python that could try anything."""
+    with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
+        answer = Path(work) / "python.json"
+        argv = [executable, "-I", "-B", str(launch_checks.CHECKS / "_child.py"), "tell", str(answer)]
+        told = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
+        try:
+            return msgspec.json.decode(answer.read_bytes(), type=Interpreter)
+        except (OSError, msgspec.DecodeError) as error:
+            what = "it is not there" if told.missing else "it is no Python 3.9 or newer that starts"
+            said = told.stderr.strip().splitlines()
+            hint = f"it said: {said[-1]}" if said and not told.missing else ""
+            raise WrongUsage(what, where=f"--python {executable}", hint=hint) from error
+
+
+def facts_for(names: Iterable[str], places: dict[str, Path]) -> dict[str, Any]:
+    """The host as it is now, where one of these checks wants to know."""
+    if not any(one.needs.recording for one in launch_checks.discover() if one.name in set(names)):
+        return {}
+    return record.record(network=False, paths=places, sources={}).facts
+
+
+def _earlier(generation: Path) -> dict[str, Any]:
+    """The host as it was when this environment was last verified on it."""
+    try:
+        told = msgspec.json.decode(verified.report(generation) or b"{}")
+        return dict(told["host"]["facts"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,53 @@
+"""`check --python EXE`: the checks on an interpreter that somebody else has set up: a venv, conda, a container's."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from provision.engine import launch_checks, proof
+from provision.engine.bring_up import BroughtUp
+from provision.errors import WrongUsage
+from provision.host import gpus, record
+from provision.host._model import Host
+from provision.report._model import Report
+from provision.verbs import _given, _progress, _told, _wish
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_NAMED = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
+
+
+def checked(options: argparse.Namespace) -> Report:
+    wish = _wish.made(options)
+    python = proof.interpreter(options.python)
+    used = visible(_here(), os.environ.get(_VISIBLE)) if python.profile == "cuda" else ()
+    asked = tuple(options.names) or proof.expected(python, options.profile or "quick", len(used))
+    facts = proof.facts_for(asked, _given.paths(wish.settings))
+    with _progress.followed(options) as followed:
+        found = tuple(proof.theirs(python, asked, Path(wish.logs), followed, used, facts))
+    verdict, code = launch_checks.verdict(found, asked)
+    came = BroughtUp(generation="", steps=(), checks=found, verdict=verdict, exit_code=code, facts=facts)
+    told = _told.report(wish, None, came, python)
+    _told.in_logs(told, wish)
+    return told
+
+
+def _here() -> tuple[str, ...]:
+    """The ids of the GPUs and slices of this host; those that do not answer are none that could be tried."""
+    known = Host(record.record(network=False, paths={}, sources={}, facts=(gpus.FACT,)).readings).known(gpus.FACT)
+    return tuple(one for gpu in known or () for one in ([part.id for part in gpu.slices] if gpu.mig else [gpu.id]))
+
+
+def visible(here: Sequence[str], said: str | None) -> tuple[str, ...]:
+    """What of it CUDA_VISIBLE_DEVICES leaves; WrongUsage where it names what CUDA would not find."""
+    if said is None:
+        return tuple(here)
+    named = [word.strip() for word in said.split(",") if word.strip()]
+    wrong = [word for word in named if word not in here and not _NAMED.fullmatch(word)]
+    if wrong:
+        there = f"there are: {', '.join(here)}" if here else "no GPU answers here"
+        raise WrongUsage(f"`{wrong[0]}` is no GPU of this host", where=f"{_VISIBLE}={said}", hint=there)
+    return tuple(named)

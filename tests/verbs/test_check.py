@@ -1,0 +1,101 @@
+"""`check` on any Python: what it is, what it must pass, which GPUs it gets, and words for what is no Python at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from provision import cli
+from provision.engine import launch_checks
+from provision.errors import WrongUsage
+from provision.verbs import _other_python
+from tests.checks.environments import Environment, checks_folder
+
+GPUS = ("0", "1", "2:0", "2:1")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    made = Environment(tmp_path / "env")
+    made.install("alpha", "1.0", {"alpha.py": "one = 1\n"})
+    return made
+
+
+def check(tmp_path: Path, *words: str) -> int:
+    return cli.run(["check", *words, "--set", f"logs={tmp_path / 'logs'}", "--prefix", str(tmp_path / "envs")])
+
+
+def test_any_python_is_tried_and_reported(
+    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert check(tmp_path, "record_whole", "--python", environment.python, "--json") == 0
+    told = json.loads(capfd.readouterr().out)
+    assert (told["verdict"], told["plan"], told["host"]["python"]["packages"]) == ("verified", None, {"alpha": "1.0"})
+    assert [one["summary"] for one in told["checks"]] == ["3 files of 1 distributions are as recorded"]
+    (kept,) = (tmp_path / "logs").glob("*/report.json")
+    assert json.loads(kept.read_text()) == told
+    assert not (tmp_path / "logs" / "summary.txt").exists(), "no news of any environment of ours"
+    (environment.site / "alpha.py").write_text("two = 2\n")
+    assert check(tmp_path, "record_whole", "--python", environment.python) == 1
+
+
+def test_without_vllm_nothing_is_proved(environment: Environment, tmp_path: Path) -> None:
+    assert check(tmp_path, "--python", environment.python, "--quiet") == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("absent", None, "it is not there"),
+        ("text", "no program\n", "it is no Python 3.9 or newer that starts"),
+        ("shell", "#!/bin/sh\necho 'no idea' >&2; exit 3\n", "it said: no idea"),
+        ("silent", "#!/bin/sh\n", "it is no Python 3.9 or newer that starts"),
+    ],
+)
+def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | None, says: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+        path.chmod(0o755)
+    with pytest.raises(WrongUsage) as wrong:
+        check(tmp_path, "--python", str(path))
+    assert says in str(wrong.value)
+    assert f"--python {path}" in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (None, GPUS),
+        ("", ()),
+        ("1", ("1",)),
+        ("1,0", ("1", "0")),
+        ("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", ("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6",)),
+        ("MIG-GPU-8932f937/1/0", ("MIG-GPU-8932f937/1/0",)),
+        ("2:1", ("2:1",)),
+    ],
+)
+def test_visible_gpus_are_those_that_are_named(said: str | None, left: tuple[str, ...]) -> None:
+    assert _other_python.visible(GPUS, said) == left
+
+
+@pytest.mark.parametrize(("said", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")])
+def test_a_gpu_that_is_not_there_is_named(said: str, wrong: str) -> None:
+    with pytest.raises(WrongUsage) as raised:
+        _other_python.visible(GPUS, said)
+    assert f"CUDA_VISIBLE_DEVICES={said}: `{wrong}` is no GPU of this host" in str(raised.value)
+
+
+def test_the_list_says_what_each_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = checks_folder(tmp_path / "checks", one="return Verdict(True, '')")
+    needs = "Needs(packages=('torch',), gpus=2, capability=(8, 0), tools=('c++ g++',), profile='cuda')"
+    (folder / "one.py").write_text((folder / "one.py").read_text().replace("'must', Needs()", f"'must', {needs}"))
+    found = launch_checks.discover(folder)
+    monkeypatch.setattr(launch_checks, "discover", lambda: found)
+    assert cli.run(["check", "list"]) == 0
+    wants = "torch, 2 GPUs where vLLM is for CUDA, compute capability 8.0, vLLM for cuda, c++ on PATH"
+    assert f"(needs {wants})" in capfd.readouterr().out
