@@ -45,13 +45,25 @@ def main() -> int:
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     results = []
     for result in _tried(wanted, context):
+        if result["outcome"] == "fail" and result["weight"] == "should":
+            result["outcome"] = "warn"
         results.append(result)
         print(f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s  {result['summary']}", flush=True)
-    return _left(asked.json, *_report(results, began))
+    promised = asked.names or [check["name"] for check in wanted if _expected(check, context)]
+    return _left(asked.json, *_report(results, promised, began))
 
 
 def _within(check: dict[str, Any], asked: argparse.Namespace) -> bool:
     return asked.verb == "list" or _DEPTHS.index(check.get("profile", "passive")) <= _DEPTHS.index(asked.profile)
+
+
+def _expected(check: dict[str, Any], context: dict[str, Any]) -> bool:
+    """What whatever is to run vLLM has to pass; the rest is skipped where nobody has locked, recorded or served."""
+    needs = check.get("needs", {})
+    if any(needs.get(what) for what in ("lock", "distributions", "recording", "serving")):
+        return False
+    cpu = context["profile"] == "cpu"
+    return needs.get("profile") in (None, context["profile"]) and (cpu or needs.get("gpus", 0) <= len(context["gpus"]))
 
 
 def _left(path: str | None, document: object, status: int) -> int:
@@ -117,15 +129,13 @@ def _ended(check: dict[str, Any], outcome: str, summary: str) -> dict[str, Any]:
     return {"name": check["name"], "outcome": outcome, **told, "summary": summary, "evidence": {}, "seconds": 0.0}
 
 
-def _report(results: list[dict[str, Any]], began: str) -> tuple[dict[str, Any], int]:
-    """The same document that `vllm-ready check --python` writes, and its exit code."""
-    for result in results:
-        if result["outcome"] == "fail" and result["weight"] == "should":
-            result["outcome"] = "warn"
-    outcomes = {result["outcome"] for result in results}
-    verdict, code = ("not verified", 1) if "fail" in outcomes else ("verified", 0)
-    if verdict == "verified" and ("error" in outcomes or not outcomes & {"pass", "warn"}):
-        verdict, code = "undecided", 5
+def _report(results: list[dict[str, Any]], promised: list[str], began: str) -> tuple[dict[str, Any], int]:
+    """The same document that `vllm-ready check --python` writes, and its exit code: skip is never pass."""
+    outcomes = {result["name"]: result["outcome"] for result in results}
+    kept = bool(promised) and all(outcomes[name] in {"pass", "warn"} for name in promised)
+    verdict, code = ("verified", 0) if kept else ("undecided", 5)
+    if "fail" in outcomes.values():
+        verdict, code = "not verified", 1
     document = {"schema": "vllm-ready/report/1", "run": "", "started": began, "verdict": verdict, "exit_code": code}
     nothing: dict[str, Any] = {"host": {}, "plan": None, "generation": "", "steps": [], "owed": [], "figures": {}}
     return {**document, **nothing, "checks": results}, code

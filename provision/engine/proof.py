@@ -109,7 +109,7 @@ def interpreter(executable: str) -> Interpreter:
         try:
             return msgspec.json.decode(answer.read_bytes(), type=Interpreter)
         except (OSError, msgspec.DecodeError) as error:
-            what = "it is not there" if told.missing else "it is no Python 3.9 or newer that starts"
+            what = "it is not there" if told.missing else "it is no Python 3.10 or newer that starts"
             said = told.stderr.strip().splitlines()
             hint = f"it said: {said[-1]}" if said and not told.missing else ""
             raise WrongUsage(what, where=f"--python {executable}", hint=hint) from error

@@ -37,11 +37,13 @@ def test_list_and_run(environment: Environment, tmp_path: Path) -> None:
     assert listed.returncode == 0, listed.stderr
     assert [check["name"] for check in json.loads(answer.read_text())] == [c.name for c in launch_checks.discover()]
     done = by_hand(environment, "run", "record_whole", "distributions_as_locked", "--json", str(answer))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 5, "what was asked for by name and skipped is not proved"
     report = msgspec.json.decode(answer.read_bytes(), type=Report)
-    assert (report.verdict, report.exit_code) == ("verified", 0)
+    assert (report.verdict, report.exit_code) == ("undecided", 5)
     outcomes = {result.name: result.outcome for result in report.checks}
     assert outcomes == {"record_whole": "pass", "distributions_as_locked": "skip"}
+    assert by_hand(environment, "run", "record_whole").returncode == 0
+    assert by_hand(environment, "run").returncode == 5, "there is no vLLM here"
 
 
 def test_a_failure_shows_in_the_status(environment: Environment, tmp_path: Path) -> None:

@@ -49,9 +49,9 @@ def test_without_vllm_nothing_is_proved(environment: Environment, tmp_path: Path
     ("name", "content", "says"),
     [
         ("absent", None, "it is not there"),
-        ("text", "no program\n", "it is no Python 3.9 or newer that starts"),
+        ("text", "no program\n", "it is no Python 3.10 or newer that starts"),
         ("shell", "#!/bin/sh\necho 'no idea' >&2; exit 3\n", "it said: no idea"),
-        ("silent", "#!/bin/sh\n", "it is no Python 3.9 or newer that starts"),
+        ("silent", "#!/bin/sh\n", "it is no Python 3.10 or newer that starts"),
     ],
 )
 def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | None, says: str) -> None:
