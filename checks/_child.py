@@ -52,6 +52,8 @@ def _run(requests: Path) -> None:
     processes.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: _give_up(requests.parent))
     processes.die_with_parent(signal.SIGTERM)
+    for part in ("_contract", "_discover", "_watch"):
+        _part(part)  # once, and not in every fork
     warm = None
     for at, request in enumerate(asked["requests"]):
         print(f"\n{asked['mark']} started {at}", flush=True)

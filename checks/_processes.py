@@ -27,24 +27,53 @@ def _prctl(option: int, value: int) -> None:
 
 
 def descendants(of: int | None = None) -> dict[int, str]:
-    """Every living process below this one, with its name; those that only wait to be reaped are left out."""
-    parents: dict[int, tuple[int, str]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(OSError):  # it ended while we looked
-                before, _, after = (folder / "stat").read_text(errors="replace").rpartition(")")
-                state, parent = after.split()[:2]
-                if state not in "ZX":
-                    parents[int(folder.name)] = (int(parent), before.partition("(")[2])
-    mine, found = of or os.getpid(), dict[int, str]()
-    for process, (_, name) in parents.items():
-        above, seen = process, set[int]()
-        while above in parents and above != mine and above not in seen:
-            seen.add(above)
-            above = parents[above][0]
-        if above == mine and process != mine:
-            found[process] = name
+    """Every living process below this one, with its name; those that only wait to be reaped are left out.
+
+    Whoever ends while we look leaves his children to us, where we have looked already: then we look again.
+    """
+    known: set[int] = set()
+    while True:
+        found, ended = _below(of or os.getpid())
+        if ended <= known:
+            return found
+        known |= ended
+
+
+def _below(process: int) -> tuple[dict[int, str], set[int]]:
+    """The living ones, and the ended."""
+    found: dict[int, str] = {}
+    ended: set[int] = set()
+    above = [process]
+    while above:
+        for child in _children(above.pop()):
+            state, _, name = _told(child)
+            if state in "ZX":
+                ended.add(child)
+            else:
+                found[child] = name
+                above.append(child)
+    return found, ended
+
+
+def _children(process: int) -> list[int]:
+    """As the kernel lists them, for each thread; where it does not, by asking every process."""
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        return [int(one.name) for one in Path("/proc").glob("[0-9]*") if _told(int(one.name))[1] == process]
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it ended while we looked
+        for task in os.scandir(f"/proc/{process}/task"):
+            found += map(int, Path(task.path, "children").read_text().split())
     return found
+
+
+def _told(process: int) -> tuple[str, int, str]:
+    """State, parent and name."""
+    try:
+        before, _, after = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")
+    except OSError:
+        return "X", 0, ""
+    state, parent = after.split()[:2]
+    return state, int(parent), before.partition("(")[2]
 
 
 def end_descendants(grace_s: float, spared: frozenset[int] = frozenset()) -> list[str]:
