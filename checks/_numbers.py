@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 _TILE = 16
+_SAID = 200
+
+# A name, the call that is tried, and what it should give: by the book in its own precision, and exactly.
+Case = tuple[str, Callable[[], Any], Any, Any]
 
 
-def attention(torch: Any, query: Any, key: Any, value: Any, *, causal: bool) -> Any:
+def attention(torch: Any, query: Any, key: Any, value: Any, *, causal: bool, weights: Any = None) -> Any:
     """Softmax of the scaled scores, in the precision that is given; heads of key and value may serve several of query.
 
-    Causal is as flash-attn has it: the last query sees the last key.
+    Causal is as flash-attn has it: the last query sees the last key. `weights`: the precision that the softmax is
+    rounded to on its way.
     """
     shared = query.shape[2] // key.shape[2]
     key, value = (each.repeat_interleave(shared, dim=2) for each in (key, value))
@@ -19,7 +25,38 @@ def attention(torch: Any, query: Any, key: Any, value: Any, *, causal: bool) -> 
     if causal:
         ones = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
         scores = scores.masked_fill(ones.triu(1 + key.shape[-2] - query.shape[-2]), float("-inf"))
-    return (torch.softmax(scores, dim=-1) @ value).transpose(1, 2)
+    shares = torch.softmax(scores, dim=-1)
+    return (shares.to(weights or shares.dtype).to(value.dtype) @ value).transpose(1, 2)
+
+
+def fused(torch: Any, query: Any, key: Any, value: Any, *, causal: bool) -> Any:
+    """As a fused kernel has it: in 32 bits with two roundings, of the weights and of the result."""
+    given = (each.float() for each in (query, key, value))
+    return attention(torch, *given, causal=causal, weights=query.dtype).to(query.dtype)
+
+
+def judged(torch: Any, cases: Iterable[Case], times: float = 2.0) -> tuple[str, dict[str, Any]]:
+    """The first case that is wrong, if any, and in what. What a call raises is a finding too."""
+    tried, worst, of = 0, 0.0, ""
+    for name, call, same, exact in cases:
+        try:
+            problem, share = wrong(torch, call(), same, exact, times)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as refusal:  # noqa: BLE001 - whatever the code under test raises
+            problem, share = f"{type(refusal).__name__}: {' '.join(str(refusal).split())[:_SAID]}", 0.0
+        if problem:
+            return f"{name}: {problem}", {"right_before": tried}
+        tried += 1
+        if share >= worst:
+            worst, of = share, name
+    if not tried:
+        return "nothing could be tried", {}
+    return "", {"cases": tried, "worst_of_allowed": round(worst, 3), "worst_case": of}
+
+
+def plain(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def off(torch: Any, found: Any, same: Any, exact: Any, times: float = 2.0) -> tuple[float, float]:
@@ -54,7 +91,18 @@ def wrong(torch: Any, found: Any, same: Any, exact: Any, times: float = 2.0) -> 
 
 
 def _of_tiles(torch: Any, error: Any) -> Any:
-    """The root of the mean square of every tile of the last two dimensions."""
+    """The root of the mean square of every tile of the last two dimensions.
+
+    The last tile of a line overlaps the one before, and short columns are put under each other: a tile of few values
+    has no mean worth the name, and a healthy kernel was called wrong for the single row of its last tile.
+    """
+    if error.shape[-2] < _TILE:
+        error = error.reshape(1, -1, error.shape[-1])
+    for dimension in (-2, -1):
+        length = error.shape[dimension]
+        if length > _TILE and (rest := length % _TILE):
+            kept = [*range(length - rest), *range(length - _TILE, length)]
+            error = error.index_select(dimension, torch.tensor(kept, device=error.device))
     rows, columns = (-length % _TILE for length in error.shape[-2:])
     whole = torch.nn.functional.pad(error, (0, columns, 0, rows))
     high, wide = (length // _TILE for length in whole.shape[-2:])
