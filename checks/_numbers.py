@@ -91,19 +91,27 @@ def wrong(torch: Any, found: Any, same: Any, exact: Any, times: float = 2.0) -> 
 
 
 def _of_tiles(torch: Any, error: Any) -> Any:
-    """The root of the mean square of every tile of the last two dimensions.
+    """The root of the mean square of every tile of the last two dimensions; of few rows, of values in a line.
 
-    The last tile of a line overlaps the one before, and short columns are put under each other: a tile of few values
-    has no mean worth the name, and a healthy kernel was called wrong for the single row of its last tile.
+    All tiles have as many values: healthy kernels were called wrong for a last tile of one row, in which the book was
+    lucky.
     """
     if error.shape[-2] < _TILE:
-        error = error.reshape(1, -1, error.shape[-1])
+        return _whole(torch, error.flatten(), 0, _TILE * _TILE).reshape(-1, _TILE * _TILE).square().mean(1).sqrt()
     for dimension in (-2, -1):
-        length = error.shape[dimension]
-        if length > _TILE and (rest := length % _TILE):
-            kept = [*range(length - rest), *range(length - _TILE, length)]
-            error = error.index_select(dimension, torch.tensor(kept, device=error.device))
-    rows, columns = (-length % _TILE for length in error.shape[-2:])
-    whole = torch.nn.functional.pad(error, (0, columns, 0, rows))
-    high, wide = (length // _TILE for length in whole.shape[-2:])
-    return whole.reshape(-1, high, _TILE, wide, _TILE).square().mean((2, 4)).sqrt().flatten()
+        error = _whole(torch, error, dimension, _TILE)
+    high, wide = (length // _TILE for length in error.shape[-2:])
+    return error.reshape(-1, high, _TILE, wide, _TILE).square().mean((2, 4)).sqrt().flatten()
+
+
+def _whole(torch: Any, error: Any, dimension: int, tile: int) -> Any:
+    """Cut into whole tiles: the last one overlaps the one before, and one alone is filled up."""
+    length = error.shape[dimension]
+    if length < tile:
+        missing = [*error.shape]
+        missing[dimension] = tile - length
+        return torch.cat((error, error.new_zeros(missing)), dimension)
+    if not (rest := length % tile):
+        return error
+    kept = [*range(length - rest), *range(length - tile, length)]
+    return error.index_select(dimension, torch.tensor(kept, device=error.device))
