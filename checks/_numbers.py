@@ -59,14 +59,6 @@ def plain(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def off(torch: Any, found: Any, same: Any, exact: Any, times: float = 2.0) -> tuple[float, float]:
-    """The largest error of an answer, and the largest allowed: so many times that of the book in the same precision,
-    and the rounding of the result. Compare with `<=`: an answer that is no number is no answer."""
-    rounding = 2 * float(torch.finfo(found.dtype).eps) * float(exact.abs().max())
-    error, of_the_book = (float((each.double() - exact).abs().max()) for each in (found, same))
-    return error, times * of_the_book + rounding
-
-
 def wrong(torch: Any, found: Any, same: Any, exact: Any, times: float = 2.0) -> tuple[str, float]:
     """What is wrong with an answer, if anything, and how much of what is allowed its worst error takes.
 
@@ -75,13 +67,14 @@ def wrong(torch: Any, found: Any, same: Any, exact: Any, times: float = 2.0) -> 
     """
     if found.shape != exact.shape or found.dtype != same.dtype:
         return f"it is {found.dtype} {tuple(found.shape)}, and {same.dtype} {tuple(exact.shape)} was asked for", 0.0
-    error, allowed = off(torch, found, same, exact, times)
-    if not error <= allowed:
+    error, of_the_book = (float((each.double() - exact).abs().max()) for each in (found, same))
+    allowed = times * of_the_book + 2 * float(torch.finfo(found.dtype).eps) * float(exact.abs().max())
+    if not error <= allowed:  # an answer that is no number is no answer
         return f"off by {error:.3g}, and {allowed:.3g} is allowed", 0.0
     # What a single rounding leaves; a book that is luckier in one tile binds nobody.
     once = exact.to(found.dtype)
-    spread, of_the_book, least = (_of_tiles(torch, each.double() - exact) for each in (found, same, once))
-    shares = spread / (times * torch.maximum(of_the_book, least))
+    spread, likewise, least = (_of_tiles(torch, each.double() - exact) for each in (found, same, once))
+    shares = spread / (times * torch.maximum(likewise, least))
     shares[spread == 0] = 0  # also where nothing is allowed
     worst = int(shares.argmax())
     share = float(shares[worst])

@@ -1,4 +1,4 @@
-"""Whether vLLM's products of quantised matrices are right: fp8 on a GPU that has it, int8 on a CPU."""
+"""Whether vLLM's products of quantised matrices are right: fp8 on a GPU that has it, else int8."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def body(context: Context) -> Verdict:
 
 def _on_device(torch: Any, device: str) -> _devices.Found:
     if device == "cpu":
-        return judge(torch, device, torch.int8, _int8, _by_onednn)
+        return judge(torch, device, torch.int8, _int8_by_onednn, _by_onednn)
     major, minor = torch.cuda.get_device_capability(device)
     if (major, minor) < (8, 9):
-        return "", {"absent": f"fp8 needs compute capability 8.9, and {major}.{minor} is here"}
+        return judge(torch, device, torch.int8, _int8, _by_cutlass)
     try:
         if not _vllm_operators.call("cutlass_scaled_mm_supports_fp8", major * 10 + minor):
             return f"this build of vLLM has no fp8 product for compute capability {major}.{minor}", {}
@@ -91,6 +91,11 @@ def _by_cutlass(left: Any, by_row: Any, right: Any, by_column: Any, dtype: Any) 
 
 
 def _int8(rows: Any) -> tuple[Any, Any]:
+    kept, scales, _ = _vllm_operators.call("scaled_int8_quant", rows)
+    return kept, scales
+
+
+def _int8_by_onednn(rows: Any) -> tuple[Any, Any]:
     kept, scales, _ = _vllm_operators.call("onednn_scaled_int8_quant", rows)
     return kept, scales
 
@@ -105,12 +110,12 @@ def _by_onednn(left: Any, by_row: Any, right: Any, by_column: Any, dtype: Any) -
 CHECK = Check(
     name="vllm_quantised_matmul",
     title="vLLM's quantised products",
-    proves="vLLM quantises rows and multiplies quantised matrices right: fp8 on GPUs that have it, int8 on CPUs",
+    proves="vLLM quantises rows and multiplies quantised matrices right: fp8 on GPUs that have it, else int8",
     step=50,
     weight="should",  # these functions are vLLM's own affair, and have changed from release to release
     on="environment",
     profile="quick",
     deadline_s=300,
-    needs=Needs(packages=("torch", "vllm"), gpus=1, capability=(8, 9)),
+    needs=Needs(packages=("torch", "vllm"), gpus=1),
     body=body,
 )

@@ -94,7 +94,7 @@ said["paged: no way"] = vllm_paged_attention.judge(torch, "cpu", {}, 32)[0]
 """
 
 QUANTISED = """
-def quantised(quantise=vllm_quantised_matmul._int8, multiply=vllm_quantised_matmul._by_onednn):
+def quantised(quantise=vllm_quantised_matmul._int8_by_onednn, multiply=vllm_quantised_matmul._by_onednn):
     return vllm_quantised_matmul.judge(torch, "cpu", torch.int8, quantise, multiply)[0]
 
 def floor(rows):
