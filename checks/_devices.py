@@ -22,6 +22,12 @@ def every(torch: Any, context: Context) -> list[tuple[str, str]]:
     return [(f"GPU {number} ({torch.cuda.get_device_name(number)})", f"cuda:{number}") for number in range(seen)]
 
 
+def halves(torch: Any, device: str) -> list[Any]:
+    """The half precisions that this device computes in itself."""
+    new = device == "cpu" or torch.cuda.get_device_capability(device) >= (8, 0)
+    return [torch.float16, *([torch.bfloat16] if new else [])]
+
+
 def on_each(context: Context, body: Callable[[Any, str], Found], what: str) -> Verdict:
     """The claim over all devices: `what` is what holds on them where nothing is wrong."""
     torch: Any = importlib.import_module("torch")

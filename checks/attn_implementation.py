@@ -134,13 +134,11 @@ def _tried(
         found = _answer(torch, model, asked)
         if on_gpu:
             torch.cuda.synchronize(found.device)
-    error, allowed = _numbers.off(torch, found, *by_the_book)
+    problem, share = _numbers.wrong(torch, found, *by_the_book)
     kernels = _kernels(torch, profile.events())
-    tried: dict[str, Any] = {"kernels": kernels[:_SHOWN]}
-    if error <= allowed:
-        tried |= {"error": error, "allowed": allowed}
-    else:  # it may be no number, which JSON does not have
-        tried["problem"] = f"off by {error:.3g}, and {allowed:.3g} is allowed"
+    tried: dict[str, Any] = {"kernels": kernels[:_SHOWN]} | (
+        {"problem": problem} if problem else {"of_allowed": round(share, 3)}
+    )
     if implementation == _FLASH and not any("flash" in kernel.lower() for kernel in kernels):
         tried["problem"] = f"it was set, and what ran was {', '.join(kernels) or 'no attention'}"
     return tried

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
 import statistics
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from . import _numbers
+from . import _devices, _flash_attn, _numbers
 from ._contract import Check, Context, Needs, Verdict
 
 # Queries, keys, heads of the queries, heads of the keys: odd lengths, and heads that are shared.
 _SHAPES = ((113, 203, 4, 4), (129, 129, 6, 2))
 # As the package's own tests allow: a gradient goes through more roundings than torch's does.
-_ALLOWED = {"output": 2.0, "gradient of q": 3.0, "gradient of k": 3.0, "gradient of v": 3.0}
+_OF_GRADIENTS = 3.0
 _BATCH, _LENGTH, _HEADS, _WIDTH = 2, 512, 12, 64
 _WARM_UP, _TIMES = 20, 50
 
@@ -31,79 +34,72 @@ def body(context: Context) -> Verdict:
     said = f"flash-attn {versions['flash_attn']} loads beside torch {versions['torch']}"
     if not context.gpus:
         return Verdict(passed=True, summary=f"{said}; no GPU is used here, so only linked", evidence=versions)
-    return _on_gpus(torch, flash_attn.flash_attn_func, context, {"versions": versions})
+    right = f"flash-attn {versions['flash_attn']} is right forward and backward, in varied lengths and with a KV cache"
+    return _devices.on_each(context, partial(_on_gpu, flash_attn), right)
 
 
-def _on_gpus(torch: Any, function: Any, context: Context, evidence: dict[str, Any]) -> Verdict:
-    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if seen < len(context.gpus):
-        return Verdict(passed=False, summary=f"torch sees {seen} GPUs of {len(context.gpus)}", evidence=evidence)
-    evidence["gpus"] = found = []
-    for number in range(seen):
-        name, device = torch.cuda.get_device_name(number), f"cuda:{number}"
-        torch.cuda.set_device(number)
-        wrong, worst = compare(torch, function, device)
-        if wrong:
-            return Verdict(passed=False, summary=f"GPU {number} ({name}): {wrong}", evidence=evidence)
-        found.append(
-            {"gpu": number, "name": name, "error_of_allowed": worst, "forward": _timed(torch, function, device)}
-        )
-    slowest = max(each["forward"]["median_us"] for each in found)
-    tried = len(list(_cases(torch)))
-    summary = (
-        f"right in {tried} cases, forward and backward, on {seen} GPU{'s' * (seen > 1)}; a forward takes {slowest} us"
-    )
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+def _on_gpu(flash_attn: Any, torch: Any, device: str) -> _devices.Found:
+    plain, varied = flash_attn.flash_attn_func, flash_attn.flash_attn_varlen_func
+    problem, found = judge(torch, plain, varied, flash_attn.flash_attn_with_kvcache, device)
+    if not problem:
+        found["forward takes"] = _timed(torch, plain, device)
+    return problem, found
 
 
-def _cases(torch: Any) -> Any:
-    return itertools.product((torch.float16, torch.bfloat16), (64, 128), (False, True), _SHAPES)
+def judge(torch: Any, plain: Any, varied: Any, cached: Any, device: str) -> _devices.Found:
+    """Each of the package's three functions."""
+    tried = {
+        "forward": (_forward(torch, plain, device), 2.0),
+        "backward": (_backward(torch, plain, device), _OF_GRADIENTS),
+        "varied lengths": (_flash_attn.varied(torch, varied, device), 2.0),
+        "KV cache": (_flash_attn.cached(torch, cached, device), 2.0),
+    }
+    found = {}
+    for name, (cases, times) in tried.items():
+        problem, found[name] = _numbers.judged(torch, cases, times)
+        if problem:
+            return problem, found
+    return "", found
 
 
-def compare(torch: Any, function: Any, device: str) -> tuple[str, float]:
-    """What is wrong, if anything, and how much of what is allowed the worst error takes."""
-    torch.manual_seed(0)
-    worst = 0.0
-    for dtype, width, causal, lengths in _cases(torch):
+def _given(torch: Any, device: str) -> Iterator[tuple[str, list[Any], Any, bool]]:
+    """Name, inputs, what comes from above for the gradients, and whether it is causal."""
+    precisions = (torch.float16, torch.bfloat16)
+    for dtype, width, causal, lengths in itertools.product(precisions, (64, 128), (False, True), _SHAPES):
+        torch.manual_seed(0)
         queries, keys, heads, shared = lengths
         shapes = ((queries, heads), (keys, shared), (keys, shared), (queries, heads))
         *given, upstream = (torch.randn(2, rows, each, width, device=device, dtype=dtype) for rows, each in shapes)
-        try:
-            share = _worst_share(torch, function, given, upstream, causal=causal)
-        except Exception as problem:  # noqa: BLE001 - what the kernels say is the finding
-            mask = "causal" if causal else "full"
-            case = f"{str(dtype).removeprefix('torch.')}, head dimension {width}, {mask}, {queries} x {keys}"
-            said = "" if isinstance(problem, ArithmeticError) else f"{type(problem).__name__}: "
-            return f"{case}: {said}{problem}", worst
-        worst = max(worst, share)
-    return "", worst
+        name = f"{_numbers.plain(dtype)}, head dimension {width}, {'causal' if causal else 'full'}, {queries} x {keys}"
+        yield name, given, upstream, causal
 
 
-def _worst_share(torch: Any, function: Any, given: list[Any], upstream: Any, *, causal: bool) -> float:
-    def of_the_book(precision: Any) -> list[Any]:
-        inputs = [each.to(precision) for each in given]
-        return _with_gradients(
-            torch, lambda *each: _numbers.attention(torch, *each, causal=causal), inputs, upstream.to(precision)
+def _forward(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
+    for name, given, _, causal in _given(torch, device):
+        exact = _numbers.attention(torch, *(each.double() for each in given), causal=causal)
+        same = _numbers.fused(torch, *given, causal=causal)
+        yield f"{name}, output", partial(function, *given, causal=causal), same, exact
+
+
+def _backward(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
+    for name, given, upstream, causal in _given(torch, device):
+        book = partial(_numbers.attention, torch, causal=causal)
+        same, exact = (
+            _gradients(torch, book, [each.to(of) for each in given], upstream.to(of))
+            for of in (upstream.dtype, torch.float64)
         )
-
-    answers = (
-        _with_gradients(torch, lambda *each: function(*each, causal=causal), given, upstream),
-        of_the_book(upstream.dtype),
-        of_the_book(torch.float64),
-    )
-    shares = []
-    for (what, times), found, same, exact in zip(_ALLOWED.items(), *answers, strict=True):
-        error, allowed = _numbers.off(torch, found, same, exact, times)
-        if not error <= allowed:
-            raise ArithmeticError(f"the {what} is off by {error:.3g}, and {allowed:.3g} is allowed")
-        shares.append(round(error / allowed, 3))
-    return max(shares)
+        tried = functools.cache(partial(_gradients, torch, partial(function, causal=causal), given, upstream))
+        for number, letter in enumerate("qkv"):
+            yield f"{name}, gradient of {letter}", partial(_pick, tried, number), same[number], exact[number]
 
 
-def _with_gradients(torch: Any, function: Any, given: list[Any], upstream: Any) -> list[Any]:
+def _pick(tried: Callable[[], list[Any]], number: int) -> Any:
+    return tried()[number]
+
+
+def _gradients(torch: Any, function: Callable[..., Any], given: list[Any], upstream: Any) -> list[Any]:
     inputs = [each.detach().clone().requires_grad_() for each in given]
-    output = function(*inputs)
-    return [output.detach(), *torch.autograd.grad(output, inputs, upstream)]
+    return list(torch.autograd.grad(function(*inputs), inputs, upstream))
 
 
 def _timed(torch: Any, function: Any, device: str) -> dict[str, Any]:
@@ -130,7 +126,7 @@ def _timed(torch: Any, function: Any, device: str) -> dict[str, Any]:
 CHECK = Check(
     name="flash_attn_fits",
     title="flash-attn fits",
-    proves="the flash-attn package links with this torch and, on every GPU, computes attention and its gradients",
+    proves="the flash-attn package links with this torch and computes attention and its gradients on every GPU",
     step=60,
     weight="must",
     on="environment",

@@ -17,7 +17,7 @@ from provision.engine import launch_checks
 from tests.checks.environments import Environment
 
 REAL = os.environ.get("VLLM_READY_TEST_ENV", "")
-GOOD = {"device": "GPU 0 (H100)", "kernels": ["flash_fwd_kernel"], "error": 0.1, "allowed": 0.3}
+GOOD = {"device": "GPU 0 (H100)", "kernels": ["flash_fwd_kernel"], "of_allowed": 0.3}
 NOT_THERE = {"device": "GPU 0 (H100)", "absent": "the package flash-attn is not in this environment"}
 
 

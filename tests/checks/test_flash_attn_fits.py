@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,14 +9,14 @@ from typing import Any
 import pytest
 
 from checks import flash_attn_fits as check
-from provision.engine import launch_checks, proof
+from provision.engine import proof
 from provision.engine.launch_checks import Context
 from provision.plan._model import UsedGpus
 from provision.steps import Lock, Pin, Wheel
+from tests.checks import real
 from tests.checks.environments import Environment
 from tests.engine.small_index import plan
 
-REAL = os.environ.get("VLLM_READY_TEST_ENV", "")
 CUDA = Context(profile="cuda")
 
 
@@ -39,7 +37,7 @@ def test_only_an_environment_that_has_it_promises_it() -> None:
 def environment(tmp_path: Path) -> Environment:
     made = Environment(tmp_path / "env")
     made.install(
-        "torch", "2.13.0", {"torch.py": "__version__ = '2.13.0+cu130'\nclass cuda: is_available = lambda: False\n"}
+        "torch", "2.13.0", {"torch.py": "__version__ = '2.13.0+cu130'\nclass cuda: device_count = lambda: 0\n"}
     )
     return made
 
@@ -96,34 +94,78 @@ def test_a_time_says_how_it_was_taken() -> None:
     assert "median of 50" in found["method"]
 
 
-@pytest.mark.real_vllm
-@pytest.mark.skipif(not REAL, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ("return exact(q, k, v, causal)", ""),
-        ("return exact(q, k, v, causal) * 1.02", "float16, head dimension 64, full, 113 x 203: the output is off by"),
-        ("return exact(q, k, v, False)", "float16, head dimension 64, causal, 113 x 203: the output is off by"),
-        ("return exact(q, k[:, :, :1].expand(k.shape), v, causal)", "the output is off by"),
-        ("return exact(q, k.detach() + 0 * k, v, causal)", "the gradient of k is off by"),
-        ("return exact(q, k, v, causal) * float('nan')", "off by nan"),
-        ("raise RuntimeError('no kernel image')", "113 x 203: RuntimeError: no kernel image"),
-    ],
-)
-def test_numbers_are_judged_with_a_real_torch(body: str, says: str) -> None:
+TWINS = """
+from checks import _flash_attn, flash_attn_fits as check
+
+def plain(q, k, v, causal):
+    return _numbers.fused(torch, q, k, v, causal=causal)
+
+def varied(q, k, v, starts, ends, most_queries, most_keys, causal):
+    ranges = [[slice(*pair) for pair in zip(each.tolist(), each.tolist()[1:])] for each in (starts, ends)]
+    return torch.cat([plain(q[None, a], k[None, b], v[None, b], causal)[0] for a, b in zip(*ranges)])
+
+def cached(q, keys, values, k, v, cache_seqlens, causal, block_table=None):
+    found = []
+    for number, length in enumerate(cache_seqlens.tolist()):
+        whole = []
+        for cache, new in ((keys, k), (values, v)):
+            pages = [cache[number]] if block_table is None else [cache[page] for page in block_table[number]]
+            for place, row in enumerate(new[number], length):
+                pages[place // len(pages[0])][place % len(pages[0])] = row
+            whole.append(torch.cat(list(pages))[: length + len(new[number])])
+        found.append(plain(q[None, number], *(each[None] for each in whole), causal)[0])
+    return torch.stack(found)
+
+def judged(twin=plain):
+    return check.judge(torch, twin, varied, cached, "cpu")[0]
+
+def in_varied(twin):
+    return _numbers.judged(torch, _flash_attn.varied(torch, twin, "cpu"))[0]
+
+def in_cache(twin):
+    return _numbers.judged(torch, _flash_attn.cached(torch, twin, "cpu"))[0]
+
+def tile(found):
+    found = found.clone()
+    found[0, 16:32, 1, 16:32] *= 1.01
+    return found
+
+def gone(*given, **settings):
+    raise RuntimeError("no kernel image")
+
+said["right"] = judged()
+said["tile"] = judged(lambda *given, causal: tile(plain(*given, causal)))
+said["never causal"] = judged(lambda *given, causal: plain(*given, False))
+said["one head for all"] = judged(lambda q, k, v, causal: plain(q, k[:, :, :1].expand(k.shape), v, causal))
+said["no gradient"] = judged(lambda q, k, v, causal: plain(q, k.detach() + 0 * k, v, causal))
+said["no number"] = judged(lambda *given, causal: plain(*given, causal) * float("nan"))
+said["no kernel"] = judged(gone)
+said["varied: neighbours seen"] = in_varied(lambda q, k, v, *lengths, causal: plain(q[None], k[None], v[None], causal)[0])
+said["varied: no kernel"] = in_varied(gone)
+said["cache: not written"] = in_cache(lambda q, keys, values, *new, **settings: cached(q, keys.clone(), values.clone(), *new, **settings))
+said["cache: one less"] = in_cache(lambda *given, cache_seqlens, **settings: cached(*given, cache_seqlens=cache_seqlens - 1, **settings))
+said["cache: pages in order"] = in_cache(lambda *given, block_table=None, **settings: cached(*given, block_table=None if block_table is None else block_table.flip(0), **settings))
+said["cache: seen whole"] = in_cache(lambda *given, causal, **settings: cached(*given, causal=False, **settings))
+"""
+FIRST = "float16, head dimension 64, "
+
+
+@real.needed
+def test_numbers_are_judged_with_a_real_torch() -> None:
     """On a CPU, where the package itself does not run."""
-    code = f"""if True:
-        import sys
-        sys.path.insert(0, {str(launch_checks.CHECKS.parent)!r})
-        import torch
-        from checks import _numbers, flash_attn_fits
-        def exact(q, k, v, causal):
-            return _numbers.attention(torch, q.float(), k.float(), v.float(), causal=causal).to(q.dtype)
-        def function(q, k, v, causal):
-            {body}
-        wrong, worst = flash_attn_fits.compare(torch, function, "cpu")
-        assert bool(wrong) == bool({says!r}) and {says!r} in wrong, wrong
-        assert wrong or 0 < worst < 1, worst
-    """
-    done = subprocess.run([REAL, "-I", "-B", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    expected = {
+        "right": "",
+        "tile": FIRST + "full, 113 x 203, output: ",
+        "never causal": FIRST + "causal, 113 x 203, output: off by ",
+        "one head for all": FIRST + "full, 113 x 203, output: off by ",
+        "no gradient": FIRST + "full, 113 x 203, gradient of k: off by ",
+        "no number": FIRST + "full, 113 x 203, output: off by nan",
+        "no kernel": FIRST + "full, 113 x 203, output: RuntimeError: no kernel image",
+        "varied: neighbours seen": "varied lengths, float16, full: off by ",
+        "varied: no kernel": "varied lengths, float16, full: RuntimeError: no kernel image",
+        "cache: not written": "KV cache, float16, 1 new: ArithmeticError: the new keys and values are not in the cache",
+        "cache: one less": "KV cache, float16, 1 new: ",
+        "cache: pages in order": "KV cache in pages, float16, 1 new: ",
+        "cache: seen whole": "KV cache, float16, 5 new: off by ",
+    }
+    real.assert_says(real.answers(TWINS), expected)

@@ -1,0 +1,73 @@
+"""sdpa: wrong attention is named by backend and case, and a backend that refuses cannot pass by that."""
+
+from __future__ import annotations
+
+from tests.checks import real
+
+TWINS = """
+from checks import sdpa
+right = torch.nn.functional.scaled_dot_product_attention
+
+def tile(*given, **settings):
+    found = right(*given, **settings).clone()
+    found[0, 1, 32:48, 16:32] *= 1.01
+    return found
+
+def row(*given, **settings):
+    found = right(*given, **settings).clone()
+    found[0, 1, 5] = float("nan")
+    return found
+
+def masked(given, diagonal, is_causal, enable_gqa):
+    query, key, value = given
+    mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool).tril(diagonal) if is_causal else None
+    return right(query, key, value, attn_mask=mask, enable_gqa=enable_gqa)
+
+def off_by_one(*given, **settings):
+    return masked(given, 1, **settings)
+
+def bottom_right(*given, **settings):
+    return masked(given, given[1].shape[2] - given[0].shape[2], **settings)
+
+def other_heads(query, key, value, is_causal, enable_gqa):
+    if enable_gqa:
+        key, value = (each.repeat(1, 3, 1, 1) for each in (key, value))
+    return right(query, key, value, is_causal=is_causal)
+
+def lazy(*given, **settings):
+    if given[0].shape[-1] == 256:
+        raise RuntimeError("No available kernel. Aborting execution.")
+    return right(*given, **settings)
+
+def broken(*given, **settings):
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+sdpa._BACKENDS.pop(sdpa._OWN)
+for twin in (right, tile, row, off_by_one, bottom_right, other_heads, lazy, broken):
+    said[twin.__name__], found = sdpa.judge(torch, twin, "cpu")
+    if twin is right:
+        assert {found[name]["cases"] for name in ("math", "flash")} == {24}, found
+refused = {}
+(name, call, *_), *_ = sdpa._cases(torch, "cpu")
+forced = lambda: sdpa._forced("EFFICIENT_ATTENTION", lambda: call(right))
+said["refuses"] = str(sdpa._refuses(forced, name, refused))
+said["refused"] = str(refused)
+"""
+FIRST = "math: float16, head dimension 64, "
+
+
+@real.needed
+def test_what_is_a_little_wrong_is_named() -> None:
+    expected = {
+        "scaled_dot_product_attention": "",
+        "tile": FIRST + "full 113 x 203: off by ",
+        "row": FIRST + "full 113 x 203: off by nan",
+        "off_by_one": FIRST + "causal 129 x 129: off by ",
+        "bottom_right": FIRST + "causal 113 x 203: off by ",
+        "other_heads": FIRST + "6 heads on 2, causal 129 x 129: off by ",
+        "lazy": "math refuses float16, head dimension 256, full 113 x 203: No available kernel",
+        "broken": FIRST + "full 113 x 203: RuntimeError: CUDA error: an illegal memory access",
+        "refuses": "True",
+        "refused": "{'No viable backend",
+    }
+    real.assert_says(real.answers(TWINS), expected)

@@ -1,0 +1,164 @@
+"""vllm_rms_norm, _rotary, _activation, _paged_attention and _quantised_matmul: each right as it is, and wrong twins named."""
+
+from __future__ import annotations
+
+from tests.checks import real
+
+START = """
+import dataclasses, math
+from functools import partial
+from checks import vllm_activation, vllm_paged_attention, vllm_quantised_matmul, vllm_rms_norm, vllm_rotary
+from checks import _vllm_operators as operators
+
+def tile(found):
+    found = found.clone()
+    found.view(found.shape[0], -1)[:16, 64:80] *= 1.01
+    return found
+
+def row(found):
+    found = found.clone()
+    found[-1] = float("nan")
+    return found
+
+def gone(*given, **settings):
+    return operators.call("renamed_in_the_next_release", *given)
+
+def body(check):
+    verdict = check.body(Context(profile="cpu", scratch=""))
+    return "" if verdict.passed else verdict.summary
+"""
+
+NORM = """
+def norm(plain=vllm_rms_norm.plain, added=vllm_rms_norm.added):
+    return vllm_rms_norm.judge(torch, "cpu", plain, added)[0]
+
+right = vllm_rms_norm.added
+said["norm"] = body(vllm_rms_norm)
+said["norm: tile"] = norm(lambda given, weight: tile(vllm_rms_norm.plain(given, weight)))
+said["norm: row"] = norm(lambda given, weight: row(vllm_rms_norm.plain(given, weight)))
+said["norm: no weight"] = norm(lambda given, weight: vllm_rms_norm.plain(given, weight * 0 + 1))
+said["norm: residual forgotten"] = norm(added=lambda given, residual, weight: (right(given, residual, weight)[0], residual))
+said["norm: residual not added"] = norm(added=lambda given, residual, weight: right(given, residual * 0, weight))
+said["norm: gone"] = norm(gone)
+"""
+
+ROTARY = """
+def rotary(twin):
+    return vllm_rotary.judge(torch, "cpu", twin)[0]
+
+right = vllm_rotary.rotate
+said["rotary"] = body(vllm_rotary)
+said["rotary: tile"] = rotary(lambda *given, **layout: (tile(right(*given, **layout)[0]), right(*given, **layout)[1]))
+said["rotary: next position"] = rotary(lambda at, *given, **layout: right(at - 1 + 2 * (at == 0), *given, **layout))
+said["rotary: layout"] = rotary(lambda *given, halves: right(*given, halves=True))
+said["rotary: key forgotten"] = rotary(lambda *given, **layout: (right(*given, **layout)[0], given[2]))
+said["rotary: gone"] = rotary(gone)
+"""
+
+ACTIVATION = """
+def activation(twin):
+    return vllm_activation.judge(torch, "cpu", twin)[0]
+
+right = vllm_activation.gated
+said["activation"] = body(vllm_activation)
+said["activation: tile"] = activation(lambda name, given: tile(right(name, given)))
+said["activation: row"] = activation(lambda name, given: row(right(name, given)))
+said["activation: swapped"] = activation(lambda name, given: right(name, given.roll(given.shape[1] // 2, 1)))
+said["activation: another"] = activation(lambda name, given: right(name.replace("gelu", "silu"), given))
+said["activation: gone"] = activation(lambda name, given: gone(given))
+"""
+
+PAGED = """
+def paged(twin):
+    return vllm_paged_attention.judge(torch, "cpu", {"twin": twin}, 32)[0]
+
+right = vllm_paged_attention._by_cpu
+change = dataclasses.replace
+
+def pages_of_another(batch):
+    return right(change(batch, table=batch.table.roll(1, 0)))  # the slots, that is the writer, stay
+
+def one_slot_further(batch):
+    return right(change(batch, slots=batch.slots.roll(1)))
+
+def one_key_less(batch):
+    return right(change(batch, lengths=batch.lengths - (batch.lengths > 128).int()))
+
+said["paged"] = body(vllm_paged_attention)
+said["paged: tile"] = paged(lambda batch: tile(right(batch)))
+said["paged: row"] = paged(lambda batch: row(right(batch)))
+for twin in (pages_of_another, one_slot_further, one_key_less):
+    said[f"paged: {twin.__name__}"] = paged(twin)
+said["paged: gone"] = paged(gone)
+said["paged: no way"] = vllm_paged_attention.judge(torch, "cpu", {}, 32)[0]
+"""
+
+QUANTISED = """
+def quantised(quantise=vllm_quantised_matmul._int8_by_onednn, multiply=vllm_quantised_matmul._by_onednn):
+    return vllm_quantised_matmul.judge(torch, "cpu", torch.int8, quantise, multiply)[0]
+
+def floor(rows):
+    scales = rows.float().abs().amax(1, keepdim=True) / 127
+    return (rows.float() / scales).trunc().to(torch.int8), scales
+
+right = vllm_quantised_matmul._by_onednn
+said["quantised"] = body(vllm_quantised_matmul)
+said["quantised: cut off"] = quantised(floor)
+said["quantised: tile"] = quantised(multiply=lambda *given: tile(right(*given)))
+said["quantised: row"] = quantised(multiply=lambda *given: row(right(*given)))
+said["quantised: one scale"] = quantised(multiply=lambda left, by_row, *given: right(left, by_row.mean().expand_as(by_row).clone(), *given))
+said["quantised: gone"] = quantised(multiply=gone)
+
+def fp8(left, by_row, right, by_column, dtype):
+    return ((left.float() @ right.float()) * by_row * by_column).to(dtype)
+
+def by_the_book(rows):
+    return vllm_quantised_matmul._by_the_book(torch, rows, torch.float8_e4m3fn)
+
+narrow = torch.float8_e4m3fn
+said["fp8"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, fp8)[0]
+said["fp8: tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, lambda *given: tile(fp8(*given)))[0]
+"""
+GONE = "AttributeError: '_OpNamespace' '_C' object has no attribute 'renamed_in_the_next_release'"
+
+
+@real.needed
+def test_vllms_operators_pass_and_wrong_twins_are_named() -> None:
+    expected = {
+        "norm": "",
+        "norm: tile": "float16 83 x 4096: ",
+        "norm: row": "float16 83 x 4096: off by nan",
+        "norm: no weight": "float16 83 x 4096: off by ",
+        "norm: residual forgotten": "float16 83 x 4096 with the residual: off by ",
+        "norm: residual not added": "float16 83 x 4096 with the residual: off by ",
+        "norm: gone": f"float16 83 x 4096: {GONE}",
+        "rotary": "",
+        "rotary: tile": "float16, 128 of 128, a half with the other: ",
+        "rotary: next position": "float16, 128 of 128, a half with the other: off by ",
+        "rotary: layout": "float16, 128 of 128, neighbours: off by ",
+        "rotary: key forgotten": "float16, 128 of 128, a half with the other: off by ",
+        "rotary: gone": "float16, 128 of 128, a half with the other: ",
+        "activation": "",
+        "activation: tile": "silu_and_mul, float16 83 x 4096: ",
+        "activation: row": "silu_and_mul, float16 83 x 4096: off by nan",
+        "activation: swapped": "silu_and_mul, float16 83 x 4096: off by ",
+        "activation: another": "gelu_and_mul, float16 83 x 4096: off by ",
+        "activation: gone": f"silu_and_mul, float16 83 x 4096: {GONE}",
+        "paged": "",
+        "paged: tile": "twin, float16, head dimension 64: ",
+        "paged: row": "twin, float16, head dimension 64: off by nan",
+        "paged: pages_of_another": "twin, float16, head dimension 64: off by ",
+        "paged: one_slot_further": "twin, float16, head dimension 64: off by ",
+        "paged: one_key_less": "twin, float16, head dimension 64: off by ",
+        "paged: gone": f"twin, float16, head dimension 64: {GONE}",
+        "paged: no way": "nothing could be tried",
+        "quantised": "",
+        "quantised: cut off": "float16 83 x 1024 to int8: off by ",
+        "quantised: tile": "int8 to float16 83 x 1024 x 512: ",
+        "quantised: row": "int8 to float16 83 x 1024 x 512: off by nan",
+        "quantised: one scale": "int8 to float16 83 x 1024 x 512: off by ",
+        "quantised: gone": f"int8 to float16 83 x 1024 x 512: {GONE}",
+        "fp8": "",
+        "fp8: tile": "float8_e4m3fn to float16 83 x 1024 x 512: ",
+    }
+    real.assert_says(real.answers(START + NORM + ROTARY + ACTIVATION + PAGED + QUANTISED), expected)
