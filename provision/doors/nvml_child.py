@@ -6,6 +6,7 @@ does not support loses that one field, never the GPU; no UUID and no serial numb
 
 from __future__ import annotations
 
+import ctypes
 import json
 import sys
 from collections import Counter
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 UNANSWERED = (nvml.NVMLError, AttributeError, UnicodeDecodeError)
 
 ANCESTOR_KINDS = {10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
+FABRIC_STATES = {0: "not supported", 1: "not started", 2: "in progress", 3: "completed"}
 SWITCH = 2  # NVML_NVLINK_DEVICE_TYPE_SWITCH
 MAX_LINKS = 18
+MAX_PROCESSES = 100
+SM = 1  # NVML_CLOCK_SM
+UNCORRECTED, SINCE_START, EVER = 1, 0, 1  # of nvmlMemoryErrorType_t and nvmlEccCounterType_t
 
 
 def ask(question: Callable[[], Any], errors: dict[str, str], field: str) -> Any:  # noqa: ANN401 - ctypes
@@ -55,6 +60,11 @@ def gpu(index: int) -> tuple[Any, dict[str, Any]]:
         "width_max": lambda: nvml.nvmlDeviceGetMaxPcieLinkWidth(handle),
         "generation": lambda: nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle),
         "generation_max": lambda: generation_max(handle),
+        "memory_errors": lambda: memory_errors(handle),
+        "clocks": lambda: clocks(handle),
+        "throttling": lambda: throttling(handle),
+        "processes": lambda: processes(handle),
+        "fabric": lambda: fabric(handle),
     }
     answers = {field: ask(question, errors, field) for field, question in questions.items()}
     answers = {field: answer for field, answer in answers.items() if answer is not None}
@@ -77,6 +87,73 @@ def memory(handle: Any) -> int:  # noqa: ANN401 - ctypes
         return int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
     except nvml.NVMLError:
         return int(nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2).total)
+
+
+def several(questions: dict[str, Callable[[], int]]) -> dict[str, int]:
+    """Numbers that belong together; those that are not supported are left out, and all of them is an error."""
+    errors: dict[str, str] = {}
+    answers = {field: ask(question, errors, field) for field, question in questions.items()}
+    answers = {field: int(answer) for field, answer in answers.items() if answer is not None}
+    if not answers:
+        raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
+    return answers
+
+
+def memory_errors(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes
+    """Errors that ECC could not correct, and the rows or pages that were, or wait to be, taken out of use."""
+    errors: dict[str, str] = {}
+    rows = ask(lambda: nvml.nvmlDeviceGetRemappedRows(handle), errors, "rows")
+    found = dict(
+        zip(("rows_correctable", "rows_uncorrectable", "remap_pending", "remap_failed"), rows or (), strict=False)
+    )
+    questions = {
+        "uncorrected": lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, UNCORRECTED, SINCE_START),
+        "uncorrected_ever": lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, UNCORRECTED, EVER),
+        "pages_pending": lambda: nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle),
+    }
+    return several({**{field: partial(int, number) for field, number in found.items()}, **questions})
+
+
+def clocks(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes
+    """In MHz and mW: what the GPU does now, what it is held to, and what it came with."""
+    return several(
+        {
+            "sm": lambda: nvml.nvmlDeviceGetClockInfo(handle, SM),
+            "sm_max": lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, SM),
+            "application": lambda: nvml.nvmlDeviceGetApplicationsClock(handle, SM),
+            "application_default": lambda: nvml.nvmlDeviceGetDefaultApplicationsClock(handle, SM),
+            "power": lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle),
+            "power_default": lambda: nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle),
+        }
+    )
+
+
+def throttling(handle: Any) -> int:  # noqa: ANN401 - ctypes
+    """The bits of what holds the clocks down now; older drivers know them by an older name."""
+    try:
+        return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+    except UNANSWERED:
+        return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
+
+def processes(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
+    """Who computes on this GPU: only the program's name, since arguments may hold secrets."""
+    found = nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MAX_PROCESSES]
+    return [{"pid": one.pid, "name": process_name(one.pid), "memory": one.usedGpuMemory} for one in found]
+
+
+def process_name(pid: int) -> str:
+    """The last part of the program's path; empty where the process is another container's."""
+    said = ask(partial(nvml.nvmlSystemGetProcessName, pid), {}, "name") or ""
+    return Path(said.partition(" ")[0]).name
+
+
+def fabric(handle: Any) -> str:  # noqa: ANN401 - ctypes
+    """How far the GPU has come with joining its NVLink fabric."""
+    info = nvml.c_nvmlGpuFabricInfoV_t()
+    nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
+    state = FABRIC_STATES.get(info.state, f"state {info.state}")
+    return f"failed with NVML error {info.status}" if state == "completed" and info.status else state
 
 
 def slices(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes

@@ -54,6 +54,8 @@ print(json.dumps({
 """
 
 COMPILER = re.compile(r"(?:gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)?)?|cc|c\+\+")
+_KERNEL_LOGS = (("dmesg",), ("journalctl", "--dmesg", "--boot", "--no-pager", "--quiet", "--output=cat"))
+_LINES_KEPT = 200
 _PLAIN = ("gcc", "g++", "clang", "clang++")
 TOOLKIT_PLACES = (
     "/usr/local/cuda*",
@@ -77,6 +79,17 @@ def pythons(prefix: str) -> list[str]:
     found = sorted({os.path.realpath(place) for place in places if os.access(place, os.X_OK)})
     answers = _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in found])
     return [answer.stdout.strip() for answer in answers if answer.ok]
+
+
+def kernel_log() -> list[str]:
+    """What the NVIDIA kernel module has said since the start; nothing else of the log is kept."""
+    answers = [process.run(argv, deadline_s=ASK_S, env={**os.environ, "LC_ALL": "C"}) for argv in _KERNEL_LOGS]
+    # A user who may not see the system's journal is shown an empty one.
+    said = next((answer.stdout for answer in answers if answer.ok and answer.stdout.strip()), None)
+    if said is None:
+        raise PermissionError("; ".join(answer.problem() or "shows nothing of the kernel" for answer in answers))
+    lines = [line[line.index("NVRM:") :] for line in said.splitlines() if "NVRM:" in line]
+    return lines[-_LINES_KEPT:]
 
 
 def compilers() -> list[dict[str, str]]:

@@ -70,6 +70,7 @@ def _asks(paths: Mapping[str, Path], addresses: Mapping[str, str]) -> dict[str, 
     return {
         "compilers": lambda: _found(_ask.compilers()),
         "cuda_toolkits": lambda: _found(_ask.cuda_toolkits()),
+        "kernel_log": lambda: _found(_ask.kernel_log()),
         "nvml": _nvml,
         "pythons": lambda: _found(_ask.pythons(str(paths.get("prefix", "")))),
         "sources": lambda: _sources(addresses),
@@ -126,6 +127,8 @@ def read_in_child(orders: Mapping[str, Mapping[str, object]], deadline_s: float)
 def _one(key: str, read: Callable[[], Reading]) -> dict[str, Reading]:
     try:
         return {key: read()}
+    except PermissionError as error:
+        return {key: Reading(outcome="refused", detail=str(error))}
     except Exception as error:  # noqa: BLE001 - one probe that breaks must not lose the others
         return {key: Reading(outcome="failed", detail=f"{type(error).__name__}: {error}")}
 

@@ -16,10 +16,13 @@ from provision.host._installer import installer_config
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps/*", "/dev/dxg")
+_NVIDIA = re.compile(r"^\S*/nvidia\.ko(?:\.\w+)?:")
 MOUNT_OPTIONS = ("ro", "noexec", "nosuid", "nodev")
 
 ENVIRONMENT = re.compile(
     r"(?:CUDA|NVIDIA|NCCL|VLLM|PYTORCH|TORCH|HF|TRITON|FLASHINFER|PIP|UV)_\w+|LD_LIBRARY_PATH|LD_PRELOAD|OMP_NUM_THREADS"
+    r"|PYTHON(?:HOME|PATH)"
 )
 SET_OR_NOT = re.compile(
     r"(?:https?|all|no)_proxy|SSL_CERT_(?:FILE|DIR)|REQUESTS_CA_BUNDLE|KUBERNETES_SERVICE_HOST|SLURM_JOB_ID"
@@ -86,6 +89,22 @@ def shm() -> dict[str, int] | None:
         return None
     space = os.statvfs("/dev/shm")  # noqa: S108 - likewise
     return {"total": space.f_blocks * space.f_frsize, "free": space.f_bavail * space.f_frsize}
+
+
+def device_files() -> list[dict[str, Any]]:
+    """The driver's device files, none of which is opened: that may wait for the driver."""
+    paths = [path for pattern in _DEVICES for path in sorted(glob.glob(pattern)) if not Path(path).is_dir()]
+    return [{"path": path, "usable": os.access(path, os.R_OK | os.W_OK)} for path in paths]
+
+
+def kernel_modules() -> list[dict[str, Any]] | None:
+    """Every kernel whose package is there (an emptied folder may stay behind), by what depmod has listed for it."""
+    folders = [path.parent for path in Path("/lib/modules").glob("*/modules.builtin")]
+    found = [
+        {"kernel": folder.name, "nvidia": any(_NVIDIA.search(line) for line in _lines(str(folder / "modules.dep")))}
+        for folder in sorted(folders)
+    ]
+    return found or None
 
 
 def cgroup_memory() -> dict[str, Any] | None:
@@ -178,9 +197,11 @@ def acs_redirects(space: bytes) -> bool:
 LOOKS: dict[str, Callable[..., object]] = {
     "acs": acs,
     "cgroup_memory": cgroup_memory,
+    "device_files": device_files,
     "disks": disks,
     "environment": environment,
     "installer_config": installer_config,
+    "kernel_modules": kernel_modules,
     "packages": packages,
     "scheduler": scheduler,
     "shm": shm,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -30,6 +30,37 @@ class NvmlSlice(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None = None
 
 
+class MemoryErrors(msgspec.Struct, frozen=True, kw_only=True):
+    """`uncorrected` since the driver was loaded, `uncorrected_ever` in the GPU's life; rows that were remapped."""
+
+    uncorrected: int | None = None
+    uncorrected_ever: int | None = None
+    rows_correctable: int | None = None
+    rows_uncorrectable: int | None = None
+    remap_pending: int | None = None
+    remap_failed: int | None = None
+    pages_pending: int | None = None
+
+
+class Clocks(msgspec.Struct, frozen=True, kw_only=True):
+    """In MHz, power in mW: now, the most, what is set, and what the GPU came with."""
+
+    sm: int | None = None
+    sm_max: int | None = None
+    application: int | None = None
+    application_default: int | None = None
+    power: int | None = None
+    power_default: int | None = None
+
+
+class Computing(msgspec.Struct, frozen=True, kw_only=True):
+    """A process on a GPU; `memory` in bytes."""
+
+    pid: int
+    name: str = ""
+    memory: int | None = None
+
+
 class GpuAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What one source tells of one GPU; a field that it refused is None, NVML's reason is in `errors`."""
 
@@ -46,6 +77,11 @@ class GpuAnswer(msgspec.Struct, frozen=True, kw_only=True):
     width_max: int | None = None
     generation: int | None = None
     generation_max: int | None = None
+    memory_errors: MemoryErrors | None = None
+    clocks: Clocks | None = None
+    throttling: int | None = None
+    processes: tuple[Computing, ...] | None = None
+    fabric: str | None = None
     slices: tuple[NvmlSlice, ...] = ()
     errors: dict[str, str] = {}
 
@@ -81,6 +117,17 @@ def said(readings: Readings) -> NvmlDocument:
     """What NVML said, also where it failed after it was loaded; empty where it said nothing."""
     text = readings.get(SOURCE).text
     return msgspec.json.decode(text, type=NvmlDocument) if text else NvmlDocument()
+
+
+def told(readings: Readings, field: str) -> list[tuple[str, Any]]:
+    """GPU and answer, of those that answer this; Unread where NVML or every GPU keeps it to itself."""
+    readings.text(SOURCE)
+    gpus = said(readings).gpus
+    answers = [(str(gpu.index), answer) for gpu in gpus if (answer := getattr(gpu, field)) is not None]
+    if gpus and not answers:
+        why = next((gpu.errors[field] for gpu in gpus if field in gpu.errors), "nobody asked when this was recorded")
+        raise Unread(Missing(why="not read", detail=why))
+    return answers
 
 
 def parse(readings: Readings) -> Nvml:

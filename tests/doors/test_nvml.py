@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from provision.doors import nvml, process
 from provision.doors.reading import Reading
-from provision.host import gpu_links, gpus
+from provision.host import gpu_clocks, gpu_fabric, gpu_links, gpu_memory_errors, gpu_processes, gpu_throttling, gpus
 from provision.host import nvml as nvml_fact
-from provision.host._model import File, Host, Readings
+from provision.host._model import Fact, File, Host, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,6 +166,64 @@ def test_mig_slices(read: Callable[..., Reading]) -> None:
         gpus.MigSlice(id="0:3", profile="3g.40gb"),
     )
     assert found[1].slices == ()
+
+
+SICK = """\
+count = 2
+gpu*.name = NVIDIA H100 80GB HBM3
+gpu0.rows = 4 1 1 0
+gpu0.uncorrected = 2
+gpu0.uncorrected_ever = 7
+gpu0.sm = 345
+gpu0.sm_max = 1980
+gpu0.power = 350000
+gpu0.power_default = 700000
+gpu0.throttling = 72
+gpu0.fabric = 2
+gpu0.process0 = 4711 8589934592 /usr/bin/python3 --api-key=geheim
+gpu0.process1 = 4712 1048576
+"""
+
+
+def test_what_ails_a_gpu(read: Callable[..., Reading]) -> None:
+    recorded = host(read(SICK))
+    assert recorded.known(gpu_memory_errors.FACT) == (
+        gpu_memory_errors.GpuMemoryErrors(
+            id="0",
+            uncorrected=2,
+            uncorrected_ever=7,
+            rows_correctable=4,
+            rows_uncorrectable=1,
+            remap_pending=1,
+            remap_failed=0,
+        ),
+    )
+    assert recorded.known(gpu_clocks.FACT) == (
+        gpu_clocks.GpuClocks(id="0", sm=345, sm_max=1980, power_w=350.0, power_default_w=700.0),
+    )
+    assert recorded.known(gpu_throttling.FACT) == (
+        gpu_throttling.GpuThrottling(id="0", reasons=("hardware slowdown", "hardware thermal slowdown")),
+    )
+    assert recorded.known(gpu_fabric.FACT) == (gpu_fabric.GpuFabric(id="0", state="in progress"),)
+
+
+def test_processes_by_program_without_what_they_were_told(read: Callable[..., Reading]) -> None:
+    reading = read(SICK)
+    assert host(reading).known(gpu_processes.FACT) == (
+        gpu_processes.GpuProcess(id="0", pid=4711, name="python3", memory_mib=8192),
+        gpu_processes.GpuProcess(id="0", pid=4712, memory_mib=1),
+    )
+    assert "geheim" not in reading.text
+    assert host(read("count = 1\ngpu0.name = NVIDIA L4\n")).known(gpu_processes.FACT) == ()
+
+
+def test_what_no_gpu_tells_is_missing_with_its_reason(read: Callable[..., Reading]) -> None:
+    recorded = host(read(GB10))
+    facts: list[Fact[Any]] = [gpu_memory_errors.FACT, gpu_clocks.FACT, gpu_throttling.FACT, gpu_fabric.FACT]
+    for fact in facts:
+        missing = recorded.missing(fact)
+        assert missing is not None
+        assert (missing.why, missing.detail) == ("not read", "Not Supported")
 
 
 def test_a_lost_gpu_does_not_lose_the_others(read: Callable[..., Reading]) -> None:

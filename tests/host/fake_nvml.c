@@ -5,6 +5,8 @@
  * gpu0.name = ...        one field of one GPU; gpu*.name of every GPU that has no line of its own
  * gpu0.memory = error 3  the call for this field returns this error; so does a field without a line
  * gpu0.mig0.name = ...   a MIG instance; gpu0.handle = error 15 is a GPU that is lost
+ * gpu0.rows = 4 1 1 0    remapped rows: correctable, uncorrectable, pending, failed
+ * gpu0.process0 = 4711 8589934592 /usr/bin/python3   a process: id, bytes, what its program is
  * path0-1 = 50           topology between two GPUs; gpu0.nvlink3 = switch, or the bus id of a peer
  */
 #include <signal.h>
@@ -15,6 +17,7 @@
 
 #define NOT_SUPPORTED 3
 #define NOT_FOUND 6
+#define INSUFFICIENT_SIZE 7
 
 typedef struct { int gpu; int slice; } Handle;
 static Handle gpus[64];
@@ -151,6 +154,82 @@ int nvmlDeviceGetCurrPcieLinkGeneration(Handle *handle, unsigned *out) {
 }
 int nvmlDeviceGetMaxPcieLinkGeneration(Handle *handle, unsigned *out) {
     return number(handle, "generation_max", out);
+}
+
+
+int nvmlDeviceGetRemappedRows(Handle *handle, unsigned *one, unsigned *two, unsigned *pending, unsigned *failed) {
+    char value[64];
+    int error = field(handle, "rows", value, sizeof value);
+    if (!error) sscanf(value, "%u %u %u %u", one, two, pending, failed);
+    return error;
+}
+int nvmlDeviceGetTotalEccErrors(Handle *handle, unsigned kind, unsigned since, unsigned long long *out) {
+    unsigned count = 0;
+    int error = kind == 1 ? number(handle, since ? "uncorrected_ever" : "uncorrected", &count) : NOT_SUPPORTED;
+    *out = count;
+    return error;
+}
+int nvmlDeviceGetRetiredPagesPendingStatus(Handle *handle, unsigned *out) {
+    return number(handle, "pages_pending", out);
+}
+int nvmlDeviceGetClockInfo(Handle *handle, unsigned kind, unsigned *out) {
+    return kind == 1 ? number(handle, "sm", out) : NOT_SUPPORTED;
+}
+int nvmlDeviceGetMaxClockInfo(Handle *handle, unsigned kind, unsigned *out) {
+    return kind == 1 ? number(handle, "sm_max", out) : NOT_SUPPORTED;
+}
+int nvmlDeviceGetApplicationsClock(Handle *handle, unsigned kind, unsigned *out) {
+    return kind == 1 ? number(handle, "application", out) : NOT_SUPPORTED;
+}
+int nvmlDeviceGetDefaultApplicationsClock(Handle *handle, unsigned kind, unsigned *out) {
+    return kind == 1 ? number(handle, "application_default", out) : NOT_SUPPORTED;
+}
+int nvmlDeviceGetPowerManagementLimit(Handle *handle, unsigned *out) { return number(handle, "power", out); }
+int nvmlDeviceGetPowerManagementDefaultLimit(Handle *handle, unsigned *out) {
+    return number(handle, "power_default", out);
+}
+/* As older drivers have it; the binding's newer name is not found. */
+int nvmlDeviceGetCurrentClocksThrottleReasons(Handle *handle, unsigned long long *out) {
+    unsigned bits = 0;
+    int error = number(handle, "throttling", &bits);
+    *out = bits;
+    return error;
+}
+typedef struct { unsigned pid; unsigned long long memory; unsigned instance, compute; } Process;
+static int process(Handle *handle, unsigned index, char *value, size_t size) {
+    char name[32];
+    snprintf(name, sizeof name, "process%u", index);
+    return field(handle, name, value, size);
+}
+int nvmlDeviceGetComputeRunningProcesses_v3(Handle *handle, unsigned *count, Process *out) {
+    char value[256];
+    unsigned room = *count;
+    for (*count = 0; !process(handle, *count, value, sizeof value); ++*count)
+        if (*count < room) sscanf(value, "%u %llu", &out[*count].pid, &out[*count].memory);
+    return *count > room ? INSUFFICIENT_SIZE : 0;
+}
+int nvmlSystemGetProcessName(unsigned pid, char *out, unsigned size) {
+    char value[256];
+    for (unsigned gpu = 0; gpu < 64; ++gpu) {
+        Handle handle = {(int)gpu, -1};
+        for (unsigned index = 0; !process(&handle, index, value, sizeof value); ++index) {
+            char *rest;
+            if (strtoul(value, &rest, 10) != pid) continue;
+            strtoull(rest, &rest, 10);
+            if (!*rest) return NOT_FOUND;
+            snprintf(out, size, "%s", rest + 1);
+            return 0;
+        }
+    }
+    return NOT_FOUND;
+}
+typedef struct { unsigned version; unsigned char cluster[16]; unsigned status, clique; unsigned char state; unsigned health; } Fabric;
+int nvmlDeviceGetGpuFabricInfoV(Handle *handle, Fabric *out) {
+    unsigned state = 0;
+    int error = number(handle, "fabric", &state);
+    out->state = (unsigned char)state;
+    out->status = 0;
+    return error;
 }
 
 int nvmlDeviceGetTopologyCommonAncestor(Handle *one, Handle *other, unsigned *out) {

@@ -1,0 +1,95 @@
+"""Reads shared objects with the standard library: what they need and define, and their fat binaries."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from functools import cached_property
+from pathlib import Path
+
+_HEADER = struct.Struct("<16xHHIQQQIHHHHHH")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_VERSION = struct.Struct("<H")
+_DYNAMIC = struct.Struct("<qQ")
+_NEEDED = 1
+_UNDEFINED, _WEAK, _ANY_VERSION, _LOCAL = 0, 2, 1, 0
+# A section without content in the file.
+_NOBITS = 8
+
+
+class SharedObject:
+    """An ELF file of 64 bits, mapped, of which only what is asked for is read; ValueError where it is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as stream:
+                self._data = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        except (OSError, ValueError) as error:  # an empty file cannot be mapped
+            raise ValueError(f"{path.name} cannot be read: {error}") from error
+        self._sections = self._read_sections()
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """The libraries that must be loaded beside it."""
+        names = bytes(self._section(".dynstr"))
+        pairs = self._rows(_DYNAMIC, ".dynamic")
+        return frozenset(self._text(names, value) for tag, value in pairs if tag == _NEEDED)
+
+    @cached_property
+    def defined(self) -> frozenset[str]:
+        return frozenset(name for name, defined, _ in self._symbols if defined)
+
+    @cached_property
+    def undefined(self) -> frozenset[str]:
+        """What any library may bring. Weak symbols may stay away; versioned ones name their library, as libc's do."""
+        return frozenset(name for name, defined, must in self._symbols if must and not defined)
+
+    @property
+    def fatbin(self) -> memoryview:
+        """GPU code; empty where there is none."""
+        return self._section(".nv_fatbin")
+
+    @cached_property
+    def _symbols(self) -> list[tuple[str, bool, bool]]:
+        """Name, whether it is defined here, and whether it must be found in no certain library."""
+        names = bytes(self._section(".dynstr"))
+        rows = self._rows(_SYMBOL, ".dynsym")
+        versions = self._rows(_VERSION, ".gnu.version") or [(0,)] * len(rows)
+        return [
+            (self._text(names, row[0]), row[3] != _UNDEFINED, row[1] >> 4 != _WEAK and version & 0x7FFF <= _ANY_VERSION)
+            for row, (version,) in zip(rows, versions, strict=True)
+            if row[0] and row[1] >> 4 != _LOCAL
+        ]
+
+    def _read_sections(self) -> dict[str, tuple[int, int]]:
+        """Where each section lies, by its name."""
+        if len(self._data) < _HEADER.size or bytes(self._data[:6]) != b"\x7fELF\x02\x01":
+            raise ValueError(f"{self.path.name} is no shared object of 64 bits")
+        *_, start, _, _, _, _, each, count, of_names = _HEADER.unpack_from(self._data)
+        if each != _SECTION.size or start + each * count > len(self._data) or of_names >= max(count, 1):
+            raise ValueError(f"{self.path.name} is cut off: its section table lies beyond its end")
+        rows = [_SECTION.unpack_from(self._data, start + each * number) for number in range(count)]
+        ends = max((row[4] + row[5] for row in rows if row[1] != _NOBITS), default=0)
+        if ends > len(self._data):
+            raise ValueError(f"{self.path.name} is cut off: a section lies beyond its end")
+        where = rows[of_names][4:6] if rows else (0, 0)
+        names = bytes(self._data[where[0] : where[0] + where[1]])
+        return {self._text(names, row[0]): (row[4], row[5]) for row in rows if row[1] != _NOBITS}
+
+    def _rows(self, shape: struct.Struct, name: str) -> list[tuple[int, ...]]:
+        section = self._section(name)
+        if len(section) % shape.size:
+            raise ValueError(f"{self.path.name} is damaged: {name} ends within an entry")
+        return list(shape.iter_unpack(section))
+
+    def _section(self, name: str) -> memoryview:
+        start, size = self._sections.get(name, (0, 0))
+        return self._data[start : start + size]
+
+    def _text(self, names: bytes, at: int) -> str:
+        end = names.find(b"\0", at)
+        if end < 0:
+            raise ValueError(f"{self.path.name} is damaged: a name lies outside of its table")
+        return names[at:end].decode("utf-8", "replace")

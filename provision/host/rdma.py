@@ -1,0 +1,21 @@
+"""InfiniBand and RoCE devices, for which NCCL locks memory."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.host._model import Fact, Files, Missing, Readings, Unread
+
+_DEVICES = Files(("/sys/class/infiniband/*",))
+
+
+def parse(readings: Readings) -> tuple[str, ...]:
+    if _DEVICES.key not in readings.by_key:
+        raise Unread(Missing(why="not read", detail="not in this recording"))
+    if readings.get(_DEVICES).outcome == "absent":
+        return ()
+    found = msgspec.json.decode(readings.text(_DEVICES), type=dict[str, str])
+    return tuple(sorted(path.rpartition("/")[2] for path in found))
+
+
+FACT = Fact[tuple[str, ...]](name="rdma", title="RDMA devices", sources=(_DEVICES,), parse=parse)
