@@ -1,0 +1,61 @@
+"""_timing: what is timed runs as often as is said, warm-up apart, and on a GPU each time out of a cold cache."""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+from checks import _timing
+
+
+def pretended(log: list[str]) -> Any:
+    """A torch whose clock is the length of the log: one tick an action."""
+
+    class Event:
+        def __init__(self, *, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            log.append("event")
+            self.at = len(log)
+
+        def elapsed_time(self, end: Event) -> float:
+            return (end.at - self.at) * 0.01
+
+    cuda = SimpleNamespace(
+        Event=Event, device=lambda _: contextlib.nullcontext(), synchronize=lambda: log.append("wait")
+    )
+
+    class Waste:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def __len__(self) -> int:
+            return self.size
+
+        def zero_(self) -> None:
+            log.append(f"overwrite {self.size >> 20} MiB")
+
+    return SimpleNamespace(cuda=cuda, uint8="uint8", empty=lambda size, **_: Waste(size))
+
+
+def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache() -> None:
+    log: list[str] = []
+    found = _timing.timed(pretended(log), "cuda:0", lambda: log.append("call"), times=3, warm_up=2)
+    once = ["overwrite 256 MiB", "event", "call", "event"]
+    assert log == ["call", "call", "wait", *once * 3, "wait"]
+    assert found == {
+        "median_us": 20.0,
+        "spread": 0.0,
+        "times": 3,
+        "method": "CUDA events around each call, the last cache overwritten before each; 2 to warm up, median of 3",
+    }
+
+
+def test_on_the_cpu_the_clock_of_the_host_is_taken() -> None:
+    calls: list[int] = []
+    found = _timing.timed(pretended([]), "cpu", lambda: calls.append(1), times=4, warm_up=1)
+    assert len(calls) == 5
+    assert found["method"] == "time.perf_counter around each call; 1 to warm up, median of 4"
+    assert found["median_us"] >= 0
