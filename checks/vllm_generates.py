@@ -1,56 +1,147 @@
-"""Whether vLLM generates tokens: as many as asked, and the same ones twice."""
+"""Whether vLLM generates the right tokens: those that plain torch computes from the same weights, twice."""
 
 from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from . import _tiny_model
 from ._contract import Check, Context, Needs, Verdict
+from ._plain_llama import PlainLlama
 
-_TOKENS = 16
+_TOKENS = _tiny_model.TOKENS
+# Of the error that the book makes in the same precision: vLLM rounds at other places.
+_TIMES = 4.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Tokens, and by how much each led the second choice, in the logarithm of its likelihood."""
+
+    tokens: tuple[int, ...]
+    leads: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`margin`: the smallest lead, in standard deviations of the logits; `allowed`: how far a lead may be off."""
+
+    answers: list[Answer]
+    margin: float
+    allowed: float
 
 
 def body(context: Context) -> Verdict:
     _tiny_model.settle(context.scratch)
-    model = _tiny_model.make(context.scratch)
     began = time.monotonic()
     vllm: Any = importlib.import_module("vllm")
+    imported = time.monotonic()
     engine = vllm.LLM(
-        model=model,
-        load_format="dummy",
+        model=_tiny_model.make(context.scratch),
         skip_tokenizer_init=True,
-        enforce_eager=True,
-        enable_prefix_caching=False,  # the second run would take another way to the same tokens
-        seed=_tiny_model.SEED,
-        max_model_len=_tiny_model.CONTEXT,
-        max_num_seqs=4,
-        gpu_memory_utilization=0.2,
+        enable_prefix_caching=True,  # the second run takes another way to the same tokens
+        **_tiny_model.settings(context),
     )
     ready = time.monotonic()
-    greedy = vllm.SamplingParams(temperature=0.0, max_tokens=_TOKENS, ignore_eos=True, detokenize=False)
-    first, second = (_generate(engine, greedy) for _ in range(2))
-    evidence = {
-        "tokens": first,
-        "backend": _backends(engine),
-        "start_s": round(ready - began, 3),
-        "generate_s": round(time.monotonic() - ready, 3),
-    }
-    if any(len(tokens) != _TOKENS for tokens in first):
-        counts = " and ".join(str(len(tokens)) for tokens in first)
-        return Verdict(passed=False, summary=f"{counts} tokens came, {_TOKENS} were asked for", evidence=evidence)
-    if any(not 0 <= token < _tiny_model.WORDS for tokens in first for token in tokens):
-        return Verdict(passed=False, summary="a token came that the model does not have", evidence=evidence)
-    if first != second:
-        evidence["second"] = second
-        return Verdict(passed=False, summary="the same greedy prompts gave other tokens", evidence=evidence)
-    return Verdict(passed=True, summary=f"{len(first)} x {_TOKENS} greedy tokens, the same twice", evidence=evidence)
+    runs = [generated(vllm, engine) for _ in range(2)]
+    done = time.monotonic()
+    torch: Any = importlib.import_module("torch")
+    precision = engine.llm_engine.model_config.dtype
+    reference = by_the_book(torch, precision)
+    return _verdict(
+        runs,
+        reference,
+        {
+            "import_s": round(imported - began, 3),
+            "start_s": round(ready - imported, 3),
+            "generate_s": round(done - ready, 3),
+            "precision": str(precision).removeprefix("torch."),
+            "backend": _backends(engine),
+        },
+    )
 
 
-def _generate(engine: Any, greedy: Any) -> list[list[int]]:
+def generated(vllm: Any, engine: Any) -> list[Answer]:
+    """All prompts at once, greedily."""
+    greedy = vllm.SamplingParams(temperature=0.0, max_tokens=_TOKENS, ignore_eos=True, logprobs=2, detokenize=False)
     prompts = [{"prompt_token_ids": list(prompt)} for prompt in _tiny_model.PROMPTS]
-    return [list(answer.outputs[0].token_ids) for answer in engine.generate(prompts, greedy, use_tqdm=False)]
+    outputs = [answer.outputs[0] for answer in engine.generate(prompts, greedy, use_tqdm=False)]
+    return [Answer(tuple(each.token_ids), tuple(map(_lead, each.logprobs))) for each in outputs]
+
+
+def _lead(choices: dict[int, Any]) -> float:
+    first, second, *_ = sorted((float(choice.logprob) for choice in choices.values()), reverse=True)
+    return first - second
+
+
+def by_the_book(torch: Any, precision: Any, model: Callable[..., Any] = PlainLlama) -> Reference:
+    with torch.no_grad():
+        exact, margin, largest = _answers(torch, model(torch))
+        same, _, _ = _answers(torch, model(torch, precision))
+    rounding = 8 * float(torch.finfo(precision).eps) * largest
+    return Reference(exact, margin, _TIMES * furthest(same, exact) + rounding)
+
+
+def _answers(torch: Any, model: Any) -> tuple[list[Answer], float, float]:
+    """What a model says after each word of the recorded answers, its smallest margin and its largest logit."""
+    found, margin, largest = [], float("inf"), 0.0
+    for prompt, answer in zip(_tiny_model.PROMPTS, _tiny_model.ANSWERS, strict=True):
+        logits = model.logits(torch.tensor([prompt + answer[:-1]]))[0, len(prompt) - 1 :].double()
+        best = logits.topk(2)
+        leads = best.values[:, 0] - best.values[:, 1]
+        found.append(Answer(tuple(best.indices[:, 0].tolist()), tuple(leads.tolist())))
+        margin = min(margin, float((leads / logits.std(-1)).min()))
+        largest = max(largest, float(logits.abs().max()))
+    return found, margin, largest
+
+
+def furthest(found: Sequence[Answer], exact: Sequence[Answer]) -> float:
+    """The largest difference of a lead; no number where one of them is none."""
+    pairs = zip(found, exact, strict=True)
+    differences = [abs(a - b) for one, other in pairs for a, b in zip(one.leads, other.leads, strict=True)]
+    return max(differences) if all(each == each for each in differences) else float("nan")  # noqa: PLR0124 - a NaN is not
+
+
+def problem(runs: Sequence[Sequence[Answer]], reference: Reference) -> str:
+    """What is wrong, if anything. The reference comes first: who is held to a wrong one proves nothing."""
+    if tuple(answer.tokens for answer in reference.answers) != _tiny_model.ANSWERS:
+        return "plain torch computes other tokens from these weights than any host should: torch itself is wrong here"
+    if not reference.margin >= _tiny_model.MARGIN:
+        return f"a token of the reference leads by only {reference.margin:.3g}, so a rounding could decide"
+    first, second = ([answer.tokens for answer in run] for run in runs)
+    if any(len(tokens) != _TOKENS for tokens in first):
+        return f"{' and '.join(str(len(tokens)) for tokens in first)} tokens came, {_TOKENS} each were asked for"
+    if any(not 0 <= token < _tiny_model.WORDS for tokens in first for token in tokens):
+        return "a token came that the model does not have"
+    if first != second:
+        return "the same greedy prompts gave other tokens the second time"
+    for prompt, tokens, right in zip(_tiny_model.PROMPTS, first, _tiny_model.ANSWERS, strict=True):
+        for at, (token, expected) in enumerate(zip(tokens, right, strict=True)):
+            if token != expected:
+                return f"after {len(prompt)} words, token {at + 1} is {token}, and plain torch says {expected}"
+    for run in runs:
+        if not (off := furthest(run, reference.answers)) <= reference.allowed:
+            return f"the tokens are right, but their leads are off by {off:.3g}, and {reference.allowed:.3g} is allowed"
+    return ""
+
+
+def _verdict(runs: Sequence[Sequence[Answer]], reference: Reference, evidence: dict[str, Any]) -> Verdict:
+    evidence |= {
+        "tokens": [list(answer.tokens) for answer in runs[0]],
+        "smallest_margin": round(reference.margin, 4),
+        "margin_method": "lead of the first choice over the second in 64 bits, in standard deviations of the logits",
+    }
+    if wrong := problem(runs, reference):
+        return Verdict(passed=False, summary=wrong, evidence=evidence, hint=_HINT)
+    evidence |= {"lead_off": furthest(runs[0], reference.answers), "lead_allowed": reference.allowed}
+    summary = f"{len(runs[0])} x {_TOKENS} greedy tokens, twice those of plain torch; started in"
+    return Verdict(passed=True, summary=f"{summary} {evidence['start_s']:.1f} s", evidence=evidence)
+
+
+_HINT = "record_whole says whether a file was changed; another attention backend: serve with --attention-backend"
 
 
 def _backends(engine: Any) -> list[str]:
@@ -65,7 +156,7 @@ def _backends(engine: Any) -> list[str]:
 CHECK = Check(
     name="vllm_generates",
     title="vLLM generates",
-    proves="vLLM loads a model here and generates as many tokens as asked, the same ones twice",
+    proves="vLLM loads a model and generates the tokens that plain torch computes, for several prompts at once, twice",
     step=50,
     weight="must",
     on="environment",

@@ -1,143 +1,133 @@
-"""Whether the OpenAI server starts, answers, and stops on SIGTERM with nothing left running."""
+"""Whether the OpenAI server starts, answers rightly in every way it is asked, and leaves nothing when it is stopped."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 from typing import Any
 
-from . import _processes, _tiny_model
+from . import _gpu_memory, _openai, _tiny_model
 from ._contract import Check, Context, Needs, Verdict
+from ._server import Server
 
-_NAME = "tiny-llama"
-_TOKENS = 8
-_START_S, _ANSWER_S, _STOP_S = 420.0, 60.0, 60.0
+_ANSWER_S, _COUNTED_S = 60.0, 10.0
+_AT_ONCE = 8
+_WORDS = [_tiny_model.text(prompt) for prompt in _tiny_model.PROMPTS]
+_RIGHT = [_tiny_model.text(answer) for answer in _tiny_model.ANSWERS]
 
 
 def body(context: Context) -> Verdict:
-    _processes.adopt_orphans()
-    port = _free_port()
-    evidence: dict[str, Any] = {}
-    began = time.monotonic()
-    server = subprocess.Popen(
-        _command(context, _tiny_model.make(context.scratch), port),
-        env={**os.environ, **_tiny_model.environment(context.scratch)},
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    url = f"http://127.0.0.1:{port}"
-    if problem := _wait_for_health(server, url):
-        return Verdict(passed=False, summary=problem, evidence=evidence, hint="the server's own words are in the log")
-    evidence["startup_s"] = round(time.monotonic() - began, 3)
-    problem = _answers(url, evidence) or _stops(server, evidence)
-    if problem:
-        return Verdict(passed=False, summary=problem, evidence=evidence)
-    return Verdict(
-        passed=True,
-        summary=f"ready after {evidence['startup_s']:.1f} s, answered, stopped in {evidence['stop_s']:.1f} s",
-        evidence=evidence,
-    )
+    before = _gpu_memory.held() if context.profile == "cuda" else {}
+    server = Server(context)
+    if problem := server.wait():
+        return Verdict(passed=False, summary=problem, evidence=server.evidence, hint=_LOG)
+    server.evidence["backend"] = server.backends()
+    problem = next(_problems(server.url, server.evidence), "")
+    ended = server.stop() or _gpu_memory.more_than(before)
+    if problem := problem or ended:
+        return Verdict(passed=False, summary=problem, evidence=server.evidence, hint=_LOG)
+    found = server.evidence
+    summary = f"ready after {found['startup_s']:.1f} s, answered {found['requests']} requests rightly, stopped in"
+    return Verdict(passed=True, summary=f"{summary} {found['stop_s']:.1f} s", evidence=found)
 
 
-def _command(context: Context, model: str, port: int) -> list[str]:
-    server = [sys.executable, "-I", "-m", "vllm.entrypoints.openai.api_server", "--model", model]
-    if context.launcher:
-        server = [context.launcher, "serve", model]
-    return [
-        *server,
-        *("--host", "127.0.0.1", "--port", str(port), "--served-model-name", _NAME),
-        *("--load-format", "dummy", "--enforce-eager", "--seed", str(_tiny_model.SEED)),
-        *("--max-model-len", str(_tiny_model.CONTEXT), "--max-num-seqs", "4", "--gpu-memory-utilization", "0.2"),
-    ]
+_LOG = "the server's own words are in the log of this check"
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def _wait_for_health(server: subprocess.Popen[bytes], url: str) -> str:
-    until = time.monotonic() + _START_S
-    while time.monotonic() < until:
-        if server.poll() is not None:
-            return f"the server ended with status {server.returncode} before it was ready"
-        if _ask(f"{url}/health")[0] == 200:
-            return ""
-        time.sleep(0.1)
-    return f"/health did not answer 200 within {_START_S:g} s"
-
-
-def _answers(url: str, evidence: dict[str, Any]) -> str:
+def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:
     """What is wrong with the answers; a green /health alone proves nothing."""
-    status, text = _ask(f"{url}/v1/models")
-    if status != 200 or _NAME not in [model.get("id") for model in _json(text).get("data", [])]:
-        return f"/v1/models answered {status} and does not name the model"
+    told = _openai.ask(f"{url}/v1/models", seconds=_ANSWER_S)
+    names = [model.get("id") for model in told.document.get("data", []) if isinstance(model, dict)]
+    if told.status != 200 or _tiny_model.NAME not in names:
+        yield f"/v1/models answered {told.status} and does not name the model"
+    before = _counters(url)
     began = time.monotonic()
-    prompt = {"model": _NAME, "prompt": "w3 w5 w8", "max_tokens": _TOKENS, "temperature": 0, "ignore_eos": True}
-    status, text = _ask(f"{url}/v1/completions", prompt)
-    count = _json(text).get("usage", {}).get("completion_tokens")
-    evidence |= {"completion_s": round(time.monotonic() - began, 3), "completion_tokens": count}
-    if status != 200 or count != _TOKENS:
-        return f"a completion of {_TOKENS} tokens was answered with {status} and {count} tokens: {text[:200]}"
-    status, text = _ask(f"{url}/metrics")
-    if status != 200 or "vllm:" not in text:
-        return f"/metrics answered {status} without a metric of vLLM"
-    return ""
-
-
-def _ask(url: str, document: object = None) -> tuple[int, str]:
-    """Status and text; 0 and the reason where nobody answered."""
-    data = json.dumps(document).encode() if document else None
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - our own server
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=_ANSWER_S) as answer:
-            return answer.status, answer.read().decode("utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode("utf-8", "replace")
-    except (OSError, ValueError) as error:
-        return 0, str(error)
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _stops(server: subprocess.Popen[bytes], evidence: dict[str, Any]) -> str:
-    evidence["processes"] = len(_processes.descendants())
+    asked = [_completed, _chatted, _streamed]
+    for ask in asked:
+        if problem := ask(url, 0):
+            yield problem
+    evidence["one_by_one_s"] = round(time.monotonic() - began, 3)
     began = time.monotonic()
-    server.send_signal(signal.SIGTERM)
-    try:
-        status = server.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        return f"the server did not end within {_STOP_S:g} s of SIGTERM"
-    evidence |= {"stop_s": round(time.monotonic() - began, 3), "stop_status": status}
-    until = time.monotonic() + 5.0
-    while (left := _processes.descendants()) and time.monotonic() < until:
-        time.sleep(0.1)
-    if left:
-        return f"the server ended and left {', '.join(sorted(left.values()))} running"
-    if status not in (0, -signal.SIGTERM):
-        return f"the server ended with status {status} on SIGTERM"
-    return ""
+    with ThreadPoolExecutor(_AT_ONCE) as at_once:
+        numbers = list(islice(cycle(range(len(_WORDS))), _AT_ONCE))
+        problems = [each for each in at_once.map(lambda number: _completed(url, number), numbers) if each]
+    evidence["at_once_s"] = round(time.monotonic() - began, 3)
+    if problems:
+        yield f"of {_AT_ONCE} requests at once, {len(problems)} failed: {problems[0]}"
+    evidence["requests"] = len(asked) + _AT_ONCE
+    yield from _miscounted(url, before, [0] * len(asked) + numbers, evidence)
+    if (status := _openai.ask(f"{url}/health", seconds=_ANSWER_S).status) != 200:
+        yield f"/health answered {status} after {evidence['requests']} requests"
+
+
+def _request(**what: object) -> dict[str, object]:
+    return {"model": _tiny_model.NAME, "max_tokens": _tiny_model.TOKENS, "temperature": 0, **what}
+
+
+def _completed(url: str, number: int) -> str:
+    asked = _request(prompt=_WORDS[number])
+    return _judged("completion", _openai.ask(f"{url}/v1/completions", asked, seconds=_ANSWER_S), number)
+
+
+def _chatted(url: str, number: int) -> str:
+    asked = _request(messages=[{"role": "user", "content": _WORDS[number]}])
+    return _judged("chat", _openai.ask(f"{url}/v1/chat/completions", asked, seconds=_ANSWER_S), number)
+
+
+def _judged(what: str, said: _openai.Said, number: int) -> str:
+    if said.status != 200 or said.tokens != _tiny_model.TOKENS:
+        got = f"{said.status} and {said.tokens} tokens: {said.text[:200]}"
+        return f"a {what} of {_tiny_model.TOKENS} tokens was answered with {got}"
+    return _other(what, said.answer, number)
+
+
+def _streamed(url: str, number: int) -> str:
+    asked = _request(prompt=_WORDS[number])
+    words, count, problem = _openai.stream(f"{url}/v1/completions", asked, seconds=_ANSWER_S)
+    if problem:
+        return f"a streamed completion broke: {problem}"
+    if count != _tiny_model.TOKENS:
+        return f"a streamed completion of {_tiny_model.TOKENS} tokens had {count}"
+    return _other("streamed completion", words, number)
+
+
+def _other(what: str, words: str, number: int) -> str:
+    right = words.split() == _RIGHT[number].split()
+    return "" if right else f"a {what} said «{words.strip()[:60]}», and plain torch says «{_RIGHT[number][:60]}»"
+
+
+def _counters(url: str) -> dict[str, float]:
+    return _openai.metrics(_openai.ask(f"{url}/metrics", seconds=_ANSWER_S).text)
+
+
+def _miscounted(url: str, before: dict[str, float], asked: list[int], evidence: dict[str, Any]) -> Iterator[str]:
+    """The counters are for whoever watches a server: they move by what was asked, if a little later."""
+    expected = {
+        "vllm:prompt_tokens_total": sum(len(_tiny_model.PROMPTS[number]) for number in asked),
+        "vllm:generation_tokens_total": _tiny_model.TOKENS * len(asked),
+        "vllm:request_success_total": len(asked),
+    }
+    until = time.monotonic() + _COUNTED_S
+    while True:
+        now = _counters(url)
+        moved = {name: now.get(name, 0.0) - before.get(name, 0.0) for name in expected}
+        if moved == expected or time.monotonic() > until:
+            break
+        time.sleep(0.2)
+    evidence["counted"] = moved
+    if not any(name.startswith("vllm:") for name in now):
+        yield "/metrics answers without a metric of vLLM"
+    for name, count in expected.items():
+        if moved[name] != count:
+            yield f"/metrics counts {moved[name]:g} more in {name}, and {count} were asked for"
 
 
 CHECK = Check(
     name="vllm_serves",
     title="vLLM serves",
-    proves="the OpenAI server starts, completes a prompt over HTTP and stops on SIGTERM with nothing left running",
+    proves="the OpenAI server starts, answers rightly (whole, chat, streamed, 8 at once), counts it and stops cleanly",
     step=80,
     weight="must",
     on="environment",

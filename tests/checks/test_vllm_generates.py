@@ -1,0 +1,125 @@
+"""vllm_generates: which tokens are wrong and why, a reference that is not believed, and models that compute wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from checks import _tiny_model as tiny
+from checks.vllm_generates import Answer, Reference, problem
+from provision.engine import launch_checks
+
+REAL = os.environ.get("VLLM_READY_TEST_ENV", "")
+RIGHT = [Answer(tokens, (1.0,) * tiny.TOKENS) for tokens in tiny.ANSWERS]
+BOOK = Reference(RIGHT, margin=0.3, allowed=0.01)
+
+
+def changed(**change: tuple[int, ...] | tuple[float, ...]) -> list[Answer]:
+    """The third answer is another."""
+    return [*RIGHT[:2], replace(RIGHT[2], **change), *RIGHT[3:]]  # type: ignore[arg-type]  # one field at a time
+
+
+def test_the_model_is_the_same_everywhere_and_in_a_file_that_says_what_it_holds(tmp_path: Path) -> None:
+    file = Path(tiny.make(str(tmp_path))) / "model.safetensors"
+    data = file.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    begin, end = header["model.layers.1.mlp.down_proj.weight"]["data_offsets"]
+    assert header["model.layers.1.mlp.down_proj.weight"]["shape"] == [128, 256]
+    assert end - begin == 4 * 128 * 256
+    assert max(tensor.get("data_offsets", [0, 0])[1] for tensor in header.values()) == len(data) - 8 - length
+    first = header["model.embed_tokens.weight"]["data_offsets"][0] + 8 + length
+    assert struct.unpack_from("<3f", data, first) == (0.515625, -1.515625, -0.328125)
+
+
+def test_right_tokens_pass() -> None:
+    assert not problem([RIGHT, RIGHT], BOOK)
+
+
+WRONG = (*tiny.ANSWERS[2][:6], 7, *tiny.ANSWERS[2][7:])
+
+
+@pytest.mark.parametrize(
+    ("runs", "says"),
+    [
+        ([changed(tokens=WRONG), RIGHT], "the same greedy prompts gave other tokens the second time"),
+        ([RIGHT, changed(tokens=WRONG)], "the same greedy prompts gave other tokens the second time"),
+        ([changed(tokens=WRONG)] * 2, "after 120 words, token 7 is 7, and plain torch says 46"),
+        ([changed(tokens=WRONG[:-1])] * 2, "12 and 12 and 11 and 12 and 12 tokens came, 12 each were asked for"),
+        ([changed(tokens=(*WRONG[:-1], 256))] * 2, "a token came that the model does not have"),
+        ([RIGHT, changed(leads=(1.0,) * 11 + (1.02,))], "their leads are off by 0.02, and 0.01 is allowed"),
+        ([RIGHT, changed(leads=(1.0,) * 11 + (float("nan"),))], "their leads are off by nan"),
+    ],
+)
+def test_wrong_tokens_are_told_apart(runs: list[list[Answer]], says: str) -> None:
+    assert says in problem(runs, BOOK)
+
+
+def test_a_wrong_reference_proves_nothing() -> None:
+    said = problem([changed(tokens=WRONG)] * 2, replace(BOOK, answers=changed(tokens=WRONG)))
+    assert "torch itself is wrong here" in said
+    assert "a rounding could decide" in problem([RIGHT, RIGHT], replace(BOOK, margin=0.1))
+    assert "a rounding could decide" in problem([RIGHT, RIGHT], replace(BOOK, margin=float("nan")))
+
+
+# Each is a vLLM whose model computes something else; the last ones only a little.
+SABOTAGE = {
+    "nothing": "",
+    "no rotary embedding": "turned = lambda self, heads: heads",
+    "heads of key and value confused": "linear = lambda self, name, x: "
+    "PlainLlama.linear(self, name, x).unflatten(-1, (2, 64)).flip(-2).flatten(-2) if 'v_proj' in name else "
+    "PlainLlama.linear(self, name, x)",
+    "no gate": "mixed = lambda self, layer, x: self.linear(layer + '.down_proj', self.linear(layer + '.up_proj', x))",
+    "no mean": "norm = lambda self, name, x: x * self.weights[name]",
+    "a value off by 1 %": "linear = lambda self, name, x: "
+    "PlainLlama.linear(self, name, x) * (1.01 if 'v_proj' in name else 1)",
+    "no number": "linear = lambda self, name, x: PlainLlama.linear(self, name, x) * float('nan')",
+}
+TRIED = """if True:
+    import json, sys
+    sys.path.insert(0, sys.argv[1])
+    import torch
+    from checks import _tiny_model as tiny, vllm_generates as check
+    from checks._plain_llama import PlainLlama
+    book = check.by_the_book(torch, torch.float32)
+    said = {"margin": book.margin}
+    def generates(model):
+        answers, _, _ = check._answers(torch, model)
+        return check.problem([answers, answers], book)
+    def changed(change):
+        return type("Changed", (PlainLlama,), eval(f"dict({change})", {"PlainLlama": PlainLlama}))
+    with torch.no_grad():
+        for name, change in json.loads(sys.argv[2]).items():
+            said[name] = generates(changed(change)(torch, torch.float32))
+        said["in half"] = check.problem([check._answers(torch, PlainLlama(torch, torch.bfloat16))[0]] * 2,
+            check.by_the_book(torch, torch.bfloat16))
+        said["in float16"] = check.problem([check._answers(torch, PlainLlama(torch, torch.float16))[0]] * 2,
+            check.by_the_book(torch, torch.float16))
+        wrong = check.by_the_book(torch, torch.float32, changed(json.loads(sys.argv[2])["no gate"]))
+        said["a wrong reference"] = check.problem([book.answers] * 2, wrong)
+    print(json.dumps(said))
+"""
+
+
+@pytest.mark.real_vllm
+@pytest.mark.skipif(not REAL, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
+def test_models_that_compute_wrongly_are_found_out() -> None:
+    argv = [REAL, "-I", "-B", "-c", TRIED, str(launch_checks.CHECKS.parent), json.dumps(SABOTAGE)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said.pop("margin") >= tiny.MARGIN
+    assert not said["nothing"]
+    assert not said["in half"]
+    assert not said["in float16"]
+    for name in ("no rotary embedding", "heads of key and value confused", "no gate", "no mean"):
+        assert "and plain torch says" in said[name], (name, said[name])
+    assert "the tokens are right, but their leads are off by" in said["a value off by 1 %"]
+    assert said["no number"]
+    assert "torch itself is wrong here" in said["a wrong reference"]
