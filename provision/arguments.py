@@ -149,6 +149,9 @@ def _of_check(check: argparse.ArgumentParser) -> None:
     check.add_argument("names", nargs="*", metavar="NAME", help="checks to try (all that the plan promises), or list")
     check.add_argument("--python", metavar="EXE", help="try them in this Python instead: a venv, conda, any other")
     check.add_argument(
+        "--serving", metavar="URL", help="look at a server that runs, without disturbing it; its key: VLLM_API_KEY"
+    )
+    check.add_argument(
         "--profile",
         choices=("passive", "quick", "full"),
         help="how deep: passive only reads and takes no GPU memory; quick, the default; full is for acceptance",

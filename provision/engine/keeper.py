@@ -43,8 +43,18 @@ class Keeper:
         self._log: StepLog | None = None
         self._left = 0
 
-    def run(self, python: str, folder: Path, requests: Sequence[Request], gpus: tuple[str, ...]) -> str:
-        """Have all of them tried, in this order; what went wrong with the process itself, if anything."""
+    def run(
+        self,
+        python: str,
+        folder: Path,
+        requests: Sequence[Request],
+        gpus: tuple[str, ...] = (),
+        keeping: tuple[str, ...] = (),
+    ) -> str:
+        """Have all of them tried, in this order; what went wrong with the process itself, if anything.
+
+        `keeping` names what they get of our environment besides what every check gets.
+        """
         # Short on purpose: sockets are made below it, and their names have 107 bytes.
         with tempfile.TemporaryDirectory(prefix="vllm-ready-", ignore_cleanup_errors=True) as place:
             work, mark = Path(place), secrets.token_hex(16)
@@ -53,7 +63,7 @@ class Keeper:
             asked.write_bytes(msgspec.json.encode({"mark": mark, "requests": described}))
             # -B: bytecode is no business of a check, neither the environment's nor ours
             argv = [python, "-I", "-B", str(folder / "_child.py"), "run", str(asked)]
-            environment = environment_of_a_check(place, gpus)
+            environment = environment_of_a_check(place, gpus, keeping)
 
             def line(text: str) -> None:
                 if not text.startswith(mark):
@@ -109,8 +119,8 @@ def _placed(request: Request, place: Path) -> dict[str, Any]:
     }
 
 
-def environment_of_a_check(home: str, gpus: tuple[str, ...] = ()) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+def environment_of_a_check(home: str, gpus: tuple[str, ...] = (), keeping: tuple[str, ...] = ()) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in (*_KEPT, *keeping) if name in os.environ}
     kept |= {"HOME": home, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     if gpus and all(gpu.isdigit() or gpu[:4] in ("GPU-", "MIG-") for gpu in gpus):  # a slice has no number for CUDA
         kept["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

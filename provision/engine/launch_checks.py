@@ -17,6 +17,8 @@ from provision.errors import CHECK_FAILED, DONE, UNDECIDED, StepFailed
 CHECKS: Final = Path(__file__).parents[2] / "checks"
 # What takes seconds to import.
 _DEAR: Final = ("torch", "vllm")
+# Of a server that runs; a server that a check starts must not ask for it.
+_KEY: Final = ("VLLM_API_KEY",)
 _ROOM: Final = "is there room for temporary files? TMPDIR names another place for them"
 
 Depth = Literal["passive", "quick", "full"]
@@ -187,7 +189,8 @@ def _together(
         ended=lambda at, said: ended(asked[at], msgspec.json.decode(said, type=_Ended)),
     )
     try:
-        problem = keeper.run(python, folder, [_request(check, context) for check in asked], context.gpus)
+        requests = [_request(check, context) for check in asked]
+        problem = keeper.run(python, folder, requests, context.gpus, _KEY if context.serving else ())
     except OSError as error:  # no room for what it is asked
         problem = f"could not be tried: {error}"
     return (None if keeper.at_work is None else asked[keeper.at_work]), problem

@@ -79,6 +79,7 @@ def theirs(
     events: Checks,
     gpus: tuple[str, ...],
     facts: dict[str, Any],
+    serving: str = "",
 ) -> list[CheckResult]:
     """Try them in any interpreter: nobody has planned or locked what it holds."""
     launcher = Path(python.prefix) / "bin" / "vllm"
@@ -89,6 +90,7 @@ def theirs(
         prefix=python.prefix,
         launcher=str(launcher) if launcher.exists() else "",
         facts=facts,
+        serving=serving,
     )
     known = [one for one in launch_checks.discover() if one.name in names]
     return launch_checks.run(python.executable, known, context, logs, events)
@@ -98,6 +100,11 @@ def expected(python: Interpreter, depth: Depth, gpus: int) -> tuple[str, ...]:
     """The checks that whatever is to run vLLM has to pass, whoever made it."""
     checks = _for(launch_checks.chosen(launch_checks.discover(), depth), python.profile, gpus)
     return tuple(one.name for one in checks if not one.needs.lock and not one.needs.distributions)
+
+
+def of_servers() -> tuple[str, ...]:
+    """The checks that look at a server from the outside."""
+    return tuple(one.name for one in launch_checks.discover() if one.needs.serving)
 
 
 def interpreter(executable: str) -> Interpreter:

@@ -18,7 +18,7 @@ from provision.host._model import Fact, Host
 from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.steps import Lock
-from provision.verbs import _given, _other_python, _progress, _told, _wish
+from provision.verbs import _given, _not_ours, _progress, _told, _wish
 from provision.verbs._wish import Wish
 
 
@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> int:
     wrong = [name for name in options.names if name not in names]
     if wrong:
         raise WrongUsage(f"there is no check `{wrong[0]}`", hint=f"there are: {', '.join(sorted(names))}")
-    if options.python:
-        return _ended(_other_python.checked(options), options)
+    if options.python or options.serving:
+        return _ended(_not_ours.checked(options), options)
     wish = _wish.made(options)
     if generations.current(Path(wish.prefix)) is None:
         raise WrongUsage("there is no current environment to check", where=wish.prefix, hint="./setup.sh makes one")

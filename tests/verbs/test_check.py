@@ -10,7 +10,7 @@ import pytest
 from provision import cli
 from provision.engine import launch_checks
 from provision.errors import WrongUsage
-from provision.verbs import _other_python
+from provision.verbs import _not_ours
 from tests.checks.environments import Environment, checks_folder
 
 GPUS = ("0", "1", "2:0", "2:1")
@@ -78,13 +78,13 @@ def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | No
     ],
 )
 def test_visible_gpus_are_those_that_are_named(said: str | None, left: tuple[str, ...]) -> None:
-    assert _other_python.visible(GPUS, said) == left
+    assert _not_ours.visible(GPUS, said) == left
 
 
 @pytest.mark.parametrize(("said", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")])
 def test_a_gpu_that_is_not_there_is_named(said: str, wrong: str) -> None:
     with pytest.raises(WrongUsage) as raised:
-        _other_python.visible(GPUS, said)
+        _not_ours.visible(GPUS, said)
     assert f"CUDA_VISIBLE_DEVICES={said}: `{wrong}` is no GPU of this host" in str(raised.value)
 
 

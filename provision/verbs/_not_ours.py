@@ -1,10 +1,11 @@
-"""`check --python EXE`: the checks on an interpreter that somebody else has set up: a venv, conda, a container's."""
+"""`check --python EXE` and `check --serving URL`: what others have set up, and what runs already."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,12 +23,14 @@ _NAMED = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 def checked(options: argparse.Namespace) -> Report:
     wish = _wish.made(options)
-    python = proof.interpreter(options.python)
+    python = proof.interpreter(options.python or sys.executable)
     used = visible(_here(), os.environ.get(_VISIBLE)) if python.profile == "cuda" else ()
-    asked = tuple(options.names) or proof.expected(python, options.profile or "quick", len(used))
+    asked = tuple(options.names) or (
+        proof.of_servers() if options.serving else proof.expected(python, options.profile or "quick", len(used))
+    )
     facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:
-        found = tuple(proof.theirs(python, asked, Path(wish.logs), followed, used, facts))
+        found = tuple(proof.theirs(python, asked, Path(wish.logs), followed, used, facts, options.serving or ""))
     verdict, code = launch_checks.verdict(found, asked)
     came = BroughtUp(generation="", steps=(), checks=found, verdict=verdict, exit_code=code, facts=facts)
     told = _told.report(wish, None, came, python)
