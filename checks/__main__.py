@@ -121,7 +121,8 @@ def _request(check: dict[str, Any], place: Path, context: dict[str, Any]) -> dic
 
 
 def _dear(check: dict[str, Any]) -> list[str]:
-    return [name for name in _DEAR if name in check.get("needs", {}).get("packages", ())]
+    needed = () if check.get("profile") == "passive" else check.get("needs", {}).get("packages", ())
+    return [name for name in _DEAR if name in needed]
 
 
 def _ended(check: dict[str, Any], outcome: str, summary: str) -> dict[str, Any]:

@@ -197,7 +197,8 @@ def _together(
 
 
 def _dear(check: Description) -> tuple[str, ...]:
-    return tuple(name for name in _DEAR if name in check.needs.packages)
+    """Passive ones read files: they need torch to be there, and import nothing."""
+    return () if check.profile == "passive" else tuple(name for name in _DEAR if name in check.needs.packages)
 
 
 def _request(check: Description, context: Context) -> Request:
