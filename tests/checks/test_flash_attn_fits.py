@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from checks import _flash_attn, flash_attn_fits as check
+from checks import flash_attn_fits as check
 from provision.engine import bring_up
 from provision.engine.launch_checks import Context
 from provision.plan._model import UsedGpus
