@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _COLD = 256 * 2**20  # more than the last cache of any GPU of today holds
+_FEWEST = 5
 _LONG = "the last cache overwritten before each"
 
 
 def timed(
-    torch: Any, device: str, function: Callable[[], Any], *, times: int = 20, warm_up: int = 5, cold: bool = True
+    torch: Any,
+    device: str,
+    function: Callable[[], Any],
+    *,
+    times: int = 20,
+    warm_up: int = 5,
+    cold: bool = True,
+    budget_s: float = math.inf,
 ) -> dict[str, Any]:
-    """`cold`: nothing of the last time is left in the cache. The spread is that of the middle 80 %, in medians."""
+    """`cold`: nothing of the last time is left in the cache. The spread is that of the middle 80 %, in medians.
+
+    Within the budget as often as was said, and a few times in any case.
+    """
     waste = torch.empty(_COLD if cold and device != "cpu" else 0, dtype=torch.uint8, device=device)
     took = _on_cpu if device == "cpu" else _on_gpu
     for _ in range(warm_up):
         function()
+    if budget_s < math.inf:
+        (once,) = took(torch, device, function, waste, 1)
+        times = max(_FEWEST, min(times, int(budget_s * 1e6 / max(once, 1))))
     found = took(torch, device, function, waste, times)
     median, tenths = statistics.median(found), statistics.quantiles(found, n=10, method="inclusive")
     clock = "time.perf_counter" if device == "cpu" else "CUDA events"
@@ -47,4 +62,14 @@ def _on_cpu(torch: Any, device: str, function: Callable[[], Any], waste: Any, ti
         began = time.perf_counter()
         function()
         found.append((time.perf_counter() - began) * 1e6)
+    return found
+
+
+def slow(rates: Mapping[Any, float], kinds: Mapping[Any, str], least: float) -> dict[Any, float]:
+    """Those far below the others of their kind, each with the median of the others."""
+    found = {}
+    for one, rate in rates.items():
+        others = [other for key, other in rates.items() if key != one and kinds.get(key) == kinds.get(one)]
+        if others and rate < least * (median := statistics.median(others)):
+            found[one] = median
     return found

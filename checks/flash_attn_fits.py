@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import importlib
 import itertools
-import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import _devices, _flash_attn, _numbers
+from . import _devices, _flash_attn, _numbers, _timing
 from ._contract import Check, Context, Needs, Verdict
 
 # Queries, keys, heads of the queries, heads of the keys: odd lengths, and heads that are shared.
@@ -18,7 +17,6 @@ _SHAPES = ((113, 203, 4, 4), (129, 129, 6, 2))
 # As the package's own tests allow: a gradient goes through more roundings than torch's does.
 _OF_GRADIENTS = 3.0
 _BATCH, _LENGTH, _HEADS, _WIDTH = 2, 512, 12, 64
-_WARM_UP, _TIMES = 20, 50
 
 
 def body(context: Context) -> Verdict:
@@ -104,23 +102,8 @@ def _gradients(torch: Any, function: Callable[..., Any], given: list[Any], upstr
 
 def _timed(torch: Any, function: Any, device: str) -> dict[str, Any]:
     inputs = [torch.randn(_BATCH, _LENGTH, _HEADS, _WIDTH, device=device, dtype=torch.float16) for _ in range(3)]
-    for _ in range(_WARM_UP):
-        function(*inputs)
-    times = []
-    for _ in range(_TIMES):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        function(*inputs)
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) * 1000)
-    tenths = statistics.quantiles(times, n=10)
-    return {
-        "median_us": round(statistics.median(times), 1),
-        "tenth_to_ninetieth_percentile_us": [round(tenths[0], 1), round(tenths[-1], 1)],
-        "of": f"batch {_BATCH}, sequence {_LENGTH}, {_HEADS} heads of {_WIDTH}, float16, not causal",
-        "method": f"CUDA events around each call, {_WARM_UP} calls to warm up, median of {_TIMES}; launch included",
-    }
+    of = f"batch {_BATCH}, sequence {_LENGTH}, {_HEADS} heads of {_WIDTH}, float16, not causal"
+    return {**_timing.timed(torch, device, functools.partial(function, *inputs), times=50, warm_up=20), "of": of}
 
 
 CHECK = Check(

@@ -37,7 +37,9 @@ def answers(code: str, **environment: str) -> dict[str, Any]:
     """What `code` has put into `said`, with torch and the checks at hand."""
     script = _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said))"
     argv = [PYTHON, "-I", "-B", "-c", script]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    # Threads that wait for each other crawl where other tests run beside them.
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=settings)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert isinstance(found, dict)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from checks import flash_attn_fits as check
 from provision.engine import proof
 from provision.engine.launch_checks import Context
 from provision.plan._model import UsedGpus
@@ -70,28 +67,6 @@ def test_a_gpu_that_torch_does_not_see_fails(environment: Environment) -> None:
     install(environment)
     result = environment.check("flash_attn_fits", Context(profile="cuda", gpus=("0", "1")))
     assert (result.outcome, result.summary) == ("fail", "torch sees 0 GPUs of 2")
-
-
-def test_a_time_says_how_it_was_taken() -> None:
-    calls = []
-    ticks = iter(range(1000))
-
-    def event(*, enable_timing: bool) -> Any:
-        assert enable_timing
-        began = next(ticks)
-        return SimpleNamespace(
-            record=lambda: None,
-            synchronize=lambda: None,
-            elapsed_time=lambda end: (end.began - began) * 0.01,
-            began=began,
-        )
-
-    torch = SimpleNamespace(randn=lambda *shape, **_: shape, float16="half", cuda=SimpleNamespace(Event=event))
-    found = check._timed(torch, lambda *inputs: calls.append(inputs), "cuda:0")
-    assert (len(calls), calls[0][0]) == (70, (2, 512, 12, 64))
-    assert found["median_us"] == 10.0
-    assert found["tenth_to_ninetieth_percentile_us"] == [10.0, 10.0]
-    assert "median of 50" in found["method"]
 
 
 TWINS = """

@@ -59,3 +59,10 @@ def test_on_the_cpu_the_clock_of_the_host_is_taken() -> None:
     assert len(calls) == 5
     assert found["method"] == "time.perf_counter around each call; 1 to warm up, median of 4"
     assert found["median_us"] >= 0
+
+
+def test_a_budget_bounds_how_often() -> None:
+    log: list[str] = []
+    found = _timing.timed(pretended(log), "cuda:0", lambda: log.append("call"), times=50, warm_up=0, budget_s=0.00014)
+    assert found["times"] == 7, "of 20 us each"
+    assert _timing.timed(pretended([]), "cuda:0", lambda: None, times=50, budget_s=0.0)["times"] == 5, "a few at least"

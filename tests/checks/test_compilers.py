@@ -1,0 +1,99 @@
+"""torch_compiles, triton_compiles, cuda_graphs, flashinfer_compiles: what does not compile, or compiles to something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.checks import real
+
+COMPILES = """
+from functools import partial
+from checks import cuda_graphs, flashinfer_compiles, torch_compiles, triton_compiles
+
+def row(found):
+    found = found.clone()
+    found[-1] = float("nan")
+    return found
+
+def tile(found):
+    found = found.clone()
+    found[16:32, 16:32] *= 1.01
+    return found
+
+def broken(*given):
+    raise RuntimeError("no C compiler")
+
+def compiles(compiler):
+    return torch_compiles.judge(torch, compiler, "cpu")[0]
+
+verdict = torch_compiles.body(Context(profile="cpu", scratch=SCRATCH))
+said["torch.compile"] = "" if verdict.passed else verdict.summary
+said["torch.compile: switched off"] = compiles(lambda function: function)
+said["torch.compile: tile"] = compiles(lambda function: lambda *given: tile(function(*given)))
+said["torch.compile: no compiler"] = compiles(broken)
+
+def triton(softmax):
+    return triton_compiles.judge(torch, "cpu", softmax)[0]
+
+right = triton_compiles.softmax
+halves = _devices.halves
+_devices.halves = lambda *_: [torch.float16]  # Triton's interpreter cuts bfloat16 off where a GPU rounds
+said["triton"] = triton(right)
+said["triton: tile"] = triton(lambda given: tile(right(given)))
+said["triton: row"] = triton(lambda given: row(right(given)))
+said["triton: no compiler"] = triton(broken)
+_devices.halves = halves
+
+def graphs(capture):
+    return cuda_graphs.judge(torch, "cpu", capture)[0]
+
+def stale(function, given):
+    found = function(given)
+    return lambda: found
+
+def first_only(function, given):
+    found = []
+    def replay():
+        found[:] = found or [function(given)]
+        return found[0]
+    return replay
+
+said["graph"] = graphs(lambda function, given: lambda: function(given))
+said["graph: stale"] = graphs(stale)
+said["graph: first only"] = graphs(first_only)
+said["graph: refused"] = graphs(broken)
+
+def flashinfer(gated):
+    return flashinfer_compiles.judge(torch, "cpu", gated)[0]
+
+def silu(given, device):
+    gate, up = given.float().chunk(2, 1)
+    return (torch.nn.functional.silu(gate) * up).half()
+
+said["flashinfer"] = flashinfer(silu)
+said["flashinfer: tile"] = flashinfer(lambda *given: tile(silu(*given)))
+said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, SCRATCH))
+"""
+
+
+@real.needed
+def test_compilers_pass_and_wrong_twins_are_named(tmp_path: Path) -> None:
+    expected = {
+        "torch.compile": "",
+        "torch.compile: switched off": "nothing was compiled; TORCH_COMPILE_DISABLE",
+        "torch.compile: tile": "bfloat16 83 x 770: ",
+        "torch.compile: no compiler": "bfloat16 83 x 770: RuntimeError: no C compiler",
+        "triton": "",
+        "triton: tile": "softmax, float16: ",
+        "triton: row": "softmax, float16: off by nan",
+        "triton: no compiler": "softmax, float16: RuntimeError: no C compiler",
+        "graph": "",
+        "graph: stale": "replay 1: off by ",
+        "graph: first only": "replay 2: off by ",
+        "graph: refused": "replay 1: RuntimeError: no C compiler",
+        "flashinfer": "",
+        "flashinfer: tile": "silu_and_mul, float16: ",
+        "flashinfer: not here": "silu_and_mul, float16: ChildProcessError: ModuleNotFoundError: No module named 'flashinfer'",
+    }
+    # Triton's own interpreter runs the kernel where no GPU is.
+    real.assert_says(real.answers(f"SCRATCH = {str(tmp_path)!r}{COMPILES}", TRITON_INTERPRET="1"), expected)

@@ -1,0 +1,49 @@
+"""_numbers: what is a little wrong is found, and luck of the book in a few values is not held against anybody."""
+
+from __future__ import annotations
+
+from tests.checks import real
+
+CODE = """
+def wrong(found, same, exact, times=2.0):
+    return _numbers.wrong(torch, found, same, exact, times)[0]
+
+torch.manual_seed(0)
+exact = torch.randn(129, 64, dtype=torch.float64)
+once = exact.float()
+error = 1e-6 * torch.randn(exact.shape)
+
+lucky = once + error
+lucky[128] = once[128]
+said["a lucky last row"] = wrong(once + error, lucky, exact)
+lucky = once + error
+lucky[:16, :16] = once[:16, :16]
+said["a lucky tile"] = wrong(once + error, lucky, exact)
+said["few rows, lucky in some"] = wrong((once + error)[:1], torch.cat(((once + error)[:1, :48], once[:1, 48:]), 1), exact[:1])
+said["another type"] = wrong(once.half(), once, exact)
+said["another shape"] = wrong(once[:1], once, exact)
+said["exact where nothing is allowed"] = wrong(exact * 0, exact * 0, exact * 0)
+
+def case(name, call):
+    return name, call, once, exact
+
+said["nothing"] = _numbers.judged(torch, [])[0]
+said["second"] = _numbers.judged(torch, [case("one", lambda: once), case("two", lambda: once * 1.01)])[0]
+said["refused"] = _numbers.judged(torch, [case("one", lambda: 1 / 0)])[0]
+"""
+
+
+@real.needed
+def test_the_judge() -> None:
+    expected = {
+        "a lucky last row": "",
+        "a lucky tile": "tile 0 of 36 is off by ",
+        "few rows, lucky in some": "",
+        "another type": "it is torch.float16 (129, 64), and torch.float32 (129, 64) was asked for",
+        "another shape": "it is torch.float32 (1, 64), and torch.float32 (129, 64) was asked for",
+        "exact where nothing is allowed": "",
+        "nothing": "nothing could be tried",
+        "second": "two: off by ",
+        "refused": "one: ZeroDivisionError: division by zero",
+    }
+    real.assert_says(real.answers(CODE), expected)

@@ -1,0 +1,34 @@
+"""speed_matmul: which GPU is called slow, what is timed how, and that a CPU is only shown."""
+
+from __future__ import annotations
+
+from checks import speed_matmul
+from tests.checks import real
+
+
+def test_one_that_is_slower_than_its_like_is_named() -> None:
+    healthy = {f"GPU {number} (NVIDIA H200)": 700.0 + 20 * number for number in range(4)}
+    assert speed_matmul.judge(healthy) == []
+    said = "GPU 3 (NVIDIA H200) does 590 TFLOP/s, and its like here 710"
+    assert speed_matmul.judge({**healthy, "GPU 3 (NVIDIA H200)": 590.0}) == [said]
+    assert speed_matmul.judge({**healthy, "GPU 4 (NVIDIA L4)": 60.0}) == []
+
+
+def test_all_of_them_may_be_slow() -> None:
+    slow = {f"GPU {number} (NVIDIA A100-SXM4-80GB)": 120.0 for number in range(2)}
+    assert [each.partition(" does ")[2] for each in speed_matmul.judge(slow)] == [
+        "120 TFLOP/s, and 271 was published for it"
+    ] * 2
+
+
+@real.needed
+def test_a_cpu_is_shown_and_not_judged() -> None:
+    found = real.answers("""
+        from checks import speed_matmul
+        verdict = speed_matmul.body(Context(profile="cpu", scratch=""))
+        said["passed"], said["summary"], said["speed"] = verdict.passed, verdict.summary, verdict.evidence["devices"]["CPU"]["best_tflops"]
+    """)
+    assert found["passed"] is True
+    assert found["speed"] > 0
+    assert found["summary"].startswith("CPU: ")
+    assert found["summary"].endswith("TFLOP/s; shown, not judged")
