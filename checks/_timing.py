@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _COLD = 256 * 2**20  # more than the last cache of any GPU of today holds
@@ -47,4 +47,14 @@ def _on_cpu(torch: Any, device: str, function: Callable[[], Any], waste: Any, ti
         began = time.perf_counter()
         function()
         found.append((time.perf_counter() - began) * 1e6)
+    return found
+
+
+def slow(rates: Mapping[Any, float], kinds: Mapping[Any, str], least: float) -> dict[Any, float]:
+    """Those far below the others of their kind, each with the median of the others."""
+    found = {}
+    for one, rate in rates.items():
+        others = [other for key, other in rates.items() if key != one and kinds.get(key) == kinds.get(one)]
+        if others and rate < least * (median := statistics.median(others)):
+            found[one] = median
     return found

@@ -82,7 +82,11 @@ def judged(rows: list[dict[str, Any]], known: tuple[str, int, bool]) -> Verdict:
     said = f"all-reduce of {of} on {count} GPUs: {bandwidth:.0f} GB/s of bus bandwidth"
     mark = next((mark for names, many, mark in _MARKS if nvlink and count == many and re.search(names, name)), None)
     if mark is None or best["bytes"] < _LARGE:
-        why = "nobody knows what is usual here" if mark is None else "too little memory was free to judge it"
+        why = (
+            "nobody knows what is usual here"
+            if mark is None
+            else "the largest message that was tried is too small to judge it"
+        )
         return Verdict(passed=True, summary=f"{said}; {why}", evidence=evidence)
     evidence["pass_mark_gb_per_s"] = mark
     if bandwidth < mark * (1 - _BAND):

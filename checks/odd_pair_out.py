@@ -34,7 +34,7 @@ def judged(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], metho
     """Pairs of which the recording tells no link are of one kind."""
     told = [{"pair": _name(pair), "link": links.get(pair), "gb_per_s": round(rate, 1)} for pair, rate in rates.items()]
     evidence = {"pairs": told, "method": f"{_BYTES >> 20} MiB from GPU to GPU, one pair at a time; {method}"}
-    slow = _pairs.slow(rates, links, _LEAST)
+    slow = _timing.slow(rates, links, _LEAST)
     if slow:
         texts = [
             f"{_name(pair)}: {rates[pair]:.0f} GB/s over {links.get(pair, 'an unknown link')}, the others {median:.0f}"
