@@ -83,8 +83,10 @@ def unmet(needs: Needs, context: Context) -> str:
     """The reason why a check cannot decide here; empty where it can."""
     if needs.profile and needs.profile != context.profile:
         return f"is about vLLM for {needs.profile}; this environment is for {context.profile}"
-    if context.profile == "cuda" and len(context.gpus) < needs.gpus:
-        return f"needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}; this host has {len(context.gpus) or 'none'}"
+    # What needs several needs whole ones: a process sees one slice of MIG, and slices send each other nothing.
+    gpus = [gpu for gpu in context.gpus if needs.gpus < 2 or ":" not in gpu]
+    if context.profile == "cuda" and len(gpus) < needs.gpus:
+        return f"needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}; this host has {len(gpus) or 'none'}"
     if needs.lock and not context.pins:
         return "needs the lock that this environment was made from"
     if needs.recording and not context.facts:

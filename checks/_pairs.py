@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import queue
-import statistics
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +13,11 @@ Pair = tuple[int, int]
 
 def pairs(count: int) -> list[Pair]:
     return list(itertools.permutations(range(count), 2))
+
+
+def whole(gpus: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are no slices of MIG, which send each other nothing."""
+    return tuple(gpu for gpu in gpus if ":" not in gpu)
 
 
 def links(facts: Mapping[str, Any], used: tuple[str, ...]) -> dict[Pair, str]:
@@ -50,16 +54,6 @@ def stuck(steps: Iterator[str], limit_s: float) -> str:
         if isinstance(step, BaseException):
             raise step
     return ""
-
-
-def slow(rates: Mapping[Any, float], kinds: Mapping[Any, str], least: float) -> dict[Any, float]:
-    """Those far below the others of their kind, each with the median of the others."""
-    found = {}
-    for one, rate in rates.items():
-        others = [other for key, other in rates.items() if key != one and kinds.get(key) == kinds.get(one)]
-        if others and rate < least * (median := statistics.median(others)):
-            found[one] = median
-    return found
 
 
 def suspect(facts: Mapping[str, Any]) -> str:

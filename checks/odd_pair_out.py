@@ -16,9 +16,10 @@ _LEAST = 0.75
 
 def body(context: Context) -> Verdict:
     torch: Any = importlib.import_module("torch")
+    gpus = _pairs.whole(context.gpus)
     rates: dict[_pairs.Pair, float] = {}
     method = ""
-    for source, destination in _pairs.pairs(len(context.gpus)):
+    for source, destination in _pairs.pairs(len(gpus)):
         given, taken = (
             torch.ones(_BYTES, dtype=torch.uint8, device=f"cuda:{number}") for number in (source, destination)
         )
@@ -26,14 +27,14 @@ def body(context: Context) -> Verdict:
         found = _timing.timed(torch, f"cuda:{source}", partial(taken.copy_, given), times=7, cold=False)
         rates[source, destination] = _BYTES / found["median_us"] / 1000
         method = found["method"]
-    return judged(rates, _pairs.links(context.facts, context.gpus), method)
+    return judged(rates, _pairs.links(context.facts, gpus), method)
 
 
 def judged(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method: str) -> Verdict:
     """Pairs of which the recording tells no link are of one kind."""
     told = [{"pair": _name(pair), "link": links.get(pair), "gb_per_s": round(rate, 1)} for pair, rate in rates.items()]
     evidence = {"pairs": told, "method": f"{_BYTES >> 20} MiB from GPU to GPU, one pair at a time; {method}"}
-    slow = _pairs.slow(rates, links, _LEAST)
+    slow = _timing.slow(rates, links, _LEAST)
     if slow:
         texts = [
             f"{_name(pair)}: {rates[pair]:.0f} GB/s over {links.get(pair, 'an unknown link')}, the others {median:.0f}"

@@ -17,10 +17,11 @@ _STUCK_S = 60.0
 
 def body(context: Context) -> Verdict:
     torch: Any = importlib.import_module("torch")
-    seen, count = torch.cuda.device_count(), len(context.gpus)
+    gpus = _pairs.whole(context.gpus)
+    seen, count = torch.cuda.device_count(), len(gpus)
     if seen < count:
         return Verdict(passed=False, summary=f"torch sees {seen} GPUs of {count}", hint="see the check gpus_seen")
-    links = _pairs.links(context.facts, context.gpus)
+    links = _pairs.links(context.facts, gpus)
     access = {pair: bool(torch.cuda.can_device_access_peer(*pair)) for pair in _pairs.pairs(count)}
     found = judged(torch, [f"cuda:{number}" for number in range(count)], _copy, _STUCK_S, denied(access, links))
     told = [{"pair": _name(pair), "link": links.get(pair), "peer_access": can} for pair, can in access.items()]

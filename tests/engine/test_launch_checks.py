@@ -282,6 +282,8 @@ def test_needs_are_skipped_with_their_reason(tmp_path: Path) -> None:
     cuda = Context(profile="cuda")
     assert result("Needs(packages=('json', 'no_such'))", CPU) == ("skip", "needs no_such in this environment")
     assert result("Needs(gpus=2)", cuda) == ("skip", "needs 2 GPUs; this host has none")
+    slices = Context(profile="cuda", gpus=("0", "1:0", "1:1"))
+    assert result("Needs(gpus=2)", slices) == ("skip", "needs 2 GPUs; this host has 1")
     assert result("Needs(gpus=1)", CPU) == ("pass", "fine")
     assert result("Needs(gpus=1)", Context(profile="cuda", gpus=("0",)))[0] == "pass"
     assert result("Needs(profile='cuda')", CPU)[1] == "is about vLLM for cuda; this environment is for cpu"

@@ -1,0 +1,204 @@
+"""collectives: right values pass, every way to lose or spoil them is found out, and what hangs is named and ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks import _ranks
+from checks import collectives as check
+from provision.engine import launch_checks
+from tests.checks.inside import REAL, real_torch, said
+
+HEALTHY = _ranks.Try(how="healthy", what="")
+HANGS = _ranks.Try(how="hangs", what="all-reduce of 16 MiB in float32 hangs on all 4 GPUs")
+WRONG = _ranks.Try(how="wrong data", what="all-reduce of 16 MiB in float32 is wrong on GPU 2: 7 numbers")
+DIED = _ranks.Try(how="died", what="GPU 1 was killed by SIGBUS in joining the others")
+
+
+def judged(first: _ranks.Try, control: _ranks.Try, facts: dict[str, Any] | None = None) -> Any:
+    tried: list[dict[str, str]] = []
+
+    def one(number: int, environment: dict[str, str]) -> _ranks.Try:
+        tried.append(environment)
+        return (first, control)[number - 1]
+
+    found = check.judged(one, "nccl", 4, facts or {})
+    assert tried == ([{}] if first.how == "healthy" else [{}, {"NCCL_P2P_DISABLE": "1"}])
+    return found
+
+
+def test_what_hangs_and_works_without_peer_to_peer_is_laid_to_it() -> None:
+    found = judged(HANGS, HEALTHY, {"iommu": {"acs_redirects": True}})
+    assert not found.passed
+    assert found.summary == f"{HANGS.what}; it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"
+    assert "here ACS is on" in found.hint
+    assert found.evidence["with NCCL_P2P_DISABLE=1"]["outcome"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("first", "control", "says"),
+    [
+        (HANGS, HANGS, f"the same with NCCL_P2P_DISABLE=1, so it is not peer-to-peer: {HANGS.what}"),
+        (WRONG, WRONG, f"the same with NCCL_P2P_DISABLE=1, so it is not peer-to-peer: {WRONG.what}"),
+        (WRONG, HEALTHY, "it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"),
+        (HANGS, WRONG, f"otherwise with NCCL_P2P_DISABLE=1: {WRONG.what}"),
+        (HANGS, DIED, f"inconclusive: with NCCL_P2P_DISABLE=1 {DIED.what}"),
+        (DIED, DIED, f"inconclusive: with NCCL_P2P_DISABLE=1 {DIED.what}"),
+    ],
+)
+def test_the_control_decides(first: _ranks.Try, control: _ranks.Try, says: str) -> None:
+    found = judged(first, control)
+    assert (found.passed, found.summary) == (False, f"{first.what}; {says}")
+    assert found.hint
+
+
+def test_what_is_right_is_not_tried_again() -> None:
+    found = judged(_ranks.Try(how="healthy", what="", said=[[{"version": "2.27.3"}]]), HANGS)
+    assert found.passed
+    assert found.summary.endswith("up to 16 MiB are right on 4 GPUs (NCCL 2.27.3)")
+
+
+def lines(*at: str) -> list[dict[str, Any]]:
+    return [{"at": each} for each in at]
+
+
+def test_those_who_are_behind_are_told_from_those_who_wait() -> None:
+    ahead, behind = lines("start", "joining", "all-reduce of 4 B"), lines("start", "joining")
+    assert _ranks._hang([ahead, ahead], "nccl") == "all-reduce of 4 B hangs on all 2 GPUs"
+    assert _ranks._hang([ahead, behind, ahead], "nccl") == "GPU 1 hangs in joining, the others are at all-reduce of 4 B"
+    assert _ranks._hang([behind, [], []], "gloo") == "process 1, 2 hangs in starting, the others are at joining"
+
+
+# What each twin does in rank 1, before or in place of a collective; and what is said of it.
+TWINS = {
+    "pass": ("healthy", ""),
+    "late()": ("healthy", ""),
+    "patch('reduce_scatter_single', lambda real, to, x: (real(to, x), time.sleep(0.3)))": ("healthy", ""),
+    "patch('all_reduce', lambda real, x, **k: (real(x, **k), x.add_(x.numel() == 1)))": (
+        "wrong data",
+        "all-reduce of 4 B in float32 is wrong on process 1: 1 of 1 numbers are wrong, number 0 is 16777216 instead of 16777215",
+    ),
+    "patch('all_reduce', lambda real, x, **k: real(x.mul_(1 + (len(x) > 1)), **k))": (
+        "wrong data",
+        "all-reduce of 1 MiB in float32 is wrong on all 2 processes: ",
+    ),
+    "patch('all_reduce', lambda real, x, **k: real(x.mul_(len(x) == 1), **k))": (
+        "wrong data",
+        "instead of 16777215: the part of rank 1 is missing",
+    ),
+    "patch('all_reduce', lambda real, x, **k: (real(x, **k), swap(x)))": (
+        "wrong data",
+        "all-reduce of 1 MiB in float32 is wrong on process 1: ",
+    ),
+    "patch('reduce_scatter_single', lambda real, to, x: (real(to, x), to.copy_(to.roll(1))))": (
+        "wrong data",
+        "reduce-scatter of 1 MiB in float32 is wrong on process 1: ",
+    ),
+    "patch('all_gather_single', lambda real, to, x: real(to, x.roll(1)))": (
+        "wrong data",
+        "all-gather of 1 MiB in float32 is wrong on all 2 processes: ",
+    ),
+    "patch('all_reduce', lambda real, x, **k: (real(x, **k), x.fill_(float('nan'))))": ("wrong data", "is nan instead"),
+    "patch('all_reduce', lambda *_, **k: wait())": (
+        "hangs",
+        "all-reduce of 4 B in float32 hangs on all 2 processes",
+    ),
+    "patch('reduce_scatter_single', lambda *_: wait())": (
+        "hangs",
+        "reduce-scatter of 1 MiB in float32 hangs on all 2 processes",
+    ),
+    "patch('init_process_group', lambda *_, **k: wait())": (
+        "hangs",
+        "joining the others hangs on all 2 processes",
+    ),
+    "patch('all_reduce', lambda *_, **k: os.kill(os.getpid(), 11))": (
+        "died",
+        "process 1 was killed by SIGSEGV in all-reduce of 4 B in float32",
+    ),
+    "patch('all_reduce', lambda *_, **k: 1 / 0)": (
+        "died",
+        "process 1 ended with status 1 in all-reduce of 4 B in float32: ZeroDivisionError: division by zero",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """Every twin in processes that are forked from one that has imported torch."""
+    code = f"""
+        import os, threading, time, traceback
+        from pathlib import Path
+        from checks import _rank, _ranks, _processes
+        import torch.distributed as distributed
+        def patch(name, function):
+            real = getattr(distributed, name)
+            setattr(distributed, name, lambda *given, **k: function(real, *given, **k))
+        def wait(): threading.Event().wait()
+        def late(): time.sleep(1)
+        def swap(x):
+            if len(x) > 1:
+                x.copy_(torch.cat([x[1024:2048], x[:1024], x[2048:]]))
+        _rank._STEPS = [(kind, precision, min(size, 2**20)) for kind, precision, size in _rank._STEPS]
+        found = {{}}
+        for number, twin in enumerate({list(TWINS)!r}):
+            def start(asked, environment):
+                if pid := os.fork():
+                    return pid
+                try:
+                    os.environ.update(environment)
+                    torch.set_num_threads(1)
+                    if asked["rank"] == 1: exec(twin, globals())
+                    _rank.main(asked)
+                finally:
+                    os._exit(1)
+            patience = _ranks.Patience(step_s=4.0 if "wait" in twin else 60.0)
+            tried = _ranks.go({{"backend": "gloo", "count": 2}}, Path(sys.argv[2]) / str(number), {{}},
+                              start=start, patience=patience)
+            found[twin] = [tried.how, tried.what, sorted(_processes.descendants().values())]
+    """
+    answer: dict[str, list[Any]] = said(code, str(tmp_path_factory.mktemp("ranks")))
+    return answer
+
+
+@real_torch
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_twin_fares_as_it_must(found: dict[str, list[Any]], twin: str) -> None:
+    how, what, left = found[twin]
+    assert (how, left) == (TWINS[twin][0], [])
+    assert TWINS[twin][1] in what
+
+
+@real_torch
+def test_values_show_what_is_lost_or_doubled_for_any_number_of_ranks() -> None:
+    code = """
+        from checks import _rank
+        found = []
+        for count in (2, 3, 4, 8, 11):
+            for exact in (24, 11):
+                digits = exact // count
+                whole = _rank.values(torch, 4096, digits * count)
+                parts = [_rank.part(whole, rank, digits) for rank in range(count)]
+                assert sum(parts).equal(whole) and int(whole.max()) < 2 ** exact
+                for rank in range(count):
+                    lost = _rank.difference((whole - parts[rank]).double(), whole, digits, count)
+                    twice = _rank.difference((whole + parts[rank]).double(), whole, digits, count)
+                    found.append(f"part of rank {rank} is missing" in lost and f"part of rank {rank} came twice" in twice)
+        steps = [len(_rank.steps(count)) for count in (2, 11, 12, 24)]
+        found = [all(found), steps]
+    """
+    assert said(code) == [True, [5, 5, 4, 4]]
+
+
+@real_torch
+def test_it_runs_on_a_cpu_as_the_launcher_tries_it(tmp_path: Path) -> None:
+    wanted = [one for one in launch_checks.discover() if one.name == "collectives"]
+    (result,) = launch_checks.run(REAL, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs")
+    assert (result.outcome, result.summary) == (
+        "pass",
+        "all-reduce, all-gather and reduce-scatter up to 16 MiB are right on 2 processes (gloo)",
+    )
+    assert result.evidence["try"]["ranks_reached"] == ["the end", "the end"]
+    assert "left_running" not in result.evidence

@@ -1,0 +1,79 @@
+"""speed_copy: a peak by clock and bus, a share that is judged, a GPU slower than its like, and a copy that copies nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from checks import _rates
+from checks._contract import Verdict
+from tests.checks.inside import real_torch, said
+
+
+def torch_with(clock: int, width: int, name: str = "NVIDIA H100 80GB HBM3", *, integrated: bool = False) -> Any:
+    told = SimpleNamespace(memory_clock_rate=clock, memory_bus_width=width, name=name, is_integrated=integrated)
+    return SimpleNamespace(cuda=SimpleNamespace(get_device_properties=lambda _: told))
+
+
+def test_the_peak_is_that_of_the_datasheets() -> None:
+    assert _rates.peak(torch_with(2_619_000, 5120), "cuda:0") == pytest.approx(3352, abs=1)
+    assert _rates.peak(torch_with(5_001_000, 256, "Tesla T4"), "cuda:0") == pytest.approx(320, abs=1)
+    assert _rates.peak(torch_with(10_501_000, 384, "NVIDIA GeForce RTX 4090"), "cuda:0") == pytest.approx(1008, abs=1)
+
+
+def test_no_peak_is_claimed_of_what_is_shared_or_not_told() -> None:
+    assert _rates.peak(torch_with(2_619_000, 5120, "NVIDIA H100 80GB HBM3 MIG 1g.10gb"), "cuda:0") is None
+    assert _rates.peak(torch_with(4_266_000, 256, "NVIDIA GB10", integrated=True), "cuda:0") is None
+    assert _rates.peak(torch_with(0, 0), "cuda:0") is None
+    assert _rates.peak(torch_with(2_619_000, 5120), "cpu") is None
+
+
+def test_a_share_of_the_peak_is_held_to_the_least() -> None:
+    problem, found = _rates.held(2900.0, 3352.0, 0.65, "it copies")
+    assert (problem, found["of_peak"], found["gb_per_s"]) == ("", 0.865, 2900.0)
+    assert _rates.held(1500.0, 3352.0, 0.65, "it copies")[0] == (
+        "it copies 1500 GB/s, 45% of 3352, and 65% are the least"
+    )
+    assert _rates.held(1500.0, None, 0.65, "it copies") == ("", {"gb_per_s": 1500.0})
+
+
+def over(**rates: dict[str, Any]) -> Verdict:
+    devices = {f"GPU {name[1:]} (NVIDIA H100)": each for name, each in rates.items()}
+    return _rates.told(Verdict(passed=True, summary="", evidence={"devices": devices}), "it copies")
+
+
+def test_figures_come_into_the_summary() -> None:
+    found = over(g0={"gb_per_s": 2900.0, "of_peak": 0.87}, g1={"gb_per_s": 2950.0, "of_peak": 0.88})
+    assert (found.passed, found.summary) == (True, "it copies 2900 to 2950 GB/s, 87% of the peak at least")
+    assert over(g0={"gb_per_s": 250.0}).summary == "it copies 250 GB/s, and the peak is not known"
+    failed = Verdict(passed=False, summary="GPU 0: it copies too slowly")
+    assert _rates.told(failed, "it copies") is failed
+
+
+def test_the_gpu_that_is_slower_than_its_like_is_named() -> None:
+    good = {"gb_per_s": 2900.0, "of_peak": 0.87}
+    found = over(g0=good, g1={"gb_per_s": 2300.0, "of_peak": 0.69}, g2=good)
+    assert (found.passed, found.summary) == (
+        False,
+        "GPU 1 (NVIDIA H100): it copies 2300 GB/s, the others of its kind 2900",
+    )
+
+
+@real_torch
+def test_a_copy_is_compared_and_timed() -> None:
+    code = """
+        from checks import _devices, speed_copy as check
+        from checks._contract import Context
+        found = [check.copied(torch, "cpu", 2**20)]
+        real = torch.zeros_like
+        class Lazy(torch.Tensor):
+            def copy_(self, other): return self
+        torch.zeros_like = lambda given: real(given).as_subclass(Lazy)
+        found.append(check.copied(torch, "cpu", 2**20))
+    """
+    (problem, told), (lazy, nothing) = said(code)
+    assert (problem, told["bytes_read_and_written"]) == ("", 2**21)
+    assert "median of 20" in told["method"]
+    assert (lazy, nothing) == ("a copy in its memory is not what was copied", {})

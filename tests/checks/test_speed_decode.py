@@ -1,0 +1,79 @@
+"""speed_decode: who reads fewer pages, or others, is found out before any time is taken; the bytes are those of the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from checks import speed_decode as check
+from tests.checks.inside import real_torch, said
+
+RIGHT = "book(q, k[t].flatten(1, 2), v[t].flatten(1, 2))"
+DECODES = {
+    RIGHT: "",
+    "book(q, k[t[:, :-1]].flatten(1, 2), v[t[:, :-1]].flatten(1, 2))": "sequence 0 is off by",
+    "book(q, k[t.sort().values].flatten(1, 2), v[t].flatten(1, 2))": "sequence 0 is off by",
+    "book(q, k[t[:1].expand_as(t)].flatten(1, 2), v[t[:1].expand_as(t)].flatten(1, 2))": "sequence 3 is off by",
+    "book(q, k[t].flatten(1, 2), v[t].flatten(1, 2)) * float('nan')": "sequence 0 is off by nan",
+    "q": "sequence 0 is off by",
+}
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    code = f"""
+        from checks import _numbers, speed_decode as check
+        def book(q, k, v):
+            return _numbers.attention(torch, q[:, None], k, v, causal=False)[:, 0]
+        shape = check.Shape(batch=4, page=16, heads=4, shared=2, width=32)
+        found = {{}}
+        for body in {list(DECODES)!r}:
+            decode = eval("lambda q, k, v, t, used: " + body)
+            found[body] = check.decoded(torch, "cpu", decode, (64, 128), shape, torch.float32)
+    """
+    answer: dict[str, Any] = said(code)
+    return answer
+
+
+@real_torch
+@pytest.mark.parametrize("body", DECODES)
+def test_a_wrong_decode_is_found_out(found: dict[str, Any], body: str) -> None:
+    problem, told = found[body]
+    if not DECODES[body]:
+        assert problem == ""
+        assert told["tokens"]["128"]["bytes_read"] == 2 * 4 * 128 * 2 * 32 * 4
+        assert "gb_per_s" in told
+        assert "of_peak" not in told, "nobody knows the peak of a CPU"
+    else:
+        assert problem.startswith(f"64 tokens: {DECODES[body]}")
+        assert not told
+
+
+def test_hopper_takes_flash_attention_3_and_others_2() -> None:
+    calls: list[dict[str, Any]] = []
+
+    class Torch:
+        int32 = "int32"
+
+        class cuda:  # noqa: N801
+            @staticmethod
+            def get_device_capability(device: str) -> tuple[int, int]:
+                return (9, 0) if device == "cuda:0" else (8, 0)
+
+        @staticmethod
+        def arange(*_: Any, **__: Any) -> str:
+            return "starts"
+
+    class Flash:
+        is_fa_version_supported = staticmethod(lambda _: True)
+        flash_attn_varlen_func = staticmethod(lambda **given: calls.append(given))
+
+    class Pages:
+        shape = (16, 16, 8, 128)
+
+    for device in ("cuda:0", "cuda:1"):
+        check._vllms(Torch, device, Flash)(Pages, Pages, Pages, Pages, "used")
+    assert [each["fa_version"] for each in calls] == [3, 2]
+    assert calls[0]["max_seqlen_k"] == 256
+    assert (calls[0]["seqused_k"], calls[0]["cu_seqlens_q"]) == ("used", "starts")
