@@ -229,6 +229,7 @@ SOUND: list[tuple[str, dict[str, Any], str]] = [
     ("gpus_all_shown", {**ONE_GPU_LEFT, **DOCKER}, "this container was given: 1 of 2"),
     ("gpu_memory_sound", {"gpus": (gpu(0, name="NVIDIA GeForce RTX 4090", ecc=False), gpu(1, name="NVIDIA GeForce RTX 4090", ecc=None)), "gpu_memory_errors": MISSING}, "nothing counts errors"),
     ("clocks_as_delivered", {"gpu_clocks": (gpu_clocks.GpuClocks(id="0", sm=1410, sm_max=1410, application=1275, application_default=1275),), "gpu_throttling": (gpu_throttling.GpuThrottling(id="0", reasons=("application clocks",)),)}, "as the GPUs came"),
+    ("clocks_as_delivered", {"gpu_clocks": (gpu_clocks.GpuClocks(id="0", sm=345, application=1980, application_default=1980),), "gpu_throttling": (gpu_throttling.GpuThrottling(id="0", reasons=("idle", "application clocks")),)}, "as the GPUs came"),
     ("gpus_to_ourselves", {"gpu_processes": (gpu_processes.GpuProcess(id="7", pid=1),)}, "nobody else"),
     ("memlock_for_rdma", {"rdma": (), "limits": limits.Limits(memlock=limits.Limit(soft=8, hard=8), nofile=UNLIMITED, nproc=UNLIMITED)}, "no InfiniBand"),
     ("environment_harmless", {"environment": {"TORCH_CUDA_ARCH_LIST": "8.0+PTX", "CUDA_VISIBLE_DEVICES": "GPU-***", "CUDA_HOME": "/usr/local/cuda", "LD_LIBRARY_PATH": "/usr/local/cuda/compat:/usr/local/nvidia/lib64"}}, "none of"),
