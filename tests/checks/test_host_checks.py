@@ -136,6 +136,7 @@ TWINS: list[tuple[str, dict[str, Any], str]] = [
     ("driver_agrees", {"driver": MISSING}, "driver could not be read (refused: only root may look)"),
     ("nvml_answers", {"nvml": nvml.Nvml(state="version mismatch", detail="NVML error 18: mismatch")}, "NVML: NVML error 18: mismatch"),
     ("nvml_answers", {"nvml": nvml.Nvml(state="timed out")}, "NVML: timed out"),
+    ("nvml_answers", {"nvml": nvml.Nvml(state="no library", detail="NVML error 12: not found"), "gpus": MISSING}, "NVML: NVML error 12"),
     ("gpu_device_files", {"device_files": ()}, "/dev/nvidiactl is missing; /dev/nvidia-uvm is missing; there are 0 of /dev/nvidia0, 1, ... for 2 GPUs"),
     ("gpu_device_files", {"device_files": (*HEALTHY["device_files"][1:], device_files.DeviceFile(path="/dev/nvidia0", usable=False))}, "this user may not open /dev/nvidia0"),
     ("gpus_all_shown", {"pci_gpus": (on_bus(0), on_bus(1), on_bus(2))}, "the GPU at 0000:1c:00.0 is bound to the nvidia driver and not shown by it"),
