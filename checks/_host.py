@@ -104,4 +104,5 @@ def in_container(facts: dict[str, Any]) -> bool:
 
 def integrated(context: Context) -> bool:
     """Whether all GPUs share the memory of their host (Jetson): much of what others have is not there."""
-    return all(gpu["integrated"] for gpu in used(context))
+    gpus = known(context.facts, "gpus") or []
+    return bool(gpus) and all(gpu["integrated"] for gpu in gpus)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -55,6 +56,15 @@ def test_a_small_one(tmp_path: Path) -> None:
 def test_what_is_cut_off_is_said_to_be(tmp_path: Path, kept: int) -> None:
     with pytest.raises(ValueError, match=r"_C\.abi3\.so (is cut off|is no shared object|cannot be read)"):
         _elf.SharedObject(written(tmp_path, TINY[:kept]))
+
+
+@pytest.mark.parametrize(("more", "says"), [(1, ".dynsym ends within an entry"), (len(TINY), "lies beyond its end")])
+def test_a_section_of_another_size(tmp_path: Path, more: int, says: str) -> None:
+    where = struct.unpack_from("<Q", TINY, 40)[0] + 2 * 64 + 32  # of the second section, after none and .rodata
+    size = struct.unpack_from("<Q", TINY, where)[0]
+    path = written(tmp_path, TINY[:where] + struct.pack("<Q", size + more) + TINY[where + 8 :])
+    with pytest.raises(ValueError, match=says):
+        assert _elf.SharedObject(path).undefined
 
 
 @pytest.mark.parametrize("byte", [b"\0", b"\1", b"\xff"])
