@@ -40,6 +40,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...] = ()
     capability: tuple[int, int] | None = None
     recording: bool = False
+    serving: bool = False
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +76,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, Any] = {}
     earlier: dict[str, Any] = {}
     plan: dict[str, Any] = {}
+    serving: str = ""
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
