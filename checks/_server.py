@@ -34,7 +34,7 @@ class Server:
         self._began = time.monotonic()
         self._process = subprocess.Popen(
             _command(context, _tiny_model.make(context.scratch), port),
-            env=_environment(context),
+            env=environment(context),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -86,7 +86,7 @@ class Server:
         return ""
 
 
-def _environment(context: Context) -> dict[str, str]:
+def environment(context: Context) -> dict[str, str]:
     """Without a key that is meant for another server: this one would ask for it."""
     inherited = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
     return {**inherited, **_tiny_model.environment(context.scratch)}
