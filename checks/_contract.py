@@ -17,6 +17,7 @@ class Needs:
     `packages` are import names. `gpus` counts only where vLLM is built for CUDA: on the CPU it runs without any.
     `distributions`: only an environment whose lock has them promises to pass. `tools`: commands on PATH, of each
     entry one ("c++ g++ clang++"). `capability`: of one GPU at least. `recording`: what this host is, as facts.
+    `serving`: the address of a server that is already running.
     """
 
     packages: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class Context:
     `contents` holds the true hashes of files for which a wheel's own RECORD is wrong, by path below site-packages.
     `facts` is the host as it is now and `earlier` as an earlier run found it, each as `vllm-ready host --json` has
     them; `plan` is the plan of this environment. All three are empty where nobody recorded or planned.
+    `serving` is the URL of a server that is already running, where somebody has named one.
     """
 
     profile: Literal["cpu", "cuda"]
@@ -92,7 +94,7 @@ def unmet(needs: Needs, context: Context) -> str:
     if needs.recording and not context.facts:
         return "needs a recording of this host, which `vllm-ready check` makes"
     if needs.serving and not context.serving:
-        return "needs a server that runs: --serving URL"
+        return "needs a server: --serving URL"
     missing = [name for name in needs.packages if importlib.util.find_spec(name) is None]
     if missing:
         return f"needs {' and '.join(missing)} in this environment"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import math
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -107,15 +109,13 @@ def _events(lines: Iterable[bytes]) -> Iterator[str]:
             yield value.strip()
 
 
-def metrics(text: str) -> dict[str, float]:
-    """The sum of each metric over its labels, under its name; a line that makes no sense counts nothing."""
-    found: dict[str, float] = {}
+def metrics(text: str) -> dict[str, list[float]]:
+    """The values of each metric, one for each set of labels; a line that makes no sense counts nothing."""
+    found: dict[str, list[float]] = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
             name, _, value = line.rpartition(" ")
-            name = name.partition("{")[0]
-            try:
-                found[name] = found.get(name, 0.0) + float(value)
-            except ValueError:
-                continue
+            with contextlib.suppress(ValueError):
+                if math.isfinite(number := float(value)):
+                    found.setdefault(name.partition("{")[0], []).append(number)
     return found

@@ -34,7 +34,7 @@ class Server:
         self._began = time.monotonic()
         self._process = subprocess.Popen(
             _command(context, _tiny_model.make(context.scratch), port),
-            env={**os.environ, **_tiny_model.environment(context.scratch)},
+            env=environment(context),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -84,6 +84,12 @@ class Server:
         if status not in (0, -signal.SIGTERM):
             return f"the server ended with status {status} on SIGTERM"
         return ""
+
+
+def environment(context: Context) -> dict[str, str]:
+    """Without a key that is meant for another server: this one would ask for it."""
+    inherited = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
+    return {**inherited, **_tiny_model.environment(context.scratch)}
 
 
 def _command(context: Context, model: str, port: int) -> list[str]:

@@ -99,7 +99,8 @@ def _other(what: str, words: str, number: int) -> str:
 
 
 def _counters(url: str) -> dict[str, float]:
-    return _openai.metrics(_openai.ask(f"{url}/metrics", seconds=_ANSWER_S).text)
+    told = _openai.metrics(_openai.ask(f"{url}/metrics", seconds=_ANSWER_S).text)
+    return {name: sum(values) for name, values in told.items()}
 
 
 def _miscounted(url: str, before: dict[str, float], asked: list[int], evidence: dict[str, Any]) -> Iterator[str]:

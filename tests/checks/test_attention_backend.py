@@ -1,0 +1,80 @@
+"""attention_backend: what was planned against what vLLM takes, one answer for each GPU, and the real one on a CPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks import attention_backend as check
+from checks._contract import Context
+from provision.engine import launch_checks
+from provision.engine.launch_checks import Context as Told
+from tests.checks.environments import Environment
+
+FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
+
+
+@pytest.mark.parametrize(
+    ("planned", "found", "passed", "says"),
+    [
+        ({"0": "FLASH_ATTN", "1": "FLASH_ATTN"}, {"0": FLASH, "1": FLASH}, True, "vLLM takes FLASH_ATTN, as planned"),
+        (
+            {"0": "FLASH_ATTN", "1": "FLASH_ATTN"},
+            {"0": FLASH, "1": TRITON},
+            False,
+            "GPU 1: vLLM takes TRITON_ATTN, and FLASH_ATTN was planned",
+        ),
+        (
+            {"0": "FLASH_ATTN", "3": "TRITON_ATTN"},
+            {"0": FLASH, "3": TRITON},
+            True,
+            "vLLM takes FLASH_ATTN and TRITON_ATTN, as planned",
+        ),
+        ({}, {"": {"backend": "CPU_ATTN"}}, True, "vLLM takes CPU_ATTN, nothing was planned"),
+        ({"0": "X"}, {"0": {"problem": "ValueError: []"}}, False, "GPU 0: vLLM names no attention backend: ValueError"),
+    ],
+)
+def test_what_was_planned_is_what_counts(
+    planned: dict[str, str], found: dict[str, dict[str, Any]], passed: bool, says: str
+) -> None:
+    verdict = check.judged(planned, found)
+    assert verdict.passed is passed
+    assert verdict.summary.startswith(says)
+
+
+def test_each_gpu_is_asked_where_it_is_alone(tmp_path: Path) -> None:
+    def ask(_: dict[str, object]) -> dict[str, Any]:
+        gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+        if gpu == "4":
+            raise RuntimeError("no kernel\nat all")
+        if gpu == "5":
+            os._exit(3)
+        return {"backend": f"of {gpu}"}
+
+    context = Context(profile="cuda", scratch=str(tmp_path), gpus=("1", "4", "5"))
+    assert check.on_each(context, {}, ask) == {
+        "1": {"backend": "of 1"},
+        "4": {"problem": "RuntimeError: no kernel"},
+        "5": {"problem": "no answer, status 3"},
+    }
+
+
+def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    environment.install("torch", "2", {"torch.py": ""})
+    environment.install("vllm", "9", {"vllm/__init__.py": ""})
+    result = environment.check("attention_backend")
+    assert result.outcome == "warn"
+    assert "ModuleNotFoundError: No module named 'vllm.engine'" in result.summary
+
+
+@pytest.mark.real_vllm
+@pytest.mark.skipif("VLLM_READY_TEST_ENV" not in os.environ, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
+def test_a_real_vllm_names_what_it_takes(tmp_path: Path) -> None:
+    (found,) = [each for each in launch_checks.discover() if each.name == "attention_backend"]
+    python = os.environ["VLLM_READY_TEST_ENV"]
+    (result,) = launch_checks.run(python, [found], Told(profile="cpu"), tmp_path)
+    assert (result.outcome, result.summary) == ("pass", "vLLM takes CPU_ATTN, nothing was planned")

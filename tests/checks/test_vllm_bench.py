@@ -1,0 +1,81 @@
+"""vllm_bench: the figures are the benchmark's own, and a request that fails is never averaged away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checks.vllm_bench import judged
+from provision.engine.launch_checks import Context
+from tests.checks.environments import Environment
+from tests.checks.pretended_vllm import pretend
+
+GOOD: dict[str, Any] = {
+    "completed": 64,
+    "total_output_tokens": 1024,
+    "duration": 0.5,
+    "request_throughput": 128.0,
+    "output_throughput": 2048.0,
+    "median_ttft_ms": 20.0,
+    "p99_ttft_ms": 30.0,
+    "median_tpot_ms": 2.5,
+    "p99_tpot_ms": 3.5,
+}
+
+
+def bench(environment: Environment, body: str) -> Context:
+    """A `vllm` that serves as the pretended one does, and whose benchmark does what is given."""
+    launcher = environment.folder / "bin" / "vllm"
+    launcher.write_text(
+        f"#!{environment.python}\nimport json, runpy, sys, urllib.request\nverb = sys.argv.pop(1)\nif verb == 'serve':\n"
+        "    sys.argv.pop(1)\n    runpy.run_module('vllm.entrypoints.openai.api_server', run_name='__main__')\n"
+        "assert (verb, sys.argv.pop(1)) == ('bench', 'serve')\nsettings = dict(zip(sys.argv[1::2], sys.argv[2::2]))\n"
+        "result = open(settings['--result-dir'] + '/' + settings['--result-filename'], 'w')\n"
+        "urllib.request.urlopen(settings['--base-url'] + '/health')\n"
+        f"{body}\n"
+    )
+    launcher.chmod(0o755)
+    pretend(environment)
+    return Context(profile="cpu", launcher=str(launcher))
+
+
+def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    result = environment.check("vllm_bench", bench(environment, f"result.write({json.dumps(json.dumps(GOOD))})"))
+    assert result.outcome == "pass", result.summary
+    assert result.summary == (
+        "64 requests answered: 128.0 requests/s, 2048 tokens/s, first token after 20.0 ms, each next 2.50 ms"
+    )
+    assert result.evidence["p99_tpot_ms"] == 3.5
+    assert "64 random prompts of 32 tokens, 4 at a time" in result.evidence["method"]
+    assert "left_running" not in result.evidence
+
+
+def test_what_the_environment_lacks_is_named(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    result = environment.check("vllm_bench", bench(environment, "import pandas_that_nobody_has"))
+    said = "vllm bench serve needs pandas_that_nobody_has, which this environment lacks"
+    assert (result.outcome, result.summary) == ("warn", said)
+    assert "left_running" not in result.evidence
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said", "problem"),
+    [
+        ({}, 0, "", ""),
+        ({"completed": 63}, 0, "", "of 64 requests 63 were answered"),
+        ({"total_output_tokens": 1000}, 0, "", "1000 tokens came, 1024 were asked for"),
+        ({"median_tpot_ms": 0.0}, 0, "", "the benchmark reports no median_tpot_ms"),
+        ({"request_throughput": float("nan")}, 0, "", "the benchmark reports no requests_per_s"),
+        ({}, 2, "usage\nno such option: --ignore-eos\n", "ended with status 2: no such option: --ignore-eos"),
+        ({}, -1, "", "the benchmark did not end within 180 s"),
+    ],
+)
+def test_what_is_wrong_is_told(change: dict[str, Any], status: int, said: str, problem: str) -> None:
+    found, figures = judged(json.dumps({**GOOD, **change}), status, said)
+    assert problem in found
+    assert bool(found) == bool(problem)
+    assert bool(figures) != bool(problem)
