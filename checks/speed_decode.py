@@ -99,11 +99,11 @@ def wrong(torch: Any, found: Any, given: tuple[Any, Any, Any, Any]) -> str:
     for number in (0, len(query) - 1):
         lines = [each[table[number].long()].flatten(0, 1)[None] for each in (keys, values)]
         asked = [query[number][None, None], *lines]
-        same = _numbers.attention(torch, *asked, causal=False)[0]
+        same = _numbers.fused(torch, *asked, causal=False)[0]
         exact = _numbers.attention(torch, *(each.double() for each in asked), causal=False)[0]
-        error, allowed = _numbers.off(torch, found[number][None], same, exact)
-        if not error <= allowed:
-            return f"sequence {number} is off by {error:.3g}, and {allowed:.3g} is allowed"
+        problem, _ = _numbers.wrong(torch, found[number][None], same, exact)
+        if problem:
+            return f"sequence {number}: {problem}"
     return ""
 
 

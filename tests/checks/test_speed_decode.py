@@ -12,11 +12,11 @@ from tests.checks.inside import real_torch, said
 RIGHT = "book(q, k[t].flatten(1, 2), v[t].flatten(1, 2))"
 DECODES = {
     RIGHT: "",
-    "book(q, k[t[:, :-1]].flatten(1, 2), v[t[:, :-1]].flatten(1, 2))": "sequence 0 is off by",
-    "book(q, k[t.sort().values].flatten(1, 2), v[t].flatten(1, 2))": "sequence 0 is off by",
-    "book(q, k[t[:1].expand_as(t)].flatten(1, 2), v[t[:1].expand_as(t)].flatten(1, 2))": "sequence 3 is off by",
-    "book(q, k[t].flatten(1, 2), v[t].flatten(1, 2)) * float('nan')": "sequence 0 is off by nan",
-    "q": "sequence 0 is off by",
+    "book(q, k[t[:, :-1]].flatten(1, 2), v[t[:, :-1]].flatten(1, 2))": "sequence 0: off by",
+    "book(q, k[t.sort().values].flatten(1, 2), v[t].flatten(1, 2))": "sequence 0: off by",
+    "book(q, k[t[:1].expand_as(t)].flatten(1, 2), v[t[:1].expand_as(t)].flatten(1, 2))": "sequence 3: off by",
+    "book(q, k[t].flatten(1, 2), v[t].flatten(1, 2)) * float('nan')": "sequence 0: off by nan",
+    "q": "sequence 0: off by",
 }
 
 
