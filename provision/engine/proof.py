@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -36,13 +37,22 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
 def promised(plan: Plan, lock: Lock, depth: Depth = _PROMISED) -> tuple[str, ...]:
     """The checks that an environment of this plan and lock promises to pass on its host."""
     checks = _for(launch_checks.chosen(launch_checks.discover(), depth), plan.profile, len(plan.gpus.used))
+    checks = [one for one in checks if _can(one, plan.profile, plan.gpus.capabilities)]
     return tuple(one.name for one in checks if all(lock.version(name) for name in one.needs.distributions))
 
 
 def _for(checks: Iterable[Description], profile: str, gpus: int) -> list[Description]:
     fit = [one for one in checks if one.needs.profile in (None, profile) and not one.needs.serving]
+    fit = [one for one in fit if all(any(map(shutil.which, tools.split())) for tools in one.needs.tools)]
     # What takes a GPU on a CUDA host runs on the CPU where that is the profile.
     return [one for one in fit if profile == "cpu" or one.needs.gpus <= gpus]
+
+
+def _can(check: Description, profile: str, capabilities: tuple[str, ...]) -> bool:
+    """Whether the best of these GPUs can do what it tries; where nobody has told, it is to be tried."""
+    if profile == "cpu" or not check.needs.capability or not capabilities:
+        return True
+    return max(tuple(map(int, cc.split("."))) for cc in capabilities) >= check.needs.capability
 
 
 def ours(
@@ -96,9 +106,10 @@ def theirs(
     return launch_checks.run(python.executable, known, context, logs, events)
 
 
-def expected(python: Interpreter, depth: Depth, gpus: int) -> tuple[str, ...]:
+def expected(python: Interpreter, depth: Depth, gpus: int, capabilities: tuple[str, ...]) -> tuple[str, ...]:
     """The checks that whatever is to run vLLM has to pass, whoever made it."""
     checks = _for(launch_checks.chosen(launch_checks.discover(), depth), python.profile, gpus)
+    checks = [one for one in checks if _can(one, python.profile, capabilities)]
     return tuple(one.name for one in checks if not one.needs.lock and not one.needs.distributions)
 
 

@@ -34,9 +34,10 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class UsedGpus(msgspec.Struct, frozen=True, kw_only=True):
-    """Which GPUs vLLM will use; ids in PCI order, a MIG slice is "0:1"."""
+    """Which GPUs vLLM will use; ids in PCI order, a MIG slice is "0:1". `capabilities` are those of the used ones."""
 
     used: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
     excluded: tuple[ExcludedGpu, ...] = ()
 
 

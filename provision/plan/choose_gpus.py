@@ -77,7 +77,8 @@ def settle(
         for gpu in situation.gpus
         if gpu.id not in used
     )
-    return UsedGpus(used=used, excluded=excluded), Decision(
+    capabilities = tuple(sorted({gpu.cc for gpu in situation.gpus if gpu.id in used and gpu.cc}, key=numbers))
+    return UsedGpus(used=used, capabilities=capabilities, excluded=excluded), Decision(
         subject="gpus", chosen=ranges(used), because=_because(situation, used)
     )
 

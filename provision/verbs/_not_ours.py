@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from provision.engine import launch_checks, proof
@@ -24,10 +24,14 @@ _NAMED = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 def checked(options: argparse.Namespace) -> Report:
     wish = _wish.made(options)
     python = proof.interpreter(options.python or sys.executable)
-    used = visible(_here(), os.environ.get(_VISIBLE)) if python.profile == "cuda" else ()
-    asked = tuple(options.names) or (
-        proof.of_servers() if options.serving else proof.expected(python, options.profile or "quick", len(used))
-    )
+    here = Host(record.record(network=False, paths={}, sources={}, facts=(gpus.FACT,)).readings).known(gpus.FACT) or ()
+    used = visible(_ids(here), os.environ.get(_VISIBLE)) if python.profile == "cuda" else ()
+    capabilities = tuple({gpu.cc for gpu in here if gpu.cc})
+    if options.serving:
+        usual = proof.of_servers()
+    else:
+        usual = proof.expected(python, options.profile or "quick", len(used), capabilities)
+    asked = tuple(options.names) or usual
     facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:
         found = tuple(proof.theirs(python, asked, Path(wish.logs), followed, used, facts, options.serving or ""))
@@ -38,10 +42,9 @@ def checked(options: argparse.Namespace) -> Report:
     return told
 
 
-def _here() -> tuple[str, ...]:
-    """The ids of the GPUs and slices of this host; those that do not answer are none that could be tried."""
-    known = Host(record.record(network=False, paths={}, sources={}, facts=(gpus.FACT,)).readings).known(gpus.FACT)
-    return tuple(one for gpu in known or () for one in ([part.id for part in gpu.slices] if gpu.mig else [gpu.id]))
+def _ids(here: Iterable[gpus.Gpu]) -> tuple[str, ...]:
+    """The ids of GPUs and slices, as plans have them."""
+    return tuple(one for gpu in here for one in ([part.id for part in gpu.slices] if gpu.mig else [gpu.id]))
 
 
 def visible(here: Sequence[str], said: str | None) -> tuple[str, ...]:

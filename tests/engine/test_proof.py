@@ -1,0 +1,54 @@
+"""What is promised: only what this plan, this lock, these GPUs and these tools can prove."""
+
+from __future__ import annotations
+
+import shutil
+
+import msgspec
+import pytest
+
+from provision.engine import launch_checks, proof
+from provision.engine.launch_checks import Description, Needs
+from provision.plan._model import Plan, UsedGpus
+from provision.steps import Lock
+from tests.engine.synthetic import PLAN
+
+NEEDS = {
+    "anything": Needs(),
+    "cuda": Needs(profile="cuda"),
+    "two": Needs(gpus=2),
+    "ampere": Needs(capability=(8, 0)),
+    "compiler": Needs(tools=("c++ g++",)),
+    "served": Needs(serving=True),
+    "packed": Needs(distributions=("flash-attn",)),
+}
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Description(name=name, profile="quick", needs=needs) for name, needs in NEEDS.items()]
+    deep = Description(name="deep", profile="full")
+    monkeypatch.setattr(launch_checks, "discover", lambda: [*found, deep])
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+
+
+def plan(profile: str = "cuda", used: str = "0", capability: str = "") -> Plan:
+    gpus = UsedGpus(used=tuple(used), capabilities=(capability,) if capability else ())
+    return msgspec.structs.replace(PLAN, profile=profile, gpus=gpus)
+
+
+def promised(of: Plan) -> set[str]:
+    return set(proof.promised(of, Lock(pins=())))
+
+
+def test_what_a_host_cannot_prove_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_gpu = {"anything", "cuda", "ampere", "compiler"}
+    assert promised(plan()) == one_gpu
+    assert promised(plan(used="01", capability="9.0")) == one_gpu | {"two"}
+    assert promised(plan(capability="7.5")) == one_gpu - {"ampere"}
+    assert promised(plan(capability="12.0")) == one_gpu, "numbers, not letters"
+    assert promised(plan(profile="cpu", used="")) == {"anything", "two", "ampere", "compiler"}
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "c++" else f"/bin/{name}")
+    assert promised(plan()) == one_gpu, "another of its names is there"
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert promised(plan()) == one_gpu - {"compiler"}
