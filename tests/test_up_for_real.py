@@ -82,6 +82,27 @@ def test_its_vllm_runs_and_activates(place: Place, first: subprocess.CompletedPr
     assert str(place.prefix) in active.stdout.splitlines()[0]
 
 
+def test_the_checks_hold_in_its_python(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    """Whatever else needs a real torch, a real vLLM or both: skipped elsewhere for want of one."""
+    assert first.returncode == 0
+    asked = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:xdist",
+        "-m",
+        "real_vllm",
+        "tests/checks",
+        "tests/test_try_flash_attn.py",
+    ]
+    env = {**os.environ, "VLLM_READY_TEST_ENV": str(place.prefix / "current" / "bin" / "python")}
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1500, env=env)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "skipped" not in done.stdout.splitlines()[-1], done.stdout[-5000:]
+
+
 def test_nothing_to_do_needs_no_network_and_writes_nothing(
     place: Place, first: subprocess.CompletedProcess[str]
 ) -> None:
