@@ -109,6 +109,6 @@ CHECK = Check(
     on="environment",
     profile="passive",
     deadline_s=60,
-    needs=Needs(packages=("packaging",)),
+    needs=Needs(packages=("packaging",), distributions=("packaging",)),
     body=body,
 )

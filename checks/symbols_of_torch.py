@@ -112,6 +112,6 @@ CHECK = Check(
     on="environment",
     profile="passive",
     deadline_s=120,
-    needs=Needs(packages=("torch",)),
+    needs=Needs(packages=("torch", "vllm")),
     body=body,
 )
