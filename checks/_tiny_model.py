@@ -107,11 +107,11 @@ def settings(context: Context) -> dict[str, object]:
     """How an engine runs it, as vLLM's LLM takes them; the command line has the same names."""
     return {
         "dtype": "float32" if context.profile == "cpu" else "auto",
-        "enforce_eager": True,
         "seed": SEED,
         "max_model_len": CONTEXT,
         "max_num_seqs": 4,
         "gpu_memory_utilization": 0.2,
+        "enforce_eager": True,
     }
 
 
