@@ -23,7 +23,7 @@ _BACKEND = re.compile(r"Using (?:AttentionBackendEnum\.)?(\w+)(?: attention)? ba
 class Server:
     """Started at once; `url` is where it will answer, `evidence` what was measured on the way."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, **settings: object) -> None:
         _processes.adopt_orphans()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -33,7 +33,7 @@ class Server:
         self._lines: list[str] = []
         self._began = time.monotonic()
         self._process = subprocess.Popen(
-            _command(context, _tiny_model.make(context.scratch), port),
+            _command(context, _tiny_model.make(context.scratch), {"port": port, **settings}),
             env=environment(context),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -92,10 +92,10 @@ def environment(context: Context) -> dict[str, str]:
     return {**inherited, **_tiny_model.environment(context.scratch)}
 
 
-def _command(context: Context, model: str, port: int) -> list[str]:
+def _command(context: Context, model: str, more: dict[str, object]) -> list[str]:
     server = [sys.executable, "-I", "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     if context.launcher:
         server = [context.launcher, "serve", model]
-    asked = {"host": "127.0.0.1", "port": port, "served_model_name": _tiny_model.NAME, **_tiny_model.settings(context)}
+    asked = {"host": "127.0.0.1", "served_model_name": _tiny_model.NAME, **more, **_tiny_model.settings(context)}
     words = ([f"--{name.replace('_', '-')}", "" if value is True else str(value)] for name, value in asked.items())
     return [*server, *(word for pair in words for word in pair if word)]

@@ -9,6 +9,8 @@ from pathlib import Path
 from . import _tiny_weights
 from ._contract import Context
 
+# Read when transformers is imported; later it is too late.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 NAME = "tiny-llama"
 WORDS = _tiny_weights.WORDS
 SEED = _tiny_weights.SEED
@@ -107,19 +109,18 @@ def settings(context: Context) -> dict[str, object]:
     """How an engine runs it, as vLLM's LLM takes them; the command line has the same names."""
     return {
         "dtype": "float32" if context.profile == "cpu" else "auto",
-        "enforce_eager": True,
         "seed": SEED,
         "max_model_len": CONTEXT,
         "max_num_seqs": 4,
         "gpu_memory_utilization": 0.2,
+        "enforce_eager": True,
     }
 
 
 def environment(scratch: str) -> dict[str, str]:
     """No network, little memory, and every cache where it goes away afterwards."""
     return {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
+        **OFFLINE,
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HOME": scratch,

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from . import _tiny_model
 from ._watch import Forked, Process
 
 _IMPORTED_S = 300.0
@@ -72,6 +73,7 @@ class _Asked:
 def _serve(body: Callable[[Any], None], ask: int, answer: int, others: tuple[int, ...]) -> NoReturn:
     """In the child: import and fork at every word. Nobody keeps a pipe's end that is not his: ends must be heard."""
     _close(*others)
+    os.environ.update(_tiny_model.OFFLINE)
 
     def say(number: int) -> None:
         os.write(answer, json.dumps(number).encode() + b"\n")

@@ -21,7 +21,7 @@ CHECK = Check(
     step=80,
     weight="must",
     on="environment",
-    profile="passive",
+    profile="quick",
     deadline_s=120,
     needs=Needs(serving=True),
     body=body,

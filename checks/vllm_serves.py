@@ -10,12 +10,11 @@ from typing import Any
 
 from . import _gpu_memory, _openai, _tiny_model
 from ._contract import Check, Context, Needs, Verdict
+from ._right_answers import ANSWER_S, chatted, completed, streamed
 from ._server import Server
 
-_ANSWER_S, _COUNTED_S = 60.0, 10.0
+_COUNTED_S = 10.0
 _AT_ONCE = 8
-_WORDS = [_tiny_model.text(prompt) for prompt in _tiny_model.PROMPTS]
-_RIGHT = [_tiny_model.text(answer) for answer in _tiny_model.ANSWERS]
 
 
 def body(context: Context) -> Verdict:
@@ -38,68 +37,32 @@ _LOG = "the server's own words are in the log of this check"
 
 def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:
     """What is wrong with the answers; a green /health alone proves nothing."""
-    told = _openai.ask(f"{url}/v1/models", seconds=_ANSWER_S)
+    told = _openai.ask(f"{url}/v1/models", seconds=ANSWER_S)
     names = [model.get("id") for model in told.document.get("data", []) if isinstance(model, dict)]
     if told.status != 200 or _tiny_model.NAME not in names:
         yield f"/v1/models answered {told.status} and does not name the model"
     before = _counters(url)
     began = time.monotonic()
-    asked = [_completed, _chatted, _streamed]
+    asked = [completed, chatted, streamed]
     for ask in asked:
         if problem := ask(url, 0):
             yield problem
     evidence["one_by_one_s"] = round(time.monotonic() - began, 3)
     began = time.monotonic()
     with ThreadPoolExecutor(_AT_ONCE) as at_once:
-        numbers = list(islice(cycle(range(len(_WORDS))), _AT_ONCE))
-        problems = [each for each in at_once.map(lambda number: _completed(url, number), numbers) if each]
+        numbers = list(islice(cycle(range(len(_tiny_model.PROMPTS))), _AT_ONCE))
+        problems = [each for each in at_once.map(lambda number: completed(url, number), numbers) if each]
     evidence["at_once_s"] = round(time.monotonic() - began, 3)
     if problems:
         yield f"of {_AT_ONCE} requests at once, {len(problems)} failed: {problems[0]}"
     evidence["requests"] = len(asked) + _AT_ONCE
     yield from _miscounted(url, before, [0] * len(asked) + numbers, evidence)
-    if (status := _openai.ask(f"{url}/health", seconds=_ANSWER_S).status) != 200:
+    if (status := _openai.ask(f"{url}/health", seconds=ANSWER_S).status) != 200:
         yield f"/health answered {status} after {evidence['requests']} requests"
 
 
-def _request(**what: object) -> dict[str, object]:
-    return {"model": _tiny_model.NAME, "max_tokens": _tiny_model.TOKENS, "temperature": 0, **what}
-
-
-def _completed(url: str, number: int) -> str:
-    asked = _request(prompt=_WORDS[number])
-    return _judged("completion", _openai.ask(f"{url}/v1/completions", asked, seconds=_ANSWER_S), number)
-
-
-def _chatted(url: str, number: int) -> str:
-    asked = _request(messages=[{"role": "user", "content": _WORDS[number]}])
-    return _judged("chat", _openai.ask(f"{url}/v1/chat/completions", asked, seconds=_ANSWER_S), number)
-
-
-def _judged(what: str, said: _openai.Said, number: int) -> str:
-    if said.status != 200 or said.tokens != _tiny_model.TOKENS:
-        got = f"{said.status} and {said.tokens} tokens: {said.text[:200]}"
-        return f"a {what} of {_tiny_model.TOKENS} tokens was answered with {got}"
-    return _other(what, said.answer, number)
-
-
-def _streamed(url: str, number: int) -> str:
-    asked = _request(prompt=_WORDS[number])
-    words, count, problem = _openai.stream(f"{url}/v1/completions", asked, seconds=_ANSWER_S)
-    if problem:
-        return f"a streamed completion broke: {problem}"
-    if count != _tiny_model.TOKENS:
-        return f"a streamed completion of {_tiny_model.TOKENS} tokens had {count}"
-    return _other("streamed completion", words, number)
-
-
-def _other(what: str, words: str, number: int) -> str:
-    right = words.split() == _RIGHT[number].split()
-    return "" if right else f"a {what} said «{words.strip()[:60]}», and plain torch says «{_RIGHT[number][:60]}»"
-
-
 def _counters(url: str) -> dict[str, float]:
-    told = _openai.metrics(_openai.ask(f"{url}/metrics", seconds=_ANSWER_S).text)
+    told = _openai.metrics(_openai.ask(f"{url}/metrics", seconds=ANSWER_S).text)
     return {name: sum(values) for name, values in told.items()}
 
 

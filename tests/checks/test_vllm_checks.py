@@ -125,6 +125,31 @@ def test_a_server_that_is_broken_fails(environment: Environment, broken: dict[st
     assert summary in result.summary
 
 
+def test_a_split_model_answers_as_a_whole_one(environment: Environment) -> None:
+    pretend(environment, on_start="assert settings['--tensor-parallel-size'] == '4'")
+    result = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0", "1", "2", "5", "7", "9")))
+    assert result.outcome == "pass", result.summary
+    assert result.summary.startswith("split 4 ways, 5 prompts were completed as on one")
+    alone = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0",)))
+    assert (alone.outcome, alone.summary) == ("skip", "needs 2 GPUs; this host has 1")
+
+
+@pytest.mark.parametrize(
+    ("broken", "summary"),
+    [
+        ({"words": "words[:6] + words[:6]"}, "split 2 ways, a completion said «w49 "),
+        ({"on_start": "sys.exit(1)"}, "split 2 ways, the server ended with status 1 before it was ready"),
+        ({"on_stop": "os._exit(1)"}, "split 2 ways, the server ended with status 1 on SIGTERM"),
+    ],
+    ids=str,
+)
+def test_a_split_that_is_broken_fails(environment: Environment, broken: dict[str, str], summary: str) -> None:
+    pretend(environment, **broken)
+    result = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0", "1")))
+    assert result.outcome == "fail"
+    assert result.summary.startswith(summary)
+
+
 def test_the_launcher_is_used_where_there_is_one(environment: Environment) -> None:
     pretend(environment)
     launcher = environment.folder / "bin" / "vllm"
@@ -148,6 +173,6 @@ def test_a_real_vllm_passes_all(tmp_path: Path) -> None:
     context = Context(profile="cpu", pins=dict(line.split() for line in listed.splitlines()))
     found = launch_checks.discover()
     results = launch_checks.run(python, found, context, tmp_path / "logs")
-    promised = [check.name for check in found if check.needs.profile != "cuda"]
+    promised = [check.name for check in found if check.needs.profile != "cuda" and not check.needs.serving]
     assert launch_checks.verdict(results, promised) == ("verified", 0), results
     assert not any("left_running" in result.evidence for result in results if result.name == "vllm_serves")
