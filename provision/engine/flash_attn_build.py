@@ -20,7 +20,7 @@ from provision.engine.flash_attn import Ground, Refused, admitted, machine
 from provision.engine.kept import Kept
 from provision.engine.uv import planned
 from provision.errors import StepFailed
-from provision.host import cpu, memory
+from provision.host import compilers, cpu, cuda_toolkits, memory
 from provision.plan import choose_jobs, choose_toolkit
 from provision.plan.choose_jobs import Jobs
 from provision.plan.choose_toolkit import Toolkit
@@ -34,7 +34,9 @@ def built(ground: Ground) -> Kept:
     """Compiled for the plan's architectures; what a killed run has compiled is not compiled again."""
     source, archive = _source(ground)
     cxx = _cxx(ground, source)
-    toolkit = choose_toolkit.choose(ground.asked.plan, cxx, ground.host, ground.catalogue)
+    cuda, gcc = choose_toolkit.torch_cuda(ground.asked.plan), ground.host.known(compilers.FACT) or ()
+    seen = ground.host.known(cuda_toolkits.FACT)
+    toolkit = choose_toolkit.choose(cuda, cxx, gcc, seen.toolkits if seen else (), ground.catalogue)
     if isinstance(toolkit, str):
         raise Refused(toolkit)
     lock = _toolkit_lock(ground, toolkit)

@@ -228,12 +228,15 @@ def _without_a_wheel(case: _Case) -> Choice:
     if source is None:
         return _none(case, "no source release is known")
     name = build_of(source.version)
-    reason = flash_attn_build.against(source, case.capabilities, case.target.cuda, case.situation)
+    release = case.candidate.torch_release
+    reason = flash_attn_build.against(
+        source, case.capabilities, case.target.cuda, release, case.situation, case.catalogue
+    )
     reason = reason or case.refused.get(name, "")
     if reason:
         return _none(case, reason, [Rejected(candidate=name, reason=reason)])
     waits = "" if wish.build == "now" else ", which vLLM does not wait for"
-    how = flash_attn_build.how(source, case.capabilities, case.candidate.torch_release, case.situation)
+    how = flash_attn_build.how(source, case.capabilities, release, case.situation)
     compiled = f"compiled {how}{waits}"
     harm = _sentence(_said("harm", "flash-attn", case))
     why = f"no wheel can be used; it can be {compiled}. {_what_for(case)}{harm}"

@@ -8,9 +8,8 @@ from typing import Final
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.host import compilers, cuda_toolkits
-from provision.host._model import Host
 from provision.host.compilers import Compiler
+from provision.host.cuda_toolkits import CudaToolkit
 from provision.plan._model import Plan
 from provision.plan.versions import minor, numbers
 
@@ -29,15 +28,14 @@ class Toolkit(msgspec.Struct, frozen=True, kw_only=True):
     nvcc: str = ""
 
 
-def choose(plan: Plan, cxx: int, host: Host, catalogue: Catalogue) -> Toolkit | str:
+def choose(
+    cuda: str, cxx: int, gcc: tuple[Compiler, ...], there: tuple[CudaToolkit, ...], catalogue: Catalogue
+) -> Toolkit | str:
     """The host's own toolkit where it fits, else one from wheels; or why there is none, and the way out."""
-    cuda = torch_cuda(plan)
-    compiler = _compiler(cuda, cxx, host.known(compilers.FACT) or (), catalogue)
+    compiler = _compiler(cuda, cxx, gcc, catalogue)
     if isinstance(compiler, str):
         return compiler
     found = Toolkit(cuda=cuda, compiler=compiler.path, compiler_version=compiler.version)
-    seen = host.known(cuda_toolkits.FACT)
-    there = seen.toolkits if seen else ()
     for toolkit in there:
         if toolkit.version and minor(toolkit.version) == cuda and toolkit.whole:
             return msgspec.structs.replace(found, cuda_home=toolkit.path, nvcc=toolkit.version)

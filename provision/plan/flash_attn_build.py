@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from provision.catalog.rows import FlashAttnSource, TorchRelease
-from provision.plan import choose_jobs
+from provision.catalog.rows import Catalogue, FlashAttnSource, TorchRelease
+from provision.plan import choose_jobs, choose_toolkit
 from provision.plan.situation import Situation
 from provision.plan.versions import newer, numbers
 
@@ -13,7 +13,14 @@ def arches(source: FlashAttnSource, capabilities: tuple[str, ...]) -> tuple[str,
     return tuple(sorted({source.served_by.get(one, one) for one in capabilities}, key=numbers))
 
 
-def against(source: FlashAttnSource, capabilities: tuple[str, ...], cuda: str, situation: Situation) -> str:
+def against(
+    source: FlashAttnSource,
+    capabilities: tuple[str, ...],
+    cuda: str,
+    torch: TorchRelease,
+    situation: Situation,
+    catalogue: Catalogue,
+) -> str:
     """Why it cannot be compiled; "" where nothing stands against it."""
     if situation.settings.flash_attn.build == "no":
         return "no published wheel can be used, and config says flash_attn.build: no"
@@ -26,6 +33,11 @@ def against(source: FlashAttnSource, capabilities: tuple[str, ...], cuda: str, s
         least = source.cuda_min_for.get(target, source.cuda_min)
         if newer(least, cuda):
             return f"compiling for {target} needs CUDA {least}; this torch has {cuda}"
+    if situation.compilers is not None:
+        cxx = max(source.cxx, torch.cxx)
+        toolkit = choose_toolkit.choose(cuda, cxx, situation.compilers, situation.toolkits, catalogue)
+        if isinstance(toolkit, str):
+            return toolkit
     here = _jobs(source, arches(source, capabilities), situation)
     return here if isinstance(here, str) else ""
 

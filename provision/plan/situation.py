@@ -9,8 +9,10 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.errors import IncompleteHost
 from provision.host import (
+    compilers,
     container,
     cpu,
+    cuda_toolkits,
     disks,
     driver,
     fabric_manager,
@@ -28,6 +30,8 @@ from provision.host import (
     sources,
 )
 from provision.host._model import Host
+from provision.host.compilers import Compiler
+from provision.host.cuda_toolkits import CudaToolkit
 from provision.host.gpus import Gpu
 from provision.host.pci_gpus import PciGpu
 from provision.plan import identify
@@ -64,6 +68,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     cores: int | None = None
     available_gb: float | None = None
     memory_limit_gb: float | None = None
+    compilers: tuple[Compiler, ...] | None = None
+    toolkits: tuple[CudaToolkit, ...] = ()
     nobody_asked: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -83,6 +89,7 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
     config = host.known(installer_config.FACT)
     work = host.known(scheduler.FACT)
     found_pythons = _pythons(host)
+    found_toolkits = host.known(cuda_toolkits.FACT)
     around, shared, disk = (
         host.known(container.FACT),
         host.known(shm.FACT),
@@ -114,6 +121,8 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         cores=known_cpu.cores if known_cpu else None,
         available_gb=known_memory.available_gb if known_memory else None,
         memory_limit_gb=known_memory.limit_gb if known_memory else None,
+        compilers=host.known(compilers.FACT),
+        toolkits=found_toolkits.toolkits if found_toolkits else (),
         nobody_asked=host.is_recording and host.missing(sources.FACT) is not None,
         warnings=tuple(_warnings(host)),
     )

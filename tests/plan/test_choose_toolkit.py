@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from provision.host import compilers, cuda_toolkits
-from provision.host._model import Host
 from provision.host.compilers import Compiler
-from provision.host.cuda_toolkits import CudaToolkit, CudaToolkits
-from provision.plan.choose_toolkit import Toolkit, choose
+from provision.host.cuda_toolkits import CudaToolkit
+from provision.plan import choose_toolkit
+from provision.plan._model import Plan
+from provision.plan.choose_toolkit import Toolkit, torch_cuda
 from tests.plan.described import CATALOGUE, plan
 
 
@@ -19,10 +19,12 @@ def gxx(*versions: str) -> tuple[Compiler, ...]:
     )
 
 
-def host(gcc: tuple[str, ...] = ("12.2.0",), *toolkits: CudaToolkit) -> Host:
-    clang = Compiler(name="c++", path="/usr/bin/c++", family="clang", language="c++", version="19.1.0")
-    seen = {compilers.FACT.name: (*gxx(*gcc), clang), cuda_toolkits.FACT.name: CudaToolkits(toolkits=toolkits)}
-    return Host({}).but(seen)
+CLANG = Compiler(name="c++", path="/usr/bin/c++", family="clang", language="c++", version="19.1.0")
+DEBIAN = ("12.2.0",)
+
+
+def choose(of: Plan, cxx: int, gcc: tuple[str, ...] = DEBIAN, *toolkits: CudaToolkit) -> Toolkit | str:
+    return choose_toolkit.choose(torch_cuda(of), cxx, (*gxx(*gcc), CLANG), toolkits, CATALOGUE)
 
 
 CUDA_13 = plan("{name: NVIDIA H100 80GB HBM3}", "vllm=0.32.0")
@@ -34,13 +36,13 @@ def test_the_plans_are_of_the_cudas_that_their_names_say() -> None:
 
 
 def test_wheels_make_the_toolkit_where_the_host_has_none() -> None:
-    found = choose(CUDA_13, 17, host(), CATALOGUE)
+    found = choose(CUDA_13, 17)
     assert found == Toolkit(cuda="13.0", compiler="/usr/bin/g++-12.2.0", compiler_version="12.2.0")
 
 
 def test_the_hosts_own_toolkit_where_it_is_of_this_cuda_and_whole() -> None:
     there = CudaToolkit(path="/usr/local/cuda-13.0", version="13.0.88", whole=True)
-    found = choose(CUDA_13, 17, host(("12.2.0",), there), CATALOGUE)
+    found = choose(CUDA_13, 17, ("12.2.0",), there)
     assert isinstance(found, Toolkit)
     assert (found.cuda_home, found.nvcc) == ("/usr/local/cuda-13.0", "13.0.88")
 
@@ -55,13 +57,13 @@ def test_the_hosts_own_toolkit_where_it_is_of_this_cuda_and_whole() -> None:
     ],
 )
 def test_another_toolkit_is_left_alone(there: CudaToolkit) -> None:
-    found = choose(CUDA_13, 17, host(("12.2.0",), there), CATALOGUE)
+    found = choose(CUDA_13, 17, ("12.2.0",), there)
     assert isinstance(found, Toolkit)
     assert found.cuda_home == ""
 
 
 def test_cuda_12_has_no_nvcc_in_wheels() -> None:
-    said = choose(CUDA_12, 17, host(("12.2.0",), CudaToolkit(path="/opt/cuda", version="11.8.89")), CATALOGUE)
+    said = choose(CUDA_12, 17, ("12.2.0",), CudaToolkit(path="/opt/cuda", version="11.8.89"))
     assert isinstance(said, str)
     assert "takes the CUDA toolkit 12.9, and here is 11.8.89 in /opt/cuda" in said
     assert "PyPI has no nvcc for CUDA 12" in said
@@ -78,7 +80,7 @@ def test_cuda_12_has_no_nvcc_in_wheels() -> None:
     ],
 )
 def test_the_newest_compiler_that_nvcc_accepts(gcc: tuple[str, ...], cxx: int, chosen: str) -> None:
-    found = choose(CUDA_13, cxx, host(gcc), CATALOGUE)
+    found = choose(CUDA_13, cxx, gcc)
     assert isinstance(found, Toolkit)
     assert found.compiler_version == chosen
 
@@ -92,7 +94,7 @@ def test_the_newest_compiler_that_nvcc_accepts(gcc: tuple[str, ...], cxx: int, c
     ],
 )
 def test_no_compiler_that_fits(gcc: tuple[str, ...], cxx: int, reason: str, way_out: str) -> None:
-    said = choose(CUDA_13, cxx, host(gcc), CATALOGUE)
+    said = choose(CUDA_13, cxx, gcc)
     assert isinstance(said, str)
     assert reason in said
     assert way_out in said

@@ -207,6 +207,21 @@ def test_a_host_without_the_memory_for_one_file_builds_nothing() -> None:
     assert "5.2 GB are free" in required.unsupported[0].reasons[0]
 
 
+def test_a_host_without_what_compiles_builds_nothing() -> None:
+    def with_compilers(*versions: str) -> dict[str, Any]:
+        said = [{"path": "/usr/bin/g++", "says": f"g++ (Debian {one}) {one}\nCopyright"} for one in versions]
+        return with_memory(cores=16, available_gb=60) | {"probe compilers": said}
+
+    no_nvcc = recorded(with_compilers("12.2.0"), CERTAIN, "cuda=12.9")
+    assert no_nvcc.flash_attn.mode == "none"
+    assert "compiling for this torch takes the CUDA toolkit 12.9, and here is none" in no_nvcc.flash_attn.why
+    assert recorded(with_compilers("12.2.0"), CERTAIN).flash_attn.mode == "build", "PyPI has the nvcc of CUDA 13"
+    no_compiler = recorded(with_compilers(), CERTAIN)
+    assert no_compiler.flash_attn.mode == "none"
+    assert "take g++ " in no_compiler.flash_attn.why
+    assert "here is none: install one" in no_compiler.flash_attn.why
+
+
 def test_modes() -> None:
     assert plan(H100, "flash_attn.mode=none").flash_attn.why.startswith("config asks for none")
     assert plan(H100, "vllm=0.11.0", "flash_attn.mode=build").flash_attn.mode == "build"
