@@ -74,6 +74,6 @@ CHECK = Check(
     on="environment",
     profile="quick",
     deadline_s=900,
-    needs=Needs(packages=("torch",), gpus=2),
+    needs=Needs(packages=("torch", "vllm"), gpus=2),  # as vLLM needs it
     body=body,
 )
