@@ -36,16 +36,21 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
 
 def promised(plan: Plan, lock: Lock, depth: Depth = _PROMISED) -> tuple[str, ...]:
     """The checks that an environment of this plan and lock promises to pass on its host."""
-    checks = _for(launch_checks.chosen(launch_checks.discover(), depth), plan.profile, len(plan.gpus.used))
+    checks = _for(launch_checks.chosen(launch_checks.discover(), depth), plan.profile, plan.gpus.used)
     checks = [one for one in checks if _can(one, plan.profile, plan.gpus.capabilities)]
     return tuple(one.name for one in checks if all(lock.version(name) for name in one.needs.distributions))
 
 
-def _for(checks: Iterable[Description], profile: str, gpus: int) -> list[Description]:
+def _for(checks: Iterable[Description], profile: str, gpus: Sequence[str]) -> list[Description]:
     fit = [one for one in checks if one.needs.profile in (None, profile) and not one.needs.serving]
     fit = [one for one in fit if all(any(map(shutil.which, tools.split())) for tools in one.needs.tools)]
     # What takes a GPU on a CUDA host runs on the CPU where that is the profile.
-    return [one for one in fit if profile == "cpu" or one.needs.gpus <= gpus]
+    return [one for one in fit if profile == "cpu" or len(_usable(one, gpus)) >= one.needs.gpus]
+
+
+def _usable(check: Description, gpus: Sequence[str]) -> list[str]:
+    """What needs several needs whole ones: a process sees one slice of MIG."""
+    return [gpu for gpu in gpus if check.needs.gpus < 2 or ":" not in gpu]
 
 
 def _can(check: Description, profile: str, capabilities: tuple[str, ...]) -> bool:
@@ -106,7 +111,7 @@ def theirs(
     return launch_checks.run(python.executable, known, context, logs, events)
 
 
-def expected(python: Interpreter, depth: Depth, gpus: int, capabilities: tuple[str, ...]) -> tuple[str, ...]:
+def expected(python: Interpreter, depth: Depth, gpus: Sequence[str], capabilities: tuple[str, ...]) -> tuple[str, ...]:
     """The checks that whatever is to run vLLM has to pass, whoever made it."""
     checks = _for(launch_checks.chosen(launch_checks.discover(), depth), python.profile, gpus)
     checks = [one for one in checks if _can(one, python.profile, capabilities)]

@@ -30,7 +30,7 @@ def checked(options: argparse.Namespace) -> Report:
     if options.serving:
         usual = proof.of_servers()
     else:
-        usual = proof.expected(python, options.profile or "quick", len(used), capabilities)
+        usual = proof.expected(python, options.profile or "quick", used, capabilities)
     asked = tuple(options.names) or usual
     facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:

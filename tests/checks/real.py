@@ -33,17 +33,15 @@ def needed(test: _Test) -> _Test:
     return marked
 
 
-def answers(code: str, **environment: str) -> dict[str, Any]:
-    """What `code` has put into `said`, with torch and the checks at hand."""
+def answers(code: str, *arguments: str, **environment: str) -> Any:
+    """What `code` has put into `said`, with torch and the checks at hand; the arguments are in sys.argv."""
     script = _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said))"
-    argv = [PYTHON, "-I", "-B", "-c", script]
+    argv = [PYTHON, "-I", "-B", "-c", script, *arguments]
     # Threads that wait for each other crawl where other tests run beside them.
     settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=settings)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert isinstance(found, dict)
-    return found
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def assert_says(found: dict[str, str], expected: dict[str, str]) -> None:

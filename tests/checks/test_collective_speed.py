@@ -10,7 +10,7 @@ import pytest
 from checks import _ranks
 from checks import collective_speed as check
 from checks._contract import Context
-from tests.checks.inside import real_torch, said
+from tests.checks import real
 
 GIB = 2**30
 SXM = "NVIDIA H100 80GB HBM3"
@@ -52,7 +52,7 @@ def test_known_machines_are_held_to_their_mark() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "why"),
+    ("said", "why"),
     [
         (judged(30.0, "NVIDIA L4"), "nobody knows what is usual here"),
         (judged(30.0, count=4), "nobody knows what is usual here"),
@@ -61,9 +61,9 @@ def test_known_machines_are_held_to_their_mark() -> None:
         (judged(300.0, size=GIB), "the largest message that was tried is too small to judge it"),
     ],
 )
-def test_what_cannot_be_judged_is_shown(found: Any, why: str) -> None:
-    assert found.passed
-    assert found.summary.endswith(f"GB/s of bus bandwidth; {why}")
+def test_what_cannot_be_judged_is_shown(said: Any, why: str) -> None:
+    assert said.passed
+    assert said.summary.endswith(f"GB/s of bus bandwidth; {why}")
 
 
 def test_without_memory_nothing_is_claimed_to_be_right() -> None:
@@ -79,16 +79,16 @@ def test_the_machine_is_that_of_the_used_gpus() -> None:
     assert check.machine(Context(profile="cuda", scratch=""), ("0", "1")) == ("", 2, False)
 
 
-@real_torch
+@real.needed
 def test_a_group_is_timed_for_real(tmp_path: Path) -> None:
     code = """
         from pathlib import Path
         from checks import _ranks, collective_speed
         asked = {"backend": "gloo", "count": 2, "sizes": [2**16, 2**20]}
-        tried = _ranks.go(asked, Path(sys.argv[2]) / "speed", {})
-        found = [tried.how, tried.what, collective_speed.speeds(tried.said)]
+        tried = _ranks.go(asked, Path(sys.argv[1]) / "speed", {})
+        said = [tried.how, tried.what, collective_speed.speeds(tried.said)]
     """
-    how, what, rows = said(code, str(tmp_path))
+    how, what, rows = real.answers(code, str(tmp_path))
     assert (how, what) == ("healthy", "")
     assert [row["bytes"] for row in rows] == [2**16, 2**20]
     for row in rows:
@@ -98,5 +98,5 @@ def test_a_group_is_timed_for_real(tmp_path: Path) -> None:
 def test_a_group_that_does_not_come_through_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     hangs = _ranks.Try(how="hangs", what="all-reduce of 256 MiB, timed hangs on all 2 GPUs")
     monkeypatch.setattr(_ranks, "go", lambda *_: hangs)
-    found = check.body(Context(profile="cuda", scratch="", gpus=("0", "1")))
-    assert (found.passed, found.summary) == (False, hangs.what)
+    said = check.body(Context(profile="cuda", scratch="", gpus=("0", "1")))
+    assert (said.passed, said.summary) == (False, hangs.what)

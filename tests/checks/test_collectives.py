@@ -10,7 +10,7 @@ import pytest
 from checks import _ranks
 from checks import collectives as check
 from provision.engine import launch_checks
-from tests.checks.inside import REAL, real_torch, said
+from tests.checks import real
 
 HEALTHY = _ranks.Try(how="healthy", what="")
 HANGS = _ranks.Try(how="hangs", what="all-reduce of 16 MiB in float32 hangs on all 4 GPUs")
@@ -25,17 +25,17 @@ def judged(first: _ranks.Try, control: _ranks.Try, facts: dict[str, Any] | None 
         tried.append(environment)
         return (first, control)[number - 1]
 
-    found = check.judged(one, "nccl", 4, facts or {})
+    said = check.judged(one, "nccl", 4, facts or {})
     assert tried == ([{}] if first.how == "healthy" else [{}, {"NCCL_P2P_DISABLE": "1"}])
-    return found
+    return said
 
 
 def test_what_hangs_and_works_without_peer_to_peer_is_laid_to_it() -> None:
-    found = judged(HANGS, HEALTHY, {"iommu": {"acs_redirects": True}})
-    assert not found.passed
-    assert found.summary == f"{HANGS.what}; it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"
-    assert "here ACS is on" in found.hint
-    assert found.evidence["with NCCL_P2P_DISABLE=1"]["outcome"] == "healthy"
+    said = judged(HANGS, HEALTHY, {"iommu": {"acs_redirects": True}})
+    assert not said.passed
+    assert said.summary == f"{HANGS.what}; it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"
+    assert "here ACS is on" in said.hint
+    assert said.evidence["with NCCL_P2P_DISABLE=1"]["outcome"] == "healthy"
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,15 @@ def test_what_hangs_and_works_without_peer_to_peer_is_laid_to_it() -> None:
     ],
 )
 def test_the_control_decides(first: _ranks.Try, control: _ranks.Try, says: str) -> None:
-    found = judged(first, control)
-    assert (found.passed, found.summary) == (False, f"{first.what}; {says}")
-    assert found.hint
+    said = judged(first, control)
+    assert (said.passed, said.summary) == (False, f"{first.what}; {says}")
+    assert said.hint
 
 
 def test_what_is_right_is_not_tried_again() -> None:
-    found = judged(_ranks.Try(how="healthy", what="", said=[[{"version": "2.27.3"}]]), HANGS)
-    assert found.passed
-    assert found.summary.endswith("up to 16 MiB are right on 4 GPUs (NCCL 2.27.3)")
+    said = judged(_ranks.Try(how="healthy", what="", said=[[{"version": "2.27.3"}]]), HANGS)
+    assert said.passed
+    assert said.summary.endswith("up to 16 MiB are right on 4 GPUs (NCCL 2.27.3)")
 
 
 def lines(*at: str) -> list[dict[str, Any]]:
@@ -126,7 +126,7 @@ TWINS = {
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Every twin in processes that are forked from one that has imported torch."""
     code = f"""
         import os, threading, time, traceback
@@ -142,7 +142,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
             if len(x) > 1:
                 x.copy_(torch.cat([x[1024:2048], x[:1024], x[2048:]]))
         _rank._STEPS = [(kind, precision, min(size, 2**20)) for kind, precision, size in _rank._STEPS]
-        found = {{}}
+        said = {{}}
         for number, twin in enumerate({list(TWINS)!r}):
             def start(asked, environment):
                 if pid := os.fork():
@@ -155,27 +155,27 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
                 finally:
                     os._exit(1)
             patience = _ranks.Patience(step_s=4.0 if "wait" in twin else 60.0)
-            tried = _ranks.go({{"backend": "gloo", "count": 2}}, Path(sys.argv[2]) / str(number), {{}},
+            tried = _ranks.go({{"backend": "gloo", "count": 2}}, Path(sys.argv[1]) / str(number), {{}},
                               start=start, patience=patience)
-            found[twin] = [tried.how, tried.what, sorted(_processes.descendants().values())]
+            said[twin] = [tried.how, tried.what, sorted(_processes.descendants().values())]
     """
-    answer: dict[str, list[Any]] = said(code, str(tmp_path_factory.mktemp("ranks")))
+    answer: dict[str, list[Any]] = real.answers(code, str(tmp_path_factory.mktemp("ranks")))
     return answer
 
 
-@real_torch
+@real.needed
 @pytest.mark.parametrize("twin", TWINS)
-def test_a_twin_fares_as_it_must(found: dict[str, list[Any]], twin: str) -> None:
-    how, what, left = found[twin]
+def test_a_twin_fares_as_it_must(said: dict[str, list[Any]], twin: str) -> None:
+    how, what, left = said[twin]
     assert (how, left) == (TWINS[twin][0], [])
     assert TWINS[twin][1] in what
 
 
-@real_torch
+@real.needed
 def test_values_show_what_is_lost_or_doubled_for_any_number_of_ranks() -> None:
     code = """
         from checks import _rank
-        found = []
+        said = []
         for count in (2, 3, 4, 8, 11):
             for exact in (24, 11):
                 digits = exact // count
@@ -185,17 +185,17 @@ def test_values_show_what_is_lost_or_doubled_for_any_number_of_ranks() -> None:
                 for rank in range(count):
                     lost = _rank.difference((whole - parts[rank]).double(), whole, digits, count)
                     twice = _rank.difference((whole + parts[rank]).double(), whole, digits, count)
-                    found.append(f"part of rank {rank} is missing" in lost and f"part of rank {rank} came twice" in twice)
+                    said.append(f"part of rank {rank} is missing" in lost and f"part of rank {rank} came twice" in twice)
         steps = [len(_rank.steps(count)) for count in (2, 11, 12, 24)]
-        found = [all(found), steps]
+        said = [all(said), steps]
     """
-    assert said(code) == [True, [5, 5, 4, 4]]
+    assert real.answers(code) == [True, [5, 5, 4, 4]]
 
 
-@real_torch
+@real.needed
 def test_it_runs_on_a_cpu_as_the_launcher_tries_it(tmp_path: Path) -> None:
     wanted = [one for one in launch_checks.discover() if one.name == "collectives"]
-    (result,) = launch_checks.run(REAL, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs")
+    (result,) = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs")
     assert (result.outcome, result.summary) == (
         "pass",
         "all-reduce, all-gather and reduce-scatter up to 16 MiB are right on 2 processes (gloo)",

@@ -8,9 +8,9 @@ import pytest
 
 from checks import _pairs
 from checks import peer_copies as check
-from tests.checks.inside import real_torch, said
+from tests.checks import real
 
-# What each copy does to the bytes that it should only carry over, and the words in which it is found out.
+# What each copy does to the bytes that it should only carry over, and the words in which it is said out.
 WRONG = {
     "d.copy_(s)": "",
     "d.copy_(s); d[len(d) // 2] ^= 1": "GPU 0 to 1: 1 bytes: 1 wrong, the first is byte 0",
@@ -29,7 +29,7 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, list[Any]]:
+def said() -> dict[str, list[Any]]:
     code = f"""
         import threading
         from checks import peer_copies as check
@@ -40,12 +40,12 @@ def found() -> dict[str, list[Any]]:
             at = d.storage_offset() + (len(d) if step > 0 else step)
             return torch.as_strided(d, (1,), (1,), at)
         def fail(text): raise RuntimeError(text)
-        found = {{}}
+        said = {{}}
         for body in {list(WRONG)!r}:
             known = dict(globals(), old=[])
             exec("def copy(d, s):\\n    " + body, known)
             verdict = check.judged(torch, ["cpu", "cpu"], known["copy"], 60.0, [])
-            found[body] = verdict.passed, verdict.summary
+            said[body] = verdict.passed, verdict.summary
         check._CASES = ((1, 0, 0),)
         calls = []
         def hang(d, s):
@@ -53,25 +53,25 @@ def found() -> dict[str, list[Any]]:
             len(calls) < 2 or threading.Event().wait()
             d.copy_(s)
         verdict = check.judged(torch, ["cpu", "cpu"], hang, 3.0, [])
-        found["a hang"] = verdict.passed, verdict.summary
+        said["a hang"] = verdict.passed, verdict.summary
     """
-    answer: dict[str, list[Any]] = said(code)
+    answer: dict[str, list[Any]] = real.answers(code)
     return answer
 
 
-@real_torch
+@real.needed
 @pytest.mark.parametrize("body", WRONG)
-def test_a_wrong_copy_is_found_out(found: dict[str, list[Any]], body: str) -> None:
-    passed, summary = found[body]
+def test_a_wrong_copy_is_found_out(said: dict[str, list[Any]], body: str) -> None:
+    passed, summary = said[body]
     assert passed == (not WRONG[body])
     assert WRONG[body] in summary
     if passed:
         assert summary == "over each of 2 ordered pairs of GPUs 4 copies arrived byte by byte"
 
 
-@real_torch
-def test_a_copy_that_hangs_is_named(found: dict[str, list[Any]]) -> None:
-    assert found["a hang"] == [False, "GPU 1 to 0: a copy does not end within 3 s"]
+@real.needed
+def test_a_copy_that_hangs_is_named(said: dict[str, list[Any]]) -> None:
+    assert said["a hang"] == [False, "GPU 1 to 0: a copy does not end within 3 s"]
 
 
 def test_nvlink_without_peer_access_fails_and_pcie_without_it_does_not() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from checks import _rates
 from checks._contract import Verdict
-from tests.checks.inside import real_torch, said
+from tests.checks import real
 
 
 def torch_with(clock: int, width: int, name: str = "NVIDIA H100 80GB HBM3", *, integrated: bool = False) -> Any:
@@ -31,8 +31,8 @@ def test_no_peak_is_claimed_of_what_is_shared_or_not_told() -> None:
 
 
 def test_a_share_of_the_peak_is_held_to_the_least() -> None:
-    problem, found = _rates.held(2900.0, 3352.0, 0.65, "it copies")
-    assert (problem, found["of_peak"], found["gb_per_s"]) == ("", 0.865, 2900.0)
+    problem, said = _rates.held(2900.0, 3352.0, 0.65, "it copies")
+    assert (problem, said["of_peak"], said["gb_per_s"]) == ("", 0.865, 2900.0)
     assert _rates.held(1500.0, 3352.0, 0.65, "it copies")[0] == (
         "it copies 1500 GB/s, 45% of 3352, and 65% are the least"
     )
@@ -45,8 +45,8 @@ def over(**rates: dict[str, Any]) -> Verdict:
 
 
 def test_figures_come_into_the_summary() -> None:
-    found = over(g0={"gb_per_s": 2900.0, "of_peak": 0.87}, g1={"gb_per_s": 2950.0, "of_peak": 0.88})
-    assert (found.passed, found.summary) == (True, "it copies 2900 to 2950 GB/s, 87% of the peak at least")
+    said = over(g0={"gb_per_s": 2900.0, "of_peak": 0.87}, g1={"gb_per_s": 2950.0, "of_peak": 0.88})
+    assert (said.passed, said.summary) == (True, "it copies 2900 to 2950 GB/s, 87% of the peak at least")
     assert over(g0={"gb_per_s": 250.0}).summary == "it copies 250 GB/s, and the peak is not known"
     failed = Verdict(passed=False, summary="GPU 0: it copies too slowly")
     assert _rates.told(failed, "it copies") is failed
@@ -54,26 +54,26 @@ def test_figures_come_into_the_summary() -> None:
 
 def test_the_gpu_that_is_slower_than_its_like_is_named() -> None:
     good = {"gb_per_s": 2900.0, "of_peak": 0.87}
-    found = over(g0=good, g1={"gb_per_s": 2300.0, "of_peak": 0.69}, g2=good)
-    assert (found.passed, found.summary) == (
+    said = over(g0=good, g1={"gb_per_s": 2300.0, "of_peak": 0.69}, g2=good)
+    assert (said.passed, said.summary) == (
         False,
         "GPU 1 (NVIDIA H100): it copies 2300 GB/s, the others of its kind 2900",
     )
 
 
-@real_torch
+@real.needed
 def test_a_copy_is_compared_and_timed() -> None:
     code = """
         from checks import _devices, speed_copy as check
         from checks._contract import Context
-        found = [check.copied(torch, "cpu", 2**20)]
+        said = [check.copied(torch, "cpu", 2**20)]
         real = torch.zeros_like
         class Lazy(torch.Tensor):
             def copy_(self, other): return self
         torch.zeros_like = lambda given: real(given).as_subclass(Lazy)
-        found.append(check.copied(torch, "cpu", 2**20))
+        said.append(check.copied(torch, "cpu", 2**20))
     """
-    (problem, told), (lazy, nothing) = said(code)
+    (problem, told), (lazy, nothing) = real.answers(code)
     assert (problem, told["bytes_read_and_written"]) == ("", 2**21)
     assert "median of 20" in told["method"]
     assert (lazy, nothing) == ("a copy in its memory is not what was copied", {})

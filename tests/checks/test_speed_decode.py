@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from checks import speed_decode as check
-from tests.checks.inside import real_torch, said
+from tests.checks import real
 
 RIGHT = "book(q, k[t].flatten(1, 2), v[t].flatten(1, 2))"
 DECODES = {
@@ -21,25 +21,25 @@ DECODES = {
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def said() -> dict[str, Any]:
     code = f"""
         from checks import _numbers, speed_decode as check
         def book(q, k, v):
             return _numbers.attention(torch, q[:, None], k, v, causal=False)[:, 0]
         shape = check.Shape(batch=4, page=16, heads=4, shared=2, width=32)
-        found = {{}}
+        said = {{}}
         for body in {list(DECODES)!r}:
             decode = eval("lambda q, k, v, t, used: " + body)
-            found[body] = check.decoded(torch, "cpu", decode, (64, 128), shape, torch.float32)
+            said[body] = check.decoded(torch, "cpu", decode, (64, 128), shape, torch.float32)
     """
-    answer: dict[str, Any] = said(code)
+    answer: dict[str, Any] = real.answers(code)
     return answer
 
 
-@real_torch
+@real.needed
 @pytest.mark.parametrize("body", DECODES)
-def test_a_wrong_decode_is_found_out(found: dict[str, Any], body: str) -> None:
-    problem, told = found[body]
+def test_a_wrong_decode_is_found_out(said: dict[str, Any], body: str) -> None:
+    problem, told = said[body]
     if not DECODES[body]:
         assert problem == ""
         assert told["tokens"]["128"]["bytes_read"] == 2 * 4 * 128 * 2 * 32 * 4

@@ -9,7 +9,7 @@ import pytest
 from checks import _rates
 from checks import speed_host_link as check
 from checks._contract import Context
-from tests.checks.inside import real_torch, said
+from tests.checks import real
 
 GEN5 = {"width": 16, "width_max": 16, "generation": 1, "generation_max": 5}
 
@@ -42,21 +42,21 @@ def test_missing_lanes_are_named() -> None:
     assert check.narrow(GEN5) == ""
 
 
-@real_torch
+@real.needed
 def test_what_is_carried_is_compared_and_timed() -> None:
     code = """
         from checks import speed_host_link as check
         host = lambda: torch.empty(2**20, dtype=torch.uint8)
-        found = [check.carried(torch, "cpu", {}, host())]
-        found.append(check.carried(torch, "cpu", {"width_max": 2**20, "width": 8, "generation_max": 6}, host()))
+        said = [check.carried(torch, "cpu", {}, host())]
+        said.append(check.carried(torch, "cpu", {"width_max": 2**20, "width": 8, "generation_max": 6}, host()))
         real = torch.zeros_like
         class Torn(torch.Tensor):
             def copy_(self, other, non_blocking=False):
                 super().copy_(other); self[-1] = 7; return self
         torch.zeros_like = lambda given, **k: real(given, **k).as_subclass(Torn)
-        found.append(check.carried(torch, "cpu", {}, host()))
+        said.append(check.carried(torch, "cpu", {}, host()))
     """
-    fine, slow, torn = said(code)
+    fine, slow, torn = real.answers(code)
     assert fine[0] == ""
     assert "median of 10" in fine[1]["to_gpu"]["method"]
     assert slow[0].endswith("of PCIe 6 x1048576; the link runs at x8")

@@ -33,7 +33,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(profile: str = "cuda", used: str = "0", capability: str = "") -> Plan:
-    gpus = UsedGpus(used=tuple(used), capabilities=(capability,) if capability else ())
+    gpus = UsedGpus(used=tuple(used.split()), capabilities=(capability,) if capability else ())
     return msgspec.structs.replace(PLAN, profile=profile, gpus=gpus)
 
 
@@ -44,7 +44,8 @@ def promised(of: Plan) -> set[str]:
 def test_what_a_host_cannot_prove_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> None:
     one_gpu = {"anything", "cuda", "ampere", "compiler"}
     assert promised(plan()) == one_gpu
-    assert promised(plan(used="01", capability="9.0")) == one_gpu | {"two"}
+    assert promised(plan(used="0 1", capability="9.0")) == one_gpu | {"two"}
+    assert promised(plan(used="0:0 0:1", capability="9.0")) == one_gpu, "slices of MIG are not two GPUs to a process"
     assert promised(plan(capability="7.5")) == one_gpu - {"ampere"}
     assert promised(plan(capability="12.0")) == one_gpu, "numbers, not letters"
     assert promised(plan(profile="cpu", used="")) == {"anything", "two", "ampere", "compiler"}
