@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -115,7 +116,8 @@ Subscriber = Callable[[CheckStarted | CheckDone], None]
 Verdict = Literal["verified", "not verified", "undecided"]
 
 
-def discover(folder: Path = CHECKS, python: str = sys.executable) -> list[Description]:
+@functools.cache
+def discover(folder: Path = CHECKS, python: str = sys.executable) -> tuple[Description, ...]:
     """Every check of a folder. A child reads them: what a check file does on import stays out of this process."""
     try:
         with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
@@ -124,7 +126,7 @@ def discover(folder: Path = CHECKS, python: str = sys.executable) -> list[Descri
             finished = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
             if not finished.ok:
                 raise StepFailed(f"the checks cannot be listed: {finished.problem()}", hint=_ROOM)
-            return msgspec.json.decode(answer.read_bytes(), type=list[Description])
+            return msgspec.json.decode(answer.read_bytes(), type=tuple[Description, ...])
     except OSError as error:
         raise StepFailed(f"the checks cannot be listed: {error}", hint=_ROOM) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         return _checked(wish, options)
 
 
-def _listed(known: list[Description], options: argparse.Namespace) -> int:
+def _listed(known: Sequence[Description], options: argparse.Namespace) -> int:
     if options.json:
         terminal.document([msgspec.to_builtins(one) for one in known])
         return DONE
