@@ -17,6 +17,7 @@ from . import _memory, _processes
 _GRACE_S = 2.0
 _SHARE = 0.8  # of the memory that was free before
 _LOOK_EVERY_S = 0.25
+_OUTCOMES = {name: name for name in ("pass", "fail", "skip", "error")}
 
 
 class Process(Protocol):
@@ -95,9 +96,11 @@ def _wait(process: Process, until: float, room: int, late: str) -> tuple[int | N
 def _result(verdict: Path, status: int) -> dict[str, Any]:
     how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
     try:
-        claim = json.loads(verdict.read_text())
+        claim = json.loads(verdict.read_bytes())
+        if claim["outcome"] == "pass" and status:
+            return _error(f"{how}, and had claimed to pass")
         return {
-            "outcome": str(claim["outcome"]),
+            "outcome": _OUTCOMES[claim["outcome"]],
             "summary": str(claim["summary"]),
             "evidence": dict(claim.get("evidence", {})),
             "hint": str(claim.get("hint", "")),

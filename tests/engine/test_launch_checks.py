@@ -12,6 +12,7 @@ import pytest
 
 from provision.engine import keeper, launch_checks
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted, Context
+from provision.errors import NotWritable
 from tests.checks.environments import Environment, checks_folder
 
 PYTHON = sys.executable
@@ -22,6 +23,9 @@ def try_one(folder: Path, body: str, name: str = "one", context: Context = CPU, 
     checks = checks_folder(folder / "checks", **{name: body})
     (result,) = launch_checks.run(python, launch_checks.discover(checks), context, folder / "logs", folder=checks)
     return result
+
+
+WRITES = "Path(context.scratch, '../verdict.json').write_text(json.dumps(dict(outcome='{}', summary='')))"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,11 @@ def try_one(folder: Path, body: str, name: str = "one", context: Context = CPU, 
             "left a verdict that cannot be read",
         ),
         ("Path(context.scratch, '../verdict.json').write_text('[]'); os._exit(0)", "error", "that cannot be read"),
+        (f"{WRITES.format('passed')}; os._exit(0)", "error", "left a verdict that cannot be read"),
+        (f"{WRITES.format('pass')}; os.abort()", "error", "was killed by SIGABRT, and had claimed to pass"),
+        ("if not os.fork(): return Verdict(True, 'fine')\nos.wait(); os.abort()", "error", "and left no verdict"),
+        ("return Verdict(False, 'no ' + os.fsdecode(b'caf\\xe9'))", "fail", "no caf?"),
+        ("os.write(1, b'x' * (1 << 20)); return Verdict(True, 'fine')", "pass", "fine"),
         ("os.kill(os.getppid(), signal.SIGKILL); time.sleep(20)", "error", "was ended by SIGKILL"),
     ],
 )
@@ -189,6 +198,20 @@ def test_what_is_dear_is_imported_once_for_all(tmp_path: Path) -> None:
     assert found["b"].summary == "was killed by SIGABRT and left no verdict"
     assert imports(environment) == 1
     assert len({found[name].summary for name in "ace"}) == 1, "forked by one process"
+
+
+def test_one_that_hangs_takes_no_other_with_it(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    torch_in(environment, COUNTING.format(touched=False))
+    found = all_of(tmp_path, environment, a=FINE, b_slow="time.sleep(60)", c=FINE, d=FINE)
+    assert [result.outcome for result in found.values()] == ["pass", "error", "pass", "pass"]
+    assert imports(environment) == 1
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(NotWritable, match="the log cannot be written"):
+        try_one(tmp_path, "return Verdict(True, 'fine')")
 
 
 def test_passive_checks_import_nothing(tmp_path: Path) -> None:
