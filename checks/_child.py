@@ -52,6 +52,10 @@ def _run(requests: Path) -> None:
     processes.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: _give_up(requests.parent))
     processes.die_with_parent(signal.SIGTERM)
+    if keeper := os.fork():
+        _outlive(keeper)
+    processes.adopt_orphans()
+    processes.die_with_parent(signal.SIGTERM)
     for part in ("_contract", "_discover", "_watch"):
         _part(part)  # once, and not in every fork
     warm = None
@@ -75,6 +79,16 @@ def _watched(request: dict[str, Any], warm: Any) -> dict[str, Any]:
         frozenset({warm.number} if warm else ()),
     )
     return {**result, "seconds": round(time.monotonic() - began, 3)}
+
+
+def _outlive(keeper: int) -> NoReturn:
+    """End as the keeper does, and what it was keeping with it: it may be killed like anybody."""
+    status = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
+    _part("_processes").end_descendants(0.0)
+    if status < 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
 
 
 def _give_up(work: Path) -> NoReturn:
