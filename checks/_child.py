@@ -48,6 +48,7 @@ def _told() -> dict[str, Any]:
 
 def _run(requests: Path) -> None:
     asked = json.loads(requests.read_bytes())
+    os.chdir(requests.parent)
     processes = _part("_processes")
     processes.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: _give_up(requests.parent))
