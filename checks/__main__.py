@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
@@ -12,10 +13,12 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from . import _discover, _installed
+from ._contract import Context
 
 _FOLDER = Path(__file__).parent
 _DEPTHS = ("passive", "quick", "full")
@@ -37,20 +40,42 @@ def main() -> int:
     wanted = [check for check in known if check["name"] in asked.names or (not asked.names and _within(check, asked))]
     if asked.verb == "list":
         for check in wanted:
-            print(f"{check['name']:<26}{check.get('proves') or check['problem']}")
+            _say(f"{check['name']:<26}{check.get('proves') or check['problem']}")
         return _left(asked.json, wanted, 0)
     context = {"profile": _installed.built_for(), "gpus": _gpus()}
-    if asked.context:
-        context |= json.loads(Path(asked.context).read_text())
+    try:
+        context |= _context(asked.context)
+        if asked.json:
+            open(asked.json, "a").close()  # better refused now than after an hour
+    except (OSError, TypeError, ValueError) as error:
+        parser.error(str(error))
     began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     results = []
     for result in _tried(wanted, context):
         if result["outcome"] == "fail" and result["weight"] == "should":
             result["outcome"] = "warn"
         results.append(result)
-        print(f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s  {result['summary']}", flush=True)
+        _say(f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s  {result['summary']}")
     promised = asked.names or [check["name"] for check in wanted if _expected(check, context)]
     return _left(asked.json, *_report(results, promised, began))
+
+
+def _context(path: str | None) -> dict[str, Any]:
+    told = json.loads(Path(path).read_bytes()) if path else {}
+    if not isinstance(told, dict):
+        raise TypeError(f"{path} is no context of a check: no object")
+    like = json.loads(json.dumps(asdict(Context(profile="cpu", scratch=""))))
+    if wrong := [name for name, value in told.items() if not isinstance(value, type(like.get(name)))]:
+        raise ValueError(f"{path} is no context of a check: {', '.join(wrong)}")
+    return told
+
+
+def _say(line: str) -> None:
+    """Whoever reads it may go away (| head); what is tried is tried all the same."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _within(check: dict[str, Any], asked: argparse.Namespace) -> bool:
@@ -63,7 +88,8 @@ def _expected(check: dict[str, Any], context: dict[str, Any]) -> bool:
     if any(needs.get(what) for what in ("lock", "distributions", "recording", "serving")):
         return False
     cpu = context["profile"] == "cpu"
-    return needs.get("profile") in (None, context["profile"]) and (cpu or needs.get("gpus", 0) <= len(context["gpus"]))
+    gpus = max(len(context["gpus"]), 1)  # where none is, a vLLM for CUDA has proved nothing
+    return needs.get("profile") in (None, context["profile"]) and (cpu or needs.get("gpus", 0) <= gpus)
 
 
 def _left(path: str | None, document: object, status: int) -> int:
@@ -92,7 +118,12 @@ def _together(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator
         asked = Path(work) / "requests.json"
         asked.write_text(json.dumps({"mark": mark, "requests": requests}))
         argv = [sys.executable, "-I", "-B", str(_FOLDER / "_child.py"), "run", str(asked)]
-        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as keeper:
+        # In a session of its own: on Ctrl-C here it clears up, as it does wherever we end.
+        with (
+            subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True) as keeper,
+            contextlib.ExitStack() as at_the_end,
+        ):
+            at_the_end.callback(keeper.terminate)
             last: deque[bytes] = deque(maxlen=_LAST_LINES)
             for line in keeper.stdout or ():
                 if not line.startswith(mark.encode()):
@@ -100,7 +131,7 @@ def _together(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator
                     continue
                 at = int(line.split()[-1])
                 if line.startswith(f"{mark} ended".encode()):
-                    result = {**_ended(checks[at], "", ""), **json.loads(Path(requests[at]["result"]).read_text())}
+                    result = {**_ended(checks[at], "", ""), **json.loads(Path(requests[at]["result"]).read_bytes())}
                     if result["outcome"] in {"fail", "error"}:
                         sys.stderr.buffer.write(b"".join(last))
                     yield result
@@ -147,8 +178,13 @@ def _gpus() -> list[str]:
     found = Path("/proc/driver/nvidia/gpus")
     here = [str(number) for number, _ in enumerate(found.iterdir())] if found.is_dir() else []
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return here if visible is None else [name for name in visible.split(",") if not name.isdigit() or name in here]
+    named = here if visible is None else [word.strip() for word in visible.split(",") if word.strip()]
+    return [name for name in named if not name.isdigit() or name in here]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # nobody has replaced it
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -47,10 +47,15 @@ def _told() -> dict[str, Any]:
 
 
 def _run(requests: Path) -> None:
-    asked = json.loads(requests.read_text())
+    asked = json.loads(requests.read_bytes())
+    os.chdir(requests.parent)
     processes = _part("_processes")
     processes.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: _give_up(requests.parent))
+    processes.die_with_parent(signal.SIGTERM)
+    if keeper := os.fork():
+        _outlive(keeper)
+    processes.adopt_orphans()
     processes.die_with_parent(signal.SIGTERM)
     for part in ("_contract", "_discover", "_watch"):
         _part(part)  # once, and not in every fork
@@ -77,6 +82,16 @@ def _watched(request: dict[str, Any], warm: Any) -> dict[str, Any]:
     return {**result, "seconds": round(time.monotonic() - began, 3)}
 
 
+def _outlive(keeper: int) -> NoReturn:
+    """End as the keeper does, and what it was keeping with it: it may be killed like anybody."""
+    status = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
+    _part("_processes").end_descendants(0.0)
+    if status < 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
 def _give_up(work: Path) -> NoReturn:
     """Whoever wanted the results is gone, and would have cleared up."""
     _part("_processes").end_descendants(0.0)
@@ -101,15 +116,20 @@ def _part(name: str) -> ModuleType:
 def _try(request: dict[str, Any]) -> None:
     """In the child: the claim of the body, or why there is none, goes into the verdict file."""
     faulthandler.enable()
-    verdict, scratch = Path(request["verdict"]), request["context"]["scratch"]
+    verdict, scratch, ours = Path(request["verdict"]), request["context"]["scratch"], os.getpid()
+
+    def claimed(claim: dict[str, Any]) -> None:
+        if os.getpid() == ours:  # a fork of the body that comes back out of it claims nothing
+            _write(verdict, claim)
+
     try:
         os.chdir(scratch)
         os.environ["HOME"] = scratch
-        _write(verdict, _claim(request))
+        claimed(_claim(request))
     except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are no verdict either
         traceback.print_exc()
         last = traceback.format_exception_only(type(error), error)[-1].strip()
-        _write(verdict, {"outcome": "error", "summary": last})
+        claimed({"outcome": "error", "summary": last})
     sys.stdout.flush()
 
 
@@ -131,9 +151,9 @@ def _claim(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, document: object) -> None:
-    """Aside and renamed: a reader finds a whole document or none."""
+    """Aside and renamed: a reader finds a whole document or none. Of file names some bytes are no text."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(document, allow_nan=False))
+    aside.write_bytes(json.dumps(document, allow_nan=False, ensure_ascii=False).encode(errors="replace"))
     aside.replace(path)
 
 

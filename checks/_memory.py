@@ -21,11 +21,23 @@ def free() -> int:
     return max(min(left), 0)
 
 
-def held(processes: Iterable[int]) -> int:
-    """Bytes of their own: what they share with files on disk goes away by itself."""
-    return sum(
-        _field(Path(f"/proc/{process}/status"), name) for process in processes for name in ("RssAnon", "RssShmem")
-    )
+def held(processes: Iterable[int], room: int) -> int:
+    """Bytes of their own: what they share with files on disk goes away by itself.
+
+    What they share with each other is counted once only where it matters: the kernel takes long to tell.
+    """
+    every = list(processes)
+    taken = sum(map(_resident, every))
+    return taken if taken <= room else sum(_share(process) or _resident(process) for process in every)
+
+
+def _resident(process: int) -> int:
+    return sum(_field(Path(f"/proc/{process}/status"), name) for name in ("RssAnon", "RssShmem"))
+
+
+def _share(process: int) -> int:
+    """With what several hold divided among them; nothing where the kernel does not say."""
+    return sum(_field(Path(f"/proc/{process}/smaps_rollup"), name) for name in ("Pss_Anon", "Pss_Shmem"))
 
 
 def _field(path: Path, name: str) -> int:

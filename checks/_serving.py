@@ -60,10 +60,13 @@ class _Look:
 
 def looked_at(url: str, key: str, deadline_s: float) -> Verdict:
     """One short generation is all that it is asked to do; the rest is read."""
-    place = urllib.parse.urlsplit(url)
-    if place.scheme not in {"http", "https"} or not place.hostname or "@" in place.netloc:
+    place = _place(url)
+    if not place:
         summary = "the address of a server is http://HOST:PORT, without a login"
         return Verdict(passed=False, summary=summary, hint="a key is taken from VLLM_API_KEY")
+    key = key.strip()
+    if not re.fullmatch("[!-~]*", key):  # whoever complains of it would show it
+        return Verdict(passed=False, summary="VLLM_API_KEY is no key: it holds what no request can carry", hint=_KEY)
     path = place.path.rstrip("/").removesuffix("/v1")
     look = _Look(f"{place.scheme}://{place.netloc}{path}", key, deadline_s)
     for part in (_listens, _is_vllm, _has_a_model, _generates):
@@ -80,6 +83,14 @@ def looked_at(url: str, key: str, deadline_s: float) -> Verdict:
         evidence=found,
         hint=_throttled(found["load"]),
     )
+
+
+def _place(url: str) -> urllib.parse.SplitResult | None:
+    try:
+        place = urllib.parse.urlsplit(url)
+    except ValueError:  # half an IPv6 address
+        return None
+    return place if place.scheme in {"http", "https"} and place.hostname and "@" not in place.netloc else None
 
 
 def _listens(look: _Look) -> tuple[str, str]:

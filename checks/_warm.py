@@ -16,6 +16,7 @@ from . import _tiny_model
 from ._watch import Forked, Process
 
 _IMPORTED_S = 300.0
+_REAPED_S = 5.0
 _GONE = "gone"
 
 
@@ -29,18 +30,26 @@ class Warm:
         self.number, self._asked = process.number, asked
         # Unbuffered: what is buffered no select sees.
         self._answers = open(answers, "rb", buffering=0)  # noqa: SIM115 - closed by `end`
-        self.alive = True
+        self.alive, self.owes = True, False
 
     def start(self, request: object) -> Process | None:
         """A body forked there, once what the request names is imported; None where that cannot be."""
-        if self.alive:
+        if self.alive and self._settled():
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._asked, json.dumps(request).encode() + b"\n")
             number = self.heard(_IMPORTED_S)
             if isinstance(number, int):
+                self.owes = True
                 return _Asked(self, number)
             self.end()
         return None
+
+    def _settled(self) -> bool:
+        """Whether it has told how the body before ended: of one that nobody waited for, it tells afterwards."""
+        if self.owes and not isinstance(self.heard(_REAPED_S), int):
+            self.end()
+        self.owes = False
+        return self.alive
 
     def heard(self, seconds: float) -> Any:
         """Its next word; None where none comes in time. Its end is a word too."""
@@ -67,6 +76,7 @@ class _Asked:
         if status == _GONE:
             self._warm.end()
             return -signal.SIGKILL
+        self._warm.owes = status is None
         return None if status is None else int(status)
 
 

@@ -17,6 +17,7 @@ from . import _memory, _processes
 _GRACE_S = 2.0
 _SHARE = 0.8  # of the memory that was free before
 _LOOK_EVERY_S = 0.25
+_OUTCOMES = {name: name for name in ("pass", "fail", "skip", "error")}
 
 
 class Process(Protocol):
@@ -61,7 +62,7 @@ def watch(start: Callable[[], Process], deadline_s: float, verdict: Path, spared
     """
     room = int(_memory.free() * _SHARE)
     process = start()
-    status, why = _wait(process, time.monotonic() + deadline_s, room, f"no verdict in {deadline_s:g} s")
+    status, why = _wait(process, time.monotonic() + deadline_s, room, spared, f"no verdict in {deadline_s:g} s")
     left = sorted(name for number, name in _processes.descendants().items() if number not in {process.number, *spared})
     stuck = _processes.end_descendants(_GRACE_S, spared)
     result = _error(why) if status is None else _result(verdict, status)
@@ -72,7 +73,7 @@ def watch(start: Callable[[], Process], deadline_s: float, verdict: Path, spared
     return result
 
 
-def _wait(process: Process, until: float, room: int, late: str) -> tuple[int | None, str]:
+def _wait(process: Process, until: float, room: int, spared: frozenset[int], late: str) -> tuple[int | None, str]:
     """The exit status; or None, and why nobody waits any longer."""
     pause, look = 0.002, time.monotonic() + _LOOK_EVERY_S
     while (now := time.monotonic()) < until:
@@ -81,7 +82,7 @@ def _wait(process: Process, until: float, room: int, late: str) -> tuple[int | N
             return status, ""
         if now > look:
             look = now + _LOOK_EVERY_S
-            taken = _memory.held((process.number, *_processes.descendants(process.number)))
+            taken = _memory.held(_processes.descendants().keys() - spared, room)
             if taken > room:
                 return (
                     None,
@@ -95,9 +96,11 @@ def _wait(process: Process, until: float, room: int, late: str) -> tuple[int | N
 def _result(verdict: Path, status: int) -> dict[str, Any]:
     how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
     try:
-        claim = json.loads(verdict.read_text())
+        claim = json.loads(verdict.read_bytes())
+        if claim["outcome"] == "pass" and status:
+            return _error(f"{how}, and had claimed to pass")
         return {
-            "outcome": str(claim["outcome"]),
+            "outcome": _OUTCOMES[claim["outcome"]],
             "summary": str(claim["summary"]),
             "evidence": dict(claim.get("evidence", {})),
             "hint": str(claim.get("hint", "")),

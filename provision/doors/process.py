@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 GRACE_S = 0.5
+_LINE_LIMIT = 65536
 _PR_SET_PDEATHSIG = 1
 
 
@@ -86,7 +87,8 @@ def run(
     `env` is the whole environment of the child (ours where it is None). The command leads its own
     process group, so that what it started goes with it, also when we are interrupted. A child that even
     SIGKILL cannot end (a driver in D state) is left behind. `on_line` hears every line while the command
-    runs; `ends_with_us`: the kernel ends it where even we were killed; `keep_open`: what it inherits.
+    runs, and what it raises ends that and us; `ends_with_us`: the kernel ends it where even we were killed;
+    `keep_open`: what it inherits.
     """
     words = tuple(os.fspath(word) for word in argv)
     began = time.monotonic()
@@ -150,7 +152,17 @@ def _attend(
     interrupted: Callable[[], None],
 ) -> Finished:
     out, err = bytearray(), bytearray()
-    threads = [_thread(_drain, child.stdout, out, on_line), _thread(_drain, child.stderr, err, on_line)]
+    failed: list[Exception] = []
+
+    def tell(line: bytes) -> None:
+        try:
+            if on_line and not failed:
+                on_line(line.decode("utf-8", "replace"))
+        except Exception as error:  # noqa: BLE001 - this is a thread: whoever called us is to hear of it
+            failed.append(error)
+            _end_group(child)
+
+    threads = [_thread(_drain, child.stdout, out, tell), _thread(_drain, child.stderr, err, tell)]
     if text is not None:
         threads.append(_thread(_feed, child.stdin, text.encode()))
     interrupted()
@@ -160,6 +172,8 @@ def _attend(
     if timed_out or any(thread.is_alive() for thread in threads):
         _end_group(child)
         _join(threads, GRACE_S)
+    if failed:
+        raise failed[0]
     seconds = time.monotonic() - began
     status = child.returncode
     return Finished(
@@ -186,18 +200,19 @@ def _thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
     return thread
 
 
-def _drain(pipe: IO[bytes], kept: bytearray, on_line: Callable[[str], None] | None) -> None:
-    """Read to the end so that the child never blocks, keep the first part, hand on every line."""
+def _drain(pipe: IO[bytes], kept: bytearray, tell: Callable[[bytes], None]) -> None:
+    """Read to the end so that the child never blocks, keep the first part, hand on every line, a long one in parts."""
     rest = b""
     with pipe:
         while chunk := os.read(pipe.fileno(), 65536):
             kept.extend(chunk[: OUTPUT_LIMIT - len(kept)])
-            if on_line:
-                *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-                for line in lines:
-                    on_line(line.decode("utf-8", "replace"))
-    if on_line and rest:
-        on_line(rest.decode("utf-8", "replace"))
+            *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+            if len(rest) > _LINE_LIMIT:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                tell(line)
+    if rest:
+        tell(rest)
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

@@ -79,7 +79,6 @@ class Keeper:
                 argv,
                 deadline_s=_IMPORT_S + sum(request.deadline_s + _SPARE_S for request in requests),
                 env=environment,
-                cwd=work,
                 on_line=line,
             )
             if self._log:

@@ -25,8 +25,12 @@ _PROMISED: Depth = "quick"
 
 
 class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Python says of itself and of what is installed beside it."""
+    """What a Python says of itself and of what is installed beside it.
 
+    `command` is how it was started: a wrapper may set something that its `executable` lacks, or enter a container.
+    """
+
+    command: str = ""
     executable: str
     version: str
     prefix: str
@@ -108,12 +112,12 @@ def theirs(
         serving=serving,
     )
     known = [one for one in launch_checks.discover() if one.name in names]
-    return launch_checks.run(python.executable, known, context, logs, events)
+    return launch_checks.run(python.command, known, context, logs, events)
 
 
 def expected(python: Interpreter, depth: Depth, gpus: Sequence[str], capabilities: tuple[str, ...]) -> tuple[str, ...]:
-    """The checks that whatever is to run vLLM has to pass, whoever made it."""
-    checks = _for(launch_checks.chosen(launch_checks.discover(), depth), python.profile, gpus)
+    """The checks that whatever is to run vLLM has to pass, whoever made it; for CUDA a GPU belongs to that."""
+    checks = _for(launch_checks.chosen(launch_checks.discover(), depth), python.profile, gpus or ("0",))
     checks = [one for one in checks if _can(one, python.profile, capabilities)]
     return tuple(one.name for one in checks if not one.needs.lock and not one.needs.distributions)
 
@@ -130,7 +134,8 @@ def interpreter(executable: str) -> Interpreter:
         argv = [executable, "-I", "-B", str(launch_checks.CHECKS / "_child.py"), "tell", str(answer)]
         told = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
         try:
-            return msgspec.json.decode(answer.read_bytes(), type=Interpreter)
+            found = msgspec.json.decode(answer.read_bytes(), type=Interpreter)
+            return msgspec.structs.replace(found, command=executable)
         except (OSError, msgspec.DecodeError) as error:
             what = "it is not there" if told.missing else "it is no Python 3.10 or newer that starts"
             said = told.stderr.strip().splitlines()

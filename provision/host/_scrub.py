@@ -29,7 +29,8 @@ _ORDINARY = frozenset(
 )
 
 _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/\"'<>]*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    # From the word's beginning only: looked for from each of its letters, a long line would take minutes.
+    (re.compile(r"(?<![a-z0-9+.-])([a-z0-9+.-]+://)[^\s/\"'<>]*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/-]{6,}=*", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(

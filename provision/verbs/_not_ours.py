@@ -8,26 +8,31 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from provision.engine import launch_checks, proof
 from provision.engine.bring_up import BroughtUp
 from provision.errors import WrongUsage
-from provision.host import gpus, record
-from provision.host._model import Host
+from provision.host import driver, gpus, pci_gpus, record
+from provision.host._model import Fact, Host
 from provision.report._model import Report
 from provision.verbs import _given, _progress, _told, _wish
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_SILENT = ("0",)  # a GPU that is there and does not answer
 _NAMED = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def checked(options: argparse.Namespace) -> Report:
     wish = _wish.made(options)
-    python = proof.interpreter(options.python or sys.executable)
-    here = Host(record.record(network=False, paths={}, sources={}, facts=(gpus.FACT,)).readings).known(gpus.FACT) or ()
-    used = visible(_ids(here), os.environ.get(_VISIBLE)) if python.profile == "cuda" else ()
+    python = proof.interpreter(sys.executable if options.python is None else options.python)
+    here = gpus_here()
+    used: tuple[str, ...] = ()
+    if python.profile == "cuda":
+        silent = not here and has_gpus()
+        used = _SILENT if silent else visible(_ids(here), os.environ.get(_VISIBLE))
     capabilities = tuple({gpu.cc for gpu in here if gpu.cc})
-    if options.serving:
+    if options.serving is not None:
         usual = proof.of_servers()
     else:
         usual = proof.expected(python, options.profile or "quick", used, capabilities)
@@ -40,6 +45,17 @@ def checked(options: argparse.Namespace) -> Report:
     told = _told.report(wish, None, came, python)
     _told.in_logs(told, wish)
     return told
+
+
+def gpus_here() -> tuple[gpus.Gpu, ...]:
+    return Host(record.record(network=False, paths={}, sources={}, facts=(gpus.FACT,)).readings).known(gpus.FACT) or ()
+
+
+def has_gpus() -> bool:
+    """Whether there is any sign of a GPU of NVIDIA: one that does not answer must fail, not be passed over."""
+    signs: tuple[Fact[Any], ...] = (pci_gpus.FACT, gpus.FACT, driver.FACT)
+    here = Host(record.record(network=False, paths={}, sources={}, facts=signs).readings)
+    return any(here.known(sign) for sign in signs)
 
 
 def _ids(here: Iterable[gpus.Gpu]) -> tuple[str, ...]:

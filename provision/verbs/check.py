@@ -6,7 +6,6 @@ import argparse
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -14,8 +13,6 @@ from provision import terminal
 from provision.engine import bring_up, generations, launch_checks, locks, proof, verified
 from provision.engine.launch_checks import Description
 from provision.errors import CHECK_FAILED, DONE, WrongUsage
-from provision.host import driver, gpus, pci_gpus, record
-from provision.host._model import Fact, Host
 from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.steps import Lock
@@ -31,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     wrong = [name for name in options.names if name not in names]
     if wrong:
         raise WrongUsage(f"there is no check `{wrong[0]}`", hint=f"there are: {', '.join(sorted(names))}")
-    if options.python or options.serving:
+    if options.python is not None or options.serving is not None:  # empty ones are a mistake, not ours
         return _ended(_not_ours.checked(options), options)
     wish = _wish.made(options)
     if generations.current(Path(wish.prefix)) is None:
@@ -68,7 +65,7 @@ def _checked(wish: Wish, options: argparse.Namespace) -> int:
     plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
     lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
     asked = tuple(options.names) or _of_profile(plan, lock, options.profile)
-    used = plan.gpus.used if _has_gpus() else ()
+    used = plan.gpus.used if _not_ours.has_gpus() else ()
     facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:
         found = tuple(proof.ours(plan, lock, str(place), asked, Path(wish.logs), followed, used, facts))
@@ -101,10 +98,3 @@ def _ended(told: Report, options: argparse.Namespace, some: str = "", hint: str 
         if told.exit_code == CHECK_FAILED and hint:
             terminal.note(hint)
     return told.exit_code
-
-
-def _has_gpus() -> bool:
-    """Whether there is any sign of a GPU of NVIDIA: one that does not answer must fail, not be passed over."""
-    signs: tuple[Fact[Any], ...] = (pci_gpus.FACT, gpus.FACT, driver.FACT)
-    here = Host(record.record(network=False, paths={}, sources={}, facts=signs).readings)
-    return any(here.known(sign) for sign in signs)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from checks.__main__ import _gpus
 from provision.engine import launch_checks
 from provision.report._model import Report
-from tests.checks.environments import Environment
+from tests.checks.environments import Environment, checks_folder
 
 
 def by_hand(environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,3 +57,66 @@ def test_a_failure_shows_in_the_status(environment: Environment, tmp_path: Path)
     assert done.returncode == 1, done.stderr
     assert "alpha 2.0 became 1.0" in done.stdout
     assert by_hand(environment, "run", "no_such_check").returncode == 2
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]", '{"gpus": 3}', '{"no_such": 1}'])
+def test_what_is_no_context_is_refused(environment: Environment, tmp_path: Path, content: str | None) -> None:
+    context = tmp_path / "context.json"
+    if content:
+        context.write_text(content)
+    done = by_hand(environment, "run", "record_whole", "--context", str(context))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_tried(
+    environment: Environment, tmp_path: Path
+) -> None:
+    done = by_hand(environment, "run", "record_whole", "--json", str(tmp_path / "no" / "report.json"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such file or directory" in done.stderr
+
+
+def test_a_reader_may_go_away(environment: Environment) -> None:
+    for words in (["list"], ["run", "record_whole"]):
+        read, write = os.pipe()
+        os.close(read)
+        argv = [environment.python, "-m", "checks", *words]
+        done = subprocess.run(argv, cwd=launch_checks.CHECKS.parent, stdout=write, stderr=subprocess.PIPE, check=False)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("said", "used"), [("", []), (" , ", []), ("7", []), ("all", ["all"]), ("GPU-1a, MIG-2b", ["GPU-1a", "MIG-2b"])]
+)
+def test_no_word_is_no_gpu(said: str, used: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    assert _gpus() == used
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whoever_ends_it_leaves_nothing(environment: Environment, tmp_path: Path, number: signal.Signals) -> None:
+    note, work = tmp_path / "pids", tmp_path / "work"
+    work.mkdir()
+    body = f"""
+        child = subprocess.Popen(['sleep', '300'], start_new_session=True)
+        Path({str(note)!r}).write_text(f'{{os.getpid()}} {{child.pid}}\\n')
+        time.sleep(300)
+    """
+    folder = checks_folder(tmp_path / "checks", one=body).parent
+    inside = {**os.environ, "TMPDIR": str(work)}
+    argv = [environment.python, "-m", "checks", "run"]
+    with subprocess.Popen(argv, cwd=folder, env=inside, stderr=subprocess.PIPE, text=True) as running:
+        until = time.monotonic() + 30
+        while not (note.exists() and note.read_text().endswith("\n")) and time.monotonic() < until:
+            time.sleep(0.05)
+        running.send_signal(number)
+        said = running.communicate()[1]
+    assert (running.returncode, said) == (130 if number == signal.SIGINT else -number, "")
+    pids = note.read_text().split()
+    until = time.monotonic() + 10
+    while time.monotonic() < until and (any(Path("/proc", pid).exists() for pid in pids) or any(work.iterdir())):
+        time.sleep(0.05)
+    assert not [pid for pid in pids if Path("/proc", pid).exists()]
+    assert not list(work.iterdir())

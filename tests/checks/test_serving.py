@@ -184,6 +184,15 @@ def test_the_key_reaches_the_server_and_no_report(pretended: tuple[Pretended, st
     assert KEY not in repr(verdict)
 
 
+@pytest.mark.parametrize(("key", "taken"), [(f"{KEY}\r\n", True), (f"{KEY}\nx", False), (f"{KEY}\u2192", False)])
+def test_a_key_that_no_request_can_carry_is_not_shown(pretended: tuple[Pretended, str], key: str, taken: bool) -> None:
+    server, url = pretended
+    server.key = KEY
+    verdict = _serving.looked_at(url, key, 10)
+    assert verdict.passed == taken
+    assert KEY not in repr(verdict)
+
+
 def test_a_key_is_not_sent_to_where_a_server_points(pretended: tuple[Pretended, str]) -> None:
     server, url = pretended
 

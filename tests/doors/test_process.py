@@ -146,6 +146,21 @@ def test_output_is_bounded_and_never_blocks(monkeypatch: pytest.MonkeyPatch) -> 
     assert ended.stdout == "x" * 1000
 
 
+def test_a_line_without_an_end_is_told_in_parts() -> None:
+    heard: list[str] = []
+    process.run([PYTHON, "-c", "print('x' * 1_000_000)"], deadline_s=20, on_line=heard.append)
+    assert "".join(heard) == "x" * 1_000_000
+    assert max(map(len, heard)) <= 200_000
+
+
+def test_whoever_cannot_listen_ends_the_command_and_is_told() -> None:
+    def refuse(line: str) -> None:
+        raise ValueError(line)
+
+    with pytest.raises(ValueError, match="first"):
+        process.run(["sh", "-c", "echo first; sleep 300"], deadline_s=20, on_line=refuse)
+
+
 def test_output_that_is_no_text_is_replaced() -> None:
     assert process.run(["printf", r"a\377b"], deadline_s=5).stdout == "a\ufffdb"
 

@@ -15,7 +15,7 @@ from provision.engine import generations, verified, wanted
 from provision.host import from_description
 from provision.plan._model import UsedGpus
 from provision.settings import load
-from provision.verbs import _given, check
+from provision.verbs import _given, _not_ours
 from tests.engine.small_index import plan
 from tests.faults.small_up import PYTHON, locked
 
@@ -65,7 +65,7 @@ def test_what_fails_here_is_not_made_current(tmp_path: Path, argv: list[str]) ->
     assert generations.current(tmp_path / "envs") is None
 
 
-@pytest.mark.skipif(check._has_gpus(), reason="a GPU that is here is asked")
+@pytest.mark.skipif(_not_ours.has_gpus(), reason="a GPU that is here is asked")
 def test_a_check_without_any_gpu_owes_and_fails_nothing(
     tmp_path: Path, argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

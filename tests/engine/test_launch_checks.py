@@ -12,6 +12,7 @@ import pytest
 
 from provision.engine import keeper, launch_checks
 from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted, Context
+from provision.errors import NotWritable
 from tests.checks.environments import Environment, checks_folder
 
 PYTHON = sys.executable
@@ -22,6 +23,9 @@ def try_one(folder: Path, body: str, name: str = "one", context: Context = CPU, 
     checks = checks_folder(folder / "checks", **{name: body})
     (result,) = launch_checks.run(python, launch_checks.discover(checks), context, folder / "logs", folder=checks)
     return result
+
+
+WRITES = "Path(context.scratch, '../verdict.json').write_text(json.dumps(dict(outcome='{}', summary='')))"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,11 @@ def try_one(folder: Path, body: str, name: str = "one", context: Context = CPU, 
             "left a verdict that cannot be read",
         ),
         ("Path(context.scratch, '../verdict.json').write_text('[]'); os._exit(0)", "error", "that cannot be read"),
+        (f"{WRITES.format('passed')}; os._exit(0)", "error", "left a verdict that cannot be read"),
+        (f"{WRITES.format('pass')}; os.abort()", "error", "was killed by SIGABRT, and had claimed to pass"),
+        ("if not os.fork(): return Verdict(True, 'fine')\nos.wait(); os.abort()", "error", "and left no verdict"),
+        ("return Verdict(False, 'no ' + os.fsdecode(b'caf\\xe9'))", "fail", "no caf?"),
+        ("os.write(1, b'x' * (1 << 20)); return Verdict(True, 'fine')", "pass", "fine"),
         ("os.kill(os.getppid(), signal.SIGKILL); time.sleep(20)", "error", "was ended by SIGKILL"),
     ],
 )
@@ -191,6 +200,20 @@ def test_what_is_dear_is_imported_once_for_all(tmp_path: Path) -> None:
     assert len({found[name].summary for name in "ace"}) == 1, "forked by one process"
 
 
+def test_one_that_hangs_takes_no_other_with_it(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    torch_in(environment, COUNTING.format(touched=False))
+    found = all_of(tmp_path, environment, a=FINE, b_slow="time.sleep(60)", c=FINE, d=FINE)
+    assert [result.outcome for result in found.values()] == ["pass", "error", "pass", "pass"]
+    assert imports(environment) == 1
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(NotWritable, match="the log cannot be written"):
+        try_one(tmp_path, "return Verdict(True, 'fine')")
+
+
 def test_passive_checks_import_nothing(tmp_path: Path) -> None:
     environment = Environment(tmp_path / "env")
     torch_in(environment, COUNTING.format(touched=False))
@@ -255,19 +278,42 @@ def test_one_that_kills_those_above_it_takes_no_other_with_it(tmp_path: Path) ->
     assert "SIGKILL" in cold["b"].summary
 
 
+def test_whatever_is_killed_nothing_goes_on_running(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    torch_in(environment, COUNTING.format(touched=False))
+    note = tmp_path / "pids"
+    body = f"""
+        child = subprocess.Popen(['sleep', '300'], start_new_session=True)
+        with Path({str(note)!r}).open('a') as file:
+            print(child.pid, file=file)
+        above = os.getpid()
+        for _ in range({{}}):
+            above = int(Path(f'/proc/{{{{above}}}}/stat').read_text().split()[3])
+        os.kill(above, signal.SIGKILL)
+        time.sleep(60)
+    """
+    # the process that imports for all, the keeper, and what outlives that
+    found = all_of(tmp_path, environment, a=body.format(1), b=body.format(2), c=body.format(3), d=FINE)
+    assert [result.outcome for result in found.values()] == ["error", "error", "error", "pass"]
+    pids = note.read_text().split()
+    assert len(pids) == 3
+    assert not [pid for pid in pids if Path("/proc", pid).exists()]
+
+
 def test_one_that_eats_all_memory_is_ended(tmp_path: Path) -> None:
     checks = checks_folder(
         tmp_path / "checks",
         a="kept = [bytearray(os.urandom(1 << 20)) * 64 for _ in range(8)]; time.sleep(60)",
         b="os.fork() and time.sleep(60); kept = bytearray(os.urandom(1 << 20)) * 512; time.sleep(60)",
-        c="return Verdict(True, 'fine')",
+        c="os.fork() or (os.fork() and os._exit(0)); kept = bytearray(os.urandom(1 << 20)) * 512; time.sleep(60)",
+        d="kept = bytearray(os.urandom(1 << 20)) * 200; os.fork() and os.fork(); time.sleep(1); return Verdict(True, '')",
     )
     watch = checks / "_watch.py"
     watch.write_text(watch.read_text().replace("int(_memory.free() * _SHARE)", "300_000_000"))
     found = launch_checks.run(PYTHON, launch_checks.discover(checks), CPU, tmp_path / "logs", folder=checks)
-    assert [result.outcome for result in found] == ["error", "error", "pass"]
-    assert "of memory, and 0.3 GB was its share of what was free" in found[0].summary
-    assert "of memory, and 0.3 GB was its share of what was free" in found[1].summary
+    assert [result.outcome for result in found] == ["error", "error", "error", "pass"], "what is shared counts once"
+    for result in found[:3]:
+        assert "of memory, and 0.3 GB was its share of what was free" in result.summary
 
 
 def test_needs_are_skipped_with_their_reason(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.engine.synthetic import PLAN
 
 NEEDS = {
     "anything": Needs(),
-    "cuda": Needs(profile="cuda"),
+    "cuda": Needs(profile="cuda", gpus=1),
     "two": Needs(gpus=2),
     "ampere": Needs(capability=(8, 0)),
     "compiler": Needs(tools=("c++ g++",)),
@@ -53,3 +53,10 @@ def test_what_a_host_cannot_prove_is_not_promised(monkeypatch: pytest.MonkeyPatc
     assert promised(plan()) == one_gpu, "another of its names is there"
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert promised(plan()) == one_gpu - {"compiler"}
+
+
+def test_a_vllm_for_cuda_has_to_prove_itself_on_a_gpu() -> None:
+    python = proof.Interpreter(executable="", version="", prefix="", profile="cuda", packages={})
+    one_gpu = proof.expected(python, "quick", 1, ())
+    assert "cuda" in one_gpu
+    assert proof.expected(python, "quick", 0, ()) == one_gpu, "where none is it is skipped, which is never a pass"

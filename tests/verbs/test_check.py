@@ -65,6 +65,40 @@ def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | No
     assert f"--python {path}" in str(wrong.value)
 
 
+@pytest.mark.parametrize("words", [("--python", ""), ("--serving", "")])
+def test_what_was_left_empty_is_no_look_at_ours(tmp_path: Path, words: tuple[str, str]) -> None:
+    if words[0] == "--python":
+        with pytest.raises(WrongUsage, match="it is not there"):
+            check(tmp_path, *words)
+    else:
+        assert check(tmp_path, *words) == 5
+
+
+def test_a_wrapper_is_what_is_tried(
+    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = tmp_path / "a wrapper for Jürgen"
+    wrapper.write_text(f'#!/bin/sh\necho wrapped >&2\nexec {environment.python} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert check(tmp_path, "record_whole", "--python", f"./{wrapper.name}", "--json") == 0
+    told = json.loads(capfd.readouterr().out)["host"]["python"]
+    assert (told["command"], told["executable"]) == (f"./{wrapper.name}", environment.python)
+    (log,) = (tmp_path / "logs").glob("*/check-record_whole.log")
+    assert f"$ './{wrapper.name}' -I -B" in log.read_text()
+
+
+def test_gpus_that_do_not_answer_are_not_passed_over(
+    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_not_ours, "has_gpus", lambda: True)
+    if _not_ours.gpus_here():
+        pytest.skip("GPUs answer here")
+    assert check(tmp_path, "nvml_answers", "--python", environment.python, "--json") == 1
+    (told,) = json.loads(capfd.readouterr().out)["checks"]
+    assert told["summary"].startswith("NVML: ")
+
+
 @pytest.mark.parametrize(
     ("said", "left"),
     [
