@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ._contract import Context, Verdict
+from ._contract import Context, Verdict, whole
 
 # What a body tells of one device: what is wrong, if anything, and what it found there.
 Found = tuple[str, dict[str, Any]]
@@ -32,8 +35,9 @@ def on_each(context: Context, body: Callable[[Any, str], Found], what: str) -> V
     """The claim over all devices: `what` is what holds on them where nothing is wrong."""
     torch: Any = importlib.import_module("torch")
     devices = every(torch, context)
-    if len(devices) < max(len(context.gpus), 1):
-        return Verdict(passed=False, summary=f"torch sees {len(devices)} GPUs of {len(context.gpus)}", hint=_HIDDEN)
+    wanted = len(whole(context.gpus)) or 1
+    if len(devices) < wanted:
+        return Verdict(passed=False, summary=f"torch sees {len(devices)} GPUs of {wanted}", hint=_HIDDEN)
     evidence: dict[str, Any] = {"torch": str(torch.__version__), "devices": {}}
     problems = []
     for name, device in devices:
@@ -50,26 +54,54 @@ def on_each(context: Context, body: Callable[[Any, str], Found], what: str) -> V
 _HIDDEN = "CUDA_VISIBLE_DEVICES, a container without the GPU runtime, or a GPU that went away"
 
 
+# Torch's allocator has a type for it; a context, cuBLAS, Triton, NCCL and vLLM that get none have words alone.
+_FULL = re.compile(r"out of memory|_ALLOC_FAILED|less than desired GPU memory|No available memory for the cache")
+
+
 def _on(torch: Any, device: str, body: Callable[[Any, str], Found]) -> Found:
     if device == "cpu":
         return body(torch, device)
     try:
-        torch.cuda.set_device(device)
-        return body(torch, device)
-    except torch.cuda.OutOfMemoryError as full:
-        # No word on what is checked: an error, not a failure.
-        raise MemoryError(
-            f"{device} has too little left for a small check: {_holders(torch, device) or full}"
-        ) from full
+        with room(device, lambda: _uuid(torch, device)):
+            torch.cuda.set_device(device)
+            return body(torch, device)
     except RuntimeError as problem:  # what the driver or a kernel says is the finding
-        return f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}", {}
+        first, *_ = str(problem).strip().splitlines() or [""]
+        return f"{type(problem).__name__}: {first}", {}
 
 
-def _holders(torch: Any, device: str) -> str:
-    """Who holds this GPU's memory, as the driver tells."""
+def _uuid(torch: Any, device: str) -> str:
+    """Without the driver's prefix; nothing where there is no room for this question either."""
+    with contextlib.suppress(RuntimeError):
+        return str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
+    return ""
+
+
+def full(problem: object) -> bool:
+    """Whether this says that a GPU has no memory left, which is no word on what is checked."""
+    return bool(_FULL.search(str(problem)))
+
+
+@contextlib.contextmanager
+def room(where: str = "a GPU", uuid: Callable[[], str] = str) -> Iterator[None]:
+    """Makes an error, and not a failure, of what ends in here for want of memory: it says whose that is."""
+    try:
+        yield
+    except Exception as problem:
+        if not full(problem):
+            raise
+        raise lacking(where, problem, uuid()) from problem
+
+
+def lacking(where: str, problem: object, uuid: str = "") -> MemoryError:
+    said = _holders(uuid) or " ".join(str(problem).split())
+    return MemoryError(f"{where} has too little left for a small check: {said}")
+
+
+def _holders(uuid: str) -> str:
+    """Who else holds memory of this GPU, or of any, as the driver tells; in a container it shows nobody outside."""
     exe = shutil.which("nvidia-smi")
-    uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
-    if not exe or not uuid:
+    if not exe:
         return ""
     asked = [exe, "--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv,noheader"]
     try:
@@ -77,4 +109,5 @@ def _holders(torch: Any, device: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     rows = [[word.strip() for word in line.split(",")] for line in lines if uuid in line]
-    return "; ".join(f"{row[2].rpartition('/')[2]} (PID {row[1]}) holds {row[3]}" for row in rows if len(row) == 4)
+    others = [row for row in rows if len(row) == 4 and row[1] != str(os.getpid())]
+    return "; ".join(f"{row[2].rpartition('/')[2]} (PID {row[1]}) holds {row[3]}" for row in others)
