@@ -72,7 +72,8 @@ def silu(given, device):
 
 said["flashinfer"] = flashinfer(silu)
 said["flashinfer: tile"] = flashinfer(lambda *given: tile(silu(*given)))
-said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, SCRATCH))
+said["flashinfer: one says no"] = flashinfer(partial(flashinfer_compiles._gated, lambda: {"cpu": "RuntimeError: no nvcc"}))
+said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, partial(flashinfer_compiles._run, SCRATCH, ["cpu"])))
 """
 
 
@@ -93,6 +94,7 @@ def test_compilers_pass_and_wrong_twins_are_named(tmp_path: Path) -> None:
         "graph: refused": "replay 1: RuntimeError: no C compiler",
         "flashinfer": "",
         "flashinfer: tile": "silu_and_mul, float16: ",
+        "flashinfer: one says no": "silu_and_mul, float16: ChildProcessError: RuntimeError: no nvcc",
         "flashinfer: not here": "silu_and_mul, float16: ChildProcessError: ModuleNotFoundError: No module named 'flashinfer'",
     }
     # Triton's own interpreter runs the kernel where no GPU is.
