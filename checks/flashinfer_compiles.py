@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _devices, _numbers, _tiny_model
-from ._contract import Check, Context, Needs, Verdict
+from ._contract import Check, Context, Needs, Verdict, whole
 
 _SHAPE = (83, 1024)
 _PATIENCE_S = 240
@@ -40,23 +39,22 @@ torch.save(found, path)
 
 
 def body(context: Context) -> Verdict:
-    torch: Any = importlib.import_module("torch")
-    run = functools.cache(partial(_run, context.scratch, [device for _, device in _devices.every(torch, context)]))
-    tried = partial(judge, gated=partial(_gated, run))
+    made = _made(context.scratch, [f"cuda:{number}" for number in range(len(whole(context.gpus)) or 1)])
+    tried = partial(judge, gated=partial(_gated, made))
     verdict = _devices.on_each(context, tried, "FlashInfer's kernel is right")
     compiled = sorted(path.name for path in Path(context.scratch).rglob("*.so"))
     evidence = verdict.evidence | {"compiled": compiled or "nothing: FlashInfer brought the kernel with it"}
     return replace(verdict, evidence=evidence, hint=verdict.hint or ("" if verdict.passed else _HINT))
 
 
-def _gated(run: Callable[[], dict[str, Any]], given: Any, device: str) -> Any:
-    found = run()[device]
+def _gated(made: dict[str, Any], given: Any, device: str) -> Any:
+    found = made.get(device, "this GPU was not there")
     if isinstance(found, str):
         raise ChildProcessError(found)
     return found.to(given.device)
 
 
-def _run(scratch: str, devices: list[str]) -> dict[str, Any]:
+def _made(scratch: str, devices: list[str]) -> dict[str, Any]:
     """What FlashInfer makes of the same rows on every device, or what it says."""
     torch: Any = importlib.import_module("torch")
     path = f"{scratch}/given.pt"

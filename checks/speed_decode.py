@@ -38,7 +38,7 @@ def body(context: Context) -> Verdict:
     def tried(torch: Any, device: str) -> _devices.Found:
         return decoded(torch, device, _vllms(torch, device, flash), _LENGTHS, Shape(), torch.bfloat16)
 
-    return _rates.told(_devices.on_each(context, tried, ""), "decoding reads the KV cache at")
+    return _rates.told(_devices.on_each(context, tried, "", at_once=False), "decoding reads the KV cache at")
 
 
 def _vllms(torch: Any, device: str, flash: Any) -> Decode:

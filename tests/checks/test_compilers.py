@@ -72,8 +72,8 @@ def silu(given, device):
 
 said["flashinfer"] = flashinfer(silu)
 said["flashinfer: tile"] = flashinfer(lambda *given: tile(silu(*given)))
-said["flashinfer: one says no"] = flashinfer(partial(flashinfer_compiles._gated, lambda: {"cpu": "RuntimeError: no nvcc"}))
-said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, partial(flashinfer_compiles._run, SCRATCH, ["cpu"])))
+said["flashinfer: one says no"] = flashinfer(partial(flashinfer_compiles._gated, {"cpu": "RuntimeError: no nvcc"}))
+said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, flashinfer_compiles._made(SCRATCH, ["cpu"])))
 """
 
 

@@ -28,6 +28,7 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What `_devices` asks of a torch with GPUs."""
     cuda = SimpleNamespace(
         device_count=lambda: 1,
+        is_initialized=lambda: False,
         get_device_name=lambda _: "NVIDIA H100 80GB HBM3",
         get_device_properties=lambda _: SimpleNamespace(uuid=UUID),
         set_device=lambda _: None,
@@ -50,8 +51,9 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
-def on_gpus(body: Any, *gpus: str) -> Any:
-    return _devices.on_each(Context(profile="cuda", scratch="", gpus=gpus), body, "all is well")
+def on_gpus(body: Any, *gpus: str, scratch: Path = Path(), at_once: bool = True) -> Any:
+    context = Context(profile="cuda", scratch=str(scratch), gpus=gpus)
+    return _devices.on_each(context, body, "all is well", at_once=at_once)
 
 
 def raising(problem: Exception) -> Any:
@@ -94,5 +96,56 @@ def test_of_slices_a_process_sees_one(gpus: tuple[str, ...]) -> None:
 
 
 @pytest.mark.usefixtures("torch")
-def test_a_gpu_that_is_hidden_fails() -> None:
-    assert on_gpus(lambda *_: ("", {}), "0", "1").summary == "torch sees 1 GPUs of 2"
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_gpu_that_is_hidden_fails(tmp_path: Path, at_once: bool) -> None:
+    found = on_gpus(lambda *_: ("", {}), "0", "1", scratch=tmp_path, at_once=at_once)
+    assert (found.passed, found.summary) == (False, "torch sees 1 GPUs of 2")
+
+
+@pytest.fixture
+def two(torch: Any) -> Any:
+    torch.cuda.device_count = lambda: 2
+    return torch
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_several_gpus_are_tried_at_once_unless_they_are_timed(tmp_path: Path, at_once: bool) -> None:
+    def body(_: Any, device: str) -> Any:
+        return "wrong" if device == "cuda:1" else "", {"process": os.getpid()}
+
+    found = on_gpus(body, "0", "1", scratch=tmp_path, at_once=at_once)
+    assert (found.passed, found.summary) == (False, "GPU 1 (NVIDIA H100 80GB HBM3): wrong")
+    processes = {each["process"] for each in found.evidence["devices"].values()}
+    assert len(processes | {os.getpid()}) == (3 if at_once else 1)
+
+
+def test_where_cuda_is_awake_already_nobody_is_forked(two: Any, tmp_path: Path) -> None:
+    two.cuda.is_initialized = lambda: True
+    found = on_gpus(lambda *_: ("", {"process": os.getpid()}), "0", "1", scratch=tmp_path)
+    assert found.summary == "all is well on 2 GPUs"
+    assert {each["process"] for each in found.evidence["devices"].values()} == {os.getpid()}
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("ends", "error", "says"),
+    [
+        (
+            lambda: os.kill(os.getpid(), 9),
+            ChildProcessError,
+            "GPU 1: its process ended with status -9 and said nothing",
+        ),
+        (lambda: 1 / 0, ChildProcessError, "GPU 1: ZeroDivisionError: division by zero"),
+        (raising(RuntimeError(FULL[0])), MemoryError, "cuda:1 has too little left for a small check"),
+    ],
+    ids=["killed", "raised", "full"],
+)
+def test_what_ends_the_try_of_one_gpu_is_no_verdict(tmp_path: Path, ends: Any, error: type, says: str) -> None:
+    def body(_: Any, device: str) -> Any:
+        if device == "cuda:1":
+            ends()
+        return "", {}
+
+    with pytest.raises(error, match=says):
+        on_gpus(body, "0", "1", scratch=tmp_path)
