@@ -81,12 +81,16 @@ class Check:
     needs: Needs = Needs()
 
 
+def whole(gpus: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are no slices of MIG: of these a process sees one, and they send each other nothing."""
+    return tuple(gpu for gpu in gpus if ":" not in gpu and not gpu.startswith("MIG-"))
+
+
 def unmet(needs: Needs, context: Context) -> str:
     """The reason why a check cannot decide here; empty where it can."""
     if needs.profile and needs.profile != context.profile:
         return f"is about vLLM for {needs.profile}; this environment is for {context.profile}"
-    # What needs several needs whole ones: a process sees one slice of MIG, and slices send each other nothing.
-    gpus = [gpu for gpu in context.gpus if needs.gpus < 2 or ":" not in gpu]
+    gpus = context.gpus if needs.gpus < 2 else whole(context.gpus)
     if context.profile == "cuda" and len(gpus) < needs.gpus:
         return f"needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}; this host has {len(gpus) or 'none'}"
     if needs.lock and not context.pins:

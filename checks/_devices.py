@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
+import multiprocessing
+import os
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from ._contract import Context, Verdict
+from ._contract import Context, Verdict, whole
 
 # What a body tells of one device: what is wrong, if anything, and what it found there.
 Found = tuple[str, dict[str, Any]]
@@ -28,48 +35,127 @@ def halves(torch: Any, device: str) -> list[Any]:
     return [torch.float16, *([torch.bfloat16] if new else [])]
 
 
-def on_each(context: Context, body: Callable[[Any, str], Found], what: str) -> Verdict:
-    """The claim over all devices: `what` is what holds on them where nothing is wrong."""
+def on_each(context: Context, body: Callable[[Any, str], Found], what: str, *, at_once: bool = True) -> Verdict:
+    """The claim over all devices: `what` is what holds on them where nothing is wrong.
+
+    Several GPUs are tried at once, each by a process of its own: to wake one up takes as long as to try it. What is
+    timed is tried one by one.
+    """
     torch: Any = importlib.import_module("torch")
-    devices = every(torch, context)
-    if len(devices) < max(len(context.gpus), 1):
-        return Verdict(passed=False, summary=f"torch sees {len(devices)} GPUs of {len(context.gpus)}", hint=_HIDDEN)
+    wanted = len(whole(context.gpus)) or 1
+    if at_once and context.profile == "cuda" and wanted > 1 and not torch.cuda.is_initialized():
+        seen, tried = _at_once(torch, context, body, wanted)
+    else:
+        devices = every(torch, context)
+        seen = len(devices)
+        tried = [(name, *_on(torch, device, body)) for name, device in devices if seen >= wanted]
+    if seen < wanted:
+        return Verdict(passed=False, summary=f"torch sees {seen} GPUs of {wanted}", hint=_HIDDEN)
     evidence: dict[str, Any] = {"torch": str(torch.__version__), "devices": {}}
     problems = []
-    for name, device in devices:
-        problem, found = _on(torch, device, body)
+    for name, problem, found in tried:
         evidence["devices"][name] = found | ({"problem": problem} if problem else {})
         if problem:
             problems.append(f"{name}: {problem}")
     if problems:
         return Verdict(passed=False, summary="; ".join(problems), evidence=evidence)
-    where = devices[0][0] if len(devices) == 1 else f"{len(devices)} GPUs"
+    where = tried[0][0] if len(tried) == 1 else f"{len(tried)} GPUs"
     return Verdict(passed=True, summary=f"{what} on {where}", evidence=evidence)
 
 
 _HIDDEN = "CUDA_VISIBLE_DEVICES, a container without the GPU runtime, or a GPU that went away"
+
+Tried = tuple[str, str, dict[str, Any]]
+
+
+def _at_once(torch: Any, context: Context, body: Callable[[Any, str], Found], wanted: int) -> tuple[int, list[Tried]]:
+    """How many GPUs torch sees, and what came of each. Nothing here touches CUDA: no fork could use it then."""
+    fork = multiprocessing.get_context("fork")
+    answers = [Path(context.scratch) / f"gpu-{number}.json" for number in range(wanted)]
+    children = [fork.Process(target=_apart, args=(torch, context, body, *one)) for one in enumerate(answers)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    found = []
+    for number, (child, answer) in enumerate(zip(children, answers, strict=True)):
+        if not answer.exists():
+            raise ChildProcessError(f"GPU {number}: its process ended with status {child.exitcode} and said nothing")
+        found.append(json.loads(answer.read_text()))
+    if lacking_room := next((each["no_room"] for each in found if "no_room" in each), ""):
+        raise MemoryError(lacking_room)
+    if raised := next((each["raised"] for each in found if "raised" in each), ""):
+        raise ChildProcessError(raised)
+    return min(each["seen"] for each in found), [tuple(each["tried"]) for each in found if "tried" in each]
+
+
+def _apart(torch: Any, context: Context, body: Callable[[Any, str], Found], number: int, answer: Path) -> None:
+    """In the child: what comes of the GPU of this number."""
+    try:
+        devices = every(torch, context)
+        told: dict[str, Any] = {"seen": len(devices)}
+        if number < len(devices):
+            name, device = devices[number]
+            told["tried"] = [name, *_on(torch, device, body)]
+        text = json.dumps(told)
+    except MemoryError as problem:
+        text = json.dumps({"no_room": str(problem)})
+    except Exception as problem:  # noqa: BLE001 - it is raised again where somebody hears it
+        traceback.print_exc()
+        text = json.dumps({"raised": f"GPU {number}: {type(problem).__name__}: {problem}"})
+    aside = answer.with_suffix(".aside")
+    aside.write_text(text)
+    aside.replace(answer)
+
+
+# Torch's allocator has a type for it; a context, cuBLAS, Triton, NCCL and vLLM that get none have words alone.
+_FULL = re.compile(r"out of memory|_ALLOC_FAILED|less than desired GPU memory|No available memory for the cache")
 
 
 def _on(torch: Any, device: str, body: Callable[[Any, str], Found]) -> Found:
     if device == "cpu":
         return body(torch, device)
     try:
-        torch.cuda.set_device(device)
-        return body(torch, device)
-    except torch.cuda.OutOfMemoryError as full:
-        # No word on what is checked: an error, not a failure.
-        raise MemoryError(
-            f"{device} has too little left for a small check: {_holders(torch, device) or full}"
-        ) from full
+        with room(device, lambda: _uuid(torch, device)):
+            torch.cuda.set_device(device)
+            return body(torch, device)
     except RuntimeError as problem:  # what the driver or a kernel says is the finding
-        return f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}", {}
+        first, *_ = str(problem).strip().splitlines() or [""]
+        return f"{type(problem).__name__}: {first}", {}
 
 
-def _holders(torch: Any, device: str) -> str:
-    """Who holds this GPU's memory, as the driver tells."""
+def _uuid(torch: Any, device: str) -> str:
+    """Without the driver's prefix; nothing where there is no room for this question either."""
+    with contextlib.suppress(RuntimeError):
+        return str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
+    return ""
+
+
+def full(problem: object) -> bool:
+    """Whether this says that a GPU has no memory left, which is no word on what is checked."""
+    return bool(_FULL.search(str(problem)))
+
+
+@contextlib.contextmanager
+def room(where: str = "a GPU", uuid: Callable[[], str] = str) -> Iterator[None]:
+    """Makes an error, and not a failure, of what ends in here for want of memory: it says whose that is."""
+    try:
+        yield
+    except Exception as problem:
+        if not full(problem):
+            raise
+        raise lacking(where, problem, uuid()) from problem
+
+
+def lacking(where: str, problem: object, uuid: str = "") -> MemoryError:
+    said = _holders(uuid) or " ".join(str(problem).split())
+    return MemoryError(f"{where} has too little left for a small check: {said}")
+
+
+def _holders(uuid: str) -> str:
+    """Who else holds memory of this GPU, or of any, as the driver tells; in a container it shows nobody outside."""
     exe = shutil.which("nvidia-smi")
-    uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
-    if not exe or not uuid:
+    if not exe:
         return ""
     asked = [exe, "--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv,noheader"]
     try:
@@ -77,4 +163,5 @@ def _holders(torch: Any, device: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     rows = [[word.strip() for word in line.split(",")] for line in lines if uuid in line]
-    return "; ".join(f"{row[2].rpartition('/')[2]} (PID {row[1]}) holds {row[3]}" for row in rows if len(row) == 4)
+    others = [row for row in rows if len(row) == 4 and row[1] != str(os.getpid())]
+    return "; ".join(f"{row[2].rpartition('/')[2]} (PID {row[1]}) holds {row[3]}" for row in others)

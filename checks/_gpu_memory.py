@@ -40,7 +40,11 @@ def _asked(what: str) -> list[list[str]]:
 
 
 def more_than(before: Held, ask: Callable[[], Held] = held, wait_s: float = _WAIT_S) -> str:
-    """Which GPU holds more than before, and goes on doing so."""
+    """Which GPU holds more than before, and goes on doing so.
+
+    Where somebody out of sight had memory before (another container, a desktop, Windows), it may be that which grew.
+    """
+    before = {uuid: was for uuid, was in before.items() if was <= _SPARE_MIB}
     until = time.monotonic() + wait_s
     while True:
         now = ask()

@@ -15,11 +15,6 @@ def pairs(count: int) -> list[Pair]:
     return list(itertools.permutations(range(count), 2))
 
 
-def whole(gpus: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that are no slices of MIG, which send each other nothing."""
-    return tuple(gpu for gpu in gpus if ":" not in gpu)
-
-
 def links(facts: Mapping[str, Any], used: tuple[str, ...]) -> dict[Pair, str]:
     """NV18, PIX, SYS and so on for torch's numbers of the GPUs that are used; nothing where nobody could read it."""
     fact = facts.get("gpu_links", {})

@@ -51,9 +51,15 @@ def main(asked: dict[str, Any]) -> None:
             work(torch, distributed, asked, say)
             say(at="the end")
         except Exception as problem:
-            say(clock=time.monotonic(), problem=f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}")
+            say(clock=time.monotonic(), problem=f"{type(problem).__name__}: {_told(problem)}")
             raise
         signal.pause()  # who leaves early breaks it for those that are not through
+
+
+def _told(problem: Exception) -> str:
+    """The first line; of NCCL's the next ones too, for the first only says that the others tell."""
+    lines = str(problem).strip().splitlines()
+    return " ".join(lines[: 4 if lines and "NCCL" in lines[0] else 1])
 
 
 def _join(torch: Any, distributed: Any, asked: dict[str, Any], say: Say) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from . import _devices
+
 # Starts a rank that is asked this with these variables, and tells its process.
 Start = Callable[[dict[str, Any], dict[str, str]], int]
 
@@ -58,7 +60,7 @@ def go(
     start: Start = spawn,
     patience: Patience = Patience(),
 ) -> Try:
-    """One try of all ranks; none is left when it is over."""
+    """One try of all ranks; none is left when it is over. MemoryError where a GPU has no room for them."""
     folder.mkdir(parents=True)
     count, began = asked["count"], time.monotonic()
     files = [folder / f"rank-{rank}" for rank in range(count)]
@@ -70,6 +72,8 @@ def go(
         how, what = _followed(files, running, patience, asked["backend"])
     finally:
         _end(running)
+    if how == "died" and _devices.full(what):
+        raise _devices.lacking("a GPU", what)
     said = [_said(file) for file in files]
     return Try(how=how, what=what, said=said, seconds=time.monotonic() - began)
 

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from . import _openai, _processes, _tiny_model
+from . import _devices, _openai, _processes, _tiny_model
 from ._contract import Context
 
 _START_S, _STOP_S, _LEFT_S = 420.0, 60.0, 5.0
@@ -42,7 +42,8 @@ class Server:
             errors="replace",
             start_new_session=True,
         )
-        threading.Thread(target=self._follow, daemon=True).start()
+        self._follower = threading.Thread(target=self._follow, daemon=True)
+        self._follower.start()
 
     def _follow(self) -> None:
         """Everything goes to the log of the check; the first lines are kept, for what they tell of the choices."""
@@ -56,9 +57,12 @@ class Server:
         return sorted({found[1] for line in list(self._lines) if (found := _BACKEND.search(line))})
 
     def wait(self) -> str:
-        """What kept it from being ready, if anything."""
+        """What kept it from being ready, if anything. MemoryError where a GPU has no room for it."""
         while time.monotonic() - self._began < _START_S:
             if self._process.poll() is not None:
+                self._follower.join(_LEFT_S)
+                if full := next(filter(_devices.full, self._lines), ""):
+                    raise _devices.lacking("a GPU", full)
                 return f"the server ended with status {self._process.returncode} before it was ready"
             if _openai.ask(f"{self.url}/health", seconds=5).status == 200:
                 self.evidence["startup_s"] = round(time.monotonic() - self._began, 3)

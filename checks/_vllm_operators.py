@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+_HOPPER = 9
+
 
 def call(name: str, *given: Any, **settings: Any) -> Any:
     """By vLLM's own wrapper, which knows the signature, where it has one; and else as it is registered with torch."""
@@ -13,3 +15,13 @@ def call(name: str, *given: Any, **settings: Any) -> Any:
         return wrapper(*given, **settings)
     registered: Any = importlib.import_module("torch").ops._C  # noqa: SLF001 - torch's name for vLLM's operators
     return getattr(registered, name)(*given, **settings)
+
+
+def flash_version(torch: Any, device: str, flash: Any) -> int:
+    """FlashAttention 3 on Hopper and elsewhere 2, as vLLM chooses it, of those that its own package offers.
+
+    Also where it says that others are supported: 3 has machine code for Hopper alone, and 2 is PTX there, which takes
+    a minute to compile.
+    """
+    hopper = torch.cuda.get_device_capability(device)[0] == _HOPPER
+    return 3 if hopper and flash.is_fa_version_supported(3) else 2

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
-from . import _numbers, _tiny_model
+from . import _devices, _numbers, _tiny_model
 from ._contract import Check, Context, Needs, Verdict
 
 _FLASH = "flash_attention_2"
@@ -22,7 +22,10 @@ def body(context: Context) -> Verdict:
     """vLLM does without it: a transformers that has changed too much to be asked is a warning, and undoes nothing."""
     _tiny_model.settle(context.scratch)
     try:
-        return _asked_of_all(importlib.import_module("torch"), importlib.import_module("transformers"), context)
+        with _devices.room():
+            return _asked_of_all(importlib.import_module("torch"), importlib.import_module("transformers"), context)
+    except MemoryError:
+        raise
     except Exception as problem:  # noqa: BLE001 - whatever transformers raises
         return Verdict(passed=False, summary=f"transformers cannot be tried: {type(problem).__name__}: {problem}")
 
@@ -31,7 +34,7 @@ def _asked_of_all(torch: Any, transformers: Any, context: Context) -> Verdict:
     config = transformers.AutoConfig.from_pretrained(_tiny_model.make(context.scratch))
     config.initializer_range = _SPREAD
     tried: dict[str, list[dict[str, Any]]] = {name: [] for name in _BEST_FIRST}
-    for device, name in _devices(torch, context):
+    for device, name in _each(torch, context):
         for implementation, found in _on(device, torch, transformers, config):
             tried[implementation].append({"device": name, **found})
     return _verdict(tried, str(transformers.__version__))
@@ -50,7 +53,9 @@ def _on(device: str, torch: Any, transformers: Any, config: Any) -> Iterator[tup
         try:
             model = _model(torch, transformers, config, implementation).to(device, precision)
             yield implementation, _tried(torch, model, asked, implementation, by_the_book)
-        except Exception as problem:  # noqa: BLE001 - what transformers or a kernel says is the finding
+        except Exception as problem:  # what transformers or a kernel says is the finding
+            if _devices.full(problem):
+                raise
             yield implementation, {"problem": f"{type(problem).__name__}: {problem}"}
 
 
@@ -77,7 +82,7 @@ def _verdict(tried: dict[str, list[dict[str, Any]]], version: str) -> Verdict:
     return Verdict(passed=True, summary=summary, evidence=evidence)
 
 
-def _devices(torch: Any, context: Context) -> Iterator[tuple[str, str]]:
+def _each(torch: Any, context: Context) -> Iterator[tuple[str, str]]:
     """The CPU, or one GPU of each kind."""
     if context.profile == "cpu":
         yield "cpu", "CPU"

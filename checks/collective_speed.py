@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _pairs, _ranks
-from ._contract import Check, Context, Needs, Verdict
+from ._contract import Check, Context, Needs, Verdict, whole
 
 _GIB = 2**30
 _SIZES = (_GIB // 4, _GIB, 4 * _GIB, 16 * _GIB)
@@ -26,7 +26,7 @@ _BAND = 0.05
 
 
 def body(context: Context) -> Verdict:
-    gpus = _pairs.whole(context.gpus)
+    gpus = whole(context.gpus)
     asked = {"backend": "nccl", "count": len(gpus), "sizes": list(_SIZES)}
     tried = _ranks.go(asked, Path(context.scratch) / "speed", {})
     if tried.how != "healthy":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _pairs, _ranks
-from ._contract import Check, Context, Needs, Verdict
+from ._contract import Check, Context, Needs, Verdict, whole
 
 _WITHOUT = {"NCCL_P2P_DISABLE": "1"}
 _SAID = "NCCL_P2P_DISABLE=1"
@@ -16,7 +16,7 @@ _SAID = "NCCL_P2P_DISABLE=1"
 
 def body(context: Context) -> Verdict:
     """gloo over two processes where there is no GPU: the code around it is the same."""
-    backend, count = ("gloo", 2) if context.profile == "cpu" else ("nccl", len(_pairs.whole(context.gpus)))
+    backend, count = ("gloo", 2) if context.profile == "cpu" else ("nccl", len(whole(context.gpus)))
 
     def one(number: int, environment: dict[str, str]) -> _ranks.Try:
         return _ranks.go({"backend": backend, "count": count}, Path(context.scratch) / str(number), environment)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ._contract import Check, Context, Needs, Verdict
+from ._contract import Check, Context, Needs, Verdict, whole
 
 _VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _UUID = re.compile(r"\b(GPU|MIG)-[^,]+")  # it names one card in the world, which a report does not
@@ -39,8 +39,8 @@ def compare(
     seen: list[dict[str, Any]], used: tuple[str, ...], facts: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Verdict:
     recorded = _list(facts.get("gpus"))
-    whole = [gpu for gpu in used if ":" not in gpu]
-    wanted = len(whole) or 1  # of the slices of MIG a process sees one
+    entire = whole(used)
+    wanted = len(entire) or 1
     visible = environment.get(_VISIBLE)
     evidence = {"seen": seen, "used": list(used), _VISIBLE: _shown(visible), _ORDER: environment.get(_ORDER)}
     if len(seen) != wanted:
@@ -48,7 +48,7 @@ def compare(
         summary = f"torch sees {len(seen) or 'no'} GPU{'s' * (len(seen) != 1)}, and {wanted} should be there"
         return Verdict(passed=False, summary=f"{summary}{why and f': {why}'}", evidence=evidence, hint=_HINT)
     by_id = {gpu["id"]: gpu for gpu in recorded}
-    others = [(number, gpu, by_id[gpu]) for number, gpu in enumerate(whole) if gpu in by_id]
+    others = [(number, gpu, by_id[gpu]) for number, gpu in enumerate(entire) if gpu in by_id]
     problems = [text for number, gpu, one in others if (text := _differs(number, seen[number], gpu, one, by_id))]
     places = [each["bus_id"] for each in seen]
     if not others and None not in places and places != sorted(places):

@@ -6,8 +6,8 @@ import importlib
 from functools import partial
 from typing import Any
 
-from . import _pairs, _timing
-from ._contract import Check, Context, Needs, Verdict
+from . import _devices, _pairs, _timing
+from ._contract import Check, Context, Needs, Verdict, whole
 
 _BYTES = 2**27
 # Argued, not measured: half the lanes, or a generation less, is half the speed; pairs alike do not differ by a quarter.
@@ -16,17 +16,18 @@ _LEAST = 0.75
 
 def body(context: Context) -> Verdict:
     torch: Any = importlib.import_module("torch")
-    gpus = _pairs.whole(context.gpus)
+    gpus = whole(context.gpus)
     rates: dict[_pairs.Pair, float] = {}
     method = ""
-    for source, destination in _pairs.pairs(len(gpus)):
-        given, taken = (
-            torch.ones(_BYTES, dtype=torch.uint8, device=f"cuda:{number}") for number in (source, destination)
-        )
-        # Torch queues a copy between GPUs on the stream of the one that sends, and there it is timed.
-        found = _timing.timed(torch, f"cuda:{source}", partial(taken.copy_, given), times=7, cold=False)
-        rates[source, destination] = _BYTES / found["median_us"] / 1000
-        method = found["method"]
+    with _devices.room():
+        for source, destination in _pairs.pairs(len(gpus)):
+            given, taken = (
+                torch.ones(_BYTES, dtype=torch.uint8, device=f"cuda:{number}") for number in (source, destination)
+            )
+            # Torch queues a copy between GPUs on the stream of the one that sends, and there it is timed.
+            found = _timing.timed(torch, f"cuda:{source}", partial(taken.copy_, given), times=7, cold=False)
+            rates[source, destination] = _BYTES / found["median_us"] / 1000
+            method = found["method"]
     return judged(rates, _pairs.links(context.facts, gpus), method)
 
 

@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from . import _pairs
-from ._contract import Check, Context, Needs, Verdict
+from . import _devices, _pairs
+from ._contract import Check, Context, Needs, Verdict, whole
 
 # Bytes, and how far source and destination lie off the start of their memory: one, a page and more, many.
 _CASES = ((1, 0, 0), (4_097, 1, 3), (2**20 + 3, 0, 1), (2**23 + 5, 3, 0))
@@ -17,13 +17,14 @@ _STUCK_S = 60.0
 
 def body(context: Context) -> Verdict:
     torch: Any = importlib.import_module("torch")
-    gpus = _pairs.whole(context.gpus)
+    gpus = whole(context.gpus)
     seen, count = torch.cuda.device_count(), len(gpus)
     if seen < count:
         return Verdict(passed=False, summary=f"torch sees {seen} GPUs of {count}", hint="see the check gpus_seen")
     links = _pairs.links(context.facts, gpus)
     access = {pair: bool(torch.cuda.can_device_access_peer(*pair)) for pair in _pairs.pairs(count)}
-    found = judged(torch, [f"cuda:{number}" for number in range(count)], _copy, _STUCK_S, denied(access, links))
+    with _devices.room():
+        found = judged(torch, [f"cuda:{number}" for number in range(count)], _copy, _STUCK_S, denied(access, links))
     told = [{"pair": _name(pair), "link": links.get(pair), "peer_access": can} for pair, can in access.items()]
     hint = "" if found.passed else _pairs.suspect(context.facts)
     return Verdict(passed=found.passed, summary=found.summary, evidence=found.evidence | {"pairs": told}, hint=hint)
@@ -70,9 +71,9 @@ def _every_pair(torch: Any, devices: list[str], copy: Callable[[Any, Any], None]
                 if text:
                     problems.append(f"{_name(pair)}: {size} bytes: {text}")
                     break
-        except torch.cuda.OutOfMemoryError:
-            raise  # no word on what is checked
         except RuntimeError as problem:  # what the driver says is the finding
+            if _devices.full(problem):
+                raise
             problems.append(f"{_name(pair)}: {str(problem).strip().splitlines()[0]}")
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from . import _devices, _numbers, _timing
+from . import _devices, _numbers, _timing, _vllm_operators
 from ._contract import Check, Context, Needs, Verdict
 
 # As published comparisons have it: as many tokens for each length, causal, heads of 128.
@@ -30,7 +30,7 @@ Speeds = dict[int, dict[str, Any]]
 
 
 def body(context: Context) -> Verdict:
-    verdict = _devices.on_each(context, _measured, "attention is as fast as usual")
+    verdict = _devices.on_each(context, _measured, "attention is as fast as usual", at_once=False)
     if context.profile == "cpu" and verdict.passed:
         return replace(verdict, summary="attention measured on CPU; shown, not judged")
     return verdict
@@ -106,7 +106,6 @@ def _by_vllm(torch: Any, *given: Any) -> Any:
     flash: Any = importlib.import_module("vllm.vllm_flash_attn")
     batch, length = given[0].shape[:2]
     starts = torch.arange(0, (batch + 1) * length, length, dtype=torch.int32, device=given[0].device)
-    newest = 3 if flash.is_fa_version_supported(3) else 2
     return flash.flash_attn_varlen_func(
         *(each.flatten(0, 1) for each in given),
         max_seqlen_q=length,
@@ -114,7 +113,7 @@ def _by_vllm(torch: Any, *given: Any) -> Any:
         max_seqlen_k=length,
         cu_seqlens_k=starts,
         causal=True,
-        fa_version=newest,
+        fa_version=_vllm_operators.flash_version(torch, given[0].device, flash),
     )
 
 

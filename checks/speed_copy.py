@@ -15,7 +15,7 @@ _LEAST = 0.65
 
 
 def body(context: Context) -> Verdict:
-    return _rates.told(_devices.on_each(context, copied, ""), "a copy in its memory reads and writes")
+    return _rates.told(_devices.on_each(context, copied, "", at_once=False), "a copy in its memory reads and writes")
 
 
 def copied(torch: Any, device: str, size: int = _BYTES) -> _devices.Found:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import _devices, _numbers, _rates, _timing
+from . import _devices, _numbers, _rates, _timing, _vllm_operators
 from ._contract import Check, Context, Needs, Verdict
 
 _LENGTHS = (4096, 16384)
@@ -38,13 +38,12 @@ def body(context: Context) -> Verdict:
     def tried(torch: Any, device: str) -> _devices.Found:
         return decoded(torch, device, _vllms(torch, device, flash), _LENGTHS, Shape(), torch.bfloat16)
 
-    return _rates.told(_devices.on_each(context, tried, ""), "decoding reads the KV cache at")
+    return _rates.told(_devices.on_each(context, tried, "", at_once=False), "decoding reads the KV cache at")
 
 
 def _vllms(torch: Any, device: str, flash: Any) -> Decode:
-    """FlashAttention 3 on Hopper as vLLM chooses it, elsewhere 2; the causal mask hides nothing from the last token."""
-    hopper = torch.cuda.get_device_capability(device)[0] == 9
-    version = 3 if hopper and flash.is_fa_version_supported(3) else 2
+    """The causal mask hides nothing from the last token."""
+    version = _vllm_operators.flash_version(torch, device, flash)
     starts = torch.arange(Shape().batch + 1, dtype=torch.int32, device=device)
 
     def decode(query: Any, keys: Any, values: Any, table: Any, used: Any) -> Any:

@@ -24,7 +24,7 @@ def body(context: Context) -> Verdict:
         link = links.get(int(device.rpartition(":")[2]), {})
         return carried(torch, device, link, torch.empty(_BYTES, dtype=torch.uint8, pin_memory=True))
 
-    return _rates.told(_devices.on_each(context, tried, ""), "between host and GPU, the slower way:")
+    return _rates.told(_devices.on_each(context, tried, "", at_once=False), "between host and GPU, the slower way:")
 
 
 def recorded(context: Context) -> dict[int, Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +17,7 @@ _SHAPE = (83, 770)
 
 def body(context: Context) -> Verdict:
     _tiny_model.settle(context.scratch)  # an empty cache: what was compiled before proves nothing
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # else dozens of processes are started for one kernel
     torch: Any = importlib.import_module("torch")
     compiler = partial(torch.compile, fullgraph=True, dynamic=False)
     return _devices.on_each(context, lambda _, device: judge(torch, compiler, device), "torch.compile is right")

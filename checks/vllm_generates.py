@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _tiny_model
+from . import _devices, _tiny_model
 from ._contract import Check, Context, Needs, Verdict
 from ._plain_llama import PlainLlama
 
@@ -39,12 +39,13 @@ def body(context: Context) -> Verdict:
     began = time.monotonic()
     vllm: Any = importlib.import_module("vllm")
     imported = time.monotonic()
-    engine = vllm.LLM(
-        model=_tiny_model.make(context.scratch),
-        skip_tokenizer_init=True,
-        enable_prefix_caching=True,  # the second run takes another way to the same tokens
-        **_tiny_model.settings(context),
-    )
+    with _devices.room():
+        engine = vllm.LLM(
+            model=_tiny_model.make(context.scratch),
+            skip_tokenizer_init=True,
+            enable_prefix_caching=True,  # the second run takes another way to the same tokens
+            **_tiny_model.settings(context),
+        )
     ready = time.monotonic()
     runs = [generated(vllm, engine) for _ in range(2)]
     done = time.monotonic()

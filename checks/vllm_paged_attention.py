@@ -16,7 +16,6 @@ from ._contract import Check, Context, Needs, Verdict
 _NEW, _ALL = (37, 1, 5, 1), (37, 129, 301, 16)
 _WIDTHS, _HEADS, _SHARED = (64, 128), 6, 2
 _PAGES = 32
-_VERSIONS = (2, 3)  # a fourth compiles itself when it is first used, which takes minutes
 _CPU_PAGE, _GPU_PAGE = 32, 16
 
 
@@ -49,11 +48,10 @@ def _on_device(torch: Any, device: str) -> _devices.Found:
         return "", {"absent": "vLLM's FlashAttention needs compute capability 8.0"}
     try:
         flash: Any = importlib.import_module("vllm.vllm_flash_attn")
-        supported = [number for number in _VERSIONS if flash.is_fa_version_supported(number)]
+        version = _vllm_operators.flash_version(torch, device, flash)
     except (ImportError, AttributeError) as problem:
         return f"vLLM's FlashAttention is not where it was: {type(problem).__name__}: {problem}", {}
-    ways = {f"FlashAttention {number}": partial(_by_flash, flash, number) for number in supported}
-    return judge(torch, device, ways, _GPU_PAGE)
+    return judge(torch, device, {f"FlashAttention {version}": partial(_by_flash, flash, version)}, _GPU_PAGE)
 
 
 def judge(torch: Any, device: str, ways: Mapping[str, Paged], page: int) -> _devices.Found:

@@ -27,6 +27,8 @@ def _on_device(torch: Any, device: str) -> _devices.Found:
     if device == "cpu":
         return judge(torch, device, torch.int8, _int8_by_onednn, _by_onednn)
     major, minor = torch.cuda.get_device_capability(device)
+    if (major, minor) < (7, 5):
+        return "", {"absent": "vLLM's quantised products need compute capability 7.5"}
     if (major, minor) < (8, 9):
         return judge(torch, device, torch.int8, _int8, _by_cutlass)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from . import _tiny_model
-from ._contract import Check, Context, Needs, Verdict
+from ._contract import Check, Context, Needs, Verdict, whole
 from ._right_answers import completed
 from ._server import Server
 
@@ -13,7 +13,7 @@ _WAYS = (8, 4, 2)  # into which the tiny model's heads can be split
 
 
 def body(context: Context) -> Verdict:
-    ways = split(len(context.gpus))
+    ways = split(len(whole(context.gpus)))
     if context.profile == "cpu":
         # vLLM wants a memory node of its own for each part, unless it need not bind them; and one thread each,
         # for threads that spin keep the other parts off the same cores.

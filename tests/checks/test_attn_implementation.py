@@ -78,7 +78,7 @@ def test_one_gpu_of_each_kind_is_tried() -> None:
     cuda = SimpleNamespace(
         device_count=lambda: 3, get_device_capability=lambda n: kinds[n], get_device_name=lambda n: f"kind {kinds[n]}"
     )
-    devices = list(check._devices(SimpleNamespace(cuda=cuda), Context(profile="cuda", scratch="")))
+    devices = list(check._each(SimpleNamespace(cuda=cuda), Context(profile="cuda", scratch="")))
     assert devices == [("cuda:0", "GPU 0 (kind (8, 0))"), ("cuda:1", "GPU 1 (kind (9, 0))")]
 
 

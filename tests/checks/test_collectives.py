@@ -125,6 +125,35 @@ TWINS = {
 }
 
 
+@real_torch
+def test_a_rank_without_room_on_its_gpu_is_no_failure(tmp_path: Path) -> None:
+    """NCCL's first line does not tell."""
+    code = """
+        import os
+        from pathlib import Path
+        from checks import _rank, _ranks
+        import torch.distributed as distributed
+        def full(*_, **k):
+            raise RuntimeError("NCCL error in: x.cpp:1, unhandled cuda error\\nncclUnhandledCudaError: failed.\\n"
+                               "Last error:\\nCuda failure 2 'out of memory'\\nException raised from x")
+        def start(asked, environment):
+            if pid := os.fork():
+                return pid
+            try:
+                distributed.init_process_group = full
+                _rank.main(asked)
+            finally:
+                os._exit(1)
+        try:
+            _ranks.go({"backend": "gloo", "count": 2}, Path(sys.argv[2]) / "0", {}, start=start)
+        except MemoryError as problem:
+            found = str(problem)
+    """
+    found: str = said(code, str(tmp_path))
+    assert found.startswith("a GPU has too little left for a small check: process ")
+    assert found.endswith("Last error: Cuda failure 2 'out of memory'")
+
+
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Every twin in processes that are forked from one that has imported torch."""

@@ -72,7 +72,8 @@ def silu(given, device):
 
 said["flashinfer"] = flashinfer(silu)
 said["flashinfer: tile"] = flashinfer(lambda *given: tile(silu(*given)))
-said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, SCRATCH))
+said["flashinfer: one says no"] = flashinfer(partial(flashinfer_compiles._gated, {"cpu": "RuntimeError: no nvcc"}))
+said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, flashinfer_compiles._made(SCRATCH, ["cpu"])))
 """
 
 
@@ -93,7 +94,26 @@ def test_compilers_pass_and_wrong_twins_are_named(tmp_path: Path) -> None:
         "graph: refused": "replay 1: RuntimeError: no C compiler",
         "flashinfer": "",
         "flashinfer: tile": "silu_and_mul, float16: ",
+        "flashinfer: one says no": "silu_and_mul, float16: ChildProcessError: RuntimeError: no nvcc",
         "flashinfer: not here": "silu_and_mul, float16: ChildProcessError: ModuleNotFoundError: No module named 'flashinfer'",
     }
     # Triton's own interpreter runs the kernel where no GPU is.
     real.assert_says(real.answers(f"SCRATCH = {str(tmp_path)!r}{COMPILES}", TRITON_INTERPRET="1"), expected)
+
+
+FOR_GPUS = """
+from checks import _triton_kernel
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+
+for capability in (75, 80, 90, 100, 120):
+    signature = {"given": "*fp16", "found": "*fp16", "width": "i32", "block": "constexpr"}
+    source = ASTSource(_triton_kernel._KERNEL, signature, constexprs={(3,): 1024})
+    said[str(capability)] = "" if compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"] else "nothing"
+"""
+
+
+@real.needed
+def test_the_kernel_compiles_for_gpus_that_are_not_here(tmp_path: Path) -> None:
+    """The interpreter takes what the compiler refuses."""
+    assert not any(real.answers(FOR_GPUS, TRITON_CACHE_DIR=str(tmp_path)).values())

@@ -27,6 +27,8 @@ def test_only_an_environment_that_has_it_promises_it() -> None:
     assert "flash_attn_fits" in proof.promised(with_gpus, lock("torch", "flash-attn"))
     assert "flash_attn_fits" not in proof.promised(with_gpus, lock("torch"))
     assert "flash_attn_fits" not in proof.promised(plan(profile="cpu"), lock("torch", "flash-attn"))
+    assert "flashinfer_compiles" in proof.promised(with_gpus, lock("torch", "flashinfer-python"))
+    assert "flashinfer_compiles" not in proof.promised(with_gpus, lock("torch")), "older vLLMs do without it"
     assert "attn_implementation" in proof.promised(plan(profile="cpu"), lock("torch"))
 
 

@@ -20,10 +20,14 @@ def test_without_a_driver_nothing_is_said() -> None:
 
 
 def test_memory_that_stays_is_named() -> None:
-    said = _gpu_memory.more_than({"GPU-a": 500, "GPU-b": 40}, lambda: {"GPU-a": 1500, "GPU-b": 100}, wait_s=0)
+    said = _gpu_memory.more_than({"GPU-a": 50, "GPU-b": 40}, lambda: {"GPU-a": 1050, "GPU-b": 100}, wait_s=0)
     assert said == "GPU-a holds 1000 MiB more than before, and no living process has it"
 
 
 def test_memory_that_is_given_back_late_is_not() -> None:
-    later = iter([{"GPU-a": 1500}, {"GPU-a": 500}])
-    assert not _gpu_memory.more_than({"GPU-a": 500}, lambda: next(later))
+    later = iter([{"GPU-a": 1500}, {"GPU-a": 50}])
+    assert not _gpu_memory.more_than({"GPU-a": 50}, lambda: next(later))
+
+
+def test_what_somebody_out_of_sight_takes_is_not_laid_to_the_server() -> None:
+    assert not _gpu_memory.more_than({"GPU-a": 900}, lambda: {"GPU-a": 1500}, wait_s=0)

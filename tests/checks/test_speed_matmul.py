@@ -21,6 +21,10 @@ def test_all_of_them_may_be_slow() -> None:
     ] * 2
 
 
+def test_a_slice_is_not_held_to_a_whole_gpu() -> None:
+    assert speed_matmul.judge({"GPU 0 (NVIDIA H200 MIG 1g.18gb)": 95.0}) == []
+
+
 @real.needed
 def test_a_cpu_is_shown_and_not_judged() -> None:
     found = real.answers("""

@@ -125,6 +125,18 @@ def test_a_server_that_is_broken_fails(environment: Environment, broken: dict[st
     assert summary in result.summary
 
 
+def test_a_server_without_room_on_the_gpu_is_an_error(environment: Environment) -> None:
+    said = (
+        "ValueError: Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU memory utilization"
+    )
+    pretend(environment, on_start=f"sys.exit({said!r})")
+    result = environment.check("vllm_serves")
+    assert (result.outcome, result.summary) == (
+        "error",
+        f"MemoryError: a GPU has too little left for a small check: {said}",
+    )
+
+
 def test_a_split_model_answers_as_a_whole_one(environment: Environment) -> None:
     pretend(environment, on_start="assert settings['--tensor-parallel-size'] == '4'")
     result = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0", "1", "2", "5", "7", "9")))

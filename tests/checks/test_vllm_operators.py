@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from checks import _vllm_operators, vllm_quantised_matmul
 from tests.checks import real
+
+
+def with_gpu(*capability: int) -> Any:
+    return SimpleNamespace(cuda=SimpleNamespace(get_device_capability=lambda _: capability))
+
+
+@pytest.mark.parametrize(("capability", "version"), [((8, 0), 2), ((8, 9), 2), ((9, 0), 3), ((10, 0), 2), ((12, 0), 2)])
+def test_flash_attention_is_the_one_that_has_code_for_the_gpu(capability: tuple[int, int], version: int) -> None:
+    everything = SimpleNamespace(is_fa_version_supported=lambda _: True)
+    assert _vllm_operators.flash_version(with_gpu(*capability), "cuda:0", everything) == version
+
+
+def test_a_gpu_without_quantised_products_is_no_failure() -> None:
+    problem, found = vllm_quantised_matmul._on_device(with_gpu(7, 0), "cuda:0")
+    assert (problem, found) == ("", {"absent": "vLLM's quantised products need compute capability 7.5"})
+
 
 START = """
 import dataclasses, math

@@ -1,0 +1,151 @@
+"""_devices: each device judged for itself, a slice of MIG counted as one, and a full GPU told from a wrong kernel."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from checks import _devices, _numbers
+from checks._contract import Context
+
+UUID = "11111111-2222-3333-4444-555555555555"
+# As the driver, cuBLAS, torch's allocator, Triton, vLLM and NCCL say it.
+FULL = (
+    "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 139.80 GiB",
+    "Triton Error [CUDA]: out of memory",
+    "Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU memory utilization (0.2)",
+)
+
+
+@pytest.fixture
+def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What `_devices` asks of a torch with GPUs."""
+    cuda = SimpleNamespace(
+        device_count=lambda: 1,
+        is_initialized=lambda: False,
+        get_device_name=lambda _: "NVIDIA H100 80GB HBM3",
+        get_device_properties=lambda _: SimpleNamespace(uuid=UUID),
+        set_device=lambda _: None,
+    )
+    pretended = SimpleNamespace(cuda=cuda, __version__="2.11.0+cu130")
+    monkeypatch.setattr("importlib.import_module", lambda _: pretended)
+    return pretended
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (
+        f"GPU-{UUID}, {os.getpid()}, python, 500 MiB",
+        f"GPU-{UUID}, 4711, /opt/vllm/bin/python3, 78000 MiB",
+        "GPU-99999999-2222-3333-4444-555555555555, 4712, other, 7 MiB",
+    )
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\n" + "".join(f"echo '{row}'\n" for row in rows))
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+def on_gpus(body: Any, *gpus: str, scratch: Path = Path(), at_once: bool = True) -> Any:
+    context = Context(profile="cuda", scratch=str(scratch), gpus=gpus)
+    return _devices.on_each(context, body, "all is well", at_once=at_once)
+
+
+def raising(problem: Exception) -> Any:
+    def case() -> Any:
+        raise problem
+
+    return case
+
+
+@pytest.mark.usefixtures("driver")
+@pytest.mark.parametrize("said", FULL)
+def test_a_full_gpu_is_no_failure_and_its_holder_is_named(torch: Any, said: str) -> None:
+    for body in (
+        lambda *_: raising(RuntimeError(said))(),
+        lambda *_: _numbers.judged(torch, [("a case", raising(RuntimeError(said)), None, None)]),
+    ):
+        with pytest.raises(MemoryError) as full:
+            on_gpus(body, "0")
+        assert str(full.value) == "cuda:0 has too little left for a small check: python3 (PID 4711) holds 78000 MiB"
+
+
+def test_where_nobody_knows_the_holder_the_words_stay(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    torch.cuda.get_device_properties = lambda _: raising(RuntimeError("CUDA error: out of memory"))()
+    with pytest.raises(MemoryError, match=r"small check: CUDA error: out of memory CUDA kernel errors"):
+        on_gpus(lambda *_: raising(RuntimeError(FULL[0]))(), "0")
+
+
+@pytest.mark.usefixtures("torch")
+def test_what_a_kernel_says_is_a_failure() -> None:
+    found = on_gpus(lambda *_: raising(RuntimeError("CUDA error: no kernel image is available\nmore"))(), "0")
+    assert not found.passed
+    assert found.summary == "GPU 0 (NVIDIA H100 80GB HBM3): RuntimeError: CUDA error: no kernel image is available"
+
+
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("gpus", [("0:0", "0:1", "0:2"), ("MIG-a", "MIG-b"), ("0",)])
+def test_of_slices_a_process_sees_one(gpus: tuple[str, ...]) -> None:
+    assert on_gpus(lambda *_: ("", {}), *gpus).summary == "all is well on GPU 0 (NVIDIA H100 80GB HBM3)"
+
+
+@pytest.mark.usefixtures("torch")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_gpu_that_is_hidden_fails(tmp_path: Path, at_once: bool) -> None:
+    found = on_gpus(lambda *_: ("", {}), "0", "1", scratch=tmp_path, at_once=at_once)
+    assert (found.passed, found.summary) == (False, "torch sees 1 GPUs of 2")
+
+
+@pytest.fixture
+def two(torch: Any) -> Any:
+    torch.cuda.device_count = lambda: 2
+    return torch
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_several_gpus_are_tried_at_once_unless_they_are_timed(tmp_path: Path, at_once: bool) -> None:
+    def body(_: Any, device: str) -> Any:
+        return "wrong" if device == "cuda:1" else "", {"process": os.getpid()}
+
+    found = on_gpus(body, "0", "1", scratch=tmp_path, at_once=at_once)
+    assert (found.passed, found.summary) == (False, "GPU 1 (NVIDIA H100 80GB HBM3): wrong")
+    processes = {each["process"] for each in found.evidence["devices"].values()}
+    assert len(processes | {os.getpid()}) == (3 if at_once else 1)
+
+
+def test_where_cuda_is_awake_already_nobody_is_forked(two: Any, tmp_path: Path) -> None:
+    two.cuda.is_initialized = lambda: True
+    found = on_gpus(lambda *_: ("", {"process": os.getpid()}), "0", "1", scratch=tmp_path)
+    assert found.summary == "all is well on 2 GPUs"
+    assert {each["process"] for each in found.evidence["devices"].values()} == {os.getpid()}
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("ends", "error", "says"),
+    [
+        (
+            lambda: os.kill(os.getpid(), 9),
+            ChildProcessError,
+            "GPU 1: its process ended with status -9 and said nothing",
+        ),
+        (lambda: 1 / 0, ChildProcessError, "GPU 1: ZeroDivisionError: division by zero"),
+        (raising(RuntimeError(FULL[0])), MemoryError, "cuda:1 has too little left for a small check"),
+    ],
+    ids=["killed", "raised", "full"],
+)
+def test_what_ends_the_try_of_one_gpu_is_no_verdict(tmp_path: Path, ends: Any, error: type, says: str) -> None:
+    def body(_: Any, device: str) -> Any:
+        if device == "cuda:1":
+            ends()
+        return "", {}
+
+    with pytest.raises(error, match=says):
+        on_gpus(body, "0", "1", scratch=tmp_path)
