@@ -6,6 +6,7 @@ import importlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,14 @@ def body(context: Context) -> Verdict:
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # else dozens of processes are started for one kernel
     torch: Any = importlib.import_module("torch")
     compiler = partial(torch.compile, fullgraph=True, dynamic=False)
-    return _devices.on_each(context, lambda _, device: judge(torch, compiler, device), "torch.compile is right")
+    verdict = _devices.on_each(context, lambda _, device: judge(torch, compiler, device), "torch.compile is right")
+    return verdict if verdict.passed else replace(verdict, hint=verdict.hint or _hint(str(torch.__file__)))
+
+
+def _hint(place: str) -> str:
+    if " " in place:
+        return "it hands paths to the compiler without quotes, and this environment's has a space: --prefix DIR"
+    return "the log of this check has what the compiler said"
 
 
 def judge(torch: Any, compiler: Callable[..., Any], device: str) -> _devices.Found:

@@ -26,7 +26,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.prefix = folder / "envs with spaces"
+        self.prefix = folder / "envs-ü"  # a space is more than torch.compile can do
 
     def run(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
         mine = ["--prefix", str(self.prefix), "--set", f"logs={self.folder / 'logs'}"]

@@ -31,6 +31,11 @@ def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
     if situation.prefix_trouble:
         where = f"{situation.prefix} ({situation.prefix_trouble})"
         yield f"nothing can be installed in {where}: name another place with --prefix DIR"
+    if " " in situation.prefix:
+        yield (
+            f"there is a space in {situation.prefix}, and torch.compile hands paths to the compiler without quotes: it "
+            f"fails there; name another place with --prefix DIR"
+        )
 
 
 def _sources(situation: Situation) -> Iterator[str]:

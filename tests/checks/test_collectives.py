@@ -125,7 +125,7 @@ TWINS = {
 }
 
 
-@real_torch
+@real.needed
 def test_a_rank_without_room_on_its_gpu_is_no_failure(tmp_path: Path) -> None:
     """NCCL's first line does not tell."""
     code = """
@@ -145,11 +145,11 @@ def test_a_rank_without_room_on_its_gpu_is_no_failure(tmp_path: Path) -> None:
             finally:
                 os._exit(1)
         try:
-            _ranks.go({"backend": "gloo", "count": 2}, Path(sys.argv[2]) / "0", {}, start=start)
+            _ranks.go({"backend": "gloo", "count": 2}, Path(sys.argv[1]) / "0", {}, start=start)
         except MemoryError as problem:
-            found = str(problem)
+            said = str(problem)
     """
-    found: str = said(code, str(tmp_path))
+    found: str = real.answers(code, str(tmp_path))
     assert found.startswith("a GPU has too little left for a small check: process ")
     assert found.endswith("Last error: Cuda failure 2 'out of memory'")
 
