@@ -254,3 +254,19 @@ def test_sources_of_the_driver_that_disagree_are_a_warning_in_the_plan() -> None
         {**H100, "file /proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.10.01  x\n"}
     )
     assert any("says driver 580.65.06" in warning and "570.10.01" in warning for warning in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "says"),
+    [
+        ("/data/envs", (), ""),
+        ("/data/my envs", (), "there is a space in /data/my envs, and torch.compile hands paths to the compiler"),
+        ("/data/envs", ("noexec",), "nothing can be installed in /data/envs (mounted noexec)"),
+    ],
+)
+def test_a_prefix_in_which_things_will_fail_is_warned_of(path: str, options: tuple[str, ...], says: str) -> None:
+    size = 500 * 2**30
+    disk = {"path": path, "exists": True, "writable": True, "type": "ext4", "total": size, "free": size}
+    warnings = "\n".join(plan(with_gpus(gpu(), **{"probe disks": {"prefix": {**disk, "options": options}}})).warnings)
+    assert says in warnings
+    assert ("/data" in warnings) == bool(says)
