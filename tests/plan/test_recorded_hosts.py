@@ -267,6 +267,7 @@ def test_sources_of_the_driver_that_disagree_are_a_warning_in_the_plan() -> None
 def test_a_prefix_in_which_things_will_fail_is_warned_of(path: str, options: tuple[str, ...], says: str) -> None:
     size = 500 * 2**30
     disk = {"path": path, "exists": True, "writable": True, "type": "ext4", "total": size, "free": size}
-    warnings = "\n".join(plan(with_gpus(gpu(), **{"probe disks": {"prefix": {**disk, "options": options}}})).warnings)
+    host = with_gpus(gpu()) | {"probe disks": {"prefix": {**disk, "options": options}}}
+    warnings = "\n".join(plan(host).warnings)
     assert says in warnings
     assert ("/data" in warnings) == bool(says)
