@@ -79,7 +79,9 @@ def _watched(request: dict[str, Any], warm: Any) -> dict[str, Any]:
         Path(request["verdict"]),
         frozenset({warm.number} if warm else ()),
     )
-    return {**result, "seconds": round(time.monotonic() - began, 3)}
+    seconds = round(time.monotonic() - began, 3)
+    shutil.rmtree(request["context"]["scratch"], ignore_errors=True)  # the next one, and the result, need the room
+    return {**result, "seconds": seconds}
 
 
 def _outlive(keeper: int) -> NoReturn:

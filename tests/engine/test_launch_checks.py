@@ -336,6 +336,13 @@ def test_needs_are_skipped_with_their_reason(tmp_path: Path) -> None:
     assert result("Needs(lock=True)", CPU) == ("skip", "needs the lock that this environment was made from")
 
 
+def test_what_one_leaves_takes_no_room_from_the_next(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    looks = "return Verdict(not list(Path(context.scratch).parents[1].glob('*/s/*')), '')"
+    found = all_of(tmp_path, environment, "Needs()", a="Path('left').touch(); return Verdict(True, '')", b=looks)
+    assert [result.outcome for result in found.values()] == ["pass", "pass"]
+
+
 def test_foreign_code_does_not_reach_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = Environment(tmp_path / "env")
     environment.install("checks", "1", {"checks/__init__.py": "raise SystemExit('foreign')"})
