@@ -71,7 +71,7 @@ def _context(path: str | None) -> dict[str, Any]:
 
 
 def _say(line: str) -> None:
-    """Without what would steer a terminal. Whoever reads it may go away (| head); what is tried is tried all the same."""
+    """Nothing that steers a terminal. Its reader may go away (| head); what is left is tried all the same."""
     try:
         print("".join(letter if letter.isprintable() else " " for letter in line), flush=True)
     except BrokenPipeError:

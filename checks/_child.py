@@ -48,6 +48,7 @@ def _told() -> dict[str, Any]:
 
 def _run(requests: Path) -> None:
     asked = json.loads(requests.read_bytes())
+    requests.unlink()  # no body is to know the mark of our lines
     os.chdir(requests.parent)
     processes = _part("_processes")
     processes.adopt_orphans()

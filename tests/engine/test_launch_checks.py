@@ -52,6 +52,7 @@ WRITES = "Path(context.scratch, '../verdict.json').write_text(json.dumps(dict(ou
         (f"{WRITES.format('pass')}; os.abort()", "error", "was killed by SIGABRT, and had claimed to pass"),
         ("if not os.fork(): return Verdict(True, 'fine')\nos.wait(); os.abort()", "error", "and left no verdict"),
         ("return Verdict(False, 'no ' + os.fsdecode(b'caf\\xe9'))", "fail", "no caf?"),
+        ("Path(context.scratch, '../../requests.json').read_text()", "error", "FileNotFoundError"),
         ("os.write(1, b'x' * (1 << 20)); return Verdict(True, 'fine')", "pass", "fine"),
         ("os.kill(os.getppid(), signal.SIGKILL); time.sleep(20)", "error", "was ended by SIGKILL"),
     ],
@@ -166,6 +167,8 @@ def all_of(
 
 
 COUNTING = """
+    import signal
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     import pathlib, types
     with (pathlib.Path(__file__).parents[1] / "imports").open("a") as note:
         note.write("x")
