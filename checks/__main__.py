@@ -71,9 +71,9 @@ def _context(path: str | None) -> dict[str, Any]:
 
 
 def _say(line: str) -> None:
-    """Whoever reads it may go away (| head); what is tried is tried all the same."""
+    """Nothing that steers a terminal. Its reader may go away (| head); what is left is tried all the same."""
     try:
-        print(line, flush=True)
+        print("".join(letter if letter.isprintable() else " " for letter in line), flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 

@@ -48,6 +48,7 @@ def _told() -> dict[str, Any]:
 
 def _run(requests: Path) -> None:
     asked = json.loads(requests.read_bytes())
+    requests.unlink()  # no body is to know the mark of our lines
     os.chdir(requests.parent)
     processes = _part("_processes")
     processes.adopt_orphans()
@@ -79,7 +80,9 @@ def _watched(request: dict[str, Any], warm: Any) -> dict[str, Any]:
         Path(request["verdict"]),
         frozenset({warm.number} if warm else ()),
     )
-    return {**result, "seconds": round(time.monotonic() - began, 3)}
+    seconds = round(time.monotonic() - began, 3)
+    shutil.rmtree(request["context"]["scratch"], ignore_errors=True)  # the next one, and the result, need the room
+    return {**result, "seconds": seconds}
 
 
 def _outlive(keeper: int) -> NoReturn:

@@ -100,7 +100,10 @@ def _listens(look: _Look) -> tuple[str, str]:
         return "", ""
     if look.late():
         return f"it listens and did not answer within {look.deadline_s:g} s", _LOG
-    return f"nobody answers there: {said.text}", "is the server started, and is this its address and port?"
+    return (
+        f"nobody answers there in HTTP: {said.text[:200]}",
+        "is the server started, and is this its address and port?",
+    )
 
 
 def _is_vllm(look: _Look) -> tuple[str, str]:

@@ -96,6 +96,7 @@ def _serve(body: Callable[[Any], None], ask: int, answer: int, others: tuple[int
         torch = sys.modules.get("torch")
         if torch and torch.cuda.is_initialized():
             break  # a fork could do nothing with it
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, nobody could say how a body ended
         process = Forked(lambda: _alone(body, request, ask, answer))  # noqa: B023 - called before the next one
         say(process.number)
         say(os.waitstatus_to_exitcode(os.waitpid(process.number, 0)[1]))

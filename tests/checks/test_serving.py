@@ -161,7 +161,7 @@ def test_nobody_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         verdict = _serving.looked_at(f"http://127.0.0.1:{unused.getsockname()[1]}", "", 10)
-    assert verdict.summary == "nobody answers there: [Errno 111] Connection refused"
+    assert verdict.summary == "nobody answers there in HTTP: [Errno 111] Connection refused"
     assert "is the server started" in verdict.hint
 
 

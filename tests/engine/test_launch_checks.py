@@ -52,6 +52,7 @@ WRITES = "Path(context.scratch, '../verdict.json').write_text(json.dumps(dict(ou
         (f"{WRITES.format('pass')}; os.abort()", "error", "was killed by SIGABRT, and had claimed to pass"),
         ("if not os.fork(): return Verdict(True, 'fine')\nos.wait(); os.abort()", "error", "and left no verdict"),
         ("return Verdict(False, 'no ' + os.fsdecode(b'caf\\xe9'))", "fail", "no caf?"),
+        ("Path(context.scratch, '../../requests.json').read_text()", "error", "FileNotFoundError"),
         ("os.write(1, b'x' * (1 << 20)); return Verdict(True, 'fine')", "pass", "fine"),
         ("os.kill(os.getppid(), signal.SIGKILL); time.sleep(20)", "error", "was ended by SIGKILL"),
     ],
@@ -166,6 +167,8 @@ def all_of(
 
 
 COUNTING = """
+    import signal
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     import pathlib, types
     with (pathlib.Path(__file__).parents[1] / "imports").open("a") as note:
         note.write("x")
@@ -334,6 +337,13 @@ def test_needs_are_skipped_with_their_reason(tmp_path: Path) -> None:
     assert result("Needs(gpus=1)", Context(profile="cuda", gpus=("0",)))[0] == "pass"
     assert result("Needs(profile='cuda')", CPU)[1] == "is about vLLM for cuda; this environment is for cpu"
     assert result("Needs(lock=True)", CPU) == ("skip", "needs the lock that this environment was made from")
+
+
+def test_what_one_leaves_takes_no_room_from_the_next(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "env")
+    looks = "return Verdict(not list(Path(context.scratch).parents[1].glob('*/s/*')), '')"
+    found = all_of(tmp_path, environment, "Needs()", a="Path('left').touch(); return Verdict(True, '')", b=looks)
+    assert [result.outcome for result in found.values()] == ["pass", "pass"]
 
 
 def test_foreign_code_does_not_reach_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
