@@ -7,12 +7,13 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ._contract import Context
 _FOLDER = Path(__file__).parent
 _DEPTHS = ("passive", "quick", "full")
 _DEAR = ("torch", "vllm")
+_Capability = Any  # (major, minor); None where nobody tells
 _LAST_LINES = 40
 
 
@@ -42,7 +44,8 @@ def main() -> int:
         for check in wanted:
             _say(f"{check['name']:<26}{check.get('proves') or check['problem']}")
         return _left(asked.json, wanted, 0)
-    context = {"profile": _installed.built_for(), "gpus": _gpus()}
+    seen = _seen()
+    context = {"profile": _installed.built_for(), "gpus": _visible(seen)}
     try:
         context |= _context(asked.context)
         if asked.json:
@@ -56,7 +59,7 @@ def main() -> int:
             result["outcome"] = "warn"
         results.append(result)
         _say(f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s  {result['summary']}")
-    promised = asked.names or [check["name"] for check in wanted if _expected(check, context)]
+    promised = asked.names or [check["name"] for check in wanted if _expected(check, context, seen)]
     return _left(asked.json, *_report(results, promised, began))
 
 
@@ -82,14 +85,22 @@ def _within(check: dict[str, Any], asked: argparse.Namespace) -> bool:
     return asked.verb == "list" or _DEPTHS.index(check.get("profile", "passive")) <= _DEPTHS.index(asked.profile)
 
 
-def _expected(check: dict[str, Any], context: dict[str, Any]) -> bool:
+def _expected(check: dict[str, Any], context: dict[str, Any], seen: dict[str, _Capability]) -> bool:
     """What whatever is to run vLLM has to pass; the rest is skipped where nobody has locked, recorded or served."""
     needs = check.get("needs", {})
     if any(needs.get(what) for what in ("lock", "distributions", "recording", "serving")):
         return False
-    cpu = context["profile"] == "cpu"
+    if not all(any(map(shutil.which, tools.split())) for tools in needs.get("tools", ())):
+        return False
+    if context["profile"] == "cpu":
+        return needs.get("profile") in (None, "cpu")
+    can = [capability for capability in seen.values() if capability]
     gpus = max(len(context["gpus"]), 1)  # where none is, a vLLM for CUDA has proved nothing
-    return needs.get("profile") in (None, context["profile"]) and (cpu or needs.get("gpus", 0) <= gpus)
+    return (
+        needs.get("profile") in (None, "cuda")
+        and needs.get("gpus", 0) <= gpus
+        and (not can or max(can) >= tuple(needs.get("capability") or (0, 0)))
+    )
 
 
 def _left(path: str | None, document: object, status: int) -> int:
@@ -173,13 +184,28 @@ def _report(results: list[dict[str, Any]], promised: list[str], began: str) -> t
     return {**document, **nothing, "checks": results}, code
 
 
-def _gpus() -> list[str]:
-    """Those that the driver shows in here, but for what CUDA_VISIBLE_DEVICES leaves out."""
-    found = Path("/proc/driver/nvidia/gpus")
-    here = [str(number) for number, _ in enumerate(found.iterdir())] if found.is_dir() else []
+def _seen() -> dict[str, _Capability]:
+    """The GPUs that are here: a container sees others in /proc, and has no device files for them."""
+    exe = shutil.which("nvidia-smi") or "/usr/lib/wsl/lib/nvidia-smi"
+    asked = [exe, "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False).stdout.splitlines()
+    except (OSError, subprocess.TimeoutExpired):
+        told = []
+    found: list[_Capability] = []
+    for line in told:
+        major, _, minor = line.strip().partition(".")
+        found += [(int(major), int(minor))] if major.isdigit() and minor.isdigit() else []
+    files = sum(path.name[len("nvidia") :].isdigit() for path in Path("/dev").glob("nvidia*"))
+    return {str(number): capability for number, capability in enumerate(found or [None] * files)}
+
+
+def _visible(here: Iterable[str]) -> list[str]:
+    """But for what CUDA_VISIBLE_DEVICES leaves out."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    named = here if visible is None else [word.strip() for word in visible.split(",") if word.strip()]
-    return [name for name in named if not name.isdigit() or name in here]
+    there = list(here)
+    named = there if visible is None else [word.strip() for word in visible.split(",") if word.strip()]
+    return [name for name in named if not name.isdigit() or name in there]
 
 
 if __name__ == "__main__":

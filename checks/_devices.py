@@ -8,13 +8,12 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
-import subprocess
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from . import _gpu_memory
 from ._contract import Context, Verdict, whole
 
 # What a body tells of one device: what is wrong, if anything, and what it found there.
@@ -109,7 +108,9 @@ def _apart(torch: Any, context: Context, body: Callable[[Any, str], Found], numb
 
 
 # Torch's allocator has a type for it; a context, cuBLAS, Triton, NCCL and vLLM that get none have words alone.
-_FULL = re.compile(r"out of memory|_ALLOC_FAILED|less than desired GPU memory|No available memory for the cache")
+_FULL = re.compile(
+    r"out of memory|can't allocate memory|_ALLOC_FAILED|less than desired GPU memory|No available memory for the cache"
+)
 
 
 def _on(torch: Any, device: str, body: Callable[[Any, str], Found]) -> Found:
@@ -154,14 +155,6 @@ def lacking(where: str, problem: object, uuid: str = "") -> MemoryError:
 
 def _holders(uuid: str) -> str:
     """Who else holds memory of this GPU, or of any, as the driver tells; in a container it shows nobody outside."""
-    exe = shutil.which("nvidia-smi")
-    if not exe:
-        return ""
-    asked = [exe, "--query-compute-apps=gpu_uuid,pid,process_name,used_memory", "--format=csv,noheader"]
-    try:
-        lines = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False).stdout.splitlines()
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    rows = [[word.strip() for word in line.split(",")] for line in lines if uuid in line]
-    others = [row for row in rows if len(row) == 4 and row[1] != str(os.getpid())]
-    return "; ".join(f"{row[2].rpartition('/')[2]} (PID {row[1]}) holds {row[3]}" for row in others)
+    rows = _gpu_memory.asked("--query-compute-apps=gpu_uuid,pid,process_name,used_memory")
+    others = [row for row in rows if len(row) == 4 and uuid in row[0] and row[1] != str(os.getpid())]
+    return "; ".join(f"{name.rpartition('/')[2]} (PID {pid}) holds {mib} MiB" for _, pid, name, mib in others)

@@ -15,7 +15,7 @@ Held = dict[str, int]
 
 def held(ask: Callable[[str], list[list[str]]] | None = None) -> Held:
     """Used memory less what is listed with a process; empty where there is no nvidia-smi or it does not say."""
-    ask = ask or _asked
+    ask = ask or asked
     found = {uuid: int(used) for uuid, used in _rows(ask("--query-gpu=uuid,memory.used"))}
     for uuid, used in _rows(ask("--query-compute-apps=gpu_uuid,used_memory")):
         if uuid in found:
@@ -27,7 +27,7 @@ def _rows(rows: list[list[str]]) -> list[list[str]]:
     return [row for row in rows if len(row) == 2 and row[1].isdigit()]  # a slice of a GPU has no number
 
 
-def _asked(what: str) -> list[list[str]]:
+def asked(what: str) -> list[list[str]]:
     exe = shutil.which("nvidia-smi")
     if not exe:
         return []

@@ -113,6 +113,8 @@ def settings(context: Context) -> dict[str, object]:
         "max_model_len": CONTEXT,
         "max_num_seqs": 4,
         "gpu_memory_utilization": 0.2,
+        # Of that share it takes no more: of so small a cache it would make millions of blocks, which takes seconds.
+        "num_gpu_blocks_override": 1024,
         "enforce_eager": True,
     }
 

@@ -93,14 +93,25 @@ def _serve(body: Callable[[Any], None], ask: int, answer: int, others: tuple[int
         request = json.loads(line)
         for package in request["warm"]:
             importlib.import_module(package)
-        torch = sys.modules.get("torch")
-        if torch and torch.cuda.is_initialized():
+        if _touched():
             break  # a fork could do nothing with it
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # were it ignored, nobody could say how a body ended
         process = Forked(lambda: _alone(body, request, ask, answer))  # noqa: B023 - called before the next one
         say(process.number)
         say(os.waitstatus_to_exitcode(os.waitpid(process.number, 0)[1]))
     os._exit(0)
+
+
+def _touched() -> bool:
+    """Whether anybody has woken CUDA: torch says so of itself alone, the driver's open file of everybody."""
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        return True
+    for handle in os.scandir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the folder itself, which is closed by now
+            if os.readlink(handle.path).startswith("/dev/nvidia-uvm"):
+                return True
+    return False
 
 
 def _alone(body: Callable[[Any], None], request: Any, *pipes: int) -> None:

@@ -21,7 +21,11 @@ _SPARE_S = 30.0
 # What importing torch and vLLM may take, once for all.
 _IMPORT_S = 600.0
 # All that a check gets of our environment. LD_LIBRARY_PATH stays: some containers have the GPU driver only there.
-_KEPT: Final = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES")
+_KEPT: Final = (
+    *("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH"),
+    *("CUDA_HOME", "CC", "CXX"),  # what is compiled on first use is compiled with these
+    *("NVIDIA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"),
+)
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

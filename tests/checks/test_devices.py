@@ -41,9 +41,9 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (
-        f"GPU-{UUID}, {os.getpid()}, python, 500 MiB",
-        f"GPU-{UUID}, 4711, /opt/vllm/bin/python3, 78000 MiB",
-        "GPU-99999999-2222-3333-4444-555555555555, 4712, other, 7 MiB",
+        f"GPU-{UUID}, {os.getpid()}, python, 500",
+        f"GPU-{UUID}, 4711, /opt/vllm/bin/python3, 78000",
+        "GPU-99999999-2222-3333-4444-555555555555, 4712, other, 7",
     )
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\n" + "".join(f"echo '{row}'\n" for row in rows))

@@ -21,6 +21,9 @@ def twice(left, right):
     half = left.shape[1] // 2
     return left[:, :half] @ right[:half] + left[:, half:] @ right[half:]
 
+def twice_in_bfloat16(left, right):
+    return twice(left, right) if left.dtype == torch.bfloat16 else left @ right
+
 def through_bfloat16(left, right):
     found = left @ right
     return found.bfloat16().half() if found.dtype == torch.float16 else found
@@ -32,7 +35,7 @@ def in_tf32(left, right):
 def gone(left, right):
     raise RuntimeError("no kernel image is available")
 
-for twin in (torch.matmul, tile, row, twice, through_bfloat16, in_tf32, gone):
+for twin in (torch.matmul, tile, row, twice, twice_in_bfloat16, through_bfloat16, in_tf32, gone):
     said[twin.__name__], found = matmul.judge(torch, twin, "cpu")
     if twin is torch.matmul:
         assert found["halves"]["cases"] == 8 and found["float32"]["cases"] == 1
@@ -48,6 +51,7 @@ def test_what_is_a_little_wrong_is_named() -> None:
         "tile": "float16 512 x 1024 x 1024: ",
         "row": "float16 512 x 1024 x 1024: off by nan",
         "twice": "float16 512 x 1024 x 1024: tile ",
+        "twice_in_bfloat16": "bfloat16 512 x 1024 x 1024: tile ",
         "through_bfloat16": "float16 512 x 1024 x 1024: ",
         "in_tf32": "float32 257 x 1031 x 515: off by ",
         "gone": "float16 512 x 1024 x 1024: RuntimeError: no kernel image is available",
