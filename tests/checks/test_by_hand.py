@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from checks.__main__ import _gpus
+from checks.__main__ import _expected, _seen, _visible
 from provision.engine import launch_checks
 from provision.report._model import Report
 from tests.checks.environments import Environment, checks_folder
@@ -88,11 +88,31 @@ def test_a_reader_may_go_away(environment: Environment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "used"), [("", []), (" , ", []), ("7", []), ("all", ["all"]), ("GPU-1a, MIG-2b", ["GPU-1a", "MIG-2b"])]
+    ("said", "used"),
+    [(None, ["0", "1"]), ("", []), ("1", ["1"]), ("1, 7", ["1"]), ("GPU-8932f937", ["GPU-8932f937"])],
 )
-def test_no_word_is_no_gpu(said: str, used: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
-    assert _gpus() == used
+def test_gpus_are_those_that_are_here_and_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, used: list[str]
+) -> None:
+    """A container has nvidia-smi of its own; /proc shows it the GPUs of the whole host."""
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 9.0; echo 7.5; echo 'a warning'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if said is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    assert _seen() == {"0": (9, 0), "1": (7, 5)}
+    assert _visible(_seen()) == used
+
+
+def test_what_no_gpu_here_can_do_is_not_expected_of_an_environment() -> None:
+    context = {"profile": "cuda", "gpus": ["0"]}
+    check = {"needs": {"gpus": 1, "capability": [8, 0]}}
+    assert _expected(check, context, {"0": (8, 6)})
+    assert not _expected(check, context, {"0": (7, 5)})
+    assert _expected(check, context, {"0": None}), "where nobody tells, it is to be tried"
+    assert not _expected({"needs": {"tools": ["no-such-compiler"]}}, context, {})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
