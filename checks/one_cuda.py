@@ -13,10 +13,11 @@ from pathlib import Path
 from . import _installed
 from ._contract import Check, Context, Needs, Verdict
 
-# CUPTI is not among them: Triton brings one of its own for its profiler, which loads it by its path when asked.
+# CUPTI is not among them: Triton brings one of its own for its profiler, which loads it by its path when asked. Nor is
+# a copy with a hash in its name: auditwheel put it into a wheel for the extensions there, and nobody else finds it.
 _LIBRARY = re.compile(
     r"(lib(?:cudart|cublas|cublasLt|cudnn\w*|cufft|curand|cusolver|cusparse|cusparseLt|nccl|nvrtc|nvJitLink|nvshmem_host))"
-    r"(?:-[0-9a-f]{8})?\.so(?:[.-](\d+))?[\w.]*"
+    r"\.so(?:[.-](\d+))?[\w.]*"
 )
 
 

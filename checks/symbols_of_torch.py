@@ -15,6 +15,8 @@ from ._elf import SharedObject
 _OF_THE_DRIVER = {"libcuda.so.1", "libnvidia-ml.so.1"}
 _OF_TORCH = re.compile(r"(?:2at|3c10|5torch|6caffe2)(?=\d|[A-Z])|^(?:aoti_)?torch_|^THP")
 _LIBRARY_OF_TORCH = re.compile(r"lib(?:torch|c10)\w*\.so")
+# Of several variants in one package, each for the torch in its name, one is loaded.
+_FOR_A_TORCH = re.compile(r"torch(\d)(\d+)(?!\d)")
 _MULTIARCH = f"{platform.machine()}-linux-gnu"
 _SYSTEM = ("/lib64", "/usr/lib64", f"/lib/{_MULTIARCH}", f"/usr/lib/{_MULTIARCH}", "/lib", "/usr/lib")
 
@@ -47,11 +49,14 @@ class _Libraries:
 
 
 def body(context: Context) -> Verdict:  # noqa: ARG001 - all it needs is installed
-    return judge(sorted(path for folder in _installed.folders() for path in folder.rglob("*.so*") if path.is_file()))
+    files = sorted(path for folder in _installed.folders() for path in folder.rglob("*.so*") if path.is_file())
+    return judge(files, next(iter(_installed.versions().get("torch", [])), ""))
 
 
-def judge(files: list[Path]) -> Verdict:
-    """The claim over the compiled files of an environment."""
+def judge(files: list[Path], torch: str = "") -> Verdict:
+    """The claim over the compiled files of an environment with this torch."""
+    others = [path for path in files if (named := _FOR_A_TORCH.search(path.name)) and not _is(torch, *named.groups())]
+    files = [path for path in files if path not in others]
     of_torch = {path.name for path in files if path.parts[-3:-1] == ("torch", "lib")}
     libraries, problems, wants = _Libraries(files), list[str](), dict[str, list[str]]()
     count = 0
@@ -73,6 +78,7 @@ def judge(files: list[Path]) -> Verdict:
             more = f" and {len(unmet) - 1} more" if len(unmet) > 1 else ""
             problems.append(f"{_shown(path)} needs {unmet[0]}{more}, which this torch does not have")
     evidence = {"extensions": count, "problems": problems, "libraries_not_found": wants}
+    evidence["for_other_torches"] = [_shown(path) for path in others]
     if problems or not count:
         return Verdict(
             passed=False,
@@ -83,6 +89,10 @@ def judge(files: list[Path]) -> Verdict:
     return Verdict(
         passed=True, summary=f"all symbols that {count} extensions ask of torch are there", evidence=evidence
     )
+
+
+def _is(torch: str, major: str, minor: str) -> bool:
+    return not torch or torch.split(".")[:2] == [major, minor]
 
 
 def _unmet(read: SharedObject, libraries: _Libraries) -> tuple[list[str], set[str]]:

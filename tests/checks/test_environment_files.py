@@ -127,8 +127,10 @@ def test_each_cuda_library_once(environment: Environment) -> None:
 
 def test_a_second_copy_is_named_with_who_brings_it(environment: Environment) -> None:
     with_cuda(environment)
-    environment.install("old", "1", {"old.libs/libcudart-0123abcd.so.12.4.127": b"12"})
-    said = "libcudart is there twice: libcudart.so.13 of nvidia_cuda_runtime-13.0.96 and libcudart-0123abcd.so.12.4.127 of old-1"
+    environment.install("private", "1", {"private.libs/libcudart-0123abcd.so.12.4.127": b"12"})
+    assert cuda(environment)[0] == "pass", "only the extensions of that wheel find a library of this name"
+    environment.install("old", "1", {"old/libcudart.so.12": b"12"})
+    said = "libcudart is there twice: libcudart.so.13 of nvidia_cuda_runtime-13.0.96 and libcudart.so.12 of old-1"
     assert cuda(environment) == ("warn", said)
 
 
@@ -182,6 +184,22 @@ def test_an_extension_for_another_torch(tmp_path: Path) -> None:
     found = symbols(tmp_path, {"vllm/_C.so": extension(ADD), "flash_attn_2_cuda.so": stale})
     assert not found.passed
     assert found.summary == "flash_attn_2_cuda.so needs _ZN2at5emptyE and 1 more, which this torch does not have"
+
+
+def test_of_variants_for_several_torches_the_right_one_is_judged(tmp_path: Path) -> None:
+    """As torch_c_dlpack_ext brings them."""
+    names = [f"ext/libaddon_torch{torch}-cpu.so" for torch in ("24", "212", "213", "2130")]
+    stale = {name: extension("_ZN2at5emptyE") for name in names}
+
+    def judged(content: dict[str, bytes]) -> Verdict:
+        symbols(tmp_path, content)
+        return symbols_of_torch.judge(sorted(tmp_path.rglob("*.so")), "2.13.0+cu130")
+
+    fine = judged({**stale, names[2]: extension(ADD)})
+    assert (fine.passed, fine.evidence["extensions"]) == (True, 1)
+    assert [name in fine.evidence["for_other_torches"] for name in names] == [True, True, False, True]
+    wrong = judged(stale)
+    assert wrong.summary.startswith(f"{names[2]} needs _ZN2at5emptyE, ")
 
 
 def test_a_torch_without_cuda_beside_extensions_that_want_it(tmp_path: Path) -> None:

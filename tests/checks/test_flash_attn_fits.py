@@ -36,7 +36,11 @@ def test_only_an_environment_that_has_it_promises_it() -> None:
 def environment(tmp_path: Path) -> Environment:
     made = Environment(tmp_path / "env")
     made.install(
-        "torch", "2.13.0", {"torch.py": "__version__ = '2.13.0+cu130'\nclass cuda: device_count = lambda: 0\n"}
+        "torch",
+        "2.13.0",
+        {
+            "torch.py": "__version__ = '2.13.0+cu130'\nclass cuda: device_count, is_initialized = lambda: 0, lambda: False\n"
+        },
     )
     return made
 
