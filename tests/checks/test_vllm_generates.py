@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from checks import _tiny_model as tiny
 from checks.vllm_generates import Answer, Reference, problem
 from provision.engine import launch_checks
+from tests.checks import real
 
 REAL = os.environ.get("VLLM_READY_TEST_ENV", "")
 RIGHT = [Answer(tokens, (1.0,) * tiny.TOKENS) for tokens in tiny.ANSWERS]
@@ -123,3 +125,13 @@ def test_models_that_compute_wrongly_are_found_out() -> None:
     assert "the tokens are right, but their leads are off by" in said["a value off by 1 %"]
     assert said["no number"]
     assert "torch itself is wrong here" in said["a wrong reference"]
+
+
+@real.needed
+def test_it_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM compiles what gathers log-probabilities, also where eager is enforced."""
+    (tmp_path / "lscpu").symlink_to(str(shutil.which("lscpu")))  # all that vLLM itself asks the system for
+    monkeypatch.setenv("PATH", str(tmp_path))
+    wanted = [one for one in launch_checks.discover() if one.name == "vllm_generates"]
+    (result,) = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs")
+    assert result.outcome == "pass", result.summary
