@@ -23,7 +23,6 @@ from ._contract import Context
 
 _FOLDER = Path(__file__).parent
 _DEPTHS = ("passive", "quick", "full")
-_DEAR = ("torch", "vllm")
 _Capability = Any  # (major, minor); None where nobody tells
 _LAST_LINES = 40
 
@@ -111,7 +110,7 @@ def _left(path: str | None, document: object, status: int) -> int:
 
 def _tried(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """As `vllm-ready` tries them: by a process that keeps them apart, and by another where one has ended that too."""
-    left = sorted(checks, key=lambda check: len(_dear(check)))
+    left = sorted(checks, key=lambda check: len(check.get("warm", ())))
     while left:
         done = 0
         for result in _together(left, context):
@@ -155,16 +154,11 @@ def _request(check: dict[str, Any], place: Path, context: dict[str, Any]) -> dic
     return {
         "check": check["name"],
         "deadline_s": check.get("deadline_s", 60.0),
-        "warm": _dear(check),
+        "warm": check.get("warm", ()),
         "verdict": f"{place}/verdict.json",
         "result": f"{place}/result.json",
         "context": {**context, "scratch": str(scratch)},
     }
-
-
-def _dear(check: dict[str, Any]) -> list[str]:
-    needed = () if check.get("profile") == "passive" else check.get("needs", {}).get("packages", ())
-    return [name for name in _DEAR if name in needed]
 
 
 def _ended(check: dict[str, Any], outcome: str, summary: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _run(requests: Path) -> None:
     asked = json.loads(requests.read_bytes())
     requests.unlink()  # no body is to know the mark of our lines
     os.chdir(requests.parent)
-    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as the driver's tools number GPUs; whoever has started us
     processes = _part("_processes")
     processes.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: _give_up(requests.parent))

@@ -9,6 +9,8 @@ from typing import Any
 
 from ._contract import Check
 
+# What takes seconds to import, in the order in which it is needed: once for all checks that need it.
+_DEAR = ("torch", "vllm")
 _TOLD = ("name", "title", "proves", "step", "weight", "on", "profile", "deadline_s")
 
 
@@ -35,4 +37,6 @@ def _description(package: str, name: str) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - whatever a check file raises is that file's own problem
         return {"name": name, "problem": f"{type(error).__name__}: {error}"}
     told: dict[str, Any] = {key: getattr(check, key) for key in _TOLD}
-    return told | {"needs": asdict(check.needs)}
+    # A passive check reads files: it needs torch to be there, and imports nothing.
+    warm = () if check.profile == "passive" else tuple(name for name in _DEAR if name in check.needs.packages)
+    return told | {"needs": asdict(check.needs), "warm": warm}

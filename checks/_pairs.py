@@ -15,6 +15,10 @@ def pairs(count: int) -> list[Pair]:
     return list(itertools.permutations(range(count), 2))
 
 
+def name(pair: Pair) -> str:
+    return f"GPU {pair[0]} to {pair[1]}"
+
+
 def links(facts: Mapping[str, Any], used: tuple[str, ...]) -> dict[Pair, str]:
     """NV18, PIX, SYS and so on for torch's numbers of the GPUs that are used; nothing where nobody could read it."""
     fact = facts.get("gpu_links", {})

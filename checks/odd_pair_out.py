@@ -33,12 +33,15 @@ def body(context: Context) -> Verdict:
 
 def judged(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method: str) -> Verdict:
     """Pairs of which the recording tells no link are of one kind."""
-    told = [{"pair": _name(pair), "link": links.get(pair), "gb_per_s": round(rate, 1)} for pair, rate in rates.items()]
+    told = [
+        {"pair": _pairs.name(pair), "link": links.get(pair), "gb_per_s": round(rate, 1)} for pair, rate in rates.items()
+    ]
     evidence = {"pairs": told, "method": f"{_BYTES >> 20} MiB from GPU to GPU, one pair at a time; {method}"}
     slow = _timing.slow(rates, links, _LEAST)
     if slow:
         texts = [
-            f"{_name(pair)}: {rates[pair]:.0f} GB/s over {links.get(pair, 'an unknown link')}, the others {median:.0f}"
+            f"{_pairs.name(pair)}: {rates[pair]:.0f} GB/s over {links.get(pair, 'an unknown link')}, "
+            f"the others {median:.0f}"
             for pair, median in slow.items()
         ]
         more = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
@@ -53,10 +56,6 @@ _HINT = "nvidia-smi topo -m and nvidia-smi nvlink -s show links that are down; n
 
 def _range(kind: str, rates: list[float]) -> str:
     return f"{kind or 'links unknown'} {min(rates):.0f} to {max(rates):.0f} GB/s"
-
-
-def _name(pair: _pairs.Pair) -> str:
-    return f"GPU {pair[0]} to {pair[1]}"
 
 
 CHECK = Check(

@@ -25,7 +25,7 @@ def body(context: Context) -> Verdict:
     access = {pair: bool(torch.cuda.can_device_access_peer(*pair)) for pair in _pairs.pairs(count)}
     with _devices.room():
         found = judged(torch, [f"cuda:{number}" for number in range(count)], _copy, _STUCK_S, denied(access, links))
-    told = [{"pair": _name(pair), "link": links.get(pair), "peer_access": can} for pair, can in access.items()]
+    told = [{"pair": _pairs.name(pair), "link": links.get(pair), "peer_access": can} for pair, can in access.items()]
     hint = "" if found.passed else _pairs.suspect(context.facts)
     return Verdict(passed=found.passed, summary=found.summary, evidence=found.evidence | {"pairs": told}, hint=hint)
 
@@ -38,7 +38,7 @@ def _copy(destination: Any, source: Any) -> None:
 def denied(access: dict[_pairs.Pair, bool], links: dict[_pairs.Pair, str]) -> list[str]:
     """NVLink always comes with peer access; over PCIe some GPUs are sold without."""
     without = [pair for pair, can in access.items() if links.get(pair, "").startswith("NV") and not can]
-    return [f"{_name(pair)}: joined by {links[pair]}, and no peer access" for pair in without]
+    return [f"{_pairs.name(pair)}: joined by {links[pair]}, and no peer access" for pair in without]
 
 
 def judged(
@@ -63,18 +63,18 @@ _METHOD = "a pattern of position and pair; compared with the host's on the desti
 def _every_pair(torch: Any, devices: list[str], copy: Callable[[Any, Any], None], problems: list[str]) -> Iterator[str]:
     patterns = {size: pattern(torch, size) for size in sorted({size for size, _, _ in _CASES})}
     for number, pair in enumerate(_pairs.pairs(len(devices)), start=1):
-        yield _name(pair)
+        yield _pairs.name(pair)
         try:
             for size, before, after in _CASES:
                 given = patterns[size] + number  # bytes wrap: what an earlier pair left behind is wrong everywhere
                 text = _tried(torch, copy, given, (devices[pair[0]], before), (devices[pair[1]], after))
                 if text:
-                    problems.append(f"{_name(pair)}: {size} bytes: {text}")
+                    problems.append(f"{_pairs.name(pair)}: {size} bytes: {text}")
                     break
         except RuntimeError as problem:  # what the driver says is the finding
             if _devices.full(problem):
                 raise
-            problems.append(f"{_name(pair)}: {str(problem).strip().splitlines()[0]}")
+            problems.append(f"{_pairs.name(pair)}: {str(problem).strip().splitlines()[0]}")
 
 
 def pattern(torch: Any, size: int) -> Any:
@@ -113,10 +113,6 @@ def _first_wrong(found: Any, wanted: Any, lead: int) -> str:
     wrong = (found != wanted).nonzero()
     at = int(wrong[0])
     return f"{len(wrong)} wrong, the first is byte {at - lead}: {int(found[at])} instead of {int(wanted[at])}"
-
-
-def _name(pair: _pairs.Pair) -> str:
-    return f"GPU {pair[0]} to {pair[1]}"
 
 
 CHECK = Check(

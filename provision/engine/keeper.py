@@ -124,7 +124,7 @@ def _placed(request: Request, place: Path) -> dict[str, Any]:
 
 def environment_of_a_check(home: str, gpus: tuple[str, ...] = (), keeping: tuple[str, ...] = ()) -> dict[str, str]:
     kept = {name: os.environ[name] for name in (*_KEPT, *keeping) if name in os.environ}
-    kept |= {"HOME": home, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    kept["HOME"] = home
     if gpus and all(gpu.isdigit() or gpu[:4] in ("GPU-", "MIG-") for gpu in gpus):  # a slice has no number for CUDA
         kept["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     return kept

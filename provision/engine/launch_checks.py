@@ -16,8 +16,6 @@ from provision.engine.keeper import Keeper, Request, environment_of_a_check
 from provision.errors import CHECK_FAILED, DONE, UNDECIDED, StepFailed
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"
-# What takes seconds to import.
-_DEAR: Final = ("torch", "vllm")
 # Of a server that runs; a server that a check starts must not ask for it.
 _KEY: Final = ("VLLM_API_KEY",)
 _ROOM: Final = "is there room for temporary files? TMPDIR names another place for them"
@@ -41,7 +39,10 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check declares; `problem` says why its file could not be loaded, and then nothing else is known."""
+    """What a check declares; `problem` says why its file could not be loaded, and then nothing else is known.
+
+    `warm` is what it imports that takes seconds, and may be imported once for all.
+    """
 
     name: str
     title: str = ""
@@ -52,6 +53,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     profile: Depth = "passive"
     deadline_s: float = 0.0
     needs: Needs = Needs()
+    warm: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -158,7 +160,7 @@ def run(
         found[check.name] = _weighed(check, how)
         events(CheckDone(result=found[check.name]))
 
-    left = sorted((check for check in checks if not check.problem), key=lambda check: len(_dear(check)))
+    left = sorted((check for check in checks if not check.problem), key=lambda check: len(check.warm))
     while left:
         at_work, problem = _together(python, left, context, log_folder, folder, started, ended)
         left = [check for check in left if check.name not in found]
@@ -198,17 +200,12 @@ def _together(
     return (None if keeper.at_work is None else asked[keeper.at_work]), problem
 
 
-def _dear(check: Description) -> tuple[str, ...]:
-    """Passive ones read files: they need torch to be there, and import nothing."""
-    return () if check.profile == "passive" else tuple(name for name in _DEAR if name in check.needs.packages)
-
-
 def _request(check: Description, context: Context) -> Request:
     return Request(
         check=check.name,
         title=check.title,
         deadline_s=check.deadline_s,
-        warm=_dear(check),
+        warm=check.warm,
         context=msgspec.to_builtins(context),
     )
 

@@ -285,4 +285,5 @@ def test_described_hosts_never_break_a_check(path: Any) -> None:
     facts = {fact.name: msgspec.to_builtins(host.value(fact)) for fact in discover()}
     used = tuple(each["id"] for each in facts["gpus"]) or ("0",)
     for check in HOST_CHECKS:
-        body(check.name, Context(profile="cuda", scratch="", gpus=(*used, "x"), facts=facts))
+        found = body(check.name, Context(profile="cuda", scratch="", gpus=(*used, "x"), facts=facts))
+        assert found.summary, check.name
