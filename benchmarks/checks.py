@@ -55,7 +55,7 @@ def in_turns(ours: Callable[[], object], theirs: Callable[[], object], rounds: i
 def tried(python: str, names: list[str], profile: str, folder: Path, work: Path) -> None:
     found = [one for one in launch_checks.discover(folder) if one.name in names]
     context = launch_checks.Context(profile="cpu" if profile == "cpu" else "cuda")
-    results = launch_checks.run(python, found, context, work / "logs", folder=folder)
+    results = launch_checks.run(python, found, context, work / "logs", folder=folder).checks
     assert {one.outcome for one in results} == {"pass"}, [one for one in results if one.outcome != "pass"]
 
 

@@ -59,7 +59,7 @@ def main() -> int:
         results.append(result)
         _say(f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s  {result['summary']}")
     promised = asked.names or [check["name"] for check in wanted if _expected(check, context, seen)]
-    return _left(asked.json, *_report(results, promised, began))
+    return _left(asked.json, *_report(results, promised, list(context["gpus"]), began))
 
 
 def _context(path: str | None) -> dict[str, Any]:
@@ -162,11 +162,14 @@ def _request(check: dict[str, Any], place: Path, context: dict[str, Any]) -> dic
 
 
 def _ended(check: dict[str, Any], outcome: str, summary: str) -> dict[str, Any]:
-    told = {"weight": check.get("weight", "must"), "proves": check.get("proves", "")}
-    return {"name": check["name"], "outcome": outcome, **told, "summary": summary, "evidence": {}, "seconds": 0.0}
+    told: dict[str, Any] = {name: check[name] for name in ("weight", "proves", "every_gpu") if name in check}
+    found: dict[str, Any] = {"evidence": {}, "seconds": 0.0, "figures": [], "gpus": []}
+    return {"name": check["name"], "outcome": outcome, **told, "summary": summary, **found}
 
 
-def _report(results: list[dict[str, Any]], promised: list[str], began: str) -> tuple[dict[str, Any], int]:
+def _report(
+    results: list[dict[str, Any]], promised: list[str], gpus: list[str], began: str
+) -> tuple[dict[str, Any], int]:
     """The same document that `vllm-ready check --python` writes, and its exit code: skip is never pass."""
     outcomes = {result["name"]: result["outcome"] for result in results}
     kept = bool(promised) and all(outcomes[name] in {"pass", "warn"} for name in promised)
@@ -174,8 +177,12 @@ def _report(results: list[dict[str, Any]], promised: list[str], began: str) -> t
     if "fail" in outcomes.values():
         verdict, code = "not verified", 1
     document = {"schema": "vllm-ready/report/1", "run": "", "started": began, "verdict": verdict, "exit_code": code}
-    nothing: dict[str, Any] = {"host": {}, "plan": None, "generation": "", "steps": [], "owed": [], "figures": {}}
-    return {**document, **nothing, "checks": results}, code
+    nothing: dict[str, Any] = {"host": {}, "plan": None, "generation": "", "steps": [], "owed": []}
+    figures = [{**one, "check": result["name"]} for result in results for one in result["figures"]]
+    told = [{**result, "measured": len(result["figures"])} for result in results]
+    for each in told:
+        del each["figures"]
+    return {**document, **nothing, "promised": promised, "gpus": gpus, "checks": told, "figures": figures}, code
 
 
 def _seen() -> dict[str, _Capability]:

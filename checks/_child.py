@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import faulthandler
 import importlib.util
 import json
@@ -151,6 +152,8 @@ def _claim(request: dict[str, Any]) -> dict[str, Any]:
         "summary": verdict.summary,
         "evidence": verdict.evidence,
         "hint": verdict.hint,
+        "figures": [dataclasses.asdict(figure) for figure in verdict.figures],
+        "gpus": verdict.gpus,
     }
 
 

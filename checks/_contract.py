@@ -56,18 +56,44 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """What can be laid beside another run's: a number with all that it was made of, or a word.
+
+    `of`: what it is of, in words: {"gpu": "0", "attention": "SDPA flash", "tokens": "4096"}. `samples`: each of the
+    `repeats` by itself, in `unit`; the value is their median. A word is `better` the "same".
+    """
+
+    name: str
+    value: float | str
+    unit: str = ""
+    better: Literal["higher", "lower", "same"] = "same"
+    of: dict[str, str] = field(default_factory=dict)
+    samples: tuple[float, ...] = ()
+    repeats: int = 0
+    method: str = ""
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """What a body claims: its claim holds, or it does not. Evidence is plain JSON."""
+    """What a body claims: its claim holds, or it does not. Evidence is plain JSON.
+
+    `gpus`: on which of the context's it was tried, for a check that is about every one.
+    """
 
     passed: bool
     summary: str
     evidence: dict[str, Any] = field(default_factory=dict)
     hint: str = ""
+    figures: tuple[Figure, ...] = ()
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Check:
-    """One claim: `proves` says what is true if it passes, `step` which numbered step it proves."""
+    """One claim: `proves` says what is true if it passes, `step` which numbered step it proves.
+
+    `every_gpu`: the claim is about each GPU that is used, and holds only where all of them were tried.
+    """
 
     name: str
     title: str
@@ -79,11 +105,17 @@ class Check:
     deadline_s: float
     body: Callable[[Context], Verdict]
     needs: Needs = Needs()
+    every_gpu: bool = False
 
 
 def whole(gpus: tuple[str, ...]) -> tuple[str, ...]:
     """Those that are no slices of MIG: of these a process sees one, and they send each other nothing."""
     return tuple(gpu for gpu in gpus if ":" not in gpu and not gpu.startswith("MIG-"))
+
+
+def tried_by_one(gpus: tuple[str, ...]) -> tuple[str, ...]:
+    """What one process can try of these: all whole ones, else the first slice."""
+    return whole(gpus) or gpus[:1]
 
 
 def unmet(needs: Needs, context: Context) -> str:

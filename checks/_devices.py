@@ -10,13 +10,14 @@ import os
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import _gpu_memory
-from ._contract import Context, Verdict, whole
+from ._contract import Context, Figure, Verdict, tried_by_one
 
-# What a body tells of one device: what is wrong, if anything, and what it found there.
+# What a body tells of one device: what is wrong, if anything, and what it found there, its "figures" among that.
 Found = tuple[str, dict[str, Any]]
 
 
@@ -41,7 +42,7 @@ def on_each(context: Context, body: Callable[[Any, str], Found], what: str, *, a
     timed is tried one by one.
     """
     torch: Any = importlib.import_module("torch")
-    wanted = len(whole(context.gpus)) or 1
+    wanted = len(tried_by_one(context.gpus)) or 1
     if at_once and context.profile == "cuda" and wanted > 1 and not torch.cuda.is_initialized():
         seen, tried = _at_once(torch, context, body, wanted)
     else:
@@ -51,15 +52,21 @@ def on_each(context: Context, body: Callable[[Any, str], Found], what: str, *, a
     if seen < wanted:
         return Verdict(passed=False, summary=f"torch sees {seen} GPUs of {wanted}", hint=_HIDDEN)
     evidence: dict[str, Any] = {"torch": str(torch.__version__), "devices": {}}
-    problems = []
+    problems, figures = [], list[Figure]()
     for name, problem, found in tried:
+        figures += [replace(figure, of={"on": name.partition(" (")[0], **figure.of}) for figure in _figures(found)]
         evidence["devices"][name] = found | ({"problem": problem} if problem else {})
         if problem:
             problems.append(f"{name}: {problem}")
-    if problems:
-        return Verdict(passed=False, summary="; ".join(problems), evidence=evidence)
+    gpus = tried_by_one(context.gpus)[: len(tried)]
     where = tried[0][0] if len(tried) == 1 else f"{len(tried)} GPUs"
-    return Verdict(passed=True, summary=f"{what} on {where}", evidence=evidence)
+    summary = "; ".join(problems) or f"{what} on {where}"
+    return Verdict(passed=not problems, summary=summary, evidence=evidence, figures=tuple(figures), gpus=gpus)
+
+
+def _figures(found: dict[str, Any]) -> list[Figure]:
+    """What a body measured, which may have come from another process."""
+    return [one if isinstance(one, Figure) else Figure(**one) for one in found.pop("figures", ())]
 
 
 _HIDDEN = "CUDA_VISIBLE_DEVICES, a container without the GPU runtime, or a GPU that went away"
@@ -96,7 +103,9 @@ def _apart(torch: Any, context: Context, body: Callable[[Any, str], Found], numb
         if number < len(devices):
             name, device = devices[number]
             told["tried"] = [name, *_on(torch, device, body)]
-        text = json.dumps(told)
+        text = json.dumps(
+            told, default=lambda one: asdict(one) if is_dataclass(one) and not isinstance(one, type) else str(one)
+        )
     except MemoryError as problem:
         text = json.dumps({"no_room": str(problem)})
     except Exception as problem:  # noqa: BLE001 - it is raised again where somebody hears it

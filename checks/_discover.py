@@ -11,7 +11,7 @@ from ._contract import Check
 
 # What takes seconds to import, in the order in which it is needed: once for all checks that need it.
 _DEAR = ("torch", "vllm")
-_TOLD = ("name", "title", "proves", "step", "weight", "on", "profile", "deadline_s")
+_TOLD = ("name", "title", "proves", "step", "weight", "on", "profile", "deadline_s", "every_gpu")
 
 
 def names(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from . import _timing
@@ -45,10 +46,10 @@ def told(found: Verdict, what: str) -> Verdict:
     slow = _timing.slow(rates, kinds, _OF_ITS_LIKE)
     if slow:
         texts = [f"{name}: {what} {rates[name]:.0f} GB/s, the others of its kind {slow[name]:.0f}" for name in slow]
-        return Verdict(passed=False, summary="; ".join(texts), evidence=found.evidence)
+        return replace(found, passed=False, summary="; ".join(texts))
     shares = [each["of_peak"] for each in devices.values() if "of_peak" in each]
     of = f", {min(shares):.0%} of the peak at least" if len(shares) == len(devices) else ", and the peak is not known"
-    return Verdict(passed=True, summary=f"{what} {_range(list(rates.values()))}{of}", evidence=found.evidence)
+    return replace(found, summary=f"{what} {_range(list(rates.values()))}{of}")
 
 
 def _range(rates: list[float]) -> str:

@@ -104,6 +104,8 @@ def _result(verdict: Path, status: int) -> dict[str, Any]:
             "summary": str(claim["summary"]),
             "evidence": dict(claim.get("evidence", {})),
             "hint": str(claim.get("hint", "")),
+            "figures": list(claim.get("figures", ())),
+            "gpus": list(claim.get("gpus", ())),
         }
     except FileNotFoundError:
         return _error(f"{how} and left no verdict")

@@ -82,4 +82,5 @@ CHECK = Check(
     deadline_s=120,
     needs=Needs(packages=("torch",), gpus=1, profile="cuda"),
     body=body,
+    every_gpu=True,
 )

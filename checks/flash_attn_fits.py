@@ -117,4 +117,5 @@ CHECK = Check(
     deadline_s=600,
     needs=Needs(packages=("torch", "flash_attn"), profile="cuda", distributions=("flash-attn",)),
     body=body,
+    every_gpu=True,
 )

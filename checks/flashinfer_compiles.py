@@ -102,4 +102,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch", "flashinfer"), gpus=1, profile="cuda", distributions=("flashinfer-python",)),
     body=body,
+    every_gpu=True,
 )

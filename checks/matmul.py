@@ -82,4 +82,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch",), gpus=1),
     body=body,
+    every_gpu=True,
 )

@@ -158,4 +158,5 @@ CHECK = Check(
     deadline_s=600,
     needs=Needs(packages=("torch",), gpus=1),
     body=body,
+    every_gpu=True,
 )

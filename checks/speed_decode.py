@@ -117,4 +117,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch", "vllm"), profile="cuda", gpus=1, capability=(8, 0)),
     body=body,
+    every_gpu=True,
 )

@@ -78,4 +78,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch",), profile="cuda", gpus=1),
     body=body,
+    every_gpu=True,
 )

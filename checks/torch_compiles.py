@@ -74,4 +74,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch",), gpus=1, tools=("c++ g++ clang++",)),
     body=body,
+    every_gpu=True,
 )

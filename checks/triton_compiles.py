@@ -48,4 +48,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch", "triton"), gpus=1, profile="cuda", tools=("cc gcc clang",)),
     body=body,
+    every_gpu=True,
 )

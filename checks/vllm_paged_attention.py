@@ -164,4 +164,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch", "vllm"), gpus=1, capability=(8, 0)),
     body=body,
+    every_gpu=True,
 )

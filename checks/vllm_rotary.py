@@ -79,4 +79,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch", "vllm"), gpus=1),
     body=body,
+    every_gpu=True,
 )

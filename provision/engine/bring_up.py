@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, launch_checks, proof, steps_found, store, verified, wanted
+from provision.engine import apply, fingerprint, generations, proof, steps_found, store, verified, wanted
+from provision.engine.conclude import conclude
 from provision.engine.dry_run import DryRun, Glance, Touched
 from provision.engine.events import StepResult, Subscriber
-from provision.engine.launch_checks import CheckResult
 from provision.engine.proof import Checks
+from provision.engine.tried import Tried
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, UNDECIDED
 from provision.plan._model import Plan
@@ -57,7 +58,9 @@ class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
 
     generation: str
     steps: tuple[StepResult, ...]
-    checks: tuple[CheckResult, ...] = ()
+    tried: Tried = Tried()
+    promised: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()  # that were to be tried
     verdict: Literal["verified", "not verified", "undecided", "not provisioned"] = "not provisioned"
     exit_code: int = 4
     nothing_to_do: bool = False
@@ -129,13 +132,21 @@ def bring_up(
     names = asked.plan.checks
     gpus = () if asked.elsewhere else asked.plan.gpus.used
     facts = {} if asked.elsewhere else proof.facts_for(names, {"prefix": prefix, "logs": Path(asked.logs).parent})
-    found = tuple(proof.ours(asked.plan, asked.lock, place.path, names, Path(asked.logs), checks, gpus, facts))
-    verdict, code = launch_checks.verdict(found, names)
-    ended = msgspec.structs.replace(ended, checks=found, verdict=verdict, exit_code=code, facts=facts)
-    owed = tuple(each.name for each in found if each.outcome == "skip") if asked.elsewhere else ()
-    if verdict == "verified":
+    tried = proof.ours(asked.plan, asked.lock, place.path, names, Path(asked.logs), checks, gpus, facts)
+    concluded = conclude(tried, names, gpus)
+    ended = msgspec.structs.replace(
+        ended,
+        tried=tried,
+        promised=names,
+        gpus=gpus,
+        verdict=concluded.verdict,
+        exit_code=concluded.exit_code,
+        facts=facts,
+    )
+    owed = tuple(each.name for each in tried.checks if each.outcome == "skip") if asked.elsewhere else ()
+    if ended.verdict == "verified":
         verified.save(Path(place.path), document(ended))
-    elif not owed or {each.outcome for each in found} - {"pass", "warn", "skip"}:
+    elif not owed or {each.outcome for each in tried.checks} - {"pass", "warn", "skip"}:
         verified.withdraw(Path(place.path))
         return ended
     generations.switch(prefix, place.id)

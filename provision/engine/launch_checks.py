@@ -13,7 +13,8 @@ import msgspec
 
 from provision.doors import process
 from provision.engine.keeper import Keeper, Request, environment_of_a_check
-from provision.errors import CHECK_FAILED, DONE, UNDECIDED, StepFailed
+from provision.engine.tried import CheckResult, Figure, Tried
+from provision.errors import StepFailed
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"
 # Of a server that runs; a server that a check starts must not ask for it.
@@ -54,6 +55,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float = 0.0
     needs: Needs = Needs()
     warm: tuple[str, ...] = ()
+    every_gpu: bool = False
     problem: str = ""
 
 
@@ -78,19 +80,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     serving: str = ""
 
 
-class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one check ended, as a report has it."""
-
-    name: str
-    outcome: Literal["pass", "warn", "fail", "skip", "error"]
-    weight: Literal["must", "should"] = "must"
-    proves: str = ""
-    summary: str = ""
-    evidence: dict[str, Any] = {}
-    seconds: float = 0.0
-    hint: str = ""
-
-
 class CheckStarted(msgspec.Struct, frozen=True, kw_only=True, tag="check started"):
     """A check is about to be tried."""
 
@@ -102,6 +91,7 @@ class CheckDone(msgspec.Struct, frozen=True, kw_only=True, tag="check done"):
     """A check has ended, one way or another."""
 
     result: CheckResult
+    figures: tuple[Figure, ...] = ()
 
 
 class _Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,10 +102,11 @@ class _Ended(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any]
     seconds: float
     hint: str
+    figures: tuple[dict[str, Any], ...] = ()
+    gpus: tuple[str, ...] = ()
 
 
 Subscriber = Callable[[CheckStarted | CheckDone], None]
-Verdict = Literal["verified", "not verified", "undecided"]
 
 
 @functools.cache
@@ -146,19 +137,25 @@ def run(
     events: Subscriber = lambda event: None,  # noqa: ARG005 - nobody listens
     *,
     folder: Path = CHECKS,
-) -> list[CheckResult]:
+) -> Tried:
     """Try every check on its own; whatever one of them does, the others are tried too.
 
     Those that need torch come after those that do not, and vLLM's last: each is imported once for all.
     """
     found: dict[str, CheckResult] = {}
+    figures: list[Figure] = []
 
     def started(check: Description) -> None:
         events(CheckStarted(name=check.name, title=check.title))
 
     def ended(check: Description, how: _Ended) -> None:
+        try:
+            measured = [msgspec.convert({**one, "check": check.name}, Figure) for one in how.figures]
+        except msgspec.ValidationError as error:
+            how, measured = _error(f"left figures that cannot be read: {error}", how.seconds), []
         found[check.name] = _weighed(check, how)
-        events(CheckDone(result=found[check.name]))
+        figures.extend(measured)
+        events(CheckDone(result=found[check.name], figures=tuple(measured)))
 
     left = sorted((check for check in checks if not check.problem), key=lambda check: len(check.warm))
     while left:
@@ -174,7 +171,7 @@ def run(
         if check.problem:
             started(check)
             ended(check, _error(check.problem))
-    return list(found.values())
+    return Tried(checks=tuple(found.values()), figures=tuple(figures))
 
 
 def _together(
@@ -210,16 +207,6 @@ def _request(check: Description, context: Context) -> Request:
     )
 
 
-def verdict(results: Iterable[CheckResult], promised: Iterable[str]) -> tuple[Verdict, int]:
-    """What all of it comes to, and the exit code: a promise that was not decided is not kept."""
-    outcomes = {result.name: result.outcome for result in results}
-    if "fail" in outcomes.values():
-        return "not verified", CHECK_FAILED
-    if all(outcomes.get(name) in {"pass", "warn"} for name in promised):
-        return "verified", DONE
-    return "undecided", UNDECIDED
-
-
 def _error(summary: str, seconds: float = 0.0) -> _Ended:
     return _Ended(outcome="error", summary=summary, evidence={}, seconds=seconds, hint="")
 
@@ -234,4 +221,7 @@ def _weighed(check: Description, ended: _Ended) -> CheckResult:
         evidence=ended.evidence,
         seconds=ended.seconds,
         hint=ended.hint,
+        every_gpu=check.every_gpu,
+        gpus=ended.gpus,
+        measured=len(ended.figures),
     )

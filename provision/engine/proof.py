@@ -13,7 +13,8 @@ import msgspec
 from provision.doors import process
 from provision.engine import generations, launch_checks, verified, whole
 from provision.engine.keeper import environment_of_a_check
-from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted, Context, Depth, Description
+from provision.engine.launch_checks import CheckDone, CheckStarted, Context, Depth, Description
+from provision.engine.tried import Tried
 from provision.errors import WrongUsage
 from provision.host import record
 from provision.plan._model import Plan
@@ -73,7 +74,7 @@ def ours(
     events: Checks,
     gpus: tuple[str, ...],
     facts: dict[str, Any],
-) -> list[CheckResult]:
+) -> Tried:
     """Try the checks of these names on an environment of ours."""
     context = Context(
         profile=plan.profile,
@@ -99,7 +100,7 @@ def theirs(
     gpus: tuple[str, ...],
     facts: dict[str, Any],
     serving: str = "",
-) -> list[CheckResult]:
+) -> Tried:
     """Try them in any interpreter: nobody has planned or locked what it holds."""
     launcher = Path(python.prefix) / "bin" / "vllm"
     context = Context(

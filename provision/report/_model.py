@@ -1,4 +1,4 @@
-"""The report of a run: what was asked, what was done, what was proved, and the verdict."""
+"""The report of a run: what was asked, what was done, what was measured and proved, and the verdict."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from provision.engine.conclude import Conclusion, conclude
 from provision.engine.events import StepResult
-from provision.engine.launch_checks import CheckResult
+from provision.engine.tried import CheckResult, Figure, Tried
 from provision.plan._model import Plan
 
 SCHEMA: Final = "vllm-ready/report/1"
 
 Verdict = Literal["verified", "not verified", "undecided", "not provisioned"]
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    """One distribution of the environment; `sha256` is the beginning of its wheel's, where that is known."""
+
+    version: str
+    sha256: str = ""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,15 +29,26 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     schema: Literal["vllm-ready/report/1"] = SCHEMA
     run: str
     started: str
+    seconds: float = 0.0
+    tool: str = ""  # the version of vllm-ready
     verdict: Verdict
     exit_code: int
-    host: dict[str, Any]
+    host: dict[str, Any]  # platform; id: the same for one host over time; facts: as they were for the checks
     plan: Plan | None  # an environment that others have made has none
     generation: str
+    packages: dict[str, Package] = {}
+    gpus: tuple[str, ...] = ()  # that were to be tried
     steps: tuple[StepResult, ...]
+    commands: dict[str, tuple[str, ...]] = {}  # what was run, by the label of its step
+    promised: tuple[str, ...] = ()  # the checks that decide
     checks: tuple[CheckResult, ...]
     owed: tuple[str, ...] = ()  # what only the host can prove for which this was built
-    figures: dict[str, Any] = {}
+    figures: tuple[Figure, ...] = ()
+
+    @property
+    def concluded(self) -> Conclusion:
+        """What its own contents support, whatever it says."""
+        return conclude(Tried(checks=self.checks, figures=self.figures), self.promised, self.gpus)
 
     def place(self, prefix: str) -> str:
         """Where the environment is; for this host's own pages, since the report itself carries no paths of a user."""

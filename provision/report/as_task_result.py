@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from provision.engine.events import StepResult
-from provision.engine.launch_checks import CheckResult
+from provision.engine.tried import CheckResult
 from provision.report._model import Report
 from provision.steps import Step
 
 
-def text(
-    step: Step, result: StepResult, commands: Iterable[str], proofs: Iterable[CheckResult], report: Report, prefix: str
-) -> str:
+def text(step: Step, result: StepResult, proofs: Iterable[CheckResult], report: Report, prefix: str) -> str:
     """The page of one step, in this prefix; `proofs` are the results of the checks that name it."""
-    done = [f"    {command}" for command in commands] or ["Nothing had to be run."]
+    done = [f"    {command}" for command in report.commands.get(step.label, ())] or ["Nothing had to be run."]
     proved = [f"* {one.name}: {one.outcome}. {one.summary}" for one in proofs] or ["No check names this step."]
     lines = [
         f"# {step.number} {step.title}",

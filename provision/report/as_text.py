@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision.engine.events import StepResult
-from provision.engine.launch_checks import CheckResult
+from provision.engine.tried import CheckResult
 from provision.plan._model import Plan
 from provision.report._model import Report
 

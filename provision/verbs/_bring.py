@@ -75,7 +75,7 @@ def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse
             came, resolved = _with_flash_attn(wish, resolved, came, followed, lock)
     except Interrupted:
         if options.json:
-            terminal.document(_told.report(wish, resolved.plan, came))
+            terminal.document(_told.report(wish, resolved, came, {}))
         raise Interrupted("interrupted", hint=_STANDS) from None
     _tell(wish, resolved, came, options, followed.commands, new=(resolved, came) != (before, first))
     return came.exit_code
@@ -116,7 +116,7 @@ def _brought_up(
                 asked(wish, resolved),
                 followed,
                 followed,
-                partial(_document, wish, resolved),
+                partial(_document, wish, resolved, followed),
                 lock=lock,
                 only=only,
                 start=start,
@@ -133,8 +133,8 @@ def _brought_up(
         resolved = _flash_attn.settled(wish, without, followed, lock)
 
 
-def _document(wish: Wish, resolved: Wanted, ended: BroughtUp) -> bytes:
-    return _told.document(_told.report(wish, resolved.plan, ended))
+def _document(wish: Wish, resolved: Wanted, followed: Followed, ended: BroughtUp) -> bytes:
+    return _told.document(_told.report(wish, resolved, ended, followed.commands))
 
 
 @contextlib.contextmanager
@@ -147,7 +147,7 @@ def _heard(wish: Wish, resolved: Wanted, options: argparse.Namespace) -> Iterato
             if followed.results or isinstance(failure, StepFailed):
                 steps = tuple(followed.results)
                 ended = BroughtUp(generation="", steps=steps, exit_code=failure.exit_code)
-                _tell_programs(_told.report(wish, resolved.plan, ended), wish, options, followed.commands)
+                _tell_programs(_told.report(wish, resolved, ended, followed.commands), wish, options)
             raise
         except KeyboardInterrupt:
             raise Interrupted("interrupted", hint=_GOES_ON) from None
@@ -164,18 +164,18 @@ def _tell(
     new: bool = True,
 ) -> None:
     """A program has its one document when this is the `last` word; a person hears only what is `new`."""
-    told = _told.report(wish, resolved.plan, came)
-    _tell_programs(told, wish, options, commands, last=last)
+    told = _told.report(wish, resolved, came, commands or {})
+    _tell_programs(told, wish, options, done=commands is not None, last=last)
     if new and not (options.json or options.events):
         _tell_a_person(told, came, wish, options)
 
 
 def _tell_programs(
-    told: Report, wish: Wish, options: argparse.Namespace, commands: dict[str, list[str]] | None, *, last: bool = True
+    told: Report, wish: Wish, options: argparse.Namespace, *, done: bool = True, last: bool = True
 ) -> None:
-    """In all places where the report is looked for; `commands` is None where nothing was done."""
-    if commands is not None:
-        _told.everywhere(told, wish, commands)
+    """In all places where the report is looked for, unless nothing was `done`."""
+    if done:
+        _told.everywhere(told, wish)
     if options.stream:
         options.stream.report = told
     if options.json and last:

@@ -119,7 +119,7 @@ def _wrong(wanted: Wanted, followed: Followed, came: BroughtUp | None, *, guest:
         last = followed.results[-1] if followed.results else None
         return _sentence(last.problem) if last and last.number == NUMBER else ""
     proves = {check.name for check in launch_checks.discover() if guest or check.step == NUMBER}
-    wrong = (one for one in came.checks if one.name in proves and one.outcome in ("fail", "error"))
+    wrong = (one for one in came.tried.checks if one.name in proves and one.outcome in ("fail", "error"))
     return next((f"{one.name}: {one.summary}" for one in wrong if one.weight == "must"), "")
 
 

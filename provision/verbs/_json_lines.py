@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import msgspec
 
 from provision import terminal
-from provision.engine.launch_checks import CheckResult
+from provision.engine.tried import CheckResult
 from provision.errors import DONE, NotWritable
 from provision.report._model import Report
 from provision.verbs._lines import Heard

@@ -6,7 +6,8 @@ import re
 import textwrap
 
 from provision.engine.events import Event, Note, StepDone, StepResult
-from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
+from provision.engine.launch_checks import CheckDone, CheckStarted
+from provision.engine.tried import CheckResult
 
 Heard = Event | CheckStarted | CheckDone
 

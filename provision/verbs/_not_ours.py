@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from provision.engine import launch_checks, proof
-from provision.engine.bring_up import BroughtUp
+from provision.engine import proof
 from provision.errors import WrongUsage
 from provision.host import driver, gpus, pci_gpus, record
 from provision.host._model import Fact, Host
@@ -39,10 +38,8 @@ def checked(options: argparse.Namespace) -> Report:
     asked = tuple(options.names) or usual
     facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:
-        found = tuple(proof.theirs(python, asked, Path(wish.logs), followed, used, facts, options.serving or ""))
-    verdict, code = launch_checks.verdict(found, asked)
-    came = BroughtUp(generation="", steps=(), checks=found, verdict=verdict, exit_code=code, facts=facts)
-    told = _told.report(wish, None, came, python)
+        tried = proof.theirs(python, asked, Path(wish.logs), followed, used, facts, options.serving or "")
+    told = _told.of_checks(wish, tried, asked, used, facts, python)
     _told.in_logs(told, wish)
     return told
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import msgspec
 
 from provision import terminal
-from provision.engine import bring_up, generations, launch_checks, locks, proof, verified
+from provision.engine import generations, launch_checks, locks, proof, verified
 from provision.engine.launch_checks import Description
 from provision.errors import CHECK_FAILED, DONE, WrongUsage
 from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.steps import Lock
 from provision.verbs import _given, _not_ours, _progress, _told, _wish
+from provision.verbs._told import Stood
 from provision.verbs._wish import Wish
 
 
@@ -68,18 +69,15 @@ def _checked(wish: Wish, options: argparse.Namespace) -> int:
     used = plan.gpus.used if _not_ours.has_gpus() else ()
     facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:
-        found = tuple(proof.ours(plan, lock, str(place), asked, Path(wish.logs), followed, used, facts))
-    verdict, code = launch_checks.verdict(found, asked)
-    came = bring_up.BroughtUp(
-        generation=str(place), steps=(), checks=found, verdict=verdict, exit_code=code, facts=facts
-    )
-    told = _told.report(wish, plan, came)
+        tried = proof.ours(plan, lock, str(place), asked, Path(wish.logs), followed, used, facts)
+    told = _told.of_checks(wish, tried, asked, used, facts, Stood(generation=place.name, plan=plan, lock=lock))
+    code = told.exit_code
     if code != DONE and set(asked) & set(plan.checks):
         with contextlib.suppress(OSError):  # whoever may only look cannot
             verified.withdraw(place)
     if code != DONE or set(plan.checks) <= set(asked):  # some of the checks passing is no news of the whole
-        _told.everywhere(told, wish, {})
-    some = f": {len(found)} of the {len(plan.checks)} promised" if set(asked) < set(plan.checks) else ""
+        _told.everywhere(told, wish)
+    some = f": {len(tried.checks)} of the {len(plan.checks)} promised" if set(asked) < set(plan.checks) else ""
     return _ended(told, options, some, "./setup.sh puts back what is damaged and verifies it again")
 
 

@@ -11,7 +11,8 @@ import venv
 from pathlib import Path
 
 from provision.engine import launch_checks
-from provision.engine.launch_checks import CheckResult, Context
+from provision.engine.launch_checks import Context
+from provision.engine.tried import CheckResult
 
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -41,7 +42,7 @@ class Environment:
     def check(self, name: str, context: Context | None = None) -> CheckResult:
         """One check through the launcher, as the engine tries it."""
         found = [check for check in launch_checks.discover() if check.name == name]
-        (result,) = launch_checks.run(self.python, found, context or Context(profile="cpu"), self.logs)
+        (result,) = launch_checks.run(self.python, found, context or Context(profile="cpu"), self.logs).checks
         return result
 
     def log(self, name: str) -> str:

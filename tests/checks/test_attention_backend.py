@@ -76,5 +76,5 @@ def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
 def test_a_real_vllm_names_what_it_takes(tmp_path: Path) -> None:
     (found,) = [each for each in launch_checks.discover() if each.name == "attention_backend"]
     python = os.environ["VLLM_READY_TEST_ENV"]
-    (result,) = launch_checks.run(python, [found], Told(profile="cpu"), tmp_path)
+    (result,) = launch_checks.run(python, [found], Told(profile="cpu"), tmp_path).checks
     assert (result.outcome, result.summary) == ("pass", "vLLM takes CPU_ATTN, nothing was planned")

@@ -224,7 +224,7 @@ def test_values_show_what_is_lost_or_doubled_for_any_number_of_ranks() -> None:
 @real.needed
 def test_it_runs_on_a_cpu_as_the_launcher_tries_it(tmp_path: Path) -> None:
     wanted = [one for one in launch_checks.discover() if one.name == "collectives"]
-    (result,) = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs")
+    (result,) = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs").checks
     assert (result.outcome, result.summary) == (
         "pass",
         "all-reduce, all-gather and reduce-scatter up to 16 MiB are right on 2 processes (gloo)",

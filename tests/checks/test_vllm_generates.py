@@ -133,5 +133,5 @@ def test_it_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "lscpu").symlink_to(str(shutil.which("lscpu")))  # all that vLLM itself asks the system for
     monkeypatch.setenv("PATH", str(tmp_path))
     wanted = [one for one in launch_checks.discover() if one.name == "vllm_generates"]
-    (result,) = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs")
+    (result,) = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs").checks
     assert result.outcome == "pass", result.summary

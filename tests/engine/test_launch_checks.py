@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from provision.engine import keeper, launch_checks
-from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted, Context
+from provision.engine.launch_checks import CheckDone, CheckStarted, Context
+from provision.engine.tried import CheckResult
 from provision.errors import NotWritable
 from tests.checks.environments import Environment, checks_folder
 
@@ -21,7 +22,9 @@ CPU = Context(profile="cpu")
 
 def try_one(folder: Path, body: str, name: str = "one", context: Context = CPU, python: str = PYTHON) -> CheckResult:
     checks = checks_folder(folder / "checks", **{name: body})
-    (result,) = launch_checks.run(python, launch_checks.discover(checks), context, folder / "logs", folder=checks)
+    (result,) = launch_checks.run(
+        python, launch_checks.discover(checks), context, folder / "logs", folder=checks
+    ).checks
     return result
 
 
@@ -136,7 +139,7 @@ def test_one_that_dies_takes_no_other_with_it(tmp_path: Path) -> None:
     (checks / "e.py").write_text("CHECK = 1\n")
     heard: list[CheckStarted | CheckDone] = []
     found = launch_checks.discover(checks)
-    results = launch_checks.run(PYTHON, found, CPU, tmp_path / "logs", heard.append, folder=checks)
+    results = launch_checks.run(PYTHON, found, CPU, tmp_path / "logs", heard.append, folder=checks).checks
     assert [(result.name, result.outcome) for result in results] == [
         ("a", "error"),
         ("b", "pass"),
@@ -162,7 +165,7 @@ def all_of(
         text = (checks / f"{name}.py").read_text().replace("'must', Needs()", f"'must', {needs}")
         (checks / f"{name}.py").write_text(text.replace("'quick'", repr(profile)))
     found = launch_checks.discover(checks)
-    results = launch_checks.run(environment.python, found, CPU, folder / "logs", folder=checks)
+    results = launch_checks.run(environment.python, found, CPU, folder / "logs", folder=checks).checks
     return {result.name: result for result in results}
 
 
@@ -263,7 +266,9 @@ def test_a_torch_that_never_ends_its_import(tmp_path: Path) -> None:
     )
     text = (checks / "a_slow.py").read_text().replace("'must', Needs()", "'must', Needs(packages=('torch',))")
     (checks / "a_slow.py").write_text(text)
-    found = launch_checks.run(environment.python, launch_checks.discover(checks), CPU, tmp_path / "logs", folder=checks)
+    found = launch_checks.run(
+        environment.python, launch_checks.discover(checks), CPU, tmp_path / "logs", folder=checks
+    ).checks
     assert [(result.name, result.outcome, result.summary) for result in found] == [
         ("b", "pass", "fine"),
         ("a_slow", "error", "no verdict in 0.6 s"),
@@ -313,7 +318,7 @@ def test_one_that_eats_all_memory_is_ended(tmp_path: Path) -> None:
     )
     watch = checks / "_watch.py"
     watch.write_text(watch.read_text().replace("int(_memory.free() * _SHARE)", "300_000_000"))
-    found = launch_checks.run(PYTHON, launch_checks.discover(checks), CPU, tmp_path / "logs", folder=checks)
+    found = launch_checks.run(PYTHON, launch_checks.discover(checks), CPU, tmp_path / "logs", folder=checks).checks
     assert [result.outcome for result in found] == ["error", "error", "error", "pass"], "what is shared counts once"
     for result in found[:3]:
         assert "of memory, and 0.3 GB was its share of what was free" in result.summary
@@ -325,7 +330,9 @@ def test_needs_are_skipped_with_their_reason(tmp_path: Path) -> None:
         checks = checks_folder(folder / "checks", one="return Verdict(True, 'fine')")
         text = (checks / "one.py").read_text().replace("'must', Needs()", f"'must', {needs}")
         (checks / "one.py").write_text(text)
-        (found,) = launch_checks.run(PYTHON, launch_checks.discover(checks), context, folder / "logs", folder=checks)
+        (found,) = launch_checks.run(
+            PYTHON, launch_checks.discover(checks), context, folder / "logs", folder=checks
+        ).checks
         return found.outcome, found.summary
 
     cuda = Context(profile="cuda")
@@ -382,19 +389,6 @@ def test_without_a_python_every_check_is_an_error(tmp_path: Path) -> None:
     result = try_one(tmp_path, "return Verdict(True, 'fine')", python=str(tmp_path / "no" / "python"))
     assert result.outcome == "error"
     assert "was not found" in result.summary
-
-
-def test_the_verdict_over_all() -> None:
-    def result(name: str, outcome: str) -> CheckResult:
-        return CheckResult(name=name, outcome=outcome)  # type: ignore[arg-type]  # parametrized by hand below
-
-    good = [result("a", "pass"), result("b", "warn")]
-    assert launch_checks.verdict(good, ["a", "b"]) == ("verified", 0)
-    assert launch_checks.verdict(good, ["a", "b", "c"]) == ("undecided", 5), "skip is never pass, nor is absence"
-    assert launch_checks.verdict([*good, result("c", "skip")], ["a", "b"]) == ("verified", 0)
-    assert launch_checks.verdict([*good, result("c", "skip")], ["a", "c"]) == ("undecided", 5)
-    assert launch_checks.verdict([*good, result("c", "error")], ["a", "c"]) == ("undecided", 5)
-    assert launch_checks.verdict([result("a", "fail"), result("b", "skip")], ["a", "b"]) == ("not verified", 1)
 
 
 def test_what_is_chosen_for_a_profile() -> None:

@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision import terminal
 from provision.engine.events import CommandStarted, Line, Note, Progress, StepDone, StepResult, StepStarted
-from provision.engine.launch_checks import CheckDone, CheckResult, CheckStarted
+from provision.engine.launch_checks import CheckDone, CheckStarted
+from provision.engine.tried import CheckResult
 from provision.verbs import _progress
 
 WHEELS = "download torch-2.11.0-cp312-cp312-manylinux_2_28_x86_64.whl and 12 more files"

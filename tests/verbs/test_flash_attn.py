@@ -19,7 +19,7 @@ import pytest
 from provision import cli, step_60_flash_attn
 from provision.catalog import rows
 from provision.engine import generations, kept, proof, published_wheels, steps_found, wanted
-from provision.engine.launch_checks import CheckResult
+from provision.engine.tried import Tried
 from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.host import from_description
 from provision.plan import choose_jobs
@@ -479,14 +479,17 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
     fail_where_it_is = proof.ours
     first = True
 
-    def check(plan: Plan, lock: Lock, *more: Any) -> list[CheckResult]:
+    def check(plan: Plan, lock: Lock, *more: Any) -> Tried:
         nonlocal first
         if lock.version("flash-attn") and first:
             first = False
             raise KeyboardInterrupt
         found = fail_where_it_is(plan, lock, *more)
         bad = "fail" if lock.version("flash-attn") else "pass"
-        return [msgspec.structs.replace(one, outcome=bad) if one.name == "record_whole" else one for one in found]
+        checks = (
+            msgspec.structs.replace(one, outcome=bad) if one.name == "record_whole" else one for one in found.checks
+        )
+        return msgspec.structs.replace(found, checks=tuple(checks))
 
     monkeypatch.setattr(proof, "ours", check)
     with pytest.raises(Interrupted):

@@ -1,0 +1,55 @@
+"""Reports out of files: today's, older ones, and what is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from provision.errors import UnreadableInput
+from provision.report import read
+from provision.report._model import Report
+from tests.report.test_texts import report
+
+
+def written(**changes: Any) -> bytes:
+    return msgspec.json.encode({**msgspec.to_builtins(report()), **changes})
+
+
+def test_what_was_written_is_read() -> None:
+    assert read.report(written(), "r") == report()
+
+
+def test_one_without_figures_and_promises_is_read() -> None:
+    document = msgspec.to_builtins(report())
+    for new in ("promised", "packages", "gpus", "commands", "seconds", "tool"):
+        del document[new]
+    old: Report = read.report(msgspec.json.encode({**document, "figures": {}}), "r")
+    assert old.figures == ()
+    assert old.promised == tuple(check.name for check in report().checks), "the plan promised what nobody tried"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "cut off"),
+        (written()[:-40], "cut off"),
+        (b"not a report", "no JSON"),
+        (b"[" * 100_000, ""),
+        (b"[]", "no report"),
+        (b'{"schema": "vllm-ready/plan/1"}', "no report"),
+        (b'{"schema": 7}', "no report"),
+        (written(schema="vllm-ready/report/2"), "newer vllm-ready"),
+        (written(schema="vllm-ready/report/99999999999999999999"), "newer vllm-ready"),
+        (written(checks=[{"name": "a"}]), "$.checks[0]"),
+        (written(checks={"a": 1}), "no whole report"),
+        (written(checks="abc"), "no whole report"),
+        (written(verdict="fine"), "$.verdict"),
+    ],
+)
+def test_what_is_none_is_named_in_a_sentence(content: bytes, said: str) -> None:
+    with pytest.raises(UnreadableInput, match="the file") as refused:
+        read.report(content, "the file")
+    assert said.replace("$", "") in str(refused.value).replace("$", "")
+    assert "the file" in str(refused.value)
