@@ -10,21 +10,19 @@ import shlex
 import shutil
 import signal
 import subprocess  # noqa: TID251 - this is the one door
-import threading
 import time
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from provision.doors import interruption
+from provision.doors import interruption, pipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-OUTPUT_LIMIT = 16 * 1024 * 1024
 GRACE_S = 0.5
-_LINE_LIMIT = 65536
+_ASK_AGAIN_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -79,6 +77,7 @@ def run(
     cwd: Path | None = None,
     input: str | None = None,  # noqa: A002 - the word that subprocess has for it
     on_line: Callable[[str], None] | None = None,
+    until: Callable[[], float] | None = None,
     ends_with_us: bool = False,
     keep_open: Sequence[int] = (),
 ) -> Finished:
@@ -87,7 +86,8 @@ def run(
     `env` is the whole environment of the child (ours where it is None). The command leads its own
     process group, so that what it started goes with it, also when we are interrupted. A child that even
     SIGKILL cannot end (a driver in D state) is left behind. `on_line` hears every line while the command
-    runs, and what it raises ends that and us; `ends_with_us`: the kernel ends it where even we were killed;
+    runs, and what it raises ends that and us; `until` tells the moment (of time.monotonic) at which it has been
+    silent for too long, and is asked again then; `ends_with_us`: the kernel ends it where even we were killed;
     `keep_open`: what it inherits.
     """
     words = tuple(os.fspath(word) for word in argv)
@@ -110,7 +110,8 @@ def run(
         missing = _is_missing(error, words[0], (os.environ if env is None else env).get("PATH"))
         return Finished(argv=words, missing=missing, stderr=str(error), seconds=time.monotonic() - began)
     try:
-        return _attend(child, words, began, deadline_s, input, on_line, interrupted)
+        ends = began + deadline_s
+        return _attend(child, words, began, until or (lambda: ends), input, on_line, interrupted)
     except BaseException:  # an interruption: nothing of ours works on behind the caller's back
         _end_group(child)
         raise
@@ -146,7 +147,7 @@ def _attend(
     child: subprocess.Popen[bytes],
     words: tuple[str, ...],
     began: float,
-    deadline_s: float,
+    until: Callable[[], float],
     text: str | None,
     on_line: Callable[[str], None] | None,
     interrupted: Callable[[], None],
@@ -162,16 +163,16 @@ def _attend(
             failed.append(error)
             _end_group(child)
 
-    threads = [_thread(_drain, child.stdout, out, tell), _thread(_drain, child.stderr, err, tell)]
+    threads = [pipes.thread(pipes.drain, child.stdout, out, tell), pipes.thread(pipes.drain, child.stderr, err, tell)]
     if text is not None:
-        threads.append(_thread(_feed, child.stdin, text.encode()))
+        threads.append(pipes.thread(pipes.feed, child.stdin, text.encode()))
     interrupted()
-    timed_out = not _wait(child, began + deadline_s - time.monotonic())
+    timed_out = not _ended(child, until)
     # A grandchild may hold the pipes open after the command itself has ended.
-    _join(threads, began + deadline_s - time.monotonic() if not timed_out else 0.0)
+    pipes.join(threads, until() - time.monotonic() if not timed_out else 0.0)
     if timed_out or any(thread.is_alive() for thread in threads):
         _end_group(child)
-        _join(threads, GRACE_S)
+        pipes.join(threads, GRACE_S)
     if failed:
         raise failed[0]
     seconds = time.monotonic() - began
@@ -194,34 +195,11 @@ def _signal_name(status: int) -> str:
         return f"signal {-status}"
 
 
-def _thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=work, args=arguments, daemon=True)
-    thread.start()
-    return thread
-
-
-def _drain(pipe: IO[bytes], kept: bytearray, tell: Callable[[bytes], None]) -> None:
-    """Read to the end so that the child never blocks, keep the first part, hand on every line, a long one in parts."""
-    rest = b""
-    with pipe:
-        while chunk := os.read(pipe.fileno(), 65536):
-            kept.extend(chunk[: OUTPUT_LIMIT - len(kept)])
-            *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-            if len(rest) > _LINE_LIMIT:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                tell(line)
-    if rest:
-        tell(rest)
-
-
-def _feed(pipe: IO[bytes], data: bytes) -> None:
-    # A child that ends without reading its input is no failure of ours.
-    with contextlib.suppress(BrokenPipeError):
-        try:
-            pipe.write(data)
-        finally:
-            pipe.close()
+def _ended(child: subprocess.Popen[bytes], until: Callable[[], float]) -> bool:
+    while (left := until() - time.monotonic()) > 0:
+        if _wait(child, min(left, _ASK_AGAIN_S)):  # it may have become sooner
+            return True
+    return child.poll() is not None
 
 
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> bool:
@@ -230,12 +208,6 @@ def _wait(child: subprocess.Popen[bytes], seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
-
-
-def _join(threads: list[threading.Thread], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    for thread in threads:
-        thread.join(max(until - time.monotonic(), 0.01))
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

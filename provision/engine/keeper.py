@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ from provision.engine.logs import StepLog
 
 # A check that prints without end must not fill the disk.
 _LOG_LIMIT = 16 * 1024 * 1024
-# The keeper holds every check to its deadline and ends what it started; this is for a keeper that cannot.
+# The keeper holds every check to its deadline and ends what it started; this is for one that cannot, or was stopped.
 _SPARE_S = 30.0
 # What importing torch and vLLM may take, once for all.
 _IMPORT_S = 600.0
@@ -46,6 +47,7 @@ class Keeper:
         self._logs, self._started, self._ended = logs, started, ended
         self._log: StepLog | None = None
         self._left = 0
+        self._until = 0.0
 
     def run(
         self,
@@ -79,18 +81,15 @@ class Keeper:
                 else:
                     self._end(int(at), work / at / "result.json")
 
-            finished = process.run(
-                argv,
-                deadline_s=_IMPORT_S + sum(request.deadline_s + _SPARE_S for request in requests),
-                env=environment,
-                on_line=line,
-            )
+            self._wait(_IMPORT_S)
+            finished = process.run(argv, deadline_s=_SPARE_S, until=lambda: self._until, env=environment, on_line=line)
             if self._log:
                 self._log.close()
             return finished.problem() or "its process ended without a result"
 
     def _begin(self, at: int, request: Request, argv: list[str], environment: dict[str, str]) -> None:
         self.at_work, self._left = at, _LOG_LIMIT
+        self._wait(request.deadline_s + (_IMPORT_S if request.warm else 0))
         self._log = StepLog(self._logs / f"check-{request.check}.log")
         self._log.command(request.title, process.Finished(argv=tuple(argv)).command, environment)
         self._started(at)
@@ -98,10 +97,14 @@ class Keeper:
     def _end(self, at: int, result: Path) -> None:
         answer = result.read_bytes()
         self.at_work = None
+        self._wait()
         if self._log:
             self._log.close()
             self._log = None
         self._ended(at, answer)
+
+    def _wait(self, seconds: float = 0.0) -> None:
+        self._until = time.monotonic() + seconds + _SPARE_S
 
     def _said(self, text: str) -> None:
         if self._log and self._left > 0:

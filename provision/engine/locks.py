@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from provision.errors import Locked, UnusablePrefix
+from provision.errors import Locked, NotWritable, UnusablePrefix
 
 FILE = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
@@ -46,6 +46,38 @@ def hold(prefix: Path, verb: str, *, only_look: bool = False) -> Iterator[int]:
     finally:
         # Never unlinked: two runs would then hold locks on two files of the same name.
         os.close(handle)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep another run out of a folder in which nothing but what was asked for may lie: the folder itself is locked.
+
+    It is made where it is missing, and goes again where nothing came into it.
+    """
+    missing = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        hint = "name a folder that you may write, where there is room"
+        raise NotWritable(f"cannot be written: {error.strerror}", where=str(folder), hint=hint) from error
+    try:
+        _lock_out(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+        if missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _lock_out(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            hint = "wait until it has ended, or name another folder"
+            raise Locked("another run fills this folder", where=str(folder), hint=hint) from error
 
 
 def supported(folder: Path) -> bool:

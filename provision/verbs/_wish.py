@@ -13,7 +13,7 @@ import msgspec
 from provision.catalog import rows
 from provision.engine import bring_up, bundle, fetch, generations, kept, proof, resolve, uv, wanted
 from provision.engine.wanted import Wanted
-from provision.errors import SourceFailed
+from provision.errors import SourceFailed, WrongUsage
 from provision.host import _installer, installer_config, pythons, record, sources
 from provision.host._model import Host
 from provision.host.installer_config import InstallerConfig
@@ -42,6 +42,12 @@ def made(options: argparse.Namespace) -> Wish:
     settings = _given.settings(options)
     root, run = Path(_given.checkout()), generations.new_id()
     prefix, logs = root / settings.prefix, root / settings.logs
+    if {":", ","} & {*str(prefix)}:  # of PATH, and of uv's --find-links: here it is the checkout's own path
+        raise WrongUsage(
+            "no environment can be made below a folder with a colon or comma in its name",
+            where=str(prefix),
+            hint="move the checkout, or name another place: --prefix DIR",
+        )
     target = _given.described(options) if getattr(options, "host", None) else None
     return Wish(
         settings=settings,

@@ -35,6 +35,11 @@ def run(options: argparse.Namespace) -> int:
     most = _bytes(options.part_size) if options.part_size else 2**63
     folder = Path(options.output)
     bundle.refuse_foreign(folder)
+    with locks.alone(folder):
+        return _made(folder, most, options)
+
+
+def _made(folder: Path, most: int, options: argparse.Namespace) -> int:
     wish = _wish.made(options)
     builder = _wish.here(wish)
     target = wish.target or builder

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from provision.doors import interruption, process
+from provision.doors import interruption, pipes, process
 
 PYTHON = sys.executable
 
@@ -140,17 +140,35 @@ def test_input_reaches_the_command_and_a_command_that_ignores_it_is_fine() -> No
 
 
 def test_output_is_bounded_and_never_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "OUTPUT_LIMIT", 1000)
+    monkeypatch.setattr(pipes, "OUTPUT_LIMIT", 1000)
     ended = process.run([PYTHON, "-c", "print('x' * 3_000_000)"], deadline_s=20)
     assert ended.ok
     assert ended.stdout == "x" * 1000
 
 
-def test_a_line_without_an_end_is_told_in_parts() -> None:
+def test_of_a_line_without_an_end_only_the_beginning_is_told() -> None:
+    """Where it is cut a secret could be cut in two, and so not be known for one."""
     heard: list[str] = []
-    process.run([PYTHON, "-c", "print('x' * 1_000_000)"], deadline_s=20, on_line=heard.append)
-    assert "".join(heard) == "x" * 1_000_000
-    assert max(map(len, heard)) <= 200_000
+    script = "print('x' * 200_000 + ' token=' + 'y' * 100_000); print('after'); print('z' * 70_000)"
+    process.run([PYTHON, "-c", script], deadline_s=20, on_line=heard.append)
+    assert [line[:5] for line in heard] == ["xxxxx", "after", "zzzzz"]
+    assert "y" not in heard[0].replace("is line", "")
+    assert heard[0].endswith("left out)")
+
+
+def test_what_is_silent_for_too_long_is_ended() -> None:
+    """Each line that it says gives it more time, however long all of it takes."""
+    until = time.monotonic() + 5
+
+    def more(_: str) -> None:
+        nonlocal until
+        until = time.monotonic() + 1.0
+
+    script = "import time\nfor i in range(6): print(i, flush=True); time.sleep(0.4)\ntime.sleep(60)"
+    found = process.run([PYTHON, "-c", script], deadline_s=0.1, until=lambda: until, on_line=more)
+    assert found.timed_out
+    assert found.stdout == "0\n1\n2\n3\n4\n5\n"
+    assert found.seconds < 30
 
 
 def test_whoever_cannot_listen_ends_the_command_and_is_told() -> None:

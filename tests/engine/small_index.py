@@ -26,7 +26,7 @@ PLAN = Plan(
     uploaded_before="2026-10-21",
     download_mb=100,
     disk_mb=1000,
-    checks=(),
+    checks=("record_whole",),
     warnings=(),
     advice=(),
 )

@@ -131,6 +131,20 @@ def test_a_killed_launcher_leaves_nothing(tmp_path: Path) -> None:
     assert not list(work.iterdir())
 
 
+def test_whoever_stops_the_keeper_holds_up_nobody_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "_SPARE_S", 1.0)
+    checks = checks_folder(
+        tmp_path / "checks",
+        a_slow="os.kill(os.getppid(), signal.SIGSTOP); time.sleep(600)",
+        b="return Verdict(True, 'fine')",
+    )
+    began = time.monotonic()
+    found = launch_checks.run(PYTHON, launch_checks.discover(checks), CPU, tmp_path / "logs", folder=checks).checks
+    assert [(result.name, result.outcome) for result in found] == [("a_slow", "error"), ("b", "pass")]
+    assert "did not end within" in found[0].summary
+    assert time.monotonic() - began < 60, "as long as all deadlines of all checks"
+
+
 def test_one_that_dies_takes_no_other_with_it(tmp_path: Path) -> None:
     checks = checks_folder(
         tmp_path / "checks", a="os.abort()", b="return Verdict(True, 'fine')", c_should="return Verdict(False, 'meh')"

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from provision import cli
-from provision.engine import bundle, generations, verified
-from provision.errors import Failure, NotWritable
+from provision.engine import bundle, generations, locks, verified
+from provision.errors import Failure, Locked, NotWritable
 from provision.verbs import _given
 from tests.doors.local_server import Resource, serving
 from tests.engine.small_index import wheel
@@ -226,6 +226,13 @@ def test_where_it_cannot_be_written_the_folder_is_named(made: Place) -> None:
     assert made.refused
     assert made.refused.value.where == str(made.bundle)
     assert "name a folder elsewhere" in made.refused.value.hint
+
+
+def test_two_runs_do_not_fill_one_folder(made: Place) -> None:
+    before = {name: path.stat().st_mtime_ns for name, path in made.packed().items()}
+    with locks.alone(made.bundle), pytest.raises(Locked, match="another run fills this folder"):
+        made.run("bundle", "-o", str(made.bundle), "--yes")
+    assert {name: path.stat().st_mtime_ns for name, path in made.packed().items()} == before
 
 
 def test_what_lies_where_it_is_to_go_stays(place: Place) -> None:

@@ -205,3 +205,13 @@ def test_another_address_of_the_same_file_is_no_news(place: Place) -> None:
     assert not _wish._is_news(moved, last)
     assert _wish._is_news(fewer, last)
     assert _wish._is_news(last, None)
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b"])
+def test_a_checkout_that_lists_of_folders_would_take_apart_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path / name))
+    with pytest.raises(WrongUsage, match="colon or comma") as refused:
+        cli.run(["up", "--yes"])
+    assert "--prefix DIR" in refused.value.hint
