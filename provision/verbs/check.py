@@ -17,7 +17,6 @@ from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.steps import Lock
 from provision.verbs import _given, _not_ours, _progress, _told, _wish
-from provision.verbs._told import Stood
 from provision.verbs._wish import Wish
 
 
@@ -66,15 +65,14 @@ def _needs(one: Description) -> list[str]:
 def checked(wish: Wish, options: argparse.Namespace) -> Report:
     """Try the checks that are asked for on what is current; the caller holds the prefix."""
     place = (Path(wish.prefix) / generations.CURRENT).resolve()
-    state = place / generations.STATE
-    plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
-    lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
+    found = _told.stood(place)
+    plan, lock = found.plan, found.lock
     asked = tuple(options.names) or _of_profile(plan, lock, options.profile)
     used = plan.gpus.used if _not_ours.has_gpus() else ()
     facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:
         tried = proof.ours(plan, lock, str(place), asked, Path(wish.logs), followed, used, facts)
-    told = _told.of_checks(wish, tried, asked, used, facts, Stood(generation=place.name, plan=plan, lock=lock))
+    told = _told.of_checks(wish, tried, asked, used, facts, found)
     code = told.exit_code
     if code != DONE and set(asked) & set(plan.checks):
         with contextlib.suppress(OSError):  # whoever may only look cannot
