@@ -173,6 +173,7 @@ def _of_comparing(made: dict[str, _Parser]) -> None:
     made["baseline"].add_argument("what", nargs="*", metavar="ACTION", help="show, the default; set [RUN]")
     look = made["watch"]
     look.add_argument("--profile", choices=("passive", "quick"), default="passive", help="how deep, if it checks")
+    look.set_defaults(events=False)  # it can be interrupted as those are that have it
     look.add_argument("--always", action="store_true", help="check also where nothing changed")
 
 

@@ -24,6 +24,8 @@ def figure_changes(before: Report, after: Report, lone_gpus: set[str]) -> tuple[
     changes: list[Change] = []
     unjudged: list[str] = []
     old, new = _named(before), _named(after)
+    if not old or not new:  # a shallow run, or one of before there were figures: nothing is gone
+        return [], []
     fit = [{one.name for one in run.checks if one.outcome in _TOLD} for run in (before, after)]
     for key in sorted({*old, *new}):
         was, is_ = old.get(key), new.get(key)

@@ -30,7 +30,7 @@ def compare(before: Report, after: Report, moving: Moving) -> Comparison:
         other_host=_id(before) != _id(after),
         silent=tuple(one for one in (*causes, *effects) if _is_silent(one)) if same_verdict else (),
         groups=grouped(causes, effects),
-        notes=(*_unrecorded(before, after), *untried(before, after)),
+        notes=(*_unrecorded(before, after), *untried(before, after), *_without_figures(before, after)),
         unjudged=tuple(unjudged),
     )
 
@@ -87,6 +87,11 @@ def _facts(report: Report) -> Mapping[str, Any]:
 
 def _id(report: Report) -> str:
     return str(report.host.get("id", ""))
+
+
+def _without_figures(before: Report, after: Report) -> list[str]:
+    sides = (("the run before", before, after), ("the run after", after, before))
+    return [f"{who} has no figures" for who, one, other in sides if other.figures and not one.figures]
 
 
 def _side(of: Report) -> Side:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 from provision.doors import files
 from provision.engine import verified
-from provision.errors import DONE, Failure, UnreadableInput, WrongUsage
+from provision.errors import DONE, Failure, WrongUsage
 from provision.host import record
-from provision.report import compare, read
+from provision.report import compare
 from provision.report._comparison import Comparison
 from provision.report._model import Report
 from provision.verbs import _runs, _told
-
-_SET = "./setup.sh baseline set RUN names one"
 
 
 def diff(before: Report, after: Report) -> Comparison:
@@ -39,12 +37,7 @@ def baseline(logs: Path, *, of: str | None = None, but: str = "") -> Report | No
 def set_one(logs: Path, host: str) -> Report | None:
     """The copy that `baseline set` has left."""
     place = _place(logs, host)
-    try:
-        return read.report(place.read_bytes(), str(place))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UnreadableInput(f"cannot be read: {error.strerror}", where=str(place), hint=_SET) from error
+    return _runs.read(logs, str(place)) if place.exists() else None
 
 
 def choose(logs: Path, report: Report) -> Path:

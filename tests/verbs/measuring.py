@@ -29,7 +29,8 @@ figures = (
 )
 return Verdict(told["outcome"] != "fail", told["outcome"], figures=figures)
 """
-_WELL = {"quick": 540.0, "deep": 900.0, "tokens": "1 2 3", "backend": "FLASH_ATTN", "outcome": "pass"}
+PROMISED = ("glance", "quick")
+_WELL = {"glance": 1.0, "quick": 540.0, "deep": 900.0, "tokens": "1 2 3", "backend": "FLASH_ATTN", "outcome": "pass"}
 
 
 class Measuring:
@@ -38,14 +39,16 @@ class Measuring:
     def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         self.place, self._told = place, place.folder / "told.json"
         self.say("2.2")
-        bodies = {name: _BODY.format(path=str(self._told), name=name) for name in ("quick", "deep")}
+        bodies = {name: _BODY.format(path=str(self._told), name=name) for name in ("glance", "quick", "deep")}
         folder = checks_folder(place.folder / "checks", **bodies)
         deep = folder / "deep.py"
         deep.write_text(deep.read_text().replace("'quick', Verdict", "'full', Verdict"))
+        glance = folder / "glance.py"
+        glance.write_text(glance.read_text().replace("'quick', Verdict", "'passive', Verdict"))
         found = launch_checks.discover(folder)
         monkeypatch.setattr(launch_checks, "discover", lambda: found)
         monkeypatch.setattr(launch_checks, "run", functools.partial(launch_checks.run, folder=folder))
-        assert proof.promised(place.wanted.plan, place.wanted.lock) == ("quick",)
+        assert proof.promised(place.wanted.plan, place.wanted.lock) == PROMISED
         wanted.save(place.prefix, self.with_numpy("2.2"))
 
     def say(self, numpy: str, **changes: Any) -> None:
@@ -66,7 +69,7 @@ class Measuring:
         path = self.place.folder / "wheels" / f"numpy-{version}-py3-none-any.whl"
         wheel = Wheel(url=path.as_uri(), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
         pins = [one for one in last.lock.pins if one.name != "numpy"]
-        plan = msgspec.structs.replace(last.plan, checks=("quick",))
+        plan = msgspec.structs.replace(last.plan, checks=PROMISED)
         lock = Lock(pins=(*pins, Pin(name="numpy", version=version, wheel=wheel)))
         return msgspec.structs.replace(last, plan=plan, lock=lock)
 
