@@ -68,7 +68,7 @@ def _platform(report: Report) -> str:
 
 def _mode(report: Report) -> str:
     """A flash-attn that is planned and not there yet is none."""
-    if report.plan is None:
+    if report.plan is None or not report.packages:
         return ""
     there = any(name.startswith(_FLASH_ATTN) for name in _packages(report))
     return report.plan.flash_attn.mode if there else "none"
