@@ -77,7 +77,7 @@ def _change(of: Figure, how: How, before: str, after: str, text: str, part: floa
         after=after,
         text=text,
         gpus=_gpus(of),
-        about=f"{of.check} {of.name}",
+        about=f"{of.check} {of.name} {_of(of)}".rstrip(),
         part=round(part, 4),
     )
 

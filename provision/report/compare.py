@@ -15,8 +15,11 @@ from provision.report._model import Report
 _WORDS = ("tokens", "backend")  # figures that an upgrade must not turn into others unsaid
 
 
-def compare(before: Report, after: Report, moving: Moving) -> Comparison:
-    """What changed from one run to the other; `moving` says what of each fact changes by itself."""
+def compare(before: Report, after: Report, moving: Moving, steps: Mapping[str, str] | None = None) -> Comparison:
+    """What changed from one run to the other.
+
+    `moving` says what of each fact changes by itself, `steps` which step each check proves, by their names.
+    """
     old, new = _facts(before), _facts(after)
     host = host_changes(old, new, moving) if old and new else []
     lone = {gpu for one in host if one.how != "changed" and one.about.strip() == "gpus" for gpu in one.gpus}
@@ -29,7 +32,7 @@ def compare(before: Report, after: Report, moving: Moving) -> Comparison:
         after=_side(after),
         other_host=_id(before) != _id(after),
         silent=tuple(one for one in (*causes, *effects) if _is_silent(one)) if same_verdict else (),
-        groups=grouped(causes, effects),
+        groups=_grouped(causes, effects, steps or {}),
         notes=(*_unrecorded(before, after), *untried(before, after), *_without_figures(before, after)),
         unjudged=tuple(unjudged),
     )
@@ -40,11 +43,12 @@ def regressions(found: Comparison, threshold: float) -> tuple[Change, ...]:
     return tuple(one for one in (*found.causes, *found.effects) if _speaks_against(one, threshold))
 
 
-def grouped(causes: Sequence[Change], effects: Sequence[Change]) -> tuple[Group, ...]:
+def _grouped(causes: Sequence[Change], effects: Sequence[Change], steps: Mapping[str, str]) -> tuple[Group, ...]:
     """Effects under the only cause, under those that can touch them, or else under all."""
     under: dict[tuple[Change, ...], list[Change]] = {}
     for effect in effects:
-        able = tuple(cause for cause in causes if _touches(cause, effect))
+        said = f"{effect.about} {steps.get(effect.about.split()[0], '')}".lower().replace("-", "_")
+        able = tuple(cause for cause in causes if _touches(cause, effect, said))
         under.setdefault(tuple(causes) if len(causes) == 1 or not able else able, []).append(effect)
     for cause in causes:
         if not any(cause in blamed for blamed in under):
@@ -52,8 +56,8 @@ def grouped(causes: Sequence[Change], effects: Sequence[Change]) -> tuple[Group,
     return tuple(Group(causes=blamed, effects=tuple(of)) for blamed, of in under.items())
 
 
-def _touches(cause: Change, effect: Change) -> bool:
-    about, said = cause.about.lower(), effect.about.lower().replace("-", "_")
+def _touches(cause: Change, effect: Change, said: str) -> bool:
+    about = cause.about.lower()
     if about.split()[0] in ("driver", "kernel"):
         return bool(effect.gpus)
     if cause.gpus:
@@ -73,7 +77,7 @@ def _is_silent(one: Change) -> bool:
 def _speaks_against(one: Change, threshold: float) -> bool:
     if one.area == "figure":
         if one.how == "changed":
-            return one.about.split()[-1] in _WORDS
+            return one.about.split()[1] in _WORDS
         return one.how == "worse" and (one.part > threshold or not one.part)
     if one.area == "check":
         return one.how == "worse" and one.before == "pass"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from provision.doors import files
-from provision.engine import verified
+from provision.engine import launch_checks, steps_found, verified
 from provision.errors import DONE, Failure, WrongUsage
 from provision.host import record
 from provision.report import compare
@@ -15,7 +15,10 @@ from provision.verbs import _runs, _told
 
 
 def diff(before: Report, after: Report) -> Comparison:
-    return compare.compare(before, after, record.moving())
+    """What changed from one run to the other, with what the house knows of facts and checks."""
+    titles = {step.number: step.name for step in steps_found.discover()}
+    steps = {one.name: titles.get(one.step, "") for one in launch_checks.discover()}
+    return compare.compare(before, after, record.moving(), steps)
 
 
 def baseline(logs: Path, *, of: str | None = None, but: str = "") -> Report | None:

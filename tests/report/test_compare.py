@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -327,6 +329,27 @@ def test_of_several_causes_those_are_named_that_can_touch_an_effect() -> None:
         "record_whole": ["driver", "shm total_gb", "vllm"],
     }
     assert {one.subject for one in found.causes} == {"driver", "vllm", "shm total_gb"}
+
+
+def test_what_a_check_proves_is_touched_by_it() -> None:
+    after = document()
+    new_driver(after)
+    after["packages"]["torch"].update(version="2.14.0")
+    after["packages"]["flash-attn"].update(version="2.8.4")
+    remeasured("speed_matmul", "GPU 0", 0.5)(after)
+    remeasured("speed_attention", "GPU 0", 0.5)(after)
+    found = compare(read(document()), read(after), MOVING, {"speed_matmul": "torch"})
+    blamed = {group.effects[0].subject.split()[0]: [one.subject for one in group.causes] for group in found.groups}
+    assert blamed == {"speed_matmul": ["driver", "torch"], "speed_attention": ["driver", "flash-attn"]}
+
+
+def test_two_looks_at_this_host_are_the_same() -> None:
+    looks = [record.record(network=False, paths={"prefix": Path.cwd()}, sources={}).facts for _ in range(2)]
+    one, other = document(), document()
+    one["host"]["facts"], other["host"]["facts"] = msgspec.json.decode(msgspec.json.encode(looks))
+    found = compared(one, other)
+    assert not subjects(found), found.causes
+    assert not found.notes
 
 
 def test_effects_without_a_cause_say_so() -> None:
