@@ -16,6 +16,7 @@ from provision.report._model import Report
 FLOOR = 0.05
 # A number measured once has no spread; what differs like this is no scatter.
 _HUGE = 2.0
+_LONG = 60  # letters of a word, such as all tokens of a text
 _TOLD = ("pass", "warn")  # of other checks the outcome says more than a figure that is missing
 
 
@@ -102,7 +103,17 @@ def _word(was: Figure, is_: Figure) -> Iterator[Change]:
     if before != after:
         numbers = [isinstance(one.value, (int, float)) for one in (was, is_)]
         how: How = "changed" if numbers[0] == numbers[1] else "worse" if numbers[0] else "better"
-        yield _change(is_, how, before, after, f"{_subject(is_)}: {before} -> {after}")
+        yield _change(is_, how, before, after, f"{_subject(is_)}: {' -> '.join(_apart_from(before, after))}")
+
+
+def _apart_from(before: str, after: str) -> tuple[str, ...]:
+    """Long words from a little before where they part."""
+    same = next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
+    start = same - 10 if max(len(before), len(after)) > _LONG and same > 10 else 0
+    parts = ((one[start : start + _LONG], one[start + _LONG :]) for one in (before, after))
+    return tuple(f"{'…' * bool(start)}{shown}{'…' * bool(rest)}" for shown, rest in parts)
 
 
 def _is_single(was: Figure, is_: Figure) -> bool:

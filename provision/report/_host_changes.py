@@ -108,7 +108,9 @@ def _said(value: Any, name: str) -> str:  # noqa: ANN401 - plain JSON
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        named = next((value[key] for key in ("name", "version", "model", "kind", "state") if value.get(key)), None)
+        named = next(
+            (value[key] for key in ("name", "version", "model", "kind", "state", "profile") if value.get(key)), None
+        )
         return str(named) if named else json.dumps(value, sort_keys=True)[:80]
     return str(value) or '""'
 
@@ -129,12 +131,9 @@ def _of_one_thing(found: list[_Found]) -> list[_Found]:
 
 
 def _together(parent: tuple[str, ...], parts: list[_Found]) -> _Found:
-    named = [(" ".join(where[len(parent) :]), before or "-", after or "-") for where, before, after in parts]
-    return (
-        parent,
-        ", ".join(f"{name} {old}" for name, old, _ in named),
-        ", ".join(f"{name} {new}" for name, _, new in named),
-    )
+    sides = ([f"{' '.join(one[0][len(parent) :])} {one[side]}" for one in parts if one[side]] for side in (1, 2))
+    before, after = (", ".join(said) for said in sides)
+    return parent, before, after
 
 
 def _over_gpus(found: list[_Found]) -> list[tuple[tuple[str, ...], str, str, tuple[str, ...]]]:

@@ -19,12 +19,17 @@ def text(found: Comparison) -> str:
     ]
     if found.silent:
         lines += ["", f"{after.verdict} as before, and yet:", *_some(found.silent)]
-    return "".join(f"{line}\n" for line in [*lines, "", *_changes(found), *_asides(found)])
+    return _page([*lines, "", *_changes(found), *_asides(found)])
 
 
 def brief(found: Comparison) -> str:
     """Only the changes, for who knows which runs they are between."""
-    return "".join(f"{line}\n" for line in _changes(found))
+    return _page(_changes(found))
+
+
+def _page(lines: Iterable[str]) -> str:
+    """Reports come from anywhere: without what would steer a terminal."""
+    return "".join(f"{''.join(one if one.isprintable() else ' ' for one in line)}\n" for line in lines)
 
 
 def _changes(found: Comparison) -> Iterator[str]:

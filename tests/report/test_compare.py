@@ -421,6 +421,25 @@ def test_a_single_sample_is_told_and_not_judged() -> None:
     assert "measured once, so not judged: vllm_serves start: 30 s -> 45 s" in diff_as_text.text(found)
 
 
+def test_long_words_are_shown_where_they_part() -> None:
+    before, after = document(), document()
+    tokens = " ".join(map(str, range(1000)))
+    figure(before, "vllm_generates").update(value=tokens)
+    figure(after, "vllm_generates").update(value=tokens.replace(" 500 ", " 501 "))
+    (one,) = compared(before, after).effects
+    assert len(one.text) < 200
+    assert " 500 501 502" in one.text.partition(" -> ")[0]
+    assert " 501 501 502" in one.text.partition(" -> ")[2]
+
+
+def test_nothing_in_a_report_steers_a_terminal() -> None:
+    after = document()
+    after["packages"]["numpy"].update(version="2\x1b[2J\n3")
+    said = diff_as_text.text(compared(document(), after))
+    assert "\x1b" not in said
+    assert "numpy 2.2.0 -> 2 [2J 3\n" in said
+
+
 def test_a_hundred_changes_are_one_screen() -> None:
     after = document()
     after["packages"] = {f"p{i}": {"version": "2"} for i in range(100)}
