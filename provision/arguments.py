@@ -20,13 +20,20 @@ VERBS = {
     "bundle": "collect everything for a host without a network into a folder",
     "wheels": "list the flash-attn wheels that are kept; export or import them",
     "check": "try checks on the current environment; `check list` says what each proves",
+    "diff": "say what changed between two runs, and what is likely to have caused it",
+    "baseline": "show what later runs are compared with, or set it",
+    "watch": "look whether something changed since this host was verified; then check",
     "generations": "list the environments of a prefix",
     "rollback": "make the environment before the current one current again",
     "prune": "remove environments that are neither current nor in use",
     "catalog": "show the catalogue of published builds, how fresh it is, or grow it",
 }
 
-ACTIONS = {"catalog": ("show", "check", "add"), "wheels": ("list", "export", "import")}  # the first is the default
+ACTIONS = {  # the first is the default
+    "catalog": ("show", "check", "add"),
+    "wheels": ("list", "export", "import"),
+    "baseline": ("show", "set"),
+}
 
 EXIT_CODES = """exit codes:
   0 done and verified   1 a check failed   2 wrong usage or configuration
@@ -136,6 +143,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="ACTION",
         help="show [TABLE ...], the default; check; add RELEASE ..., such as vllm==X or torch==X",
     )
+    _of_comparing(made)
     kept = made["wheels"]
     kept.add_argument(
         "what", nargs="*", metavar="ACTION", help="list, the default; export FOLDER [NAME ...]; import PATH ..."
@@ -156,6 +164,17 @@ def _of_check(check: argparse.ArgumentParser) -> None:
         choices=("passive", "quick", "full"),
         help="how deep: passive only reads and takes no GPU memory; quick, the default; full is for acceptance",
     )
+
+
+def _of_comparing(made: dict[str, _Parser]) -> None:
+    made["diff"].add_argument(
+        "runs", nargs="*", metavar="RUN", help="before and after: an id, its beginning, a folder or a file"
+    )
+    made["baseline"].add_argument("what", nargs="*", metavar="ACTION", help="show, the default; set [RUN]")
+    look = made["watch"]
+    look.add_argument("--profile", choices=("passive", "quick"), default="passive", help="how deep, if it checks")
+    look.set_defaults(events=False)  # it can be interrupted as those are that have it
+    look.add_argument("--always", action="store_true", help="check also where nothing changed")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

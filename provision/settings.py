@@ -30,6 +30,14 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     github: bool | str = True
 
 
+class UpgradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a new environment may replace one that is verified and in use."""
+
+    on_regression: Literal["keep-old", "switch"] = "keep-old"
+    compare: Literal["quick", "full"] = "quick"
+    threshold: float = 0.1
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting with its default; config.yaml says what each is for."""
 
@@ -41,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     profile: Literal["auto", "cuda", "cpu"] = "auto"
     flash_attn: FlashAttnSettings = FlashAttnSettings()
     sources: SourceSettings = SourceSettings()
+    upgrade: UpgradeSettings = UpgradeSettings()
     extra_packages: list[str] = []
     prefix: str = "envs"
     logs: str = "logs"
@@ -138,6 +147,8 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
         in_lists = key == "prefix" and {":", ","} & {*folder}  # of PATH, and of uv's --find-links
         if not folder.strip() or not folder.isprintable() or in_lists:
             yield key, f"{folder!r} is no folder's name", f"write {key}: and a folder, such as /data/{key}"
+    if not 0 <= settings.upgrade.threshold < 1:
+        yield "upgrade.threshold", f"{settings.upgrade.threshold:g} is no part of 1", "write 0.1 for 10 %"
     if settings.keep < 1:
         yield "keep", "at least one environment is kept", "write keep: 1 or more"
     for i, package in enumerate(settings.extra_packages):

@@ -15,6 +15,7 @@ from provision.engine.events import Event
 from provision.engine.launch_checks import CheckDone, CheckStarted
 from provision.host._model import Recording
 from provision.plan._model import Plan, Unsupported
+from provision.report._comparison import Comparison
 from provision.report._model import Report
 from provision.verbs._json_lines import Ended
 from provision.verbs.wheels import Listed
@@ -24,6 +25,7 @@ SCHEMAS: dict[str, list[type]] = {  # each is one of these
     "host": [Recording],
     "plan": [Plan, Unsupported],
     "report": [Report],
+    "diff": [Comparison],
     "bundle": [Bundle],
     "wheels": [Listed],
     "events": [*get_args(Event), CheckStarted, CheckDone, Ended],

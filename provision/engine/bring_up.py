@@ -6,20 +6,20 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from provision.engine import apply, fingerprint, generations, proof, steps_found, store, verified, wanted
 from provision.engine.conclude import conclude
-from provision.engine.dry_run import DryRun, Glance, Touched
+from provision.engine.dry_run import Glance, Touched
 from provision.engine.events import StepResult, Subscriber
 from provision.engine.proof import Checks
 from provision.engine.tried import Tried
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, UNDECIDED
 from provision.plan._model import Plan
-from provision.steps import Action, Lock, Site, Step
+from provision.steps import Lock, Site, Step
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,14 +42,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return self.wanted.lock
 
 
-class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
-    """One step before it is carried out: whether it stands, and else what it would do."""
-
-    step: str
-    outcome: Literal["kept", "would run"]
-    actions: tuple[Action, ...] = ()
-
-
 class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. `before` was current until now; `nothing_to_do` is where all of it stood and was verified.
 
@@ -68,11 +60,20 @@ class BroughtUp(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
     owed: tuple[str, ...] = ()
     facts: dict[str, Any] = {}  # the host as the checks saw it
+    earlier: bytes = b""  # the report of the verified one that this replaces, or would
+    regressions: tuple[str, ...] = ()  # for which that one stays current
 
     @property
     def stands(self) -> bool:
         """It was made current, or is so already."""
-        return self.verdict == "verified" or bool(self.owed)
+        return (self.verdict == "verified" and not self.regressions) or bool(self.owed)
+
+
+class Judge(Protocol):
+    """Lays what is verified beside the report of what it would replace; with `regressions`, that stays current."""
+
+    def __call__(self, came: BroughtUp, earlier: bytes, *, anew: bool) -> BroughtUp:
+        """`anew`: its checks were tried just now, not taken from the run that verified it."""
 
 
 def site(asked: Asked, generation: str) -> Site:
@@ -98,6 +99,7 @@ def bring_up(
     events: Subscriber,
     checks: Checks,
     document: Callable[[BroughtUp], bytes],
+    judge: Judge,
     *,
     lock: int,
     only: int | None = None,
@@ -106,7 +108,8 @@ def bring_up(
 ) -> BroughtUp:
     """Build (or go on, or find it there), check, and make current only what is verified.
 
-    `document` makes the report that stays with a verified generation; `lock` is the prefix's, held by the caller.
+    `document` makes the report that stays with a verified generation; `judge` may keep it from replacing another one;
+    `lock` is the prefix's, held by the caller.
     With a `guest`, it replaces what is current, and is no newer environment.
     """
     prefix = Path(asked.prefix)
@@ -129,12 +132,55 @@ def bring_up(
     if kept and before == place.id and verified.report(Path(place.path)) is not None:
         removed = _tidied(asked, stored)
         return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True, removed=removed)
+    earlier = _earlier(asked, before, place.id)
+    if kept and earlier and (stood := verified.report(Path(place.path))):
+        again = judge(_as_it_stood(ended, asked, stood), earlier, anew=False)
+        if again.regressions:
+            return again
+    ended = _tried(asked, ended, checks)
+    owed = tuple(each.name for each in ended.tried.checks if each.outcome == "skip") if asked.elsewhere else ()
+    if ended.verdict == "verified":
+        ended = judge(ended, earlier, anew=True) if earlier else ended
+        verified.save(Path(place.path), document(ended))
+        if ended.regressions:
+            return ended
+    elif not owed or {each.outcome for each in ended.tried.checks} - {"pass", "warn", "skip"}:
+        verified.withdraw(Path(place.path))
+        return ended
+    generations.switch(prefix, place.id)
+    return msgspec.structs.replace(ended, removed=_tidied(asked, stored, before if guest else None), owed=owed)
+
+
+def _earlier(asked: Asked, before: str | None, now: str) -> bytes | None:
+    """The report of another environment that is current and was verified on this host."""
+    if before is None or before == now or asked.elsewhere:
+        return None
+    return verified.report(Path(asked.prefix) / before)
+
+
+def _as_it_stood(ended: BroughtUp, asked: Asked, report: bytes) -> BroughtUp:
+    """As this host has verified it before: nothing is tried again to say the same."""
+    facts = msgspec.json.decode(report).get("host", {}).get("facts", {})
+    return msgspec.structs.replace(
+        ended,
+        tried=msgspec.json.decode(report, type=Tried),
+        promised=asked.plan.checks,
+        gpus=asked.plan.gpus.used,
+        verdict="verified",
+        exit_code=DONE,
+        facts=facts,
+    )
+
+
+def _tried(asked: Asked, ended: BroughtUp, checks: Checks) -> BroughtUp:
+    """With what its promised checks come to."""
     names = asked.plan.checks
     gpus = () if asked.elsewhere else asked.plan.gpus.used
-    facts = {} if asked.elsewhere else proof.facts_for(names, {"prefix": prefix, "logs": Path(asked.logs).parent})
-    tried = proof.ours(asked.plan, asked.lock, place.path, names, Path(asked.logs), checks, gpus, facts)
+    places = {"prefix": Path(asked.prefix), "logs": Path(asked.logs).parent}
+    facts = {} if asked.elsewhere else proof.facts_for(names, places)
+    tried = proof.ours(asked.plan, asked.lock, ended.generation, names, Path(asked.logs), checks, gpus, facts)
     concluded = conclude(tried, names, gpus)
-    ended = msgspec.structs.replace(
+    return msgspec.structs.replace(
         ended,
         tried=tried,
         promised=names,
@@ -143,14 +189,6 @@ def bring_up(
         exit_code=concluded.exit_code,
         facts=facts,
     )
-    owed = tuple(each.name for each in tried.checks if each.outcome == "skip") if asked.elsewhere else ()
-    if ended.verdict == "verified":
-        verified.save(Path(place.path), document(ended))
-    elif not owed or {each.outcome for each in tried.checks} - {"pass", "warn", "skip"}:
-        verified.withdraw(Path(place.path))
-        return ended
-    generations.switch(prefix, place.id)
-    return msgspec.structs.replace(ended, removed=_tidied(asked, stored, before if guest else None), owed=owed)
 
 
 def _tidied(asked: Asked, stored: frozenset[Path], replaced: str | None = None) -> tuple[str, ...]:
@@ -215,19 +253,3 @@ def _build(
         environment=asked.environment,
         keep_open=(handle,),
     )
-
-
-def dry_run(asked: Asked, *, only: int | None = None, start: int | None = None) -> tuple[str, list[Foreseen]]:
-    """The generation that a build would work on, and what it would do there; nothing is changed."""
-    steps = steps_found.discover()
-    standing = generations.standing(Path(asked.prefix), _target(asked, steps))
-    there = site(asked, standing.path if standing else f"{asked.prefix}/{asked.run}")
-    results = apply.build(asked.plan, asked.lock, there, steps, only=only, start=start, by=DryRun)
-    by_number = {step.number: step for step in steps}
-    return there.generation, [_foreseen(by_number[one.number], one, asked, there) for one in results]
-
-
-def _foreseen(step: Step, result: StepResult, asked: Asked, there: Site) -> Foreseen:
-    if result.outcome == "kept":
-        return Foreseen(step=step.label, outcome="kept")
-    return Foreseen(step=step.label, outcome="would run", actions=step.actions(asked.plan, asked.lock, there))

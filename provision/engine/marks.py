@@ -58,13 +58,18 @@ def write(state: Path, marks: Iterable[Mark]) -> None:
     files.write(state / FILE, msgspec.json.encode(manifest))
 
 
-def of_this_boot(state: Path) -> Manifest | None:
-    """The manifest; None where there is none, or the host was started anew since and contents must be read once."""
+def read(state: Path) -> Manifest | None:
+    """The manifest, of whichever boot."""
     try:
-        manifest = msgspec.json.decode((state / FILE).read_bytes(), type=Manifest)
+        return msgspec.json.decode((state / FILE).read_bytes(), type=Manifest)
     except (OSError, msgspec.MsgspecError):
         return None
-    return manifest if manifest.boot == _boot() else None
+
+
+def of_this_boot(state: Path) -> Manifest | None:
+    """The manifest; None where there is none, or the host was started anew since and contents must be read once."""
+    manifest = read(state)
+    return manifest if manifest and manifest.boot == _boot() else None
 
 
 def changed(generation: Path, manifest: Manifest) -> list[str]:

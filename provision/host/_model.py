@@ -11,6 +11,8 @@ from provision.doors.reading import Reading
 
 SCHEMA: Final = "vllm-ready/host/1"
 
+ALL: Final = ("*",)  # of a fact that is another one at every look
+
 T = TypeVar("T")
 
 
@@ -116,6 +118,7 @@ class Fact(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     `parse` returns the value; it raises Unread (through `Readings.text`) where there is nothing to
     parse, and ValueError where the text makes no sense. `warn` says where sources disagree.
+    `moving` names what of the value changes by itself from one look to the next: fields, keys or words of it, or ALL.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Fact(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     sources: tuple[Source, ...]
     parse: Callable[[Readings], T]
     warn: Callable[[T, Readings], list[str]] | None = None
+    moving: tuple[str, ...] = ()
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):

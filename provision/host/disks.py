@@ -50,4 +50,6 @@ def parse(readings: Readings) -> dict[str, Disk]:
     }
 
 
-FACT = Fact[dict[str, Disk]](name="disks", title="Disk space", sources=(_DISKS,), parse=parse)
+FACT = Fact[dict[str, Disk]](
+    name="disks", title="Disk space", sources=(_DISKS,), parse=parse, moving=("free_gb", "exists")
+)

@@ -39,4 +39,6 @@ def _watts(milliwatts: int | None) -> float | None:
     return None if milliwatts is None else milliwatts / 1000
 
 
-FACT: Fact[tuple[GpuClocks, ...]] = Fact(name="gpu_clocks", title="GPU clocks", sources=(nvml.SOURCE,), parse=parse)
+FACT: Fact[tuple[GpuClocks, ...]] = Fact(
+    name="gpu_clocks", title="GPU clocks", sources=(nvml.SOURCE,), parse=parse, moving=("sm",)
+)

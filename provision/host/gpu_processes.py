@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from provision.host import nvml
-from provision.host._model import Fact, Readings
+from provision.host._model import ALL, Fact, Readings
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,5 +26,5 @@ def parse(readings: Readings) -> tuple[GpuProcess, ...]:
 
 
 FACT: Fact[tuple[GpuProcess, ...]] = Fact(
-    name="gpu_processes", title="GPU processes", sources=(nvml.SOURCE,), parse=parse
+    name="gpu_processes", title="GPU processes", sources=(nvml.SOURCE,), parse=parse, moving=ALL
 )

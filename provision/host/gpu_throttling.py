@@ -19,6 +19,7 @@ _REASONS = {
     0x80: "power brake",
     0x100: "display clocks",
 }
+_WITH_THE_LOAD = ("idle", "application clocks", "power cap", "sync boost", "display clocks")
 
 
 class GpuThrottling(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,5 +37,5 @@ def parse(readings: Readings) -> tuple[GpuThrottling, ...]:
 
 
 FACT: Fact[tuple[GpuThrottling, ...]] = Fact(
-    name="gpu_throttling", title="GPU throttling", sources=(nvml.SOURCE,), parse=parse
+    name="gpu_throttling", title="GPU throttling", sources=(nvml.SOURCE,), parse=parse, moving=_WITH_THE_LOAD
 )

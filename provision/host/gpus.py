@@ -202,4 +202,5 @@ FACT: Fact[tuple[Gpu, ...]] = Fact(
     ),
     parse=parse,
     warn=warn,
+    moving=("generation",),  # of the link: it sleeps with the GPU
 )

@@ -47,4 +47,4 @@ def _gib(number: int) -> float:
     return round(number / 2**30, 1)
 
 
-FACT = Fact[Memory](name="memory", title="Memory", sources=(_MEMINFO, _CGROUP), parse=parse)
+FACT = Fact[Memory](name="memory", title="Memory", sources=(_MEMINFO, _CGROUP), parse=parse, moving=("available_gb",))

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from provision.host._model import Fact, Probe, Readings
+from provision.host._model import ALL, Fact, Probe, Readings
 
 _PACKAGES = Probe("packages")
 
@@ -24,5 +24,9 @@ def parse(readings: Readings) -> dict[str, str]:
 
 
 FACT = Fact[dict[str, str]](
-    name="packages", title="Packages in the active environment", sources=(_PACKAGES,), parse=parse
+    name="packages",
+    title="Packages in the active environment",
+    sources=(_PACKAGES,),
+    parse=parse,
+    moving=ALL,  # of whoever looks
 )

@@ -33,6 +33,11 @@ def discover() -> list[Fact[Any]]:
     return [module.FACT for module in modules]
 
 
+def moving() -> dict[str, tuple[str, ...]]:
+    """What of each fact changes by itself."""
+    return {fact.name: fact.moving for fact in discover()}
+
+
 def record(
     *, network: bool, paths: Mapping[str, Path], sources: Mapping[str, str], facts: Iterable[Fact[Any]] | None = None
 ) -> Recording:

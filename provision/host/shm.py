@@ -26,4 +26,4 @@ def parse(readings: Readings) -> Shm:
     return Shm(total_gb=round(seen.total / 2**30, 3), free_gb=round(seen.free / 2**30, 3))
 
 
-FACT = Fact[Shm](name="shm", title="Shared memory", sources=(_SHM,), parse=parse)
+FACT = Fact[Shm](name="shm", title="Shared memory", sources=(_SHM,), parse=parse, moving=("free_gb",))

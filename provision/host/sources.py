@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from provision.host._model import Fact, Missing, Probe, Readings, Unread
+from provision.host._model import ALL, Fact, Missing, Probe, Readings, Unread
 
 NAMES = ("pypi", "pytorch", "vllm", "github")
 
@@ -24,4 +24,6 @@ def parse(readings: Readings) -> dict[str, SourceAnswer]:
     return msgspec.json.decode(readings.text(_SOURCES), type=dict[str, SourceAnswer])
 
 
-FACT = Fact[dict[str, SourceAnswer]](name="sources", title="Package sources", sources=(_SOURCES,), parse=parse)
+FACT = Fact[dict[str, SourceAnswer]](
+    name="sources", title="Package sources", sources=(_SOURCES,), parse=parse, moving=ALL
+)

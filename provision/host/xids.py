@@ -32,4 +32,4 @@ def _bus_id(said: str) -> str:
     return pci_gpus.normalised(said) or pci_gpus.normalised(f"{said}.0") or said
 
 
-FACT = Fact[tuple[Xid, ...]](name="xids", title="Xids", sources=(_LOG,), parse=parse)
+FACT = Fact[tuple[Xid, ...]](name="xids", title="Xids", sources=(_LOG,), parse=parse, moving=("text",))

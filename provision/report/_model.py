@@ -44,6 +44,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckResult, ...]
     owed: tuple[str, ...] = ()  # what only the host can prove for which this was built
     figures: tuple[Figure, ...] = ()
+    regressions: tuple[str, ...] = ()  # beside the environment in use, which therefore stays so
 
     @property
     def concluded(self) -> Conclusion:

@@ -20,7 +20,7 @@ from provision.errors import DONE, Failure, Interrupted, StepFailed
 from provision.plan import serve
 from provision.report import as_text
 from provision.report._model import Report
-from provision.verbs import _flash_attn, _progress, _told, _wish
+from provision.verbs import _flash_attn, _progress, _told, _upgrade, _wish
 from provision.verbs._progress import Followed
 from provision.verbs._wish import Wish, asked
 
@@ -117,6 +117,7 @@ def _brought_up(
                 followed,
                 followed,
                 partial(_document, wish, resolved, followed),
+                partial(_upgrade.judged, wish, resolved, followed),
                 lock=lock,
                 only=only,
                 start=start,
@@ -178,6 +179,7 @@ def _tell_programs(
         _told.everywhere(told, wish)
     if options.stream:
         options.stream.report = told
+        options.stream.problem, options.stream.hint = _upgrade.problem(told), _upgrade.hint(told)
     if options.json and last:
         terminal.document(told)
 
@@ -187,5 +189,7 @@ def _tell_a_person(told: Report, came: BroughtUp, wish: Wish, options: argparse.
         terminal.line(f"nothing to do: {told.generation} is current, whole and verified")
     elif not options.quiet:
         terminal.write(as_text.brief(told))
+    if came.earlier:
+        terminal.write(_upgrade.told(told, came, quiet=options.quiet))
     if came.exit_code == DONE and told.plan:
         terminal.line(f"serve a model: {serve.command(told.plan, wish.prefix)}")

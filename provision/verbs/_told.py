@@ -12,7 +12,7 @@ import msgspec
 
 from provision import terminal
 from provision.doors import files
-from provision.engine import launch_checks, steps_found, verified
+from provision.engine import generations, launch_checks, steps_found, verified
 from provision.engine.bring_up import BroughtUp
 from provision.engine.conclude import conclude
 from provision.engine.proof import Interpreter
@@ -58,6 +58,16 @@ def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Commands) ->
         checks=came.tried.checks,
         owed=came.owed,
         figures=came.tried.figures,
+        regressions=came.regressions,
+    )
+
+
+def stood(place: Path) -> Stood:
+    """What lies at a place, in its own words."""
+    state = place / generations.STATE
+    plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
+    return Stood(
+        generation=place.name, plan=plan, lock=msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
     )
 
 

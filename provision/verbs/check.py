@@ -17,7 +17,6 @@ from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.steps import Lock
 from provision.verbs import _given, _not_ours, _progress, _told, _wish
-from provision.verbs._told import Stood
 from provision.verbs._wish import Wish
 
 
@@ -35,7 +34,10 @@ def run(options: argparse.Namespace) -> int:
     if generations.current(Path(wish.prefix)) is None:
         raise WrongUsage("there is no current environment to check", where=wish.prefix, hint="./setup.sh makes one")
     with locks.hold(Path(wish.prefix), "check", only_look=True):  # a run that changes things would make it fail
-        return _checked(wish, options)
+        told = checked(wish, options)
+    plan = told.plan.checks if told.plan else ()
+    some = f": {len(told.checks)} of the {len(plan)} promised" if set(told.promised) < set(plan) else ""
+    return _ended(told, options, some, "./setup.sh puts back what is damaged and verifies it again")
 
 
 def _listed(known: Sequence[Description], options: argparse.Namespace) -> int:
@@ -60,25 +62,24 @@ def _needs(one: Description) -> list[str]:
     return said + (["--serving URL"] if needs.serving else [])
 
 
-def _checked(wish: Wish, options: argparse.Namespace) -> int:
+def checked(wish: Wish, options: argparse.Namespace) -> Report:
+    """Try the checks that are asked for on what is current; the caller holds the prefix."""
     place = (Path(wish.prefix) / generations.CURRENT).resolve()
-    state = place / generations.STATE
-    plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
-    lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
+    found = _told.stood(place)
+    plan, lock = found.plan, found.lock
     asked = tuple(options.names) or _of_profile(plan, lock, options.profile)
     used = plan.gpus.used if _not_ours.has_gpus() else ()
     facts = proof.facts_for(asked, _given.paths(wish.settings))
     with _progress.followed(options) as followed:
         tried = proof.ours(plan, lock, str(place), asked, Path(wish.logs), followed, used, facts)
-    told = _told.of_checks(wish, tried, asked, used, facts, Stood(generation=place.name, plan=plan, lock=lock))
+    told = _told.of_checks(wish, tried, asked, used, facts, found)
     code = told.exit_code
     if code != DONE and set(asked) & set(plan.checks):
         with contextlib.suppress(OSError):  # whoever may only look cannot
             verified.withdraw(place)
     if code != DONE or set(plan.checks) <= set(asked):  # some of the checks passing is no news of the whole
         _told.everywhere(told, wish)
-    some = f": {len(tried.checks)} of the {len(plan.checks)} promised" if set(asked) < set(plan.checks) else ""
-    return _ended(told, options, some, "./setup.sh puts back what is damaged and verifies it again")
+    return told
 
 
 def _of_profile(plan: Plan, lock: Lock, depth: launch_checks.Depth | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from provision import terminal
-from provision.engine import bring_up, locks, needs
+from provision.engine import foresee, locks, needs
 from provision.errors import DONE
 from provision.plan._model import Unsupported
 from provision.steps import Action, Fetch, Run, Write
@@ -21,13 +21,13 @@ def run(options: argparse.Namespace) -> int:
         found, _ = _wish.resolved(wish)
         if isinstance(found, Unsupported):
             return _agree.no_plan(found, options)
-        return _shown(*bring_up.dry_run(_wish.asked(wish, found), **part), options)
+        return _shown(*foresee.foreseen(_wish.asked(wish, found), **part), options)
     with locks.hold(Path(wish.prefix), "provision") as lock:
         settled = _agree.settled(wish, options)
         return settled if isinstance(settled, int) else _bring.carry_out(wish, settled, options, lock, **part)
 
 
-def _shown(generation: str, steps: list[bring_up.Foreseen], options: argparse.Namespace) -> int:
+def _shown(generation: str, steps: list[foresee.Foreseen], options: argparse.Namespace) -> int:
     """What stands, and every action of what would be carried out."""
     if options.json:
         terminal.document({"generation": generation, "steps": steps})

@@ -10,78 +10,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from uv import find_uv_bin
 
 from provision import cli
-from provision.engine import bring_up, generations, resolve, wanted
+from provision.engine import wanted
 from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed, StepFailed, WrongUsage
-from provision.host import record
-from provision.host._model import Host
-from provision.plan._model import Decision
-from provision.settings import Settings
 from provision.steps import Lock, Pin
-from provision.verbs import _given, _wish
-from tests.engine.small_index import plan, stock
-
-Snapshot = dict[str, tuple[int, int]]
-
-
-class Place(msgspec.Struct, frozen=True):
-    """A checkout of its own, where a small environment is wanted; it needs no network."""
-
-    folder: Path
-    wanted: Wanted
-
-    @property
-    def prefix(self) -> Path:
-        return self.folder / "envs"
-
-    def snapshot(self) -> Snapshot:
-        return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in self.folder.rglob("*")}
-
-    def generations(self) -> list[str]:
-        return [one.id for one in generations.found(self.prefix)]
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    stock(tmp_path / "wheels")
-    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
-    monkeypatch.setattr(bring_up, "own_uv", find_uv_bin)
-    made = plan(
-        python=f"{sys.version_info.major}.{sys.version_info.minor}",
-        platform="x86_64-manylinux_2_17",
-        disk_mb=1,
-        decisions=tuple(
-            Decision(subject=name, chosen="", because="it is small") for name in ("vllm", "torch", "python", "profile")
-        ),
-    )
-    env = {**os.environ, "UV_DEFAULT_INDEX": (tmp_path / "no-index").as_uri()}
-    found = resolve.resolve(made, Settings(), find_uv_bin(), env, tmp_path / "asked")
-    assert isinstance(found, resolve.Resolved)
-    seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
-    wish = wanted.wish(seen, Settings())
-    here = Wanted(
-        wish=wish, tool=wanted.tool(), plan=made, lock=found.lock, host_python=os.path.realpath(sys.executable)
-    )
-    wanted.save(tmp_path / "envs", here)
-    return Place(tmp_path, here)
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def run(*argv: str) -> str:
-        capsys.readouterr()
-        assert cli.run(list(argv)) == 0
-        return capsys.readouterr().out
-
-    return run
+from provision.verbs import _wish
+from tests.verbs.conftest import Place
 
 
 def outcomes(document: str) -> dict[str, str]:

@@ -1,0 +1,89 @@
+"""`watch`: one cheap look, for a timer: where something changed since this host was verified, its checks are tried."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from provision import terminal
+from provision.doors import files
+from provision.engine import generations, locks, verified
+from provision.errors import DONE, NotWritable, WrongUsage
+from provision.report import diff_as_text, read
+from provision.report._comparison import Comparison
+from provision.report._model import Report
+from provision.verbs import _earlier, _look, _wish, check
+from provision.verbs._look import Look, Seen
+from provision.verbs._wish import Wish
+
+
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a look: why it checked (empty: it did not), how that ended, and what changed."""
+
+    changed: tuple[str, ...]
+    exit_code: int = DONE
+    run: str = ""
+    diff: Comparison | None = None
+
+
+def run(options: argparse.Namespace) -> int:
+    wish = _wish.made(options)
+    if generations.current(Path(wish.prefix)) is None:
+        raise WrongUsage("there is no current environment to watch", where=wish.prefix, hint="./setup.sh makes one")
+    if not options.always and not _changed(wish, _look.seen(_place(wish))):  # not even a lock is touched
+        return _told(Watched(changed=()), options)
+    with locks.hold(Path(wish.prefix), "watch", only_look=True):
+        return _told(_checked(wish, options), options)
+
+
+def _place(wish: Wish) -> Path:
+    return (Path(wish.prefix) / generations.CURRENT).resolve()
+
+
+def _kept(wish: Wish) -> Path:
+    return Path(wish.logs).parent / f"watch-{verified.host_id()}.json"
+
+
+def _proved(place: Path) -> Report | None:
+    """The run that verified what is current; a check that fails withdraws it."""
+    report = verified.report(place)
+    return read.report(report, str(verified.place(place))) if report else None
+
+
+def _changed(wish: Wish, seen: Seen) -> tuple[str, ...]:
+    return _look.differences(_look.last(_kept(wish), _proved(_place(wish))), seen)
+
+
+def _checked(wish: Wish, options: argparse.Namespace) -> Watched:
+    place = _place(wish)
+    was, seen = _proved(place), _look.seen(place)
+    changed = _changed(wish, seen) or ("asked for with --always",)
+    options.names = []
+    told = check.checked(wish, options)
+    _keep(_kept(wish), Look(run=told.run, exit_code=told.exit_code, seen=seen))
+    before = was or _earlier.baseline(Path(wish.logs).parent, but=told.run)
+    found = _earlier.diff(before, told) if before else None
+    return Watched(changed=changed, exit_code=told.exit_code, run=told.run, diff=found)
+
+
+def _keep(place: Path, look: Look) -> None:
+    """Where it cannot be kept the next look is as thorough as this one."""
+    try:
+        files.write(place, msgspec.json.encode(look))
+    except NotWritable as failure:
+        terminal.note(f"this look is not kept: {str(failure).removeprefix('error: ')}")
+
+
+def _told(watched: Watched, options: argparse.Namespace) -> int:
+    if options.json:
+        terminal.document(watched)
+    elif not watched.changed:
+        terminal.line("nothing changed since this host was verified")
+    else:
+        terminal.line(f"looked because: {'; '.join(watched.changed)}")
+        terminal.line(f"run {watched.run}: exit code {watched.exit_code}")
+        if watched.diff:
+            terminal.write(diff_as_text.brief(watched.diff))
+    return watched.exit_code

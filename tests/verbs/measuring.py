@@ -1,0 +1,79 @@
+"""A check that measures what a file says of the environment's numpy, in place of the checks of the house."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from provision.engine import launch_checks, proof, wanted
+from provision.steps import Lock, Pin, Wheel
+from tests.checks.environments import checks_folder
+from tests.verbs.conftest import Place
+
+_BODY = """
+from ._contract import Figure
+told = json.loads(Path({path!r}).read_text())[context.pins["numpy"]]
+samples = tuple(told["{name}"] * (1 + i / 1000) for i in range(-2, 3))
+with open({path!r} + ".tried", "a") as tried:
+    tried.write("{name} " + context.pins["numpy"] + "\\n")
+figures = (
+    Figure(name="rate", value=samples[2], unit="TFLOP/s", better="higher", samples=samples, repeats=5),
+    Figure(name="tokens", value=told["tokens"]),
+    Figure(name="backend", value=told["backend"]),
+)
+return Verdict(told["outcome"] != "fail", told["outcome"], figures=figures)
+"""
+PROMISED = ("glance", "quick")
+_WELL = {"glance": 1.0, "quick": 540.0, "deep": 900.0, "tokens": "1 2 3", "backend": "FLASH_ATTN", "outcome": "pass"}
+
+
+class Measuring:
+    """What numpy 2.2, which is wanted first, and 2.1, which is wanted then, are to be found like."""
+
+    def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.place, self._told = place, place.folder / "told.json"
+        self.say("2.2")
+        bodies = {name: _BODY.format(path=str(self._told), name=name) for name in ("glance", "quick", "deep")}
+        folder = checks_folder(place.folder / "checks", **bodies)
+        deep = folder / "deep.py"
+        deep.write_text(deep.read_text().replace("'quick', Verdict", "'full', Verdict"))
+        glance = folder / "glance.py"
+        glance.write_text(glance.read_text().replace("'quick', Verdict", "'passive', Verdict"))
+        found = launch_checks.discover(folder)
+        monkeypatch.setattr(launch_checks, "discover", lambda: found)
+        monkeypatch.setattr(launch_checks, "run", functools.partial(launch_checks.run, folder=folder))
+        assert proof.promised(place.wanted.plan, place.wanted.lock) == PROMISED
+        wanted.save(place.prefix, self.with_numpy("2.2"))
+
+    def say(self, numpy: str, **changes: Any) -> None:
+        """What is found with a numpy."""
+        said = json.loads(self._told.read_text()) if self._told.exists() else {}
+        self._told.write_text(json.dumps({**said, numpy: {**_WELL, **changes}}))
+
+    def tried(self) -> list[str]:
+        """Every measurement since the last time."""
+        path = Path(f"{self._told}.tried")
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.write_text("")
+        return lines
+
+    def with_numpy(self, version: str) -> wanted.Wanted:
+        """What is wanted, under the wish that stands."""
+        last = self.place.wanted
+        path = self.place.folder / "wheels" / f"numpy-{version}-py3-none-any.whl"
+        wheel = Wheel(url=path.as_uri(), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        pins = [one for one in last.lock.pins if one.name != "numpy"]
+        plan = msgspec.structs.replace(last.plan, checks=PROMISED)
+        lock = Lock(pins=(*pins, Pin(name="numpy", version=version, wheel=wheel)))
+        return msgspec.structs.replace(last, plan=plan, lock=lock)
+
+    def upgrade(self, **changes: Any) -> None:
+        """From here on numpy 2.1 is wanted, and this is how it is found."""
+        self.say("2.1", **changes)
+        wanted.save(self.place.prefix, self.with_numpy("2.1"))

@@ -1,0 +1,191 @@
+"""An upgrade beside what is in use: slower, or answering otherwise, it is verified and does not replace it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from provision import cli
+from provision.engine import generations, proof, verified, wanted
+from provision.engine.bring_up import BroughtUp
+from provision.errors import WrongSetting
+from provision.host._model import Host
+from provision.settings import Settings, load
+from provision.verbs import _flash_attn
+from tests.verbs.conftest import Place
+from tests.verbs.measuring import Measuring
+
+
+@pytest.fixture
+def measuring(place: Place, monkeypatch: pytest.MonkeyPatch) -> Measuring:
+    """A verified environment with numpy 2.2 is in use."""
+    made = Measuring(place, monkeypatch)
+    assert cli.run(["up", "--quiet"]) == 0
+    made.tried()
+    return made
+
+
+def in_use(measuring: Measuring) -> str | None:
+    return generations.current(measuring.place.prefix)
+
+
+SLOWER = {"quick": 475.0}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (SLOWER, "quick rate: slower by 12 %: 540 -> 475 TFLOP/s (spreads "),
+        ({"tokens": "1 2 4"}, "glance tokens: 1 2 3 -> 1 2 4"),
+        ({"backend": "TRITON_ATTN"}, "glance backend: FLASH_ATTN -> TRITON_ATTN"),
+    ],
+    ids=["slower", "other tokens", "another backend"],
+)
+def test_what_is_worse_does_not_replace_what_is_in_use(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str], found: dict[str, Any], said: str
+) -> None:
+    before = in_use(measuring)
+    measuring.upgrade(**found)
+    capsys.readouterr()
+    assert cli.run(["up"]) == 1
+    out = capsys.readouterr().out
+    assert in_use(measuring) == before
+    (new,) = [one for one in measuring.place.generations() if one != before]
+    things = "1 thing is" if "quick" in found else "2 things are"
+    assert f"{new} is verified, but {things} worse or another: the one in use stays current" in out
+    assert said in out
+    assert f"./setup.sh rollback {new}" in out
+    assert "serve a model" not in out
+
+    measuring.tried()
+    built = measuring.place.snapshot().keys()
+    assert cli.run(["up", "--json"]) == 1, "the same again"
+    told = json.loads(capsys.readouterr().out)
+    assert (told["verdict"], told["exit_code"], told["generation"]) == ("verified", 1, new)
+    assert len(told["regressions"]) == (1 if "quick" in found else 2)
+    assert said in told["regressions"][0]
+    assert measuring.tried() == [], "nothing is tried again to say the same"
+    assert {path for path in measuring.place.snapshot().keys() - built if "/envs/" in path} == set()
+
+    assert cli.run(["rollback", new]) == 0
+    capsys.readouterr()
+    assert cli.run(["up"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert in_use(measuring) == new
+
+
+@pytest.mark.parametrize(
+    ("found", "words", "said"),
+    [
+        ({"quick": 500.0}, (), "quick rate: slower by 7.41 %"),
+        ({"quick": 600.0}, (), "quick rate: faster by 11.1 %"),
+        (SLOWER, ("--set", "upgrade.threshold=0.2"), "quick rate: slower by 12 %"),
+        (SLOWER, ("--set", "upgrade.on_regression=switch"), "quick rate: slower by 12 %"),
+        ({"deep": 100.0}, (), "everything else is as before"),
+    ],
+    ids=["a little slower", "faster", "the threshold is higher", "asked to switch", "nobody looked"],
+)
+def test_after_a_switch_it_is_said_what_changed(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str], found: dict[str, Any], words: tuple[str, ...], said: str
+) -> None:
+    before = in_use(measuring)
+    measuring.upgrade(**found)
+    capsys.readouterr()
+    assert cli.run(["up", *words]) == 0
+    out = capsys.readouterr().out
+    assert in_use(measuring) != before
+    assert f"beside {before}, which it replaces:\n  numpy 2.2 -> 2.1" in out
+    assert said in out
+
+
+def test_what_was_kept_out_is_switched_to_where_that_is_asked_for(measuring: Measuring) -> None:
+    before = in_use(measuring)
+    measuring.upgrade(**SLOWER)
+    assert cli.run(["up"]) == 1
+    assert cli.run(["up", "--set", "upgrade.on_regression=switch"]) == 0
+    assert in_use(measuring) != before
+    assert len(measuring.place.generations()) == 2, "it was not built again"
+
+
+def test_in_full_the_speeds_of_both_are_measured_one_after_the_other(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = in_use(measuring)
+    measuring.upgrade(deep=700.0)
+    full = ("--set", "upgrade.compare=full")
+    assert cli.run(["up", *full, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["regressions"][0].startswith("deep rate: slower by 22.2 %: 900 -> 700 TFLOP/s")
+    assert {one["check"] for one in told["figures"]} == {"glance", "quick"}, "a report has what was promised"
+    assert measuring.tried() == ["glance 2.1", "quick 2.1", "deep 2.2", "deep 2.1"]
+    assert in_use(measuring) == before
+    assert cli.run(["up", *full]) == 1
+    assert measuring.tried() == []
+
+
+def test_what_was_not_verified_keeps_nothing_from_replacing_it(measuring: Measuring) -> None:
+    before = in_use(measuring)
+    measuring.say("2.2", outcome="fail")
+    assert cli.run(["check"]) == 1
+    measuring.upgrade(**SLOWER)
+    assert cli.run(["up"]) == 0
+    assert in_use(measuring) != before
+
+
+def test_an_upgrade_that_fails_is_not_verified_as_before(measuring: Measuring) -> None:
+    before = in_use(measuring)
+    measuring.upgrade(outcome="fail")
+    assert cli.run(["up", "--json"]) == 1
+    assert in_use(measuring) == before
+
+
+def test_a_program_that_follows_is_told_why(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+    from provision.verbs._json_lines import Stream
+
+    measuring.upgrade(**SLOWER)
+    capsys.readouterr()
+    stream = Stream()
+    assert stream.ended(cli.run(["up", "--events"], stream), "") == 1
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["type"] == "ended"
+    assert "the one in use stays current" in last["problem"]
+    assert "rollback" in last["hint"]
+
+
+def test_flash_attn_beside_what_is_in_use_is_judged_likewise(
+    measuring: Measuring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_flash_attn, "is_guest", lambda wish, resolved: True)  # noqa: ARG005 - its signature
+    before = in_use(measuring)
+    measuring.upgrade(**SLOWER)
+    assert cli.run(["up"]) == 1
+    assert in_use(measuring) == before
+
+
+def test_nothing_is_built_upon_what_was_kept_out() -> None:
+    verified = BroughtUp(generation="g", steps=(), verdict="verified")
+    assert verified.stands
+    assert not msgspec.structs.replace(verified, regressions=("slower",)).stands
+
+
+def test_another_driver_leaves_nothing_to_be_measured_by(measuring: Measuring, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = in_use(measuring)
+    place = verified.place(measuring.place.prefix / str(before))
+    report = json.loads(place.read_bytes())
+    report["host"]["facts"] = {"driver": {"version": "580.65"}}
+    place.write_text(json.dumps(report))
+    monkeypatch.setattr(proof, "facts_for", lambda names, places: {"driver": {"version": "570.124"}})  # noqa: ARG005
+    measuring.upgrade(**SLOWER)
+    assert cli.run(["up"]) == 0, "what ran with one driver may not run with another"
+    assert in_use(measuring) != before
+
+
+def test_the_settings_of_upgrades_are_no_part_of_what_is_wanted() -> None:
+    host = Host({})
+    one = load(None, "config.yaml", ["upgrade.threshold=0.5", "upgrade.compare=full"])
+    assert wanted.wish(host, one) == wanted.wish(host, Settings())
+    with pytest.raises(WrongSetting, match="no part of 1"):
+        load(None, "config.yaml", ["upgrade.threshold=10"])

@@ -1,0 +1,121 @@
+"""`watch`: quiet and cheap while nothing changed, once for each change, and again and again where something is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from provision import cli
+from provision.engine import generations, locks, verified
+from provision.errors import Locked, WrongUsage
+from tests.verbs.conftest import Place
+from tests.verbs.measuring import Measuring
+
+QUIET = "nothing changed since this host was verified\n"
+
+
+@pytest.fixture
+def measuring(place: Place, monkeypatch: pytest.MonkeyPatch) -> Measuring:
+    made = Measuring(place, monkeypatch)
+    assert cli.run(["up", "--quiet"]) == 0
+    made.tried()
+    return made
+
+
+def watched(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    capsys.readouterr()
+    code = cli.run(["watch", *words])
+    return code, capsys.readouterr().out
+
+
+def file_of(measuring: Measuring) -> Path:
+    return next(measuring.place.prefix.glob("current/lib/python*/site-packages/sympy.py"))
+
+
+def test_nothing_changed_is_one_line_and_writes_nothing(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = measuring.place.snapshot()
+    for _ in range(2):
+        assert watched(capsys) == (0, QUIET)
+    assert json.loads(watched(capsys, "--json")[1])["changed"] == []
+    assert measuring.place.snapshot() == before
+    assert measuring.tried() == []
+
+
+def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+    file_of(measuring).write_text("VERSION = 'another'")
+    code, out = watched(capsys)
+    assert code == 0
+    assert "looked because: 1 files are not as they were: sympy.py" in out
+    assert measuring.tried() == ["glance 2.2"], "only what disturbs nobody"
+    assert watched(capsys) == (0, QUIET)
+    assert measuring.tried() == []
+
+
+def test_another_kernel_is_named(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+    place = verified.place((measuring.place.prefix / generations.CURRENT).resolve())
+    report = json.loads(place.read_bytes())
+    report["host"]["facts"] = {"kernel": "5.4.0-old", "driver": {"type": "Missing", "why": "absent"}}
+    place.write_text(json.dumps(report))
+    code, out = watched(capsys)
+    assert code == 0
+    assert out.startswith("looked because: kernel 5.4.0-old -> ")
+    assert watched(capsys) == (0, QUIET)
+
+
+def test_a_package_of_somebody_else_is_a_change(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+    (file_of(measuring).parent / "strange-1.0.dist-info").mkdir()
+    assert "strange none -> 1.0" in watched(capsys)[1]
+    assert watched(capsys) == (0, QUIET)
+
+
+def test_what_is_wrong_is_looked_at_each_time_until_it_is_well(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measuring.say("2.2", outcome="fail")
+    assert watched(capsys) == (0, QUIET), "that nobody has asked for"
+    for reason in ("asked for with --always", "ended with exit code 1"):
+        code, out = watched(capsys, *(["--always"] if "always" in reason else []))
+        assert code == 1
+        assert reason in out
+        assert "glance: pass -> fail (fail)" in out
+        assert measuring.tried() == ["glance 2.2"]
+    measuring.say("2.2")
+    code, out = watched(capsys)
+    assert (code, measuring.tried()) == (0, ["glance 2.2"])
+    assert watched(capsys) == (0, QUIET)
+
+
+def test_a_run_that_verifies_outdates_the_last_look(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+    measuring.say("2.2", outcome="fail")
+    assert watched(capsys, "--always")[0] == 1
+    measuring.say("2.2")
+    (look,) = measuring.place.folder.glob("logs/watch-*.json")
+    look.write_text(look.read_text().replace('"run":"20', '"run":"19'))  # runs of one second have no order
+    assert cli.run(["up", "--quiet"]) == 0
+    measuring.tried()
+    assert watched(capsys) == (0, QUIET)
+
+
+def test_quick_is_deeper(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out = watched(capsys, "--always", "--profile", "quick", "--json")
+    told = json.loads(out)
+    assert (code, told["exit_code"]) == (0, 0)
+    assert told["diff"]["schema"] == "vllm-ready/diff/1"
+    assert told["diff"]["groups"] == []
+    assert (measuring.place.folder / "logs" / told["run"] / "report.json").is_file()
+    assert measuring.tried() == ["glance 2.2", "quick 2.2"]
+
+
+def test_without_an_environment_and_beside_a_run_that_changes_it(
+    measuring: Measuring, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(WrongUsage, match="no current environment to watch"):
+        cli.run(["watch", "--prefix", str(tmp_path / "none")])
+    with locks.hold(measuring.place.prefix, "up"):
+        assert watched(capsys) == (0, QUIET)
+        with pytest.raises(Locked):
+            watched(capsys, "--always")
