@@ -39,7 +39,7 @@ def wish(host: Host, settings: Settings) -> str:
     facts = {fact.name: msgspec.to_builtins(host.value(fact)) for fact in FACTS}
     for gpu in facts[gpus.FACT.name] if isinstance(facts[gpus.FACT.name], (list, tuple)) else ():
         gpu.pop("link", None)  # its speed follows the load
-    choices = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
+    choices = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "tasks": "", "keep": 0}
     said = msgspec.json.encode([choices, facts], order="sorted")
     return hashlib.sha256(said).hexdigest()
 

@@ -58,6 +58,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         platform="x86_64-manylinux_2_17",
         disk_mb=1,
+        checks=("distributions_as_locked", "record_whole"),
         decisions=tuple(
             Decision(subject=name, chosen="", because="it is small") for name in ("vllm", "torch", "python", "profile")
         ),
