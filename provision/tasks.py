@@ -17,7 +17,7 @@ _FILE: Final = re.compile(r"(\d\d)-([a-z0-9]+(?:-[a-z0-9]+)*)\.yaml")
 _NO_SHELL: Final = "there is no shell here: write bash -c '…', or quote what is meant as it stands"
 # What a shell would not take as it stands, outside of quotes; between double quotes it still looks at $ and `.
 _BARE: Final = re.compile(r"&&|\|\||[|<>;&`$*()]|(?<![^\s=:])~|(?<!\S)#|\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}")
-_EXPANDED: Final = re.compile(r"(?<!\\)[$`]")
+_EXPANDED: Final = re.compile(r"[$`]")
 _PIECES: Final = re.compile(r"\\.|'(?P<plain>[^']*)'|\"(?P<double>(?:\\.|[^\"\\])*)\"", re.DOTALL)
 _OWN: Final = frozenset({"cd", "export", "source", ".", "alias", "set", "unset", "ulimit", "umask", "eval", "exec"})
 

@@ -72,8 +72,8 @@ def actions(task: Task) -> tuple[Run, ...]:
 class Tasks:
     """Carries them out in one environment; the caller holds the prefix's lock, as for steps."""
 
-    def __init__(self, asked: Asked, generation: Path, at: Path, events: Subscriber, checks: Checks, lock: int) -> None:
-        self._asked, self._generation, self._at, self._lock = asked, generation, at, lock
+    def __init__(self, asked: Asked, generation: Path, at: Path, events: Subscriber, checks: Checks) -> None:
+        self._asked, self._generation, self._at = asked, generation, at
         self._events, self._checks = events, checks
         self._journal = journal(generation)
 
@@ -136,7 +136,7 @@ class Tasks:
                     events=self._events,
                     environment=given,
                     fetching=fetching,
-                    keep_open=(self._lock,),
+                    keep_open=(),  # a service that is started must not hold the prefix's lock
                     at=self._at,
                 )
                 return carrier.carry_out(step, actions(task))

@@ -40,7 +40,10 @@ _WHO: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], 
         ),
         rf"\1\2{HIDDEN}",
     ),
-    (re.compile(r"(?<![\w.-])[\w-]+(?:\.[\w-]+)*\.(?:internal|lan|corp|intranet|localdomain)(?![\w-])"), HIDDEN),
+    (
+        re.compile(r"(?<![\w.-])[\w-]+(?:\.[\w-]+)*\.(?:internal|lan|corp|intranet|localdomain)(?:\.[\w-]+)*(?![\w-])"),
+        HIDDEN,
+    ),
 )
 
 
@@ -59,7 +62,7 @@ class _Telling:
 
     def of(self, told: Any) -> Any:  # noqa: ANN401 - whatever stands in a report
         if isinstance(told, str):
-            return self._scrubber.text(_without_names(told))
+            return _without_names(self._scrubber.text(told))
         if isinstance(told, msgspec.Struct):
             return msgspec.structs.replace(told, **{name: self.of(getattr(told, name)) for name in _texts(type(told))})
         if isinstance(told, (list, tuple)):
@@ -81,8 +84,8 @@ class _Telling:
             return self.of(value)
         if value and _NAMES.fullmatch(key):
             return HIDDEN
-        (said,) = self._scrubber.value({key: _without_names(value)}).values()
-        return said
+        (said,) = self._scrubber.value({key: value}).values()
+        return _without_names(said)
 
 
 def _without_names(text: str) -> str:

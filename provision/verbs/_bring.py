@@ -53,7 +53,7 @@ def carry_out(
     anew = only == _flash_attn.NUMBER
     whole = only is None and start is None
     if _own_tasks.is_one(wish, only) or _own_tasks.is_one(wish, start):
-        return _tasks_alone(wish, resolved, options, lock, only, start)
+        return _tasks_alone(wish, resolved, options, only, start)
     with _heard(wish, resolved, options) as followed:
         if anew or (whole and _flash_attn.comes_first(wish, resolved)):
             before = resolved.lock
@@ -64,7 +64,7 @@ def carry_out(
         came = _flash_attn.with_its_steps(came, followed)
     failure = None
     if only is None:
-        came, failure = _own(wish, resolved, came, options, followed, lock, start=start)
+        came, failure = _own(wish, resolved, came, options, followed, start=start)
     more = whole and came.stands and not failure and _flash_attn.owed(resolved)
     heard = None if came.nothing_to_do else followed
     _tell(wish, resolved, came, options, heard, last=not more, new=not (more and came.nothing_to_do))
@@ -73,12 +73,10 @@ def carry_out(
     return _afterwards(wish, resolved, came, options, lock) if more else came.exit_code
 
 
-def _tasks_alone(
-    wish: Wish, resolved: Wanted, options: argparse.Namespace, lock: int, only: int | None, start: int | None
-) -> int:
+def _tasks_alone(wish: Wish, resolved: Wanted, options: argparse.Namespace, only: int | None, start: int | None) -> int:
     """The user's tasks from one on, or one of them with what it comes after, in the environment as it stands."""
     came, followed = _own_tasks.alone(wish, resolved), Followed(nobody)
-    came, failure = _own_tasks.carried_out(wish, resolved, came, options, followed, lock, only, start)
+    came, failure = _own_tasks.carried_out(wish, resolved, came, options, followed, only, start)
     _tell(wish, resolved, came, options, followed)
     if failure:
         raise failure
@@ -91,13 +89,12 @@ def _own(
     came: BroughtUp,
     options: argparse.Namespace,
     followed: Followed,
-    lock: int,
     start: int | None = None,
 ) -> tuple[BroughtUp, StepFailed | None]:
     """The user's tasks; whatever becomes of them, the environment's own report is there before."""
     if wish.tasks and not came.nothing_to_do and came.verdict == "verified":
         _told.everywhere(_told.report(wish, resolved, came, followed.commands, followed.notes), wish)
-    return _own_tasks.carried_out(wish, resolved, came, options, followed, lock, start=start)
+    return _own_tasks.carried_out(wish, resolved, came, options, followed, start=start)
 
 
 def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse.Namespace, lock: int) -> int:
@@ -109,7 +106,7 @@ def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse
             came, resolved = _with_flash_attn(wish, resolved, came, followed, lock)
         failure = None
         if came.generation != first.generation:
-            came, failure = _own(wish, resolved, came, options, followed, lock)
+            came, failure = _own(wish, resolved, came, options, followed)
     except Interrupted:
         if options.json:
             terminal.document(_told.report(wish, resolved, came))

@@ -66,7 +66,6 @@ def carried_out(
     came: BroughtUp,
     options: argparse.Namespace,
     followed: Followed,
-    lock: int,
     only: int | None = None,
     start: int | None = None,
 ) -> tuple[BroughtUp, StepFailed | None]:
@@ -76,7 +75,7 @@ def carried_out(
         return came, None
     with _progress.followed(options) as heard:
         work = own_tasks.Tasks(
-            _wish.asked(wish, resolved), Path(came.generation), Path(_given.checkout()), heard, heard, lock
+            _wish.asked(wish, resolved), Path(came.generation), Path(_given.checkout()), heard, heard
         )
         try:
             ran = work.carry_out(asked, _again(wish, only, start))
