@@ -16,7 +16,7 @@ _SENSITIVE = (
     r"|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]*"
 )
 SECRET_NAME = re.compile(_SENSITIVE, re.IGNORECASE)
-_HARMLESS_VALUE = re.compile(r"(?:\d{1,7}|true|false|yes|no|on|off|set|unset|\*\*\*)", re.IGNORECASE)
+_HARMLESS_VALUE = re.compile(r"(?:\d{1,7}(?:\.\d+)?|true|false|yes|no|on|off|set|unset|\*\*\*)", re.IGNORECASE)
 
 # Words that are user or host names on some machines but also mean something in readings.
 _ORDINARY = frozenset(

@@ -93,15 +93,15 @@ def _other_document(schema: object, name: str) -> UnreadableInput:
     )
 
 
-def who_and_where(versions: Iterable[str] = ()) -> Scrubber:
-    """The scrubber that knows this user and this host, and what are versions and no addresses."""
+def who_and_where() -> Scrubber:
+    """The scrubber that knows this user and this host."""
     from provision.host._scrub import Scrubber  # its patterns take a while to compile
 
     home = os.path.expanduser("~")
     users = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")} | {Path(home).name}
     with contextlib.suppress(KeyError):  # a user id without a passwd entry
         users.add(pwd.getpwuid(os.getuid()).pw_name)
-    return Scrubber(home=home, users=tuple(users), hosts=(os.uname().nodename,), versions=versions)
+    return Scrubber(home=home, users=tuple(users), hosts=(os.uname().nodename,))
 
 
 def scrubbed(reading: Reading, scrubber: Scrubber) -> Reading:

@@ -1,4 +1,4 @@
-"""A report for others' eyes: without names of users and hosts, paths of home folders, serials, addresses, secrets."""
+"""A report without names of users and hosts, home folders, serials, addresses, secrets: as it is kept, and shared."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _PUBLIC: Final = tuple(
     address.split("/")[2]
     for address in (package_sources.PYTORCH, package_sources.VLLM, package_sources.GITHUB, "https://huggingface.co/")
 )
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _HERE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104 - of every host the same
 # A key whose value names somebody or something.
 _NAMES: Final = re.compile(
@@ -49,25 +50,43 @@ _WHO: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], 
 
 def shared(report: Report, scrubber: Scrubber) -> Report:
     """Every text of it at every depth, keys too; versions, hashes' beginnings, numbers and structure stay."""
-    versions = {package.version for package in report.packages.values()}
-    if report.plan:
-        versions |= {package.version for package in report.plan.packages.values() if package}
-    told: Report = _Telling(scrubber.knowing(versions)).of(report)
+    told: Report = _Telling(scrubber.knowing(_versions(report)), others=True).of(report)
     return msgspec.structs.replace(told, host={**told.host, "id": HIDDEN} if "id" in told.host else told.host)
 
 
+def kept(report: Report, scrubber: Scrubber) -> Report:
+    """As it may lie in logs/: without what names this user and this host, and without secrets."""
+    told: Report = _Telling(scrubber.knowing(_versions(report)), others=False).of(
+        msgspec.structs.replace(report, host={**report.host, "facts": {}})
+    )
+    facts = {"facts": report.host["facts"]} if "facts" in report.host else {}  # scrubbed when they were read
+    host = {name: one for name, one in told.host.items() if name != "facts"}
+    return msgspec.structs.replace(told, host={**host, **facts})
+
+
+def _versions(report: Report) -> set[str]:
+    planned = report.plan.packages.values() if report.plan else ()
+    return {package.version for package in (*report.packages.values(), *planned) if package}
+
+
 class _Telling:
-    def __init__(self, scrubber: Scrubber) -> None:
-        self._scrubber = scrubber
+    """Goes through all of it; `others`: what it may say of other people and hosts goes, too."""
+
+    def __init__(self, scrubber: Scrubber, *, others: bool) -> None:
+        self._scrubber, self._others = scrubber, others
 
     def of(self, told: Any) -> Any:  # noqa: ANN401 - whatever stands in a report
         if isinstance(told, str):
-            return _without_names(self._scrubber.text(told))
+            return self._without_names(self._scrubber.text(told))
         if isinstance(told, msgspec.Struct):
-            return msgspec.structs.replace(told, **{name: self.of(getattr(told, name)) for name in _texts(type(told))})
+            return msgspec.structs.replace(told, **{name: self._field(told, name) for name in _texts(type(told))})
         if isinstance(told, (list, tuple)):
             return type(told)(map(self.of, told))
         return self._group(told) if isinstance(told, dict) else told
+
+    def _field(self, told: msgspec.Struct, name: str) -> Any:  # noqa: ANN401 - as above
+        value = getattr(told, name)
+        return value if name == "fingerprint" and _HASH.fullmatch(value) else self.of(value)
 
     def _group(self, told: dict[str, Any]) -> dict[str, Any]:
         """Keys that are alike once they are hidden stay several."""
@@ -82,16 +101,15 @@ class _Telling:
     def _entry(self, key: str, value: Any) -> Any:  # noqa: ANN401 - as above
         if not isinstance(value, str):
             return self.of(value)
-        if value and _NAMES.fullmatch(key):
+        if self._others and value and _NAMES.fullmatch(key):
             return HIDDEN
         (said,) = self._scrubber.value({key: value}).values()
-        return _without_names(said)
+        return self._without_names(said)
 
-
-def _without_names(text: str) -> str:
-    for pattern, replacement in _WHO:
-        text = pattern.sub(replacement, text)
-    return text
+    def _without_names(self, text: str) -> str:
+        for pattern, replacement in _WHO if self._others else ():
+            text = pattern.sub(replacement, text)
+        return text
 
 
 @functools.cache

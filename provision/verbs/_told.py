@@ -22,7 +22,7 @@ from provision.engine.wanted import Wanted
 from provision.errors import NotWritable, UnreadableInput
 from provision.host import record
 from provision.plan._model import Plan
-from provision.report import as_task_result, as_text, read
+from provision.report import as_task_result, as_text, read, share
 from provision.report._model import Left, Package, Report
 from provision.steps import Lock, Site, Write
 from provision.tasks import Task
@@ -66,7 +66,7 @@ def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Said = no_wo
         owed=came.owed,
         figures=came.tried.figures,
     )
-    return _without_who_and_where(told)
+    return share.kept(told, record.who_and_where())
 
 
 def of_checks(
@@ -104,36 +104,7 @@ def of_checks(
         checks=tried.checks,
         figures=tried.figures,
     )
-    return _without_who_and_where(told)
-
-
-def _without_who_and_where(told: Report) -> Report:
-    """What commands and checks say of this host; the recording's facts were scrubbed when they were read."""
-    scrub = record.who_and_where(package.version for package in told.packages.values())
-
-    def each(said: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-        return {step: tuple(map(scrub.text, lines)) for step, lines in said.items()}
-
-    return msgspec.structs.replace(
-        told,
-        settings=scrub.value(told.settings),
-        host={**told.host, **scrub.value({name: told.host[name] for name in ("python",) if name in told.host})},
-        commands=each(told.commands),
-        notes=each(told.notes),
-        steps=tuple(msgspec.structs.replace(one, problem=scrub.text(one.problem)) for one in told.steps),
-        checks=tuple(
-            msgspec.structs.replace(
-                one, summary=scrub.text(one.summary), evidence=scrub.value(one.evidence), hint=scrub.text(one.hint)
-            )
-            for one in told.checks
-        ),
-        figures=tuple(
-            msgspec.structs.replace(
-                one, of=scrub.value(one.of), value=scrub.value(one.value), method=scrub.text(one.method)
-            )
-            for one in told.figures
-        ),
-    )
+    return share.kept(told, record.who_and_where())
 
 
 def _kept(wish: Wish, plan: Plan, lock: Lock, generation: str) -> tuple[dict[str, tuple[str, ...]], dict[str, Left]]:
