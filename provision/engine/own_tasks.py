@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -22,10 +23,11 @@ from provision.engine.generations import STATE
 from provision.engine.journal import Journal
 from provision.engine.proof import Checks
 from provision.engine.tried import Tried
-from provision.errors import DONE, Failure, NotWritable, StepFailed
+from provision.errors import DONE, NotWritable, StepFailed
 from provision.steps import Run, Step
 from provision.tasks import Task
 
+_MEND: Final = "mend that; the same command goes on from here"
 # The words are ours; what a user's file says is never part of them.
 _ACTIVATED: Final = '. "$1" && env -0'
 
@@ -103,9 +105,10 @@ class Tasks:
             interruption.look()
             tried, against = self._proved(task)
             self._journal.note("failed" if against else "done", task.label, link, self._run, commands)
-        except StepFailed as stopped:
-            failure = stopped
-            self._journal.note("failed", task.label, link, self._run)
+        except (StepFailed, OSError) as stopped:
+            failure = stopped if isinstance(stopped, StepFailed) else _not_written(stopped, task)
+            with contextlib.suppress(OSError):  # on a full disk, that it was started is enough
+                self._journal.note("failed", task.label, link, self._run)
         problem = failure.what if failure else "; ".join(against.against) if against else ""
         result = StepResult(
             number=task.number,
@@ -140,9 +143,8 @@ class Tasks:
                     at=self._at,
                 )
                 return carrier.carry_out(step, actions(task))
-        except (NotWritable, OSError) as error:
-            what = error.what if isinstance(error, Failure) else str(error)
-            raise StepFailed(what, where=f"task {task.label}", hint="mend that; the same command goes on") from error
+        except NotWritable as failure:
+            raise StepFailed(f"{failure.where} {failure.what}", where=f"task {task.label}", hint=_MEND) from failure
         except StepFailed as failure:
             raise StepFailed(failure.what, where=f"task {task.label}", hint=failure.hint) from failure
 
@@ -170,6 +172,11 @@ class Tasks:
         if not told.ok:
             raise StepFailed(f"the environment cannot be activated: {told.problem()}", where=activate)
         return dict(line.split("=", 1) for line in told.stdout.split("\0") if "=" in line)
+
+
+def _not_written(error: OSError, task: Task) -> StepFailed:
+    what = f"{error.filename or 'its journal'} cannot be written: {error.strerror or error}"
+    return StepFailed(what, where=f"task {task.label}", hint=_MEND)
 
 
 def joined(before: Tried, now: Tried) -> Tried:

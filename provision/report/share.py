@@ -32,7 +32,6 @@ _WHO: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], 
         lambda match: match[0] if match[2].lower() in (*_PUBLIC, *_HERE, HIDDEN) else f"{match[1]}{HIDDEN}",
     ),
     (re.compile(r"(?<![\w.+*-])[\w.+-]+@(?=[A-Za-z\[])[\w.\[\]:-]*\w"), HIDDEN),
-    (re.compile(r"(?<![\w.-])/(?:home|[Uu]sers|export/home)/[^/\s:\"',;]+"), f"/home/{HIDDEN}"),
     (
         re.compile(
             r"\b((?:host|node)(?:_?name)?|server|user(?:_?name)?|login|logname|owner|\w*_(?:HOST|ADDR|NODELIST|NODENAME))"

@@ -64,6 +64,11 @@ def test_what_names_nobody_stays_as_it_is() -> None:
     assert told.commands == {"50-vllm": (urls,)}
 
 
+def test_what_is_alike_once_it_is_hidden_stays_several() -> None:
+    made = msgspec.structs.replace(report(), settings={"10.0.0.1": "a", "10.0.0.2": "b", "10.0.0.3": "c"})
+    assert list(share.shared(made, ME).settings.values()) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("user", ["pass", "done", "must", "verified", "cuda", "higher"])
 def test_a_user_called_like_one_of_our_words_costs_no_report(user: str) -> None:
     scrubber = type(ME)(home=f"/home/{user}", users=(user,), hosts=(user,))

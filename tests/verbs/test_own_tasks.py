@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from provision.engine import generations, own_tasks
+from provision.engine import bring_up, generations, own_tasks, verified, wanted
+from provision.engine.events import nobody
+from provision.engine.journal import Journal
 from provision.tasks import Task
 from tests.faults import small_up
 from tests.faults.small_up import Small
@@ -151,6 +154,7 @@ def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Sm
     write(small, _84_tear=f"title: Tear\ncommands: [[bash, -c, '{tear}']]\nchecks: [record_whole]\n")
     code, out, _ = small.run("up", "--json")
     assert (code, json.loads(out)["verdict"]) == (1, "not verified")
+    assert verified.report(small.current) is None
     (small.folder / "tasks" / "84-tear.yaml").unlink()
     code, out, said = small.run("up", "--json")
     assert code == 0, said
@@ -173,7 +177,8 @@ def test_killed_in_the_middle_it_runs_again_and_what_was_done_does_not(small: Sm
         assert "current and verified; the same command goes on with your tasks" in said
     until(lambda: not sleeping(small))
     (small.folder / "go").touch()
-    assert "86 Wait" in small.run("tasks")[1]
+    listed = {one["number"]: one["outcome"] for one in json.loads(small.run("tasks", "--json")[1])}
+    assert (listed[85], listed[86]) == ("done", "interrupted")
     code, _, said = small.run("up")
     (small.folder / "go").unlink()
     assert code == 0, said
@@ -277,6 +282,22 @@ def test_a_report_carries_no_home_no_user_and_no_secret(small: Small) -> None:
     ]
     (kept,) = small.folder.glob(f"logs/{report['run']}/report.json")
     assert not [word for word in ("canary", "joe") if word in kept.read_text() + page(small, "86-say")]
+
+
+def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    known = wanted.load(small.prefix)
+    assert known
+    asked = bring_up.Asked(
+        wanted=known, prefix=str(small.prefix), environment={}, run="r", logs=str(small.logs / "r"), keep=2
+    )
+    monkeypatch.setattr(Journal, "append", full)
+    task = Task(number=85, name="a", title="x", commands=(("true",),))
+    ran = own_tasks.Tasks(asked, small.current, small.folder, nobody, nobody).carry_out([task])
+    assert str(ran.failure).startswith("error: task 85-a: its journal cannot be written: No space left on device")
+    assert [one.outcome for one in ran.results] == ["failed"]
 
 
 def test_another_definition_is_another_task() -> None:
