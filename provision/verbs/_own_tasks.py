@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from provision.engine import bring_up, own_tasks, tasks_found
+from provision.engine import bring_up, generations, own_tasks, tasks_found
 from provision.engine.bring_up import BroughtUp, Foreseen
 from provision.engine.conclude import conclude
 from provision.engine.wanted import Wanted
@@ -71,7 +71,7 @@ def carried_out(
 ) -> tuple[BroughtUp, StepFailed | None]:
     """With what came of them; and what kept one from its end, which is to be said after the report."""
     asked = _asked(wish, only)
-    if not asked or came.verdict != "verified":
+    if not asked or came.verdict != "verified" or not _is_current(came):
         return came, None
     with _progress.followed(options) as heard:
         work = own_tasks.Tasks(
@@ -85,6 +85,11 @@ def carried_out(
             ran = own_tasks.Ran(failure=failure)
     followed.add(heard)
     return _with(came, resolved, ran), ran.failure
+
+
+def _is_current(came: BroughtUp) -> bool:
+    place = Path(came.generation)
+    return generations.current(place.parent) == place.name
 
 
 def _asked(wish: Wish, only: int | None) -> Sequence[Task]:

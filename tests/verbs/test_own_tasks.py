@@ -7,15 +7,21 @@ import json
 import os
 import signal
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision.engine import bring_up, generations, own_tasks, verified, wanted
+from provision.engine.bring_up import BroughtUp
 from provision.engine.events import nobody
 from provision.engine.journal import Journal
+from provision.settings import Settings
 from provision.tasks import Task
+from provision.verbs import _own_tasks
+from provision.verbs._progress import Followed
+from provision.verbs._wish import Wish
 from tests.faults import small_up
 from tests.faults.small_up import Small
 from tests.patience import started, until
@@ -298,6 +304,18 @@ def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.Mon
     ran = own_tasks.Tasks(asked, small.current, small.folder, nobody, nobody).carry_out([task])
     assert str(ran.failure).startswith("error: task 85-a: its journal cannot be written: No space left on device")
     assert [one.outcome for one in ran.results] == ["failed"]
+
+
+def test_what_is_verified_and_not_in_use_has_no_tasks(small: Small) -> None:
+    known = wanted.load(small.prefix)
+    assert known
+    task = Task(number=85, name="a", title="x", commands=(("true",),))
+    wish = Wish(
+        settings=Settings(), prefix=str(small.prefix), logs=str(small.logs / "r"), run="r", say=print, tasks=(task,)
+    )
+    came = BroughtUp(generation=str(small.prefix / "another"), steps=(), verdict="verified")
+    told = _own_tasks.carried_out(wish, known, came, Namespace(quiet=True, json=False, stream=None), Followed(nobody))
+    assert told == (came, None)
 
 
 def test_another_definition_is_another_task() -> None:
