@@ -23,6 +23,7 @@ VERBS = {
     "diff": "say what changed between two runs, and what is likely to have caused it",
     "baseline": "show what later runs are compared with, or set it",
     "watch": "look whether something changed since this host was verified; then check",
+    "tasks": "list the numbered tasks, ours and your own, and how each ended last",
     "generations": "list the environments of a prefix",
     "rollback": "make the environment before the current one current again",
     "prune": "remove environments that are neither current nor in use",
@@ -123,8 +124,8 @@ def parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="show what stands and every command that would run; change nothing"
     )
     some = steps.add_mutually_exclusive_group()
-    some.add_argument("--only", type=int, metavar="NN", help="run this step only")
-    some.add_argument("--from", dest="start", type=int, metavar="NN", help="run this step and those after it")
+    some.add_argument("--only", type=int, metavar="NN", help="run this step, or this task of your own, only")
+    some.add_argument("--from", dest="start", type=int, metavar="NN", help="run this one and those after it")
     _of_check(made["check"])
     made["up"].add_argument("--bundle", metavar="FOLDER", help="take everything from a bundle, use no network")
     packed = made["bundle"]

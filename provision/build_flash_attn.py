@@ -17,6 +17,7 @@ COMPILE: Final = Path(__file__).with_name("compile_flash_attn.py")
 TOOLS: Final = ("setuptools", "wheel", "ninja", "packaging", "psutil")
 CUDA_COMPILER: Final = "cuda-toolkit[nvcc,cccl]"
 _A_DAY_S: Final = 86400.0
+NAMES: Final = {61: "toolkit", 62: "compile"}  # parts of step 60
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 def steps(recipe: Recipe) -> tuple[Step, ...]:
     toolkit = Step(
         number=61,
-        name="toolkit",
+        name=NAMES[61],
         title="A toolkit to compile with",
         why="nvcc, its headers and torch must be of one CUDA, whatever else is on the host",
         actions=partial(_toolkit, recipe),
@@ -49,7 +50,7 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
     )
     compiled = Step(
         number=62,
-        name="compile",
+        name=NAMES[62],
         title="Compile flash-attn",
         why="no published wheel fits; for the GPUs of this host alone it takes a fraction of the time",
         actions=partial(_compile, recipe),

@@ -53,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     extra_packages: list[str] = []
     prefix: str = "envs"
     logs: str = "logs"
+    tasks: str = "tasks"
     keep: int = 2
 
 
@@ -142,7 +143,7 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for name, wish in msgspec.structs.asdict(settings.sources).items():
         if isinstance(wish, str) and not _ADDRESS.fullmatch(wish):
             yield f"sources.{name}", f"`{wish[:60]}` is no address", "write true, false or https://…"
-    for key in ("prefix", "logs"):
+    for key in ("prefix", "logs", "tasks"):
         folder = getattr(settings, key)
         in_lists = key == "prefix" and {":", ","} & {*folder}  # of PATH, and of uv's --find-links
         if not folder.strip() or not folder.isprintable() or in_lists:

@@ -233,4 +233,5 @@ _PLAIN: dict[type[inspect.Type], list[str]] = {
     inspect.IntType: ["a whole number"],
     inspect.FloatType: ["a number"],
     inspect.BoolType: ["true", "false"],
+    inspect.DictType: ["{NAME: value}"],
 }

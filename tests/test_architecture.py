@@ -23,6 +23,7 @@ FLOORS: list[set[str]] = [
     {"catalog"},
     {"plan"},
     {"steps"},
+    {"tasks"},
     {"step_NN"},
     {"build_flash_attn"},
     {"engine"},

@@ -74,7 +74,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         pytest.skip(f"the index does not answer: {answer['detail']}")
     (folder / "h100.yaml").write_text(H100)
     words = ["provision", "--host", str(folder / "h100.yaml"), "--yes", "--json", "--prefix", str(folder / "envs")]
-    settings = [f"logs={folder / 'logs'}", "flash_attn.build=now", *PYPI_ALONE]
+    settings = [f"logs={folder / 'logs'}", f"tasks={folder / 'tasks'}", "flash_attn.build=now", *PYPI_ALONE]
     done = subprocess.run(
         [sys.executable, "-I", "-c", START, *words, *(word for each in settings for word in ("--set", each))],
         capture_output=True,

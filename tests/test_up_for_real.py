@@ -29,7 +29,14 @@ class Place:
         self.prefix = folder / "envs-ü"  # a space is more than torch.compile can do
 
     def run(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
-        mine = ["--prefix", str(self.prefix), "--set", f"logs={self.folder / 'logs'}"]
+        mine = [
+            "--prefix",
+            str(self.prefix),
+            "--set",
+            f"logs={self.folder / 'logs'}",
+            "--set",
+            f"tasks={self.folder / 'tasks'}",
+        ]
         return subprocess.run(
             [sys.executable, "-I", "-c", START, *argv, *mine],
             capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from provision.doors import files, interruption
 from provision.engine import foreign, generations, heal, marks, whole
 from provision.engine.carry import Carrier
 from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
-from provision.engine.journal import Entry, Journal
+from provision.engine.journal import Journal
 from provision.engine.wrong_records import WrongRecords
 from provision.errors import Failure, StepFailed, WrongUsage
 from provision.steps import Action, Fetch, Lock, Run, Site, Step, Write
@@ -197,7 +198,7 @@ class Building:
         leaves = {canonicalize_name(name) for name in each.leaves}
         result = StepResult(number=each.step.number, name=each.step.name, outcome="done")
         try:
-            self._carrier.carry_out(each.step, tuple(map(self._lacking, each.actions)), ahead)
+            ran = self._carrier.carry_out(each.step, tuple(map(self._lacking, each.actions)), ahead)
             interruption.look()
             there = whole.versions(self._generation).keys()
             if lacking := sorted(leaves - there):
@@ -206,9 +207,11 @@ class Building:
                 )
         except Failure as failure:
             seconds = time.monotonic() - began
+            with contextlib.suppress(OSError):  # on a full disk, that it was started is enough
+                self._note("failed", each)
             self._end(each, msgspec.structs.replace(result, outcome="failed", problem=failure.what, seconds=seconds))
             raise
-        self._note("done", each)
+        self._note("done", each, ran)
         self._whole = (self._whole & there) | leaves  # a step may take out what a later one has brought
         self._end(each, msgspec.structs.replace(result, seconds=time.monotonic() - began))
 
@@ -219,9 +222,8 @@ class Building:
         there = {pin.wheel.sha256 for pin in self._lock.pins if canonicalize_name(pin.name) in self._whole}
         return action.only(wheel for wheel in action.wheels if wheel.sha256 not in there)
 
-    def _note(self, what: Literal["started", "done"], each: Work) -> None:
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._journal.append(Entry(what=what, step=each.step.label, fingerprint=each.fingerprint, when=when))
+    def _note(self, what: Literal["started", "done", "failed"], each: Work, ran: tuple[str, ...] = ()) -> None:
+        self._journal.note(what, each.step.label, each.fingerprint, self._carrier.folder.name, ran)
 
     def _complete(self, *, was_complete: bool) -> list[StepResult]:
         """Read every byte; what does not agree is taken out and installed anew."""

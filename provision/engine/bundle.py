@@ -237,7 +237,7 @@ def _tool(checkout: Path) -> bytes:
             about.uid = about.gid = about.mtime = 0
             about.uname = about.gname = ""
             content = path.read_bytes()
-            if path.name == "config.yaml":  # addresses in it may hold a login
+            if path.suffix == ".yaml":  # addresses in it may hold a login
                 content = hide_secrets(content.decode()).encode()
             about.size = len(content)
             archive.addfile(about, io.BytesIO(content))
@@ -246,6 +246,7 @@ def _tool(checkout: Path) -> bytes:
 
 def _of_the_tool(checkout: Path) -> Iterator[Path]:
     yield from (checkout / name for name in _OF_THE_TOOL)
+    yield from sorted((checkout / "tasks").glob("*.yaml"))
     for folder in _FOLDERS_OF_THE_TOOL:
         below = sorted((checkout / folder).rglob("*"))
         yield from (path for path in below if path.is_file() and "__pycache__" not in path.parts)

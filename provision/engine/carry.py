@@ -32,16 +32,18 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     fetching: fetch.Fetching
     keep_open: tuple[int, ...]
+    at: Path | None = None  # where commands work; None: where we do
 
-    def carry_out(self, step: Step, actions: Iterable[Action], ahead: Iterable[Fetch] = ()) -> None:
-        """All actions of a step, in order; StepFailed where one of them does not end well.
+    def carry_out(self, step: Step, actions: Iterable[Action], ahead: Iterable[Fetch] = ()) -> tuple[str, ...]:
+        """All actions of a step, in order; StepFailed where one of them does not end well. The commands that ran.
 
         `ahead`: what later steps need comes as soon as this one has its own; before, it would only share the line.
         """
+        ran: list[str] = []
         with contextlib.closing(StepLog(self.folder / f"{step.label}.log")) as log:
             for action in actions:
                 if isinstance(action, Run):
-                    self._run(step, action, log)
+                    ran.append(self._run(step, action, log))
                 elif isinstance(action, Fetch):
                     self._fetch(step, action, log)
                     for later in ahead:
@@ -52,6 +54,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
                     self._see(step, action, log)
             if log.full:
                 self.events(Note(text=f"{log.path} is not whole: no space was left"))
+        return tuple(ran)
 
     def _fetch(self, step: Step, action: Fetch, log: StepLog) -> None:
         log.line(f"# {action.title}")
@@ -69,7 +72,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             hint = needs.way_out(need, Path(self.site.generation))
             raise StepFailed(said, where=f"step {step.label}", hint=hint or _RESUME)
 
-    def _run(self, step: Step, action: Run, log: StepLog) -> None:
+    def _run(self, step: Step, action: Run, log: StepLog) -> str:
         environment = {**self.environment, **action.env}
         finished = process.Finished(argv=action.argv)
         command = hide_secrets(finished.command)
@@ -79,6 +82,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             action.argv,
             deadline_s=action.deadline_s,
             env=environment,
+            cwd=self.at,
             on_line=lambda text: self._hear(log.line(text), action.title),
             ends_with_us=True,
             keep_open=self.keep_open,
@@ -90,6 +94,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
                 where=f"step {step.label}",
                 hint=f"free some space there; {_RESUME}" if "No space left" in last else _RESUME,
             )
+        return command
 
     def _hear(self, text: str, title: str) -> None:
         self.events(Line(text=text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +12,18 @@ import msgspec
 FILE = "journal.jsonl"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `when` is for people: order in the file is what counts, clocks go backwards."""
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line. `when` is for people: order in the file is what counts, clocks go backwards.
 
-    what: Literal["started", "done"]
+    Of what is done: in which `run`, and with which commands, so that later runs can tell.
+    """
+
+    what: Literal["started", "done", "failed"]
     step: str
     fingerprint: str
     when: str
+    run: str = ""
+    commands: tuple[str, ...] = ()
 
 
 class Journal:
@@ -39,15 +45,24 @@ class Journal:
                 continue
         return found
 
+    def last(self) -> dict[str, Entry]:
+        """By step: what was noted of it last."""
+        return {entry.step: entry for entry in self.entries()}
+
     def done(self) -> dict[str, str]:
         """By step: the fingerprint with which it was done, where it was not started again since."""
-        found: dict[str, str] = {}
-        for entry in self.entries():
-            if entry.what == "done":
-                found[entry.step] = entry.fingerprint
-            else:
-                found.pop(entry.step, None)
-        return found
+        return {step: entry.fingerprint for step, entry in self.last().items() if entry.what == "done"}
+
+    def note(
+        self,
+        what: Literal["started", "done", "failed"],
+        step: str,
+        fingerprint: str,
+        run: str,
+        commands: tuple[str, ...] = (),
+    ) -> None:
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self.append(Entry(what=what, step=step, fingerprint=fingerprint, when=when, run=run, commands=commands))
 
     def append(self, entry: Entry) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

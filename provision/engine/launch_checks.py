@@ -214,6 +214,7 @@ def _error(summary: str, seconds: float = 0.0) -> _Ended:
 def _weighed(check: Description, ended: _Ended) -> CheckResult:
     return CheckResult(
         name=check.name,
+        step=check.step,
         outcome="warn" if ended.outcome == "fail" and check.weight == "should" else ended.outcome,
         weight=check.weight,
         proves=check.proves,

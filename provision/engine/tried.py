@@ -40,6 +40,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
+    step: int = 0  # which numbered step it proves
     outcome: Literal["pass", "warn", "fail", "skip", "error"]
     weight: Literal["must", "should"] = "must"
     proves: str = ""

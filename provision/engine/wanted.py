@@ -40,7 +40,8 @@ def wish(host: Host, settings: Settings) -> str:
     for gpu in facts[gpus.FACT.name] if isinstance(facts[gpus.FACT.name], (list, tuple)) else ():
         gpu.pop("link", None)  # its speed follows the load
     choices = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
-    del choices["upgrade"]  # when to switch is no part of what is wanted
+    for name in ("tasks", "upgrade"):  # what runs afterwards, and when to switch, are no part of what is wanted
+        del choices[name]
     said = msgspec.json.encode([choices, facts], order="sorted")
     return hashlib.sha256(said).hexdigest()
 

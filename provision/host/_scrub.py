@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 HIDDEN = "***"
 
@@ -16,7 +16,7 @@ _SENSITIVE = (
     r"|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]*"
 )
 SECRET_NAME = re.compile(_SENSITIVE, re.IGNORECASE)
-_HARMLESS_VALUE = re.compile(r"(?:\d{1,7}|true|false|yes|no|on|off|set|unset|\*\*\*)", re.IGNORECASE)
+_HARMLESS_VALUE = re.compile(r"(?:\d{1,7}(?:\.\d+)?|true|false|yes|no|on|off|set|unset|\*\*\*)", re.IGNORECASE)
 
 # Words that are user or host names on some machines but also mean something in readings.
 _ORDINARY = frozenset(
@@ -44,6 +44,23 @@ _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
         lambda match: match[0] if _HARMLESS_VALUE.fullmatch(match[2]) else match[1] + HIDDEN,
     ),
 )
+_FOUR = r"(?:\d{1,3}\.){3}\d{1,3}"
+# A URL keeps its host: a mirror is part of how this host is set up. Elsewhere four numbers are an
+# address unless they look like a version ("5.15.153.1-microsoft", "cudnn-9.1.0.70", "==9.1.0.70").
+_ADDRESS = re.compile(rf"[a-z][a-z0-9+.-]*://\S*|(?<![\w.+-])(?!127\.|0\.0\.0\.0){_FOUR}(?![\w+-]|\.\w)")
+# What four numbers are the version of: a comparison, the word itself, or one of the libraries that have such.
+_OF_A_VERSION = re.compile(
+    r"(?:[=<>!~]=|\bversion|-cu\d\d|\bnvidia-[\w-]+|\b(?:cudnn|nccl|cublas|cufft|cufile|nvshmem))[\"']?[\s:=(,]{0,3}[\"']?$",
+    re.IGNORECASE,
+)
+
+
+def _is_version(match: re.Match[str]) -> bool:
+    if max(map(int, match[0].split("."))) > 255:
+        return True
+    return bool(_OF_A_VERSION.search(match.string[max(match.start() - 60, 0) : match.start()]))
+
+
 _PATTERNS = (
     *_SECRETS,
     (
@@ -58,12 +75,6 @@ _PATTERNS = (
     (re.compile(r"\b[0-9a-f]{64}\b"), HIDDEN),
     (re.compile(r"(/dev/disk/by-id/)[^\s\"',]+"), rf"\1{HIDDEN}"),
     (re.compile(r"\b(?:[0-9a-f]{2}[:-]){5,}[0-9a-f]{2}\b", re.IGNORECASE), HIDDEN),
-    # A URL keeps its host: a mirror is part of how this host is set up. Elsewhere four numbers are an
-    # address unless they look like a version ("5.15.153.1-microsoft", "cudnn-9.1.0.70").
-    (
-        re.compile(r"[a-z][a-z0-9+.-]*://\S*|(?<![\w.+-])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\w+-]|\.\w)"),
-        lambda match: match[0] if "://" in match[0] else HIDDEN,
-    ),
     # IPv6: global, local and link-local prefixes; never a PCI address such as 2001:00:00.0
     (
         re.compile(
@@ -85,20 +96,40 @@ def hide_secrets(text: str) -> str:
 
 
 class Scrubber:
-    """Knows who and where we are, and removes it; everything else a recording says stays as it was read."""
+    """Knows who and where we are, and removes it; everything else a recording says stays as it was read.
 
-    def __init__(self, *, home: str = "", users: tuple[str, ...] = (), hosts: tuple[str, ...] = ()) -> None:
+    `versions` are known to be none of an address, though they look like one: "9.1.0.70".
+    """
+
+    def __init__(
+        self,
+        *,
+        home: str = "",
+        users: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
+        versions: Iterable[str] = (),
+    ) -> None:
+        self._who: dict[str, Any] = {"home": home, "users": users, "hosts": hosts}
+        self._versions = frozenset(versions)
         own: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = []
         if len(home.rstrip("/")) > 1:
             own.append((re.compile(rf"(?<![\w.-]){re.escape(home.rstrip('/'))}(?![\w.-])"), "~"))
         labels = {label for host in hosts for label in (host, host.split(".")[0])}
         own += [(_word(name), HIDDEN) for name in sorted({*users, *labels}, key=len, reverse=True) if name]
-        self._patterns = (*_PATTERNS[:1], *own, *_PATTERNS[1:])
+        self._patterns = (*_PATTERNS[:1], *own, *_PATTERNS[1:], (_ADDRESS, self._address))
+
+    def knowing(self, versions: Iterable[str]) -> Scrubber:
+        """The same, where these are versions."""
+        return Scrubber(**self._who, versions=versions)
 
     def text(self, text: str) -> str:
         for pattern, replacement in self._patterns:
             text = pattern.sub(replacement, text)
         return text
+
+    def _address(self, match: re.Match[str]) -> str:
+        found = match[0]
+        return found if "://" in found or found in self._versions or _is_version(match) else HIDDEN
 
     def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         """The same for every string inside a JSON value; what a secret's name stands for is hidden whole."""
@@ -113,6 +144,8 @@ class Scrubber:
     def _entry(self, name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         if isinstance(value, str) and value and "/" not in name and SECRET_NAME.fullmatch(name):
             return value if _HARMLESS_VALUE.fullmatch(value) else HIDDEN
+        if isinstance(value, str) and re.fullmatch(_FOUR, value) and _OF_A_VERSION.search(name):
+            return value
         return self.value(value)
 
 

@@ -23,6 +23,14 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
 
 
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step has left, in whichever run: files (of the environment, where no folder is said) and packages."""
+
+    run: str = ""
+    files: tuple[str, ...] = ()
+    distributions: tuple[str, ...] = ()
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One run."""
 
@@ -34,12 +42,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     exit_code: int
     host: dict[str, Any]  # platform; id: the same for one host over time; facts: as they were for the checks
+    settings: dict[str, Any] = {}  # what was asked
     plan: Plan | None  # an environment that others have made has none
     generation: str
     packages: dict[str, Package] = {}
     gpus: tuple[str, ...] = ()  # that were to be tried
     steps: tuple[StepResult, ...]
-    commands: dict[str, tuple[str, ...]] = {}  # what was run, by the label of its step
+    commands: dict[
+        str, tuple[str, ...]
+    ] = {}  # by the label of a step: what was run, in an earlier run where it is kept
+    notes: dict[str, tuple[str, ...]] = {}  # what came up on the way, by the label of the step that was at work
+    left: dict[str, Left] = {}
     promised: tuple[str, ...] = ()  # the checks that decide
     checks: tuple[CheckResult, ...]
     owed: tuple[str, ...] = ()  # what only the host can prove for which this was built

@@ -14,13 +14,13 @@ import msgspec
 from provision import terminal
 from provision.engine import bring_up, wanted
 from provision.engine.bring_up import BroughtUp
-from provision.engine.events import Note
+from provision.engine.events import Note, nobody
 from provision.engine.wanted import Wanted
 from provision.errors import DONE, Failure, Interrupted, StepFailed
 from provision.plan import serve
 from provision.report import as_text
 from provision.report._model import Report
-from provision.verbs import _flash_attn, _progress, _told, _upgrade, _wish
+from provision.verbs import _flash_attn, _own_tasks, _progress, _told, _upgrade, _wish
 from provision.verbs._progress import Followed
 from provision.verbs._wish import Wish, asked
 
@@ -34,7 +34,7 @@ def nothing_to_do(wish: Wish, options: argparse.Namespace) -> int | None:
     if not last or last.tool != wanted.tool() or _flash_attn.owed(last):
         return None
     came = bring_up.glance(asked(wish, last))
-    if not came:
+    if not came or _own_tasks.pending(wish, came):
         return None
     _tell(wish, last, came, options, None)
     return came.exit_code
@@ -52,6 +52,8 @@ def carry_out(
     """Bring it up, tell it everywhere, say how to serve a model; then add what vLLM does not wait for."""
     anew = only == _flash_attn.NUMBER
     whole = only is None and start is None
+    if _own_tasks.is_one(wish, only) or _own_tasks.is_one(wish, start):
+        return _tasks_alone(wish, resolved, options, only, start)
     with _heard(wish, resolved, options) as followed:
         if anew or (whole and _flash_attn.comes_first(wish, resolved)):
             before = resolved.lock
@@ -60,10 +62,39 @@ def carry_out(
             only = None if resolved.lock != before else only
         came, resolved = _brought_up(wish, resolved, followed, lock, only, start)
         came = _flash_attn.with_its_steps(came, followed)
-    more = whole and came.stands and _flash_attn.owed(resolved)
-    commands = None if came.nothing_to_do else followed.commands
-    _tell(wish, resolved, came, options, commands, last=not more, new=not (more and came.nothing_to_do))
+    failure = None
+    if only is None:
+        came, failure = _own(wish, resolved, came, options, followed, start=start)
+    more = whole and came.stands and not failure and _flash_attn.owed(resolved)
+    heard = None if came.nothing_to_do else followed
+    _tell(wish, resolved, came, options, heard, last=not more, new=not (more and came.nothing_to_do))
+    if failure:
+        raise failure
     return _afterwards(wish, resolved, came, options, lock) if more else came.exit_code
+
+
+def _tasks_alone(wish: Wish, resolved: Wanted, options: argparse.Namespace, only: int | None, start: int | None) -> int:
+    """The user's tasks from one on, or one of them with what it comes after, in the environment as it stands."""
+    came, followed = _own_tasks.alone(wish, resolved), Followed(nobody)
+    came, failure = _own_tasks.carried_out(wish, resolved, came, options, followed, only, start)
+    _tell(wish, resolved, came, options, followed)
+    if failure:
+        raise failure
+    return came.exit_code
+
+
+def _own(
+    wish: Wish,
+    resolved: Wanted,
+    came: BroughtUp,
+    options: argparse.Namespace,
+    followed: Followed,
+    start: int | None = None,
+) -> tuple[BroughtUp, StepFailed | None]:
+    """The user's tasks; whatever becomes of them, the environment's own report is there before."""
+    if wish.tasks and not came.nothing_to_do and came.verdict == "verified":
+        _told.everywhere(_told.report(wish, resolved, came, followed.commands, followed.notes), wish)
+    return _own_tasks.carried_out(wish, resolved, came, options, followed, start=start)
 
 
 def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse.Namespace, lock: int) -> int:
@@ -73,11 +104,16 @@ def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse
         with _heard(wish, resolved, options) as followed:
             followed(Note(text="vLLM is ready; what follows adds flash-attn, and may be interrupted at any time"))
             came, resolved = _with_flash_attn(wish, resolved, came, followed, lock)
+        failure = None
+        if came.generation != first.generation:
+            came, failure = _own(wish, resolved, came, options, followed)
     except Interrupted:
         if options.json:
-            terminal.document(_told.report(wish, resolved, came, {}))
+            terminal.document(_told.report(wish, resolved, came))
         raise Interrupted("interrupted", hint=_STANDS) from None
-    _tell(wish, resolved, came, options, followed.commands, new=(resolved, came) != (before, first))
+    _tell(wish, resolved, came, options, followed, new=(resolved, came) != (before, first))
+    if failure:
+        raise failure
     return came.exit_code
 
 
@@ -135,7 +171,7 @@ def _brought_up(
 
 
 def _document(wish: Wish, resolved: Wanted, followed: Followed, ended: BroughtUp) -> bytes:
-    return _told.document(_told.report(wish, resolved, ended, followed.commands))
+    return _told.document(_told.report(wish, resolved, ended, followed.commands, followed.notes))
 
 
 @contextlib.contextmanager
@@ -148,7 +184,8 @@ def _heard(wish: Wish, resolved: Wanted, options: argparse.Namespace) -> Iterato
             if followed.results or isinstance(failure, StepFailed):
                 steps = tuple(followed.results)
                 ended = BroughtUp(generation="", steps=steps, exit_code=failure.exit_code)
-                _tell_programs(_told.report(wish, resolved, ended, followed.commands), wish, options)
+                told = _told.report(wish, resolved, ended, followed.commands, followed.notes)
+                _tell_programs(told, wish, options)
             raise
         except KeyboardInterrupt:
             raise Interrupted("interrupted", hint=_GOES_ON) from None
@@ -159,14 +196,14 @@ def _tell(
     resolved: Wanted,
     came: BroughtUp,
     options: argparse.Namespace,
-    commands: dict[str, list[str]] | None,
+    heard: Followed | None,
     *,
     last: bool = True,
     new: bool = True,
 ) -> None:
     """A program has its one document when this is the `last` word; a person hears only what is `new`."""
-    told = _told.report(wish, resolved, came, commands or {})
-    _tell_programs(told, wish, options, done=commands is not None, last=last)
+    told = _told.report(wish, resolved, came, *((heard.commands, heard.notes) if heard else ()))
+    _tell_programs(told, wish, options, done=heard is not None, last=last)
     if new and not (options.json or options.events):
         _tell_a_person(told, came, wish, options)
 

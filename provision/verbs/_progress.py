@@ -15,11 +15,12 @@ Tell = Callable[[Heard], None]
 
 
 class Followed:
-    """Hands events on, and remembers the commands of each step and how it ended."""
+    """Hands events on, and remembers the commands of each step, what was noted on the way, and how it ended."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self.commands: dict[str, list[str]] = {}
+        self.notes: dict[str, list[str]] = {}
         self.results: list[StepResult] = []
         self._step = ""
 
@@ -30,7 +31,16 @@ class Followed:
             self.commands.setdefault(self._step, []).append(event.command)
         elif isinstance(event, StepDone):
             self.results.append(event.result)
+        elif isinstance(event, Note):
+            self.notes.setdefault(self._step, []).append(event.text)
         self._tell(event)
+
+    def add(self, other: Followed) -> None:
+        """What was heard by another one, later."""
+        self.results += other.results
+        for mine, others in ((self.commands, other.commands), (self.notes, other.notes)):
+            for step, said in others.items():
+                mine.setdefault(step, []).extend(said)
 
 
 @contextlib.contextmanager

@@ -6,30 +6,34 @@ import calendar
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from provision import terminal
 from provision.doors import files
-from provision.engine import generations, launch_checks, steps_found, verified
+from provision.engine import bring_up, generations, own_tasks, steps_found, tasks_found, verified
 from provision.engine.bring_up import BroughtUp
 from provision.engine.conclude import conclude
+from provision.engine.journal import Journal
 from provision.engine.proof import Interpreter
 from provision.engine.tried import Tried
 from provision.engine.wanted import Wanted
-from provision.errors import NotWritable
+from provision.errors import NotWritable, UnreadableInput
+from provision.host import record
 from provision.plan._model import Plan
-from provision.report import as_task_result, as_text
-from provision.report._model import Package, Report
-from provision.steps import Lock
-from provision.verbs import _given
+from provision.report import as_task_result, as_text, read, share
+from provision.report._model import Left, Package, Report
+from provision.steps import Lock, Site, Write
+from provision.tasks import Task
+from provision.verbs import _given, _own_tasks
 from provision.verbs._wish import Wish
 from provision.version import VERSION
 
 _SHOWN = 16  # of a hash
 
-Commands = Mapping[str, Sequence[str]]
+Said = Mapping[str, Sequence[str]]
+no_words: Final[Said] = {}
 
 
 class Stood(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,10 +44,11 @@ class Stood(msgspec.Struct, frozen=True, kw_only=True):
     lock: Lock
 
 
-def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Commands) -> Report:
+def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Said = no_words, notes: Said = no_words) -> Report:
     """Of a run that builds."""
     here = {} if wish.target else {"id": verified.host_id()}
-    return Report(
+    before, left = _kept(wish, resolved.plan, resolved.lock, came.generation)
+    told = Report(
         **_of_run(wish),
         verdict=came.verdict,
         exit_code=came.exit_code,
@@ -53,13 +58,16 @@ def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Commands) ->
         packages=_locked(resolved.lock),
         gpus=came.gpus,
         steps=came.steps,
-        commands={step: tuple(run) for step, run in commands.items()},
+        commands={**before, **{step: tuple(run) for step, run in commands.items()}},
+        notes={step: tuple(said) for step, said in notes.items()},
+        left=left,
         promised=came.promised,
         checks=came.tried.checks,
         owed=came.owed,
         figures=came.tried.figures,
         regressions=came.regressions,
     )
+    return share.kept(told, record.who_and_where())
 
 
 def stood(place: Path) -> Stood:
@@ -81,32 +89,65 @@ def of_checks(
 ) -> Report:
     """Of a run that only looks: at an environment of ours, or at a Python that nobody has planned."""
     concluded = conclude(tried, promised, gpus)
+    commands: dict[str, tuple[str, ...]] = {}
+    left: dict[str, Left] = {}
     if isinstance(of, Stood):
-        told = {"platform": of.plan.platform}
+        host = {"platform": of.plan.platform}
         packages = _locked(of.lock)
+        commands, left = _kept(wish, of.plan, of.lock, f"{wish.prefix}/{of.generation}")
     else:
-        told = {"python": msgspec.to_builtins(of)}
+        host = {"python": msgspec.to_builtins(of)}
         packages = {name: Package(version=version) for name, version in of.packages.items()}
-    return Report(
+    told = Report(
         **_of_run(wish),
         verdict=concluded.verdict,
         exit_code=concluded.exit_code,
-        host={**told, "id": verified.host_id(), **_facts(facts)},
+        host={**host, "id": verified.host_id(), **_facts(facts)},
         plan=of.plan if isinstance(of, Stood) else None,
         generation=of.generation if isinstance(of, Stood) else "",
         packages=packages,
         gpus=gpus,
         steps=(),
+        commands=commands,
+        left=left,
         promised=promised,
         checks=tried.checks,
         figures=tried.figures,
     )
+    return share.kept(told, record.who_and_where())
+
+
+def _kept(wish: Wish, plan: Plan, lock: Lock, generation: str) -> tuple[dict[str, tuple[str, ...]], dict[str, Left]]:
+    """What a generation knows of how it was made: by step the commands of the run that did it, and what that left."""
+    place = Path(generation)
+    if not generation or not place.is_dir():
+        return {}, {}
+    there = Site(generation=generation, prefix=wish.prefix, uv=bring_up.own_uv(), host_python="")
+    done = {label: one for label, one in Journal(Path(there.state)).last().items() if one.what == "done"}
+    left = {
+        step.label: Left(
+            run=done[step.label].run,
+            files=tuple(
+                action.path.removeprefix(f"{generation}/")
+                for action in step.actions(plan, lock, there)
+                if isinstance(action, Write)
+            ),
+            distributions=step.leaves(plan, lock),
+        )
+        for step in steps_found.discover()
+        if step.label in done
+    }
+    own = {label: one for label, one in own_tasks.journal(place).last().items() if one.what == "done"}
+    left |= {label: Left(run=one.run) for label, one in own.items()}
+    return {label: one.commands for label, one in {**done, **own}.items() if one.commands}, left
 
 
 def _of_run(wish: Wish) -> dict[str, Any]:
     began = calendar.timegm(time.strptime(wish.run[:16], "%Y%m%dT%H%M%SZ"))
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began))
-    return {"run": wish.run, "started": started, "seconds": round(max(time.time() - began, 0), 1), "tool": VERSION}
+    seconds = round(max(time.time() - began, 0), 1)
+    settings = {**msgspec.to_builtins(wish.settings), "prefix": wish.prefix}
+    return {"run": wish.run, "started": started, "seconds": seconds, "tool": VERSION, "settings": settings}
 
 
 def _facts(facts: dict[str, Any]) -> dict[str, Any]:
@@ -144,13 +185,24 @@ def _everywhere(told: Report, wish: Wish) -> None:
     logs = Path(wish.logs)
     files.write(logs / "report.json", document(told))
     files.write(logs.parent / "summary.txt", as_text.text(told, wish.prefix))
-    proves = {check.name: check.step for check in launch_checks.discover()}
-    pages = Path(_given.checkout()) / "tasks" / "task-results"
-    steps = {step.number: step for step in steps_found.discover()}
-    for result in told.steps:
-        step = steps.get(result.number)
-        if step is None or result.outcome == "kept":
-            continue
-        proofs = [check for check in told.checks if proves.get(check.name) == step.number]
-        page = as_task_result.text(step, result, proofs, told, wish.prefix)
-        files.write(pages / f"{step.label}.md", page)
+    pages = Path(_given.checkout()) / wish.settings.tasks / "task-results"
+    for name, page in as_task_result.pages(told, _tasks(wish), _verified(told, wish)).items():
+        files.write(pages / name, page)
+
+
+def _verified(told: Report, wish: Wish) -> Report | None:
+    """The report with which this host verified the environment, where it has."""
+    document = verified.report(Path(wish.prefix) / told.generation) if told.generation else None
+    try:
+        return read.report(document, "") if document else None
+    except UnreadableInput:
+        return None
+
+
+def _tasks(wish: Wish) -> tuple[Task, ...]:
+    """A run that has begun is told, whatever somebody has done to a task of theirs meanwhile."""
+    try:
+        return _own_tasks.found(wish)
+    except UnreadableInput as failure:
+        terminal.note(f"your tasks are not in its pages: {str(failure).removeprefix('error: ')}")
+        return tasks_found.discover()

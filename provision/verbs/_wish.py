@@ -23,6 +23,7 @@ from provision.plan._model import Plan, Unsupported
 from provision.plan.make import make
 from provision.settings import FlashAttnSettings, Settings, SourceSettings
 from provision.steps import Lock
+from provision.tasks import Task
 from provision.verbs import _given, _progress
 
 
@@ -36,6 +37,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     logs: str
     run: str
     say: Callable[[str], None]
+    tasks: tuple[Task, ...] = ()  # the user's, to be carried out when it is current
 
 
 def made(options: argparse.Namespace) -> Wish:

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from provision.engine import bundle, locks
-from provision.verbs import _agree, _bring, _wish
+from provision.verbs import _agree, _bring, _own_tasks, _wish
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = _wish.made(options)
+    wish = _own_tasks.joined(_wish.made(options))
     # Which set of packages a bundle brings is only seen in it.
     news = options.upgrade or wish.bundle is not None
     if not news and (code := _bring.nothing_to_do(wish, options)) is not None:

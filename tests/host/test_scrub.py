@@ -122,3 +122,27 @@ def test_a_name_is_found_amid_anything_and_scrubbing_twice_changes_nothing(text:
     once = ME.text(f"{text} miriam {text}")
     assert "miriam" not in once
     assert ME.text(once) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nvidia-cudnn-cu12==9.1.0.70",
+        "nvidia-cudnn-cu12 9.1.0.70, nvidia-cufile-cu13 (1.15.1.6)",
+        "cuDNN 9.10.2.21 and version: 1.2.3.4",
+        "needs >=9.1.0.70, <=9.2.0.1",
+        "300.1.2.3",
+    ],
+)
+def test_four_numbers_that_are_a_version_stay(text: str) -> None:
+    assert ME.text(text) == text
+
+
+def test_which_four_numbers_are_versions_may_be_known() -> None:
+    said = {"cudnn": "9.1.0.70", "wanted": "9.1.0.71", "at": "10.31.7.99", "said": "found 9.1.0.71 at 10.31.7.99"}
+    assert ME.value(said) == {"cudnn": "9.1.0.70", "wanted": "***", "at": "***", "said": "found *** at ***"}
+    assert ME.knowing(["9.1.0.71", "2.0"]).value(said) == {**said, "at": "***", "said": "found 9.1.0.71 at ***"}
+
+
+def test_how_long_a_token_takes_is_no_secret() -> None:
+    assert ME.text("time to first token: 32.1 ms, tokens: 7") == "time to first token: 32.1 ms, tokens: 7"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from provision.engine.events import StepResult
-from provision.engine.steps_found import discover
 from provision.engine.tried import CheckResult
-from provision.report import as_task_result, as_text
+from provision.report import as_text
 from provision.report._model import Report
 from tests.plan.described import plan
 
@@ -57,22 +56,3 @@ def test_who_saw_it_go_by_is_told_only_what_did_not_go_well() -> None:
     assert "torch  " not in text
     assert "record_whole" not in text
     assert "extensions_import" not in text
-
-
-def test_a_page_says_why_what_and_what_proves_it() -> None:
-    (step,) = [one for one in discover() if one.number == 50]
-    page = as_task_result.text(step, STEPS[1], CHECKS[:2], report(), PREFIX)
-    assert page.startswith("# 50 ")
-    assert step.why in page
-    assert "* environment: /data/envs/20261120T000000Z-0000" in page
-    assert "    uv pip install x" in page
-    assert "    and why" in page
-    assert "* record_whole: pass. all as recorded" in page
-    assert page == as_task_result.text(step, STEPS[1], CHECKS[:2], report(), PREFIX)
-
-
-def test_a_step_that_nothing_proves_says_so() -> None:
-    (step,) = [one for one in discover() if one.number == 40]
-    page = as_task_result.text(step, STEPS[0], (), report(), PREFIX)
-    assert "No check names this step." in page
-    assert "Nothing had to be run." in page

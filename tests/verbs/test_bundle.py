@@ -76,7 +76,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         for name, value in {**settings, "UV_CACHE_DIR": str(place.folder / "cache")}.items():
             patch.setenv(name, value)
         patch.setattr(_given, "checkout", lambda: str(place.checkout))
-        wishes = (f"logs={place.folder / 'logs'}", "profile=cpu", "vllm=0.32.0", f"sources.pypi={index}")
+        wishes = (
+            f"logs={place.folder / 'logs'}",
+            f"tasks={place.folder / 'tasks'}",
+            "profile=cpu",
+            "vllm=0.32.0",
+            f"sources.pypi={index}",
+        )
         others = tuple(f"sources.{name}=false" for name in ("pytorch", "vllm", "github"))
         options = [part for one in (*wishes, *others) for part in ("--set", one)]
         place.options = ["--quiet", "--prefix", str(place.prefix), *options]
@@ -107,6 +113,8 @@ def place(made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place
         str(there.prefix),
         "--set",
         f"logs={tmp_path / 'logs'}",
+        "--set",
+        f"tasks={tmp_path / 'tasks'}",
         "--set",
         "profile=cpu",
     ]

@@ -56,7 +56,13 @@ class Place:
             "UV_CACHE_DIR": str(folder / "cache"),
             "UV_HTTP_RETRIES": "0",
         }
-        wishes = (f"logs={folder / 'logs'}", "profile=cpu", "vllm=0.32.0", f"sources.pypi={index}")
+        wishes = (
+            f"logs={folder / 'logs'}",
+            f"tasks={folder / 'tasks'}",
+            "profile=cpu",
+            "vllm=0.32.0",
+            f"sources.pypi={index}",
+        )
         others = tuple(f"sources.{name}=false" for name in ("pytorch", "vllm", "github"))
         self.options = ["--prefix", str(self.prefix), *(part for one in (*wishes, *others) for part in ("--set", one))]
 

@@ -16,7 +16,7 @@ from provision.engine import wanted
 from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed, StepFailed, WrongUsage
 from provision.steps import Lock, Pin
-from provision.verbs import _wish
+from provision.verbs import _given, _wish
 from tests.verbs.conftest import Place
 
 

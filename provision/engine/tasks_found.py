@@ -1,0 +1,37 @@
+"""The tasks: ours, that come with the steps, and the user's, found by listing the folders in which they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from provision import tasks
+from provision.build_flash_attn import NAMES
+from provision.doors import files
+from provision.engine import launch_checks, steps_found
+from provision.errors import UnreadableInput
+from provision.tasks import Task
+
+OURS: Final = Path(__file__).parents[2] / "tasks"
+
+
+def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ...]:
+    """Ours and those of a folder, in order of work; `shown` is what messages call the folder."""
+    texts: dict[str, str] = {}
+    for place, called in {OURS.resolve(): OURS.name, **({folder.resolve(): shown} if folder else {})}.items():
+        for path in _files(place):
+            texts[f"{called}/{path.name}"] = files.read_text(path)
+    steps = {step.number: step.name for step in steps_found.discover()}
+    checks = (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py"))
+    return tasks.read(texts, steps, checks, NAMES)
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.name[0] != ".")
+    except OSError as error:
+        raise UnreadableInput(
+            f"cannot be read: {error.strerror}", where=str(folder), hint="see --set tasks=DIR"
+        ) from error

@@ -1,0 +1,66 @@
+"""A report with the same words in every text of it, at every depth, keys too; and what must never be left of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from provision.host._scrub import Scrubber
+from provision.report._model import Package, Report
+
+ME = Scrubber(home="/home/miriam", users=("miriam", "root"), hosts=("dgx-canary-07.corp.example",))
+# By what is looked for afterwards.
+CANARIES = {
+    "miriam": "miriam",
+    "dgx-canary": "dgx-canary-07",
+    "corp.example": "DGX-CANARY-07.corp.example:6817",
+    "/home/miriam": "/home/miriam/.cache/x",
+    "colleague": "/home/colleague/lib",
+    "kollegin": "/Users/kollegin/lib",
+    "1654922001234": "Serial Number: 1654922001234",
+    "ca:9a:4b": "ca:9a:4b:1c:00:01",
+    "10.31.7.99": "10.31.7.99",
+    "192.168.77": "192.168.77.3:8000",
+    "db8": "2001:db8:ca9a::1",
+    "GPU-ca": "GPU-ca9a4b1c-1234-5678-9abc-def012345678",
+    "ca9a4b1c12345678": "ca9a4b1c123456789abcdef012345678",
+    "hf_Can": "hf_CanaryCanaryCanaryCanaryCanary12",
+    "bearer.can": "Authorization: Bearer bearer.canary-canary",
+    "urlpass": "https://joe:urlpass@nexus.secret.example/simple",
+    "nexus.secret": "https://nexus.secret.example/simple",
+    "10.9.8.7": "http://10.9.8.7:8080/simple",
+    "someone": "someone@mail.example",
+    "alice": "ssh://alice@node17.secret.example:22/x",
+    "node17": "alice@node17.secret.example:/data",
+    "node18": "MASTER_ADDR=node18",
+    "node19": "node19.cluster.internal",
+    "bob": "user=bob",
+}
+VERSIONS = ("9.1.0.70", "nvidia-cufile-cu13==1.15.1.6", "cudnn 9.10.2.21", "2.13.0+cu129", "5.15.153.1-microsoft")
+ALL = " ; ".join((*CANARIES.values(), *VERSIONS))
+
+
+def filled(kind: Any, text: str = ALL) -> Any:
+    """A value of a type, with this text wherever a text may stand."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind(**{name: filled(of, text) for name, of in get_type_hints(kind).items() if name != "__match_args__"})
+    if kind is str:
+        return text
+    if origin is Literal:
+        return inner[0]
+    if origin is tuple:
+        return (filled(inner[0], text), filled(inner[0], text))
+    if origin is dict:
+        return {f"{n} {text}": filled(inner[1], text) for n in (1, 2)}
+    if kind is Any:
+        return {text: [text, {"deep": [text], "er": {text: text}}], "n": 7, "serial": "S3RIAL", "HF_TOKEN": "x y"}
+    if origin is not None:  # this or that
+        return filled(inner[0], text)
+    return kind(1)
+
+
+def report(text: str = ALL) -> Report:
+    made: Report = filled(Report, text)
+    return msgspec.structs.replace(made, packages={**made.packages, "nvidia-cudnn-cu12": Package(version="9.1.0.70")})

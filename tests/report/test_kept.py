@@ -1,0 +1,34 @@
+"""What is written of a run: no canary of this user and host in it, and what diffs need still in it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.report import share
+from tests.report import canaries
+from tests.report.canaries import ME, VERSIONS
+from tests.report.test_share import shape, texts
+
+HERE = ("miriam", "dgx-canary", "hf_Can", "bearer.can", "urlpass", "1654922001234", "ca:9a:4b", "GPU-ca", "10.31.7.99")
+
+
+def test_no_text_names_this_user_this_host_or_a_secret() -> None:
+    full = canaries.report()
+    told = msgspec.to_builtins(share.kept(full, ME))
+    told["host"].pop("facts", None)
+    for text in texts(told):
+        assert not [needle for needle in HERE if needle.lower() in text.lower()], text
+        if "2.13.0+cu129" in text:
+            assert all(version in text for version in VERSIONS), text
+    before = msgspec.to_builtins(full)
+    before["host"].pop("facts", None)
+    assert shape(told) == shape(before)
+
+
+def test_paths_of_an_environment_hashes_and_mirrors_stay() -> None:
+    line = "/data/envs/20261120T000000Z-0000/bin/python -m pip --index-url https://nexus.corp.example/simple"
+    full = msgspec.structs.replace(canaries.report("x"), commands={"50-vllm": (line, "/home/miriam/envs/a/bin/vllm")})
+    step = msgspec.structs.replace(full.steps[0], fingerprint="ab" * 32)
+    told = share.kept(msgspec.structs.replace(full, steps=(step,)), ME)
+    assert told.commands == {"50-vllm": (line, "~/envs/a/bin/vllm")}
+    assert told.steps[0].fingerprint == "ab" * 32

@@ -1,0 +1,163 @@
+"""The pages of tasks: from a report alone, in an order that diffs well, and nothing proved that was not."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.engine.events import StepResult
+from provision.engine.tasks_found import discover
+from provision.engine.tried import CheckResult, Figure
+from provision.plan._model import Decision, Rejected
+from provision.report import as_task_result, read
+from provision.report._model import Left, Package, Report
+from provision.tasks import Task
+from tests.plan.described import plan
+
+PREFIX, RUN, GENERATION = "/data/envs", "20261120T000000Z-0000", "20261101T000000Z-aaaa"
+OWN = Task(number=85, name="models", title="Models", commands=(("hf", "x"),), checks=("vllm_serves",), undo="delete")
+TASKS = (*discover(), OWN)
+CHECKS = (
+    CheckResult(name="matmul", step=40, outcome="pass", summary="right", proves="products are right", measured=1),
+    CheckResult(name="sdpa", step=40, outcome="warn", summary="slow", hint="look", evidence={"b": 2, "a": [1]}),
+    CheckResult(name="gpus_seen", step=40, outcome="skip", summary="no GPU"),
+    CheckResult(name="vllm_serves", step=80, outcome="fail", summary=f"see {PREFIX}/{GENERATION}/x"),
+)
+FIGURE = Figure(
+    check="matmul",
+    name="rate",
+    of={"gpu": "0"},
+    value=12.3456,
+    unit="TFLOP/s",
+    samples=(12.0, 12.5),
+    repeats=2,
+    method="m",
+)
+TORCH = Decision(
+    subject="torch", chosen="2.13.0", because="vLLM pins it", rejected=(Rejected(candidate="2.14.0", reason="too new"),)
+)
+
+
+def report(**changes: object) -> Report:
+    made = Report(
+        run=RUN,
+        started="2026-11-20T00:00:00Z",
+        seconds=7.5,
+        verdict="not verified",
+        exit_code=1,
+        host={},
+        settings={"prefix": PREFIX, "torch": "auto", "sources": {"pypi": True}},
+        plan=msgspec.structs.replace(plan(), decisions=(TORCH,)),
+        generation=GENERATION,
+        packages={"torch": Package(version="2.13.0")},
+        steps=(
+            StepResult(number=40, name="torch", outcome="done", seconds=6.4),
+            StepResult(number=50, name="vllm", outcome="kept"),
+            StepResult(number=60, name="flash-attn", outcome="done"),
+            StepResult(number=61, name="toolkit", outcome="done"),
+            StepResult(number=62, name="compile", outcome="failed", problem=f"no memory\nlog: logs/{RUN}/62.log"),
+        ),
+        commands={"40-torch": (f"uv --python {PREFIX}/{GENERATION}/bin/python x",), "62-compile": ("nvcc y",)},
+        notes={"40-torch": ("numpy is torn and is installed anew",)},
+        left={
+            "40-torch": Left(run=RUN, files=("pip.conf",), distributions=("torch",)),
+            "70-huggingface": Left(run="r"),
+        },
+        promised=tuple(one.name for one in CHECKS),
+        checks=CHECKS,
+        owed=("matmul",),
+        figures=(FIGURE,),
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def pages(told: Report, before: Report | None = None) -> dict[str, str]:
+    return as_task_result.pages(told, TASKS, before)
+
+
+def section(text: str, title: str) -> str:
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0].strip()
+
+
+def test_there_is_a_page_for_each_and_an_index() -> None:
+    assert list(pages(report())) == [*(f"{task.label}.md" for task in TASKS), "README.md"]
+
+
+def test_a_page_says_all_of_a_step() -> None:
+    page = pages(report())["40-torch.md"]
+    assert "* torch: auto\n  * chosen: 2.13.0: vLLM pins it" in section(page, "What was asked")
+    assert section(page, "What was done") == "uv --python $ENV/bin/python x"
+    assert section(page, "What was measured") == (
+        "* matmul: rate (gpu 0): 12.35 TFLOP/s, spread 3.3% over 2 repeats; m"
+    )
+    assert section(page, "What deviates from the plan").splitlines() == [
+        "* not taken: torch 2.14.0: too new",
+        "* numpy is torn and is installed anew",
+        "* gpus_seen was not decided: no GPU",
+    ]
+    assert "* sdpa: slow (look)" in section(page, "What was observed")
+    assert '"a": [' in section(page, "What was observed")
+    assert "* **matmul: pass.** Proves: products are right. right" in section(page, "What proves it")
+    assert "* **gpus_seen: skip.**" in section(page, "What proves it")
+    assert section(page, "What it left") == "* $ENV/pip.conf\n* 1 distributions: torch 2.13.0"
+    assert section(page, "What comes next") == "[50 vLLM](50-vllm.md)"
+    assert f"ENV={PREFIX}/{GENERATION}" in section(page, "When and where")
+
+
+def test_what_a_part_failed_in_its_step_has_failed_in() -> None:
+    page = pages(report())["60-flash-attn.md"]
+    assert "**FAILED**" in page
+    assert section(page, "What went wrong") == "no memory\n    log: logs/$RUN/62.log"
+    assert section(page, "What was done") == "nvcc y"
+    assert "nvcc" not in pages(report())["50-vllm.md"]
+
+
+def test_what_was_not_reached_and_what_stands_are_told_apart() -> None:
+    told = pages(report())
+    assert "**not done**" in told["10-preflight.md"]
+    assert section(told["10-preflight.md"], "What was done") == "Nothing: it was not reached."
+    assert "**done before, and stands**" in told["70-huggingface.md"]
+    assert "**kept as it was**" in told["50-vllm.md"]
+    assert "nothing here proves that it holds" in told["30-python.md"]
+
+
+def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
+    index = pages(report())["README.md"]
+    assert "**not verified** (exit code 1)" in index
+    assert "| [40](40-torch.md) | PyTorch | done | 2 of 3 checks |" in index
+    assert section(index, "What was not proved").splitlines() == ["* vllm_serves failed", "* sdpa: warns: slow"]
+    assert "matmul: only the host" in section(index, "What is owed")
+    broken = pages(report(verdict="not provisioned", checks=(), generation=""))["README.md"]
+    assert "did not get to its checks" in section(broken, "What was not proved")
+
+
+def test_what_was_proved_before_is_told_where_this_run_did_not_try_it() -> None:
+    kept = report(checks=(), figures=(), promised=(), owed=())
+    page = pages(kept, report(run="20261119T000000Z-1111"))["40-torch.md"]
+    assert "matmul: pass." in section(page, "What proves it")
+    assert "rate" in section(page, "What was measured")
+    assert "tried in run 20261119T000000Z-1111: matmul" in section(page, "When and where")
+    elsewhere = pages(kept, report(generation="another"))["40-torch.md"]
+    assert "nothing here proves" in section(elsewhere, "What proves it")
+
+
+def test_only_one_place_changes_with_every_run() -> None:
+    again = report(run="20261121T000000Z-1111", started="2026-11-21T00:00:00Z", seconds=9.0, generation="20261102T-b")
+    text = msgspec.json.encode(again).decode().replace(GENERATION, "20261102T-b").replace(RUN, again.run)
+    second = pages(read.report(text.encode(), "r"))
+    for name, page in pages(report()).items():
+        stable, mark, changing = page.partition("\n## When and where\n")
+        assert mark
+        assert second[name].startswith(stable + mark)
+        assert second[name] != page
+        assert RUN not in stable
+        assert RUN in changing
+
+
+def test_they_are_rendered_again_from_the_file_of_the_report() -> None:
+    assert pages(read.report(msgspec.json.encode(report()), "r")) == pages(report())
+
+
+def test_after_the_last_one_comes_the_line_that_serves() -> None:
+    good = report(exit_code=0, verdict="verified")
+    assert "`$PREFIX/current/bin/vllm serve MODEL" in section(pages(good)["85-models.md"], "What comes next")
+    assert "last one" in section(pages(report())["85-models.md"], "What comes next")

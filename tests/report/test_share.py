@@ -1,0 +1,88 @@
+"""What is shared names nobody: canaries in every text of a report at every depth; versions and structure stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provision.report import read, share
+from provision.report._model import Report
+from tests.report import canaries
+from tests.report.canaries import CANARIES, ME, VERSIONS
+from tests.report.test_texts import report
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from (key, *texts(one))
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts(one)
+
+
+def shape(value: Any) -> Any:
+    """The same with every text taken out."""
+    if isinstance(value, dict):
+        return [shape(one) for one in value.values()]
+    return [shape(one) for one in value] if isinstance(value, list) else type(value)
+
+
+def test_no_canary_is_left_in_any_text_and_all_versions_are() -> None:
+    full = msgspec.to_builtins(canaries.report())
+    assert sum("miriam" in text for text in texts(full)) > 40, "the fields are filled"
+    shared = msgspec.to_builtins(share.shared(canaries.report(), ME))
+    for text in texts(shared):
+        assert not [needle for needle in CANARIES if needle.lower() in text.lower()], text
+        assert "S3RIAL" not in text
+        assert text != "x y"
+        if "2.13.0+cu129" in text:
+            assert all(version in text for version in VERSIONS), text
+    assert shape(shared) == shape(full)
+    assert sum("2.13.0+cu129" in text for text in texts(shared)) == sum("2.13.0+cu129" in text for text in texts(full))
+
+
+def test_it_is_a_report_still_and_to_share_twice_changes_nothing() -> None:
+    once = share.shared(canaries.report(), ME)
+    assert read.report(msgspec.json.encode(once), "r") == once
+    assert share.shared(once, ME) == once
+
+
+def test_what_names_nobody_stays_as_it_is() -> None:
+    made: Report = report()
+    assert share.shared(made, ME) == made
+    urls = "https://github.com/x/y https://download.pytorch.org/whl/cu129 http://localhost:8000/v1 file:///data/wheels"
+    told = share.shared(msgspec.structs.replace(made, commands={"50-vllm": (urls,)}), ME)
+    assert told.commands == {"50-vllm": (urls,)}
+
+
+def test_what_is_alike_once_it_is_hidden_stays_several() -> None:
+    made = msgspec.structs.replace(report(), settings={"10.0.0.1": "a", "10.0.0.2": "b", "10.0.0.3": "c"})
+    assert list(share.shared(made, ME).settings.values()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("user", ["pass", "done", "must", "verified", "cuda", "higher"])
+def test_a_user_called_like_one_of_our_words_costs_no_report(user: str) -> None:
+    scrubber = type(ME)(home=f"/home/{user}", users=(user,), hosts=(user,))
+    shared = share.shared(report(), scrubber)
+    assert read.report(msgspec.json.encode(shared), "r").verdict == "not verified"
+
+
+@given(
+    st.sampled_from(sorted(CANARIES)),
+    st.sampled_from(["", " ", "\n", '"', "'", "(", "[", "=", ", ", "a: "]),
+    st.sampled_from(["", " ", "\n", '"', "'", ")", "]", ", ", ". "]),
+)
+def test_a_canary_is_found_between_whatever_stands_around_it(needle: str, before: str, after: str) -> None:
+    text = f"{before}{CANARIES[needle]}{after}"
+    made = msgspec.structs.replace(report(), notes={"": (text,)}, settings={"deep": [{"er": text}]})
+    told = " ".join(texts(msgspec.to_builtins(share.shared(made, ME))))
+    assert needle.lower() not in told.lower(), told

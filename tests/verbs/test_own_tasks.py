@@ -1,0 +1,331 @@
+"""Tasks of one's own for real: in a small environment, once each, killed and gone on with, and told in their pages."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.engine import bring_up, generations, own_tasks, verified, wanted
+from provision.engine.bring_up import BroughtUp
+from provision.engine.events import nobody
+from provision.engine.journal import Journal
+from provision.settings import Settings
+from provision.tasks import Task
+from provision.verbs import _own_tasks
+from provision.verbs._progress import Followed
+from provision.verbs._wish import Wish
+from tests.faults import small_up
+from tests.faults.small_up import Small
+from tests.patience import started, until
+
+TASKS = {
+    "85-models": """\
+title: Models
+why: people ask for them
+commands:
+- python -c 'import os, sys; print(sys.prefix, os.environ["HF_HOME"], os.environ["MINE"], os.getcwd())'
+- bash -c 'echo once >> ran-85'
+checks: [record_whole]
+environment: {MINE: 1.10}
+if_it_fails: ask Ann
+""",
+    "15-last": "title: Last\ncommands: [\"bash -c 'echo once >> ran-15'\"]\nafter: [85-models]\n",
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """A small environment that is current and verified."""
+    folder = tmp_path_factory.mktemp("tasks")
+    small = Small(folder=folder, wheels=folder / "wheels", lock=small_up.locked(folder))
+    small.wish()
+    code, _, said = small.run("up", "--yes")
+    assert code == 0, said
+    return small
+
+
+@pytest.fixture
+def small(built: Small) -> Small:
+    """With no task done in it yet."""
+    subprocess.run(
+        ["rm", "-rf", str(built.current / generations.STATE / "tasks"), str(built.folder / "tasks")], check=True
+    )
+    for path in built.folder.glob("ran-*"):
+        path.unlink()
+    return built
+
+
+def write(small: Small, **more: str) -> None:
+    (small.folder / "tasks").mkdir(exist_ok=True)
+    for name, text in {**TASKS, **{name.strip("_").replace("_", "-"): text for name, text in more.items()}}.items():
+        (small.folder / "tasks" / f"{name}.yaml").write_text(text)
+
+
+def ran(small: Small, number: int) -> int:
+    path = small.folder / f"ran-{number}"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def page(small: Small, name: str) -> str:
+    return (small.folder / "tasks" / "task-results" / f"{name}.md").read_text()
+
+
+def section(text: str, title: str) -> str:
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0].strip()
+
+
+def test_each_is_done_once_as_if_the_environment_were_active(small: Small) -> None:
+    write(small)
+    code, out, said = small.run("up", "--json")
+    assert (code, said) == (0, "")
+    report = json.loads(out)
+    assert [one["number"] for one in report["steps"]] == [*range(10, 100, 10), 85, 15]
+    assert [one["outcome"] for one in report["steps"]][-2:] == ["done", "done"]
+    assert (report["verdict"], report["promised"]) == ("verified", ["record_whole"])
+    (log,) = small.folder.glob(f"logs/{report['run']}/85-models.log")
+    assert f"{small.current} {small.prefix}/cache/huggingface 1.10 {small.folder}\n" in log.read_text()
+    code, out, _ = small.run("up")
+    assert code == 0
+    assert "nothing to do" in out
+    assert (ran(small, 85), ran(small, 15)) == (1, 1)
+
+    write(small, _85_models=TASKS["85-models"].replace("people", "others"))
+    assert "nothing to do" in small.run("up")[1], "other words make no other task"
+    write(small, _85_models=TASKS["85-models"].replace("1.10", "1.11"))
+    assert small.run("up")[0] == 0
+    assert (ran(small, 85), ran(small, 15)) == (2, 2), "what comes after it is another one, too"
+    assert small.run("provision", "--only", "85")[0] == 0
+    assert (ran(small, 85), ran(small, 15)) == (3, 2)
+    assert small.run("provision", "--from", "85")[0] == 0
+    assert (ran(small, 85), ran(small, 15)) == (4, 3)
+
+
+def test_what_is_wrong_in_a_file_is_said_before_anything_is_changed(small: Small) -> None:
+    write(small, _86_bad="title: x\ncommands: ['a | b']\n")
+    before = {path: path.lstat().st_mtime_ns for path in small.folder.rglob("*")}
+    for argv in (["up"], ["up", "--upgrade"], ["provision"], ["tasks"]):
+        code, _, said = small.run(*argv)
+        assert (code, said.splitlines()[0]) == (
+            2,
+            "error: tasks/86-bad.yaml:2: commands[0]: `|` would be handed on as it stands",
+        )
+    assert {path: path.lstat().st_mtime_ns for path in small.folder.rglob("*")} == before
+
+
+def test_a_command_that_fails_ends_the_run_and_the_same_command_goes_on(small: Small) -> None:
+    bad = "title: Bad\ncommands: [\"bash -c 'echo $HF_TOKEN no such model; exit 3'\"]\n"
+    write(small, _84_first="title: First\ncommands: [\"bash -c 'echo once >> ran-84'\"]\n", _86_bad=bad)
+    write(small, _87_later="title: Later\ncommands: [\"bash -c 'echo once >> ran-87'\"]\n")
+    code, out, said = small.run("up", "--json", env={"HF_TOKEN": "hf_CanaryCanaryCanary12"})
+    report = json.loads(out)
+    assert (code, report["exit_code"], report["verdict"]) == (4, 4, "verified")
+    assert said.startswith("error: task 86-bad: bash: ended with status 3\n")
+    assert "the same command goes on from here" in said
+    assert "*** no such model" in said
+    assert "Canary" not in said + out
+    outcomes = {one["number"]: one["outcome"] for one in report["steps"]}
+    assert (outcomes[84], outcomes[85], outcomes[86]) == ("done", "done", "failed")
+    assert ran(small, 87) == 0, "the rest waits"
+    assert small.run("check")[0] == 0, "the environment is current, and verified"
+    text = page(small, "86-bad")
+    assert "no such model" in section(text, "What went wrong") or "not done" in text
+
+    write(small, _86_bad="title: Bad\ncommands: ['true']\n")
+    assert small.run("up")[0] == 0
+    assert [ran(small, number) for number in (84, 85, 87, 15)] == [1, 1, 1, 1], "what was done is not done again"
+
+
+def test_a_check_that_fails_is_a_task_that_fails(small: Small) -> None:
+    torn = "title: Tear\ncommands: [\"bash -c 'echo torn >> $VIRTUAL_ENV/env.sh'\"]\nchecks: [vllm_serves]\n"
+    write(small, _84_tear=torn)
+    code, out, _ = small.run("up", "--json")
+    report = json.loads(out)
+    (check,) = (one for one in report["checks"] if one["name"] == "vllm_serves")
+    assert code == {"fail": 1, "skip": 5, "error": 5}[check["outcome"]]
+    assert report["steps"][-1]["problem"].startswith("vllm_serves ")
+    assert ran(small, 85) == 0
+    subprocess.run(["sed", "-i", "/^torn$/d", str(small.current / "env.sh")], check=True)
+
+
+def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Small) -> None:
+    tear = f"echo torn >> {small.packages}/sympy.py"
+    write(small, _84_tear=f"title: Tear\ncommands: [[bash, -c, '{tear}']]\nchecks: [record_whole]\n")
+    code, out, _ = small.run("up", "--json")
+    assert (code, json.loads(out)["verdict"]) == (1, "not verified")
+    assert verified.report(small.current) is None
+    (small.folder / "tasks" / "84-tear.yaml").unlink()
+    code, out, said = small.run("up", "--json")
+    assert code == 0, said
+    outcomes = {one["number"]: one["outcome"] for one in json.loads(out)["steps"]}
+    assert (outcomes[40], outcomes[85]) == ("done", "done"), "it is repaired, verified, and the tasks go on"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_in_the_middle_it_runs_again_and_what_was_done_does_not(small: Small, number: signal.Signals) -> None:
+    wait = (
+        "title: Wait\ncommands: [\"bash -c 'echo once >> ran-86; [ -e go ] || exec sleep 600'\"]\nafter: [85-models]\n"
+    )
+    write(small, _86_wait=wait)
+    with started(small.argv("up"), env=small.environment, stdout=-1, stderr=-1) as child:
+        until(lambda: ran(small, 86))
+        child.send_signal(number)
+        _, said = child.communicate(timeout=60)
+    if number == signal.SIGTERM:
+        assert child.returncode == 130
+        assert "current and verified; the same command goes on with your tasks" in said
+    until(lambda: not sleeping(small))
+    (small.folder / "go").touch()
+    listed = {one["number"]: one["outcome"] for one in json.loads(small.run("tasks", "--json")[1])}
+    assert (listed[85], listed[86]) == ("done", "interrupted")
+    code, _, said = small.run("up")
+    (small.folder / "go").unlink()
+    assert code == 0, said
+    assert (ran(small, 85), ran(small, 86), ran(small, 15)) == (1, 2, 1)
+
+
+def sleeping(small: Small) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(path / "cwd") == str(small.folder) and b"sleep" in (path / "cmdline").read_bytes():
+                found.append(path.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_another_run_that_changes_the_prefix_keeps_out_of_the_way_of_a_task(small: Small) -> None:
+    write(small, _86_wait="title: Wait\ncommands: [\"bash -c 'echo once >> ran-86; exec sleep 600'\"]\n")
+    with started(small.argv("up"), env=small.environment, stdout=-1, stderr=-1) as child:
+        until(lambda: ran(small, 86))
+        assert small.run("provision")[0] == 6
+        child.terminate()
+        child.communicate(timeout=60)
+
+
+def test_what_a_task_leaves_running_keeps_nobody_out(small: Small) -> None:
+    """A service that was started must not hold the prefix's lock for as long as it runs."""
+    write(small, _86_serve="title: Serve\ncommands: [\"bash -c 'sleep 600 >/dev/null 2>&1 & echo $! > pid'\"]\n")
+    try:
+        assert small.run("up")[0] == 0
+        assert small.run("provision")[0] == 0
+    finally:
+        os.kill(int((small.folder / "pid").read_text()), signal.SIGKILL)
+
+
+def test_pages_say_what_was_asked_done_and_proved_also_when_it_was_kept(small: Small) -> None:
+    write(small)
+    assert small.run("up")[0] == 0
+    own, torch, index = page(small, "85-models"), page(small, "40-torch"), page(small, "README")
+    assert section(own, "What was asked") == "people ask for them"
+    assert section(own, "What was done").splitlines()[-1].strip() == "bash -c 'echo once >> ran-85'"
+    assert "record_whole: pass." in section(own, "What proves it")
+    assert section(own, "If it fails") == "ask Ann"
+    assert "serve MODEL" in section(page(small, "15-last"), "What comes next")
+    assert "$ENV/bin/python" in section(torch, "What was done"), "kept, and its commands too"
+    assert "torch 2.0+cpu" in section(torch, "What it left")
+    assert "kept from an earlier run" in section(torch, "What deviates from the plan")
+    assert "distributions_as_locked: pass." in section(page(small, "90-lock"), "What proves it"), "proved before"
+    assert "| [90](90-lock.md) | Plan and lock | kept as it was | 2 of 2 checks |" in index
+    assert "All that was promised is proved." in index
+
+    assert small.run("check")[0] == 0
+    again = page(small, "40-torch")
+    assert "done before, and stands" in again
+    assert section(again, "What was done") == section(torch, "What was done")
+    for name in ("README", "40-torch", "85-models"):
+        text = page(small, name)
+        stable, _, changing = text.partition("\n## When and where\n")
+        assert small.current.name not in stable
+        assert small.current.name in changing
+
+
+def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
+    write(small, _86_bad="title: Bad\ncommands: ['false']\n")
+    assert small.run("up")[0] == 4
+    code, out, _ = small.run("tasks", "--json")
+    assert code == 0
+    listed: dict[int, dict[str, Any]] = {one["number"]: one for one in json.loads(out)}
+    assert list(listed) == [*range(10, 100, 10), 85, 15, 86] or list(listed) == [*range(10, 100, 10), 85, 86, 15]
+    assert (listed[85]["outcome"], listed[86]["outcome"]) == ("done", "failed")
+    assert "record_whole" in listed[90]["checks"]
+    assert listed[85]["checks"] == ["record_whole"]
+    assert all(one["when"].endswith("Z") and one["current"] for one in listed.values() if one["outcome"] != "not yet")
+    assert small.run("tasks", "--set", "tasks=nowhere")[0] == 0
+
+
+def test_a_dry_run_shows_them(small: Small) -> None:
+    write(small)
+
+    def said(*argv: str) -> Any:
+        return json.loads(small.run("provision", "--dry-run", "--json", *argv)[1])["steps"]
+
+    assert [one["outcome"] for one in said()] == ["kept"] * 9 + ["would run"] * 2
+    assert [one["step"] for one in said("--only", "85")] == ["85-models"]
+    assert said("--only", "85")[0]["actions"][1]["argv"] == ["bash", "-c", "echo once >> ran-85"]
+    assert ran(small, 85) == 0
+
+
+def test_a_report_carries_no_home_no_user_and_no_secret(small: Small) -> None:
+    home = small.folder / "home" / "miriamcanary"
+    home.mkdir(parents=True, exist_ok=True)
+    say = f"ls {home}/x --api-key=canarysecret https://joe:canarypass@h.example/ || true"
+    write(small, _86_say=f"title: Say\ncommands: [[bash, -c, '{say}']]\n")
+    env = {"HOME": str(home), "USER": "miriamcanary", "LOGNAME": "miriamcanary"}
+    code, out, _ = small.run("provision", "--only", "86", "--json", env=env)
+    assert code == 0
+    report = json.loads(out)
+    assert report["commands"]["86-say"] == [
+        "bash -c 'ls ~/x --api-key=*** https://***@h.example/ || true'",
+    ]
+    (kept,) = small.folder.glob(f"logs/{report['run']}/report.json")
+    assert not [word for word in ("canary", "joe") if word in kept.read_text() + page(small, "86-say")]
+
+
+def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    known = wanted.load(small.prefix)
+    assert known
+    asked = bring_up.Asked(
+        wanted=known, prefix=str(small.prefix), environment={}, run="r", logs=str(small.logs / "r"), keep=2
+    )
+    monkeypatch.setattr(Journal, "append", full)
+    task = Task(number=85, name="a", title="x", commands=(("true",),))
+    ran = own_tasks.Tasks(asked, small.current, small.folder, nobody, nobody).carry_out([task])
+    assert str(ran.failure).startswith("error: task 85-a: its journal cannot be written: No space left on device")
+    assert [one.outcome for one in ran.results] == ["failed"]
+
+
+def test_what_is_verified_and_not_in_use_has_no_tasks(small: Small) -> None:
+    known = wanted.load(small.prefix)
+    assert known
+    task = Task(number=85, name="a", title="x", commands=(("true",),))
+    wish = Wish(
+        settings=Settings(), prefix=str(small.prefix), logs=str(small.logs / "r"), run="r", say=print, tasks=(task,)
+    )
+    came = BroughtUp(generation=str(small.prefix / "another"), steps=(), verdict="verified")
+    told = _own_tasks.carried_out(wish, known, came, Namespace(quiet=True, json=False, stream=None), Followed(nobody))
+    assert told == (came, None)
+
+
+def test_another_definition_is_another_task() -> None:
+    one = Task(number=85, name="a", title="x", commands=(("a",),))
+    two = Task(number=86, name="b", title="x", commands=(("a",),), after=("85-a",))
+
+    def links(first: Task) -> list[str]:
+        return list(own_tasks.fingerprints([first, two]).values())
+
+    same = Task(number=85, name="a", title="other words", why="y", timeout=1, commands=(("a",),))
+    other = Task(number=85, name="a", title="x", commands=(("b",),))
+    assert links(same) == links(one)
+    assert not set(links(other)) & set(links(one))
