@@ -15,12 +15,13 @@ How = Literal["changed", "new", "gone", "worse", "better"]
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is not as it was, said in `text`. What is new has no `before`, what is gone no `after`.
 
-    `gpus`: on which it shows, or which it is about. `about`: the words by which a cause knows what it can touch.
-    `part`: by how much a figure moved, as a part of what it was.
+    `name` is that of a figure. `gpus`: on which it shows, or which it is about. `part`: by how much a figure moved, as
+    a part of what it was. `about`: the words by which a cause knows what it can touch.
     """
 
     area: Literal["host", "environment", "check", "figure"]
     subject: str
+    name: str = ""
     how: How = "changed"
     before: str = ""
     after: str = ""

@@ -73,6 +73,7 @@ def _change(of: Figure, how: How, before: str, after: str, text: str, part: floa
     return Change(
         area="figure",
         subject=_subject(of),
+        name=of.name,
         how=how,
         before=before,
         after=after,

@@ -12,7 +12,7 @@ from provision.report._figure_changes import figure_changes
 from provision.report._host_changes import Moving, host_changes, unrecorded
 from provision.report._model import Report
 
-_WORDS = ("tokens", "backend")  # figures that an upgrade must not turn into others unsaid
+_WORDS = ("tokens", "backend", "attention backend")  # figures that an upgrade must not turn into others unsaid
 
 
 def compare(before: Report, after: Report, moving: Moving, steps: Mapping[str, str] | None = None) -> Comparison:
@@ -77,7 +77,7 @@ def _is_silent(one: Change) -> bool:
 def _speaks_against(one: Change, threshold: float) -> bool:
     if one.area == "figure":
         if one.how == "changed":
-            return one.about.split()[1] in _WORDS
+            return one.name in _WORDS
         return one.how == "worse" and (one.part > threshold or not one.part)
     if one.area == "check":
         return one.how == "worse" and one.before == "pass"

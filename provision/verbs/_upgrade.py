@@ -94,7 +94,7 @@ def _read(report: bytes) -> Report | None:
 
 
 def _of_another_host(found: Comparison) -> bool:
-    """Another driver, other GPUs or another power limit since: what was measured then is no measure any more."""
+    """Another driver, GPU or limit since: what was measured then is no measure, and it may not even run here."""
     about = {one.about.split()[0] for one in found.causes if one.area == "host"}
     return bool(about & {"driver", "gpus", "pci_gpus", "gpu_clocks"})
 

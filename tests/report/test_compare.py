@@ -347,6 +347,9 @@ def test_two_looks_at_this_host_are_the_same() -> None:
     looks = [record.record(network=False, paths={"prefix": Path.cwd()}, sources={}).facts for _ in range(2)]
     one, other = document(), document()
     one["host"]["facts"], other["host"]["facts"] = msgspec.json.decode(msgspec.json.encode(looks))
+    late = {name for of in (one, other) for name, fact in facts(of).items() if "timed out" in str(fact)}
+    for of in (one, other):  # on a busy machine
+        of["host"]["facts"] = {name: fact for name, fact in facts(of).items() if name not in late}
     found = compared(one, other)
     assert not subjects(found), found.causes
     assert not found.notes

@@ -25,7 +25,7 @@ with open({path!r} + ".tried", "a") as tried:
 figures = (
     Figure(name="rate", value=samples[2], unit="TFLOP/s", better="higher", samples=samples, repeats=5),
     Figure(name="tokens", value=told["tokens"]),
-    Figure(name="backend", value=told["backend"]),
+    Figure(name="attention backend", value=told["backend"]),
 )
 return Verdict(told["outcome"] != "fail", told["outcome"], figures=figures)
 """

@@ -40,7 +40,7 @@ SLOWER = {"quick": 475.0}
     [
         (SLOWER, "quick rate: slower by 12 %: 540 -> 475 TFLOP/s (spreads "),
         ({"tokens": "1 2 4"}, "glance tokens: 1 2 3 -> 1 2 4"),
-        ({"backend": "TRITON_ATTN"}, "glance backend: FLASH_ATTN -> TRITON_ATTN"),
+        ({"backend": "TRITON_ATTN"}, "glance attention backend: FLASH_ATTN -> TRITON_ATTN"),
     ],
     ids=["slower", "other tokens", "another backend"],
 )
