@@ -37,6 +37,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     capability: tuple[int, int] | None = None
     recording: bool = False
     serving: bool = False
+    or_plan: bool = False
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
