@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _discover, _installed
-from ._contract import Context
+from ._contract import Context, tried_by_one
 
 _FOLDER = Path(__file__).parent
 _DEPTHS = ("passive", "quick", "full")
@@ -173,6 +173,7 @@ def _report(
     """The same document that `vllm-ready check --python` writes, and its exit code: skip is never pass."""
     outcomes = {result["name"]: result["outcome"] for result in results}
     kept = bool(promised) and all(outcomes[name] in {"pass", "warn"} for name in promised)
+    kept = kept and not any(_untried(result, gpus) for result in results)
     verdict, code = ("verified", 0) if kept else ("undecided", 5)
     if "fail" in outcomes.values():
         verdict, code = "not verified", 1
@@ -183,6 +184,12 @@ def _report(
     for each in told:
         del each["figures"]
     return {**document, **nothing, "promised": promised, "gpus": gpus, "checks": told, "figures": figures}, code
+
+
+def _untried(result: dict[str, Any], gpus: list[str]) -> bool:
+    """Whether it passed, is about every GPU, and was not tried on all that one process can try."""
+    about = result.get("every_gpu") and result["outcome"] in {"pass", "warn"}
+    return bool(about) and sorted(result["gpus"]) != sorted(tried_by_one(tuple(gpus)))
 
 
 def _seen() -> dict[str, _Capability]:

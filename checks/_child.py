@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import faulthandler
 import importlib.util
 import json
@@ -60,7 +59,7 @@ def _run(requests: Path) -> None:
         _outlive(keeper)
     processes.adopt_orphans()
     processes.die_with_parent(signal.SIGTERM)
-    for part in ("_contract", "_discover", "_watch"):
+    for part in ("_contract", "_discover", "_figures", "_watch"):
         _part(part)  # once, and not in every fork
     warm = None
     for at, request in enumerate(asked["requests"]):
@@ -152,7 +151,7 @@ def _claim(request: dict[str, Any]) -> dict[str, Any]:
         "summary": verdict.summary,
         "evidence": verdict.evidence,
         "hint": verdict.hint,
-        "figures": [dataclasses.asdict(figure) for figure in verdict.figures],
+        "figures": _part("_figures").plain(verdict.figures),
         "gpus": verdict.gpus,
     }
 

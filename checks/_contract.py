@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -17,7 +17,8 @@ class Needs:
     `packages` are import names. `gpus` counts only where vLLM is built for CUDA: on the CPU it runs without any.
     `distributions`: only an environment whose lock has them promises to pass. `tools`: commands on PATH, of each
     entry one ("c++ g++ clang++"). `capability`: of one GPU at least. `recording`: what this host is, as facts.
-    `serving`: the address of a server that is already running.
+    `serving`: the address of a server that is already running. `or_plan`: where no GPU is, a plan that says which
+    ones it is for does in place of them and of the recording.
     """
 
     packages: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Needs:
     capability: tuple[int, int] | None = None
     recording: bool = False
     serving: bool = False
+    or_plan: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,18 @@ def tried_by_one(gpus: tuple[str, ...]) -> tuple[str, ...]:
     return whole(gpus) or gpus[:1]
 
 
+def planned(context: Context) -> tuple[str, ...]:
+    """The compute capabilities of the GPUs that the plan is for, where it says them."""
+    return tuple(context.plan.get("gpus", {}).get("capabilities", ()))
+
+
 def unmet(needs: Needs, context: Context) -> str:
     """The reason why a check cannot decide here; empty where it can."""
     if needs.profile and needs.profile != context.profile:
         return f"is about vLLM for {needs.profile}; this environment is for {context.profile}"
     gpus = context.gpus if needs.gpus < 2 else whole(context.gpus)
+    if needs.or_plan and not gpus and planned(context):
+        needs = replace(needs, gpus=0, recording=False)
     if context.profile == "cuda" and len(gpus) < needs.gpus:
         return f"needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}; this host has {len(gpus) or 'none'}"
     if needs.lock and not context.pins:

@@ -66,7 +66,8 @@ def on_each(context: Context, body: Callable[[Any, str], Found], what: str, *, a
 
 def _figures(found: dict[str, Any]) -> list[Figure]:
     """What a body measured, which may have come from another process."""
-    return [one if isinstance(one, Figure) else Figure(**one) for one in found.pop("figures", ())]
+    figures = found.pop("figures", ())
+    return [one if isinstance(one, Figure) else Figure(**{**one, "samples": tuple(one["samples"])}) for one in figures]
 
 
 _HIDDEN = "CUDA_VISIBLE_DEVICES, a container without the GPU runtime, or a GPU that went away"

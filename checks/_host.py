@@ -26,6 +26,7 @@ class Found:
     holds: str
     evidence: dict[str, Any] = field(default_factory=dict)
     hint: str = ""
+    gpus: tuple[str, ...] = ()  # that were judged, where it is about every one
 
 
 def judged(look: Callable[[Context], Found]) -> Callable[[Context], Verdict]:
@@ -42,8 +43,8 @@ def judged(look: Callable[[Context], Found]) -> Callable[[Context], Verdict]:
             more = f"; and {len(found.problems) - 3} more" if len(found.problems) > 3 else ""
             said = "; ".join(found.problems[:3]) + more
             evidence = {**found.evidence, "problems": found.problems}
-            return Verdict(passed=False, summary=said, evidence=evidence, hint=found.hint)
-        return Verdict(passed=True, summary=found.holds, evidence=found.evidence)
+            return Verdict(passed=False, summary=said, evidence=evidence, hint=found.hint, gpus=found.gpus)
+        return Verdict(passed=True, summary=found.holds, evidence=found.evidence, gpus=found.gpus)
 
     return body
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _openai
+from . import _openai, _timing
 from ._contract import Verdict
 from ._openai import Said
 
 _TOKENS = 4
+_OF = {"tokens": str(_TOKENS)}
 _GREEN = 200
 # Of vllm:cache_config_info; not all of them are there in every release.
 _CACHE = (
@@ -82,6 +83,7 @@ def looked_at(url: str, key: str, deadline_s: float) -> Verdict:
         summary=f"{summary} {found['generation_s']:.2f} s" + (f"; {load}" if load else ""),
         evidence=found,
         hint=_throttled(found["load"]),
+        figures=(_timing.figure("time of a generation", [found["generation_s"]], "s", better="lower", of=_OF),),
     )
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from . import _memory, _processes
+from . import _figures, _memory, _processes
 
 _GRACE_S = 2.0
 _SHARE = 0.8  # of the memory that was free before
 _LOOK_EVERY_S = 0.25
+_LARGEST = 64 * 2**20  # of a verdict, in bytes
 _OUTCOMES = {name: name for name in ("pass", "fail", "skip", "error")}
 
 
@@ -96,20 +97,25 @@ def _wait(process: Process, until: float, room: int, spared: frozenset[int], lat
 def _result(verdict: Path, status: int) -> dict[str, Any]:
     how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
     try:
+        if (size := verdict.stat().st_size) > _LARGEST:
+            return _error(f"left a verdict of {size >> 20} MiB, and {_LARGEST >> 20} are the most")
         claim = json.loads(verdict.read_bytes())
         if claim["outcome"] == "pass" and status:
             return _error(f"{how}, and had claimed to pass")
+        figures = claim.get("figures", [])
+        if problem := _figures.wrong(figures):
+            return _error(problem)
         return {
             "outcome": _OUTCOMES[claim["outcome"]],
             "summary": str(claim["summary"]),
             "evidence": dict(claim.get("evidence", {})),
             "hint": str(claim.get("hint", "")),
-            "figures": list(claim.get("figures", ())),
-            "gpus": list(claim.get("gpus", ())),
+            "figures": figures,
+            "gpus": list(map(str, claim.get("gpus", ()))),
         }
     except FileNotFoundError:
         return _error(f"{how} and left no verdict")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _error(f"{how} and left a verdict that cannot be read")
 
 

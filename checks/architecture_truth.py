@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from . import _fatbin, _host, _installed
-from ._contract import Check, Context, Needs
+from ._contract import Check, Context, Needs, planned, tried_by_one
 from ._elf import SharedObject
 from ._host import Found
 
@@ -22,8 +23,15 @@ _NEVER_ABSENT = ("torch", "vLLM")
 
 
 def look(context: Context) -> Found:
+    """For the GPUs that are recorded; where none is here, for the kinds that the plan is for."""
+    if not context.gpus:
+        kinds = [{"id": f"{cc} of the plan", "cc": cc} for cc in sorted(set(planned(context)))]
+        found = judge(_installed.folders(), kinds)
+        return replace(found, holds=f"by the plan, {found.holds.replace('GPUs:', 'kinds of GPU:', 1)}")
     gpus = _host.told(_host.used(context), "cc", "the compute capability")
-    return judge(_installed.folders(), gpus)
+    known = {gpu["id"] for gpu in gpus}
+    judged = tuple(gpu for gpu in tried_by_one(context.gpus) if gpu.partition(":")[0] in known)
+    return replace(judge(_installed.folders(), gpus), gpus=judged)
 
 
 def judge(folders: list[Path], gpus: list[dict[str, Any]]) -> Found:
@@ -92,6 +100,7 @@ CHECK = Check(
     on="environment",
     profile="passive",
     deadline_s=120,
-    needs=Needs(packages=("torch", "vllm"), profile="cuda", gpus=1, recording=True),
+    needs=Needs(packages=("torch", "vllm"), profile="cuda", gpus=1, recording=True, or_plan=True),
     body=_host.judged(look),
+    every_gpu=True,
 )

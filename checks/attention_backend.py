@@ -9,11 +9,12 @@ import multiprocessing
 import os
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from . import _tiny_model
-from ._contract import Check, Context, Needs, Verdict
+from ._contract import Check, Context, Figure, Needs, Verdict, tried_by_one, whole
 
 # What is asked of one GPU, in a process of its own: with vLLM's arguments for an engine, where to write.
 Ask = Callable[[dict[str, object]], dict[str, Any]]
@@ -26,7 +27,8 @@ def body(context: Context) -> Verdict:
     _tiny_model.settle(context.scratch)
     planned = {str(row["gpu"]): str(row["backend"]) for row in context.plan.get("attention", [])}
     asked = {"model": _tiny_model.make(context.scratch), **_tiny_model.settings(context)}
-    return judged(planned, on_each(context, asked, of_vllm))
+    found = on_each(context, asked, of_vllm)
+    return replace(judged(planned, found), figures=figures(context, found), gpus=tried_by_one(context.gpus))
 
 
 def of_vllm(asked: dict[str, object]) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def on_each(context: Context, asked: dict[str, object], ask: Ask) -> dict[str, d
     """All at once, each where it sees one GPU alone; "" is the CPU, or whatever a slice of a GPU is."""
     fork = multiprocessing.get_context("fork")
     children = {}
-    for gpu in [gpu for gpu in context.gpus if gpu.isdigit()] or [""]:
+    for gpu in whole(context.gpus) or ("",):
         file = Path(context.scratch) / f"backend-{gpu}.json"
         child = fork.Process(target=_asked, args=(gpu, asked, ask, file))
         child.start()
@@ -94,12 +96,19 @@ def _asked(gpu: str, asked: dict[str, object], ask: Ask, file: Path) -> None:
     aside.replace(file)
 
 
+def figures(context: Context, found: dict[str, dict[str, Any]]) -> tuple[Figure, ...]:
+    """By torch's number, as those of other checks."""
+    backends = [("CPU" if context.profile == "cpu" else f"GPU {at}", each) for at, each in enumerate(found.values())]
+    return tuple(Figure("backend", each["backend"], of={"on": on}) for on, each in backends if "backend" in each)
+
+
 def judged(planned: dict[str, str], found: dict[str, dict[str, Any]]) -> Verdict:
     """A plan without a word on attention, as one for the CPU, cannot be broken: what is taken is told."""
-    evidence = {"found": {f"GPU {gpu}" if gpu else "here": each for gpu, each in found.items()}, "planned": planned}
+    names = {gpu: f"GPU {gpu if gpu.isdigit() else at}" if gpu else "" for at, gpu in enumerate(found)}
+    evidence = {"found": {names[gpu] or "here": each for gpu, each in found.items()}, "planned": planned}
     problems = []
     for gpu, each in found.items():
-        name, wanted = f"GPU {gpu}: " if gpu else "", planned.get(gpu)
+        name, wanted = names[gpu] and f"{names[gpu]}: ", planned.get(gpu)
         if "problem" in each:
             problems.append(f"{name}vLLM names no attention backend: {each['problem']}")
         elif wanted and each["backend"] != wanted:
@@ -125,4 +134,5 @@ CHECK = Check(
     deadline_s=180,
     needs=Needs(packages=("torch", "vllm"), gpus=1),
     body=body,
+    every_gpu=True,
 )

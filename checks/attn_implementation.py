@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from . import _devices, _numbers, _tiny_model
-from ._contract import Check, Context, Needs, Verdict
+from ._contract import Check, Context, Figure, Needs, Verdict
 
 _FLASH = "flash_attention_2"
 _BEST_FIRST = (_FLASH, "sdpa", "eager")
@@ -23,11 +24,13 @@ def body(context: Context) -> Verdict:
     _tiny_model.settle(context.scratch)
     try:
         with _devices.room():
-            return _asked_of_all(importlib.import_module("torch"), importlib.import_module("transformers"), context)
+            found = _asked_of_all(importlib.import_module("torch"), importlib.import_module("transformers"), context)
     except MemoryError:
         raise
     except Exception as problem:  # noqa: BLE001 - whatever transformers raises
         return Verdict(passed=False, summary=f"transformers cannot be tried: {type(problem).__name__}: {problem}")
+    best = found.evidence.get("set")
+    return replace(found, figures=(Figure("attn_implementation", best),) if best else ())
 
 
 def _asked_of_all(torch: Any, transformers: Any, context: Context) -> Verdict:

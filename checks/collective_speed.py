@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import _pairs, _ranks
-from ._contract import Check, Context, Needs, Verdict, whole
+from . import _pairs, _ranks, _timing
+from ._contract import Check, Context, Figure, Needs, Verdict, whole
 
 _GIB = 2**30
 _SIZES = (_GIB // 4, _GIB, 4 * _GIB, 16 * _GIB)
@@ -30,28 +31,40 @@ def body(context: Context) -> Verdict:
     asked = {"backend": "nccl", "count": len(gpus), "sizes": list(_SIZES)}
     tried = _ranks.go(asked, Path(context.scratch) / "speed", {})
     if tried.how != "healthy":
-        return Verdict(passed=False, summary=tried.what, evidence={"try": tried.evidence()}, hint="see collectives")
-    return judged(speeds(tried.said), machine(context, gpus))
+        evidence = {"try": tried.evidence()}
+        return Verdict(passed=False, summary=tried.what, evidence=evidence, hint="see collectives", gpus=gpus)
+    times = slowest(tried.said)
+    figures = [_figure(size, took, len(gpus)) for size, took in times.items()]
+    return replace(judged(rows(times, len(gpus)), machine(context, gpus)), figures=tuple(figures), gpus=gpus)
 
 
-def speeds(said: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One row a size: the slowest rank's median is the time of all."""
+def slowest(said: list[list[dict[str, Any]]]) -> dict[int, list[float]]:
+    """Microseconds by size: the slowest rank's, by its median, are the time of all."""
     by_rank = [{word["size"]: word["times_us"] for word in words if "size" in word} for words in said]
-    rows = []
-    for size in sorted(set.intersection(*(set(each) for each in by_rank))):
-        times = max((each[size] for each in by_rank), key=statistics.median)
+    sizes = sorted(set.intersection(*(set(each) for each in by_rank)))
+    return {size: max((each[size] for each in by_rank), key=statistics.median) for size in sizes}
+
+
+def _figure(size: int, took: list[float], count: int) -> Figure:
+    bandwidths = [busbw(size, each, count) for each in took]
+    return _timing.figure("all-reduce", bandwidths, "GB/s", of={"size": f"{size / _GIB:g} GiB"}, method=_METHOD)
+
+
+def rows(took: dict[int, list[float]], count: int) -> list[dict[str, Any]]:
+    found = []
+    for size, times in took.items():
         tenths = statistics.quantiles(times, n=10, method="inclusive")
         median = statistics.median(times)
-        rows.append(
+        found.append(
             {
                 "bytes": size,
                 "median_us": round(median, 1),
                 "spread": round((tenths[-1] - tenths[0]) / median, 3),
                 "algbw_gb_per_s": round(size / median / 1000, 2),
-                "busbw_gb_per_s": round(busbw(size, median, len(said)), 2),
+                "busbw_gb_per_s": round(busbw(size, median, count), 2),
             }
         )
-    return rows
+    return found
 
 
 def busbw(size: int, microseconds: float, count: int) -> float:
@@ -113,4 +126,5 @@ CHECK = Check(
     deadline_s=600,
     needs=Needs(packages=("torch",), profile="cuda", gpus=2),
     body=body,
+    every_gpu=True,
 )

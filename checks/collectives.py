@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def body(context: Context) -> Verdict:
     def one(number: int, environment: dict[str, str]) -> _ranks.Try:
         return _ranks.go({"backend": backend, "count": count}, Path(context.scratch) / str(number), environment)
 
-    return judged(one, backend, count, context.facts)
+    return replace(judged(one, backend, count, context.facts), gpus=whole(context.gpus))
 
 
 def judged(
@@ -76,4 +77,5 @@ CHECK = Check(
     deadline_s=900,
     needs=Needs(packages=("torch", "vllm"), gpus=2),  # as vLLM needs it
     body=body,
+    every_gpu=True,
 )

@@ -40,7 +40,7 @@ def _on_gpu(flash_attn: Any, torch: Any, device: str) -> _devices.Found:
     plain, varied = flash_attn.flash_attn_func, flash_attn.flash_attn_varlen_func
     problem, found = judge(torch, plain, varied, flash_attn.flash_attn_with_kvcache, device)
     if not problem:
-        found["forward takes"] = _timed(torch, plain, device)
+        found |= _timed(torch, plain, device)
     return problem, found
 
 
@@ -103,7 +103,9 @@ def _gradients(torch: Any, function: Callable[..., Any], given: list[Any], upstr
 def _timed(torch: Any, function: Any, device: str) -> dict[str, Any]:
     inputs = [torch.randn(_BATCH, _LENGTH, _HEADS, _WIDTH, device=device, dtype=torch.float16) for _ in range(3)]
     of = f"batch {_BATCH}, sequence {_LENGTH}, {_HEADS} heads of {_WIDTH}, float16, not causal"
-    return {**_timing.timed(torch, device, functools.partial(function, *inputs), times=50, warm_up=20), "of": of}
+    time = _timing.timed(torch, device, functools.partial(function, *inputs), times=50, warm_up=20)
+    figure = time.milliseconds("attention time", {"way": "flash-attn", "tokens": str(_LENGTH), "pass": "forward"})
+    return {"forward takes": {**time.evidence(), "of": of}, "figures": [figure]}
 
 
 CHECK = Check(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ._contract import Check, Context, Needs, Verdict, whole
+from ._contract import Check, Context, Needs, Verdict, tried_by_one
 
 _VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _UUID = re.compile(r"\b(GPU|MIG)-[^,]+")  # it names one card in the world, which a report does not
@@ -39,8 +39,8 @@ def compare(
     seen: list[dict[str, Any]], used: tuple[str, ...], facts: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Verdict:
     recorded = _list(facts.get("gpus"))
-    entire = whole(used)
-    wanted = len(entire) or 1
+    entire = tried_by_one(used)
+    wanted = len(entire)
     visible = environment.get(_VISIBLE)
     evidence = {"seen": seen, "used": list(used), _VISIBLE: _shown(visible), _ORDER: environment.get(_ORDER)}
     if len(seen) != wanted:
@@ -60,7 +60,8 @@ def compare(
             problems.append(cause(visible, len(recorded), len(seen)))
         return Verdict(passed=False, summary="; ".join(problems), evidence=evidence, hint=_HINT)
     names = " and ".join(sorted({each["name"] for each in seen}))
-    return Verdict(passed=True, summary=f"torch sees {len(seen)} x {names}{_in_the_shell(facts)}", evidence=evidence)
+    summary = f"torch sees {len(seen)} x {names}{_in_the_shell(facts)}"
+    return Verdict(passed=True, summary=summary, evidence=evidence, gpus=entire)
 
 
 _HINT = "unset CUDA_VISIBLE_DEVICES; to use some of the GPUs only, set gpus in config.yaml"
@@ -135,4 +136,5 @@ CHECK = Check(
     deadline_s=120,
     needs=Needs(packages=("torch",), profile="cuda", gpus=1),
     body=body,
+    every_gpu=True,
 )

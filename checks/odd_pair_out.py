@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,9 @@ _LEAST = 0.75
 def body(context: Context) -> Verdict:
     torch: Any = importlib.import_module("torch")
     gpus = whole(context.gpus)
+    links = _pairs.links(context.facts, gpus)
     rates: dict[_pairs.Pair, float] = {}
-    method = ""
+    figures, method = [], ""
     with _devices.room():
         for source, destination in _pairs.pairs(len(gpus)):
             given, taken = (
@@ -26,9 +28,15 @@ def body(context: Context) -> Verdict:
             )
             # Torch queues a copy between GPUs on the stream of the one that sends, and there it is timed.
             found = _timing.timed(torch, f"cuda:{source}", partial(taken.copy_, given), times=7, cold=False)
-            rates[source, destination] = _BYTES / found["median_us"] / 1000
-            method = found["method"]
-    return judged(rates, _pairs.links(context.facts, gpus), method)
+            rates[source, destination] = _BYTES / found.median_us / 1000
+            of = {
+                "from": f"GPU {source}",
+                "to": f"GPU {destination}",
+                "link": links.get((source, destination), "unknown"),
+            }
+            figures.append(found.rate("peer copy", _BYTES, "GB/s", of))
+            method = found.method
+    return replace(judged(rates, links, method), figures=tuple(figures), gpus=gpus)
 
 
 def judged(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method: str) -> Verdict:
@@ -69,4 +77,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch",), profile="cuda", gpus=2),
     body=body,
+    every_gpu=True,
 )

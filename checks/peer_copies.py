@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from . import _devices, _pairs
@@ -27,7 +28,7 @@ def body(context: Context) -> Verdict:
         found = judged(torch, [f"cuda:{number}" for number in range(count)], _copy, _STUCK_S, denied(access, links))
     told = [{"pair": _pairs.name(pair), "link": links.get(pair), "peer_access": can} for pair, can in access.items()]
     hint = "" if found.passed else _pairs.suspect(context.facts)
-    return Verdict(passed=found.passed, summary=found.summary, evidence=found.evidence | {"pairs": told}, hint=hint)
+    return replace(found, evidence=found.evidence | {"pairs": told}, hint=hint, gpus=gpus)
 
 
 def _copy(destination: Any, source: Any) -> None:
@@ -126,4 +127,5 @@ CHECK = Check(
     deadline_s=300,
     needs=Needs(packages=("torch",), profile="cuda", gpus=2),
     body=body,
+    every_gpu=True,
 )

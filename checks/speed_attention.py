@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from . import _devices, _numbers, _timing, _vllm_operators
-from ._contract import Check, Context, Needs, Verdict
+from ._contract import Check, Context, Figure, Needs, Verdict
 
 # As published comparisons have it: as many tokens for each length, causal, heads of 128.
 _TOKENS, _WIDE, _WIDTH = 16384, 2048, 128
@@ -41,17 +41,23 @@ def _measured(torch: Any, device: str) -> _devices.Found:
     size = 1024 if device == "cpu" else _PRODUCT
     square = torch.randn(size, size, device=device).to(dtype)
     time = _timing.timed(torch, device, partial(torch.matmul, square, square), times=50, budget_s=5 * _BUDGET_S)
-    product = 2e-6 * size**3 / time["median_us"]
+    product = 2e-6 * size**3 / time.median_us
+    figures = [time.rate("product", 2 * size**3, "TFLOP/s", {"size": str(size), "precision": _numbers.plain(dtype)})]
     del square
     forward: Speeds = {}
     backward: Speeds = {}
     for length in _LENGTHS_OF_CPUS if device == "cpu" else _LENGTHS_OF_GPUS:
         forward[length], backward[length] = {}, {}
         for name, way, learns in _ways(torch, device):
-            forward[length][name] = _speed(torch, device, dtype, length, way, backward=False)
+            of = {"way": name, "tokens": str(length)}
+            tried = partial(_speed, torch, device, dtype, length, way)
+            forward[length][name], measured = tried({**of, "pass": "forward"}, backward=False)
+            figures += measured
             if learns:
-                backward[length][name] = _speed(torch, device, dtype, length, way, backward=True)
+                backward[length][name], measured = tried({**of, "pass": "backward"}, backward=True)
+                figures += measured
     found = {"product_tflops": round(product, 2), "forward": forward, "backward": backward, "of": _of(device)}
+    found["figures"] = figures
     if device == "cpu":
         return "", found
     return judge(product, forward, torch.cuda.get_device_capability(device)), found
@@ -118,8 +124,8 @@ def _by_vllm(torch: Any, *given: Any) -> Any:
 
 
 def _speed(
-    torch: Any, device: str, dtype: Any, length: int, way: Callable[..., Any], *, backward: bool
-) -> dict[str, Any]:
+    torch: Any, device: str, dtype: Any, length: int, way: Callable[..., Any], of: dict[str, str], *, backward: bool
+) -> tuple[dict[str, Any], list[Figure]]:
     """What one way does, or why it does not: out of memory is an answer too."""
     batch = (_CPU_TOKENS if device == "cpu" else _TOKENS) // length
     shape = (batch, length, _WIDE // _WIDTH, _WIDTH)
@@ -133,10 +139,16 @@ def _speed(
             call = partial(torch.autograd.grad, output, given, torch.ones_like(output), retain_graph=True)
         time = _timing.timed(torch, device, call, times=50, budget_s=_BUDGET_S)
     except Exception as problem:  # noqa: BLE001 - a kernel that is not there, or too little memory
-        return {"none": f"{type(problem).__name__}: {' '.join(str(problem).split())[:100]}"}
+        none = type(problem).__name__
+        return {"none": f"{none}: {' '.join(str(problem).split())[:100]}"}, [Figure("attention", none, of=of)]
     operations = 4 * batch * length**2 * _WIDE / 2 * (_BACKWARD if backward else 1)
-    peak = {} if device == "cpu" else {"peak_mb": torch.cuda.max_memory_allocated(device) // 2**20}
-    return {"tflops": round(1e-6 * operations / time["median_us"], 3), **time, **peak}
+    told = {"tflops": round(1e-6 * operations / time.median_us, 3), **time.evidence()}
+    figures = [time.rate("attention", operations, "TFLOP/s", of), time.milliseconds("attention time", of)]
+    if device != "cpu":
+        told["peak_mb"] = torch.cuda.max_memory_allocated(device) // 2**20
+        how = "torch.cuda.max_memory_allocated after the last call, inputs included"
+        figures.append(_timing.figure("attention memory", [told["peak_mb"]], "MB", better="lower", of=of, method=how))
+    return told, figures
 
 
 def _of(device: str) -> str:

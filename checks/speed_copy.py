@@ -29,9 +29,10 @@ def copied(torch: Any, device: str, size: int = _BYTES) -> _devices.Found:
         return "a copy in its memory is not what was copied", {}
     size = 2 * given.numel() * 8
     best = _rates.peak(torch, device)
-    problem, found = _rates.held(size / time["median_us"] / 1000, best, _LEAST, "a copy in its memory reads and writes")
-    how = {"bytes_read_and_written": size, "ran": _rates.ran(torch, device, copy), "by": "torch's copy_", **time}
-    return problem, found | how
+    problem, found = _rates.held(size / time.median_us / 1000, best, _LEAST, "a copy in its memory reads and writes")
+    how = {"bytes_read_and_written": size, "ran": _rates.ran(torch, device, copy), "by": "torch's copy_"}
+    figures = [time.rate("copy in GPU memory", size, "GB/s", {})]
+    return problem, found | how | time.evidence() | {"figures": figures}
 
 
 CHECK = Check(

@@ -69,6 +69,7 @@ def decoded(
 ) -> _devices.Found:
     best = _rates.peak(torch, device)
     told: dict[str, dict[str, Any]] = {}
+    figures = []
     for length in lengths:
         torch.manual_seed(0)
         pages = shape.batch * length // shape.page
@@ -83,13 +84,14 @@ def decoded(
             return f"{length} tokens: {text}", {}
         time = _timing.timed(torch, device, once)
         size = 2 * keys.numel() * keys.element_size()
-        problem, found = _rates.held(size / time["median_us"] / 1000, best, _LEAST, "decoding reads the KV cache at")
-        told[str(length)] = found | {"bytes_read": size, **time}
+        problem, found = _rates.held(size / time.median_us / 1000, best, _LEAST, "decoding reads the KV cache at")
+        told[str(length)] = found | {"bytes_read": size, **time.evidence()}
+        figures.append(time.rate("decode", size, "GB/s", {"tokens": str(length)}))
         if problem:
-            return f"{length} tokens: {problem}", {"tokens": told}
+            return f"{length} tokens: {problem}", {"tokens": told, "figures": figures}
     slowest = min(told.values(), key=lambda each: float(each["gb_per_s"]))
     judged: dict[str, Any] = {key: slowest[key] for key in ("gb_per_s", "of_peak") if key in slowest}
-    return "", {**judged, "tokens": told, "of": f"{shape}, {dtype}"}
+    return "", {**judged, "tokens": told, "of": f"{shape}, {dtype}", "figures": figures}
 
 
 def wrong(torch: Any, found: Any, given: tuple[Any, Any, Any, Any]) -> str:

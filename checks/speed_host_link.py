@@ -15,6 +15,7 @@ _LANE = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
 # 16 lanes give 55 GB/s of 63 on generation 5 and 25 of 31.5 on generation 4: 79 to 88 %. The memory of another socket
 # costs some of it; half the lanes, or a generation less, is half.
 _LEAST = 0.65
+_WAYS = {"to_gpu": "to GPU", "to_host": "to host"}
 
 
 def body(context: Context) -> Verdict:
@@ -51,14 +52,15 @@ def carried(torch: Any, device: str, link: Mapping[str, Any], host: Any) -> _dev
     times = {way: _timing.timed(torch, device, copy, times=10, cold=False) for way, copy in ways.items()}
     if not back.equal(host):
         return "what went to the GPU and back is not what was sent", {}
-    rates = {way: len(host) / time["median_us"] / 1000 for way, time in times.items()}
+    rates = {way: len(host) / time.median_us / 1000 for way, time in times.items()}
     slower = min(rates, key=lambda way: rates[way])
     what = "from the host to the GPU" if slower == "to_gpu" else "from the GPU to the host"
     problem, found = _rates.held(rates[slower], best(link), _LEAST, what)
     if problem:
         problem += f" of PCIe {link['generation_max']} x{link['width_max']}{narrow(link)}"
-    detail = {way: {"rate_gb_per_s": round(rates[way], 1), **times[way]} for way in ways}
-    return problem, found | {"bytes": len(host), "link": dict(link), **detail}
+    detail = {way: {"rate_gb_per_s": round(rates[way], 1), **times[way].evidence()} for way in ways}
+    figures = [time.rate("host link", len(host), "GB/s", {"way": _WAYS[way]}) for way, time in times.items()]
+    return problem, found | {"bytes": len(host), "link": dict(link), **detail, "figures": figures}
 
 
 def narrow(link: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from . import _devices, _timing
+from . import _devices, _numbers, _timing
 from ._contract import Check, Context, Needs, Verdict
 
 _SIZES_OF_GPUS, _SIZES_OF_CPUS = (4096, 8192), (1024,)
@@ -52,13 +52,15 @@ def _model(name: str) -> str:
 
 def _measured(torch: Any, device: str) -> _devices.Found:
     dtype = _devices.halves(torch, device)[-1]
-    sizes = {}
+    sizes, figures = {}, []
     for size in _SIZES_OF_CPUS if device == "cpu" else _SIZES_OF_GPUS:
         left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
         time = _timing.timed(torch, device, partial(torch.matmul, left, right), times=50, budget_s=_BUDGET_S)
-        sizes[f"{size} x {size} x {size}"] = {"tflops": round(2e-6 * size**3 / time["median_us"], 3), **time}
+        sizes[f"{size} x {size} x {size}"] = {"tflops": round(2e-6 * size**3 / time.median_us, 3), **time.evidence()}
+        of = {"size": str(size), "precision": _numbers.plain(dtype)}
+        figures.append(time.rate("product", 2 * size**3, "TFLOP/s", of))
     best = max(each["tflops"] for each in sizes.values())
-    return "", {"precision": str(dtype), "best_tflops": best, "sizes": sizes}
+    return "", {"precision": str(dtype), "best_tflops": best, "sizes": sizes, "figures": figures}
 
 
 CHECK = Check(

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import _tiny_model
-from ._contract import Check, Context, Needs, Verdict
+from . import _timing, _tiny_model
+from ._contract import Check, Context, Figure, Needs, Verdict
 from ._server import Server, environment
 
 _PROMPTS, _INPUT, _OUTPUT = 64, 32, 16
@@ -27,6 +27,7 @@ _TOLD = {
     "median_tpot_ms": "median_tpot_ms",
     "p99_tpot_ms": "p99_tpot_ms",
 }
+_OF: dict[str, dict[str, str]] = {"median": {}, "p99": {"of": "p99"}}
 _METHOD = (
     f"vllm bench serve against a server of a 2 MB model: {_PROMPTS} random prompts of {_INPUT} tokens, {_AT_ONCE} at a"
     f" time, {_OUTPUT} tokens each, streamed, on this host, without a warm-up; compare it with other runs here only"
@@ -46,7 +47,24 @@ def body(context: Context) -> Verdict:
         return Verdict(passed=False, summary=problem, evidence=evidence)
     speed = f"{found['requests_per_s']:.1f} requests/s, {found['output_tokens_per_s']:.0f} tokens/s"
     late = f"first token after {found['median_ttft_ms']:.1f} ms, each next {found['median_tpot_ms']:.2f} ms"
-    return Verdict(passed=True, summary=f"{_PROMPTS} requests answered: {speed}, {late}", evidence=evidence)
+    summary = f"{_PROMPTS} requests answered: {speed}, {late}"
+    return Verdict(passed=True, summary=summary, evidence=evidence, figures=figures(found))
+
+
+def figures(found: dict[str, Any]) -> tuple[Figure, ...]:
+    rates = (
+        ("requests per second", "requests/s", "requests_per_s"),
+        ("output tokens per second", "tokens/s", "output_tokens_per_s"),
+    )
+    times = (("time to first token", "ttft_ms"), ("time per output token", "tpot_ms"))
+    return (
+        *(_timing.figure(name, [found[key]], unit, method=_METHOD) for name, unit, key in rates),
+        *(
+            _timing.figure(name, [found[f"{which}_{key}"]], "ms", better="lower", of=of, method=_METHOD)
+            for name, key in times
+            for which, of in _OF.items()
+        ),
+    )
 
 
 def _benched(context: Context, url: str, result: Path) -> tuple[int, str]:

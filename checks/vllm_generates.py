@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from . import _devices, _tiny_model
-from ._contract import Check, Context, Needs, Verdict
+from . import _devices, _timing, _tiny_model
+from ._contract import Check, Context, Figure, Needs, Verdict
 from ._plain_llama import PlainLlama
 
 _TOKENS = _tiny_model.TOKENS
 # Of the error that the book makes in the same precision: vLLM rounds at other places.
 _TIMES = 4.0
+_BUDGET_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def body(context: Context) -> Verdict:
     torch: Any = importlib.import_module("torch")
     precision = engine.llm_engine.model_config.dtype
     reference = by_the_book(torch, precision)
-    return _verdict(
+    verdict = _verdict(
         runs,
         reference,
         {
@@ -68,6 +70,20 @@ def body(context: Context) -> Verdict:
             "backend": _backends(engine),
         },
     )
+    if verdict.passed:
+        verdict = replace(verdict, figures=(*verdict.figures, _speed(torch, partial(generated, vllm, engine))))
+    return verdict
+
+
+def _speed(torch: Any, generate: Callable[[], object]) -> Figure:
+    """Of all prompts at once, which are in the prefix cache by now."""
+    time = _timing.timed(torch, "cpu", generate, warm_up=0, budget_s=_BUDGET_S)
+    tokens = len(_tiny_model.PROMPTS) * _TOKENS
+    rates = [tokens / took * 1e6 for took in time.took_us]
+    method = (
+        f"{len(_tiny_model.PROMPTS)} prompts to a 2 MB model, {_TOKENS} tokens each, with log-probabilities, eagerly"
+    )
+    return _timing.figure("generation", rates, "tokens/s", method=f"{method}; {time.method}")
 
 
 def generated(vllm: Any, engine: Any) -> list[Answer]:
@@ -140,11 +156,21 @@ def _verdict(runs: Sequence[Sequence[Answer]], reference: Reference, evidence: d
         "smallest_margin": round(reference.margin, 4),
         "margin_method": "lead of the first choice over the second in 64 bits, in standard deviations of the logits",
     }
+    figures = _words(runs[0], evidence)
     if wrong := problem(runs, reference):
-        return Verdict(passed=False, summary=wrong, evidence=evidence, hint=_HINT)
+        return Verdict(passed=False, summary=wrong, evidence=evidence, hint=_HINT, figures=figures)
     evidence |= {"lead_off": furthest(runs[0], reference.answers), "lead_allowed": reference.allowed}
     summary = f"{len(runs[0])} x {_TOKENS} greedy tokens, twice those of plain torch; started in"
-    return Verdict(passed=True, summary=f"{summary} {evidence['start_s']:.1f} s", evidence=evidence)
+    summary = f"{summary} {evidence['start_s']:.1f} s"
+    return Verdict(passed=True, summary=summary, evidence=evidence, figures=figures)
+
+
+def _words(answers: Sequence[Answer], evidence: dict[str, Any]) -> tuple[Figure, ...]:
+    """What is to be the same the next time."""
+    tokens = "; ".join(" ".join(map(str, answer.tokens)) for answer in answers)
+    backend = " and ".join(evidence["backend"]) or "not told"
+    words = {"tokens": tokens, "attention backend": backend, "precision": evidence["precision"]}
+    return tuple(Figure(name, word) for name, word in words.items())
 
 
 _HINT = "record_whole says whether a file was changed; another attention backend: serve with --attention-backend"

@@ -26,10 +26,11 @@ def body(context: Context) -> Verdict:
     problem = next(_problems(server.url, server.evidence), "")
     ended = server.stop() or _gpu_memory.more_than(before)
     if problem := problem or ended:
-        return Verdict(passed=False, summary=problem, evidence=server.evidence, hint=_LOG)
+        return Verdict(passed=False, summary=problem, evidence=server.evidence, hint=_LOG, figures=server.figures)
     found = server.evidence
     summary = f"ready after {found['startup_s']:.1f} s, answered {found['requests']} requests rightly, stopped in"
-    return Verdict(passed=True, summary=f"{summary} {found['stop_s']:.1f} s", evidence=found)
+    summary = f"{summary} {found['stop_s']:.1f} s"
+    return Verdict(passed=True, summary=summary, evidence=found, figures=server.figures)
 
 
 _LOG = "the server's own words are in the log of this check"

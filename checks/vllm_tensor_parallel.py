@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from . import _tiny_model
 from ._contract import Check, Context, Needs, Verdict, whole
@@ -25,12 +26,13 @@ def body(context: Context) -> Verdict:
     answers = (completed(server.url, number) for number in range(len(_tiny_model.PROMPTS)))
     problem = next(filter(None, answers), "")
     ended = server.stop()
+    figures = tuple(replace(one, of={"split": f"{ways} ways"}) for one in server.figures)
     if problem := problem or ended:
-        return Verdict(passed=False, summary=f"split {ways} ways, {problem}", evidence=server.evidence, hint=_HINT)
+        summary = f"split {ways} ways, {problem}"
+        return Verdict(passed=False, summary=summary, evidence=server.evidence, hint=_HINT, figures=figures)
     summary = f"split {ways} ways, {len(_tiny_model.PROMPTS)} prompts were completed as on one"
-    return Verdict(
-        passed=True, summary=f"{summary}; ready after {server.evidence['startup_s']:.1f} s", evidence=server.evidence
-    )
+    summary += f"; ready after {server.evidence['startup_s']:.1f} s"
+    return Verdict(passed=True, summary=summary, evidence=server.evidence, figures=figures)
 
 
 _HINT = (

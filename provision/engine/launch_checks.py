@@ -37,6 +37,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     capability: tuple[int, int] | None = None
     recording: bool = False
     serving: bool = False
+    or_plan: bool = False
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +188,7 @@ def _together(
     keeper = Keeper(
         log_folder,
         started=lambda at: started(asked[at]),
-        ended=lambda at, said: ended(asked[at], msgspec.json.decode(said, type=_Ended)),
+        ended=lambda at, said: ended(asked[at], _read(said)),
     )
     try:
         requests = [_request(check, context) for check in asked]
@@ -205,6 +206,13 @@ def _request(check: Description, context: Context) -> Request:
         warm=check.warm,
         context=msgspec.to_builtins(context),
     )
+
+
+def _read(said: bytes) -> _Ended:
+    try:
+        return msgspec.json.decode(said, type=_Ended)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _error(f"left a result that cannot be read: {error}")
 
 
 def _error(summary: str, seconds: float = 0.0) -> _Ended:

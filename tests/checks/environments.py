@@ -12,7 +12,7 @@ from pathlib import Path
 
 from provision.engine import launch_checks
 from provision.engine.launch_checks import Context
-from provision.engine.tried import CheckResult
+from provision.engine.tried import CheckResult, Tried
 
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -41,9 +41,13 @@ class Environment:
 
     def check(self, name: str, context: Context | None = None) -> CheckResult:
         """One check through the launcher, as the engine tries it."""
-        found = [check for check in launch_checks.discover() if check.name == name]
-        (result,) = launch_checks.run(self.python, found, context or Context(profile="cpu"), self.logs).checks
+        (result,) = self.tried(name, context).checks
         return result
+
+    def tried(self, name: str, context: Context | None = None) -> Tried:
+        """The same, with what it measured."""
+        found = [check for check in launch_checks.discover() if check.name == name]
+        return launch_checks.run(self.python, found, context or Context(profile="cpu"), self.logs)
 
     def log(self, name: str) -> str:
         return (self.logs / f"check-{name}.log").read_text()

@@ -35,7 +35,7 @@ def needed(test: _Test) -> _Test:
 
 def answers(code: str, *arguments: str, **environment: str) -> Any:
     """What `code` has put into `said`, with torch and the checks at hand; the arguments are in sys.argv."""
-    script = _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said))"
+    script = _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said, default=vars))"
     argv = [PYTHON, "-I", "-B", "-c", script, *arguments]
     # Threads that wait for each other crawl where other tests run beside them.
     settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from checks import _tiny_model
 from checks import attention_backend as check
 from checks._contract import Context
 from provision.engine import launch_checks
@@ -62,6 +63,31 @@ def test_each_gpu_is_asked_where_it_is_alone(tmp_path: Path) -> None:
     }
 
 
+def test_every_gpu_has_its_word_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(_: dict[str, object]) -> dict[str, Any]:
+        if os.environ["CUDA_VISIBLE_DEVICES"].endswith("3"):
+            raise RuntimeError("no kernel")
+        return {"backend": os.environ["CUDA_VISIBLE_DEVICES"]}
+
+    def verdict(*gpus: str) -> Any:
+        (scratch := tmp_path / str(len(list(tmp_path.iterdir())))).mkdir()
+        return check.body(Context(profile="cuda", scratch=str(scratch), gpus=gpus))
+
+    monkeypatch.setattr(_tiny_model, "settle", lambda _: None)
+    monkeypatch.setattr(check, "of_vllm", ask)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all")
+    found = verdict("GPU-1a", "GPU-2b")
+    assert found.gpus == ("GPU-1a", "GPU-2b")
+    assert [(one.name, one.value, one.of) for one in found.figures] == [
+        ("backend", "GPU-1a", {"on": "GPU 0"}),
+        ("backend", "GPU-2b", {"on": "GPU 1"}),
+    ]
+    assert list(found.evidence["found"]) == ["GPU 0", "GPU 1"], "a report names no card in the world"
+    half = verdict("2", "3")
+    assert (half.passed, half.gpus, len(half.figures)) == (False, ("2", "3"), 1)
+    assert (verdict("0:0", "0:1").gpus, verdict("MIG-a", "MIG-b").gpus) == (("0:0",), ("MIG-a",))
+
+
 def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
     environment = Environment(tmp_path / "env")
     environment.install("torch", "2", {"torch.py": ""})
@@ -76,5 +102,7 @@ def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
 def test_a_real_vllm_names_what_it_takes(tmp_path: Path) -> None:
     (found,) = [each for each in launch_checks.discover() if each.name == "attention_backend"]
     python = os.environ["VLLM_READY_TEST_ENV"]
-    (result,) = launch_checks.run(python, [found], Told(profile="cpu"), tmp_path).checks
+    tried = launch_checks.run(python, [found], Told(profile="cpu"), tmp_path)
+    (result,), (word,) = tried.checks, tried.figures
+    assert (word.name, word.value, word.of) == ("backend", "CPU_ATTN", {"on": "CPU"})
     assert (result.outcome, result.summary) == ("pass", "vLLM takes CPU_ATTN, nothing was planned")

@@ -121,7 +121,7 @@ SABOTAGE = """if True:
         {change}
     known.register("sdpa", wrong)
     found = check.body(Context(profile="cpu", scratch=sys.argv[2]))
-    print(found.passed, found.summary)
+    print(found.passed, found.summary, [(one.name, one.value) for one in found.figures])
 """
 
 
@@ -144,4 +144,5 @@ def test_a_wrong_attention_is_found_out(tmp_path: Path, change: str, says: str) 
         [REAL, "-I", "-B", "-c", code, root, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert says in done.stdout, done.stderr[-2000:]
+    assert says.startswith("False") or "[('attn_implementation', 'sdpa')]" in done.stdout
     assert sys.executable != REAL

@@ -14,6 +14,7 @@ import pytest
 
 from checks.__main__ import _expected, _seen, _visible
 from provision.engine import launch_checks
+from provision.report import read
 from provision.report._model import Report
 from tests.checks.environments import Environment, checks_folder
 
@@ -57,6 +58,39 @@ def test_a_failure_shows_in_the_status(environment: Environment, tmp_path: Path)
     assert done.returncode == 1, done.stderr
     assert "alpha 2.0 became 1.0" in done.stdout
     assert by_hand(environment, "run", "no_such_check").returncode == 2
+
+
+# What a check claims of two GPUs that are used, and what the run comes to.
+OF_EACH = {
+    "return Verdict(True, '', figures=(copy('GPU 0'), copy('GPU 1')), gpus=('0', '1'))": "verified",
+    "return Verdict(True, '', figures=(copy('GPU 0'),), gpus=('0',))": "undecided",
+    "return Verdict(True, '', gpus=('0', '1', '2'))": "undecided",
+    "return Verdict(True, '', figures=(copy('GPU 0'), copy('GPU 0')), gpus=('0', '1'))": "undecided",
+    "return Verdict(False, '', figures=(copy('GPU 0'),))": "not verified",
+}
+
+
+@pytest.mark.parametrize("body", OF_EACH)
+def test_its_report_is_read_and_concludes_the_same(environment: Environment, tmp_path: Path, body: str) -> None:
+    checks = checks_folder(tmp_path / "checks", one=body)
+    text = (checks / "one.py").read_text().replace("body=body)", "body=body, every_gpu=True)")
+    copy = "def copy(on): return Figure('copy', 2.0, 'GB/s', 'higher', {'on': on}, (1.0, 2.0, 3.0), 3, 'timed')\n"
+    (checks / "one.py").write_text(
+        text.replace("weight, needs", f"from ._contract import Figure\n{copy}weight, needs", 1)
+    )
+    (tmp_path / "context.json").write_text(json.dumps({"gpus": ["0", "1"]}))
+    argv = [environment.python, "-m", "checks", "run", "one", "--json", "report.json", "--context", "context.json"]
+    subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False)
+    told = read.report((tmp_path / "report.json").read_bytes(), "report.json")
+    assert told.verdict == OF_EACH[body]
+    concluded = told.concluded
+    assert (concluded.verdict, concluded.exit_code) == (told.verdict, told.exit_code), concluded.against
+    if told.checks[0].outcome == "pass" and told.figures:
+        assert (told.figures[0].check, told.figures[0].samples, told.figures[0].method) == (
+            "one",
+            (1.0, 2.0, 3.0),
+            "timed",
+        )
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", '{"gpus": 3}', '{"no_such": 1}'])

@@ -14,6 +14,7 @@ from tests.checks import real
 
 GIB = 2**30
 SXM = "NVIDIA H100 80GB HBM3"
+TWO = Context(profile="cuda", scratch="", gpus=("0", "1"))
 
 
 def test_busbw_is_that_of_nccl_tests() -> None:
@@ -27,7 +28,9 @@ def test_the_slowest_rank_counts_and_only_what_all_did() -> None:
     slow: list[dict[str, Any]]
     quick = [{"at": "start"}, {"size": GIB, "times_us": [900.0] * 20}, {"size": 4 * GIB, "times_us": [3600.0] * 20}]
     slow = [{"at": "start"}, {"size": GIB, "times_us": [1000.0] * 19 + [9000.0]}]
-    assert check.speeds([quick, slow]) == [
+    took = check.slowest([quick, slow])
+    assert took == {GIB: [1000.0] * 19 + [9000.0]}
+    assert check.rows(took, 2) == [
         {"bytes": GIB, "median_us": 1000.0, "spread": 0.0, "algbw_gb_per_s": 1073.74, "busbw_gb_per_s": 1073.74}
     ]
 
@@ -86,7 +89,7 @@ def test_a_group_is_timed_for_real(tmp_path: Path) -> None:
         from checks import _ranks, collective_speed
         asked = {"backend": "gloo", "count": 2, "sizes": [2**16, 2**20]}
         tried = _ranks.go(asked, Path(sys.argv[1]) / "speed", {})
-        said = [tried.how, tried.what, collective_speed.speeds(tried.said)]
+        said = [tried.how, tried.what, collective_speed.rows(collective_speed.slowest(tried.said), 2)]
     """
     how, what, rows = real.answers(code, str(tmp_path))
     assert (how, what) == ("healthy", "")
@@ -98,5 +101,15 @@ def test_a_group_is_timed_for_real(tmp_path: Path) -> None:
 def test_a_group_that_does_not_come_through_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     hangs = _ranks.Try(how="hangs", what="all-reduce of 256 MiB, timed hangs on all 2 GPUs")
     monkeypatch.setattr(_ranks, "go", lambda *_: hangs)
-    said = check.body(Context(profile="cuda", scratch="", gpus=("0", "1")))
-    assert (said.passed, said.summary) == (False, hangs.what)
+    said = check.body(TWO)
+    assert (said.passed, said.summary, said.gpus) == (False, hangs.what, ("0", "1"))
+
+
+def test_bandwidths_are_figures_each_time_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[dict[str, Any]] = [{"size": GIB // 4, "times_us": [1000.0, 2000.0, 4000.0]}]
+    monkeypatch.setattr(_ranks, "go", lambda *_: _ranks.Try(how="healthy", what="", said=[words, words]))
+    said = check.body(TWO)
+    (figure,) = said.figures
+    assert (said.passed, said.gpus) == (True, ("0", "1"))
+    assert (figure.name, figure.unit, figure.of) == ("all-reduce", "GB/s", {"size": "0.25 GiB"})
+    assert (figure.value, figure.samples) == (134.22, (268.44, 134.22, 67.109))

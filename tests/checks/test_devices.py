@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from checks import _devices, _numbers
-from checks._contract import Context
+from checks._contract import Context, Figure
 
 UUID = "11111111-2222-3333-4444-555555555555"
 # As the driver, cuBLAS, torch's allocator, Triton, vLLM and NCCL say it.
@@ -118,6 +118,22 @@ def test_several_gpus_are_tried_at_once_unless_they_are_timed(tmp_path: Path, at
     assert (found.passed, found.summary) == (False, "GPU 1 (NVIDIA H100 80GB HBM3): wrong")
     processes = {each["process"] for each in found.evidence["devices"].values()}
     assert len(processes | {os.getpid()}) == (3 if at_once else 1)
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_figures_come_from_every_gpu_whoever_tried_it(tmp_path: Path, at_once: bool) -> None:
+    def body(_: Any, device: str) -> Any:
+        one = Figure("copy", 2.0, "GB/s", "higher", {"way": "to GPU"}, (1.0, 2.0, 3.0), 3, "timed")
+        return "wrong" if device == "cuda:1" else "", {"figures": [one], "more": 1}
+
+    found = on_gpus(body, "4", "7", scratch=tmp_path, at_once=at_once)
+    of = [{"on": f"GPU {number}", "way": "to GPU"} for number in (0, 1)]
+    assert found.figures == tuple(
+        Figure("copy", 2.0, "GB/s", "higher", each, (1.0, 2.0, 3.0), 3, "timed") for each in of
+    )
+    assert found.gpus == ("4", "7")
+    assert "figures" not in str(found.evidence), "they are not kept twice"
 
 
 def test_where_cuda_is_awake_already_nobody_is_forked(two: Any, tmp_path: Path) -> None:

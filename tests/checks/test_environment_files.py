@@ -328,5 +328,21 @@ def test_which_gpus_are_here_a_recording_must_say(environment: Environment) -> N
     unread = "GPUs could not be read (not read: this recording does not have it)"
     assert found(gpus=("0",), facts={"x": 1}) == ("fail", unread)
     assert found(facts=facts) == ("skip", "needs 1 GPU; this host has none")
+
+    def planned(*capabilities: str) -> dict[str, Any]:
+        return {"gpus": {"used": ["0", "1"], "capabilities": capabilities}}
+
+    fine = "by the plan, on 1 kinds of GPU: torch native, vLLM native"
+    assert found(plan=planned("9.0", "9.0")) == ("pass", fine), "built here for a host elsewhere"
+    assert found(plan=planned("9.0", "7.0"))[1].startswith("GPU 7.0 of the plan: torch has no code for 7.0")
+    assert found(plan=planned()) == ("skip", "needs 1 GPU; this host has none"), "an older plan does not say"
+    assert found(plan=planned("9.0"), gpus=("0",)) == (
+        "skip",
+        "needs a recording of this host, which `vllm-ready check` makes",
+    )
+    assert found(gpus=("0", "1"), facts=facts, plan=planned("9.0"))[0] == "fail", "what is here goes before it"
+    half = {"gpus": [{"id": "0", "cc": "9.0"}, {"id": "1", "cc": None}]}
+    judged = environment.check("architecture_truth", Context(profile="cuda", gpus=("0", "1"), facts=half))
+    assert (judged.outcome, judged.every_gpu, judged.gpus) == ("pass", True, ("0",)), "which proves it for one of two"
     assert found(gpus=("0",))[0] == "skip"
     assert environment.check("architecture_truth", CPU).outcome == "skip"

@@ -35,6 +35,8 @@ def compared(
 
 def test_the_recorded_gpus_pass() -> None:
     assert compared([seen(0), seen(1)], "0", "1") == (True, f"torch sees 2 x {H100}")
+    assert check.compare([seen(0), seen(1)], ("0", "1"), {}, SORTED).gpus == ("0", "1")
+    assert check.compare([seen(0)], ("0:0", "0:1"), {}, SORTED).gpus == ("0:0",), "of slices a process sees one"
     assert compared([seen(1)], "1", CUDA_VISIBLE_DEVICES="1") == (True, f"torch sees 1 x {H100}")
     assert compared([seen(0), seen(1, L4)], "0", "1", names=(H100, L4))[1] == f"torch sees 2 x {H100} and {L4}"
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from checks import _pairs
+import contextlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from checks import _devices, _pairs, _timing
 from checks import odd_pair_out as check
+from checks._contract import Context
 
 ALL = _pairs.pairs(4)
 NVLINK = dict.fromkeys(ALL, "NV18")
@@ -33,3 +40,18 @@ def test_a_slower_kind_of_link_is_no_fault() -> None:
 def test_of_two_gpus_one_direction_is_held_to_the_other() -> None:
     found = check.judged({(0, 1): 25.0, (1, 0): 11.0}, {}, "")
     assert (found.passed, found.summary) == (False, "GPU 1 to 0: 11 GB/s over an unknown link, the others 25")
+
+
+def test_every_pair_is_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensor = SimpleNamespace(copy_=lambda _: None)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(ones=lambda *_, **__: tensor, uint8=""))
+    monkeypatch.setattr(_devices, "room", contextlib.nullcontext)
+    took = iter((1000.0, 2000.0))
+    monkeypatch.setattr(_timing, "timed", lambda *_, **__: _timing.Timed((next(took),) * 7, "as timed"))
+    facts = {"gpu_links": {"pairs": [{"a": "2", "b": "3", "kind": "NV18"}]}}
+    found = check.body(Context(profile="cuda", scratch="", gpus=("2", "3"), facts=facts))
+    assert [(one.name, one.unit, one.of, one.value, one.repeats) for one in found.figures] == [
+        ("peer copy", "GB/s", {"from": "GPU 0", "to": "GPU 1", "link": "NV18"}, 134.22, 7),
+        ("peer copy", "GB/s", {"from": "GPU 1", "to": "GPU 0", "link": "NV18"}, 67.109, 7),
+    ]
+    assert (found.passed, found.gpus) == (False, ("2", "3"))

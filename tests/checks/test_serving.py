@@ -90,6 +90,8 @@ def test_what_it_tells(pretended: tuple[Pretended, str]) -> None:
     assert verdict.evidence["cache"] == {"block_size": "16", "cache_dtype": "auto", "num_gpu_blocks": "4096"}
     assert verdict.evidence["load"] == {"running": 5, "waiting": 0, "kv_cache_used": 0.5, "preemptions": 0}
     assert not verdict.hint
+    (took,) = verdict.figures
+    assert (took.name, took.of, took.unit, took.better) == ("time of a generation", {"tokens": "4"}, "s", "lower")
     generations = [json.loads(body) for path, body in server.asked if path == "/v1/completions"]
     assert [each["max_tokens"] for each in generations] == [4], "one short generation is all that it is asked for"
 

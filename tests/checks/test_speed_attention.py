@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from checks import speed_attention
+from checks import _figures, speed_attention
 from tests.checks import real
 
 HEALTHY = {"eager": 35.0, "SDPA flash": 300.0, "SDPA cuDNN": 520.0}
@@ -53,10 +53,19 @@ def test_a_cpu_is_shown_and_not_judged() -> None:
         said["verdict"] = [verdict.passed, verdict.summary]
         said["cpu"] = verdict.evidence["devices"]["CPU"]
         full = lambda *_: (_ for _ in ()).throw(torch.cuda.OutOfMemoryError("Tried to allocate 64 GiB"))
-        said["full"] = speed_attention._speed(torch, "cpu", torch.bfloat16, 512, full, backward=False)
+        said["full"] = speed_attention._speed(torch, "cpu", torch.bfloat16, 512, full, {"way": "full"}, backward=False)
+        said["figures"] = verdict.figures
     """)
     assert found["verdict"] == [True, "attention measured on CPU; shown, not judged"]
-    assert found["full"] == {"none": "OutOfMemoryError: Tried to allocate 64 GiB"}
+    said, (word,) = found["full"]
+    assert said == {"none": "OutOfMemoryError: Tried to allocate 64 GiB"}
+    assert (word["name"], word["value"], word["of"]) == ("attention", "OutOfMemoryError", {"way": "full"})
+    assert not _figures.wrong([*found["figures"], word])
+    told = {(one["name"], one["unit"], one["of"].get("way"), one["of"].get("pass")) for one in found["figures"]}
+    ways = [(way, each) for way in ("eager", "SDPA flash") for each in ("forward", "backward")]
+    rates = {("attention", "TFLOP/s", *each) for each in ways}
+    assert told == rates | {("attention time", "ms", *each) for each in ways} | {("product", "TFLOP/s", None, None)}
+    assert {(one["of"]["on"], one["of"].get("tokens", "512")) for one in found["figures"]} == {("CPU", "512")}
     for way in ("forward", "backward"):
         assert {name: each["tflops"] > 0 for name, each in found["cpu"][way]["512"].items()} == {
             "eager": True,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from checks import _rates
+from checks import _figures, _rates
 from checks._contract import Verdict
 from tests.checks import real
 
@@ -76,4 +76,8 @@ def test_a_copy_is_compared_and_timed() -> None:
     (problem, told), (lazy, nothing) = real.answers(code)
     assert (problem, told["bytes_read_and_written"]) == ("", 2**21)
     assert "median of 20" in told["method"]
+    (figure,) = told["figures"]
+    assert not _figures.wrong([figure])
+    assert (figure["name"], figure["unit"], figure["repeats"]) == ("copy in GPU memory", "GB/s", 20)
+    assert figure["value"] == pytest.approx(told["gb_per_s"], abs=0.06)
     assert (lazy, nothing) == ("a copy in its memory is not what was copied", {})

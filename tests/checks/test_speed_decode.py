@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from checks import _figures
 from checks import speed_decode as check
 from tests.checks import real
 
@@ -44,6 +45,11 @@ def test_a_wrong_decode_is_found_out(said: dict[str, Any], body: str) -> None:
         assert problem == ""
         assert told["tokens"]["128"]["bytes_read"] == 2 * 4 * 128 * 2 * 32 * 4
         assert "gb_per_s" in told
+        assert not _figures.wrong(told["figures"])
+        assert [(one["name"], one["unit"], one["of"]) for one in told["figures"]] == [
+            ("decode", "GB/s", {"tokens": "64"}),
+            ("decode", "GB/s", {"tokens": "128"}),
+        ]
         assert "of_peak" not in told, "nobody knows the peak of a CPU"
     else:
         assert problem.startswith(f"64 tokens: {DECODES[body]}")

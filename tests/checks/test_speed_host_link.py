@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from checks import _rates
+from checks import _figures, _rates
 from checks import speed_host_link as check
 from checks._contract import Context
 from tests.checks import real
@@ -59,5 +59,8 @@ def test_what_is_carried_is_compared_and_timed() -> None:
     fine, slow, torn = real.answers(code)
     assert fine[0] == ""
     assert "median of 10" in fine[1]["to_gpu"]["method"]
+    assert not _figures.wrong(fine[1]["figures"])
+    told = {(one["name"], one["unit"], one["of"]["way"]): one["repeats"] for one in fine[1]["figures"]}
+    assert told == {("host link", "GB/s", "to GPU"): 10, ("host link", "GB/s", "to host"): 10}
     assert slow[0].endswith("of PCIe 6 x1048576; the link runs at x8")
     assert torn == ["what went to the GPU and back is not what was sent", {}]

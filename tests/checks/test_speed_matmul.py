@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from checks import speed_matmul
+import pytest
+
+from checks import _figures, speed_matmul
 from tests.checks import real
 
 
@@ -31,8 +33,14 @@ def test_a_cpu_is_shown_and_not_judged() -> None:
         from checks import speed_matmul
         verdict = speed_matmul.body(Context(profile="cpu", scratch=""))
         said["passed"], said["summary"], said["speed"] = verdict.passed, verdict.summary, verdict.evidence["devices"]["CPU"]["best_tflops"]
+        said["figures"] = verdict.figures
     """)
     assert found["passed"] is True
     assert found["speed"] > 0
+    (figure,) = found["figures"]
+    assert not _figures.wrong([figure])
+    assert figure["value"] == pytest.approx(found["speed"], rel=0.01)
+    assert (figure["name"], figure["unit"]) == ("product", "TFLOP/s")
+    assert figure["of"] == {"on": "CPU", "size": "1024", "precision": "bfloat16"}
     assert found["summary"].startswith("CPU: ")
     assert found["summary"].endswith("TFLOP/s; shown, not judged")

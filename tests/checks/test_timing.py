@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
-from checks import _timing
+from checks import _figures, _timing
 
 
 def pretended(log: list[str]) -> Any:
@@ -45,7 +46,8 @@ def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache() -> None:
     found = _timing.timed(pretended(log), "cuda:0", lambda: log.append("call"), times=3, warm_up=2)
     once = ["overwrite 256 MiB", "event", "call", "event"]
     assert log == ["call", "call", "wait", *once * 3, "wait"]
-    assert found == {
+    assert found.took_us == (20.0,) * 3
+    assert found.evidence() == {
         "median_us": 20.0,
         "spread": 0.0,
         "times": 3,
@@ -57,12 +59,26 @@ def test_on_the_cpu_the_clock_of_the_host_is_taken() -> None:
     calls: list[int] = []
     found = _timing.timed(pretended([]), "cpu", lambda: calls.append(1), times=4, warm_up=1)
     assert len(calls) == 5
-    assert found["method"] == "time.perf_counter around each call; 1 to warm up, median of 4"
-    assert found["median_us"] >= 0
+    assert found.method == "time.perf_counter around each call; 1 to warm up, median of 4"
+    assert len(found.took_us) == 4
 
 
 def test_a_budget_bounds_how_often() -> None:
     log: list[str] = []
     found = _timing.timed(pretended(log), "cuda:0", lambda: log.append("call"), times=50, warm_up=0, budget_s=0.00014)
-    assert found["times"] == 7, "of 20 us each"
-    assert _timing.timed(pretended([]), "cuda:0", lambda: None, times=50, budget_s=0.0)["times"] == 5, "a few at least"
+    assert len(found.took_us) == 7, "of 20 us each"
+    few = _timing.timed(pretended([]), "cuda:0", lambda: None, times=50, budget_s=0.0)
+    assert len(few.took_us) == 5, "a few at least"
+
+
+def test_a_figure_is_the_median_of_all_that_was_measured() -> None:
+    time = _timing.Timed((20.0, 10.0, 40.0, 30.0), "as timed")
+    rate = time.rate("copy", 3_000_000, "GB/s", {"way": "to GPU"})
+    assert rate.samples == (150.0, 300.0, 75.0, 100.0), "in the order of time, each by itself"
+    assert (rate.value, rate.unit, rate.better, rate.repeats) == (125.0, "GB/s", "higher", 4)
+    assert (rate.of, rate.method) == ({"way": "to GPU"}, "as timed")
+    assert time.rate("product", 2e9, "TFLOP/s", {}).samples == (100.0, 200.0, 50.0, 66.667), "five digits"
+    took = time.milliseconds("time", {})
+    assert (took.value, took.samples, took.better) == (0.025, (0.02, 0.01, 0.04, 0.03), "lower")
+    assert not _figures.wrong([asdict(each) for each in (rate, took)])
+    assert "samples" not in str(time.evidence()), "which are not kept twice"

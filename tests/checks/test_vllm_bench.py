@@ -44,7 +44,9 @@ def bench(environment: Environment, body: str) -> Context:
 
 def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
     environment = Environment(tmp_path / "env")
-    result = environment.check("vllm_bench", bench(environment, f"result.write({json.dumps(json.dumps(GOOD))})"))
+    context = bench(environment, f"result.write({json.dumps(json.dumps(GOOD))})")
+    tried = environment.tried("vllm_bench", context)
+    (result,) = tried.checks
     assert result.outcome == "pass", result.summary
     assert result.summary == (
         "64 requests answered: 128.0 requests/s, 2048 tokens/s, first token after 20.0 ms, each next 2.50 ms"
@@ -52,6 +54,14 @@ def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
     assert result.evidence["p99_tpot_ms"] == 3.5
     assert "64 random prompts of 32 tokens, 4 at a time" in result.evidence["method"]
     assert "left_running" not in result.evidence
+    assert [(one.name, one.of, one.value, one.unit, one.better, one.repeats) for one in tried.figures] == [
+        ("requests per second", {}, 128.0, "requests/s", "higher", 1),
+        ("output tokens per second", {}, 2048.0, "tokens/s", "higher", 1),
+        ("time to first token", {}, 20.0, "ms", "lower", 1),
+        ("time to first token", {"of": "p99"}, 30.0, "ms", "lower", 1),
+        ("time per output token", {}, 2.5, "ms", "lower", 1),
+        ("time per output token", {"of": "p99"}, 3.5, "ms", "lower", 1),
+    ]
 
 
 def test_what_the_environment_lacks_is_named(tmp_path: Path) -> None:

@@ -86,8 +86,11 @@ def test_what_kept_vllm_from_its_kernels_is_told(environment: Environment) -> No
 
 def test_serves(environment: Environment) -> None:
     pretend(environment)
-    result = environment.check("vllm_serves")
+    tried = environment.tried("vllm_serves")
+    (result,), (ready,) = tried.checks, tried.figures
     assert result.outcome == "pass", result.summary
+    assert (ready.name, ready.unit, ready.better, ready.repeats) == ("time until ready", "s", "lower", 1)
+    assert ready.value == pytest.approx(result.evidence["startup_s"], rel=1e-4)
     assert result.evidence["backend"] == ["FLASH_ATTN"]
     assert result.evidence["counted"]["vllm:generation_tokens_total"] == 12 * 11
     assert result.evidence["startup_s"] > 0

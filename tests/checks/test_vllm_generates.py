@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from checks import _tiny_model as tiny
-from checks.vllm_generates import Answer, Reference, problem
+from checks.vllm_generates import Answer, Reference, _verdict, problem
 from provision.engine import launch_checks
 from tests.checks import real
 
@@ -133,5 +133,23 @@ def test_it_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "lscpu").symlink_to(str(shutil.which("lscpu")))  # all that vLLM itself asks the system for
     monkeypatch.setenv("PATH", str(tmp_path))
     wanted = [one for one in launch_checks.discover() if one.name == "vllm_generates"]
-    (result,) = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs").checks
+    tried = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs")
+    (result,) = tried.checks
     assert result.outcome == "pass", result.summary
+    *words, speed = tried.figures
+    tokens = "; ".join(" ".join(map(str, answer)) for answer in tiny.ANSWERS)
+    assert {one.name: one.value for one in words} == {
+        "tokens": tokens,
+        "attention backend": "CPU_ATTN",
+        "precision": "float32",
+    }
+    assert (speed.name, speed.unit, speed.better) == ("generation", "tokens/s", "higher")
+    assert len(speed.samples) == speed.repeats >= 5
+
+
+def test_of_a_wrong_answer_the_words_are_kept_and_no_speed_is() -> None:
+    evidence = {"backend": [], "precision": "float32", "start_s": 1.0}
+    found = _verdict([changed(tokens=WRONG)] * 2, BOOK, evidence)
+    assert not found.passed
+    assert [one.name for one in found.figures] == ["tokens", "attention backend", "precision"]
+    assert " ".join(map(str, WRONG)) in str(found.figures[0].value)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from provision.engine.conclude import conclude
 from provision.engine.tried import CheckResult, Figure, Tried
+from tests.engine.conclusions import concludes
 
 PASS, WARN = CheckResult(name="a", outcome="pass"), CheckResult(name="b", outcome="warn")
 
@@ -56,3 +61,91 @@ def test_no_figure_and_no_sample_is_lost() -> None:
     assert ended(one, promised="a", figures=(figure,)) == ("verified", 0)
     assert ended(one, promised="a", figures=(fewer,)) == ("undecided", 5)
     assert ended(one, promised="a") == ("undecided", 5)
+
+
+def test_every_case_ends_with_its_reasons() -> None:
+    concludes(conclude)
+
+
+Run = tuple[Tried, tuple[str, ...], tuple[str, ...]]
+
+
+@st.composite
+def verified(draw: st.DrawFn) -> Run:
+    """Several checks that all passed or warned on several GPUs, the first of them on each, with figures of each."""
+    gpus = tuple(map(str, range(draw(st.integers(1, 4)))))
+    checks, figures = list[CheckResult](), list[Figure]()
+    for number in range(draw(st.integers(1, 4))):
+        name, each = f"check {number}", number == 0 or draw(st.booleans())
+        on = gpus if each else ()
+        made = [
+            _figure(name, f"figure {at}", gpu, draw(st.integers(0, 4)))
+            for at in range(draw(st.integers(0, 2)))
+            for gpu in on or ("CPU",)
+        ]
+        outcome = draw(st.sampled_from(["pass", "warn"]))
+        checks.append(check(name, outcome, every_gpu=each, gpus=tuple(draw(st.permutations(on))), measured=len(made)))
+        figures += made
+    shuffled = Tried(checks=tuple(draw(st.permutations(checks))), figures=tuple(draw(st.permutations(figures))))
+    return shuffled, tuple(one.name for one in checks), gpus
+
+
+def _figure(of: str, name: str, on: str, repeats: int) -> Figure:
+    """Of no repeats it is a word."""
+    samples = tuple(float(each) for each in range(repeats))
+    return Figure(check=of, name=name, of={"on": on}, value=1.0 if repeats else "x", samples=samples, repeats=repeats)
+
+
+def _without(items: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    for at in range(len(items)):
+        yield items[:at] + items[at + 1 :]
+
+
+def _with(items: tuple[Any, ...], changes: Any) -> Iterator[tuple[Any, ...]]:
+    """Each of the items changed by itself, in every way."""
+    for at, one in enumerate(items):
+        for change in changes(one):
+            yield (*items[:at], msgspec.structs.replace(one, **change), *items[at + 1 :])
+
+
+def _less(run: Run) -> Iterator[tuple[str, Run]]:
+    """All that differs from it by one thing that is missing, or that was not decided."""
+    tried, promised, gpus = run
+    replaced = msgspec.structs.replace
+    for checks in _without(tried.checks):
+        yield "a check", (replaced(tried, checks=checks), promised, gpus)
+    for used in _without(gpus):
+        yield "a GPU that is used", (tried, promised, used)
+    for figures in _without(tried.figures):
+        yield "a figure", (replaced(tried, figures=figures), promised, gpus)
+    for figures in _with(tried.figures, lambda one: [{"samples": less} for less in _without(one.samples)]):
+        yield "a sample", (replaced(tried, figures=figures), promised, gpus)
+    for checks in _with(tried.checks, lambda one: [{"gpus": less} for less in _without(one.gpus)]):
+        yield "a GPU of a check", (replaced(tried, checks=checks), promised, gpus)
+    for checks in _with(tried.checks, lambda _: [{"outcome": how} for how in ("skip", "error", "fail")]):
+        yield "a decision", (replaced(tried, checks=checks), promised, gpus)
+    yield "all promises", (tried, (), gpus)
+
+
+def _more(run: Run) -> Iterator[Run]:
+    """What somebody might add to make good what is missing."""
+    tried, promised, gpus = run
+    for one in tried.checks:
+        again = [msgspec.structs.replace(one, outcome="pass"), check("another", "pass", every_gpu=True, gpus=gpus)]
+        for checks in ((*tried.checks, *again), (*again, *tried.checks)):
+            yield msgspec.structs.replace(tried, checks=checks), promised, gpus
+    for figure in tried.figures:
+        yield msgspec.structs.replace(tried, figures=(*tried.figures, figure)), promised, gpus
+
+
+@settings(max_examples=50, deadline=None)
+@given(verified())
+def test_nothing_can_be_taken_from_what_is_verified(run: Run) -> None:
+    assert conclude(*run).verdict == "verified"
+    for what, less in _less(run):
+        found = conclude(*less)
+        assert found.verdict != "verified", f"without {what}"
+        assert found.exit_code, what
+        assert found.against, what
+        for more in _more(less):
+            assert conclude(*more).verdict != "verified", f"without {what}, and something added"

@@ -228,6 +228,11 @@ def test_one_that_hangs_takes_no_other_with_it(tmp_path: Path) -> None:
     assert imports(environment) == 1
 
 
+@pytest.mark.parametrize("said", [b"", b"[]", b"[" * 100_000, b'{"outcome": "passed"}', b'{"gpus": 3}'])
+def test_a_result_that_cannot_be_read_is_an_error(said: bytes) -> None:
+    assert launch_checks._read(said).outcome == "error"
+
+
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(NotWritable, match="the log cannot be written"):
