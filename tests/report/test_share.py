@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +18,7 @@ from provision.report._model import Report
 from tests.report import canaries
 from tests.report.canaries import CANARIES, ME, VERSIONS
 from tests.report.test_texts import report
+from tests.test_cli import ROOT
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -62,6 +66,16 @@ def test_what_names_nobody_stays_as_it_is() -> None:
     urls = "https://github.com/x/y https://download.pytorch.org/whl/cu129 http://localhost:8000/v1 file:///data/wheels"
     told = share.shared(msgspec.structs.replace(made, commands={"50-vllm": (urls,)}), ME)
     assert told.commands == {"50-vllm": (urls,)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "plans").glob("*.json"))[::5], ids=lambda path: path.stem)
+def test_plans_and_what_checks_say_name_nobody_and_stay_as_they_are(path: Path) -> None:
+    """All that is said of our own accord: nothing in it looks like somebody."""
+    said = tuple(texts(json.loads(path.read_text())))
+    checks = (re.findall(r'"([^"\n{}]{8,})"', one.read_text()) for one in (ROOT / "checks").glob("*.py"))
+    words = (*said, *(line for lines in checks for line in lines if "://" not in line))
+    told = share.shared(msgspec.structs.replace(report(), notes={"": words}), ME)
+    assert [pair for pair in zip(words, told.notes[""], strict=True) if pair[0] != pair[1]] == []
 
 
 def test_what_is_alike_once_it_is_hidden_stays_several() -> None:
