@@ -38,7 +38,8 @@ README: Final = "README.txt"
 _OURS: Final = "Everything for vLLM"
 # What running takes, and what its reader wants; tests and measurements stay where they are.
 _OF_THE_TOOL: Final = ("setup.sh", "config.yaml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE")
-_FOLDERS_OF_THE_TOOL: Final = ("provision", "checks", "docs/schemas")
+_FOLDERS_OF_THE_TOOL: Final = ("provision", "checks", "tasks", "docs/schemas")
+_GENERATED: Final = {"__pycache__", "task-results"}
 
 _HOW_TO: Final = """\
 Everything for vLLM {vllm} on {platform} with Python {python}. On the host:
@@ -237,8 +238,8 @@ def _tool(checkout: Path) -> bytes:
             about.uid = about.gid = about.mtime = 0
             about.uname = about.gname = ""
             content = path.read_bytes()
-            if path.suffix == ".yaml":  # addresses in it may hold a login
-                content = hide_secrets(content.decode()).encode()
+            if path.suffix == ".yaml":  # the user's: addresses in it may hold a login
+                content = hide_secrets(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
             about.size = len(content)
             archive.addfile(about, io.BytesIO(content))
     return packed.getvalue()
@@ -246,10 +247,9 @@ def _tool(checkout: Path) -> bytes:
 
 def _of_the_tool(checkout: Path) -> Iterator[Path]:
     yield from (checkout / name for name in _OF_THE_TOOL)
-    yield from sorted((checkout / "tasks").glob("*.yaml"))
     for folder in _FOLDERS_OF_THE_TOOL:
         below = sorted((checkout / folder).rglob("*"))
-        yield from (path for path in below if path.is_file() and "__pycache__" not in path.parts)
+        yield from (path for path in below if path.is_file() and not _GENERATED & {*path.parts})
 
 
 def _files(folder: Path) -> Iterator[File]:

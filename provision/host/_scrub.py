@@ -56,7 +56,8 @@ _OF_A_VERSION = re.compile(
 
 
 def _is_version(match: re.Match[str]) -> bool:
-    if max(map(int, match[0].split("."))) > 255:
+    parts = [int(part) for part in match[0].split(".")]
+    if parts[0] == 0 or max(parts) > 255:
         return True
     return bool(_OF_A_VERSION.search(match.string[max(match.start() - 60, 0) : match.start()]))
 

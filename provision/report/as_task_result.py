@@ -78,6 +78,8 @@ def _index(report: Report, tasks: Sequence[Task]) -> Iterator[str]:
         rows.append(f"| [{task.number}]({task.label}.md) | {task.title} | {outcome(task, report)} | {proved} |")
     yield from _section("Tasks", ["| task | | outcome | proved by |", "|---|---|---|---|", *rows])
     yield from _section("What was not proved", _unproved(report), "All that was promised is proved.")
+    notes = [f"* {_stable(note, report)}" for label, said in report.notes.items() if label != _EARLIER for note in said]
+    yield from _section("What came up on the way", notes, "Nothing.")
     owed = [f"* {name}: only the host can try it for which this was built" for name in report.owed]
     yield from _section("What is owed", owed, "Nothing.")
     yield from _section("When and where", _when(None, (), report))

@@ -28,17 +28,21 @@ _NAMES: Final = re.compile(
 # What a text from whatever host may say of who and where; who we are ourselves the scrubber knows.
 _WHO: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
     (
-        re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^\s/\"'<>@]*@)?(\[[^\s\]]*\]|[^\s/:\"'<>,;)]+)", re.IGNORECASE),
+        re.compile(
+            r"\b((?!file:)[a-z][a-z0-9+.-]*://)(?:[^\s/\"'<>@]*@)?(\[[^\s\]]*\]|[^\s/:\"'<>,;)]+)", re.IGNORECASE
+        ),
         lambda match: match[0] if match[2].lower() in (*_PUBLIC, *_HERE, HIDDEN) else f"{match[1]}{HIDDEN}",
     ),
     (re.compile(r"(?<![\w.+*-])[\w.+-]+@(?=[A-Za-z\[])[\w.\[\]:-]*\w"), HIDDEN),
     (
+        # In prose a host is followed by a colon too: "on a host: the driver is missing".
         re.compile(
-            r"\b((?:host|node)(?:_?name)?|server|user(?:_?name)?|login|logname|owner|\w*_(?:HOST|ADDR|NODELIST|NODENAME))"
-            r"(\s*[=:]\s*[\"']?)(?!\*\*\*)[\w.-]+",
+            r"\b((?:host|node|server|user|owner)[=:][\"']?"
+            r"|(?:(?:host|node|user)_?name|login|logname|\w*_(?:HOST|ADDR|NODELIST|NODENAME))\s*[=:]\s*[\"']?)"
+            r"(?!\*\*\*)[\w.-]+",
             re.IGNORECASE,
         ),
-        rf"\1\2{HIDDEN}",
+        rf"\1{HIDDEN}",
     ),
     (
         re.compile(r"(?<![\w.-])[\w-]+(?:\.[\w-]+)*\.(?:internal|lan|corp|intranet|localdomain)(?:\.[\w-]+)*(?![\w-])"),

@@ -132,6 +132,7 @@ def test_a_name_is_found_amid_anything_and_scrubbing_twice_changes_nothing(text:
         "cuDNN 9.10.2.21 and version: 1.2.3.4",
         "needs >=9.1.0.70, <=9.2.0.1",
         "300.1.2.3",
+        "vLLM 0.10.1.1 to 0.10.1",
     ],
 )
 def test_four_numbers_that_are_a_version_stay(text: str) -> None:

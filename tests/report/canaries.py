@@ -36,6 +36,8 @@ CANARIES = {
     "node18": "MASTER_ADDR=node18",
     "node19": "node19.cluster.internal",
     "bob": "user=bob",
+    "carol": "login: carol",
+    "node20": "hostname: node20",
 }
 VERSIONS = ("9.1.0.70", "nvidia-cufile-cu13==1.15.1.6", "cudnn 9.10.2.21", "2.13.0+cu129", "5.15.153.1-microsoft")
 ALL = " ; ".join((*CANARIES.values(), *VERSIONS))

@@ -126,6 +126,7 @@ def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
     assert "| [40](40-torch.md) | PyTorch | done | 2 of 3 checks |" in index
     assert section(index, "What was not proved").splitlines() == ["* vllm_serves failed", "* sdpa: warns: slow"]
     assert "matmul: only the host" in section(index, "What is owed")
+    assert section(index, "What came up on the way") == "* numpy is torn and is installed anew"
     broken = pages(report(verdict="not provisioned", checks=(), generation=""))["README.md"]
     assert "did not get to its checks" in section(broken, "What was not proved")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.report import read, share
@@ -15,6 +18,7 @@ from provision.report._model import Report
 from tests.report import canaries
 from tests.report.canaries import CANARIES, ME, VERSIONS
 from tests.report.test_texts import report
+from tests.test_cli import ROOT
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -64,6 +68,16 @@ def test_what_names_nobody_stays_as_it_is() -> None:
     assert told.commands == {"50-vllm": (urls,)}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "plans").glob("*.json"))[::5], ids=lambda path: path.stem)
+def test_plans_and_what_checks_say_name_nobody_and_stay_as_they_are(path: Path) -> None:
+    """All that is said of our own accord: nothing in it looks like somebody."""
+    said = tuple(texts(json.loads(path.read_text())))
+    checks = (re.findall(r'"([^"\n{}]{8,})"', one.read_text()) for one in (ROOT / "checks").glob("*.py"))
+    words = (*said, *(line for lines in checks for line in lines if "://" not in line))
+    told = share.shared(msgspec.structs.replace(report(), notes={"": words}), ME)
+    assert [pair for pair in zip(words, told.notes[""], strict=True) if pair[0] != pair[1]] == []
+
+
 def test_what_is_alike_once_it_is_hidden_stays_several() -> None:
     made = msgspec.structs.replace(report(), settings={"10.0.0.1": "a", "10.0.0.2": "b", "10.0.0.3": "c"})
     assert list(share.shared(made, ME).settings.values()) == ["a", "b", "c"]
@@ -76,6 +90,7 @@ def test_a_user_called_like_one_of_our_words_costs_no_report(user: str) -> None:
     assert read.report(msgspec.json.encode(shared), "r").verdict == "not verified"
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.sampled_from(sorted(CANARIES)),
     st.sampled_from(["", " ", "\n", '"', "'", "(", "[", "=", ", ", "a: "]),

@@ -166,6 +166,7 @@ def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Sm
     assert code == 0, said
     outcomes = {one["number"]: one["outcome"] for one in json.loads(out)["steps"]}
     assert (outcomes[40], outcomes[85]) == ("done", "done"), "it is repaired, verified, and the tasks go on"
+    assert "sympy is torn and is installed anew" in section(page(small, "README"), "What came up on the way")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
