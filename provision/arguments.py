@@ -20,6 +20,7 @@ VERBS = {
     "bundle": "collect everything for a host without a network into a folder",
     "wheels": "list the flash-attn wheels that are kept; export or import them",
     "check": "try checks on the current environment; `check list` says what each proves",
+    "report": "show a run: text, Markdown, JSON, JUnit, Prometheus or an HTML page",
     "generations": "list the environments of a prefix",
     "rollback": "make the environment before the current one current again",
     "prune": "remove environments that are neither current nor in use",
@@ -127,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     packed.add_argument("--yes", action="store_true", help="do not ask before downloading")
     for verb in ("up", "provision", "bundle", "check"):
         made[verb].add_argument("--events", action="store_true", help="what goes on as JSON lines on stdout")
+    _of_report(made["report"])
     steps.add_argument("--host", metavar="FILE", help="build here for a host described elsewhere (- is stdin)")
     made["rollback"].add_argument("id", nargs="?", metavar="ID", help="the generation to switch to")
     made["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
@@ -156,6 +158,18 @@ def _of_check(check: argparse.ArgumentParser) -> None:
         choices=("passive", "quick", "full"),
         help="how deep: passive only reads and takes no GPU memory; quick, the default; full is for acceptance",
     )
+
+
+def _of_report(report: argparse.ArgumentParser) -> None:
+    report.add_argument(
+        "run", nargs="?", metavar="RUN", help="an id or its beginning, a folder, a file; else the newest"
+    )
+    report.add_argument(
+        "--format",
+        choices=("text", "markdown", "json", "junit", "prometheus", "html"),
+        help="text is the default; html is one page that needs no network",
+    )
+    report.add_argument("-o", "--output", metavar="FILE", help="write it to FILE")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from provision.plan.choose_gpus import ranges
 from provision.report import figures, host_facts, short
 from provision.report._model import Report
 
@@ -23,7 +24,12 @@ def text(report: Report, templates: Mapping[str, str]) -> str:
     environment = Environment(
         loader=DictLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"seconds": short.seconds, "evidence": _evidence, "first_line": short.first_line}
+    environment.filters |= {
+        "seconds": short.seconds,
+        "evidence": _evidence,
+        "ranges": ranges,
+        "first_line": short.first_line,
+    }
     script = environment.get_template("page.js").render()
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page: str = environment.get_template("page.html").render(
@@ -37,6 +43,7 @@ def _of(report: Report) -> dict[str, Any]:
     slowest = max([step.seconds for step in report.steps], default=0) or 1
     plan = report.plan
     return {
+        "against": _against(report),
         "host": host_facts.shown(report),
         "checks": sorted(report.checks, key=lambda check: _WORST_FIRST.index(check.outcome)),
         "outcomes": [(outcome, counts[outcome]) for outcome in _WORST_FIRST if counts[outcome]],
@@ -47,6 +54,12 @@ def _of(report: Report) -> dict[str, Any]:
         "packages": [(name, one) for name, one in plan.packages.items() if one] if plan else [],
         "commands": [(label, "\n".join(run)) for label, run in report.commands.items() if run],
     }
+
+
+def _against(report: Report) -> list[str]:
+    """A check that failed with what it found, so that nobody has to look for it."""
+    found = {f"{check.name} failed": short.first_line(check.summary) for check in report.checks}
+    return [": ".join(part for part in (one, found.get(one, "")) if part) for one in report.against]
 
 
 def _evidence(evidence: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision.plan.choose_gpus import ranges
 from provision.report._model import Report
 from provision.report.short import number
 
@@ -63,7 +64,7 @@ def _gpus(gpus: Any) -> list[str]:  # noqa: ANN401 - as above
     for gpu in gpus if isinstance(gpus, (list, tuple)) else ():
         if isinstance(gpu, dict):
             alike.setdefault(_gpu(gpu), []).append(str(gpu.get("id", "?")))
-    return [f"{len(ids)} x {said} (GPU {', '.join(ids)})" for said, ids in alike.items()]
+    return [f"{len(ids)} x {said} (GPU {ranges(ids)})" for said, ids in alike.items()]
 
 
 def _gpu(gpu: dict[str, Any]) -> str:
