@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -53,19 +54,28 @@ def axis(values: Sequence[float], unit: str, scale: Literal["linear", "log"]) ->
 
 
 def drawn(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
-    """A chart that a screen reader names by its title; every point says what it is."""
-    import pygal
-
+    """A chart that a screen reader names by its title; every point says what it is. Nothing where there is no point."""
+    shown = [msgspec.structs.replace(line, points=tuple(_finite(line.points, x, y))) for line in lines]
+    shown = [line for line in shown if line.points]
+    if not shown:
+        return ""
+    pygal = _pygal()
     chart = pygal.XY(css=(), js=(), no_prefix=True, show_legend=False, width=WIDTH, height=HEIGHT)
     chart.config(margin=4, margin_top=8, margin_right=14, spacing=6, dots_size=3, print_values=False)
     chart.config(xrange=_span(x), range=_span(y), include_x_axis=False)
     chart.x_labels = _ticks(x, tokens)
     chart.y_labels = _ticks(y, number)
-    shown = [msgspec.structs.replace(line, points=tuple(_finite(line.points, x, y))) for line in lines]
-    shown = [line for line in shown if line.points]
     for line in shown:
         chart.add("", [(x.at(one), y.at(other)) for one, other in line.points])
     return _ours(chart.render_tree(), title, shown, x, y)
+
+
+def _pygal() -> Any:  # noqa: ANN401 - it has no types
+    """Without its hook for plugins with maps, which would hear of every import from then on."""
+    import pygal
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
+    return pygal
 
 
 def key(kind: int) -> str:
