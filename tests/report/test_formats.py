@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -283,6 +284,7 @@ def test_the_page_names_no_address_and_has_its_landmarks() -> None:
 
 def test_charts_leave_out_words_and_say_so() -> None:
     page = _formats.said(big_report(), "html")
+    assert "pygal" not in {type(finder).__module__ for finder in sys.meta_path}, "it hears of no import of ours"
     assert page.count('class="chart"') == 8 * 2 * 3
     assert "none of SDPA math at 32k, 64k: OutOfMemoryError" in page
     assert "SDPA flash, 4,096 tokens: 453.8 TFLOP/s" in page
