@@ -24,6 +24,7 @@ VERBS = {
     "baseline": "show what later runs are compared with, or set it",
     "watch": "look whether something changed since this host was verified; then check",
     "tasks": "list the numbered tasks, ours and your own, and how each ended last",
+    "report": "show a run: text, Markdown, JSON, JUnit, Prometheus or an HTML page",
     "generations": "list the environments of a prefix",
     "rollback": "make the environment before the current one current again",
     "prune": "remove environments that are neither current nor in use",
@@ -135,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     packed.add_argument("--yes", action="store_true", help="do not ask before downloading")
     for verb in ("up", "provision", "bundle", "check"):
         made[verb].add_argument("--events", action="store_true", help="what goes on as JSON lines on stdout")
+    _of_report(made["report"])
     steps.add_argument("--host", metavar="FILE", help="build here for a host described elsewhere (- is stdin)")
     made["rollback"].add_argument("id", nargs="?", metavar="ID", help="the generation to switch to")
     made["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
@@ -176,6 +178,23 @@ def _of_comparing(made: dict[str, _Parser]) -> None:
     look.add_argument("--profile", choices=("passive", "quick"), default="passive", help="how deep, if it checks")
     look.set_defaults(events=False)  # it can be interrupted as those are that have it
     look.add_argument("--always", action="store_true", help="check also where nothing changed")
+
+
+def _of_report(report: argparse.ArgumentParser) -> None:
+    report.add_argument(
+        "run", nargs="?", metavar="RUN", help="an id or its beginning, a folder, a file; else the newest"
+    )
+    report.add_argument(
+        "--format",
+        choices=("text", "markdown", "json", "junit", "prometheus", "html"),
+        help="text is the default; html is one page that needs no network",
+    )
+    report.add_argument(
+        "--share",
+        action="store_true",
+        help="for an issue tracker: without names, home folders, serials, addresses and secrets",
+    )
+    report.add_argument("-o", "--output", metavar="FILE", help="write it to FILE")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:

@@ -175,6 +175,8 @@ def test_nothing_of_torch_on_this_side() -> None:
                 "pynvml",
                 "elftools",
                 "provision.doors.network",
+                "jinja2",
+                "pygal",
             },
         ),
     ],

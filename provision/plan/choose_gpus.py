@@ -57,7 +57,7 @@ def ranges(ids: Iterable[str]) -> str:
     """GPUs as every text names them: 0, 1, 2, 3 -> 0-3."""
     runs: list[list[str]] = []
     for one in ids:
-        if runs and one.isdigit() and runs[-1][-1].isdigit() and int(one) == int(runs[-1][-1]) + 1:
+        if runs and one.isdecimal() and runs[-1][-1].isdecimal() and int(one) == int(runs[-1][-1]) + 1:
             runs[-1].append(one)
         else:
             runs.append([one])

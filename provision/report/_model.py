@@ -10,6 +10,7 @@ from provision.engine.conclude import Conclusion, conclude
 from provision.engine.events import StepResult
 from provision.engine.tried import CheckResult, Figure, Tried
 from provision.plan._model import Plan
+from provision.report import short
 
 SCHEMA: Final = "vllm-ready/report/1"
 
@@ -63,6 +64,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def concluded(self) -> Conclusion:
         """What its own contents support, whatever it says."""
         return conclude(Tried(checks=self.checks, figures=self.figures), self.promised, self.gpus)
+
+    @property
+    def doubt(self) -> str:
+        """What is to be said before all else: a "verified" that its own contents do not support."""
+        concluded = self.concluded
+        if self.verdict != "verified" or concluded.verdict == "verified":
+            return ""
+        return f"says verified, and its contents do not support that: {'; '.join(concluded.against)}"
+
+    @property
+    def against(self) -> tuple[str, ...]:
+        """All that stands against "verified"."""
+        failed = [step for step in self.steps if step.outcome == "failed"]
+        steps = [f"step {step.number} {step.name} failed: {short.first_line(step.problem)}" for step in failed]
+        if self.verdict == "not provisioned":  # what was not tried for that reason is no news
+            return (*steps, *(f"{check.name} failed" for check in self.checks if check.outcome == "fail"))
+        return (*steps, *self.concluded.against)
 
     def place(self, prefix: str) -> str:
         """Where the environment is; for this host's own pages, since the report itself carries no paths of a user."""

@@ -26,7 +26,7 @@ from provision.report import as_task_result, as_text, read, share
 from provision.report._model import Left, Package, Report
 from provision.steps import Lock, Site, Write
 from provision.tasks import Task
-from provision.verbs import _given, _own_tasks
+from provision.verbs import _formats, _given, _own_tasks
 from provision.verbs._wish import Wish
 from provision.version import VERSION
 
@@ -163,12 +163,14 @@ def document(told: Report) -> bytes:
 
 
 def everywhere(told: Report, wish: Wish) -> None:
-    """report.json of the run, the newest verdict, and a page for every step that was carried out.
+    """report.json of the run, the newest verdict, a page for every step that was carried out, and the other formats.
 
     Where there is no room for them the run is what it was, and its end is told all the same.
     """
     try:
         _everywhere(told, wish)
+        _in_other_formats(told, Path(wish.logs))
+        files.write(Path(wish.logs).parent / _formats.METRICS, _formats.said(told, "prometheus"))
     except NotWritable as failure:
         terminal.note(f"this run's report is not whole: {str(failure).removeprefix('error: ')}")
 
@@ -177,8 +179,18 @@ def in_logs(told: Report, wish: Wish) -> None:
     """The report of one look at something that is not ours: no news of any environment of ours."""
     try:
         files.write(Path(wish.logs) / "report.json", document(told))
+        _in_other_formats(told, Path(wish.logs))
     except NotWritable as failure:
         terminal.note(f"this run's report is not kept: {str(failure).removeprefix('error: ')}")
+
+
+def _in_other_formats(told: Report, logs: Path) -> None:
+    try:
+        _formats.write_beside(told, logs)
+    except NotWritable:
+        raise
+    except Exception as error:  # noqa: BLE001 - how a run is told must not be what it fails by
+        terminal.note(f"this run's report could not be told in every format: {error!r}")
 
 
 def _everywhere(told: Report, wish: Wish) -> None:

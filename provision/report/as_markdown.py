@@ -1,0 +1,97 @@
+"""A report in Markdown, for an issue or a wiki: the verdict first; nothing in a report is taken for markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+from provision.engine.tried import CheckResult
+from provision.report import host_facts
+from provision.report._model import Report
+from provision.report.short import number, seconds
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&])")
+_MOST_EVIDENCE = 4000
+
+
+def text(report: Report) -> str:
+    """Checks that are fine are rows; the others also have what was found."""
+    lines = [f"# {report.verdict.capitalize()} (exit code {report.exit_code})", ""]
+    if report.doubt:
+        lines = [f"**This report {_plain(report.doubt)}.**", "", *lines]
+    lines += [f"* {_plain(one)}" for one in report.against] + [""] * bool(report.against)
+    if report.owed:
+        lines += [f"Owed, only the host can try them: {_plain(', '.join(report.owed))}", ""]
+    about = [("Run", report.run), ("Started", report.started), ("Took", seconds(report.seconds))]
+    about += [("Environment", report.generation or "none"), ("vllm-ready", report.tool), *host_facts.shown(report)]
+    lines += _table(("", ""), (row for row in about if row[1]))
+    lines += _plan(report)
+    steps = [
+        (str(one.number), one.name, one.outcome, seconds(one.seconds), one.problem.partition("\n")[0])
+        for one in report.steps
+    ]
+    lines += _section("Steps", _table(("Step", "Name", "Outcome", "Time", "Problem"), steps))
+    checks = [(one.outcome, one.name, one.summary, seconds(one.seconds)) for one in report.checks]
+    lines += _section("Checks", _table(("Outcome", "Check", "What came of it", "Time"), checks))
+    for check in report.checks:
+        if check.outcome in ("fail", "error", "warn"):
+            lines += _found(check)
+    figures = [
+        (
+            one.check,
+            one.name,
+            ", ".join(f"{key} {value}" for key, value in one.of.items()),
+            f"{one.value if isinstance(one.value, str) else number(one.value)} {one.unit}",
+            f"{one.spread:.1%}" if len(one.samples) > 1 else "",
+        )
+        for one in report.figures
+    ]
+    lines += _section("Figures", _table(("Check", "Figure", "Of", "Value", "Spread"), figures))
+    commands = [
+        line
+        for label, run in report.commands.items()
+        for line in (f"### {_plain(label)}", "", *_fenced("\n".join(run)))
+    ]
+    lines += _section("Commands that were run", commands)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _plan(report: Report) -> list[str]:
+    if report.plan is None:
+        return []
+    decided = [(one.subject, one.chosen, one.because) for one in report.plan.decisions]
+    rejected = [(one.subject, each.candidate, each.reason) for one in report.plan.decisions for each in one.rejected]
+    lines = _section("Plan", _table(("Subject", "Chosen", "Because"), decided))
+    lines += _section("Not taken", _table(("Subject", "Candidate", "Reason"), rejected))
+    return lines + [f"* Warning: {_plain(one)}" for one in report.plan.warnings] + [""]
+
+
+def _found(check: CheckResult) -> list[str]:
+    lines = [f"### {_plain(check.name)}: {check.outcome}", "", f"* {_plain(check.summary)}"]
+    lines += [*([f"* Hint: {_plain(check.hint)}"] if check.hint else []), ""]
+    if check.evidence:
+        said = json.dumps(check.evidence, indent=1, ensure_ascii=False)
+        cut = "\n... report.json has the rest" if len(said) > _MOST_EVIDENCE else ""
+        lines += _fenced(said[:_MOST_EVIDENCE] + cut)
+    return lines
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *lines] if lines else []
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    body = [f"| {' | '.join(map(_plain, row))} |" for row in rows]
+    return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *body, ""] if body else []
+
+
+def _fenced(code: str) -> list[str]:
+    """A fence that is longer than any in what it holds."""
+    fence = "`" * max([3, *(len(found) + 1 for found in re.findall("`+", code))])
+    return [f"{fence}text", code, fence, ""]
+
+
+def _plain(text: str) -> str:
+    """In one line, every sign of markup taken for itself."""
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,291 @@
+"""Every format of a report: the verdict first, nothing in a report taken for markup, one screen of text whatever it holds."""
+
+from __future__ import annotations
+
+import re
+import sys
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from provision.engine.tried import CheckResult, Figure
+from provision.report._model import Report
+from provision.report.short import cut, first_line, number, seconds
+from provision.verbs import _formats
+from tests.report.big_report import big_report
+from tests.report.test_texts import report
+
+FORMATS = ("text", "markdown", "json", "junit", "prometheus", "html")
+CANARY = "<script>canary()</script>\"'|`{{7*7}}\n\\]]>"
+SAMPLE = re.compile(
+    r'[a-z_]+(\{([a-zA-Z_][a-zA-Z0-9_]*="(\\[\\"n]|[^"\\\n])*")(,[a-zA-Z_][a-zA-Z0-9_]*="(\\[\\"n]|[^"\\\n])*")*\})? (NaN|[+-]Inf|[-+.e\d]+)'
+)
+
+
+def everywhere(value: Any, said: str, kept: frozenset[str] = frozenset()) -> Any:
+    """The same report with other words wherever a word may stand."""
+    if isinstance(value, dict):
+        return {key: one if key in kept else everywhere(one, said, kept) for key, one in value.items()}
+    if isinstance(value, list):
+        return [everywhere(one, said, kept) for one in value]
+    return said if isinstance(value, str) else value
+
+
+CLOSED = frozenset("schema verdict outcome weight better profile mode origin code chosen_code started".split())  # noqa: SIM905 - reads better so
+
+
+def poisoned() -> Report:
+    document = everywhere(msgspec.json.decode(msgspec.json.encode(big_report(checks=12))), CANARY, CLOSED)
+    document["commands"] = {CANARY: [CANARY]}
+    document["host"] = {CANARY: CANARY, "platform": CANARY, "facts": {"driver": CANARY, "gpus": [{"id": CANARY}]}}
+    document["figures"] += [
+        {"check": CANARY, "name": "attention", "of": {"on": CANARY, "way": CANARY, "tokens": "512"}, "value": 1.5},
+        {"check": CANARY, "name": CANARY, "of": {CANARY: CANARY}, "value": CANARY},
+    ]
+    return msgspec.convert(document, Report)
+
+
+class Tags(HTMLParser):
+    """Every element of a page, and the ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def tags(page: str) -> list[tuple[str, dict[str, str | None]]]:
+    parser = Tags()
+    parser.feed(page)
+    return parser.tags
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_verified_that_its_contents_do_not_support_is_told_first(format_: str) -> None:
+    lie = msgspec.structs.replace(big_report(), verdict="verified", exit_code=0)
+    said = _formats.said(lie, format_).replace("\\", "")
+    assert "says verified, and its contents do not support that: speed_copy failed" in said
+    body = said[said.index("<body>") :] if format_ == "html" else said
+    verdict = {"html": "<h1", "json": '"verdict"', "junit": "<testcase", "prometheus": "# HELP"}.get(
+        format_, "exit code"
+    )
+    assert body.index("not support that") < body.index(verdict)
+    if format_ == "prometheus":
+        assert said.startswith("# This report says verified, and its contents")
+        assert "\nvllm_ready_verified 0\n" in said
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_an_honest_one_is_not_doubted(format_: str) -> None:
+    fine = big_report({})
+    assert fine.concluded.verdict == "verified"
+    assert "not support" not in _formats.said(fine, format_)
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_bare_report_has_every_format(format_: str) -> None:
+    bare = Report(
+        run="r",
+        started="",
+        verdict="not provisioned",
+        exit_code=4,
+        host={},
+        plan=None,
+        generation="",
+        steps=(),
+        checks=(),
+    )
+    assert _formats.said(bare, format_).endswith("\n")
+    assert _formats.said(poisoned(), format_)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    words=st.text(max_size=30),
+    value=st.one_of(st.floats(), st.text(max_size=10)),
+    host=st.recursive(
+        st.text(max_size=5) | st.floats() | st.none(), lambda one: st.dictionaries(st.text(max_size=5), one)
+    ),
+)
+def test_no_report_is_too_odd_for_a_format(words: str, value: float | str, host: Any) -> None:
+    of = [{"on": words, "way": words, "tokens": "64"}, {"from": words, "to": words}, {words: words}]
+    odd = msgspec.structs.replace(
+        report(),
+        run=words,
+        host={
+            "platform": host,
+            "facts": {"gpus": [host, {"id": words, "memory_gb": host}], "driver": host, "memory": host},
+        },
+        checks=(CheckResult(name=words, outcome="fail", summary=words, evidence={words: words}),),
+        figures=tuple(Figure(check=words, name="attention", of=one, value=value, samples=(1.0,)) for one in of),
+    )
+    for format_ in FORMATS:
+        assert _formats.said(odd, format_)
+    ET.fromstring(_formats.said(odd, "junit"))
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcomes", [None, {}, dict.fromkeys(range(200), "fail"), dict.fromkeys(range(200), "error")])
+def test_text_is_one_screen_whatever_it_holds(outcomes: dict[int, Any] | None) -> None:
+    long = big_report(outcomes)
+    checks = tuple(msgspec.structs.replace(one, summary="long " * 99 + "\nand more") for one in long.checks)
+    for told in (long, msgspec.structs.replace(long, checks=checks, owed=tuple(f"claim_{at}" for at in range(99)))):
+        lines = _formats.said(told, "text").splitlines()
+        assert len(lines) <= 40
+        assert max(map(len, lines)) <= 100
+        assert lines[0].startswith(told.verdict.upper())
+        assert "and more" not in "\n".join(lines)
+
+
+def test_text_lists_what_is_not_fine_and_counts_the_rest() -> None:
+    said = _formats.said(big_report(), "text")
+    assert "claim_050                 FAIL" in said
+    assert "claim_077                 ERROR" in said
+    assert "claim_012                 WARN" in said
+    assert "claim_100" not in said
+    assert "others: 192 pass, 3 skip" in said
+    assert "against it   speed_copy failed" in said
+
+
+def test_words_and_numbers_are_short() -> None:
+    assert first_line("\n \x1b[2Jone\r\ntwo") == "[2Jone"
+    assert cut("abcdefgh", 6) == "abc..."
+    assert [number(one) for one in (0, 1, 51.0, 0.012345, 1234.5, 98765.4, 1e-9)] == [
+        "0", "1", "51", "0.01235", "1,234", "98,765", "1e-09",
+    ]  # fmt: skip
+    assert [seconds(one) for one in (0.04, 59.9, 61.4, 9000)] == ["0.0 s", "59.9 s", "1 min 1 s", "2 h 30 min"]
+
+
+# --- JUnit ------------------------------------------------------------------------------------------------------------
+
+
+def test_junit_has_every_check_and_step_with_its_outcome() -> None:
+    root = ET.fromstring(_formats.said(big_report(), "junit"))
+    assert root.tag == "testsuites"
+    suites = {suite.get("name"): suite for suite in root}
+    assert [*suites] == ["vllm-ready.verdict", "vllm-ready.steps", "vllm-ready.checks"]
+    for suite in suites.values():
+        cases = suite.findall("testcase")
+        assert int(suite.get("tests", "")) == len(cases)
+        for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            assert int(suite.get(attribute, "")) == len(suite.findall(f"testcase/{kind}"))
+        for case in cases:
+            assert {"name", "classname", "time"} <= {*case.keys()}
+            assert len([child for child in case if child.tag in ("failure", "error", "skipped")]) <= 1
+    checks = {case.get("name"): case for case in suites["vllm-ready.checks"].findall("testcase")}
+    assert len(checks) == 200
+    assert len(suites["vllm-ready.steps"].findall("testcase")) == 9
+    failure, skipped = checks["claim_050"].find("failure"), checks["claim_060"].find("skipped")
+    assert failure is not None
+    assert '"dtype": "bfloat16"' in (failure.text or "")
+    assert skipped is not None
+    assert skipped.get("message") == "needs compute capability 10.0"
+    assert "14 % slower" in (checks["claim_012"].findtext("system-out") or "")
+    assert suites["vllm-ready.verdict"].find("testcase/failure") is not None
+
+
+def test_junit_is_xml_whatever_bytes_the_evidence_holds() -> None:
+    every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x10000), 0x1F600]))
+    odd = CheckResult(name="a\x00b", outcome="error", summary=every, evidence={every: every}, hint="]]>")
+    told = msgspec.structs.replace(report(), checks=(odd,), run="\x1b")
+    root = ET.fromstring(_formats.said(told, "junit").encode())
+    assert root.find(".//testcase[@name='a\ufffdb']/error") is not None
+
+
+# --- Prometheus -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("told", [big_report(), poisoned()], ids=["big", "poisoned"])
+def test_prometheus_is_well_formed_and_says_nothing_twice(told: Report) -> None:
+    lines = _formats.said(told, "prometheus").splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
+    assert [line for line in samples if not SAMPLE.fullmatch(line)] == []
+    series = [line.rpartition(" ")[0] for line in samples]
+    assert len(series) == len(set(series)), "a collector throws the whole file away"
+    typed = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(typed) == len(set(typed))
+    assert {one.partition("{")[0] for one in series} == set(typed)
+
+
+def test_prometheus_has_verdict_outcomes_and_figures() -> None:
+    said = _formats.said(big_report(), "prometheus")
+    assert "\nvllm_ready_verified 0\n" in said
+    assert "\nvllm_ready_exit_code 1\n" in said
+    assert "\nvllm_ready_run_timestamp_seconds 1795144452\n" in said
+    assert 'vllm_ready_check{check="claim_050",weight="must",outcome="fail"} 1\n' in said
+    assert 'vllm_ready_check{check="claim_050",weight="must",outcome="pass"} 0\n' in said
+    peer = (
+        'check="odd_pair_out",name="peer copy",unit="GB/s",better="higher",of_from="GPU 2",of_to="GPU 5",of_link="NV18"'
+    )
+    assert f"vllm_ready_figure{{{peer}}} 201\n" in said
+    assert 'of_pass="forward",value="OutOfMemoryError"} 1\n' in said
+    assert "\nvllm_ready_verified 1\n" in _formats.said(big_report({}), "prometheus")
+
+
+# --- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def test_markdown_takes_nothing_for_markup() -> None:
+    page = _formats.said(poisoned(), "markdown")
+    outside, inside = [], False
+    for line in page.splitlines():
+        if re.match("`{3,}", line):
+            inside = not inside
+        elif not inside:
+            outside.append(line)
+    assert not inside, "every fence is closed"
+    assert not [line for line in outside if re.search(r"(?<!\\)<script", line)]
+    width = 0
+    for line in outside:
+        pipes = re.sub(r"\\.", "", line).count("|") if line.startswith("|") else 0
+        assert pipes == width or not pipes or not width, line
+        width = pipes
+
+
+# --- HTML -------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_in_a_report_becomes_an_element_of_the_page() -> None:
+    clean, page = _formats.said(big_report(checks=12), "html"), _formats.said(poisoned(), "html")
+    assert "canary()" in page
+    assert len([tag for tag, _ in tags(page) if tag == "script"]) == 1
+    assert len([tag for tag, _ in tags(clean) if tag == "script"]) == 1
+    assert "<script>canary" not in page
+    assert "{{7*7}}" in page.replace("&#123;", "{"), "and what looks like a template is none"
+    assert not [name for _, attributes in tags(page) for name in attributes if name.startswith("on")]
+
+
+def test_the_page_names_no_address_and_has_its_landmarks() -> None:
+    page = _formats.said(big_report(), "html")
+    assert not re.search(r"https?://(?!www\.w3\.org)", page)
+    found = tags(page)
+    names = [tag for tag, _ in found]
+    assert names.count("h1") == 1
+    assert {"header", "nav", "main", "footer"} <= {*names}
+    assert all(attributes.get("scope") in ("col", "row") for tag, attributes in found if tag == "th")
+    ids = [attributes["id"] for _, attributes in found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in found:
+        target = attributes.get("href") or ""
+        assert not target.startswith("#") or target[1:] in ids
+
+
+def test_charts_leave_out_words_and_say_so() -> None:
+    page = _formats.said(big_report(), "html")
+    assert "pygal" not in {type(finder).__module__ for finder in sys.meta_path}, "it hears of no import of ours"
+    assert page.count('class="chart"') == 8 * 2 * 3
+    assert "none of SDPA math at 32k, 64k: OutOfMemoryError" in page
+    assert "SDPA flash, 4,096 tokens: 453.8 TFLOP/s" in page
+    assert "▼ 201" in page

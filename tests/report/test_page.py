@@ -1,0 +1,219 @@
+"""The HTML page in a real browser: nothing asked of a network, charts drawn, filter, copying, colours, paper, phones."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.verbs import _formats
+from tests.report.big_report import big_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright has no build for this system")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH: apt-get install chromium")
+
+CONTRAST = """() => {
+  const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});
+  const pen = canvas.getContext("2d", {willReadFrequently: true});
+  const known = new Map();
+  const rgba = (colour) => {
+    if (!known.has(colour)) {
+      pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+      known.set(colour, [...pen.getImageData(0, 0, 1, 1).data]);
+    }
+    return known.get(colour);
+  };
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = rgba(getComputedStyle(node).backgroundColor);
+      if (colour[3] > 250) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
+  const found = {};
+  for (const node of document.querySelectorAll("body *")) {
+    if (!node.checkVisibility()) continue;
+    const style = getComputedStyle(node);
+    const drawn = node.matches(".series .line");
+    const text = [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
+    if (!text && !drawn || node.closest("script, style, .skip, title")) continue;
+    const colour = node.ownerSVGElement ? (drawn ? style.stroke : style.fill) : style.color;
+    const said = ratio(rgba(colour), behind(node));
+    if (said < (drawn ? 3 : 4.5)) found[node.tagName + "." + (node.getAttribute("class") || "")] = [said.toFixed(2), colour];
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(_formats.said(big_report(), "html"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+class Opened:
+    """A page from its file, and all that the browser said and asked for."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        self.context.route("**/*", self._routed)
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.goto(path.as_uri())
+
+    def _routed(self, route: Any) -> None:
+        self.asked.append(route.request.url)
+        route.continue_() if route.request.url.startswith("file:") else route.abort()
+
+
+@pytest.fixture
+def opened(browser: Any, page_file: Path) -> Iterator[Opened]:
+    one = Opened(browser, page_file)
+    yield one
+    one.context.close()
+
+
+def shown(page: Any) -> list[str]:
+    return [str(name) for name in page.locator("#checks-table tbody tr:visible th").all_inner_texts()]
+
+
+def test_it_is_silent_and_asks_nothing_of_a_network(opened: Opened, page_file: Path) -> None:
+    opened.page.wait_for_timeout(200)
+    assert opened.asked == [page_file.as_uri()]
+    assert opened.said == []
+    assert opened.page.locator("h1").inner_text().startswith("Not verified")
+
+
+def test_charts_are_drawn_inside_their_boxes(opened: Opened) -> None:
+    charts = opened.page.locator("svg.chart")
+    assert charts.count() == 48
+    outside = charts.evaluate_all(
+        """(charts) => charts.flatMap((chart) => {
+          const box = chart.viewBox.baseVal;
+          return [...chart.querySelectorAll(".series path")].filter((path) => {
+            const at = path.getBBox(), move = path.getCTM().multiply(chart.getCTM().inverse());
+            const x = at.x + move.e, y = at.y + move.f;
+            return path.getTotalLength() === 0 || x < 0 || y < -5 || x + at.width > box.width || y + at.height > box.height;
+          }).map((path) => path.getAttribute("d"));
+        })"""
+    )
+    assert outside == []
+    drawn = opened.page.locator("svg.chart").first.locator(".series .line")
+    looks = drawn.evaluate_all(
+        "(all) => all.map((one) => [getComputedStyle(one).stroke, getComputedStyle(one).strokeDasharray])"
+    )
+    assert len(looks) == len({tuple(look) for look in looks}) == 5
+    assert len({dash for _, dash in looks}) == 5, "colour is not all that tells lines apart"
+
+
+def test_the_filter_by_mouse(opened: Opened) -> None:
+    page = opened.page
+    button = page.get_by_role("button", name=re.compile("^fail"))
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    assert shown(page) == ["speed_copy", "claim_050"]
+    assert page.locator("#count").inner_text() == "2 of 200 checks shown"
+    page.get_by_role("button", name=re.compile("^error")).click()
+    assert shown(page) == ["speed_copy", "claim_050", "claim_077"]
+    page.locator("#words").fill("SEGV")
+    assert shown(page) == ["claim_077"]
+    page.get_by_role("button", name="Show all").click()
+    page.wait_for_function("document.getElementById('count').textContent.startsWith('200 of')")
+    assert button.get_attribute("aria-pressed") == "false"
+
+
+def test_the_filter_by_keyboard(opened: Opened) -> None:
+    page = opened.page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
+    assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
+    page.keyboard.press("Enter")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.value") == "fail":
+            break
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Space")
+    assert shown(page) == ["speed_copy", "claim_050"]
+    for _ in range(5):
+        page.keyboard.press("Tab")
+    page.keyboard.type("claim_05")
+    assert shown(page) == ["claim_050"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("doubt", [False, True])
+def test_everything_can_be_read_in_both_schemes(browser: Any, tmp_path: Path, scheme: str, doubt: bool) -> None:
+    path = tmp_path / "r.html"
+    changes: dict[str, Any] = {"verdict": "verified"} if doubt else {}
+    path.write_text(_formats.said(big_report(**changes), "html"))
+    opened = Opened(browser, path, color_scheme=scheme)
+    opened.page.get_by_role("button", name=re.compile("^warn")).click()
+    opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert opened.page.evaluate(CONTRAST) == {}
+    dark = opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 20, 19)"
+    assert dark == (scheme == "dark")
+    opened.context.close()
+
+
+@pytest.mark.parametrize("width", [320, 360, 768])
+def test_a_phone_never_scrolls_sideways(browser: Any, page_file: Path, width: int) -> None:
+    opened = Opened(browser, page_file, viewport={"width": width, "height": 700})
+    opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.context.close()
+
+
+def test_on_paper_all_is_open_but_the_evidence(opened: Opened) -> None:
+    opened.page.emulate_media(media="print")
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened.page.locator("details:not(.evidence):not([open])").count() == 0
+    assert opened.page.locator("#filter, nav, button.copy").evaluate_all(
+        "(all) => all.every((one) => !one.checkVisibility())"
+    )
+    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert opened.page.locator("details.device[open]").count() == 1
+    assert opened.page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("clipboard", ["granted", "refused", "none at all"])
+def test_the_copy_button_from_a_file(browser: Any, page_file: Path, clipboard: str) -> None:
+    opened = Opened(
+        browser, page_file, permissions=["clipboard-read", "clipboard-write"] if clipboard == "granted" else []
+    )
+    page = opened.page
+    if clipboard != "granted":
+        page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: {writeText: () => Promise.reject()}})")
+    if clipboard == "none at all":
+        page.evaluate("document.execCommand = () => false")
+    button = page.locator("#commands .copy").first
+    button.click()
+    page.wait_for_function("document.querySelector('#commands .copy').textContent !== 'Copy'")
+    assert button.inner_text() == ("Selected" if clipboard == "none at all" else "Copied")
+    command = "uv pip install --no-deps torch==2.13.0"
+    if clipboard == "granted":
+        assert page.evaluate("navigator.clipboard.readText()") == command
+    else:
+        assert page.evaluate("getSelection().toString()").strip() == command
+    assert opened.said == []
+    opened.context.close()

@@ -1,0 +1,114 @@
+"""`report`: a run in the format asked for, on stdout or in a file; and what every run leaves beside report.json."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from provision import cli
+from provision.doors import files
+from provision.errors import NotWritable
+from provision.settings import Settings
+from provision.verbs import _formats, _told
+from provision.verbs._wish import Wish
+from tests.report.big_report import big_report
+from tests.report.test_texts import report
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    told = report()
+    (tmp_path / told.run).mkdir()
+    (tmp_path / told.run / "report.json").write_bytes(_told.document(told))
+    return tmp_path
+
+
+def told(capsys: pytest.CaptureFixture[str], logs: Path, *argv: str) -> tuple[int, str, str]:
+    code = cli._guarded(["report", *argv, "--set", f"logs={logs}"])
+    return code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("argv", "begins"),
+    [
+        ([], "NOT VERIFIED (exit code 1)\n"),
+        (["--format", "markdown"], "# Not verified (exit code 1)\n"),
+        (["--format", "junit"], "<?xml "),
+        (["--format", "prometheus"], "# HELP vllm_ready_verified"),
+        (["--format", "html"], "<!doctype html>"),
+        (["--json"], "{\n"),
+        (["--format", "json"], "{\n"),
+    ],
+)
+def test_the_newest_run_in_every_format(
+    capsys: pytest.CaptureFixture[str], logs: Path, argv: list[str], begins: str
+) -> None:
+    code, out, err = told(capsys, logs, *argv)
+    assert (code, err) == (0, ""), "to show a run is no verdict of its own"
+    assert out.startswith(begins)
+
+
+def test_json_is_the_document_as_it_was_written(capsys: pytest.CaptureFixture[str], logs: Path) -> None:
+    _, out, _ = told(capsys, logs, "--json", report().run[:10])
+    assert json.loads(out) == msgspec.json.decode(_told.document(report()))
+
+
+def test_into_a_file(capsys: pytest.CaptureFixture[str], logs: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert told(capsys, logs, "--format", "html", "-o", str(page))[:2] == (0, "")
+    assert page.read_text().startswith("<!doctype html>")
+    code, _, err = told(capsys, logs, "-o", str(tmp_path / "none" / "page"))
+    assert (code, "no such folder" in err) == (2, True)
+
+
+def test_two_formats_at_once_are_refused(capsys: pytest.CaptureFixture[str], logs: Path) -> None:
+    assert told(capsys, logs, "--json", "--format", "html")[0] == 2
+
+
+def wish(logs: Path) -> Wish:
+    return Wish(settings=Settings(), prefix=str(logs / "envs"), logs=str(logs / "run"), run="run", say=print)
+
+
+def test_a_run_leaves_every_format(tmp_path: Path) -> None:
+    _told.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"report.json", *_formats.BESIDE}
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "summary.txt", "metrics.prom"}
+    assert "vllm_ready_verified 0\n" in (tmp_path / "metrics.prom").read_text()
+
+
+@pytest.mark.parametrize("name", ["report.json", "report.html", "metrics.prom"])
+def test_no_room_for_a_report_is_told_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    really = files.write
+
+    def full(path: Path, *given: Any, **options: Any) -> None:
+        if path.name == name:
+            raise NotWritable("cannot be written: no space", where=str(path)) from OSError(errno.ENOSPC, "")
+        really(path, *given, **options)
+
+    monkeypatch.setattr(files, "write", full)
+    _told.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    assert "not whole" in capsys.readouterr().err
+
+
+def test_a_format_that_cannot_be_made_leaves_the_others(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_formats, "_TEMPLATES", tmp_path / "none")
+    _told.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    assert "not be told in every format" in capsys.readouterr().err
+    assert (tmp_path / "run" / "junit.xml").exists()
+    assert (tmp_path / "metrics.prom").exists()
+
+
+def test_a_big_report_survives_the_way_through_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_bytes(_told.document(big_report()))
+    assert cli._guarded(["report", str(path), "--quiet", "-o", str(tmp_path / "r")]) == 0
+    assert "others: 192 pass" in (tmp_path / "r").read_text()
