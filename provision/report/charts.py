@@ -14,6 +14,7 @@ import msgspec
 from provision.report.short import number
 
 WIDTH, HEIGHT = 420, 250
+_LETTERS = 15  # px, the largest that the page has; room is left for them
 KINDS: Final = 8  # of colour, dash and marker; the page's style has as many
 _SHAPES = (
     "M{x} {y}m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
@@ -62,6 +63,7 @@ def drawn(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
     pygal = _pygal()
     chart = pygal.XY(css=(), js=(), no_prefix=True, show_legend=False, width=WIDTH, height=HEIGHT)
     chart.config(margin=4, margin_top=8, margin_right=14, spacing=6, dots_size=3, print_values=False)
+    chart.config.style.label_font_size = chart.config.style.major_label_font_size = _LETTERS
     chart.config(xrange=_span(x), range=_span(y), include_x_axis=False)
     chart.x_labels = _ticks(x, tokens)
     chart.y_labels = _ticks(y, number)
