@@ -119,4 +119,4 @@ def _owed(report: Report) -> list[str]:
         return []
     owed = cut(f"owed     {', '.join(report.owed)}", _COLUMNS - 48)
     here = "everything that can be proved here passed, and this is current now"
-    return ["", here, "", f"{owed}: only the host for which this was built can try them"]
+    return ["", here, "", f"{owed}: only the host can try them that this was built for"]

@@ -14,6 +14,7 @@ import msgspec
 from provision.report.short import number
 
 WIDTH, HEIGHT = 420, 250
+_LETTERS = 15  # px, the largest that the page has; room is left for them
 KINDS: Final = 8  # of colour, dash and marker; the page's style has as many
 _SHAPES = (
     "M{x} {y}m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
@@ -43,14 +44,19 @@ class Axis(msgspec.Struct, frozen=True, kw_only=True):
     scale: Literal["linear", "log"]
     unit: str
 
+    def shows(self, value: float) -> bool:
+        """Times, speeds and sizes are never below 0, and 0 is on no logarithmic scale."""
+        return math.isfinite(value) and (value > 0 or (value == 0 and self.scale == "linear"))
+
     def at(self, value: float) -> float:
         return math.log2(value) if self.scale == "log" else value
 
 
 def axis(values: Sequence[float], unit: str, scale: Literal["linear", "log"]) -> Axis:
-    """Room for all values; none of a logarithmic scale is 0."""
-    shown = [value for value in values if math.isfinite(value) and (value > 0 or scale == "linear")] or [1.0]
-    return Axis(low=min(shown) if scale == "log" else 0.0, high=max(shown), scale=scale, unit=unit)
+    """Room for all values that can be shown."""
+    whole = Axis(low=0.0, high=1.0, scale=scale, unit=unit)
+    shown = [value for value in values if whole.shows(value)] or [1.0]
+    return msgspec.structs.replace(whole, low=min(shown) if scale == "log" else 0.0, high=max(shown))
 
 
 def drawn(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
@@ -62,6 +68,7 @@ def drawn(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
     pygal = _pygal()
     chart = pygal.XY(css=(), js=(), no_prefix=True, show_legend=False, width=WIDTH, height=HEIGHT)
     chart.config(margin=4, margin_top=8, margin_right=14, spacing=6, dots_size=3, print_values=False)
+    chart.config.style.label_font_size = chart.config.style.major_label_font_size = _LETTERS
     chart.config(xrange=_span(x), range=_span(y), include_x_axis=False)
     chart.x_labels = _ticks(x, tokens)
     chart.y_labels = _ticks(y, number)
@@ -88,8 +95,7 @@ def key(kind: int) -> str:
 
 
 def _finite(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> list[tuple[float, float]]:
-    low = {"log": 0.0, "linear": -math.inf}
-    return sorted(p for p in points if low[x.scale] < p[0] < math.inf and low[y.scale] < p[1] < math.inf)
+    return sorted(point for point in points if x.shows(point[0]) and y.shows(point[1]))
 
 
 def _span(axis: Axis) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provision.engine.tried import CheckResult, Figure
@@ -110,6 +110,11 @@ def test_a_bare_report_has_every_format(format_: str) -> None:
 
 
 @settings(max_examples=10, deadline=None)
+@example(words="", value=-1.0, host=None)
+@example(words="", value=0.0, host={})
+@example(words="²", value="", host=1e308)
+@example(words="", value=5e-324, host=None)
+@example(words="\x00", value=1.7e308, host=float("nan"))
 @given(
     words=st.text(max_size=30),
     value=st.one_of(st.floats(), st.text(max_size=10)),
