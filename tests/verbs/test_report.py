@@ -71,12 +71,18 @@ def test_two_formats_at_once_are_refused(capsys: pytest.CaptureFixture[str], log
 
 
 def wish(logs: Path) -> Wish:
-    return Wish(settings=Settings(), prefix=str(logs / "envs"), logs=str(logs / "run"), run="run", say=print)
+    return Wish(
+        settings=Settings(tasks=str(logs / "run" / "tasks")),
+        prefix=str(logs / "envs"),
+        logs=str(logs / "run"),
+        run="run",
+        say=print,
+    )
 
 
 def test_a_run_leaves_every_format(tmp_path: Path) -> None:
     _told.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"report.json", *_formats.BESIDE}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"report.json", "tasks", *_formats.BESIDE}
     assert {path.name for path in tmp_path.iterdir()} == {"run", "summary.txt", "metrics.prom"}
     assert "vllm_ready_verified 0\n" in (tmp_path / "metrics.prom").read_text()
 
@@ -112,3 +118,17 @@ def test_a_big_report_survives_the_way_through_its_file(tmp_path: Path) -> None:
     path.write_bytes(_told.document(big_report()))
     assert cli._guarded(["report", str(path), "--quiet", "-o", str(tmp_path / "r")]) == 0
     assert "others: 192 pass" in (tmp_path / "r").read_text()
+
+
+def test_what_is_shared_names_nobody(logs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In whatever format."""
+    told = report()
+    commands = {"50-vllm": ("curl https://me:hunter2@mirror.corp.example/x /home/someone/x",)}
+    files.write(
+        logs / "20261121T000000Z-0001" / "report.json", _told.document(msgspec.structs.replace(told, commands=commands))
+    )
+    for name in ("json", "markdown", "html"):
+        assert cli.run(["report", "20261121", "--share", "--format", name, "--set", f"logs={logs}"]) == 0
+        said = capsys.readouterr().out
+        assert "curl https://" in said
+        assert not [word for word in ("hunter2", "mirror.corp", "someone") if word in said]
