@@ -55,6 +55,7 @@ def _of(report: Report) -> dict[str, Any]:
         "attention": figures.attention(report.figures),
         "matrices": figures.matrices(report.figures),
         "tables": figures.tables(report.figures),
+        "words": figures.words(report.figures),
         "packages": [(name, one) for name, one in plan.packages.items() if one] if plan else [],
         "commands": [(label, "\n".join(run)) for label, run in report.commands.items() if run],
     }

@@ -174,7 +174,21 @@ def _matrix(figures: Sequence[Figure]) -> Matrix:
 
 def tables(figures: Iterable[Figure]) -> list[Table]:
     """All others, a table for what was measured in one way."""
-    return [_table(alike) for alike in _alike(one for one in figures if not _is_pair(one) and not _is_attention(one))]
+    others = (one for one in figures if not _is_pair(one) and not _is_attention(one) and not _is_word(one))
+    return [_table(alike) for alike in _alike(others)]
+
+
+def words(figures: Iterable[Figure]) -> list[tuple[str, str, str, str]]:
+    """What was chosen or said, and no number: the figure, of what, whose, and the word."""
+    return [
+        (one.name, ", ".join(one.of.values()), one.check, _value(one))
+        for one in figures
+        if _is_word(one) and not _is_pair(one)
+    ]
+
+
+def _is_word(figure: Figure) -> bool:
+    return figure.better == "same" and not _is_attention(figure)
 
 
 def _table(figures: Sequence[Figure]) -> Table:
