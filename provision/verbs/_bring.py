@@ -20,7 +20,7 @@ from provision.errors import DONE, Failure, Interrupted, StepFailed
 from provision.plan import serve
 from provision.report import as_text
 from provision.report._model import Report
-from provision.verbs import _flash_attn, _own_tasks, _progress, _told, _upgrade, _wish
+from provision.verbs import _flash_attn, _formats, _own_tasks, _progress, _told, _upgrade, _wish
 from provision.verbs._progress import Followed
 from provision.verbs._wish import Wish, asked
 
@@ -226,6 +226,8 @@ def _tell_a_person(told: Report, came: BroughtUp, wish: Wish, options: argparse.
         terminal.line(f"nothing to do: {told.generation} is current, whole and verified")
     elif not options.quiet:
         terminal.write(as_text.brief(told))
+        if (page := Path(wish.logs) / _formats.PAGE).exists():
+            terminal.line(f"report: {page}\n")
     if came.earlier:
         terminal.write(_upgrade.told(told, came, quiet=options.quiet))
     if came.exit_code == DONE and told.plan:

@@ -10,7 +10,8 @@ import msgspec
 from provision.doors import files
 from provision.report._model import Report
 
-BESIDE: Final = {"report.md": "markdown", "junit.xml": "junit", "report.html": "html"}  # report.json, in a run's folder
+PAGE: Final = "report.html"
+BESIDE: Final = {"report.md": "markdown", "junit.xml": "junit", PAGE: "html"}  # report.json, in a run's folder
 METRICS: Final = "metrics.prom"
 _TEMPLATES = Path(__file__).resolve().parents[1] / "report" / "templates"
 
