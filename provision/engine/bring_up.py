@@ -31,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     logs: str
     keep: int
+    places: dict[str, Path] = {}  # whose disks are part of what the host is
     elsewhere: bool = False  # built here for another host, which owes what only it can prove
 
     @property
@@ -176,8 +177,7 @@ def _tried(asked: Asked, ended: BroughtUp, checks: Checks) -> BroughtUp:
     """With what its promised checks come to."""
     names = asked.plan.checks
     gpus = () if asked.elsewhere else asked.plan.gpus.used
-    places = {"prefix": Path(asked.prefix), "logs": Path(asked.logs).parent}
-    facts = {} if asked.elsewhere else proof.facts_for(names, places)
+    facts = {} if asked.elsewhere else proof.facts_for(names, asked.places)
     tried = proof.ours(asked.plan, asked.lock, ended.generation, names, Path(asked.logs), checks, gpus, facts)
     concluded = conclude(tried, names, gpus)
     return msgspec.structs.replace(

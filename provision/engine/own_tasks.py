@@ -154,7 +154,7 @@ class Tasks:
             return Tried(), None
         plan, used = self._asked.plan, self._asked.plan.gpus.used
         logs = Path(self._asked.logs) / task.label
-        facts = proof.facts_for(task.checks, {"prefix": Path(self._asked.prefix), "logs": logs.parents[1]})
+        facts = proof.facts_for(task.checks, self._asked.places)
         place = str(self._generation)
         tried = proof.ours(plan, self._asked.lock, place, task.checks, logs, self._checks, used, facts)
         concluded = conclude(tried, task.checks, used)

@@ -202,6 +202,7 @@ def asked(wish: Wish, resolved: Wanted) -> bring_up.Asked:
         run=wish.run,
         logs=wish.logs,
         keep=wish.settings.keep,
+        places=_given.paths(wish.settings),
         elsewhere=wish.target is not None,
     )
 

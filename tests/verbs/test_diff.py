@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import verified
+from provision.engine import verified, wanted
 from provision.errors import UnreadableInput, WrongUsage
 from provision.verbs import _given
 from tests.report.runs import Document, document, figure, measured
+from tests.verbs.conftest import Place
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "diff.json"
 Said = Callable[..., str]
@@ -171,3 +173,11 @@ def test_a_single_run_has_nothing_to_be_compared_with(logs: Logs) -> None:
     logs.add(1)
     with pytest.raises(WrongUsage, match="no earlier verified run"):
         cli.run(["diff"])
+
+
+def test_up_and_check_look_at_the_same_of_a_host(place: Place, said: Said) -> None:
+    plan = msgspec.structs.replace(place.wanted.plan, checks=("disk_left",))
+    wanted.save(place.prefix, msgspec.structs.replace(place.wanted, plan=plan))
+    said("up", "--yes")
+    said("check")
+    assert "nothing that is recorded changed" in said("diff")
