@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provision.engine.tried import CheckResult, Figure
+from provision.report import charts
 from provision.report._model import Report
 from provision.report.short import cut, first_line, number, seconds
 from provision.verbs import _formats
@@ -114,6 +115,8 @@ def test_a_bare_report_has_every_format(format_: str) -> None:
 @example(words="", value=0.0, host={})
 @example(words="²", value="", host=1e308)
 @example(words="", value=5e-324, host=None)
+@example(words="", value=6e161, host=None)
+@example(words="", value=1.73e308, host=None)
 @example(words="\x00", value=1.7e308, host=float("nan"))
 @given(
     words=st.text(max_size=30),
@@ -285,6 +288,17 @@ def test_the_page_names_no_address_and_has_its_landmarks() -> None:
     for _, attributes in found:
         target = attributes.get("href") or ""
         assert not target.startswith("#") or target[1:] in ids
+
+
+@pytest.mark.parametrize("values", [(3.0,), (2.0, 6.0), (0.5, 20.0), (1e-9, 1e9)], ids=str)
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_chart_has_labels_also_where_no_power_of_ten_lies_between(
+    values: tuple[float, ...], scale: Literal["linear", "log"]
+) -> None:
+    x, y = charts.axis([64.0], "tokens", "log"), charts.axis(values, "ms", scale)
+    line = charts.Line(name="SDPA", kind=0, points=tuple((64.0, value) for value in values))
+    drawn = ET.fromstring(charts.drawn("times", [line], x, y))
+    assert sum(one.tag == "text" and bool(one.text) for one in drawn.iter()) >= 2
 
 
 def test_charts_leave_out_words_and_say_so() -> None:
