@@ -57,9 +57,10 @@ def _verdict(suite: ET.Element, report: Report) -> None:
     case = _case(suite, "verified", report.seconds)
     if report.doubt:
         _told(case, "failure", f"the report {report.doubt}", "")
-    elif report.verdict != "verified":
+    elif report.verdict != "verified" or report.regressions:
         kind = "error" if report.verdict == "undecided" else "failure"
-        _told(case, kind, report.verdict, "\n".join([*report.against, *(f"owed: {name}" for name in report.owed)]))
+        message = f"{report.verdict}, and not made current" if report.regressions else report.verdict
+        _told(case, kind, message, "\n".join([*report.against, *(f"owed: {name}" for name in report.owed)]))
 
 
 def _step(suite: ET.Element, step: StepResult) -> None:

@@ -21,7 +21,7 @@ from provision.verbs._wish import Wish
 
 _ANYWAY = "--set upgrade.on_regression=switch"
 _MEASURED = "upgrade"  # a folder beside the verified reports: one file for each host
-_SHOWN = 6
+_SHOWN = 12
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,18 +54,14 @@ def judged(
 
 
 def told(now: Report, came: BroughtUp, *, quiet: bool) -> str:
-    """For a person: why the environment in use stays, and how to switch all the same; or what the switch changed."""
+    """For a person who has read what is worse: what became of it, and how to switch; or what the switch changed."""
     if now.regressions:
-        shown = [f"  {one}" for one in now.regressions[:_SHOWN]]
-        more = len(now.regressions) - len(shown)
-        shown += [f"  and {more} more, in the report"] if more else []
-        lines = [f"{problem(now)}", *([] if quiet else [*shown, hint(now)])]
-        return "".join(f"{line}\n" for line in lines)
+        return f"{problem(now)}\n" if quiet else f"{problem(now)}\n{hint(now)}\n"
     before = read.where_readable(came.earlier)
     if quiet or before is None:
         return ""
     lines = diff_as_text.brief(_earlier.diff(before, now)).splitlines()
-    some = lines if len(lines) <= 2 * _SHOWN else [*lines[: 2 * _SHOWN], "more of it: ./setup.sh diff"]
+    some = lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], "more of it: ./setup.sh diff"]
     return "".join(f"{line}\n" for line in [f"beside {came.before}, which it replaces:", *(f"  {one}" for one in some)])
 
 

@@ -204,6 +204,20 @@ def test_junit_has_every_check_and_step_with_its_outcome() -> None:
     assert suites["vllm-ready.verdict"].find("testcase/failure") is not None
 
 
+@pytest.mark.parametrize("format_", sorted(FORMATS))
+def test_what_keeps_a_verified_environment_from_use_is_said(format_: str) -> None:
+    passed = CheckResult(name="glance", outcome="pass")
+    good = msgspec.structs.replace(
+        report(), verdict="verified", exit_code=0, steps=(), checks=(passed,), promised=("glance",), gpus=()
+    )
+    assert not good.against
+    kept_out = msgspec.structs.replace(good, exit_code=1, regressions=("rate: slower by 12 %",))
+    said = _formats.said(kept_out, format_)
+    assert "slower by 12" in said if format_ != "prometheus" else "vllm_ready_exit_code 1\n" in said
+    if format_ == "junit":
+        assert "verified, and not made current" in said
+
+
 def test_junit_is_xml_whatever_bytes_the_evidence_holds() -> None:
     every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x10000), 0x1F600]))
     odd = CheckResult(name="a\x00b", outcome="error", summary=every, evidence={every: every}, hint="]]>")
