@@ -17,6 +17,7 @@ _ATTENTION: tuple[tuple[str, str, Literal["linear", "log"]], ...] = (
     ("attention memory", "Memory", "log"),
 )
 _NAMES = frozenset(name for name, _, _ in _ATTENTION)
+_DIGITS = 18  # of a count of tokens; with thousands of them it is no number to Python
 _SLOW = 0.8  # of the median of all pairs
 
 
@@ -105,9 +106,8 @@ def attention(figures: Iterable[Figure]) -> Attention | None:
 def _is_attention(figure: Figure) -> bool:
     of = figure.of
     tokens = of.get("tokens", "")
-    return (
-        figure.name in _NAMES and {"on", "way"} <= of.keys() and tokens.isascii() and tokens.isdecimal()
-    ) and 0 < int(tokens[:18]) == int(tokens)
+    is_count = tokens.isascii() and tokens.isdecimal() and len(tokens) <= _DIGITS and int(tokens) > 0
+    return figure.name in _NAMES and {"on", "way"} <= of.keys() and is_count
 
 
 def _chart(

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provision.engine.tried import CheckResult, Figure
-from provision.report import charts
+from provision.report import charts, figures
 from provision.report._model import Report
 from provision.report.short import cut, first_line, number, seconds
 from provision.verbs import _formats
@@ -302,6 +302,13 @@ def test_the_page_names_no_address_and_has_its_landmarks() -> None:
     for _, attributes in found:
         target = attributes.get("href") or ""
         assert not target.startswith("#") or target[1:] in ids
+
+
+@pytest.mark.parametrize("tokens", ["0", "-1", "²", "9" * 5000], ids=["0", "-1", "²", "many digits"])
+def test_what_is_no_count_of_tokens_is_on_no_chart(tokens: str) -> None:
+    odd = Figure(check="a", name="attention", of={"on": "GPU 0", "way": "SDPA", "tokens": tokens}, value=1.0)
+    assert figures.attention([odd]) is None
+    assert len(figures.tables([odd])) == 1
 
 
 @pytest.mark.parametrize("values", [(3.0,), (2.0, 6.0), (0.5, 20.0), (1e-9, 1e9)], ids=str)
