@@ -25,11 +25,16 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError in ever
         self.where = where
         self.hint = hint
 
-    def __str__(self) -> str:
-        lines = [f"error: {self.where}: {self.what}" if self.where else f"error: {self.what}"]
+    @property
+    def said(self) -> str:
+        """Where, what and the hint, to go on from other words."""
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.hint:
             lines.append(f" hint: {self.hint}")
         return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return f"error: {self.said}"
 
 
 class WrongUsage(Failure):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from tests.report.test_texts import report
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "provision").rglob("*.py"))
@@ -94,12 +98,12 @@ def test_no_arrow_runs_up(path: Path) -> None:
     [
         path
         for path in SOURCES
-        if path.parent.name == "plan"
+        if room(path) in ("plan", "report")
         or (path.parent.name == "host" and not path.name.startswith("_") and path.stem != "record")
     ],
     ids=name,
 )
-def test_facts_and_plans_do_no_io(path: Path) -> None:
+def test_facts_plans_and_reports_do_no_io(path: Path) -> None:
     assert not (imports(path) | {module.split(".")[0] for module in imports(path)}) & IMPURE
     assert "provision.doors" not in {".".join(module.split(".")[:2]) for module in imports(path)}
     calls = {
@@ -184,8 +188,25 @@ def test_nothing_of_torch_on_this_side() -> None:
 )
 def test_what_a_verb_may_import(argv: list[str], forbidden: set[str]) -> None:
     """Start-up stays short because of what is not imported; times are measured in benchmarks/, not here."""
-    import subprocess
+    assert not imported_by(argv) & forbidden
 
+
+def test_what_a_report_in_text_may_import(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_bytes(msgspec.json.encode(report()))
+    forbidden = {"rich", "requests", "pypi_simple", "jinja2", "pygal", "provision.report.compare"}
+    assert not imported_by(["report", str(path), "--format", "text"]) & forbidden
+
+
+def test_no_verb_brings_what_only_the_page_needs() -> None:
+    verbs = [f"provision.verbs.{path.stem}" for path in (ROOT / "provision" / "verbs").glob("[a-z]*.py")]
+    code = f"import sys, {', '.join(verbs)}; sys.exit(' '.join({{'jinja2', 'pygal'}} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def imported_by(argv: list[str]) -> set[str]:
+    """Every module that a call imports."""
     code = (
         "import sys; before = set(sys.modules); sys.argv = ['vllm-ready', *sys.argv[1:]]\n"
         "from provision.cli import main\n"
@@ -193,5 +214,6 @@ def test_what_a_verb_may_import(argv: list[str], forbidden: set[str]) -> None:
         "print('\\n'.join(sorted(set(sys.modules) - before)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *argv], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not set(done.stderr.split()) & forbidden
-    assert "provision.cli" in done.stderr
+    found = set(done.stderr.split())
+    assert "provision.cli" in found
+    return found

@@ -143,8 +143,8 @@ def bring_up(
     if ended.verdict == "verified":
         ended = judge(ended, earlier, anew=True) if earlier else ended
         verified.save(Path(place.path), document(ended))
-        if ended.regressions:
-            return ended
+        if ended.regressions:  # it is one of those that are kept, as any other
+            return msgspec.structs.replace(ended, removed=_tidied(asked, stored))
     elif not owed or {each.outcome for each in ended.tried.checks} - {"pass", "warn", "skip"}:
         verified.withdraw(Path(place.path))
         return ended

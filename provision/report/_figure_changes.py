@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from provision.engine.tried import Figure
+from provision.report import short
 from provision.report._comparison import Change, How
 from provision.report._model import Report
 
@@ -43,30 +44,21 @@ def figure_changes(before: Report, after: Report, lone_gpus: set[str]) -> tuple[
         elif changed := _number(was, is_, was.value, is_.value):
             changes.append(changed)
         elif _is_single(was, is_) and _apart(was.value, is_.value) > FLOOR:
-            unjudged.append(f"{_subject(is_)}: {_valued(was)} -> {_valued(is_)}")
+            unjudged.append(f"{_subject(is_)}: {short.with_unit(was)} -> {short.with_unit(is_)}")
     return changes, unjudged
 
 
 def _named(report: Report) -> dict[tuple[str, str, str], Figure]:
-    return {(one.check, one.name, _of(one)): one for one in report.figures}
-
-
-def _of(figure: Figure) -> str:
-    return ", ".join(f"{key} {value}" for key, value in sorted(figure.of.items()))
+    return {(one.check, one.name, short.of(one)): one for one in report.figures}
 
 
 def _subject(figure: Figure) -> str:
-    of = _of(figure)
+    of = short.of(figure)
     return f"{figure.check} {figure.name}{f' ({of})' if of else ''}"
 
 
 def _gpus(figure: Figure) -> tuple[str, ...]:
     return tuple(dict.fromkeys(re.findall(r"GPU (\d+(?::\d+)?)", " ".join(figure.of.values()))))
-
-
-def _valued(figure: Figure) -> str:
-    value = figure.value if isinstance(figure.value, str) else f"{figure.value:.4g}"
-    return f"{value} {figure.unit}".rstrip()
 
 
 def _change(of: Figure, how: How, before: str, after: str, text: str, part: float = 0.0) -> Change:
@@ -79,13 +71,13 @@ def _change(of: Figure, how: How, before: str, after: str, text: str, part: floa
         after=after,
         text=text,
         gpus=_gpus(of),
-        about=f"{of.check} {of.name} {_of(of)}".rstrip(),
+        about=f"{of.check} {of.name} {short.of(of)}".rstrip(),
         part=round(part, 4),
     )
 
 
 def _lone(figure: Figure, how: How) -> Change:
-    value = _valued(figure)
+    value = short.with_unit(figure)
     sides = (value, "") if how == "gone" else ("", value)
     return _change(figure, how, *sides, f"{_subject(figure)} {how}: {value}")
 
@@ -100,7 +92,7 @@ def _lost(was: Figure, is_: Figure) -> Iterator[Change]:
 
 def _word(was: Figure, is_: Figure) -> Iterator[Change]:
     """A word instead of a number is a measurement that came to nothing."""
-    before, after = _valued(was), _valued(is_)
+    before, after = short.with_unit(was), short.with_unit(is_)
     if before != after:
         numbers = [isinstance(one.value, (int, float)) for one in (was, is_)]
         how: How = "changed" if numbers[0] == numbers[1] else "worse" if numbers[0] else "better"
@@ -141,14 +133,14 @@ def _number(was: Figure, is_: Figure, one: float, other: float) -> Change | None
     part = abs(other - one) / abs(one) if one else 1.0
     single = _is_single(was, is_)
     spreads = "measured once" if single else f"spreads {100 * was.spread:.2g} % and {100 * is_.spread:.2g} %"
-    values = f"{_valued(was) if was.unit != is_.unit else f'{one:.4g}'} -> {_valued(is_)}"
+    values = f"{short.value(was)} -> {short.with_unit(is_)}"
     how: How = "changed"
     word = "higher" if other > one else "lower"
     if is_.better != "same":
         how = "better" if (other > one) == (is_.better == "higher") else "worse"
         word = _PACE[how] if _is_pace(is_.unit) else word
     text = f"{_subject(is_)}: {word} by {100 * part:.3g} %: {values} ({spreads})"
-    return _change(is_, how, _valued(was), _valued(is_), text, part)
+    return _change(is_, how, short.with_unit(was), short.with_unit(is_), text, part)
 
 
 _PACE = {"better": "faster", "worse": "slower"}

@@ -108,6 +108,8 @@ def _said(value: Any, name: str) -> str:  # noqa: ANN401 - plain JSON
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
+        if value and all(isinstance(one, dict) for one in value.values()):  # what was a list
+            return ", ".join(value)
         named = next(
             (value[key] for key in ("name", "version", "model", "kind", "state", "profile") if value.get(key)), None
         )

@@ -75,12 +75,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def against(self) -> tuple[str, ...]:
-        """All that stands against "verified"."""
+        """All that stands against "verified", or against using what is."""
         failed = [step for step in self.steps if step.outcome == "failed"]
         steps = [f"step {step.number} {step.name} failed: {short.first_line(step.problem)}" for step in failed]
         if self.verdict == "not provisioned":  # what was not tried for that reason is no news
             return (*steps, *(f"{check.name} failed" for check in self.checks if check.outcome == "fail"))
-        return (*steps, *self.concluded.against)
+        return (*steps, *self.concluded.against, *self.regressions)
 
     def place(self, prefix: str) -> str:
         """Where the environment is; for this host's own pages, since the report itself carries no paths of a user."""

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 from provision.engine.events import StepResult
 from provision.engine.tried import CheckResult
+from provision.report import short
 from provision.report._model import Report
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -56,15 +57,16 @@ def _verdict(suite: ET.Element, report: Report) -> None:
     case = _case(suite, "verified", report.seconds)
     if report.doubt:
         _told(case, "failure", f"the report {report.doubt}", "")
-    elif report.verdict != "verified":
+    elif report.verdict != "verified" or report.regressions:
         kind = "error" if report.verdict == "undecided" else "failure"
-        _told(case, kind, report.verdict, "\n".join([*report.against, *(f"owed: {name}" for name in report.owed)]))
+        message = f"{report.verdict}, and not made current" if report.regressions else report.verdict
+        _told(case, kind, message, "\n".join([*report.against, *(f"owed: {name}" for name in report.owed)]))
 
 
 def _step(suite: ET.Element, step: StepResult) -> None:
     case = _case(suite, f"{step.number} {step.name}", step.seconds)
     if step.outcome == "failed":
-        _told(case, "failure", step.problem.partition("\n")[0], step.problem)
+        _told(case, "failure", short.first_line(step.problem), step.problem)
 
 
 def _check(suite: ET.Element, check: CheckResult) -> None:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 
 from provision.engine.tried import CheckResult
-from provision.report import host_facts
+from provision.report import host_facts, short
 from provision.report._model import Report
-from provision.report.short import number, seconds
+from provision.report.short import seconds
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 _MOST_EVIDENCE = 4000
@@ -28,7 +28,7 @@ def text(report: Report) -> str:
     lines += _table(("", ""), (row for row in about if row[1]))
     lines += _plan(report)
     steps = [
-        (str(one.number), one.name, one.outcome, seconds(one.seconds), one.problem.partition("\n")[0])
+        (str(one.number), one.name, one.outcome, seconds(one.seconds), short.first_line(one.problem))
         for one in report.steps
     ]
     lines += _section("Steps", _table(("Step", "Name", "Outcome", "Time", "Problem"), steps))
@@ -37,16 +37,7 @@ def text(report: Report) -> str:
     for check in report.checks:
         if check.outcome in ("fail", "error", "warn"):
             lines += _found(check)
-    figures = [
-        (
-            one.check,
-            one.name,
-            ", ".join(f"{key} {value}" for key, value in one.of.items()),
-            f"{one.value if isinstance(one.value, str) else number(one.value)} {one.unit}",
-            f"{one.spread:.1%}" if len(one.samples) > 1 else "",
-        )
-        for one in report.figures
-    ]
+    figures = [(one.check, one.name, short.of(one), short.with_unit(one), short.spread(one)) for one in report.figures]
     lines += _section("Figures", _table(("Check", "Figure", "Of", "Value", "Spread"), figures))
     commands = [
         line

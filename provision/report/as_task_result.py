@@ -11,6 +11,7 @@ import msgspec
 from provision.engine.events import StepResult
 from provision.engine.tried import CheckResult, Figure
 from provision.plan import serve
+from provision.report import short
 from provision.report._model import Left, Report
 from provision.tasks import Task
 
@@ -167,10 +168,9 @@ def _figures(proofs: Sequence[CheckResult], report: Report) -> list[Figure]:
 
 
 def _figure(one: Figure) -> str:
-    of = f" ({', '.join(f'{key} {value}' for key, value in sorted(one.of.items()))})" if one.of else ""
-    value = one.value if isinstance(one.value, str) else f"{one.value:.4g} {one.unit}".rstrip()
-    more = f", spread {one.spread:.1%} over {one.repeats} repeats" if one.repeats else ""
-    return f"* {one.check}: {one.name}{of}: {value}{more}{f'; {one.method}' if one.method else ''}"
+    of = f" ({short.of(one)})" if one.of else ""
+    more = f", spread {short.spread(one)} over {one.repeats} repeats" if short.spread(one) else ""
+    return f"* {one.check}: {one.name}{of}: {short.with_unit(one)}{more}{f'; {one.method}' if one.method else ''}"
 
 
 def _deviations(task: Task, proofs: Sequence[CheckResult], report: Report) -> list[str]:

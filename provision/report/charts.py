@@ -15,6 +15,7 @@ from provision.report.short import number
 
 WIDTH, HEIGHT = 420, 250
 _LETTERS = 15  # px, the largest that the page has; room is left for them
+_MOST = 1e300  # nothing measured comes near it, and above it there is no room on a scale
 KINDS: Final = 8  # of colour, dash and marker; the page's style has as many
 _SHAPES = (
     "M{x} {y}m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
@@ -46,7 +47,7 @@ class Axis(msgspec.Struct, frozen=True, kw_only=True):
 
     def shows(self, value: float) -> bool:
         """Times, speeds and sizes are never below 0, and 0 is on no logarithmic scale."""
-        return math.isfinite(value) and (value > 0 or (value == 0 and self.scale == "linear"))
+        return value < _MOST and (value > 0 or (value == 0 and self.scale == "linear"))
 
     def at(self, value: float) -> float:
         return math.log2(value) if self.scale == "log" else value
@@ -70,6 +71,7 @@ def drawn(title: str, lines: Sequence[Line], x: Axis, y: Axis) -> str:
     chart.config(margin=4, margin_top=8, margin_right=14, spacing=6, dots_size=3, print_values=False)
     chart.config.style.label_font_size = chart.config.style.major_label_font_size = _LETTERS
     chart.config(xrange=_span(x), range=_span(y), include_x_axis=False)
+    chart.config(x_labels_major_every=1, y_labels_major_every=1)  # told which, it does not count powers of ten
     chart.x_labels = _ticks(x, tokens)
     chart.y_labels = _ticks(y, number)
     for line in shown:
@@ -113,7 +115,7 @@ def _log_ticks(axis: Axis) -> list[float]:
     """Powers of two where a count doubles, else of ten; so many that they do not touch."""
     base = 2 if axis.unit == "tokens" else 10
     first, last = math.ceil(math.log(axis.low, base) - 1e-9), math.floor(math.log(axis.high, base) + 1e-9)
-    step = 1 + (last - first) // 8
+    step = 1 + max(last - first, 0) // 8
     return [float(base) ** power for power in range(first, last + 1, step)] or [axis.low]
 
 

@@ -9,8 +9,7 @@ from typing import Literal
 import msgspec
 
 from provision.engine.tried import Figure
-from provision.report import charts
-from provision.report.short import number
+from provision.report import charts, short
 
 _ATTENTION: tuple[tuple[str, str, Literal["linear", "log"]], ...] = (
     ("attention", "Speed", "linear"),
@@ -18,6 +17,7 @@ _ATTENTION: tuple[tuple[str, str, Literal["linear", "log"]], ...] = (
     ("attention memory", "Memory", "log"),
 )
 _NAMES = frozenset(name for name, _, _ in _ATTENTION)
+_DIGITS = 18  # of a count of tokens; with thousands of them it is no number to Python
 _SLOW = 0.8  # of the median of all pairs
 
 
@@ -106,9 +106,8 @@ def attention(figures: Iterable[Figure]) -> Attention | None:
 def _is_attention(figure: Figure) -> bool:
     of = figure.of
     tokens = of.get("tokens", "")
-    return (
-        figure.name in _NAMES and {"on", "way"} <= of.keys() and tokens.isascii() and tokens.isdecimal()
-    ) and 0 < int(tokens[:18]) == int(tokens)
+    is_count = tokens.isascii() and tokens.isdecimal() and len(tokens) <= _DIGITS and int(tokens) > 0
+    return figure.name in _NAMES and {"on", "way"} <= of.keys() and is_count
 
 
 def _chart(
@@ -128,7 +127,7 @@ def _chart(
         }
         without += [f"{way} at {', '.join(charts.tokens(at) for at in where)}: {word}" for word, where in words.items()]
         if mine:
-            rows.append((way, tuple(_value(mine[at]) if at in mine else "" for at in lengths)))
+            rows.append((way, tuple(short.value(mine[at]) if at in mine else "" for at in lengths)))
     return Chart(
         title=title,
         unit=y.unit,
@@ -154,7 +153,7 @@ def _matrix(figures: Sequence[Figure]) -> Matrix:
     median = statistics.median(values) if values else 0.0
     cells = {
         (one.of["from"], one.of["to"]): Cell(
-            value=_value(one),
+            value=short.value(one),
             link=one.of.get("link", ""),
             is_slow=not isinstance(one.value, str) and one.better == "higher" and one.value < _SLOW * median,
         )
@@ -167,7 +166,7 @@ def _matrix(figures: Sequence[Figure]) -> Matrix:
         method=figures[0].method,
         columns=tuple(ends),
         rows=tuple((a, tuple(cells.get((a, b)) for b in ends)) for a in ends),
-        median=number(median),
+        median=short.number(median),
         has_slow=any(cell.is_slow for cell in cells.values()),
     )
 
@@ -202,13 +201,10 @@ def _table(figures: Sequence[Figure]) -> Table:
         method=first.method,
         columns=columns,
         rows=tuple(
-            (tuple(one.of.get(key, "") for key in columns), _value(one), spread(one), one.repeats) for one in figures
+            (tuple(one.of.get(key, "") for key in columns), short.value(one), short.spread(one), one.repeats)
+            for one in figures
         ),
     )
-
-
-def spread(figure: Figure) -> str:
-    return f"{figure.spread:.1%}" if len(figure.samples) > 1 else ""
 
 
 def _alike(figures: Iterable[Figure]) -> list[list[Figure]]:
@@ -216,7 +212,3 @@ def _alike(figures: Iterable[Figure]) -> list[list[Figure]]:
     for one in figures:
         groups.setdefault((one.check, one.name, one.unit, one.method, one.better), []).append(one)
     return [*groups.values()]
-
-
-def _value(figure: Figure) -> str:
-    return figure.value if isinstance(figure.value, str) else number(figure.value)

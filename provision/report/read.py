@@ -34,6 +34,14 @@ def report(content: bytes, name: str) -> Report:
         raise UnreadableInput(f"is no whole report: {error}", where=name, hint=_HINT) from error
 
 
+def where_readable(content: bytes | None) -> Report | None:
+    """None where there is none, or it was written by a version that nobody can read any more."""
+    try:
+        return report(content, "") if content else None
+    except UnreadableInput:
+        return None
+
+
 def _grown(document: dict[str, Any]) -> dict[str, Any]:
     """As it would be written today; each change of what is written adds its reader here."""
     for reader in _READERS:

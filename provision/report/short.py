@@ -1,8 +1,10 @@
-"""Words and numbers of a report made short: one line, so many letters, so many digits."""
+"""Words, numbers and figures of a report made short: one line, so many letters, so many digits."""
 
 from __future__ import annotations
 
 import re
+
+from provision.engine.tried import Figure
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -28,6 +30,26 @@ def number(value: float) -> str:
     digits = next((digits for digits in range(6) if size >= 10 ** (3 - digits)), 6)
     said = f"{value:,.{digits}f}"
     return said.rstrip("0").rstrip(".") if "." in said else said
+
+
+def value(figure: Figure) -> str:
+    """What was found, a number or a word."""
+    return figure.value if isinstance(figure.value, str) else number(figure.value)
+
+
+def with_unit(figure: Figure) -> str:
+    """What was found, fit to stand alone."""
+    return f"{value(figure)} {figure.unit}".rstrip()
+
+
+def of(figure: Figure) -> str:
+    """What it is of: the same words in the same order in every run."""
+    return ", ".join(f"{key} {word}" for key, word in sorted(figure.of.items()))
+
+
+def spread(figure: Figure) -> str:
+    """Of samples; what was measured once has none."""
+    return f"{figure.spread:.1%}" if len(figure.samples) > 1 else ""
 
 
 def seconds(value: float) -> str:

@@ -78,7 +78,8 @@ def differences(last: Look | None, now: Seen) -> tuple[str, ...]:
     ]
     new = [path for path in now.touched if path not in was.touched]
     if new:
-        said.append(f"{len(new)} files are not as they were: {', '.join(Path(path).name for path in new[:_NAMED])}")
+        files = f"{len(new)} file{'s are not as they were' if len(new) > 1 else ' is not as it was'}"
+        said.append(f"{files}: {', '.join(Path(path).name for path in new[:_NAMED])}")
     elif set(was.touched) - set(now.touched):
         said.append("files are as they were verified again")
     return tuple(said)

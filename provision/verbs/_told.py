@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from provision.report import as_task_result, as_text, read, share
 from provision.report._model import Left, Package, Report
 from provision.steps import Lock, Site, Write
 from provision.tasks import Task
-from provision.verbs import _formats, _given, _own_tasks
+from provision.verbs import _formats, _given, _own_tasks, _runs
 from provision.verbs._wish import Wish
 from provision.version import VERSION
 
@@ -163,52 +163,49 @@ def document(told: Report) -> bytes:
 
 
 def everywhere(told: Report, wish: Wish) -> None:
-    """report.json of the run, the newest verdict, a page for every step that was carried out, and the other formats.
-
-    Where there is no room for them the run is what it was, and its end is told all the same.
-    """
-    try:
-        _everywhere(told, wish)
-        _in_other_formats(told, Path(wish.logs))
-        files.write(Path(wish.logs).parent / _formats.METRICS, _formats.said(told, "prometheus"))
-    except NotWritable as failure:
-        terminal.note(f"this run's report is not whole: {str(failure).removeprefix('error: ')}")
+    """report.json of the run, the newest verdict, a page for every step that was carried out, and the other formats."""
+    _tell(told, wish, _as_newest, _as_pages, _in_other_formats)
 
 
 def in_logs(told: Report, wish: Wish) -> None:
     """The report of one look at something that is not ours: no news of any environment of ours."""
+    _tell(told, wish, _in_other_formats)
+
+
+def _tell(told: Report, wish: Wish, *ways: Callable[[Report, Wish], None]) -> None:
+    """report.json first. Where there is no room for it, or a way fails, the run is what it was, and its end is told."""
     try:
-        files.write(Path(wish.logs) / "report.json", document(told))
-        _in_other_formats(told, Path(wish.logs))
+        files.write(Path(wish.logs) / _runs.REPORT, document(told))
+        for way in ways:
+            try:
+                way(told, wish)
+            except NotWritable:
+                raise
+            except Exception as error:  # noqa: BLE001 - how a run is told must not be what it fails by
+                terminal.note(f"this run's report could not be told in every format: {error!r}")
     except NotWritable as failure:
-        terminal.note(f"this run's report is not kept: {str(failure).removeprefix('error: ')}")
+        terminal.note(f"this run's report is not whole: {failure.said}")
 
 
-def _in_other_formats(told: Report, logs: Path) -> None:
-    try:
-        _formats.write_beside(told, logs)
-    except NotWritable:
-        raise
-    except Exception as error:  # noqa: BLE001 - how a run is told must not be what it fails by
-        terminal.note(f"this run's report could not be told in every format: {error!r}")
+def _as_newest(told: Report, wish: Wish) -> None:
+    logs = Path(wish.logs).parent
+    files.write(logs / "summary.txt", as_text.text(told, wish.prefix))
+    files.write(logs / _formats.METRICS, _formats.said(told, "prometheus"))
 
 
-def _everywhere(told: Report, wish: Wish) -> None:
-    logs = Path(wish.logs)
-    files.write(logs / "report.json", document(told))
-    files.write(logs.parent / "summary.txt", as_text.text(told, wish.prefix))
+def _as_pages(told: Report, wish: Wish) -> None:
     pages = Path(_given.checkout()) / wish.settings.tasks / "task-results"
     for name, page in as_task_result.pages(told, _tasks(wish), _verified(told, wish)).items():
         files.write(pages / name, page)
 
 
+def _in_other_formats(told: Report, wish: Wish) -> None:
+    _formats.write_beside(told, Path(wish.logs))
+
+
 def _verified(told: Report, wish: Wish) -> Report | None:
     """The report with which this host verified the environment, where it has."""
-    document = verified.report(Path(wish.prefix) / told.generation) if told.generation else None
-    try:
-        return read.report(document, "") if document else None
-    except UnreadableInput:
-        return None
+    return read.where_readable(verified.report(Path(wish.prefix) / told.generation)) if told.generation else None
 
 
 def _tasks(wish: Wish) -> tuple[Task, ...]:
@@ -216,5 +213,5 @@ def _tasks(wish: Wish) -> tuple[Task, ...]:
     try:
         return _own_tasks.found(wish)
     except UnreadableInput as failure:
-        terminal.note(f"your tasks are not in its pages: {str(failure).removeprefix('error: ')}")
+        terminal.note(f"your tasks are not in its pages: {failure.said}")
         return tasks_found.discover()

@@ -11,7 +11,7 @@ from provision.engine import generations, launch_checks, proof, verified
 from provision.engine.bring_up import BroughtUp
 from provision.engine.tried import Tried
 from provision.engine.wanted import Wanted
-from provision.errors import CHECK_FAILED, UnreadableInput
+from provision.errors import CHECK_FAILED
 from provision.report import compare, diff_as_text, read
 from provision.report._comparison import Comparison
 from provision.report._model import Report
@@ -21,7 +21,7 @@ from provision.verbs._wish import Wish
 
 _ANYWAY = "--set upgrade.on_regression=switch"
 _MEASURED = "upgrade"  # a folder beside the verified reports: one file for each host
-_SHOWN = 6
+_SHOWN = 12
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ def judged(
     """With what is worse than in the environment in use, where that is to be kept for it."""
     came = msgspec.structs.replace(came, earlier=earlier)
     asked = wish.settings.upgrade
-    before = _read(earlier)
+    before = read.where_readable(earlier)
     if asked.on_regression == "switch" or before is None:
         return came
     after = _told.report(wish, resolved, came, {})
@@ -54,18 +54,14 @@ def judged(
 
 
 def told(now: Report, came: BroughtUp, *, quiet: bool) -> str:
-    """For a person: why the environment in use stays, and how to switch all the same; or what the switch changed."""
+    """For a person who has read what is worse: what became of it, and how to switch; or what the switch changed."""
     if now.regressions:
-        shown = [f"  {one}" for one in now.regressions[:_SHOWN]]
-        more = len(now.regressions) - len(shown)
-        shown += [f"  and {more} more, in the report"] if more else []
-        lines = [f"{problem(now)}", *([] if quiet else [*shown, hint(now)])]
-        return "".join(f"{line}\n" for line in lines)
-    before = _read(came.earlier)
+        return f"{problem(now)}\n" if quiet else f"{problem(now)}\n{hint(now)}\n"
+    before = read.where_readable(came.earlier)
     if quiet or before is None:
         return ""
     lines = diff_as_text.brief(_earlier.diff(before, now)).splitlines()
-    some = lines if len(lines) <= 2 * _SHOWN else [*lines[: 2 * _SHOWN], "more of it: ./setup.sh diff"]
+    some = lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], "more of it: ./setup.sh diff"]
     return "".join(f"{line}\n" for line in [f"beside {came.before}, which it replaces:", *(f"  {one}" for one in some)])
 
 
@@ -85,14 +81,6 @@ def hint(report: Report) -> str:
     return f"to switch all the same: ./setup.sh rollback {report.generation}, or {_ANYWAY}"
 
 
-def _read(report: bytes) -> Report | None:
-    """None where it was written by a version that nobody can read any more: then there is no measure."""
-    try:
-        return read.report(report, "the report of the environment in use")
-    except UnreadableInput:
-        return None
-
-
 def _of_another_host(found: Comparison) -> bool:
     """Another driver, GPU or limit since: what was measured then is no measure, and it may not even run here."""
     about = {one.about.split()[0] for one in found.causes if one.area == "host"}
@@ -109,10 +97,9 @@ def _speeds(wish: Wish, resolved: Wanted, followed: Followed, came: BroughtUp, *
     """What the full profile measures beyond the quick one, in both; as it was measured, where nothing is tried anew."""
     new, old = Path(came.generation), Path(wish.prefix) / (came.before or "")
     kept = new / generations.STATE / _MEASURED / f"{verified.host_id()}.json"
-    if not anew and kept.is_file():
-        known = msgspec.json.decode(kept.read_bytes(), type=Measured)
-        if known.beside == old.name:
-            return known
+    known = None if anew else _measured(kept)
+    if known and known.beside == old.name:
+        return known
     there = _told.stood(old)
     names = sorted({*proof.promised(there.plan, there.lock, "full")} - {*proof.promised(there.plan, there.lock)})
     logs = Path(wish.logs)
@@ -125,3 +112,11 @@ def _speeds(wish: Wish, resolved: Wanted, followed: Followed, came: BroughtUp, *
     found = Measured(beside=old.name, old=was, new=is_)
     files.write(kept, msgspec.json.encode(found))
     return found
+
+
+def _measured(kept: Path) -> Measured | None:
+    """What an earlier run has left, where it can be read."""
+    try:
+        return msgspec.json.decode(kept.read_bytes(), type=Measured)
+    except (OSError, msgspec.MsgspecError):
+        return None

@@ -18,6 +18,8 @@ from provision.verbs import _earlier, _look, _wish, check
 from provision.verbs._look import Look, Seen
 from provision.verbs._wish import Wish
 
+_ASKED = "asked for with --always"
+
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a look: why it checked (empty: it did not), how that ended, and what changed."""
@@ -48,8 +50,7 @@ def _kept(wish: Wish) -> Path:
 
 def _proved(place: Path) -> Report | None:
     """The run that verified what is current; a check that fails withdraws it."""
-    report = verified.report(place)
-    return read.report(report, str(verified.place(place))) if report else None
+    return read.where_readable(verified.report(place))
 
 
 def _changed(wish: Wish, seen: Seen) -> tuple[str, ...]:
@@ -59,13 +60,15 @@ def _changed(wish: Wish, seen: Seen) -> tuple[str, ...]:
 def _checked(wish: Wish, options: argparse.Namespace) -> Watched:
     place = _place(wish)
     was, seen = _proved(place), _look.seen(place)
-    changed = _changed(wish, seen) or ("asked for with --always",)
+    changed = _changed(wish, seen)
+    if not changed and not options.always:  # a run that has ended meanwhile has verified it
+        return Watched(changed=())
     options.names = []
     told = check.checked(wish, options)
     _keep(_kept(wish), Look(run=told.run, exit_code=told.exit_code, seen=seen))
     before = was or _earlier.baseline(Path(wish.logs).parent, but=told.run)
     found = _earlier.diff(before, told) if before else None
-    return Watched(changed=changed, exit_code=told.exit_code, run=told.run, diff=found)
+    return Watched(changed=changed or (_ASKED,), exit_code=told.exit_code, run=told.run, diff=found)
 
 
 def _keep(place: Path, look: Look) -> None:
@@ -73,7 +76,7 @@ def _keep(place: Path, look: Look) -> None:
     try:
         files.write(place, msgspec.json.encode(look))
     except NotWritable as failure:
-        terminal.note(f"this look is not kept: {str(failure).removeprefix('error: ')}")
+        terminal.note(f"this look is not kept: {failure.said}")
 
 
 def _told(watched: Watched, options: argparse.Namespace) -> int:

@@ -477,3 +477,10 @@ def test_whatever_is_recorded_is_compared_and_mirrored(
     there, back = compared(one, other), compared(other, one)
     mirrored = {(change.area, change.before, change.after) for change in (*back.causes, *back.effects)}
     assert {(change.area, change.after, change.before) for change in (*there.causes, *there.effects)} == mirrored
+
+
+def test_a_list_that_could_not_be_read_is_told_by_what_was_in_it() -> None:
+    altered = document()
+    facts(altered)["gpus"] = {"type": "Missing", "why": "timed out"}
+    told = [one.text for one in compared(document(), altered).causes if one.subject == "gpus"]
+    assert told == ["gpus GPU 0, GPU 1 -> (timed out)"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 import msgspec
@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provision.engine.tried import CheckResult, Figure
+from provision.report import charts, figures
 from provision.report._model import Report
 from provision.report.short import cut, first_line, number, seconds
 from provision.verbs import _formats
@@ -114,6 +115,8 @@ def test_a_bare_report_has_every_format(format_: str) -> None:
 @example(words="", value=0.0, host={})
 @example(words="²", value="", host=1e308)
 @example(words="", value=5e-324, host=None)
+@example(words="", value=6e161, host=None)
+@example(words="", value=1.73e308, host=None)
 @example(words="\x00", value=1.7e308, host=float("nan"))
 @given(
     words=st.text(max_size=30),
@@ -201,6 +204,20 @@ def test_junit_has_every_check_and_step_with_its_outcome() -> None:
     assert suites["vllm-ready.verdict"].find("testcase/failure") is not None
 
 
+@pytest.mark.parametrize("format_", sorted(FORMATS))
+def test_what_keeps_a_verified_environment_from_use_is_said(format_: str) -> None:
+    passed = CheckResult(name="glance", outcome="pass")
+    good = msgspec.structs.replace(
+        report(), verdict="verified", exit_code=0, steps=(), checks=(passed,), promised=("glance",), gpus=()
+    )
+    assert not good.against
+    kept_out = msgspec.structs.replace(good, exit_code=1, regressions=("rate: slower by 12 %",))
+    said = _formats.said(kept_out, format_)
+    assert "slower by 12" in said if format_ != "prometheus" else "vllm_ready_exit_code 1\n" in said
+    if format_ == "junit":
+        assert "verified, and not made current" in said
+
+
 def test_junit_is_xml_whatever_bytes_the_evidence_holds() -> None:
     every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x10000), 0x1F600]))
     odd = CheckResult(name="a\x00b", outcome="error", summary=every, evidence={every: every}, hint="]]>")
@@ -285,6 +302,24 @@ def test_the_page_names_no_address_and_has_its_landmarks() -> None:
     for _, attributes in found:
         target = attributes.get("href") or ""
         assert not target.startswith("#") or target[1:] in ids
+
+
+@pytest.mark.parametrize("tokens", ["0", "-1", "²", "9" * 5000], ids=["0", "-1", "²", "many digits"])
+def test_what_is_no_count_of_tokens_is_on_no_chart(tokens: str) -> None:
+    odd = Figure(check="a", name="attention", of={"on": "GPU 0", "way": "SDPA", "tokens": tokens}, value=1.0)
+    assert figures.attention([odd]) is None
+    assert len(figures.tables([odd])) == 1
+
+
+@pytest.mark.parametrize("values", [(3.0,), (2.0, 6.0), (0.5, 20.0), (1e-9, 1e9)], ids=str)
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_chart_has_labels_also_where_no_power_of_ten_lies_between(
+    values: tuple[float, ...], scale: Literal["linear", "log"]
+) -> None:
+    x, y = charts.axis([64.0], "tokens", "log"), charts.axis(values, "ms", scale)
+    line = charts.Line(name="SDPA", kind=0, points=tuple((64.0, value) for value in values))
+    drawn = ET.fromstring(charts.drawn("times", [line], x, y))
+    assert sum(one.tag == "text" and bool(one.text) for one in drawn.iter()) >= 2
 
 
 def test_charts_leave_out_words_and_say_so() -> None:

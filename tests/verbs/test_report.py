@@ -13,6 +13,7 @@ import pytest
 from provision import cli
 from provision.doors import files
 from provision.errors import NotWritable
+from provision.report import as_text
 from provision.settings import Settings
 from provision.verbs import _formats, _told
 from provision.verbs._wish import Wish
@@ -111,6 +112,15 @@ def test_a_format_that_cannot_be_made_leaves_the_others(
     assert "not be told in every format" in capsys.readouterr().err
     assert (tmp_path / "run" / "junit.xml").exists()
     assert (tmp_path / "metrics.prom").exists()
+
+
+def test_what_fails_to_tell_a_run_is_not_how_the_run_ends(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(as_text, "_MARKS", {})
+    _told.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    assert "not be told in every format" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"report.json", "tasks", *_formats.BESIDE}
 
 
 def test_a_big_report_survives_the_way_through_its_file(tmp_path: Path) -> None:

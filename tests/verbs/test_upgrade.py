@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import msgspec
@@ -124,6 +125,30 @@ def test_in_full_the_speeds_of_both_are_measured_one_after_the_other(
     assert in_use(measuring) == before
     assert cli.run(["up", *full]) == 1
     assert measuring.tried() == []
+
+
+def test_what_an_earlier_run_has_measured_and_nobody_can_read_is_measured_again(measuring: Measuring) -> None:
+    measuring.upgrade(deep=700.0)
+    full = ("--set", "upgrade.compare=full")
+    assert cli.run(["up", *full]) == 1
+    (kept,) = measuring.place.prefix.glob("*/.vllm-ready/upgrade/*.json")
+    kept.write_text("{}")
+    measuring.tried()
+    assert cli.run(["up", *full]) == 1
+    assert measuring.tried() == ["deep 2.2", "deep 2.1"]
+
+
+def test_environments_that_were_kept_out_are_no_more_than_are_to_be_kept(measuring: Measuring) -> None:
+    before = in_use(measuring)
+    older = measuring.place.prefix / "older"
+    shutil.copytree(measuring.place.prefix / str(before) / ".vllm-ready", older / ".vllm-ready")
+    made = older / ".vllm-ready" / generations.MADE
+    made.write_text(json.dumps({**json.loads(made.read_text()), "number": 0}))
+    measuring.upgrade(**SLOWER)
+    assert cli.run(["up", "--set", "keep=1"]) == 1
+    assert in_use(measuring) == before
+    assert len(measuring.place.generations()) == 2
+    assert not older.exists()
 
 
 def test_what_was_not_verified_keeps_nothing_from_replacing_it(measuring: Measuring) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.Capture
     file_of(measuring).write_text("VERSION = 'another'")
     code, out = watched(capsys)
     assert code == 0
-    assert "looked because: 1 files are not as they were: sympy.py" in out
+    assert "looked because: 1 file is not as it was: sympy.py" in out
     assert measuring.tried() == ["glance 2.2"], "only what disturbs nobody"
     assert watched(capsys) == (0, QUIET)
     assert measuring.tried() == []
@@ -70,6 +71,22 @@ def test_a_package_of_somebody_else_is_a_change(measuring: Measuring, capsys: py
     (file_of(measuring).parent / "strange-1.0.dist-info").mkdir()
     assert "strange none -> 1.0" in watched(capsys)[1]
     assert watched(capsys) == (0, QUIET)
+
+
+def test_what_is_well_again_once_it_is_its_turn_is_not_looked_at(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = file_of(measuring).parent / "strange-1.0.dist-info"
+    strange.mkdir()
+    hold = locks.hold
+
+    def after_another_run(prefix: Path, verb: str, *, only_look: bool) -> AbstractContextManager[int]:
+        strange.rmdir()
+        return hold(prefix, verb, only_look=only_look)
+
+    monkeypatch.setattr(locks, "hold", after_another_run)
+    assert watched(capsys) == (0, QUIET)
+    assert measuring.tried() == []
 
 
 def test_what_is_wrong_is_looked_at_each_time_until_it_is_well(
