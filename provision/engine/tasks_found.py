@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +10,7 @@ from provision import tasks
 from provision.build_flash_attn import NAMES
 from provision.doors import files
 from provision.engine import launch_checks, steps_found
+from provision.engine.launch_checks import Description
 from provision.errors import UnreadableInput
 from provision.tasks import Task
 
@@ -24,6 +26,11 @@ def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ..
     steps = {step.number: step.name for step in steps_found.discover()}
     checks = (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py"))
     return tasks.read(texts, steps, checks, NAMES)
+
+
+def proving(task: Task, known: Iterable[Description]) -> tuple[str, ...]:
+    """The names of the checks that are about it: the user's name theirs, and of ours the checks name the step."""
+    return tuple(one.name for one in known if one.step == task.number) if task.is_step else task.checks
 
 
 def _files(folder: Path) -> list[Path]:
