@@ -22,6 +22,8 @@ def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ..
     texts: dict[str, str] = {}
     for place, called in {OURS.resolve(): OURS.name, **({folder.resolve(): shown} if folder else {})}.items():
         for path in _files(place):
+            if path.is_fifo():  # whoever reads it waits for a writer
+                raise UnreadableInput("is a pipe", where=f"{called}/{path.name}", hint="make it a file, or delete it")
             texts[f"{called}/{path.name}"] = files.read_text(path)
     steps = {step.number: step.name for step in steps_found.discover()}
     checks = (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py"))
@@ -37,7 +39,9 @@ def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     try:
-        return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.name[0] != ".")
+        return sorted(
+            path for path in folder.iterdir() if path.suffix.lower() in (".yaml", ".yml") and path.name[0] != "."
+        )
     except OSError as error:
         raise UnreadableInput(
             f"cannot be read: {error.strerror}", where=str(folder), hint="see --set tasks=DIR"

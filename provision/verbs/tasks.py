@@ -17,10 +17,11 @@ from provision.engine import generations, launch_checks, own_tasks, tasks_found,
 from provision.engine.journal import Entry, Journal
 from provision.errors import DONE, Failure
 from provision.tasks import Task
-from provision.verbs import _earlier, _own_tasks, _told, _wish
+from provision.verbs import _own_tasks, _runs, _told, _wish
 from provision.verbs._wish import Wish
 
 _WORST: Final = ("fail", "error", "skip", "warn", "pass")
+_FAR: Final = 100  # runs that are looked through
 _OUTCOMES: Final = {"done": "done", "failed": "failed", "started": "interrupted"}
 
 
@@ -67,15 +68,19 @@ def _proofs(one: Listed) -> Iterator[str]:
 
 
 def _tried(wish: Wish) -> dict[str, str]:
-    """How checks ended in the current environment: when this host verified it, and in the newest run since."""
+    """How checks ended last on this host in the current environment: back to the newest run that tried all of them."""
     id_ = generations.current(Path(wish.prefix))
-    if id_ is None:
-        return {}
-    reports = [_told.verified_with(Path(wish.prefix) / id_)]
-    with contextlib.suppress(Failure):  # there is none, or it cannot be read
-        reports.append(_earlier.newest(Path(wish.logs).parent))
-    told = [one for one in reports if one and one.generation == id_ and one.host.get("id") == verified.host_id()]
-    return {check.name: check.outcome for one in sorted(told, key=lambda one: one.run) for check in one.checks}
+    logs, told = Path(wish.logs).parent, []
+    for run in _runs.ids(logs)[:_FAR] if id_ else ():
+        with contextlib.suppress(Failure):  # killed, still at work, or written by another version
+            report = _runs.read(logs, run)
+            if (report.generation, report.host.get("id")) == (id_, verified.host_id()):
+                told.append(report)
+                if report.checks and not report.part and not report.steps:
+                    break
+    before = _told.verified_with(Path(wish.prefix) / id_) if id_ else None
+    reports = sorted([*told, *([before] if before else [])], key=lambda one: one.run)
+    return {check.name: check.outcome for one in reports for check in one.checks}
 
 
 def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation], tried: Mapping[str, str]) -> list[Listed]:

@@ -264,6 +264,12 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     said = small.run("tasks")[1].partition("90 Plan and lock")[2].partition("85 ")[0]
     assert "   pass: distributions_as_locked, record_whole\n   not tried: dependencies_consistent" in said
     assert all(one["when"].endswith("Z") and one["current"] for one in listed.values() if one["outcome"] != "not yet")
+    assert small.run("check")[0] == small.run("check", "record_whole")[0] == 0
+    verified.withdraw(small.current)
+    listed = {one["number"]: one for one in json.loads(small.run("tasks", "--json")[1])}
+    assert set(listed[90]["tried"]) == {"distributions_as_locked", "record_whole"}, (
+        "a look at a part hides no whole one"
+    )
     assert small.run("tasks", "--set", "tasks=nowhere")[0] == 0
 
 
