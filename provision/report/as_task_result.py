@@ -90,6 +90,8 @@ def _index(report: Report, tasks: Sequence[Task], proving: Mapping[str, Sequence
         rows.append(f"| [{task.number}]({task.label}.md) | {title} | {outcome(task, report)} | {tried} |")
     yield from _section("Tasks", ["| task | | outcome | checks |", "|---|---|---|---|", *rows])
     yield from _section("What was not proved", _unproved(report), "All that was promised is proved.")
+    if bare := [f"{task.number} {task.title}" for task in tasks if not proofs_of(task, report)]:
+        yield from _section("", [f"No check that was tried is about these: {', '.join(bare)}."])
     notes = [f"* {stable(note, report)}" for label, said in report.notes.items() if label != _EARLIER for note in said]
     yield from _section("What came up on the way", notes, "Nothing.")
     owed = [f"* {name}: only the host can try it for which this was built" for name in report.owed]
