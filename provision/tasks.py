@@ -13,7 +13,8 @@ from provision import yamltext
 from provision.errors import UnreadableInput
 from provision.settings import Settings
 
-_FILE: Final = re.compile(r"(\d\d)-([a-z0-9]+(?:-[a-z0-9]+)*)\.yaml")
+_LONGEST: Final = 30 * 24 * 3600  # seconds
+_FILE: Final = re.compile(r"([1-9]\d)-([a-z0-9]+(?:-[a-z0-9]+)*)\.yaml")
 _NO_SHELL: Final = "there is no shell here: write bash -c '…', or quote what is meant as it stands"
 # What a shell would not take as it stands, outside of quotes; between double quotes it still looks at $ and `.
 _BARE: Final = re.compile(r"&&|\|\||[|<>;&`$*()]|(?<![^\s=:])~|(?<!\S)#|\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}")
@@ -70,7 +71,7 @@ class _File:
         self.path = path
         named = _FILE.fullmatch(path.rpartition("/")[2])
         if not named:
-            hint = "two digits, a dash, small letters: 85-our-models.yaml"
+            hint = "10 to 99, a dash, small letters: 85-our-models.yaml"
             raise UnreadableInput("is no name for a task", where=path, hint=hint)
         self.number, self.name = int(named[1]), named[2]
         self.document = yamltext.parse(text, path)
@@ -117,12 +118,14 @@ def _task(file: _File, steps: Mapping[int, str], checks: list[str]) -> Task:
     said = file.written
     if not said.title.strip():
         file.refuse("title", "is empty", "say in a few words what it is")
+    if not said.title.strip().isprintable():
+        file.refuse("title", "is not one line of text", "say in a few words what it is; more fits into why:")
     if said.step is not None:
         _refuse_what_is_no_step(file, steps)
     elif not said.commands and not said.checks:
         where = f"{file.path}:1"
         raise UnreadableInput("does nothing: no commands, no checks", where=where, hint="add commands: […]")
-    if said.timeout <= 0:
+    if not 0 < said.timeout <= _LONGEST:
         file.refuse("timeout", f"{said.timeout:g} is no time", "write seconds, such as timeout: 3600")
     for key, names, known in (
         ("checks", said.checks, checks),
@@ -162,6 +165,8 @@ def _refuse_what_is_no_step(file: _File, steps: Mapping[int, str]) -> None:
 
 def _words(file: _File, at: int, line: str | list[str]) -> tuple[str, ...]:
     place = f"commands[{at}]"
+    if "\0" in "".join(line):
+        file.refuse(place, "holds a zero byte, which no command can", "take it out")
     if isinstance(line, list):
         if not line or not line[0]:
             file.refuse(place, "is empty", "write the words of a command: [hf, download, MODEL]")
@@ -203,6 +208,8 @@ def _environment(file: _File) -> Iterator[tuple[str, str]]:
         if isinstance(value, (list, dict)):
             file.refuse(place, "is no text", f'write {name}: "…"')
         text = file.document.written[f"$.{place}"]
+        if "\0" in text:
+            file.refuse(place, "holds a zero byte, which no variable can", "take it out")
         if odd := re.match(r"~|.*?(\$\{?[A-Za-z_]\w*)", text, re.DOTALL):
             file.refuse(place, f"`{odd[1] or '~'}` would be handed on as it stands", "write out what it stands for")
         yield name, text

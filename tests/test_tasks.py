@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -79,6 +80,12 @@ undo: delete them
         ("title: x\ncommands:\n- a\n- {b: c}", 4, "commands[1]", "text or a list"),
         ("title: x\ncommands:\n- []", 3, "commands[0]: is empty", "words"),
         ("title: x\ncommands: ['']", 2, "commands[0]: is empty", "write a command"),
+        ('title: x\ncommands: ["a\\0b"]', 2, "commands[0]: holds a zero byte", "take it out"),
+        ('title: x\ncommands: [[a, "\\0"]]', 2, "commands[0]: holds a zero byte", "take it out"),
+        ('title: x\ncommands: [a]\nenvironment: {A: "b\\0"}', 3, "environment.A: holds a zero byte", "take it out"),
+        ('title: "a\\e[31mb"\ncommands: [a]', 1, "title: is not one line of text", "why:"),
+        ("title: |\n  a\n  b\ncommands: [a]", 1, "title: is not one line of text", "why:"),
+        ("title: x\ncommands: [a]\ntimeout: 1e300", 3, "timeout: 1e+300 is no time", "seconds"),
         ("title: [x]\ncommands: [a]", 1, "title: a list does not fit here", "write text"),
         ("title: x\ncommands: [a]\ntimeout: long", 3, "timeout: `long` does not fit", "a number"),
         ("title: x\ncommands: [a]\ntimeout: 0", 3, "timeout: 0 is no time", "seconds"),
@@ -159,7 +166,9 @@ def repr_yaml(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-@pytest.mark.parametrize("name", ["models", "8-models", "85_models", "85-Models", "85-", "085-models", "85-a--b"])
+@pytest.mark.parametrize(
+    "name", ["models", "8-models", "85_models", "85-Models", "85-", "05-models", "085-models", "85-a--b"]
+)
 def test_a_file_that_is_not_named_like_a_task_is_refused(name: str) -> None:
     with pytest.raises(UnreadableInput, match="is no name for a task") as failure:
         tasks.read({f"tasks/{name}.yaml": "title: x\ncommands: [a]"}, STEPS, CHECKS)
@@ -216,6 +225,14 @@ def test_what_is_no_yaml_file_is_passed_over_and_another_ending_is_named(tmp_pat
     for name in (".85-x.yaml.swp", "85-x.yaml~", "notes.md", ".hidden.yaml"):
         (tmp_path / name).write_text("\0")
     assert all(task.is_step for task in tasks_found.discover(tmp_path))
-    (tmp_path / "85-x.yml").write_text("title: x\ncommands: [a]")
-    with pytest.raises(UnreadableInput, match="is no name for a task"):
+    for name in ("85-x.yml", "85-x.YAML"):
+        (tmp_path / name).write_text("title: x\ncommands: [a]")
+        with pytest.raises(UnreadableInput, match="is no name for a task"):
+            tasks_found.discover(tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_a_pipe_is_no_file_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "85-x.yaml")
+    with pytest.raises(UnreadableInput, match="is a pipe"):
         tasks_found.discover(tmp_path)

@@ -43,6 +43,10 @@ _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
         re.compile(rf"(?<![\w.-])({_SENSITIVE}[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&]+)", re.IGNORECASE),
         lambda match: match[0] if _HARMLESS_VALUE.fullmatch(match[2]) else match[1] + HIDDEN,
     ),
+    (
+        re.compile(rf"(?<![\w.-])(--{_SENSITIVE}\s+[\"']?)(?!-)([^\s\"',;&]+)", re.IGNORECASE),
+        lambda match: match[0] if _HARMLESS_VALUE.fullmatch(match[2]) else match[1] + HIDDEN,
+    ),
 )
 _FOUR = r"(?:\d{1,3}\.){3}\d{1,3}"
 # A URL keeps its host: a mirror is part of how this host is set up. Elsewhere four numbers are an
@@ -86,6 +90,7 @@ _PATTERNS = (
         HIDDEN,
     ),
     (re.compile(r"(/(?:home|users|Users)/)(?!\*\*\*)[^/\s:\"',;]+"), rf"\1{HIDDEN}"),
+    (re.compile(r"(\\Users\\)(?!\*\*\*)[^\\\s\"',;]+", re.IGNORECASE), rf"\1{HIDDEN}"),
 )
 
 

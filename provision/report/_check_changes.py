@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from provision.engine.tried import CheckResult
 from provision.report._comparison import Change, How
 from provision.report._model import Report
+from provision.report.short import cut, first_line
 
+_LONG = 200  # letters of a summary; all of it is in its report
 _FROM_BEST = ("pass", "warn", "skip", "error", "fail")
 
 
@@ -38,7 +40,7 @@ def _outcomes(before: Report, after: Report) -> Iterator[Change]:
         was, is_ = old[name], new[name]
         if was.outcome != is_.outcome:
             is_worse = _FROM_BEST.index(is_.outcome) > _FROM_BEST.index(was.outcome)
-            said = is_.summary if is_.outcome != "pass" else was.summary
+            said = cut(first_line(is_.summary if is_.outcome != "pass" else was.summary), _LONG)
             text = f"{name}: {was.outcome} -> {is_.outcome}{f' ({said})' if said else ''}"
             yield _change(is_, "worse" if is_worse else "better", was.outcome, is_.outcome, text)
         elif sorted(was.gpus) != sorted(is_.gpus):

@@ -74,6 +74,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return f"says verified, and its contents do not support that: {'; '.join(concluded.against)}"
 
     @property
+    def part(self) -> str:
+        """How much of what is promised it set out to try, where it only looked at a part: its verdict is of that."""
+        planned = set(self.plan.checks) if self.plan and not self.steps else set()
+        tried = planned & set(self.promised)
+        return f"{len(tried)} of the {len(planned)} promised" if self.promised and tried < planned else ""
+
+    @property
     def against(self) -> tuple[str, ...]:
         """All that stands against "verified", or against using what is."""
         failed = [step for step in self.steps if step.outcome == "failed"]

@@ -34,7 +34,12 @@ def _suite(root: ET.Element, name: str, report: Report) -> ET.Element:
     suite.set("timestamp", _legal(report.started.removesuffix("Z")))
     properties = {"run": report.run, "verdict": report.verdict, "exit code": str(report.exit_code)}
     said = ET.SubElement(suite, "properties")
-    for key, value in {"doubt": report.doubt, **properties, "generation": report.generation}.items():
+    for key, value in {
+        "doubt": report.doubt,
+        "part": report.part,
+        **properties,
+        "generation": report.generation,
+    }.items():
         if value:
             ET.SubElement(said, "property", name=key, value=_legal(value))
     return suite

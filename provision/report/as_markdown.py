@@ -17,7 +17,8 @@ _MOST_EVIDENCE = 4000
 
 def text(report: Report) -> str:
     """Checks that are fine are rows; the others also have what was found."""
-    lines = [f"# {report.verdict.capitalize()} (exit code {report.exit_code})", ""]
+    part = f": {report.part}" if report.part else ""
+    lines = [f"# {report.verdict.capitalize()} (exit code {report.exit_code}){part}", ""]
     if report.doubt:
         lines = [f"**This report {_plain(report.doubt)}.**", "", *lines]
     lines += [f"* {_plain(one)}" for one in report.against] + [""] * bool(report.against)

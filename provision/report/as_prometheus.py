@@ -33,7 +33,7 @@ def text(report: Report) -> str:
     """Everything is of the newest run; `vllm_ready_run_timestamp_seconds` says how old that is."""
     page = _Page([f"# This report {_one_line(report.doubt)}"] if report.doubt else [])
     of_run: list[tuple[str, str, float]] = [
-        ("verified", "1 where the run is verified and its contents support that.", _verified(report)),
+        ("verified", "1 where the run is verified, all of it, and its contents support that.", _verified(report)),
         (
             "exit_code",
             "How the run ended: 0 verified, 1 a check failed, 5 undecided, others in the README.",
@@ -72,7 +72,7 @@ def text(report: Report) -> str:
 
 
 def _verified(report: Report) -> bool:
-    return report.verdict == "verified" and not report.doubt
+    return report.verdict == "verified" and not report.doubt and not report.part
 
 
 def _about(report: Report) -> dict[str, str]:

@@ -40,7 +40,7 @@ def _head(report: Report, environment: str) -> list[str]:
     doubt = textwrap.wrap(f"This report {report.doubt}", _COLUMNS, max_lines=4, placeholder=" ...")
     return [
         *(doubt if report.doubt else ()),
-        f"{report.verdict.upper()} (exit code {report.exit_code})",
+        f"{report.verdict.upper()} (exit code {report.exit_code}){f': {report.part}' if report.part else ''}",
         "",
         f"run          {report.run}, started {report.started}",
         f"environment  {environment}",

@@ -180,7 +180,7 @@ def tables(figures: Iterable[Figure]) -> list[Table]:
 def words(figures: Iterable[Figure]) -> list[tuple[str, str, str, str]]:
     """What was chosen or said, and no number: the figure, of what, whose, and the word."""
     return [
-        (one.name, ", ".join(one.of.values()), one.check, _value(one))
+        (one.name, ", ".join(one.of.values()), one.check, short.value(one))
         for one in figures
         if _is_word(one) and not _is_pair(one)
     ]

@@ -38,7 +38,7 @@ _WHO: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], 
         # In prose a host is followed by a colon too: "on a host: the driver is missing".
         re.compile(
             r"\b((?:host|node|server|user|owner)[=:][\"']?"
-            r"|(?:(?:host|node|user)_?name|login|logname|\w*_(?:HOST|ADDR|NODELIST|NODENAME))\s*[=:]\s*[\"']?)"
+            r"|(?:(?:host|node|user)_?name|login|logname|\w*_(?:HOST|ADDR|NODELIST|NODENAME|USER))\s*[=:]\s*[\"']?)"
             r"(?!\*\*\*)[\w.-]+",
             re.IGNORECASE,
         ),

@@ -54,11 +54,13 @@ def choose(logs: Path, report: Report) -> Path:
     return place
 
 
-def newest(logs: Path) -> Report:
-    """The newest run that has a report; one that was killed has none."""
+def newest(logs: Path, *, whole: bool = False) -> Report:
+    """The newest run that has a report, or of those that tried all that is promised; one that was killed has none."""
     for run in _runs.ids(logs):
         if (logs / run / _runs.REPORT).is_file():
-            return _runs.read(logs, run)
+            found = _runs.read(logs, run)
+            if not (whole and found.part):
+                return found
     return _runs.read(logs, None)
 
 
@@ -66,7 +68,9 @@ def unfit(report: Report, host: str) -> str:
     """Why a run is no measure for others of a host; empty where it is one."""
     if report.host.get("id") != host:
         return "is of another host"
-    if report.verdict != "verified" or report.exit_code != DONE or report.concluded.verdict != "verified":
+    if report.doubt:
+        return report.doubt
+    if report.verdict != "verified" or report.exit_code != DONE:
         return f"is not one to be measured by: {report.verdict}, exit code {report.exit_code}"
     left_out = set(report.plan.checks if report.plan else ()) - set(report.promised)
     if left_out:

@@ -12,7 +12,7 @@ import msgspec
 
 from provision import terminal
 from provision.doors import files
-from provision.engine import bring_up, generations, own_tasks, steps_found, tasks_found, verified
+from provision.engine import bring_up, generations, launch_checks, own_tasks, steps_found, tasks_found, verified
 from provision.engine.bring_up import BroughtUp
 from provision.engine.conclude import conclude
 from provision.engine.journal import Journal
@@ -168,7 +168,7 @@ def everywhere(told: Report, wish: Wish) -> None:
 
 
 def in_logs(told: Report, wish: Wish) -> None:
-    """The report of one look at something that is not ours: no news of any environment of ours."""
+    """The report of a look at what is not ours, or at a part of what is: no news of any environment of ours."""
     _tell(told, wish, _in_other_formats)
 
 
@@ -195,7 +195,10 @@ def _as_newest(told: Report, wish: Wish) -> None:
 
 def _as_pages(told: Report, wish: Wish) -> None:
     pages = Path(_given.checkout()) / wish.settings.tasks / "task-results"
-    for name, page in as_task_result.pages(told, _tasks(wish), _verified(told, wish)).items():
+    tasks, known = _tasks(wish), launch_checks.discover()
+    proving = {task.label: tasks_found.proving(task, known) for task in tasks}
+    before = verified_with(Path(wish.prefix) / told.generation) if told.generation else None
+    for name, page in as_task_result.pages(told, tasks, before, proving).items():
         files.write(pages / name, page)
 
 
@@ -203,9 +206,9 @@ def _in_other_formats(told: Report, wish: Wish) -> None:
     _formats.write_beside(told, Path(wish.logs))
 
 
-def _verified(told: Report, wish: Wish) -> Report | None:
-    """The report with which this host verified the environment, where it has."""
-    return read.where_readable(verified.report(Path(wish.prefix) / told.generation)) if told.generation else None
+def verified_with(generation: Path) -> Report | None:
+    """The report with which this host verified an environment, where it has."""
+    return read.where_readable(verified.report(generation))
 
 
 def _tasks(wish: Wish) -> tuple[Task, ...]:

@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     if len(options.what) > (options.action == "set"):
         raise WrongUsage(f"`{options.what[-1]}` is one word too many", hint="baseline set [RUN], or baseline show")
     if options.action == "set":
-        report = _runs.read(logs, options.what[0]) if options.what else _earlier.newest(logs)
+        report = _runs.read(logs, options.what[0]) if options.what else _earlier.newest(logs, whole=True)
         _earlier.choose(logs, report)
     is_set = _earlier.set_one(logs, verified.host_id()) is not None
     found = _earlier.baseline(logs)

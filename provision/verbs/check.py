@@ -35,9 +35,7 @@ def run(options: argparse.Namespace) -> int:
         raise WrongUsage("there is no current environment to check", where=wish.prefix, hint="./setup.sh makes one")
     with locks.hold(Path(wish.prefix), "check", only_look=True):  # a run that changes things would make it fail
         told = checked(wish, options)
-    plan = told.plan.checks if told.plan else ()
-    some = f": {len(told.checks)} of the {len(plan)} promised" if set(told.promised) < set(plan) else ""
-    return _ended(told, options, some, "./setup.sh puts back what is damaged and verifies it again")
+    return _ended(told, options, "./setup.sh puts back what is damaged and verifies it again")
 
 
 def _listed(known: Sequence[Description], options: argparse.Namespace) -> int:
@@ -77,8 +75,10 @@ def checked(wish: Wish, options: argparse.Namespace) -> Report:
     if code != DONE and set(asked) & set(plan.checks):
         with contextlib.suppress(OSError):  # whoever may only look cannot
             verified.withdraw(place)
-    if code != DONE or set(plan.checks) <= set(asked):  # some of the checks passing is no news of the whole
+    if code != DONE or set(plan.checks) <= set(asked):
         _told.everywhere(told, wish)
+    else:  # some of the checks passing is no news of the whole
+        _told.in_logs(told, wish)
     return told
 
 
@@ -86,14 +86,14 @@ def _of_profile(plan: Plan, lock: Lock, depth: launch_checks.Depth | None) -> tu
     return plan.checks if depth is None else proof.promised(plan, lock, depth)
 
 
-def _ended(told: Report, options: argparse.Namespace, some: str = "", hint: str = "") -> int:
+def _ended(told: Report, options: argparse.Namespace, hint: str = "") -> int:
     """Say the verdict in the way that was asked for."""
     if options.stream:
         options.stream.report = told
     elif options.json:
         terminal.document(told)
     else:
-        terminal.line(f"{told.verdict} (exit code {told.exit_code}){some}")
+        terminal.line(f"{told.verdict} (exit code {told.exit_code}){f': {told.part}' if told.part else ''}")
         if told.exit_code == CHECK_FAILED and hint:
             terminal.note(hint)
     return told.exit_code

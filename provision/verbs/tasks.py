@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from provision import terminal
-from provision.engine import generations, launch_checks, own_tasks
+from provision.engine import generations, launch_checks, own_tasks, tasks_found, verified
 from provision.engine.journal import Entry, Journal
-from provision.errors import DONE
+from provision.errors import DONE, Failure
 from provision.tasks import Task
-from provision.verbs import _own_tasks, _wish
+from provision.verbs import _own_tasks, _runs, _told, _wish
+from provision.verbs._wish import Wish
 
+_WORST: Final = ("fail", "error", "skip", "warn", "pass")
+_FAR: Final = 100  # runs that are looked through
 _OUTCOMES: Final = {"done": "done", "failed": "failed", "started": "interrupted"}
 
 
@@ -33,11 +37,12 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     current: bool
     checks: tuple[str, ...]
+    tried: dict[str, str]  # how those of them ended that were tried in the current environment
 
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
-    found = _listed(_own_tasks.found(wish), generations.found(Path(wish.prefix)))
+    found = _listed(_own_tasks.found(wish), generations.found(Path(wish.prefix)), _tried(wish))
     if options.json:
         terminal.document([msgspec.to_builtins(one) for one in found])
         return DONE
@@ -46,19 +51,44 @@ def run(options: argparse.Namespace) -> int:
         where = one.when if one.current or not one.when else f"{one.when} in {one.generation}, which is not current"
         terminal.line(f"{one.number:>2} {one.title:<30}{one.outcome:<13}{where}".rstrip())
         if not options.quiet:
-            said = f"proved by: {', '.join(one.checks) or 'no check'}"
-            for line in textwrap.wrap(said, width, initial_indent="   ", subsequent_indent="   "):
-                terminal.line(line)
+            for said in _proofs(one):
+                for line in textwrap.wrap(said, width, initial_indent="   ", subsequent_indent="     "):
+                    terminal.line(line)
     return DONE
 
 
-def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation]) -> list[Listed]:
-    proves: dict[int, list[str]] = {}
-    for check in launch_checks.discover():
-        proves.setdefault(check.step, []).append(check.name)
+def _proofs(one: Listed) -> Iterator[str]:
+    """What failed first; a check that nobody has tried proves nothing."""
+    for outcome in sorted(set(one.tried.values()), key=_WORST.index):
+        yield f"{outcome}: {', '.join(name for name, how in one.tried.items() if how == outcome)}"
+    if untried := [name for name in one.checks if name not in one.tried]:
+        yield f"not tried: {', '.join(untried)}"
+    if not one.checks:
+        yield "no check is about it"
+
+
+def _tried(wish: Wish) -> dict[str, str]:
+    """How checks ended last on this host in the current environment: back to the newest run that tried all of them."""
+    id_ = generations.current(Path(wish.prefix))
+    logs, told = Path(wish.logs).parent, []
+    for run in _runs.ids(logs)[:_FAR] if id_ else ():
+        with contextlib.suppress(Failure):  # killed, still at work, or written by another version
+            report = _runs.read(logs, run)
+            if (report.generation, report.host.get("id")) == (id_, verified.host_id()):
+                told.append(report)
+                if report.checks and not report.part and not report.steps:
+                    break
+    before = _told.verified_with(Path(wish.prefix) / id_) if id_ else None
+    reports = sorted([*told, *([before] if before else [])], key=lambda one: one.run)
+    return {check.name: check.outcome for one in reports for check in one.checks}
+
+
+def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation], tried: Mapping[str, str]) -> list[Listed]:
+    checks = launch_checks.discover()
     noted = [(one, _noted(Path(one.path))) for one in reversed([*known])]
     found = []
     for task in tasks:
+        proving = tasks_found.proving(task, checks)
         last = next(((one, said[task.label]) for one, said in noted if task.label in said), None)
         found.append(
             Listed(
@@ -70,7 +100,8 @@ def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation]) -> l
                 when=last[1].when if last else "",
                 generation=last[0].id if last else "",
                 current=bool(last and last[0].current),
-                checks=tuple(proves.get(task.number, ())) if task.is_step else task.checks,
+                checks=proving,
+                tried={name: tried[name] for name in proving if name in tried},
             )
         )
     return found

@@ -35,6 +35,8 @@ ME = Scrubber(home="/home/miriam", users=("miriam", "root"), hosts=("dgx-canary-
         ("index-url = http://user:p%40canary:x@[::1]:8080/", "canary"),
         ("vllm.api_key: 'canary-secret'", "canary"),
         ("password=canary quiet", "canary"),
+        ("vllm serve x --api-key canary --port 8000", "canary"),
+        (r"C:\Users\canary\x", "canary"),
         ("AWS_SECRET_ACCESS_KEY=canary/canary", "canary"),
         ("?access_token=canary&x=1", "canary"),
         ("Serial Number: canary1234", "canary1234"),

@@ -36,6 +36,9 @@ CANARIES = {
     "node18": "MASTER_ADDR=node18",
     "node19": "node19.cluster.internal",
     "bob": "user=bob",
+    "dave": "SLURM_JOB_USER=dave",
+    "erna": "C:\\Users\\erna\\x",
+    "Hunter3": "--api-key Hunter3",
     "carol": "login: carol",
     "node20": "hostname: node20",
 }

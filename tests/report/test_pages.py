@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from provision.engine.events import StepResult
@@ -70,8 +72,11 @@ def report(**changes: object) -> Report:
     return msgspec.structs.replace(made, **changes)
 
 
+PROVING = {"40-torch": ("matmul", "sdpa", "gpus_seen", "cuda_graphs"), "30-python": ("matmul_of_old",)}
+
+
 def pages(told: Report, before: Report | None = None) -> dict[str, str]:
-    return as_task_result.pages(told, TASKS, before)
+    return as_task_result.pages(told, TASKS, before, PROVING)
 
 
 def section(text: str, title: str) -> str:
@@ -123,12 +128,52 @@ def test_what_was_not_reached_and_what_stands_are_told_apart() -> None:
 def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
     index = pages(report())["README.md"]
     assert "**not verified** (exit code 1)" in index
-    assert "| [40](40-torch.md) | PyTorch | done | 2 of 3 checks |" in index
-    assert section(index, "What was not proved").splitlines() == ["* vllm_serves failed", "* sdpa: warns: slow"]
+    assert "| [40](40-torch.md) | PyTorch | done | 1 skipped, 1 warned, 1 passed, 1 not tried |" in index
+    assert "| [80](80-launchers.md) | The vllm command | not done | 1 FAILED |" in index
+    assert "| [20](20-toolchain.md) | Compiler and Python headers | not done | there is none |" in index
+    assert section(index, "What was not proved").splitlines()[:2] == ["* vllm_serves failed", "* sdpa: warns: slow"]
+    assert "is about these: 10 Preflight, 20 Compiler" in section(index, "What was not proved")
+    assert "40 PyTorch" not in section(index, "What was not proved")
     assert "matmul: only the host" in section(index, "What is owed")
     assert section(index, "What came up on the way") == "* numpy is torn and is installed anew"
     broken = pages(report(verdict="not provisioned", checks=(), generation=""))["README.md"]
     assert "did not get to its checks" in section(broken, "What was not proved")
+
+
+def test_what_nobody_tried_is_named_and_no_proof() -> None:
+    said = section(pages(report())["30-python.md"], "What proves it")
+    assert said.startswith("No check was tried")
+    assert "Not tried: matmul_of_old (the plan of this host promises none of these)." in said
+    promising = msgspec.structs.replace(plan(), checks=("cuda_graphs", "vllm_serves"))
+    told = pages(report(steps=(), promised=("vllm_serves",), checks=CHECKS[3:], figures=(), plan=promising))
+    assert "(promised of these: cuda_graphs)" in section(told["40-torch.md"], "What proves it")
+    assert "* cuda_graphs was not tried" in section(told["README.md"], "What was not proved")
+
+
+def test_what_a_check_is_against_does_not_just_stand() -> None:
+    left = {"80-launchers": Left(run="r")}
+    page = pages(report(steps=(), left=left))["80-launchers.md"]
+    assert "**done before, and stands, and FAILED its checks: vllm_serves**" in page
+
+
+def test_commands_that_nobody_noted_are_not_none() -> None:
+    page = pages(report(steps=(), left={"50-vllm": Left()}))["50-vllm.md"]
+    assert section(page, "What was done") == "It was done in an earlier run, which has left no note of its commands."
+
+
+def test_a_summary_of_many_lines_breaks_no_page() -> None:
+    said = "\n".join(["InductorError: no compiler", "", "# deep", *(f"| line {n}" for n in range(200))])
+    outcomes: dict[str, Literal["fail", "warn", "error"]] = {"a": "fail", "b": "warn", "c": "error"}
+    checks = tuple(
+        CheckResult(name=name, step=40, outcome=outcome, summary=said, hint="look\n# there")
+        for name, outcome in outcomes.items()
+    )
+    told = pages(report(checks=checks, figures=(), promised=("a", "b", "c"), owed=()))
+    for page in (told["40-torch.md"], told["README.md"]):
+        assert "InductorError: no compiler" in page
+        assert not [line for line in page.splitlines() if line.startswith(("# deep", "# there", "| line"))]
+        assert len(page.splitlines()) < 200
+    assert "    # deep" in told["40-torch.md"]
 
 
 def test_what_was_proved_before_is_told_where_this_run_did_not_try_it() -> None:

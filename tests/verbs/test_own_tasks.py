@@ -235,7 +235,7 @@ def test_pages_say_what_was_asked_done_and_proved_also_when_it_was_kept(small: S
     assert "torch 2.0+cpu" in section(torch, "What it left")
     assert "kept from an earlier run" in section(torch, "What deviates from the plan")
     assert "distributions_as_locked: pass." in section(page(small, "90-lock"), "What proves it"), "proved before"
-    assert "| [90](90-lock.md) | Plan and lock | kept as it was | 2 of 2 checks |" in index
+    assert "| [90](90-lock.md) | Plan and lock | kept as it was | 2 passed, 1 not tried |" in index
     assert "All that was promised is proved." in index
 
     assert small.run("check")[0] == 0
@@ -259,7 +259,18 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     assert (listed[85]["outcome"], listed[86]["outcome"]) == ("done", "failed")
     assert "record_whole" in listed[90]["checks"]
     assert listed[85]["checks"] == ["record_whole"]
+    assert listed[85]["tried"] == {"record_whole": "pass"}
+    assert "dependencies_consistent" not in listed[90]["tried"], "nobody has tried it"
+    said = small.run("tasks")[1].partition("90 Plan and lock")[2].partition("85 ")[0]
+    assert "   pass: distributions_as_locked, record_whole\n   not tried: dependencies_consistent" in said
     assert all(one["when"].endswith("Z") and one["current"] for one in listed.values() if one["outcome"] != "not yet")
+    assert small.run("check")[0] == small.run("check", "record_whole")[0] == 0
+    place = verified.place(small.current)
+    proof = place.read_bytes()
+    place.unlink()
+    listed = {one["number"]: one for one in json.loads(small.run("tasks", "--json")[1])}
+    assert set(listed[90]["tried"]) == {"distributions_as_locked", "record_whole"}, "a part hides no whole"
+    place.write_bytes(proof)
     assert small.run("tasks", "--set", "tasks=nowhere")[0] == 0
 
 

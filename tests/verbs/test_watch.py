@@ -52,6 +52,16 @@ def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.Capture
     assert code == 0
     assert "looked because: 1 file is not as it was: sympy.py" in out
     assert measuring.tried() == ["glance 2.2"], "only what disturbs nobody"
+    for words, begins in {
+        (): "VERIFIED (exit code 0): 1 of the 2 promised\n",
+        ("--format", "markdown"): "# Verified (exit code 0): 1 of the 2 promised\n",
+    }.items():
+        capsys.readouterr()
+        assert cli.run(["report", *words]) == 0
+        assert capsys.readouterr().out.startswith(begins)
+    assert cli.run(["report", "--format", "prometheus"]) == 0
+    assert "vllm_ready_verified 0\n" in capsys.readouterr().out.replace("{", " {").replace("  ", " ")
+    assert "promised" not in (measuring.place.folder / "logs" / "summary.txt").read_text(), "no news of the whole"
     assert watched(capsys) == (0, QUIET)
     assert measuring.tried() == []
 
