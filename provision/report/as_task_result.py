@@ -53,7 +53,7 @@ def _page(task: Task, tasks: Sequence[Task], report: Report, proving: Mapping[st
     yield from (
         f"# {task.number} {task.title}",
         "",
-        f"**{_headline(task, proofs, report)}**",
+        f"**{_headline(task, report)}**",
         "",
         "## What was asked",
         "",
@@ -87,7 +87,7 @@ def _index(report: Report, tasks: Sequence[Task], proving: Mapping[str, Sequence
         proofs = proofs_of(task, report)
         tried = counted(proofs, untried(task, proofs, proving))
         title = task.title.replace("|", "\\|")
-        rows.append(f"| [{task.number}]({task.label}.md) | {title} | {outcome(task, report)} | {tried} |")
+        rows.append(f"| [{task.number}]({task.label}.md) | {title} | {_headline(task, report)} | {tried} |")
     yield from _section("Tasks", ["| task | | outcome | checks |", "|---|---|---|---|", *rows])
     yield from _section("What was not proved", _unproved(report), "All that was promised is proved.")
     if bare := [f"{task.number} {task.title}" for task in tasks if not proofs_of(task, report)]:
@@ -129,10 +129,11 @@ def outcome(task: Task, report: Report) -> str:
     return "done before, and stands" if done else _NOT_DONE
 
 
-def _headline(task: Task, proofs: Sequence[CheckResult], report: Report) -> str:
-    """What stands is no more than that where a check is against it."""
-    failed = [one.name for one in proofs if one.outcome == "fail"]
-    return f"{outcome(task, report)}, and FAILED its checks: {', '.join(failed)}" if failed else outcome(task, report)
+def _headline(task: Task, report: Report) -> str:
+    """Where a check is against it, what was done does not stand."""
+    failed = [one.name for one in proofs_of(task, report) if one.outcome == "fail"]
+    said = outcome(task, report)
+    return f"{said.partition(',')[0]}, and checks FAILED: {', '.join(failed)}" if failed else said
 
 
 def _nothing(task: Task, report: Report) -> str:
