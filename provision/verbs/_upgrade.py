@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -108,10 +109,15 @@ def _speeds(wish: Wish, resolved: Wanted, followed: Followed, came: BroughtUp, *
     )
     measured = sorted({one.check for one in was.figures})  # what gives no figures has nothing to compare
     is_ = proof.ours(resolved.plan, resolved.lock, str(new), measured, logs, followed, came.gpus, came.facts)
-    was = Tried(checks=tuple(one for one in was.checks if one.name in measured), figures=was.figures)
-    found = Measured(beside=old.name, old=was, new=is_)
+    found = Measured(beside=old.name, old=_bare(was, measured), new=_bare(is_, measured))
     files.write(kept, msgspec.json.encode(found))
     return found
+
+
+def _bare(tried: Tried, names: Sequence[str]) -> Tried:
+    """Without evidence, which may name whom it likes and is no part of a comparison."""
+    checks = (msgspec.structs.replace(one, evidence={}) for one in tried.checks if one.name in names)
+    return Tried(checks=tuple(checks), figures=tried.figures)
 
 
 def _measured(kept: Path) -> Measured | None:
