@@ -15,7 +15,8 @@ from provision.report._model import Report
 # But two runs differ by what no sample within one shows (a warmer card, another boost clock, memory laid out
 # otherwise): below this part of the larger one nothing is said, however small the spreads are.
 FLOOR = 0.05
-# A number measured once has no spread; what differs like this is no scatter.
+# A number measured once has no spread, and a first start after an installation or beside other work takes several times
+# as long: it is judged by nobody, and told where it differs like this.
 _HUGE = 2.0
 _LONG = 60  # letters of a word, such as all tokens of a text
 _TOLD = ("pass", "warn")  # of other checks the outcome says more than a figure that is missing
@@ -43,7 +44,7 @@ def figure_changes(before: Report, after: Report, lone_gpus: set[str]) -> tuple[
             changes += _word(was, is_)
         elif changed := _number(was, is_, was.value, is_.value):
             changes.append(changed)
-        elif _is_single(was, is_) and _apart(was.value, is_.value) > FLOOR:
+        elif _is_single(was, is_) and _apart(was.value, is_.value) >= 1 - 1 / _HUGE:
             unjudged.append(f"{_subject(is_)}: {short.with_unit(was)} -> {short.with_unit(is_)}")
     return changes, unjudged
 
@@ -122,7 +123,7 @@ def _apart(one: float, other: float) -> float:
 def differ(was: Figure, is_: Figure, one: float, other: float) -> bool:
     """Whether two numbers are two, and not the noise of one; see above."""
     if _is_single(was, is_):
-        return _apart(one, other) >= 1 - 1 / _HUGE
+        return False
     between = abs(other - one) - abs(one) * was.spread - abs(other) * is_.spread
     return between > 0 and _apart(one, other) > FLOOR
 
@@ -131,8 +132,7 @@ def _number(was: Figure, is_: Figure, one: float, other: float) -> Change | None
     if not differ(was, is_, one, other):
         return None
     part = abs(other - one) / abs(one) if one else 1.0
-    single = _is_single(was, is_)
-    spreads = "measured once" if single else f"spreads {100 * was.spread:.2g} % and {100 * is_.spread:.2g} %"
+    spreads = f"spreads {100 * was.spread:.2g} % and {100 * is_.spread:.2g} %"
     values = f"{short.value(was)} -> {short.with_unit(is_)}"
     how: How = "changed"
     word = "higher" if other > one else "lower"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from provision.report._comparison import Change, Comparison
 
 _MOST = 12  # lines of one kind: whoever wants all has --json
+_UNCAUSED = "nothing that is recorded of host and environment changed"
 
 
 def text(found: Comparison) -> str:
@@ -19,7 +20,9 @@ def text(found: Comparison) -> str:
     ]
     if found.silent:
         lines += ["", f"{after.verdict} as before, and yet:", *_some(found.silent)]
-    return _page([*lines, "", *_changes(found), *_asides(found)])
+    all_of_it = not found.causes and {*found.effects} == {*found.silent}
+    changes = [_UNCAUSED] if all_of_it and found.silent else _changes(found)
+    return _page([*lines, "", *changes, *_asides(found)])
 
 
 def brief(found: Comparison) -> str:
@@ -38,7 +41,7 @@ def _changes(found: Comparison) -> Iterator[str]:
         yield "nothing that is recorded changed"
         return
     if not causes:
-        yield "nothing that is recorded of host and environment changed, and yet:"
+        yield f"{_UNCAUSED}, and yet:"
     idle = [group.causes[0] for group in found.groups if not group.effects]
     for group in found.groups:
         if group.effects:

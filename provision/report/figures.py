@@ -187,7 +187,7 @@ def words(figures: Iterable[Figure]) -> list[tuple[str, str, str, str]]:
 
 
 def _is_word(figure: Figure) -> bool:
-    return figure.better == "same" and not _is_attention(figure)
+    return figure.better == "same" and isinstance(figure.value, str) and not _is_attention(figure)
 
 
 def _table(figures: Sequence[Figure]) -> Table:
