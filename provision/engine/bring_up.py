@@ -134,8 +134,8 @@ def bring_up(
         removed = _tidied(asked, stored)
         return msgspec.structs.replace(ended, verdict="verified", exit_code=DONE, nothing_to_do=True, removed=removed)
     earlier = _earlier(asked, before, place.id)
-    if kept and earlier and (stood := verified.report(Path(place.path))):
-        again = judge(_as_it_stood(ended, asked, stood), earlier, anew=False)
+    if kept and earlier and (stood := _as_it_stood(ended, asked)):
+        again = judge(stood, earlier, anew=False)
         if again.regressions:
             return again
     ended = _tried(asked, ended, checks)
@@ -159,12 +159,17 @@ def _earlier(asked: Asked, before: str | None, now: str) -> bytes | None:
     return verified.report(Path(asked.prefix) / before)
 
 
-def _as_it_stood(ended: BroughtUp, asked: Asked, report: bytes) -> BroughtUp:
-    """As this host has verified it before: nothing is tried again to say the same."""
-    facts = msgspec.json.decode(report).get("host", {}).get("facts", {})
+def _as_it_stood(ended: BroughtUp, asked: Asked) -> BroughtUp | None:
+    """As this host has verified it before, and so that it can be read: nothing is tried again to say the same."""
+    report = verified.report(Path(ended.generation))
+    try:
+        tried = msgspec.json.decode(report or b"", type=Tried)
+        facts = msgspec.json.decode(report or b"").get("host", {}).get("facts", {})
+    except msgspec.DecodeError:
+        return None
     return msgspec.structs.replace(
         ended,
-        tried=msgspec.json.decode(report, type=Tried),
+        tried=tried,
         promised=asked.plan.checks,
         gpus=asked.plan.gpus.used,
         verdict="verified",

@@ -138,6 +138,19 @@ def test_what_an_earlier_run_has_measured_and_nobody_can_read_is_measured_again(
     assert measuring.tried() == ["deep 2.2", "deep 2.1"]
 
 
+def test_a_verdict_of_before_there_were_figures_is_tried_for_anew(measuring: Measuring) -> None:
+    before = in_use(measuring)
+    measuring.upgrade(**SLOWER)
+    assert cli.run(["up"]) == 1
+    (new,) = [one for one in measuring.place.generations() if one != before]
+    report = verified.place(measuring.place.prefix / new)
+    report.write_text(json.dumps({**json.loads(report.read_text()), "figures": {}}))
+    measuring.tried()
+    assert cli.run(["up"]) == 1
+    assert measuring.tried(), "what it says cannot be read"
+    assert in_use(measuring) == before
+
+
 def test_environments_that_were_kept_out_are_no_more_than_are_to_be_kept(measuring: Measuring) -> None:
     before = in_use(measuring)
     older = measuring.place.prefix / "older"
