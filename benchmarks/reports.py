@@ -9,11 +9,9 @@ import argparse
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,9 +19,9 @@ import msgspec
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.report.big_report import big_report  # noqa: E402 - finds its own tree first
+from benchmarks.startup import PYTHON, seconds  # noqa: E402 - finds its own tree first
+from tests.report.big_report import big_report  # noqa: E402 - likewise
 
-PYTHON = str(ROOT / ".venv" / "bin" / "python")
 PROGRAM = [
     PYTHON,
     "-I",
@@ -38,12 +36,6 @@ for name in ("text", "markdown", "json", "junit", "prometheus", "html"):
     assert _formats.said(told, name)
 """
 FORMATS = {"text": 0.3, "markdown": None, "json": None, "junit": None, "prometheus": None, "html": None}
-
-
-def seconds(command: Sequence[str]) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
-    return time.perf_counter() - start
 
 
 def main() -> None:

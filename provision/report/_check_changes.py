@@ -10,6 +10,7 @@ from provision.report._model import Report
 from provision.report.short import cut, first_line
 
 _LONG = 200  # letters of a summary; all of it is in its report
+# A skip decides nothing, where a warning lets a promise stand.
 _FROM_BEST = ("pass", "warn", "skip", "error", "fail")
 
 

@@ -49,9 +49,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, Package] = {}
     gpus: tuple[str, ...] = ()  # that were to be tried
     steps: tuple[StepResult, ...]
-    commands: dict[
-        str, tuple[str, ...]
-    ] = {}  # by the label of a step: what was run, in an earlier run where it is kept
+    commands: dict[str, tuple[str, ...]] = {}  # by the label of a step; of the run that did it, where it was kept
     notes: dict[str, tuple[str, ...]] = {}  # what came up on the way, by the label of the step that was at work
     left: dict[str, Left] = {}
     promised: tuple[str, ...] = ()  # the checks that decide

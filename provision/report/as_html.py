@@ -13,7 +13,6 @@ from provision.plan.choose_gpus import ranges
 from provision.report import figures, host_facts, short
 from provision.report._model import Report
 
-_WORST_FIRST = ("fail", "error", "warn", "skip", "pass")
 _MOST_EVIDENCE = 20_000
 
 
@@ -49,8 +48,8 @@ def _of(report: Report) -> dict[str, Any]:
     return {
         "against": _against(report),
         "host": host_facts.shown(report),
-        "checks": sorted(report.checks, key=lambda check: _WORST_FIRST.index(check.outcome)),
-        "outcomes": [(outcome, counts[outcome]) for outcome in _WORST_FIRST if counts[outcome]],
+        "checks": sorted(report.checks, key=lambda check: short.OUTCOMES.index(check.outcome)),
+        "outcomes": [(outcome, counts[outcome]) for outcome in short.OUTCOMES if counts[outcome]],
         "steps": [(step, f"{100 * max(step.seconds, 0) / slowest:.1f}") for step in report.steps],
         "attention": figures.attention(report.figures),
         "matrices": figures.matrices(report.figures),

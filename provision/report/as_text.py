@@ -9,10 +9,10 @@ from provision.engine.events import StepResult
 from provision.engine.tried import CheckResult
 from provision.plan._model import Plan
 from provision.report._model import Report
-from provision.report.short import cut, first_line
+from provision.report.short import OUTCOMES, cut, first_line
 
 _FLASH_ATTN = "flash-attn"
-_MARKS = {"fail": "FAIL", "error": "ERROR", "warn": "WARN", "skip": "skip", "pass": "pass"}  # the worst first
+_MARKS = {"fail": "FAIL", "error": "ERROR", "warn": "WARN", "skip": "skip", "pass": "pass"}
 _FINE = ("pass", "skip")
 _COLUMNS, _LINES, _AGAINST = 100, 40, 6
 
@@ -60,9 +60,8 @@ def _against(report: Report) -> list[str]:
 def _worst(report: Report, room: int, *, counted: bool = True) -> list[str]:
     """Only what is not fine, the worst first, and how many others there are."""
     steps = [step for step in report.steps if step.outcome == "failed"]
-    worst = list(_MARKS)
     checks = sorted(
-        (one for one in report.checks if one.outcome not in _FINE), key=lambda one: worst.index(one.outcome)
+        (one for one in report.checks if one.outcome not in _FINE), key=lambda one: OUTCOMES.index(one.outcome)
     )
     told = (
         [f"  {len(report.steps) - len(steps)} {'other steps' if steps else 'steps'} went well"]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from provision.engine.tried import Figure
 
+# How checks ended, as a reader wants to see them: what is skipped mostly has nothing to do here.
+OUTCOMES: Final = ("fail", "error", "warn", "skip", "pass")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 

@@ -16,11 +16,11 @@ from provision import terminal
 from provision.engine import generations, launch_checks, own_tasks, tasks_found, verified
 from provision.engine.journal import Entry, Journal
 from provision.errors import DONE, Failure
+from provision.report.short import OUTCOMES
 from provision.tasks import Task
 from provision.verbs import _own_tasks, _runs, _told, _wish
 from provision.verbs._wish import Wish
 
-_WORST: Final = ("fail", "error", "skip", "warn", "pass")
 _FAR: Final = 100  # runs that are looked through
 _OUTCOMES: Final = {"done": "done", "failed": "failed", "started": "interrupted"}
 
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _proofs(one: Listed) -> Iterator[str]:
     """What failed first; a check that nobody has tried proves nothing."""
-    for outcome in sorted(set(one.tried.values()), key=_WORST.index):
+    for outcome in sorted(set(one.tried.values()), key=OUTCOMES.index):
         yield f"{outcome}: {', '.join(name for name, how in one.tried.items() if how == outcome)}"
     if untried := [name for name in one.checks if name not in one.tried]:
         yield f"not tried: {', '.join(untried)}"
