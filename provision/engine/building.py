@@ -65,15 +65,16 @@ class Building:
             if self._stands(each):
                 self._keep(each)
             else:
-                self._carry_out(each, ahead=self._fetched_later(each))
+                self._carry_out(each, ahead=self._fetched_next(each))
                 self._read_ahead(each)
         return self._complete(was_complete=was_complete)
 
-    def _fetched_later(self, before: Work) -> tuple[Fetch, ...]:
-        """While a step installs what it has fetched, these wheels of the later ones come."""
+    def _fetched_next(self, before: Work) -> Fetch | None:
+        """While a step's commands run, these wheels of the next one that needs any come."""
         later = [each for each in self._work[self._work.index(before) + 1 :] if not self._stands(each)]
-        actions = (self._lacking(action) for each in later for action in each.actions)
-        return tuple(action for action in actions if isinstance(action, Fetch))
+        fetches = (action for each in later for action in each.actions if isinstance(action, Fetch))
+        found = next(fetches, None)
+        return found and self._lacking(found)
 
     def _read_ahead(self, before: Work) -> None:
         """And its files are read then; at the end only what is not the very same file is read again."""
@@ -188,7 +189,7 @@ class Building:
         self._events(StepDone(result=result))
         return result
 
-    def _carry_out(self, each: Work, ahead: tuple[Fetch, ...] = ()) -> None:
+    def _carry_out(self, each: Work, ahead: Fetch | None = None) -> None:
         interruption.look()
         began = time.monotonic()
         self._read = None
@@ -198,7 +199,8 @@ class Building:
         leaves = {canonicalize_name(name) for name in each.leaves}
         result = StepResult(number=each.step.number, name=each.step.name, outcome="done")
         try:
-            ran = self._carrier.carry_out(each.step, tuple(map(self._lacking, each.actions)), ahead)
+            actions = tuple(self._lacking(action) if isinstance(action, Fetch) else action for action in each.actions)
+            ran = self._carrier.carry_out(each.step, actions, ahead)
             interruption.look()
             there = whole.versions(self._generation).keys()
             if lacking := sorted(leaves - there):
@@ -215,12 +217,10 @@ class Building:
         self._whole = (self._whole & there) | leaves  # a step may take out what a later one has brought
         self._end(each, msgspec.structs.replace(result, seconds=time.monotonic() - began))
 
-    def _lacking(self, action: Action) -> Action:
+    def _lacking(self, fetch: Fetch) -> Fetch:
         """Of files to fetch those whose distribution is not there already."""
-        if not isinstance(action, Fetch):
-            return action
         there = {pin.wheel.sha256 for pin in self._lock.pins if canonicalize_name(pin.name) in self._whole}
-        return action.only(wheel for wheel in action.wheels if wheel.sha256 not in there)
+        return fetch.only(wheel for wheel in fetch.wheels if wheel.sha256 not in there)
 
     def _note(self, what: Literal["started", "done", "failed"], each: Work, ran: tuple[str, ...] = ()) -> None:
         self._journal.note(what, each.step.label, each.fingerprint, self._carrier.folder.name, ran)

@@ -34,20 +34,20 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     keep_open: tuple[int, ...]
     at: Path | None = None  # where commands work; None: where we do
 
-    def carry_out(self, step: Step, actions: Iterable[Action], ahead: Iterable[Fetch] = ()) -> tuple[str, ...]:
+    def carry_out(self, step: Step, actions: Iterable[Action], ahead: Fetch | None = None) -> tuple[str, ...]:
         """All actions of a step, in order; StepFailed where one of them does not end well. The commands that ran.
 
-        `ahead`: what later steps need comes as soon as this one has its own; before, it would only share the line.
+        `ahead`: what the next step needs comes while commands run; before, it would only share the line.
         """
         ran: list[str] = []
         with contextlib.closing(StepLog(self.folder / f"{step.label}.log")) as log:
             for action in actions:
                 if isinstance(action, Run):
+                    if ahead:
+                        self.fetching.begin(ahead)
                     ran.append(self._run(step, action, log))
                 elif isinstance(action, Fetch):
                     self._fetch(step, action, log)
-                    for later in ahead:
-                        self.fetching.begin(later)
                 elif isinstance(action, Write):
                     files.write(Path(action.path), action.text, action.mode)
                 else:

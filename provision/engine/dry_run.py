@@ -33,7 +33,7 @@ class DryRun(Building):
     def _take_out(self, torn: tuple[Torn, ...], *, looked_at: bool) -> None:
         """What is torn counts as missing, and stays."""
 
-    def _carry_out(self, each: Work, ahead: tuple[Fetch, ...] = ()) -> None:  # noqa: ARG002 - nothing is fetched
+    def _carry_out(self, each: Work, ahead: Fetch | None = None) -> None:  # noqa: ARG002 - nothing is fetched
         self._whole |= {canonicalize_name(name) for name in each.leaves}
         self._end(each, StepResult(number=each.step.number, name=each.step.name, outcome="done"))
 

@@ -17,7 +17,6 @@ from provision.report._host_changes import host_changes
 from provision.report._model import Report
 
 FACTS: Final[tuple[Fact[Any], ...]] = (driver.FACT, kernel.FACT, gpus.FACT)
-_SECOND = len("20261120T000000Z")  # of a run's id
 _NAMED = 3  # files that changed, in a sentence
 
 
@@ -56,8 +55,7 @@ def last(place: Path, proved: Report | None) -> Look | None:
         kept = msgspec.json.decode(place.read_bytes(), type=Look)
     except (OSError, msgspec.MsgspecError):
         kept = None
-    # By the second, since what follows it in an id is chance; a look comes after what it found verified.
-    if proved and not (kept and kept.run[:_SECOND] >= proved.run[:_SECOND]):
+    if proved and not (kept and kept.run >= proved.run):
         return Look(run=proved.run, exit_code=DONE, seen=_of_report(proved))
     return kept
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +17,7 @@ from provision.doors import parts
 from provision.engine import apply, fingerprint, generations, locks, marks, needs, store
 from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.errors import Locked, StepFailed, WrongUsage
-from provision.steps import Lock, Need, Run, Step
+from provision.steps import Action, Lock, Need, Run, Step
 from tests.engine import synthetic
 from tests.engine.synthetic import World
 
@@ -119,9 +120,26 @@ def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: st
         assert "    why" in text
 
 
-def _build_only(world: World, steps: list[Step]) -> None:
+def test_wheels_come_while_a_command_runs_and_never_before(world: World) -> None:
+    lock, (first, *others) = synthetic.lock(world.wheels, "1.0"), synthetic.steps()
+    wheels = Path(world.site().wheels)
+    last = wheels / lock.pins[synthetic.WHEELS // 2 - 1].wheel.file
+
+    def waiting(*given: Any) -> tuple[Action, ...]:
+        wait = ("sh", "-c", f"until [ -e '{last}' ]; do sleep 0.05; done")
+        return *first.actions(*given), Run(title="wait for the next step's wheels", argv=wait, deadline_s=60)
+
+    refused = Need(title="room", kind="free space", path=str(world.prefix), mb=10**9)
+    preflight = Step(number=10, name="preflight", title="Preflight", why="", actions=lambda *_: (refused,))
+    with pytest.raises(StepFailed, match="room"):
+        _build_only(world, [preflight, first, *others], lock)
+    assert not wheels.exists(), "what cannot end does not begin"
+    _build_only(world, [msgspec.structs.replace(first, actions=waiting), *others], lock)
+    assert synthetic.differences(world.prefix / "g", lock) == []
+
+
+def _build_only(world: World, steps: list[Step], lock: Lock = Lock(pins=())) -> None:  # noqa: B008 - it is frozen
     site = world.site("g")
-    lock = Lock(pins=())
     apply.build(synthetic.PLAN, lock, site, steps, log_folder=world.logs, environment=world.environment)
 
 
