@@ -19,27 +19,30 @@ def body(context: Context) -> Verdict:
         if name in installed
         and not (len(installed[name]) == 1 and _installed.same_version(version, installed[name][0]))
     ]
-    extra = [
-        f"{name} {' and '.join(installed[name])} is not in the lock"
-        for name in sorted(installed.keys() - pins - _OF_THE_VENV)
-    ]
-    found = became + missing + extra
+    extra = [f"{name} {' and '.join(installed[name])}" for name in sorted(installed.keys() - pins - _OF_THE_VENV)]
+    found = became + missing
     evidence = {"locked": len(pins), "installed": len(installed), "became": became, "missing": missing, "extra": extra}
     if found:
-        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
         return Verdict(
             passed=False,
-            summary="; ".join(found[:3]) + more,
+            summary=_few(found),
             evidence=evidence,
             hint="run vllm-ready provision to have what was locked; name what you add in extra_packages",
         )
-    return Verdict(passed=True, summary=f"all {len(pins)} distributions are the locked ones", evidence=evidence)
+    summary = f"all {len(pins)} distributions are the locked ones"
+    if extra:  # somebody's own: what it breaks, other checks find
+        summary += f"; added by hand, and lost with the next upgrade unless extra_packages names it: {_few(extra)}"
+    return Verdict(passed=True, summary=summary, evidence=evidence)
+
+
+def _few(found: list[str]) -> str:
+    return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 CHECK = Check(
     name="distributions_as_locked",
     title="Distributions as locked",
-    proves="every locked distribution is installed at its version, and nothing else is",
+    proves="every locked distribution is installed at its version; what is beside them is named",
     step=90,
     weight="must",
     on="environment",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -68,7 +69,8 @@ def load(text: str | None, name: str, overrides: Iterable[str] = ()) -> Settings
         where = f"--set {override}"
         settings = _override(settings, override, where)
         _check(settings, where, {})
-    return settings
+    at_home = {key: os.path.expanduser(getattr(settings, key)) for key in _FOLDERS}
+    return msgspec.structs.replace(settings, **at_home)
 
 
 def _override(settings: Settings, override: str, where: str) -> Settings:
@@ -125,6 +127,7 @@ _SHAPES = {
     "vllm": (rf"latest|{_VERSION}", 'latest, "0.32.*" or "0.25.1"'),
     "torch": (rf"auto|{_VERSION}(\+\w+)?", 'auto, "2.13.*" or "2.13.0"'),
 }
+_FOLDERS = ("prefix", "logs", "tasks")
 _ADDRESS = re.compile(r"(https?|file)://\S+")
 
 
@@ -143,7 +146,7 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for name, wish in msgspec.structs.asdict(settings.sources).items():
         if isinstance(wish, str) and not _ADDRESS.fullmatch(wish):
             yield f"sources.{name}", f"`{wish[:60]}` is no address", "write true, false or https://…"
-    for key in ("prefix", "logs", "tasks"):
+    for key in _FOLDERS:
         folder = getattr(settings, key)
         in_lists = key == "prefix" and {":", ","} & {*folder}  # of PATH, and of uv's --find-links
         if not folder.strip() or not folder.isprintable() or in_lists:

@@ -7,17 +7,21 @@ from pathlib import Path
 from provision.plan._model import Plan
 from provision.steps import Action, Lock, Run, Site, Step
 
-# Run in the host's Python, since only that knows where its headers lie.
 LOOK = Path(__file__).with_name("look_for_compiler.py")
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - the contract's signature
     if "/" not in site.host_python:
-        return ()  # uv fetches this Python in the next step, with its headers
+        return ()  # uv fetches this Python in the next step, which then asks it
+    return (look_for_compiler(plan, site.host_python),)
+
+
+def look_for_compiler(plan: Plan, python: str) -> Run:
+    """Asked of the very Python, since only that knows where its headers lie."""
     # On a CPU vLLM runs without Triton; with --enforce-eager it compiles nothing at all.
     weight = "must" if plan.profile == "cuda" else "should"
-    look = (site.host_python, "-I", str(LOOK), weight)
-    return (Run(title="look for a C compiler and Python's headers", argv=look, deadline_s=60.0),)
+    look = (python, "-I", str(LOOK), weight)
+    return Run(title="look for a C compiler and Python's headers", argv=look, deadline_s=60.0)
 
 
 STEP = Step(

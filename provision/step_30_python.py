@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
+from provision import step_20_toolchain
 from provision.plan._model import Plan
 from provision.steps import Action, Lock, Run, Site, Step, Write
 
@@ -50,6 +51,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
             argv=(site.python, "-I", "-c", _ANSWERS, plan.python),
             deadline_s=60.0,
         ),
+        *(() if "/" in site.host_python else (step_20_toolchain.look_for_compiler(plan, site.python),)),
     )
 
 

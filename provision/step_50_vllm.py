@@ -21,8 +21,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         Write(title="the lock", path=site.lock_file, text=requirements(pins)),
         Run(
             title=f"install vLLM {version} and {len(pins)} distributions in all",
-            # --exact takes out what an interrupted installation of another lock may have left
-            argv=site.install(site.lock_file, "--exact"),
+            argv=site.install(site.lock_file),  # not --exact: what somebody has added by hand stays
         ),
         *((lay_out_toolkit(plan, site),) if plan.cuda else ()),
     )

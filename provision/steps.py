@@ -150,6 +150,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     env: dict[str, str] = {}
     deadline_s: float = 3600.0
 
+    def is_about(self, place: str) -> bool:
+        """Whether it makes or asks what lies there, and not only the host."""
+        return any(word.startswith(place) for word in self.argv)
+
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, tag="write"):
     """A file, written whole or not at all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def test_a_file_changes_what_it_says_and_an_override_goes_before_it() -> None:
         ("prefix=true", "prefix", "true"),
         ("prefix=/data/[x", "prefix", "/data/[x"),
         ("prefix=a=b", "prefix", "a=b"),
+        ("prefix=~/envs", "prefix", os.path.expanduser("~/envs")),
         ("extra_packages=[datasets>=4]", "extra_packages", ["datasets>=4"]),
         ("flash_attn={mode: none}", "flash_attn", FlashAttnSettings(mode="none")),
     ],

@@ -162,6 +162,11 @@ def test_a_missing_compiler_ends_a_cuda_plan_and_warns_a_cpu_plan() -> None:
         assert done.ok is not fails
     fetched = msgspec.structs.replace(SITE, host_python="3.12")
     assert not toolchain.actions(PLANNED["cpu"], lock_of(PLANNED["cpu"]), fetched)
+    python = next(step for step in STEPS if step.name == "python")
+    asked = python.actions(PLANNED["h100-550"], lock_of(PLANNED["h100-550"]), fetched)[-1]
+    assert isinstance(look, Run)
+    assert isinstance(asked, Run)
+    assert asked.argv == (SITE.python, *look.argv[1:-1], "must"), "the Python that uv has fetched is asked"
 
 
 def test_the_toolkit_of_the_wheels_becomes_one_that_a_linker_takes(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
-import pypi_simple
 import requests  # noqa: TID251 - this is the door
 import urllib3
 
@@ -19,6 +18,8 @@ from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from pypi_simple import ProjectPage
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ _LONGEST_PAGE = 32 * 1024 * 1024
 
 def default_index() -> str:
     """The address of PyPI's simple index, as the client library has it."""
+    import pypi_simple
+
     return pypi_simple.PYPI_SIMPLE_ENDPOINT
 
 
@@ -52,8 +55,10 @@ def probe(urls: Mapping[str, str], deadline_s: float) -> dict[str, dict[str, obj
     return {name: answers.get(name, late) for name in urls}
 
 
-def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> pypi_simple.ProjectPage:
+def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> ProjectPage:
     """The page of a project on a simple index (JSON or HTML)."""
+    import pypi_simple  # here, since it takes longer to import than a run with nothing to do takes
+
     where = sessions.scrubbed(index)
     with sessions.session() as connection, pypi_simple.PyPISimple(index, session=connection) as client:
         try:

@@ -122,7 +122,7 @@ def bring_up(
         results = _build(asked, place, steps, events, lock, only=only, start=start)
     except BaseException:
         # What was refused before anything was begun leaves the prefix as it was.
-        if generations.take_away_unbegun(Path(place.path)):
+        if generations.take_away_unbegun(Path(place.path), asked.run):
             wanted.save(prefix, wanted_before)
         raise
     ended = BroughtUp(generation=place.path, steps=tuple(results), before=before)

@@ -178,7 +178,7 @@ class Building:
                 return Path(action.path).read_bytes() == action.text.encode()
             except OSError:
                 return False
-        return not (isinstance(action, Run) and self._bare)
+        return not (self._bare and isinstance(action, Run) and action.is_about(str(self._generation)))
 
     def _keep(self, each: Work) -> StepResult:
         return self._end(each, StepResult(number=each.step.number, name=each.step.name, outcome="kept"))
@@ -246,7 +246,8 @@ class Building:
         else:
             why = "; ".join(each.why for each in found.torn)
             raise StepFailed(f"{', '.join(lacking)} does not become whole: {why}", where=str(self._generation))
-        foreign.refuse(self._generation, found, self._events, was_complete=was_complete)
+        finished = was_complete or generations.was_used(self._generation)  # a repair may have been killed
+        foreign.refuse(self._generation, found, self._events, finished=finished)
         itself = marks.of_the_environment_itself(self._generation, found.marks, self._written)
         marks.write(self._state, (*found.marks, *itself))
         files.write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -11,6 +12,7 @@ from provision.plan._model import Plan
 from provision.steps import Lock, Run, Site, Step, Write
 
 GENERATION = "<generation>"
+_OURS = f"{Path(__file__).parents[1]}/"
 
 
 def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[str, ...]:
@@ -18,18 +20,25 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
 
     The steps are asked with a placeholder for the generation's path, and without the plan's reasons and warnings:
     words make no other environment. Neither does the way by which its wheels came, nor what a step needs of a host
-    while it works. The lock is the first link: what is installed from it shows in the actions only as the file's name.
+    while it works, nor where this checkout lies: several may share a prefix, and one may move. The lock is the first
+    link: what is installed from it shows in the actions only as the file's name.
     """
     plan = msgspec.structs.replace(plan, decisions=(), warnings=(), advice=(), checks=())
-    anywhere = msgspec.structs.replace(site, generation=GENERATION)
+    anywhere = msgspec.structs.replace(site, generation=GENERATION, uv="uv")
     link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()
     found = []
     for step in steps:
-        actions = [each for each in step.actions(plan, lock, anywhere) if isinstance(each, Run | Write)]
+        actions = [_anywhere(each) for each in step.actions(plan, lock, anywhere) if isinstance(each, Run | Write)]
         said = msgspec.json.encode([link, step.label, actions], order="sorted")
         link = hashlib.sha256(said).hexdigest()
         found.append(link)
     return tuple(found)
+
+
+def _anywhere(action: Run | Write) -> Run | Write:
+    if isinstance(action, Write):
+        return action
+    return msgspec.structs.replace(action, argv=tuple(word.removeprefix(_OURS) for word in action.argv))
 
 
 def target(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> str:

@@ -13,10 +13,10 @@ from provision.engine.whole import Survey, site_packages
 from provision.errors import StepFailed
 
 
-def refuse(generation: Path, found: Survey, events: Subscriber, *, was_complete: bool) -> None:
+def refuse(generation: Path, found: Survey, events: Subscriber, *, finished: bool) -> None:
     """A distribution beside the lock (in a finished environment it is somebody's own), and what runs at every start."""
     extra = ", ".join(found.extra)
-    if extra and was_complete:
+    if extra and finished:
         events(Note(text=f"not in the lock: {extra}"))
     elif extra:
         raise StepFailed(

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from provision.doors import files
+from provision.engine.journal import Journal
 from provision.errors import WrongUsage
 
 CURRENT = "current"
@@ -54,8 +55,10 @@ def found(prefix: Path) -> list[Generation]:
             continue
         try:
             made = msgspec.json.decode(record.read_bytes(), type=Made)
-        except (OSError, msgspec.MsgspecError):
+        except OSError:
             continue
+        except msgspec.MsgspecError:  # spoilt: nobody's target, and the oldest, so that it can be seen and pruned
+            made = Made(number=0, made="", target="")
         generations.append(
             Generation(
                 id=folder.name,
@@ -78,8 +81,24 @@ def current(prefix: Path) -> str | None:
         return None
 
 
+def was_used(generation: Path) -> bool:
+    """It was current once, and so finished, whatever a killed repair has left of it."""
+    return (generation / STATE / USED).exists()
+
+
+def refuse_foreign_current(prefix: Path) -> None:
+    """Nothing is built for a link that could not be switched in the end."""
+    if (prefix / CURRENT).exists() and not (prefix / CURRENT).is_symlink():
+        raise WrongUsage(
+            f"`{CURRENT}` is not the link to an environment that it was, but a folder or file of its own",
+            where=str(prefix / CURRENT),
+            hint="a copy that followed links made it: remove it, or name another place: --prefix DIR",
+        )
+
+
 def place(prefix: Path, target: str, run: str) -> Generation:
     """Where a target is built: where it stands or was begun, else in a new generation; a run's first has its name."""
+    refuse_foreign_current(prefix)
     if there := standing(prefix, target):
         return there
     made = Made(
@@ -98,9 +117,11 @@ def standing(prefix: Path, target: str) -> Generation | None:
     return max(same, key=lambda generation: (generation.current, generation.complete, generation.number), default=None)
 
 
-def take_away_unbegun(generation: Path) -> bool:
-    """Remove a generation that holds nothing but our own notes on it; whether it was one."""
-    if {path.name for path in generation.iterdir()} != {STATE}:
+def take_away_unbegun(generation: Path, run: str) -> bool:
+    """Remove a generation that holds nothing but a run's own notes on it; whether it was one."""
+    entries = Journal(generation / STATE).last().values()
+    done_before = any(entry.what == "done" and entry.run != run for entry in entries)
+    if done_before or {path.name for path in generation.iterdir()} != {STATE}:
         return False
     _remove(generation)
     return True
@@ -118,9 +139,10 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the word that the lis
         raise WrongUsage(
             f"generation {id} is not complete", where=str(prefix), hint="./setup.sh provision completes it"
         )
+    refuse_foreign_current(prefix)
     if current(prefix) == id:
         return
-    if not (prefix / id / STATE / USED).exists():  # a full disk must not keep anybody from going back
+    if not was_used(prefix / id):  # a full disk must not keep anybody from going back
         files.write(prefix / id / STATE / USED, "")
     _settle(prefix)
     for left in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed between link and rename
@@ -144,7 +166,7 @@ def rollback(prefix: Path, id: str | None = None) -> tuple[str, list[tuple[int, 
         before = [
             generation.id
             for generation in known
-            if (Path(generation.path) / STATE / USED).exists()
+            if was_used(Path(generation.path))
             and not generation.current
             and (now is None or generation.number < now.number)
         ]
@@ -211,11 +233,19 @@ def _runs_from(process: Path, inside: tuple[bytes, ...]) -> bool:
         # An environment's python is a link: only the command line says from where it was started.
         here = os.readlink(os.fsencode(process / "cwd"))
         words = (process / "cmdline").read_bytes().split(b"\0")[:2]
+        if words[0] and b"/" not in words[0]:  # found on the PATH of a shell in which the environment is active
+            words.append(_on_path(process, words[0]))
         if any(os.path.normpath(os.path.join(here, word)).startswith(inside) for word in words):
             return True
     with contextlib.suppress(OSError):
         return inside[0] in (process / "maps").read_bytes()
     return False
+
+
+def _on_path(process: Path, command: bytes) -> bytes:
+    variables = (process / "environ").read_bytes().split(b"\0")
+    path = next((each.removeprefix(b"PATH=") for each in variables if each.startswith(b"PATH=")), b"")
+    return os.fsencode(shutil.which(os.fsdecode(command), path=os.fsdecode(path)) or b"")
 
 
 def _settle(prefix: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -84,8 +84,12 @@ def plan_and_resolve(
 
 def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path) -> Resolved | Refused:
     """One plan's lock, or the requirement that this index cannot fulfil. The requirements stay in `folder`."""
-    for name, lines in inputs(plan, settings).items():
-        files.write(folder / name, "".join(f"{line}\n" for line in lines))
+    _write(folder, inputs(plan, settings))
+    if plan.profile == "cpu" and settings.extra_packages:
+        needed = _needed_by_extras(plan, settings, uv, env, folder)
+        if isinstance(needed, Refused):
+            return needed
+        _write(folder, inputs(plan, settings, needed))
     note = ""
     said = compiled(plan, uv, env, folder, dated=True)
     if said.refusal:
@@ -97,9 +101,35 @@ def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], fol
         if against := _against_flash_attn(said, plan, uv, env, folder, dated=False):
             return against
         _complain_of_extras(plan, settings, uv, env, folder)
-        version = planned(plan, "vllm").version.partition("+")[0]
-        return Refused(version=version, reason=refusals.sentence(said.refusal))
+        return _refused(plan, refusals.sentence(said.refusal))
     return Resolved(lock=Lock(pins=pylock.pins(said.text, plan.python, plan.platform)), note=note)
+
+
+def _write(folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
+    for name, lines in texts.items():
+        files.write(folder / name, "".join(f"{line}\n" for line in lines))
+
+
+def _refused(plan: Plan, reason: str) -> Refused:
+    return Refused(version=planned(plan, "vllm").version.partition("+")[0], reason=reason)
+
+
+def _needed_by_extras(
+    plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path
+) -> frozenset[str] | Refused:
+    """What extra packages need of that which is overridden for a CPU: it must not be taken from them unsaid."""
+    said = compiled(plan, uv, env, folder, "extras-beside-torch.in", dated=False)
+    if said.refusal:
+        _complain_of_extras(plan, settings, uv, env, folder)
+        return _refused(plan, f"extra_packages: {refusals.sentence(said.refusal)}")
+    pins = [pin for pin in pylock.pins(said.text, plan.python, plan.platform) if pin.name in _CUDA_ONLY]
+    for pin in pins:
+        if "+cpu" not in pin.version:
+            raise WrongSetting(
+                f"extra_packages: {pin.name} {pin.version}, which they need, does not load beside a torch for CPUs",
+                hint="take out what needs it; the PyTorch index has builds for CPUs (sources.pytorch)",
+            )
+    return frozenset(pin.name for pin in pins)
 
 
 def _against_flash_attn(
@@ -115,12 +145,12 @@ def _against_flash_attn(
     return Refused(package="flash-attn", version=candidate_name(plan), reason=reason)
 
 
-def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
-    """What uv is asked for, by file: requirements, constraints and overrides."""
+def inputs(plan: Plan, settings: Settings, needed: frozenset[str] = frozenset()) -> dict[str, tuple[str, ...]]:
+    """What uv is asked for, by file: requirements, constraints and overrides, but none of what is `needed`."""
     vllm, torch = planned(plan, "vllm"), planned(plan, "torch")
     overrides: tuple[str, ...] = ()
     if plan.profile == "cpu":
-        overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY)
+        overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY if name not in needed)
         if torch.source == "pypi":
             overrides += (_exactly("torch", torch.version),)  # it stands in for the +cpu build that vLLM pins
     base = (
@@ -135,6 +165,7 @@ def inputs(plan: Plan, settings: Settings) -> dict[str, tuple[str, ...]]:
         "constraints.in": _constraints(plan),
         "overrides.in": overrides,
         "extras.in": tuple(settings.extra_packages),
+        "extras-beside-torch.in": (*settings.extra_packages, _exactly("torch", torch.version)),
     }
 
 
@@ -164,7 +195,9 @@ def _constraints(plan: Plan) -> tuple[str, ...]:
 def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements.in", *, dated: bool) -> list[str]:
     """uv's own resolver, for the target's Python and platform. Only wheels: a build would run foreign code here."""
     argv = [uv, "pip", "compile", str(folder / requirements), "--quiet", "--no-build", "--format", "pylock.toml"]
-    argv += ["--constraints", str(folder / "constraints.in"), "--overrides", str(folder / "overrides.in")]
+    argv += ["--constraints", str(folder / "constraints.in")]
+    if not requirements.startswith("extras"):  # these are judged as they are
+        argv += ["--overrides", str(folder / "overrides.in")]
     argv += ["--no-header", "--color", "never"]
     argv += ["--python", sys.executable, "--no-python-downloads", "--python-version", plan.python]
     argv += ["--python-platform", pylock.platform(plan.platform)]
@@ -217,13 +250,8 @@ def beside(
 ) -> Lock | str:
     """A lock of some of a lock's distributions and of others beside them; or why there is none."""
     held = {pin.name: _exactly(pin.name, pin.version) for pin in lock.pins}
-    texts = {
-        "requirements.in": [held.get(name, name) for name in wanted],
-        "constraints.in": [text for name, text in held.items() if name not in wanted],
-        "overrides.in": [],
-    }
-    for name, lines in texts.items():
-        files.write(folder / name, "".join(f"{line}\n" for line in lines))
+    asked, others = [held.get(name, name) for name in wanted], [held[name] for name in held if name not in wanted]
+    _write(folder, {"requirements.in": asked, "constraints.in": others, "overrides.in": ()})
     said = compiled(plan, uv, env, folder, dated=False)
     if said.refusal:
         return refusals.sentence(said.refusal)

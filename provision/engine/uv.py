@@ -21,6 +21,7 @@ _KEPT = (
     *("PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "NETRC"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "SSL_CLIENT_CERT"),
+    "CC",  # Triton takes it at run time, and so the compiler that is looked for is that one
 )
 # FlashAttention 3 lies in these folders of the PyTorch index; its stable ABI serves every torch of a CUDA major.
 _FLASH_ATTN_3: Final = {"12": "cu126", "13": "cu130"}

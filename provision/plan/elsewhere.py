@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from provision.host import cpu, glibc, installer_config, machine, memory, pythons, sources
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Reasons, Unsupported
+from provision.settings import Settings
 
 OURS: Final[tuple[Fact[Any], ...]] = (sources.FACT, installer_config.FACT)
 
@@ -48,6 +53,26 @@ def unlike(fresh: Plan, brought: Plan) -> Unsupported | None:
     reason = f"it brings {_said(brought)}; this host takes {_said(fresh)}"
     advice = "record this host (./setup.sh host -o FILE), and make a bundle for it: ./setup.sh bundle --host FILE"
     return Unsupported(unsupported=(Reasons(subject="this bundle", reasons=(reason,)),), advice=(advice,))
+
+
+def unlike_wish(settings: Settings, brought: Plan, versions: Mapping[str, str]) -> Unsupported | None:
+    """What is asked for here, and was not where the bundle was made; `versions` are those that it brings."""
+    vllm = brought.packages["vllm"]
+    version = vllm.version if vllm else ""
+    reasons = []
+    if settings.vllm != "latest" and not SpecifierSet(f"=={settings.vllm}").contains(version, prereleases=True):
+        reasons.append(f"it brings vLLM {version}, and vllm: {settings.vllm} is asked for")
+    if settings.python not in ("auto", brought.python):
+        reasons.append(f"it is for Python {brought.python}, and python: {settings.python} is asked for")
+    for wanted in map(Requirement, settings.extra_packages):
+        there = versions.get(canonicalize_name(wanted.name))
+        if there is None or not wanted.specifier.contains(there, prereleases=True):
+            brings = f"{wanted.name} {there}" if there else f"no {wanted.name}"
+            reasons.append(f"it brings {brings}, and extra_packages asks for {wanted}")
+    if not reasons:
+        return None
+    advice = "make the bundle with these settings, or take them out here"
+    return Unsupported(unsupported=(Reasons(subject="this bundle", reasons=tuple(reasons)),), advice=(advice,))
 
 
 def _said(plan: Plan) -> str:

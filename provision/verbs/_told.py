@@ -73,10 +73,14 @@ def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Said = no_wo
 def stood(place: Path) -> Stood:
     """What lies at a place, in its own words."""
     state = place / generations.STATE
-    plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
-    return Stood(
-        generation=place.name, plan=plan, lock=msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
-    )
+    try:
+        plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
+        lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UnreadableInput(
+            f"the current environment does not say what it is: {error}", where=str(state), hint="./setup.sh mends it"
+        ) from error
+    return Stood(generation=place.name, plan=plan, lock=lock)
 
 
 def of_checks(

@@ -62,6 +62,15 @@ def made(options: argparse.Namespace) -> Wish:
     )
 
 
+def standing_prefix(wish: Wish) -> Path:
+    """For verbs that make nothing: a mistyped place is named, and not made."""
+    if not Path(wish.prefix).is_dir():
+        raise WrongUsage(
+            "there is no environment", where=wish.prefix, hint="./setup.sh makes one; --prefix DIR names it"
+        )
+    return Path(wish.prefix)
+
+
 def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported, bool]:
     """What is to be brought up, and whether that is news: another set of packages than the last time."""
     last = known(wish)
@@ -89,7 +98,16 @@ def known(wish: Wish) -> Wanted | None:
     """What was resolved for this very wish on this very host before; costs no network and a tenth of a second."""
     seen = wish.target or Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
     last = wanted.load(Path(wish.prefix))
-    return last if last and last.wish == wanted.wish(seen, wish.settings) else None
+    return _with_a_python(last) if last and last.wish == wanted.wish(seen, wish.settings) else None
+
+
+def _with_a_python(last: Wanted) -> Wanted | None:
+    """With another interpreter of its version where the host's own is gone; without any it must be planned anew."""
+    if not last.host_python or os.access(last.host_python, os.X_OK):
+        return last
+    facts = record.record(network=False, paths={}, sources={}, facts=(pythons.FACT,)).readings
+    another = _interpreter(Host(facts), last.plan.python)
+    return msgspec.structs.replace(last, host_python=another) if another else None
 
 
 def _anew(wish: Wish) -> Wanted | Unsupported:
@@ -136,6 +154,9 @@ def known_wheels(wish: Wish) -> rows.Catalogue:
 def _brought(wish: Wish, folder: Path) -> Wanted | Unsupported:
     """Out of a bundle: what it brings, where the plan for this host is the same."""
     brought = bundle.load(folder)
+    pins = bundle.lock(brought, folder).pins  # flash-attn too, where it fits this host
+    if other := elsewhere.unlike_wish(wish.settings, brought.plan, {pin.name: pin.version for pin in pins}):
+        return other
     taken = record.record(network=False, paths=_given.paths(wish.settings), sources={})
     host = Host(taken.readings).but(
         {
@@ -157,7 +178,6 @@ def _brought(wish: Wish, folder: Path) -> Wanted | Unsupported:
     refused = elsewhere.unlike(plan, brought.plan) or elsewhere.without_its_python(
         plan, host.but({sources.FACT.name: {}})
     )
-    pins = bundle.lock(brought, folder).pins  # flash-attn too, where it fits this host
     lock = Lock(pins=tuple(pin for pin in pins if pin.name != "flash-attn" or pin.wheel.file == plan.flash_attn.wheel))
     return refused or _wanted(wish, host, plan, lock, _interpreter(host, plan.python))
 

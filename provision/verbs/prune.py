@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from provision import terminal
 from provision.engine import generations, locks, store
@@ -13,11 +12,12 @@ from provision.verbs import _wish
 
 def run(options: argparse.Namespace) -> int:
     wish = _wish.made(options)
-    with locks.hold(Path(wish.prefix), "prune"):
-        before = store.named(Path(wish.prefix))
-        store.remove_toolkits(Path(wish.prefix))
-        removed = generations.prune(Path(wish.prefix), wish.settings.keep)
-        store.prune(Path(wish.prefix), before)
+    prefix = _wish.standing_prefix(wish)
+    with locks.hold(prefix, "prune"):
+        before = store.named(prefix)
+        store.remove_toolkits(prefix)
+        removed = generations.prune(prefix, wish.settings.keep)
+        store.prune(prefix, before)
     if options.json:
         terminal.document({"removed": removed})
     else:

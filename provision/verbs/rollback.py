@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from provision import terminal
 from provision.engine import generations, locks
@@ -12,7 +11,7 @@ from provision.verbs import _wish
 
 
 def run(options: argparse.Namespace) -> int:
-    prefix = Path(_wish.made(options).prefix)
+    prefix = _wish.standing_prefix(_wish.made(options))
     with locks.hold(prefix, "rollback"):
         now, users = generations.rollback(prefix, options.id)
     if options.json:

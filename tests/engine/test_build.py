@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from provision import step_20_toolchain
 from provision.doors import parts
-from provision.engine import apply, fingerprint, generations, locks, marks, needs, store
+from provision.engine import apply, fingerprint, generations, locks, marks, needs, steps_found, store
 from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.errors import Locked, StepFailed, WrongUsage
+from provision.plan._model import Package
 from provision.steps import Action, Lock, Need, Run, Step
 from tests.engine import synthetic
 from tests.engine.synthetic import World
@@ -178,6 +180,23 @@ def test_fingerprints_chain(world: World) -> None:
     assert [one == two for one, two in zip(chain, changed, strict=True)] == [True, False, False, False]
 
 
+def test_fingerprints_are_the_same_from_another_checkout(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, steps, site = synthetic.lock(world.wheels, "1.0"), steps_found.discover(), world.site("a")
+    plan = msgspec.structs.replace(
+        synthetic.PLAN,
+        packages={"vllm": Package(version="1", source="pypi"), "torch": Package(version="1", source="pypi")},
+    )
+    chain = fingerprint.chain(plan, lock, site, steps)
+    elsewhere = Path("/elsewhere/provision")
+    monkeypatch.setattr(step_20_toolchain, "LOOK", elsewhere / step_20_toolchain.LOOK.name)
+    monkeypatch.setattr(fingerprint, "_OURS", f"{elsewhere}/")
+    theirs = msgspec.structs.replace(site, uv="/elsewhere/.venv/bin/uv")
+    there = fingerprint.chain(plan, lock, theirs, [one for one in steps if one.number <= 20])
+    assert there == chain[: len(there)]
+    other = msgspec.structs.replace(site, host_python="/opt/python3.11")
+    assert fingerprint.chain(plan, lock, other, steps) != chain, "another Python makes another environment"
+
+
 def test_needs_refuse_with_numbers(world: World) -> None:
     short = needs.measure(Need(title="", kind="free space", path=str(world.prefix / "not yet"), mb=10**9))
     assert not short.met
@@ -224,11 +243,11 @@ def test_needs_are_logged_with_what_is_there(world: World) -> None:
 
 def test_a_generation_that_was_only_begun_on_paper_is_taken_away(world: World) -> None:
     place = generations.place(world.prefix, "target", "20260101T000000Z-0000")
-    assert generations.take_away_unbegun(Path(place.path))
+    assert generations.take_away_unbegun(Path(place.path), "run")
     assert generations.found(world.prefix) == []
     synthetic.provision(world, "1.0", only=30)
     (begun,) = generations.found(world.prefix)
-    assert not generations.take_away_unbegun(Path(begun.path))
+    assert not generations.take_away_unbegun(Path(begun.path), "run")
 
 
 def test_a_second_run_names_the_first(world: World) -> None:
@@ -300,6 +319,26 @@ def test_only_complete_generations_become_current(world: World) -> None:
     with pytest.raises(WrongUsage, match="is not complete"):
         generations.switch(world.prefix, place.id)
     assert not os.path.lexists(world.prefix / "current")
+
+
+def test_who_was_started_in_an_activated_shell_uses_its_environment(world: World) -> None:
+    """Nothing but its PATH says where this `python` is from."""
+    synthetic.provision(world, "1.0")
+    argv = [
+        "sh",
+        "-c",
+        'PATH=$1:$PATH; exec python -c "print(1, flush=True); input()"',
+        "-",
+        str(world.current / "bin"),
+    ]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as runs:
+        assert runs.stdout
+        runs.stdout.readline()
+        assert [pid for pid, _ in generations.in_use(world.current)] == [runs.pid]
+        synthetic.provision(world, "2.0")
+        first = generations.found(world.prefix)[0]
+        assert generations.prune(world.prefix, keep=0) == []
+        assert Path(first.path).exists()
 
 
 @pytest.mark.parametrize("name", ["{prefix}/current/bin/python", "current/bin/python"])

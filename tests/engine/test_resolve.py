@@ -149,6 +149,28 @@ def test_an_extra_package_that_fights_vllm_is_a_refusal(tmp_path: Path) -> None:
     assert "numpy" in said
 
 
+def test_what_extra_packages_need_is_not_taken_from_them_unsaid(tmp_path: Path) -> None:
+    """For a CPU torchvision is left out, and torch held: where an extra package needs it, that is a conflict."""
+    stock(tmp_path / "wheels")
+    wheel(tmp_path / "wheels", "needs-vision", "1.0", "torchvision")
+    wheel(tmp_path / "wheels", "needs-torch", "1.0", "torch>=2.1")
+    wheel(tmp_path / "wheels", "torch", "2.1+cpu", "sympy")
+    for extra in ("torchvision", "needs-vision"):
+        with pytest.raises(WrongSetting, match=r"torchvision 1\.0, which they need, does not load beside"):
+            resolved(tmp_path, PLAN, f'extra_packages=["{extra}"]')
+    for extra in ("torch==2.1", "needs-torch"):
+        said = reason(resolved(tmp_path, PLAN, f'extra_packages=["{extra}"]'))
+        assert said.startswith("extra_packages: ")
+        assert "torch" in said
+    wheel(tmp_path / "wheels", "torchvision", "1.0+cpu")
+    found = resolved(tmp_path, PLAN, 'extra_packages=["needs-vision"]')
+    assert isinstance(found, resolve.Resolved)
+    assert found.lock.version("torchvision") == "1.0+cpu"
+    plain = resolved(tmp_path, PLAN, "keep=2")
+    assert isinstance(plain, resolve.Resolved)
+    assert plain.lock.version("torchvision") is None, "nobody has asked for it"
+
+
 def test_an_index_without_dates_is_taken_as_it_is_and_said(tmp_path: Path) -> None:
     stock(tmp_path / "wheels")
     index = tmp_path / "index"

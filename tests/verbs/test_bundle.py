@@ -218,6 +218,14 @@ def test_a_bundle_for_another_host_is_refused_with_both(place: Place, capsys: py
     assert not place.prefix.exists() or not generations.found(place.prefix)
 
 
+def test_a_bundle_without_what_is_asked_for_here_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--set", 'extra_packages=["myplugin"]', "--set", "vllm=0.25.1")
+    assert place.run("up", "--yes", "--bundle", str(place.bundle), *asked) == 3
+    said = capsys.readouterr().out
+    assert "it brings vLLM 0.32.0, and vllm: 0.25.1 is asked for" in said
+    assert "it brings no myplugin" in said
+
+
 def test_a_bundle_is_looked_at_also_where_all_is_well_here(place: Place) -> None:
     """It may bring something newer than what stands."""
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5
