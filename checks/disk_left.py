@@ -6,7 +6,7 @@ from . import _host
 from ._contract import Check, Context, Needs
 from ._host import Found
 
-_LEAST_GB = {"tmpdir": 2.0, "cache": 2.0, "logs": 0.2}
+_LEAST_GB = {"tmpdir": 2.0, "cache": 2.0, "logs": 0.2, "models": 2.0}
 
 
 def look(context: Context) -> Found:
@@ -28,7 +28,7 @@ def look(context: Context) -> Found:
     left = {role: disks[role]["free_gb"] for role in room if role in disks}
     if not left:
         raise _host.Unread("disk space could not be read: no folder was looked at")
-    hint = "vllm-ready prune and uv cache prune make room; --prefix, TMPDIR and XDG_CACHE_HOME name other places"
+    hint = "vllm-ready prune and uv cache prune make room; --prefix, TMPDIR, XDG_CACHE_HOME and HF_HOME name other places"
     least_of_all = min(left, key=lambda role: left[role])
     return Found(
         problems,

@@ -27,7 +27,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
         Need(
             title="locks where models are kept",
             kind="locks",
-            path=cache,
+            path=site.models or cache,
             hint="name a folder on a file system with locks: --prefix DIR, or set HF_HOME",
         ),
         Write(title="the hub's settings", path=f"{site.generation}/env-huggingface.sh", text=text),

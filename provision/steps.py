@@ -80,7 +80,8 @@ def requirements(pins: Iterable[Pin]) -> str:
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """Every place that a step may name. `generation` is the virtual environment that is being built.
 
-    `temporary` and `logs` are written on the way; "" is where nothing is asked of them. `elsewhere`: the plan's GPUs
+    `temporary` and `logs` are written on the way, `models` is where HF_HOME has them; "" is where nothing is asked of
+    them. `elsewhere`: the plan's GPUs
     are on another host than this one.
     """
 
@@ -90,6 +91,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     host_python: str
     temporary: str = ""
     logs: str = ""
+    models: str = ""
     elsewhere: bool = False
 
     @property

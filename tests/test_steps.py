@@ -150,6 +150,14 @@ def test_memory_is_asked_for_only_where_checks_start_vllm() -> None:
         assert ("memory" in {need.kind for need in needs}) is asked
 
 
+def test_locks_are_tried_where_models_are_kept() -> None:
+    hub = next(step for step in STEPS if step.name == "huggingface")
+    for site in (SITE, msgspec.structs.replace(SITE, models="/data/hf")):
+        need = hub.actions(PLANNED["cpu"], lock_of(PLANNED["cpu"]), site)[0]
+        assert isinstance(need, Need)
+        assert (need.kind, need.path) == ("locks", site.models or f"{SITE.prefix}/cache/huggingface")
+
+
 def test_a_missing_compiler_ends_a_cuda_plan_and_warns_a_cpu_plan() -> None:
     toolchain = next(step for step in STEPS if step.name == "toolchain")
     here = msgspec.structs.replace(SITE, host_python=sys.executable)

@@ -86,6 +86,7 @@ def site(asked: Asked, generation: str) -> Site:
         host_python=asked.wanted.host_python,
         temporary=tempfile.gettempdir(),
         logs=asked.logs,
+        models="" if asked.elsewhere else str(asked.places.get("models", "")),
         elsewhere=asked.elsewhere,
     )
 
@@ -110,8 +111,7 @@ def bring_up(
     """Build (or go on, or find it there), check, and make current only what is verified.
 
     `document` makes the report that stays with a verified generation; `judge` may keep it from replacing another one;
-    `lock` is the prefix's, held by the caller.
-    With a `guest`, it replaces what is current, and is no newer environment.
+    `lock` is the prefix's, held by the caller. A `guest` replaces what is current, and is no newer environment.
     """
     prefix = Path(asked.prefix)
     steps = steps_found.discover()

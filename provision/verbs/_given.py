@@ -70,6 +70,8 @@ def paths(settings: Settings) -> dict[str, Path]:
     root = Path(checkout())
     places = {"prefix": root / settings.prefix, "logs": root / settings.logs, "checkout": root}
     temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - its disk is looked at, nothing is put there
+    if models := os.environ.get("HF_HOME"):
+        places["models"] = Path(models)
     return {**places, "cache": Path(os.path.expanduser("~/.cache")), "tmpdir": Path(temporary)}
 
 

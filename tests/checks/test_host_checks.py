@@ -165,6 +165,7 @@ TWINS: list[tuple[str, dict[str, Any], str]] = [
     ("disk_left", {"disks": {"prefix": disk("/prefix", free_gb=9.0)}}, "/prefix (prefix) has 9.0 GiB left, and another environment such as this one takes 10.7 GiB"),
     ("disk_left", {"disks": {"tmpdir": disk("/tmp", free_gb=0.1)}}, "/tmp (tmpdir) has 0.1 GiB left of 2.0 GiB"),
     ("disk_left", {"disks": {"cache": disk("/c", options=("noexec",))}}, "/c (cache) is mounted noexec"),
+    ("disk_left", {"disks": {"models": disk("/hf", free_gb=1.0)}}, "/hf (models) has 1.0 GiB left of 2.0 GiB"),
     ("disk_left", {"disks": {}}, "disk space could not be read"),
     ("mig_usable", {"gpus": (gpu(0), gpu(1, mig=True))}, "GPU 1: MIG is on and no instance exists"),
     ("mig_usable", {"gpus": (gpu(0), gpu(1, mig=True, slices=(gpus.MigSlice(id="1:0"),)))}, "GPU 1 cut by MIG beside whole GPU 0"),
