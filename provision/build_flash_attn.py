@@ -115,5 +115,6 @@ def _environment(recipe: Recipe, site: Site) -> dict[str, str]:
         "FLASH_ATTENTION_FORCE_BUILD": "TRUE",  # else its setup first looks for a wheel, without a hash or a deadline
     }
     if recipe.ccache:
-        found |= {"PYTORCH_NVCC": f"{recipe.ccache} {home}/bin/nvcc", "CXX": f"{recipe.ccache} {recipe.compiler}"}
+        # Not CXX, which torch takes for one path: it asks that for its version, and quotes it whole in ninja's file.
+        found["PYTORCH_NVCC"] = f"{recipe.ccache} {home}/bin/nvcc"
     return found
