@@ -82,6 +82,11 @@ def test_the_host_compiler_and_the_toolkit_of_the_wheels_are_named() -> None:
     assert "PYTORCH_NVCC" not in run.env
 
 
+def test_nvccs_own_bounds_for_the_host_compiler_are_those_that_count() -> None:
+    """torch 2.11 refuses g++ 14 beside the nvcc of CUDA 12.8 and 12.9, which takes it."""
+    assert compiling().env["TORCH_DONT_CHECK_COMPILER_ABI"] == "1"
+
+
 def test_the_hosts_own_toolkit_where_it_was_chosen() -> None:
     assert compiling(cuda_home="/usr/local/cuda-13.0").env["CUDA_HOME"] == "/usr/local/cuda-13.0"
 
@@ -92,13 +97,14 @@ def test_ccache_stands_before_nvcc_alone() -> None:
     assert run.env["CXX"] == run.env["CC"] == "/usr/bin/g++-12", "torch and nvcc's -ccbin take no words before it"
 
 
-# One source of each kind, which torch's own classes compile.
+# One source of each kind, which torch's own classes compile; as torch 2.11 has it, whose bounds are older than nvcc's.
 SETUP = """
 import os, torch
 torch.version.cuda = "12.9"
 from setuptools import setup
 from torch.utils import cpp_extension
 cpp_extension.CUDA_HOME = os.environ["CUDA_HOME"]  # which a torch for a CPU does not look for
+cpp_extension.CUDA_GCC_VERSIONS["12.9"] = ((6, 0, 0), (14, 0))
 of = cpp_extension.CUDAExtension(name="one", sources=["one.cpp", "two.cu"])
 setup(name="one", ext_modules=[of], cmdclass={"build_ext": cpp_extension.BuildExtension})
 """
