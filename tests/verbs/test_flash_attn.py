@@ -18,7 +18,7 @@ import pytest
 
 from provision import cli, step_60_flash_attn
 from provision.catalog import rows
-from provision.engine import generations, kept, proof, published_wheels, steps_found, wanted
+from provision.engine import flash_attn_part, generations, kept, proof, published_wheels, steps_found, wanted
 from provision.engine.tried import Tried
 from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.host import from_description
@@ -68,11 +68,11 @@ with zipfile.ZipFile(dist / f"flash_attn-{version}-{tag}.whl", "w") as archive:
 """
 
 
-def release(body: str = "", ready: bytes = b"") -> bytes:
+def release(body: str = "", ready: bytes = b"", more: dict[str, bytes] | None = None) -> bytes:
     text = SETUP.replace("@BODY@", body).replace("@TAG@", TAG)
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w:gz") as archive:
-        for name, data in {"setup.py": text.encode(), "ready.so": ready or module()}.items():
+        for name, data in {"setup.py": text.encode(), "ready.so": ready or module(), **(more or {})}.items():
             entry = tarfile.TarInfo(f"flash_attn-2.8.3.post2/{name}")
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
@@ -319,6 +319,29 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     toy.page(release())
     assert toy.run("--only", "60") == 5
     assert toy.has_flash_attn()
+
+
+def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(flash_attn_part.ONLY, "flash_fwd_hdim64*")
+    want(toy, tmp_path)
+    toy.page(release(more={"csrc/flash_attn/flash_api.cpp": b""}))
+    assert toy.run() == 5
+    assert toy.has_flash_attn()
+    (part,) = kept.found(toy.prefix)
+    assert cli.run(["wheels", "list", "--prefix", str(toy.prefix)]) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    assert f"only flash_fwd_hdim64* was compiled: taken where {flash_attn_part.ONLY} says that" in said
+    monkeypatch.delenv(flash_attn_part.ONLY)
+    wish = wanted.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
+    assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
+    wanted.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
+    assert toy.run("--only", "60") == 5
+    (whole,) = (one for one in kept.found(toy.prefix) if not one.only)
+    assert toy.built == 2
+    assert toy.wanted.plan.flash_attn.wheel == whole.file
+    assert toy.wanted.lock.version("flash-attn") == whole.version != part.version
 
 
 STOPS_ONCE = """
