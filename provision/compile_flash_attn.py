@@ -28,6 +28,11 @@ _RAISED = re.compile(r"[\w.]*(?:Error|Exception): \S")  # how Python ends where 
 _SOURCE = re.compile(r'"csrc/flash_attn/(?:src/)?(\w+)\.(?:cpp|cu)",\n')
 _KERNEL = re.compile(r"template *(?:<>)?\s*void (run_mha_\w+<[^>]+>)\((Flash_\w+) ")
 _GB = 10**9
+# choose_jobs says the same where it knows beforehand that there is too little
+_ELSEWHERE = (
+    "free some, raise the control group's limit, or build on another host and bring the wheel with "
+    "`./setup.sh wheels import`"
+)
 _LEFT_OUT = """\
 #include <stdexcept>
 #include <cutlass/numeric_types.h>
@@ -59,7 +64,7 @@ def main() -> int:
         jobs = max(1, jobs // 2)
         _say(f"memory ran out; going on with {jobs} at once")
     if build.lacked_memory:
-        why = f"memory ran out with a single file at once; {_free() / _GB:.1f} GB are free now"
+        why = f"memory ran out with a single file at once; {_free() / _GB:.1f} GB are free now: {_ELSEWHERE}"
     else:
         why = build.first_error or build.last_raised or "its setup failed"
     sys.stderr.write(f"flash-attn could not be compiled: {why}\n")

@@ -114,6 +114,15 @@ def test_what_the_setup_raises_is_the_reason_where_no_compiler_has_said_one(
     assert done.stderr.count("\n") == 1
 
 
+def test_too_little_memory_for_a_single_file_names_the_way_out(tmp_path: Path) -> None:
+    source = release(tmp_path, setup=f"{SETUP}print('bad_alloc')\nsys.exit(1)\n")
+    done = subprocess.run(command(source), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "going on with 1 at once" in done.stdout
+    assert "memory ran out with a single file at once; " in done.stderr
+    assert done.stderr.endswith("build on another host and bring the wheel with `./setup.sh wheels import`\n")
+
+
 @pytest.mark.parametrize("name", ["other/setup.py", "../outside.py"])
 def test_a_release_that_is_none_is_the_reason(tmp_path: Path, name: str) -> None:
     source = release(tmp_path)
