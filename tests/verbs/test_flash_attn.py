@@ -475,23 +475,39 @@ def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
     assert capfd.readouterr().out.startswith("nothing to do: ")
 
 
-def test_what_was_resolved_with_vllm_and_does_not_load_is_taken_out(toy: Toy, tmp_path: Path) -> None:
-    """Flavour 3 comes from an index, and has no flash_attn_interface here."""
+@pytest.mark.parametrize(
+    ("of_the_module", "reason"),
+    [
+        ({}, "it does not load: boom"),
+        ({"fatbin": fat_section("sm80")}, "no machine code for 9.0: it carries machine code for 8.0"),
+        ({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, "it needs glibc 2.99, and 2.36 is here"),
+    ],
+)
+def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
+    toy: Toy, tmp_path: Path, of_the_module: dict[str, Any], reason: str
+) -> None:
+    """Flavour 3 comes from an index, and nobody has looked at it before."""
     want(toy, tmp_path, "flash_attn.flavour=3", planned="none")
+    (tmp_path / "try.py").write_text("import sys; sys.exit(f'it does not load: boom {sys.argv[-2:]}')\n")
     known = toy.wanted
-    path = wheel(tmp_path / "wheels", "flash_attn_3", "3.0.0")
+    tag = f"{TAG}-abi3-linux_x86_64"
+    files = {"flash_attn_interface.py": b"", "flash_attn_3/_C.abi3.so": module(**of_the_module)}
+    named = f"flash_attn_3-3.0.0-{tag}.whl"
+    path = compiled_wheel(tmp_path / "wheels", files, named=named, name="flash_attn_3", version="3.0.0", tag=tag)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     pin = Pin(name="flash-attn-3", version="3.0.0", wheel=Wheel(url=path.as_uri(), sha256=digest))
     plan = msgspec.structs.replace(
         known.plan,
         packages=known.plan.packages
         | {"flash-attn": Package(version="3.0.0", source="pypi", distribution="flash_attn_3")},
-        flash_attn=msgspec.structs.replace(known.plan.flash_attn, mode="wheel"),
+        flash_attn=msgspec.structs.replace(known.plan.flash_attn, mode="wheel", arches=("9.0",)),
     )
     wanted.save(toy.prefix, msgspec.structs.replace(known, plan=plan, lock=Lock(pins=(*known.lock.pins, pin))))
     assert toy.run("--set", "flash_attn.flavour=3") == 5
     assert toy.wanted.plan.flash_attn.mode == "none"
     assert toy.wanted.lock.version("flash-attn-3") is None
+    (refusal,) = toy.wanted.against
+    assert reason in refusal.reason
 
 
 def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
