@@ -51,8 +51,10 @@ def install(environment: Environment, module: str = "") -> None:
 
 
 def test_without_the_package_there_is_nothing_to_decide(environment: Environment) -> None:
-    result = environment.check("flash_attn_fits", CUDA)
-    assert (result.outcome, result.summary) == ("skip", "needs flash_attn in this environment")
+    for files in ({}, {"flash_attn/cute/__init__.py": ""}):  # the folder is also FlashAttention 4's
+        environment.install("flash_attn_4", "4.0.0", files)
+        result = environment.check("flash_attn_fits", CUDA)
+        assert (result.outcome, result.summary) == ("skip", "needs flash_attn_2_cuda in this environment")
 
 
 def test_without_a_gpu_it_is_linked_and_that_is_said(environment: Environment) -> None:
