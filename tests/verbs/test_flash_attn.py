@@ -321,6 +321,17 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     assert toy.has_flash_attn()
 
 
+def test_where_the_index_has_no_ninja_that_is_the_reason_and_vllm_is_there(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    for ninja in (tmp_path / "wheels").glob("ninja-*"):
+        ninja.unlink()
+    assert toy.run() == 5
+    assert not toy.has_flash_attn()
+    assert toy.generations == 1
+    assert "what compiles it is not to be had: " in toy.reason
+    assert "ninja" in toy.reason
+
+
 def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
