@@ -105,9 +105,9 @@ def _recipe(
     there, processor = ground.host.known(memory.FACT), ground.host.known(cpu.FACT)
     ours = len(os.sched_getaffinity(0))
     jobs = choose_jobs.choose(
-        min(ours, (processor.cores if processor else None) or ours),
+        min(ours, (processor.usable if processor else None) or ours),
         (there.available_gb or there.total_gb) if there else 0.0,
-        there.limit_gb if there else None,
+        there.allowed_gb if there else None,
         len(plan.flash_attn.arches),
         cpu_hours_per_arch=source.cpu_hours_per_arch,
     )
