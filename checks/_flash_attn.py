@@ -1,7 +1,8 @@
-"""What flash-attn does beside plain attention: sequences of varied lengths behind each other, and a cache of keys."""
+"""Whether flash-attn is here, and what it does beside plain attention: varied lengths, and a cache of keys."""
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,6 +16,12 @@ _QUERIES, _KEYS = (113, 1, 64), (203, 129, 64)
 # Tokens that are in the cache, those that a call adds, and what there is room for.
 _BEFORE, _ADDED, _ROOM = (3, 255, 300), (1, 5), 512
 _PAGE = 256  # what flash-attn 2 divides its cache into
+
+MODULE = "flash_attn_2_cuda"  # the folder flash_attn alone may be of FlashAttention 4, which lies in flash_attn.cute
+
+
+def is_there() -> bool:
+    return importlib.util.find_spec(MODULE) is not None
 
 
 def varied(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:

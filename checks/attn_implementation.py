@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from . import _devices, _numbers, _tiny_model
+from . import _devices, _flash_attn, _numbers, _tiny_model
 from ._contract import Check, Context, Figure, Needs, Verdict
 
 _FLASH = "flash_attention_2"
@@ -98,7 +97,7 @@ def _each(torch: Any, context: Context) -> Iterator[tuple[str, str]]:
 def _why_no_flash(torch: Any, device: str) -> str:
     if device == "cpu":
         return "it needs a GPU"
-    if importlib.util.find_spec("flash_attn") is None:
+    if not _flash_attn.is_there():
         return "the package flash-attn is not in this environment"
     capability = torch.cuda.get_device_capability(device)
     return (

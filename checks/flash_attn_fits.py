@@ -23,7 +23,7 @@ def body(context: Context) -> Verdict:
     torch: Any = importlib.import_module("torch")
     try:
         flash_attn: Any = importlib.import_module("flash_attn")
-        importlib.import_module("flash_attn_2_cuda")
+        importlib.import_module(_flash_attn.MODULE)
     except Exception as error:  # noqa: BLE001 - whatever it raises keeps vLLM from starting too
         summary = f"does not load: {type(error).__name__}: {error}"
         hint = "it was built for another torch; flash_attn.mode: none does without it"
@@ -117,7 +117,7 @@ CHECK = Check(
     on="environment",
     profile="quick",
     deadline_s=600,
-    needs=Needs(packages=("torch", "flash_attn"), profile="cuda", distributions=("flash-attn",)),
+    needs=Needs(packages=("torch", _flash_attn.MODULE), profile="cuda", distributions=("flash-attn",)),
     body=body,
     every_gpu=True,
 )

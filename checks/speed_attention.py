@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from . import _devices, _numbers, _timing, _vllm_operators
+from . import _devices, _flash_attn, _numbers, _timing, _vllm_operators
 from ._contract import Check, Context, Figure, Needs, Verdict
 
 # As published comparisons have it: as many tokens for each length, causal, heads of 128.
@@ -91,7 +91,7 @@ def _ways(torch: Any, device: str) -> Iterator[tuple[str, Callable[..., Any], bo
             yield name, partial(_by_sdpa, torch, backend), True
     if device == "cpu":
         return
-    if importlib.util.find_spec("flash_attn"):
+    if _flash_attn.is_there():
         yield "flash-attn", partial(_by_package, "flash_attn"), True
     if importlib.util.find_spec("vllm"):
         yield "vLLM's FlashAttention", partial(_by_vllm, torch), False

@@ -110,10 +110,13 @@ def _environment(recipe: Recipe, site: Site) -> dict[str, str]:
         "CUDA_HOME": home,
         "CC": recipe.compiler,
         "CXX": recipe.compiler,
+        # torch has nvcc's bounds for g++ by heart, up to 2.11 narrower than nvcc's own, by which this one was chosen.
+        "TORCH_DONT_CHECK_COMPILER_ABI": "1",
         "NVCC_THREADS": str(recipe.threads),
         "FLASH_ATTN_LOCAL_VERSION": recipe.local,
         "FLASH_ATTENTION_FORCE_BUILD": "TRUE",  # else its setup first looks for a wheel, without a hash or a deadline
     }
     if recipe.ccache:
-        found |= {"PYTORCH_NVCC": f"{recipe.ccache} {home}/bin/nvcc", "CXX": f"{recipe.ccache} {recipe.compiler}"}
+        # Not CXX, which torch takes for one path: it asks that for its version, and quotes it whole in ninja's file.
+        found["PYTORCH_NVCC"] = f"{recipe.ccache} {home}/bin/nvcc"
     return found

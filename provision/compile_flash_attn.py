@@ -24,9 +24,15 @@ SPARE = 0.04  # of the memory: below this the kernel soon kills somebody, and no
 _STARTED = re.compile(r"\[(\d+)/(\d+)\] ")
 _KILLED = re.compile(r"(?i)killed|signal 9|died due to signal|out of memory|cannot allocate memory|bad_alloc")
 _ERROR = re.compile(r"(?i)\berror\b[:( ]|#error|undefined reference|no such file or directory|no space left")
+_RAISED = re.compile(r"[\w.]*(?:Error|Exception): \S")  # how Python ends where nothing was caught
 _SOURCE = re.compile(r'"csrc/flash_attn/(?:src/)?(\w+)\.(?:cpp|cu)",\n')
 _KERNEL = re.compile(r"template *(?:<>)?\s*void (run_mha_\w+<[^>]+>)\((Flash_\w+) ")
 _GB = 10**9
+# choose_jobs says the same where it knows beforehand that there is too little
+_ELSEWHERE = (
+    "free some, raise the control group's limit, or build on another host and bring the wheel with "
+    "`./setup.sh wheels import`"
+)
 _LEFT_OUT = """\
 #include <stdexcept>
 #include <cutlass/numeric_types.h>
@@ -58,9 +64,9 @@ def main() -> int:
         jobs = max(1, jobs // 2)
         _say(f"memory ran out; going on with {jobs} at once")
     if build.lacked_memory:
-        why = f"memory ran out with a single file at once; {_free() / _GB:.1f} GB are free now"
+        why = f"memory ran out with a single file at once; {_free() / _GB:.1f} GB are free now: {_ELSEWHERE}"
     else:
-        why = build.first_error or "its setup failed"
+        why = build.first_error or build.last_raised or "its setup failed"
     sys.stderr.write(f"flash-attn could not be compiled: {why}\n")
     return 1
 
@@ -83,7 +89,7 @@ class Build:
         self._folder, self._dist, self._jobs, self._total = folder, dist, jobs, total
         self._done, self._told = 0, 0.0
         self.lacked_memory = False
-        self.first_error = ""
+        self.first_error = self.last_raised = ""
 
     def run(self) -> int:
         shutil.rmtree(self._dist, ignore_errors=True)
@@ -118,6 +124,8 @@ class Build:
             self.lacked_memory = True
         elif not self.first_error and not started and _ERROR.search(line):
             self.first_error = line.strip()
+        elif _RAISED.match(line):
+            self.last_raised = line
 
     def _tell(self) -> None:
         self._told = time.monotonic()

@@ -158,6 +158,8 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for i, package in enumerate(settings.extra_packages):
         if problem := _not_a_requirement(package):
             yield f"extra_packages[{i}]", f"`{package[:60]}`: {problem}", 'write it as pip takes it: "datasets>=4"'
+        elif hint := _is_flash_attn(package):
+            yield f"extra_packages[{i}]", f"`{package[:60]}`: flash-attn has settings of its own", hint
 
 
 def _not_a_requirement(package: str) -> str:
@@ -170,3 +172,16 @@ def _not_a_requirement(package: str) -> str:
     except InvalidRequirement as error:
         return str(error).split("\n")[0]
     return ""
+
+
+def _is_flash_attn(package: str) -> str:
+    """What to write instead: as an extra package it would be neither chosen for this torch and GPU nor tried."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    name = re.fullmatch(r"flash-attn(?:-(\d+))?", canonicalize_name(Requirement(package).name))
+    if not name:
+        return ""
+    if name[1] in ("3", "4"):
+        return f'write flash_attn: {{flavour: "{name[1]}"}}'
+    return "write flash_attn: {mode: auto}; a wheel of your own comes with `./setup.sh wheels import`"

@@ -28,12 +28,11 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         _beside(site, "room for temporary files", site.temporary, "TMPDIR=DIR ./setup.sh"),
         _beside(site, "room for logs", site.logs, "--set logs=DIR"),
     )
-    _, _, glibc = plan.platform.partition("-manylinux_")
     return (
         room,
         *(need for need in elsewhere if need.path),
         Need(title="locks on this file system", kind="locks", path=site.prefix, hint=_LOCKS),
-        *((_glibc(glibc.replace("_", ".")),) if glibc else ()),
+        *((_glibc(plan.glibc),) if plan.glibc else ()),
         *(_to_start_vllm(plan) if any(name.startswith("vllm_") for name in plan.checks) else ()),
     )
 

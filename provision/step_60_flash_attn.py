@@ -9,7 +9,7 @@ from provision.steps import Action, Lock, Need, Pin, Run, Site, Step, Write, fet
 
 # One distribution for each flavour.
 _NAMES = ("flash-attn", "flash-attn-3", "flash-attn-4")
-_MODULES = {"3": "flash_attn_interface", "4": "flash_attn.cute"}  # by flavour, where nothing more is tried
+_OTHERWISE = "a wheel for this torch is taken or compiled instead"
 TRY = Path(__file__).with_name("try_flash_attn.py")
 
 
@@ -30,20 +30,25 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
 
 
 def _attempt(plan: Plan, torch: str, site: Site) -> tuple[str, ...]:
-    if plan.flash_attn.flavour == "2":
-        gpus = "" if site.elsewhere else ",".join(plan.gpus.used)
-        return (site.python, "-I", str(TRY), "--torch", torch, "--gpus", gpus)
-    return (site.python, "-I", "-c", f"import torch, vllm, {_MODULES[plan.flash_attn.flavour]}")
+    if plan.flash_attn.flavour == "4":  # it has no kernels yet: they are compiled when they are first called
+        return (site.python, "-I", "-c", "import torch, vllm, flash_attn.cute")
+    gpus = "" if site.elsewhere else ",".join(plan.gpus.used)
+    flavour = ("--flavour", "3") if plan.flash_attn.flavour == "3" else ()
+    return (site.python, "-I", str(TRY), "--torch", torch, "--gpus", gpus, *flavour)
 
 
 def _links(pin: Pin, torch: str, plan: Plan, site: Site) -> Need:
+    """A wheel of flavour 2 was looked at when it came into the store; one of flavour 3 comes straight from an index."""
+    unseen = plan.flash_attn.flavour == "3"
     return Need(
         title="torch has what it was linked with",
         kind="torch's symbols",
         path=f"{site.wheels}/{pin.wheel.file}",
         beside=f"{site.generation}/lib/python{plan.python}/site-packages/torch/lib",
         version=torch,
-        hint="a wheel for this torch is taken or compiled instead",
+        capabilities=plan.flash_attn.arches if unseen else (),
+        glibc=plan.glibc if unseen else "",
+        hint="flash_attn.flavour: 2 has other wheels, and is compiled where none fits" if unseen else _OTHERWISE,
     )
 
 

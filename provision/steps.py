@@ -170,6 +170,7 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="n
     """What must hold before anything is changed; `hint` is what to do where it does not.
 
     `beside`: a folder whose disk another need speaks of; on that disk this one is met. Or torch's libraries.
+    `capabilities`, `glibc`: what a wheel must have machine code for and may ask for, where nobody has looked yet.
     """
 
     title: str
@@ -178,6 +179,8 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="n
     mb: int = 0
     version: str = ""
     beside: str = ""
+    capabilities: tuple[str, ...] = ()
+    glibc: str = ""
     hint: str = ""
 
 

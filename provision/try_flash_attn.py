@@ -17,6 +17,7 @@ from importlib import metadata
 from typing import Any
 
 _FINE, _WRONG = "fine", "wrong"
+_NAMES = {"2": ("flash_attn", "flash-attn"), "3": ("flash_attn_interface", "flash-attn-3")}  # module and distribution
 _HEADS, _LENGTH, _WIDTH = 2, 128, 64
 _PIPE, _LINE = 1 << 16, 1 << 11  # what a pipe holds, and what there is room for with sixteen GPUs
 
@@ -28,10 +29,11 @@ class _WrongError(Exception):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--torch", required=True, metavar="VERSION", help="the planned one, as its metadata has it")
+    parser.add_argument("--flavour", default="2", choices=_NAMES, help="3 has one module, and is for Hopper")
     parser.add_argument("--gpus", default="", metavar="0,1", help="in PCI order; none: nothing is run, only linked")
     asked = parser.parse_args()
     gpus = [gpu for gpu in asked.gpus.split(",") if gpu]
-    status, said = _in_a_child(lambda tell: _try(asked.torch, gpus, tell))
+    status, said = _in_a_child(lambda tell: _try(asked.torch, asked.flavour, gpus, tell))
     how, _, what = (said[-1] if said else "starting").partition(": ")
     if status == 0 and how == _FINE:
         sys.stdout.write(f"{what}\n")
@@ -80,26 +82,27 @@ def _be_the_child(body: Callable[[Callable[[str], None]], None], writing: int) -
         os._exit(status)
 
 
-def _try(planned: str, gpus: list[str], tell: Callable[[str], None]) -> None:
+def _try(planned: str, flavour: str, gpus: list[str], tell: Callable[[str], None]) -> None:
     os.environ.update({"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"})
     if gpus and all(gpu.isdigit() for gpu in gpus):  # a slice has no number that CUDA knows
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     sys.setdlopenflags(os.RTLD_NOW)
     tell("importing torch")
     torch = _planned(planned)
-    tell("importing flash_attn")
-    flash_attn = _imported("flash_attn")
-    _imported("flash_attn_2_cuda")
-    tell("importing what transformers and vLLM take of flash_attn")
-    _taken_by_others(flash_attn)
-    tell("importing vllm beside flash_attn")
+    name, distribution = _NAMES[flavour]
+    tell(f"importing {name}")
+    flash_attn = _imported(name)
+    if flavour == "2":
+        _imported("flash_attn_2_cuda")
+        tell("importing what transformers and vLLM take of flash_attn")
+        _taken_by_others(flash_attn)
+    tell(f"importing vllm beside {name}")
     vllm = _imported("vllm")
     ran = "no GPU was named, so none of its kernels was run"
     if gpus:
         ran = "; ".join(_forward(torch, flash_attn, number, tell) for number in range(_seen(torch, gpus)))
-    tell(
-        f"{_FINE}: torch {planned}, flash-attn {_version('flash-attn')}, vllm {vllm.__version__} import together; {ran}"
-    )
+    version = f"{distribution} {_version(distribution)}"
+    tell(f"{_FINE}: torch {planned}, {version}, vllm {vllm.__version__} import together; {ran}")
 
 
 def _planned(version: str) -> Any:  # noqa: ANN401 - torch, of which this side has no types
@@ -158,19 +161,21 @@ def _seen(torch: Any, gpus: list[str]) -> int:  # noqa: ANN401 - likewise
 def _forward(torch: Any, flash_attn: Any, number: int, tell: Callable[[str], None]) -> str:  # noqa: ANN401 - likewise
     """One attention in half precision, as good as torch's own by twice its error and the rounding of the result."""
     where = f"GPU {number} ({torch.cuda.get_device_name(number)})"
-    tell(f"running flash_attn on {where}")
+    name = flash_attn.__name__
+    tell(f"running {name} on {where}")
     device = f"cuda:{number}"
     torch.cuda.set_device(number)
     torch.manual_seed(0)
     given = [torch.randn(1, _LENGTH, _HEADS, _WIDTH, device=device, dtype=torch.float16) for _ in range(3)]
     try:
         found = flash_attn.flash_attn_func(*given)
+        found = found[0] if isinstance(found, tuple) else found  # some of flavour 3 also return the sums of the rows
         torch.cuda.synchronize(number)
     except Exception as error:
-        raise _WrongError(f"flash_attn does not run on {where}: {type(error).__name__}: {error}") from error
+        raise _WrongError(f"{name} does not run on {where}: {type(error).__name__}: {error}") from error
     off, allowed = _errors(torch, found, given)
     if not off <= allowed:  # NaN is not
-        raise _WrongError(f"flash_attn is wrong on {where}: off by {off:.3g}, and {allowed:.3g} is allowed")
+        raise _WrongError(f"{name} is wrong on {where}: off by {off:.3g}, and {allowed:.3g} is allowed")
     return f"a forward on {where} is off by {off:.3g} of {allowed:.3g} allowed"
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -77,15 +82,72 @@ def test_the_host_compiler_and_the_toolkit_of_the_wheels_are_named() -> None:
     assert "PYTORCH_NVCC" not in run.env
 
 
+def test_nvccs_own_bounds_for_the_host_compiler_are_those_that_count() -> None:
+    """torch 2.11 refuses g++ 14 beside the nvcc of CUDA 12.8 and 12.9, which takes it."""
+    assert compiling().env["TORCH_DONT_CHECK_COMPILER_ABI"] == "1"
+
+
 def test_the_hosts_own_toolkit_where_it_was_chosen() -> None:
     assert compiling(cuda_home="/usr/local/cuda-13.0").env["CUDA_HOME"] == "/usr/local/cuda-13.0"
 
 
-def test_ccache_stands_before_both_compilers() -> None:
+def test_ccache_stands_before_nvcc_alone() -> None:
     run = compiling(ccache="/usr/bin/ccache")
     assert run.env["PYTORCH_NVCC"] == f"/usr/bin/ccache {SITE.toolkit}/bin/nvcc"
-    assert run.env["CXX"] == "/usr/bin/ccache /usr/bin/g++-12"
-    assert run.env["CC"] == "/usr/bin/g++-12", "nvcc's own -ccbin takes no words before it"
+    assert run.env["CXX"] == run.env["CC"] == "/usr/bin/g++-12", "torch and nvcc's -ccbin take no words before it"
+
+
+# One source of each kind, which torch's own classes compile; as torch 2.11 has it, whose bounds are older than nvcc's.
+SETUP = """
+import os, torch
+torch.version.cuda = "12.9"
+from setuptools import setup
+from torch.utils import cpp_extension
+cpp_extension.CUDA_HOME = os.environ["CUDA_HOME"]  # which a torch for a CPU does not look for
+cpp_extension.CUDA_GCC_VERSIONS["12.9"] = ((6, 0, 0), (14, 0))
+of = cpp_extension.CUDAExtension(name="one", sources=["one.cpp", "two.cu"])
+setup(name="one", ext_modules=[of], cmdclass={"build_ext": cpp_extension.BuildExtension})
+"""
+NVCC = """#!/bin/sh
+case "$1" in --version) echo "Cuda compilation tools, release 12.9, V12.9.86"; exit;; esac
+while [ $# -gt 0 ]; do
+    case "$1" in -c) source="$2";; -o) object="$2";; -MF) touch "$2"; echo "$object: $source" > "$2";; esac
+    shift
+done
+exec g++ -fPIC -x c++ -c "$source" -o "$object"
+"""
+GCC_14 = """#!/bin/sh
+case "$1" in -dump*) echo 14.2.0; exit;; esac
+exec g++ "$@"
+"""
+
+
+@pytest.mark.real_vllm
+@pytest.mark.skipif("VLLM_READY_TEST_ENV" not in os.environ, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
+def test_a_real_torch_takes_the_compilers_as_they_are_named(tmp_path: Path) -> None:
+    tools = {"nvcc": NVCC, "g++-14": GCC_14, "ccache": '#!/bin/sh\necho "$@" >> "$(dirname "$0")/cached"; exec "$@"\n'}
+    (tmp_path / "bin").mkdir()
+    for name, text in tools.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "lib64").mkdir()
+    for library in ("c10_cuda", "cudart", "torch_cuda"):  # a torch for a CPU has none
+        stub = tmp_path / "lib64" / f"lib{library}.so"
+        subprocess.run(["g++", "-shared", "-x", "c++", os.devnull, "-o", stub], check=True)
+    for name, text in {"setup.py": SETUP, "one.cpp": "int one();\n", "two.cu": "int two();\n"}.items():
+        (tmp_path / name).write_text(text)
+    tool = str(tmp_path / "bin")
+    run = compiling(ccache=f"{tool}/ccache", compiler=f"{tool}/g++-14", cuda_home=str(tmp_path))
+    python = os.environ["VLLM_READY_TEST_ENV"]
+    path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, **run.env, "PATH": path, "TORCH_CUDA_ARCH_LIST": "9.0"}
+    done = subprocess.run(
+        [python, "setup.py", "build_ext"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(tmp_path.glob("build/*/one*.so"))
+    assert (tmp_path / "bin" / "cached").read_text().startswith(f"{tool}/nvcc ")
 
 
 @pytest.mark.parametrize("only", ["flash_fwd_hdim64*"])

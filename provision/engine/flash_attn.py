@@ -91,7 +91,7 @@ def admitted(
         distribution="flash-attn",
         python=python,
         machine=its_machine,
-        glibc=plan.platform.rpartition("manylinux_")[2].replace("_", "."),
+        glibc=plan.glibc,
         capabilities=plan.flash_attn.arches,
     )
     if reasons:

@@ -13,7 +13,7 @@ from provision import build_flash_attn
 from provision.build_flash_attn import Recipe
 from provision.catalog.rows import FlashAttnSource
 from provision.doors import network
-from provision.engine import apply, generations, kept, resolve, store
+from provision.engine import apply, flash_attn_part, generations, kept, resolve, store
 from provision.engine.bring_up import site
 from provision.engine.events import Note
 from provision.engine.flash_attn import Ground, Refused, admitted, machine
@@ -26,7 +26,6 @@ from provision.plan.choose_jobs import Jobs
 from provision.plan.choose_toolkit import Toolkit
 from provision.steps import Lock, Site, Wheel
 
-ONLY: Final = "VLLM_READY_FLASH_ATTN_ONLY"  # a pattern of source names, for whoever works on the build: CONTRIBUTING.md
 _FAILED: Final = "flash-attn could not be compiled: "
 
 
@@ -95,7 +94,7 @@ def _made_from(ground: Ground, toolkit: Toolkit, lock: Lock, archive: Wheel, cxx
         "architectures": " ".join(plan.flash_attn.arches),
         "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{cxx}",
     }
-    only = os.environ.get(ONLY, "")
+    only = flash_attn_part.only()
     return found | ({"only": only} if only else {})
 
 
@@ -106,9 +105,9 @@ def _recipe(
     there, processor = ground.host.known(memory.FACT), ground.host.known(cpu.FACT)
     ours = len(os.sched_getaffinity(0))
     jobs = choose_jobs.choose(
-        min(ours, (processor.cores if processor else None) or ours),
+        min(ours, (processor.usable if processor else None) or ours),
         (there.available_gb or there.total_gb) if there else 0.0,
-        there.limit_gb if there else None,
+        there.allowed_gb if there else None,
         len(plan.flash_attn.arches),
         cpu_hours_per_arch=source.cpu_hours_per_arch,
     )

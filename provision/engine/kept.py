@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from provision.catalog.rows import Catalogue, FlashAttnWheels, Machine
 from provision.doors import files, parts
+from provision.engine import flash_attn_part
 from provision.engine.store import FOLDER, note
 from provision.plan._model import Plan
 from provision.plan.choose_flash_attn import build_of
@@ -57,6 +58,11 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         if not self.brought:
             return f"{BUILT} here on {self.made[:10]}" if self.origin == "built" else f"fetched on {self.made[:10]}"
         return f"{f'{BUILT} elsewhere, ' if self.origin == 'built' else ''}imported on {self.brought[:10]}"
+
+    @property
+    def only(self) -> str:
+        """The pattern of its sources, where not all of them were compiled; most of its functions only say so."""
+        return self.made_from.get("only", "")
 
     @property
     def came_from(self) -> str:
@@ -155,14 +161,15 @@ def catalogue(prefix: Path, known: Catalogue) -> Catalogue:
 
 
 def among(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
-    return msgspec.structs.replace(known, flash_attn=(*(one.row for one in kept), *known.flash_attn))
+    offered = (one.row for one in kept if one.only == flash_attn_part.only())
+    return msgspec.structs.replace(known, flash_attn=(*offered, *known.flash_attn))
 
 
 def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     """The lock with the kept wheel that the plan names, and without any other."""
     others = lock.without(("flash-attn",))
     for kept in found(prefix):
-        if kept.file == plan.flash_attn.wheel and is_whole(prefix, kept):
+        if kept.file == plan.flash_attn.wheel and kept.only == flash_attn_part.only() and is_whole(prefix, kept):
             wheel = Wheel(url=place(prefix, kept.file).absolute().as_uri(), sha256=kept.sha256, size=kept.size)
             return Lock(pins=(*others.pins, Pin(name="flash-attn", version=kept.version, wheel=wheel)))
     return others

@@ -30,7 +30,7 @@ def measure(need: Need) -> Measured:
     if need.kind == "glibc":
         return _glibc(need.version)
     if need.kind == "torch's symbols":
-        return _links(Path(need.path), Path(need.beside), need.version)
+        return _fits(need)
     if need.kind == "library":
         met = _loads(need.path)
         return Measured(f"{need.path} is {'here' if met else 'not here'}", met)
@@ -71,13 +71,18 @@ def _glibc(needed: str) -> Measured:
     return Measured(f"glibc {needed} or newer is needed, {here or 'no glibc'} is here", met)
 
 
-def _links(path: Path, libraries_of_torch: Path, version: str) -> Measured:
-    """Whether a wheel's compiled files find in this torch what they were linked with."""
-    if not path.is_file() or not libraries_of_torch.is_dir():
+def _fits(need: Need) -> Measured:
+    """Whether a wheel's compiled files find in this torch what they were linked with, and suit this host."""
+    path, of_torch, version = Path(need.path), Path(need.beside), need.version
+    if not path.is_file() or not of_torch.is_dir():
         return Measured(f"{path.name} has not been compared with torch {version} yet", met=False)
     try:
         against = against_wheel.against(
-            wheel.read(path), torch=libraries.read(libraries_of_torch), torch_version=version
+            wheel.read(path),
+            glibc=need.glibc,
+            capabilities=need.capabilities,
+            torch=libraries.read(of_torch),
+            torch_version=version,
         )
     except ValueError as error:
         return Measured(str(error), met=False)

@@ -10,6 +10,7 @@ import msgspec
 
 from provision.catalog import rows
 from provision.doors import files
+from provision.engine import flash_attn_part
 from provision.host import driver, glibc, gpus, machine
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Refusal
@@ -42,6 +43,8 @@ def wish(host: Host, settings: Settings) -> str:
     choices = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
     for name in ("tasks", "upgrade"):  # what runs afterwards, and when to switch, are no part of what is wanted
         del choices[name]
+    if only := flash_attn_part.only():  # the wheel that is made of it is nobody else's
+        choices["only"] = only
     said = msgspec.json.encode([choices, facts], order="sorted")
     return hashlib.sha256(said).hexdigest()
 

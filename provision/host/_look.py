@@ -108,17 +108,55 @@ def kernel_modules() -> list[dict[str, Any]] | None:
 
 
 def cgroup_memory() -> dict[str, Any] | None:
-    """The memory limits of our own control group and of its parents, as the kernel writes them."""
+    """The memory limits of our own control group and of its parents, as the kernel writes them, and what each uses."""
+    ours = _our_group("memory")
+    if not ours:
+        return None
+    kind, folders = ours
+    limit, use = ("memory.max", "memory.current")
+    if kind == "cgroup":
+        limit, use = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    limits = [(text, _used(folder, use)) for folder in folders if (text := _said(folder / limit))]
+    return {"kind": kind, "limits": [text for text, _ in limits], "used": [used for _, used in limits]}
+
+
+def cgroup_cpu() -> dict[str, Any] | None:
+    """The CPU quotas of our own control group and of its parents: microseconds, and of how many."""
+    ours = _our_group("cpu")
+    if not ours:
+        return None
+    kind, folders = ours
+    files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if kind == "cgroup" else ("cpu.max",)
+    said = (" ".join(_said(folder / file) for file in files).strip() for folder in folders)
+    return {"kind": kind, "quotas": [text for text in said if text]}
+
+
+def _our_group(controller: str) -> tuple[str, list[Path]] | None:
+    """Of which kind our control group is, its folder and those above it, up to its mount."""
     fields = [line.split(":", 2) for line in _lines("/proc/self/cgroup") if line.count(":") > 1]
-    v1 = [path for _, names, path in fields if "memory" in names.split(",")]
+    v1 = [path for _, names, path in fields if controller in names.split(",")]
     v2 = [path for _, names, path in fields if not names]
-    kind, file, ours = ("cgroup", "memory.limit_in_bytes", v1) if v1 else ("cgroup2", "memory.max", v2)
+    kind, ours = ("cgroup", v1) if v1 else ("cgroup2", v2)
     for line in _lines("/proc/self/mountinfo") if ours else []:
         before, _, after = line.partition(" - ")
-        if after.startswith(f"{kind} ") and ("memory" in after or not v1):
+        if after.startswith(f"{kind} ") and (not v1 or controller in after.rpartition(" ")[2].split(",")):
             root, point = before.split(" ")[3:5]
-            return {"kind": kind, "limits": _limits(Path(point), cgroup_below(root, ours[0]), file)}
+            folder = Path(point) / cgroup_below(root, ours[0])
+            return kind, [one for one in (folder, *folder.parents) if Path(point) in (one, *one.parents)]
     return None
+
+
+def _used(folder: Path, file: str) -> int | None:
+    """Files that were only read do not count: their room is given back when it is needed."""
+    used = _said(folder / file)
+    idle = re.search(r"(?m)^(?:total_)?inactive_file (\d+)", _said(folder / "memory.stat"))
+    return int(used) - (int(idle[1]) if idle else 0) if used.isdecimal() else None
+
+
+def _said(path: Path) -> str:
+    with contextlib.suppress(OSError):  # the root group has neither limit nor use
+        return path.read_text().strip()
+    return ""
 
 
 def cgroup_below(root: str, path: str) -> str:
@@ -126,16 +164,6 @@ def cgroup_below(root: str, path: str) -> str:
     if root == "/":
         return path.strip("/")
     return path[len(root) :].strip("/") if path.startswith(f"{root}/") else ""
-
-
-def _limits(point: Path, below: str, file: str) -> list[str]:
-    folder = point / below
-    limits = []
-    while folder == point or point in folder.parents:
-        with contextlib.suppress(OSError):  # the root group has no limit file
-            limits.append((folder / file).read_text().strip())
-        folder = folder.parent
-    return limits
 
 
 def _lines(path: str) -> list[str]:
@@ -196,6 +224,7 @@ def acs_redirects(space: bytes) -> bool:
 
 LOOKS: dict[str, Callable[..., object]] = {
     "acs": acs,
+    "cgroup_cpu": cgroup_cpu,
     "cgroup_memory": cgroup_memory,
     "device_files": device_files,
     "disks": disks,

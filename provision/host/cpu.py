@@ -1,4 +1,4 @@
-"""The processor: model, cores, the vector instructions that matter for vLLM on a CPU, NUMA nodes."""
+"""The processor: model, cores, our quota of them, the vector instructions that matter for vLLM on a CPU, NUMA nodes."""
 
 from __future__ import annotations
 
@@ -6,24 +6,38 @@ import re
 
 import msgspec
 
-from provision.host._model import Command, Fact, File, Files, Readings
+from provision.host._model import Command, Fact, File, Files, Probe, Readings
 
 _CPUINFO = File("/proc/cpuinfo")
 _LSCPU = Command(("lscpu",))
 _NODES = Files(("/sys/devices/system/node/node[0-9]*",))
+_CGROUP = Probe("cgroup_cpu")
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile")
 
 
 class Cpu(msgspec.Struct, frozen=True, kw_only=True):
     """`cores` are physical ones; `flags` holds only what changes a decision: avx2, avx512f, avx512_bf16,
-    avx512_vnni, amx_bf16, amx_tile; None where nothing tells them.
+    avx512_vnni, amx_bf16, amx_tile; None where nothing tells them. `quota` is how many CPUs' time the tightest quota
+    of our control group and its parents gives; None: no quota.
     """
 
     model: str | None = None
     cores: int | None = None
     flags: tuple[str, ...] | None = None
     numa_nodes: int | None = None
+    quota: float | None = None
+
+    @property
+    def usable(self) -> int | None:
+        """How many cores can be kept busy."""
+        if self.cores is None or self.quota is None:
+            return self.cores
+        return max(1, min(self.cores, int(self.quota)))
+
+
+class _Group(msgspec.Struct, frozen=True):
+    quotas: list[str] = []
 
 
 def parse(readings: Readings) -> Cpu:
@@ -38,6 +52,7 @@ def parse(readings: Readings) -> Cpu:
         cores=_cores(processors),
         flags=known_flags(flags) if flags else None,
         numa_nodes=_numa_nodes(readings.optional(_NODES)),
+        quota=_quota(readings.optional(_CGROUP)),
     )
 
 
@@ -67,4 +82,12 @@ def _numa_nodes(listing: str | None) -> int | None:
     return len(msgspec.json.decode(listing, type=dict[str, str])) if listing else None
 
 
-FACT = Fact[Cpu](name="cpu", title="Processor", sources=(_CPUINFO, _LSCPU, _NODES), parse=parse)
+def _quota(group: str | None) -> float | None:
+    """Microseconds of how many: none is written "max", or as -1."""
+    texts = msgspec.json.decode(group, type=_Group).quotas if group else []
+    pairs = [re.fullmatch(r"(\d{1,18}) (\d{1,18})", text, re.ASCII) for text in texts]
+    quotas = [int(pair[1]) / int(pair[2]) for pair in pairs if pair and int(pair[2])]
+    return round(min(quotas), 2) if quotas else None
+
+
+FACT = Fact[Cpu](name="cpu", title="Processor", sources=(_CPUINFO, _LSCPU, _NODES, _CGROUP), parse=parse)

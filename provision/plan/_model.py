@@ -89,6 +89,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     advice: tuple[str, ...]
 
+    @property
+    def glibc(self) -> str:
+        """Of the host that it is for: x86_64-manylinux_2_36 -> 2.36."""
+        return self.platform.partition("-manylinux_")[2].replace("_", ".")
+
 
 class Reasons(msgspec.Struct, frozen=True, kw_only=True):
     """What stands against a plan, by subject."""

@@ -170,16 +170,20 @@ def _against(one: Verdict, case: _Case) -> str:
 
 
 def _not_taken(found: list[Verdict], case: _Case, chosen: Verdict | None) -> list[Rejected]:
-    """Every wheel before the chosen one: by name where it is of one, else all of an origin in one line."""
+    """Every wheel before the chosen one: by name, else all of an origin in one line, which the newest has."""
     told: dict[str, str] = {}
-    for one in found:
-        if one is chosen:
-            break
+    before = found[: found.index(chosen)] if chosen else found
+    for one in before:
         whole = "" if one.name in case.refused else _against(one, case)
-        if whole or not (one.near or one.verdict == "unknown" or one.origin == "store"):
-            told.setdefault(_WHOSE[one.origin], whole or one.reason)
-        else:
+        if whole:
+            told.setdefault(_WHOSE[one.origin], whole)
+        elif one.name in case.refused or not one.is_far:
             told[one.name] = case.refused.get(one.name) or one.reason
+        else:
+            theirs = [other for other in before if other.origin == one.origin]
+            far = [other for other in theirs if other.is_far]
+            others = "" if len(far) == len(theirs) else "other "
+            told.setdefault(f"{others}{_WHOSE[one.origin]}", max(far, key=lambda each: numbers(each.newest)).reason)
     return [Rejected(candidate=candidate, reason=reason) for candidate, reason in told.items()]
 
 

@@ -52,7 +52,7 @@ def disk_gb(arches: int) -> float:
 
 def _too_little(available_gb: float, limit_gb: float | None) -> str:
     if limit_gb is not None and limit_gb < available_gb:
-        there, way = f"this control group may use {limit_gb:.1f} GB", "raise its limit"
+        there, way = f"this control group may take {limit_gb:.1f} GB more", "raise its limit"
     else:
         there, way = f"{available_gb:.1f} GB are free", "free some"
     return (

@@ -28,7 +28,8 @@ def built_here(target: Host, builder: Host) -> Host:
     """The same; what both must load is for the older C library of the two, and what compiles here does it with ours."""
     facts: dict[str, Any] = {memory.FACT.name: builder.value(memory.FACT)}
     if ours := builder.known(cpu.FACT):
-        facts[cpu.FACT.name] = msgspec.structs.replace(target.known(cpu.FACT) or cpu.Cpu(), cores=ours.cores)
+        theirs = target.known(cpu.FACT) or cpu.Cpu()
+        facts[cpu.FACT.name] = msgspec.structs.replace(theirs, cores=ours.cores, quota=ours.quota)
     here, there = builder.known(glibc.FACT), target.known(glibc.FACT)
     if here and there:
         facts[glibc.FACT.name] = min(here, there, key=Version)

@@ -29,10 +29,11 @@ def against(
     for capability in capabilities:
         target = source.served_by.get(capability, capability)
         if target not in source.sm:
-            return f"flash-attn {source.version} cannot be compiled for {capability} (it knows {' '.join(source.sm)})"
+            knows = f"it knows {' '.join(source.sm)}"
+            return f"flash-attn {source.version} cannot be compiled for {capability} ({knows}): SDPA is used there"
         least = source.cuda_min_for.get(target, source.cuda_min)
         if newer(least, cuda):
-            return f"compiling for {target} needs CUDA {least}; this torch has {cuda}"
+            return f"compiling for {target} needs CUDA {least}; this torch has {cuda}: SDPA is used there"
     if situation.compilers is not None:
         cxx = max(source.cxx, torch.cxx)
         toolkit = choose_toolkit.choose(cuda, cxx, situation.compilers, situation.toolkits, catalogue)

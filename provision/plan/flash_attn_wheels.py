@@ -44,7 +44,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """One candidate: `name` is the wheel's exact file name; `near` where the release has wheels for this torch."""
+    """One candidate: `name` is the wheel's exact file name; `near` where the release has wheels for this torch.
+
+    `newest`: the newest torch that the release has wheels for, where that is not this one.
+    """
 
     name: str
     row: FlashAttnWheels
@@ -52,6 +55,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Literal["fits", "unfit", "unknown"]
     reason: str = ""
     near: bool = True
+    newest: str = ""
+
+    @property
+    def is_far(self) -> bool:
+        """Of a release that is not for this torch, for all that anybody knows."""
+        return not (self.near or self.verdict == "unknown" or self.origin == "store")
 
 
 def verdicts(rows: Iterable[FlashAttnWheels], target: Target, flavour: str = "2") -> list[Verdict]:
@@ -61,14 +70,7 @@ def verdicts(rows: Iterable[FlashAttnWheels], target: Target, flavour: str = "2"
     """
     known = sorted((row for row in rows if row.flavour == flavour), key=_preference, reverse=True)
     releases = [list(release) for _, release in groupby(known, key=_preference)]
-    newest = {
-        third_party: max((one for row in known if row.third_party == third_party for one in row.torch), key=numbers)
-        for third_party in {row.third_party for row in known if row.torch}
-    }
-    return [
-        _of_file(each[0], target) if each[0].file else _of_release(each, target, newest.get(each[0].third_party, ""))
-        for each in releases
-    ]
+    return [_of_file(each[0], target) if each[0].file else _of_release(each, target) for each in releases]
 
 
 def _preference(row: FlashAttnWheels) -> tuple[bool, bool, Version, str]:
@@ -94,16 +96,15 @@ def _of_file(row: FlashAttnWheels, target: Target) -> Verdict:
     return Verdict(name=row.file, row=row, origin="store", verdict="unfit" if reason else "fits", reason=reason)
 
 
-def _of_release(rows: list[FlashAttnWheels], target: Target, newest: str) -> Verdict:
-    """`newest` is the newest torch that its publisher has wheels for, in any release."""
+def _of_release(rows: list[FlashAttnWheels], target: Target) -> Verdict:
     torch = minor(target.torch)
     near = [row for row in rows if torch in row.torch or not row.torch]
     if not near:
-        return _not_for_this_torch(rows, target, newest)
+        return _not_for_this_torch(rows, target)
     judged = [(row, *_against(row, target)) for row in near]
     row, question, reason = max(judged, key=lambda one: (_ORDER.index(one[1]), _nearness(one[0], target)))
     if question in _LISTED and _is_newer_than(rows, target):
-        return _not_for_this_torch(rows, target, newest)
+        return _not_for_this_torch(rows, target)
     name = candidate(row, target)
     if reason:
         return Verdict(name=name, row=row, origin=_origin(row), verdict="unfit", reason=reason)
@@ -132,20 +133,21 @@ def _is_newer_than(rows: list[FlashAttnWheels], target: Target) -> bool:
     return any(row.listed and target.torch_released > row.listed for row in rows)
 
 
-def _not_for_this_torch(rows: list[FlashAttnWheels], target: Target, newest: str) -> Verdict:
-    torch = minor(target.torch)
+def _not_for_this_torch(rows: list[FlashAttnWheels], target: Target) -> Verdict:
+    torch, newest = minor(target.torch), max((one for row in rows for one in row.torch), key=numbers)
     row = max(rows, key=lambda one: (target.machine in one.machines, max(map(numbers, one.torch)), numbers(one.cuda)))
     row = msgspec.structs.replace(row, named=row.version, toolkit="")  # as its setup.py would ask for it
     name = candidate(row, target)
+    found = Verdict(name=name, row=row, origin=_origin(row), verdict="unfit", near=False, newest=newest)
     if _is_newer_than(rows, target):
-        _, reason = _against_host(row, target)
+        if reason := _against_host(row, target)[1]:
+            return msgspec.structs.replace(found, reason=reason)
         doubt = f"its list of files was read on {row.listed}, before torch {torch} came out"
-        verdict: Literal["unfit", "unknown"] = "unfit" if reason else "unknown"
-        return Verdict(name=name, row=row, origin=_origin(row), verdict=verdict, reason=reason or doubt, near=False)
+        return msgspec.structs.replace(found, verdict="unknown", reason=doubt)
     reason = f"none for torch {torch}; the newest are for {newest}"
     if any(torch in each.preview for each in rows):
         reason = f"its wheels for torch {torch} were linked with a preview of it"
-    return Verdict(name=name, row=row, origin=_origin(row), verdict="unfit", reason=reason, near=False)
+    return msgspec.structs.replace(found, reason=reason)
 
 
 def _against(row: FlashAttnWheels, target: Target) -> tuple[_Question, str]:

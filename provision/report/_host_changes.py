@@ -17,6 +17,7 @@ _SAY_WHICH = ("bus_id", "id", "path", "kernel", "name")  # the first that tells 
 # Another driver brings its library, its CUDA and its fabric manager; another kernel was installed before it was booted.
 _COMES_WITH = {"driver": ("driver", "nvml", "fabric_manager"), "kernel": ("kernel_modules",)}
 _BESIDE_VERSION = ("library", "on_disk", "flavour")
+_EMPTY = (None, ...)  # a field that an older recording does not have yet says no more than an empty one
 _NOTHING = {"limits": "unlimited"}  # what None means, where it is not "none"
 
 
@@ -96,7 +97,7 @@ def _walk(where: tuple[str, ...], before: Any, after: Any) -> Iterator[tuple[tup
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
             yield from _walk((*where, key), before.get(key, ...), after.get(key, ...))
-    elif before != after:
+    elif before != after and not (before in _EMPTY and after in _EMPTY):
         yield where, before, after
 
 

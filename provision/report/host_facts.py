@@ -29,7 +29,7 @@ _FACTS = (
     ("Kernel", "kernel", ()),
     ("System", "os_release", ("name",)),
     ("Memory", "memory", ("total_gb", "available_gb", "limit_gb")),
-    ("Processor", "cpu", ("model", "cores")),
+    ("Processor", "cpu", ("model", "cores", "quota")),
     ("glibc", "glibc", ()),
     ("Container", "container", ("engine",)),
 )
@@ -38,6 +38,7 @@ _WORDS = {
     "available_gb": "{} GiB available",
     "limit_gb": "limited to {} GiB",
     "cores": "{} cores",
+    "quota": "limited to {} of them",
 }
 
 

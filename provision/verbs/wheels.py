@@ -11,7 +11,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from provision import terminal
-from provision.engine import kept, locks, moved
+from provision.engine import flash_attn_part, kept, locks, moved
 from provision.engine.kept import Kept
 from provision.engine.store import FOLDER
 from provision.engine.unnoted import Said
@@ -77,7 +77,8 @@ def _said(one: Kept) -> str:
     python = f"{one.cpython[2]}.{one.cpython[3:]}"
     fits = f"{one.version} for torch {one.torch}, CUDA {one.cuda}, Python {python}, {one.machine}, glibc {one.glibc}"
     took = f" in {one.seconds / 60:.0f} min" if one.origin == "built" and not one.brought else ""
-    return f"{fits}; machine code for {' '.join(one.sm)}; {one.came}{took}; {one.size / 1e6:.1f} MB"
+    part = f"; only {one.only} was compiled: taken where {flash_attn_part.ONLY} says that" if one.only else ""
+    return f"{fits}; machine code for {' '.join(one.sm)}; {one.came}{took}; {one.size / 1e6:.1f} MB{part}"
 
 
 def _export(prefix: Path, options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -71,6 +72,16 @@ def test_why_flash_attention_is_not_possible(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: package)
     assert check._why_no_flash(torch, "cuda:0") == why
     assert check._why_no_flash(torch, "cpu") == "it needs a GPU"
+
+
+def test_the_folder_of_flash_attention_4_is_not_that_of_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    torch = SimpleNamespace(cuda=SimpleNamespace(get_device_capability=lambda _: (9, 0)))
+    assert check._why_no_flash(torch, "cuda:0") == "the package flash-attn is not in this environment"
+    (tmp_path / "flash_attn_2_cuda.py").touch()
+    importlib.invalidate_caches()
+    assert check._why_no_flash(torch, "cuda:0") == ""
 
 
 def test_one_gpu_of_each_kind_is_tried() -> None:

@@ -51,8 +51,12 @@ def install(environment: Environment, module: str = "") -> None:
 
 
 def test_without_the_package_there_is_nothing_to_decide(environment: Environment) -> None:
+    said = ("skip", "needs flash_attn_2_cuda in this environment")
     result = environment.check("flash_attn_fits", CUDA)
-    assert (result.outcome, result.summary) == ("skip", "needs flash_attn in this environment")
+    assert (result.outcome, result.summary) == said
+    environment.install("flash_attn_4", "4.0.0", {"flash_attn/cute/__init__.py": ""})
+    result = environment.check("flash_attn_fits", CUDA)
+    assert (result.outcome, result.summary) == said, "the folder is also FlashAttention 4's"
 
 
 def test_without_a_gpu_it_is_linked_and_that_is_said(environment: Environment) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from provision.catalog.rows import Catalogue
 from provision.doors import files
-from provision.engine import kept, store
+from provision.engine import flash_attn_part, kept, store
 from provision.engine.kept import Kept
 from provision.plan._model import FlashAttn
 from provision.steps import Lock
@@ -140,6 +140,17 @@ def test_a_run_killed_while_it_puts_another_wheel_under_the_same_name_offers_nei
             kept.keep(tmp_path, another, H100)
     assert not list((tmp_path / "wheels").glob("*.json")), "the first one's note is not about what lies there now"
     assert kept.found(tmp_path) == []
+
+
+@pytest.mark.parametrize("only", ["", "flash_fwd*"])
+@pytest.mark.parametrize("switch", ["", "flash_fwd*", "flash_bwd*"])
+def test_a_wheel_of_a_part_is_for_who_asks_for_that_part(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, only: str, switch: str
+) -> None:
+    kept_one(tmp_path, made_from={"only": only} if only else {})
+    monkeypatch.setenv(flash_attn_part.ONLY, switch)
+    offered = [row for row in kept.catalogue(tmp_path, catalogue).flash_attn if row.file]
+    assert bool(offered) is bool(locked(tmp_path, NAMED).pins) is (only == switch)
 
 
 def test_two_hosts_of_one_prefix_have_each_their_own(tmp_path: Path) -> None:

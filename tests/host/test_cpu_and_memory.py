@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from provision.doors.reading import Reading
 from provision.host import cpu, memory
 from tests.host.recorded import missing, value
 
 CPUINFO, LSCPU, NODES = "file /proc/cpuinfo", "command lscpu", "files /sys/devices/system/node/node[0-9]*"
+CPU_GROUP = "probe cgroup_cpu"
 MEMINFO, GROUP = "file /proc/meminfo", "probe cgroup_memory"
 
 
@@ -35,6 +38,24 @@ def test_threads_of_one_core_count_once() -> None:
         flags=("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile"),
         numa_nodes=2,
     )
+
+
+@pytest.mark.parametrize(
+    ("quotas", "quota", "usable"),
+    [
+        (["max 100000"], None, 4),
+        (["-1 100000"], None, 4),  # of the first version
+        ([], None, 4),
+        (["250000 100000", "max 100000", "300000 100000"], 2.5, 2),
+        (["50000 100000"], 0.5, 1),
+        (["1600000 100000"], 16.0, 4),
+        (["100000 0", "what"], None, 4),
+    ],
+)
+def test_the_tightest_quota_of_group_and_parents_counts(quotas: list[str], quota: float | None, usable: int) -> None:
+    found = value(cpu.FACT, {CPUINFO: DGX, CPU_GROUP: {"kind": "cgroup2", "quotas": quotas}})
+    assert isinstance(found, cpu.Cpu)
+    assert (found.cores, found.quota, found.usable) == (4, quota, usable)
 
 
 def test_an_arm_processor_is_named_by_lscpu() -> None:
@@ -81,6 +102,24 @@ def test_no_limit_is_a_word_in_v2_and_a_huge_number_in_v1() -> None:
     assert limit_of("max", "max") is None
     assert limit_of("9223372036854771712") is None
     assert limit_of() is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "used", "free", "allowed"),
+    [
+        (["max", "34359738368", "68719476736"], [1, 2**30, 60 * 2**30], 4.0, 4.0),  # the parent has others, too
+        (["34359738368"], [40 * 2**30], 0.0, 0.0),
+        (["34359738368"], [None], None, 32.0),
+        (["34359738368"], [], None, 32.0),  # a recording of before
+        (["max"], [2**30], None, None),
+    ],
+)
+def test_what_group_and_parents_use_already_is_not_free(
+    limits: list[str], used: list[int | None], free: float | None, allowed: float | None
+) -> None:
+    found = value(memory.FACT, {MEMINFO: HOST, GROUP: {"kind": "cgroup2", "limits": limits, "used": used}})
+    assert isinstance(found, memory.Memory)
+    assert (found.group_free_gb, found.allowed_gb) == (free, allowed)
 
 
 def test_an_old_kernel_knows_only_free_memory() -> None:

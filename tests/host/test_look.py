@@ -67,15 +67,53 @@ def test_our_group_below_its_mount(root: str, path: str, below: str) -> None:
 def test_limits_are_read_from_our_group_up_to_its_mount(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroup: str, kind: str, file: str, root: str
 ) -> None:
-    for name, limit in (("a.slice/b.scope", "max"), ("a.slice", "1073741824"), (".", "2147483648")):
+    use, idle = (
+        ("memory.current", "inactive_file") if kind == "cgroup2" else ("memory.usage_in_bytes", "total_inactive_file")
+    )
+    for name, limit, used in (
+        ("a.slice/b.scope", "max", "10"),
+        ("a.slice", "1073741824", "90"),
+        (".", "2147483648", ""),
+    ):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
         (tmp_path / name / file).write_text(f"{limit}\n")
+        (tmp_path / name / use).write_text(f"{used}\n")
+    (tmp_path / "a.slice" / "memory.stat").write_text(f"active_file 7\n{idle} 30\n")
+    in_group(monkeypatch, cgroup, f"{root} {tmp_path} rw - {kind} {kind} rw,memory")
+    found = {"kind": kind, "limits": ["max", "1073741824", "2147483648"], "used": [10, 60, None]}
+    assert _look.cgroup_memory() == found
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "kind", "files", "root"),
+    [
+        ("0::/a.slice/b.scope\n", "cgroup2", {"cpu.max": "200000 100000"}, "/"),
+        (
+            "9:cpu,cpuacct:/a.slice/b.scope\n3:cpuset:/\n",
+            "cgroup",
+            {"cpu.cfs_quota_us": "200000", "cpu.cfs_period_us": "100000"},
+            "/",
+        ),
+        ("0::/docker/x/a.slice/b.scope\n", "cgroup2", {"cpu.max": "200000 100000"}, "/docker/x"),
+    ],
+)
+def test_quotas_are_read_from_our_group_up_to_its_mount(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroup: str, kind: str, files: dict[str, str], root: str
+) -> None:
+    (tmp_path / "a.slice" / "b.scope").mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / "a.slice" / name).write_text(f"{text}\n")
+    mounts = (f"{root} /elsewhere rw - cgroup cgroup rw,cpuset", f"{root} {tmp_path} rw - {kind} {kind} rw,cpu,cpuacct")
+    in_group(monkeypatch, cgroup, *mounts)
+    assert _look.cgroup_cpu() == {"kind": kind, "quotas": ["200000 100000"]}
+
+
+def in_group(monkeypatch: pytest.MonkeyPatch, cgroup: str, *mounts: str) -> None:
     texts = {
         "/proc/self/cgroup": cgroup.splitlines(),
-        "/proc/self/mountinfo": [f"31 23 0:32 {root} {tmp_path} rw - {kind} {kind} rw,memory"],
+        "/proc/self/mountinfo": [f"31 23 0:32 {mount}" for mount in mounts],
     }
     monkeypatch.setattr(_look, "_lines", texts.__getitem__)
-    assert _look.cgroup_memory() == {"kind": kind, "limits": ["max", "1073741824", "2147483648"]}
 
 
 def config_space(*capabilities: tuple[int, int]) -> bytes:

@@ -68,4 +68,4 @@ def test_what_to_do_where_not_one_file_fits() -> None:
     )
     limited = choose(4, 64.0, 6.0, 1)
     assert isinstance(limited, str)
-    assert "this control group may use 6.0 GB: raise its limit" in limited
+    assert "this control group may take 6.0 GB more: raise its limit" in limited

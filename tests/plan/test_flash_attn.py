@@ -88,7 +88,7 @@ def test_compiled_for_the_architectures_of_this_host_only() -> None:
 def test_an_architecture_that_the_source_does_not_know() -> None:
     made = plan("{name: NVIDIA Thor}", machine="aarch64")
     assert made.flash_attn.mode == "none"
-    assert "cannot be compiled for 11.0" in made.flash_attn.why
+    assert "cannot be compiled for 11.0 (it knows 8.0 9.0 10.0 12.0): SDPA is used there" in made.flash_attn.why
 
 
 def test_cxx20_is_said_where_torch_asks_for_it() -> None:
@@ -196,6 +196,11 @@ def test_what_a_build_takes_here_is_said_where_the_host_is_known() -> None:
     assert "about 2.7 CPU hours: about 1.4 h here with 2 jobs, 14 GB of memory, 7 GB of disk" in made.flash_attn.why
     limited = recorded(with_memory(cores=16, available_gb=60, limit_gb=9), CERTAIN)
     assert "with 1 job, 7 GB of memory" in limited.flash_attn.why
+    shared = with_memory(cores=16, available_gb=60)
+    used = {CGROUP: {"limits": [str(30 * 2**30)], "used": [21 * 2**30]}}
+    assert "with 1 job, 7 GB of memory" in recorded(shared | used, CERTAIN).flash_attn.why
+    quota = {"probe cgroup_cpu": {"quotas": ["350000 100000"]}}
+    assert "with 3 jobs, 21 GB of memory" in recorded(shared | quota, CERTAIN).flash_attn.why
 
 
 def test_a_host_without_the_memory_for_one_file_builds_nothing() -> None:

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 
 from provision.catalog import rows
 from provision.plan.flash_attn_wheels import Target, Verdict, verdicts
+from provision.plan.versions import numbers
 
 CATALOGUE = rows.load()
 OUT = {"2.14": "2026-09-02", "2.15": "2026-10-28"}  # after the lists were read, on 2026-08-22 and 2026-08-29
 X86, ARM = "x86_64", "aarch64"
 
 # torch, CUDA, Python, ABI, machine: what the authors' lists that were read say (the release that fits, or a word of the
-# reason), and what the third party's says. Nobody has read the list of 2.8.3.post2, which is unknown for all of them.
+# reason against the newest for this torch), and what the third party's says, likewise. Nobody has read the list of
+# 2.8.3.post2, which is unknown for all of them.
 TABLE = """
-2.4.1   12.1  3.12  old  x86_64   fits 2.8.3.post1             | unfit none for torch 2.4
-2.4.1   11.8  3.11  old  x86_64   fits 2.7.3                   | unfit none for torch 2.4
-2.4.0   12.4  3.9   new  x86_64   fits 2.8.3.post1             | unfit none for torch 2.4
-2.4.0   12.4  3.13  old  x86_64   unfit not Python 3.13        | unfit none for torch 2.4
-2.4.0   11.8  3.9   old  aarch64  unfit not aarch64            | unfit none for torch 2.4
+2.4.1   12.1  3.12  old  x86_64   fits 2.8.3.post1             | fits cu128torch2.4-cp312
+2.4.1   11.8  3.11  old  x86_64   fits 2.7.3                   | fits flash_attn-2.7.4.post1+cu118torch2.4-cp311
+2.4.0   12.4  3.9   new  x86_64   fits 2.8.3.post1             | unfit not Python 3.9
+2.4.0   12.4  3.13  old  x86_64   unfit not Python 3.13        | unfit not Python 3.13
+2.4.0   11.8  3.9   old  aarch64  unfit for CUDA 12, not 11.8  | unfit for CUDA 12, not 11.8
 2.5.1   12.4  3.12  old  x86_64   fits 2.8.3.post1             | fits cu124torch2.5-cp312-cp312-linux_x86_64
 2.5.1   12.1  3.13  old  x86_64   fits 2.8.3.post1             | fits cu128torch2.5-cp313
-2.5.1   11.8  3.10  old  x86_64   fits 2.7.3                   | unfit for CUDA 12
+2.5.1   11.8  3.10  old  x86_64   fits 2.7.3                   | fits cu118torch2.5-cp310
 2.5.1   11.8  3.13  old  x86_64   fits 2.7.3                   | unfit for CUDA 12
 2.5.1   12.4  3.14  old  x86_64   unfit not Python 3.14        | unfit not Python 3.14
 2.5.1   12.4  3.12  old  aarch64  unfit not aarch64            | fits cu124torch2.5-cp312-cp312-linux_aarch64
 2.6.0   12.4  3.12  old  x86_64   fits 2.8.3.post1             | fits cu124torch2.6
 2.6.0   12.6  3.12  new  x86_64   fits 2.8.3.post1             | fits cu126torch2.6
-2.6.0   11.8  3.11  old  x86_64   unfit linked with a preview  | unfit for CUDA 12
+2.6.0   11.8  3.11  old  x86_64   unfit for CUDA 12, not 11.8  | fits cu118torch2.6-cp311
 2.6.0   12.6  3.9   new  x86_64   fits 2.8.3.post1             | fits cu126torch2.6-cp39-cp39-linux_x86_64
 2.6.0   12.6  3.13  new  x86_64   fits 2.8.3.post1             | fits cu126torch2.6
 2.6.0   12.6  3.12  new  aarch64  unfit not aarch64            | fits cu128torch2.6-cp312-cp312-linux_aarch64
 2.7.1   12.6  3.12  new  x86_64   fits 2.8.3.post1             | fits cu126torch2.7
 2.7.1   12.8  3.9   new  x86_64   fits 2.8.3.post1             | fits cu126torch2.7-cp39-cp39-linux_x86_64
-2.7.0   11.8  3.12  new  x86_64   unfit for CUDA 12            | unfit for CUDA 12
+2.7.0   11.8  3.12  new  x86_64   unfit for CUDA 12            | fits cu118torch2.7-cp312
 2.7.1   12.6  3.12  old  x86_64   fits 2.8.3.post1             | unfit C++ ABI of this torch (old)
 2.7.1   12.8  3.14  new  x86_64   unfit not Python 3.14        | unfit not Python 3.14
 2.7.1   12.8  3.12  new  aarch64  unfit not aarch64            | fits cu128torch2.7-cp312-cp312-linux_aarch64
@@ -50,9 +54,9 @@ TABLE = """
 2.9.1   13.0  3.12  new  x86_64   fits 2.8.3.post1             | fits cu130torch2.9
 2.9.1   13.0  3.12  new  aarch64  fits 2.8.3.post1             | fits cu130torch2.9
 2.9.1   13.0  3.11  new  x86_64   unfit not Python 3.11        | fits cu130torch2.9-cp311
-2.9.1   12.8  3.13  new  x86_64   unfit not Python 3.13        | fits cu128torch2.9
-2.9.0   12.6  3.10  new  x86_64   unfit not Python 3.10        | fits cu126torch2.9
-2.9.1   12.8  3.12  old  x86_64   unfit C++ ABI                | unfit C++ ABI
+2.9.1   12.8  3.13  new  x86_64   unfit for CUDA 13, not 12.8  | fits cu128torch2.9
+2.9.0   12.6  3.10  new  x86_64   unfit for CUDA 13, not 12.6  | fits cu126torch2.9
+2.9.1   12.8  3.12  old  x86_64   unfit for CUDA 13, not 12.8  | unfit C++ ABI
 2.9.1   13.0  3.14  new  x86_64   unfit not Python 3.14        | fits cu130torch2.9-cp314
 2.10.0  13.0  3.12  new  x86_64   fits 2.8.3                   | fits cu130torch2.10
 2.10.0  13.0  3.12  new  aarch64  fits 2.8.3                   | fits cu130torch2.10
@@ -85,12 +89,12 @@ def target(torch: str, cuda: str, python: str, abi: str, machine: str, **more: o
     return Target(torch=torch, cuda=cuda, python=python, cxx11_abi=abi == "new", machine=machine, **fixed)  # type: ignore[arg-type]  # the fields of Target
 
 
-def best(found: list[Verdict], word: str) -> Verdict:
-    """The first that fits, else the first that nobody knows of, else the first whose reason has the word."""
+def best(found: list[Verdict]) -> Verdict:
+    """The first that fits, else the first that nobody knows of, else the first of a release for this torch."""
     for verdict in ("fits", "unknown"):
         if ours := [one for one in found if one.verdict == verdict]:
             return ours[0]
-    return next((one for one in found if word in one.reason), found[0])
+    return next((one for one in found if one.near), found[0])
 
 
 def test_the_table_has_what_it_promises() -> None:
@@ -114,11 +118,11 @@ def test_every_verdict_with_its_reason(case: str) -> None:
     (newest,) = [one for one in found if one.row.version == "2.8.3.post2"]
     assert (newest.verdict, newest.reason) == ("unknown", "nobody has read its release's list of files")
 
-    read = best([one for one in found if one.origin == "authors" and one is not newest], rest)
+    read = best([one for one in found if one.origin == "authors" and one is not newest])
     assert read.verdict == expected
     assert rest == read.row.version if expected == "fits" else rest in read.reason
 
-    third = best([one for one in found if one.origin == "third party"], other_rest)
+    third = best([one for one in found if one.origin == "third party"])
     assert third.verdict == other
     assert other_rest in (third.name if other == "fits" else third.reason)
 
@@ -168,6 +172,35 @@ def test_files_are_named_as_their_release_names_them(described: tuple[str, ...],
     assert name in [one.name for one in found if (one.row.version, one.origin) == (version, "authors")]
 
 
+@pytest.mark.parametrize(
+    ("described", "version", "reason"),
+    [
+        (("2.4.0", "11.8", "3.9", "old", ARM), "2.7.3", "for x86_64, not aarch64"),
+        (("2.6.0", "11.8", "3.11", "old", X86), "2.7.3", "its wheels for torch 2.6 were linked with a preview of it"),
+        (("2.9.1", "12.8", "3.13", "new", X86), "2.8.3", "for cp312, not Python 3.13"),
+        (("2.9.1", "12.8", "3.12", "old", X86), "2.8.3", "none with the C++ ABI of this torch (old)"),
+        (("2.10.0", "13.0", "3.12", "new", X86), "2.8.3.post1", "none for torch 2.10; the newest are for 2.9"),
+        (("2.11.0", "13.0", "3.12", "new", X86), "2.8.3", "none for torch 2.11; the newest are for 2.10"),
+    ],
+)
+def test_every_release_has_its_own_reason(described: tuple[str, ...], version: str, reason: str) -> None:
+    found = verdicts(CATALOGUE.flash_attn, target(*described))
+    assert [one.reason for one in found if (one.row.version, one.origin) == (version, "authors")] == [reason]
+
+
+@pytest.mark.parametrize("torch", [f"2.{minor}.0" for minor in range(4, 16)])
+@pytest.mark.parametrize("cuda", ["11.8", "12.8", "13.0"])
+def test_no_release_is_said_to_lack_what_it_has(torch: str, cuda: str) -> None:
+    of: dict[tuple[str, bool], set[str]] = {}
+    for row in CATALOGUE.flash_attn:
+        if row.flavour == "2":
+            of.setdefault((row.version, row.third_party), set()).update(row.torch)
+    for one in verdicts(CATALOGUE.flash_attn, target(torch, cuda, "3.12", "new", X86)):
+        said = re.fullmatch(r"none for torch (\S+); the newest are for (\S+)", one.reason)
+        its = of[one.row.version, one.row.third_party]
+        assert not said or (said[1] not in its and said[2] == max(its, key=numbers))
+
+
 def test_a_preview_of_torch_is_not_that_torch() -> None:
     found = verdicts(CATALOGUE.flash_attn, target("2.4.0", "12.1", "3.12", "old", X86))
     against = {one.row.version: one.reason for one in found}
@@ -181,11 +214,11 @@ def test_a_third_partys_wheel_for_an_older_system_goes_first() -> None:
         (ARM, "manylinux_2_34", "2.34"),
     ):
         made = target("2.13.0", "13.0", "3.12", "new", machine, glibc=least)
-        (third,) = [one for one in verdicts(CATALOGUE.flash_attn, made) if one.origin == "third party"]
+        third = next(one for one in verdicts(CATALOGUE.flash_attn, made) if one.origin == "third party")
         assert third.verdict == "fits"
         assert tag in third.name
         older = msgspec.structs.replace(made, glibc="2.27")
-        (third,) = [one for one in verdicts(CATALOGUE.flash_attn, older) if one.origin == "third party"]
+        third = next(one for one in verdicts(CATALOGUE.flash_attn, older) if one.origin == "third party")
         assert (third.verdict, third.reason) == ("unfit", f"glibc 2.27: {least} needed")
 
 
@@ -208,7 +241,7 @@ def test_the_newest_first_and_one_verdict_a_release() -> None:
     authors = [one.row.version for one in found if one.origin == "authors"]
     assert authors[:4] == ["2.8.3.post2", "2.8.3.post1", "2.8.3", "2.8.2"]
     assert len(authors) == len({*authors})
-    assert [one.origin for one in found] == ["authors"] * len(authors) + ["third party"]
+    assert [one.origin for one in found] == ["authors"] * len(authors) + ["third party"] * 3
 
 
 def test_flavours_from_an_index() -> None:

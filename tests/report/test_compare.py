@@ -402,6 +402,14 @@ def test_what_speaks_against_an_upgrade(name: str, speaks: bool) -> None:
         assert not regressions(found, 0.2)
 
 
+def test_a_field_that_an_older_recording_does_not_have_is_no_change_while_it_is_empty() -> None:
+    before, after = document(), document()
+    facts(after)["cpu"]["new"] = None
+    assert subjects(compared(before, after)) == subjects(compared(after, before)) == set()
+    facts(after)["cpu"]["new"] = 2.0
+    assert subjects(compared(before, after)) == {"cpu new"}
+
+
 def test_another_host_is_said_first() -> None:
     after = document()
     after["host"]["id"] = "fedcba9876543210"

@@ -18,7 +18,7 @@ import pytest
 
 from provision import cli, step_60_flash_attn
 from provision.catalog import rows
-from provision.engine import generations, kept, proof, published_wheels, steps_found, wanted
+from provision.engine import flash_attn_part, generations, kept, proof, published_wheels, steps_found, wanted
 from provision.engine.tried import Tried
 from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.host import from_description
@@ -68,11 +68,11 @@ with zipfile.ZipFile(dist / f"flash_attn-{version}-{tag}.whl", "w") as archive:
 """
 
 
-def release(body: str = "", ready: bytes = b"") -> bytes:
+def release(body: str = "", ready: bytes = b"", more: dict[str, bytes] | None = None) -> bytes:
     text = SETUP.replace("@BODY@", body).replace("@TAG@", TAG)
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w:gz") as archive:
-        for name, data in {"setup.py": text.encode(), "ready.so": ready or module()}.items():
+        for name, data in {"setup.py": text.encode(), "ready.so": ready or module(), **(more or {})}.items():
             entry = tarfile.TarInfo(f"flash_attn-2.8.3.post2/{name}")
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
@@ -321,6 +321,40 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     assert toy.has_flash_attn()
 
 
+def test_where_the_index_has_no_ninja_that_is_the_reason_and_vllm_is_there(toy: Toy, tmp_path: Path) -> None:
+    want(toy, tmp_path)
+    for ninja in (tmp_path / "wheels").glob("ninja-*"):
+        ninja.unlink()
+    assert toy.run() == 5
+    assert not toy.has_flash_attn()
+    assert toy.generations == 1
+    assert "what compiles it is not to be had: " in toy.reason
+    assert "ninja" in toy.reason
+
+
+def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(flash_attn_part.ONLY, "flash_fwd_hdim64*")
+    want(toy, tmp_path)
+    toy.page(release(more={"csrc/flash_attn/flash_api.cpp": b""}))
+    assert toy.run() == 5
+    assert toy.has_flash_attn()
+    (part,) = kept.found(toy.prefix)
+    assert cli.run(["wheels", "list", "--prefix", str(toy.prefix)]) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    assert f"only flash_fwd_hdim64* was compiled: taken where {flash_attn_part.ONLY} says that" in said
+    monkeypatch.delenv(flash_attn_part.ONLY)
+    wish = wanted.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
+    assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
+    wanted.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
+    assert toy.run("--only", "60") == 5
+    (whole,) = (one for one in kept.found(toy.prefix) if not one.only)
+    assert toy.built == 2
+    assert toy.wanted.plan.flash_attn.wheel == whole.file
+    assert toy.wanted.lock.version("flash-attn") == whole.version != part.version
+
+
 STOPS_ONCE = """
 if not os.path.exists("compiled"):
     open("compiled", "w")
@@ -452,23 +486,39 @@ def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
     assert capfd.readouterr().out.startswith("nothing to do: ")
 
 
-def test_what_was_resolved_with_vllm_and_does_not_load_is_taken_out(toy: Toy, tmp_path: Path) -> None:
-    """Flavour 3 comes from an index, and has no flash_attn_interface here."""
+@pytest.mark.parametrize(
+    ("of_the_module", "reason"),
+    [
+        ({}, "it does not load: boom"),
+        ({"fatbin": fat_section("sm80")}, "no machine code for 9.0: it carries machine code for 8.0"),
+        ({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, "it needs glibc 2.99, and 2.36 is here"),
+    ],
+)
+def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
+    toy: Toy, tmp_path: Path, of_the_module: dict[str, Any], reason: str
+) -> None:
+    """Flavour 3 comes from an index, and nobody has looked at it before."""
     want(toy, tmp_path, "flash_attn.flavour=3", planned="none")
+    (tmp_path / "try.py").write_text("import sys; sys.exit(f'it does not load: boom {sys.argv[-2:]}')\n")
     known = toy.wanted
-    path = wheel(tmp_path / "wheels", "flash_attn_3", "3.0.0")
+    tag = f"{TAG}-abi3-linux_x86_64"
+    files = {"flash_attn_interface.py": b"", "flash_attn_3/_C.abi3.so": module(**of_the_module)}
+    named = f"flash_attn_3-3.0.0-{tag}.whl"
+    path = compiled_wheel(tmp_path / "wheels", files, named=named, name="flash_attn_3", version="3.0.0", tag=tag)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     pin = Pin(name="flash-attn-3", version="3.0.0", wheel=Wheel(url=path.as_uri(), sha256=digest))
     plan = msgspec.structs.replace(
         known.plan,
         packages=known.plan.packages
         | {"flash-attn": Package(version="3.0.0", source="pypi", distribution="flash_attn_3")},
-        flash_attn=msgspec.structs.replace(known.plan.flash_attn, mode="wheel"),
+        flash_attn=msgspec.structs.replace(known.plan.flash_attn, mode="wheel", arches=("9.0",)),
     )
     wanted.save(toy.prefix, msgspec.structs.replace(known, plan=plan, lock=Lock(pins=(*known.lock.pins, pin))))
     assert toy.run("--set", "flash_attn.flavour=3") == 5
     assert toy.wanted.plan.flash_attn.mode == "none"
     assert toy.wanted.lock.version("flash-attn-3") is None
+    (refusal,) = toy.wanted.against
+    assert reason in refusal.reason
 
 
 def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
