@@ -64,7 +64,8 @@ def _cases(torch: Any, device: str, ways: Mapping[str, Paged], page: int) -> Ite
         rows = ((sum(_NEW), _HEADS), (sum(_ALL), _SHARED), (sum(_ALL), _SHARED))
         given = [torch.randn(length, heads, width, device=device).to(dtype) for length, heads in rows]
         batch = _paged(torch, device, given, page)
-        same, exact = (_one_by_one(torch, given, of) for of in (dtype, torch.float64))
+        rounded, in_32_bits, exact = (_one_by_one(torch, given, of) for of in (dtype, torch.float32, torch.float64))
+        same = _numbers.books(torch, rounded, in_32_bits)
         for name, way in ways.items():
             yield f"{name}, {_numbers.plain(dtype)}, head dimension {width}", partial(way, batch), same, exact
 

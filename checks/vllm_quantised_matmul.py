@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from . import _devices, _numbers, _vllm_operators
@@ -20,7 +22,25 @@ Multiply = Callable[[Any, Any, Any, Any, Any], Any]
 
 
 def body(context: Context) -> Verdict:
-    return _devices.on_each(context, _on_device, "vLLM's quantised products are right")
+    verdict = _devices.on_each(context, _on_device, "vLLM's quantised products are right")
+    if context.profile == "cpu" and not verdict.passed and not _has_vnni():
+        return replace(verdict, hint=_SATURATES)
+    return verdict
+
+
+_SATURATES = (
+    "this CPU has no VNNI: oneDNN adds products of int8 in 16 bits then, where large ones saturate; "
+    "here serve models that are not quantised to int8"
+)
+
+
+def _has_vnni() -> bool:
+    """Whatever it is called: avx512_vnni or avx_vnni. Elsewhere than on x86 it is another story, and no hint."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+    return "vnni" in flags or "avx2" not in flags
 
 
 def _on_device(torch: Any, device: str) -> _devices.Found:
