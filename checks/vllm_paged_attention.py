@@ -14,6 +14,7 @@ from ._contract import Check, Context, Needs, Verdict
 
 # New tokens of every sequence, and all of them with those before: prompts, a part of one, and single tokens.
 _NEW, _ALL = (37, 1, 5, 1), (37, 129, 301, 16)
+_LEAST = (8, 0)  # vLLM's FlashAttention has code for nothing older
 _WIDTHS, _HEADS, _SHARED = (64, 128), 6, 2
 _PAGES = 32
 _CPU_PAGE, _GPU_PAGE = 32, 16
@@ -38,14 +39,12 @@ Paged = Callable[[Batch], Any]
 
 
 def body(context: Context) -> Verdict:
-    return _devices.on_each(context, _on_device, "vLLM's paged attention is right")
+    return _devices.on_each(context, _on_device, "vLLM's paged attention is right", least=_LEAST)
 
 
 def _on_device(torch: Any, device: str) -> _devices.Found:
     if device == "cpu":
         return judge(torch, device, {"CPU attention": _by_cpu}, _CPU_PAGE)
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        return "", {"absent": "vLLM's FlashAttention needs compute capability 8.0"}
     try:
         flash: Any = importlib.import_module("vllm.vllm_flash_attn")
         version = _vllm_operators.flash_version(torch, device, flash)
@@ -163,7 +162,7 @@ CHECK = Check(
     on="environment",
     profile="quick",
     deadline_s=300,
-    needs=Needs(packages=("torch", "vllm"), gpus=1, capability=(8, 0)),
+    needs=Needs(packages=("torch", "vllm"), gpus=1, capability=_LEAST),
     body=body,
     every_gpu=True,
 )

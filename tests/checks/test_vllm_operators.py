@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from checks import _vllm_operators, vllm_quantised_matmul
+from checks import _vllm_operators, vllm_paged_attention, vllm_quantised_matmul
+from checks._contract import Check, Context, unmet
 from tests.checks import real
 
 
@@ -22,9 +24,19 @@ def test_flash_attention_is_the_one_that_has_code_for_the_gpu(capability: tuple[
     assert _vllm_operators.flash_version(with_gpu(*capability), "cuda:0", everything) == version
 
 
-def test_a_gpu_without_quantised_products_is_no_failure() -> None:
-    problem, found = vllm_quantised_matmul._on_device(with_gpu(7, 0), "cuda:0")
-    assert (problem, found) == ("", {"absent": "vLLM's quantised products need compute capability 7.5"})
+@pytest.mark.parametrize("check", [vllm_quantised_matmul.CHECK, vllm_paged_attention.CHECK], ids=lambda one: one.name)
+def test_where_no_gpu_has_what_is_tried_nothing_passes(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    v100 = with_gpu(7, 0)
+    v100.cuda.device_count = lambda: 1
+    v100.cuda.get_device_name = lambda _: "Tesla V100-SXM2-32GB"
+    v100.cuda.is_initialized, v100.__version__ = lambda: True, "2.10.0"
+    v100.cuda.set_device, v100.cuda.get_device_properties = (lambda _: None), (lambda _: SimpleNamespace(uuid=""))
+    monkeypatch.setitem(sys.modules, "torch", v100)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
+    context = Context(profile="cuda", scratch="", gpus=("0",))
+    assert unmet(check.needs, context).endswith("the best here is 7.0")
+    with pytest.raises(NotImplementedError):
+        check.body(context)
 
 
 START = """
