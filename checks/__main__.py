@@ -187,9 +187,10 @@ def _report(
 
 
 def _untried(result: dict[str, Any], gpus: list[str]) -> bool:
-    """Whether it passed, is about every GPU, and was not tried on all that one process can try."""
+    """Whether it passed, is about every GPU, and was not tried on all that one process can try, beyond it or not."""
     about = result.get("every_gpu") and result["outcome"] in {"pass", "warn"}
-    return bool(about) and sorted(result["gpus"]) != sorted(tried_by_one(tuple(gpus)))
+    beyond = result["evidence"].get("beyond", {}) if result["gpus"] else {}
+    return bool(about) and sorted([*result["gpus"], *beyond]) != sorted(tried_by_one(tuple(gpus)))
 
 
 def _seen() -> dict[str, _Capability]:

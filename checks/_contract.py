@@ -16,9 +16,9 @@ class Needs:
 
     `packages` are import names. `gpus` counts only where vLLM is built for CUDA: on the CPU it runs without any.
     `distributions`: only an environment whose lock has them promises to pass. `tools`: commands on PATH, of each
-    entry one ("c++ g++ clang++"). `capability`: of one GPU at least. `recording`: what this host is, as facts.
-    `serving`: the address of a server that is already running. `or_plan`: where no GPU is, a plan that says which
-    ones it is for does in place of them and of the recording.
+    entry one ("c++ g++ clang++"). `capability`: of one GPU at least, where GPUs are used. `recording`: what this
+    host is, as facts. `serving`: the address of a server that is already running. `or_plan`: where no GPU is, a plan
+    that says which ones it is for does in place of them and of the recording.
     """
 
     packages: tuple[str, ...] = ()
@@ -150,10 +150,12 @@ def unmet(needs: Needs, context: Context) -> str:
 
 
 def _too_old(needs: Needs, context: Context) -> str:
-    """The last question: only now does anybody wake the driver."""
-    if not needs.capability or context.profile == "cpu":
+    """The last question: only now does anybody wake the driver. What is tried without GPUs too does without this."""
+    if not needs.capability or context.profile == "cpu" or not (needs.gpus or context.gpus):
         return ""
     cuda: Any = importlib.import_module("torch").cuda
-    best = max((cuda.get_device_capability(number) for number in range(cuda.device_count())), default=(0, 0))
+    best = max((cuda.get_device_capability(number) for number in range(cuda.device_count())), default=None)
+    if best is None:  # a GPU that is used and that torch does not see is a finding
+        return ""
     wanted, found = (".".join(map(str, each)) for each in (needs.capability, best))
     return "" if best >= needs.capability else f"needs compute capability {wanted}; the best here is {found}"

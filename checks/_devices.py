@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from ._contract import Context, Figure, Verdict, tried_by_one
 
 # What a body tells of one device: what is wrong, if anything, and what it found there, its "figures" among that.
 Found = tuple[str, dict[str, Any]]
+# The same with the device's name in front.
+Tried = tuple[str, str, dict[str, Any]]
 
 
 def every(torch: Any, context: Context) -> list[tuple[str, str]]:
@@ -35,13 +38,22 @@ def halves(torch: Any, device: str) -> list[Any]:
     return [torch.float16, *([torch.bfloat16] if new else [])]
 
 
-def on_each(context: Context, body: Callable[[Any, str], Found], what: str, *, at_once: bool = True) -> Verdict:
+def on_each(
+    context: Context,
+    body: Callable[[Any, str], Found],
+    what: str,
+    *,
+    at_once: bool = True,
+    least: tuple[int, int] = (0, 0),
+) -> Verdict:
     """The claim over all devices: `what` is what holds on them where nothing is wrong.
 
     Several GPUs are tried at once, each by a process of its own: to wake one up takes as long as to try it. What is
-    timed is tried one by one.
+    timed is tried one by one. GPUs below the `least` compute capability, that of the check's needs, are beyond the
+    claim: nothing was computed on them, and they are not among the verdict's.
     """
     torch: Any = importlib.import_module("torch")
+    body = partial(_unless_beyond, body, least)
     wanted = len(tried_by_one(context.gpus)) or 1
     if at_once and context.profile == "cuda" and wanted > 1 and not torch.cuda.is_initialized():
         seen, tried = _at_once(torch, context, body, wanted)
@@ -51,17 +63,44 @@ def on_each(context: Context, body: Callable[[Any, str], Found], what: str, *, a
         tried = [(name, *_on(torch, device, body)) for name, device in devices if seen >= wanted]
     if seen < wanted:
         return Verdict(passed=False, summary=f"torch sees {seen} GPUs of {wanted}", hint=_HIDDEN)
-    evidence: dict[str, Any] = {"torch": str(torch.__version__), "devices": {}}
+    return _over_all(context, tried, what, str(torch.__version__))
+
+
+def _over_all(context: Context, tried: list[Tried], what: str, version: str) -> Verdict:
+    evidence: dict[str, Any] = {"torch": version, "devices": {}}
     problems, figures = [], list[Figure]()
+    gpus, beyond = _apart_from_beyond(context, tried)
+    if beyond:
+        evidence["beyond"] = beyond
     for name, problem, found in tried:
         figures += [replace(figure, of={"on": name.partition(" (")[0], **figure.of}) for figure in _figures(found)]
         evidence["devices"][name] = found | ({"problem": problem} if problem else {})
         if problem:
             problems.append(f"{name}: {problem}")
-    gpus = tried_by_one(context.gpus)[: len(tried)]
-    where = tried[0][0] if len(tried) == 1 else f"{len(tried)} GPUs"
+    computed = [name for name, _, found in tried if _BEYOND not in found]
+    where = computed[0] if len(computed) == 1 else f"{len(computed)} GPUs"
     summary = "; ".join(problems) or f"{what} on {where}"
     return Verdict(passed=not problems, summary=summary, evidence=evidence, figures=tuple(figures), gpus=gpus)
+
+
+_BEYOND = "beyond"
+
+
+def _unless_beyond(body: Callable[[Any, str], Found], least: tuple[int, int], torch: Any, device: str) -> Found:
+    if device != "cpu" and least > (0, 0) and (own := torch.cuda.get_device_capability(device)) < least:
+        needed, has = (".".join(map(str, each)) for each in (least, own))
+        return "", {_BEYOND: f"it has compute capability {has}, and {needed} is needed"}
+    return body(torch, device)
+
+
+def _apart_from_beyond(context: Context, tried: list[Tried]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The GPUs on which something was computed, and the reason of each of the others; where there are only others,
+    nobody has found out anything."""
+    ids = tried_by_one(context.gpus)[: len(tried)] or ("",)
+    reasons = {gpu: found[_BEYOND] for gpu, (_, _, found) in zip(ids, tried, strict=False) if _BEYOND in found}
+    if tried and len(reasons) == len(tried):
+        raise NotImplementedError(f"nothing was tried on {tried[0][0]}: {next(iter(reasons.values()))}")
+    return tuple(gpu for gpu in ids if gpu and gpu not in reasons), reasons
 
 
 def _figures(found: dict[str, Any]) -> list[Figure]:
@@ -71,8 +110,6 @@ def _figures(found: dict[str, Any]) -> list[Figure]:
 
 
 _HIDDEN = "CUDA_VISIBLE_DEVICES, a container without the GPU runtime, or a GPU that went away"
-
-Tried = tuple[str, str, dict[str, Any]]
 
 
 def _at_once(torch: Any, context: Context, body: Callable[[Any, str], Found], wanted: int) -> tuple[int, list[Tried]]:
@@ -120,7 +157,11 @@ def _apart(torch: Any, context: Context, body: Callable[[Any, str], Found], numb
 # Torch's allocator has a type for it; a context, cuBLAS, Triton, NCCL and vLLM that get none have words alone.
 _FULL = re.compile(
     r"out of memory|can't allocate memory|_ALLOC_FAILED|less than desired GPU memory|No available memory for the cache"
+    r"|is less than the engine's budget"
 )
+# cuBLAS says this too where it gets no workspace: tens of megabytes, and its code. With more left than this it is no
+# word on memory.
+_PERHAPS_FULL, _LITTLE = "CUBLAS_STATUS_NOT_INITIALIZED", 2**29
 
 
 def _on(torch: Any, device: str, body: Callable[[Any, str], Found]) -> Found:
@@ -144,7 +185,16 @@ def _uuid(torch: Any, device: str) -> str:
 
 def full(problem: object) -> bool:
     """Whether this says that a GPU has no memory left, which is no word on what is checked."""
-    return bool(_FULL.search(str(problem)))
+    said = str(problem)
+    return bool(_FULL.search(said)) or (_PERHAPS_FULL in said and _little_left())
+
+
+def _little_left() -> bool:
+    """On the GPU that this process is at; where it is at none, or that does not tell, nobody knows."""
+    cuda: Any = importlib.import_module("torch").cuda
+    with contextlib.suppress(Exception):
+        return bool(cuda.is_initialized() and cuda.mem_get_info()[0] < _LITTLE)
+    return False
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ def told(found: Verdict, what: str) -> Verdict:
     """The verdict over all devices with its figures; one that is far below others of its name fails."""
     if not found.passed:
         return found
-    devices = found.evidence["devices"]
+    devices = {name: each for name, each in found.evidence["devices"].items() if "gb_per_s" in each}
     rates = {name: each["gb_per_s"] for name, each in devices.items()}
     kinds = {name: name.partition("(")[2] for name in rates}
     slow = _timing.slow(rates, kinds, _OF_ITS_LIKE)

@@ -28,7 +28,9 @@ def look(context: Context) -> Found:
     left = {role: disks[role]["free_gb"] for role in room if role in disks}
     if not left:
         raise _host.Unread("disk space could not be read: no folder was looked at")
-    hint = "vllm-ready prune and uv cache prune make room; --prefix, TMPDIR, XDG_CACHE_HOME and HF_HOME name other places"
+    hint = (
+        "vllm-ready prune and uv cache prune make room; --prefix, TMPDIR, XDG_CACHE_HOME and HF_HOME name other places"
+    )
     least_of_all = min(left, key=lambda role: left[role])
     return Found(
         problems,

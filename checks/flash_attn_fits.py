@@ -16,6 +16,7 @@ from ._contract import Check, Context, Needs, Verdict
 _SHAPES = ((113, 203, 4, 4), (129, 129, 6, 2))
 # As the package's own tests allow: a gradient goes through more roundings than torch's does.
 _OF_GRADIENTS = 3.0
+_LEAST = (8, 0)  # flash-attn 2 has code for nothing older
 _BATCH, _LENGTH, _HEADS, _WIDTH = 2, 512, 12, 64
 
 
@@ -33,7 +34,7 @@ def body(context: Context) -> Verdict:
     if not context.gpus:
         return Verdict(passed=True, summary=f"{said}; no GPU is used here, so only linked", evidence=versions)
     right = f"flash-attn {versions['flash_attn']} is right forward and backward, in varied lengths and with a KV cache"
-    return _devices.on_each(context, partial(_on_gpu, flash_attn), right)
+    return _devices.on_each(context, partial(_on_gpu, flash_attn), right, least=_LEAST)
 
 
 def _on_gpu(flash_attn: Any, torch: Any, device: str) -> _devices.Found:
@@ -117,7 +118,12 @@ CHECK = Check(
     on="environment",
     profile="quick",
     deadline_s=600,
-    needs=Needs(packages=("torch", _flash_attn.MODULE), profile="cuda", distributions=("flash-attn",)),
+    needs=Needs(
+        packages=("torch", _flash_attn.MODULE),
+        profile="cuda",
+        distributions=("flash-attn",),
+        capability=_LEAST,
+    ),
     body=body,
     every_gpu=True,
 )

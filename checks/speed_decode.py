@@ -11,6 +11,7 @@ from typing import Any
 from . import _devices, _numbers, _rates, _timing, _vllm_operators
 from ._contract import Check, Context, Needs, Verdict
 
+_LEAST_CAPABILITY = (8, 0)
 _LENGTHS = (4096, 16384)
 # Argued, not measured here: from 4096 tokens on, reading the cache is nearly all of the work, and 50 to 90 % of the
 # peak is usual. A kernel that splits the work badly or runs as JIT code of another architecture stays far below.
@@ -38,7 +39,8 @@ def body(context: Context) -> Verdict:
     def tried(torch: Any, device: str) -> _devices.Found:
         return decoded(torch, device, _vllms(torch, device, flash), _LENGTHS, Shape(), torch.bfloat16)
 
-    return _rates.told(_devices.on_each(context, tried, "", at_once=False), "decoding reads the KV cache at")
+    found = _devices.on_each(context, tried, "", at_once=False, least=_LEAST_CAPABILITY)
+    return _rates.told(found, "decoding reads the KV cache at")
 
 
 def _vllms(torch: Any, device: str, flash: Any) -> Decode:
@@ -117,7 +119,7 @@ CHECK = Check(
     on="environment",
     profile="full",
     deadline_s=300,
-    needs=Needs(packages=("torch", "vllm"), profile="cuda", gpus=1, capability=(8, 0)),
+    needs=Needs(packages=("torch", "vllm"), profile="cuda", gpus=1, capability=_LEAST_CAPABILITY),
     body=body,
     every_gpu=True,
 )

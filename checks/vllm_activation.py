@@ -39,7 +39,9 @@ def _cases(torch: Any, device: str, gated: Callable[[str, Any], Any]) -> Iterato
                 torch.manual_seed(0)
                 given = torch.randn(rows, 2 * width, device=device).to(dtype)
                 gate, up = given.chunk(2, 1)
-                same = activation(gate.float()).to(dtype) * up  # rounded twice
+                activated = activation(gate.float())
+                rounded = activated.to(dtype) * up  # twice
+                same = _numbers.books(torch, rounded, activated * up.float())
                 exact = activation(gate.double()) * up.double()
                 yield f"{name}, {_numbers.plain(dtype)} {rows} x {width}", partial(gated, name, given), same, exact
 

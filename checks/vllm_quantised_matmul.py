@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from . import _devices, _numbers, _vllm_operators
 from ._contract import Check, Context, Needs, Verdict
 
+_LEAST = (7, 5)  # from there on GPUs multiply int8
 _SHAPES = ((83, 1024, 512), (1, 1024, 512))
 # GPUs keep 14 bits of a sum of fp8 (Hopper): it may be off by about as much as the rounding of the result.
 _OF_FP8, _OF_INT8 = 3.0, 1.3
@@ -20,15 +23,31 @@ Multiply = Callable[[Any, Any, Any, Any, Any], Any]
 
 
 def body(context: Context) -> Verdict:
-    return _devices.on_each(context, _on_device, "vLLM's quantised products are right")
+    verdict = _devices.on_each(context, _on_device, "vLLM's quantised products are right", least=_LEAST)
+    if context.profile == "cpu" and not verdict.passed and not _has_vnni():
+        return replace(verdict, hint=_SATURATES)
+    return verdict
+
+
+_SATURATES = (
+    "this CPU has no VNNI: oneDNN adds products of int8 in 16 bits then, where large ones saturate; "
+    "here serve models that are not quantised to int8"
+)
+
+
+def _has_vnni() -> bool:
+    """Whatever it is called: avx512_vnni or avx_vnni. Elsewhere than on x86 it is another story, and no hint."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+    return "vnni" in flags or "avx2" not in flags
 
 
 def _on_device(torch: Any, device: str) -> _devices.Found:
     if device == "cpu":
         return judge(torch, device, torch.int8, _int8_by_onednn, _by_onednn)
     major, minor = torch.cuda.get_device_capability(device)
-    if (major, minor) < (7, 5):
-        return "", {"absent": "vLLM's quantised products need compute capability 7.5"}
     if (major, minor) < (8, 9):
         return judge(torch, device, torch.int8, _int8, _by_cutlass)
     try:
@@ -118,7 +137,7 @@ CHECK = Check(
     on="environment",
     profile="quick",
     deadline_s=300,
-    needs=Needs(packages=("torch", "vllm"), gpus=1),
+    needs=Needs(packages=("torch", "vllm"), gpus=1, capability=_LEAST),
     body=body,
     every_gpu=True,
 )

@@ -44,13 +44,26 @@ def _cases(torch: Any, device: str, plain: Callable[..., Any], added: Callable[.
             weight = torch.randn(shape[1], device=device).to(dtype)
             name = f"{_numbers.plain(dtype)} {shape[0]} x {shape[1]}"
             exact = _normed(torch, given, torch.float64) * weight.double()
+            normed = _normed(torch, given, torch.float32)
             # Twice rounded, before the weight and after it.
-            yield name, partial(plain, given, weight), _normed(torch, given, torch.float32).to(dtype) * weight, exact
-            total = given.double() + residual.double()
-            normed = _normed(torch, given + residual, torch.float32).to(dtype) * weight
-            exact = _normed(torch, total, torch.float64) * weight.double()
-            both = torch.stack((normed, given + residual)), torch.stack((exact, total))
-            yield f"{name} with the residual", partial(_stacked, torch, added, given, residual, weight), *both
+            same = _numbers.books(torch, normed.to(dtype) * weight, normed * weight.float())
+            yield name, partial(plain, given, weight), same, exact
+            call = partial(_stacked, torch, added, given, residual, weight)
+            yield f"{name} with the residual", call, *_with_residual(torch, given, residual, weight)
+
+
+def _with_residual(torch: Any, given: Any, residual: Any, weight: Any) -> tuple[Any, Any]:
+    """By the book, and exactly."""
+    total = given.double() + residual.double()
+    exact = _normed(torch, total, torch.float64) * weight.double()
+    normed = _normed(torch, given + residual, torch.float32).to(given.dtype) * weight
+    # The kernel that cuts off does so to the sum too, whose mean square it takes before.
+    scale = torch.rsqrt(total.square().mean(-1, keepdim=True) + _EPSILON).float()
+    cut = _numbers.cut_off(torch, total).float()
+    same = _numbers.books(
+        torch, torch.stack((normed, given + residual)), torch.stack((cut * scale * weight.float(), cut))
+    )
+    return same, torch.stack((exact, total))
 
 
 def _stacked(torch: Any, added: Callable[..., tuple[Any, Any]], *given: Any) -> Any:

@@ -38,10 +38,11 @@ def _cases(torch: Any, device: str, rotate: Callable[..., tuple[Any, Any]]) -> I
         table = _table(torch, device, turned).to(dtype)
         query, key = (torch.randn(_TOKENS, heads * _WIDTH, device=device).to(dtype) for heads in _HEADS)
         # The book rounds after every operation, as a kernel may.
-        same, exact = (
+        rounded, in_32_bits, exact = (
             torch.cat([_book(torch, each.to(of), table[positions].to(of), halves=halves) for each in (query, key)], 1)
-            for of in (dtype, torch.float64)
+            for of in (dtype, torch.float32, torch.float64)
         )
+        same = _numbers.books(torch, rounded, in_32_bits)
         layout = "a half with the other" if halves else "neighbours"
         name = f"{_numbers.plain(dtype)}, {turned} of {_WIDTH}, {layout}"
         yield name, partial(_both, torch, rotate, positions, query, key, table, halves=halves), same, exact

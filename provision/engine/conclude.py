@@ -42,12 +42,21 @@ def _undecided(checks: Iterable[CheckResult], promised: Iterable[str]) -> list[s
 
 
 def _untried(checks: Iterable[CheckResult], gpus: Sequence[str]) -> list[str]:
-    """A claim about every GPU that was not tried on each, or on one that is not used."""
+    """A claim about every GPU that was not tried on each, or on one that is not used.
+
+    Beyond a claim are GPUs that lack what the check says it needs of one, where it was tried on another: without any
+    other it would have been skipped.
+    """
     return [
         f"{check.name} was tried on {_gpus(check.gpus)}, and {_gpus(gpus)} are used"
         for check in checks
-        if check.every_gpu and check.outcome in ("pass", "warn") and sorted(check.gpus) != sorted(_by_one(gpus))
+        if check.every_gpu and check.outcome in ("pass", "warn") and sorted(_settled(check)) != sorted(_by_one(gpus))
     ]
+
+
+def _settled(check: CheckResult) -> list[str]:
+    beyond = check.evidence.get("beyond", {})
+    return [*check.gpus, *(beyond if check.gpus and isinstance(beyond, dict) else ())]
 
 
 def _by_one(gpus: Sequence[str]) -> Sequence[str]:

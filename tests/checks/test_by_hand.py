@@ -65,6 +65,8 @@ OF_EACH = {
     "return Verdict(True, '', figures=(copy('GPU 0'), copy('GPU 1')), gpus=('0', '1'))": "verified",
     "return Verdict(True, '', figures=(copy('GPU 0'),), gpus=('0',))": "undecided",
     "return Verdict(True, '', gpus=('0', '1', '2'))": "undecided",
+    "return Verdict(True, '', {'beyond': {'1': 'too old'}}, gpus=('0',))": "verified",
+    "return Verdict(True, '', {'beyond': {'0': 'too old', '1': 'too old'}})": "undecided",
     "return Verdict(True, '', figures=(copy('GPU 0'), copy('GPU 0')), gpus=('0', '1'))": "undecided",
     "return Verdict(False, '', figures=(copy('GPU 0'),))": "not verified",
 }

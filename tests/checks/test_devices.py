@@ -20,7 +20,9 @@ FULL = (
     "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 139.80 GiB",
     "Triton Error [CUDA]: out of memory",
     "Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU memory utilization (0.2)",
+    "Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than the engine's budget after excluding external",
 )
+UNSURE = "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"
 
 
 @pytest.fixture
@@ -73,6 +75,32 @@ def test_a_full_gpu_is_no_failure_and_its_holder_is_named(torch: Any, said: str)
         with pytest.raises(MemoryError) as full:
             on_gpus(body, "0")
         assert str(full.value) == "cuda:0 has too little left for a small check: python3 (PID 4711) holds 78000 MiB"
+
+
+@pytest.mark.usefixtures("driver")
+def test_what_cublas_says_of_little_memory_and_of_other_faults_alike(torch: Any) -> None:
+    torch.cuda.is_initialized = lambda: True
+    torch.cuda.mem_get_info = lambda: (3 * 2**20, 80 * 2**30)
+    with pytest.raises(MemoryError, match="cuda:0 has too little left"):
+        on_gpus(lambda *_: raising(RuntimeError(UNSURE))(), "0")
+    torch.cuda.mem_get_info = lambda: (70 * 2**30, 80 * 2**30)
+    assert on_gpus(lambda *_: raising(RuntimeError(UNSURE))(), "0").summary.endswith(UNSURE)
+    torch.cuda.is_initialized = lambda: False  # to ask would wake the driver up
+    assert not _devices.full(UNSURE)
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_gpu_beyond_the_claim_is_named_and_not_counted(two: Any, tmp_path: Path, at_once: bool) -> None:
+    two.cuda.get_device_capability = lambda device: (7, 5) if device == "cuda:0" else (8, 0)
+    context = Context(profile="cuda", scratch=str(tmp_path), gpus=("4", "7"))
+    found = _devices.on_each(context, lambda *_: ("", {}), "all is well", at_once=at_once, least=(8, 0))
+    assert (found.passed, found.gpus) == (True, ("7",))
+    assert found.summary == "all is well on GPU 1 (NVIDIA H100 80GB HBM3)"
+    assert found.evidence["beyond"] == {"4": "it has compute capability 7.5, and 8.0 is needed"}
+    two.cuda.get_device_capability = lambda _: (7, 0)
+    with pytest.raises(NotImplementedError, match=r"nothing was tried on GPU 0 .*: it has compute capability 7\.0"):
+        _devices.on_each(context, lambda *_: ("", {}), "all is well", at_once=False, least=(8, 0))
 
 
 def test_where_nobody_knows_the_holder_the_words_stay(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:

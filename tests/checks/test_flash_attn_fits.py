@@ -59,6 +59,15 @@ def test_without_the_package_there_is_nothing_to_decide(environment: Environment
     assert (result.outcome, result.summary) == said, "the folder is also FlashAttention 4's"
 
 
+def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: Environment) -> None:
+    install(environment)
+    torch = environment.site / "torch.py"
+    old = "class cuda: device_count, get_device_capability = lambda: 1, lambda _: (7, 5)\n"
+    torch.write_text("__version__ = '2.13.0+cu130'\n" + old)
+    result = environment.check("flash_attn_fits", Context(profile="cuda", gpus=("0",)))
+    assert (result.outcome, result.summary) == ("skip", "needs compute capability 8.0; the best here is 7.5")
+
+
 def test_without_a_gpu_it_is_linked_and_that_is_said(environment: Environment) -> None:
     install(environment)
     result = environment.check("flash_attn_fits", CUDA)

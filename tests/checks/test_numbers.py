@@ -1,7 +1,10 @@
-"""_numbers: what is a little wrong is found, and luck of the book in a few values is not held against anybody."""
+"""_numbers: what is a little wrong is found, also where bfloat16 is cut off on a CPU, and luck of the book in a few values is not held against anybody."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+from checks import _numbers
 from tests.checks import real
 
 CODE = """
@@ -24,6 +27,19 @@ said["another type"] = wrong(once.half(), once, exact)
 said["another shape"] = wrong(once[:1], once, exact)
 said["exact where nothing is allowed"] = wrong(exact * 0, exact * 0, exact * 0)
 
+halved = torch.randn(83, 256, dtype=torch.float64)
+in_32 = halved.float()
+cut = _numbers.cut_off(torch, in_32)
+books = _numbers.books(torch, in_32.bfloat16(), in_32)
+said["cut off"] = wrong(cut, books, halved)
+said["cut off where others round"] = wrong(cut, books.rounded, halved)
+said["cut off twice"] = wrong(_numbers.cut_off(torch, _numbers.cut_off(torch, in_32 * 3).float() / 3), books, halved)
+for share in (1.01, 0.99):
+    tile = cut.clone()
+    tile[16:32, 16:32] *= share
+    said[f"cut off, and a tile times {share}"] = wrong(tile, books, halved)
+said["float16 is rounded"] = str(type(_numbers.books(torch, in_32.half(), in_32)))
+
 def case(name, call):
     return name, call, once, exact
 
@@ -31,6 +47,11 @@ said["nothing"] = _numbers.judged(torch, [])[0]
 said["second"] = _numbers.judged(torch, [case("one", lambda: once), case("two", lambda: once * 1.01)])[0]
 said["refused"] = _numbers.judged(torch, [case("one", lambda: 1 / 0)])[0]
 """
+
+
+def test_on_a_gpu_nothing_may_be_cut_off() -> None:
+    rounded = SimpleNamespace(device=SimpleNamespace(type="cuda"), dtype="bfloat16")
+    assert _numbers.books(SimpleNamespace(bfloat16="bfloat16"), rounded, None) is rounded
 
 
 @real.needed
@@ -42,6 +63,12 @@ def test_the_judge() -> None:
         "another type": "it is torch.float16 (129, 64), and torch.float32 (129, 64) was asked for",
         "another shape": "it is torch.float32 (1, 64), and torch.float32 (129, 64) was asked for",
         "exact where nothing is allowed": "",
+        "cut off": "",
+        "cut off where others round": "tile ",
+        "cut off twice": "tile ",
+        "cut off, and a tile times 1.01": "tile 17 of 96 is off by ",
+        "cut off, and a tile times 0.99": "tile 17 of 96 is off by ",
+        "float16 is rounded": "<class 'torch.Tensor'>",
         "nothing": "nothing could be tried",
         "second": "two: off by ",
         "refused": "one: ZeroDivisionError: division by zero",

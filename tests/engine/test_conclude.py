@@ -54,6 +54,16 @@ def test_a_claim_about_every_gpu_was_tried_on_each(tried: Any, used: Any, verdic
     assert ended(check("a", "pass", gpus=tried), promised="a", gpus=used)[0] == "verified", "it claims nothing of each"
 
 
+@pytest.mark.parametrize(
+    ("tried", "beyond", "verdict"),
+    [(("0",), ("1",), "verified"), (("0",), ("1", "2"), "undecided"), ((), ("0", "1"), "undecided")],
+)
+def test_a_gpu_beyond_a_claim_needs_another_on_which_it_holds(tried: Any, beyond: Any, verdict: str) -> None:
+    evidence = {"beyond": dict.fromkeys(beyond, "it has compute capability 7.5, and 8.0 is needed")}
+    one = check("a", "pass", every_gpu=True, gpus=tried, evidence=evidence)
+    assert ended(one, promised="a", gpus=("0", "1"))[0] == verdict
+
+
 def test_no_figure_and_no_sample_is_lost() -> None:
     one = check("a", "pass", measured=1)
     figure = Figure(check="a", name="copy", value=2.0, unit="GB/s", samples=(1.0, 2.0, 3.0), repeats=3)
