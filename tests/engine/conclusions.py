@@ -39,7 +39,7 @@ def tried(*checks: CheckResult, figures: tuple[Figure, ...] = ()) -> Tried:
 
 
 PASS, WARN, FAIL, SKIP, ERROR = (check("a", outcome) for outcome in ("pass", "warn", "fail", "skip", "error"))
-B = check("b")
+B, ERROR_B = check("b"), check("b", "error")
 EACH = check("copy", every_gpu=True, gpus=("0", "1"), measured=2)
 WARNED = msgspec.structs.replace(EACH, outcome="warn")
 BOTH = (figure("GPU 0"), figure("GPU 1"))
@@ -63,7 +63,21 @@ CASES = (
     Case(tried(ERROR, PASS), ("a",), (), "undecided", ("a could not decide",)),
     Case(tried(SKIP, PASS), ("a",), (), "undecided", ("a was skipped",)),
     Case(tried(PASS, ERROR), ("a",), (), "undecided", ("a could not decide",)),
-    Case(tried(FAIL, SKIP, check("b", "fail")), ("a", "c"), (), "not verified", ("a failed", "b failed")),
+    Case(tried(FAIL, SKIP, check("b", "fail")), ("a", "c"), (), "not verified", ("a failed", "b failed", "a was skipped", "c was not tried")),
+    Case(
+        tried(FAIL, ERROR_B, check("c", "skip"), EACH, figures=BOTH[:1]),
+        ("a", "b", "c", "d"),
+        ("0",),
+        "not verified",
+        (
+            "a failed",
+            "b could not decide",
+            "c was skipped",
+            "d was not tried",
+            "copy was tried on GPU 0, 1, and GPU 0 are used",
+            "copy measured 2 figures, and 1 are here",
+        ),
+    ),
     Case(tried(PASS, check("b", "fail")), ("a",), (), "not verified", ("b failed",)),
     Case(tried(EACH, figures=BOTH), ("copy",), ("0", "1"), "verified"),
     Case(tried(WARNED, figures=BOTH), ("copy",), ("1", "0"), "verified"),
@@ -209,11 +223,12 @@ def weighs(weighed: Callable[[Description, Any], CheckResult], ended: Callable[.
         ("should", "warn"),
     )
     for weight, of_a_failure in kinds:
-        declared = Description(name="n", weight=weight, proves="p", every_gpu=weight == "must")
+        declared = Description(name="n", step=40, weight=weight, proves="p", every_gpu=weight == "must")
         for outcome in outcomes:
             how = ended(outcome, "said", {"e": 1}, 2.5, "try", ({}, {}), ("0", "1"))
             assert weighed(declared, how) == CheckResult(
                 name="n",
+                step=40,
                 outcome=of_a_failure if outcome == "fail" else outcome,  # type: ignore[arg-type]  # one of those above
                 weight=weight,
                 proves="p",

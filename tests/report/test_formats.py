@@ -93,6 +93,14 @@ def test_an_honest_one_is_not_doubted(format_: str) -> None:
     assert "not support" not in _formats.said(fine, format_)
 
 
+@pytest.mark.parametrize("format_", ["text", "markdown", "html", "junit"])
+def test_what_failed_hides_nothing_that_nobody_tried(format_: str) -> None:
+    told = big_report({0: "fail", 7: "skip"}, promised=("speed_attention", "claim_007", "never_tried"))
+    said = _formats.said(told, format_).replace("\\", "")
+    for one in ("speed_attention failed", "claim_007 was skipped", "never_tried was not tried"):
+        assert one in said
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_bare_report_has_every_format(format_: str) -> None:
     bare = Report(

@@ -131,7 +131,11 @@ def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
     assert "| [40](40-torch.md) | PyTorch | done | 1 skipped, 1 warned, 1 passed, 1 not tried |" in index
     assert "| [80](80-launchers.md) | The vllm command | not done, and checks FAILED: vllm_serves | 1 FAILED |" in index
     assert "| [20](20-toolchain.md) | Compiler and Python headers | not done | there is none |" in index
-    assert section(index, "What was not proved").splitlines()[:2] == ["* vllm_serves failed", "* sdpa: warns: slow"]
+    assert section(index, "What was not proved").splitlines()[:3] == [
+        "* vllm_serves failed",
+        "* gpus_seen was skipped",
+        "* sdpa: warns: slow",
+    ]
     assert "is about these: 10 Preflight, 20 Compiler" in section(index, "What was not proved")
     assert "40 PyTorch" not in section(index, "What was not proved")
     assert "matmul: only the host" in section(index, "What is owed")
