@@ -25,9 +25,10 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step has left, in whichever run: files (of the environment, where no folder is said) and packages."""
+    """How a step ended last, in whichever run, and what it left: packages, and files of the environment or anywhere."""
 
     run: str = ""
+    outcome: Literal["done", "failed", "interrupted"] = "done"
     files: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
 

@@ -11,12 +11,12 @@ from provision.engine.events import StepResult
 from provision.engine.tried import CheckResult
 from provision.plan import serve
 from provision.report._model import Left, Report
+from provision.report._task_ends import NOT_DONE, is_unfinished, labels, outcome, result_of, unended, wrong
 from provision.report._task_proofs import counted, figure, figures, not_tried, proof, proofs_of, seen, stable, untried
 from provision.report.short import first_line
 from provision.tasks import Task
 
 INDEX = "README.md"
-_NOT_DONE = "not done"
 _EARLIER = "earlier"  # no label of a step
 _DECIDED = {"flash_attn": "flash-attn"}  # subjects of decisions that have another name than their setting
 
@@ -62,8 +62,7 @@ def _page(task: Task, tasks: Sequence[Task], report: Report, proving: Mapping[st
     yield from _section("", _asked(task, report))
     commands = [f"    {line}" for command in _commands(task, report) for line in stable(command, report).splitlines()]
     yield from _section("What was done", commands, _nothing(task, report))
-    if result and result.problem:
-        yield from _section("What went wrong", [f"    {stable(line, report)}" for line in result.problem.splitlines()])
+    yield from _section("What went wrong", wrong(task, report)) if wrong(task, report) else ()
     yield from _section("What was measured", [figure(one) for one in figures(proofs, report)], "Nothing.")
     yield from _section("What deviates from the plan", _deviations(task, proofs, report), "Nothing.")
     yield from _section("What was observed", _observed(task, proofs, report), "Nothing out of the ordinary.")
@@ -89,7 +88,8 @@ def _index(report: Report, tasks: Sequence[Task], proving: Mapping[str, Sequence
         title = task.title.replace("|", "\\|")
         rows.append(f"| [{task.number}]({task.label}.md) | {title} | {_headline(task, report)} | {tried} |")
     yield from _section("Tasks", ["| task | | outcome | checks |", "|---|---|---|---|", *rows])
-    yield from _section("What was not proved", _unproved(report), "All that was promised is proved.")
+    unproved = [*_unproved(report), *_unfinished(tasks, report)]
+    yield from _section("What was not proved", unproved, "All that was promised is proved.")
     if bare := [f"{task.number} {task.title}" for task in tasks if not proofs_of(task, report)]:
         yield from _section("", [f"No check that was tried is about these: {', '.join(bare)}."])
     notes = [f"* {stable(note, report)}" for label, said in report.notes.items() if label != _EARLIER for note in said]
@@ -113,20 +113,11 @@ def _unproved(report: Report) -> list[str]:
     ]
 
 
-def result_of(task: Task, report: Report) -> StepResult | None:
-    """How it ended; what a part of it failed in (61 and 62 belong to 60) it has failed in."""
-    there = [one for one in report.steps if f"{one.number}-{one.name}" in _labels(task, report)]
-    failed = (one for one in there if one.outcome == "failed")
-    return next(failed, next((one for one in there if one.number == task.number), None))
-
-
-def outcome(task: Task, report: Report) -> str:
-    """In words: of this run, or of the one in which it was done."""
-    result = result_of(task, report)
-    done = report.left.get(task.label)
-    if result:
-        return {"done": "done", "failed": "FAILED"}.get(result.outcome, "kept as it was")
-    return "done before, and stands" if done else _NOT_DONE
+def _unfinished(tasks: Sequence[Task], report: Report) -> list[str]:
+    """What did not get to its end has not done what it is for, whatever was promised of the environment."""
+    if report.verdict == "not provisioned":
+        return []
+    return [f"* {one.number} {one.title}: {outcome(one, report)}" for one in tasks if is_unfinished(one, report)]
 
 
 def _headline(task: Task, report: Report) -> str:
@@ -138,24 +129,15 @@ def _headline(task: Task, report: Report) -> str:
 
 def _nothing(task: Task, report: Report) -> str:
     """Why there are no commands."""
-    if outcome(task, report) == _NOT_DONE:
+    if outcome(task, report) == NOT_DONE:
         return "Nothing: it was not reached."
+    if unended(task, report):
+        return "It did not get to its end, and left no note of its commands."
     left = report.left.get(task.label)
     result = result_of(task, report)
     if (result is None or result.outcome == "kept") and left and not left.run:
         return "It was done in an earlier run, which has left no note of its commands."
     return "Nothing had to be run."
-
-
-def _labels(task: Task, report: Report) -> list[str]:
-    """Its own, and of a step those of its parts."""
-    parts = {f"{one.number}-{one.name}" for one in report.steps} | report.commands.keys()
-    tens = {
-        one
-        for one in parts
-        if task.is_step and one[:1] == task.label[:1] and one[1:2] in "12" and task.number % 10 == 0
-    }
-    return [task.label, *sorted(tens - {task.label})]
 
 
 def _section(title: str, lines: Sequence[str], none: str = "") -> Iterator[str]:
@@ -180,7 +162,7 @@ def _asked(task: Task, report: Report) -> list[str]:
 
 
 def _commands(task: Task, report: Report) -> list[str]:
-    return [command for label in _labels(task, report) for command in report.commands.get(label, ())]
+    return [command for label in labels(task, report) for command in report.commands.get(label, ())]
 
 
 def _deviations(task: Task, proofs: Sequence[CheckResult], report: Report) -> list[str]:
@@ -189,7 +171,7 @@ def _deviations(task: Task, proofs: Sequence[CheckResult], report: Report) -> li
     lines = [
         f"* not taken: {one.subject} {other.candidate}: {other.reason}" for one in decisions for other in one.rejected
     ]
-    notes = [note for label in _labels(task, report) for note in report.notes.get(label, ())]
+    notes = [note for label in labels(task, report) for note in report.notes.get(label, ())]
     lines += [f"* {stable(note, report)}" for note in notes]
     result = result_of(task, report)
     if result and result.outcome == "kept":
@@ -215,6 +197,8 @@ def _left(task: Task, report: Report) -> list[str]:
     names = [f"{name} {report.packages[name].version}" for name in left.distributions if name in report.packages]
     if names:
         lines.append(f"* {len(names)} distributions: {', '.join(sorted(names))}")
+    if not lines and unended(task, report):
+        return ["Unknown: it did not get to its end."]
     return lines or (["Nothing of its own in the environment."] if task.is_step else [])
 
 

@@ -94,7 +94,12 @@ def _own(
     """The user's tasks; whatever becomes of them, the environment's own report is there before."""
     if wish.tasks and not came.nothing_to_do and came.verdict == "verified":
         _told.everywhere(_told.report(wish, resolved, came, followed.commands, followed.notes), wish)
-    return _own_tasks.carried_out(wish, resolved, came, options, followed, start=start)
+    try:
+        return _own_tasks.carried_out(wish, resolved, came, options, followed, start=start)
+    except Interrupted as interrupted:  # the pages must not say that what was begun was not reached
+        ended = msgspec.structs.replace(came, exit_code=interrupted.exit_code)
+        _told.everywhere(_told.report(wish, resolved, ended, followed.commands, followed.notes), wish)
+        raise
 
 
 def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse.Namespace, lock: int) -> int:

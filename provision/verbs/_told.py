@@ -24,7 +24,7 @@ from provision.host import record
 from provision.plan._model import Plan
 from provision.report import as_task_result, as_text, read, share
 from provision.report._model import Left, Package, Report
-from provision.steps import Lock, Site, Write
+from provision.steps import Lock, Site, Step, Write
 from provision.tasks import Task
 from provision.verbs import _formats, _given, _own_tasks, _runs
 from provision.verbs._wish import Wish
@@ -118,28 +118,30 @@ def of_checks(
 
 
 def _kept(wish: Wish, plan: Plan, lock: Lock, generation: str) -> tuple[dict[str, tuple[str, ...]], dict[str, Left]]:
-    """What a generation knows of how it was made: by step the commands of the run that did it, and what that left."""
+    """What a generation knows of how it was made, by step: the commands of its last run, its end and what it left."""
     place = Path(generation)
     if not generation or not place.is_dir():
         return {}, {}
     there = Site(generation=generation, prefix=wish.prefix, uv=bring_up.own_uv(), host_python="")
-    done = {label: one for label, one in Journal(Path(there.state)).last().items() if one.what == "done"}
+    steps, own = Journal(Path(there.state)).last(), own_tasks.journal(place).last()
     left = {
-        step.label: Left(
-            run=done[step.label].run,
-            files=tuple(
-                action.path.removeprefix(f"{generation}/")
-                for action in step.actions(plan, lock, there)
-                if isinstance(action, Write)
-            ),
-            distributions=step.leaves(plan, lock),
-        )
+        step.label: _left_by(step, plan, lock, there) if steps[step.label].outcome == "done" else Left()
         for step in steps_found.discover()
-        if step.label in done
+        if step.label in steps
     }
-    own = {label: one for label, one in own_tasks.journal(place).last().items() if one.what == "done"}
-    left |= {label: Left(run=one.run) for label, one in own.items()}
-    return {label: one.commands for label, one in {**done, **own}.items() if one.commands}, left
+    ended = {**steps, **own}
+    left = {
+        label: msgspec.structs.replace(left.get(label, Left()), run=one.run, outcome=one.outcome)
+        for label, one in ended.items()
+        if label in left or label in own
+    }
+    return {label: one.commands for label, one in ended.items() if one.commands}, left
+
+
+def _left_by(step: Step, plan: Plan, lock: Lock, there: Site) -> Left:
+    actions = step.actions(plan, lock, there)
+    files = tuple(one.path.removeprefix(f"{there.generation}/") for one in actions if isinstance(one, Write))
+    return Left(files=files, distributions=step.leaves(plan, lock))
 
 
 def _of_run(wish: Wish) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from provision.verbs import _own_tasks, _runs, _told, _wish
 from provision.verbs._wish import Wish
 
 _FAR: Final = 100  # runs that are looked through
-_OUTCOMES: Final = {"done": "done", "failed": "failed", "started": "interrupted"}
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +95,7 @@ def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation], trie
                 name=task.name,
                 title=task.title,
                 own=not task.is_step,
-                outcome=_OUTCOMES[last[1].what] if last else "not yet",
+                outcome=last[1].outcome if last else "not yet",
                 when=last[1].when if last else "",
                 generation=last[0].id if last else "",
                 current=bool(last and last[0].current),
@@ -108,5 +107,4 @@ def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation], trie
 
 
 def _noted(generation: Path) -> dict[str, Entry]:
-    """What is at work at this moment counts as interrupted: its end is not noted yet."""
     return {**Journal(generation / generations.STATE).last(), **own_tasks.journal(generation).last()}

@@ -63,7 +63,13 @@ CASES = (
     Case(tried(ERROR, PASS), ("a",), (), "undecided", ("a could not decide",)),
     Case(tried(SKIP, PASS), ("a",), (), "undecided", ("a was skipped",)),
     Case(tried(PASS, ERROR), ("a",), (), "undecided", ("a could not decide",)),
-    Case(tried(FAIL, SKIP, check("b", "fail")), ("a", "c"), (), "not verified", ("a failed", "b failed", "a was skipped", "c was not tried")),
+    Case(
+        tried(FAIL, SKIP, check("b", "fail")),
+        ("a", "c"),
+        (),
+        "not verified",
+        ("a failed", "b failed", "a was skipped", "c was not tried"),
+    ),
     Case(
         tried(FAIL, ERROR_B, check("c", "skip"), EACH, figures=BOTH[:1]),
         ("a", "b", "c", "d"),

@@ -125,6 +125,18 @@ def test_what_was_not_reached_and_what_stands_are_told_apart() -> None:
     assert "nothing here proves that it holds" in told["30-python.md"]
 
 
+def test_what_ended_otherwise_in_an_earlier_run_is_not_called_unreached() -> None:
+    left = {"85-models": Left(run="r", outcome="failed"), "70-huggingface": Left(run=RUN, outcome="interrupted")}
+    told = pages(report(left=left))
+    assert "**FAILED in an earlier run, and checks FAILED: vllm_serves**" in told["85-models.md"]
+    assert "logs/r/85-models.log" in section(told["85-models.md"], "What went wrong")
+    assert "not reached" not in told["85-models.md"] + told["70-huggingface.md"]
+    assert "**interrupted**" in told["70-huggingface.md"]
+    assert section(told["70-huggingface.md"], "What it left") == "Unknown: it did not get to its end."
+    unproved = section(told["README.md"], "What was not proved").splitlines()
+    assert {"* 85 Models: FAILED in an earlier run", "* 70 Hugging Face hub: interrupted"} < {*unproved}
+
+
 def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
     index = pages(report())["README.md"]
     assert "**not verified** (exit code 1)" in index
