@@ -79,8 +79,13 @@ def _page(task: Task, tasks: Sequence[Task], report: Report, proving: Mapping[st
 
 def _index(report: Report, tasks: Sequence[Task], proving: Mapping[str, Sequence[str]]) -> Iterator[str]:
     yield from ("# What was done to this host, and what proves it", "")
+    if report.doubt:
+        yield from (f"**This report {stable(report.doubt, report)}.**", "")
     yield f"The run that these pages are of ended **{report.verdict}** (exit code {report.exit_code})."
     yield "Each run writes them anew, but one that tries a part of the checks and finds nothing against it."
+    if report.regressions:
+        yield from ("", "What it built is **not current: the old one stays**, which does better:", "")
+        yield from (f"* {stable(one, report)}" for one in report.regressions)
     rows = []
     for task in tasks:
         proofs = proofs_of(task, report)

@@ -156,6 +156,18 @@ def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
     assert "did not get to its checks" in section(broken, "What was not proved")
 
 
+def test_the_index_says_first_what_its_verdict_does_not() -> None:
+    kept_out = report(
+        checks=CHECKS[:1], promised=("matmul",), owed=(), verdict="verified", regressions=("rate: slower by 12 %",)
+    )
+    head = pages(kept_out)["README.md"].partition("\n## ")[0]
+    assert "**not current: the old one stays**" in head
+    assert "* rate: slower by 12 %" in head
+    assert "stays" not in pages(report())["README.md"].partition("\n## ")[0]
+    lie = pages(report(verdict="verified", exit_code=0))["README.md"].splitlines()
+    assert lie[2].startswith("**This report says verified, and its contents do not support that: vllm_serves failed")
+
+
 def test_what_nobody_tried_is_named_and_no_proof() -> None:
     said = section(pages(report())["30-python.md"], "What proves it")
     assert said.startswith("No check was tried")
