@@ -45,7 +45,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     host: dict[str, Any]  # platform; id: the same for one host over time; facts: as they were for the checks
     settings: dict[str, Any] = {}  # what was asked
-    plan: Plan | None  # an environment that others have made has none
+    plan: Plan | None  # an environment that others have made has none, nor has a host that cannot run what was asked
+    unsupported: tuple[str, ...] = ()  # why not, what binds first
     generation: str
     packages: dict[str, Package] = {}
     gpus: tuple[str, ...] = ()  # that were to be tried
@@ -85,7 +86,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         failed = [step for step in self.steps if step.outcome == "failed"]
         steps = [f"step {step.number} {step.name} failed: {short.first_line(step.problem)}" for step in failed]
         if self.verdict == "not provisioned":  # what was not tried for that reason is no news
-            return (*steps, *(f"{check.name} failed" for check in self.checks if check.outcome == "fail"))
+            return (
+                *self.unsupported,
+                *steps,
+                *(f"{check.name} failed" for check in self.checks if check.outcome == "fail"),
+            )
         return (*steps, *self.concluded.against, *self.regressions)
 
     def place(self, prefix: str) -> str:

@@ -106,7 +106,8 @@ def _index(report: Report, tasks: Sequence[Task], proving: Mapping[str, Sequence
 
 def _unproved(report: Report) -> list[str]:
     if report.verdict == "not provisioned":
-        return ["* anything: the environment did not get to its checks"]
+        why = "there is no plan for this host" if report.unsupported else "the environment did not get to its checks"
+        return [f"* anything: {why}", *(f"* {stable(one, report)}" for one in report.unsupported)]
     said = [f"* {stable(one, report)}" for one in report.concluded.against]
     tried = {*report.promised, *(one.name for one in report.checks)}
     planned = report.plan.checks if report.plan and report.part else ()

@@ -19,9 +19,9 @@ from provision.engine.journal import Journal
 from provision.engine.proof import Interpreter
 from provision.engine.tried import Tried
 from provision.engine.wanted import Wanted
-from provision.errors import NotWritable, UnreadableInput
+from provision.errors import UNSUPPORTED, NotWritable, UnreadableInput
 from provision.host import record
-from provision.plan._model import Plan
+from provision.plan._model import Plan, Unsupported
 from provision.report import as_task_result, as_text, read, share
 from provision.report._model import Left, Package, Report
 from provision.steps import Lock, Site, Step, Write
@@ -66,6 +66,27 @@ def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Said = no_wo
         owed=came.owed,
         figures=came.tried.figures,
         regressions=came.regressions,
+    )
+    return share.kept(told, record.who_and_where())
+
+
+def unsupported(wish: Wish, found: Unsupported) -> Report:
+    """Of a run that found no plan for this host; nothing was begun, and what is in use stays so."""
+    reasons = {one.subject: one.reasons for one in found.unsupported}
+    if "vllm" in reasons:  # the oldest release, which is named last, asks for least
+        reasons["vllm"] = reasons["vllm"][::-1]
+    in_use = generations.current(Path(wish.prefix))
+    told = Report(
+        **_of_run(wish),
+        verdict="not provisioned",
+        exit_code=UNSUPPORTED,
+        host={"id": verified.host_id()},
+        plan=None,
+        unsupported=tuple(f"{subject}: {reason}" for subject, said in reasons.items() for reason in said),
+        generation="",
+        steps=(),
+        notes={"plan": (*found.advice, *([f"{in_use} is in use, as it was"] if in_use else []))},
+        checks=(),
     )
     return share.kept(told, record.who_and_where())
 
