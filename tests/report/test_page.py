@@ -196,6 +196,24 @@ def test_on_paper_all_is_open_but_the_evidence(opened: Opened) -> None:
     assert opened.page.pdf(format="A4").startswith(b"%PDF")
 
 
+@pytest.mark.parametrize("width", [1200, 700])
+def test_paper_has_every_check_whatever_is_filtered(browser: Any, page_file: Path, width: int) -> None:
+    opened = Opened(browser, page_file, viewport={"width": width, "height": 900})
+    opened.page.get_by_role("button", name=re.compile("^pass")).click()
+    assert "claim_050" not in shown(opened.page)
+    row = opened.page.locator("#checks-table tr[data-outcome=pass]").first
+    opened.page.emulate_media(media="print")
+    assert len(shown(opened.page)) == 200
+    laid_out = {
+        str(one.evaluate("(row) => getComputedStyle(row).display"))
+        for one in (row, opened.page.locator("#checks-table tr[hidden]").first)
+    }
+    assert laid_out == {"table-row" if width == 1200 else "grid"}
+    opened.page.emulate_media(media="screen")
+    assert "claim_050" not in shown(opened.page)
+    opened.context.close()
+
+
 @pytest.mark.parametrize("clipboard", ["granted", "refused", "none at all"])
 def test_the_copy_button_from_a_file(browser: Any, page_file: Path, clipboard: str) -> None:
     opened = Opened(
