@@ -11,7 +11,7 @@ from provision.errors import DONE, UNSUPPORTED
 from provision.plan import explain
 from provision.plan._model import Plan, Unsupported
 from provision.steps import Lock
-from provision.verbs import _told, _wish
+from provision.verbs import _outputs, _told, _wish
 from provision.verbs._wish import Wish
 
 
@@ -20,7 +20,7 @@ def settled(wish: Wish, options: argparse.Namespace, *, upgrade: bool = False) -
     found, is_news = _wish.resolved(wish, upgrade=upgrade)
     if isinstance(found, Unsupported):
         if not wish.target:  # else an earlier verdict would stand as the newest
-            _told.everywhere(_told.unsupported(wish, found), wish)
+            _outputs.everywhere(_told.unsupported(wish, found), wish)
         return no_plan(found, options)
     return found if not is_news or agreed(found.plan, found.lock, options) else DONE
 

@@ -18,7 +18,7 @@ from provision.engine.journal import Entry, Journal
 from provision.errors import DONE, Failure
 from provision.report.short import OUTCOMES
 from provision.tasks import Task
-from provision.verbs import _own_tasks, _runs, _told, _wish
+from provision.verbs import _outputs, _own_tasks, _runs, _wish
 from provision.verbs._wish import Wish
 
 _FAR: Final = 100  # runs that are looked through
@@ -77,7 +77,7 @@ def _tried(wish: Wish) -> dict[str, str]:
                 told.append(report)
                 if report.checks and not report.part and not report.steps:
                     break
-    before = _told.verified_with(Path(wish.prefix) / id_) if id_ else None
+    before = _outputs.verified_with(Path(wish.prefix) / id_) if id_ else None
     reports = sorted([*told, *([before] if before else [])], key=lambda one: one.run)
     return {check.name: check.outcome for one in reports for check in one.checks}
 
