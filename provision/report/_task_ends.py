@@ -7,6 +7,7 @@ from typing import Final
 from provision.engine.events import StepResult
 from provision.report._model import Left, Report
 from provision.report._task_proofs import stable
+from provision.report.short import printable
 from provision.tasks import Task
 
 NOT_DONE: Final = "not done"
@@ -46,7 +47,7 @@ def wrong(task: Task, report: Report) -> list[str]:
     """What kept it from its end."""
     result = result_of(task, report)
     if result and result.problem:
-        return [f"    {stable(line, report)}" for line in result.problem.splitlines()]
+        return [f"    {printable(stable(line, report))}" for line in result.problem.splitlines()]
     left = unended(task, report)
     if not left:
         return []

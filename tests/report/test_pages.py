@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -34,6 +35,7 @@ FIGURE = Figure(
     repeats=2,
     method="m",
 )
+ENDS: tuple[Literal["fail", "warn", "error"], ...] = ("fail", "warn", "error")
 TORCH = Decision(
     subject="torch", chosen="2.13.0", because="vLLM pins it", rejected=(Rejected(candidate="2.14.0", reason="too new"),)
 )
@@ -202,6 +204,51 @@ def test_a_summary_of_many_lines_breaks_no_page() -> None:
         assert not [line for line in page.splitlines() if line.startswith(("# deep", "# there", "| line"))]
         assert len(page.splitlines()) < 200
     assert "    # deep" in told["40-torch.md"]
+
+
+HARM = "<img src=x onerror=alert(1)> [l](javascript:a) **b** `c` | d &lt; \x1b[2J\u202e_e_"
+
+
+def test_nothing_in_a_report_is_taken_for_markup() -> None:
+    checks = tuple(
+        CheckResult(name=f"{outcome} {HARM}", step=40, outcome=outcome, summary=HARM, proves=HARM, hint=HARM)
+        for outcome in ENDS
+    )
+    checks = (*checks, msgspec.structs.replace(checks[0], summary=f"more\n{HARM}", evidence={HARM: HARM}))
+    figure = msgspec.structs.replace(FIGURE, check=checks[0].name, name=HARM, of={HARM: HARM}, method=HARM)
+    left = {"40-torch": Left(run=RUN, files=(HARM, f"/{HARM}"), distributions=("torch",))}
+    told = pages(
+        report(
+            checks=checks,
+            figures=(figure,),
+            promised=(HARM,),
+            owed=(HARM,),
+            notes={"40-torch": (HARM,)},
+            settings={"prefix": PREFIX, "torch": HARM},
+            left=left,
+            steps=(StepResult(number=40, name="torch", outcome="failed", problem=HARM),),
+            regressions=(HARM,),
+            tool=HARM,
+        )
+    )
+    markup = re.compile(r"(?<!\\)(?:<img|\[l|\]\(javascript|`c|\*\*b|\| d|&lt|\b_e_)")
+    for page in (told["40-torch.md"], told["README.md"]):
+        assert "onerror" in page
+        assert not {"\x1b", "\u202e"} & {*page}
+        for line in page.splitlines():
+            assert line.startswith("    ") or not markup.search(line), line
+
+
+def test_what_was_found_is_code_and_nothing_is_said_of_nothing() -> None:
+    checks = (
+        CheckResult(name="a", step=40, outcome="warn", summary="one\ntwo"),
+        CheckResult(name="b", step=40, outcome="warn", summary="three", evidence={"x": 1}),
+        CheckResult(name="c", step=40, outcome="warn", summary="four"),
+        CheckResult(name="d", step=40, outcome="warn", summary="five"),
+    )
+    said = section(pages(report(checks=checks, figures=(), owed=()))["40-torch.md"], "What was observed")
+    code = '* a: one\n\n      two\n* b: three\n\n      {\n       "x": 1\n      }\n* c: four\n* d: five'
+    assert said == code
 
 
 def test_what_was_proved_before_is_told_where_this_run_did_not_try_it() -> None:
