@@ -11,6 +11,7 @@ from provision.engine.conclude import Conclusion
 from provision.engine.launch_checks import Description
 from provision.engine.tried import CheckResult, Figure, Tried
 from provision.report._model import Report
+from tests.plan.described import plan
 
 Conclude = Callable[[Tried, Any, Any], Conclusion]
 CODES = {"verified": 0, "not verified": 1, "undecided": 5}
@@ -179,6 +180,32 @@ def concludes_as_a_report(concluded: Callable[[Report], Conclusion]) -> None:
     for case in CASES:
         found = concluded(_report(case))
         assert (found.verdict, found.against) == (case.verdict, case.against)
+    for told, against in _planned():
+        assert concluded(told).against == against, told
+
+
+def _planned() -> Iterator[tuple[Report, tuple[str, ...]]]:
+    """What its plan promises and uses, and is nowhere else in a report."""
+    case = Case(tried(EACH, figures=BOTH), ("copy",), ("0", "1"), "verified")
+    both = plan("{name: NVIDIA H100 80GB HBM3, count: 2}")
+    here = {"plan": msgspec.structs.replace(both, checks=("copy", "a")), "host": {"id": "this"}}
+    built = [{"number": 15, "name": "own", "outcome": "done"}, {"number": 40, "name": "torch", "outcome": "done"}]
+    kept = [{**one, "outcome": "kept"} if one["number"] == 40 else one for one in built]
+    yield _report(case, **here, steps=built), ("a was not tried",)
+    more = Case(case.tried, ("copy", "mine"), ("0", "1"), "undecided")
+    yield _report(more, **here, steps=built), ("mine was not tried", "a was not tried")
+    yield _report(case, **here, steps=kept), ()
+    yield _report(case, **here, steps=[]), ()
+    yield _report(case, **here, steps=built, owed=["a"]), ()
+    fewer = Case(tried(msgspec.structs.replace(EACH, gpus=("0",)), figures=BOTH), ("copy",), ("0",), "verified")
+    lost = "copy was tried on GPU 0, and GPU 0, 1 are used"
+    yield _report(fewer, **here, steps=[]), (lost,)
+    yield _report(fewer, **{**here, "host": {}}, steps=[]), ()
+    none = Case(tried(msgspec.structs.replace(EACH, gpus=()), figures=BOTH), ("copy",), (), "verified")
+    yield _report(none, **here, steps=[]), ()
+    yield _report(none, **here, steps=built, owed=["a"]), ("copy was tried on no GPU, and GPU 0, 1 are used",)
+    yield _report(none, **{**here, "host": {}}, steps=built, owed=["a"]), ()
+    yield _report(none, host={"id": "this"}, steps=built), ()
 
 
 def _report(case: Case, **more: Any) -> Report:
