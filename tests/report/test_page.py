@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from provision.verbs import _formats
@@ -181,6 +182,30 @@ def test_a_phone_never_scrolls_sideways(browser: Any, page_file: Path, width: in
     opened = Opened(browser, page_file, viewport={"width": width, "height": 700})
     opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.context.close()
+
+
+def test_what_a_row_is_of_stays_in_sight(browser: Any, tmp_path: Path) -> None:
+    """On a phone, however far a table is scrolled, and however long the name of a device is."""
+    path, long = tmp_path / "r.html", "GPU 0 of a host with a very long name of a slice"
+    told = big_report()
+    figures = tuple(
+        msgspec.structs.replace(one, of={key: word.replace("GPU 0", long) for key, word in one.of.items()})
+        for one in told.figures
+    )
+    path.write_text(_formats.said(msgspec.structs.replace(told, figures=figures), "html"))
+    opened = Opened(browser, path, viewport={"width": 400, "height": 700})
+    opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    hidden = opened.page.locator(".scrolls").evaluate_all(
+        """(all) => all.flatMap((box) => {
+          box.scrollLeft = 10000;
+          const place = box.getBoundingClientRect();
+          return [...box.querySelectorAll("th[scope=row]")].map((one) => [one.textContent, one.getBoundingClientRect()])
+            .filter(([, at]) => at.left < place.left - 1 || at.right > place.left + 0.6 * place.width)
+            .map(([text, at]) => `${text}: ${at.left} to ${at.right}`);
+        })"""
+    )
+    assert hidden == []
     opened.context.close()
 
 
