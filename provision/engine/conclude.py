@@ -20,11 +20,11 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def conclude(tried: Tried, promised: Iterable[str], gpus: Sequence[str]) -> Conclusion:
-    """A check that failed settles it; else a promise that was not decided is not kept. `gpus`: all that are used."""
+    """A check that failed settles it, and hides nothing else that is open. `gpus`: all that are used."""
     failed = [f"{check.name} failed" for check in tried.checks if check.outcome == "fail"]
-    if failed:
-        return Conclusion(verdict="not verified", exit_code=CHECK_FAILED, against=tuple(failed))
     open_ = [*_undecided(tried.checks, promised), *_untried(tried.checks, gpus), *_lost(tried)]
+    if failed:
+        return Conclusion(verdict="not verified", exit_code=CHECK_FAILED, against=(*failed, *open_))
     if open_:
         return Conclusion(verdict="undecided", exit_code=UNDECIDED, against=tuple(open_))
     return Conclusion(verdict="verified", exit_code=DONE)

@@ -25,6 +25,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run: str = ""
     commands: tuple[str, ...] = ()
 
+    @property
+    def outcome(self) -> Literal["done", "failed", "interrupted"]:
+        """What is at work at this moment counts as interrupted: its end is not noted yet."""
+        return "interrupted" if self.what == "started" else self.what
+
 
 class Journal:
     """The journal of one generation; a last line that a crash has torn is as if it had never been written."""

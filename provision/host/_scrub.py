@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
 HIDDEN = "***"
 
 # A name that says that its value is a secret. "tokenizer" and "max_tokens" are none.
 _SENSITIVE = (
     r"[\w.-]*(?:(?<!tik)token(?!iz|s)|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|user_?name"
-    r"|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]*"
+    r"|account[_-]?key|[_-]pwd\b|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]*"
 )
-SECRET_NAME = re.compile(_SENSITIVE, re.IGNORECASE)
+SECRET_NAME = re.compile(rf"{_SENSITIVE}|(?:set[_-])?cookies?", re.IGNORECASE)
 _HARMLESS_VALUE = re.compile(r"(?:\d{1,7}(?:\.\d+)?|true|false|yes|no|on|off|set|unset|\*\*\*)", re.IGNORECASE)
 
 # Words that are user or host names on some machines but also mean something in readings.
@@ -31,11 +32,22 @@ _ORDINARY = frozenset(
 _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # From the word's beginning only: looked for from each of its letters, a long line would take minutes.
     (re.compile(r"(?<![a-z0-9+.-])([a-z0-9+.-]+://)[^\s/\"'<>]*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    (
+        re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[^*].*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+        rf"\1{HIDDEN}\2",
+    ),
+    (
+        re.compile(
+            r"\b(cookie[\"']?\s*:\s*[\"']?)[^\s\"'=;]+=[^\s\"';]*(?:;\s*[^\s\"'=;]+=[^\s\"';]*)*", re.IGNORECASE
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(r"([?&](?:x-(?:amz|goog)-)?sig(?:nature)?=)[^\s&\"'<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/-]{6,}=*", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(
             r"\b(?:hf_\w{10,}|gh[oprsu]_\w{8,}|github_pat_\w{8,}|glpat-[\w-]{8,}|sk-[\w-]{16,}|nvapi-[\w-]{8,}"
-            r"|pypi-[\w-]{24,}|xox[abprs]-[\w-]{8,}|A[KS]IA[0-9A-Z]{12,}|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?)"
+            r"|npm_[A-Za-z0-9]{20,}|pypi-[\w-]{24,}|xox[abprs]-[\w-]{8,}|A[KS]IA[0-9A-Z]{12,}|eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?)"
         ),
         HIDDEN,
     ),
@@ -51,7 +63,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
 _FOUR = r"(?:\d{1,3}\.){3}\d{1,3}"
 # A URL keeps its host: a mirror is part of how this host is set up. Elsewhere four numbers are an
 # address unless they look like a version ("5.15.153.1-microsoft", "cudnn-9.1.0.70", "==9.1.0.70").
-_ADDRESS = re.compile(rf"[a-z][a-z0-9+.-]*://\S*|(?<![\w.+-])(?!127\.|0\.0\.0\.0){_FOUR}(?![\w+-]|\.\w)")
+_ADDRESS = re.compile(rf"(?<![a-z0-9+.-])[a-z0-9+.-]+://\S*|(?<![\w.+-])(?!127\.|0\.0\.0\.0){_FOUR}(?![\w+-]|\.\w)")
 # What four numbers are the version of: a comparison, the word itself, or one of the libraries that have such.
 _OF_A_VERSION = re.compile(
     r"(?:[=<>!~]=|\bversion|-cu\d\d|\bnvidia-[\w-]+|\b(?:cudnn|nccl|cublas|cufft|cufile|nvshmem))[\"']?[\s:=(,]{0,3}[\"']?$",
@@ -133,6 +145,13 @@ class Scrubber:
             text = pattern.sub(replacement, text)
         return text
 
+    def within_words(self, text: str, but: Container[str] = ()) -> str:
+        """Our names also as a part of a longer word, `/tmp/ray_NAME`; `but` those that mean something else there."""
+        for name in (*self._who["users"], *self._who["hosts"], *(host.split(".")[0] for host in self._who["hosts"])):
+            if _is_telling(name) and name.lower() not in but:
+                text = _part(name).sub(HIDDEN, text)
+        return text
+
     def _address(self, match: re.Match[str]) -> str:
         found = match[0]
         return found if "://" in found or found in self._versions or _is_version(match) else HIDDEN
@@ -155,8 +174,19 @@ class Scrubber:
         return self.value(value)
 
 
+def _is_telling(name: str) -> bool:
+    return len(name) >= 4 and name.lower() not in _ORDINARY
+
+
+@functools.cache
+def _part(name: str) -> re.Pattern[str]:
+    """Between anything that is no letter and no digit; a dash in it may have become an underscore."""
+    said = re.sub(r"(?:\\-|_)", "[-_]", re.escape(name))
+    return re.compile(rf"(?<![^\W_]){said}(?![^\W_])", re.IGNORECASE)
+
+
 def _word(name: str) -> re.Pattern[str]:
     """A name as a word of its own; a short or ordinary word only where it can be nothing but a name."""
-    if len(name) >= 4 and name.lower() not in _ORDINARY:
+    if _is_telling(name):
         return re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
     return re.compile(rf"(?<=[/:=@]){re.escape(name)}(?=@)|(?<=\buser[=:/]){re.escape(name)}(?![\w-])")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from provision.engine.tried import CheckResult
 from provision.report._comparison import Change, How
+from provision.report._gpu_names import GpuNames
 from provision.report._model import Report
 from provision.report.short import cut, first_line
 
@@ -14,9 +15,9 @@ _LONG = 200  # letters of a summary; all of it is in its report
 _FROM_BEST = ("pass", "warn", "skip", "error", "fail")
 
 
-def check_changes(before: Report, after: Report) -> list[Change]:
+def check_changes(before: Report, after: Report, gpus: GpuNames) -> list[Change]:
     """Of checks that both tried, and of promises; what a run of another depth did not try is not gone."""
-    return [*_outcomes(before, after), *_promises(before, after)]
+    return [*_outcomes(before, after, gpus), *_promises(before, after)]
 
 
 def untried(before: Report, after: Report) -> list[str]:
@@ -35,7 +36,7 @@ def _named(report: Report) -> dict[str, CheckResult]:
     return {one.name: one for one in report.checks}
 
 
-def _outcomes(before: Report, after: Report) -> Iterator[Change]:
+def _outcomes(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]:
     old, new = _named(before), _named(after)
     for name in sorted(old.keys() & new.keys()):
         was, is_ = old[name], new[name]
@@ -44,7 +45,7 @@ def _outcomes(before: Report, after: Report) -> Iterator[Change]:
             said = cut(first_line(is_.summary if is_.outcome != "pass" else was.summary), _LONG)
             text = f"{name}: {was.outcome} -> {is_.outcome}{f' ({said})' if said else ''}"
             yield _change(is_, "worse" if is_worse else "better", was.outcome, is_.outcome, text)
-        elif sorted(was.gpus) != sorted(is_.gpus):
+        elif not gpus.are_lone({*was.gpus} ^ {*is_.gpus}):  # a GPU that is gone is said once
             before_on, after_on = (f"GPU {', '.join(one.gpus)}" if one.gpus else "no GPU" for one in (was, is_))
             how: How = (
                 "worse" if set(is_.gpus) < set(was.gpus) else "better" if set(is_.gpus) > set(was.gpus) else "changed"

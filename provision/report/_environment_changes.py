@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision.report._comparison import Change, change
+from provision.report._gpu_names import GpuNames
 from provision.report._model import Package, Report
 
 _FLASH_ATTN = "flash-attn"
 _FIRST = ("vllm", "torch", "triton")  # of many packages those that matter most
 
 
-def environment_changes(before: Report, after: Report) -> list[Change]:
+def environment_changes(before: Report, after: Report, gpus: GpuNames) -> list[Change]:
     """Each one by itself; a wheel for another Python or platform is no news beside that."""
-    decided = list(_decisions(before, after))
+    decided = list(_decisions(before, after, gpus))
     subjects = {one.subject for one in decided}
     old, new = _packages(before), _packages(after)
     if _FLASH_ATTN in subjects:
@@ -23,7 +24,7 @@ def environment_changes(before: Report, after: Report) -> list[Change]:
     return [*decided, *packages]
 
 
-def _decisions(before: Report, after: Report) -> Iterator[Change]:
+def _decisions(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]:
     for subject, told in (("vllm-ready", _tool), ("Python", _python), ("platform", _platform), (_FLASH_ATTN, _mode)):
         old, new = told(before), told(after)
         if old != new and old and new:
@@ -34,10 +35,12 @@ def _decisions(before: Report, after: Report) -> Iterator[Change]:
     for subject, was, is_ in (
         ("profile", one.profile, other.profile),
         ("CUDA", one.cuda or "none", other.cuda or "none"),
-        ("used GPUs", ", ".join(one.gpus.used) or "none", ", ".join(other.gpus.used) or "none"),
     ):
         if was != is_:
             yield change("environment", subject, was, is_)
+    used = [plan.gpus.used for plan in (one, other)]
+    if not gpus.are_lone({*used[0]} ^ {*used[1]}):
+        yield change("environment", "used GPUs", *(", ".join(ids) or "none" for ids in used))
     yield from _attention(before, after)
 
 

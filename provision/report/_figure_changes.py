@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from provision.engine.tried import Figure
 from provision.report import short
 from provision.report._comparison import Change, How
+from provision.report._gpu_names import GpuNames, on
 from provision.report._model import Report
 
 # Two medians differ where neither run's scatter reaches the other's: the intervals median ± spread do not overlap. The
@@ -22,7 +22,7 @@ _LONG = 60  # letters of a word, such as all tokens of a text
 _TOLD = ("pass", "warn")  # of other checks the outcome says more than a figure that is missing
 
 
-def figure_changes(before: Report, after: Report, lone_gpus: set[str]) -> tuple[list[Change], list[str]]:
+def figure_changes(before: Report, after: Report, gpus: GpuNames) -> tuple[list[Change], list[str]]:
     """The changes, and what was measured only once and differs; nothing of GPUs that only one run has."""
     changes: list[Change] = []
     unjudged: list[str] = []
@@ -33,7 +33,7 @@ def figure_changes(before: Report, after: Report, lone_gpus: set[str]) -> tuple[
     for key in sorted({*old, *new}):
         was, is_ = old.get(key), new.get(key)
         one = was or is_
-        if one is None or set(_gpus(one)) & lone_gpus:
+        if one is None or any(gpus.are_lone({gpu}) for gpu in on(one)):
             continue
         if was is None or is_ is None:
             if one.check in fit[0] & fit[1]:
@@ -58,10 +58,6 @@ def _subject(figure: Figure) -> str:
     return f"{figure.check} {figure.name}{f' ({of})' if of else ''}"
 
 
-def _gpus(figure: Figure) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(re.findall(r"GPU (\d+(?::\d+)?)", " ".join(figure.of.values()))))
-
-
 def _change(of: Figure, how: How, before: str, after: str, text: str, part: float = 0.0) -> Change:
     return Change(
         area="figure",
@@ -71,7 +67,7 @@ def _change(of: Figure, how: How, before: str, after: str, text: str, part: floa
         before=before,
         after=after,
         text=text,
-        gpus=_gpus(of),
+        gpus=on(of),
         about=f"{of.check} {of.name} {short.of(of)}".rstrip(),
         part=round(part, 4),
     )

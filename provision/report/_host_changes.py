@@ -8,8 +8,8 @@ from typing import Any
 
 from provision.host._model import ALL
 from provision.report._comparison import Change, change
+from provision.report._gpu_names import Facts, labels
 
-Facts = Mapping[str, Any]
 Moving = Mapping[str, tuple[str, ...]]
 _Found = tuple[tuple[str, ...], str, str]  # where, before, after
 
@@ -33,7 +33,8 @@ def unrecorded(before: Facts, after: Facts) -> list[str]:
 
 
 def _found(before: Facts, after: Facts, moving: Moving) -> Iterator[_Found]:
-    old, new = _labels(before, {}), _labels(after, _labels(before, {}))
+    old = labels(before, {})
+    new = labels(after, old)
     lone = set(old.values()) ^ set(new.values())  # GPUs that only one of them has
     for name in sorted(set(before) & set(after)):
         what_moves = moving.get(name, ())
@@ -43,19 +44,6 @@ def _found(before: Facts, after: Facts, moving: Moving) -> Iterator[_Found]:
         for where, one, other in _walk((name,), *sides):
             if name == "gpus" or not lone & {gpu for each in where for gpu in each.split(" - ")}:
                 yield where, _said(one, name), _said(other, name)
-
-
-def _labels(facts: Facts, known: dict[str, str]) -> dict[str, str]:
-    """What each GPU is called, by id and by bus address: as the other host calls it that has it in the same place."""
-    gpus = facts.get("gpus")
-    labels: dict[str, str] = {}
-    for gpu in gpus if isinstance(gpus, (list, tuple)) else ():
-        if not isinstance(gpu, dict):
-            continue
-        id_, bus = str(gpu.get("id")), str(gpu.get("bus_id") or gpu.get("id"))
-        taken = f"GPU {id_}" in known.values() and known.get(bus) != f"GPU {id_}"
-        labels[id_] = labels[bus] = known.get(bus) or (f"GPU {id_} at {bus}" if taken else f"GPU {id_}")
-    return labels
 
 
 def _still(value: Any, moving: tuple[str, ...]) -> Any:  # noqa: ANN401 - plain JSON

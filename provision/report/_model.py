@@ -25,9 +25,10 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
-    """What a step has left, in whichever run: files (of the environment, where no folder is said) and packages."""
+    """How a step ended last, in whichever run, and what it left: packages, and files of the environment or anywhere."""
 
     run: str = ""
+    outcome: Literal["done", "failed", "interrupted"] = "done"
     files: tuple[str, ...] = ()
     distributions: tuple[str, ...] = ()
 
@@ -44,7 +45,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int
     host: dict[str, Any]  # platform; id: the same for one host over time; facts: as they were for the checks
     settings: dict[str, Any] = {}  # what was asked
-    plan: Plan | None  # an environment that others have made has none
+    plan: Plan | None  # an environment that others have made has none, nor has a host that cannot run what was asked
+    unsupported: tuple[str, ...] = ()  # why not, what binds first
     generation: str
     packages: dict[str, Package] = {}
     gpus: tuple[str, ...] = ()  # that were to be tried
@@ -60,8 +62,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def concluded(self) -> Conclusion:
-        """What its own contents support, whatever it says."""
-        return conclude(Tried(checks=self.checks, figures=self.figures), self.promised, self.gpus)
+        """What its own contents support, whatever it says: its plan is one of them."""
+        promised, gpus = self.promised, self.gpus
+        # A run that has built something tries all that its plan promises. Numbers of tens are steps, no tasks of users.
+        built = any(step.outcome == "done" and step.number % 10 == 0 for step in self.steps)
+        if self.plan and built:
+            promised = (*promised, *(name for name in self.plan.checks if name not in self.owed))
+        if self.plan and "id" in self.host and (built or gpus):  # what is built for elsewhere is tried on no GPU
+            gpus = self.plan.gpus.used
+        return conclude(Tried(checks=self.checks, figures=self.figures), promised, gpus)
 
     @property
     def doubt(self) -> str:
@@ -84,7 +93,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         failed = [step for step in self.steps if step.outcome == "failed"]
         steps = [f"step {step.number} {step.name} failed: {short.first_line(step.problem)}" for step in failed]
         if self.verdict == "not provisioned":  # what was not tried for that reason is no news
-            return (*steps, *(f"{check.name} failed" for check in self.checks if check.outcome == "fail"))
+            return (
+                *self.unsupported,
+                *steps,
+                *(f"{check.name} failed" for check in self.checks if check.outcome == "fail"),
+            )
         return (*steps, *self.concluded.against, *self.regressions)
 
     def place(self, prefix: str) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from provision.engine.tried import CheckResult, Figure
 from provision.report import short
+from provision.report._markup import plain
 from provision.report._model import Report
-from provision.report.short import first_line
+from provision.report.short import first_line, printable
 from provision.tasks import Task
 
 _MOST = 30  # lines of what a check has seen
@@ -43,33 +44,37 @@ def stable(text: str, report: Report) -> str:
     return text.replace(report.run, "$RUN")
 
 
+def said(text: str, report: Report) -> str:
+    """The same, where a line of Markdown has it."""
+    return plain(stable(text, report))
+
+
 def counted(proofs: Sequence[CheckResult], missing: Sequence[str]) -> str:
     """How they ended, in a few words."""
     ended = Counter([*(one.outcome for one in proofs), *("not tried" for _ in missing)])
-    return ", ".join(f"{ended[how]} {said}" for how, said in _ENDED.items() if ended[how]) or "there is none"
+    return ", ".join(f"{ended[how]} {word}" for how, word in _ENDED.items() if ended[how]) or "there is none"
 
 
 def proof(one: CheckResult, report: Report) -> str:
-    proves = f" Proves: {one.proves.rstrip('.')}." if one.proves else ""
-    return f"* **{one.name}: {one.outcome}.**{proves} {stable(first_line(one.summary), report)}".rstrip()
+    proves = f" Proves: {plain(one.proves.rstrip('.'))}." if one.proves else ""
+    return f"* **{plain(one.name)}: {one.outcome}.**{proves} {said(first_line(one.summary), report)}".rstrip()
 
 
 def not_tried(names: Sequence[str], report: Report) -> str:
     promised = sorted({*names} & {*(report.plan.checks if report.plan else ())})
     which = f"promised of these: {', '.join(promised)}" if promised else "the plan of this host promises none of these"
-    return f"Not tried: {', '.join(names)} ({which})."
+    return plain(f"Not tried: {', '.join(names)} ({which}).")
 
 
 def seen(one: CheckResult, report: Report) -> list[str]:
     """What a check that did not go well has found."""
-    hint = f" ({' '.join(one.hint.split())})" if one.hint else ""
-    evidence = json.dumps(one.evidence, indent=1, sort_keys=True, ensure_ascii=False)
+    hint = f" ({plain(one.hint)})" if one.hint else ""
+    evidence = json.dumps(one.evidence, indent=1, sort_keys=True, ensure_ascii=False) if one.evidence else ""
     rest = one.summary.strip().partition("\n")[2]
-    more = (stable(said, report).splitlines() for said in (rest, evidence))
-    return [
-        f"* {one.name}: {stable(first_line(one.summary), report)}{hint}",
-        *(f"    {line}" for lines in more for line in _short(lines)),
-    ]
+    found = [line for text in (rest, evidence) for line in _short(stable(text, report).splitlines())]
+    # Behind a blank line, and as far in as a list's code has to be: else it would be prose, and taken for markup.
+    code = ["", *(f"      {printable(line)}".rstrip() for line in found)] if found else []
+    return [f"* {plain(one.name)}: {said(first_line(one.summary), report)}{hint}", *code]
 
 
 def _short(lines: list[str]) -> list[str]:
@@ -82,6 +87,7 @@ def figures(proofs: Sequence[CheckResult], report: Report) -> list[Figure]:
 
 
 def figure(one: Figure) -> str:
-    of = f" ({short.of(one)})" if one.of else ""
+    of = f" ({plain(short.of(one))})" if one.of else ""
     more = f", spread {short.spread(one)} over {one.repeats} repeats" if short.spread(one) else ""
-    return f"* {one.check}: {one.name}{of}: {short.with_unit(one)}{more}{f'; {one.method}' if one.method else ''}"
+    method = f"; {plain(one.method)}" if one.method else ""
+    return f"* {plain(one.check)}: {plain(one.name)}{of}: {plain(short.with_unit(one))}{more}{method}"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 
 from provision.engine.tried import CheckResult
 from provision.report import host_facts, short
+from provision.report._markup import fenced, plain
 from provision.report._model import Report
 from provision.report.short import seconds
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 _MOST_EVIDENCE = 4000
 
 
@@ -20,10 +19,10 @@ def text(report: Report) -> str:
     part = f": {report.part}" if report.part else ""
     lines = [f"# {report.verdict.capitalize()} (exit code {report.exit_code}){part}", ""]
     if report.doubt:
-        lines = [f"**This report {_plain(report.doubt)}.**", "", *lines]
-    lines += [f"* {_plain(one)}" for one in report.against] + [""] * bool(report.against)
+        lines = [f"**This report {plain(report.doubt)}.**", "", *lines]
+    lines += [f"* {plain(one)}" for one in report.against] + [""] * bool(report.against)
     if report.owed:
-        lines += [f"Owed, only the host can try them: {_plain(', '.join(report.owed))}", ""]
+        lines += [f"Owed, only the host can try them: {plain(', '.join(report.owed))}", ""]
     about = [("Run", report.run), ("Started", report.started), ("Took", seconds(report.seconds))]
     about += [("Environment", report.generation or "none"), ("vllm-ready", report.tool), *host_facts.shown(report)]
     lines += _table(("", ""), (row for row in about if row[1]))
@@ -41,9 +40,7 @@ def text(report: Report) -> str:
     figures = [(one.check, one.name, short.of(one), short.with_unit(one), short.spread(one)) for one in report.figures]
     lines += _section("Figures", _table(("Check", "Figure", "Of", "Value", "Spread"), figures))
     commands = [
-        line
-        for label, run in report.commands.items()
-        for line in (f"### {_plain(label)}", "", *_fenced("\n".join(run)))
+        line for label, run in report.commands.items() for line in (f"### {plain(label)}", "", *fenced("\n".join(run)))
     ]
     lines += _section("Commands that were run", commands)
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -56,16 +53,16 @@ def _plan(report: Report) -> list[str]:
     rejected = [(one.subject, each.candidate, each.reason) for one in report.plan.decisions for each in one.rejected]
     lines = _section("Plan", _table(("Subject", "Chosen", "Because"), decided))
     lines += _section("Not taken", _table(("Subject", "Candidate", "Reason"), rejected))
-    return lines + [f"* Warning: {_plain(one)}" for one in report.plan.warnings] + [""]
+    return lines + [f"* Warning: {plain(one)}" for one in report.plan.warnings] + [""]
 
 
 def _found(check: CheckResult) -> list[str]:
-    lines = [f"### {_plain(check.name)}: {check.outcome}", "", f"* {_plain(check.summary)}"]
-    lines += [*([f"* Hint: {_plain(check.hint)}"] if check.hint else []), ""]
+    lines = [f"### {plain(check.name)}: {check.outcome}", "", f"* {plain(check.summary)}"]
+    lines += [*([f"* Hint: {plain(check.hint)}"] if check.hint else []), ""]
     if check.evidence:
         said = json.dumps(check.evidence, indent=1, ensure_ascii=False)
         cut = "\n... report.json has the rest" if len(said) > _MOST_EVIDENCE else ""
-        lines += _fenced(said[:_MOST_EVIDENCE] + cut)
+        lines += fenced(said[:_MOST_EVIDENCE] + cut)
     return lines
 
 
@@ -74,16 +71,5 @@ def _section(title: str, lines: list[str]) -> list[str]:
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    body = [f"| {' | '.join(map(_plain, row))} |" for row in rows]
+    body = [f"| {' | '.join(map(plain, row))} |" for row in rows]
     return [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}", *body, ""] if body else []
-
-
-def _fenced(code: str) -> list[str]:
-    """A fence that is longer than any in what it holds."""
-    fence = "`" * max([3, *(len(found) + 1 for found in re.findall("`+", code))])
-    return [f"{fence}text", code, fence, ""]
-
-
-def _plain(text: str) -> str:
-    """In one line, every sign of markup taken for itself."""
-    return _MARKUP.sub(r"\\\1", " ".join(text.split()))

@@ -9,7 +9,7 @@ from provision.engine.events import StepResult
 from provision.engine.tried import CheckResult
 from provision.plan._model import Plan
 from provision.report._model import Report
-from provision.report.short import OUTCOMES, cut, first_line
+from provision.report.short import OUTCOMES, cut, first_line, printable
 
 _FLASH_ATTN = "flash-attn"
 _MARKS = {"fail": "FAIL", "error": "ERROR", "warn": "WARN", "skip": "skip", "pass": "pass"}
@@ -33,7 +33,7 @@ def brief(report: Report) -> str:
 
 
 def _page(lines: list[str]) -> str:
-    return "".join(f"{cut(line, _COLUMNS).rstrip()}\n" for line in lines)
+    return "".join(f"{cut(printable(line), _COLUMNS).rstrip()}\n" for line in lines)
 
 
 def _head(report: Report, environment: str) -> list[str]:

@@ -9,6 +9,7 @@ from provision.report._check_changes import check_changes, untried
 from provision.report._comparison import Change, Comparison, Group, Side
 from provision.report._environment_changes import environment_changes
 from provision.report._figure_changes import figure_changes
+from provision.report._gpu_names import GpuNames, matched, renamed
 from provision.report._host_changes import Moving, host_changes, unrecorded
 from provision.report._model import Report
 
@@ -22,18 +23,19 @@ def compare(before: Report, after: Report, moving: Moving, steps: Mapping[str, s
     """
     old, new = _facts(before), _facts(after)
     host = host_changes(old, new, moving) if old and new else []
-    lone = {gpu for one in host if one.how != "changed" and one.about.strip() == "gpus" for gpu in one.gpus}
-    causes = [*host, *environment_changes(before, after)]
-    figures, unjudged = figure_changes(before, after, lone)
-    effects = [*check_changes(before, after), *figures]
+    gpus = matched(old, new)
+    after = renamed(after, gpus.names)
+    causes = [*host, *environment_changes(before, after, gpus)]
+    figures, unjudged = figure_changes(before, after, gpus)
+    effects = [*check_changes(before, after, gpus), *figures]
     same_verdict = before.verdict == after.verdict
     return Comparison(
         before=_side(before),
         after=_side(after),
         other_host=_id(before) != _id(after),
-        silent=tuple(one for one in (*causes, *effects) if _is_silent(one)) if same_verdict else (),
+        silent=tuple(one for one in (*causes, *effects) if _is_silent(one, gpus)) if same_verdict else (),
         groups=_grouped(causes, effects, steps or {}),
-        notes=(*_unrecorded(before, after), *untried(before, after), *_without_figures(before, after)),
+        notes=tuple(filter(None, _notes(before, after, gpus))),
         unjudged=tuple(unjudged),
     )
 
@@ -67,8 +69,10 @@ def _touches(cause: Change, effect: Change, said: str) -> bool:
     return any(word in said for word in about.replace("_", " ").split() if len(word) >= 3)
 
 
-def _is_silent(one: Change) -> bool:
-    """Worse, or another word, where the verdict is what it was."""
+def _is_silent(one: Change, gpus: GpuNames) -> bool:
+    """Worse, another word or a GPU less, where the verdict is what it was."""
+    if one.area == "host" and one.how == "gone" and one.about.strip() == "gpus":
+        return gpus.gone >= {*one.gpus}
     if one.area in ("host", "environment"):
         return one.subject.startswith("attention backend")
     return one.how == "worse" or (one.area == "figure" and one.how == "changed")
@@ -91,6 +95,12 @@ def _facts(report: Report) -> Mapping[str, Any]:
 
 def _id(report: Report) -> str:
     return str(report.host.get("id", ""))
+
+
+def _notes(before: Report, after: Report, gpus: GpuNames) -> tuple[str, ...]:
+    """What could not be compared, and what GPUs are called."""
+    sides = before, after
+    return *_unrecorded(*sides), *untried(*sides), *_without_figures(*sides), gpus.renumbered
 
 
 def _without_figures(before: Report, after: Report) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from provision.report._comparison import Change, Comparison
+from provision.report.short import printable
 
 _MOST = 12  # lines of one kind: whoever wants all has --json
 _UNCAUSED = "nothing that is recorded of host and environment changed"
@@ -31,8 +32,7 @@ def brief(found: Comparison) -> str:
 
 
 def _page(lines: Iterable[str]) -> str:
-    """Reports come from anywhere: without what would steer a terminal."""
-    return "".join(f"{''.join(one if one.isprintable() else ' ' for one in line)}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _changes(found: Comparison) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from provision.errors import UnreadableInput
+from provision.report import short
 from provision.report._model import SCHEMA, Report
 
 _FAMILY, _, _NUMBER = SCHEMA.rpartition("/")
@@ -23,11 +24,13 @@ def report(content: bytes, name: str) -> Report:
         raise UnreadableInput(f"{cut}: {error}", where=name, hint=_HINT) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     family, _, number = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
-    if family != _FAMILY or not number.isdecimal():
+    if family != _FAMILY or not (number.isascii() and number.isdecimal()):
         raise UnreadableInput("is no report of vllm-ready", where=name, hint=_HINT)
-    if int(number) > int(_NUMBER):
+    if _is_newer(number):
         hint = "read it with the version that wrote it, or a newer one"
-        raise UnreadableInput(f"was written by a newer vllm-ready, as {schema}", where=name, hint=hint)
+        raise UnreadableInput(
+            f"was written by a newer vllm-ready, as {short.cut(str(schema), 60)}", where=name, hint=hint
+        )
     try:
         return msgspec.convert(_grown(document), Report)
     except msgspec.ValidationError as error:
@@ -40,6 +43,12 @@ def where_readable(content: bytes | None) -> Report | None:
         return report(content, "") if content else None
     except UnreadableInput:
         return None
+
+
+def _is_newer(number: str) -> bool:
+    """By its digits, however many: Python makes no number of thousands of them."""
+    digits = number.lstrip("0")
+    return (len(digits), digits) > (len(_NUMBER), _NUMBER)
 
 
 def _grown(document: dict[str, Any]) -> dict[str, Any]:
@@ -55,10 +64,19 @@ def _without_figures(document: dict[str, Any]) -> dict[str, Any]:
         document = {**document, "figures": []}
     if "promised" not in document:
         plan = document.get("plan")
-        tried = [check.get("name", "") for check in document.get("checks") or () if isinstance(check, dict)]
-        planned = plan.get("checks") or [] if isinstance(plan, dict) else []
+        tried = _names(check.get("name") for check in _list(document.get("checks")) if isinstance(check, dict))
+        planned = _names(_list(plan.get("checks"))) if isinstance(plan, dict) else []
         document = {**document, "promised": planned if planned and set(planned) <= set(tried) else tried}
     return document
+
+
+def _list(value: object) -> list[Any]:
+    """What is none is complained of when the whole is converted."""
+    return value if isinstance(value, list) else []
+
+
+def _names(values: Iterable[object]) -> list[str]:
+    return [value for value in values if isinstance(value, str)]
 
 
 _READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_without_figures,)

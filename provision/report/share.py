@@ -4,51 +4,16 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
 from typing import Any, Final, Literal, get_origin
 
 import msgspec
 
-from provision import package_sources
 from provision.host._scrub import HIDDEN, Scrubber
 from provision.report._model import Report
+from provision.report._other_names import names_somebody, without_others
 
-_PUBLIC: Final = tuple(
-    address.split("/")[2]
-    for address in (package_sources.PYTORCH, package_sources.VLLM, package_sources.GITHUB, "https://huggingface.co/")
-)
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
-_HERE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104 - of every host the same
-# A key whose value names somebody or something.
-_NAMES: Final = re.compile(
-    r"(?:.*_)?(?:serial(?:_number)?|uuid|guid|host_?name|node_?name|machine_id|host_id|boot_id|mac|mac_address|ip"
-    r"|ip_address|user|login|owner|e?mail)",
-    re.IGNORECASE,
-)
-# What a text from whatever host may say of who and where; who we are ourselves the scrubber knows.
-_WHO: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
-    (
-        re.compile(
-            r"\b((?!file:)[a-z][a-z0-9+.-]*://)(?:[^\s/\"'<>@]*@)?(\[[^\s\]]*\]|[^\s/:\"'<>,;)]+)", re.IGNORECASE
-        ),
-        lambda match: match[0] if match[2].lower() in (*_PUBLIC, *_HERE, HIDDEN) else f"{match[1]}{HIDDEN}",
-    ),
-    (re.compile(r"(?<![\w.+*-])[\w.+-]+@(?=[A-Za-z\[])[\w.\[\]:-]*\w"), HIDDEN),
-    (
-        # In prose a host is followed by a colon too: "on a host: the driver is missing".
-        re.compile(
-            r"\b((?:host|node|server|user|owner)[=:][\"']?"
-            r"|(?:(?:host|node|user)_?name|login|logname|\w*_(?:HOST|ADDR|NODELIST|NODENAME|USER))\s*[=:]\s*[\"']?)"
-            r"(?!\*\*\*)[\w.-]+",
-            re.IGNORECASE,
-        ),
-        rf"\1{HIDDEN}",
-    ),
-    (
-        re.compile(r"(?<![\w.-])[\w-]+(?:\.[\w-]+)*\.(?:internal|lan|corp|intranet|localdomain)(?:\.[\w-]+)*(?![\w-])"),
-        HIDDEN,
-    ),
-)
+_COUNT: Final = 9999
 
 
 def shared(report: Report, scrubber: Scrubber) -> Report:
@@ -59,7 +24,7 @@ def shared(report: Report, scrubber: Scrubber) -> Report:
 
 def kept(report: Report, scrubber: Scrubber) -> Report:
     """As it may lie in logs/: without what names this user and this host, and without secrets."""
-    told: Report = _Telling(scrubber.knowing(_versions(report)), others=False).of(
+    told: Report = _Telling(scrubber.knowing(_versions(report)), others=False, words=_words(report)).of(
         msgspec.structs.replace(report, host={**report.host, "facts": {}})
     )
     facts = {"facts": report.host["facts"]} if "facts" in report.host else {}  # scrubbed when they were read
@@ -72,11 +37,21 @@ def _versions(report: Report) -> set[str]:
     return {package.version for package in (*report.packages.values(), *planned) if package}
 
 
-class _Telling:
-    """Goes through all of it; `others`: what it may say of other people and hosts goes, too."""
+def _words(report: Report) -> frozenset[str]:
+    """What names of packages, checks and tasks are made of: who is called like that must find them again later."""
+    names = (*report.packages, *report.promised, *report.commands, *report.left, *(one.name for one in report.checks))
+    proper = (name.lower() for name in names if re.fullmatch(r"[\w.-]+", name))
+    return frozenset(word for name in proper for word in re.split(r"[^a-z0-9]+", name))
 
-    def __init__(self, scrubber: Scrubber, *, others: bool) -> None:
-        self._scrubber, self._others = scrubber, others
+
+class _Telling:
+    """Goes through all of it; `others`: what it may say of other people and hosts goes, too.
+
+    `words`: what is none of our names where it is a part of a longer word.
+    """
+
+    def __init__(self, scrubber: Scrubber, *, others: bool, words: frozenset[str] = frozenset()) -> None:
+        self._scrubber, self._others, self._words = scrubber, others, words
 
     def of(self, told: Any) -> Any:  # noqa: ANN401 - whatever stands in a report
         if isinstance(told, str):
@@ -102,17 +77,27 @@ class _Telling:
         return found
 
     def _entry(self, key: str, value: Any) -> Any:  # noqa: ANN401 - as above
+        if self._others and names_somebody(key):
+            return self._hidden(value)
         if not isinstance(value, str):
             return self.of(value)
-        if self._others and value and _NAMES.fullmatch(key):
-            return HIDDEN
         (said,) = self._scrubber.value({key: value}).values()
         return self._without_names(said)
 
+    def _hidden(self, value: Any) -> Any:  # noqa: ANN401 - as above
+        """Whatever it is made of; a small number counts something, and yes or no names nobody."""
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(self._hidden, value))
+        if isinstance(value, dict):
+            return {key: self._hidden(one) for key, one in self._group(value).items()}
+        if isinstance(value, (int, float)):
+            return HIDDEN if abs(value) > _COUNT else value
+        return (HIDDEN if value else value) if isinstance(value, str) else self.of(value)
+
     def _without_names(self, text: str) -> str:
-        for pattern, replacement in _WHO if self._others else ():
-            text = pattern.sub(replacement, text)
-        return text
+        if self._others:
+            return without_others(self._scrubber.within_words(text))
+        return self._scrubber.within_words(text, but=self._words)
 
 
 @functools.cache

@@ -18,6 +18,11 @@ def first_line(text: str) -> str:
     return next((line for line in lines if line), "")
 
 
+def printable(text: str) -> str:
+    """Reports come from anywhere: without what would steer a terminal, or turn the order of letters around."""
+    return "".join(one if one.isprintable() else " " for one in text)
+
+
 def cut(text: str, columns: int) -> str:
     """At most so many letters; what was cut off is seen to be."""
     return text if len(text) <= columns else f"{text[: columns - 3].rstrip()}..."

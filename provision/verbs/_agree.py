@@ -11,7 +11,7 @@ from provision.errors import DONE, UNSUPPORTED
 from provision.plan import explain
 from provision.plan._model import Plan, Unsupported
 from provision.steps import Lock
-from provision.verbs import _wish
+from provision.verbs import _outputs, _told, _wish
 from provision.verbs._wish import Wish
 
 
@@ -19,6 +19,8 @@ def settled(wish: Wish, options: argparse.Namespace, *, upgrade: bool = False) -
     """What is to be brought up, agreed to where it is news; else the exit code."""
     found, is_news = _wish.resolved(wish, upgrade=upgrade)
     if isinstance(found, Unsupported):
+        if not wish.target:  # else an earlier verdict would stand as the newest
+            _outputs.everywhere(_told.unsupported(wish, found), wish)
         return no_plan(found, options)
     return found if not is_news or agreed(found.plan, found.lock, options) else DONE
 

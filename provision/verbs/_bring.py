@@ -20,7 +20,7 @@ from provision.errors import DONE, Failure, Interrupted, StepFailed
 from provision.plan import serve
 from provision.report import as_text
 from provision.report._model import Report
-from provision.verbs import _flash_attn, _formats, _own_tasks, _progress, _told, _upgrade, _wish
+from provision.verbs import _flash_attn, _formats, _outputs, _own_tasks, _progress, _told, _upgrade, _wish
 from provision.verbs._progress import Followed
 from provision.verbs._wish import Wish, asked
 
@@ -93,8 +93,13 @@ def _own(
 ) -> tuple[BroughtUp, StepFailed | None]:
     """The user's tasks; whatever becomes of them, the environment's own report is there before."""
     if wish.tasks and not came.nothing_to_do and came.verdict == "verified":
-        _told.everywhere(_told.report(wish, resolved, came, followed.commands, followed.notes), wish)
-    return _own_tasks.carried_out(wish, resolved, came, options, followed, start=start)
+        _outputs.everywhere(_told.report(wish, resolved, came, followed.commands, followed.notes), wish)
+    try:
+        return _own_tasks.carried_out(wish, resolved, came, options, followed, start=start)
+    except Interrupted as interrupted:  # the pages must not say that what was begun was not reached
+        ended = msgspec.structs.replace(came, exit_code=interrupted.exit_code)
+        _outputs.everywhere(_told.report(wish, resolved, ended, followed.commands, followed.notes), wish)
+        raise
 
 
 def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse.Namespace, lock: int) -> int:
@@ -171,7 +176,7 @@ def _brought_up(
 
 
 def _document(wish: Wish, resolved: Wanted, followed: Followed, ended: BroughtUp) -> bytes:
-    return _told.document(_told.report(wish, resolved, ended, followed.commands, followed.notes))
+    return _outputs.document(_told.report(wish, resolved, ended, followed.commands, followed.notes))
 
 
 @contextlib.contextmanager
@@ -213,7 +218,7 @@ def _tell_programs(
 ) -> None:
     """In all places where the report is looked for, unless nothing was `done`."""
     if done:
-        _told.everywhere(told, wish)
+        _outputs.everywhere(told, wish)
     if options.stream:
         options.stream.report = told
         options.stream.problem, options.stream.hint = _upgrade.problem(told), _upgrade.hint(told)

@@ -11,7 +11,7 @@ from provision.host import record
 from provision.report import compare
 from provision.report._comparison import Comparison
 from provision.report._model import Report
-from provision.verbs import _runs, _told
+from provision.verbs import _outputs, _runs
 
 
 def diff(before: Report, after: Report) -> Comparison:
@@ -50,7 +50,7 @@ def choose(logs: Path, report: Report) -> Path:
             f"run {report.run} {reason}", hint="a baseline is a verified run of this host: ./setup.sh check"
         )
     place = _place(logs, verified.host_id())
-    files.write(place, _told.document(report))
+    files.write(place, _outputs.document(report))
     return place
 
 

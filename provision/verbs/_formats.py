@@ -46,9 +46,3 @@ def _json(report: Report) -> str:
     doubt = {"doubt": report.doubt} if report.doubt else {}
     document = {**doubt, **msgspec.to_builtins(report)}
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode() + "\n"
-
-
-def write_beside(report: Report, folder: Path) -> None:
-    """What people and programs read instead of report.json."""
-    for name, format_ in BESIDE.items():
-        files.write(folder / name, said(report, format_))

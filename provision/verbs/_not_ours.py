@@ -15,7 +15,7 @@ from provision.errors import WrongUsage
 from provision.host import driver, gpus, pci_gpus, record
 from provision.host._model import Fact, Host
 from provision.report._model import Report
-from provision.verbs import _given, _progress, _told, _wish
+from provision.verbs import _given, _outputs, _progress, _told, _wish
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SILENT = ("0",)  # a GPU that is there and does not answer
@@ -40,7 +40,7 @@ def checked(options: argparse.Namespace) -> Report:
     with _progress.followed(options) as followed:
         tried = proof.theirs(python, asked, Path(wish.logs), followed, used, facts, options.serving or "")
     told = _told.of_checks(wish, tried, asked, used, facts, python)
-    _told.in_logs(told, wish)
+    _outputs.in_logs(told, wish)
     return told
 
 

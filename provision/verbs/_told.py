@@ -1,32 +1,28 @@
-"""A run's report, in the places where it is looked for: logs/, the generation, tasks/task-results/."""
+"""A run's report: of one that builds, of one that only looks, of one that found no plan."""
 
 from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from provision import terminal
-from provision.doors import files
-from provision.engine import bring_up, generations, launch_checks, own_tasks, steps_found, tasks_found, verified
+from provision.engine import bring_up, generations, own_tasks, steps_found, verified
 from provision.engine.bring_up import BroughtUp
 from provision.engine.conclude import conclude
 from provision.engine.journal import Journal
 from provision.engine.proof import Interpreter
 from provision.engine.tried import Tried
 from provision.engine.wanted import Wanted
-from provision.errors import NotWritable, UnreadableInput
+from provision.errors import UNSUPPORTED, UnreadableInput
 from provision.host import record
-from provision.plan._model import Plan
-from provision.report import as_task_result, as_text, read, share
+from provision.plan._model import Plan, Unsupported
+from provision.report import share
 from provision.report._model import Left, Package, Report
-from provision.steps import Lock, Site, Write
-from provision.tasks import Task
-from provision.verbs import _formats, _given, _own_tasks, _runs
+from provision.steps import Lock, Site, Step, Write
 from provision.verbs._wish import Wish
 from provision.version import VERSION
 
@@ -66,6 +62,27 @@ def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Said = no_wo
         owed=came.owed,
         figures=came.tried.figures,
         regressions=came.regressions,
+    )
+    return share.kept(told, record.who_and_where())
+
+
+def unsupported(wish: Wish, found: Unsupported) -> Report:
+    """Of a run that found no plan for this host; nothing was begun, and what is in use stays so."""
+    reasons = {one.subject: one.reasons for one in found.unsupported}
+    if "vllm" in reasons:  # the oldest release, which is named last, asks for least
+        reasons["vllm"] = reasons["vllm"][::-1]
+    in_use = generations.current(Path(wish.prefix))
+    told = Report(
+        **_of_run(wish),
+        verdict="not provisioned",
+        exit_code=UNSUPPORTED,
+        host={"id": verified.host_id()},
+        plan=None,
+        unsupported=tuple(f"{subject}: {reason}" for subject, said in reasons.items() for reason in said),
+        generation="",
+        steps=(),
+        notes={"plan": (*found.advice, *([f"{in_use} is in use, as it was"] if in_use else []))},
+        checks=(),
     )
     return share.kept(told, record.who_and_where())
 
@@ -122,28 +139,30 @@ def of_checks(
 
 
 def _kept(wish: Wish, plan: Plan, lock: Lock, generation: str) -> tuple[dict[str, tuple[str, ...]], dict[str, Left]]:
-    """What a generation knows of how it was made: by step the commands of the run that did it, and what that left."""
+    """What a generation knows of how it was made, by step: the commands of its last run, its end and what it left."""
     place = Path(generation)
     if not generation or not place.is_dir():
         return {}, {}
     there = Site(generation=generation, prefix=wish.prefix, uv=bring_up.own_uv(), host_python="")
-    done = {label: one for label, one in Journal(Path(there.state)).last().items() if one.what == "done"}
+    steps, own = Journal(Path(there.state)).last(), own_tasks.journal(place).last()
     left = {
-        step.label: Left(
-            run=done[step.label].run,
-            files=tuple(
-                action.path.removeprefix(f"{generation}/")
-                for action in step.actions(plan, lock, there)
-                if isinstance(action, Write)
-            ),
-            distributions=step.leaves(plan, lock),
-        )
+        step.label: _left_by(step, plan, lock, there) if steps[step.label].outcome == "done" else Left()
         for step in steps_found.discover()
-        if step.label in done
+        if step.label in steps
     }
-    own = {label: one for label, one in own_tasks.journal(place).last().items() if one.what == "done"}
-    left |= {label: Left(run=one.run) for label, one in own.items()}
-    return {label: one.commands for label, one in {**done, **own}.items() if one.commands}, left
+    ended = {**steps, **own}
+    left = {
+        label: msgspec.structs.replace(left.get(label, Left()), run=one.run, outcome=one.outcome)
+        for label, one in ended.items()
+        if label in left or label in own
+    }
+    return {label: one.commands for label, one in ended.items() if one.commands}, left
+
+
+def _left_by(step: Step, plan: Plan, lock: Lock, there: Site) -> Left:
+    actions = step.actions(plan, lock, there)
+    files = tuple(one.path.removeprefix(f"{there.generation}/") for one in actions if isinstance(one, Write))
+    return Left(files=files, distributions=step.leaves(plan, lock))
 
 
 def _of_run(wish: Wish) -> dict[str, Any]:
@@ -160,65 +179,3 @@ def _facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _locked(lock: Lock) -> dict[str, Package]:
     return {pin.name: Package(version=pin.version, sha256=pin.wheel.sha256[:_SHOWN]) for pin in lock.pins}
-
-
-def document(told: Report) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n"
-
-
-def everywhere(told: Report, wish: Wish) -> None:
-    """report.json of the run, the newest verdict, a page for every step that was carried out, and the other formats."""
-    _tell(told, wish, _as_newest, _as_pages, _in_other_formats)
-
-
-def in_logs(told: Report, wish: Wish) -> None:
-    """The report of a look at what is not ours, or at a part of what is: no news of any environment of ours."""
-    _tell(told, wish, _in_other_formats)
-
-
-def _tell(told: Report, wish: Wish, *ways: Callable[[Report, Wish], None]) -> None:
-    """report.json first. Where there is no room for it, or a way fails, the run is what it was, and its end is told."""
-    try:
-        files.write(Path(wish.logs) / _runs.REPORT, document(told))
-        for way in ways:
-            try:
-                way(told, wish)
-            except NotWritable:
-                raise
-            except Exception as error:  # noqa: BLE001 - how a run is told must not be what it fails by
-                terminal.note(f"this run's report could not be told in every format: {error!r}")
-    except NotWritable as failure:
-        terminal.note(f"this run's report is not whole: {failure.said}")
-
-
-def _as_newest(told: Report, wish: Wish) -> None:
-    logs = Path(wish.logs).parent
-    files.write(logs / "summary.txt", as_text.text(told, wish.prefix))
-    files.write(logs / _formats.METRICS, _formats.said(told, "prometheus"))
-
-
-def _as_pages(told: Report, wish: Wish) -> None:
-    pages = Path(_given.checkout()) / wish.settings.tasks / "task-results"
-    tasks, known = _tasks(wish), launch_checks.discover()
-    proving = {task.label: tasks_found.proving(task, known) for task in tasks}
-    before = verified_with(Path(wish.prefix) / told.generation) if told.generation else None
-    for name, page in as_task_result.pages(told, tasks, before, proving).items():
-        files.write(pages / name, page)
-
-
-def _in_other_formats(told: Report, wish: Wish) -> None:
-    _formats.write_beside(told, Path(wish.logs))
-
-
-def verified_with(generation: Path) -> Report | None:
-    """The report with which this host verified an environment, where it has."""
-    return read.where_readable(verified.report(generation))
-
-
-def _tasks(wish: Wish) -> tuple[Task, ...]:
-    """A run that has begun is told, whatever somebody has done to a task of theirs meanwhile."""
-    try:
-        return _own_tasks.found(wish)
-    except UnreadableInput as failure:
-        terminal.note(f"your tasks are not in its pages: {failure.said}")
-        return tasks_found.discover()

@@ -16,7 +16,7 @@ from provision.errors import CHECK_FAILED, DONE, WrongUsage
 from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.steps import Lock
-from provision.verbs import _given, _not_ours, _progress, _told, _wish
+from provision.verbs import _given, _not_ours, _outputs, _progress, _told, _wish
 from provision.verbs._wish import Wish
 
 
@@ -76,9 +76,9 @@ def checked(wish: Wish, options: argparse.Namespace) -> Report:
         with contextlib.suppress(OSError):  # whoever may only look cannot
             verified.withdraw(place)
     if code != DONE or set(plan.checks) <= set(asked):
-        _told.everywhere(told, wish)
+        _outputs.everywhere(told, wish)
     else:  # some of the checks passing is no news of the whole
-        _told.in_logs(told, wish)
+        _outputs.in_logs(told, wish)
     return told
 
 

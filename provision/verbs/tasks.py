@@ -18,11 +18,10 @@ from provision.engine.journal import Entry, Journal
 from provision.errors import DONE, Failure
 from provision.report.short import OUTCOMES
 from provision.tasks import Task
-from provision.verbs import _own_tasks, _runs, _told, _wish
+from provision.verbs import _outputs, _own_tasks, _runs, _wish
 from provision.verbs._wish import Wish
 
 _FAR: Final = 100  # runs that are looked through
-_OUTCOMES: Final = {"done": "done", "failed": "failed", "started": "interrupted"}
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +77,7 @@ def _tried(wish: Wish) -> dict[str, str]:
                 told.append(report)
                 if report.checks and not report.part and not report.steps:
                     break
-    before = _told.verified_with(Path(wish.prefix) / id_) if id_ else None
+    before = _outputs.verified_with(Path(wish.prefix) / id_) if id_ else None
     reports = sorted([*told, *([before] if before else [])], key=lambda one: one.run)
     return {check.name: check.outcome for one in reports for check in one.checks}
 
@@ -96,7 +95,7 @@ def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation], trie
                 name=task.name,
                 title=task.title,
                 own=not task.is_step,
-                outcome=_OUTCOMES[last[1].what] if last else "not yet",
+                outcome=last[1].outcome if last else "not yet",
                 when=last[1].when if last else "",
                 generation=last[0].id if last else "",
                 current=bool(last and last[0].current),
@@ -108,5 +107,4 @@ def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation], trie
 
 
 def _noted(generation: Path) -> dict[str, Entry]:
-    """What is at work at this moment counts as interrupted: its end is not noted yet."""
     return {**Journal(generation / generations.STATE).last(), **own_tasks.journal(generation).last()}

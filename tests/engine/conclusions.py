@@ -11,6 +11,7 @@ from provision.engine.conclude import Conclusion
 from provision.engine.launch_checks import Description
 from provision.engine.tried import CheckResult, Figure, Tried
 from provision.report._model import Report
+from tests.plan.described import plan
 
 Conclude = Callable[[Tried, Any, Any], Conclusion]
 CODES = {"verified": 0, "not verified": 1, "undecided": 5}
@@ -39,7 +40,7 @@ def tried(*checks: CheckResult, figures: tuple[Figure, ...] = ()) -> Tried:
 
 
 PASS, WARN, FAIL, SKIP, ERROR = (check("a", outcome) for outcome in ("pass", "warn", "fail", "skip", "error"))
-B = check("b")
+B, ERROR_B = check("b"), check("b", "error")
 EACH = check("copy", every_gpu=True, gpus=("0", "1"), measured=2)
 WARNED = msgspec.structs.replace(EACH, outcome="warn")
 BOTH = (figure("GPU 0"), figure("GPU 1"))
@@ -63,7 +64,27 @@ CASES = (
     Case(tried(ERROR, PASS), ("a",), (), "undecided", ("a could not decide",)),
     Case(tried(SKIP, PASS), ("a",), (), "undecided", ("a was skipped",)),
     Case(tried(PASS, ERROR), ("a",), (), "undecided", ("a could not decide",)),
-    Case(tried(FAIL, SKIP, check("b", "fail")), ("a", "c"), (), "not verified", ("a failed", "b failed")),
+    Case(
+        tried(FAIL, SKIP, check("b", "fail")),
+        ("a", "c"),
+        (),
+        "not verified",
+        ("a failed", "b failed", "a was skipped", "c was not tried"),
+    ),
+    Case(
+        tried(FAIL, ERROR_B, check("c", "skip"), EACH, figures=BOTH[:1]),
+        ("a", "b", "c", "d"),
+        ("0",),
+        "not verified",
+        (
+            "a failed",
+            "b could not decide",
+            "c was skipped",
+            "d was not tried",
+            "copy was tried on GPU 0, 1, and GPU 0 are used",
+            "copy measured 2 figures, and 1 are here",
+        ),
+    ),
     Case(tried(PASS, check("b", "fail")), ("a",), (), "not verified", ("b failed",)),
     Case(tried(EACH, figures=BOTH), ("copy",), ("0", "1"), "verified"),
     Case(tried(WARNED, figures=BOTH), ("copy",), ("1", "0"), "verified"),
@@ -159,6 +180,32 @@ def concludes_as_a_report(concluded: Callable[[Report], Conclusion]) -> None:
     for case in CASES:
         found = concluded(_report(case))
         assert (found.verdict, found.against) == (case.verdict, case.against)
+    for told, against in _planned():
+        assert concluded(told).against == against, told
+
+
+def _planned() -> Iterator[tuple[Report, tuple[str, ...]]]:
+    """What its plan promises and uses, and is nowhere else in a report."""
+    case = Case(tried(EACH, figures=BOTH), ("copy",), ("0", "1"), "verified")
+    both = plan("{name: NVIDIA H100 80GB HBM3, count: 2}")
+    here = {"plan": msgspec.structs.replace(both, checks=("copy", "a")), "host": {"id": "this"}}
+    built = [{"number": 15, "name": "own", "outcome": "done"}, {"number": 40, "name": "torch", "outcome": "done"}]
+    kept = [{**one, "outcome": "kept"} if one["number"] == 40 else one for one in built]
+    yield _report(case, **here, steps=built), ("a was not tried",)
+    more = Case(case.tried, ("copy", "mine"), ("0", "1"), "undecided")
+    yield _report(more, **here, steps=built), ("mine was not tried", "a was not tried")
+    yield _report(case, **here, steps=kept), ()
+    yield _report(case, **here, steps=[]), ()
+    yield _report(case, **here, steps=built, owed=["a"]), ()
+    fewer = Case(tried(msgspec.structs.replace(EACH, gpus=("0",)), figures=BOTH), ("copy",), ("0",), "verified")
+    lost = "copy was tried on GPU 0, and GPU 0, 1 are used"
+    yield _report(fewer, **here, steps=[]), (lost,)
+    yield _report(fewer, **{**here, "host": {}}, steps=[]), ()
+    none = Case(tried(msgspec.structs.replace(EACH, gpus=()), figures=BOTH), ("copy",), (), "verified")
+    yield _report(none, **here, steps=[]), ()
+    yield _report(none, **here, steps=built, owed=["a"]), ("copy was tried on no GPU, and GPU 0, 1 are used",)
+    yield _report(none, **{**here, "host": {}}, steps=built, owed=["a"]), ()
+    yield _report(none, host={"id": "this"}, steps=built), ()
 
 
 def _report(case: Case, **more: Any) -> Report:
@@ -209,11 +256,12 @@ def weighs(weighed: Callable[[Description, Any], CheckResult], ended: Callable[.
         ("should", "warn"),
     )
     for weight, of_a_failure in kinds:
-        declared = Description(name="n", weight=weight, proves="p", every_gpu=weight == "must")
+        declared = Description(name="n", step=40, weight=weight, proves="p", every_gpu=weight == "must")
         for outcome in outcomes:
             how = ended(outcome, "said", {"e": 1}, 2.5, "try", ({}, {}), ("0", "1"))
             assert weighed(declared, how) == CheckResult(
                 name="n",
+                step=40,
                 outcome=of_a_failure if outcome == "fail" else outcome,  # type: ignore[arg-type]  # one of those above
                 weight=weight,
                 proves="p",

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.engine.conclude import conclude
+from provision.engine.events import StepResult
 from provision.engine.tried import CheckResult, Figure, Tried
+from provision.report._model import Report
 from tests.engine.conclusions import concludes
+from tests.plan.described import plan
 
 PASS, WARN = CheckResult(name="a", outcome="pass"), CheckResult(name="b", outcome="warn")
 
@@ -159,3 +162,35 @@ def test_nothing_can_be_taken_from_what_is_verified(run: Run) -> None:
         assert found.against, what
         for more in _more(less):
             assert conclude(*more).verdict != "verified", f"without {what}, and something added"
+
+
+@settings(max_examples=25, deadline=None)
+@given(verified())
+def test_nothing_can_be_taken_from_what_is_promised_and_from_what_was_tried_at_once(run: Run) -> None:
+    """The plan of a run that built still says what was to be tried, and on what."""
+    tried, promised, gpus = run
+    wanted = plan(f"{{name: NVIDIA H100 80GB HBM3, count: {len(gpus)}}}")
+    told = Report(
+        run="",
+        started="then",
+        verdict="verified",
+        exit_code=0,
+        host={"id": "this"},
+        plan=msgspec.structs.replace(wanted, checks=promised),
+        generation="",
+        gpus=gpus,
+        steps=(StepResult(number=40, name="torch", outcome="done"),),
+        promised=promised,
+        checks=tried.checks,
+        figures=tried.figures,
+    )
+    assert not told.doubt
+    change = msgspec.structs.replace
+    for name in promised:
+        checks = tuple(one for one in tried.checks if one.name != name)
+        figures = tuple(one for one in tried.figures if one.check != name)
+        left = tuple(one for one in promised if one != name)
+        assert f"{name} was not tried" in change(told, checks=checks, figures=figures, promised=left).doubt
+    for gpu in gpus:
+        checks = tuple(change(one, gpus=tuple(each for each in one.gpus if each != gpu)) for one in tried.checks)
+        assert "are used" in change(told, checks=checks, gpus=tuple(one for one in gpus if one != gpu)).doubt

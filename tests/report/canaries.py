@@ -41,6 +41,37 @@ CANARIES = {
     "Hunter3": "--api-key Hunter3",
     "carol": "login: carol",
     "node20": "hostname: node20",
+    "ray_miriam": "/tmp/ray_miriam/session",
+    "of-miriam": "/tmp/pytest-of-miriam/x",
+    "miriam_envs": "/scratch/miriam_envs",
+    "canary-07-ib0": "dgx-canary-07-ib0",
+    "canary_07": "dgx_canary_07_metrics",
+    "pemcanary": "-----BEGIN OPENSSH PRIVATE KEY-----\npemcanary\n-----END OPENSSH PRIVATE KEY-----",
+    "sigcanary": "https://x.blob.example/w.whl?sv=2020&sig=sigcanary%3D",
+    "cookiecanary": "Cookie: session=cookiecanary; more=cookiecanary",
+    "AccCanary": "AccountKey=AccCanary0123456789==",
+    "Hunter4": "MYSQL_PWD=Hunter4",
+    "npm_Can": "npm_CanaryCanaryCanaryCanaryCanary1234",
+    "node21": "node21:12345:12399 [0] NCCL INFO Bootstrap",
+    "node22": "srun: error: node22: task 0: Exited",
+    "gpu01": "Connection to gpu01.cluster.example.org timed out",
+    "login-2": "login-2.hpc.uni-x.de",
+    "worker-17": "pod vllm-0 on worker-17.prod.svc.cluster.local",
+    "smith": "/home/bob smith/x",
+    "greta": "uid=1000(greta)",
+    "hans": "/tmp/torchinductor_hans/x",
+    "506b4b03": "GUID 0x506b4b0300cba1e2",
+    "506b:4b03": "port 506b:4b03:00cb:a1e2",
+    "ip-10-31": "ip-10-31-7-99",
+}
+# Under keys that say that somebody is named.
+NAMED = {
+    "serial": "S3RIAL",
+    "Serial Number": ["S3RIAL"],
+    "mac": ["S3RIAL", "S3RIAL"],
+    "hostname": {"static": "S3RIAL", "deep": [{"er": "S3RIAL"}]},
+    "users": ["S3RIAL"],
+    "node-name": "S3RIAL",
 }
 VERSIONS = ("9.1.0.70", "nvidia-cufile-cu13==1.15.1.6", "cudnn 9.10.2.21", "2.13.0+cu129", "5.15.153.1-microsoft")
 ALL = " ; ".join((*CANARIES.values(), *VERSIONS))
@@ -60,7 +91,7 @@ def filled(kind: Any, text: str = ALL) -> Any:
     if origin is dict:
         return {f"{n} {text}": filled(inner[1], text) for n in (1, 2)}
     if kind is Any:
-        return {text: [text, {"deep": [text], "er": {text: text}}], "n": 7, "serial": "S3RIAL", "HF_TOKEN": "x y"}
+        return {text: [text, {"deep": [text], "er": {text: text}}], "n": 7, "HF_TOKEN": "x y", **NAMED}
     if origin is not None:  # this or that
         return filled(inner[0], text)
     return kind(1)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from provision.host import record
 from provision.report import diff_as_text
 from provision.report._comparison import Comparison
+from provision.report._gpu_names import matched, renamed
 from provision.report.compare import compare, regressions
 from tests.report.runs import GPU, LINK, Document, check, document, figure, measured, read, word
 
@@ -48,7 +49,7 @@ def new_kernel(of: Document) -> None:
 
 
 def lose_gpu(of: Document, at: int) -> None:
-    """As the driver tells it: those behind it move up."""
+    """As the driver tells it: those behind it move up, and plan, checks and figures are of those that are left."""
     told = facts(of)
     told["gpu_links"]["pairs"] = []
     for name in ("gpus", "pci_gpus", "gpu_clocks", "gpu_memory_errors", "gpu_throttling"):
@@ -56,6 +57,24 @@ def lose_gpu(of: Document, at: int) -> None:
         for i, one in enumerate(told[name]):
             if "id" in one:
                 one["id"] = str(i)
+    left = of["gpus"] = of["plan"]["gpus"]["used"] = ["0"]
+    of["plan"]["attention"] = [one for one in of["plan"]["attention"] if one["gpu"] in left]
+    of["figures"] = [one for one in of["figures"] if one["of"].get("on", "GPU 0") == "GPU 0"]
+    for one in of["checks"]:
+        one["gpus"] = [gpu for gpu in one["gpus"] if gpu in left]
+        one["measured"] = sum(each["check"] == one["name"] for each in of["figures"])
+
+
+def lose_gpu_and_slow_down(of: Document) -> None:
+    """The one that is left, which has another number now."""
+    lose_gpu(of, 0)
+    remeasured("speed_matmul", "GPU 0", 3 / 7)(of)
+
+
+def lose_gpu_and_take_another_backend(of: Document) -> None:
+    lose_gpu(of, 0)
+    of["plan"]["attention"][0]["backend"] = "FLASHINFER"
+    figure(of, "attention_backend", "GPU 0").update(value="FLASHINFER")
 
 
 def add_gpu(of: Document) -> None:
@@ -191,6 +210,14 @@ PAIRS: dict[str, tuple[Alter, set[str]]] = {
         lambda of: figure(of, "speed_matmul", "GPU 0")["samples"].pop(5),
         {"speed_matmul matmul (on GPU 0, type bfloat16)"},
     ),
+    "the first GPU lost, the other slower": (
+        lose_gpu_and_slow_down,
+        {"GPU 0", "speed_matmul matmul (on GPU 1, type bfloat16)"},
+    ),
+    "the first GPU lost, the other with another backend": (
+        lose_gpu_and_take_another_backend,
+        {"GPU 0", "attention backend of GPU 1", "attention_backend backend (on GPU 1)"},
+    ),
     "a figure gone": (drop_figure, {"speed_matmul matmul (on GPU 1, type bfloat16)"}),
 }
 
@@ -269,7 +296,7 @@ def test_exactly_what_changed_is_named(alter: Alter, named: set[str]) -> None:
     found, back = compared(before, after), compared(after, before)
     assert subjects(found) == named
     assert len(subjects(back)) == len(named)
-    assert not found.notes
+    assert not [note for note in found.notes if "called as in the run before" not in note]
     assert all(one.text in diff_as_text.text(found) for one in (*found.causes, *found.effects))
 
 
@@ -408,6 +435,31 @@ def test_a_field_that_an_older_recording_does_not_have_is_no_change_while_it_is_
     assert subjects(compared(before, after)) == subjects(compared(after, before)) == set()
     facts(after)["cpu"]["new"] = 2.0
     assert subjects(compared(before, after)) == {"cpu new"}
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_lost_gpu_comes_first_and_once(at: int) -> None:
+    after = document()
+    lose_gpu(after, at)
+    found = compared(document(), after)
+    assert [one.text for one in found.silent] == [f"GPU {at} gone: NVIDIA H100 80GB HBM3"]
+    assert not found.effects
+    renumbered = "GPUs are called as in the run before; in the run after GPU 1 is GPU 0"
+    assert found.notes == ((renumbered,) if at == 0 else ())
+    assert diff_as_text.text(found).splitlines()[3:5] == ["verified as before, and yet:", f"  {found.silent[0].text}"]
+    after.update(verdict="not verified", exit_code=1)
+    assert not compared(document(), after).silent
+
+
+def test_slices_and_peers_of_a_gpu_move_with_it() -> None:
+    after = document()
+    lose_gpu(after, 0)
+    after["plan"]["gpus"]["used"] = ["0:1"]
+    after["figures"].append(word("peer_copies", "rate", {"from": "GPU 0", "to": "GPU 0:1"}, "x"))
+    changed = [one.text for one in compared(document(), after).causes]
+    assert changed == ["GPU 0 gone: NVIDIA H100 80GB HBM3", "used GPUs 0, 1 -> 1:1"]
+    names = matched(facts(document()), facts(after)).names
+    assert renamed(read(after), names).figures[-1].of == {"from": "GPU 1", "to": "GPU 1:1"}
 
 
 def test_another_host_is_said_first() -> None:

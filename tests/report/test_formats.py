@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from provision.engine.tried import CheckResult, Figure
-from provision.report import charts, figures
+from provision.report import as_text, charts, figures
 from provision.report._model import Report
 from provision.report.short import cut, first_line, number, seconds
 from provision.verbs import _formats
@@ -93,6 +93,14 @@ def test_an_honest_one_is_not_doubted(format_: str) -> None:
     assert "not support" not in _formats.said(fine, format_)
 
 
+@pytest.mark.parametrize("format_", ["text", "markdown", "html", "junit"])
+def test_what_failed_hides_nothing_that_nobody_tried(format_: str) -> None:
+    told = big_report({0: "fail", 7: "skip"}, promised=("speed_attention", "claim_007", "never_tried"))
+    said = _formats.said(told, format_).replace("\\", "")
+    for one in ("speed_attention failed", "claim_007 was skipped", "never_tried was not tried"):
+        assert one in said
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_bare_report_has_every_format(format_: str) -> None:
     bare = Report(
@@ -165,6 +173,22 @@ def test_text_lists_what_is_not_fine_and_counts_the_rest() -> None:
     assert "claim_100" not in said
     assert "others: 192 pass, 3 skip" in said
     assert "against it   speed_copy failed" in said
+
+
+def test_nothing_in_a_report_steers_a_terminal() -> None:
+    odd = "\x1b]0;x\x07\u202e\u2066\x9b"
+    told = big_report(checks=12, run=f"r{odd}", started=odd, generation=odd, tool=odd, owed=(odd,))
+    plan = told.plan
+    assert plan
+    told = msgspec.structs.replace(told, plan=msgspec.structs.replace(plan, python=odd, cuda=odd))
+    steering = {*odd} - {*"]0;x"}
+    for text in (
+        _formats.said(told, "text"),
+        as_text.text(told, odd),
+        as_text.brief(told),
+        _formats.said(told, "markdown"),
+    ):
+        assert not {*text} & steering
 
 
 def test_words_and_numbers_are_short() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from provision.engine.tried import CheckResult
 from provision.report import share
 from tests.report import canaries
 from tests.report.canaries import ME, VERSIONS
@@ -32,3 +33,11 @@ def test_paths_of_an_environment_hashes_and_mirrors_stay() -> None:
     told = share.kept(msgspec.structs.replace(full, steps=(step,)), ME)
     assert told.commands == {"50-vllm": (line, "~/envs/a/bin/vllm")}
     assert told.steps[0].fingerprint == "ab" * 32
+
+
+def test_who_is_called_like_a_part_of_a_check_finds_it_again() -> None:
+    speed = type(ME)(home="/home/speed", users=("speed",), hosts=())
+    check = CheckResult(name="speed_matmul", outcome="pass")
+    full = msgspec.structs.replace(canaries.report("x"), checks=(check,), commands={"50-vllm": ("ls /tmp/ray_speed",)})
+    assert share.kept(full, speed).checks == (check,)
+    assert "speed" not in str(share.shared(full, speed))

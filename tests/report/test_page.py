@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from provision.verbs import _formats
@@ -184,6 +185,30 @@ def test_a_phone_never_scrolls_sideways(browser: Any, page_file: Path, width: in
     opened.context.close()
 
 
+def test_what_a_row_is_of_stays_in_sight(browser: Any, tmp_path: Path) -> None:
+    """On a phone, however far a table is scrolled, and however long the name of a device is."""
+    path, long = tmp_path / "r.html", "GPU 0 of a host with a very long name of a slice"
+    told = big_report()
+    figures = tuple(
+        msgspec.structs.replace(one, of={key: word.replace("GPU 0", long) for key, word in one.of.items()})
+        for one in told.figures
+    )
+    path.write_text(_formats.said(msgspec.structs.replace(told, figures=figures), "html"))
+    opened = Opened(browser, path, viewport={"width": 400, "height": 700})
+    opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    hidden = opened.page.locator(".scrolls").evaluate_all(
+        """(all) => all.flatMap((box) => {
+          box.scrollLeft = 10000;
+          const place = box.getBoundingClientRect();
+          return [...box.querySelectorAll("th[scope=row]")].map((one) => [one.textContent, one.getBoundingClientRect()])
+            .filter(([, at]) => at.left < place.left - 1 || at.right > place.left + 0.6 * place.width)
+            .map(([text, at]) => `${text}: ${at.left} to ${at.right}`);
+        })"""
+    )
+    assert hidden == []
+    opened.context.close()
+
+
 def test_on_paper_all_is_open_but_the_evidence(opened: Opened) -> None:
     opened.page.emulate_media(media="print")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -194,6 +219,24 @@ def test_on_paper_all_is_open_but_the_evidence(opened: Opened) -> None:
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert opened.page.locator("details.device[open]").count() == 1
     assert opened.page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("width", [1200, 700])
+def test_paper_has_every_check_whatever_is_filtered(browser: Any, page_file: Path, width: int) -> None:
+    opened = Opened(browser, page_file, viewport={"width": width, "height": 900})
+    opened.page.get_by_role("button", name=re.compile("^pass")).click()
+    assert "claim_050" not in shown(opened.page)
+    row = opened.page.locator("#checks-table tr[data-outcome=pass]").first
+    opened.page.emulate_media(media="print")
+    assert len(shown(opened.page)) == 200
+    laid_out = {
+        str(one.evaluate("(row) => getComputedStyle(row).display"))
+        for one in (row, opened.page.locator("#checks-table tr[hidden]").first)
+    }
+    assert laid_out == {"table-row" if width == 1200 else "grid"}
+    opened.page.emulate_media(media="screen")
+    assert "claim_050" not in shown(opened.page)
+    opened.context.close()
 
 
 @pytest.mark.parametrize("clipboard", ["granted", "refused", "none at all"])

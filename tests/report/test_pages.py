@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -34,6 +35,7 @@ FIGURE = Figure(
     repeats=2,
     method="m",
 )
+ENDS: tuple[Literal["fail", "warn", "error"], ...] = ("fail", "warn", "error")
 TORCH = Decision(
     subject="torch", chosen="2.13.0", because="vLLM pins it", rejected=(Rejected(candidate="2.14.0", reason="too new"),)
 )
@@ -125,19 +127,47 @@ def test_what_was_not_reached_and_what_stands_are_told_apart() -> None:
     assert "nothing here proves that it holds" in told["30-python.md"]
 
 
+def test_what_ended_otherwise_in_an_earlier_run_is_not_called_unreached() -> None:
+    left = {"85-models": Left(run="r", outcome="failed"), "70-huggingface": Left(run=RUN, outcome="interrupted")}
+    told = pages(report(left=left))
+    assert "**FAILED in an earlier run, and checks FAILED: vllm_serves**" in told["85-models.md"]
+    assert "logs/r/85-models.log" in section(told["85-models.md"], "What went wrong")
+    assert "not reached" not in told["85-models.md"] + told["70-huggingface.md"]
+    assert "**interrupted**" in told["70-huggingface.md"]
+    assert section(told["70-huggingface.md"], "What it left") == "Unknown: it did not get to its end."
+    unproved = section(told["README.md"], "What was not proved").splitlines()
+    assert {"* 85 Models: FAILED in an earlier run", "* 70 Hugging Face hub: interrupted"} < {*unproved}
+
+
 def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
     index = pages(report())["README.md"]
     assert "**not verified** (exit code 1)" in index
     assert "| [40](40-torch.md) | PyTorch | done | 1 skipped, 1 warned, 1 passed, 1 not tried |" in index
     assert "| [80](80-launchers.md) | The vllm command | not done, and checks FAILED: vllm_serves | 1 FAILED |" in index
     assert "| [20](20-toolchain.md) | Compiler and Python headers | not done | there is none |" in index
-    assert section(index, "What was not proved").splitlines()[:2] == ["* vllm_serves failed", "* sdpa: warns: slow"]
+    assert section(index, "What was not proved").splitlines()[:3] == [
+        "* vllm_serves failed",
+        "* gpus_seen was skipped",
+        "* sdpa: warns: slow",
+    ]
     assert "is about these: 10 Preflight, 20 Compiler" in section(index, "What was not proved")
     assert "40 PyTorch" not in section(index, "What was not proved")
     assert "matmul: only the host" in section(index, "What is owed")
     assert section(index, "What came up on the way") == "* numpy is torn and is installed anew"
     broken = pages(report(verdict="not provisioned", checks=(), generation=""))["README.md"]
     assert "did not get to its checks" in section(broken, "What was not proved")
+
+
+def test_the_index_says_first_what_its_verdict_does_not() -> None:
+    kept_out = report(
+        checks=CHECKS[:1], promised=("matmul",), owed=(), verdict="verified", regressions=("rate: slower by 12 %",)
+    )
+    head = pages(kept_out)["README.md"].partition("\n## ")[0]
+    assert "**not current: the old one stays**" in head
+    assert "* rate: slower by 12 %" in head
+    assert "stays" not in pages(report())["README.md"].partition("\n## ")[0]
+    lie = pages(report(verdict="verified", exit_code=0))["README.md"].splitlines()
+    assert lie[2].startswith("**This report says verified, and its contents do not support that: vllm_serves failed")
 
 
 def test_what_nobody_tried_is_named_and_no_proof() -> None:
@@ -174,6 +204,51 @@ def test_a_summary_of_many_lines_breaks_no_page() -> None:
         assert not [line for line in page.splitlines() if line.startswith(("# deep", "# there", "| line"))]
         assert len(page.splitlines()) < 200
     assert "    # deep" in told["40-torch.md"]
+
+
+HARM = "<img src=x onerror=alert(1)> [l](javascript:a) **b** `c` | d &lt; \x1b[2J\u202e_e_"
+
+
+def test_nothing_in_a_report_is_taken_for_markup() -> None:
+    checks = tuple(
+        CheckResult(name=f"{outcome} {HARM}", step=40, outcome=outcome, summary=HARM, proves=HARM, hint=HARM)
+        for outcome in ENDS
+    )
+    checks = (*checks, msgspec.structs.replace(checks[0], summary=f"more\n{HARM}", evidence={HARM: HARM}))
+    figure = msgspec.structs.replace(FIGURE, check=checks[0].name, name=HARM, of={HARM: HARM}, method=HARM)
+    left = {"40-torch": Left(run=RUN, files=(HARM, f"/{HARM}"), distributions=("torch",))}
+    told = pages(
+        report(
+            checks=checks,
+            figures=(figure,),
+            promised=(HARM,),
+            owed=(HARM,),
+            notes={"40-torch": (HARM,)},
+            settings={"prefix": PREFIX, "torch": HARM},
+            left=left,
+            steps=(StepResult(number=40, name="torch", outcome="failed", problem=HARM),),
+            regressions=(HARM,),
+            tool=HARM,
+        )
+    )
+    markup = re.compile(r"(?<!\\)(?:<img|\[l|\]\(javascript|`c|\*\*b|\| d|&lt|\b_e_)")
+    for page in (told["40-torch.md"], told["README.md"]):
+        assert "onerror" in page
+        assert not {"\x1b", "\u202e"} & {*page}
+        for line in page.splitlines():
+            assert line.startswith("    ") or not markup.search(line), line
+
+
+def test_what_was_found_is_code_and_nothing_is_said_of_nothing() -> None:
+    checks = (
+        CheckResult(name="a", step=40, outcome="warn", summary="one\ntwo"),
+        CheckResult(name="b", step=40, outcome="warn", summary="three", evidence={"x": 1}),
+        CheckResult(name="c", step=40, outcome="warn", summary="four"),
+        CheckResult(name="d", step=40, outcome="warn", summary="five"),
+    )
+    said = section(pages(report(checks=checks, figures=(), owed=()))["40-torch.md"], "What was observed")
+    code = '* a: one\n\n      two\n* b: three\n\n      {\n       "x": 1\n      }\n* c: four\n* d: five'
+    assert said == code
 
 
 def test_what_was_proved_before_is_told_where_this_run_did_not_try_it() -> None:

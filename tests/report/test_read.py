@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from provision.errors import UnreadableInput
 from provision.report import read
@@ -15,6 +18,13 @@ from tests.report.test_texts import report
 
 def written(**changes: Any) -> bytes:
     return msgspec.json.encode({**msgspec.to_builtins(report()), **changes})
+
+
+def old(**changes: Any) -> bytes:
+    """Of before it said what was promised."""
+    document = {**msgspec.to_builtins(report()), **changes}
+    del document["promised"]
+    return msgspec.json.encode(document)
 
 
 def test_what_was_written_is_read() -> None:
@@ -46,6 +56,12 @@ def test_one_without_figures_and_promises_is_read() -> None:
         (written(checks={"a": 1}), "no whole report"),
         (written(checks="abc"), "no whole report"),
         (written(verdict="fine"), "$.verdict"),
+        (written(schema=f"vllm-ready/report/{'9' * 5000}"), "newer vllm-ready"),
+        (written(schema="vllm-ready/report/٣"), "no report"),
+        (old(checks=5), "no whole report"),
+        (old(checks=[{"name": [1]}]), "$.checks[0]"),
+        (old(plan={"checks": 7}), "no whole report"),
+        (old(plan={"checks": [[1]]}), "no whole report"),
     ],
 )
 def test_what_is_none_is_named_in_a_sentence(content: bytes, said: str) -> None:
@@ -53,3 +69,19 @@ def test_what_is_none_is_named_in_a_sentence(content: bytes, said: str) -> None:
         read.report(content, "the file")
     assert said.replace("$", "") in str(refused.value).replace("$", "")
     assert "the file" in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+Json = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "checks", "x"]), inner),
+    max_leaves=5,
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(msgspec.to_builtins(report()))), Json)
+def test_whatever_stands_in_it_is_no_bug(key: str, value: Any) -> None:
+    for content in (written(**{key: value}), old(**{key: value, "promised": value})):
+        with contextlib.suppress(UnreadableInput):
+            read.report(content, "r")

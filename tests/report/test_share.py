@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,46 @@ def test_plans_and_what_checks_say_name_nobody_and_stay_as_they_are(path: Path) 
     words = (*said, *(line for lines in checks for line in lines if "://" not in line))
     told = share.shared(msgspec.structs.replace(report(), notes={"": words}), ME)
     assert [pair for pair in zip(words, told.notes[""], strict=True) if pair[0] != pair[1]] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vllm.entrypoints.cli.main vllm.v1.core.sched.io torch.distributed.nn.functional hypothesis.internal.entropy.py",
+        "vllm-0.33.0+cu129-cp38-abi3-manylinux_2_31_x86_64.whl flash_attn-2.8.3.post1+cu12torch2.9cxx11abitrue.tar.gz",
+        "nvidia_nccl_cu13-2.28.9-py3-none-manylinux_2_18_x86_64.whl libcudart.so.13.0.96 nvcc-12.9.86 sm_90a",
+        "lib/python3.12/site-packages/torch/nn/modules/linear.py:134 in forward; torch.nn.Linear(8, 8)",
+        "see docs.nvidia.com and download.pytorch.org; 0000:17:00.0 00000000:ca:00.0 at 12:30:45",
+        "SN74 sn 7 uid=0 the cookie: none; a signature of f(x)=2; PWD=/data OLDPWD=/data npm_config_cache=x",
+        "GPU 0:1 tried on GPU 0, 1 -> GPU 0; 506b:00:00.0; ip-adapter; the users: 3; a.b.de",
+    ],
+)
+def test_what_only_looks_like_a_name_stays(text: str) -> None:
+    made = msgspec.structs.replace(report(), notes={"": (text,)})
+    assert share.shared(made, ME).notes[""] == (text,)
+
+
+def test_numbers_that_name_a_device_are_hidden_and_counts_are_not() -> None:
+    facts = {
+        "serial": 1654922001234,
+        "users": 3,
+        "mac": None,
+        "owner": True,
+        "Serial Number": [7.5e6],
+        "total": 1654922,
+    }
+    made = msgspec.structs.replace(report(), host={"facts": facts})
+    told = share.shared(made, ME).host["facts"]
+    assert told == {**facts, "serial": "***", "Serial Number": ["***"]}
+
+
+@pytest.mark.parametrize("letters", ["a", "a-", "a.", "/home/*** a ", "cookie: ", "-----BEGIN PRIVATE KEY-----"])
+def test_a_long_line_takes_no_minutes(letters: str) -> None:
+    """A pattern that looks again from each letter would."""
+    long = msgspec.structs.replace(report(), notes={"": (letters * (200_000 // len(letters)),)})
+    began = time.process_time()
+    share.shared(long, ME)
+    assert time.process_time() - began < 20
 
 
 def test_what_is_alike_once_it_is_hidden_stays_several() -> None:

@@ -182,3 +182,11 @@ def test_up_and_check_look_at_the_same_of_a_host(place: Place, said: Said) -> No
     said("up", "--yes")
     said("check")
     assert "nothing that is recorded changed" in said("diff")
+
+
+def test_a_report_that_is_none_inside_keeps_no_baseline_from_being_found(logs: Logs, said: Said) -> None:
+    first = logs.add(1)
+    spoilt = logs.folder / "20261102T000000Z-0000" / "report.json"
+    spoilt.parent.mkdir()
+    spoilt.write_text('{"schema": "vllm-ready/report/1", "checks": 5}')
+    assert said("baseline", "show").startswith(f"{first}, started")

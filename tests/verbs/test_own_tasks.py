@@ -134,9 +134,17 @@ def test_a_command_that_fails_ends_the_run_and_the_same_command_goes_on(small: S
     outcomes = {one["number"]: one["outcome"] for one in report["steps"]}
     assert (outcomes[84], outcomes[85], outcomes[86]) == ("done", "done", "failed")
     assert ran(small, 87) == 0, "the rest waits"
+    told = page(small, "86-bad")
+    assert "**FAILED**" in told
+    assert "no such model" in section(told, "What went wrong")
+    assert section(page(small, "README"), "What was not proved").splitlines()[0] == "* 86 Bad: FAILED"
     assert small.run("check")[0] == 0, "the environment is current, and verified"
-    text = page(small, "86-bad")
-    assert "no such model" in section(text, "What went wrong") or "not done" in text
+    text, index = page(small, "86-bad"), page(small, "README")
+    assert "**FAILED in an earlier run**" in text
+    assert f"logs/{report['run']}/86-bad.log" in section(text, "What went wrong")
+    assert "not reached" not in text
+    assert "**not done**" in page(small, "87-later")
+    assert section(index, "What was not proved").splitlines()[0] == "* 86 Bad: FAILED in an earlier run"
 
     write(small, _86_bad="title: Bad\ncommands: ['true']\n")
     assert small.run("up")[0] == 0
@@ -182,10 +190,13 @@ def test_killed_in_the_middle_it_runs_again_and_what_was_done_does_not(small: Sm
     if number == signal.SIGTERM:
         assert child.returncode == 130
         assert "current and verified; the same command goes on with your tasks" in said
+        assert "**interrupted**" in page(small, "86-wait")
     until(lambda: not sleeping(small))
     (small.folder / "go").touch()
     listed = {one["number"]: one["outcome"] for one in json.loads(small.run("tasks", "--json")[1])}
     assert (listed[85], listed[86]) == ("done", "interrupted")
+    assert small.run("check")[0] == 0
+    assert "**interrupted in an earlier run**" in page(small, "86-wait")
     code, _, said = small.run("up")
     (small.folder / "go").unlink()
     assert code == 0, said

@@ -15,8 +15,9 @@ from provision import cli
 from provision.engine import wanted
 from provision.engine.wanted import Wanted
 from provision.errors import SourceFailed, StepFailed, WrongUsage
+from provision.plan._model import Reasons, Unsupported
 from provision.steps import Lock, Pin
-from provision.verbs import _given, _wish
+from provision.verbs import _given, _runs, _wish
 from tests.verbs.conftest import Place
 
 
@@ -151,3 +152,51 @@ def test_a_checkout_that_lists_of_folders_would_take_apart_is_refused(
     with pytest.raises(WrongUsage, match="colon or comma") as refused:
         cli.run(["up", "--yes"])
     assert "--prefix DIR" in refused.value.hint
+
+
+@pytest.mark.parametrize("verb", ["up", "provision"])
+def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
+    place: Place,
+    said: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+) -> None:
+    said("up")
+    logs = place.folder / "logs"
+    assert (logs / "summary.txt").read_text().startswith("VERIFIED")
+    reasons = (Reasons(subject="vllm", reasons=("0.33.0 needs more", "0.6.0 needs a GPU")),)
+    refused = Unsupported(unsupported=reasons, advice=("buy one",))
+    monkeypatch.setattr(_wish, "_anew", lambda _: refused)
+    assert cli.run([verb, "--set", "profile=cuda", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", "as `plan` says it"
+    summary = (logs / "summary.txt").read_text()
+    assert summary.startswith("NOT PROVISIONED (exit code 3)\n")
+    assert "against it   vllm: 0.6.0 needs a GPU" in summary
+    assert "\nvllm_ready_verified 0\n" in (logs / "metrics.prom").read_text()
+    told = _runs.read(logs, None)
+    assert (told.exit_code, told.plan, told.settings["profile"]) == (3, None, "cuda")
+    assert told.notes["plan"][0] == "buy one"
+    assert place.generations()[0] in told.notes["plan"][1]
+    assert {path.name for path in (logs / told.run).iterdir()} == {
+        "report.json",
+        "report.md",
+        "report.html",
+        "junit.xml",
+    }
+    index = (place.folder / "tasks" / "task-results" / "README.md").read_text()
+    assert "* anything: there is no plan for this host\n* vllm: 0.6.0 needs a GPU" in index
+
+
+def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
+    place: Place, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said("up")
+    described = place.folder / "host.yaml"
+    described.write_text('{gpus: [], python: "3.12", glibc: "2.35", machine: x86_64}\n')
+    refused = Unsupported(unsupported=(Reasons(subject="profile", reasons=("no GPU",)),), advice=())
+    monkeypatch.setattr(_wish, "_anew", lambda _: refused)
+    before = place.snapshot()
+    assert cli.run(["provision", "--host", str(described)]) == 3
+    assert {path for path in place.snapshot().keys() - before.keys() if "/logs/" in path} == set()
+    assert (place.folder / "logs" / "summary.txt").read_text().startswith("VERIFIED")
