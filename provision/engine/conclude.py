@@ -70,10 +70,13 @@ def _gpus(ids: Sequence[str]) -> str:
 
 def _lost(tried: Tried) -> list[str]:
     """Figures that were measured and are not here, and samples of them."""
+    measured: dict[str, list[Figure]] = {}
+    for figure in tried.figures:
+        measured.setdefault(figure.check, []).append(figure)
     ended = {check.name for check in tried.checks}
-    lost = sorted({f"{one.check} measured, and its end is not here" for one in tried.figures if one.check not in ended})
+    lost = [f"{name} measured, and its end is not here" for name in sorted(measured) if name not in ended]
     for check in tried.checks:
-        figures = [figure for figure in tried.figures if figure.check == check.name]
+        figures = measured.get(check.name, [])
         if (here := _different(figures)) != check.measured:
             lost.append(f"{check.name} measured {check.measured} figures, and {here} are here")
         lost += [f"{check.name}: {said}" for figure in figures if (said := _incomplete(figure))]

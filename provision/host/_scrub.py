@@ -133,7 +133,9 @@ class Scrubber:
         if len(home.rstrip("/")) > 1:
             own.append((re.compile(rf"(?<![\w.-]){re.escape(home.rstrip('/'))}(?![\w.-])"), "~"))
         labels = {label for host in hosts for label in (host, host.split(".")[0])}
-        own += [(_word(name), HIDDEN) for name in sorted({*users, *labels}, key=len, reverse=True) if name]
+        names = [name for name in sorted({*users, *labels}, key=len, reverse=True) if name]
+        own += [(_word(name), HIDDEN) for name in names]
+        self._parts = [name for name in names if _is_telling(name)]
         self._patterns = (*_PATTERNS[:1], *own, *_PATTERNS[1:], (_ADDRESS, self._address))
 
     def knowing(self, versions: Iterable[str]) -> Scrubber:
@@ -147,8 +149,9 @@ class Scrubber:
 
     def within_words(self, text: str, but: Container[str] = ()) -> str:
         """Our names also as a part of a longer word, `/tmp/ray_NAME`; `but` those that mean something else there."""
-        for name in (*self._who["users"], *self._who["hosts"], *(host.split(".")[0] for host in self._who["hosts"])):
-            if _is_telling(name) and name.lower() not in but:
+        said = _alike(text)
+        for name in self._parts:
+            if _alike(name) in said and name.lower() not in but:
                 text = _part(name).sub(HIDDEN, text)
         return text
 
@@ -176,6 +179,10 @@ class Scrubber:
 
 def _is_telling(name: str) -> bool:
     return len(name) >= 4 and name.lower() not in _ORDINARY
+
+
+def _alike(text: str) -> str:
+    return text.lower().replace("_", "-")
 
 
 @functools.cache

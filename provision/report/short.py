@@ -20,7 +20,7 @@ def first_line(text: str) -> str:
 
 def printable(text: str) -> str:
     """Reports come from anywhere: without what would steer a terminal, or turn the order of letters around."""
-    return "".join(one if one.isprintable() else " " for one in text)
+    return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
 
 
 def cut(text: str, columns: int) -> str:
