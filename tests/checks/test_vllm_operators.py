@@ -24,6 +24,14 @@ def test_flash_attention_is_the_one_that_has_code_for_the_gpu(capability: tuple[
     assert _vllm_operators.flash_version(with_gpu(*capability), "cuda:0", everything) == version
 
 
+@pytest.mark.parametrize(("capability", "sorts"), [((8, 0), 4), ((9, 0), 4), ((10, 3), 1), ((12, 0), 1)])
+def test_of_what_the_driver_must_compile_one_is_tried(capability: tuple[int, int], sorts: int) -> None:
+    torch = with_gpu(*capability)
+    torch.float16, torch.bfloat16 = "float16", "bfloat16"
+    found = vllm_paged_attention._sorts(torch, "cuda:0")
+    assert (len(found), found[-1]) == (sorts, ("bfloat16", 128))
+
+
 @pytest.mark.parametrize("check", [vllm_quantised_matmul.CHECK, vllm_paged_attention.CHECK], ids=lambda one: one.name)
 def test_where_no_gpu_has_what_is_tried_nothing_passes(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     v100 = with_gpu(7, 0)

@@ -402,6 +402,13 @@ def test_what_users_set_for_nccl_reaches_the_checks(monkeypatch: pytest.MonkeyPa
     assert "VLLM_API_KEY" not in kept
 
 
+def test_what_the_driver_compiles_is_kept_for_the_next_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_CACHE_PATH", raising=False)
+    assert keeper.environment_of_a_check("/home")["CUDA_CACHE_PATH"] == "/home/cuda-cache"
+    monkeypatch.setenv("CUDA_CACHE_PATH", "/fast/cache")
+    assert keeper.environment_of_a_check("/home")["CUDA_CACHE_PATH"] == "/fast/cache", "where the user wants it"
+
+
 def test_the_log_is_private_in_order_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_LOG_LIMIT", 5000)
     body = "print('out', flush=True); os.write(2, b'err\\n')\nfor n in range(9999): print('line', n)\nos.abort()"
