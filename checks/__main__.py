@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ _FOLDER = Path(__file__).parent
 _DEPTHS = ("passive", "quick", "full")
 _Capability = Any  # (major, minor); None where nobody tells
 _LAST_LINES = 40
+_NAMED = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def main() -> int:
@@ -44,8 +46,8 @@ def main() -> int:
             _say(f"{check['name']:<26}{check.get('proves') or check['problem']}")
         return _left(asked.json, wanted, 0)
     seen = _seen()
-    context = {"profile": _installed.built_for(), "gpus": _visible(seen)}
     try:
+        context = {"profile": _installed.built_for(), "gpus": _visible(seen)}
         context |= _context(asked.context)
         if asked.json:
             open(asked.json, "a").close()  # better refused now than after an hour
@@ -210,11 +212,16 @@ def _seen() -> dict[str, _Capability]:
 
 
 def _visible(here: Iterable[str]) -> list[str]:
-    """But for what CUDA_VISIBLE_DEVICES leaves out."""
+    """But for what CUDA_VISIBLE_DEVICES leaves out; ValueError where it names what CUDA would not find."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     there = list(here)
     named = there if visible is None else [word.strip() for word in visible.split(",") if word.strip()]
-    return [name for name in named if not name.isdigit() or name in there]
+    wrong = [name for name in named if name not in there and not _NAMED.fullmatch(name)]
+    if wrong and there:
+        raise ValueError(
+            f"CUDA_VISIBLE_DEVICES={visible}: `{wrong[0]}` is no GPU of this host; there are: {', '.join(there)}"
+        )
+    return [name for name in named if name not in wrong]
 
 
 if __name__ == "__main__":

@@ -140,13 +140,21 @@ def unmet(needs: Needs, context: Context) -> str:
         return "needs a recording of this host, which `vllm-ready check` makes"
     if needs.serving and not context.serving:
         return "needs a server: --serving URL"
-    missing = [name for name in needs.packages if importlib.util.find_spec(name) is None]
+    missing = [name for name in needs.packages if not is_there(name)]
     if missing:
         return f"needs {' and '.join(missing)} in this environment"
     absent = [tools.partition(" ")[0] for tools in needs.tools if not any(map(shutil.which, tools.split()))]
     if absent:
         return f"needs {' and '.join(absent)} on PATH"
     return _too_old(needs, context)
+
+
+def is_there(package: str) -> bool:
+    """Not imported for it, but for what it is a part of, where its name has a dot."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def _too_old(needs: Needs, context: Context) -> str:

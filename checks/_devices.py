@@ -45,15 +45,16 @@ def on_each(
     *,
     at_once: bool = True,
     least: tuple[int, int] = (0, 0),
+    most: tuple[int, int] = (99, 0),
 ) -> Verdict:
     """The claim over all devices: `what` is what holds on them where nothing is wrong.
 
     Several GPUs are tried at once, each by a process of its own: to wake one up takes as long as to try it. What is
-    timed is tried one by one. GPUs below the `least` compute capability, that of the check's needs, are beyond the
-    claim: nothing was computed on them, and they are not among the verdict's.
+    timed is tried one by one. GPUs below the `least` compute capability, that of the check's needs, or above the
+    `most` are beyond the claim: nothing was computed on them, and they are not among the verdict's.
     """
     torch: Any = importlib.import_module("torch")
-    body = partial(_unless_beyond, body, least)
+    body = partial(_unless_beyond, body, least, most)
     wanted = len(tried_by_one(context.gpus)) or 1
     if at_once and context.profile == "cuda" and wanted > 1 and not torch.cuda.is_initialized():
         seen, tried = _at_once(torch, context, body, wanted)
@@ -86,10 +87,17 @@ def _over_all(context: Context, tried: list[Tried], what: str, version: str) -> 
 _BEYOND = "beyond"
 
 
-def _unless_beyond(body: Callable[[Any, str], Found], least: tuple[int, int], torch: Any, device: str) -> Found:
-    if device != "cpu" and least > (0, 0) and (own := torch.cuda.get_device_capability(device)) < least:
-        needed, has = (".".join(map(str, each)) for each in (least, own))
-        return "", {_BEYOND: f"it has compute capability {has}, and {needed} is needed"}
+def _unless_beyond(
+    body: Callable[[Any, str], Found], least: tuple[int, int], most: tuple[int, int], torch: Any, device: str
+) -> Found:
+    if device == "cpu" or least == (0, 0):
+        return body(torch, device)
+    own = torch.cuda.get_device_capability(device)
+    wanted, limit, has = (".".join(map(str, each)) for each in (least, most, own))
+    if own < least:
+        return "", {_BEYOND: f"it has compute capability {has}, and {wanted} is needed"}
+    if own > most:
+        return "", {_BEYOND: f"it has compute capability {has}, and {limit} is the last that this is for"}
     return body(torch, device)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,10 +17,6 @@ _BEFORE, _ADDED, _ROOM = (3, 255, 300), (1, 5), 512
 _PAGE = 256  # what flash-attn 2 divides its cache into
 
 MODULE = "flash_attn_2_cuda"  # the folder flash_attn alone may be of FlashAttention 4, which lies in flash_attn.cute
-
-
-def is_there() -> bool:
-    return importlib.util.find_spec(MODULE) is not None
 
 
 def varied(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:

@@ -60,12 +60,12 @@ def figure(
     method: str = "",
 ) -> Figure:
     """Of what was measured as often as there are samples; five digits are more than any of it repeats."""
-    kept = tuple(map(_five_digits, samples))
-    value = _five_digits(statistics.median(kept))
+    kept = tuple(map(five_digits, samples))
+    value = five_digits(statistics.median(kept))
     return Figure(name, value, unit, better, dict(of), kept, repeats=len(kept), method=method)
 
 
-def _five_digits(number: float) -> float:
+def five_digits(number: float) -> float:
     return float(f"{number:.5g}")
 
 

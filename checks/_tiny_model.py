@@ -124,6 +124,8 @@ def environment(scratch: str) -> dict[str, str]:
     return {
         **OFFLINE,
         "VLLM_NO_USAGE_STATS": "1",
+        # FlashInfer would compile its sampler anew in each of these caches; whether it can is another check's claim.
+        "VLLM_USE_FLASHINFER_SAMPLER": os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0"),
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HOME": scratch,
         "TMPDIR": scratch,

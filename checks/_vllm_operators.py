@@ -18,10 +18,15 @@ def call(name: str, *given: Any, **settings: Any) -> Any:
 
 
 def flash_version(torch: Any, device: str, flash: Any) -> int:
-    """FlashAttention 3 on Hopper and elsewhere 2, as vLLM chooses it, of those that its own package offers.
+    """FlashAttention 3 on Hopper and elsewhere 2, of those that vLLM's own package offers.
 
-    Also where it says that others are supported: 3 has machine code for Hopper alone, and 2 is PTX there, which takes
-    a minute to compile.
+    As vLLM chooses it, but on GPUs of 10.x, where it takes 4 if it takes FlashAttention at all: that is compiled when
+    it is first called. 3 has machine code for Hopper alone, and 2 is PTX there, which takes a minute to compile.
     """
     hopper = torch.cuda.get_device_capability(device)[0] == _HOPPER
     return 3 if hopper and flash.is_fa_version_supported(3) else 2
+
+
+def compiled_by_driver(torch: Any, device: str) -> bool:
+    """Whether FlashAttention 2 is PTX for this GPU: its machine code is that of 8.x."""
+    return device != "cpu" and torch.cuda.get_device_capability(device)[0] > _HOPPER

@@ -13,19 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import _tiny_model
+from . import _planned_backend, _tiny_model
 from ._contract import Check, Context, Figure, Needs, Verdict, tried_by_one, whole
 
 # What is asked of one GPU, in a process of its own: with vLLM's arguments for an engine, where to write.
 Ask = Callable[[dict[str, object]], dict[str, Any]]
 _SELECTORS = ("vllm.v1.attention.selector", "vllm.attention.selector")
 _WAIT_S = 120.0
-_OLD_SUFFIX = "_VLLM_V1"  # of the names before 0.12
 
 
 def body(context: Context) -> Verdict:
     _tiny_model.settle(context.scratch)
-    planned = {str(row["gpu"]): str(row["backend"]) for row in context.plan.get("attention", [])}
+    planned = _planned_backend.of_each(context)
     asked = {"model": _tiny_model.make(context.scratch), **_tiny_model.settings(context)}
     found = on_each(context, asked, of_vllm)
     return replace(judged(planned, found), figures=figures(context, found), gpus=tried_by_one(context.gpus))
@@ -49,7 +48,7 @@ def of_vllm(asked: dict[str, object]) -> dict[str, Any]:
         name = choose(**taken).get_name()
     platform = importlib.import_module("vllm.platforms").current_platform
     return {
-        "backend": str(name).removesuffix(_OLD_SUFFIX),
+        "backend": str(name).removesuffix(_planned_backend.OLD_SUFFIX),
         "device": str(platform.get_device_name()),
         "precision": str(config.model_config.dtype).removeprefix("torch."),
     }

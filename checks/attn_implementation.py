@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import _devices, _flash_attn, _numbers, _tiny_model
-from ._contract import Check, Context, Figure, Needs, Verdict
+from ._contract import Check, Context, Figure, Needs, Verdict, is_there
 
 _FLASH = "flash_attention_2"
 _BEST_FIRST = (_FLASH, "sdpa", "eager")
@@ -97,7 +97,7 @@ def _each(torch: Any, context: Context) -> Iterator[tuple[str, str]]:
 def _why_no_flash(torch: Any, device: str) -> str:
     if device == "cpu":
         return "it needs a GPU"
-    if not _flash_attn.is_there():
+    if not is_there(_flash_attn.MODULE):
         return "the package flash-attn is not in this environment"
     capability = torch.cuda.get_device_capability(device)
     return (

@@ -75,7 +75,7 @@ CHECK = Check(
     on="environment",
     profile="quick",
     deadline_s=900,
-    needs=Needs(packages=("torch", "vllm"), gpus=2),  # as vLLM needs it
+    needs=Needs(packages=("torch",), gpus=2),
     body=body,
     every_gpu=True,
 )

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import itertools
-from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import _devices, _flash_attn, _numbers, _timing
+from . import _devices, _flash_attn, _forward_and_backward, _numbers, _timing
 from ._contract import Check, Context, Needs, Verdict
 
-# Queries, keys, heads of the queries, heads of the keys: odd lengths, and heads that are shared.
-_SHAPES = ((113, 203, 4, 4), (129, 129, 6, 2))
-# As the package's own tests allow: a gradient goes through more roundings than torch's does.
-_OF_GRADIENTS = 3.0
 _LEAST = (8, 0)  # flash-attn 2 has code for nothing older
 _BATCH, _LENGTH, _HEADS, _WIDTH = 2, 512, 12, 64
 
@@ -48,8 +42,7 @@ def _on_gpu(flash_attn: Any, torch: Any, device: str) -> _devices.Found:
 def judge(torch: Any, plain: Any, varied: Any, cached: Any, device: str) -> _devices.Found:
     """Each of the package's three functions."""
     tried = {
-        "forward": (_forward(torch, plain, device), 2.0),
-        "backward": (_backward(torch, plain, device), _OF_GRADIENTS),
+        **_forward_and_backward.cases(torch, plain, device),
         "varied lengths": (_flash_attn.varied(torch, varied, device), 2.0),
         "KV cache": (_flash_attn.cached(torch, cached, device), 2.0),
     }
@@ -59,46 +52,6 @@ def judge(torch: Any, plain: Any, varied: Any, cached: Any, device: str) -> _dev
         if problem:
             return problem, found
     return "", found
-
-
-def _given(torch: Any, device: str) -> Iterator[tuple[str, list[Any], Any, bool]]:
-    """Name, inputs, what comes from above for the gradients, and whether it is causal."""
-    precisions = (torch.float16, torch.bfloat16)
-    for dtype, width, causal, lengths in itertools.product(precisions, (64, 128), (False, True), _SHAPES):
-        torch.manual_seed(0)
-        queries, keys, heads, shared = lengths
-        shapes = ((queries, heads), (keys, shared), (keys, shared), (queries, heads))
-        *given, upstream = (torch.randn(2, rows, each, width, device=device, dtype=dtype) for rows, each in shapes)
-        name = f"{_numbers.plain(dtype)}, head dimension {width}, {'causal' if causal else 'full'}, {queries} x {keys}"
-        yield name, given, upstream, causal
-
-
-def _forward(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
-    for name, given, _, causal in _given(torch, device):
-        exact = _numbers.attention(torch, *(each.double() for each in given), causal=causal)
-        same = _numbers.fused(torch, *given, causal=causal)
-        yield f"{name}, output", partial(function, *given, causal=causal), same, exact
-
-
-def _backward(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
-    for name, given, upstream, causal in _given(torch, device):
-        book = partial(_numbers.attention, torch, causal=causal)
-        same, exact = (
-            _gradients(torch, book, [each.to(of) for each in given], upstream.to(of))
-            for of in (upstream.dtype, torch.float64)
-        )
-        tried = functools.cache(partial(_gradients, torch, partial(function, causal=causal), given, upstream))
-        for number, letter in enumerate("qkv"):
-            yield f"{name}, gradient of {letter}", partial(_pick, tried, number), same[number], exact[number]
-
-
-def _pick(tried: Callable[[], list[Any]], number: int) -> Any:
-    return tried()[number]
-
-
-def _gradients(torch: Any, function: Callable[..., Any], given: list[Any], upstream: Any) -> list[Any]:
-    inputs = [each.detach().clone().requires_grad_() for each in given]
-    return list(torch.autograd.grad(function(*inputs), inputs, upstream))
 
 
 def _timed(torch: Any, function: Any, device: str) -> dict[str, Any]:

@@ -23,9 +23,12 @@ _SHAPES = (
 _WIDTHS = (64, 128, 256)
 _OWN, _MATH, _FLASH = "its own choice", "math", "flash"
 _BACKENDS = {_OWN: "", _MATH: "MATH", _FLASH: "FLASH_ATTENTION"}
-_OF_GPUS = {"cuDNN": "CUDNN_ATTENTION", "memory-efficient": "EFFICIENT_ATTENTION"}
+_CUDNN = "cuDNN"
+_OF_GPUS = {_CUDNN: "CUDNN_ATTENTION", "memory-efficient": "EFFICIENT_ATTENTION"}
 # How torch, and cuDNN under it, say that a backend does not do a case.
 _REFUSALS = ("No available kernel", "No viable backend", "No valid execution plans", "No execution plans support")
+# Where cuDNN alone may answer, all that it says before it computes is a refusal, and none is a wrong number.
+_OF_CUDNN = ("No valid engine configs", "No execution plans built", "cuDNN Frontend error", "[cudnn_frontend]")
 _WHY = 300
 
 
@@ -40,10 +43,11 @@ def judge(torch: Any, sdpa: Callable[..., Any], device: str) -> _devices.Found:
     found: dict[str, Any] = {"method": _METHOD}
     for name, backend in (_BACKENDS | ({} if device == "cpu" else _OF_GPUS)).items():
         refused: dict[str, list[str]] = {}
+        words = (*_REFUSALS, *(_OF_CUDNN if name == _CUDNN else ()))
         cases = [
             (case, forced, same, exact)
             for case, call, same, exact in _cases(torch, device)
-            if not _refuses(forced := partial(_forced, backend, partial(call, sdpa)), case, refused)
+            if not _refuses(forced := partial(_forced, backend, partial(call, sdpa)), case, refused, words)
         ]
         problem, told = _numbers.judged(torch, cases) if cases else ("", {"cases": 0})
         found[name] = told | ({"refused": refused} if refused else {})
@@ -99,14 +103,14 @@ def _forced(backend: str, call: Callable[[], Any]) -> Any:
         return call()
 
 
-def _refuses(call: Callable[[], Any], case: str, refused: dict[str, list[str]]) -> bool:
+def _refuses(call: Callable[[], Any], case: str, refused: dict[str, list[str]], words: tuple[str, ...]) -> bool:
     """Notes who said no to what, and why; any other failure is for the judge."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
             call()
         except RuntimeError as no:
-            if not any(words in str(no) for words in _REFUSALS):
+            if not any(each in str(no) for each in words):
                 return False
             reasons = [str(each.message).partition(" (Triggered")[0] for each in said]
             told = [reason for reason in reasons if not reason.endswith(("because:", "disabled."))]

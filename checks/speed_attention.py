@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from . import _devices, _flash_attn, _numbers, _timing, _vllm_operators
+from . import _devices, _flash_attn_packages, _numbers, _timing, _vllm_operators
 from ._contract import Check, Context, Figure, Needs, Verdict
 
 # As published comparisons have it: as many tokens for each length, causal, heads of 128.
@@ -56,7 +56,12 @@ def _measured(torch: Any, device: str) -> _devices.Found:
             if learns:
                 backward[length][name], measured = tried({**of, "pass": "backward"}, backward=True)
                 figures += measured
-    found = {"product_tflops": round(product, 2), "forward": forward, "backward": backward, "of": _of(device)}
+    found = {
+        "product_tflops": _timing.five_digits(product),
+        "forward": forward,
+        "backward": backward,
+        "of": _of(device),
+    }
     found["figures"] = figures
     if device == "cpu":
         return "", found
@@ -91,10 +96,12 @@ def _ways(torch: Any, device: str) -> Iterator[tuple[str, Callable[..., Any], bo
             yield name, partial(_by_sdpa, torch, backend), True
     if device == "cpu":
         return
-    if _flash_attn.is_there():
-        yield "flash-attn", partial(_by_package, "flash_attn"), True
+    for package in (_flash_attn_packages.TWO, _flash_attn_packages.THREE, _flash_attn_packages.FOUR):
+        fits = package.least <= torch.cuda.get_device_capability(device) <= package.most
+        if fits and package.is_here():
+            yield package.name, partial(package.attention, causal=True), True
     if importlib.util.find_spec("vllm"):
-        yield "vLLM's FlashAttention", partial(_by_vllm, torch), False
+        yield "vLLM's FlashAttention", _ByVllm(torch), False
 
 
 def _by_sdpa(torch: Any, backend: str, *given: Any) -> Any:
@@ -104,23 +111,30 @@ def _by_sdpa(torch: Any, backend: str, *given: Any) -> Any:
         return torch.nn.functional.scaled_dot_product_attention(*turned, is_causal=True).transpose(1, 2)
 
 
-def _by_package(name: str, *given: Any) -> Any:
-    return importlib.import_module(name).flash_attn_func(*given, causal=True)
+class _ByVllm:
+    """Its sequences lie behind each other; where each begins is on the GPU before the first call that is timed."""
 
+    def __init__(self, torch: Any) -> None:
+        self._torch = torch
+        self._starts: dict[tuple[int, int], Any] = {}
 
-def _by_vllm(torch: Any, *given: Any) -> Any:
-    flash: Any = importlib.import_module("vllm.vllm_flash_attn")
-    batch, length = given[0].shape[:2]
-    starts = torch.arange(0, (batch + 1) * length, length, dtype=torch.int32, device=given[0].device)
-    return flash.flash_attn_varlen_func(
-        *(each.flatten(0, 1) for each in given),
-        max_seqlen_q=length,
-        cu_seqlens_q=starts,
-        max_seqlen_k=length,
-        cu_seqlens_k=starts,
-        causal=True,
-        fa_version=_vllm_operators.flash_version(torch, given[0].device, flash),
-    )
+    def __call__(self, *given: Any) -> Any:
+        flash: Any = importlib.import_module("vllm.vllm_flash_attn")
+        batch, length = given[0].shape[:2]
+        if (batch, length) not in self._starts:
+            ends = (batch + 1) * length
+            starts = self._torch.arange(0, ends, length, dtype=self._torch.int32, device=given[0].device)
+            self._starts[batch, length] = starts
+        starts = self._starts[batch, length]
+        return flash.flash_attn_varlen_func(
+            *(each.flatten(0, 1) for each in given),
+            max_seqlen_q=length,
+            cu_seqlens_q=starts,
+            max_seqlen_k=length,
+            cu_seqlens_k=starts,
+            causal=True,
+            fa_version=_vllm_operators.flash_version(self._torch, given[0].device, flash),
+        )
 
 
 def _speed(
@@ -131,24 +145,37 @@ def _speed(
     shape = (batch, length, _WIDE // _WIDTH, _WIDTH)
     try:
         given = [torch.randn(shape, device=device).to(dtype).requires_grad_(backward) for _ in range(3)]
-        if device != "cpu":
-            torch.cuda.reset_peak_memory_stats(device)
         call = partial(way, *given)
         if backward:
             output = call()
             call = partial(torch.autograd.grad, output, given, torch.ones_like(output), retain_graph=True)
+        peak_mb = _peak_mb(torch, device, call)
         time = _timing.timed(torch, device, call, times=50, budget_s=_BUDGET_S)
     except Exception as problem:  # noqa: BLE001 - a kernel that is not there, or too little memory
         none = type(problem).__name__
         return {"none": f"{none}: {' '.join(str(problem).split())[:100]}"}, [Figure("attention", none, of=of)]
-    operations = 4 * batch * length**2 * _WIDE / 2 * (_BACKWARD if backward else 1)
-    told = {"tflops": round(1e-6 * operations / time.median_us, 3), **time.evidence()}
+    operations = _operations(batch, length, backward=backward)
+    told: dict[str, Any] = {"tflops": _timing.five_digits(1e-6 * operations / time.median_us), **time.evidence()}
     figures = [time.rate("attention", operations, "TFLOP/s", of), time.milliseconds("attention time", of)]
-    if device != "cpu":
-        told["peak_mb"] = torch.cuda.max_memory_allocated(device) // 2**20
-        how = "torch.cuda.max_memory_allocated after the last call, inputs included"
-        figures.append(_timing.figure("attention memory", [told["peak_mb"]], "MB", better="lower", of=of, method=how))
+    if peak_mb is not None:
+        told["peak_mb"] = peak_mb
+        how = "torch.cuda.max_memory_allocated after one call before any is timed, inputs included"
+        figures.append(_timing.figure("attention memory", [peak_mb], "MB", better="lower", of=of, method=how))
     return told, figures
+
+
+def _operations(batch: int, length: int, *, backward: bool) -> float:
+    """A multiplication and an addition count as two, and the mask leaves half of the scores."""
+    return 4 * batch * length**2 * _WIDE / 2 * (_BACKWARD if backward else 1)
+
+
+def _peak_mb(torch: Any, device: str, call: Callable[[], Any]) -> int | None:
+    """By itself: what is overwritten between the calls that are timed is larger than most attentions."""
+    if device == "cpu":
+        return None
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    return int(torch.cuda.max_memory_allocated(device) // 2**20)
 
 
 def _of(device: str) -> str:

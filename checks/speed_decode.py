@@ -118,7 +118,7 @@ CHECK = Check(
     weight="should",
     on="environment",
     profile="full",
-    deadline_s=300,
+    deadline_s=600,  # the driver may have to compile it
     needs=Needs(packages=("torch", "vllm"), profile="cuda", gpus=1, capability=_LEAST_CAPABILITY),
     body=body,
     every_gpu=True,

@@ -56,7 +56,8 @@ def _measured(torch: Any, device: str) -> _devices.Found:
     for size in _SIZES_OF_CPUS if device == "cpu" else _SIZES_OF_GPUS:
         left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
         time = _timing.timed(torch, device, partial(torch.matmul, left, right), times=50, budget_s=_BUDGET_S)
-        sizes[f"{size} x {size} x {size}"] = {"tflops": round(2e-6 * size**3 / time.median_us, 3), **time.evidence()}
+        speed = _timing.five_digits(2e-6 * size**3 / time.median_us)
+        sizes[f"{size} x {size} x {size}"] = {"tflops": speed, **time.evidence()}
         of = {"size": str(size), "precision": _numbers.plain(dtype)}
         figures.append(time.rate("product", 2 * size**3, "TFLOP/s", of))
     best = max(each["tflops"] for each in sizes.values())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from . import _devices, _timing, _tiny_model
+from . import _devices, _planned_backend, _timing, _tiny_model
 from ._contract import Check, Context, Figure, Needs, Verdict
 from ._plain_llama import PlainLlama
 
@@ -70,9 +70,11 @@ def body(context: Context) -> Verdict:
             "backend": _backends(engine),
         },
     )
-    if verdict.passed:
-        verdict = replace(verdict, figures=(*verdict.figures, _speed(torch, partial(generated, vllm, engine))))
-    return verdict
+    if not verdict.passed:
+        return verdict
+    figures = (*verdict.figures, _speed(torch, partial(generated, vllm, engine)))
+    told = verdict.summary + _planned_backend.deviation(context, verdict.evidence["backend"])
+    return replace(verdict, summary=told, figures=figures)
 
 
 def _speed(torch: Any, generate: Callable[[], object]) -> Figure:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from typing import Any
 
-from . import _gpu_memory, _openai, _tiny_model
+from . import _gpu_memory, _openai, _planned_backend, _tiny_model
 from ._contract import Check, Context, Needs, Verdict
 from ._right_answers import ANSWER_S, chatted, completed, streamed
 from ._server import Server
@@ -29,7 +29,7 @@ def body(context: Context) -> Verdict:
         return Verdict(passed=False, summary=problem, evidence=server.evidence, hint=_LOG, figures=server.figures)
     found = server.evidence
     summary = f"ready after {found['startup_s']:.1f} s, answered {found['requests']} requests rightly, stopped in"
-    summary = f"{summary} {found['stop_s']:.1f} s"
+    summary = f"{summary} {found['stop_s']:.1f} s{_planned_backend.deviation(context, found['backend'])}"
     return Verdict(passed=True, summary=summary, evidence=found, figures=server.figures)
 
 

@@ -26,7 +26,11 @@ _KEPT: Final = (
     *("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH"),
     *("CUDA_HOME", "CC", "CXX"),  # what is compiled on first use is compiled with these
     *("NVIDIA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"),
+    *("CUDA_CACHE_PATH", "CUDA_CACHE_MAXSIZE", "CUDA_CACHE_DISABLE"),
+    "VLLM_USE_FLASHINFER_SAMPLER",
 )
+# Whoever sets these wants GPUs to exchange data in another way, vLLM's too: without them another way would be tried.
+_KEPT_GROUP: Final = "NCCL_"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,8 +130,11 @@ def _placed(request: Request, place: Path) -> dict[str, Any]:
 
 
 def environment_of_a_check(home: str, gpus: tuple[str, ...] = (), keeping: tuple[str, ...] = ()) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in (*_KEPT, *keeping) if name in os.environ}
+    group = [name for name in os.environ if name.startswith(_KEPT_GROUP)]
+    kept = {name: os.environ[name] for name in (*_KEPT, *group, *keeping) if name in os.environ}
     kept["HOME"] = home
+    # What the driver compiles of PTX, for one check and then for all; some have a home of their own.
+    kept.setdefault("CUDA_CACHE_PATH", f"{home}/cuda-cache")
     if gpus and all(gpu.isdigit() or gpu[:4] in ("GPU-", "MIG-") for gpu in gpus):  # a slice has no number for CUDA
         kept["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     return kept

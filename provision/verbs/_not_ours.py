@@ -64,9 +64,16 @@ def visible(here: Sequence[str], said: str | None) -> tuple[str, ...]:
     """What of it CUDA_VISIBLE_DEVICES leaves; WrongUsage where it names what CUDA would not find."""
     if said is None:
         return tuple(here)
-    named = [word.strip() for word in said.split(",") if word.strip()]
+    named = [_slice_of(word.strip(), here) for word in said.split(",") if word.strip()]
     wrong = [word for word in named if word not in here and not _NAMED.fullmatch(word)]
     if wrong:
         there = f"there are: {', '.join(here)}" if here else "no GPU answers here"
+        if any(one.startswith(f"{wrong[0]}:") for one in here):
+            there = f"it is cut into slices: name one as nvidia-smi -L does, MIG-…; {there}"
         raise WrongUsage(f"`{wrong[0]}` is no GPU of this host", where=f"{_VISIBLE}={said}", hint=there)
     return tuple(named)
+
+
+def _slice_of(word: str, here: Sequence[str]) -> str:
+    """Of a first GPU that is cut into slices CUDA takes the first one; no number names any other slice to it."""
+    return here[0] if here and here[0].startswith(f"{word}:") else word

@@ -57,6 +57,10 @@ def _needs(one: Description) -> list[str]:
         said.append(f"compute capability {needs.capability[0]}.{needs.capability[1]}")
     said += [f"vLLM for {needs.profile}"] if needs.profile else []
     said += [f"{tools.partition(' ')[0]} on PATH" for tools in needs.tools]
+    said += [f"{name} in the lock" for name in needs.distributions]
+    said += ["the lock of the environment"] if needs.lock else []
+    recording = "a recording of the host"
+    said += [f"{recording}, or a plan where no GPU is" if needs.or_plan else recording] if needs.recording else []
     return said + (["--serving URL"] if needs.serving else [])
 
 

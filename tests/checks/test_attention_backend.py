@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from checks import _tiny_model
+from checks import _planned_backend, _tiny_model
 from checks import attention_backend as check
 from checks._contract import Context
 from provision.engine import launch_checks
@@ -106,3 +106,14 @@ def test_a_real_vllm_names_what_it_takes(tmp_path: Path) -> None:
     (result,), (word,) = tried.checks, tried.figures
     assert (word.name, word.value, word.of) == ("backend", "CPU_ATTN", {"on": "CPU"})
     assert (result.outcome, result.summary) == ("pass", "vLLM takes CPU_ATTN, nothing was planned")
+
+
+def test_an_engine_that_took_another_says_so() -> None:
+    plan = {"attention": [{"gpu": "0", "backend": "FLASH_ATTN"}, {"gpu": "1", "backend": "TRITON_ATTN"}]}
+    context = Context(profile="cuda", scratch="", gpus=("0", "1"), plan=plan)
+    assert _planned_backend.deviation(context, ["FLASH_ATTN"]) == ""
+    assert _planned_backend.deviation(context, ["FLASH_ATTN_VLLM_V1"]) == ""
+    assert _planned_backend.deviation(context, []) == "", "it has not said"
+    said = "; it took FLASHINFER, and FLASH_ATTN was planned"
+    assert _planned_backend.deviation(context, ["FLASHINFER"]) == said
+    assert _planned_backend.deviation(Context(profile="cpu", scratch=""), ["CPU_ATTN"]) == "", "nothing was planned"

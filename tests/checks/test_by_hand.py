@@ -125,10 +125,16 @@ def test_a_reader_may_go_away(environment: Environment) -> None:
 
 @pytest.mark.parametrize(
     ("said", "used"),
-    [(None, ["0", "1"]), ("", []), ("1", ["1"]), ("1, 7", ["1"]), ("GPU-8932f937", ["GPU-8932f937"])],
+    [
+        (None, ["0", "1"]),
+        ("", []),
+        ("1", ["1"]),
+        ("GPU-8932f937", ["GPU-8932f937"]),
+        *((said, None) for said in ("7", "1, 7", "00", "all", "-1")),
+    ],
 )
 def test_gpus_are_those_that_are_here_and_visible(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, used: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, used: list[str] | None
 ) -> None:
     """A container has nvidia-smi of its own; /proc shows it the GPUs of the whole host."""
     smi = tmp_path / "nvidia-smi"
@@ -139,7 +145,13 @@ def test_gpus_are_those_that_are_here_and_visible(
     if said is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
     assert _seen() == {"0": (9, 0), "1": (7, 5)}
+    if used is None:
+        with pytest.raises(ValueError, match=r"CUDA_VISIBLE_DEVICES=.* is no GPU of this host; there are: 0, 1"):
+            _visible(_seen())
+        return
     assert _visible(_seen()) == used
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert _visible({}) == [], "where none is, that is for the checks to say"
 
 
 def test_what_no_gpu_here_can_do_is_not_expected_of_an_environment() -> None:

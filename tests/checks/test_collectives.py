@@ -30,6 +30,14 @@ def judged(first: _ranks.Try, control: _ranks.Try, facts: dict[str, Any] | None 
     return said
 
 
+def test_an_image_without_vllm_has_what_the_example_in_the_readme_tries() -> None:
+    words = (launch_checks.CHECKS / "README.md").read_text().split("nvcr.io/nvidia/pytorch", 1)[1].split("--json")[0]
+    known = {one.name: one for one in launch_checks.discover()}
+    tried = [known[word] for word in words.split() if word in known]
+    assert check.CHECK.name in [one.name for one in tried]
+    assert {package for one in tried for package in one.needs.packages} == {"torch"}
+
+
 def test_what_hangs_and_works_without_peer_to_peer_is_laid_to_it() -> None:
     said = judged(HANGS, HEALTHY, {"iommu": {"acs_redirects": True}})
     assert not said.passed

@@ -129,6 +129,7 @@ def gone(*given, **settings):
 
 said["right"] = judged()
 said["tile"] = judged(lambda *given, causal: tile(plain(*given, causal)))
+said["tile of bfloat16"] = judged(lambda q, k, v, causal: (tile if q.dtype == torch.bfloat16 else torch.clone)(plain(q, k, v, causal)))
 said["never causal"] = judged(lambda *given, causal: plain(*given, False))
 said["one head for all"] = judged(lambda q, k, v, causal: plain(q, k[:, :, :1].expand(k.shape), v, causal))
 said["no gradient"] = judged(lambda q, k, v, causal: plain(q, k.detach() + 0 * k, v, causal))
@@ -150,6 +151,7 @@ def test_numbers_are_judged_with_a_real_torch() -> None:
     expected = {
         "right": "",
         "tile": FIRST + "full, 113 x 203, output: ",
+        "tile of bfloat16": "bfloat16, head dimension 64, full, 113 x 203, output: tile ",
         "never causal": FIRST + "causal, 113 x 203, output: off by ",
         "one head for all": FIRST + "full, 113 x 203, output: off by ",
         "no gradient": FIRST + "full, 113 x 203, gradient of k: off by ",
@@ -163,3 +165,58 @@ def test_numbers_are_judged_with_a_real_torch() -> None:
         "cache: seen whole": "KV cache, float16, 5 new: off by ",
     }
     real.assert_says(real.answers(TWINS), expected)
+
+
+NEWER = """
+import sys
+from types import SimpleNamespace
+from checks import _flash_attn_packages as packages
+
+def plain(q, k, v, causal):
+    return _numbers.fused(torch, q, k, v, causal=causal)
+
+def with_sums(*given, causal):
+    return plain(*given, causal), "the logarithms of the sums"
+
+def tile(*given, causal):
+    found = plain(*given, causal).clone()
+    found[0, 16:32, 1, 16:32] *= 1.01
+    return found
+
+def no_gradient(q, k, v, causal):
+    return plain(q, k.detach() + 0 * k, v, causal)
+
+for package in (packages.THREE, packages.FOUR):
+    for twin in (plain, with_sums, tile, no_gradient):
+        sys.modules[package.module] = SimpleNamespace(flash_attn_func=twin)
+        said[f"{package.name}: {twin.__name__}"] = packages.judge(package, torch, "cpu")[0]
+"""
+
+
+@real.needed
+def test_the_newer_packages_are_judged_too() -> None:
+    first = {"flash-attn 3": "float16, head dimension 64, ", "flash-attn 4": "bfloat16, head dimension 128, "}
+    expected = dict[str, str]()
+    for package, name in first.items():
+        expected |= {f"{package}: plain": "", f"{package}: with_sums": ""}
+        expected |= {
+            f"{package}: tile": name,
+            f"{package}: no_gradient": f"{name}full, 113 x 203, gradient of k: off by",
+        }
+    real.assert_says(real.answers(NEWER), expected)
+
+
+@pytest.mark.parametrize(
+    ("flavour", "module"), [("3", "flash_attn_interface.py"), ("4", "flash_attn/cute/__init__.py")]
+)
+def test_each_of_the_newer_packages_has_a_check(environment: Environment, flavour: str, module: str) -> None:
+    name = f"flash_attn_{flavour}_fits"
+    with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
+    assert name in proof.promised(with_gpus, lock("torch", f"flash-attn-{flavour}"))
+    assert name not in proof.promised(with_gpus, lock("torch", "flash-attn"))
+    assert environment.check(name, CUDA).outcome == "skip"
+    environment.install("flash_attn_x", "1", {module: ""})
+    assert environment.check(name, CUDA).outcome == "pass"
+    (environment.site / module).write_text("raise ImportError('undefined symbol')")
+    result = environment.check(name, CUDA)
+    assert (result.outcome, result.summary) == ("warn", "does not load: ImportError: undefined symbol")

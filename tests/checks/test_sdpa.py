@@ -50,8 +50,20 @@ for twin in (right, tile, row, off_by_one, bottom_right, other_heads, lazy, brok
 refused = {}
 (name, call, *_), *_ = sdpa._cases(torch, "cpu")
 forced = lambda: sdpa._forced("EFFICIENT_ATTENTION", lambda: call(right))
-said["refuses"] = str(sdpa._refuses(forced, name, refused))
+said["refuses"] = str(sdpa._refuses(forced, name, refused, sdpa._REFUSALS))
 said["refused"] = str(refused)
+
+def without_engine(*given, **settings):
+    raise RuntimeError("cuDNN Frontend error: No valid engine configs for Matmul_MUL_Reduction_SUB_EXP")
+
+def without_plans(*given, **settings):
+    raise RuntimeError("cuDNN Frontend error: [cudnn_frontend] Error: No execution plans built successfully.")
+
+for backends in ({"cuDNN": "MATH"}, {"memory-efficient": "MATH"}):
+    sdpa._BACKENDS.clear()
+    sdpa._BACKENDS.update(backends)
+    for name, twin in {**{one.__name__: one for one in (without_engine, without_plans)}, "nothing but broken": broken}.items():
+        said[f"{next(iter(backends))}: {name}"] = sdpa.judge(torch, twin, "cpu")[0]
 """
 FIRST = "math: float16, head dimension 64, "
 
@@ -69,5 +81,11 @@ def test_what_is_a_little_wrong_is_named() -> None:
         "broken": FIRST + "full 113 x 203: RuntimeError: CUDA error: an illegal memory access",
         "refuses": "True",
         "refused": "{'No viable backend",
+        "cuDNN: without_engine": "",
+        "cuDNN: without_plans": "",
+        "cuDNN: nothing but broken": "cuDNN: float16, head dimension 64, full 113 x 203: RuntimeError: CUDA error",
+        "memory-efficient: without_engine": "memory-efficient: float16, head dimension 64, full 113 x 203: RuntimeError: cuDNN",
+        "memory-efficient: without_plans": "memory-efficient: float16, head dimension 64, full 113 x 203: RuntimeError: cuDNN",
+        "memory-efficient: nothing but broken": "memory-efficient: float16, head dimension 64, full 113 x 203: RuntimeError: CUDA",
     }
     real.assert_says(real.answers(TWINS), expected)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from checks import _figures, speed_attention
+from checks import _figures, _timing, speed_attention
 from tests.checks import real
 
 HEALTHY = {"eager": 35.0, "SDPA flash": 300.0, "SDPA cuDNN": 520.0}
@@ -45,6 +46,71 @@ def test_what_is_unusual_is_named(changed: dict[str, float | None], capability: 
     assert speed_attention.judge(790.0, ways(**changed), capability) == says
 
 
+def on_gpu(capability: tuple[int, int] = (9, 0), **more: Any) -> Any:
+    return SimpleNamespace(cuda=SimpleNamespace(get_device_capability=lambda _: capability, **more), int32="int32")
+
+
+@pytest.mark.parametrize(
+    ("capability", "here", "measured"),
+    [
+        ((9, 0), ("flash_attn_2_cuda", "flash_attn_interface", "flash_attn.cute"), ["", " 3", " 4"]),
+        ((8, 0), ("flash_attn_2_cuda", "flash_attn_interface", "flash_attn.cute"), [""]),
+        ((10, 0), ("flash_attn_2_cuda", "flash_attn_interface", "flash_attn.cute"), ["", " 4"]),
+        ((9, 0), ("flash_attn", "flash_attn.cute"), [" 4"]),  # nothing but the folder around it
+        ((7, 5), ("flash_attn_2_cuda",), []),
+    ],
+)
+def test_every_package_is_measured_where_it_has_code_for_the_gpu(
+    capability: tuple[int, int], here: tuple[str, ...], measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in here else None)
+    names = [name for name, _, _ in speed_attention._ways(on_gpu(capability), "cuda:0")]
+    assert [name.removeprefix("flash-attn") for name in names if name.startswith("flash-attn")] == measured
+
+
+def test_what_vllm_is_told_of_the_sequences_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    torch = on_gpu()
+
+    def arange(*given: int, **_: Any) -> Any:
+        made.append(given)
+        return given
+
+    torch.arange = arange
+    asked: list[dict[str, Any]] = []
+    flash = SimpleNamespace(
+        is_fa_version_supported=lambda _: True, flash_attn_varlen_func=lambda *_, **given: asked.append(given)
+    )
+    monkeypatch.setattr("importlib.import_module", lambda _: flash)
+    query = SimpleNamespace(shape=(2, 512, 16, 128), device="cuda:0", flatten=lambda *_: "flat")
+    way = speed_attention._ByVllm(torch)
+    for _ in range(3):
+        way(query, query, query)
+    assert made == [(0, 3 * 512, 512)]
+    assert [each["cu_seqlens_q"] for each in asked] == [(0, 3 * 512, 512)] * 3
+
+
+def test_the_memory_is_that_of_one_call_and_not_of_what_clears_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+
+    def logged(word: str, answer: Any = None) -> Any:
+        def call(*_: Any, **__: Any) -> Any:
+            log.append(word)
+            return answer
+
+        return call
+
+    tensor = SimpleNamespace(to=lambda _: SimpleNamespace(requires_grad_=lambda _: "given"))
+    torch = on_gpu(reset_peak_memory_stats=logged("reset"), max_memory_allocated=logged("read", 96 * 2**20))
+    torch.randn = lambda *_, **__: tensor
+    monkeypatch.setattr(_timing, "timed", logged("timed", _timing.Timed((1.0, 2.0), "as timed")))
+    way = logged("call")
+    told, figures = speed_attention._speed(torch, "cuda:0", "bfloat16", 512, way, {"way": "one"}, backward=False)
+    assert log == ["reset", "call", "read", "timed"]
+    assert told["peak_mb"] == 96
+    assert [figure.value for figure in figures if figure.name == "attention memory"] == [96]
+
+
 @real.needed
 def test_a_cpu_is_shown_and_not_judged() -> None:
     found = real.answers("""
@@ -66,6 +132,16 @@ def test_a_cpu_is_shown_and_not_judged() -> None:
     rates = {("attention", "TFLOP/s", *each) for each in ways}
     assert told == rates | {("attention time", "ms", *each) for each in ways} | {("product", "TFLOP/s", None, None)}
     assert {(one["of"]["on"], one["of"].get("tokens", "512")) for one in found["figures"]} == {("CPU", "512")}
+    # Two sequences of 512 tokens, heads times width 2048: 2 products of 2 * 512^2 * 2048 operations each, half masked.
+    forward = 2 * 2 * 2 * 512**2 * 2048 / 2
+    assert forward == 2_147_483_648
+    counts = {"forward": forward, "backward": 2.5 * forward}
+    figures = {(one["name"], one["of"].get("way"), one["of"].get("pass")): one for one in found["figures"]}
+    for (name, way, which), one in figures.items():
+        if name == "attention":
+            times_ms = figures["attention time", way, which]["samples"]
+            done = [1e9 * rate * took for rate, took in zip(one["samples"], times_ms, strict=True)]
+            assert done == pytest.approx([counts[which]] * len(done), rel=1e-3)
     for way in ("forward", "backward"):
         assert {name: each["tflops"] > 0 for name, each in found["cpu"][way]["512"].items()} == {
             "eager": True,

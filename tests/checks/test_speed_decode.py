@@ -50,6 +50,8 @@ def test_a_wrong_decode_is_found_out(said: dict[str, Any], body: str) -> None:
             ("decode", "GB/s", {"tokens": "64"}),
             ("decode", "GB/s", {"tokens": "128"}),
         ]
+        rate, timed = told["figures"][1]["value"], told["tokens"]["128"]
+        assert rate * 1000 * timed["median_us"] == pytest.approx(timed["bytes_read"], rel=0.01)
         assert "of_peak" not in told, "nobody knows the peak of a CPU"
     else:
         assert problem.startswith(f"64 tokens: {DECODES[body]}")

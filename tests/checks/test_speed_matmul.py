@@ -34,8 +34,10 @@ def test_a_cpu_is_shown_and_not_judged() -> None:
         verdict = speed_matmul.body(Context(profile="cpu", scratch=""))
         said["passed"], said["summary"], said["speed"] = verdict.passed, verdict.summary, verdict.evidence["devices"]["CPU"]["best_tflops"]
         said["figures"] = verdict.figures
+        (said["timed"],) = verdict.evidence["devices"]["CPU"]["sizes"].values()
     """)
     assert found["passed"] is True
+    assert found["speed"] * found["timed"]["median_us"] * 1e6 == pytest.approx(2 * 1024**3, rel=0.01)
     assert found["speed"] > 0
     (figure,) = found["figures"]
     assert not _figures.wrong([figure])

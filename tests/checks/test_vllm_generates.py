@@ -40,6 +40,14 @@ def test_the_model_is_the_same_everywhere_and_in_a_file_that_says_what_it_holds(
     assert struct.unpack_from("<3f", data, first) == (0.515625, -1.515625, -0.328125)
 
 
+def test_no_sampler_is_compiled_unless_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "VLLM_USE_FLASHINFER_SAMPLER"
+    monkeypatch.delenv(name, raising=False)
+    assert tiny.environment("/scratch")[name] == "0"
+    monkeypatch.setenv(name, "1")
+    assert tiny.environment("/scratch")[name] == "1"
+
+
 def test_right_tokens_pass() -> None:
     assert not problem([RIGHT, RIGHT], BOOK)
 

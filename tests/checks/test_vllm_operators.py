@@ -24,6 +24,14 @@ def test_flash_attention_is_the_one_that_has_code_for_the_gpu(capability: tuple[
     assert _vllm_operators.flash_version(with_gpu(*capability), "cuda:0", everything) == version
 
 
+@pytest.mark.parametrize(("capability", "sorts"), [((8, 0), 4), ((9, 0), 4), ((10, 3), 1), ((12, 0), 1)])
+def test_of_what_the_driver_must_compile_one_is_tried(capability: tuple[int, int], sorts: int) -> None:
+    torch = with_gpu(*capability)
+    torch.float16, torch.bfloat16 = "float16", "bfloat16"
+    found = vllm_paged_attention._sorts(torch, "cuda:0")
+    assert (len(found), found[-1]) == (sorts, ("bfloat16", 128))
+
+
 @pytest.mark.parametrize("check", [vllm_quantised_matmul.CHECK, vllm_paged_attention.CHECK], ids=lambda one: one.name)
 def test_where_no_gpu_has_what_is_tried_nothing_passes(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     v100 = with_gpu(7, 0)
@@ -52,7 +60,7 @@ def tile(found, times=1.01):
 
 def brain(right, twin):
     # In bfloat16 alone, which may be cut off on a CPU and must be right all the same.
-    return lambda *given: twin(*given) if given[-1].dtype == torch.bfloat16 else right(*given)
+    return lambda *given: twin(*given) if torch.bfloat16 in (given[-1], getattr(given[-1], "dtype", None)) else right(*given)
 
 def twice(in_32):
     return _numbers.cut_off(torch, _numbers.cut_off(torch, in_32 * 3).float() / 3)
@@ -167,7 +175,19 @@ said["quantised: gone"] = quantised(multiply=gone)
 def by_the_book(rows):
     return vllm_quantised_matmul._by_the_book(torch, rows, torch.float8_e4m3fn)
 
+def few_bits(left, by_row, right, by_column, dtype):
+    # As tensor cores add up fp8: 13 bits are kept, every 32 products.
+    total = torch.zeros(left.shape[0], right.shape[1], dtype=torch.float64)
+    for at in range(0, left.shape[1], 32):
+        total += left[:, at : at + 32].double() @ right[at : at + 32].double()
+        kept = 2.0 ** (total.abs().clamp_min(1e-30).log2().floor() - 13)
+        total = (total / kept).trunc() * kept
+    return (total.float() * by_row * by_column).to(dtype)
+
 narrow = torch.float8_e4m3fn
+said["fp8: few bits"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, few_bits)[0]
+said["fp8: few bits, tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, lambda *given: tile(few_bits(*given)))[0]
+said["fp8: bfloat16, tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, brain(few_bits, lambda *given: tile(few_bits(*given))))[0]
 said["fp8"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, right)[0]
 said["fp8: tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, lambda *given: tile(right(*given)))[0]
 """
@@ -219,7 +239,10 @@ def test_vllms_operators_pass_and_wrong_twins_are_named() -> None:
         "quantised: one scale": "int8 to float16 83 x 1024 x 512: off by ",
         "quantised: gone": f"int8 to float16 83 x 1024 x 512: {GONE}",
         "fp8": "",
-        "fp8: tile": "float8_e4m3fn to float16 83 x 1024 x 512: ",
+        "fp8: tile": "float8_e4m3fn to float16 83 x 256 x 512: ",
+        "fp8: few bits": "",
+        "fp8: few bits, tile": "float8_e4m3fn to float16 83 x 256 x 512: ",
+        "fp8: bfloat16, tile": "float8_e4m3fn to bfloat16 83 x 1024 x 512: ",
     }
     said = real.answers(START + NORM + ROTARY + ACTIVATION + PAGED + QUANTISED)
     real.assert_says(said, expected)

@@ -393,6 +393,22 @@ def test_foreign_code_does_not_reach_in(tmp_path: Path, monkeypatch: pytest.Monk
     assert "hf_secret" not in (tmp_path / "logs" / "check-one.log").read_text()
 
 
+def test_what_users_set_for_nccl_reaches_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"NCCL_SOCKET_IFNAME": "eth1", "NCCL_IB_DISABLE": "1", "VLLM_USE_FLASHINFER_SAMPLER": "1"}
+    for name, value in {**given, "VLLM_API_KEY": "secret"}.items():
+        monkeypatch.setenv(name, value)
+    kept = keeper.environment_of_a_check("/home")
+    assert given.items() <= kept.items()
+    assert "VLLM_API_KEY" not in kept
+
+
+def test_what_the_driver_compiles_is_kept_for_the_next_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_CACHE_PATH", raising=False)
+    assert keeper.environment_of_a_check("/home")["CUDA_CACHE_PATH"] == "/home/cuda-cache"
+    monkeypatch.setenv("CUDA_CACHE_PATH", "/fast/cache")
+    assert keeper.environment_of_a_check("/home")["CUDA_CACHE_PATH"] == "/fast/cache", "where the user wants it"
+
+
 def test_the_log_is_private_in_order_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_LOG_LIMIT", 5000)
     body = "print('out', flush=True); os.write(2, b'err\\n')\nfor n in range(9999): print('line', n)\nos.abort()"

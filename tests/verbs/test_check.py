@@ -115,6 +115,14 @@ def test_visible_gpus_are_those_that_are_named(said: str | None, left: tuple[str
     assert _not_ours.visible(GPUS, said) == left
 
 
+def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
+    cut = ("0:0", "0:1", "1:0")
+    assert _not_ours.visible(cut, "0") == ("0:0",)
+    with pytest.raises(WrongUsage, match=r"`1` is no GPU of this host") as raised:
+        _not_ours.visible(cut, "1")
+    assert "cut into slices: name one as nvidia-smi -L does" in raised.value.hint
+
+
 @pytest.mark.parametrize(("said", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")])
 def test_a_gpu_that_is_not_there_is_named(said: str, wrong: str) -> None:
     with pytest.raises(WrongUsage) as raised:
@@ -126,10 +134,12 @@ def test_the_list_says_what_each_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = checks_folder(tmp_path / "checks", one="return Verdict(True, '')")
-    needs = "Needs(packages=('torch',), gpus=2, capability=(8, 0), tools=('c++ g++',), profile='cuda')"
+    needs = "Needs(packages=('torch',), gpus=2, capability=(8, 0), tools=('c++ g++',), profile='cuda', lock=True, "
+    needs += "recording=True, distributions=('flash-attn',))"
     (folder / "one.py").write_text((folder / "one.py").read_text().replace("'must', Needs()", f"'must', {needs}"))
     found = launch_checks.discover(folder)
     monkeypatch.setattr(launch_checks, "discover", lambda: found)
     assert cli.run(["check", "list"]) == 0
     wants = "torch, 2 GPUs where vLLM is for CUDA, compute capability 8.0, vLLM for cuda, c++ on PATH"
+    wants += ", flash-attn in the lock, the lock of the environment, a recording of the host"
     assert f"(needs {wants})" in capfd.readouterr().out
