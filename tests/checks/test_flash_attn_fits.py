@@ -66,6 +66,7 @@ def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: Environme
     torch.write_text("__version__ = '2.13.0+cu130'\n" + old)
     result = environment.check("flash_attn_fits", Context(profile="cuda", gpus=("0",)))
     assert (result.outcome, result.summary) == ("skip", "needs compute capability 8.0; the best here is 7.5")
+    assert environment.check("flash_attn_fits", CUDA).outcome == "pass", "one that is not used is not asked"
 
 
 def test_without_a_gpu_it_is_linked_and_that_is_said(environment: Environment) -> None:
