@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ _SAID = "NCCL_P2P_DISABLE=1"
 
 def body(context: Context) -> Verdict:
     """gloo over two processes where there is no GPU: the code around it is the same."""
+    importlib.import_module("torch.distributed")  # without it nothing is decided, and no sum is wrong
     backend, count = ("gloo", 2) if context.profile == "cpu" else ("nccl", len(whole(context.gpus)))
 
     def one(number: int, environment: dict[str, str]) -> _ranks.Try:

@@ -111,7 +111,8 @@ def test_it_holds_code_for_the_asked_architecture_and_no_other(made: Made) -> No
     assert one.made_from["only"] == "flash_fwd_hdim64_bf16_sm80"
 
 
-def test_it_is_refused_for_another_torch(made: Made) -> None:
+def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(flash_attn_part.ONLY, "flash_fwd_hdim64_bf16_sm80")
     (one,) = kept.found(made.prefix)
     other = load(None, "config.yaml", ["vllm=0.25.1"])
     plan = make(from_description.parse(H100, "h100.yaml"), other, kept.catalogue(made.prefix, rows.load()))

@@ -240,7 +240,8 @@ def test_ends_before_anything_was_begun(
     )
     code, last = ended(capsys, "check", *prefix)
     assert (code, last["hint"]) == (2, "./setup.sh makes one")
-    code, last = ended(capsys, "provision", *prefix, *OFF, "--set", "profile=cpu")
+    elsewhere = [word for name in ("logs", "tasks") for word in ("--set", f"{name}={tmp_path / name}")]
+    code, last = ended(capsys, "provision", *prefix, *elsewhere, *OFF, "--set", "profile=cpu")
     assert (code, last["report"]) == (3, None)
     assert last["problem"].startswith("no plan: ")
     with locks.hold(tmp_path / "envs", "up"):
