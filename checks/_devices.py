@@ -107,7 +107,7 @@ def _apart_from_beyond(context: Context, tried: list[Tried]) -> tuple[tuple[str,
     ids = tried_by_one(context.gpus)[: len(tried)] or ("",)
     reasons = {gpu: found[_BEYOND] for gpu, (_, _, found) in zip(ids, tried, strict=False) if _BEYOND in found}
     if tried and len(reasons) == len(tried):
-        raise NotImplementedError(f"nothing was tried on {tried[0][0]}: {next(iter(reasons.values()))}")
+        raise RuntimeError(f"nothing was tried on {tried[0][0]}: {next(iter(reasons.values()))}")
     return tuple(gpu for gpu in ids if gpu and gpu not in reasons), reasons
 
 

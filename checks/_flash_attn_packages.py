@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from . import _devices, _flash_attn, _forward_and_backward, _numbers
-from ._contract import Context, Verdict, is_there
+from . import _devices, _flash_attn, _forward_and_backward
+from ._contract import Check, Context, Needs, Verdict, is_there
 from ._forward_and_backward import Sort
 
 
@@ -57,10 +57,28 @@ _WITHOUT = "flash_attn.mode: none does without it; vLLM brings an attention of i
 
 
 def judge(package: Package, torch: Any, device: str) -> _devices.Found:
-    found = {}
     tried = _forward_and_backward.cases(torch, package.attention, device, package.tried)
-    for name, (cases, times) in tried.items():
-        problem, found[name] = _numbers.judged(torch, cases, times)
-        if problem:
-            return problem, found
-    return "", found
+    return _forward_and_backward.judged(torch, tried)
+
+
+def check(package: Package) -> Check:
+    """The claim that it fits: the same of each, but for its name and its GPUs."""
+    distribution = package.name.replace(" ", "-")
+    return Check(
+        name=f"{distribution.replace('-', '_')}_fits",
+        title=f"{package.name} fits",
+        proves=f"{package.name} loads beside this torch; attention and its gradients are right on its GPUs",
+        step=60,
+        weight="should",  # vLLM brings its own
+        on="environment",
+        profile="quick",
+        deadline_s=600,
+        needs=Needs(
+            packages=("torch", package.told_by),
+            profile="cuda",
+            distributions=(distribution,),
+            capability=package.least,
+        ),
+        body=partial(fits, package),
+        every_gpu=True,
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import _numbers
+from . import _devices, _numbers
 
 # Queries, keys, heads of the queries, heads of the keys: odd lengths, and heads that are shared.
 _SHAPES = ((113, 203, 4, 4), (129, 129, 6, 2))
@@ -35,6 +35,16 @@ def cases(torch: Any, function: Callable[..., Any], device: str, of: Sort = ALL)
         "forward": (_forward(torch, function, device, of), 2.0),
         "backward": (_backward(torch, function, device, of), _OF_GRADIENTS),
     }
+
+
+def judged(torch: Any, tried: Cases) -> _devices.Found:
+    """The first thing that is wrong, and what was found until then."""
+    found = {}
+    for name, (each, times) in tried.items():
+        problem, found[name] = _numbers.judged(torch, each, times)
+        if problem:
+            return problem, found
+    return "", found
 
 
 def _given(torch: Any, device: str, of: Sort) -> Iterator[tuple[str, list[Any], Any, bool]]:

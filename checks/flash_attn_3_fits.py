@@ -2,28 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from . import _flash_attn_packages
-from ._contract import Check, Needs
+from ._contract import Check
 
-_PACKAGE = _flash_attn_packages.THREE
-
-CHECK = Check(
-    name="flash_attn_3_fits",
-    title="flash-attn 3 fits",
-    proves="flash-attn 3 loads beside this torch and computes attention and its gradients on every GPU that it is for",
-    step=60,
-    weight="should",  # vLLM brings its own
-    on="environment",
-    profile="quick",
-    deadline_s=600,
-    needs=Needs(
-        packages=("torch", _PACKAGE.told_by),
-        profile="cuda",
-        distributions=("flash-attn-3",),
-        capability=_PACKAGE.least,
-    ),
-    body=partial(_flash_attn_packages.fits, _PACKAGE),
-    every_gpu=True,
-)
+CHECK: Check = _flash_attn_packages.check(_flash_attn_packages.THREE)

@@ -7,10 +7,10 @@ import importlib
 from functools import partial
 from typing import Any
 
-from . import _devices, _flash_attn, _forward_and_backward, _numbers, _timing
+from . import _devices, _flash_attn, _flash_attn_packages, _forward_and_backward, _timing
 from ._contract import Check, Context, Needs, Verdict
 
-_LEAST = (8, 0)  # flash-attn 2 has code for nothing older
+_LEAST = _flash_attn_packages.TWO.least  # it has code for nothing older
 _BATCH, _LENGTH, _HEADS, _WIDTH = 2, 512, 12, 64
 
 
@@ -46,12 +46,7 @@ def judge(torch: Any, plain: Any, varied: Any, cached: Any, device: str) -> _dev
         "varied lengths": (_flash_attn.varied(torch, varied, device), 2.0),
         "KV cache": (_flash_attn.cached(torch, cached, device), 2.0),
     }
-    found = {}
-    for name, (cases, times) in tried.items():
-        problem, found[name] = _numbers.judged(torch, cases, times)
-        if problem:
-            return problem, found
-    return "", found
+    return _forward_and_backward.judged(torch, tried)
 
 
 def _timed(torch: Any, function: Any, device: str) -> dict[str, Any]:

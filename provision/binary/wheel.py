@@ -35,8 +35,7 @@ _DAMAGE = (
     MemoryError,
     EOFError,
     KeyError,
-    NotImplementedError,
-    RuntimeError,
+    RuntimeError,  # also what zipfile says of a compression that it does not know
     zipfile.BadZipFile,
     zlib.error,
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _PLATFORM = re.compile(r"manylinux(?:_(\d+)_(\d+)|(1|2010|2014))_(x86_64|aarch64)")
 _OLD_TAGS = {"1": (2, 5), "2010": (2, 12), "2014": (2, 17)}
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError, ValueError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError, ValueError)
 
 
 class WheelName(msgspec.Struct, frozen=True, kw_only=True):
