@@ -76,7 +76,8 @@ def _page(task: Task, tasks: Sequence[Task], report: Report, proving: Mapping[st
     ran = [line for command in _commands(task, report) for line in stable(command, report).splitlines()]
     commands = [f"    {printable(line)}" for line in ran]
     yield from _section("What was done", commands, _nothing(task, report))
-    yield from _section("What went wrong", wrong(task, report)) if wrong(task, report) else ()
+    if lines := wrong(task, report):
+        yield from _section("What went wrong", lines)
     yield from _section("What was measured", [figure(one) for one in figures(proofs, report)], "Nothing.")
     yield from _section("What deviates from the plan", _deviations(task, proofs, report), "Nothing.")
     yield from _section("What was observed", _observed(task, proofs, report), "Nothing out of the ordinary.")

@@ -92,7 +92,8 @@ def test_a_server_without_ranges_begins_again(server: LocalServer, tmp_path: Pat
 
 def test_another_site_may_hold_the_file(server: LocalServer, tmp_path: Path) -> None:
     server.resources["/elsewhere.whl"] = Resource(DATA)
-    fetched(server, tmp_path, "to " + server.url("/elsewhere.whl"))
+    assert fetched(server, tmp_path, "to " + server.url("/elsewhere.whl")).served == 0
+    assert server.resources["/elsewhere.whl"].served == len(DATA)
 
 
 @pytest.mark.parametrize(
