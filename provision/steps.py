@@ -81,8 +81,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     """Every place that a step may name. `generation` is the virtual environment that is being built.
 
     `temporary` and `logs` are written on the way, `models` is where HF_HOME has them; "" is where nothing is asked of
-    them. `elsewhere`: the plan's GPUs
-    are on another host than this one.
+    them. `elsewhere`: the plan's GPUs are on another host than this one.
     """
 
     generation: str
@@ -125,11 +124,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
         """
         return f"{self.state}/unpacked"
 
-    def install(self, requirements: str, *more: str) -> tuple[str, ...]:
+    def install(self, requirements: str) -> tuple[str, ...]:
         """The one command that installs: exact files out of the store, no network, nothing resolved again."""
         argv = (self.uv, "pip", "install", "--python", self.python, "--no-deps", "--require-hashes", "--no-build")
         places = ("--no-index", "--find-links", self.wheels, "--cache-dir", self.unpacked, "--link-mode", "hardlink")
-        return (*argv, *places, *more, "--requirements", requirements)
+        return (*argv, *places, "--requirements", requirements)
 
 
 class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch"):
