@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from provision.engine import launch_checks, proof  # noqa: E402 - finds its own tree first
+from provision.engine import launch_checks, promised_checks  # noqa: E402 - finds its own tree first
 
 EMPTY = """from ._contract import Check, Verdict
 CHECK = Check(name={name!r}, title="empty", proves="nothing", step=10, weight="must", on="environment",
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     python, rounds = asked.python, asked.rounds
-    profile = proof.interpreter(python).profile
+    profile = promised_checks.interpreter(python).profile
     print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}, torch for {profile}")
     print(f"medians of {rounds} rounds\n\n| what | s | compared with, s | ratio | goal |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:

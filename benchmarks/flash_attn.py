@@ -22,12 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from provision import build_flash_attn, step_50_vllm  # noqa: E402 - finds its own tree first
 from provision.binary import libraries, wheel  # noqa: E402 - likewise
 from provision.catalog import rows  # noqa: E402 - likewise
 from provision.doors import download, network, sessions  # noqa: E402 - likewise
 from provision.engine import bring_up  # noqa: E402 - likewise
+from provision.flash_attn import build_steps  # noqa: E402 - finds its own tree first
 from provision.plan import against_wheel  # noqa: E402 - likewise
+from provision.steps import step_50_vllm  # noqa: E402 - likewise
 
 SOURCES = ("flash_fwd_hdim64_bf16_sm80", "flash_bwd_hdim64_bf16_sm80")
 NOTHING = "none-of-them"
@@ -43,8 +44,8 @@ class Toolkit:
         self.python = folder / "env" / "bin" / "python"
         cache = ("--cache-dir", str(folder / "cache"), "--link-mode", "hardlink", "--quiet")
         subprocess.run([bring_up.own_uv(), "venv", "--quiet", "--python", sys.executable, folder / "env"], check=True)
-        nvcc = f"{build_flash_attn.CUDA_COMPILER}=={cuda}.*"
-        self.install(f"torch==={torch}", nvcc, *build_flash_attn.TOOLS, "numpy", options=cache)
+        nvcc = f"{build_steps.CUDA_COMPILER}=={cuda}.*"
+        self.install(f"torch==={torch}", nvcc, *build_steps.TOOLS, "numpy", options=cache)
         self.packages = next((folder / "env").glob("lib/python*/site-packages"))
         view = folder / "env" / "cuda"
         home = self.packages / "nvidia" / f"cu{cuda.partition('.')[0]}"
@@ -58,7 +59,7 @@ class Toolkit:
     def compile(self, source: Path, only: str, arches: str) -> tuple[float, float, Path]:
         """CPU seconds, seconds, and the wheel; from nothing."""
         work = self._folder / f"{only}-{arches.replace(';', '-')}"
-        argv = [str(self.python), "-I", str(build_flash_attn.COMPILE), str(source), str(work), str(work / "dist")]
+        argv = [str(self.python), "-I", str(build_steps.COMPILE), str(source), str(work), str(work / "dist")]
         environment = {
             **os.environ,
             "CUDA_HOME": str(self._home),

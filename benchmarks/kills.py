@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from provision.engine import generations  # noqa: E402 - a script finds its own tree first
+from provision.engine import environments  # noqa: E402 - a script finds its own tree first
 from tests.engine import kills, synthetic  # noqa: E402 - likewise
 from tests.engine.synthetic import World  # noqa: E402 - likewise
 
@@ -35,7 +35,7 @@ def ours(world: World, number: int, before: str | None, version: str) -> Row:
     shutil.rmtree(world.prefix, ignore_errors=True)
     if before:
         kills.clean_seconds(world, before)
-    standing = generations.current(world.prefix)
+    standing = environments.current(world.prefix)
     seconds = kills.upgrade_seconds(world, standing, version) if before else kills.clean_seconds(world, version)
     lock = synthetic.lock(world.wheels, before) if before else None
     hit = torn = broken = unhealed = 0

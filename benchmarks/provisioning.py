@@ -32,9 +32,10 @@ _PIECE = 256 * 1024
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from provision.engine import apply, bring_up, generations, steps_found, wanted, whole  # noqa: E402 - finds its own tree first
-from provision.engine.wanted import Wanted  # noqa: E402 - likewise
-from provision.steps import Lock, Site  # noqa: E402 - likewise
+from provision.engine import apply, bring_up, discover_steps, environments, resolution_cache  # noqa: E402 - finds its own tree first
+from provision.engine.integrity import survey as whole  # noqa: E402 - likewise
+from provision.engine.resolution_cache import Wanted  # noqa: E402 - likewise
+from provision.steps.model import Lock, Site  # noqa: E402 - likewise
 
 
 class Line:
@@ -105,7 +106,7 @@ def build(described: Path, prefix: Path) -> None:
     kept = {name: os.environ[name] for name in ("PATH", "HOME")}
     environment = {**kept, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": f"{prefix}/uv"}
     apply.build(
-        found.plan, found.lock, site, steps_found.discover(), log_folder=prefix / "logs", environment=environment
+        found.plan, found.lock, site, discover_steps.discover(), log_folder=prefix / "logs", environment=environment
     )
 
 
@@ -170,8 +171,8 @@ def main() -> None:
     if given.build:
         build(given.build, given.prefix)
         return
-    found = wanted.load(given.prefix)
-    if found is None or generations.current(given.prefix) is None:
+    found = resolution_cache.load(given.prefix)
+    if found is None or environments.current(given.prefix) is None:
         sys.exit(f"{given.prefix} has no environment: ./setup.sh makes one")
     index = served(given.prefix / "wheels", Line(given.line))
     pins = [

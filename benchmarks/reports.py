@@ -30,10 +30,10 @@ PROGRAM = [
 ]
 ALL = """import sys; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from provision.verbs import _formats, _runs
-told = _runs.read(Path("/"), sys.argv[2])
+from provision.session import formats, runs
+told = runs.read(Path("/"), sys.argv[2])
 for name in ("text", "markdown", "json", "junit", "prometheus", "html"):
-    assert _formats.said(told, name)
+    assert formats.said(told, name)
 """
 FORMATS = {"text": 0.3, "markdown": None, "json": None, "junit": None, "prometheus": None, "html": None}
 

@@ -6,14 +6,14 @@ import gc
 import os
 import sys
 
-from provision import terminal
+from provision.display import terminal
 
 TYPE_CHECKING = False  # `typing` is left out: start-up is half imports
 if TYPE_CHECKING:
     import argparse
     from contextlib import AbstractContextManager
 
-    from provision.verbs._json_lines import Stream
+    from provision.display.json_lines import Stream
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def _guarded(argv: list[str]) -> int:
 
     stream = None
     if "--events" in argv:  # also where what else stands there is wrong
-        from provision.verbs._json_lines import Stream
+        from provision.display.json_lines import Stream
 
         stream = Stream()
     said = ""
@@ -49,9 +49,9 @@ def _guarded(argv: list[str]) -> int:
         code, said = INTERRUPTED, "interrupted"
     except Exception:  # noqa: BLE001 - the last line of defence: a bug leaves a log, not a traceback
         from provision.crash import report
-        from provision.verbs import _given
+        from provision.session import inputs
 
-        code, said = BUG, report(argv, _given.checkout()).removesuffix("\n")
+        code, said = BUG, report(argv, inputs.checkout()).removesuffix("\n")
     if said:
         terminal.note(said)
     return stream.ended(code, said) if stream else code

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from provision import tasks
-from provision.engine import steps_found, tasks_found
+from provision.engine import discover_steps, discover_tasks
 from provision.errors import UnreadableInput
 from provision.tasks import Task
 
@@ -34,8 +34,8 @@ def refused(text: str, name: str = "_85_models", **more: str) -> str:
 
 
 def test_every_step_has_its_task_and_every_task_of_ours_is_a_step() -> None:
-    found = {task.label: task for task in tasks_found.discover()}
-    assert list(found) == [step.label for step in steps_found.discover()]
+    found = {task.label: task for task in discover_tasks.discover()}
+    assert list(found) == [step.label for step in discover_steps.discover()]
     for task in found.values():
         assert task.is_step
         assert all((task.why, task.if_it_fails, task.undo))
@@ -213,7 +213,7 @@ def test_the_example_in_the_readme_is_one(tmp_path: Path) -> None:
     (name,) = set(re.findall(r"`tasks/(\d\d-[a-z-]+\.yaml)`", page))
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (tmp_path / name).write_text(text)
-    *_, own = tasks_found.discover(tmp_path)
+    *_, own = discover_tasks.discover(tmp_path)
     assert (own.label, own.is_step) == (name.removesuffix(".yaml"), False)
     assert own.commands
     assert own.checks
@@ -224,15 +224,15 @@ def test_the_example_in_the_readme_is_one(tmp_path: Path) -> None:
 def test_what_is_no_yaml_file_is_passed_over_and_another_ending_is_named(tmp_path: Path) -> None:
     for name in (".85-x.yaml.swp", "85-x.yaml~", "notes.md", ".hidden.yaml"):
         (tmp_path / name).write_text("\0")
-    assert all(task.is_step for task in tasks_found.discover(tmp_path))
+    assert all(task.is_step for task in discover_tasks.discover(tmp_path))
     for name in ("85-x.yml", "85-x.YAML"):
         (tmp_path / name).write_text("title: x\ncommands: [a]")
         with pytest.raises(UnreadableInput, match="is no name for a task"):
-            tasks_found.discover(tmp_path)
+            discover_tasks.discover(tmp_path)
         (tmp_path / name).unlink()
 
 
 def test_a_pipe_is_no_file_and_keeps_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "85-x.yaml")
     with pytest.raises(UnreadableInput, match="is a pipe"):
-        tasks_found.discover(tmp_path)
+        discover_tasks.discover(tmp_path)

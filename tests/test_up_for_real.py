@@ -108,8 +108,8 @@ def test_the_checks_hold_in_its_python(place: Place, first: subprocess.Completed
         "-m",
         "real_vllm",
         "tests/checks",
-        "tests/test_try_flash_attn.py",
-        "tests/test_build_flash_attn.py",
+        "tests/flash_attn/test_try_flash_attn.py",
+        "tests/flash_attn/test_build_steps.py",
     ]
     env = {**os.environ, "VLLM_READY_TEST_ENV": str(place.prefix / "current" / "bin" / "python")}
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1500, env=env)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from provision.table import Rows
+from provision.display.tables import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

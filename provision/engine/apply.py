@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from provision.engine import fingerprint
+from provision.engine.actions import Carrier, clean
 from provision.engine.building import Building, Work
-from provision.engine.carry import Carrier, clean
 from provision.engine.events import StepResult, Subscriber, nobody
 from provision.engine.fetch import Fetching
 from provision.errors import NotWritable, StepFailed, WrongUsage
 from provision.plan._model import Plan
-from provision.steps import Lock, Site, Step
+from provision.steps.model import Lock, Site, Step
 
 
 def build(

@@ -10,16 +10,25 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from provision.engine import apply, fingerprint, generations, proof, steps_found, store, verified, wanted
+from provision.engine import (
+    apply,
+    discover_steps,
+    environments,
+    fingerprint,
+    promised_checks,
+    resolution_cache,
+    store,
+    verified,
+)
+from provision.engine.check_results import Tried
 from provision.engine.conclude import conclude
 from provision.engine.dry_run import Glance, Touched
 from provision.engine.events import StepResult, Subscriber
-from provision.engine.proof import Checks
-from provision.engine.tried import Tried
-from provision.engine.wanted import Wanted
+from provision.engine.promised_checks import Checks
+from provision.engine.resolution_cache import Wanted
 from provision.errors import DONE, UNDECIDED
 from provision.plan._model import Plan
-from provision.steps import Lock, Site, Step
+from provision.steps.model import Lock, Site, Step
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,19 +123,19 @@ def bring_up(
     `lock` is the prefix's, held by the caller. A `guest` replaces what is current, and is no newer environment.
     """
     prefix = Path(asked.prefix)
-    steps = steps_found.discover()
-    wanted_before, before, stored = wanted.load(prefix), generations.current(prefix), store.named(prefix)
-    wanted.save(prefix, asked.wanted)
-    place = generations.place(prefix, _target(asked, steps), asked.run)
+    steps = discover_steps.discover()
+    wanted_before, before, stored = resolution_cache.load(prefix), environments.current(prefix), store.named(prefix)
+    resolution_cache.save(prefix, asked.wanted)
+    place = environments.place(prefix, _target(asked, steps), asked.run)
     try:
         results = _build(asked, place, steps, events, lock, only=only, start=start)
     except BaseException:
         # What was refused before anything was begun leaves the prefix as it was.
-        if generations.take_away_unbegun(Path(place.path), asked.run):
-            wanted.save(prefix, wanted_before)
+        if environments.take_away_unbegun(Path(place.path), asked.run):
+            resolution_cache.save(prefix, wanted_before)
         raise
     ended = BroughtUp(generation=place.path, steps=tuple(results), before=before)
-    complete = (Path(place.path) / generations.STATE / generations.COMPLETE).is_file()
+    complete = (Path(place.path) / environments.STATE / environments.COMPLETE).is_file()
     if not complete:
         return msgspec.structs.replace(ended, verdict="undecided", exit_code=UNDECIDED)
     kept = all(result.outcome == "kept" for result in results)
@@ -148,7 +157,7 @@ def bring_up(
     elif not owed or {each.outcome for each in ended.tried.checks} - {"pass", "warn", "skip"}:
         verified.withdraw(Path(place.path))
         return ended
-    generations.switch(prefix, place.id)
+    environments.switch(prefix, place.id)
     return msgspec.structs.replace(ended, removed=_tidied(asked, stored, before if guest else None), owed=owed)
 
 
@@ -182,8 +191,8 @@ def _tried(asked: Asked, ended: BroughtUp, checks: Checks) -> BroughtUp:
     """With what its promised checks come to."""
     names = asked.plan.checks
     gpus = () if asked.elsewhere else asked.plan.gpus.used
-    facts = {} if asked.elsewhere else proof.facts_for(names, asked.places)
-    tried = proof.ours(asked.plan, asked.lock, ended.generation, names, Path(asked.logs), checks, gpus, facts)
+    facts = {} if asked.elsewhere else promised_checks.facts_for(names, asked.places)
+    tried = promised_checks.ours(asked.plan, asked.lock, ended.generation, names, Path(asked.logs), checks, gpus, facts)
     concluded = conclude(tried, names, gpus)
     return msgspec.structs.replace(
         ended,
@@ -201,21 +210,21 @@ def _tidied(asked: Asked, stored: frozenset[Path], replaced: str | None = None) 
     prefix = Path(asked.prefix)
     if asked.plan.flash_attn.mode != "build":
         store.remove_toolkits(prefix)
-    removed = generations.prune(prefix, asked.keep, replaced)
+    removed = environments.prune(prefix, asked.keep, replaced)
     store.prune(prefix, stored)
     return tuple(removed)
 
 
 def is_current(asked: Asked) -> bool:
     """Whether it is what is in use, in whatever state."""
-    standing = generations.standing(Path(asked.prefix), _target(asked, steps_found.discover()))
+    standing = environments.standing(Path(asked.prefix), _target(asked, discover_steps.discover()))
     return bool(standing and standing.current)
 
 
 def glance(asked: Asked) -> BroughtUp | None:
     """Where all of it is current, untouched and verified, there is nothing to do: no lock is taken, nothing written."""
-    steps = steps_found.discover()
-    standing = generations.standing(Path(asked.prefix), _target(asked, steps))
+    steps = discover_steps.discover()
+    standing = environments.standing(Path(asked.prefix), _target(asked, steps))
     if not standing or not standing.current or verified.report(Path(standing.path)) is None:
         return None
     try:
@@ -238,7 +247,7 @@ def _target(asked: Asked, steps: list[Step]) -> str:
 
 def _build(
     asked: Asked,
-    place: generations.Generation,
+    place: environments.Generation,
     steps: list[Step],
     events: Subscriber,
     handle: int,

@@ -12,13 +12,15 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from provision.doors import files, interruption
-from provision.engine import foreign, generations, heal, marks, whole
-from provision.engine.carry import Carrier
+from provision.engine import environments
+from provision.engine.actions import Carrier
 from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
+from provision.engine.integrity import manifest as marks
+from provision.engine.integrity import repair, stray_files, survey
+from provision.engine.integrity.wrong_records import WrongRecords
 from provision.engine.journal import Journal
-from provision.engine.wrong_records import WrongRecords
 from provision.errors import Failure, StepFailed, WrongUsage
-from provision.steps import Action, Fetch, Lock, Run, Site, Step, Write
+from provision.steps.model import Action, Fetch, Lock, Run, Site, Step, Write
 
 _ATTEMPTS = 3  # damage, what the wheel itself has wrong, and whole
 SITE_PACKAGES = "site-packages"
@@ -49,7 +51,7 @@ class Building:
         self._whole: set[str] = set()  # distributions that are there, whole, at the lock's version
         self._unpacked = Path(site.unpacked)
         self._records = WrongRecords(self._generation, self._state, events)
-        self._read: whole.Survey | None = None  # every byte was read, all was well, nothing was changed since
+        self._read: survey.Survey | None = None  # every byte was read, all was well, nothing was changed since
         self._already: dict[str, marks.Mark] = {}  # what was read in this very run
         self._bare = False  # what belongs to no distribution (the interpreter's links, activate) is damaged
 
@@ -58,7 +60,12 @@ class Building:
         was_complete = self._is_complete()
         manifest = marks.of_this_boot(self._state) if was_complete else None
         changed = marks.changed(self._generation, manifest) if manifest else []
-        if manifest and not changed and not self._replaced() and not foreign.hooks(self._generation, manifest.files):
+        if (
+            manifest
+            and not changed
+            and not self._replaced()
+            and not stray_files.hooks(self._generation, manifest.files)
+        ):
             return [self._keep(each) for each in self._work]
         self._heal(was_complete=was_complete, changed=changed)
         for each in self._work:
@@ -100,14 +107,14 @@ class Building:
 
     def _is_complete(self) -> bool:
         try:
-            done = msgspec.json.decode((self._state / generations.COMPLETE).read_bytes(), type=dict[str, str])
+            done = msgspec.json.decode((self._state / environments.COMPLETE).read_bytes(), type=dict[str, str])
         except (OSError, msgspec.MsgspecError):
             return False
         return done.get("fingerprint") == self._work[-1].fingerprint
 
     def _replaced(self) -> bool:
         """Whether a hand put another version beside or in place of a locked one."""
-        there = whole.versions(self._generation)
+        there = survey.versions(self._generation)
         return any(len(there.get(canonicalize_name(pin.name), ())) != 1 for pin in self._lock.pins)
 
     def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
@@ -119,7 +126,7 @@ class Building:
         self._bare = not self._python.exists() or any(site not in path and path not in brought for path in changed)
         done = self._journal.done()
         unfinished = [each for each in self._work if done.get(each.step.label) != each.fingerprint]
-        found = heal.find(
+        found = repair.find(
             self._generation,
             self._lock,
             contents=was_complete,
@@ -139,7 +146,7 @@ class Building:
         """What uv has unpacked goes before files are looked at, which are links to it, and before a repair."""
         shutil.rmtree(self._unpacked, ignore_errors=True)
 
-    def _take_out(self, torn: tuple[whole.Torn, ...], *, looked_at: bool) -> None:
+    def _take_out(self, torn: tuple[survey.Torn, ...], *, looked_at: bool) -> None:
         """`looked_at`: every step had ended, so what is unlike its RECORD may be so in the wheel."""
         for each in torn:
             self._reopen()
@@ -148,10 +155,10 @@ class Building:
             if looked_at:
                 self._records.taken_out(each)
             else:
-                heal.take_out(self._generation, each)
+                repair.take_out(self._generation, each)
 
-    def _survey(self) -> whole.Survey:
-        return whole.survey(
+    def _survey(self) -> survey.Survey:
+        return survey.survey(
             self._generation,
             self._lock,
             contents=True,
@@ -162,7 +169,7 @@ class Building:
 
     def _reopen(self) -> None:
         """A generation that is worked on is not complete, whatever it was before."""
-        (self._state / generations.COMPLETE).unlink(missing_ok=True)
+        (self._state / environments.COMPLETE).unlink(missing_ok=True)
 
     def _stands(self, each: Work) -> bool:
         """Done by the journal, and what it leaves is really there: believe the environment, not the marker."""
@@ -202,7 +209,7 @@ class Building:
             actions = tuple(self._lacking(action) if isinstance(action, Fetch) else action for action in each.actions)
             ran = self._carrier.carry_out(each.step, actions, ahead)
             interruption.look()
-            there = whole.versions(self._generation).keys()
+            there = survey.versions(self._generation).keys()
             if lacking := sorted(leaves - there):
                 raise StepFailed(
                     f"its commands ended well, but {', '.join(lacking)} is not there", where=f"step {each.step.label}"
@@ -246,12 +253,12 @@ class Building:
         else:
             why = "; ".join(each.why for each in found.torn)
             raise StepFailed(f"{', '.join(lacking)} does not become whole: {why}", where=str(self._generation))
-        finished = was_complete or generations.was_used(self._generation)  # a repair may have been killed
-        foreign.refuse(self._generation, found, self._events, finished=finished)
+        finished = was_complete or environments.was_used(self._generation)  # a repair may have been killed
+        stray_files.refuse(self._generation, found, self._events, finished=finished)
         itself = marks.of_the_environment_itself(self._generation, found.marks, self._written)
         marks.write(self._state, (*found.marks, *itself))
         files.write(
-            self._state / generations.COMPLETE, msgspec.json.encode({"fingerprint": self._work[-1].fingerprint})
+            self._state / environments.COMPLETE, msgspec.json.encode({"fingerprint": self._work[-1].fingerprint})
         )
         return self._in_order()
 

@@ -18,14 +18,15 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from provision.doors import files, parts, process
-from provision.engine import fetch, kept, pylock
+from provision.engine import fetch, pylock
 from provision.engine.events import Subscriber
-from provision.engine.kept import Kept
 from provision.errors import SourceFailed, UnreadableInput, WrongUsage
+from provision.flash_attn import wheel_store
+from provision.flash_attn.wheel_store import Kept
 from provision.host import sources
 from provision.host._scrub import hide_secrets
 from provision.plan._model import Plan
-from provision.steps import Fetch, Lock, Pin, Wheel
+from provision.steps.model import Fetch, Lock, Pin, Wheel
 from provision.version import VERSION
 
 SCHEMA: Final = "vllm-ready/bundle/1"
@@ -184,7 +185,7 @@ def write_notes(prefix: Path, folder: Path, lock: Lock) -> None:
     taken = {pin.wheel.file for pin in lock.pins}
     for one in load(folder).kept:
         if one.file in taken:
-            kept.write_note(prefix, one)
+            wheel_store.write_note(prefix, one)
 
 
 def _brought(known: Iterable[Kept], lock: Lock) -> tuple[Kept, ...]:

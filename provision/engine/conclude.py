@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine.tried import CheckResult, Figure, Tried
+from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.errors import CHECK_FAILED, DONE, UNDECIDED
 
 

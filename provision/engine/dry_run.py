@@ -6,8 +6,8 @@ from packaging.utils import canonicalize_name
 
 from provision.engine.building import Building, Work
 from provision.engine.events import StepResult
-from provision.engine.whole import Torn
-from provision.steps import Fetch
+from provision.engine.integrity.survey import Torn
+from provision.steps.model import Fetch
 
 
 class Touched(Exception):  # noqa: N818 - nothing is wrong

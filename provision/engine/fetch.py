@@ -17,7 +17,7 @@ from provision.doors import download, interruption, sessions
 from provision.engine import uv
 from provision.engine.events import Progress, Subscriber
 from provision.errors import NotWritable
-from provision.steps import Fetch, Lock, Pin, Wheel
+from provision.steps.model import Fetch, Lock, Pin, Wheel
 
 _AT_ONCE: Final = 8
 _TOLD_EVERY_S: Final = 0.2

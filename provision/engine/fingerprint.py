@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from provision.plan._model import Plan
-from provision.steps import Lock, Run, Site, Step, Write
+from provision.steps.model import Lock, Run, Site, Step, Write
 
 GENERATION = "<generation>"
 _OURS = f"{Path(__file__).parents[1]}/"
@@ -38,7 +38,9 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
 def _anywhere(action: Run | Write) -> Run | Write:
     if isinstance(action, Write):
         return action
-    return msgspec.structs.replace(action, argv=tuple(word.removeprefix(_OURS) for word in action.argv))
+    # A script of ours counts by its file name: where it lies in this checkout makes no other environment.
+    argv = (word.rpartition("/")[2] if word.startswith(_OURS) else word for word in action.argv)
+    return msgspec.structs.replace(action, argv=tuple(argv))
 
 
 def target(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> str:

@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from provision.doors import process
-from provision.engine.keeper import Keeper, Request, environment_of_a_check
-from provision.engine.tried import CheckResult, Figure, Tried
+from provision.engine.check_process import Keeper, Request, environment_of_a_check
+from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.errors import StepFailed
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from provision.binary import libraries, wheel
-from provision.engine import generations, locks
+from provision.engine import environments, locks
 from provision.plan import against_wheel
-from provision.steps import Need
+from provision.steps.model import Need
 
 _MIB = 1024 * 1024
 
@@ -46,7 +46,7 @@ def measure(need: Need) -> Measured:
 
 def way_out(need: Need, generation: Path) -> str:
     """What to do about a need that is not met; `prune` is named where it would remove something."""
-    spare = [one for one in generations.prunable(generation.parent, keep=1) if one.path != str(generation)]
+    spare = [one for one in environments.prunable(generation.parent, keep=1) if one.path != str(generation)]
     prune = need.kind == "free space" and not need.beside and spare
     return f"./setup.sh prune --set keep=1 removes older environments; or {need.hint}" if prune else need.hint
 

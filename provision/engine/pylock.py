@@ -12,7 +12,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from provision.doors import sessions
 from provision.errors import SourceFailed, WrongSetting
-from provision.steps import Pin, Wheel
+from provision.steps.model import Pin, Wheel
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -14,14 +14,14 @@ from provision.doors import files, process
 from provision.engine import pylock, refusals
 from provision.engine.uv import planned
 from provision.errors import SourceFailed, WrongSetting
+from provision.flash_attn.choose import candidate_name
 from provision.host._model import Host
 from provision.host._scrub import Scrubber
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
-from provision.plan.choose_flash_attn import candidate_name
 from provision.plan.choose_toolkit import torch_cuda
 from provision.plan.make import make
 from provision.settings import Settings
-from provision.steps import Lock
+from provision.steps.model import Lock
 
 DEADLINE_S: Final = 900.0
 ROUNDS: Final = 12  # each costs the user seconds; a host whose dozen newest releases are refused has another problem

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from provision.doors import parts
-from provision.engine import generations, wanted
-from provision.steps import Lock
+from provision.engine import environments, resolution_cache
+from provision.steps.model import Lock
 
 FOLDER = "wheels"
 ASIDE = ".imported"  # a wheel that is looked at before it is taken in
@@ -18,8 +18,8 @@ ASIDE = ".imported"  # a wheel that is looked at before it is taken in
 
 def named(prefix: Path) -> frozenset[Path]:
     """What the environments of this prefix, and what is wanted, have in the store: wheels, and downloads of them."""
-    last = wanted.load(prefix)
-    places = (Path(generation.path) for generation in generations.found(prefix))
+    last = resolution_cache.load(prefix)
+    places = (Path(generation.path) for generation in environments.found(prefix))
     return _files(prefix, (*([last.lock] if last else ()), *_locks(places)))
 
 
@@ -42,7 +42,7 @@ def prune(prefix: Path, before: frozenset[Path]) -> None:
 
 def remove_toolkits(prefix: Path) -> None:
     """First what nobody else has in the store: of what is gone, nobody knows what it took."""
-    folder = prefix / generations.TOOLKITS
+    folder = prefix / environments.TOOLKITS
     prune(prefix, _files(prefix, _locks(folder.glob("*"))))
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -55,6 +55,6 @@ def note(wheel: Path) -> Path:
 def _locks(places: Iterable[Path]) -> Iterator[Lock]:
     for place in places:
         try:
-            yield msgspec.json.decode((place / generations.STATE / "lock.json").read_bytes(), type=Lock)
+            yield msgspec.json.decode((place / environments.STATE / "lock.json").read_bytes(), type=Lock)
         except (OSError, msgspec.MsgspecError):
             continue

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 from provision.doors import files
-from provision.engine import marks
-from provision.engine.generations import STATE
+from provision.engine.environments import STATE
+from provision.engine.integrity import manifest
 
 
 def host_id() -> str:
@@ -35,7 +35,7 @@ def report(generation: Path) -> bytes | None:
 
 def withdraw(generation: Path) -> None:
     """What did not pass is not verified, and its files are read again, not only looked at."""
-    for path in (place(generation), generation / STATE / marks.FILE):
+    for path in (place(generation), generation / STATE / manifest.FILE):
         path.unlink(missing_ok=True)
 
 

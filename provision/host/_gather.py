@@ -17,8 +17,8 @@ import msgspec
 
 from provision.doors import process
 from provision.doors.reading import Reading
-from provision.host import _ask
-from provision.host._look import LOOKS
+from provision.host import _programs
+from provision.host._filesystem import LOOKS
 from provision.host._model import Command, File, Files, Probe, Source
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def _order(source: Source, paths: Mapping[str, Path]) -> dict[str, object] | Non
 def _asks(paths: Mapping[str, Path], addresses: Mapping[str, str]) -> dict[str, Callable[[], Reading]]:
     """The probes that run programs or talk to somebody."""
     return {
-        "compilers": lambda: _found(_ask.compilers()),
-        "cuda_toolkits": lambda: _found(_ask.cuda_toolkits()),
-        "kernel_log": lambda: _found(_ask.kernel_log()),
+        "compilers": lambda: _found(_programs.compilers()),
+        "cuda_toolkits": lambda: _found(_programs.cuda_toolkits()),
+        "kernel_log": lambda: _found(_programs.kernel_log()),
         "nvml": _nvml,
-        "pythons": lambda: _found(_ask.pythons(str(paths.get("prefix", "")))),
+        "pythons": lambda: _found(_programs.pythons(str(paths.get("prefix", "")))),
         "sources": lambda: _sources(addresses),
     }
 

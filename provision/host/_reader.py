@@ -91,7 +91,7 @@ def _answer(key: str, job: Callable[[], Answer], emit: Callable[[str, Answer], N
 
 
 def _jobs(request: dict[str, dict[str, object]]) -> dict[str, Callable[[], Answer]]:
-    from provision.host._look import LOOKS  # it builds on this file
+    from provision.host._filesystem import LOOKS  # it builds on this file
 
     work: dict[str, Callable[[], Answer]] = {}
     for key, what in request.items():

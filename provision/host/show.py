@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.text import Text
 
+from provision.display.tables import Rows
 from provision.host._model import Host, Recording
 from provision.host.record import discover
-from provision.table import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

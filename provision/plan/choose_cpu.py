@@ -9,8 +9,8 @@ import msgspec
 
 from provision.catalog.rows import Catalogue, VllmBuild
 from provision.plan._model import Package, Refusal, Rejected
-from provision.plan.candidates import not_asked_for
 from provision.plan.choose_vllm import of_vllm
+from provision.plan.rules import not_asked_for
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, newer, reaches
 

@@ -8,8 +8,8 @@ from provision.catalog.rows import Catalogue, DriverLimit
 from provision.errors import WrongSetting
 from provision.host.gpus import Gpu
 from provision.plan._model import Decision, ExcludedGpu, UsedGpus
-from provision.plan.candidates import Candidate
 from provision.plan.dead_gpus import driver_wanted
+from provision.plan.rules import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import numbers
 

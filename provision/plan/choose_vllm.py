@@ -9,7 +9,7 @@ import msgspec
 from provision.catalog.rows import Catalogue, VllmRelease
 from provision.host.gpus import Gpu
 from provision.plan._model import Refusal, Rejected
-from provision.plan.candidates import Candidate, judge, not_asked_for, preference
+from provision.plan.rules import Candidate, judge, not_asked_for, preference
 from provision.plan.situation import Situation
 from provision.settings import Settings
 

@@ -7,10 +7,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from provision.display.tables import Rows
 from provision.plan._model import Attention, ExcludedGpu, Plan, Unsupported, UsedGpus
 from provision.plan.choose_gpus import ranges
 from provision.plan.situation import SOURCE_NAMES
-from provision.table import Rows
 
 _SOURCES = {**SOURCE_NAMES, "find-links": "a find-links folder"}
 

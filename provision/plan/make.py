@@ -7,7 +7,8 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.host import machine
 from provision.host._model import Host
-from provision.plan import changes, choose_profile, dead_gpus, make_cpu, make_cuda
+from provision.plan import advice as changes
+from provision.plan import choose_profile, dead_gpus, make_cpu, make_cuda
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
 from provision.plan.situation import gather
 from provision.settings import Settings

@@ -8,7 +8,8 @@ from functools import partial
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.plan import changes, choose_cpu, choose_flash_attn, sizes, warn
+from provision.flash_attn import choose
+from provision.plan import advice, choose_cpu, sizes, warn
 from provision.plan._model import (
     Decision,
     ExcludedGpu,
@@ -44,10 +45,10 @@ def search(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, 
     return Searched(choice=best, rejected=rejected, allows=allows)
 
 
-def answer(catalogue: Catalogue, refusals: tuple[Refusal, ...], situation: Situation) -> changes.Answer | None:
+def answer(catalogue: Catalogue, refusals: tuple[Refusal, ...], situation: Situation) -> advice.Answer | None:
     """What advice asks: what would be chosen if the host were like this."""
     choice = search(situation, catalogue, refusals).choice
-    return changes.Answer(version=choice.version, name=choice.vllm.version) if choice else None
+    return advice.Answer(version=choice.version, name=choice.vllm.version) if choice else None
 
 
 def plan(
@@ -57,7 +58,7 @@ def plan(
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
 ) -> Plan | Unsupported:
-    flash = choose_flash_attn.for_cpu()
+    flash = choose.for_cpu()
     if situation.settings.flash_attn.mode == "require":
         return Unsupported(
             unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),),
@@ -68,7 +69,7 @@ def plan(
     if best is None:
         return _no_vllm(situation, catalogue, refusals, searched)
     download, disk = sizes.cpu(best, catalogue)
-    now = changes.Answer(version=best.version, name=best.vllm.version)
+    now = advice.Answer(version=best.version, name=best.vllm.version)
     override = (choose_cpu.OVERRIDE,) if best.torch_is_for_cuda else ()
     excluded = tuple(ExcludedGpu(id=gpu.id, reason="config asks for the CPU") for gpu in situation.gpus)
     return Plan(
@@ -98,7 +99,7 @@ def plan(
         checks=checks,
         warnings=(*warn.of_any(situation, best.python, disk), *override),
         advice=(
-            *changes.newer_vllm(situation, catalogue, now, partial(answer, catalogue, refusals)),
+            *advice.newer_vllm(situation, catalogue, now, partial(answer, catalogue, refusals)),
             *_third_party(situation, catalogue, best),
         ),
     )
@@ -109,7 +110,7 @@ def _no_vllm(
 ) -> Unsupported:
     lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(asked_for(searched.rejected, situation.settings)))
     silent = tuple(situation.why_not(source) for source in ("vllm", "pypi"))
-    way_out = changes.way_out(situation, catalogue, partial(answer, catalogue, refusals), None)
+    way_out = advice.way_out(situation, catalogue, partial(answer, catalogue, refusals), None)
     reasons = Reasons(subject="vllm", reasons=lines or silent)
     return Unsupported(unsupported=(reasons, *unheard(situation)), advice=tuple(way_out))
 

@@ -7,11 +7,12 @@ from functools import partial
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.plan import changes, choose_attention, choose_flash_attn, choose_gpus, make_cpu, sizes, warn
+from provision.flash_attn import choose as choose_flash_attn
+from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn
 from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
-from provision.plan.candidates import Candidate, torch_name, torch_wheel_name
 from provision.plan.choose_vllm import Found, asked_for, choose, grouped
 from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
+from provision.plan.rules import Candidate, torch_name, torch_wheel_name
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
 
@@ -36,17 +37,17 @@ def search(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, 
     return Searched(found=found[best], python=best, allows=names)
 
 
-def _answer(catalogue: Catalogue, refusals: tuple[Refusal, ...], situation: Situation) -> changes.Answer | None:
+def _answer(catalogue: Catalogue, refusals: tuple[Refusal, ...], situation: Situation) -> advice.Answer | None:
     """What advice asks: what would be chosen if the host were like this."""
     candidate = search(situation, catalogue, refusals).found.candidate
     return _answered(candidate, situation, catalogue) if candidate else None
 
 
-def _answered(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> changes.Answer:
+def _answered(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> advice.Answer:
     usable = choose_gpus.asked_for(situation) - choose_gpus.against_driver(situation, catalogue).keys()
     used = usable & set(candidate.runs)
     memory = sum(gpu.memory_gb or 1 for gpu in situation.gpus if gpu.id in used)
-    return changes.Answer(version=candidate.release.version, name=candidate.name, memory_gb=memory)
+    return advice.Answer(version=candidate.release.version, name=candidate.name, memory_gb=memory)
 
 
 def _newer(candidate: Candidate | None, than: Candidate | None) -> bool:
@@ -110,9 +111,9 @@ def plan(
             *warn.of_gpus(candidate, situation, gpus.used, attention),
         ),
         advice=(
-            *changes.newer_vllm(situation, catalogue, now, answer),
-            *(changes.more_gpus(situation, catalogue, now, answer) if left_out and price is None else ()),
-            *changes.forward_compatibility(situation, catalogue, now, answer),
+            *advice.newer_vllm(situation, catalogue, now, answer),
+            *(advice.more_gpus(situation, catalogue, now, answer) if left_out and price is None else ()),
+            *advice.forward_compatibility(situation, catalogue, now, answer),
         ),
     )
 
@@ -136,7 +137,7 @@ def _no_vllm(
     if len(dead) < len(situation.gpus) and lines:
         reasons.append(Reasons(subject="vllm", reasons=lines))
     on_the_cpu = make_cpu.answer(catalogue, (), situation)
-    way_out = changes.way_out(situation, catalogue, partial(_answer, catalogue, refusals), on_the_cpu)
+    way_out = advice.way_out(situation, catalogue, partial(_answer, catalogue, refusals), on_the_cpu)
     return Unsupported(unsupported=(*reasons, *unheard(situation)), advice=tuple(way_out))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision.plan._model import Attention
-from provision.plan.candidates import Candidate
 from provision.plan.choose_gpus import ranges
+from provision.plan.rules import Candidate
 from provision.plan.situation import SOURCE_NAMES, Situation
 from provision.plan.versions import reaches
 

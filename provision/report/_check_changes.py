@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.engine.tried import CheckResult
+from provision.engine.check_results import CheckResult
 from provision.report._comparison import Change, How
 from provision.report._gpu_names import GpuNames
 from provision.report._model import Report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.engine.tried import Figure
+from provision.engine.check_results import Figure
 from provision.report import short
 from provision.report._comparison import Change, How
 from provision.report._gpu_names import GpuNames, on

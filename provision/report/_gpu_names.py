@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from provision.engine.tried import CheckResult, Figure
+from provision.engine.check_results import CheckResult, Figure
 from provision.plan._model import Plan
 from provision.report._model import Report
 

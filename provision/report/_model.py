@@ -6,9 +6,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.engine.conclude import Conclusion, conclude
 from provision.engine.events import StepResult
-from provision.engine.tried import CheckResult, Figure, Tried
 from provision.plan._model import Plan
 from provision.report import short
 

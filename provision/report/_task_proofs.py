@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from provision.engine.tried import CheckResult, Figure
+from provision.engine.check_results import CheckResult, Figure
 from provision.report import short
 from provision.report._markup import plain
 from provision.report._model import Report

@@ -6,8 +6,8 @@ import json
 import re
 from xml.etree import ElementTree as ET
 
+from provision.engine.check_results import CheckResult
 from provision.engine.events import StepResult
-from provision.engine.tried import CheckResult
 from provision.report import short
 from provision.report._model import Report
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from provision.engine.tried import CheckResult
+from provision.engine.check_results import CheckResult
 from provision.report import host_facts, short
 from provision.report._markup import fenced, plain
 from provision.report._model import Report

@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 
-from provision.engine.tried import Figure
+from provision.engine.check_results import Figure
 from provision.report._model import Report
 
 _OUTCOMES = ("pass", "warn", "fail", "skip", "error")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
+from provision.engine.check_results import CheckResult
 from provision.engine.events import StepResult
-from provision.engine.tried import CheckResult
 from provision.plan import serve
 from provision.report._markup import plain
 from provision.report._model import Left, Report

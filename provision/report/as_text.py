@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 
+from provision.engine.check_results import CheckResult
 from provision.engine.events import StepResult
-from provision.engine.tried import CheckResult
 from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.report.short import OUTCOMES, cut, first_line, printable

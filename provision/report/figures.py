@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine.tried import Figure
+from provision.engine.check_results import Figure
 from provision.report import charts, short
 
 _ATTENTION: tuple[tuple[str, str, Literal["linear", "log"]], ...] = (

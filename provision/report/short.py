@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from provision.engine.tried import Figure
+from provision.engine.check_results import Figure
 
 # How checks ended, as a reader wants to see them: what is skipped mostly has nothing to do here.
 OUTCOMES: Final = ("fail", "error", "warn", "skip", "pass")

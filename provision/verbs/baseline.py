@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from provision import terminal
+from provision.display import terminal
 from provision.engine import verified
 from provision.errors import DONE, WrongUsage
-from provision.verbs import _earlier, _given, _runs
+from provision.session import baselines, inputs, runs
 
 
 def run(options: argparse.Namespace) -> int:
-    logs = Path(_given.checkout()) / _given.settings(options).logs
+    logs = Path(inputs.checkout()) / inputs.settings(options).logs
     if len(options.what) > (options.action == "set"):
         raise WrongUsage(f"`{options.what[-1]}` is one word too many", hint="baseline set [RUN], or baseline show")
     if options.action == "set":
-        report = _runs.read(logs, options.what[0]) if options.what else _earlier.newest(logs, whole=True)
-        _earlier.choose(logs, report)
-    is_set = _earlier.set_one(logs, verified.host_id()) is not None
-    found = _earlier.baseline(logs)
+        report = runs.read(logs, options.what[0]) if options.what else baselines.newest(logs, whole=True)
+        baselines.choose(logs, report)
+    is_set = baselines.set_one(logs, verified.host_id()) is not None
+    found = baselines.baseline(logs)
     if options.json:
         terminal.document({"set": is_set, "report": found})
     elif found is None:

@@ -10,21 +10,22 @@ from typing import Final
 import msgspec
 from packaging.version import Version
 
-from provision import terminal
-from provision.engine import bring_up, bundle, kept, locks
+from provision.display import progress, terminal
+from provision.display.progress import Followed
+from provision.engine import bring_up, bundle, locks
 from provision.engine.events import Note
-from provision.engine.wanted import Wanted
+from provision.engine.resolution_cache import Wanted
 from provision.errors import DONE, NotWritable, WrongUsage
+from provision.flash_attn import wheel_store
+from provision.flash_attn.step_60_flash_attn import leaves
 from provision.host import installer_config, pythons, sources
 from provision.host._model import Host
-from provision.plan import elsewhere
+from provision.plan import other_host
 from provision.plan._model import Plan, Reasons, Unsupported
+from provision.session import confirm, flash_attn, inputs, request
+from provision.session.request import Wish
 from provision.settings import Settings
-from provision.step_60_flash_attn import leaves
-from provision.steps import Lock
-from provision.verbs import _agree, _flash_attn, _given, _progress, _wish
-from provision.verbs._progress import Followed
-from provision.verbs._wish import Wish
+from provision.steps.model import Lock
 
 _UNITS: Final = {"M": 2**20, "G": 2**30}
 _LEAST_MB: Final = 32  # the largest wheel of vllm-ready's own environment is not taken apart
@@ -40,35 +41,35 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _made(folder: Path, most: int, options: argparse.Namespace) -> int:
-    wish = _wish.made(options)
-    builder = _wish.here(wish)
+    wish = request.made(options)
+    builder = request.here(wish)
     target = wish.target or builder
-    found = _wish.planned(wish, elsewhere.fetched_here(target, builder))
+    found = request.planned(wish, other_host.fetched_here(target, builder))
     if isinstance(found, Unsupported):
-        return _agree.no_plan(found, options)
-    if not _agree.agreed(*found, options):
+        return confirm.no_plan(found, options)
+    if not confirm.agreed(*found, options):
         return DONE
     try:
-        with _progress.followed(options) as followed:
+        with progress.followed(options) as followed:
             plan, lock = _with_flash_attn(wish, target, *found, followed)
             lacks = _lacks(found[0], lock, plan, options.host)
             if lacks and wish.settings.flash_attn.mode == "require":
                 reasons = (Reasons(subject="flash-attn", reasons=(lacks,)),)
-                return _agree.no_plan(Unsupported(unsupported=reasons, advice=()), options)
+                return confirm.no_plan(Unsupported(unsupported=reasons, advice=()), options)
             if lacks:
                 followed(Note(text=lacks))
             made = bundle.make(
                 folder,
-                Path(_given.checkout()),
+                Path(inputs.checkout()),
                 plan,
                 lock,
                 _answered(builder, wish.settings),
                 config.local_wheels if (config := builder.known(installer_config.FACT)) else (),
-                kept.found(Path(wish.prefix)),
+                wheel_store.found(Path(wish.prefix)),
                 lacks,
                 _pythons(target, plan),
                 bring_up.own_uv(),
-                _wish.environment(wish, plan),
+                request.environment(wish, plan),
                 most,
                 followed,
             )
@@ -89,13 +90,13 @@ def _made(folder: Path, most: int, options: argparse.Namespace) -> int:
 def _with_flash_attn(wish: Wish, target: Host, plan: Plan, lock: Lock, followed: Followed) -> tuple[Plan, Lock]:
     """A published wheel that is planned is fetched into the store, as `up` does; nothing is compiled here."""
     owing = Wanted(wish="", plan=plan, lock=lock, host_python="")
-    if plan.flash_attn.mode != "wheel" or not _flash_attn.owed(owing):
+    if plan.flash_attn.mode != "wheel" or not flash_attn.owed(owing):
         return plan, lock
     asked = wish.settings.flash_attn
     lenient = msgspec.structs.replace(asked, mode="auto" if asked.mode == "require" else asked.mode, build="after")
     settings = msgspec.structs.replace(wish.settings, flash_attn=lenient)
     with locks.hold(Path(wish.prefix), "bundle") as handle:
-        made = _flash_attn.settled(
+        made = flash_attn.settled(
             msgspec.structs.replace(wish, target=target, settings=settings), owing, followed, handle
         )
     return made.plan, made.lock

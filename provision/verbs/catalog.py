@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision import terminal
-from provision.catalog import show, verbs
+from provision.catalog import commands, show
+from provision.display import terminal
 from provision.errors import DONE, WrongSetting
-from provision.verbs import _given
+from provision.session import inputs
 
 if TYPE_CHECKING:
     import argparse
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = _given.settings(options)
-    action = {"show": verbs.show, "check": verbs.check, "add": verbs.add}[options.action]
+    settings = inputs.settings(options)
+    action = {"show": commands.show, "check": commands.check, "add": commands.add}[options.action]
     say = terminal.unheard if options.quiet else terminal.note
     said = action(options.what, lambda: _index(settings), say)
     if options.json:
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _index(settings: Settings) -> str:
-    address = _given.addresses(settings).get("pypi")
+    address = inputs.addresses(settings).get("pypi")
     if address is None:
         what = "the catalogue is compared with PyPI, and sources.pypi is false"
         raise WrongSetting(what, where="settings", hint="--set sources.pypi=true, or the URL of a mirror")

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from provision import terminal
-from provision.engine import generations, launch_checks, locks, proof, verified
+from provision.display import progress, terminal
+from provision.engine import environments, launch_checks, locks, promised_checks, verified
 from provision.engine.launch_checks import Description
 from provision.errors import CHECK_FAILED, DONE, WrongUsage
 from provision.plan._model import Plan
 from provision.report._model import Report
-from provision.steps import Lock
-from provision.verbs import _given, _not_ours, _outputs, _progress, _told, _wish
-from provision.verbs._wish import Wish
+from provision.session import foreign_python, inputs, outputs, request, run_report
+from provision.session.request import Wish
+from provision.steps.model import Lock
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,9 +29,9 @@ def run(options: argparse.Namespace) -> int:
     if wrong:
         raise WrongUsage(f"there is no check `{wrong[0]}`", hint=f"there are: {', '.join(sorted(names))}")
     if options.python is not None or options.serving is not None:  # empty ones are a mistake, not ours
-        return _ended(_not_ours.checked(options), options)
-    wish = _wish.made(options)
-    if generations.current(Path(wish.prefix)) is None:
+        return _ended(foreign_python.checked(options), options)
+    wish = request.made(options)
+    if environments.current(Path(wish.prefix)) is None:
         raise WrongUsage("there is no current environment to check", where=wish.prefix, hint="./setup.sh makes one")
     with locks.hold(Path(wish.prefix), "check", only_look=True):  # a run that changes things would make it fail
         told = checked(wish, options)
@@ -66,28 +66,28 @@ def _needs(one: Description) -> list[str]:
 
 def checked(wish: Wish, options: argparse.Namespace) -> Report:
     """Try the checks that are asked for on what is current; the caller holds the prefix."""
-    place = (Path(wish.prefix) / generations.CURRENT).resolve()
-    found = _told.stood(place)
+    place = (Path(wish.prefix) / environments.CURRENT).resolve()
+    found = run_report.stood(place)
     plan, lock = found.plan, found.lock
     asked = tuple(options.names) or _of_profile(plan, lock, options.profile)
-    used = plan.gpus.used if _not_ours.has_gpus() else ()
-    facts = proof.facts_for(asked, _given.paths(wish.settings))
-    with _progress.followed(options) as followed:
-        tried = proof.ours(plan, lock, str(place), asked, Path(wish.logs), followed, used, facts)
-    told = _told.of_checks(wish, tried, asked, used, facts, found)
+    used = plan.gpus.used if foreign_python.has_gpus() else ()
+    facts = promised_checks.facts_for(asked, inputs.paths(wish.settings))
+    with progress.followed(options) as followed:
+        tried = promised_checks.ours(plan, lock, str(place), asked, Path(wish.logs), followed, used, facts)
+    told = run_report.of_checks(wish, tried, asked, used, facts, found)
     code = told.exit_code
     if code != DONE and set(asked) & set(plan.checks):
         with contextlib.suppress(OSError):  # whoever may only look cannot
             verified.withdraw(place)
     if code != DONE or set(plan.checks) <= set(asked):
-        _outputs.everywhere(told, wish)
+        outputs.everywhere(told, wish)
     else:  # some of the checks passing is no news of the whole
-        _outputs.in_logs(told, wish)
+        outputs.in_logs(told, wish)
     return told
 
 
 def _of_profile(plan: Plan, lock: Lock, depth: launch_checks.Depth | None) -> tuple[str, ...]:
-    return plan.checks if depth is None else proof.promised(plan, lock, depth)
+    return plan.checks if depth is None else promised_checks.promised(plan, lock, depth)
 
 
 def _ended(told: Report, options: argparse.Namespace, hint: str = "") -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from provision import terminal
+from provision.display import terminal
 from provision.errors import DONE, WrongUsage
 from provision.report import diff_as_text
 from provision.report._model import Report
-from provision.verbs import _earlier, _given, _runs
+from provision.session import baselines, inputs, runs
 
 
 def run(options: argparse.Namespace) -> int:
-    logs = Path(_given.checkout()) / _given.settings(options).logs
-    found = _earlier.diff(*_two(logs, options.runs))
+    logs = Path(inputs.checkout()) / inputs.settings(options).logs
+    found = baselines.diff(*_two(logs, options.runs))
     if options.json:
         terminal.document(found)
     else:
@@ -26,12 +26,12 @@ def _two(logs: Path, named: list[str]) -> tuple[Report, Report]:
     """As they were given, the first is before; one is laid beside the newest, the newest beside the baseline."""
     if len(named) > 2:
         raise WrongUsage(f"two runs can be compared, not {len(named)}", hint="./setup.sh diff BEFORE AFTER")
-    reports = [_runs.read(logs, one) for one in named]
+    reports = [runs.read(logs, one) for one in named]
     if len(reports) == 2:
         return reports[0], reports[1]
-    after = _earlier.newest(logs)
+    after = baselines.newest(logs)
     host = str(after.host.get("id", ""))
-    before = reports[0] if reports else _earlier.baseline(logs, of=host, but=after.run)
+    before = reports[0] if reports else baselines.baseline(logs, of=host, but=after.run)
     if before is None:
         hint = "./setup.sh diff BEFORE AFTER compares any two"
         raise WrongUsage("no earlier verified run of this host is there to compare with", where=str(logs), hint=hint)

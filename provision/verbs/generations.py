@@ -7,20 +7,20 @@ from pathlib import Path
 
 import msgspec
 
-from provision import terminal
-from provision.engine import generations
+from provision.display import terminal
+from provision.engine import environments
 from provision.errors import DONE
-from provision.verbs import _wish
+from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    found = generations.found(Path(_wish.made(options).prefix))
+    found = environments.found(Path(request.made(options).prefix))
     if options.json:
         terminal.document([msgspec.to_builtins(one) for one in found])
         return DONE
     for one in found:
         state = "current" if one.current else "complete" if one.complete else "unfinished"
-        users = ", ".join(f"{name} ({pid})" for pid, name in generations.in_use(Path(one.path)))
+        users = ", ".join(f"{name} ({pid})" for pid, name in environments.in_use(Path(one.path)))
         terminal.line(f"{one.id}  {state:<10}  made {one.made}" + (f"  in use by {users}" if users else ""))
     if not found:
         terminal.line("no environment yet: ./setup.sh makes one")

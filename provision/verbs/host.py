@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision import terminal
 from provision.catalog import rows
+from provision.display import terminal
 from provision.doors import files
 from provision.errors import DONE, IncompleteHost, WrongSetting
 from provision.host import record
@@ -14,7 +14,7 @@ from provision.host._model import Host
 from provision.plan import choose_profile
 from provision.plan._model import Reasons
 from provision.plan.situation import gather
-from provision.verbs import _given
+from provision.session import inputs
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = _given.settings(options)
-    recording = record.record(network=False, paths=_given.paths(settings), sources={})
+    settings = inputs.settings(options)
+    recording = record.record(network=False, paths=inputs.paths(settings), sources={})
     output = options.output
     if output is not None:
         files.write(Path(output), record.to_json(recording), make_folders=False)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provision import terminal
 from provision.catalog import rows
-from provision.engine import kept
+from provision.display import terminal
 from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
+from provision.flash_attn import wheel_store
 from provision.plan._model import Unsupported
 from provision.plan.make import make
-from provision.verbs import _given
+from provision.session import inputs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    settings = _given.settings(options)
+    settings = inputs.settings(options)
     found = _host(options, settings)
     try:
-        known = kept.catalogue(Path(_given.checkout(), settings.prefix), rows.load())
+        known = wheel_store.catalogue(Path(inputs.checkout(), settings.prefix), rows.load())
         made = make(found, settings, known)
     except IncompleteHost as failure:
-        failure.where = _given.called(options)
+        failure.where = inputs.called(options)
         raise
     except WrongSetting as failure:  # a wish that only the host shows to be wrong begins with its key
-        failure.where = failure.where or _given.place_of(failure.what.partition(":")[0], options)
+        failure.where = failure.where or inputs.place_of(failure.what.partition(":")[0], options)
         raise
     if options.json:
         terminal.document(made)
@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
     if options.host is not None:
-        return _given.described(options)
+        return inputs.described(options)
     from provision.host import record
     from provision.host._model import Host
 
-    taken = record.record(network=True, paths=_given.paths(settings), sources=_given.addresses(settings))
+    taken = record.record(network=True, paths=inputs.paths(settings), sources=inputs.addresses(settings))
     return Host(taken.readings)

@@ -6,28 +6,28 @@ import argparse
 import shlex
 from pathlib import Path
 
-from provision import terminal
-from provision.engine import foresee, locks, needs
-from provision.engine.foresee import Foreseen
-from provision.engine.wanted import Wanted
+from provision.display import terminal
+from provision.engine import locks, needs, preview
+from provision.engine.preview import Foreseen
+from provision.engine.resolution_cache import Wanted
 from provision.errors import DONE
 from provision.plan._model import Unsupported
-from provision.steps import Action, Fetch, Run, Write
-from provision.verbs import _agree, _bring, _own_tasks, _wish
-from provision.verbs._wish import Wish
+from provision.session import confirm, pipeline, request, run_tasks
+from provision.session.request import Wish
+from provision.steps.model import Action, Fetch, Run, Write
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = _own_tasks.joined(_wish.made(options))
+    wish = run_tasks.joined(request.made(options))
     part = {"only": options.only, "start": options.start}
     if options.dry_run:
-        found, _ = _wish.resolved(wish)
+        found, _ = request.resolved(wish)
         if isinstance(found, Unsupported):
-            return _agree.no_plan(found, options)
+            return confirm.no_plan(found, options)
         return _shown(*_foreseen(wish, found, **part), options)
     with locks.hold(Path(wish.prefix), "provision") as lock:
-        settled = _agree.settled(wish, options)
-        return settled if isinstance(settled, int) else _bring.carry_out(wish, settled, options, lock, **part)
+        settled = confirm.settled(wish, options)
+        return settled if isinstance(settled, int) else pipeline.carry_out(wish, settled, options, lock, **part)
 
 
 def _foreseen(
@@ -35,13 +35,13 @@ def _foreseen(
 ) -> tuple[str, list[Foreseen]]:
     """The steps, and then the user's tasks; a task that is named alone needs no step."""
     steps: list[Foreseen] = []
-    if _own_tasks.is_one(wish, only) or _own_tasks.is_one(wish, start):
-        generation = _own_tasks.alone(wish, resolved).generation
+    if run_tasks.is_one(wish, only) or run_tasks.is_one(wish, start):
+        generation = run_tasks.alone(wish, resolved).generation
     else:
-        generation, steps = foresee.foreseen(_wish.asked(wish, resolved), only=only, start=start)
+        generation, steps = preview.foreseen(request.asked(wish, resolved), only=only, start=start)
         if only is not None:
             return generation, steps
-    return generation, [*steps, *_own_tasks.foreseen(wish, generation, only, start)]
+    return generation, [*steps, *run_tasks.foreseen(wish, generation, only, start)]
 
 
 def _shown(generation: str, steps: list[Foreseen], options: argparse.Namespace) -> int:

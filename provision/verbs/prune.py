@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from provision import terminal
-from provision.engine import generations, locks, store
+from provision.display import terminal
+from provision.engine import environments, locks, store
 from provision.errors import DONE
-from provision.verbs import _wish
+from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = _wish.made(options)
-    prefix = _wish.standing_prefix(wish)
+    wish = request.made(options)
+    prefix = request.standing_prefix(wish)
     with locks.hold(prefix, "prune"):
         before = store.named(prefix)
         store.remove_toolkits(prefix)
-        removed = generations.prune(prefix, wish.settings.keep)
+        removed = environments.prune(prefix, wish.settings.keep)
         store.prune(prefix, before)
     if options.json:
         terminal.document({"removed": removed})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision import terminal
+from provision.display import terminal
 from provision.doors import files
 from provision.errors import DONE, WrongUsage
-from provision.verbs import _formats, _given, _runs
+from provision.session import formats, inputs, runs
 
 if TYPE_CHECKING:
     import argparse
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     if options.json and options.format not in (None, "json"):
         raise WrongUsage(f"--json and --format {options.format} ask for two things", hint="leave one of them out")
-    logs = Path(_given.checkout()) / _given.settings(options).logs
-    told = _runs.read(logs, options.run)
+    logs = Path(inputs.checkout()) / inputs.settings(options).logs
+    told = runs.read(logs, options.run)
     if options.share:
         from provision.host import record
         from provision.report import share
 
         told = share.shared(told, record.who_and_where())
-    text = _formats.said(told, "json" if options.json else options.format or "text")
+    text = formats.said(told, "json" if options.json else options.format or "text")
     if options.output is None:
         if options.format in (None, "text") and not options.json:
             terminal.write(text)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from provision import terminal
-from provision.engine import generations, locks
+from provision.display import terminal
+from provision.engine import environments, locks
 from provision.errors import DONE
-from provision.verbs import _wish
+from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    prefix = _wish.standing_prefix(_wish.made(options))
+    prefix = request.standing_prefix(request.made(options))
     with locks.hold(prefix, "rollback"):
-        now, users = generations.rollback(prefix, options.id)
+        now, users = environments.rollback(prefix, options.id)
     if options.json:
         terminal.document({"current": now, "still_running": [{"pid": pid, "name": name} for pid, name in users]})
         return DONE

@@ -12,14 +12,14 @@ from typing import Final
 
 import msgspec
 
-from provision import terminal
-from provision.engine import generations, launch_checks, own_tasks, tasks_found, verified
+from provision.display import terminal
+from provision.engine import discover_tasks, environments, launch_checks, user_tasks, verified
 from provision.engine.journal import Entry, Journal
 from provision.errors import DONE, Failure
 from provision.report.short import OUTCOMES
+from provision.session import outputs, request, run_tasks, runs
+from provision.session.request import Wish
 from provision.tasks import Task
-from provision.verbs import _outputs, _own_tasks, _runs, _wish
-from provision.verbs._wish import Wish
 
 _FAR: Final = 100  # runs that are looked through
 
@@ -40,8 +40,8 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = _wish.made(options)
-    found = _listed(_own_tasks.found(wish), generations.found(Path(wish.prefix)), _tried(wish))
+    wish = request.made(options)
+    found = _listed(run_tasks.found(wish), environments.found(Path(wish.prefix)), _tried(wish))
     if options.json:
         terminal.document([msgspec.to_builtins(one) for one in found])
         return DONE
@@ -68,26 +68,26 @@ def _proofs(one: Listed) -> Iterator[str]:
 
 def _tried(wish: Wish) -> dict[str, str]:
     """How checks ended last on this host in the current environment: back to the newest run that tried all of them."""
-    id_ = generations.current(Path(wish.prefix))
+    id_ = environments.current(Path(wish.prefix))
     logs, told = Path(wish.logs).parent, []
-    for run in _runs.ids(logs)[:_FAR] if id_ else ():
+    for run in runs.ids(logs)[:_FAR] if id_ else ():
         with contextlib.suppress(Failure):  # killed, still at work, or written by another version
-            report = _runs.read(logs, run)
+            report = runs.read(logs, run)
             if (report.generation, report.host.get("id")) == (id_, verified.host_id()):
                 told.append(report)
                 if report.checks and not report.part and not report.steps:
                     break
-    before = _outputs.verified_with(Path(wish.prefix) / id_) if id_ else None
+    before = outputs.verified_with(Path(wish.prefix) / id_) if id_ else None
     reports = sorted([*told, *([before] if before else [])], key=lambda one: one.run)
     return {check.name: check.outcome for one in reports for check in one.checks}
 
 
-def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation], tried: Mapping[str, str]) -> list[Listed]:
+def _listed(tasks: Iterable[Task], known: Iterable[environments.Generation], tried: Mapping[str, str]) -> list[Listed]:
     checks = launch_checks.discover()
     noted = [(one, _noted(Path(one.path))) for one in reversed([*known])]
     found = []
     for task in tasks:
-        proving = tasks_found.proving(task, checks)
+        proving = discover_tasks.proving(task, checks)
         last = next(((one, said[task.label]) for one, said in noted if task.label in said), None)
         found.append(
             Listed(
@@ -107,4 +107,4 @@ def _listed(tasks: Iterable[Task], known: Iterable[generations.Generation], trie
 
 
 def _noted(generation: Path) -> dict[str, Entry]:
-    return {**Journal(generation / generations.STATE).last(), **own_tasks.journal(generation).last()}
+    return {**Journal(generation / environments.STATE).last(), **user_tasks.journal(generation).last()}

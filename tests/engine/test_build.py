@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from provision import step_20_toolchain
 from provision.doors import parts
-from provision.engine import apply, fingerprint, generations, locks, marks, needs, steps_found, store
+from provision.engine import apply, discover_steps, environments, fingerprint, locks, needs, store
 from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
+from provision.engine.integrity import manifest
 from provision.errors import Locked, StepFailed, WrongUsage
 from provision.plan._model import Package
-from provision.steps import Action, Lock, Need, Run, Step
+from provision.steps import step_20_toolchain
+from provision.steps.model import Action, Lock, Need, Run, Step
 from tests.engine import synthetic
 from tests.engine.synthetic import World
 
@@ -58,7 +59,7 @@ def test_fresh_noop_upgrade_and_back(world: World) -> None:
     assert outcomes(synthetic.provision(world, "2.0")) == ["done"] * 4
     assert world.current != first
     assert synthetic.differences(first, synthetic.lock(world.wheels, "1.0")) == []
-    assert [generation.current for generation in generations.found(world.prefix)] == [False, True]
+    assert [generation.current for generation in environments.found(world.prefix)] == [False, True]
     assert outcomes(synthetic.provision(world, "1.0")) == ["kept"] * 4, "what stands already is only switched to"
     assert world.current == first
 
@@ -73,7 +74,7 @@ def test_hard_links_of_others_are_cut(world: World, place: Path, monkeypatch: py
     synthetic.provision(world, "1.0")
     victim = world.packages() / "toy03" / "part03.py"
     (place / "backup.py").hardlink_to(victim)
-    monkeypatch.setattr(marks, "_boot", lambda: "another")
+    monkeypatch.setattr(manifest, "_boot", lambda: "another")
     synthetic.provision(world, "1.0")
     assert victim.stat().st_nlink == 1
 
@@ -181,7 +182,7 @@ def test_fingerprints_chain(world: World) -> None:
 
 
 def test_fingerprints_are_the_same_from_another_checkout(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, steps, site = synthetic.lock(world.wheels, "1.0"), steps_found.discover(), world.site("a")
+    lock, steps, site = synthetic.lock(world.wheels, "1.0"), discover_steps.discover(), world.site("a")
     plan = msgspec.structs.replace(
         synthetic.PLAN,
         packages={"vllm": Package(version="1", source="pypi"), "torch": Package(version="1", source="pypi")},
@@ -242,12 +243,12 @@ def test_needs_are_logged_with_what_is_there(world: World) -> None:
 
 
 def test_a_generation_that_was_only_begun_on_paper_is_taken_away(world: World) -> None:
-    place = generations.place(world.prefix, "target", "20260101T000000Z-0000")
-    assert generations.take_away_unbegun(Path(place.path), "run")
-    assert generations.found(world.prefix) == []
+    place = environments.place(world.prefix, "target", "20260101T000000Z-0000")
+    assert environments.take_away_unbegun(Path(place.path), "run")
+    assert environments.found(world.prefix) == []
     synthetic.provision(world, "1.0", only=30)
-    (begun,) = generations.found(world.prefix)
-    assert not generations.take_away_unbegun(Path(begun.path), "run")
+    (begun,) = environments.found(world.prefix)
+    assert not environments.take_away_unbegun(Path(begun.path), "run")
 
 
 def test_a_second_run_names_the_first(world: World) -> None:
@@ -277,7 +278,7 @@ def test_a_second_run_names_the_first(world: World) -> None:
 def test_rollback_and_prune(world: World) -> None:
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
-    first, second = generations.found(world.prefix)
+    first, second = environments.found(world.prefix)
     runs = subprocess.Popen(
         [f"{second.path}/bin/python", "-c", "print('up', flush=True); input()"],
         stdin=subprocess.PIPE,
@@ -285,17 +286,17 @@ def test_rollback_and_prune(world: World) -> None:
     )
     assert runs.stdout is not None
     runs.stdout.readline()
-    went, users = generations.rollback(world.prefix)
+    went, users = environments.rollback(world.prefix)
     assert went == first.id
     assert runs.pid in [pid for pid, _ in users]
-    assert generations.current(world.prefix) == first.id
+    assert environments.current(world.prefix) == first.id
     with pytest.raises(WrongUsage, match="no earlier generation was ever in use"):
-        generations.rollback(world.prefix)
-    assert generations.prune(world.prefix, keep=0) == [], "one is current, the other in use"
+        environments.rollback(world.prefix)
+    assert environments.prune(world.prefix, keep=0) == [], "one is current, the other in use"
     runs.communicate(b"\n")
-    generations.place(world.prefix, "abandoned", generations.new_id())
-    assert len(generations.prune(world.prefix, keep=1)) == 1
-    assert generations.prune(world.prefix, keep=0) == [second.id]
+    environments.place(world.prefix, "abandoned", environments.new_id())
+    assert len(environments.prune(world.prefix, keep=1)) == 1
+    assert environments.prune(world.prefix, keep=0) == [second.id]
     assert sorted(path.name for path in world.prefix.iterdir()) == [".lock", first.id, "current", "wheels"]
 
 
@@ -308,16 +309,16 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     begun.write_text("of a killed run")
     (wheels / "theirs-1.0-py3-none-any.whl").write_text("somebody's own")
     before = store.named(world.prefix)
-    generations.prune(world.prefix, keep=1)
+    environments.prune(world.prefix, keep=1)
     store.prune(world.prefix, before)
     kept = {pin.wheel.file for pin in new.pins} | {"theirs-1.0-py3-none-any.whl"}
     assert {path.name for path in wheels.iterdir()} == kept
 
 
 def test_only_complete_generations_become_current(world: World) -> None:
-    place = generations.place(world.prefix, "begun", "20260101T000000Z-0000")
+    place = environments.place(world.prefix, "begun", "20260101T000000Z-0000")
     with pytest.raises(WrongUsage, match="is not complete"):
-        generations.switch(world.prefix, place.id)
+        environments.switch(world.prefix, place.id)
     assert not os.path.lexists(world.prefix / "current")
 
 
@@ -334,10 +335,10 @@ def test_who_was_started_in_an_activated_shell_uses_its_environment(world: World
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as runs:
         assert runs.stdout
         runs.stdout.readline()
-        assert [pid for pid, _ in generations.in_use(world.current)] == [runs.pid]
+        assert [pid for pid, _ in environments.in_use(world.current)] == [runs.pid]
         synthetic.provision(world, "2.0")
-        first = generations.found(world.prefix)[0]
-        assert generations.prune(world.prefix, keep=0) == []
+        first = environments.found(world.prefix)[0]
+        assert environments.prune(world.prefix, keep=0) == []
         assert Path(first.path).exists()
 
 
@@ -349,11 +350,11 @@ def test_who_was_started_by_way_of_current_uses_what_it_points_at(world: World, 
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(argv, cwd=world.prefix, **pipes) as runs:  # type: ignore[call-overload]  # two pipes
         runs.stdout.readline()
-        assert runs.pid in [pid for pid, _ in generations.in_use(world.current)]
+        assert runs.pid in [pid for pid, _ in environments.in_use(world.current)]
         synthetic.provision(world, "2.0")
-        first, second = generations.found(world.prefix)
-        assert runs.pid in [pid for pid, _ in generations.in_use(Path(second.path))], "as far as anybody can tell"
-        went, users = generations.rollback(world.prefix, first.id)
+        first, second = environments.found(world.prefix)
+        assert runs.pid in [pid for pid, _ in environments.in_use(Path(second.path))], "as far as anybody can tell"
+        went, users = environments.rollback(world.prefix, first.id)
         assert (went, runs.pid in [pid for pid, _ in users]) == (first.id, True)
         runs.communicate(b"\n")
 
@@ -363,7 +364,7 @@ def test_a_generation_reached_by_a_link_is_seen_in_use(tmp_path: Path) -> None:
     (tmp_path / "envs").symlink_to("disk")
     runs = subprocess.Popen(["sleep", "60"], cwd=tmp_path / "disk" / "one")
     try:
-        assert generations.in_use(tmp_path / "envs" / "one") == [(runs.pid, "sleep")]
+        assert environments.in_use(tmp_path / "envs" / "one") == [(runs.pid, "sleep")]
     finally:
         runs.kill()
         runs.wait()
@@ -375,10 +376,10 @@ def test_a_clock_that_goes_backwards(world: World, monkeypatch: pytest.MonkeyPat
     real = time.gmtime
     monkeypatch.setattr(time, "gmtime", lambda *_: real(0))
     synthetic.provision(world, "2.0")
-    older, newer = generations.found(world.prefix)
+    older, newer = environments.found(world.prefix)
     assert newer.id < older.id
     assert newer.current
     assert [each.outcome for each in synthetic.provision(world, "2.0")] == ["kept"] * 4
-    assert generations.rollback(world.prefix)[0] == older.id
-    generations.switch(world.prefix, newer.id)
-    assert generations.prune(world.prefix, keep=1) == [older.id]
+    assert environments.rollback(world.prefix)[0] == older.id
+    environments.switch(world.prefix, newer.id)
+    assert environments.prune(world.prefix, keep=1) == [older.id]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.engine.conclude import conclude
 from provision.engine.events import StepResult
-from provision.engine.tried import CheckResult, Figure, Tried
 from provision.report._model import Report
 from tests.engine.conclusions import concludes
 from tests.plan.described import plan

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision.engine import generations, heal, marks, whole
+from provision.engine import environments
 from provision.engine.events import Event, Note
+from provision.engine.integrity import manifest, repair, survey
 from provision.errors import StepFailed
 from tests.engine import synthetic
 from tests.engine.synthetic import World
@@ -53,7 +54,7 @@ def two(world: World) -> World:
 
 def test_damage_is_found_and_repaired(two: World) -> None:
     lock, chance = synthetic.lock(two.wheels, "1.0"), random.Random(3)
-    other = next(Path(each.path) for each in generations.found(two.prefix) if not each.current)
+    other = next(Path(each.path) for each in environments.found(two.prefix) if not each.current)
     before, stored = snapshot(other), contents(two)
     for number, damage in enumerate([delete, truncate, edit] * 5):
         victim = chance.choice(files_of(two.packages(), number + 1))
@@ -75,7 +76,7 @@ def test_an_edit_that_hides_is_found_by_reading(two: World, monkeypatch: pytest.
     edit_and_hide(two.packages() / "toy07" / "part03.py")
     synthetic.provision(two, "1.0")
     assert synthetic.differences(two.current, lock), "stat shows nothing"
-    monkeypatch.setattr(marks, "_boot", lambda: "another")
+    monkeypatch.setattr(manifest, "_boot", lambda: "another")
     synthetic.provision(two, "1.0")
     assert synthetic.differences(two.current, lock) == [], "after a start of the host everything is read"
     assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4
@@ -150,11 +151,11 @@ def test_without_healing_nothing_torn_becomes_complete(world: World, monkeypatch
     """The proof that these tests see the healing: take it out, and the damage stays, named."""
     synthetic.provision(world, "1.0")
     take_out: Callable[..., None] = lambda *_: None  # noqa: E731 - one line says it
-    monkeypatch.setattr(heal, "take_out", take_out)
+    monkeypatch.setattr(repair, "take_out", take_out)
     (world.packages() / "toy07" / "part03.py").unlink()
     with pytest.raises(StepFailed, match="toy07 does not become whole"):
         synthetic.provision(world, "1.0")
-    assert not any(generation.complete for generation in generations.found(world.prefix))
+    assert not any(generation.complete for generation in environments.found(world.prefix))
 
 
 def with_wheels_of_its_own(world: World, place: Path) -> World:
@@ -168,7 +169,7 @@ def test_a_wheel_whose_own_record_is_wrong_is_held_to_what_it_brings(world: Worl
     heard: list[Event] = []
     synthetic.provision(world, "1.0", heard.append)
     assert f"the wheel of toy05 has a wrong RECORD: {lying}" in [each.text for each in heard if isinstance(each, Note)]
-    assert list(whole.known_contents(world.current / generations.STATE)) == [lying]
+    assert list(survey.known_contents(world.current / environments.STATE)) == [lying]
     assert [step.outcome for step in synthetic.provision(world, "1.0")] == ["kept"] * 4
     truth = (world.packages() / lying).read_bytes()
     edit(world.packages() / lying)

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import generations, verified, wanted
+from provision.engine import environments, resolution_cache, verified
 from provision.host import from_description
 from provision.plan._model import UsedGpus
+from provision.session import foreign_python, inputs
 from provision.settings import load
-from provision.verbs import _given, _not_ours
 from tests.engine.small_index import plan
 from tests.faults.small_up import PYTHON, locked
 
@@ -32,16 +32,16 @@ def argv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path))
     return ["provision", "--yes", "--quiet", "--host", str(tmp_path / "h100.yaml")]
 
 
 def want(folder: Path, *checks: str) -> None:
     made = plan(python=PYTHON, disk_mb=0, profile="cuda", gpus=UsedGpus(used=("0",)), checks=checks)
-    wish = wanted.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
+    wish = resolution_cache.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
     lock, python = locked(folder / "wheels"), os.path.realpath(sys.executable)
-    known = wanted.Wanted(wish=wish, tool=wanted.tool(), plan=made, lock=lock, host_python=python)
-    wanted.save(folder / "envs", known)
+    known = resolution_cache.Wanted(wish=wish, tool=resolution_cache.tool(), plan=made, lock=lock, host_python=python)
+    resolution_cache.save(folder / "envs", known)
 
 
 def test_what_only_the_host_can_prove_is_owed(
@@ -52,7 +52,7 @@ def test_what_only_the_host_can_prove_is_owed(
     report = msgspec.json.decode(capsys.readouterr().out)
     assert report["verdict"] == "undecided"
     assert report["owed"] == ["vllm_generates"]
-    now = generations.current(tmp_path / "envs")
+    now = environments.current(tmp_path / "envs")
     assert now == report["generation"]
     assert verified.report(tmp_path / "envs" / str(now)) is None, "nobody has proved it yet"
     summary = (tmp_path / "logs" / "summary.txt").read_text()
@@ -62,10 +62,10 @@ def test_what_only_the_host_can_prove_is_owed(
 def test_what_fails_here_is_not_made_current(tmp_path: Path, argv: list[str]) -> None:
     want(tmp_path, *PROVABLE, "vllm_generates", "extensions_import")
     assert cli.run(argv) == 1, "there is no torch in this toy to import"
-    assert generations.current(tmp_path / "envs") is None
+    assert environments.current(tmp_path / "envs") is None
 
 
-@pytest.mark.skipif(_not_ours.has_gpus(), reason="a GPU that is here is asked")
+@pytest.mark.skipif(foreign_python.has_gpus(), reason="a GPU that is here is asked")
 def test_a_check_without_any_gpu_owes_and_fails_nothing(
     tmp_path: Path, argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

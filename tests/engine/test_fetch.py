@@ -15,7 +15,7 @@ from provision.doors import download, interruption
 from provision.engine import fetch
 from provision.engine.events import Event, Progress
 from provision.errors import NotWritable, SourceFailed
-from provision.steps import Fetch, Lock, Pin, Wheel
+from provision.steps.model import Fetch, Lock, Pin, Wheel
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.patience import until
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine import generations, heal
+from provision.engine import environments
+from provision.engine.integrity import repair
 from provision.engine.journal import Entry, Journal
 from provision.errors import StepFailed
 from tests.engine import kills, synthetic
@@ -30,7 +31,7 @@ def test_killed_at_random_while_fresh(world: World, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_random_while_upgrading(world: World, seed: int) -> None:
     kills.clean_seconds(world, "1.0")
-    before = generations.current(world.prefix)
+    before = environments.current(world.prefix)
     seconds = kills.upgrade_seconds(world, before, "2.0")
     for after in kills.moments(seconds, 5, seed):
         kills.back_to(world, before)
@@ -41,7 +42,7 @@ def test_killed_at_random_while_upgrading(world: World, seed: int) -> None:
 def test_killed_before_every_rename_link_and_sync(world: World) -> None:
     """Upwards until a build gets through with no kill left to come."""
     kills.clean_seconds(world, "1.0")
-    before = generations.current(world.prefix)
+    before = environments.current(world.prefix)
     for nth in range(1, 200):
         outcome = kills.kill(world, "2.0", die_at=nth, standing=synthetic.lock(world.wheels, "1.0"))
         assert (outcome.after_kill, outcome.after_again, outcome.again) == ([], [], ""), f"killed before call {nth}"
@@ -70,16 +71,16 @@ def test_a_polite_end_takes_the_children_along(world: World, number: signal.Sign
     os.kill(child.pid, number)
     child.communicate(timeout=20)
     assert child.returncode == 130
-    (place,) = generations.found(world.prefix)
+    (place,) = environments.found(world.prefix)
     assert not place.complete
-    assert generations.in_use(Path(place.path)) == []
+    assert environments.in_use(Path(place.path)) == []
     synthetic.provision(world, "1.0")
     assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
 
 
 def test_without_healing_killed_builds_stay_unfinished(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof that the kills tear something: with the healing taken out the same command does not mend it all."""
-    monkeypatch.setattr(heal, "take_out", lambda *_: None)
+    monkeypatch.setattr(repair, "take_out", lambda *_: None)
     lock = synthetic.lock(world.wheels, "1.0")
     for _ in range(60):
         shutil.rmtree(world.prefix, ignore_errors=True)

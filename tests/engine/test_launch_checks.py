@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine import keeper, launch_checks
+from provision.engine import check_process, launch_checks
+from provision.engine.check_results import CheckResult
 from provision.engine.launch_checks import CheckDone, CheckStarted, Context
-from provision.engine.tried import CheckResult
 from provision.errors import NotWritable
 from tests.checks.environments import Environment, checks_folder
 
@@ -132,7 +132,7 @@ def test_a_killed_launcher_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_whoever_stops_the_keeper_holds_up_nobody_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "_SPARE_S", 1.0)
+    monkeypatch.setattr(check_process, "_SPARE_S", 1.0)
     checks = checks_folder(
         tmp_path / "checks",
         a_slow="os.kill(os.getppid(), signal.SIGSTOP); time.sleep(600)",
@@ -397,20 +397,20 @@ def test_what_users_set_for_nccl_reaches_the_checks(monkeypatch: pytest.MonkeyPa
     given = {"NCCL_SOCKET_IFNAME": "eth1", "NCCL_IB_DISABLE": "1", "VLLM_USE_FLASHINFER_SAMPLER": "1"}
     for name, value in {**given, "VLLM_API_KEY": "secret"}.items():
         monkeypatch.setenv(name, value)
-    kept = keeper.environment_of_a_check("/home")
+    kept = check_process.environment_of_a_check("/home")
     assert given.items() <= kept.items()
     assert "VLLM_API_KEY" not in kept
 
 
 def test_what_the_driver_compiles_is_kept_for_the_next_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_CACHE_PATH", raising=False)
-    assert keeper.environment_of_a_check("/home")["CUDA_CACHE_PATH"] == "/home/cuda-cache"
+    assert check_process.environment_of_a_check("/home")["CUDA_CACHE_PATH"] == "/home/cuda-cache"
     monkeypatch.setenv("CUDA_CACHE_PATH", "/fast/cache")
-    assert keeper.environment_of_a_check("/home")["CUDA_CACHE_PATH"] == "/fast/cache", "where the user wants it"
+    assert check_process.environment_of_a_check("/home")["CUDA_CACHE_PATH"] == "/fast/cache", "where the user wants it"
 
 
 def test_the_log_is_private_in_order_and_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "_LOG_LIMIT", 5000)
+    monkeypatch.setattr(check_process, "_LOG_LIMIT", 5000)
     body = "print('out', flush=True); os.write(2, b'err\\n')\nfor n in range(9999): print('line', n)\nos.abort()"
     assert try_one(tmp_path, body).outcome == "error"
     log = tmp_path / "logs" / "check-one.log"

@@ -20,7 +20,7 @@ from provision.errors import SourceFailed, WrongSetting
 from provision.host import from_description
 from provision.plan._model import FlashAttn, Package, Plan, Refusal, Unsupported
 from provision.settings import Settings, load
-from provision.steps import Lock
+from provision.steps.model import Lock
 from tests.engine.small_index import PLAN, TORCH, VLLM, plan, stock, wheel
 
 CPU = from_description.parse('gpus: []\npython: "3.11"\nglibc: "2.36"\nmachine: x86_64\n', "host.yaml")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.steps import Lock
+from provision.steps.model import Lock
 from tests.faults.small_up import Small, at, locked
 
 

@@ -14,11 +14,11 @@ from urllib.parse import quote
 import msgspec
 from uv import find_uv_bin
 
-from provision.engine import generations, resolve, wanted
+from provision.engine import environments, resolution_cache, resolve
 from provision.host import record
 from provision.host._model import Host
 from provision.settings import Settings
-from provision.steps import Lock
+from provision.steps.model import Lock
 from tests.doors.local_server import LocalServer, Resource
 from tests.engine.small_index import plan, stock
 
@@ -27,8 +27,8 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLAN = plan(python=PYTHON, disk_mb=0, checks=("distributions_as_locked", "record_whole"))
 # As setup.sh starts it; the checkout is a folder of the test's, so that no page of a real run is written over.
 CODE = """import sys; checkout = sys.argv.pop(2); sys.path.insert(0, sys.argv.pop(1))
-from provision.verbs import _given
-_given.checkout = lambda: checkout
+from provision.session import inputs
+inputs.checkout = lambda: checkout
 from provision.cli import main
 main()"""
 
@@ -50,7 +50,7 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def current(self) -> Path:
-        return self.prefix / os.readlink(self.prefix / generations.CURRENT)
+        return self.prefix / os.readlink(self.prefix / environments.CURRENT)
 
     @property
     def packages(self) -> Path:
@@ -79,13 +79,17 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
 
     def wish(self, prefix: Path | None = None, **changes: Any) -> None:
         """What `up` leaves once it has planned and resolved: the same wish goes on from there."""
-        seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
-        wish = wanted.wish(seen, Settings())
+        seen = Host(record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings)
+        wish = resolution_cache.wish(seen, Settings())
         made = msgspec.structs.replace(PLAN, **changes)
-        known = wanted.Wanted(
-            wish=wish, tool=wanted.tool(), plan=made, lock=self.lock, host_python=os.path.realpath(sys.executable)
+        known = resolution_cache.Wanted(
+            wish=wish,
+            tool=resolution_cache.tool(),
+            plan=made,
+            lock=self.lock,
+            host_python=os.path.realpath(sys.executable),
         )
-        wanted.save(prefix or self.prefix, known)
+        resolution_cache.save(prefix or self.prefix, known)
 
     def argv(self, *words: str, code: str = CODE) -> list[str]:
         return [sys.executable, "-I", "-B", "-c", code, str(ROOT), str(self.folder), *words]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine import generations
+from provision.engine import environments
 from tests.doors.local_server import serving
 from tests.engine.small_index import wheel
 from tests.faults.small_up import Small
@@ -40,7 +40,7 @@ def test_a_wheel_that_is_not_the_locked_one(small: Small, source: str, damage: C
         assert "error: step 40-torch: fetch 3 wheels: its content is not the one that was locked: " in err
         assert path.name in err
         assert "hint: the index or a proxy has changed it" in err
-        assert generations.current(small.prefix) is None
+        assert environments.current(small.prefix) is None
         assert not list(small.prefix.glob("*/lib/python*/site-packages/*sympy*"))
         assert not list(small.prefix.glob("wheels/*sympy*")), "nor is it kept"
         path.write_bytes(right)

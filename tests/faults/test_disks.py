@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine import generations
+from provision.engine import environments
 from provision.engine.logs import StepLog
 from tests.binary.tiny_wheel import MODULE, module, wheel
 from tests.faults.small_disks import on_a_disk
@@ -69,10 +69,10 @@ def test_uvs_cache_fills_up(small: Small) -> None:
 
 
 def test_uvs_cache_fills_up_while_packages_are_resolved(small: Small) -> None:
-    real = """from pathlib import Path; from provision.engine import bring_up, resolve; from provision.verbs import _wish
+    real = """from pathlib import Path; from provision.engine import bring_up, resolve; from provision.session import request
 from tests.faults.small_up import PLAN
-_wish._anew = lambda wish: resolve.resolve(
-    PLAN, wish.settings, bring_up.own_uv(), _wish.environment(wish, PLAN), Path(wish.prefix) / "asked")
+request._anew = lambda wish: resolve.resolve(
+    PLAN, wish.settings, bring_up.own_uv(), request.environment(wish, PLAN), Path(wish.prefix) / "asked")
 from provision.cli"""
     code = CODE.replace("from provision.cli", real)
     first, _, said = on_a_disk(small, small.folder / "cache", "size=16k", *UP, "--upgrade", code=code)
@@ -100,7 +100,7 @@ def test_the_logs_fill_up(small: Small, options: str) -> None:
     assert first == 0, said
     assert "is not whole" in said
     assert "VERIFIED" in said
-    assert (small.prefix / generations.CURRENT).exists()
+    assert (small.prefix / environments.CURRENT).exists()
 
 
 def test_a_failure_is_told_although_the_logs_are_full(small: Small) -> None:
@@ -160,7 +160,7 @@ def test_a_prefix_that_is_read_only(finished: Small) -> None:
 def test_an_environment_shares_no_file_with_anything(finished: Small) -> None:
     """Not with the store, not with uv's cache, not with the environment before it: an edit in one stays there."""
     assert {path.stat().st_nlink for path in finished.current.rglob("*") if path.is_file()} == {1}
-    assert not (finished.current / generations.STATE / "unpacked").exists()
+    assert not (finished.current / environments.STATE / "unpacked").exists()
     wheels = [path for path in (finished.folder / "cache").rglob("*") if path.is_file() and "torch" in str(path)]
     assert not wheels, "uv's cache has no part in it"
 

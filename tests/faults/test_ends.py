@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from provision.engine import generations
-from provision.steps import Lock
+from provision.engine import environments
+from provision.steps.model import Lock
 from tests.doors.local_server import serving
 from tests.engine.small_index import wheel
 from tests.faults.small_up import CODE, PLAN, ROOT, Small
@@ -56,7 +56,7 @@ def test_nobody_reads_what_is_said(small: Small, stream: str, how: str) -> None:
     assert child.returncode == (2 if (stream, how) == ("stdout", "full") else 0)
     if child.returncode:
         assert "standard output: cannot be written: No space left" in err
-    assert generations.current(small.prefix), "what was said nowhere is done all the same"
+    assert environments.current(small.prefix), "what was said nowhere is done all the same"
     assert small.run(*UP)[1].startswith("nothing to do")
 
 
@@ -65,8 +65,8 @@ def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.S
     """Before anything is built too: the resolver goes, the lock is free, the exit code is that of an interruption."""
     note = small.folder / "asked"
     slow = f"""from provision.doors import process
-from provision.verbs import _wish
-_wish._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
+from provision.session import request
+request._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
 """
     argv = small.argv(*UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli"))
     with started(argv, env=small.environment, stderr=subprocess.PIPE) as child:
@@ -116,11 +116,11 @@ def test_killed_before_each_of_the_last_renames_of_up(small: Small, renames: int
     """The manifest, the mark of completeness, the verdict, the switch, the report, and its last page."""
     nth = renames - back + 1
     assert small.run(str(nth), *UP, code=_counting(CODE), start_new_session=True)[0] == -signal.SIGKILL
-    now = generations.current(small.prefix)
-    assert now is None or list((small.prefix / now / generations.STATE / "verified").glob("*.json"))
+    now = environments.current(small.prefix)
+    assert now is None or list((small.prefix / now / environments.STATE / "verified").glob("*.json"))
     code, _, err = small.run(*UP)
     assert code == 0, err
-    (made,) = generations.found(small.prefix)
+    (made,) = environments.found(small.prefix)
     assert made.current
     assert small.run("check")[0] == 0
 
@@ -132,8 +132,8 @@ def _counting(code: str) -> str:
 
 def test_a_command_goes_with_its_killed_run(small: Small) -> None:
     note = small.folder / "note"
-    code = """import sys; from pathlib import Path; from provision.engine.carry import Carrier
-from provision.engine.fetch import Fetching; from provision.steps import Run, Site, Step
+    code = """import sys; from pathlib import Path; from provision.engine.actions import Carrier
+from provision.engine.fetch import Fetching; from provision.steps.model import Run, Site, Step
 site = Site(generation="", prefix="", uv="", host_python="")
 command = ("sh", "-c", 'echo $$ . >"$0"; exec sleep 60', sys.argv[1])
 here = {"PATH": "/usr/bin:/bin"}
@@ -152,10 +152,10 @@ def test_what_is_not_verified_never_becomes_current(small: Small) -> None:
     code, out, _ = small.run(*UP)
     assert code == 5
     assert out.startswith("UNDECIDED")
-    assert generations.current(small.prefix) is None
+    assert environments.current(small.prefix) is None
     small.wish()
     assert small.run(*UP)[0] == 0
-    assert generations.current(small.prefix)
+    assert environments.current(small.prefix)
 
 
 def test_two_runs_at_once(small: Small) -> None:
@@ -170,6 +170,6 @@ with locks.hold(Path(sys.argv[1]), "provision"):
             code, out, err = small.run(*verb)
             assert (code, out) == (6, "")
             assert f"another run works here: `provision`, pid {holder.pid}, since " in err
-        assert not generations.found(small.prefix)
+        assert not environments.found(small.prefix)
         holder.kill()
     assert small.run(*UP)[0] == 0, "a killed holder holds nothing"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from provision import cli
-from provision.engine import generations
-from provision.verbs import _given
+from provision.engine import environments
+from provision.session import inputs
 from tests.faults.small_up import Small
 
 UP = ("up", "--yes")
@@ -56,7 +56,7 @@ def test_a_prefix_of_any_name(small: Small, name: str) -> None:
     small.wish(prefix)
     code, _, err = small.run(*UP, f"--prefix={prefix}", cwd=small.folder)
     assert code == 0, err
-    current = prefix / os.readlink(prefix / generations.CURRENT)
+    current = prefix / os.readlink(prefix / environments.CURRENT)
     script = '. "$1/bin/activate" && command -v vllm && vllm serve'
     clean = {"PATH": os.environ["PATH"], "HOME": str(small.folder)}
     active = subprocess.run(
@@ -98,7 +98,7 @@ def test_a_command_where_a_value_belongs(
 ) -> None:
     """Refused with its line before anything is looked at; nothing is run or made of it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path))
     config = tmp_path / "config.yaml"
     config.write_text(f"# one\n{json.dumps(key)}: {json.dumps(value)}\n")
     assert cli._guarded([*UP, "--config", str(config)]) == 2
@@ -116,7 +116,7 @@ def test_a_foreign_hook_is_named_and_never_called_whole(finished: Small, hook: s
     path = finished.packages / hook
     path.parent.mkdir(exist_ok=True)
     path.touch()
-    now = generations.current(finished.prefix)
+    now = environments.current(finished.prefix)
     for verb in (UP, ("provision",)):
         code, out, err = finished.run(*verb)
         assert code == 4, out + err
@@ -124,7 +124,7 @@ def test_a_foreign_hook_is_named_and_never_called_whole(finished: Small, hook: s
         assert "take it out; what is to stay must come in a package that extra_packages names" in err
     assert (finished.logs / "summary.txt").read_text().startswith("NOT PROVISIONED")
     assert path.exists()
-    assert generations.current(finished.prefix) == now, "what runs is not taken away"
+    assert environments.current(finished.prefix) == now, "what runs is not taken away"
     code, _, err = finished.run("check", "record_whole")
     assert code == 1
     assert "runs whenever this Python starts" in err

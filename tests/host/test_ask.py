@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.host import _ask, compilers, cuda_toolkits, pythons
+from provision.host import _programs, compilers, cuda_toolkits, pythons
 from tests.host.recorded import known, value
 
 
@@ -26,21 +26,21 @@ def only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/no/such/folder:")
-    monkeypatch.setattr(_ask, "TOOLKIT_PLACES", (f"{tmp_path}/cuda*",))
-    monkeypatch.setattr(_ask, "ASK_S", 5.0)
+    monkeypatch.setattr(_programs, "TOOLKIT_PLACES", (f"{tmp_path}/cuda*",))
+    monkeypatch.setattr(_programs, "ASK_S", 5.0)
     return tmp_path
 
 
 def test_interpreters_are_asked_and_broken_ones_left_out(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_ask, "PYTHON_PLACES", ("~/uv/*/bin/python3",))
+    monkeypatch.setattr(_programs, "PYTHON_PLACES", ("~/uv/*/bin/python3",))
     script(only / "bin/python3.9", "exit 1")
     script(only / "bin/python3.10", "sleep 30")
     script(only / "bin/python3.99t", "echo not asked > asked")
     fake = json.dumps({"version": "3.12.9", "path": f"{only}/uv/c/bin/python3", "venv": True, "headers": True})
     script(only / "uv/c/bin/python3", f"echo '{fake}'")
     (only / "bin/python3").symlink_to(sys.executable)
-    monkeypatch.setattr(_ask, "ASK_S", 1.0)
-    found = known(pythons.FACT, {"probe pythons": _ask.pythons("")})
+    monkeypatch.setattr(_programs, "ASK_S", 1.0)
+    found = known(pythons.FACT, {"probe pythons": _programs.pythons("")})
     real = ".".join(str(number) for number in sys.version_info[:3])
     assert sorted(one.version for one in found) == sorted([real, "3.12.9"])
     ours = next(one for one in found if one.version == real)
@@ -54,7 +54,7 @@ def test_compilers_on_path_are_asked_once_each(only: Path) -> None:
     script(only / "bin/g++", "echo 'g++ (GCC) 13.3.1'")
     script(only / "bin/gcc-ar", "echo 'GNU ar (Debian) 2.40'")
     script(only / "bin/clang", "exit 1")
-    found = known(compilers.FACT, {"probe compilers": _ask.compilers()})
+    found = known(compilers.FACT, {"probe compilers": _programs.compilers()})
     assert [(one.name, one.version) for one in found] == [("g++", "13.3.1"), ("gcc-12", "12.2.0")]
 
 
@@ -65,7 +65,7 @@ def test_one_compiler_of_many_names_is_listed_once_and_a_wrapper_by_what_it_is(o
     script(only / "wrap/ccache", 'n=${0##*/}; echo "$n ${n%${n#?}} (X) 14.1.0"')
     for name in ("clang", "clang++", "gcc-13"):
         (only / "bin" / name).symlink_to(only / "wrap/ccache")
-    found = known(compilers.FACT, {"probe compilers": _ask.compilers()})
+    found = known(compilers.FACT, {"probe compilers": _programs.compilers()})
     assert [one.name for one in found] == ["clang", "clang++", "gcc", "gcc-13"]
 
 
@@ -80,7 +80,7 @@ def test_toolkits_wrappers_and_conda(only: Path, monkeypatch: pytest.MonkeyPatch
     script(only / "bin/nvcc", f'exec {only}/cuda-13.0/bin/nvcc "$@"')
     monkeypatch.setenv("CONDA_PREFIX", str(only / "conda"))
     monkeypatch.setenv("CUDA_HOME", f":{only}/cuda")
-    found = value(cuda_toolkits.FACT, {"probe cuda_toolkits": _ask.cuda_toolkits()})
+    found = value(cuda_toolkits.FACT, {"probe cuda_toolkits": _programs.cuda_toolkits()})
     assert isinstance(found, cuda_toolkits.CudaToolkits)
     assert sorted(one.path for one in found.toolkits) == [f"{only}/conda", f"{only}/cuda-13.0"]
     assert {one.version for one in found.toolkits} == {"13.0.88"}

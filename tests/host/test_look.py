@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.host import _installer, _look
+from provision.host import _filesystem, _installer
 
 MOUNTINFO = """22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 31 22 0:45 / /data rw,nosuid,nodev - nfs4 filer.example:/export rw,vers=4.2,addr=10.0.0.9
@@ -33,7 +33,7 @@ def test_the_longest_mount_point_holds_a_path(monkeypatch: pytest.MonkeyPatch, t
     folder.mkdir()
     text = MOUNTINFO.replace("/data/scratch", f"{folder}").replace("/data", f"{tmp_path}")
     mounted(monkeypatch, tmp_path, text)
-    found = _look.disks({"prefix": f"{folder}/new", "logs": str(tmp_path), "checkout": "/"})
+    found = _filesystem.disks({"prefix": f"{folder}/new", "logs": str(tmp_path), "checkout": "/"})
     assert (found["prefix"]["type"], found["prefix"]["options"]) == ("lustre", ["ro", "noexec"])
     assert (found["logs"]["type"], found["logs"]["options"]) == ("nfs4", ["nosuid", "nodev"])
     assert found["checkout"]["type"] == "ext4"
@@ -53,7 +53,7 @@ def test_the_longest_mount_point_holds_a_path(monkeypatch: pytest.MonkeyPatch, t
     ],
 )
 def test_our_group_below_its_mount(root: str, path: str, below: str) -> None:
-    assert _look.cgroup_below(root, path) == below
+    assert _filesystem.cgroup_below(root, path) == below
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_limits_are_read_from_our_group_up_to_its_mount(
     (tmp_path / "a.slice" / "memory.stat").write_text(f"active_file 7\n{idle} 30\n")
     in_group(monkeypatch, cgroup, f"{root} {tmp_path} rw - {kind} {kind} rw,memory")
     found = {"kind": kind, "limits": ["max", "1073741824", "2147483648"], "used": [10, 60, None]}
-    assert _look.cgroup_memory() == found
+    assert _filesystem.cgroup_memory() == found
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_quotas_are_read_from_our_group_up_to_its_mount(
         (tmp_path / "a.slice" / name).write_text(f"{text}\n")
     mounts = (f"{root} /elsewhere rw - cgroup cgroup rw,cpuset", f"{root} {tmp_path} rw - {kind} {kind} rw,cpu,cpuacct")
     in_group(monkeypatch, cgroup, *mounts)
-    assert _look.cgroup_cpu() == {"kind": kind, "quotas": ["200000 100000"]}
+    assert _filesystem.cgroup_cpu() == {"kind": kind, "quotas": ["200000 100000"]}
 
 
 def in_group(monkeypatch: pytest.MonkeyPatch, cgroup: str, *mounts: str) -> None:
@@ -113,7 +113,7 @@ def in_group(monkeypatch: pytest.MonkeyPatch, cgroup: str, *mounts: str) -> None
         "/proc/self/cgroup": cgroup.splitlines(),
         "/proc/self/mountinfo": [f"31 23 0:32 {mount}" for mount in mounts],
     }
-    monkeypatch.setattr(_look, "_lines", texts.__getitem__)
+    monkeypatch.setattr(_filesystem, "_lines", texts.__getitem__)
 
 
 def config_space(*capabilities: tuple[int, int]) -> bytes:
@@ -126,11 +126,11 @@ def config_space(*capabilities: tuple[int, int]) -> bytes:
 
 
 def test_acs_is_found_behind_other_capabilities() -> None:
-    assert _look.acs_redirects(config_space((0x0001, 0), (0x000D, 0x1D)))
-    assert not _look.acs_redirects(config_space((0x0001, 0), (0x000D, 0)))
-    assert not _look.acs_redirects(config_space((0x0001, 0xFFFF)))
-    assert not _look.acs_redirects(bytes(64))
-    assert not _look.acs_redirects(bytes(256) + struct.pack("<I", 0x0001 | 0x100 << 20) + bytes(60))  # a circle
+    assert _filesystem.acs_redirects(config_space((0x0001, 0), (0x000D, 0x1D)))
+    assert not _filesystem.acs_redirects(config_space((0x0001, 0), (0x000D, 0)))
+    assert not _filesystem.acs_redirects(config_space((0x0001, 0xFFFF)))
+    assert not _filesystem.acs_redirects(bytes(64))
+    assert not _filesystem.acs_redirects(bytes(256) + struct.pack("<I", 0x0001 | 0x100 << 20) + bytes(60))  # a circle
 
 
 def test_packages_of_the_active_environment_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -139,18 +139,18 @@ def test_packages_of_the_active_environment_only(monkeypatch: pytest.MonkeyPatch
         (site / f"{name}.dist-info").mkdir(parents=True)
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
-    found = _look.packages()
+    found = _filesystem.packages()
     assert found
     assert found["distributions"] == ["flash_attn-2.8.3", "torch-2.8.0+cu128", "vllm-0.11.0"]
     monkeypatch.delenv("VIRTUAL_ENV")
-    assert _look.packages() is None
+    assert _filesystem.packages() is None
 
 
 def test_the_environment_tells_values_of_an_allow_list_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         os, "environ", {"CUDA_HOME": "/c", "AWS_SECRET": "canary", "https_proxy": "http://canary", "HTTP_PROXY": ""}
     )
-    assert _look.environment() == {"variables": {"CUDA_HOME": "/c"}, "set": ["https_proxy"]}
+    assert _filesystem.environment() == {"variables": {"CUDA_HOME": "/c"}, "set": ["https_proxy"]}
 
 
 GLOBAL = "[global]\nindex-url = https://a.example/simple\nextra_index_url =\n    https://b.example/1\n    https://b.example/2\n"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from provision.doors.reading import Reading
 from provision.errors import UnreadableInput
-from provision.host import _ask, _gather, disks, iommu, kernel, machine, record, sources
+from provision.host import _gather, _programs, disks, iommu, kernel, machine, record, sources
 from provision.host._model import Command, File, Files, Host, Probe, Recording, Source
 
 
@@ -110,7 +110,7 @@ def test_a_probe_that_breaks_is_a_failed_reading(monkeypatch: pytest.MonkeyPatch
     def broken(_: str) -> list[str]:
         raise RuntimeError("inside")
 
-    monkeypatch.setattr(_ask, "pythons", broken)
+    monkeypatch.setattr(_programs, "pythons", broken)
     readings = _gather.gather([Probe("pythons")], network=False, paths={}, addresses={})
     assert readings["probe pythons"] == Reading(outcome="failed", detail="RuntimeError: inside")
 

@@ -12,8 +12,8 @@ from provision.doors.reading import Reading
 from provision.host import sources
 from provision.host._scrub import Scrubber
 from provision.host.record import scrubbed
+from provision.session import inputs
 from provision.settings import Settings
-from provision.verbs import _given
 
 ME = Scrubber(home="/home/miriam", users=("miriam", "root"), hosts=("dgx-canary-07.corp.example",))
 
@@ -107,7 +107,7 @@ def test_users_and_hosts_with_ordinary_names_cost_no_facts() -> None:
 
 
 def test_a_user_called_vllm_costs_no_source_and_no_disk() -> None:
-    for name in (*sources.NAMES, *_given.paths(Settings())):
+    for name in (*sources.NAMES, *inputs.paths(Settings())):
         ours = {name: {"answers": True}}
         assert Scrubber(home=f"/home/{name}", users=(name,), hosts=(name,)).value(ours) == ours
 

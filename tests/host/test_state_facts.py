@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from provision.doors.reading import Reading
-from provision.host import _ask, _look, device_files, kernel_modules, rdma, xids
+from provision.host import _filesystem, _programs, device_files, kernel_modules, rdma, xids
 from tests.host.recorded import known, missing
 
 LOG = """[    1.0] Linux version 6.8.0 (somebody@buildhost)
@@ -30,7 +30,7 @@ def test_only_what_the_nvidia_module_said_is_kept(tmp_path: Path, monkeypatch: p
     (tmp_path / "log").write_text(LOG)
     command(tmp_path / "bin", "dmesg", f"exec /bin/cat {tmp_path}/log")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    kept = _ask.kernel_log()
+    kept = _programs.kernel_log()
     assert not any(word in str(kept) for word in ("geheim", "buildhost", "12345"))
     assert known(xids.FACT, {"probe kernel_log": kept}) == (
         xids.Xid(bus_id="0000:3b:00.0", xid=79, text="pid=1234, name=python3, GPU has fallen off the bus."),
@@ -43,9 +43,9 @@ def test_a_kernel_log_that_may_not_be_read_is_not_an_empty_one(tmp_path: Path, m
     command(tmp_path / "bin", "journalctl", "exit 0")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(PermissionError, match="shows nothing of the kernel"):
-        _ask.kernel_log()
+        _programs.kernel_log()
     command(tmp_path / "bin", "journalctl", "echo 'NVRM: Xid (PCI:0000:3b:00): 48, DBE'")
-    assert _ask.kernel_log() == ["NVRM: Xid (PCI:0000:3b:00): 48, DBE"]
+    assert _programs.kernel_log() == ["NVRM: Xid (PCI:0000:3b:00): 48, DBE"]
 
 
 def test_a_refused_log_leaves_the_fact_missing() -> None:
@@ -58,8 +58,8 @@ def test_device_files_are_looked_at_and_not_opened(tmp_path: Path, monkeypatch: 
     os.mkfifo(tmp_path / "nvidiactl")  # opening it would wait for ever
     (tmp_path / "nvidia-caps").mkdir()
     (tmp_path / "nvidia-caps" / "nvidia-cap1").touch(mode=0)
-    monkeypatch.setattr(_look, "_DEVICES", (f"{tmp_path}/nvidia*", f"{tmp_path}/nvidia-caps/*"))
-    found = known(device_files.FACT, {"probe device_files": _look.device_files()})
+    monkeypatch.setattr(_filesystem, "_DEVICES", (f"{tmp_path}/nvidia*", f"{tmp_path}/nvidia-caps/*"))
+    found = known(device_files.FACT, {"probe device_files": _filesystem.device_files()})
     assert [Path(each.path).name for each in found] == ["nvidia0", "nvidiactl", "nvidia-cap1"]
     assert found[0].usable
     assert found[2].usable == (os.geteuid() == 0)
@@ -75,8 +75,8 @@ def test_the_newest_kernel_and_its_module(tmp_path: Path, monkeypatch: pytest.Mo
         if modules is not None:  # the other was removed and left its folder
             (tmp_path / release / "modules.builtin").touch()
             (tmp_path / release / "modules.dep").write_text(modules)
-    monkeypatch.setattr(_look, "Path", lambda path: tmp_path if path == "/lib/modules" else Path(path))
-    assert known(kernel_modules.FACT, {"probe kernel_modules": _look.kernel_modules()}) == (
+    monkeypatch.setattr(_filesystem, "Path", lambda path: tmp_path if path == "/lib/modules" else Path(path))
+    assert known(kernel_modules.FACT, {"probe kernel_modules": _filesystem.kernel_modules()}) == (
         kernel_modules.InstalledKernel(kernel="6.8.0-100-generic", nvidia=False),
         kernel_modules.InstalledKernel(kernel="6.8.0-45-generic", nvidia=True),
     )

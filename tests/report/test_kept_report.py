@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from provision.engine.tried import CheckResult
+from provision.engine.check_results import CheckResult
 from provision.report import share
 from tests.report import canaries
 from tests.report.canaries import ME, VERSIONS

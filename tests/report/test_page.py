@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from provision.verbs import _formats
+from provision.session import formats
 from tests.report.big_report import big_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright has no build for this system")
@@ -57,7 +57,7 @@ CONTRAST = """() => {
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(_formats.said(big_report(), "html"))
+    path.write_text(formats.said(big_report(), "html"))
     return path
 
 
@@ -167,7 +167,7 @@ def test_the_filter_by_keyboard(opened: Opened) -> None:
 def test_everything_can_be_read_in_both_schemes(browser: Any, tmp_path: Path, scheme: str, doubt: bool) -> None:
     path = tmp_path / "r.html"
     changes: dict[str, Any] = {"verdict": "verified"} if doubt else {}
-    path.write_text(_formats.said(big_report(**changes), "html"))
+    path.write_text(formats.said(big_report(**changes), "html"))
     opened = Opened(browser, path, color_scheme=scheme)
     opened.page.get_by_role("button", name=re.compile("^warn")).click()
     opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
@@ -193,7 +193,7 @@ def test_what_a_row_is_of_stays_in_sight(browser: Any, tmp_path: Path) -> None:
         msgspec.structs.replace(one, of={key: word.replace("GPU 0", long) for key, word in one.of.items()})
         for one in told.figures
     )
-    path.write_text(_formats.said(msgspec.structs.replace(told, figures=figures), "html"))
+    path.write_text(formats.said(msgspec.structs.replace(told, figures=figures), "html"))
     opened = Opened(browser, path, viewport={"width": 400, "height": 700})
     opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     hidden = opened.page.locator(".scrolls").evaluate_all(

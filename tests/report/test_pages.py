@@ -7,9 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from provision.engine.check_results import CheckResult, Figure
+from provision.engine.discover_tasks import discover
 from provision.engine.events import StepResult
-from provision.engine.tasks_found import discover
-from provision.engine.tried import CheckResult, Figure
 from provision.plan._model import Decision, Rejected
 from provision.report import as_task_result, read
 from provision.report._model import Left, Package, Report

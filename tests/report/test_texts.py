@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from provision.engine.check_results import CheckResult
 from provision.engine.events import StepResult
-from provision.engine.tried import CheckResult
 from provision.report import as_text
 from provision.report._model import Report
 from tests.plan.described import plan

@@ -12,13 +12,13 @@ import pytest
 from uv import find_uv_bin
 
 from provision import cli
-from provision.engine import bring_up, generations, resolve, wanted
-from provision.engine.wanted import Wanted
+from provision.engine import bring_up, environments, resolution_cache, resolve
+from provision.engine.resolution_cache import Wanted
 from provision.host import record
 from provision.host._model import Host
 from provision.plan._model import Decision
+from provision.session import inputs
 from provision.settings import Settings
-from provision.verbs import _given
 from tests.engine.small_index import plan, stock
 
 Snapshot = dict[str, tuple[int, int]]
@@ -38,7 +38,7 @@ class Place(msgspec.Struct, frozen=True):
         return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in self.folder.rglob("*")}
 
     def generations(self) -> list[str]:
-        return [one.id for one in generations.found(self.prefix)]
+        return [one.id for one in environments.found(self.prefix)]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path / "wheels"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_NO_INDEX", "1")
-    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path))
     monkeypatch.setattr(bring_up, "own_uv", find_uv_bin)
     made = plan(
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -63,12 +63,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     env = {**os.environ, "UV_DEFAULT_INDEX": (tmp_path / "no-index").as_uri()}
     found = resolve.resolve(made, Settings(), find_uv_bin(), env, tmp_path / "asked")
     assert isinstance(found, resolve.Resolved)
-    seen = Host(record.record(network=False, paths={}, sources={}, facts=wanted.FACTS).readings)
-    wish = wanted.wish(seen, Settings())
+    seen = Host(record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings)
+    wish = resolution_cache.wish(seen, Settings())
     here = Wanted(
-        wish=wish, tool=wanted.tool(), plan=made, lock=found.lock, host_python=os.path.realpath(sys.executable)
+        wish=wish,
+        tool=resolution_cache.tool(),
+        plan=made,
+        lock=found.lock,
+        host_python=os.path.realpath(sys.executable),
     )
-    wanted.save(tmp_path / "envs", here)
+    resolution_cache.save(tmp_path / "envs", here)
     return Place(tmp_path, here)
 
 

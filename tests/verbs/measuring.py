@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from provision.engine import launch_checks, proof, wanted
-from provision.steps import Lock, Pin, Wheel
+from provision.engine import launch_checks, promised_checks, resolution_cache
+from provision.steps.model import Lock, Pin, Wheel
 from tests.checks.environments import checks_folder
 from tests.verbs.conftest import Place
 
@@ -48,8 +48,8 @@ class Measuring:
         found = launch_checks.discover(folder)
         monkeypatch.setattr(launch_checks, "discover", lambda: found)
         monkeypatch.setattr(launch_checks, "run", functools.partial(launch_checks.run, folder=folder))
-        assert proof.promised(place.wanted.plan, place.wanted.lock) == PROMISED
-        wanted.save(place.prefix, self.with_numpy("2.2"))
+        assert promised_checks.promised(place.wanted.plan, place.wanted.lock) == PROMISED
+        resolution_cache.save(place.prefix, self.with_numpy("2.2"))
 
     def say(self, numpy: str, **changes: Any) -> None:
         """What is found with a numpy."""
@@ -63,7 +63,7 @@ class Measuring:
         path.write_text("")
         return lines
 
-    def with_numpy(self, version: str) -> wanted.Wanted:
+    def with_numpy(self, version: str) -> resolution_cache.Wanted:
         """What is wanted, under the wish that stands."""
         last = self.place.wanted
         path = self.place.folder / "wheels" / f"numpy-{version}-py3-none-any.whl"
@@ -76,4 +76,4 @@ class Measuring:
     def upgrade(self, **changes: Any) -> None:
         """From here on numpy 2.1 is wanted, and this is how it is found."""
         self.say("2.1", **changes)
-        wanted.save(self.place.prefix, self.with_numpy("2.1"))
+        resolution_cache.save(self.place.prefix, self.with_numpy("2.1"))

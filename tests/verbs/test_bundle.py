@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from provision import cli
-from provision.engine import bundle, generations, locks, verified
+from provision.engine import bundle, environments, locks, verified
 from provision.errors import Failure, Locked, NotWritable
-from provision.verbs import _given
+from provision.session import inputs
 from tests.doors.local_server import Resource, serving
 from tests.engine.small_index import wheel
 from tests.test_cli import ROOT
@@ -75,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index, "UV_HTTP_RETRIES": "0"}
         for name, value in {**settings, "UV_CACHE_DIR": str(place.folder / "cache")}.items():
             patch.setenv(name, value)
-        patch.setattr(_given, "checkout", lambda: str(place.checkout))
+        patch.setattr(inputs, "checkout", lambda: str(place.checkout))
         wishes = (
             f"logs={place.folder / 'logs'}",
             f"tasks={place.folder / 'tasks'}",
@@ -104,7 +104,7 @@ def place(made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place
     for name, value in {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(_given, "checkout", lambda: str(made.checkout))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(made.checkout))
     there = Place(tmp_path)
     subprocess.run(["cp", "-r", made.bundle, there.bundle], check=True)
     there.options = [
@@ -141,7 +141,7 @@ def test_everything_is_packed_and_nothing_of_the_network(made: Place) -> None:
 
 def test_it_installs_where_nothing_answers_and_then_stands_by_itself(place: Place) -> None:
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5, "toys: no check can run this vLLM"
-    (built,) = generations.found(place.prefix)
+    (built,) = environments.found(place.prefix)
     assert built.complete
     assert next(Path(built.path).glob("lib/python*/site-packages/vllm_cpu_data.txt")).read_text() == LARGE
     subprocess.run(["rm", "-r", place.bundle], check=True)
@@ -207,7 +207,7 @@ def test_a_bundle_that_is_not_whole_is_said(place: Place, damage: Callable[[Path
         place.run("up", "--yes", "--bundle", str(place.bundle))
     assert failure.value.exit_code == code
     assert said in str(failure.value)
-    assert generations.current(place.prefix) is None
+    assert environments.current(place.prefix) is None
 
 
 def test_a_bundle_for_another_host_is_refused_with_both(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +215,7 @@ def test_a_bundle_for_another_host_is_refused_with_both(place: Place, capsys: py
     manifest.write_text(manifest.read_text().replace('"2.13.0"', '"2.12.0"'))
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 3
     assert "it brings vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
-    assert not place.prefix.exists() or not generations.found(place.prefix)
+    assert not place.prefix.exists() or not environments.found(place.prefix)
 
 
 def test_a_bundle_without_what_is_asked_for_here_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,8 +229,8 @@ def test_a_bundle_without_what_is_asked_for_here_is_refused(place: Place, capsys
 def test_a_bundle_is_looked_at_also_where_all_is_well_here(place: Place) -> None:
     """It may bring something newer than what stands."""
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5
-    (built,) = generations.found(place.prefix)
-    generations.switch(place.prefix, built.id)
+    (built,) = environments.found(place.prefix)
+    environments.switch(place.prefix, built.id)
     verified.save(Path(built.path), b"")
     assert place.run("up", "--yes") == 0, "nothing to do"
     forget(place.bundle)

@@ -14,12 +14,13 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from provision import cli, step_60_flash_attn
-from provision.engine import generations, kept, proof, wanted
+from provision import cli
+from provision.engine import environments, promised_checks, resolution_cache
 from provision.errors import Failure
+from provision.flash_attn import step_60_flash_attn, wheel_store
 from provision.host import driver, from_description, glibc, gpus, machine, nvml, pci_gpus
 from provision.host._model import Fact, Host
-from provision.verbs import _given, _wish
+from provision.session import inputs, request
 from tests.binary.tiny_wheel import MODULE, module, wheel
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.engine.small_index import wheel as plain_wheel
@@ -54,7 +55,7 @@ class Place:
 
     @property
     def installed(self) -> list[str]:
-        now = self.there / os.readlink(self.there / generations.CURRENT)
+        now = self.there / os.readlink(self.there / environments.CURRENT)
         return [path.name for path in now.glob("lib/python*/site-packages/flash_attn-*.dist-info")]
 
 
@@ -81,10 +82,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(_given, "checkout", lambda: str(checkout))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(checkout))
     monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
     provable = ("distributions_as_locked", "record_whole")
-    monkeypatch.setattr(proof, "promised", lambda plan, lock: provable)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(promised_checks, "promised", lambda plan, lock: provable)  # noqa: ARG005 - all that toys can pass
     with serving() as server:
         for path in (tmp_path / "wheels").iterdir():
             name = path.name.partition("-")[0].replace("_", "-")
@@ -103,7 +104,7 @@ def with_an_h100(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def begin(text: str = H100) -> None:
         described = from_description.parse(text, "h100.yaml")
         facts = {fact.name: described.value(fact) for fact in FACTS}
-        monkeypatch.setattr(_wish, "Host", lambda readings: Host(readings).but(facts))
+        monkeypatch.setattr(request, "Host", lambda readings: Host(readings).but(facts))
         monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
 
     return begin
@@ -124,10 +125,10 @@ def test_a_kept_wheel_comes_with_it_and_is_kept_there(
     with_an_h100(H100)
     assert place.up("--quiet") == 0
     assert place.installed == [f"flash_attn-{VERSION}.dist-info"]
-    (there,) = kept.found(place.there)
+    (there,) = wheel_store.found(place.there)
     assert (there.file, there.torch, there.row.source[:12]) == (FILE, "2.13.0", "imported on ")
     shutil.rmtree(place.bundle)
-    found = wanted.load(place.there)
+    found = resolution_cache.load(place.there)
     assert found
     assert (found.plan.flash_attn.origin, found.plan.flash_attn.wheel) == ("store", FILE)
     next((place.there / "current").glob("lib/python*/site-packages/flash_attn_2_cuda*.so")).unlink()
@@ -145,7 +146,7 @@ def test_a_wheel_that_does_not_fit_the_host_there_stays_out(
     with_an_h100(H100.replace("H100 80GB HBM3", "B200"))
     assert place.up("--quiet") == 0
     assert not place.installed
-    found = wanted.load(place.there)
+    found = resolution_cache.load(place.there)
     assert found
     (decision,) = [one for one in found.plan.decisions if one.subject == "flash-attn"]
     assert "no machine code for 10.0" in {one.candidate: one.reason for one in decision.rejected}[FILE]
@@ -169,7 +170,7 @@ def test_a_published_wheel_that_is_planned_is_fetched_for_it(
     place.server.resources[page] = Resource(f'<a href="{link}">{name}</a>'.encode(), "text/html")
     place.server.resources[link] = Resource(published.read_bytes())
     assert place.make("--quiet", "--set", github) == 0
-    assert [one.origin for one in kept.found(place.here)] == ["fetched"]
+    assert [one.origin for one in wheel_store.found(place.here)] == ["fetched"]
     assert place.server.url("") not in place.manifest.read_text()
     with_an_h100(H100)
     assert place.up("--quiet") == 0

@@ -10,7 +10,7 @@ import pytest
 from provision import cli
 from provision.engine import launch_checks
 from provision.errors import WrongUsage
-from provision.verbs import _not_ours
+from provision.session import foreign_python
 from tests.checks.environments import Environment, checks_folder
 
 GPUS = ("0", "1", "2:0", "2:1")
@@ -91,8 +91,8 @@ def test_a_wrapper_is_what_is_tried(
 def test_gpus_that_do_not_answer_are_not_passed_over(
     environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_not_ours, "has_gpus", lambda: True)
-    if _not_ours.gpus_here():
+    monkeypatch.setattr(foreign_python, "has_gpus", lambda: True)
+    if foreign_python.gpus_here():
         pytest.skip("GPUs answer here")
     assert check(tmp_path, "nvml_answers", "--python", environment.python, "--json") == 1
     (told,) = json.loads(capfd.readouterr().out)["checks"]
@@ -112,21 +112,21 @@ def test_gpus_that_do_not_answer_are_not_passed_over(
     ],
 )
 def test_visible_gpus_are_those_that_are_named(said: str | None, left: tuple[str, ...]) -> None:
-    assert _not_ours.visible(GPUS, said) == left
+    assert foreign_python.visible(GPUS, said) == left
 
 
 def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
     cut = ("0:0", "0:1", "1:0")
-    assert _not_ours.visible(cut, "0") == ("0:0",)
+    assert foreign_python.visible(cut, "0") == ("0:0",)
     with pytest.raises(WrongUsage, match=r"`1` is no GPU of this host") as raised:
-        _not_ours.visible(cut, "1")
+        foreign_python.visible(cut, "1")
     assert "cut into slices: name one as nvidia-smi -L does" in raised.value.hint
 
 
 @pytest.mark.parametrize(("said", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")])
 def test_a_gpu_that_is_not_there_is_named(said: str, wrong: str) -> None:
     with pytest.raises(WrongUsage) as raised:
-        _not_ours.visible(GPUS, said)
+        foreign_python.visible(GPUS, said)
     assert f"CUDA_VISIBLE_DEVICES={said}: `{wrong}` is no GPU of this host" in str(raised.value)
 
 

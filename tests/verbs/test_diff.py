@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import verified, wanted
+from provision.engine import resolution_cache, verified
 from provision.errors import UnreadableInput, WrongUsage
-from provision.verbs import _given
+from provision.session import inputs
 from tests.report.runs import Document, document, figure, measured
 from tests.verbs.conftest import Place
 
@@ -42,7 +42,7 @@ class Logs:
 
 @pytest.fixture
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logs:
-    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path))
     return Logs(tmp_path / "logs")
 
 
@@ -178,7 +178,7 @@ def test_a_single_run_has_nothing_to_be_compared_with(logs: Logs) -> None:
 
 def test_up_and_check_look_at_the_same_of_a_host(place: Place, said: Said) -> None:
     plan = msgspec.structs.replace(place.wanted.plan, checks=("disk_left",))
-    wanted.save(place.prefix, msgspec.structs.replace(place.wanted, plan=plan))
+    resolution_cache.save(place.prefix, msgspec.structs.replace(place.wanted, plan=plan))
     said("up", "--yes")
     said("check")
     assert "nothing that is recorded changed" in said("diff")

@@ -15,15 +15,16 @@ import jsonschema
 import pytest
 
 from provision import cli
-from provision.engine import generations, locks, verified
+from provision.display.json_lines import Stream
+from provision.engine import environments, locks, verified
 from provision.engine.events import Line
-from provision.verbs import _given, up
-from provision.verbs._json_lines import Stream
+from provision.session import inputs
+from provision.verbs import up
+from tests.display.screen import Screen, Terminal
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.engine.small_index import wheel
 from tests.patience import started, until
 from tests.test_cli import LAUNCH, OFF, ROOT
-from tests.verbs.screen import Screen, Terminal
 
 SCHEMA = json.loads((ROOT / "docs" / "schemas" / "events.json").read_text())
 TOYS = (("torch", "2.13.0"), ("einops", "0.8"), ("huggingface-hub", "1.0"))
@@ -141,8 +142,8 @@ def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> Non
     assert started == [one["result"]["name"] for one in told if one["type"] == "check done"]
     assert started == [one["name"] for one in ended["report"]["checks"]]
 
-    (made,) = (one for one in generations.found(place.prefix) if one.complete)
-    generations.switch(place.prefix, made.id)  # by hand: as if they had passed
+    (made,) = (one for one in environments.found(place.prefix) if one.complete)
+    environments.switch(place.prefix, made.id)  # by hand: as if they had passed
     verified.save(Path(made.path), json.dumps(ended["report"]).encode())
     again = place.run("up", "--events")
     assert (again.returncode, again.stderr) == (0, "")
@@ -252,7 +253,7 @@ def test_ends_before_anything_was_begun(
         raise RuntimeError("no such thing")
 
     monkeypatch.setattr(up, "run", broken)
-    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path))
     code, last = ended(capsys, "up", *prefix)
     assert (code, last["problem"]) == (70, "a bug in vllm-ready: RuntimeError: no such thing")
     assert "crash-" in last["hint"]

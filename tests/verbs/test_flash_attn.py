@@ -16,18 +16,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from provision import cli, step_60_flash_attn
+from provision import cli
 from provision.catalog import rows
-from provision.engine import flash_attn_part, generations, kept, proof, published_wheels, steps_found, wanted
-from provision.engine.tried import Tried
+from provision.engine import discover_steps, environments, promised_checks, resolution_cache
+from provision.engine.check_results import Tried
 from provision.errors import Interrupted, SourceFailed, StepFailed
+from provision.flash_attn import find as published_wheels
+from provision.flash_attn import partial_build, step_60_flash_attn, wheel_store
 from provision.host import from_description
 from provision.plan import choose_jobs
 from provision.plan._model import Package, Plan
 from provision.plan.make import make
+from provision.session import inputs
 from provision.settings import load
-from provision.steps import Lock, Pin, Wheel
-from provision.verbs import _given
+from provision.steps.model import Lock, Pin, Wheel
 from tests.binary.tiny_elf import fat_section, shared_object
 from tests.binary.tiny_wheel import OF_C10, module
 from tests.binary.tiny_wheel import wheel as compiled_wheel
@@ -100,14 +102,14 @@ class Toy:
         return found
 
     @property
-    def wanted(self) -> wanted.Wanted:
-        found = wanted.load(self.prefix)
+    def wanted(self) -> resolution_cache.Wanted:
+        found = resolution_cache.load(self.prefix)
         assert found
         return found
 
     def has_flash_attn(self) -> bool:
         """Whether what is current has it."""
-        now = self.prefix / os.readlink(self.prefix / generations.CURRENT)
+        now = self.prefix / os.readlink(self.prefix / environments.CURRENT)
         return any(now.glob("lib/python*/site-packages/flash_attn-*.dist-info"))
 
     @property
@@ -123,7 +125,7 @@ class Toy:
 
     @property
     def generations(self) -> int:
-        return len(generations.found(self.prefix))
+        return len(environments.found(self.prefix))
 
 
 def steps(report: dict[str, object]) -> dict[int, str]:
@@ -175,10 +177,10 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PIP_INDEX_URL", server.url("/simple/"))
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path))
     monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
     (tmp_path / "try.py").write_text("")
-    monkeypatch.setattr(proof, "promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(promised_checks, "promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
     monkeypatch.setattr(choose_jobs, "PROCESS_GB", 0.1)  # a toy compiler needs no more, whatever else runs here
     return Toy(tmp_path, server)
 
@@ -193,14 +195,14 @@ def want(toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False, p
     plan = make(described, narrowed, rows.load())
     assert isinstance(plan, Plan)
     assert plan.flash_attn.mode == planned, plan.flash_attn
-    known = wanted.Wanted(
-        wish=wanted.wish(described, asked),
-        tool=wanted.tool(),
+    known = resolution_cache.Wanted(
+        wish=resolution_cache.wish(described, asked),
+        tool=resolution_cache.tool(),
         plan=msgspec.structs.replace(plan, checks=CHECKS, disk_mb=0, download_mb=0),
         lock=locked(tmp_path / "wheels", wrong_record=wrong_record),
         host_python=os.path.realpath(sys.executable),
     )
-    wanted.save(toy.prefix, known)
+    resolution_cache.save(toy.prefix, known)
 
 
 def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Path) -> None:
@@ -210,8 +212,8 @@ def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Pa
     assert toy.generations == 2
     told = toy.report()
     assert steps(told)[61] == steps(told)[62] == steps(told)[60] == "done"
-    assert {step.number for step in steps_found.discover()} < set(steps(told))
-    (made,) = kept.found(toy.prefix)
+    assert {step.number for step in discover_steps.discover()} < set(steps(told))
+    (made,) = wheel_store.found(toy.prefix)
     assert (made.torch, made.cuda, made.sm, made.cpython, made.origin) == (
         "2.13.0",
         "13.0",
@@ -237,8 +239,8 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
     """Where an environment that is torn needs it, and where somebody asks for flash-attn anew."""
     want(toy, tmp_path)
     assert toy.run() == 5
-    (made,) = kept.found(toy.prefix)
-    place = kept.place(toy.prefix, made.file)
+    (made,) = wheel_store.found(toy.prefix)
+    place = wheel_store.place(toy.prefix, made.file)
     content = place.read_bytes()
     place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage == "damaged" else content[:-1])
     if damage == "deleted":
@@ -250,9 +252,9 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
         assert toy.run() == 5
     assert toy.has_flash_attn()
     assert toy.built == 2
-    (again,) = kept.found(toy.prefix)
+    (again,) = wheel_store.found(toy.prefix)
     assert again.file == made.file
-    assert kept.is_whole(toy.prefix, again)
+    assert wheel_store.is_whole(toy.prefix, again)
 
 
 @pytest.mark.parametrize(
@@ -278,26 +280,26 @@ def test_an_imported_wheel_is_taken_and_its_word_is_tried(
 
 def test_an_environment_that_an_upgrade_leaves_stays_the_way_back(toy: Toy, tmp_path: Path) -> None:
     """Two are kept: not two of the upgrade, one without flash-attn and one with it."""
-    before = generations.place(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
-    state = Path(before.path) / generations.STATE
-    for name in (generations.COMPLETE, generations.USED):
+    before = environments.place(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
+    state = Path(before.path) / environments.STATE
+    for name in (environments.COMPLETE, environments.USED):
         (state / name).write_text("{}")
     want(toy, tmp_path)
     assert toy.run() == 5
     assert toy.has_flash_attn()
-    assert generations.rollback(toy.prefix)[0] == before.id
+    assert environments.rollback(toy.prefix)[0] == before.id
 
 
 def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     (tmp_path / "try.py").write_text("import sys; sys.exit('vLLM does not import beside it: boom')\n")
     assert toy.run() == 5
-    first = generations.current(toy.prefix)
+    first = environments.current(toy.prefix)
     assert not toy.has_flash_attn()
     assert "boom" in toy.reason
     assert "flash-attn   none: vLLM does not import beside it: boom" in (tmp_path / "logs" / "summary.txt").read_text()
     assert toy.run() == 5
-    assert generations.current(toy.prefix) == first, "neither made nor tried again"
+    assert environments.current(toy.prefix) == first, "neither made nor tried again"
     assert toy.built == 1
     (tmp_path / "try.py").write_text("")
     assert toy.run("--only", "60") == 5
@@ -335,21 +337,21 @@ def test_where_the_index_has_no_ninja_that_is_the_reason_and_vllm_is_there(toy: 
 def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(flash_attn_part.ONLY, "flash_fwd_hdim64*")
+    monkeypatch.setenv(partial_build.ONLY, "flash_fwd_hdim64*")
     want(toy, tmp_path)
     toy.page(release(more={"csrc/flash_attn/flash_api.cpp": b""}))
     assert toy.run() == 5
     assert toy.has_flash_attn()
-    (part,) = kept.found(toy.prefix)
+    (part,) = wheel_store.found(toy.prefix)
     assert cli.run(["wheels", "list", "--prefix", str(toy.prefix)]) == 0
     said = " ".join(capfd.readouterr().out.split())
-    assert f"only flash_fwd_hdim64* was compiled: taken where {flash_attn_part.ONLY} says that" in said
-    monkeypatch.delenv(flash_attn_part.ONLY)
-    wish = wanted.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
+    assert f"only flash_fwd_hdim64* was compiled: taken where {partial_build.ONLY} says that" in said
+    monkeypatch.delenv(partial_build.ONLY)
+    wish = resolution_cache.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
     assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
-    wanted.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
+    resolution_cache.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
     assert toy.run("--only", "60") == 5
-    (whole,) = (one for one in kept.found(toy.prefix) if not one.only)
+    (whole,) = (one for one in wheel_store.found(toy.prefix) if not one.only)
     assert toy.built == 2
     assert toy.wanted.plan.flash_attn.wheel == whole.file
     assert toy.wanted.lock.version("flash-attn") == whole.version != part.version
@@ -392,7 +394,7 @@ def test_a_wheel_that_a_killed_run_has_kept_without_a_note_is_made_again(toy: To
     assert toy.run() == 5
     (dist,) = toy.prefix.glob("toolkits/*-sources")
     (toolkit,) = (path for path in toy.prefix.glob("toolkits/*") if path != dist)
-    journal = toolkit / generations.STATE / "journal.jsonl"
+    journal = toolkit / environments.STATE / "journal.jsonl"
     done = json.loads(journal.read_text().splitlines()[-1]) | {"what": "done"}
     journal.write_text(f"{journal.read_text()}{json.dumps(done)}\n")
     assert toy.run() == 5
@@ -467,7 +469,7 @@ def test_what_is_required_and_cannot_be_had_is_a_failure(toy: Toy, tmp_path: Pat
     toy.page(release("print('x.cu(1): error: no'); sys.exit(1)"))
     with pytest.raises(StepFailed, match=r"cannot be had: x\.cu\(1\): error: no"):
         toy.run("--set", "flash_attn.mode=require")
-    assert generations.current(toy.prefix) is None
+    assert environments.current(toy.prefix) is None
 
 
 def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
@@ -478,7 +480,7 @@ def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
     (tmp_path / "try.py").write_text("import sys; sys.exit('boom')\n")
     assert toy.run() == 0
     assert toy.generations == 1, "the unfinished one is gone"
-    assert not (toy.prefix / generations.TOOLKITS).exists()
+    assert not (toy.prefix / environments.TOOLKITS).exists()
     assert "nothing to do" not in (said := capfd.readouterr().out)
     assert said.count("flash-attn   none: boom") == 1
     assert steps(toy.report())[60] == "failed"
@@ -513,7 +515,9 @@ def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
         | {"flash-attn": Package(version="3.0.0", source="pypi", distribution="flash_attn_3")},
         flash_attn=msgspec.structs.replace(known.plan.flash_attn, mode="wheel", arches=("9.0",)),
     )
-    wanted.save(toy.prefix, msgspec.structs.replace(known, plan=plan, lock=Lock(pins=(*known.lock.pins, pin))))
+    resolution_cache.save(
+        toy.prefix, msgspec.structs.replace(known, plan=plan, lock=Lock(pins=(*known.lock.pins, pin)))
+    )
     assert toy.run("--set", "flash_attn.flavour=3") == 5
     assert toy.wanted.plan.flash_attn.mode == "none"
     assert toy.wanted.lock.version("flash-attn-3") is None
@@ -526,7 +530,7 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
 ) -> None:
     """Also after a run that was killed while it was tried."""
     want(toy, tmp_path)
-    fail_where_it_is = proof.ours
+    fail_where_it_is = promised_checks.ours
     first = True
 
     def check(plan: Plan, lock: Lock, *more: Any) -> Tried:
@@ -541,7 +545,7 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
         )
         return msgspec.structs.replace(found, checks=tuple(checks))
 
-    monkeypatch.setattr(proof, "ours", check)
+    monkeypatch.setattr(promised_checks, "ours", check)
     with pytest.raises(Interrupted):
         toy.run()
     assert toy.run() == 5
@@ -598,7 +602,7 @@ def test_a_published_wheel_is_there_before_vllm_is(toy: Toy, release_page: Relea
     assert release_page.run() == 5
     assert toy.has_flash_attn()
     assert toy.generations == 1
-    (one,) = kept.found(toy.prefix)
+    (one,) = wheel_store.found(toy.prefix)
     assert (one.file, one.version, one.origin) == (NAMED, "2.8.3.post2", "fetched")
     assert 62 not in steps(toy.report())
 
@@ -607,7 +611,7 @@ def test_where_nobody_tells_its_hash_it_is_recorded(toy: Toy, release_page: Rele
     data = release_page.wheel()
     release_page.publish(data, "")
     assert release_page.run() == 5
-    (one,) = kept.found(toy.prefix)
+    (one,) = wheel_store.found(toy.prefix)
     assert one.sha256 == hashlib.sha256(data).hexdigest()
 
 
@@ -626,7 +630,7 @@ def test_a_published_wheel_that_is_not_right_is_never_installed_and_vllm_does_no
     assert release_page.run() == 5
     assert toy.has_flash_attn(), "compiled instead"
     assert toy.generations == 2, "and vLLM was there first"
-    (one,) = kept.found(toy.prefix)
+    (one,) = wheel_store.found(toy.prefix)
     assert one.origin == "built"
     (decision,) = [one for one in toy.wanted.plan.decisions if one.subject == "flash-attn"]
     assert reason in "\n".join(each.reason for each in decision.rejected if each.candidate == NAMED)
@@ -638,13 +642,13 @@ def test_what_is_not_in_the_list_is_compiled(toy: Toy, release_page: Release) ->
     page = b'<a href="/gh/Dao-AILab/flash-attention/archive/refs/tags/v2.8.3.post2.zip">Source</a>'
     toy.server.resources[at] = Resource(page, "text/html")
     assert release_page.run() == 5
-    assert kept.found(toy.prefix)[0].origin == "built"
+    assert wheel_store.found(toy.prefix)[0].origin == "built"
 
 
 def test_a_line_that_breaks_goes_on_where_it_stopped(toy: Toy, release_page: Release) -> None:
     release_page.publish(release_page.wheel(), None, "reset")
     assert release_page.run() == 5
-    assert kept.found(toy.prefix)[0].origin == "fetched"
+    assert wheel_store.found(toy.prefix)[0].origin == "fetched"
 
 
 def test_a_release_page_that_cannot_be_read_once_is_asked_again(
@@ -661,7 +665,7 @@ def test_a_release_page_that_cannot_be_read_once_is_asked_again(
 
     monkeypatch.setattr(published_wheels, "find", once_silent)
     assert release_page.run() == 5
-    assert kept.found(toy.prefix)[0].origin == "fetched", "and nothing was compiled"
+    assert wheel_store.found(toy.prefix)[0].origin == "fetched", "and nothing was compiled"
     assert toy.built == 0
 
 

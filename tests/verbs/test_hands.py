@@ -14,7 +14,7 @@ import pytest
 from uv import find_uv_bin
 
 from provision import cli
-from provision.engine import generations, wanted
+from provision.engine import environments, resolution_cache
 from provision.engine.journal import Journal
 from provision.errors import UnreadableInput, WrongUsage
 from tests.engine.small_index import wheel
@@ -54,7 +54,9 @@ def test_a_killed_repair_goes_on_beside_it(place: Place, said: Callable[..., str
     said("up", "--yes")
     mine = add_by_hand(place)
     (mine.parent / "sympy.py").write_text("torn")
-    (place.prefix / "current" / generations.STATE / generations.COMPLETE).unlink()  # the first thing that a repair does
+    (
+        place.prefix / "current" / environments.STATE / environments.COMPLETE
+    ).unlink()  # the first thing that a repair does
     said("up", "--yes")
     assert mine.exists()
 
@@ -63,8 +65,8 @@ def test_steps_one_by_one(place: Place, said: Callable[..., str]) -> None:
     assert cli.run(["provision", "--only", "10", "--yes"]) == 5
     with pytest.raises(WrongUsage, match="step 30 builds on step 20"):
         cli.run(["provision", "--only", "30", "--yes"])
-    (made,) = generations.found(place.prefix)
-    assert [*Journal(Path(made.path) / generations.STATE).done()] == ["10-preflight"], "what was done is not undone"
+    (made,) = environments.found(place.prefix)
+    assert [*Journal(Path(made.path) / environments.STATE).done()] == ["10-preflight"], "what was done is not undone"
     for number in ("20", "30", "40", "50"):
         assert cli.run(["provision", "--only", number, "--yes"]) == 5, number
     said("provision", "--from", "60", "--yes")
@@ -76,9 +78,9 @@ def test_a_python_that_has_gone_is_followed_by_another_of_its_version(
     place: Place, said: Callable[..., str], tmp_path: Path
 ) -> None:
     gone = msgspec.structs.replace(place.wanted, host_python=str(tmp_path / "python" / "python3"))
-    wanted.save(place.prefix, gone)
+    resolution_cache.save(place.prefix, gone)
     said("up", "--yes")
-    found = wanted.load(place.prefix)
+    found = resolution_cache.load(place.prefix)
     assert found
     assert os.access(found.host_python, os.X_OK)
     assert found.lock == gone.lock
@@ -94,7 +96,7 @@ def test_a_copy_that_followed_links_is_named_before_anything_is_built(place: Pla
 @pytest.mark.parametrize("spoilt", ["plan.json", "lock.json"])
 def test_an_environment_that_does_not_say_what_it_is(place: Place, said: Callable[..., str], spoilt: str) -> None:
     said("up", "--yes")
-    (place.prefix / "current" / generations.STATE / spoilt).write_text('{"cut":')
+    (place.prefix / "current" / environments.STATE / spoilt).write_text('{"cut":')
     with pytest.raises(UnreadableInput, match="does not say what it is"):
         cli.run(["check"])
     said("up", "--yes")
@@ -120,7 +122,7 @@ def test_a_mistyped_place_is_named_and_not_made(place: Place, tmp_path: Path, ve
 
 def test_an_environment_whose_own_note_is_spoilt_is_seen_and_pruned(place: Place, said: Callable[..., str]) -> None:
     said("up", "--yes")
-    stray = place.prefix / "20260101T000000Z-0000" / generations.STATE / generations.MADE
+    stray = place.prefix / "20260101T000000Z-0000" / environments.STATE / environments.MADE
     stray.parent.mkdir(parents=True)
     stray.write_text("")
     assert "20260101T000000Z-0000" in said("generations")

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from provision.engine import bring_up, generations, own_tasks, verified, wanted
+from provision.display.progress import Followed
+from provision.engine import bring_up, environments, resolution_cache, user_tasks, verified
 from provision.engine.bring_up import BroughtUp
 from provision.engine.events import nobody
 from provision.engine.journal import Journal
+from provision.session import run_tasks
+from provision.session.request import Wish
 from provision.settings import Settings
 from provision.tasks import Task
-from provision.verbs import _own_tasks
-from provision.verbs._progress import Followed
-from provision.verbs._wish import Wish
 from tests.faults import small_up
 from tests.faults.small_up import Small
 from tests.patience import started, until
@@ -56,7 +56,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def small(built: Small) -> Small:
     """With no task done in it yet."""
     subprocess.run(
-        ["rm", "-rf", str(built.current / generations.STATE / "tasks"), str(built.folder / "tasks")], check=True
+        ["rm", "-rf", str(built.current / environments.STATE / "tasks"), str(built.folder / "tasks")], check=True
     )
     for path in built.folder.glob("ran-*"):
         path.unlink()
@@ -317,27 +317,27 @@ def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    known = wanted.load(small.prefix)
+    known = resolution_cache.load(small.prefix)
     assert known
     asked = bring_up.Asked(
         wanted=known, prefix=str(small.prefix), environment={}, run="r", logs=str(small.logs / "r"), keep=2
     )
     monkeypatch.setattr(Journal, "append", full)
     task = Task(number=85, name="a", title="x", commands=(("true",),))
-    ran = own_tasks.Tasks(asked, small.current, small.folder, nobody, nobody).carry_out([task])
+    ran = user_tasks.Tasks(asked, small.current, small.folder, nobody, nobody).carry_out([task])
     assert str(ran.failure).startswith("error: task 85-a: its journal cannot be written: No space left on device")
     assert [one.outcome for one in ran.results] == ["failed"]
 
 
 def test_what_is_verified_and_not_in_use_has_no_tasks(small: Small) -> None:
-    known = wanted.load(small.prefix)
+    known = resolution_cache.load(small.prefix)
     assert known
     task = Task(number=85, name="a", title="x", commands=(("true",),))
     wish = Wish(
         settings=Settings(), prefix=str(small.prefix), logs=str(small.logs / "r"), run="r", say=print, tasks=(task,)
     )
     came = BroughtUp(generation=str(small.prefix / "another"), steps=(), verdict="verified")
-    told = _own_tasks.carried_out(wish, known, came, Namespace(quiet=True, json=False, stream=None), Followed(nobody))
+    told = run_tasks.carried_out(wish, known, came, Namespace(quiet=True, json=False, stream=None), Followed(nobody))
     assert told == (came, None)
 
 
@@ -346,7 +346,7 @@ def test_another_definition_is_another_task() -> None:
     two = Task(number=86, name="b", title="x", commands=(("a",),), after=("85-a",))
 
     def links(first: Task) -> list[str]:
-        return list(own_tasks.fingerprints([first, two]).values())
+        return list(user_tasks.fingerprints([first, two]).values())
 
     same = Task(number=85, name="a", title="other words", why="y", timeout=1, commands=(("a",),))
     other = Task(number=85, name="a", title="x", commands=(("b",),))

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import wanted
-from provision.engine.wanted import Wanted
+from provision.engine import resolution_cache
+from provision.engine.resolution_cache import Wanted
 from provision.errors import SourceFailed, StepFailed, WrongUsage
 from provision.plan._model import Reasons, Unsupported
-from provision.steps import Lock, Pin
-from provision.verbs import _given, _runs, _wish
+from provision.session import inputs, request, runs
+from provision.steps.model import Lock, Pin
 from tests.verbs.conftest import Place
 
 
@@ -66,14 +66,14 @@ def test_a_dry_run_of_a_step_whose_ground_is_missing_says_so(place: Place) -> No
 
 def test_what_preflight_refuses_leaves_the_prefix_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = msgspec.structs.replace(place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9))
-    monkeypatch.setattr(_wish, "_anew", lambda _: huge)
+    monkeypatch.setattr(request, "_anew", lambda _: huge)
     with pytest.raises(
         StepFailed, match="room for the environment and its wheels: 1100000100 MB of disk space are needed"
     ) as refused:
         cli.run(["up", "--upgrade", "--yes"])
     assert "prune" not in refused.value.hint, "there is nothing to prune"
     assert place.generations() == []
-    assert wanted.load(place.prefix) == place.wanted
+    assert resolution_cache.load(place.prefix) == place.wanted
     (log,) = place.folder.glob("logs/*/10-preflight.log")
     assert "room for the environment and its wheels: 1100000100 MB" in log.read_text()
 
@@ -83,7 +83,7 @@ def test_news_are_shown_and_asked_about_at_a_terminal(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, answer: str, code: int
 ) -> None:
     (place.prefix / ".wanted.json").unlink()
-    monkeypatch.setattr(_wish, "_anew", lambda _: place.wanted)
+    monkeypatch.setattr(request, "_anew", lambda _: place.wanted)
     reading, writing = os.openpty()
     os.write(writing, f"{answer}\n".encode())
     with open(reading, encoding="utf-8") as terminal:
@@ -95,14 +95,14 @@ def test_news_are_shown_and_asked_about_at_a_terminal(
     assert "vllm" in out.splitlines()[0]
     assert "Go on? [y/N]" in err
     assert bool(place.generations()) is (answer == "y")
-    assert (wanted.load(place.prefix) is not None) is (answer == "y")
+    assert (resolution_cache.load(place.prefix) is not None) is (answer == "y")
 
 
 def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.run(["up"]) == 0
-    monkeypatch.setattr(wanted, "tool", lambda: "9.9.9 of tomorrow")
+    monkeypatch.setattr(resolution_cache, "tool", lambda: "9.9.9 of tomorrow")
     before = place.snapshot()
     silent = {"pypi", "pytorch", "vllm", "github"}
     argv = [word for name in silent for word in ("--set", f"sources.{name}=http://127.0.0.1:9/simple")]
@@ -112,7 +112,7 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     def unreachable(_: object) -> Wanted:
         raise SourceFailed("no package source answers: connection refused")
 
-    monkeypatch.setattr(_wish, "_anew", unreachable)
+    monkeypatch.setattr(request, "_anew", unreachable)
     capsys.readouterr()
     assert cli.run(["up"]) == 0
     out, err = capsys.readouterr()
@@ -124,10 +124,10 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     assert {Path(path).name for path in changed} <= {".lock"}
 
     newer = msgspec.structs.replace(place.wanted, tool="9.9.9 of tomorrow")
-    monkeypatch.setattr(_wish, "_anew", lambda _: newer)
+    monkeypatch.setattr(request, "_anew", lambda _: newer)
     assert cli.run(["up"]) == 0
     assert "Not taken" not in capsys.readouterr().out, "the same packages are no news"
-    assert wanted.load(place.prefix) == newer
+    assert resolution_cache.load(place.prefix) == newer
     assert len(place.generations()) == 1
 
 
@@ -139,16 +139,16 @@ def test_another_address_of_the_same_file_is_no_news(place: Place) -> None:
     last = place.wanted
     moved = msgspec.structs.replace(last, lock=Lock(pins=tuple(map(elsewhere, last.lock.pins))))
     fewer = msgspec.structs.replace(last, lock=Lock(pins=last.lock.pins[1:]))
-    assert not _wish._is_news(moved, last)
-    assert _wish._is_news(fewer, last)
-    assert _wish._is_news(last, None)
+    assert not request._is_news(moved, last)
+    assert request._is_news(fewer, last)
+    assert request._is_news(last, None)
 
 
 @pytest.mark.parametrize("name", ["a,b", "a:b"])
 def test_a_checkout_that_lists_of_folders_would_take_apart_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_given, "checkout", lambda: str(tmp_path / name))
+    monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path / name))
     with pytest.raises(WrongUsage, match="colon or comma") as refused:
         cli.run(["up", "--yes"])
     assert "--prefix DIR" in refused.value.hint
@@ -167,14 +167,14 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
     assert (logs / "summary.txt").read_text().startswith("VERIFIED")
     reasons = (Reasons(subject="vllm", reasons=("0.33.0 needs more", "0.6.0 needs a GPU")),)
     refused = Unsupported(unsupported=reasons, advice=("buy one",))
-    monkeypatch.setattr(_wish, "_anew", lambda _: refused)
+    monkeypatch.setattr(request, "_anew", lambda _: refused)
     assert cli.run([verb, "--set", "profile=cuda", "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", "as `plan` says it"
     summary = (logs / "summary.txt").read_text()
     assert summary.startswith("NOT PROVISIONED (exit code 3)\n")
     assert "against it   vllm: 0.6.0 needs a GPU" in summary
     assert "\nvllm_ready_verified 0\n" in (logs / "metrics.prom").read_text()
-    told = _runs.read(logs, None)
+    told = runs.read(logs, None)
     assert (told.exit_code, told.plan, told.settings["profile"]) == (3, None, "cuda")
     assert told.notes["plan"][0] == "buy one"
     assert place.generations()[0] in told.notes["plan"][1]
@@ -195,7 +195,7 @@ def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
     described = place.folder / "host.yaml"
     described.write_text('{gpus: [], python: "3.12", glibc: "2.35", machine: x86_64}\n')
     refused = Unsupported(unsupported=(Reasons(subject="profile", reasons=("no GPU",)),), advice=())
-    monkeypatch.setattr(_wish, "_anew", lambda _: refused)
+    monkeypatch.setattr(request, "_anew", lambda _: refused)
     before = place.snapshot()
     assert cli.run(["provision", "--host", str(described)]) == 3
     assert {path for path in place.snapshot().keys() - before.keys() if "/logs/" in path} == set()

@@ -14,9 +14,9 @@ from provision import cli
 from provision.doors import files
 from provision.errors import NotWritable
 from provision.report import as_text
+from provision.session import formats, outputs
+from provision.session.request import Wish
 from provision.settings import Settings
-from provision.verbs import _formats, _outputs
-from provision.verbs._wish import Wish
 from tests.report.big_report import big_report
 from tests.report.test_texts import report
 
@@ -25,7 +25,7 @@ from tests.report.test_texts import report
 def logs(tmp_path: Path) -> Path:
     told = report()
     (tmp_path / told.run).mkdir()
-    (tmp_path / told.run / "report.json").write_bytes(_outputs.document(told))
+    (tmp_path / told.run / "report.json").write_bytes(outputs.document(told))
     return tmp_path
 
 
@@ -56,7 +56,7 @@ def test_the_newest_run_in_every_format(
 
 def test_json_is_the_document_as_it_was_written(capsys: pytest.CaptureFixture[str], logs: Path) -> None:
     _, out, _ = told(capsys, logs, "--json", report().run[:10])
-    assert json.loads(out) == msgspec.json.decode(_outputs.document(report()))
+    assert json.loads(out) == msgspec.json.decode(outputs.document(report()))
 
 
 def test_into_a_file(capsys: pytest.CaptureFixture[str], logs: Path, tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def wish(logs: Path) -> Wish:
 
 
 def test_a_run_leaves_every_format(tmp_path: Path) -> None:
-    _outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"report.json", "tasks", *_formats.BESIDE}
+    outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"report.json", "tasks", *formats.BESIDE}
     assert {path.name for path in tmp_path.iterdir()} == {"run", "summary.txt", "metrics.prom"}
     assert "vllm_ready_verified 0\n" in (tmp_path / "metrics.prom").read_text()
 
@@ -100,12 +100,10 @@ def test_no_room_for_a_report_is_told_and_all_others_are_there(
         really(path, *given, **options)
 
     monkeypatch.setattr(files, "write", full)
-    _outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
     assert f"{name}: cannot be written: no space" in capsys.readouterr().err.partition("not whole: ")[2]
     there = {path.name for path in tmp_path.rglob("*")}
-    assert {"report.json", *_formats.BESIDE, "summary.txt", "metrics.prom", "README.md", "40-torch.md"} - there == {
-        name
-    }
+    assert {"report.json", *formats.BESIDE, "summary.txt", "metrics.prom", "README.md", "40-torch.md"} - there == {name}
 
 
 @pytest.mark.parametrize("place", ["run/tasks", "summary.txt", "metrics.prom"])
@@ -117,20 +115,20 @@ def test_a_place_that_is_taken_keeps_no_other_from_its_news(
         (tmp_path / place).write_text("a file")
     else:
         (tmp_path / place).mkdir()
-    _outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
     said = capsys.readouterr().err
     assert said.count("not whole") == 1
     assert str(tmp_path / place) in said
     written = {path.name for path in tmp_path.rglob("*") if path.is_file() and path != tmp_path / place}
-    assert {"report.json", *_formats.BESIDE} <= written
+    assert {"report.json", *formats.BESIDE} <= written
     assert len({"summary.txt", "metrics.prom", "README.md"} & written) == 2
 
 
 def test_a_format_that_cannot_be_made_leaves_the_others(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_formats, "_TEMPLATES", tmp_path / "none")
-    _outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    monkeypatch.setattr(formats, "_TEMPLATES", tmp_path / "none")
+    outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
     assert "not be told in every format" in capsys.readouterr().err
     assert (tmp_path / "run" / "junit.xml").exists()
     assert (tmp_path / "metrics.prom").exists()
@@ -140,14 +138,14 @@ def test_what_fails_to_tell_a_run_is_not_how_the_run_ends(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(as_text, "_MARKS", {})
-    _outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
+    outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
     assert "not be told in every format" in capsys.readouterr().err
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"report.json", "tasks", *_formats.BESIDE}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"report.json", "tasks", *formats.BESIDE}
 
 
 def test_a_big_report_survives_the_way_through_its_file(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
-    path.write_bytes(_outputs.document(big_report()))
+    path.write_bytes(outputs.document(big_report()))
     assert cli._guarded(["report", str(path), "--quiet", "-o", str(tmp_path / "r")]) == 0
     assert "others: 192 pass" in (tmp_path / "r").read_text()
 
@@ -158,7 +156,7 @@ def test_what_is_shared_names_nobody(logs: Path, capsys: pytest.CaptureFixture[s
     commands = {"50-vllm": ("curl https://me:hunter2@mirror.corp.example/x /home/someone/x",)}
     files.write(
         logs / "20261121T000000Z-0001" / "report.json",
-        _outputs.document(msgspec.structs.replace(told, commands=commands)),
+        outputs.document(msgspec.structs.replace(told, commands=commands)),
     )
     for name in ("json", "markdown", "html"):
         assert cli.run(["report", "20261121", "--share", "--format", name, "--set", f"logs={logs}"]) == 0

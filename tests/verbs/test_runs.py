@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from provision.errors import UnreadableInput, WrongUsage
-from provision.verbs import _runs
+from provision.session import runs
 from tests.report.test_texts import report
 
 OLD, NEW, KILLED = "20261119T100000Z-aaaa", "20261120T100000Z-bbbb", "20261121T100000Z-cccc"
@@ -25,21 +25,21 @@ def logs(tmp_path: Path) -> Path:
 
 
 def test_the_newest_comes_first(logs: Path) -> None:
-    assert _runs.ids(logs) == [NEW, OLD]
-    assert _runs.ids(logs / "none") == []
-    assert _runs.read(logs, None).run == NEW
+    assert runs.ids(logs) == [NEW, OLD]
+    assert runs.ids(logs / "none") == []
+    assert runs.read(logs, None).run == NEW
 
 
 @pytest.mark.parametrize("wanted", [OLD, OLD[:8], f"{{}}/{OLD}", f"{{}}/{OLD}/report.json"])
 def test_a_run_by_its_id_a_beginning_a_folder_or_a_file(logs: Path, wanted: str) -> None:
-    assert _runs.read(logs, wanted.format(logs)).run == OLD
+    assert runs.read(logs, wanted.format(logs)).run == OLD
 
 
 def test_one_that_was_killed_is_said_to_be_and_the_newest_with_a_report_is_named(logs: Path) -> None:
     (logs / KILLED).mkdir()
     for wanted in (None, KILLED):
         with pytest.raises(UnreadableInput, match=f"{KILLED} has no report") as refused:
-            _runs.read(logs, wanted)
+            runs.read(logs, wanted)
         assert NEW in refused.value.hint
 
 
@@ -48,27 +48,27 @@ def test_one_that_was_killed_is_said_to_be_and_the_newest_with_a_report_is_named
 )
 def test_what_names_no_run(logs: Path, wanted: str, said: str) -> None:
     with pytest.raises(WrongUsage, match=said):
-        _runs.read(logs, wanted)
+        runs.read(logs, wanted)
 
 
 def test_no_run_yet(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="no run yet"):
-        _runs.read(tmp_path / "logs", None)
+        runs.read(tmp_path / "logs", None)
 
 
 def test_a_report_that_is_too_large_is_not_read(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_runs, "_MOST", 1024 * 1024)
+    monkeypatch.setattr(runs, "_MOST", 1024 * 1024)
     with (logs / NEW / "report.json").open("ab") as stream:
         stream.truncate(1024 * 1024 + 1)
     with pytest.raises(UnreadableInput, match="larger than 1 MiB"):
-        _runs.read(logs, None)
+        runs.read(logs, None)
 
 
 def test_a_report_that_was_cut_off(logs: Path) -> None:
     path = logs / NEW / "report.json"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UnreadableInput, match="cut off"):
-        _runs.read(logs, None)
+        runs.read(logs, None)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -76,6 +76,6 @@ def test_a_folder_that_cannot_be_read(logs: Path) -> None:
     logs.chmod(0)
     try:
         with pytest.raises(UnreadableInput, match="Permission denied"):
-            _runs.read(logs, None)
+            runs.read(logs, None)
     finally:
         logs.chmod(0o700)

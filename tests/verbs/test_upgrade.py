@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import generations, proof, verified, wanted
+from provision.engine import environments, promised_checks, resolution_cache, verified
 from provision.engine.bring_up import BroughtUp
 from provision.errors import WrongSetting
 from provision.host._model import Host
+from provision.session import flash_attn
 from provision.settings import Settings, load
-from provision.verbs import _flash_attn
 from tests.verbs.conftest import Place
 from tests.verbs.measuring import Measuring
 
@@ -30,7 +30,7 @@ def measuring(place: Place, monkeypatch: pytest.MonkeyPatch) -> Measuring:
 
 
 def in_use(measuring: Measuring) -> str | None:
-    return generations.current(measuring.place.prefix)
+    return environments.current(measuring.place.prefix)
 
 
 SLOWER = {"quick": 475.0}
@@ -155,7 +155,7 @@ def test_environments_that_were_kept_out_are_no_more_than_are_to_be_kept(measuri
     before = in_use(measuring)
     older = measuring.place.prefix / "older"
     shutil.copytree(measuring.place.prefix / str(before) / ".vllm-ready", older / ".vllm-ready")
-    made = older / ".vllm-ready" / generations.MADE
+    made = older / ".vllm-ready" / environments.MADE
     made.write_text(json.dumps({**json.loads(made.read_text()), "number": 0}))
     measuring.upgrade(**SLOWER)
     assert cli.run(["up", "--set", "keep=1"]) == 1
@@ -181,7 +181,7 @@ def test_an_upgrade_that_fails_is_not_verified_as_before(measuring: Measuring) -
 
 
 def test_a_program_that_follows_is_told_why(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
-    from provision.verbs._json_lines import Stream
+    from provision.display.json_lines import Stream
 
     measuring.upgrade(**SLOWER)
     capsys.readouterr()
@@ -196,7 +196,7 @@ def test_a_program_that_follows_is_told_why(measuring: Measuring, capsys: pytest
 def test_flash_attn_beside_what_is_in_use_is_judged_likewise(
     measuring: Measuring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_flash_attn, "is_guest", lambda wish, resolved: True)  # noqa: ARG005 - its signature
+    monkeypatch.setattr(flash_attn, "is_guest", lambda wish, resolved: True)  # noqa: ARG005 - its signature
     before = in_use(measuring)
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 1
@@ -215,7 +215,7 @@ def test_another_driver_leaves_nothing_to_be_measured_by(measuring: Measuring, m
     report = json.loads(place.read_bytes())
     report["host"]["facts"] = {"driver": {"version": "580.65"}}
     place.write_text(json.dumps(report))
-    monkeypatch.setattr(proof, "facts_for", lambda names, places: {"driver": {"version": "570.124"}})  # noqa: ARG005
+    monkeypatch.setattr(promised_checks, "facts_for", lambda names, places: {"driver": {"version": "570.124"}})  # noqa: ARG005
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 0, "what ran with one driver may not run with another"
     assert in_use(measuring) != before
@@ -224,6 +224,6 @@ def test_another_driver_leaves_nothing_to_be_measured_by(measuring: Measuring, m
 def test_the_settings_of_upgrades_are_no_part_of_what_is_wanted() -> None:
     host = Host({})
     one = load(None, "config.yaml", ["upgrade.threshold=0.5", "upgrade.compare=full"])
-    assert wanted.wish(host, one) == wanted.wish(host, Settings())
+    assert resolution_cache.wish(host, one) == resolution_cache.wish(host, Settings())
     with pytest.raises(WrongSetting, match="no part of 1"):
         load(None, "config.yaml", ["upgrade.threshold=10"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from provision import cli
-from provision.engine import generations, locks, verified
+from provision.engine import environments, locks, verified
 from provision.errors import Locked, WrongUsage
 from tests.verbs.conftest import Place
 from tests.verbs.measuring import Measuring
@@ -67,7 +67,7 @@ def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.Capture
 
 
 def test_another_kernel_is_named(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
-    place = verified.place((measuring.place.prefix / generations.CURRENT).resolve())
+    place = verified.place((measuring.place.prefix / environments.CURRENT).resolve())
     report = json.loads(place.read_bytes())
     report["host"]["facts"] = {"kernel": "5.4.0-old", "driver": {"type": "Missing", "why": "absent"}}
     place.write_text(json.dumps(report))

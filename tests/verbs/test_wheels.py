@@ -16,10 +16,11 @@ import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import kept, locks, moved, store
+from provision.engine import locks, store
 from provision.errors import Failure, Locked
+from provision.flash_attn import wheel_store, wheel_transfer
 from tests.binary.tiny_wheel import MODULE, NAMED, module, wheel
-from tests.engine.test_kept import kept_one
+from tests.flash_attn.test_wheel_store import kept_one
 from tests.test_cli import ROOT
 
 BUILT = NAMED.replace("13torch2.13cxx11abiTRUE", "130.torch2.13.0.sm80.sm90.k0123abcd")
@@ -76,7 +77,7 @@ def test_what_lies_there_and_is_not_kept_is_named(prefix: Path, capsys: pytest.C
     wheels(prefix)
     assert f"{NAMED}: nothing is noted of it" in capsys.readouterr().out
     wheels(prefix, "import", str(prefix / "wheels" / NAMED))
-    assert [one.file for one in kept.found(prefix)] == [NAMED, BUILT]
+    assert [one.file for one in wheel_store.found(prefix)] == [NAMED, BUILT]
 
 
 def test_where_nothing_is_kept_it_is_said_what_makes_one(there: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,11 +98,11 @@ def test_from_one_prefix_to_another(
     assert b"mirror.example" not in (folder / f"{BUILT}.json").read_bytes()
     wheels(there, "import", str(folder))
     assert "./setup.sh provision --only 60 takes it" in capsys.readouterr().out
-    before = {one.file: one for one in kept.found(prefix)}
-    for one in kept.found(there):
+    before = {one.file: one for one in wheel_store.found(prefix)}
+    for one in wheel_store.found(there):
         assert one.brought
         assert msgspec.structs.replace(one, brought="") == before[one.file].for_others
-    assert kept.found(there)[0].row.source.startswith("built elsewhere, imported on ")
+    assert wheel_store.found(there)[0].row.source.startswith("built elsewhere, imported on ")
     marks = {path: path.stat().st_mtime_ns for path in (there / "wheels").iterdir()}
     wheels(there, "import", "--json", str(folder))
     assert json.loads(capsys.readouterr().out) == {"imported": [], "kept_already": [BUILT, NAMED]}
@@ -142,7 +143,7 @@ def test_what_is_damaged_in_the_store_is_not_passed_on(prefix: Path, tmp_path: P
 def test_a_downloaded_release_file(there: Path, tmp_path: Path, name: str) -> None:
     lies = wheel(tmp_path, named=name).rename(tmp_path / name.replace("+", "%2B"))
     wheels(there, "import", str(lies))
-    (one,) = kept.found(there)
+    (one,) = wheel_store.found(there)
     assert (one.file, one.torch, one.origin) == (name, "2.13", "imported")
     assert names(there / "wheels") == [name, f"{name}.json"]
 
@@ -151,11 +152,11 @@ def test_a_build_of_ones_own(there: Path, tmp_path: Path) -> None:
     own = wheel(tmp_path, named="flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl")
     assert "--torch 2.13.0 says it" in refused(there, "import", str(own))
     assert "--torch new: is no version" in refused(there, "import", str(own), "--torch", "new")
-    assert kept.found(there) == []
+    assert wheel_store.found(there) == []
     wheels(there, "import", "--torch", "2.13.0", str(own))
-    assert [(one.torch, one.cuda) for one in kept.found(there)] == [("2.13.0", "13")]
+    assert [(one.torch, one.cuda) for one in wheel_store.found(there)] == [("2.13.0", "13")]
     wheels(there, "import", "--torch", "2.13.1", "--cuda", "13.0", str(own))
-    assert [(one.torch, one.cuda) for one in kept.found(there)] == [("2.13.1", "13.0")], "said anew"
+    assert [(one.torch, one.cuda) for one in wheel_store.found(there)] == [("2.13.1", "13.0")], "said anew"
 
 
 def lost(folder: Path) -> None:
@@ -201,12 +202,12 @@ def test_a_note_says_what_the_command_line_must_not(prefix: Path, there: Path, t
 
 def test_another_wheel_of_the_same_name_does_not_take_its_place(prefix: Path, tmp_path: Path) -> None:
     another = wheel(tmp_path, {"flash_attn/__init__.py": b"", MODULE: module(defined=("PyInit_another",))})
-    before = kept.found(prefix)
+    before = wheel_store.found(prefix)
     assert f"delete that first: {prefix / 'wheels' / NAMED}" in refused(prefix, "import", str(another))
-    assert kept.found(prefix) == before
+    assert wheel_store.found(prefix) == before
     (prefix / "wheels" / NAMED).unlink()
     wheels(prefix, "import", str(another))
-    assert NAMED in {one.file for one in kept.found(prefix)}
+    assert NAMED in {one.file for one in wheel_store.found(prefix)}
 
 
 def test_other_wheels_and_folders_without_any(there: Path, tmp_path: Path) -> None:
@@ -262,7 +263,7 @@ def test_killed_before_every_rename_sync_or_removal(tmp_path: Path, way: int) ->
         moments += 1
         there, out = tmp_path / f"envs {moments}", tmp_path / f"out {moments}"
         dies = killed(way * moments, "import", str(ours), "--prefix", str(there))
-        assert all(kept.is_whole(there, one) for one in kept.found(there))
+        assert all(wheel_store.is_whole(there, one) for one in wheel_store.found(there))
         wheels(there, "import", str(ours))
         left = [
             name for name in names(there / "wheels") if not name.startswith(".flash_attn-")
@@ -294,4 +295,4 @@ def test_what_makes_no_sense(there: Path, argv: list[str], why: str) -> None:
 
 def test_nothing_to_export(there: Path, tmp_path: Path) -> None:
     assert "there is no wheel to export" in refused(there, "export", str(tmp_path / "out"))
-    assert moved.SUMS not in os.listdir(tmp_path)
+    assert wheel_transfer.SUMS not in os.listdir(tmp_path)

@@ -1,0 +1,65 @@
+"""The lines that stay: one for each step, check and note, whole on a page of any width."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+from provision.engine.check_results import CheckResult
+from provision.engine.events import Event, Note, StepDone, StepResult
+from provision.engine.launch_checks import CheckDone, CheckStarted
+
+Heard = Event | CheckStarted | CheckDone
+
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)?")
+_HEAD = 48  # columns of a step with its name, outcome and time
+_BESIDE = 90  # columns of a page where a summary stands beside its head
+
+
+def staying(event: Heard, width: int | None) -> str:
+    """The line of an event, or several on a narrow page; empty where an event leaves none."""
+    match event:
+        case StepDone(result=result) if result.outcome != "kept":
+            return _step(result, width)
+        case CheckDone(result=result):
+            return _check(result, width)
+        case Note(text=text):
+            return note(text, width)
+    return ""
+
+
+def note(text: str, width: int | None) -> str:
+    return _hanging(" " * 5, text, width, 5)
+
+
+def plain(text: str) -> str:
+    """One line without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in _CONTROL.sub("", text)).rstrip()
+
+
+def _step(result: StepResult, width: int | None) -> str:
+    if _fits(width, _HEAD):
+        return f"  {result.number:>2} {result.name:<26}{result.outcome:<6}{result.seconds:>7.1f} s"
+    return f"  {result.number:>2} {result.name} {result.outcome} {result.seconds:.1f} s"
+
+
+def _check(result: CheckResult, width: int | None) -> str:
+    """The summary stands beside where it fits or can be broken into some lines that are not too short, else below."""
+    head = f"     {result.name:<26}{result.outcome:<6}{result.seconds:>7.1f} s"
+    if not _fits(width, _HEAD):
+        head = f"     {result.name} {result.outcome} {result.seconds:.1f} s"
+    if _fits(width, _BESIDE) or _fits(width, len(head) + 2 + len(result.summary)):
+        return _hanging(f"{head}  ", result.summary, width, len(head) + 2)
+    return f"{head}\n{_hanging(' ' * 7, result.summary, width, 7)}"
+
+
+def _fits(width: int | None, needed: int) -> bool:
+    return width is None or width >= needed
+
+
+def _hanging(head: str, text: str, width: int | None, indent: int) -> str:
+    """Broken only where a terminal would break it in the middle of a word."""
+    if width is None:
+        return (head + plain(text)).rstrip()
+    lines = textwrap.wrap(plain(text), max(width - indent, 20), break_on_hyphens=False) or [""]
+    return (head + f"\n{' ' * indent}".join(lines)).rstrip()

@@ -1,0 +1,15 @@
+"""The numbered steps, found by listing the folders in which they lie."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from provision.steps.model import Step
+
+
+def discover() -> list[Step]:
+    """Every step of the house, in order."""
+    files = Path(__file__).parents[1].glob("*/step_[0-9][0-9]_*.py")
+    steps: list[Step] = [importlib.import_module(f"provision.{path.parent.name}.{path.stem}").STEP for path in files]
+    return sorted(steps, key=lambda step: step.number)

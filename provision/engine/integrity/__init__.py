@@ -1,0 +1,1 @@
+"""Compare an environment with its RECORD files and manifest, and repair what differs."""

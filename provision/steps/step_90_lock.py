@@ -1,0 +1,44 @@
+"""Step 90: what is installed is what was locked; plan and lock stay with it, for whoever asks later."""
+
+from __future__ import annotations
+
+import msgspec
+
+from provision.flash_attn import step_60_flash_attn
+from provision.plan._model import FlashAttn, Plan
+from provision.steps.model import Action, Lock, Site, Step, Write
+
+
+def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
+    return (
+        Write(title="the plan", path=f"{site.state}/plan.json", text=_document(as_built(plan, lock))),
+        Write(title="the lock as data", path=f"{site.state}/lock.json", text=_document(lock.without_tokens())),
+    )
+
+
+def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
+    return tuple(pin.name for pin in lock.pins)
+
+
+def as_built(plan: Plan, lock: Lock) -> Plan:
+    """A flash-attn that is planned for later, or was given up, makes no other environment of this one."""
+    if step_60_flash_attn.leaves(plan, lock):
+        return plan
+    decisions = tuple(one for one in plan.decisions if one.subject != "flash-attn")
+    packages = {**plan.packages, "flash-attn": None}
+    none = FlashAttn(mode="none", flavour=plan.flash_attn.flavour, arches=(), why="it is not in this environment")
+    return msgspec.structs.replace(plan, packages=packages, flash_attn=none, decisions=decisions)
+
+
+def _document(value: Plan | Lock) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n"
+
+
+STEP = Step(
+    number=90,
+    name="lock",
+    title="Plan and lock",
+    why="an environment that says what it should be can be checked, repaired and made again",
+    actions=actions,
+    leaves=leaves,
+)

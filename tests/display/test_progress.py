@@ -1,0 +1,147 @@
+"""What goes on, as it is shown: on terminals of every width and kind, and in a log."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provision.display.plain import Plain
+from provision.engine.events import CommandStarted, Event, Line, Progress, StepDone, StepResult
+from tests.display.screen import Screen, Terminal
+
+RUN = str(Path(__file__).with_name("pretended_run.py"))
+ENV = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "PYTHONUTF8": "1"}
+
+
+def on_a_terminal(columns: int, end: str = "fail", **more: str) -> Terminal:
+    return Terminal([sys.executable, RUN, end], columns, {**ENV, **more})
+
+
+def runs(screen: Screen, what: str) -> bool:
+    return any(what in line for line in screen.lines[screen.row - 3 :])
+
+
+@pytest.mark.parametrize(
+    ("columns", "more"),
+    [
+        *((columns, {}) for columns in (40, 80, 200)),
+        *((40, more) for more in ({"NO_COLOR": "1"}, {"COLUMNS": "300"}, {"PYTHONIOENCODING": "ascii"})),
+    ],
+    ids=str,
+)
+def test_below_the_lines_that_stay_there_is_what_runs(columns: int, more: dict[str, str]) -> None:
+    terminal = on_a_terminal(columns, **more)
+    terminal.until(lambda screen: runs(screen, "of 10.0 GB"))
+    assert not terminal.screen.cursor_is_shown
+    assert any(line.startswith("     Downloading t") for line in terminal.screen.lines), "the last line of its output"
+    assert all(len(line) <= columns - 4 for line in terminal.screen.lines[-4:]), "none of them is broken"
+    assert terminal.end() == 0
+    screen = terminal.screen
+    assert screen.cursor_is_shown
+    said = " ".join(" ".join(screen.lines).split())
+    assert "40 torch done 1.0 s numpy is torn" in said
+    assert "record_whole pass" in said
+    assert ("... word word" if "PYTHONIOENCODING" in more else "… word word") in said
+    assert screen.lines[-4].split() == ["50", "vllm", "failed", "0.0", "s"]
+    assert screen.lines[-3:] == ["error: no", " hint: again", ""]
+    assert "install" not in said.replace("installed", ""), "nothing of what ran is left behind"
+
+
+def test_a_failure_while_something_runs_takes_the_live_part_away() -> None:
+    terminal = on_a_terminal(80, end="raise")
+    assert terminal.end() == 0
+    assert terminal.screen.cursor_is_shown
+    assert terminal.screen.lines[-3:] == ["error: no", " hint: again", ""]
+    assert "install vLLM" not in "".join(terminal.screen.lines)
+
+
+def test_interrupted_the_terminal_is_as_before() -> None:
+    terminal = on_a_terminal(80, end="hang")
+    terminal.until(lambda screen: runs(screen, "install vLLM"))
+    terminal.press(b"\x03")
+    assert terminal.end() != 0
+    assert terminal.screen.cursor_is_shown
+    assert "install vLLM" not in "".join(terminal.screen.lines)
+    assert terminal.screen.lines[-2] == "KeyboardInterrupt", "the lines of a failure are whole"
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_a_terminal_that_cannot_take_back_is_sent_no_codes(term: str) -> None:
+    terminal = on_a_terminal(40, TERM=term)
+    assert terminal.end() == 0
+    assert terminal.screen.codes == 0
+    assert "     install vLLM ..." in terminal.screen.lines
+
+
+def test_a_log_is_sent_no_codes_and_says_what_begins() -> None:
+    done = subprocess.run([sys.executable, RUN, "fail"], env=ENV, capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert "\x1b" not in done.stderr
+    assert "\r" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert lines.index("     install vLLM ...") < lines.index("  50 vllm                      failed    0.0 s")
+    assert "     record_whole ..." in lines
+    assert sum(line.startswith("     download") for line in lines) == 2, "the first and the last"
+    assert "Downloading" not in done.stderr, "the output of commands is in their logs"
+
+
+def test_a_log_needs_no_rich() -> None:
+    code = "import runpy, sys; runpy.run_path(sys.argv.pop(), run_name='__main__'); print('rich' in sys.modules)"
+    argv = [sys.executable, "-c", code, "fail", RUN]
+    assert subprocess.run(argv, env=ENV, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_log_that_nobody_reads_ends_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert subprocess.run([sys.executable, RUN, "fail"], env=ENV, stderr=writing, check=False).returncode == 0
+    os.close(writing)
+
+
+def told(*events: tuple[float, Event]) -> list[str]:
+    """What a log says of events at these times."""
+    said: list[str] = []
+    now = 0.0
+    plain = Plain(said.append, None, lambda: now)
+    for now, event in events:  # noqa: B007 - the clock reads it
+        plain(event)
+    return [line.strip() for line in said]
+
+
+def bar(done: int, total: int = 1000, title: str = "wheels", unit: str = "files") -> Progress:
+    return Progress(title=title, done=done, total=total, unit=unit)
+
+
+def test_a_bar_in_a_log_is_its_first_now_and_then_one_and_its_last() -> None:
+    lines = told(
+        (0, CommandStarted(title="fetch", command="", log="")),
+        *((at / 10, bar(at)) for at in range(1000)),
+        (100, bar(1000)),
+        (101, bar(1000)),
+    )
+    assert lines[:2] == ["fetch ...", "wheels: 0 of 1000 files"]
+    assert [line.split(",")[0] for line in lines[2:-1]] == [f"wheels: {done} of 1000 files" for done in (300, 600, 900)]
+    assert lines[2].endswith(" files, 1 min 10 s left")
+    assert lines[-1] == "wheels: 1000 files in 1 min 40 s"
+
+
+def test_bars_of_bytes_of_an_unknown_end_and_of_what_was_there_before() -> None:
+    lines = told(
+        (0, bar(4_000_000_000, 5_400_000_000, unit="bytes")),
+        (40, bar(4_400_000_000, 5_400_000_000, unit="bytes")),
+        (50, bar(5_400_000_000, 5_400_000_000, unit="bytes")),
+        (50, StepDone(result=StepResult(number=1, name="a", outcome="kept"))),
+        (60, bar(0, 0, "who knows", "bytes")),
+        (91, bar(3_100_000, 0, "who knows", "bytes")),
+        (92, Line(text="not here")),
+    )
+    assert lines[:3] == [
+        "wheels: 4.0 of 5.4 GB",
+        "wheels: 4.4 of 5.4 GB, 10.0 MB/s, 1 min 40 s left",
+        "wheels: 5.4 GB in 50 s, 28.0 MB/s",
+    ]
+    assert lines[-1].startswith("who knows: 3.1 MB, ")

@@ -1,0 +1,64 @@
+"""What is promised: only what this plan, this lock, these GPUs and these tools can prove."""
+
+from __future__ import annotations
+
+import shutil
+
+import msgspec
+import pytest
+
+from provision.engine import launch_checks, promised_checks
+from provision.engine.launch_checks import Description, Needs
+from provision.plan._model import Plan, UsedGpus
+from provision.steps.model import Lock
+from tests.engine.synthetic import PLAN
+
+NEEDS = {
+    "anything": Needs(),
+    "cuda": Needs(profile="cuda", gpus=1),
+    "two": Needs(gpus=2),
+    "ampere": Needs(capability=(8, 0)),
+    "compiler": Needs(tools=("c++ g++",)),
+    "served": Needs(serving=True),
+    "packed": Needs(distributions=("flash-attn",)),
+}
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Description(name=name, profile="quick", needs=needs) for name, needs in NEEDS.items()]
+    deep = Description(name="deep", profile="full")
+    monkeypatch.setattr(launch_checks, "discover", lambda: [*found, deep])
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+
+
+def plan(profile: str = "cuda", used: str = "0", capability: str = "") -> Plan:
+    gpus = UsedGpus(used=tuple(used.split()), capabilities=(capability,) if capability else ())
+    return msgspec.structs.replace(PLAN, profile=profile, gpus=gpus)
+
+
+def promised(of: Plan) -> set[str]:
+    return set(promised_checks.promised(of, Lock(pins=())))
+
+
+def test_what_a_host_cannot_prove_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_gpu = {"anything", "cuda", "ampere", "compiler"}
+    assert promised(plan()) == one_gpu
+    assert promised(plan(used="0 1", capability="9.0")) == one_gpu | {"two"}
+    assert promised(plan(used="0:0 0:1", capability="9.0")) == one_gpu, "slices of MIG are not two GPUs to a process"
+    assert promised(plan(capability="7.5")) == one_gpu - {"ampere"}
+    assert promised(plan(capability="12.0")) == one_gpu, "numbers, not letters"
+    assert promised(plan(profile="cpu", used="")) == {"anything", "two", "ampere", "compiler"}
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "c++" else f"/bin/{name}")
+    assert promised(plan()) == one_gpu, "another of its names is there"
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert promised(plan()) == one_gpu - {"compiler"}
+
+
+def test_a_vllm_for_cuda_has_to_prove_itself_on_a_gpu() -> None:
+    python = promised_checks.Interpreter(executable="", version="", prefix="", profile="cuda", packages={})
+    one_gpu = promised_checks.expected(python, "quick", ("0",), ())
+    assert "cuda" in one_gpu
+    assert promised_checks.expected(python, "quick", (), ()) == one_gpu, (
+        "where none is it is skipped, which is never a pass"
+    )

@@ -1,0 +1,133 @@
+"""flash-attn really compiled, for a GPU that is elsewhere: the toolkit of wheels, nvcc, torch, vLLM beside it.
+
+Of its 72 sources with kernels one is compiled; the others are left out, as for whoever works on the build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.binary import fatbin, libraries, wheel
+from provision.binary.elf import SharedObject
+from provision.catalog import rows
+from provision.doors import network
+from provision.flash_attn import partial_build, wheel_store
+from provision.host import from_description
+from provision.plan import against_wheel
+from provision.plan._model import Plan
+from provision.plan.make import make
+from provision.settings import load
+from tests.plan.described import rejected
+from tests.test_up_for_real import START
+
+NEEDED_GB = 20
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+H100 = f"""\
+gpus: [{{name: NVIDIA H100 80GB HBM3}}]
+driver: "580.65.06"
+python: "{PYTHON}"
+glibc: "2.36"
+machine: x86_64
+"""
+# Nothing depends on who else answers.
+PYPI_ALONE = ("sources.pytorch=false", "sources.vllm=false", "sources.github=false")
+
+pytestmark = pytest.mark.real_vllm
+
+
+class Made:
+    """The environment that came of it, and what was said."""
+
+    def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
+        self.prefix, self.done = folder / "envs", done
+        self.report = json.loads(done.stdout) if done.stdout else {}
+        self.current = self.prefix / "current"
+
+    @property
+    def packages(self) -> Path:
+        return next(self.current.glob("lib/python*/site-packages"))
+
+    def python(self, code: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.current / "bin/python", "-I", "-c", code], capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """Four gigabytes are downloaded, and fifteen written."""
+    folder = tmp_path_factory.mktemp("flash-attn")
+    if shutil.disk_usage(folder).free < NEEDED_GB * 2**30:
+        pytest.skip(f"less than {NEEDED_GB} GB are free in {folder}")
+    if not any(map(shutil.which, ("g++", "g++-12", "g++-13", "g++-14"))) or os.uname().machine != "x86_64":
+        pytest.skip("there is no C++ compiler for x86_64")
+    answer = network.probe({"index": network.default_index()}, 10.0)["index"]
+    if not answer["answers"]:
+        pytest.skip(f"the index does not answer: {answer['detail']}")
+    (folder / "h100.yaml").write_text(H100)
+    words = ["provision", "--host", str(folder / "h100.yaml"), "--yes", "--json", "--prefix", str(folder / "envs")]
+    settings = [f"logs={folder / 'logs'}", f"tasks={folder / 'tasks'}", "flash_attn.build=now", *PYPI_ALONE]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", START, *words, *(word for each in settings for word in ("--set", each))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=2400,
+        env={**os.environ, partial_build.ONLY: "flash_fwd_hdim64_bf16_sm80"},
+    )
+    yield Made(folder, done)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_one_command_compiles_installs_and_tries_it_beside_vllm(made: Made) -> None:
+    assert made.done.returncode == 5, made.done.stdout[-3000:] + made.done.stderr[-3000:]
+    outcomes = {step["number"]: step["outcome"] for step in made.report["steps"]}
+    assert outcomes[60] == outcomes[61] == outcomes[62] == "done", made.report["steps"]
+    assert made.report["plan"]["flash_attn"]["origin"] == "store"
+    (linked,) = [check for check in made.report["checks"] if check["name"] == "flash_attn_fits"]
+    assert linked["outcome"] == "pass", linked
+    tried = made.python(
+        "import torch, flash_attn_2_cuda, flash_attn, vllm; print(torch.version.cuda, flash_attn_2_cuda.fwd)"
+    )
+    assert tried.returncode == 0, tried.stderr
+    assert tried.stdout.startswith(made.report["plan"]["cuda"])
+
+
+def test_it_holds_code_for_the_asked_architecture_and_no_other(made: Made) -> None:
+    (path,) = made.packages.glob("flash_attn_2_cuda*.so")
+    code = fatbin.containers(SharedObject.mapped(path).fatbin)
+    assert code
+    assert {(each.sm, each.ptx) for each in code} == {(frozenset({90}), frozenset())}
+    (one,) = wheel_store.found(made.prefix)
+    assert (one.sm, one.origin) == (("9.0",), "built")
+    assert one.made_from["only"] == "flash_fwd_hdim64_bf16_sm80"
+
+
+def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(partial_build.ONLY, "flash_fwd_hdim64_bf16_sm80")
+    (one,) = wheel_store.found(made.prefix)
+    other = load(None, "config.yaml", ["vllm=0.25.1"])
+    plan = make(from_description.parse(H100, "h100.yaml"), other, wheel_store.catalogue(made.prefix, rows.load()))
+    assert isinstance(plan, Plan)
+    assert plan.flash_attn.origin != "store"
+    assert f"{one.file}: for torch {one.torch}" in rejected(plan, "flash-attn")
+
+
+def test_its_symbols_are_those_of_its_own_torch(made: Made, tmp_path: Path) -> None:
+    (one,) = wheel_store.found(made.prefix)
+    truth = wheel.read(made.prefix / "wheels" / one.file)
+    own = libraries.read(made.packages / "torch" / "lib")
+    assert against_wheel.against(truth, torch=own, torch_version=one.torch) == []
+    for library in (made.packages / "torch" / "lib").glob("*.so"):
+        if library.name != "libc10.so":
+            (tmp_path / library.name).symlink_to(library)
+    (reason, *_) = against_wheel.against(truth, torch=libraries.read(tmp_path), torch_version="another")
+    assert "which torch another here does not have" in reason
