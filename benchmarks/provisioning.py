@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 from provision.engine import apply, bring_up, discover_steps, environments, resolution_cache  # noqa: E402 - finds its own tree first
 from provision.engine.integrity import survey as whole  # noqa: E402 - likewise
-from provision.engine.resolution_cache import Wanted  # noqa: E402 - likewise
+from provision.engine.resolution_cache import Resolution  # noqa: E402 - likewise
 from provision.steps.model import Lock, Site  # noqa: E402 - likewise
 
 
@@ -101,7 +101,7 @@ def served(folder: Path, line: Line) -> str:
 
 def build(described: Path, prefix: Path) -> None:
     """What a child does: every step, without checks."""
-    found = msgspec.json.decode(described.read_bytes(), type=Wanted)
+    found = msgspec.json.decode(described.read_bytes(), type=Resolution)
     site = Site(generation=str(prefix / "one"), prefix=str(prefix), uv=bring_up.own_uv(), host_python=found.host_python)
     kept = {name: os.environ[name] for name in ("PATH", "HOME")}
     environment = {**kept, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": f"{prefix}/uv"}
@@ -114,7 +114,7 @@ def ours(described: Path, prefix: Path) -> list[str]:
     return [sys.executable, __file__, "--build", str(described), "--prefix", str(prefix)]
 
 
-def theirs(found: Wanted, index: str, prefix: Path) -> list[str]:
+def theirs(found: Resolution, index: str, prefix: Path) -> list[str]:
     uv, python = bring_up.own_uv(), found.host_python or found.plan.python
     (prefix / "lock.txt").write_text(found.lock.text)
     cache = f"--cache-dir '{prefix}/uv'"
@@ -132,7 +132,7 @@ def timed(command: Callable[[Path], list[str]], work: Path, kill_after: float | 
     return before + seconds
 
 
-def hashed(found: Wanted, index: str, work: Path) -> tuple[float, float]:
+def hashed(found: Resolution, index: str, work: Path) -> tuple[float, float]:
     """Seconds of uv alone, and with every file of the environment read and compared with RECORD as we do it."""
     prefix = Path(tempfile.mkdtemp(dir=work))
     alone = run(theirs(found, index, prefix))
@@ -186,7 +186,7 @@ def main() -> None:
         report(found, described, index, work, given.pairs)
 
 
-def report(found: Wanted, described: Path, index: str, work: Path, pairs: int) -> None:
+def report(found: Resolution, described: Path, index: str, work: Path, pairs: int) -> None:
     cold, alike, resumed, chance = [], [], [], random.Random(1)
     for _ in range(pairs):
         mine = timed(lambda prefix: ours(described, prefix), work)

@@ -11,7 +11,6 @@ from provision.doors import files
 from provision.engine import discover_steps, launch_checks
 from provision.engine.launch_checks import Description
 from provision.errors import UnreadableInput
-from provision.flash_attn.build_steps import NAMES
 from provision.tasks import Task
 
 OURS: Final = Path(__file__).parents[2] / "tasks"
@@ -25,9 +24,11 @@ def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ..
             if path.is_fifo():  # whoever reads it waits for a writer
                 raise UnreadableInput("is a pipe", where=f"{called}/{path.name}", hint="make it a file, or delete it")
             texts[f"{called}/{path.name}"] = files.read_text(path)
-    steps = {step.number: step.name for step in discover_steps.discover()}
+    known = discover_steps.discover()
+    steps = {step.number: step.name for step in known}
+    parts = {number: name for step in known for number, name in step.parts.items()}
     checks = (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py"))
-    return tasks.read(texts, steps, checks, NAMES)
+    return tasks.read(texts, steps, checks, parts)
 
 
 def proving(task: Task, known: Iterable[Description]) -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from provision.doors import files, process
 from provision.engine import pylock, refusals
 from provision.engine.uv import planned
 from provision.errors import SourceFailed, WrongSetting
-from provision.flash_attn.choose import candidate_name
 from provision.host._model import Host
 from provision.host._scrub import Scrubber
-from provision.plan._model import Plan, Reasons, Refusal, Unsupported
+from provision.plan._model import OPTIONAL, Plan, Reasons, Refusal, Unsupported
 from provision.plan.choose_toolkit import torch_cuda
 from provision.plan.make import make
+from provision.plan.optional import Chooser
 from provision.settings import Settings
 from provision.steps.model import Lock
 
@@ -63,14 +63,16 @@ def plan_and_resolve(
     folder: Path,
     checks: tuple[str, ...] = (),
     refused: tuple[Refusal, ...] = (),
+    *,
+    optional: Chooser,
 ) -> tuple[Plan, Lock] | Unsupported:
     """The newest plan that this index can fulfil; `env` is uv's environment, which depends on the plan's sources.
 
-    `refused` is what somebody else has met before: a wheel of flash-attn that is not published after all.
+    `refused` are candidates that were refused before.
     """
     met = list(refused)
     while sum(one.package == "vllm" for one in met) < ROUNDS:
-        plan = make(host, settings, catalogue, tuple(met), checks)
+        plan = make(host, settings, catalogue, tuple(met), checks, optional=optional)
         if isinstance(plan, Unsupported):
             return plan
         found = resolve(plan, settings, uv, env(plan), folder)
@@ -93,12 +95,12 @@ def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], fol
     note = ""
     said = compiled(plan, uv, env, folder, dated=True)
     if said.refusal:
-        if against := _against_flash_attn(said, plan, uv, env, folder, dated=True):
+        if against := _against_optional(said, plan, uv, env, folder, dated=True):
             return against
         note = _note(said.refusal, plan.uploaded_before)
         said = compiled(plan, uv, env, folder, dated=False)
     if said.refusal:
-        if against := _against_flash_attn(said, plan, uv, env, folder, dated=False):
+        if against := _against_optional(said, plan, uv, env, folder, dated=False):
             return against
         _complain_of_extras(plan, settings, uv, env, folder)
         return _refused(plan, refusals.sentence(said.refusal))
@@ -132,17 +134,17 @@ def _needed_by_extras(
     return frozenset(pin.name for pin in pins)
 
 
-def _against_flash_attn(
+def _against_optional(
     said: Said, plan: Plan, uv: str, env: Mapping[str, str], folder: Path, *, dated: bool
 ) -> Refused | None:
-    """The refusal is flash-attn's where all the rest resolves without it, and as of the same day."""
-    if not _resolved_flash_attn(plan):
+    """Blame the optional package where the rest resolves without it, as of the same day."""
+    if not plan.resolved_with_vllm:
         return None
-    if compiled(plan, uv, env, folder, "without-flash-attn.in", dated=dated).refusal:
+    if compiled(plan, uv, env, folder, "without-optional.in", dated=dated).refusal:
         return None
     vllm = planned(plan, "vllm").version
     reason = f"beside vLLM {vllm}: {refusals.sentence(said.refusal)}"
-    return Refused(package="flash-attn", version=candidate_name(plan), reason=reason)
+    return Refused(package=OPTIONAL, version=plan.resolved_with_vllm[0], reason=reason)
 
 
 def inputs(plan: Plan, settings: Settings, needed: frozenset[str] = frozenset()) -> dict[str, tuple[str, ...]]:
@@ -160,21 +162,13 @@ def inputs(plan: Plan, settings: Settings, needed: frozenset[str] = frozenset())
         *settings.extra_packages,
     )
     return {
-        "requirements.in": (*base, *_resolved_flash_attn(plan)),
-        "without-flash-attn.in": base,
+        "requirements.in": (*base, *plan.resolved_with_vllm),
+        "without-optional.in": base,
         "constraints.in": _constraints(plan),
         "overrides.in": overrides,
         "extras.in": tuple(settings.extra_packages),
         "extras-beside-torch.in": (*settings.extra_packages, _exactly("torch", torch.version)),
     }
-
-
-def _resolved_flash_attn(plan: Plan) -> tuple[str, ...]:
-    """Flavours 3 and 4 come from an index, with dependencies: they are resolved with everything else."""
-    package = plan.packages.get("flash-attn")
-    if package is None or plan.flash_attn.mode != "wheel" or package.distribution is None:
-        return ()
-    return (f"{package.distribution}=={package.version}",)
 
 
 def _exactly(name: str, version: str) -> str:
@@ -205,8 +199,8 @@ def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements
         argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]  # a bare date would include its whole day
         sources = {planned(plan, name).source for name in ("torch", "vllm")}
         undated = [name for source in sorted(sources & _UNDATED.keys()) for name in _UNDATED[source]]
-        # flash-attn's betas are asked for by their version, which may be newer than this vLLM
-        for name in (*undated, *(one.partition("==")[0] for one in _resolved_flash_attn(plan))):
+        # a beta of the optional package is asked for by its version, which may be newer than this vLLM
+        for name in (*undated, *(one.partition("==")[0] for one in plan.resolved_with_vllm)):
             argv += ["--exclude-newer-package", f"{name}=false"]
     return argv
 

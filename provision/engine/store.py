@@ -11,9 +11,7 @@ import msgspec
 from provision.doors import parts
 from provision.engine import environments, resolution_cache
 from provision.steps.model import Lock
-
-FOLDER = "wheels"
-ASIDE = ".imported"  # a wheel that is looked at before it is taken in
+from provision.steps.wheel_folder import ASIDE, FOLDER, note
 
 
 def named(prefix: Path) -> frozenset[Path]:
@@ -45,11 +43,6 @@ def remove_toolkits(prefix: Path) -> None:
     folder = prefix / environments.TOOLKITS
     prune(prefix, _files(prefix, _locks(folder.glob("*"))))
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def note(wheel: Path) -> Path:
-    """What is known of a flash-attn wheel lies beside it."""
-    return wheel.with_name(f"{wheel.name}.json")
 
 
 def _locks(places: Iterable[Path]) -> Iterator[Lock]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import unescape
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -12,7 +12,7 @@ import msgspec
 
 from provision import package_sources
 from provision.doors import network
-from provision.engine import uv
+from provision.doors.sessions import Connection
 from provision.errors import Failure, SourceFailed
 from provision.plan._model import Plan
 from provision.settings import Settings
@@ -44,7 +44,7 @@ class _Release(msgspec.Struct, frozen=True):
     assets: list[_Asset] = []
 
 
-def find(plan: Plan, settings: Settings, environment: Mapping[str, str]) -> Wheel:
+def find(plan: Plan, settings: Settings, connection: Connection) -> Wheel:
     """The address of the planned wheel, with its hash ("" where nobody tells it) and size (0 likewise).
 
     NotPublished where its list was read and it is not there; SourceFailed where no list could be read.
@@ -53,9 +53,9 @@ def find(plan: Plan, settings: Settings, environment: Mapping[str, str]) -> Whee
     assert package is not None  # noqa: S101 - whoever asks has looked at the mode
     github = package_sources.addresses(settings, "").get("github", package_sources.GITHUB).rstrip("/")
     if plan.flash_attn.origin == "third party":
-        return _in_all_releases(github, file, environment)
+        return _in_all_releases(github, file, connection)
     where = f"{github}/{_AUTHORS}/releases/expanded_assets/{quote(f'v{package.version}')}"
-    listed = network.page(where, uv.connection(environment))
+    listed = network.page(where, connection)
     if listed is None:
         raise NotPublished(f"there is no release {package.version} of {_AUTHORS}", where=where)
     html = listed.decode("utf-8", "replace")
@@ -81,11 +81,11 @@ def _listed(html: str, where: str) -> Iterator[Wheel]:
         yield Wheel(url=urljoin(where, unescape(link[1])), sha256=digest[1] if digest else "")
 
 
-def _in_all_releases(github: str, file: str, environment: Mapping[str, str]) -> Wheel:
+def _in_all_releases(github: str, file: str, connection: Connection) -> Wheel:
     """Its releases are numbered by themselves, so all are looked through, from the newest."""
     where = f"{_api(github)}/repos/{_THIRD_PARTY}/releases"
     for number in range(1, _PAGES + 1):
-        page = network.page(f"{where}?per_page={_PER_PAGE}&page={number}", uv.connection(environment))
+        page = network.page(f"{where}?per_page={_PER_PAGE}&page={number}", connection)
         releases = _decoded(page, where)
         for asset in (one for release in releases for one in release.assets):
             digest = _DIGEST.search(asset.digest or "")

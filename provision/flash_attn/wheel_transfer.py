@@ -17,11 +17,11 @@ import msgspec
 
 from provision.binary import wheel
 from provision.doors import files, parts
-from provision.engine.store import ASIDE, FOLDER, note
 from provision.errors import NotWritable, UnreadableInput, WrongUsage
 from provision.flash_attn import inspect_wheel, wheel_store
 from provision.flash_attn.inspect_wheel import Said
 from provision.flash_attn.wheel_store import Kept
+from provision.steps.wheel_folder import ASIDE, FOLDER, note
 
 SUMS: Final = "SHA256SUMS"
 _UNFINISHED: Final = (".flash_attn-", f".{SUMS}")

@@ -8,7 +8,6 @@ from functools import partial
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.flash_attn import choose
 from provision.plan import advice, choose_cpu, sizes, warn
 from provision.plan._model import (
     Decision,
@@ -22,6 +21,7 @@ from provision.plan._model import (
 )
 from provision.plan.choose_vllm import asked_for, grouped
 from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
+from provision.plan.optional import Chooser
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
 
@@ -57,8 +57,9 @@ def plan(
     profile: Decision,
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
+    optional: Chooser,
 ) -> Plan | Unsupported:
-    flash = choose.for_cpu()
+    flash = optional.for_cpu()
     if situation.settings.flash_attn.mode == "require":
         return Unsupported(
             unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),),

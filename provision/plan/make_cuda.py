@@ -7,11 +7,11 @@ from functools import partial
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.flash_attn import choose as choose_flash_attn
 from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn
 from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
 from provision.plan.choose_vllm import Found, asked_for, choose, grouped
 from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
+from provision.plan.optional import Chooser
 from provision.plan.rules import Candidate, torch_name, torch_wheel_name
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
@@ -62,6 +62,7 @@ def plan(
     profile: Decision,
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
+    optional: Chooser,
 ) -> Plan | Unsupported:
     dead = choose_gpus.against_driver(situation, catalogue)
     usable = choose_gpus.asked_for(situation) - dead.keys()
@@ -71,7 +72,7 @@ def plan(
         return _no_vllm(situation, catalogue, refusals, dead, found)
     price = _price(situation, catalogue, refusals) if len(candidate.runs) < len(situation.gpus) else None
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
-    flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue, refusals)
+    flash = optional.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
         lines = (f"{one.candidate}: {one.reason}" for one in flash.rejected if one.reason not in flash.plan.why)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provision.flash_attn import step_60_flash_attn
 from provision.plan._model import Plan
 from provision.steps import step_40_torch
 from provision.steps.model import Action, Lock, Pin, Run, Site, Step, Write, fetch, requirements
@@ -16,7 +15,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     package = plan.packages["vllm"]
     version = package.version if package else ""
     before = step_40_torch.leaves(plan, lock)
-    pins = _pins(plan, lock)
+    pins = _pins(lock)
     return (
         fetch((pin for pin in pins if pin.name not in before), site),
         Write(title="the lock", path=site.lock_file, text=requirements(pins)),
@@ -37,13 +36,13 @@ def lay_out_toolkit(plan: Plan, site: Site) -> Run:
     )
 
 
-def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:
-    return tuple(pin.name for pin in _pins(plan, lock))
+def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
+    return tuple(pin.name for pin in _pins(lock))
 
 
-def _pins(plan: Plan, lock: Lock) -> tuple[Pin, ...]:
-    """All but flash-attn, which the next step tries before anybody relies on it."""
-    return lock.without(step_60_flash_attn.leaves(plan, lock)).pins
+def _pins(lock: Lock) -> tuple[Pin, ...]:
+    """Return all pins but those of the optional package, which its own step tries."""
+    return lock.required.pins
 
 
 STEP = Step(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from provision.flash_attn import step_60_flash_attn
-from provision.plan._model import FlashAttn, Plan
+from provision.plan._model import Plan
 from provision.steps.model import Action, Lock, Site, Step, Write
 
 
@@ -21,13 +20,12 @@ def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the con
 
 
 def as_built(plan: Plan, lock: Lock) -> Plan:
-    """A flash-attn that is planned for later, or was given up, makes no other environment of this one."""
-    if step_60_flash_attn.leaves(plan, lock):
-        return plan
-    decisions = tuple(one for one in plan.decisions if one.subject != "flash-attn")
-    packages = {**plan.packages, "flash-attn": None}
-    none = FlashAttn(mode="none", flavour=plan.flash_attn.flavour, arches=(), why="it is not in this environment")
-    return msgspec.structs.replace(plan, packages=packages, flash_attn=none, decisions=decisions)
+    """Return the plan of what is installed.
+
+    An optional package that is planned for later, or was refused, is no part of it: whether it is
+    still planned must not change the environment.
+    """
+    return plan if lock.optional else plan.without_optional()
 
 
 def _document(value: Plan | Lock) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provision.catalog import rows
 from provision.display import terminal
 from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
-from provision.flash_attn import wheel_store
 from provision.plan._model import Unsupported
-from provision.plan.make import make
-from provision.session import inputs
+from provision.session import inputs, planning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +21,8 @@ def run(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
     found = _host(options, settings)
     try:
-        known = wheel_store.catalogue(Path(inputs.checkout(), settings.prefix), rows.load())
-        made = make(found, settings, known)
+        known = planning.catalogue(Path(inputs.checkout(), settings.prefix))
+        made = planning.make_plan(found, settings, known)
     except IncompleteHost as failure:
         failure.where = inputs.called(options)
         raise

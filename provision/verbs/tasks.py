@@ -18,7 +18,7 @@ from provision.engine.journal import Entry, Journal
 from provision.errors import DONE, Failure
 from provision.report.short import OUTCOMES
 from provision.session import outputs, request, run_tasks, runs
-from provision.session.request import Wish
+from provision.session._model import Session
 from provision.tasks import Task
 
 _FAR: Final = 100  # runs that are looked through
@@ -66,7 +66,7 @@ def _proofs(one: Listed) -> Iterator[str]:
         yield "no check is about it"
 
 
-def _tried(wish: Wish) -> dict[str, str]:
+def _tried(wish: Session) -> dict[str, str]:
     """How checks ended last on this host in the current environment: back to the newest run that tried all of them."""
     id_ = environments.current(Path(wish.prefix))
     logs, told = Path(wish.logs).parent, []

@@ -153,7 +153,7 @@ def test_without_healing_nothing_torn_becomes_complete(world: World, monkeypatch
     take_out: Callable[..., None] = lambda *_: None  # noqa: E731 - one line says it
     monkeypatch.setattr(repair, "take_out", take_out)
     (world.packages() / "toy07" / "part03.py").unlink()
-    with pytest.raises(StepFailed, match="toy07 does not become whole"):
+    with pytest.raises(StepFailed, match="toy07 stays damaged"):
         synthetic.provision(world, "1.0")
     assert not any(generation.complete for generation in environments.found(world.prefix))
 

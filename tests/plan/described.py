@@ -5,7 +5,7 @@ from __future__ import annotations
 from provision.catalog import rows
 from provision.host import from_description
 from provision.plan._model import Plan, Refusal, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import load
 
 CATALOGUE = rows.load()
@@ -25,7 +25,7 @@ def result(
 ) -> Plan | Unsupported:
     said = f'driver: "{driver}"\n' if driver else ""
     text = f'gpus: [{gpus}]\n{said}python: "{python}"\nglibc: "{glibc}"\nmachine: {machine}\n{more}\n'
-    return make(from_description.parse(text, "host.yaml"), load(None, "config.yaml", settings), catalogue, refusals)
+    return make_plan(from_description.parse(text, "host.yaml"), load(None, "config.yaml", settings), catalogue, refusals)
 
 
 def plan(gpus: str = "{name: NVIDIA H100 80GB HBM3, count: 2}", *settings: str, **host: object) -> Plan:

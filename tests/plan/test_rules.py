@@ -8,7 +8,7 @@ import pytest
 from provision.errors import IncompleteHost, WrongSetting
 from provision.host import from_description, from_text
 from provision.plan._model import Refusal
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 from tests.plan.described import CATALOGUE, PYPI_ONLY, no_plan, plan, rejected, version
 
@@ -277,7 +277,7 @@ def test_turing_moved_from_flashinfer_to_triton() -> None:
 def test_what_a_plan_needs_and_nobody_said_is_named() -> None:
     host = from_description.parse('python: "3.12"\nmachine: x86_64\n', "host.yaml")
     with pytest.raises(IncompleteHost, match=r"glibc.*gpus"):
-        make(host, Settings(), CATALOGUE)
+        make_plan(host, Settings(), CATALOGUE)
     with pytest.raises(IncompleteHost, match="nothing is known of a `FooBar 9000`"):
         plan("{name: FooBar 9000}")
     assert version(plan('{name: FooBar 9000, cc: "9.0", memory_gb: 80}')) == "0.33.0"
@@ -317,7 +317,7 @@ GPU models and configuration: GPU 0: NVIDIA H100 80GB HBM3
 """
     for cut in (text, f"{text}Nvidia driver version: Could not collect\n"):
         with pytest.raises(IncompleteHost, match="a plan also needs: driver"):
-            make(from_text.parse(cut, "pasted.txt"), Settings(), CATALOGUE)
+            make_plan(from_text.parse(cut, "pasted.txt"), Settings(), CATALOGUE)
 
 
 def test_a_machine_that_nothing_is_published_for() -> None:

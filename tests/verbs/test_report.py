@@ -15,7 +15,7 @@ from provision.doors import files
 from provision.errors import NotWritable
 from provision.report import as_text
 from provision.session import formats, outputs
-from provision.session.request import Wish
+from provision.session._model import Session
 from provision.settings import Settings
 from tests.report.big_report import big_report
 from tests.report.test_texts import report
@@ -71,8 +71,8 @@ def test_two_formats_at_once_are_refused(capsys: pytest.CaptureFixture[str], log
     assert told(capsys, logs, "--json", "--format", "html")[0] == 2
 
 
-def wish(logs: Path) -> Wish:
-    return Wish(
+def wish(logs: Path) -> Session:
+    return Session(
         settings=Settings(tasks=str(logs / "run" / "tasks")),
         prefix=str(logs / "envs"),
         logs=str(logs / "run"),

@@ -16,9 +16,10 @@ import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import locks, store
+from provision.engine import locks
 from provision.errors import Failure, Locked
 from provision.flash_attn import wheel_store, wheel_transfer
+from provision.steps import wheel_folder
 from tests.binary.tiny_wheel import MODULE, NAMED, module, wheel
 from tests.flash_attn.test_wheel_store import kept_one
 from tests.test_cli import ROOT
@@ -73,7 +74,7 @@ def test_what_is_kept_is_listed(prefix: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_what_lies_there_and_is_not_kept_is_named(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store.note(prefix / "wheels" / NAMED).unlink()
+    wheel_folder.note(prefix / "wheels" / NAMED).unlink()
     wheels(prefix)
     assert f"{NAMED}: nothing is noted of it" in capsys.readouterr().out
     wheels(prefix, "import", str(prefix / "wheels" / NAMED))
@@ -224,7 +225,7 @@ def test_an_import_keeps_out_of_a_run_and_a_killed_one_leaves_nothing(there: Pat
     ours = wheel(tmp_path)
     with locks.hold(there, "up"), pytest.raises(Locked):
         cli.run(["wheels", "import", str(ours), "--prefix", str(there)])
-    aside = there / "wheels" / store.ASIDE
+    aside = there / "wheels" / wheel_folder.ASIDE
     aside.mkdir(parents=True)
     (aside / NAMED).write_bytes(b"half")  # as SIGKILL leaves it
     wheels(there, "import", str(ours))
