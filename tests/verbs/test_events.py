@@ -25,6 +25,8 @@ from tests.patience import started, until
 from tests.test_cli import LAUNCH, OFF, ROOT
 from tests.verbs.screen import Screen, Terminal
 
+pytestmark = pytest.mark.environment
+
 SCHEMA = json.loads((ROOT / "docs" / "schemas" / "events.json").read_text())
 TOYS = (("torch", "2.13.0"), ("einops", "0.8"), ("huggingface-hub", "1.0"))
 

@@ -20,6 +20,8 @@ from provision.steps import Lock, Pin
 from provision.verbs import _given, _runs, _wish
 from tests.verbs.conftest import Place
 
+pytestmark = pytest.mark.environment
+
 
 def outcomes(document: str) -> dict[str, str]:
     return {one["step"]: one["outcome"] for one in json.loads(document)["steps"]}
