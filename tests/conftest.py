@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import functools
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from provision.catalog import rows
+from provision.doors.process import Finished
+from provision.host import _ask
 from tests.checks import real
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +98,21 @@ def real_vllm(request: pytest.FixtureRequest) -> real.Vllm:
     """Its Python; while one test is worked on, VLLM_READY_TEST_ENV may name another that has vLLM."""
     named = os.environ.get("VLLM_READY_TEST_ENV")
     return real.Vllm(named or request.getfixturevalue("brought_up").python)
+
+
+@pytest.fixture
+def programs_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask each Python and compiler of this host once: a look at all of them costs more than a test."""
+    monkeypatch.setattr(_ask, "_all_at_once", lambda commands: [_answer(command) for command in commands])
+
+
+_ask_all_at_once = _ask._all_at_once
+
+
+@functools.cache
+def _answer(command: tuple[str, ...]) -> Finished:
+    (answer,) = _ask_all_at_once([command])
+    return answer
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from provision import arguments, cli
 from provision.catalog import rows
 from tests.doors.local_server import serving
 
+pytestmark = pytest.mark.usefixtures("programs_asked_once")
 ROOT = Path(__file__).parents[1]
 HOSTS = ROOT / "tests" / "hosts"
 H100, BARE, P100 = (str(HOSTS / f"{name}.yaml") for name in ("h100-550", "no-driver", "p100"))

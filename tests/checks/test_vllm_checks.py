@@ -97,6 +97,21 @@ def test_serves(environment: Environment) -> None:
     assert "left_running" not in result.evidence
 
 
+@pytest.fixture(scope="session")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checks, which wait no longer than a second for what does not come."""
+    folder = tmp_path_factory.mktemp("impatient") / "checks"
+    shutil.copytree(launch_checks.CHECKS, folder)
+    for name, told, shorter in (
+        ("vllm_serves", "_COUNTED_S = 10.0", "_COUNTED_S = 1.0"),
+        ("_server", "420.0, 60.0, 5.0", "420.0, 60.0, 1.0"),
+    ):
+        text = (folder / f"{name}.py").read_text()
+        assert told in text
+        (folder / f"{name}.py").write_text(text.replace(told, shorter))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("broken", "summary"),
     [
@@ -122,8 +137,11 @@ def test_serves(environment: Environment) -> None:
     ],
     ids=str,
 )
-def test_a_server_that_is_broken_fails(environment: Environment, broken: dict[str, str], summary: str) -> None:
+def test_a_server_that_is_broken_fails(
+    environment: Environment, impatient: Path, broken: dict[str, str], summary: str
+) -> None:
     pretend(environment, **broken)
+    environment.checks = impatient
     result = environment.check("vllm_serves")
     assert result.outcome == "fail"
     assert summary in result.summary
