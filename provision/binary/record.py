@@ -1,4 +1,4 @@
-"""Compares installed distributions with their RECORD: missing, changed and unlisted files."""
+"""Compare installed distributions with their RECORD: missing, changed and unlisted files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHUNK = 1 << 20
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One file that is not as its distribution's RECORD says; paths are relative to site-packages."""
+    """One file that differs from its RECORD; the path is relative to site-packages."""
 
     path: str
     what: Literal["missing", "size differs", "hash differs", "unlisted"]
@@ -33,13 +33,18 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def differences(site_packages: Path, dist_info: str) -> list[Finding]:
-    """Where the files of one distribution differ from its RECORD; ValueError where that is unreadable."""
-    findings = (_difference(site_packages, entry) for entry in entries(site_packages / dist_info / "RECORD"))
+    """Return the files of one distribution that differ from its RECORD.
+
+    Raise ValueError if it is unreadable.
+    """
+    findings = (
+        _difference(site_packages, entry) for entry in entries(site_packages / dist_info / "RECORD")
+    )
     return [finding for finding in findings if finding]
 
 
 def unlisted(site_packages: Path) -> list[Finding]:
-    """Files below site-packages that no RECORD lists; bytecode is left out, interpreters write it."""
+    """Return files that no RECORD lists, except bytecode, which interpreters write."""
     records = sorted(site_packages.glob("*.dist-info/RECORD"))
     listed = {entry.path for record in records for entry in entries(record)}
     return [
@@ -51,7 +56,7 @@ def unlisted(site_packages: Path) -> list[Finding]:
 
 
 def entries(record: Path) -> list[Entry]:
-    """What a RECORD lists; ValueError where it is missing, torn or no RECORD."""
+    """Return the lines of a RECORD. Raise ValueError if it is missing or damaged."""
     try:
         with record.open(encoding="utf-8", newline="") as lines:
             return parsed(lines)
@@ -60,7 +65,7 @@ def entries(record: Path) -> list[Entry]:
 
 
 def parsed(lines: Iterable[str]) -> list[Entry]:
-    """The lines of a RECORD; ValueError where they are none."""
+    """Parse the lines of a RECORD. Raise ValueError if they are malformed."""
     try:
         return [Entry(*row) for row in csv.reader(lines, strict=True)]
     except (csv.Error, TypeError) as error:
@@ -73,7 +78,9 @@ def _difference(site_packages: Path, entry: Entry) -> Finding | None:
         return Finding(path=entry.path, what="missing")
     size = path.stat().st_size
     if entry.size and entry.size != str(size):
-        return Finding(path=entry.path, what="size differs", detail=f"{size} bytes, {entry.size} in RECORD")
+        return Finding(
+            path=entry.path, what="size differs", detail=f"{size} bytes, {entry.size} in RECORD"
+        )
     algorithm, _, expected = entry.digest.partition("=")
     if algorithm in hashlib.algorithms_guaranteed and _digest(path, algorithm) != expected:
         return Finding(path=entry.path, what="hash differs", detail=algorithm)
@@ -89,5 +96,5 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def encoded(digest: bytes) -> str:
-    """A digest as RECORD writes it."""
+    """Return a digest as RECORD writes it."""
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

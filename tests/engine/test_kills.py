@@ -18,8 +18,13 @@ from tests.engine import kills, synthetic
 from tests.engine.synthetic import World
 from tests.patience import until
 
+pytestmark = pytest.mark.environment
 
-@pytest.mark.parametrize("seed", range(3))
+
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_at_random_while_fresh(world: World, seed: int) -> None:
     seconds = kills.clean_seconds(world, "1.0")
     for after in kills.moments(seconds, 5, seed):
@@ -28,7 +33,7 @@ def test_killed_at_random_while_fresh(world: World, seed: int) -> None:
         assert (outcome.after_kill, outcome.after_again, outcome.again) == ([], [], ""), f"killed after {after:.3f} s"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_at_random_while_upgrading(world: World, seed: int) -> None:
     kills.clean_seconds(world, "1.0")
     before = environments.current(world.prefix)
@@ -39,11 +44,12 @@ def test_killed_at_random_while_upgrading(world: World, seed: int) -> None:
         assert (outcome.after_kill, outcome.after_again, outcome.again) == ([], [], ""), f"killed after {after:.3f} s"
 
 
-def test_killed_before_every_rename_link_and_sync(world: World) -> None:
-    """Upwards until a build gets through with no kill left to come."""
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+def test_killed_before_every_rename_link_and_sync(world: World, step: int) -> None:
+    """Upwards until a build gets through with no kill left to come; in steps where time is short."""
     kills.clean_seconds(world, "1.0")
     before = environments.current(world.prefix)
-    for nth in range(1, 200):
+    for nth in range(1, 200, step):
         outcome = kills.kill(world, "2.0", die_at=nth, standing=synthetic.lock(world.wheels, "1.0"))
         assert (outcome.after_kill, outcome.after_again, outcome.again) == ([], [], ""), f"killed before call {nth}"
         if not outcome.reached:
@@ -52,10 +58,11 @@ def test_killed_before_every_rename_link_and_sync(world: World) -> None:
     assert 20 < nth < 199, "more often than this a build renames, links and syncs, and in the end it gets through"
 
 
-def test_killed_while_repairing(world: World) -> None:
+@pytest.mark.parametrize("step", [67, pytest.param(23, marks=pytest.mark.long)])
+def test_killed_while_repairing(world: World, step: int) -> None:
     lock = synthetic.lock(world.wheels, "1.0")
     kills.clean_seconds(world, "1.0")
-    for nth in range(1, 400, 23):
+    for nth in range(1, 400, step):
         for part in range(0, 20, 5):
             (world.packages() / f"toy{nth % 30:02}" / f"part{part:02}.py").write_text("other")
         child = synthetic.start(world, "1.0", -nth)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.checks import real
 from tests.checks.environments import Environment
 
 GUARD = Path(__file__).parents[2] / "provision" / "flash_attn" / "try_flash_attn.py"
@@ -236,9 +237,7 @@ def test_gpus_that_torch_does_not_see(environment: Environment) -> None:
     assert guard(environment, "--gpus", "0,1").stderr == "GPU 0,1 was named, and torch sees 1\n"
 
 
-@pytest.mark.real_vllm
-@pytest.mark.skipif("VLLM_READY_TEST_ENV" not in os.environ, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
-def test_the_numbers_are_judged_with_a_real_torch() -> None:
+def test_the_numbers_are_judged_with_a_real_torch(real_vllm: real.Vllm) -> None:
     """On a CPU, where flash-attn itself does not run: torch's own attention is right, and what is left out of it is not."""
     code = f"""if True:
         import runpy, torch
@@ -253,4 +252,4 @@ def test_the_numbers_are_judged_with_a_real_torch() -> None:
                 off, allowed = guard["_errors"](torch, found, given)
                 assert (off <= allowed) is good, (dtype, off, allowed, good)
     """
-    subprocess.run([os.environ["VLLM_READY_TEST_ENV"], "-I", "-c", code], check=True)
+    subprocess.run([real_vllm.python, "-I", "-c", code], check=True)

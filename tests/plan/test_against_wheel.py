@@ -75,7 +75,7 @@ def test_another_wheel(tmp_path: Path, files: dict[str, bytes], reason: str) -> 
 def test_lies_come_first(tmp_path: Path) -> None:
     reasons = against(read(wheel(tmp_path, version="2.8.2")), **HERE)
     assert reasons == [
-        "its file is named 2.8.3+cu13torch2.13cxx11abitrue, and its version is 2.8.2",
+        "its file is named 2.8.3+cu13torch2.13cxx11abitrue but its version is 2.8.2",
         "it is 2.8.2, and 2.8.3 is wanted",
     ]
 

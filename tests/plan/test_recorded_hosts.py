@@ -103,7 +103,7 @@ def test_an_nvml_that_does_not_answer_is_never_the_cpu_and_never_a_plan(
 
 def test_a_version_mismatch_says_which_versions_and_what_helps() -> None:
     made = no_plan({**BARE, MODULE: "580.65.06\n", NVML: MISMATCH})
-    assert "library is 580.95.05 and its loaded kernel module 580.65.06" in "\n".join(made.advice)
+    assert "library is 580.95.05 but the loaded module is 580.65.06" in "\n".join(made.advice)
     assert "reboot" in made.advice[0]
 
 

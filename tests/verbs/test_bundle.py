@@ -20,6 +20,8 @@ from tests.doors.local_server import Resource, serving
 from tests.engine.small_index import wheel
 from tests.test_cli import ROOT
 
+pytestmark = pytest.mark.environment
+
 LARGE = random.Random(5).randbytes(17 * 2**20).hex()
 TOYS = {"torch": "2.13.0", "einops": "0.8", "huggingface-hub": "1.0"}
 

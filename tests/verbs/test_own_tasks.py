@@ -26,6 +26,8 @@ from tests.faults import small_up
 from tests.faults.small_up import Small
 from tests.patience import started, until
 
+pytestmark = pytest.mark.environment
+
 TASKS = {
     "85-models": """\
 title: Models

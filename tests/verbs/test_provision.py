@@ -20,6 +20,8 @@ from provision.session import inputs, resolve, runs
 from provision.steps.model import Lock, Pin
 from tests.verbs.conftest import Place
 
+pytestmark = pytest.mark.environment
+
 
 def outcomes(document: str) -> dict[str, str]:
     return {one["step"]: one["outcome"] for one in json.loads(document)["steps"]}

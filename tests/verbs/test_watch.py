@@ -14,6 +14,8 @@ from provision.errors import Locked, WrongUsage
 from tests.verbs.conftest import Place
 from tests.verbs.measuring import Measuring
 
+pytestmark = pytest.mark.environment
+
 QUIET = "nothing changed since this host was verified\n"
 
 

@@ -218,7 +218,7 @@ def test_other_wheels_and_folders_without_any(there: Path, tmp_path: Path) -> No
     assert "No such file" in refused(there, "import", str(tmp_path / "none.whl"))
     html = tmp_path / NAMED
     html.write_text("<html>Sign in</html>")
-    assert "is no wheel that can be used: File is not a zip file" in refused(there, "import", str(html))
+    assert "is not a usable wheel: File is not a zip file" in refused(there, "import", str(html))
 
 
 def test_an_import_keeps_out_of_a_run_and_a_killed_one_leaves_nothing(there: Path, tmp_path: Path) -> None:
