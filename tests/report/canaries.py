@@ -73,7 +73,13 @@ NAMED = {
     "users": ["S3RIAL"],
     "node-name": "S3RIAL",
 }
-VERSIONS = ("9.1.0.70", "nvidia-cufile-cu13==1.15.1.6", "cudnn 9.10.2.21", "2.13.0+cu129", "5.15.153.1-microsoft")
+VERSIONS = (
+    "9.1.0.70",
+    "nvidia-cufile-cu13==1.15.1.6",
+    "cudnn 9.10.2.21",
+    "2.13.0+cu129",
+    "5.15.153.1-microsoft",
+)
 ALL = " ; ".join((*CANARIES.values(), *VERSIONS))
 
 
@@ -81,7 +87,13 @@ def filled(kind: Any, text: str = ALL) -> Any:
     """A value of a type, with this text wherever a text may stand."""
     origin, inner = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind(**{name: filled(of, text) for name, of in get_type_hints(kind).items() if name != "__match_args__"})
+        return kind(
+            **{
+                name: filled(of, text)
+                for name, of in get_type_hints(kind).items()
+                if name != "__match_args__"
+            }
+        )
     if kind is str:
         return text
     if origin is Literal:
@@ -91,7 +103,12 @@ def filled(kind: Any, text: str = ALL) -> Any:
     if origin is dict:
         return {f"{n} {text}": filled(inner[1], text) for n in (1, 2)}
     if kind is Any:
-        return {text: [text, {"deep": [text], "er": {text: text}}], "n": 7, "HF_TOKEN": "x y", **NAMED}
+        return {
+            text: [text, {"deep": [text], "er": {text: text}}],
+            "n": 7,
+            "HF_TOKEN": "x y",
+            **NAMED,
+        }
     if origin is not None:  # this or that
         return filled(inner[0], text)
     return kind(1)
@@ -99,4 +116,6 @@ def filled(kind: Any, text: str = ALL) -> Any:
 
 def report(text: str = ALL) -> Report:
     made: Report = filled(Report, text)
-    return msgspec.structs.replace(made, packages={**made.packages, "nvidia-cudnn-cu12": Package(version="9.1.0.70")})
+    return msgspec.structs.replace(
+        made, packages={**made.packages, "nvidia-cudnn-cu12": Package(version="9.1.0.70")}
+    )

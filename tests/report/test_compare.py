@@ -86,7 +86,9 @@ def add_gpu(of: Document) -> None:
 
 
 def mig(of: Document) -> None:
-    facts(of)["gpus"][1].update(mig=True, slices=[{"id": "1:0", "profile": "1g.10gb", "memory_gb": 9.8}])
+    facts(of)["gpus"][1].update(
+        mig=True, slices=[{"id": "1:0", "profile": "1g.10gb", "memory_gb": 9.8}]
+    )
 
 
 def ends(name: str, outcome: str) -> Alter:
@@ -141,13 +143,22 @@ def other_wheels_for_other_python(of: Document) -> None:
 
 ATTENTION = "speed_attention attention (on GPU {}, pass forward, tokens 4096, way FLASH_ATTN)"
 PAIRS: dict[str, tuple[Alter, set[str]]] = {
-    "a package's version": (lambda of: of["packages"]["numpy"].update(version="2.3.0", sha256="ee"), {"numpy"}),
+    "a package's version": (
+        lambda of: of["packages"]["numpy"].update(version="2.3.0", sha256="ee"),
+        {"numpy"},
+    ),
     "a wheel's file": (lambda of: of["packages"]["torch"].update(sha256="ee"), {"torch 2.13.0"}),
     "a new package": (lambda of: of["packages"].update(einops={"version": "0.8"}), {"einops"}),
     "a package gone": (lambda of: of["packages"].pop("triton"), {"triton"}),
     "driver": (new_driver, {"driver"}),
-    "no driver": (lambda of: facts(of).update(driver={"type": "Missing", "why": "absent"}), {"driver"}),
-    "driver for the next boot": (lambda of: facts(of)["driver"].update(on_disk="580.65"), {"driver on_disk"}),
+    "no driver": (
+        lambda of: facts(of).update(driver={"type": "Missing", "why": "absent"}),
+        {"driver"},
+    ),
+    "driver for the next boot": (
+        lambda of: facts(of)["driver"].update(on_disk="580.65"),
+        {"driver on_disk"},
+    ),
     "kernel": (new_kernel, {"kernel"}),
     "Python": (other_wheels_for_other_python, {"Python"}),
     "vllm-ready": (lambda of: of.update(tool="0.2.0"), {"vllm-ready"}),
@@ -155,20 +166,47 @@ PAIRS: dict[str, tuple[Alter, set[str]]] = {
     "the first GPU lost": (lambda of: lose_gpu(of, 0), {"GPU 0"}),
     "a new GPU": (add_gpu, {"GPU 2"}),
     "another GPU": (lambda of: facts(of)["gpus"][1].update(name="NVIDIA H200"), {"GPU 1 name"}),
-    "a PCIe lane lost": (lambda of: facts(of)["gpus"][1]["link"].update(width=8), {"GPU 1 link width"}),
-    "a variable": (lambda of: facts(of)["environment"].update(NCCL_P2P_DISABLE="1"), {"environment NCCL_P2P_DISABLE"}),
-    "a variable's value": (lambda of: facts(of)["environment"].update(NCCL_DEBUG="INFO"), {"environment NCCL_DEBUG"}),
-    "power limit": (lambda of: [one.update(power_w=500.0) for one in facts(of)["gpu_clocks"]], {"GPU 0, 1 power_w"}),
-    "clocks held": (lambda of: facts(of)["gpu_clocks"][0].update(application=1200), {"GPU 0 application"}),
-    "memlock": (lambda of: facts(of)["limits"]["memlock"].update(soft=65536, hard=65536), {"limits memlock"}),
-    "disk total": (lambda of: facts(of)["disks"]["prefix"].update(total_gb=450.0), {"disks prefix total_gb"}),
-    "a processor's flag": (lambda of: facts(of)["cpu"].update(flags=["avx2"]), {"cpu flags avx512f"}),
+    "a PCIe lane lost": (
+        lambda of: facts(of)["gpus"][1]["link"].update(width=8),
+        {"GPU 1 link width"},
+    ),
+    "a variable": (
+        lambda of: facts(of)["environment"].update(NCCL_P2P_DISABLE="1"),
+        {"environment NCCL_P2P_DISABLE"},
+    ),
+    "a variable's value": (
+        lambda of: facts(of)["environment"].update(NCCL_DEBUG="INFO"),
+        {"environment NCCL_DEBUG"},
+    ),
+    "power limit": (
+        lambda of: [one.update(power_w=500.0) for one in facts(of)["gpu_clocks"]],
+        {"GPU 0, 1 power_w"},
+    ),
+    "clocks held": (
+        lambda of: facts(of)["gpu_clocks"][0].update(application=1200),
+        {"GPU 0 application"},
+    ),
+    "memlock": (
+        lambda of: facts(of)["limits"]["memlock"].update(soft=65536, hard=65536),
+        {"limits memlock"},
+    ),
+    "disk total": (
+        lambda of: facts(of)["disks"]["prefix"].update(total_gb=450.0),
+        {"disks prefix total_gb"},
+    ),
+    "a processor's flag": (
+        lambda of: facts(of)["cpu"].update(flags=["avx2"]),
+        {"cpu flags avx512f"},
+    ),
     "MIG": (mig, {"GPU 1"}),
     "ECC errors": (
         lambda of: facts(of)["gpu_memory_errors"][1].update(uncorrected=3),
         {"GPU 1 memory errors uncorrected"},
     ),
-    "Xid": (lambda of: facts(of)["xids"].append({"bus_id": "0000:18:00.0", "xid": 79, "text": "off"}), {"GPU 1 xids"}),
+    "Xid": (
+        lambda of: facts(of)["xids"].append({"bus_id": "0000:18:00.0", "xid": 79, "text": "off"}),
+        {"GPU 1 xids"},
+    ),
     "throttling": (
         lambda of: facts(of)["gpu_throttling"][0].update(reasons=["idle", "hardware slowdown"]),
         {"GPU 0 throttling reasons hardware slowdown"},
@@ -203,7 +241,9 @@ PAIRS: dict[str, tuple[Alter, set[str]]] = {
     "flash-attn": (flash_attn_gone, {"flash-attn"}),
     "CUDA": (lambda of: of["plan"].update(cuda="13.0"), {"CUDA"}),
     "out of memory": (
-        lambda of: figure(of, "speed_matmul", "GPU 0").update(value="out of memory", unit="", samples=[], repeats=0),
+        lambda of: figure(of, "speed_matmul", "GPU 0").update(
+            value="out of memory", unit="", samples=[], repeats=0
+        ),
         {"speed_matmul matmul (on GPU 0, type bfloat16)"},
     ),
     "a sample lost": (
@@ -248,12 +288,19 @@ def drawn(seed: int, spread: float) -> Alter:
 
 
 def other_run(of: Document) -> None:
-    of.update(run="20261102T000000Z-bbbb", started="2026-11-02T00:00:00Z", seconds=12.0, generation="20261102T0-b")
+    of.update(
+        run="20261102T000000Z-bbbb",
+        started="2026-11-02T00:00:00Z",
+        seconds=12.0,
+        generation="20261102T0-b",
+    )
 
 
 def other_summaries(of: Document) -> None:
     for one in of["checks"]:
-        one.update(seconds=9.9, summary="in other words", evidence={"max_error": 0.001}, hint="well")
+        one.update(
+            seconds=9.9, summary="in other words", evidence={"max_error": 0.001}, hint="well"
+        )
 
 
 def asleep(of: Document) -> None:
@@ -272,9 +319,13 @@ NOISE: dict[str, Alter] = {
     "order of all that has none": shuffled,
     "links and clocks at rest": asleep,
     "power cap under load": lambda of: facts(of)["gpu_throttling"][0].update(reasons=["power cap"]),
-    "who computes": lambda of: facts(of)["gpu_processes"].append({"id": "0", "pid": 7, "name": "python"}),
+    "who computes": lambda of: facts(of)["gpu_processes"].append(
+        {"id": "0", "pid": 7, "name": "python"}
+    ),
     "why there is no SELinux": lambda of: facts(of)["selinux"].update(detail="other words"),
-    "a single sample a little off": lambda of: figure(of, "vllm_serves").update(value=31.0, samples=[31.0]),
+    "a single sample a little off": lambda of: figure(of, "vllm_serves").update(
+        value=31.0, samples=[31.0]
+    ),
     "drawn, 1 %": drawn(1, 0.01),
     "drawn, 3 %": drawn(2, 0.03),
     "drawn, 10 %": drawn(3, 0.10),
@@ -284,7 +335,9 @@ NOISE: dict[str, Alter] = {
     "drawn again, 10 %": drawn(7, 0.10),
     "slower by less than two spreads": remeasured("speed_matmul", "GPU 0", 0.93, 0.09),
     "a little slower, however steady": remeasured("speed_matmul", "GPU 0", 0.96, 0.0001),
-    "all of it at once": lambda of: [alter(of) for alter in (other_run, other_summaries, shuffled, drawn(8, 0.02))],
+    "all of it at once": lambda of: [
+        alter(of) for alter in (other_run, other_summaries, shuffled, drawn(8, 0.02))
+    ],
 }
 
 
@@ -338,12 +391,18 @@ def test_of_several_causes_those_are_named_that_can_touch_an_effect() -> None:
     new_driver(after)
     after["packages"]["vllm"].update(version="0.34.0")
     facts(after)["shm"].update(total_gb=0.06)
-    for alter in (remeasured("speed_matmul", "GPU 0", 0.5), ends("vllm_serves", "fail"), ends("shm", "fail")):
+    for alter in (
+        remeasured("speed_matmul", "GPU 0", 0.5),
+        ends("vllm_serves", "fail"),
+        ends("shm", "fail"),
+    ):
         alter(after)
     ends("record_whole", "fail")(after)
     found = compared(document(), after)
     blamed = {
-        effect.subject: [one.subject for one in group.causes] for group in found.groups for effect in group.effects
+        effect.subject: [one.subject for one in group.causes]
+        for group in found.groups
+        for effect in group.effects
     }
     assert blamed == {
         "speed_matmul matmul (on GPU 0, type bfloat16)": ["driver"],
@@ -362,15 +421,26 @@ def test_what_a_check_proves_is_touched_by_it() -> None:
     remeasured("speed_matmul", "GPU 0", 0.5)(after)
     remeasured("speed_attention", "GPU 0", 0.5)(after)
     found = compare(read(document()), read(after), MOVING, {"speed_matmul": "torch"})
-    blamed = {group.effects[0].subject.split()[0]: [one.subject for one in group.causes] for group in found.groups}
-    assert blamed == {"speed_matmul": ["driver", "torch"], "speed_attention": ["driver", "flash-attn"]}
+    blamed = {
+        group.effects[0].subject.split()[0]: [one.subject for one in group.causes]
+        for group in found.groups
+    }
+    assert blamed == {
+        "speed_matmul": ["driver", "torch"],
+        "speed_attention": ["driver", "flash-attn"],
+    }
 
 
 def test_two_looks_at_this_host_are_the_same() -> None:
-    looks = [record.record(network=False, paths={"prefix": Path.cwd()}, sources={}).facts for _ in range(2)]
+    looks = [
+        record.record(network=False, paths={"prefix": Path.cwd()}, sources={}).facts
+        for _ in range(2)
+    ]
     one, other = document(), document()
     one["host"]["facts"], other["host"]["facts"] = msgspec.json.decode(msgspec.json.encode(looks))
-    late = {name for of in (one, other) for name, fact in facts(of).items() if "timed out" in str(fact)}
+    late = {
+        name for of in (one, other) for name, fact in facts(of).items() if "timed out" in str(fact)
+    }
     for of in (one, other):  # on a busy machine
         of["host"]["facts"] = {name: fact for name, fact in facts(of).items() if name not in late}
     found = compared(one, other)
@@ -394,7 +464,9 @@ def test_what_comes_first_and_has_no_cause_is_said_once() -> None:
     assert said.endswith("nothing that is recorded of host and environment changed\n")
 
 
-@pytest.mark.parametrize("name", ["slower on one GPU", "another planned backend", "other tokens", "warns now"])
+@pytest.mark.parametrize(
+    "name", ["slower on one GPU", "another planned backend", "other tokens", "warns now"]
+)
 def test_what_got_worse_under_the_same_verdict_comes_first(name: str) -> None:
     after = document()
     PAIRS[name][0](after)
@@ -446,7 +518,10 @@ def test_a_lost_gpu_comes_first_and_once(at: int) -> None:
     assert not found.effects
     renumbered = "GPUs are called as in the run before; in the run after GPU 1 is GPU 0"
     assert found.notes == ((renumbered,) if at == 0 else ())
-    assert diff_as_text.text(found).splitlines()[3:5] == ["verified as before, and yet:", f"  {found.silent[0].text}"]
+    assert diff_as_text.text(found).splitlines()[3:5] == [
+        "verified as before, and yet:",
+        f"  {found.silent[0].text}",
+    ]
     after.update(verdict="not verified", exit_code=1)
     assert not compared(document(), after).silent
 
@@ -487,7 +562,9 @@ def test_a_single_sample_is_told_and_not_judged() -> None:
     found = compared(document(), after)
     assert subjects(found) == set()
     assert found.unjudged == ("vllm_serves start: 30 s -> 120 s",)
-    assert "measured once, so not judged: vllm_serves start: 30 s -> 120 s" in diff_as_text.text(found)
+    assert "measured once, so not judged: vllm_serves start: 30 s -> 120 s" in diff_as_text.text(
+        found
+    )
     figure(after, "vllm_serves").update(value=45.0, samples=[45.0])
     assert not compared(document(), after).unjudged
 
@@ -523,11 +600,14 @@ def test_a_hundred_changes_are_one_screen() -> None:
 Facts = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "bus_id", "name", "a", "b", "x"]), inner)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "bus_id", "name", "a", "b", "x"]), inner)
     ),
     max_leaves=8,
 )
-SomeFacts = st.dictionaries(st.sampled_from([*sorted(MOVING), "strange"]), Facts, min_size=1, max_size=5)
+SomeFacts = st.dictionaries(
+    st.sampled_from([*sorted(MOVING), "strange"]), Facts, min_size=1, max_size=5
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -543,8 +623,12 @@ def test_whatever_is_recorded_is_compared_and_mirrored(
         list(PAIRS.values())[27 + seed][0](of)
     assert subjects(compared(one, one)) == set()
     there, back = compared(one, other), compared(other, one)
-    mirrored = {(change.area, change.before, change.after) for change in (*back.causes, *back.effects)}
-    assert {(change.area, change.after, change.before) for change in (*there.causes, *there.effects)} == mirrored
+    mirrored = {
+        (change.area, change.before, change.after) for change in (*back.causes, *back.effects)
+    }
+    assert {
+        (change.area, change.after, change.before) for change in (*there.causes, *there.effects)
+    } == mirrored
 
 
 def test_a_list_that_could_not_be_read_is_told_by_what_was_in_it() -> None:

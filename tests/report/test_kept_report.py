@@ -10,7 +10,17 @@ from tests.report import canaries
 from tests.report.canaries import ME, VERSIONS
 from tests.report.test_share import shape, texts
 
-HERE = ("miriam", "dgx-canary", "hf_Can", "bearer.can", "urlpass", "1654922001234", "ca:9a:4b", "GPU-ca", "10.31.7.99")
+HERE = (
+    "miriam",
+    "dgx-canary",
+    "hf_Can",
+    "bearer.can",
+    "urlpass",
+    "1654922001234",
+    "ca:9a:4b",
+    "GPU-ca",
+    "10.31.7.99",
+)
 
 
 def test_no_text_names_this_user_this_host_or_a_secret() -> None:
@@ -28,7 +38,9 @@ def test_no_text_names_this_user_this_host_or_a_secret() -> None:
 
 def test_paths_of_an_environment_hashes_and_mirrors_stay() -> None:
     line = "/data/envs/20261120T000000Z-0000/bin/python -m pip --index-url https://nexus.corp.example/simple"
-    full = msgspec.structs.replace(canaries.report("x"), commands={"50-vllm": (line, "/home/miriam/envs/a/bin/vllm")})
+    full = msgspec.structs.replace(
+        canaries.report("x"), commands={"50-vllm": (line, "/home/miriam/envs/a/bin/vllm")}
+    )
     step = msgspec.structs.replace(full.steps[0], fingerprint="ab" * 32)
     told = share.kept(msgspec.structs.replace(full, steps=(step,)), ME)
     assert told.commands == {"50-vllm": (line, "~/envs/a/bin/vllm")}
@@ -38,6 +50,8 @@ def test_paths_of_an_environment_hashes_and_mirrors_stay() -> None:
 def test_who_is_called_like_a_part_of_a_check_finds_it_again() -> None:
     speed = type(ME)(home="/home/speed", users=("speed",), hosts=())
     check = CheckResult(name="speed_matmul", outcome="pass")
-    full = msgspec.structs.replace(canaries.report("x"), checks=(check,), commands={"50-vllm": ("ls /tmp/ray_speed",)})
+    full = msgspec.structs.replace(
+        canaries.report("x"), checks=(check,), commands={"50-vllm": ("ls /tmp/ray_speed",)}
+    )
     assert share.kept(full, speed).checks == (check,)
     assert "speed" not in str(share.shared(full, speed))

@@ -17,13 +17,36 @@ from provision.tasks import Task
 from tests.plan.described import plan
 
 PREFIX, RUN, GENERATION = "/data/envs", "20261120T000000Z-0000", "20261101T000000Z-aaaa"
-OWN = Task(number=85, name="models", title="Models", commands=(("hf", "x"),), checks=("vllm_serves",), undo="delete")
+OWN = Task(
+    number=85,
+    name="models",
+    title="Models",
+    commands=(("hf", "x"),),
+    checks=("vllm_serves",),
+    undo="delete",
+)
 TASKS = (*discover(), OWN)
 CHECKS = (
-    CheckResult(name="matmul", step=40, outcome="pass", summary="right", proves="products are right", measured=1),
-    CheckResult(name="sdpa", step=40, outcome="warn", summary="slow", hint="look", evidence={"b": 2, "a": [1]}),
+    CheckResult(
+        name="matmul",
+        step=40,
+        outcome="pass",
+        summary="right",
+        proves="products are right",
+        measured=1,
+    ),
+    CheckResult(
+        name="sdpa",
+        step=40,
+        outcome="warn",
+        summary="slow",
+        hint="look",
+        evidence={"b": 2, "a": [1]},
+    ),
     CheckResult(name="gpus_seen", step=40, outcome="skip", summary="no GPU"),
-    CheckResult(name="vllm_serves", step=80, outcome="fail", summary=f"see {PREFIX}/{GENERATION}/x"),
+    CheckResult(
+        name="vllm_serves", step=80, outcome="fail", summary=f"see {PREFIX}/{GENERATION}/x"
+    ),
 )
 FIGURE = Figure(
     check="matmul",
@@ -37,7 +60,10 @@ FIGURE = Figure(
 )
 ENDS: tuple[Literal["fail", "warn", "error"], ...] = ("fail", "warn", "error")
 TORCH = Decision(
-    subject="torch", chosen="2.13.0", because="vLLM pins it", rejected=(Rejected(candidate="2.14.0", reason="too new"),)
+    subject="torch",
+    chosen="2.13.0",
+    because="vLLM pins it",
+    rejected=(Rejected(candidate="2.14.0", reason="too new"),),
 )
 
 
@@ -58,9 +84,17 @@ def report(**changes: object) -> Report:
             StepResult(number=50, name="vllm", outcome="kept"),
             StepResult(number=60, name="flash-attn", outcome="done"),
             StepResult(number=61, name="toolkit", outcome="done"),
-            StepResult(number=62, name="compile", outcome="failed", problem=f"no memory\nlog: logs/{RUN}/62.log"),
+            StepResult(
+                number=62,
+                name="compile",
+                outcome="failed",
+                problem=f"no memory\nlog: logs/{RUN}/62.log",
+            ),
         ),
-        commands={"40-torch": (f"uv --python {PREFIX}/{GENERATION}/bin/python x",), "62-compile": ("nvcc y",)},
+        commands={
+            "40-torch": (f"uv --python {PREFIX}/{GENERATION}/bin/python x",),
+            "62-compile": ("nvcc y",),
+        },
         notes={"40-torch": ("numpy is torn and is installed anew",)},
         left={
             "40-torch": Left(run=RUN, files=("pip.conf",), distributions=("torch",)),
@@ -74,7 +108,10 @@ def report(**changes: object) -> Report:
     return msgspec.structs.replace(made, **changes)
 
 
-PROVING = {"40-torch": ("matmul", "sdpa", "gpus_seen", "cuda_graphs"), "30-python": ("matmul_of_old",)}
+PROVING = {
+    "40-torch": ("matmul", "sdpa", "gpus_seen", "cuda_graphs"),
+    "30-python": ("matmul_of_old",),
+}
 
 
 def pages(told: Report, before: Report | None = None) -> dict[str, str]:
@@ -103,7 +140,9 @@ def test_a_page_says_all_of_a_step() -> None:
     ]
     assert "* sdpa: slow (look)" in section(page, "What was observed")
     assert '"a": [' in section(page, "What was observed")
-    assert "* **matmul: pass.** Proves: products are right. right" in section(page, "What proves it")
+    assert "* **matmul: pass.** Proves: products are right. right" in section(
+        page, "What proves it"
+    )
     assert "* **gpus_seen: skip.**" in section(page, "What proves it")
     assert section(page, "What it left") == "* $ENV/pip.conf\n* 1 distributions: torch 2.13.0"
     assert section(page, "What comes next") == "[50 vLLM](50-vllm.md)"
@@ -128,23 +167,39 @@ def test_what_was_not_reached_and_what_stands_are_told_apart() -> None:
 
 
 def test_what_ended_otherwise_in_an_earlier_run_is_not_called_unreached() -> None:
-    left = {"85-models": Left(run="r", outcome="failed"), "70-huggingface": Left(run=RUN, outcome="interrupted")}
+    left = {
+        "85-models": Left(run="r", outcome="failed"),
+        "70-huggingface": Left(run=RUN, outcome="interrupted"),
+    }
     told = pages(report(left=left))
     assert "**FAILED in an earlier run, and checks FAILED: vllm_serves**" in told["85-models.md"]
     assert "logs/r/85-models.log" in section(told["85-models.md"], "What went wrong")
     assert "not reached" not in told["85-models.md"] + told["70-huggingface.md"]
     assert "**interrupted**" in told["70-huggingface.md"]
-    assert section(told["70-huggingface.md"], "What it left") == "Unknown: it did not get to its end."
+    assert (
+        section(told["70-huggingface.md"], "What it left") == "Unknown: it did not get to its end."
+    )
     unproved = section(told["README.md"], "What was not proved").splitlines()
-    assert {"* 85 Models: FAILED in an earlier run", "* 70 Hugging Face hub: interrupted"} < {*unproved}
+    assert {"* 85 Models: FAILED in an earlier run", "* 70 Hugging Face hub: interrupted"} < {
+        *unproved
+    }
 
 
 def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
     index = pages(report())["README.md"]
     assert "**not verified** (exit code 1)" in index
-    assert "| [40](40-torch.md) | PyTorch | done | 1 skipped, 1 warned, 1 passed, 1 not tried |" in index
-    assert "| [80](80-launchers.md) | The vllm command | not done, and checks FAILED: vllm_serves | 1 FAILED |" in index
-    assert "| [20](20-toolchain.md) | Compiler and Python headers | not done | there is none |" in index
+    assert (
+        "| [40](40-torch.md) | PyTorch | done | 1 skipped, 1 warned, 1 passed, 1 not tried |"
+        in index
+    )
+    assert (
+        "| [80](80-launchers.md) | The vllm command | not done, and checks FAILED: vllm_serves | 1 FAILED |"
+        in index
+    )
+    assert (
+        "| [20](20-toolchain.md) | Compiler and Python headers | not done | there is none |"
+        in index
+    )
     assert section(index, "What was not proved").splitlines()[:3] == [
         "* vllm_serves failed",
         "* gpus_seen was skipped",
@@ -160,14 +215,20 @@ def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
 
 def test_the_index_says_first_what_its_verdict_does_not() -> None:
     kept_out = report(
-        checks=CHECKS[:1], promised=("matmul",), owed=(), verdict="verified", regressions=("rate: slower by 12 %",)
+        checks=CHECKS[:1],
+        promised=("matmul",),
+        owed=(),
+        verdict="verified",
+        regressions=("rate: slower by 12 %",),
     )
     head = pages(kept_out)["README.md"].partition("\n## ")[0]
     assert "**not current: the old one stays**" in head
     assert "* rate: slower by 12 %" in head
     assert "stays" not in pages(report())["README.md"].partition("\n## ")[0]
     lie = pages(report(verdict="verified", exit_code=0))["README.md"].splitlines()
-    assert lie[2].startswith("**This report says verified, and its contents do not support that: vllm_serves failed")
+    assert lie[2].startswith(
+        "**This report says verified, and its contents do not support that: vllm_serves failed"
+    )
 
 
 def test_what_nobody_tried_is_named_and_no_proof() -> None:
@@ -175,7 +236,9 @@ def test_what_nobody_tried_is_named_and_no_proof() -> None:
     assert said.startswith("No check was tried")
     assert "Not tried: matmul_of_old (the plan of this host promises none of these)." in said
     promising = msgspec.structs.replace(plan(), checks=("cuda_graphs", "vllm_serves"))
-    told = pages(report(steps=(), promised=("vllm_serves",), checks=CHECKS[3:], figures=(), plan=promising))
+    told = pages(
+        report(steps=(), promised=("vllm_serves",), checks=CHECKS[3:], figures=(), plan=promising)
+    )
     assert "(promised of these: cuda_graphs)" in section(told["40-torch.md"], "What proves it")
     assert "* cuda_graphs was not tried" in section(told["README.md"], "What was not proved")
 
@@ -188,11 +251,16 @@ def test_what_a_check_is_against_does_not_just_stand() -> None:
 
 def test_commands_that_nobody_noted_are_not_none() -> None:
     page = pages(report(steps=(), left={"50-vllm": Left()}))["50-vllm.md"]
-    assert section(page, "What was done") == "It was done in an earlier run, which has left no note of its commands."
+    assert (
+        section(page, "What was done")
+        == "It was done in an earlier run, which has left no note of its commands."
+    )
 
 
 def test_a_summary_of_many_lines_breaks_no_page() -> None:
-    said = "\n".join(["InductorError: no compiler", "", "# deep", *(f"| line {n}" for n in range(200))])
+    said = "\n".join(
+        ["InductorError: no compiler", "", "# deep", *(f"| line {n}" for n in range(200))]
+    )
     outcomes: dict[str, Literal["fail", "warn", "error"]] = {"a": "fail", "b": "warn", "c": "error"}
     checks = tuple(
         CheckResult(name=name, step=40, outcome=outcome, summary=said, hint="look\n# there")
@@ -201,7 +269,9 @@ def test_a_summary_of_many_lines_breaks_no_page() -> None:
     told = pages(report(checks=checks, figures=(), promised=("a", "b", "c"), owed=()))
     for page in (told["40-torch.md"], told["README.md"]):
         assert "InductorError: no compiler" in page
-        assert not [line for line in page.splitlines() if line.startswith(("# deep", "# there", "| line"))]
+        assert not [
+            line for line in page.splitlines() if line.startswith(("# deep", "# there", "| line"))
+        ]
         assert len(page.splitlines()) < 200
     assert "    # deep" in told["40-torch.md"]
 
@@ -211,11 +281,18 @@ HARM = "<img src=x onerror=alert(1)> [l](javascript:a) **b** `c` | d &lt; \x1b[2
 
 def test_nothing_in_a_report_is_taken_for_markup() -> None:
     checks = tuple(
-        CheckResult(name=f"{outcome} {HARM}", step=40, outcome=outcome, summary=HARM, proves=HARM, hint=HARM)
+        CheckResult(
+            name=f"{outcome} {HARM}", step=40, outcome=outcome, summary=HARM, proves=HARM, hint=HARM
+        )
         for outcome in ENDS
     )
-    checks = (*checks, msgspec.structs.replace(checks[0], summary=f"more\n{HARM}", evidence={HARM: HARM}))
-    figure = msgspec.structs.replace(FIGURE, check=checks[0].name, name=HARM, of={HARM: HARM}, method=HARM)
+    checks = (
+        *checks,
+        msgspec.structs.replace(checks[0], summary=f"more\n{HARM}", evidence={HARM: HARM}),
+    )
+    figure = msgspec.structs.replace(
+        FIGURE, check=checks[0].name, name=HARM, of={HARM: HARM}, method=HARM
+    )
     left = {"40-torch": Left(run=RUN, files=(HARM, f"/{HARM}"), distributions=("torch",))}
     told = pages(
         report(
@@ -246,8 +323,12 @@ def test_what_was_found_is_code_and_nothing_is_said_of_nothing() -> None:
         CheckResult(name="c", step=40, outcome="warn", summary="four"),
         CheckResult(name="d", step=40, outcome="warn", summary="five"),
     )
-    said = section(pages(report(checks=checks, figures=(), owed=()))["40-torch.md"], "What was observed")
-    code = '* a: one\n\n      two\n* b: three\n\n      {\n       "x": 1\n      }\n* c: four\n* d: five'
+    said = section(
+        pages(report(checks=checks, figures=(), owed=()))["40-torch.md"], "What was observed"
+    )
+    code = (
+        '* a: one\n\n      two\n* b: three\n\n      {\n       "x": 1\n      }\n* c: four\n* d: five'
+    )
     assert said == code
 
 
@@ -262,8 +343,18 @@ def test_what_was_proved_before_is_told_where_this_run_did_not_try_it() -> None:
 
 
 def test_only_one_place_changes_with_every_run() -> None:
-    again = report(run="20261121T000000Z-1111", started="2026-11-21T00:00:00Z", seconds=9.0, generation="20261102T-b")
-    text = msgspec.json.encode(again).decode().replace(GENERATION, "20261102T-b").replace(RUN, again.run)
+    again = report(
+        run="20261121T000000Z-1111",
+        started="2026-11-21T00:00:00Z",
+        seconds=9.0,
+        generation="20261102T-b",
+    )
+    text = (
+        msgspec.json.encode(again)
+        .decode()
+        .replace(GENERATION, "20261102T-b")
+        .replace(RUN, again.run)
+    )
     second = pages(read.report(text.encode(), "r"))
     for name, page in pages(report()).items():
         stable, mark, changing = page.partition("\n## When and where\n")
@@ -280,5 +371,7 @@ def test_they_are_rendered_again_from_the_file_of_the_report() -> None:
 
 def test_after_the_last_one_comes_the_line_that_serves() -> None:
     good = report(exit_code=0, verdict="verified")
-    assert "`$PREFIX/current/bin/vllm serve MODEL" in section(pages(good)["85-models.md"], "What comes next")
+    assert "`$PREFIX/current/bin/vllm serve MODEL" in section(
+        pages(good)["85-models.md"], "What comes next"
+    )
     assert "last one" in section(pages(report())["85-models.md"], "What comes next")

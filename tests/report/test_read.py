@@ -37,7 +37,9 @@ def test_one_without_figures_and_promises_is_read() -> None:
         del document[new]
     old: Report = read.report(msgspec.json.encode({**document, "figures": {}}), "r")
     assert old.figures == ()
-    assert old.promised == tuple(check.name for check in report().checks), "the plan promised what nobody tried"
+    assert old.promised == tuple(check.name for check in report().checks), (
+        "the plan promised what nobody tried"
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,10 @@ def test_what_is_none_is_named_in_a_sentence(content: bytes, said: str) -> None:
 
 Json = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "checks", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["name", "checks", "x"]), inner)
+    ),
     max_leaves=5,
 )
 

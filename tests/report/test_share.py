@@ -52,7 +52,9 @@ def test_no_canary_is_left_in_any_text_and_all_versions_are() -> None:
         if "2.13.0+cu129" in text:
             assert all(version in text for version in VERSIONS), text
     assert shape(shared) == shape(full)
-    assert sum("2.13.0+cu129" in text for text in texts(shared)) == sum("2.13.0+cu129" in text for text in texts(full))
+    assert sum("2.13.0+cu129" in text for text in texts(shared)) == sum(
+        "2.13.0+cu129" in text for text in texts(full)
+    )
 
 
 def test_it_is_a_report_still_and_to_share_twice_changes_nothing() -> None:
@@ -69,11 +71,15 @@ def test_what_names_nobody_stays_as_it_is() -> None:
     assert told.commands == {"50-vllm": (urls,)}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "plans").glob("*.json"))[::5], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests" / "plans").glob("*.json"))[::5], ids=lambda path: path.stem
+)
 def test_plans_and_what_checks_say_name_nobody_and_stay_as_they_are(path: Path) -> None:
     """All that is said of our own accord: nothing in it looks like somebody."""
     said = tuple(texts(json.loads(path.read_text())))
-    checks = (re.findall(r'"([^"\n{}]{8,})"', one.read_text()) for one in (ROOT / "checks").glob("*.py"))
+    checks = (
+        re.findall(r'"([^"\n{}]{8,})"', one.read_text()) for one in (ROOT / "checks").glob("*.py")
+    )
     words = (*said, *(line for lines in checks for line in lines if "://" not in line))
     told = share.shared(msgspec.structs.replace(report(), notes={"": words}), ME)
     assert [pair for pair in zip(words, told.notes[""], strict=True) if pair[0] != pair[1]] == []
@@ -110,7 +116,9 @@ def test_numbers_that_name_a_device_are_hidden_and_counts_are_not() -> None:
     assert told == {**facts, "serial": "***", "Serial Number": ["***"]}
 
 
-@pytest.mark.parametrize("letters", ["a", "a-", "a.", "/home/*** a ", "cookie: ", "-----BEGIN PRIVATE KEY-----"])
+@pytest.mark.parametrize(
+    "letters", ["a", "a-", "a.", "/home/*** a ", "cookie: ", "-----BEGIN PRIVATE KEY-----"]
+)
 def test_a_long_line_takes_no_minutes(letters: str) -> None:
     """A pattern that looks again from each letter would."""
     long = msgspec.structs.replace(report(), notes={"": (letters * (200_000 // len(letters)),)})
@@ -120,7 +128,9 @@ def test_a_long_line_takes_no_minutes(letters: str) -> None:
 
 
 def test_what_is_alike_once_it_is_hidden_stays_several() -> None:
-    made = msgspec.structs.replace(report(), settings={"10.0.0.1": "a", "10.0.0.2": "b", "10.0.0.3": "c"})
+    made = msgspec.structs.replace(
+        report(), settings={"10.0.0.1": "a", "10.0.0.2": "b", "10.0.0.3": "c"}
+    )
     assert list(share.shared(made, ME).settings.values()) == ["a", "b", "c"]
 
 
@@ -137,7 +147,9 @@ def test_a_user_called_like_one_of_our_words_costs_no_report(user: str) -> None:
     st.sampled_from(["", " ", "\n", '"', "'", "(", "[", "=", ", ", "a: "]),
     st.sampled_from(["", " ", "\n", '"', "'", ")", "]", ", ", ". "]),
 )
-def test_a_canary_is_found_between_whatever_stands_around_it(needle: str, before: str, after: str) -> None:
+def test_a_canary_is_found_between_whatever_stands_around_it(
+    needle: str, before: str, after: str
+) -> None:
     text = f"{before}{CANARIES[needle]}{after}"
     made = msgspec.structs.replace(report(), notes={"": (text,)}, settings={"deep": [{"er": text}]})
     told = " ".join(texts(msgspec.to_builtins(share.shared(made, ME))))

@@ -9,14 +9,24 @@ from provision.report._model import Report
 from tests.plan.described import plan
 
 CHECKS = (
-    CheckResult(name="record_whole", outcome="pass", summary="all as recorded", seconds=2.5, proves="files"),
-    CheckResult(name="vllm_serves", outcome="fail", summary="no answer", hint="look at its log", seconds=30.0),
+    CheckResult(
+        name="record_whole", outcome="pass", summary="all as recorded", seconds=2.5, proves="files"
+    ),
+    CheckResult(
+        name="vllm_serves",
+        outcome="fail",
+        summary="no answer",
+        hint="look at its log",
+        seconds=30.0,
+    ),
     CheckResult(name="extensions_import", outcome="skip", summary="no GPU", hint="not told"),
 )
 PREFIX = "/data/envs"
 STEPS = (
     StepResult(number=40, name="torch", outcome="done", seconds=6.4),
-    StepResult(number=50, name="vllm", outcome="failed", seconds=1.0, problem="uv said no\nand why"),
+    StepResult(
+        number=50, name="vllm", outcome="failed", seconds=1.0, problem="uv said no\nand why"
+    ),
 )
 
 
