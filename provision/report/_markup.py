@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
 from provision.report.short import printable
 
@@ -19,3 +20,12 @@ def fenced(code: str) -> list[str]:
     """Return a code block whose fence is longer than any fence inside it."""
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", code))])
     return [f"{fence}text", code, fence, ""]
+
+
+def section(title: str, lines: Sequence[str], none: str = "") -> Iterator[str]:
+    """Yield a section; one without lines says `none`, or is left out."""
+    lines = lines or ([none] if none else [])
+    if title and lines:
+        yield from ("", f"## {title}")
+    if lines:
+        yield from ("", *lines)

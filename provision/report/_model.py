@@ -16,7 +16,7 @@ SCHEMA: Final = "vllm-ready/report/1"
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """One package of the environment; `sha256` is the start of its wheel's hash, where it is known."""
+    """One package of the environment; `sha256` is the start of its wheel's hash, where known."""
 
     version: str
     sha256: str = ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from provision.engine.events import StepResult
+from provision.report._markup import plain
 from provision.report._model import Left, Report
-from provision.report._task_proofs import stable
+from provision.report._task_proofs import proofs_of, stable
 from provision.report.short import printable
 from provision.tasks import Task
 
@@ -73,3 +74,12 @@ def labels(task: Task, report: Report) -> list[str]:
         and task.number % 10 == 0
     }
     return [task.label, *sorted(parts - {task.label})]
+
+
+def headline(task: Task, report: Report) -> str:
+    """Return the outcome and the failed checks; a failure contradicts "still in place"."""
+    failed = [check.name for check in proofs_of(task, report) if check.outcome == "fail"]
+    text = outcome(task, report)
+    if not failed:
+        return text
+    return f"{text.partition(',')[0]}; checks FAILED: {plain(', '.join(failed))}"

@@ -1,4 +1,4 @@
-"""A report of a large host: 8 GPUs, 200 checks, every figure that the checks tell; for tests and benchmarks."""
+"""A report of a large host for tests and benchmarks: 8 GPUs, 200 checks, all figures."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _STEPS = (
 
 
 def big_report(outcomes: dict[int, Any] | None = None, checks: int = 200, **changes: Any) -> Report:
-    """`outcomes`: of checks by their place, those that are not "pass"."""
-    told = _figures()
+    """Return the report; `outcomes` has those other than "pass", by the place of the check."""
+    figures = _figures()
     tried = [
-        _check(at, (_OUTCOMES if outcomes is None else outcomes).get(at, "pass"), told)
+        _check(at, (_OUTCOMES if outcomes is None else outcomes).get(at, "pass"), figures)
         for at in range(checks)
     ]
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "run": "20261120T031412Z-7f3a",
         "started": "2026-11-20T03:14:12Z",
         "seconds": 412.7,
@@ -60,15 +60,15 @@ def big_report(outcomes: dict[int, Any] | None = None, checks: int = 200, **chan
             "40-torch": ("uv pip install --no-deps torch==2.13.0",),
             "50-vllm": ("uv pip install vllm",),
         },
-        "promised": tuple(one.name for one in tried if one.outcome != "skip"),
+        "promised": tuple(check.name for check in tried if check.outcome != "skip"),
         "checks": tuple(tried),
-        "figures": told if checks >= len(_MEASURING) else (),
+        "figures": figures if checks >= len(_MEASURING) else (),
     }
-    told_so = conclude(
-        Tried(checks=tuple(tried), figures=given["figures"]), given["promised"], GPUS
+    conclusion = conclude(
+        Tried(checks=tuple(tried), figures=fields["figures"]), fields["promised"], GPUS
     )
-    concluded = {"verdict": told_so.verdict, "exit_code": told_so.exit_code}
-    return Report(**{**given, **concluded, **changes})
+    verdict = {"verdict": conclusion.verdict, "exit_code": conclusion.exit_code}
+    return Report(**{**fields, **verdict, **changes})
 
 
 _MEASURING = (
@@ -116,7 +116,7 @@ def _figures() -> tuple[Figure, ...]:
 
 
 def _attention() -> list[Figure]:
-    told = []
+    figures = []
     for gpu in range(8):
         for pass_, work in (("forward", 1.0), ("backward", 2.5)):
             for at, way in enumerate(WAYS):
@@ -137,7 +137,7 @@ def _attention() -> list[Figure]:
                         ("attention time", "ms", time, "lower"),
                         ("attention memory", "MB", memory, "lower"),
                     ):
-                        told.append(
+                        figures.append(
                             _figure(
                                 "speed_attention",
                                 name,
@@ -147,7 +147,7 @@ def _attention() -> list[Figure]:
                                 better,
                             )
                         )
-    return told
+    return figures
 
 
 def _peers() -> list[Figure]:
@@ -167,16 +167,16 @@ def _peers() -> list[Figure]:
 
 
 def _others() -> list[Figure]:
-    told = []
+    figures = []
     for gpu in range(8):
         on = {"on": f"GPU {gpu}"}
         for precision, speed in (("float32", 51.0), ("bfloat16", 690.0), ("float8", 1280.0)):
             of = {**on, "size": "8192", "precision": precision}
-            told.append(_figure("speed_matmul", "product", of, speed - gpu, "TFLOP/s", "higher"))
-        told.append(
+            figures.append(_figure("speed_matmul", "product", of, speed - gpu, "TFLOP/s", "higher"))
+        figures.append(
             _figure("speed_copy", "copy in GPU memory", on, 2710.0 - 9 * gpu, "GB/s", "higher")
         )
-        told += [
+        figures += [
             _figure(
                 "speed_decode",
                 "decode",
@@ -187,12 +187,12 @@ def _others() -> list[Figure]:
             )
             for tokens in (1024, 8192)
         ]
-    told.append(
+    figures.append(
         _figure(
             "vllm_bench", "tokens per second", {"requests": "64"}, 10431.0, "tokens/s", "higher"
         )
     )
-    told.append(
+    figures.append(
         Figure(
             check="vllm_bench",
             name="attention backend",
@@ -201,7 +201,7 @@ def _others() -> list[Figure]:
             better="same",
         )
     )
-    return told
+    return figures
 
 
 def _figure(
@@ -226,7 +226,7 @@ def _figure(
 def _facts() -> dict[str, Any]:
     gpu = {"name": "NVIDIA H100 80GB HBM3", "cc": "9.0", "memory_gb": 79.6, "mig": False}
     return {
-        "gpus": [{"id": one, **gpu} for one in GPUS],
+        "gpus": [{"id": id_, **gpu} for id_ in GPUS],
         "driver": {"version": "580.95.05", "flavour": "open"},
         "kernel": "6.8.0-87-generic",
         "os_release": {"id": "ubuntu", "name": "Ubuntu 24.04.3 LTS"},

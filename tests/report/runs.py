@@ -1,4 +1,4 @@
-"""A whole verified run on two GPUs as plain JSON, to be changed in one place and read back as a report."""
+"""A verified run on two GPUs as JSON, for tests that change one thing in it."""
 
 from __future__ import annotations
 
@@ -92,17 +92,17 @@ def facts() -> Document:
 
 
 def figures() -> list[Document]:
-    found = []
+    documents = []
     for gpu in "01":
         of = {"on": f"GPU {gpu}", "way": "FLASH_ATTN", "tokens": "4096", "pass": "forward"}
-        found.append(measured("speed_attention", "attention", of, 540.0, 0.011))
-        found.append(
+        documents.append(measured("speed_attention", "attention", of, 540.0, 0.011))
+        documents.append(
             measured(
                 "speed_matmul", "matmul", {"on": f"GPU {gpu}", "type": "bfloat16"}, 700.0, 0.02
             )
         )
-        found.append(word("attention_backend", "backend", {"on": f"GPU {gpu}"}, "FLASH_ATTN"))
-    found.append(word("vllm_generates", "tokens", {"model": "tiny"}, "17 4 99 23"))
+        documents.append(word("attention_backend", "backend", {"on": f"GPU {gpu}"}, "FLASH_ATTN"))
+    documents.append(word("vllm_generates", "tokens", {"model": "tiny"}, "17 4 99 23"))
     start = {
         "check": "vllm_serves",
         "name": "start",
@@ -111,7 +111,7 @@ def figures() -> list[Document]:
         "unit": "s",
         "better": "lower",
     }
-    return [*found, {**start, "samples": [30.0], "repeats": 1, "method": "until it answers"}]
+    return [*documents, {**start, "samples": [30.0], "repeats": 1, "method": "until it answers"}]
 
 
 def measured(check: str, name: str, of: dict[str, str], value: float, spread: float) -> Document:
@@ -136,7 +136,7 @@ def _planned() -> Plan:
 
 
 def document() -> Document:
-    """The run, each time anew."""
+    """Return a fresh copy of the run."""
     planned = msgspec.to_builtins(_planned())
     counted: Document = dict.fromkeys(CHECKS, 0)
     for figure in figures():
@@ -211,14 +211,14 @@ def read(of: Document) -> Report:
 
 
 def check(of: Document, name: str) -> Document:
-    found: Document = next(one for one in of["checks"] if one["name"] == name)
-    return found
+    match: Document = next(check for check in of["checks"] if check["name"] == name)
+    return match
 
 
 def figure(of: Document, check_name: str, on: str = "") -> Document:
-    found: Document = next(
-        one
-        for one in of["figures"]
-        if one["check"] == check_name and one["of"].get("on", "") in (on, "")
+    match: Document = next(
+        figure
+        for figure in of["figures"]
+        if figure["check"] == check_name and figure["of"].get("on", "") in (on, "")
     )
-    return found
+    return match

@@ -1,4 +1,4 @@
-"""What is written of a run: no canary of this user and host in it, and what diffs need still in it."""
+"""Reports in logs/: scrubbed of this user and host, complete enough for comparisons."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ HERE = (
 
 def test_no_text_names_this_user_this_host_or_a_secret() -> None:
     full = canaries.report()
-    told = msgspec.to_builtins(share.kept(full, ME))
-    told["host"].pop("facts", None)
-    for text in texts(told):
+    document = msgspec.to_builtins(share.kept(full, ME))
+    document["host"].pop("facts", None)
+    for text in texts(document):
         assert not [needle for needle in HERE if needle.lower() in text.lower()], text
         if "2.13.0+cu129" in text:
             assert all(version in text for version in VERSIONS), text
     before = msgspec.to_builtins(full)
     before["host"].pop("facts", None)
-    assert shape(told) == shape(before)
+    assert shape(document) == shape(before)
 
 
 def test_paths_of_an_environment_hashes_and_mirrors_stay() -> None:
@@ -42,12 +42,12 @@ def test_paths_of_an_environment_hashes_and_mirrors_stay() -> None:
         canaries.report("x"), commands={"50-vllm": (line, "/home/miriam/envs/a/bin/vllm")}
     )
     step = msgspec.structs.replace(full.steps[0], fingerprint="ab" * 32)
-    told = share.kept(msgspec.structs.replace(full, steps=(step,)), ME)
-    assert told.commands == {"50-vllm": (line, "~/envs/a/bin/vllm")}
-    assert told.steps[0].fingerprint == "ab" * 32
+    scrubbed = share.kept(msgspec.structs.replace(full, steps=(step,)), ME)
+    assert scrubbed.commands == {"50-vllm": (line, "~/envs/a/bin/vllm")}
+    assert scrubbed.steps[0].fingerprint == "ab" * 32
 
 
-def test_who_is_called_like_a_part_of_a_check_finds_it_again() -> None:
+def test_a_user_named_like_a_part_of_a_check_keeps_its_name() -> None:
     speed = type(ME)(home="/home/speed", users=("speed",), hosts=())
     check = CheckResult(name="speed_matmul", outcome="pass")
     full = msgspec.structs.replace(
