@@ -80,20 +80,20 @@ undo: delete them
         ("title: x\ncommands:\n- a\n- {b: c}", 4, "commands[1]", "text or a list"),
         ("title: x\ncommands:\n- []", 3, "commands[0]: is empty", "words"),
         ("title: x\ncommands: ['']", 2, "commands[0]: is empty", "write a command"),
-        ('title: x\ncommands: ["a\\0b"]', 2, "commands[0]: holds a zero byte", "take it out"),
-        ('title: x\ncommands: [[a, "\\0"]]', 2, "commands[0]: holds a zero byte", "take it out"),
-        ('title: x\ncommands: [a]\nenvironment: {A: "b\\0"}', 3, "environment.A: holds a zero byte", "take it out"),
+        ('title: x\ncommands: ["a\\0b"]', 2, "commands[0]: holds a zero byte", "remove it"),
+        ('title: x\ncommands: [[a, "\\0"]]', 2, "commands[0]: holds a zero byte", "remove it"),
+        ('title: x\ncommands: [a]\nenvironment: {A: "b\\0"}', 3, "environment.A: holds a zero byte", "remove it"),
         ('title: "a\\e[31mb"\ncommands: [a]', 1, "title: is not one line of text", "why:"),
         ("title: |\n  a\n  b\ncommands: [a]", 1, "title: is not one line of text", "why:"),
-        ("title: x\ncommands: [a]\ntimeout: 1e300", 3, "timeout: 1e+300 is no time", "seconds"),
+        ("title: x\ncommands: [a]\ntimeout: 1e300", 3, "timeout: 1e+300 is not a usable time", "seconds"),
         ("title: [x]\ncommands: [a]", 1, "title: a list does not fit here", "write text"),
         ("title: x\ncommands: [a]\ntimeout: long", 3, "timeout: `long` does not fit", "a number"),
-        ("title: x\ncommands: [a]\ntimeout: 0", 3, "timeout: 0 is no time", "seconds"),
+        ("title: x\ncommands: [a]\ntimeout: 0", 3, "timeout: 0 is not a usable time", "seconds"),
         ("title: x\ncommands: [a]\nenvironment: a", 3, "environment: `a` does not fit", "{NAME: value}"),
-        ("title: x\ncommands: [a]\nenvironment:\n  A: [b]", 4, "environment.A: is no text", "write A"),
-        ("title: x\ncommands: [a]\nenvironment:\n  A-B: b", 4, "environment.A-B: is no name", "letters"),
-        ("title: x\ncommands: [a]\nenvironment:\n  A: $HOME/x", 4, "`$HOME` would be handed on", "stands for"),
-        ("title: x\ncommands: [a]\nenvironment:\n  A: ~/x", 4, "`~` would be handed on", "stands for"),
+        ("title: x\ncommands: [a]\nenvironment:\n  A: [b]", 4, "environment.A: is not text", "write A"),
+        ("title: x\ncommands: [a]\nenvironment:\n  A-B: b", 4, "environment.A-B: is not a name", "letters"),
+        ("title: x\ncommands: [a]\nenvironment:\n  A: $HOME/x", 4, "`$HOME` would be passed on literally", "stands for"),
+        ("title: x\ncommands: [a]\nenvironment:\n  A: ~/x", 4, "`~` would be passed on literally", "stands for"),
         ("title: x\nchecks:\n- record_hole", 3, "there is no check `record_hole`", "did you mean `record_whole`?"),
         ("title: x\ncommands: [a]\nsettings: [vlm]", 3, "there is no setting `vlm`", "did you mean `vllm`?"),
         ("title: x\ncommands: [a]\nafter:\n- 50-vlm", 4, "there is no task `50-vlm`", "did you mean `50-vllm`?"),
@@ -102,8 +102,8 @@ undo: delete them
         ("title: x\nstep: 50", 2, "is 50, and the file is 85-models", "50-vllm.yaml"),
         ("title: x\ncommands:\n- a\n- b 'c", 4, "a quote is not closed", "as a list"),
         ("title: x\ncommands:\n- |\n  a\n  b", 3, "holds a line break", "one item of the list"),
-        ("title: x\ncommands: [A=1 b]", 2, "`A=1` is no command", "environment: {A: 1}"),
-        ("title: x\ncommands: [cd /x]", 2, "`cd` is a word of shells", "bash -c"),
+        ("title: x\ncommands: [A=1 b]", 2, "`A=1` is not a command", "environment: {A: 1}"),
+        ("title: x\ncommands: [cd /x]", 2, "`cd` is a shell builtin", "bash -c"),
         ("- a", 1, "a list does not fit here", "write {title: …}"),
         ("title: x\n  commands: [a]", 2, "is not YAML", "indented"),
         ("title: x\ncommands: [a]\n\0", 3, "no text has", "right file"),
@@ -142,7 +142,7 @@ def test_what_is_wrong_is_said_with_its_line_and_what_to_write(text: str, line: 
 )
 def test_what_only_a_shell_would_understand_is_refused(command: str, odd: str) -> None:
     said = refused(f"title: x\ncommands:\n- {command!r}\n")
-    assert f"tasks/85-models.yaml:3: commands[0]: `{odd}` would be handed on as it stands" in said
+    assert f"tasks/85-models.yaml:3: commands[0]: `{odd}` would be passed on literally" in said
     assert "there is no shell here: write bash -c '…'" in said
 
 
@@ -170,7 +170,7 @@ def repr_yaml(text: str) -> str:
     "name", ["models", "8-models", "85_models", "85-Models", "85-", "05-models", "085-models", "85-a--b"]
 )
 def test_a_file_that_is_not_named_like_a_task_is_refused(name: str) -> None:
-    with pytest.raises(UnreadableInput, match="is no name for a task") as failure:
+    with pytest.raises(UnreadableInput, match="is not a name for a task") as failure:
         tasks.read({f"tasks/{name}.yaml": "title: x\ncommands: [a]"}, STEPS, CHECKS)
     assert "85-our-models.yaml" in failure.value.hint
 
@@ -227,7 +227,7 @@ def test_what_is_no_yaml_file_is_passed_over_and_another_ending_is_named(tmp_pat
     assert all(task.is_step for task in discover_tasks.discover(tmp_path))
     for name in ("85-x.yml", "85-x.YAML"):
         (tmp_path / name).write_text("title: x\ncommands: [a]")
-        with pytest.raises(UnreadableInput, match="is no name for a task"):
+        with pytest.raises(UnreadableInput, match="is not a name for a task"):
             discover_tasks.discover(tmp_path)
         (tmp_path / name).unlink()
 

@@ -98,7 +98,7 @@ def test_a_release_with_nothing_but_its_source_has_been_read(server: LocalServer
 
 def test_a_page_that_is_no_list_is_a_failure_and_no_answer(server: LocalServer) -> None:
     listed = server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(b"<form>Log in</form>", "text/html")
-    with pytest.raises(SourceFailed, match="no list of release files"):
+    with pytest.raises(SourceFailed, match="not a list of release files"):
         found(server, planned())
     listed.faults = ["403"]
     with pytest.raises(SourceFailed, match="HTTP status 403") as failure:
@@ -133,7 +133,7 @@ def test_a_third_partys_file_is_looked_for_in_all_its_releases(server: LocalServ
         with pytest.raises(NotPublished, match="no release of mjun0812"):
             found(server, planned("third party"))
     last.data = b"<html>"
-    with pytest.raises(SourceFailed, match="no list of releases"):
+    with pytest.raises(SourceFailed, match="not a list of releases"):
         found(server, planned("third party"))
 
 

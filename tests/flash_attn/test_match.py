@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from provision.catalog import rows
-from provision.flash_attn.match import Target, Verdict, verdicts
+from provision.flash_attn.match import Target, WheelMatch, match
 from provision.plan.versions import numbers
 
 CATALOGUE = rows.load()
@@ -74,7 +74,7 @@ TABLE = """
 2.13.0  12.9  3.11  new  x86_64   unfit none for torch 2.13    | fits cu126torch2.13
 2.13.0  13.2  3.14  new  aarch64  unfit none for torch 2.13    | fits cu132torch2.13
 2.13.0  13.0  3.12  old  x86_64   unfit none for torch 2.13    | unfit C++ ABI
-2.14.0  13.0  3.12  new  x86_64   unknown before torch 2.14    | unknown nobody has read
+2.14.0  13.0  3.12  new  x86_64   unknown before torch 2.14    | unknown has not been read
 2.14.1  12.6  3.12  new  x86_64   unknown before torch 2.14    | unknown before torch 2.14
 2.14.0  13.2  3.13  new  aarch64  unknown before torch 2.14    | unknown before torch 2.14
 2.15.0  13.2  3.12  new  x86_64   unknown before torch 2.15    | unknown before torch 2.15
@@ -89,10 +89,10 @@ def target(torch: str, cuda: str, python: str, abi: str, machine: str, **more: o
     return Target(torch=torch, cuda=cuda, python=python, cxx11_abi=abi == "new", machine=machine, **fixed)  # type: ignore[arg-type]  # the fields of Target
 
 
-def best(found: list[Verdict]) -> Verdict:
+def best(found: list[WheelMatch]) -> WheelMatch:
     """The first that fits, else the first that nobody knows of, else the first of a release for this torch."""
     for verdict in ("fits", "unknown"):
-        if ours := [one for one in found if one.verdict == verdict]:
+        if ours := [one for one in found if one.result == verdict]:
             return ours[0]
     return next((one for one in found if one.near), found[0])
 
@@ -113,17 +113,17 @@ def test_every_verdict_with_its_reason(case: str) -> None:
     torch, cuda, python, abi, machine, expected, rest = said.split(maxsplit=6)
     other, other_rest = others.split(maxsplit=1)
     rest = rest.strip()
-    found = verdicts(CATALOGUE.flash_attn, target(torch, cuda, python, abi, machine))
+    found = match(CATALOGUE.flash_attn, target(torch, cuda, python, abi, machine))
 
     (newest,) = [one for one in found if one.row.version == "2.8.3.post2"]
-    assert (newest.verdict, newest.reason) == ("unknown", "nobody has read its release's list of files")
+    assert (newest.result, newest.reason) == ("unknown", "its release's list of files has not been read")
 
     read = best([one for one in found if one.origin == "authors" and one is not newest])
-    assert read.verdict == expected
+    assert read.result == expected
     assert rest == read.row.version if expected == "fits" else rest in read.reason
 
     third = best([one for one in found if one.origin == "third party"])
-    assert third.verdict == other
+    assert third.result == other
     assert other_rest in (third.name if other == "fits" else third.reason)
 
 
@@ -168,7 +168,7 @@ def test_every_verdict_with_its_reason(case: str) -> None:
     ],
 )
 def test_files_are_named_as_their_release_names_them(described: tuple[str, ...], version: str, name: str) -> None:
-    found = verdicts(CATALOGUE.flash_attn, target(*described))
+    found = match(CATALOGUE.flash_attn, target(*described))
     assert name in [one.name for one in found if (one.row.version, one.origin) == (version, "authors")]
 
 
@@ -184,7 +184,7 @@ def test_files_are_named_as_their_release_names_them(described: tuple[str, ...],
     ],
 )
 def test_every_release_has_its_own_reason(described: tuple[str, ...], version: str, reason: str) -> None:
-    found = verdicts(CATALOGUE.flash_attn, target(*described))
+    found = match(CATALOGUE.flash_attn, target(*described))
     assert [one.reason for one in found if (one.row.version, one.origin) == (version, "authors")] == [reason]
 
 
@@ -195,14 +195,14 @@ def test_no_release_is_said_to_lack_what_it_has(torch: str, cuda: str) -> None:
     for row in CATALOGUE.flash_attn:
         if row.flavour == "2":
             of.setdefault((row.version, row.third_party), set()).update(row.torch)
-    for one in verdicts(CATALOGUE.flash_attn, target(torch, cuda, "3.12", "new", X86)):
+    for one in match(CATALOGUE.flash_attn, target(torch, cuda, "3.12", "new", X86)):
         said = re.fullmatch(r"none for torch (\S+); the newest are for (\S+)", one.reason)
         its = of[one.row.version, one.row.third_party]
         assert not said or (said[1] not in its and said[2] == max(its, key=numbers))
 
 
 def test_a_preview_of_torch_is_not_that_torch() -> None:
-    found = verdicts(CATALOGUE.flash_attn, target("2.4.0", "12.1", "3.12", "old", X86))
+    found = match(CATALOGUE.flash_attn, target("2.4.0", "12.1", "3.12", "old", X86))
     against = {one.row.version: one.reason for one in found}
     assert against["2.6.3"] == ""
     assert against["2.6.2"] == "its wheels for torch 2.4 were linked with a preview of it"
@@ -214,30 +214,30 @@ def test_a_third_partys_wheel_for_an_older_system_goes_first() -> None:
         (ARM, "manylinux_2_34", "2.34"),
     ):
         made = target("2.13.0", "13.0", "3.12", "new", machine, glibc=least)
-        third = next(one for one in verdicts(CATALOGUE.flash_attn, made) if one.origin == "third party")
-        assert third.verdict == "fits"
+        third = next(one for one in match(CATALOGUE.flash_attn, made) if one.origin == "third party")
+        assert third.result == "fits"
         assert tag in third.name
         older = msgspec.structs.replace(made, glibc="2.27")
-        third = next(one for one in verdicts(CATALOGUE.flash_attn, older) if one.origin == "third party")
-        assert (third.verdict, third.reason) == ("unfit", f"glibc 2.27: {least} needed")
+        third = next(one for one in match(CATALOGUE.flash_attn, older) if one.origin == "third party")
+        assert (third.result, third.reason) == ("unfit", f"it needs glibc {least}, and this host has 2.27")
 
 
 def test_a_host_that_cannot_take_it_is_no_unknown() -> None:
     made = target("2.15.0", "13.0", "3.12", "new", X86, glibc="2.31")
-    assert {one.verdict for one in verdicts(CATALOGUE.flash_attn, made) if one.origin == "authors"} == {"unfit"}
+    assert {one.result for one in match(CATALOGUE.flash_attn, made) if one.origin == "authors"} == {"unfit"}
     thor = target("2.15.0", "13.0", "3.12", "new", ARM, capabilities=("11.0",))
-    (newest,) = [one for one in verdicts(CATALOGUE.flash_attn, thor) if one.row.version == "2.8.3.post2"]
-    assert (newest.verdict, newest.reason[:28]) == ("unfit", "no machine code for 11.0 (it")
+    (newest,) = [one for one in match(CATALOGUE.flash_attn, thor) if one.row.version == "2.8.3.post2"]
+    assert (newest.result, newest.reason[:28]) == ("unfit", "no machine code for 11.0 (it")
 
 
 def test_an_abi_that_nobody_knows_is_not_guessed() -> None:
     made = msgspec.structs.replace(target("2.8.0", "12.8", "3.12", "new", X86), cxx11_abi=None)
-    first = next(one for one in verdicts(CATALOGUE.flash_attn, made) if one.row.version == "2.8.3.post1")
-    assert (first.verdict, first.reason) == ("unknown", "nobody has read which C++ ABI this torch has")
+    first = next(one for one in match(CATALOGUE.flash_attn, made) if one.row.version == "2.8.3.post1")
+    assert (first.result, first.reason) == ("unknown", "the C++ ABI of this torch is not known")
 
 
 def test_the_newest_first_and_one_verdict_a_release() -> None:
-    found = verdicts(CATALOGUE.flash_attn, target("2.5.1", "12.4", "3.12", "old", X86))
+    found = match(CATALOGUE.flash_attn, target("2.5.1", "12.4", "3.12", "old", X86))
     authors = [one.row.version for one in found if one.origin == "authors"]
     assert authors[:4] == ["2.8.3.post2", "2.8.3.post1", "2.8.3", "2.8.2"]
     assert len(authors) == len({*authors})
@@ -246,12 +246,12 @@ def test_the_newest_first_and_one_verdict_a_release() -> None:
 
 def test_flavours_from_an_index() -> None:
     made = target("2.13.0", "13.0", "3.12", "new", X86)
-    (three,) = verdicts(CATALOGUE.flash_attn, made, "3")
-    assert (three.verdict, three.name) == ("unknown", "flash_attn_3==3.0.0")
-    (four,) = verdicts(CATALOGUE.flash_attn, made, "4")
-    assert (four.verdict, four.name) == ("fits", "flash-attn-4==4.0.0b36")
-    (old,) = verdicts(CATALOGUE.flash_attn, target("2.8.0", "12.8", "3.12", "new", X86), "3")
-    assert (old.verdict, old.reason) == ("unfit", "none for torch 2.8; the newest are for 2.15")
+    (three,) = match(CATALOGUE.flash_attn, made, "3")
+    assert (three.result, three.name) == ("unknown", "flash_attn_3==3.0.0")
+    (four,) = match(CATALOGUE.flash_attn, made, "4")
+    assert (four.result, four.name) == ("fits", "flash-attn-4==4.0.0b36")
+    (old,) = match(CATALOGUE.flash_attn, target("2.8.0", "12.8", "3.12", "new", X86), "3")
+    assert (old.result, old.reason) == ("unfit", "none for torch 2.8; the newest are for 2.15")
 
 
 BUILT = rows.FlashAttnWheels(
@@ -285,18 +285,18 @@ BUILT = rows.FlashAttnWheels(
         ({"python": "3.11"}, "for cp312, not Python 3.11"),
         ({"cxx11_abi": False}, "none with the C++ ABI of this torch (old)"),
         ({"machine": ARM}, "for x86_64, not aarch64"),
-        ({"glibc": "2.31"}, "glibc 2.31: 2.34 needed"),
+        ({"glibc": "2.31"}, "it needs glibc 2.34, and this host has 2.31"),
         ({"capabilities": ("8.0", "9.0")}, "no machine code for 8.0 (it carries 9.0)"),
     ],
 )
 def test_a_wheel_in_our_store_is_for_the_torch_that_it_was_linked_with(changed: dict[str, object], reason: str) -> None:
     made = msgspec.structs.replace(target("2.13.0", "13.0", "3.12", "new", X86), **changed)
-    (ours, *_) = verdicts((*CATALOGUE.flash_attn, BUILT), made)
+    (ours, *_) = match((*CATALOGUE.flash_attn, BUILT), made)
     assert (ours.name, ours.origin, ours.reason) == (BUILT.file, "store", reason)
-    assert ours.verdict == ("unfit" if reason else "fits")
+    assert ours.result == ("unfit" if reason else "fits")
 
 
 def test_an_imported_wheel_may_name_only_the_minor_of_torch() -> None:
     imported = msgspec.structs.replace(BUILT, torch=("2.13",))
     made = target("2.13.1", "13.0", "3.12", "new", X86)
-    assert verdicts((imported,), made)[0].verdict == "fits"
+    assert match((imported,), made)[0].result == "fits"

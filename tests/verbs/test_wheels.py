@@ -75,7 +75,7 @@ def test_what_is_kept_is_listed(prefix: Path, capsys: pytest.CaptureFixture[str]
 def test_what_lies_there_and_is_not_kept_is_named(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store.note(prefix / "wheels" / NAMED).unlink()
     wheels(prefix)
-    assert f"{NAMED}: nothing is noted of it" in capsys.readouterr().out
+    assert f"{NAMED}: has no note or is damaged" in capsys.readouterr().out
     wheels(prefix, "import", str(prefix / "wheels" / NAMED))
     assert [one.file for one in wheel_store.found(prefix)] == [NAMED, BUILT]
 
@@ -97,7 +97,7 @@ def test_from_one_prefix_to_another(
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     assert b"mirror.example" not in (folder / f"{BUILT}.json").read_bytes()
     wheels(there, "import", str(folder))
-    assert "./setup.sh provision --only 60 takes it" in capsys.readouterr().out
+    assert "./setup.sh provision --only 60 installs it" in capsys.readouterr().out
     before = {one.file: one for one in wheel_store.found(prefix)}
     for one in wheel_store.found(there):
         assert one.brought
@@ -135,7 +135,7 @@ def test_what_is_damaged_in_the_store_is_not_passed_on(prefix: Path, tmp_path: P
     place = prefix / "wheels" / BUILT
     content = place.read_bytes()
     place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert f"{place}: is not as it was noted" in refused(prefix, "export", str(tmp_path / "out"), BUILT)
+    assert f"{place}: is damaged: its SHA-256 is not the noted one" in refused(prefix, "export", str(tmp_path / "out"), BUILT)
     assert names(tmp_path / "out") == ["SHA256SUMS"]
 
 
@@ -150,8 +150,8 @@ def test_a_downloaded_release_file(there: Path, tmp_path: Path, name: str) -> No
 
 def test_a_build_of_ones_own(there: Path, tmp_path: Path) -> None:
     own = wheel(tmp_path, named="flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl")
-    assert "--torch 2.13.0 says it" in refused(there, "import", str(own))
-    assert "--torch new: is no version" in refused(there, "import", str(own), "--torch", "new")
+    assert "add --torch 2.13.0" in refused(there, "import", str(own))
+    assert "--torch new: is not a version" in refused(there, "import", str(own), "--torch", "new")
     assert wheel_store.found(there) == []
     wheels(there, "import", "--torch", "2.13.0", str(own))
     assert [(one.torch, one.cuda) for one in wheel_store.found(there)] == [("2.13.0", "13")]
@@ -180,9 +180,9 @@ def garbled(folder: Path) -> None:
     ("damage", "why"),
     [
         (lost, f"{BUILT}: cannot be read: No such file"),
-        (tampered, "its note is of another content; copy both again"),
+        (tampered, "its note is for other contents; copy both again"),
         (lying, "its note says sm 8.0 9.0 10.0, and it has 8.0 9.0"),
-        (garbled, f"{BUILT}.json: is no note of a kept wheel"),
+        (garbled, f"{BUILT}.json: is not the note of a kept wheel"),
     ],
 )
 def test_what_is_not_as_its_note_says_is_refused(
@@ -212,7 +212,7 @@ def test_another_wheel_of_the_same_name_does_not_take_its_place(prefix: Path, tm
 
 def test_other_wheels_and_folders_without_any(there: Path, tmp_path: Path) -> None:
     other = wheel(tmp_path, named="einops-0.8-cp312-cp312-linux_x86_64.whl", name="einops", version="0.8")
-    assert "it is einops; only flash-attn is kept by hand" in refused(there, "import", str(other))
+    assert "it is einops; only flash-attn wheels are imported" in refused(there, "import", str(other))
     assert f"{tmp_path}: holds no wheel of flash-attn" in refused(there, "import", str(tmp_path))
     assert "No such file" in refused(there, "import", str(tmp_path / "none.whl"))
     html = tmp_path / NAMED
