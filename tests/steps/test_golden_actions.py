@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from provision.steps.model import Action, Lock, Write
+from provision.steps.model import Action, Write
 from provision.steps.step_90_lock import as_built
 from tests.steps.planned import PLANNED, SITE, STEPS, TESTS, lock_of
 
