@@ -94,8 +94,13 @@ def target(torch: str, cuda: str, python: str, abi: str, machine: str, **more: o
         "capabilities": ("9.0",),
     } | more
     return Target(
-        torch=torch, cuda=cuda, python=python, cxx11_abi=abi == "new", machine=machine, **fixed
-    )  # type: ignore[arg-type]  # the fields of Target
+        torch=torch,
+        cuda=cuda,
+        python=python,
+        cxx11_abi=abi == "new",
+        machine=machine,
+        **fixed,  # type: ignore[arg-type]  # the fields of Target
+    )
 
 
 def best(matches: list[WheelMatch]) -> WheelMatch:

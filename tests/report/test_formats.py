@@ -37,7 +37,7 @@ def everywhere(value: Any, said: str, kept: frozenset[str] = frozenset()) -> Any
     return said if isinstance(value, str) else value
 
 
-CLOSED = frozenset("schema verdict outcome weight better profile mode origin code chosen_code started".split())  # noqa: SIM905 - reads better so
+CLOSED = frozenset("schema verdict outcome weight better profile mode origin published code chosen_code started".split())  # noqa: SIM905 - reads better so
 
 
 def poisoned() -> Report:
