@@ -66,7 +66,7 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     commands: list[str | list[str]] = []
     checks: list[str] = []
     after: list[str] = []
-    environment: dict[str, Any] = {}
+    environment: dict[str, Any] = {}  # the values are taken from the text, as written
     timeout: float = 3600.0
     if_it_fails: str = ""
     undo: str = ""
@@ -131,6 +131,7 @@ def read(
                     f"there is no task `{name}`",
                     yamltext.nearest(name, sorted(tasks)),
                 )
+    # Sorted by number already; only the user's tasks may name others in `after`.
     of_steps = [task for task in tasks.values() if task.is_step]
     of_user = {label: task for label, task in tasks.items() if not task.is_step}
     return (*of_steps, *_sort(of_user, {file.path: file for file in files}))
@@ -217,7 +218,7 @@ def _words(file: _File, index: int, line: str | list[str]) -> tuple[str, ...]:
     place = f"commands[{index}]"
     if "\0" in "".join(line):
         file.refuse(place, "holds a zero byte, which no command can have", "remove it")
-    if isinstance(line, list):
+    if isinstance(line, list):  # its words are literal: nothing is split or refused
         if not line or not line[0]:
             file.refuse(place, "is empty", "write the words of a command: [hf, download, MODEL]")
         return tuple(line)
@@ -241,7 +242,7 @@ def _words(file: _File, index: int, line: str | list[str]) -> tuple[str, ...]:
         file.refuse(place, f"`{syntax}` would be passed on literally", _NO_SHELL)
     if words[0] in _BUILTINS:
         file.refuse(place, f"`{words[0]}` is a shell builtin, not a command", _NO_SHELL)
-    if re.match(r"[A-Za-z_]\w*=", words[0]):
+    if re.match(r"[A-Za-z_]\w*=", words[0]):  # a shell would set a variable for the command
         name, _, value = words[0].partition("=")
         file.refuse(
             place,
@@ -299,6 +300,7 @@ def _sort(tasks: dict[str, Task], files: Mapping[str, _File]) -> list[Task]:
 
 
 def _circle(left: dict[str, Task]) -> list[str]:
+    # Every task that is left waits for another one that is left, so following them must repeat.
     path = [next(iter(left))]
     while True:
         following = next(name for name in left[path[-1]].after if name in left)

@@ -24,9 +24,13 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
     link: what is installed from it shows in the actions only as the file's name.
     """
     # Environments made before plans had `published` keep their fingerprints.
-    flash = msgspec.structs.replace(plan.flash_attn, published=msgspec.UNSET)
     plan = msgspec.structs.replace(
-        plan, decisions=(), warnings=(), advice=(), checks=(), flash_attn=flash
+        plan,
+        decisions=(),
+        warnings=(),
+        advice=(),
+        checks=(),
+        flash_attn=msgspec.structs.replace(plan.flash_attn, published=msgspec.UNSET),
     )
     anywhere = msgspec.structs.replace(site, generation=GENERATION, uv="uv")
     link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()

@@ -10,6 +10,7 @@ from provision.plan.versions import newer, numbers
 
 def arches(source: FlashAttnSource, capabilities: tuple[str, ...]) -> tuple[str, ...]:
     """Return the architectures to compile for: only those that the GPUs here need."""
+    # Some GPUs run the code of another architecture: 8.9 runs code for 8.0.
     targets = {source.served_by.get(capability, capability) for capability in capabilities}
     return tuple(sorted(targets, key=numbers))
 
@@ -40,7 +41,8 @@ def obstacle(
                 f"compiling for {target} needs CUDA {least}; this torch has {cuda}: "
                 "SDPA is used there"
             )
-    if situation.compilers is not None:
+    if situation.compilers is not None:  # a described host may not name its compilers
+        # torch's headers can need a newer C++ standard than the source release asks for.
         cxx = max(source.cxx, torch.cxx)
         toolkit = choose_toolkit.choose(
             cuda, cxx, situation.compilers, situation.toolkits, catalogue

@@ -15,6 +15,7 @@ from provision.plan.rules import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, minor, numbers
 
+# Flavour -> the source of its wheels. Only flavour 2 is published as files of a release.
 _SOURCE = {"2": "github", "3": "pytorch", "4": "pypi"}
 _PUBLISHED: Mapping[str, Literal["listed", "unknown"]] = {"fits": "listed", "unknown": "unknown"}
 _ORIGINS = ("store", "authors", "third party")
@@ -130,10 +131,12 @@ def choose(
         return _none(case, obstacle)
     rows: Iterable[FlashAttnWheels] = catalogue.flash_attn
     if mode == "build":
+        # A kept wheel that was compiled is as good as a new build; a downloaded one is not.
         rows = (row for row in rows if row.file and row.source.startswith(BUILT))
     matches = match(rows, case.target, case.flavour)
     fitting = _first("fits", matches, case)
     certain = _wheel(fitting, case) if fitting else _without_wheel(case)
+    # Wheels come before a build in the plan, so their reasons come before the build's.
     certain.rejected[:0] = _rejected(matches, case, fitting)
     unknown = _first("unknown", matches, case)
     # A wheel that is known to exist comes before a doubtful one of the same origin or a later
@@ -205,7 +208,7 @@ def _rejected(matches: list[WheelMatch], case: _Case, chosen: WheelMatch | None)
 
     Wheels of one origin that share a reason become one line, with the reason of the newest.
     """
-    reasons: dict[str, str] = {}
+    reasons: dict[str, str] = {}  # in the order of preference, without repetitions
     before = matches[: matches.index(chosen)] if chosen else matches
     for wheel in before:
         is_refused = wheel.name in case.refused
@@ -238,6 +241,7 @@ def _wheel(
         flavour=row.flavour,
         arches=case.capabilities,
         why=f"{short}{otherwise}. {_what_for(case)}{harm}",
+        # Flavours 3 and 4 have no file name yet: the resolver picks their wheel beside vLLM.
         wheel=chosen.name if row.flavour == "2" else "",
         origin=chosen.origin,
         published=_PUBLISHED[chosen.result] if chosen.origin != "store" else msgspec.UNSET,

@@ -65,7 +65,7 @@ def inspect(truth: WheelTruth, stated: StatedTarget) -> Kept:
         cpython=_cpython(truth),
         cxx11_abi=_cxx11_abi(truth, torch),
         machine=_machine(truth),
-        glibc=truth.glibc or "2.0",
+        glibc=truth.glibc or "2.0",  # a wheel that names no version of glibc runs on all
         sm=truth.sm,
         origin="imported",
         made=now,

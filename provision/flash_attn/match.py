@@ -95,9 +95,7 @@ def _preference(row: FlashAttnWheels) -> tuple[bool, bool, Version, str]:
 
 
 def _origin(row: FlashAttnWheels) -> Origin:
-    if row.file:
-        return "store"
-    return "third party" if row.third_party else "authors"
+    return "store" if row.file else "third party" if row.third_party else "authors"
 
 
 def _match_file(row: FlashAttnWheels, target: Target) -> WheelMatch:

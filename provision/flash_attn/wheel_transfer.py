@@ -24,6 +24,7 @@ from provision.flash_attn.inspect_wheel import StatedTarget
 from provision.flash_attn.wheel_store import Kept
 
 SUMS: Final = "SHA256SUMS"
+# Prefixes of files that a killed export leaves behind.
 _UNFINISHED: Final = (".flash_attn-", f".{SUMS}")
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -34,22 +35,23 @@ def select(prefix: Path, names: list[str]) -> list[Kept]:
     A name may have wildcards. Raise WrongUsage if a name matches nothing.
     """
     wheels = wheel_store.found(prefix)
+    matches = {
+        name: [kept for kept in wheels if fnmatch.fnmatchcase(kept.file, f"*{name}*")]
+        for name in names
+    }
     for name in names:
-        if not any(_matches(kept, name) for kept in wheels):
+        if not matches[name]:
             raise WrongUsage(
                 f"no kept wheel is named `{name}`",
                 where=str(prefix / FOLDER),
                 hint=f"there are: {', '.join(kept.file for kept in wheels) or 'none'}",
             )
-    return [kept for kept in wheels if not names or any(_matches(kept, name) for name in names)]
-
-
-def _matches(kept: Kept, name: str) -> bool:
-    return fnmatch.fnmatchcase(kept.file, f"*{name}*")
+    return [kept for kept in wheels if not names or any(kept in matches[name] for name in names)]
 
 
 def export(prefix: Path, folder: Path, wheels: list[Kept]) -> None:
     """Copy wheels and their notes into a new or empty folder, or add them to an earlier export."""
+    # `for_others` leaves out the address that a wheel was downloaded from.
     notes = {kept.file: msgspec.json.encode(kept.for_others) for kept in wheels}
     with _disk_errors(folder, "name a folder elsewhere"):
         sums = _read_sums(folder)

@@ -24,6 +24,7 @@ _UNKNOWN = ("install", "gcc", f"the headers of {_PYTHON}")
 
 
 def _has_compiler() -> bool:
+    # CC may have options behind the command.
     words = os.environ.get("CC", "").split()
     return any(shutil.which(name) for name in (*words[:1], "gcc", "clang", "cc"))
 

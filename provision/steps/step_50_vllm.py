@@ -17,6 +17,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     of_torch = step_40_torch.leaves(plan, lock)
     pins = _pins(plan, lock)
     return (
+        # Step 40 has fetched torch's part already.
         fetch((pin for pin in pins if pin.name not in of_torch), site),
         Write(title="the lock", path=site.lock_file, text=requirements(pins)),
         Run(

@@ -14,6 +14,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         Write(
             title="the plan", path=f"{site.state}/plan.json", text=_document(as_built(plan, lock))
         ),
+        # Without tokens: everyone who may read the environment may read this file.
         Write(
             title="the lock as data",
             path=f"{site.state}/lock.json",

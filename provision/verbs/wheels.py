@@ -53,6 +53,7 @@ def list_store(prefix: Path) -> Listed:
     not_kept = tuple(
         path.name for path in rest if canonicalize_name(path.name.partition("-")[0]) == "flash-attn"
     )
+    # All other wheels belong to locks, and are removed with their environments.
     sizes = [path.stat().st_size for path in rest if path.name not in not_kept]
     return Listed(
         folder=str(folder),
@@ -93,6 +94,7 @@ def _list(prefix: Path, options: argparse.Namespace) -> None:
 
 def _describe(wheel: Kept) -> str:
     python = f"{wheel.cpython[2]}.{wheel.cpython[3:]}"
+    # The note of an imported wheel has the build time of another host.
     is_own_build = wheel.origin == "built" and not wheel.brought
     duration = f" in {wheel.seconds / 60:.0f} min" if is_own_build else ""
     part = f"; only {wheel.only} was compiled: used only with {partial_build.ONLY} set to that"
@@ -136,7 +138,7 @@ def _import(prefix: Path, options: argparse.Namespace) -> None:
     paths = [path for name in options.what for path in wheel_transfer.list_wheels(Path(name))]
     stated = StatedTarget(torch=options.torch or "", cuda=options.cuda or "")
     names: dict[bool, list[str]] = {True: [], False: []}  # new ones, and those kept already
-    with locks.hold(prefix, "wheels import"):
+    with locks.hold(prefix, "wheels import"):  # no run may use the store while it changes
         for path in paths:
             wheel, is_new = wheel_transfer.import_wheel(prefix, path, stated)
             names[is_new].append(wheel.file)
