@@ -18,6 +18,7 @@ from provision.plan.versions import minor, newer
 _CUDA = re.compile(r"cu(\d{2})(\d*)(?!\d)")
 _TORCH = re.compile(r"torch(\d+\.\d+(?:\.\d+)?)")
 _ABI = re.compile(r"cxx11abi(true|false)")
+_ABI_NAMES = {True: "new", False: "old", None: "unknown"}
 _CUDA_RUNTIME = re.compile(r"libcudart\.so\.(\d+)")
 _NEW_ABI_SINCE = "2.7"  # every torch since then has the new ABI, from any index
 _COMPARED_WITH_NOTE = ("version", "cpython", "cxx11_abi", "machine", "glibc", "sm")
@@ -34,7 +35,7 @@ class StatedTarget(msgspec.Struct, frozen=True, kw_only=True):
     cuda: str = ""
 
 
-def inspect(truth: WheelTruth, stated: StatedTarget) -> Kept:
+def inspect(truth: WheelTruth, statement: StatedTarget) -> Kept:
     """Return the entry for the store; raise ValueError with a sentence if it cannot be kept.
 
     The caller adds hash and size.
@@ -53,7 +54,7 @@ def inspect(truth: WheelTruth, stated: StatedTarget) -> Kept:
         raise ValueError("; ".join(problems))
     if not truth.sm:
         raise ValueError("it has machine code for no GPU: it was built without its kernels")
-    torch, cuda = _torch(truth, stated), _cuda(truth, stated)
+    torch, cuda = _torch(truth, statement), _cuda(truth, statement)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return Kept(
         file=truth.file,
@@ -78,9 +79,9 @@ def inspect_with_note(truth: WheelTruth, note: Kept) -> Kept:
     # torch is taken from the note on trust: step 60 tries the wheel beside that torch.
     entry = inspect(truth, StatedTarget(source="its note", torch=note.torch, cuda=note.cuda))
     for name in _COMPARED_WITH_NOTE:
-        noted, actual = getattr(note, name), getattr(entry, name)
-        if actual != noted:
-            raise ValueError(f"its note says {name} {_text(noted)}, and it has {_text(actual)}")
+        expected, in_code = getattr(note, name), getattr(entry, name)
+        if in_code != expected:
+            raise ValueError(f"its note says {name} {_text(expected)}, and it has {_text(in_code)}")
     return msgspec.structs.replace(note, brought=entry.brought)
 
 
@@ -92,25 +93,25 @@ def _local_version(truth: WheelTruth) -> str:
     return truth.file.split("-")[1].partition("+")[2].lower()
 
 
-def _torch(truth: WheelTruth, stated: StatedTarget) -> str:
+def _torch(truth: WheelTruth, statement: StatedTarget) -> str:
     """Return the more precise of the named and the stated version; they must not differ."""
-    named = match[1] if (match := _TORCH.search(_local_version(truth))) else ""
-    if not (named or stated.torch):
+    in_name = match[1] if (match := _TORCH.search(_local_version(truth))) else ""
+    if not (in_name or statement.torch):
         raise ValueError("its name does not say which torch it is for: add --torch 2.13.0")
-    short, long = sorted((named, stated.torch), key=len)
+    short, long = sorted((in_name, statement.torch), key=len)
     if short and long != short and not long.startswith(f"{short}."):
-        raise ValueError(f"its name says torch {named}, and {stated.source} {stated.torch}")
+        raise ValueError(f"its name says torch {in_name}, and {statement.source} {statement.torch}")
     return long
 
 
-def _cuda(truth: WheelTruth, stated: StatedTarget) -> str:
+def _cuda(truth: WheelTruth, statement: StatedTarget) -> str:
     """Return the CUDA of the wheel; the user, the name and the code must agree on its major."""
     match = _CUDA.search(_local_version(truth))
-    linked = sorted(runtime[1] for name in truth.needed if (runtime := _CUDA_RUNTIME.match(name)))
+    runtimes = sorted(runtime[1] for name in truth.needed if (runtime := _CUDA_RUNTIME.match(name)))
     statements = {
-        stated.source: stated.cuda,
+        statement.source: statement.cuda,
         "its name": ".".join(filter(None, match.groups())) if match else "",
-        "its code": linked[0] if linked else "",
+        "its code": runtimes[0] if runtimes else "",
     }
     known = {source: cuda for source, cuda in statements.items() if cuda}
     if not known:
@@ -132,20 +133,17 @@ def _cpython(truth: WheelTruth) -> str:
 
 
 def _cxx11_abi(truth: WheelTruth, torch: str) -> bool:
-    named = (match[1] == "true") if (match := _ABI.search(_local_version(truth))) else None
-    actual = truth.cxx11_abi
-    if None not in (named, actual) and named != actual:
+    in_name = (match[1] == "true") if (match := _ABI.search(_local_version(truth))) else None
+    in_code = truth.cxx11_abi
+    if None not in (in_name, in_code) and in_name != in_code:
         raise ValueError(
-            f"its name says the {_abi(named)} C++ ABI, and its code has the {_abi(actual)} one"
+            f"its name says the {_ABI_NAMES[in_name]} C++ ABI, "
+            f"and its code has the {_ABI_NAMES[in_code]} one"
         )
-    known = actual if actual is not None else named
+    known = in_code if in_code is not None else in_name
     if known is None and newer(_NEW_ABI_SINCE, minor(torch)):
         raise ValueError("neither its name nor its code says which C++ ABI it has")
     return known is not False
-
-
-def _abi(new: bool | None) -> str:
-    return "new" if new else "old"
 
 
 def _machine(truth: WheelTruth) -> Machine:

@@ -17,7 +17,8 @@ import msgspec
 
 from provision.binary import wheel
 from provision.doors import files, parts
-from provision.engine.store import ASIDE, FOLDER, note
+from provision.engine.store import ASIDE, FOLDER
+from provision.engine.store import note as note_path
 from provision.errors import NotWritable, UnreadableInput, WrongUsage
 from provision.flash_attn import inspect_wheel, wheel_store
 from provision.flash_attn.inspect_wheel import StatedTarget
@@ -36,7 +37,7 @@ def select(prefix: Path, names: list[str]) -> list[Kept]:
     """
     wheels = wheel_store.found(prefix)
     matches = {
-        name: [kept for kept in wheels if fnmatch.fnmatchcase(kept.file, f"*{name}*")]
+        name: [stored for stored in wheels if fnmatch.fnmatchcase(stored.file, f"*{name}*")]
         for name in names
     }
     for name in names:
@@ -44,21 +45,23 @@ def select(prefix: Path, names: list[str]) -> list[Kept]:
             raise WrongUsage(
                 f"no kept wheel is named `{name}`",
                 where=str(prefix / FOLDER),
-                hint=f"there are: {', '.join(kept.file for kept in wheels) or 'none'}",
+                hint=f"there are: {', '.join(stored.file for stored in wheels) or 'none'}",
             )
-    return [kept for kept in wheels if not names or any(kept in matches[name] for name in names)]
+    return [
+        stored for stored in wheels if not names or any(stored in matches[name] for name in names)
+    ]
 
 
 def export(prefix: Path, folder: Path, wheels: list[Kept]) -> None:
     """Copy wheels and their notes into a new or empty folder, or add them to an earlier export."""
     # `for_others` leaves out the address that a wheel was downloaded from.
-    notes = {kept.file: msgspec.json.encode(kept.for_others) for kept in wheels}
+    notes = {stored.file: msgspec.json.encode(stored.for_others) for stored in wheels}
     with _disk_errors(folder, "name a folder elsewhere"):
         sums = _read_sums(folder)
-        for kept in wheels:
+        for stored in wheels:
             sums |= {
-                kept.file: kept.sha256,
-                f"{kept.file}.json": hashlib.sha256(notes[kept.file]).hexdigest(),
+                stored.file: stored.sha256,
+                f"{stored.file}.json": hashlib.sha256(notes[stored.file]).hexdigest(),
             }
         folder.mkdir(parents=True, exist_ok=True)
         for path in (path for path in folder.iterdir() if path.name.startswith(_UNFINISHED)):
@@ -68,18 +71,18 @@ def export(prefix: Path, folder: Path, wheels: list[Kept]) -> None:
             folder / SUMS,
             "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())),
         )
-        for kept in wheels:
-            source, aside = wheel_store.place(prefix, kept.file), folder / f".{kept.file}.aside"
+        for stored in wheels:
+            source, aside = wheel_store.place(prefix, stored.file), folder / f".{stored.file}.aside"
             _copy(source, aside)
-            if parts.sha256(aside) != kept.sha256:
+            if parts.sha256(aside) != stored.sha256:
                 aside.unlink()
                 raise UnreadableInput(
                     "is damaged: its SHA-256 is not the noted one",
                     where=str(source),
                     hint="delete it",
                 )
-            os.replace(aside, folder / kept.file)
-            files.write(folder / f"{kept.file}.json", notes[kept.file])
+            os.replace(aside, folder / stored.file)
+            files.write(folder / f"{stored.file}.json", notes[stored.file])
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
@@ -120,10 +123,10 @@ def list_wheels(path: Path) -> list[Path]:
     return [path / name for name in sorted(wheels)]
 
 
-def import_wheel(prefix: Path, path: Path, stated: StatedTarget) -> tuple[Kept, bool]:
+def import_wheel(prefix: Path, path: Path, statement: StatedTarget) -> tuple[Kept, bool]:
     """Import a wheel and return its entry, with False if the store had it already.
 
-    Raise UnreadableInput if its contents, its name, its note and `stated` do not agree. The
+    Raise UnreadableInput if its contents, its name, its note and `statement` do not agree. The
     caller holds the prefix's lock.
     """
     aside = prefix / FOLDER / ASIDE
@@ -136,9 +139,9 @@ def import_wheel(prefix: Path, path: Path, stated: StatedTarget) -> tuple[Kept, 
             # Only the copy is read from here on, so the original may change meanwhile.
             copy = aside / unquote(path.name).rpartition("/")[2]  # wget leaves %2B in names
             _copy(path, copy)
-            entry = _inspect(path, copy, stated)
-            if kept := _already_kept(prefix, path, entry):
-                return kept, False
+            entry = _inspect(path, copy, statement)
+            if stored := _already_kept(prefix, path, entry):
+                return stored, False
             return wheel_store.keep(prefix, copy, entry), True
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -146,27 +149,29 @@ def import_wheel(prefix: Path, path: Path, stated: StatedTarget) -> tuple[Kept, 
 
 def _already_kept(prefix: Path, path: Path, entry: Kept) -> Kept | None:
     """Return the same wheel of the store; raise WrongUsage if another one has its name."""
-    kept = next((kept for kept in wheel_store.found(prefix) if kept.file == entry.file), None)
-    if kept is None or not wheel_store.is_whole(prefix, kept):
+    stored = next(
+        (stored for stored in wheel_store.found(prefix) if stored.file == entry.file), None
+    )
+    if stored is None or not wheel_store.is_whole(prefix, stored):
         return None
-    if kept.sha256 != entry.sha256:
+    if stored.sha256 != entry.sha256:
         # Environments may have been made of the kept one, and are repaired from it.
         raise WrongUsage(
-            f"another wheel of this name is kept, {kept.came}, and environments may use it",
+            f"another wheel of this name is kept, {stored.came}, and environments may use it",
             where=str(path),
-            hint=f"to replace it, delete that first: {wheel_store.place(prefix, kept.file)}",
+            hint=f"to replace it, delete that first: {wheel_store.place(prefix, stored.file)}",
         )
-    return kept if (kept.torch, kept.cuda) == (entry.torch, entry.cuda) else None
+    return stored if (stored.torch, stored.cuda) == (entry.torch, entry.cuda) else None
 
 
-def _inspect(path: Path, copy: Path, stated: StatedTarget) -> Kept:
+def _inspect(path: Path, copy: Path, statement: StatedTarget) -> Kept:
     """Return the store's entry for a copied wheel, checked against the note beside the original."""
-    digest, noted = parts.sha256(copy), _read_note(path)
-    if noted and (stated.torch or stated.cuda):
+    digest, note = parts.sha256(copy), _read_note(path)
+    if note and (statement.torch or statement.cuda):
         raise _refusal(
             path, "its note names them: leave --torch and --cuda out, or delete the note"
         )
-    if noted and (noted.file, noted.sha256) != (copy.name, digest):
+    if note and (note.file, note.sha256) != (copy.name, digest):
         raise _refusal(
             path,
             "its note is for other contents; copy both again, or delete the note if that is meant",
@@ -174,9 +179,9 @@ def _inspect(path: Path, copy: Path, stated: StatedTarget) -> Kept:
     try:
         truth = wheel.read(copy)
         entry = (
-            inspect_wheel.inspect_with_note(truth, noted)
-            if noted
-            else inspect_wheel.inspect(truth, stated)
+            inspect_wheel.inspect_with_note(truth, note)
+            if note
+            else inspect_wheel.inspect(truth, statement)
         )
     except ValueError as error:
         raise _refusal(path, str(error)) from None
@@ -188,7 +193,7 @@ def _refusal(path: Path, why: str) -> UnreadableInput:
 
 
 def _read_note(path: Path) -> Kept | None:
-    path = note(path)
+    path = note_path(path)
     if not path.exists():
         return None
     try:

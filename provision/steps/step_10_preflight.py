@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from provision.plan._model import Plan
 from provision.steps.model import Action, Lock, Need, Site, Step
 
@@ -33,7 +35,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         room,
         *(need for need in elsewhere if need.path),
         Need(title="locks on this file system", kind="locks", path=site.prefix, hint=_LOCKS),
-        *((_glibc(plan.glibc),) if plan.glibc else ()),
+        *((msgspec.structs.replace(_GLIBC, version=plan.glibc),) if plan.glibc else ()),
         *(_to_start_vllm(plan) if any(name.startswith("vllm_") for name in plan.checks) else ()),
     )
 
@@ -51,13 +53,11 @@ def _beside(site: Site, title: str, path: str, other: str) -> Need:
     )
 
 
-def _glibc(version: str) -> Need:
-    hint = "this plan was made for a newer system; make one for this host: ./setup.sh up --upgrade"
-    return Need(
-        title="the C library that the plan is for", kind="glibc", version=version, hint=hint
-    )
-
-
+_GLIBC: Final = Need(
+    title="the C library that the plan is for",
+    kind="glibc",
+    hint="this plan was made for a newer system; make one for this host: ./setup.sh up --upgrade",
+)
 _MEMORY: Final = Need(
     title="memory to start vLLM",
     kind="memory",

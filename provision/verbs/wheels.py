@@ -46,9 +46,9 @@ def run(options: argparse.Namespace) -> int:
 def list_store(prefix: Path) -> Listed:
     folder = prefix / FOLDER
     wheels = tuple(wheel_store.found(prefix))
-    kept = {wheel.file for wheel in wheels}
+    known = {wheel.file for wheel in wheels}
     rest = [
-        path for path in sorted(folder.glob("*.whl")) if path.name not in kept and path.is_file()
+        path for path in sorted(folder.glob("*.whl")) if path.name not in known and path.is_file()
     ]
     not_kept = tuple(
         path.name for path in rest if canonicalize_name(path.name.partition("-")[0]) == "flash-attn"
@@ -136,11 +136,11 @@ def _import(prefix: Path, options: argparse.Namespace) -> None:
                 f"--{option} {text}: is not a version", hint="write it as 2.13.0 or 13.0"
             )
     paths = [path for name in options.what for path in wheel_transfer.list_wheels(Path(name))]
-    stated = StatedTarget(torch=options.torch or "", cuda=options.cuda or "")
+    statement = StatedTarget(torch=options.torch or "", cuda=options.cuda or "")
     names: dict[bool, list[str]] = {True: [], False: []}  # new ones, and those kept already
     with locks.hold(prefix, "wheels import"):  # no run may use the store while it changes
         for path in paths:
-            wheel, is_new = wheel_transfer.import_wheel(prefix, path, stated)
+            wheel, is_new = wheel_transfer.import_wheel(prefix, path, statement)
             names[is_new].append(wheel.file)
             if not options.json:
                 terminal.line(

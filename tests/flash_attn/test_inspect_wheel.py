@@ -17,12 +17,12 @@ BARE = "flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl"
 
 
 def inspected(
-    folder: Path, local: str, stated: StatedTarget | None = None, **changed: object
+    folder: Path, local: str, statement: StatedTarget | None = None, **changed: object
 ) -> Kept:
     """Inspect a wheel with this local version and a changed extension."""
     named = BARE.replace("2.8.3-", f"2.8.3+{local}-") if local else BARE
     files = {"flash_attn/__init__.py": b"", MODULE: module(**changed)}
-    return inspect(read(wheel(folder, files, named=named)), stated or StatedTarget())
+    return inspect(read(wheel(folder, files, named=named)), statement or StatedTarget())
 
 
 def cudart(major: int) -> tuple[str, ...]:
@@ -40,15 +40,15 @@ def cudart(major: int) -> tuple[str, ...]:
     ],
 )
 def test_published_names(tmp_path: Path, local: str, cuda: int, expected: tuple[str, str]) -> None:
-    kept = inspected(tmp_path, local, needed=cudart(cuda))
-    assert (kept.torch, kept.cuda) == expected
-    assert (kept.version, kept.cpython, kept.machine, kept.cxx11_abi) == (
+    entry = inspected(tmp_path, local, needed=cudart(cuda))
+    assert (entry.torch, entry.cuda) == expected
+    assert (entry.version, entry.cpython, entry.machine, entry.cxx11_abi) == (
         "2.8.3",
         "cp312",
         "x86_64",
         True,
     )
-    assert (kept.sm, kept.glibc, kept.origin, kept.third_party) == (
+    assert (entry.sm, entry.glibc, entry.origin, entry.third_party) == (
         ("8.0", "9.0"),
         "2.14",
         "imported",
@@ -59,8 +59,8 @@ def test_published_names(tmp_path: Path, local: str, cuda: int, expected: tuple[
 def test_options_supply_what_the_name_lacks(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"add --torch 2\.13\.0"):
         inspected(tmp_path, "")
-    kept = inspected(tmp_path, "", StatedTarget(torch="2.13.0"))
-    assert (kept.torch, kept.cuda) == ("2.13.0", "13"), (
+    entry = inspected(tmp_path, "", StatedTarget(torch="2.13.0"))
+    assert (entry.torch, entry.cuda) == ("2.13.0", "13"), (
         "its code is linked with the runtime of CUDA 13"
     )
     with pytest.raises(ValueError, match=r"add --cuda 13\.0"):
@@ -77,7 +77,7 @@ def test_options_supply_what_the_name_lacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("local", "stated", "changed", "why"),
+    ("local", "statement", "changed", "why"),
     [
         (
             "cu13torch2.13",
@@ -120,10 +120,10 @@ def test_options_supply_what_the_name_lacks(tmp_path: Path) -> None:
     ],
 )
 def test_contradictions_are_refused(
-    tmp_path: Path, local: str, stated: StatedTarget, changed: dict[str, object], why: str
+    tmp_path: Path, local: str, statement: StatedTarget, changed: dict[str, object], why: str
 ) -> None:
     with pytest.raises(ValueError, match=why):
-        inspected(tmp_path, local, stated, **changed)
+        inspected(tmp_path, local, statement, **changed)
 
 
 def test_the_new_abi_is_assumed_if_every_torch_has_it(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_note_that_contradicts_the_file_is_refused(
     true = msgspec.structs.replace(
         inspect(truth, StatedTarget()), torch="2.13.0", origin="built", brought=""
     )
-    kept = inspect_with_note(truth, true)
-    assert (kept.torch, kept.origin, bool(kept.brought)) == ("2.13.0", "built", True)
+    entry = inspect_with_note(truth, true)
+    assert (entry.torch, entry.origin, bool(entry.brought)) == ("2.13.0", "built", True)
     with pytest.raises(ValueError, match=why):
         inspect_with_note(truth, msgspec.structs.replace(true, **lie))

@@ -74,7 +74,7 @@ def test_kept_wheels_are_listed(prefix: Path, capsys: pytest.CaptureFixture[str]
     jsonschema.validate(
         document, json.loads((ROOT / "docs" / "schemas" / "wheels.json").read_text())
     )
-    assert [kept["file"] for kept in document["wheels"]] == [BUILT, NAMED]
+    assert [entry["file"] for entry in document["wheels"]] == [BUILT, NAMED]
     assert (document["folder"], document["others"]) == (str(prefix / "wheels"), 2)
 
 
@@ -83,7 +83,7 @@ def test_a_wheel_without_a_note_is_named(prefix: Path, capsys: pytest.CaptureFix
     wheels(prefix)
     assert f"{NAMED}: has no note or is damaged" in capsys.readouterr().out
     wheels(prefix, "import", str(prefix / "wheels" / NAMED))
-    assert [kept.file for kept in wheel_store.found(prefix)] == [NAMED, BUILT]
+    assert [entry.file for entry in wheel_store.found(prefix)] == [NAMED, BUILT]
 
 
 def test_an_empty_store_says_how_to_fill_it(
@@ -103,16 +103,16 @@ def test_export_and_import(
     wheels(prefix, "export", str(folder))
     assert names(folder) == [
         "SHA256SUMS",
-        *sorted(name for kept in (BUILT, NAMED) for name in (kept, f"{kept}.json")),
+        *sorted(name for entry in (BUILT, NAMED) for name in (entry, f"{entry}.json")),
     ]
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
     assert b"mirror.example" not in (folder / f"{BUILT}.json").read_bytes()
     wheels(target, "import", str(folder))
     assert "./setup.sh provision --only 60 installs it" in capsys.readouterr().out
-    before = {kept.file: kept for kept in wheel_store.found(prefix)}
-    for kept in wheel_store.found(target):
-        assert kept.brought
-        assert msgspec.structs.replace(kept, brought="") == before[kept.file].for_others
+    before = {entry.file: entry for entry in wheel_store.found(prefix)}
+    for entry in wheel_store.found(target):
+        assert entry.brought
+        assert msgspec.structs.replace(entry, brought="") == before[entry.file].for_others
     assert wheel_store.found(target)[0].row.source.startswith("built elsewhere, imported on ")
     marks = {path: path.stat().st_mtime_ns for path in (target / "wheels").iterdir()}
     wheels(target, "import", "--json", str(folder))
@@ -162,8 +162,8 @@ def test_a_damaged_wheel_is_not_exported(prefix: Path, tmp_path: Path) -> None:
 def test_import_of_a_downloaded_release_file(target: Path, tmp_path: Path, name: str) -> None:
     file = wheel(tmp_path, named=name).rename(tmp_path / name.replace("+", "%2B"))
     wheels(target, "import", str(file))
-    (kept,) = wheel_store.found(target)
-    assert (kept.file, kept.torch, kept.origin) == (name, "2.13", "imported")
+    (entry,) = wheel_store.found(target)
+    assert (entry.file, entry.torch, entry.origin) == (name, "2.13", "imported")
     assert names(target / "wheels") == [name, f"{name}.json"]
 
 
@@ -175,9 +175,9 @@ def test_import_of_the_users_build(target: Path, tmp_path: Path) -> None:
     )
     assert wheel_store.found(target) == []
     wheels(target, "import", "--torch", "2.13.0", str(build))
-    assert [(kept.torch, kept.cuda) for kept in wheel_store.found(target)] == [("2.13.0", "13")]
+    assert [(entry.torch, entry.cuda) for entry in wheel_store.found(target)] == [("2.13.0", "13")]
     wheels(target, "import", "--torch", "2.13.1", "--cuda", "13.0", str(build))
-    assert [(kept.torch, kept.cuda) for kept in wheel_store.found(target)] == [
+    assert [(entry.torch, entry.cuda) for entry in wheel_store.found(target)] == [
         ("2.13.1", "13.0")
     ], "stated again"
 
@@ -236,7 +236,7 @@ def test_another_wheel_of_the_same_name_is_refused(prefix: Path, tmp_path: Path)
     assert wheel_store.found(prefix) == before
     (prefix / "wheels" / NAMED).unlink()
     wheels(prefix, "import", str(another))
-    assert NAMED in {kept.file for kept in wheel_store.found(prefix)}
+    assert NAMED in {entry.file for entry in wheel_store.found(prefix)}
 
 
 def test_other_files_are_refused(target: Path, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_killed_before_every_rename_sync_or_removal(tmp_path: Path, way: int) ->
         moments += 1
         target, out = tmp_path / f"envs {moments}", tmp_path / f"out {moments}"
         dies = killed(way * moments, "import", str(local), "--prefix", str(target))
-        assert all(wheel_store.is_whole(target, kept) for kept in wheel_store.found(target))
+        assert all(wheel_store.is_whole(target, entry) for entry in wheel_store.found(target))
         wheels(target, "import", str(local))
         leftover = [
             name for name in names(target / "wheels") if not name.startswith(".flash_attn-")
