@@ -56,7 +56,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.number}-{self.name}"
 
 
-class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _TaskFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of a file."""
 
     title: str
@@ -90,7 +90,7 @@ class _File:
             raise UnreadableInput(
                 "is empty", where=f"{path}:1", hint="a task has a title: and commands:, or checks:"
             )
-        self.written = yamltext.typed(self.document, _Written, path)
+        self.fields = yamltext.typed(self.document, _TaskFields, path)
 
     def refuse(self, place: str, what: str, hint: str) -> NoReturn:
         line = self.document.lines.get(f"$.{place}", 1)
@@ -124,7 +124,7 @@ def read(
         owners[file.number] = file.path
         tasks[task.label] = task
     for file in files:
-        for i, name in enumerate(file.written.after):
+        for i, name in enumerate(file.fields.after):
             if name not in tasks:
                 file.refuse(
                     f"after[{i}]",
@@ -138,32 +138,32 @@ def read(
 
 
 def _task(file: _File, steps: Mapping[int, str], checks: list[str]) -> Task:
-    written = file.written
-    if not written.title.strip():
+    fields = file.fields
+    if not fields.title.strip():
         file.refuse("title", "is empty", "say in a few words what it is")
-    if not written.title.strip().isprintable():
+    if not fields.title.strip().isprintable():
         file.refuse(
             "title",
             "is not one line of text",
             "say in a few words what it is; more fits into why:",
         )
-    if written.step is not None:
+    if fields.step is not None:
         _check_step(file, steps)
-    elif not written.commands and not written.checks:
+    elif not fields.commands and not fields.checks:
         raise UnreadableInput(
             "does nothing: no commands, no checks",
             where=f"{file.path}:1",
             hint="add commands: […]",
         )
-    if not 0 < written.timeout <= _LONGEST:
+    if not 0 < fields.timeout <= _LONGEST:
         file.refuse(
             "timeout",
-            f"{written.timeout:g} is not a usable time",
+            f"{fields.timeout:g} is not a usable time",
             "write seconds, such as timeout: 3600",
         )
     for key, names, known in (
-        ("checks", written.checks, checks),
-        ("settings", written.settings, list(Settings.__struct_fields__)),
+        ("checks", fields.checks, checks),
+        ("settings", fields.settings, list(Settings.__struct_fields__)),
     ):
         for i, name in enumerate(names):
             if name not in known:
@@ -175,22 +175,22 @@ def _task(file: _File, steps: Mapping[int, str], checks: list[str]) -> Task:
     return Task(
         number=file.number,
         name=file.name,
-        title=written.title.strip(),
-        why=written.why.strip(),
-        is_step=written.step is not None,
-        settings=tuple(written.settings),
-        commands=tuple(_words(file, i, line) for i, line in enumerate(written.commands)),
-        checks=tuple(written.checks),
-        after=tuple(written.after),
+        title=fields.title.strip(),
+        why=fields.why.strip(),
+        is_step=fields.step is not None,
+        settings=tuple(fields.settings),
+        commands=tuple(_words(file, i, line) for i, line in enumerate(fields.commands)),
+        checks=tuple(fields.checks),
+        after=tuple(fields.after),
         environment=dict(_environment(file)),
-        timeout=written.timeout,
-        if_it_fails=written.if_it_fails.strip(),
-        undo=written.undo.strip(),
+        timeout=fields.timeout,
+        if_it_fails=fields.if_it_fails.strip(),
+        undo=fields.undo.strip(),
     )
 
 
 def _check_step(file: _File, steps: Mapping[int, str]) -> None:
-    number = file.written.step or 0
+    number = file.fields.step or 0
     if number not in steps:
         file.refuse(
             "step",
@@ -205,7 +205,7 @@ def _check_step(file: _File, steps: Mapping[int, str]) -> None:
             "your own tasks have no step:",
         )
     for key in ("commands", "checks", "after", "environment"):
-        if getattr(file.written, key):
+        if getattr(file.fields, key):
             file.refuse(
                 key,
                 "a step has its own",
@@ -265,7 +265,7 @@ def _shell_syntax(text: str) -> str:
 
 def _environment(file: _File) -> Iterator[tuple[str, str]]:
     """Yield the variables with their values exactly as written: 1.10 stays 1.10."""
-    for name, value in file.written.environment.items():
+    for name, value in file.fields.environment.items():
         place = f"environment.{name}"
         if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
             file.refuse(place, "is not a name for a variable", "use letters, digits and _ only")

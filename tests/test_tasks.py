@@ -297,7 +297,7 @@ def test_the_example_in_the_readme_is_a_task(tmp_path: Path) -> None:
     assert user_task.commands
     assert user_task.checks
     keys = set(re.findall(r"^(\w+):", text, re.MULTILINE))
-    assert keys == set(tasks._Written.__struct_fields__) - {"step", "settings"}, (
+    assert keys == set(tasks._TaskFields.__struct_fields__) - {"step", "settings"}, (
         "it shows every key"
     )
 
