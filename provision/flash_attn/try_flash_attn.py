@@ -110,7 +110,7 @@ def _try(planned: str, flavour: str, gpus: list[str], tell: Tell) -> None:
     flash_attn = _import(name)
     if flavour == "2":
         _import("flash_attn_2_cuda")
-        tell("importing what transformers and vLLM take of flash_attn")
+        tell("importing the parts of flash_attn that transformers and vLLM use")
         _try_parts_for_others(flash_attn)
     tell(f"importing vllm beside {name}")
     vllm = _import("vllm")
@@ -158,7 +158,7 @@ def _try_parts_for_others(flash_attn: Any) -> None:  # noqa: ANN401 - likewise
     lacking += [name for name in ("pad_input", "unpad_input") if not hasattr(padding, name)]
     if lacking:
         raise _WrongError(
-            f"flash_attn has no {' and no '.join(lacking)}, which transformers takes of it"
+            f"flash_attn has no {' and no '.join(lacking)}, which transformers uses"
         )
     name = "flash_attn.ops.triton.rotary"
     try:

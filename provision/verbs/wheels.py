@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from pathlib import Path
 from typing import Final, Literal
 
@@ -53,7 +54,7 @@ def list_store(prefix: Path) -> Listed:
     not_kept = tuple(
         path.name for path in rest if canonicalize_name(path.name.partition("-")[0]) == "flash-attn"
     )
-    # All other wheels belong to locks, and are removed with their environments.
+    # All other wheels belong to the locks of environments.
     sizes = [path.stat().st_size for path in rest if path.name not in not_kept]
     return Listed(
         folder=str(folder),
@@ -67,14 +68,14 @@ def list_store(prefix: Path) -> Listed:
 def _list(prefix: Path, options: argparse.Namespace) -> None:
     if options.what:
         raise WrongUsage("wheels list takes no names", hint="wheels list")
-    store = list_store(prefix)
+    store, folder = list_store(prefix), prefix / FOLDER
     if options.json:
         terminal.document(store)
         return
     for name in store.not_kept:
         terminal.line(
-            f"{name}: has no note or is damaged; `./setup.sh wheels import {store.folder}/{name}`"
-            " checks it and keeps it"
+            f"{name}: has no note or is damaged; to check and keep it: "
+            f"./setup.sh wheels import {shlex.quote(str(folder / name))}"
         )
     if store.wheels:
         terminal.line(f"in {store.folder}; to remove a wheel, delete its file:")

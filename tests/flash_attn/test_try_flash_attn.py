@@ -180,7 +180,7 @@ def test_a_working_copy_runs_on_every_gpu(environment: Environment) -> None:
         ),
         ({"body": "abort()"}, "importing flash_attn was killed by SIGABRT"),
         ({"body": "_Exit(0)"}, "importing flash_attn ended with status 0, before all was tried"),
-        ({"padding": "pad_input = print"}, "flash_attn has no unpad_input, which transformers takes of it"),
+        ({"padding": "pad_input = print"}, "flash_attn has no unpad_input, which transformers uses"),
         ({"padding": "import einops"}, "flash_attn.bert_padding cannot be imported: ModuleNotFoundError: No module named"),
         (
             {"rotary": "raise ImportError('undefined symbol: _ZN2at')"},
