@@ -57,6 +57,8 @@ class FlashAttn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str
     wheel: str = ""
     origin: Literal["", "store", "authors", "third party"] = ""
+    # Unset, and not "", where no published wheel is planned: a plan without it is as it always was.
+    published: Literal["listed", "unknown"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -45,7 +45,7 @@ def with_texts(value: Any, text: str, kept: frozenset[str] = frozenset()) -> Any
 
 
 CLOSED = frozenset(
-    "schema verdict outcome weight better profile mode origin code chosen_code started".split()  # noqa: SIM905 - reads better
+    "schema verdict outcome weight better profile mode origin published code chosen_code started".split()  # noqa: SIM905 - reads better
 )
 
 

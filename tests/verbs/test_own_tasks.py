@@ -117,7 +117,7 @@ def test_what_is_wrong_in_a_file_is_said_before_anything_is_changed(small: Small
         code, _, said = small.run(*argv)
         assert (code, said.splitlines()[0]) == (
             2,
-            "error: tasks/86-bad.yaml:2: commands[0]: `|` would be handed on as it stands",
+            "error: tasks/86-bad.yaml:2: commands[0]: `|` would be passed on literally",
         )
     assert {path: path.lstat().st_mtime_ns for path in small.folder.rglob("*")} == before
 
