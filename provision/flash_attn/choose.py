@@ -10,7 +10,7 @@ from provision.catalog.rows import Catalogue, FlashAttnWheels
 from provision.flash_attn import build_rules
 from provision.flash_attn.match import BUILT, DISTRIBUTION, Target, Verdict, verdicts
 from provision.plan._model import Decision, FlashAttn, Package, Plan, Refusal, Rejected
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, minor, numbers
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from provision.catalog.rows import Catalogue, Rule
 from provision.host.gpus import Gpu
 from provision.plan._model import Attention
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import EXACT_CODE_ONLY, allows, jits, numbers, reaches, serves
 

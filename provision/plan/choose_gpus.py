@@ -9,7 +9,7 @@ from provision.errors import WrongSetting
 from provision.host.gpus import Gpu
 from provision.plan._model import Decision, ExcludedGpu, UsedGpus
 from provision.plan.dead_gpus import driver_wanted
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import numbers
 
@@ -51,6 +51,11 @@ def asked_for(situation: Situation) -> frozenset[str]:
         what = f"gpus: there is no GPU {unknown[0]}" if unknown else "gpus: the list is empty"
         raise WrongSetting(what, hint=f"this host has {ranges(here)}")
     return frozenset(wanted)
+
+
+def usable(situation: Situation, catalogue: Catalogue) -> frozenset[str]:
+    """Return the ids that the settings allow and the driver can run."""
+    return asked_for(situation) - against_driver(situation, catalogue).keys()
 
 
 def ranges(ids: Iterable[str]) -> str:

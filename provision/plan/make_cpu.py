@@ -20,7 +20,7 @@ from provision.plan._model import (
     Unsupported,
     UsedGpus,
 )
-from provision.plan.choose_vllm import asked_for, grouped
+from provision.plan.choose_vllm import grouped, of_request
 from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
@@ -108,7 +108,7 @@ def plan(
 def _no_vllm(
     situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...], searched: Searched
 ) -> Unsupported:
-    lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(asked_for(searched.rejected, situation.settings)))
+    lines = tuple(f"{one.candidate}: {one.reason}" for one in grouped(of_request(searched.rejected, situation.settings)))
     silent = tuple(situation.why_not(source) for source in ("vllm", "pypi"))
     way_out = advice.way_out(situation, catalogue, partial(answer, catalogue, refusals), None)
     reasons = Reasons(subject="vllm", reasons=lines or silent)

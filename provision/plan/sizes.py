@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from provision.catalog.rows import Catalogue, TorchRelease
 from provision.plan.choose_cpu import CpuChoice
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
 from provision.plan.versions import newer
 
 # Measured 2026-11-20: the set of vLLM 0.32.0 from PyPI weighs 3,977 MB, of which torch with its libraries is 2,741 and

@@ -14,10 +14,18 @@ EXACT_CODE_ONLY = frozenset({"7.2", "8.7", "11.0"})
 
 @cache
 def allows(specifier: str, version: str) -> bool:
-    """Whether a specifier such as "<3.15,>=3.11" or "0.32.*" allows a version."""
-    if specifier and specifier[0].isdigit():
-        specifier = f"=={specifier}"
-    return SpecifierSet(specifier).contains(version, prereleases=True)
+    """Return whether a specifier such as "<3.15,>=3.11" or "0.32.*" allows a version."""
+    return _specifiers(specifier).contains(version, prereleases=True)
+
+
+@cache  # a plan asks a dozen specifiers about a hundred versions, and parsing one takes longer than asking
+def _specifiers(text: str) -> SpecifierSet:
+    return SpecifierSet(f"=={text}" if text[:1].isdigit() else text)
+
+
+def major(version: str | None) -> str:
+    """Return 12 for 12.9, and "" for None."""
+    return (version or "").partition(".")[0]
 
 
 def minor(version: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from provision.plan._model import Attention
 from provision.plan.choose_gpus import ranges
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
 from provision.plan.situation import SOURCE_NAMES, Situation
 from provision.plan.versions import reaches
 
