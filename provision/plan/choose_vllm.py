@@ -26,14 +26,16 @@ from provision.settings import Settings
 class VllmChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The candidate taken, or None.
 
-    `enough` is false where no release runs the GPUs asked for; the candidate then runs most of them.
+    `enough` is false where no release runs the requested GPUs; the candidate runs most of them.
     """
 
     candidate: Candidate | None
     enough: bool
 
 
-def choose(releases: Releases, situation: Situation, python: str, usable: frozenset[str]) -> VllmChoice:
+def choose(
+    releases: Releases, situation: Situation, python: str, usable: frozenset[str]
+) -> VllmChoice:
     """Walk the releases from the newest; stop at the first that runs enough of the usable GPUs."""
     requested = _requested(situation)
     if not requested <= usable:
@@ -47,11 +49,15 @@ def choose(releases: Releases, situation: Situation, python: str, usable: frozen
     goal = 0.0 if requested else sum(map(weight, situation.gpus)) / 2
     for pairs in releases:
         # The rules cost more than this comparison: ask them only where the answer can matter.
-        better = [one for one in pairs.candidates if requested.issubset(one.runs) and runs(one) > most]
+        better = [
+            candidate
+            for candidate in pairs.candidates
+            if requested.issubset(candidate.runs) and runs(candidate) > most
+        ]
         if better and pairs.release.version not in releases.refused:
             fitting = list(_fitting(better, _offer(pairs, releases, situation, python)))
             if fitting:
-                best = max(fitting, key=lambda one: (runs(one), preference(one)))
+                best = max(fitting, key=lambda candidate: (runs(candidate), preference(candidate)))
                 most = runs(best)
                 if most >= goal:
                     return VllmChoice(candidate=best, enough=True)
@@ -64,7 +70,9 @@ def _requested(situation: Situation) -> frozenset[str]:
     gpus = situation.settings.gpus
     if gpus == "auto":
         return frozenset()
-    return frozenset(gpu.id for gpu in situation.gpus) if gpus == "all" else frozenset(map(str, gpus))
+    return (
+        frozenset(gpu.id for gpu in situation.gpus) if gpus == "all" else frozenset(map(str, gpus))
+    )
 
 
 def _offer(pairs: Pairs, releases: Releases, situation: Situation, python: str) -> rules.Offer:
@@ -111,7 +119,7 @@ def rejections(
 
 
 def _reason(pairs: Pairs, offer: rules.Offer, usable: frozenset[str]) -> str:
-    """Join the reasons against a release, against its wheels, and the GPUs that the others leave.
+    """Join the reasons against a release, against its wheels, and against GPUs.
 
     The wheels are looked at even where the whole release is ruled out: one reason must not hide
     another. The exception is a release that the user did not ask for.
@@ -123,7 +131,11 @@ def _reason(pairs: Pairs, offer: rules.Offer, usable: frozenset[str]) -> str:
     fitting: list[Candidate] = []
     for wheel in pairs.wheels:
         reason = rules.against_wheel(wheel, offer)
-        candidates = [one for one in pairs.candidates if one.build is wheel and torch_fits(one.torch, offer.situation)]
+        candidates = [
+            candidate
+            for candidate in pairs.candidates
+            if candidate.build is wheel and torch_fits(candidate.torch, offer.situation)
+        ]
         reason = reason or ("" if candidates else without_torch(wheel, pairs, offer.situation))
         if reason:
             parts.setdefault(reason, []).append(_label(wheel_name(pairs.release, wheel)))
@@ -136,7 +148,9 @@ def _reason(pairs: Pairs, offer: rules.Offer, usable: frozenset[str]) -> str:
                 parts[reason].append(label)
     if len(parts) == 1:
         return next(iter(parts))
-    return "; ".join(f"{', '.join(names)}: {reason}" if names else reason for reason, names in parts.items())
+    return "; ".join(
+        f"{', '.join(names)}: {reason}" if names else reason for reason, names in parts.items()
+    )
 
 
 def _label(name: str) -> str:
@@ -144,8 +158,8 @@ def _label(name: str) -> str:
 
 
 def weight(gpu: Gpu) -> float:
-    """Return a GPU's memory in GB; one of unknown memory counts as 16 GB, so that it counts at all."""
-    return gpu.memory_gb or 16.0
+    """Return a GPU's memory in GB."""
+    return gpu.memory_gb or 16.0  # a GPU of unknown memory must count, too
 
 
 def refused_releases(refusals: tuple[Refusal, ...]) -> dict[str, str]:
@@ -156,7 +170,9 @@ def refused_releases(refusals: tuple[Refusal, ...]) -> dict[str, str]:
 def of_request(rejected: tuple[Rejected, ...], settings: Settings) -> tuple[Rejected, ...]:
     """Keep the reasons against the release that the user named, where one was named and exists."""
     not_requested = rules.not_requested(settings)
-    return tuple(one for one in rejected if one.reason != not_requested) or rejected
+    return (
+        tuple(rejection for rejection in rejected if rejection.reason != not_requested) or rejected
+    )
 
 
 def grouped(rejected: tuple[Rejected, ...]) -> tuple[Rejected, ...]:

@@ -1,4 +1,4 @@
-"""The plan for a host whose NVIDIA GPUs are to run vLLM."""
+"""The plan for a host whose NVIDIA GPUs run vLLM."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from provision.plan import advice, choose_attention, choose_gpus, make_cpu, size
 from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
 from provision.plan.candidates import Candidate, Releases, torch_name, torch_wheel_name
 from provision.plan.choose_vllm import choose, grouped, of_request, refused_releases, rejections
-from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
+from provision.plan.frame import day_after, platform, python_decision, pythons, silent_sources
 from provision.plan.situation import Situation
-from provision.plan.versions import newer
+from provision.plan.versions import major, newer
 
 
 class CudaSearch(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class CudaSearch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def search(releases: Releases, situation: Situation) -> CudaSearch:
-    """Return the newest vLLM over every Python; the newest Python where several allow the same vLLM."""
+    """Return the newest vLLM over every Python; of Pythons that allow the same one, the newest."""
     usable = choose_gpus.usable(situation, releases.catalogue)
     choices = {python: choose(releases, situation, python, usable) for python in pythons(situation)}
     best = next(iter(choices))
@@ -39,20 +39,27 @@ def search(releases: Releases, situation: Situation) -> CudaSearch:
         candidate=msgspec.structs.replace(candidate, python=best) if candidate else None,
         enough=choices[best].enough,
         python=best,
-        allows={python: choice.candidate.name if choice.candidate else "" for python, choice in choices.items()},
+        allows={
+            python: choice.candidate.name if choice.candidate else ""
+            for python, choice in choices.items()
+        },
     )
 
 
-def _answer(releases: Releases, situation: Situation) -> advice.Answer | None:
+def _answer(releases: Releases, situation: Situation) -> advice.ExpectedVllm | None:
     """Return what would be chosen if the host were like this."""
     candidate = search(releases, situation).candidate
     return _answered(candidate, situation, releases.catalogue) if candidate else None
 
 
-def _answered(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> advice.Answer:
+def _answered(
+    candidate: Candidate, situation: Situation, catalogue: Catalogue
+) -> advice.ExpectedVllm:
     used = choose_gpus.usable(situation, catalogue) & set(candidate.runs)
     memory = sum(gpu.memory_gb or 1 for gpu in situation.gpus if gpu.id in used)
-    return advice.Answer(version=candidate.release.version, name=candidate.name, memory_gb=memory)
+    return advice.ExpectedVllm(
+        version=candidate.release.version, name=candidate.name, memory_gb=memory
+    )
 
 
 def _newer(candidate: Candidate | None, than: Candidate | None) -> bool:
@@ -81,13 +88,17 @@ def plan(
     flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
-        lines = (f"{one.candidate}: {one.reason}" for one in flash.rejected if one.reason not in flash.plan.why)
+        lines = (
+            f"{rejection.candidate}: {rejection.reason}"
+            for rejection in flash.rejected
+            if rejection.reason not in flash.plan.why
+        )
         reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
         return Unsupported(unsupported=(reason,), advice=(way_out,))
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
     answer, now = partial(_answer, releases), _answered(candidate, situation, catalogue)
-    left_out = len(gpus.used) < len(choose_gpus.asked_for(situation))
+    left_out = len(gpus.used) < len(choose_gpus.requested(situation))
     return Plan(
         profile="cuda",
         python=searched.python,
@@ -119,7 +130,11 @@ def plan(
         ),
         advice=(
             *advice.newer_vllm(situation, catalogue, now, answer),
-            *(advice.more_gpus(situation, catalogue, now, answer) if left_out and price is None else ()),
+            *(
+                advice.more_gpus(situation, catalogue, now, answer)
+                if left_out and price is None
+                else ()
+            ),
             *advice.forward_compatibility(situation, catalogue, now, answer),
         ),
     )
@@ -127,7 +142,9 @@ def plan(
 
 def _price(situation: Situation, releases: Releases) -> str | None:
     """Return the vLLM that taking in every GPU would mean."""
-    everything = msgspec.structs.replace(situation, settings=msgspec.structs.replace(situation.settings, gpus="all"))
+    everything = msgspec.structs.replace(
+        situation, settings=msgspec.structs.replace(situation.settings, gpus="all")
+    )
     candidate = search(releases, everything).candidate
     return f"vLLM {candidate.name}" if candidate else None
 
@@ -140,12 +157,16 @@ def _no_vllm(
     if dead:
         reasons.append(Reasons(subject="GPUs", reasons=tuple(dict.fromkeys(dead.values()))))
     of_releases = grouped(of_request(rejected, situation.settings))
-    lines = tuple(f"{one.candidate}: {one.reason}" for one in of_releases if one.reason)
+    lines = tuple(
+        f"{rejection.candidate}: {rejection.reason}"
+        for rejection in of_releases
+        if rejection.reason
+    )
     if len(dead) < len(situation.gpus) and lines:
         reasons.append(Reasons(subject="vllm", reasons=lines))
     on_the_cpu = make_cpu.answer(releases.catalogue, (), situation)
     way_out = advice.way_out(situation, releases.catalogue, partial(_answer, releases), on_the_cpu)
-    return Unsupported(unsupported=(*reasons, *unheard(situation)), advice=tuple(way_out))
+    return Unsupported(unsupported=(*reasons, *silent_sources(situation)), advice=tuple(way_out))
 
 
 def _vllm_source(candidate: Candidate, situation: Situation) -> str:
@@ -157,38 +178,52 @@ def _vllm_source(candidate: Candidate, situation: Situation) -> str:
 def _vllm_decision(
     candidate: Candidate, rejected: tuple[Rejected, ...], situation: Situation, *, enough: bool
 ) -> Decision:
-    what = "the newest release that nothing stands against" if rejected else "the newest release known"
+    choice = "the newest release that this host can run" if rejected else "the newest release known"
     if not enough:
-        what = "the newest release that runs most of the GPU memory"
+        choice = "the newest release that runs most of the GPU memory"
     if situation.settings.vllm != "latest":
-        what = f"the newest that `vllm: {situation.settings.vllm}` in the settings allows"
-    because = f"{what}; built for CUDA {candidate.build.cuda}, its architectures {_truth(candidate.build.basis)}"
-    return Decision(subject="vllm", chosen=candidate.name, because=because, rejected=grouped(rejected))
+        choice = f"the newest release that `vllm: {situation.settings.vllm}` in the settings allows"
+    because = (
+        f"{choice}; built for CUDA {candidate.build.cuda}, its architectures"
+        f" {_basis(candidate.build.basis)}"
+    )
+    return Decision(
+        subject="vllm", chosen=candidate.name, because=because, rejected=grouped(rejected)
+    )
 
 
 def _torch_decision(candidate: Candidate) -> Decision:
     beside = f"CUDA {candidate.torch.cuda} beside vLLM's {candidate.build.cuda}"
-    because = f"pinned by vLLM; {beside}, its architectures {_truth(candidate.torch.basis)}"
-    return Decision(subject="torch", chosen=torch_name(candidate), because=because, rejected=_other_torch(candidate))
+    because = f"pinned by vLLM; {beside}, its architectures {_basis(candidate.torch.basis)}"
+    return Decision(
+        subject="torch",
+        chosen=torch_name(candidate),
+        because=because,
+        rejected=_other_torch(candidate),
+    )
 
 
-def _truth(basis: str) -> str:
+def _basis(basis: str) -> str:
     return "read in the wheel" if basis == "read" else "inferred from build lists"
 
 
 def _other_torch(candidate: Candidate) -> tuple[Rejected, ...]:
-    major = (candidate.build.cuda or "").split(".")[0]
+    cuda = major(candidate.build.cuda)
     return tuple(
         Rejected(
             candidate=torch_wheel_name(candidate.torch_release, torch),
-            reason=_against_torch(torch.cuda or "", major),
+            reason=_against_torch(torch.cuda or "", cuda),
         )
         for torch in candidate.torch_release.builds
-        if torch.machine == candidate.torch.machine and torch.cuda is not None and torch is not candidate.torch
+        if torch.machine == candidate.torch.machine
+        and torch.cuda is not None
+        and torch is not candidate.torch
     )
 
 
-def _against_torch(cuda: str, major: str) -> str:
-    if cuda.split(".", maxsplit=1)[0] != major:
-        return f"CUDA {cuda}: never two CUDA majors in one environment"
-    return "fits less well: the nearest CUDA minor that answers is taken"
+def _against_torch(cuda: str, vllm_major: str) -> str:
+    if major(cuda) != vllm_major:
+        return (
+            f"it is for CUDA {cuda}, vLLM for CUDA {vllm_major}: an environment has one CUDA major"
+        )
+    return "another wheel is nearer to the CUDA of vLLM, or on a preferred index"

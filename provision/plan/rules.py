@@ -1,7 +1,7 @@
 """The rules against a release of vLLM and against its wheels, for CUDA and CPU hosts alike.
 
-A rule returns the reason as a sentence, or "" where it has none. The reason answers the question "why
-was the newer release not taken?" and names both numbers: the one of this host and the one needed.
+A rule returns the reason as a sentence, or "" where it has none. The sentence is for a person who
+asks why the newer release was not taken: it names the number of this host and the one needed.
 """
 
 from __future__ import annotations
@@ -49,30 +49,41 @@ def other_vllm_requested(offer: Offer) -> str:
 
 
 def not_requested(settings: Settings) -> str:
-    return f"config asks for vllm {settings.vllm}"
+    return f"the settings ask for vLLM {settings.vllm}"
+
+
+def excluded(offer: Offer) -> str:
+    for version in offer.situation.settings.excluded_vllm:
+        if allows(version, offer.release.version):
+            return f"`exclude_vllm: {version}` in the settings rules it out"
+    return ""
 
 
 def other_torch_requested(offer: Offer) -> str:
     torch = offer.situation.settings.torch
     if torch == "auto" or allows(torch.partition("+")[0], offer.release.torch):
         return ""
-    return f"it pins torch {offer.release.torch}; config asks for torch {torch}"
+    return f"it pins torch {offer.release.torch}; the settings ask for torch {torch}"
 
 
 def torch_unknown(offer: Offer) -> str:
-    return "" if offer.torch else f"nothing is known of torch {offer.release.torch}, which it pins"
+    return (
+        ""
+        if offer.torch
+        else f"it pins torch {offer.release.torch}, which the catalogue does not know"
+    )
 
 
 def python_not_allowed(offer: Offer) -> str:
     if allows(offer.release.python, offer.python):
         return ""
-    return f"Python {offer.python}: it needs {offer.release.python}"
+    return f"it needs Python {offer.release.python}, not {offer.python}"
 
 
 def torch_without_python(offer: Offer) -> str:
     if offer.torch is None or f"cp{offer.python.replace('.', '')}" in offer.torch.cpython:
         return ""
-    return f"Python {offer.python}: torch {offer.torch.version} has no wheel for it"
+    return f"it pins torch {offer.torch.version}, which has no wheel for Python {offer.python}"
 
 
 def dependencies_without_python(offer: Offer) -> str:
@@ -80,7 +91,7 @@ def dependencies_without_python(offer: Offer) -> str:
         if row.kind == "python" and row.machine in (None, offer.situation.machine):
             covered = allows(row.versions, offer.release.version)
             if covered and not allows(row.value, offer.python):
-                return f"Python {offer.python}: {row.why}"
+                return f"{row.why} (Python {offer.python})"
     return ""
 
 
@@ -95,7 +106,7 @@ def other_cuda_requested(wheel: VllmBuild, offer: Offer) -> str:
     cuda = offer.situation.settings.cuda
     if wheel.cuda is None or cuda in ("auto", wheel.cuda):
         return ""
-    return f"built for CUDA {wheel.cuda}; config asks for {cuda}"
+    return f"built for CUDA {wheel.cuda}; the settings ask for CUDA {cuda}"
 
 
 def withdrawn(wheel: VllmBuild, offer: Offer) -> str:  # noqa: ARG001 - the rules are called alike
@@ -103,7 +114,7 @@ def withdrawn(wheel: VllmBuild, offer: Offer) -> str:  # noqa: ARG001 - the rule
 
 
 def source_unavailable(wheel: VllmBuild, offer: Offer) -> str:
-    # GitHub has the files of the vLLM index, too.
+    # GitHub has the wheels of the vLLM index, too.
     sources = ("vllm", "github") if wheel.where == "vllm" else (wheel.where,)
     if any(offer.situation.sources[source] for source in sources):
         return ""
@@ -116,7 +127,7 @@ def driver_too_old(wheel: VllmBuild, offer: Offer) -> str:
     rows = (row for row in offer.catalogue.cuda_major if row.major == major(wheel.cuda))
     needed = next((row.driver for row in rows), None)
     if needed is None:
-        return f"nothing is known of the driver that CUDA {wheel.cuda} needs"
+        return f"the catalogue does not know which driver CUDA {wheel.cuda} needs"
     driver = offer.situation.driver
     if driver is not None and reaches(driver, needed):
         return ""
@@ -126,21 +137,23 @@ def driver_too_old(wheel: VllmBuild, offer: Offer) -> str:
 
 def glibc_too_old(wheel: VllmBuild, offer: Offer) -> str:
     situation = offer.situation
-    if situation.no_glibc or reaches(situation.glibc, wheel.glibc):
-        return situation.no_glibc
-    return f"glibc {situation.glibc}: {wheel.glibc} needed ({wheel.glibc_why})"
+    if situation.missing_glibc or reaches(situation.glibc, wheel.glibc):
+        return situation.missing_glibc
+    return f"it needs glibc {wheel.glibc} ({wheel.glibc_why}); this host has {situation.glibc}"
 
 
 def cpu_too_old(wheel: VllmBuild, offer: Offer) -> str:
     flags = offer.situation.vector_flags
     if wheel.cuda or wheel.machine != "x86_64" or flags is None or "avx2" in flags:
         return ""
-    return "this CPU has no AVX2, which its kernels need"
+    return "its kernels need AVX2, which this CPU lacks"
 
 
-# Asked in this order; the first reason against a release and the first against each wheel are reported.
+# A plan reports the first reason against a release and the first against each wheel. What the user
+# asked for comes first: other reasons do not matter then.
 RULES: tuple[ReleaseRule, ...] = (
     other_vllm_requested,
+    excluded,
     other_torch_requested,
     torch_unknown,
     python_not_allowed,
