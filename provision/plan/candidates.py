@@ -27,6 +27,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return wheel_name(self.release, self.build)
 
+    @property
+    def torch_name(self) -> str:
+        return wheel_name(self.torch_release, self.torch)
+
 
 class Pairs(msgspec.Struct, frozen=True, kw_only=True):
     """The CUDA wheels of a release for one machine, and their candidates."""
@@ -100,7 +104,7 @@ def _against_gpu(capability: str, candidate: Candidate, catalogue: Catalogue) ->
     if core is None or not serves(core.sm, capability):
         return rules.no_code([capability], "vLLM's kernels")
     if not serves(candidate.torch.sm, capability):
-        return rules.no_code([capability], f"torch {torch_name(candidate)}")
+        return rules.no_code([capability], f"torch {candidate.torch_name}")
     for row in catalogue.rules:
         if row.kind == "capability" and allows(row.versions, candidate.release.version):
             if numbers(capability) < numbers(row.value):
@@ -143,17 +147,8 @@ def without_torch(wheel: VllmBuild, pairs: Pairs, situation: Situation) -> str:
     return f"{name} needs glibc {available[0].glibc}; this host has {situation.glibc}"
 
 
-def wheel_name(release: VllmRelease, build: VllmBuild) -> str:
+def wheel_name(release: VllmRelease | TorchRelease, build: VllmBuild | TorchBuild) -> str:
     """Return 0.32.0 for the wheel on PyPI and 0.32.0+cu129 for another variant."""
-    return release.version if build.where == "pypi" else f"{release.version}+{build.variant}"
-
-
-def torch_name(candidate: Candidate) -> str:
-    return torch_wheel_name(candidate.torch_release, candidate.torch)
-
-
-def torch_wheel_name(release: TorchRelease, build: TorchBuild) -> str:
-    """Return 2.13.0 for PyPI's wheel and 2.13.0+cu129 for one from the PyTorch index."""
     return release.version if build.where == "pypi" else f"{release.version}+{build.variant}"
 
 

@@ -134,5 +134,7 @@ def _because(situation: Situation, used: tuple[str, ...]) -> str:
     take = sum(gpu.memory_gb or 0 for gpu in situation.gpus if gpu.id in used)
     share = f"{take:.0f} of {have:.0f} GB" if have else f"{len(used)} of {len(situation.gpus)}"
     if 2 * take >= have:
-        return f"the newest vLLM that runs at least half of the GPU memory runs these ({share})"
+        return (
+            f"the newest vLLM that runs at least half of the GPU memory runs these GPUs ({share})"
+        )
     return f"no vLLM runs more of the GPU memory of this host ({share})"

@@ -8,7 +8,7 @@ import msgspec
 
 from provision.catalog.rows import VllmBuild
 from provision.host.gpus import Gpu
-from provision.plan import rules
+from provision.plan import choose_gpus, rules
 from provision.plan._model import Refusal, Rejected
 from provision.plan.candidates import (
     Candidate,
@@ -37,7 +37,9 @@ def choose(
     releases: Releases, situation: Situation, python: str, usable: frozenset[str]
 ) -> VllmChoice:
     """Walk the releases from the newest; stop at the first that runs enough of the usable GPUs."""
-    requested = _requested(situation)
+    requested: frozenset[str] = frozenset()  # the GPUs that must all run
+    if situation.settings.gpus != "auto":
+        requested = choose_gpus.requested(situation)
     if not requested <= usable:
         return VllmChoice(candidate=None, enough=False)
     memory = {gpu.id: weight(gpu) for gpu in situation.gpus if gpu.id in usable}
@@ -63,16 +65,6 @@ def choose(
                     return VllmChoice(candidate=best, enough=True)
     # Where no release reaches half of the memory, the one that runs most of it is better than none.
     return VllmChoice(candidate=best, enough=False)
-
-
-def _requested(situation: Situation) -> frozenset[str]:
-    """Return the ids of the GPUs that must all run; none with `gpus: auto`."""
-    gpus = situation.settings.gpus
-    if gpus == "auto":
-        return frozenset()
-    return (
-        frozenset(gpu.id for gpu in situation.gpus) if gpus == "all" else frozenset(map(str, gpus))
-    )
 
 
 def _offer(pairs: Pairs, releases: Releases, situation: Situation, python: str) -> rules.Offer:

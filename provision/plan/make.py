@@ -14,7 +14,7 @@ from provision.plan.situation import gather
 from provision.settings import Settings
 
 _INSTEAD = {
-    "Windows": ": run this inside WSL 2, which uses the driver of Windows",
+    "Windows": ": use WSL 2, which uses the driver of Windows, and run vllm-ready inside it",
     "macOS": ": vLLM for NVIDIA GPUs runs on Linux only",
 }
 
@@ -29,7 +29,7 @@ def make(
     """Return the plan for a host, or the reasons why there is none."""
     kind = host.known(machine.FACT)
     if kind not in (None, "x86_64", "aarch64"):  # asked first: no other fact matters then
-        reason = f"vLLM publishes no wheels for {kind}{_INSTEAD.get(kind or '', '')}"
+        reason = f"vLLM publishes nothing for {kind}{_INSTEAD.get(kind or '', '')}"
         return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
     situation = gather(host, settings, catalogue)
     profile = choose_profile.choose(situation, catalogue)

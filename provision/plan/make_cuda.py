@@ -9,8 +9,17 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.flash_attn import choose as choose_flash_attn
 from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn
-from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
-from provision.plan.candidates import Candidate, Releases, torch_name, torch_wheel_name
+from provision.plan._model import (
+    Decision,
+    Package,
+    Plan,
+    Reasons,
+    Refusal,
+    Rejected,
+    Unsupported,
+    UsedGpus,
+)
+from provision.plan.candidates import Candidate, Releases, wheel_name
 from provision.plan.choose_vllm import choose, grouped, of_request, refused_releases, rejections
 from provision.plan.frame import day_after, platform, python_decision, pythons, silent_sources
 from provision.plan.situation import Situation
@@ -97,8 +106,6 @@ def plan(
         return Unsupported(unsupported=(reason,), advice=(way_out,))
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
-    answer, now = partial(_answer, releases), _answered(candidate, situation, catalogue)
-    left_out = len(gpus.used) < len(choose_gpus.requested(situation))
     return Plan(
         profile="cuda",
         python=searched.python,
@@ -106,7 +113,7 @@ def plan(
         gpus=gpus,
         cuda=candidate.build.cuda,
         packages={
-            "torch": Package(version=torch_name(candidate), source=candidate.torch.where),
+            "torch": Package(version=candidate.torch_name, source=candidate.torch.where),
             "vllm": Package(version=candidate.name, source=_vllm_source(candidate, situation)),
             "flash-attn": flash.package,
         },
@@ -128,16 +135,23 @@ def plan(
             *warn.of_any(situation, searched.python, disk),
             *warn.of_gpus(candidate, situation, gpus.used, attention),
         ),
-        advice=(
-            *advice.newer_vllm(situation, catalogue, now, answer),
-            *(
-                advice.more_gpus(situation, catalogue, now, answer)
-                if left_out and price is None
-                else ()
-            ),
-            *advice.forward_compatibility(situation, catalogue, now, answer),
-        ),
+        advice=_advice(situation, releases, candidate, gpus, price),
     )
+
+
+def _advice(
+    situation: Situation,
+    releases: Releases,
+    candidate: Candidate,
+    gpus: UsedGpus,
+    price: str | None,
+) -> tuple[str, ...]:
+    catalogue, answer = releases.catalogue, partial(_answer, releases)
+    now = _answered(candidate, situation, catalogue)
+    hints = list(advice.newer_vllm(situation, catalogue, now, answer))
+    if price is None and len(gpus.used) < len(choose_gpus.requested(situation)):
+        hints += advice.more_gpus(situation, catalogue, now, answer)
+    return (*hints, *advice.forward_compatibility(situation, catalogue, now, answer))
 
 
 def _price(situation: Situation, releases: Releases) -> str | None:
@@ -197,7 +211,7 @@ def _torch_decision(candidate: Candidate) -> Decision:
     because = f"pinned by vLLM; {beside}, its architectures {_basis(candidate.torch.basis)}"
     return Decision(
         subject="torch",
-        chosen=torch_name(candidate),
+        chosen=candidate.torch_name,
         because=because,
         rejected=_other_torch(candidate),
     )
@@ -211,7 +225,7 @@ def _other_torch(candidate: Candidate) -> tuple[Rejected, ...]:
     cuda = major(candidate.build.cuda)
     return tuple(
         Rejected(
-            candidate=torch_wheel_name(candidate.torch_release, torch),
+            candidate=wheel_name(candidate.torch_release, torch),
             reason=_against_torch(torch.cuda or "", cuda),
         )
         for torch in candidate.torch_release.builds
@@ -226,4 +240,4 @@ def _against_torch(cuda: str, vllm_major: str) -> str:
         return (
             f"it is for CUDA {cuda}, vLLM for CUDA {vllm_major}: an environment has one CUDA major"
         )
-    return "another wheel is nearer to the CUDA of vLLM, or on a preferred index"
+    return "another wheel fits better: nearer to vLLM's CUDA, or on PyPI"

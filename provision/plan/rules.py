@@ -43,9 +43,8 @@ def against_wheel(wheel: VllmBuild, offer: Offer) -> str:
 
 def other_vllm_requested(offer: Offer) -> str:
     settings = offer.situation.settings
-    if settings.vllm == "latest" or allows(settings.vllm, offer.release.version):
-        return ""
-    return not_requested(settings)
+    requested = settings.vllm == "latest" or allows(settings.vllm, offer.release.version)
+    return "" if requested else not_requested(settings)
 
 
 def not_requested(settings: Settings) -> str:
@@ -60,24 +59,19 @@ def excluded(offer: Offer) -> str:
 
 
 def other_torch_requested(offer: Offer) -> str:
-    torch = offer.situation.settings.torch
-    if torch == "auto" or allows(torch.partition("+")[0], offer.release.torch):
-        return ""
-    return f"it pins torch {offer.release.torch}; the settings ask for torch {torch}"
+    torch, pinned = offer.situation.settings.torch, offer.release.torch
+    requested = torch == "auto" or allows(torch.partition("+")[0], pinned)
+    return "" if requested else f"it pins torch {pinned}; the settings ask for torch {torch}"
 
 
 def torch_unknown(offer: Offer) -> str:
-    return (
-        ""
-        if offer.torch
-        else f"it pins torch {offer.release.torch}, which the catalogue does not know"
-    )
+    reason = f"it pins torch {offer.release.torch}, which the catalogue does not know"
+    return "" if offer.torch else reason
 
 
 def python_not_allowed(offer: Offer) -> str:
-    if allows(offer.release.python, offer.python):
-        return ""
-    return f"it needs Python {offer.release.python}, not {offer.python}"
+    reason = f"it needs Python {offer.release.python}, not {offer.python}"
+    return "" if allows(offer.release.python, offer.python) else reason
 
 
 def torch_without_python(offer: Offer) -> str:
@@ -104,12 +98,11 @@ def no_code_for_any_gpu(wheel: VllmBuild, offer: Offer) -> str:
 
 def other_cuda_requested(wheel: VllmBuild, offer: Offer) -> str:
     cuda = offer.situation.settings.cuda
-    if wheel.cuda is None or cuda in ("auto", wheel.cuda):
-        return ""
-    return f"built for CUDA {wheel.cuda}; the settings ask for CUDA {cuda}"
+    reason = f"built for CUDA {wheel.cuda}; the settings ask for CUDA {cuda}"
+    return "" if wheel.cuda is None or cuda in ("auto", wheel.cuda) else reason
 
 
-def withdrawn(wheel: VllmBuild, offer: Offer) -> str:  # noqa: ARG001 - the rules are called alike
+def withdrawn(wheel: VllmBuild, offer: Offer) -> str:  # noqa: ARG001 - rules are called alike
     return "withdrawn by its publisher" if wheel.yanked else ""
 
 
@@ -122,15 +115,12 @@ def source_unavailable(wheel: VllmBuild, offer: Offer) -> str:
 
 
 def driver_too_old(wheel: VllmBuild, offer: Offer) -> str:
-    if wheel.cuda is None:
+    drivers = {row.major: row.driver for row in offer.catalogue.cuda_major}
+    needed, driver = drivers.get(major(wheel.cuda)), offer.situation.driver
+    if wheel.cuda is None or (needed and driver and reaches(driver, needed)):
         return ""
-    rows = (row for row in offer.catalogue.cuda_major if row.major == major(wheel.cuda))
-    needed = next((row.driver for row in rows), None)
     if needed is None:
         return f"the catalogue does not know which driver CUDA {wheel.cuda} needs"
-    driver = offer.situation.driver
-    if driver is not None and reaches(driver, needed):
-        return ""
     least = needed.removesuffix(".0")
     return f"CUDA {wheel.cuda} needs driver {least} or newer; this host has {driver or 'none'}"
 
@@ -144,13 +134,12 @@ def glibc_too_old(wheel: VllmBuild, offer: Offer) -> str:
 
 def cpu_too_old(wheel: VllmBuild, offer: Offer) -> str:
     flags = offer.situation.vector_flags
-    if wheel.cuda or wheel.machine != "x86_64" or flags is None or "avx2" in flags:
-        return ""
-    return "its kernels need AVX2, which this CPU lacks"
+    fits = wheel.cuda or wheel.machine != "x86_64" or flags is None or "avx2" in flags
+    return "" if fits else "its kernels need AVX2, which this CPU lacks"
 
 
-# A plan reports the first reason against a release and the first against each wheel. What the user
-# asked for comes first: other reasons do not matter then.
+# A plan reports the first reason against a release and the first against each of its wheels. The
+# settings go first: a release that the user does not want needs no other reason.
 RULES: tuple[ReleaseRule, ...] = (
     other_vllm_requested,
     excluded,

@@ -81,7 +81,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     def why_not(self, source: str) -> str:
         """Return the reason why a source cannot be used: the settings, or the source itself."""
         if getattr(self.settings.sources, source) is False:
-            return f"the settings exclude {SOURCE_NAMES[source]}"
+            return f"the settings rule out {SOURCE_NAMES[source]}"
         return f"{SOURCE_NAMES[source]} does not answer"
 
 

@@ -18,7 +18,7 @@ def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
     yield from situation.warnings
     if situation.other_gpus and not situation.gpus:
         kinds = [f"an {name}" for name in dict.fromkeys(situation.other_gpus)]
-        yield f"this host has {', '.join(kinds)}, which the plan ignores: it uses NVIDIA GPUs only"
+        yield f"this host has {' and '.join(kinds)}: the plan uses NVIDIA GPUs only"
     yield from _sources(situation)
     if python not in situation.host_pythons:
         how = "uv downloads it from GitHub"

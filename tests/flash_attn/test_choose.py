@@ -206,8 +206,8 @@ def test_what_a_build_takes_here_is_said_where_the_host_is_known() -> None:
 def test_a_host_without_the_memory_for_one_file_builds_nothing() -> None:
     small = recorded(with_memory(cores=4, available_gb=5.2), CERTAIN)
     assert small.flash_attn.mode == "none"
-    assert "compiling one file takes 7 GB" in rejected(small, "flash-attn")
-    assert "5.2 GB are free: free some, or build on another host" in small.flash_attn.why
+    assert "compiling one file needs 7 GB" in rejected(small, "flash-attn")
+    assert "5.2 GB free: free some memory, or build on another host" in small.flash_attn.why
     required = none_recorded(with_memory(cores=4, available_gb=5.2), CERTAIN, "flash_attn.mode=require")
     assert "5.2 GB are free" in required.unsupported[0].reasons[0]
 
@@ -219,11 +219,11 @@ def test_a_host_without_what_compiles_builds_nothing() -> None:
 
     no_nvcc = recorded(with_compilers("12.2.0"), CERTAIN, "cuda=12.9")
     assert no_nvcc.flash_attn.mode == "none"
-    assert "compiling for this torch takes the CUDA toolkit 12.9, and here is none" in no_nvcc.flash_attn.why
+    assert "compiling for this torch needs the CUDA toolkit 12.9; this host has none" in no_nvcc.flash_attn.why
     assert recorded(with_compilers("12.2.0"), CERTAIN).flash_attn.mode == "build", "PyPI has the nvcc of CUDA 13"
     no_compiler = recorded(with_compilers(), CERTAIN)
     assert no_compiler.flash_attn.mode == "none"
-    assert "take g++ " in no_compiler.flash_attn.why
+    assert "need g++ " in no_compiler.flash_attn.why
     assert "here is none: install one" in no_compiler.flash_attn.why
 
 

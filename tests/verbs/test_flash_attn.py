@@ -493,7 +493,7 @@ def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
     [
         ({}, "it does not load: boom"),
         ({"fatbin": fat_section("sm80")}, "no machine code for 9.0: it carries machine code for 8.0"),
-        ({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, "it needs glibc 2.99, and 2.36 is here"),
+        ({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, "it needs glibc 2.99; this host has 2.36"),
     ],
 )
 def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
