@@ -7,10 +7,11 @@ import pytest
 
 from provision.errors import IncompleteHost, WrongSetting
 from provision.host import from_description, from_text
-from provision.plan._model import Refusal
+from provision.plan import rules
+from provision.plan._model import Plan, Refusal
 from provision.plan.make import make
 from provision.settings import Settings
-from tests.plan.described import CATALOGUE, PYPI_ONLY, no_plan, plan, rejected, version
+from tests.plan.described import CATALOGUE, PYPI_ONLY, no_plan, plan, rejected, result, version
 
 A100 = "{name: NVIDIA A100-SXM4-80GB}"
 V100 = "{name: Tesla V100-SXM2-32GB}"
@@ -190,6 +191,65 @@ def test_settings_narrow_and_say_what_stands_against_them() -> None:
     assert version(plan(H100, "cuda=12.9")) == "0.32.0+cu129"
     assert "0.99" in no_plan(H100, "vllm=0.99").unsupported[0].reasons[0]
     assert "the settings ask for CUDA 14.0" in "\n".join(no_plan(H100, "cuda=14.0").unsupported[0].reasons)
+
+
+BOTH = pytest.mark.parametrize(
+    ("gpus", "driver", "wheel"),
+    [(H100, "580.95.05", "0.32.0"), ("", None, "0.32.0+cpu")],
+    ids=["cuda", "cpu"],
+)
+
+
+@BOTH
+@pytest.mark.parametrize("rules_name", ["RULES", "WHEEL_RULES"])
+def test_a_rule_in_the_list_is_applied_on_cuda_and_cpu_hosts(
+    gpus: str, driver: str | None, wheel: str, rules_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(*arguments: object) -> str:
+        offer = arguments[-1]
+        assert isinstance(offer, rules.Offer)
+        return "this test rejects it" if offer.release.version == "0.33.0" else ""
+
+    monkeypatch.setattr(rules, rules_name, (*getattr(rules, rules_name), rule))
+    made = plan(gpus, driver=driver)
+    assert version(made) == wheel
+    assert rejected(made, "vllm").endswith(": this test rejects it")
+
+
+@BOTH
+def test_an_excluded_release_is_rejected_and_named(gpus: str, driver: str | None, wheel: str) -> None:
+    made = plan(gpus, "exclude_vllm=0.33.0", driver=driver)
+    assert version(made) == wheel
+    assert "`exclude_vllm: 0.33.0` in the settings rules it out" in rejected(made, "vllm")
+    many = plan(gpus, "exclude_vllm=[0.33.0, 0.32.*]", driver=driver)
+    assert version(many).startswith("0.31.0")
+
+
+def test_the_third_party_wheel_of_an_excluded_release_is_rejected_too() -> None:
+    assert version(plan("", "exclude_vllm=0.32.0", driver=None, more=PYPI_ONLY)) == "0.31.0"
+
+
+@pytest.mark.parametrize("gpus", [H100, V100, f"{V100}, {A100}", "{name: Tesla P40}", ""])
+@pytest.mark.parametrize("driver", ["525.60.13", "580.65.06"])
+def test_excluding_a_release_equals_a_catalogue_without_it(gpus: str, driver: str) -> None:
+    for newest in ("0.33.0", "0.32.0", "0.19.1"):
+        less = msgspec.structs.replace(
+            CATALOGUE,
+            vllm=tuple(row for row in CATALOGUE.vllm if row.version != newest),
+            vllm_cpu=tuple(row for row in CATALOGUE.vllm_cpu if row.version != newest),
+        )
+        excluded = result(gpus, f"exclude_vllm={newest}", driver=driver)
+        absent = result(gpus, driver=driver, catalogue=less)
+        assert type(excluded) is type(absent)
+        if isinstance(excluded, Plan) and isinstance(absent, Plan):
+            assert (excluded.packages, excluded.gpus.used) == (absent.packages, absent.gpus.used)
+
+
+@BOTH
+def test_an_exclusion_that_leaves_nothing_is_named(gpus: str, driver: str | None, wheel: str) -> None:
+    made = no_plan(gpus, 'exclude_vllm=["0.*"]', driver=driver)
+    assert wheel.replace("0.32", "0.33") in made.advice[0]
+    assert "without `exclude_vllm: ['0.*']` in the settings this host gets" in made.advice[0]
 
 
 def test_a_wish_that_cannot_be_met_names_the_nearest() -> None:
