@@ -11,7 +11,7 @@ from provision.catalog.rows import Catalogue, FlashAttnWheels
 from provision.flash_attn import build_rules
 from provision.flash_attn.match import BUILT, DISTRIBUTION, Target, WheelMatch, match
 from provision.plan._model import Decision, FlashAttn, Package, Plan, Refusal, Rejected
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, minor, numbers
 

@@ -511,7 +511,7 @@ def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
         ({"fatbin": fat_section("sm80")}, "no machine code for 9.0: it carries machine code for 8.0"),
         pytest.param(
             {"versions": {"libc.so.6": ("GLIBC_2.99",)}},
-            "it needs glibc 2.99, and 2.36 is here",
+            "it needs glibc 2.99; this host has 2.36",
             marks=pytest.mark.long,
         ),
     ],
