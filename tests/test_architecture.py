@@ -193,7 +193,6 @@ def test_nothing_of_torch_on_this_side() -> None:
                 "elftools",
                 "provision.doors.network",
                 "jinja2",
-                "pygal",
             },
         ),
     ],
@@ -207,14 +206,14 @@ def test_what_a_verb_may_import(argv: list[str], forbidden: set[str]) -> None:
 def test_what_a_report_in_text_may_import(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_bytes(msgspec.json.encode(report()))
-    forbidden = {"rich", "requests", "pypi_simple", "jinja2", "pygal", "provision.report.compare"}
+    forbidden = {"rich", "requests", "pypi_simple", "jinja2", "provision.report.compare"}
     assert not imported_by(["report", str(path), "--format", "text"]) & forbidden
 
 
 def test_no_verb_brings_what_only_pages_need() -> None:
     """The page of a report, and those of an index."""
     verbs = [f"provision.verbs.{path.stem}" for path in (ROOT / "provision" / "verbs").glob("[a-z]*.py")]
-    code = f"import sys, {', '.join(verbs)}; sys.exit(' '.join({{'jinja2', 'pygal', 'pypi_simple'}} & set(sys.modules)) or 0)"
+    code = f"import sys, {', '.join(verbs)}; sys.exit(' '.join({{'jinja2', 'pypi_simple'}} & set(sys.modules)) or 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -295,7 +295,7 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
         (b"a" * 17 * 1024 * 1024, "", "is larger than 16 MiB", "the right file"),
         ("python: 3.10\ngpus: []\n", ":1", "YAML has read 3.10 as a number", 'write python: "3.10"'),
         ("gpus: []\n", "", "a plan also needs: machine", "add what is missing"),
-        (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "nothing is known of a `FooBar 9000`", 'cc: "9.0"'),
+        (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "`FooBar 9000` is unknown", 'cc: "9.0"'),
         (WHOLE.replace("580.65.06", "R580"), ":2", "`R580` is not a driver version", '"580.65.06"'),
         (
             "GPU 0: NVIDIA FooBar 9999\nNvidia driver version: 580.65.06\nOS: x (x86_64)\n"  # noqa: ISC004 - one text

@@ -52,6 +52,9 @@ def wish(host: Host, settings: Settings, more: Mapping[str, str] | None = None) 
     # Tasks run afterwards, and `upgrade` says when to switch: neither changes the environment.
     for name in ("tasks", "upgrade"):
         del choices[name]
+    # A prefix made before this setting existed must find its resolution again.
+    if not settings.exclude_vllm:
+        del choices["exclude_vllm"]
     document = msgspec.json.encode([{**choices, **(more or {})}, facts], order="sorted")
     return hashlib.sha256(document).hexdigest()
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from provision.catalog.rows import Catalogue
 from provision.plan._model import Decision, FlashAttn, Package, Refusal, Rejected
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
 
 

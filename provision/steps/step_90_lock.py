@@ -1,4 +1,4 @@
-"""Step 90: what is installed is what was locked; plan and lock stay with it, for whoever asks later."""
+"""Step 90: store plan and lock in the environment, and hold every distribution to the lock."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from provision.steps.model import Action, Lock, Site, Step, Write
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     return (
-        Write(title="the plan", path=f"{site.state}/plan.json", text=_document(as_built(plan, lock))),
-        Write(title="the lock as data", path=f"{site.state}/lock.json", text=_document(lock.without_tokens())),
+        Write(
+            title="the plan", path=f"{site.state}/plan.json", text=_document(as_built(plan, lock))
+        ),
+        # Without tokens: everyone who may read the environment may read this file.
+        Write(
+            title="the lock as data",
+            path=f"{site.state}/lock.json",
+            text=_document(lock.without_tokens()),
+        ),
     )
 
 
@@ -20,10 +27,9 @@ def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the con
 
 
 def as_built(plan: Plan, lock: Lock) -> Plan:
-    """Return the plan of what is installed.
+    """Return the plan without an optional package that the lock lacks: built later, or refused.
 
-    An optional package that is planned for later, or was refused, is no part of it: whether it is
-    still planned must not change the environment.
+    So the environment is the same with both plans.
     """
     return plan if lock.optional else plan.without_optional()
 
@@ -36,7 +42,7 @@ STEP = Step(
     number=90,
     name="lock",
     title="Plan and lock",
-    why="an environment that says what it should be can be checked, repaired and made again",
+    why="an environment that holds its plan and lock can be checked, repaired and made again",
     actions=actions,
     leaves=leaves,
 )

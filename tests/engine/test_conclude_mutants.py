@@ -31,7 +31,7 @@ def _ended(*told: Any) -> Any:
 
 TARGETS = (
     Target(conclude, (), lambda names: conclusions.concludes(names["conclude"])),
-    Target(_model, ("concluded",), lambda names: conclusions.concludes_as_a_report(names["concluded"])),
+    Target(_model, ("conclusion",), lambda names: conclusions.concludes_as_a_report(names["conclusion"])),
     Target(launch_checks, ("_weighed",), lambda names: conclusions.weighs(names["_weighed"], _ended)),
     Target(by_hand, ("_report", "_untried"), lambda names: conclusions.reported_by_hand(names["_report"])),
 )
@@ -65,5 +65,5 @@ def test_what_is_not_changed_lives() -> None:
     for target in TARGETS:
         holds = {name: getattr(target.module, name, None) for name in vars(target.module)}
         if target.module is _model:
-            holds["concluded"] = vars(_model.Report)["concluded"].fget
+            holds["conclusion"] = vars(_model.Report)["conclusion"].fget
         target.holds(holds)

@@ -56,7 +56,7 @@ def test_what_only_the_host_can_prove_is_owed(
     assert now == report["generation"]
     assert verified.report(tmp_path / "envs" / str(now)) is None, "nobody has proved it yet"
     summary = (tmp_path / "logs" / "summary.txt").read_text()
-    assert "owed     vllm_generates: only the host can try them that this was built for" in summary
+    assert "owed     vllm_generates: to be proved on the target host" in summary
 
 
 def test_what_fails_here_is_not_made_current(tmp_path: Path, argv: list[str]) -> None:

@@ -15,7 +15,7 @@ from provision.flash_attn.build_steps import Recipe, steps
 from provision.steps.model import Action, Fetch, Run, Site, Step, Wheel, Write
 from tests.checks import real
 from tests.plan.described import plan
-from tests.steps.test_steps import lock_of
+from tests.steps.planned import lock_of
 
 MADE = plan("{name: NVIDIA A100-SXM4-80GB}, {name: NVIDIA H100 80GB HBM3}", "vllm=0.32.0")
 LOCK = lock_of(MADE)

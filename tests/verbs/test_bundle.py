@@ -224,7 +224,7 @@ def test_a_bundle_without_what_is_asked_for_here_is_refused(place: Place, capsys
     asked = ("--set", 'extra_packages=["myplugin"]', "--set", "vllm=0.25.1")
     assert place.run("up", "--yes", "--bundle", str(place.bundle), *asked) == 3
     said = capsys.readouterr().out
-    assert "it brings vLLM 0.32.0, and vllm: 0.25.1 is asked for" in said
+    assert "it contains vLLM 0.32.0; the settings ask for vllm: 0.25.1" in said
     assert "it brings no myplugin" in said
 
 

@@ -92,7 +92,7 @@ def test_what_is_worse_does_not_replace_what_is_in_use(
         pytest.param({"quick": 600.0}, (), "quick rate: faster by 11.1 %", marks=pytest.mark.long),
         (SLOWER, ("--set", "upgrade.threshold=0.2"), "quick rate: slower by 12 %"),
         (SLOWER, ("--set", "upgrade.on_regression=switch"), "quick rate: slower by 12 %"),
-        ({"deep": 100.0}, (), "everything else is as before"),
+        ({"deep": 100.0}, (), "everything else is unchanged"),
     ],
     ids=["a little slower", "faster", "the threshold is higher", "asked to switch", "nobody looked"],
 )
