@@ -8,9 +8,10 @@ from pathlib import Path
 
 from provision.engine import fingerprint
 from provision.engine.actions import Carrier, clean
-from provision.engine.building import Building, Work
+from provision.engine.building import Building
 from provision.engine.events import StepResult, Subscriber, nobody
 from provision.engine.fetch import Fetching
+from provision.engine.work import Work
 from provision.errors import NotWritable, StepFailed, WrongUsage
 from provision.plan._model import Plan
 from provision.steps.model import Lock, Site, Step
@@ -42,16 +43,6 @@ def build(
     """
     numbers = [step.number for step in steps]
     _refuse_unknown(only if only is not None else start, numbers)
-    links = fingerprint.chain(plan, lock, site, steps)
-    work = [
-        Work(
-            step=step,
-            actions=step.actions(plan, lock, site),
-            leaves=step.leaves(plan, lock),
-            fingerprint=link,
-        )
-        for step, link in zip(steps, links, strict=True)
-    ]
     variables = clean(os.environ) if environment is None else environment
     try:
         with Fetching(variables, events) as fetching:
@@ -63,7 +54,7 @@ def build(
                 fetching=fetching,
                 keep_open=tuple(keep_open),
             )
-            building = by(lock, site, work, carrier, events)
+            building = by(lock, site, _work(plan, lock, site, steps), carrier, events)
             if only is not None:
                 return building.part(only, only)
             if start is not None:
@@ -78,6 +69,20 @@ def build(
             where=str(error.filename or site.generation),
             hint="repair that; the same command goes on from here",
         ) from error
+
+
+def _work(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> list[Work]:
+    """Return each step with its actions and fingerprint."""
+    links = fingerprint.chain(plan, lock, site, steps)
+    return [
+        Work(
+            step=step,
+            actions=step.actions(plan, lock, site),
+            leaves=step.leaves(plan, lock),
+            fingerprint=link,
+        )
+        for step, link in zip(steps, links, strict=True)
+    ]
 
 
 def _refuse_unknown(number: int | None, numbers: list[int]) -> None:

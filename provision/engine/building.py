@@ -1,4 +1,4 @@
-"""One pass over the steps of an environment: keep finished steps, repair damage, verify every file."""
+"""One pass over the steps of an environment: keep what is done, repair damage, verify files."""
 
 from __future__ import annotations
 
@@ -8,50 +8,37 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from packaging.utils import canonicalize_name
 
-from provision.doors import files, interruption
-from provision.engine import environments
+from provision.doors import interruption
+from provision.engine import environments, work
 from provision.engine.actions import Carrier
 from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.integrity import manifest as marks
 from provision.engine.integrity import repair, stray_files, survey
 from provision.engine.integrity.wrong_records import WrongRecords
 from provision.engine.journal import Journal
+from provision.engine.work import Work
 from provision.errors import Failure, StepFailed, WrongUsage
-from provision.steps.model import Action, Fetch, Lock, Run, Site, Step, Write
+from provision.steps.model import Action, Fetch, Lock, Run, Site, Write
 
 # The first attempt repairs damage, the second files that differ from RECORD in the wheel itself.
 _ATTEMPTS = 3
 SITE_PACKAGES = "site-packages"
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """One step with its actions and fingerprint for one environment."""
-
-    step: Step
-    actions: tuple[Action, ...]
-    leaves: tuple[str, ...]
-    fingerprint: str
-
-    @property
-    def fetches(self) -> bool:
-        return any(isinstance(action, Fetch) for action in self.actions)
-
-
 class Building:
     """The state of one environment, brought step by step to what its plan says."""
 
     def __init__(
-        self, lock: Lock, site: Site, work: list[Work], carrier: Carrier, events: Subscriber
+        self, lock: Lock, site: Site, items: list[Work], carrier: Carrier, events: Subscriber
     ) -> None:
-        self._lock, self._work, self._carrier, self._events = lock, work, carrier, events
+        self._lock, self._work, self._carrier, self._events = lock, items, carrier, events
         self._generation, self._state = Path(site.generation), Path(site.state)
         self._python, self._unpacked = Path(site.python), Path(site.unpacked)
         self._journal = Journal(self._state)
         self._written = frozenset(
-            action.path for item in work for action in item.actions if isinstance(action, Write)
+            action.path for item in items for action in item.actions if isinstance(action, Write)
         )
         self._results: dict[int, StepResult] = {}
         self._intact: set[str] = set()  # distributions that are complete, at the lock's version
@@ -64,7 +51,7 @@ class Building:
 
     def everything(self) -> list[StepResult]:
         """Carry out every step that is not in place. Where all are in place, write nothing."""
-        was_complete = self._is_complete()
+        was_complete = work.is_complete(self._state, self._target)
         manifest = marks.of_this_boot(self._state) if was_complete else None
         changed = marks.changed(self._generation, manifest) if manifest else []
         if (
@@ -88,7 +75,7 @@ class Building:
 
         The environment is complete if all other steps are in place, too.
         """
-        was_complete = self._is_complete()
+        was_complete = work.is_complete(self._state, self._target)
         self._heal(was_complete=was_complete, changed=[])
         for item in self._work:
             if first <= item.step.number <= last:
@@ -120,13 +107,9 @@ class Building:
             self._forget_unpacked()
             self._already = {mark.path: mark for mark in self._survey().marks}
 
-    def _is_complete(self) -> bool:
-        try:
-            document = (self._state / environments.COMPLETE).read_bytes()
-            done = msgspec.json.decode(document, type=dict[str, str])
-        except (OSError, msgspec.MsgspecError):
-            return False
-        return done.get("fingerprint") == self._work[-1].fingerprint
+    @property
+    def _target(self) -> str:
+        return self._work[-1].fingerprint
 
     def _replaced(self) -> bool:
         """Return whether a locked distribution was replaced, or installed twice, by hand."""
@@ -179,7 +162,7 @@ class Building:
         If every step had ended (`was_installed`), the difference may come from the wheel itself.
         """
         for damaged in torn:
-            self._reopen()
+            work.unmark_complete(self._state)
             text = f"{damaged.name} is damaged and is installed again: {damaged.why}"
             self._events(Note(text=text))
             self._intact.discard(damaged.name)
@@ -197,10 +180,6 @@ class Building:
             known=self._records.known,
             already=self._already,
         )
-
-    def _reopen(self) -> None:
-        """Mark the environment as incomplete while it is changed."""
-        (self._state / environments.COMPLETE).unlink(missing_ok=True)
 
     def _is_in_place(self, item: Work) -> bool:
         """Return whether the journal says "done" and the environment really holds the result."""
@@ -220,12 +199,10 @@ class Building:
         return not (self._is_bare and is_about_us)
 
     def _keep(self, item: Work) -> StepResult:
-        step = item.step
-        return self._end(item, StepResult(number=step.number, name=step.name, outcome="kept"))
+        return self._end(item.result("kept"))
 
-    def _end(self, item: Work, result: StepResult) -> StepResult:
-        result = msgspec.structs.replace(result, fingerprint=item.fingerprint)
-        self._results[item.step.number] = result
+    def _end(self, result: StepResult) -> StepResult:
+        self._results[result.number] = result
         self._events(StepDone(result=result))
         return result
 
@@ -234,11 +211,10 @@ class Building:
         began = time.monotonic()
         step = item.step
         self._clean = None
-        self._reopen()
+        work.unmark_complete(self._state)
         self._events(StepStarted(number=step.number, name=step.name, title=step.title))
         self._note("started", item)
         leaves = {canonicalize_name(name) for name in item.leaves}
-        result = StepResult(number=step.number, name=step.name, outcome="done")
         try:
             commands = self._carrier.carry_out(step, self._reduced(item.actions), ahead)
             interruption.look()
@@ -253,15 +229,14 @@ class Building:
             # On a full disk the journal's "started" is enough.
             with contextlib.suppress(OSError):
                 self._note("failed", item)
-            failed = msgspec.structs.replace(result, outcome="failed", problem=failure.what)
-            self._end(item, msgspec.structs.replace(failed, seconds=seconds))
+            self._end(item.result("failed", seconds=seconds, problem=failure.what))
             if isinstance(failure, StepFailed):
                 failure.step = step.number
             raise
         self._note("done", item, commands)
         # A step may remove what a later one has installed.
         self._intact = (self._intact & installed) | leaves
-        self._end(item, msgspec.structs.replace(result, seconds=time.monotonic() - began))
+        self._end(item.result("done", seconds=time.monotonic() - began))
 
     def _reduced(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
         """Return the actions with only those files to fetch that are not installed already."""
@@ -315,8 +290,7 @@ class Building:
         stray_files.refuse(self._generation, result, self._events, finished=finished)
         own = marks.of_the_environment_itself(self._generation, result.marks, self._written)
         marks.write(self._state, (*result.marks, *own))
-        document = msgspec.json.encode({"fingerprint": self._work[-1].fingerprint})
-        files.write(self._state / environments.COMPLETE, document)
+        work.mark_complete(self._state, self._target)
         return self._in_order()
 
     def _in_order(self) -> list[StepResult]:

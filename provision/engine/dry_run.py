@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from packaging.utils import canonicalize_name
 
-from provision.engine.building import Building, Work
+from provision.engine.building import Building
 from provision.engine.events import StepResult
 from provision.engine.integrity.survey import Torn
+from provision.engine.work import Work
 from provision.steps.model import Fetch
 
 
@@ -35,8 +36,7 @@ class DryRun(Building):
 
     def _carry_out(self, item: Work, ahead: Fetch | None = None) -> None:  # noqa: ARG002 - overridden
         self._intact |= {canonicalize_name(name) for name in item.leaves}
-        step = item.step
-        self._end(item, StepResult(number=step.number, name=step.name, outcome="done"))
+        self._end(item.result("done"))
 
     def _complete(self, *, was_complete: bool) -> list[StepResult]:  # noqa: ARG002 - overridden
         return self._in_order()

@@ -21,7 +21,7 @@ STATE = ".vllm-ready"
 COMPLETE = "complete.json"
 MADE = "made.json"
 USED = "used"  # it was current once: a way back
-TOOLKITS = "toolkits"  # what flash-attn is compiled in; what a killed run left of one goes on there
+TOOLKITS = "toolkits"  # for compiling an optional package; a killed compilation resumes in one
 _TRASH = ".trash-"
 
 

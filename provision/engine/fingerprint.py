@@ -23,15 +23,7 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
     while it works, nor where this checkout lies: several may share a prefix, and one may move. The lock is the first
     link: what is installed from it shows in the actions only as the file's name.
     """
-    # Environments made before plans had `published` keep their fingerprints.
-    plan = msgspec.structs.replace(
-        plan,
-        decisions=(),
-        warnings=(),
-        advice=(),
-        checks=(),
-        flash_attn=msgspec.structs.replace(plan.flash_attn, published=msgspec.UNSET),
-    )
+    plan = plan.without_words()
     anywhere = msgspec.structs.replace(site, generation=GENERATION, uv="uv")
     link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()
     found = []

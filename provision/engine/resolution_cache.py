@@ -1,4 +1,4 @@
-"""The last resolution of a prefix, kept beside its environments: the same request needs no network."""
+"""The last resolution of a prefix: with it the same request needs no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's tasks in the current environment: each is carried out once, and resumed like a step."""
+"""The user's tasks in the current environment: each is carried out once, as a step is."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _KEPT = (
     "CC",  # Triton takes it at run time, and so the compiler that is looked for is that one
 )
 # FlashAttention 3 lies in these folders of the PyTorch index; its stable ABI serves every torch of a CUDA major.
-_FLASH_ATTN_3: Final = {"12": "cu126", "13": "cu130"}
+_STABLE_ABI: Final = {"12": "cu126", "13": "cu130"}
 _DEFAULT_INDEX: Final = "UV_DEFAULT_INDEX"
 
 
@@ -106,9 +106,8 @@ def _indexes(settings: Settings, plan: Plan) -> list[str]:
         found.append(f"{at['vllm'].rstrip('/')}/{release}/{variant}".rstrip("/"))
     if torch.source == "pytorch":
         found.append(f"{at['pytorch'].rstrip('/')}/{torch.version.partition('+')[2]}".rstrip("/"))
-    flash_attn = plan.packages.get("flash-attn")
-    if flash_attn and flash_attn.source == "pytorch":
-        variant = _FLASH_ATTN_3[(plan.cuda or "").partition(".")[0]]
+    if plan.optional and plan.optional.source == "pytorch":
+        variant = _STABLE_ABI[(plan.cuda or "").partition(".")[0]]
         found.append(f"{at['pytorch'].rstrip('/')}/{variant}")
     return list(dict.fromkeys(found))
 

@@ -1,4 +1,4 @@
-"""Steps 61 and 62 compile flash-attn in a toolkit of its own; pure functions like the numbered steps."""
+"""Steps 61 and 62: make a toolkit, and compile flash-attn in it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def steps(recipe: Recipe) -> tuple[Step, ...]:
         number=62,
         name=NAMES[62],
         title="Compile flash-attn",
-        why="no published wheel fits; for the GPUs of this host alone it takes a fraction of the time",
+        why="no published wheel fits; for the GPUs of this host alone it takes little of the time",
         actions=partial(_compile, recipe),
     )
     return (toolkit, compiled)

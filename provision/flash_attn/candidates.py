@@ -1,4 +1,4 @@
-"""The candidate that a plan has chosen, as work for the engine: fetch a published wheel, or compile."""
+"""The planned candidate as work for the engine: fetch a published wheel, or compile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flash-attn wheels that a prefix keeps, with notes on what they fit, so that later runs reuse them."""
+"""The flash-attn wheels that a prefix keeps for later runs, with notes on what they fit."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def for_others(self) -> Kept:
-        """The note for other hosts: without the address it was fetched from, which may be private."""
+        """The note for other hosts, without the address of its source, which may be private."""
         if "url" not in self.made_from:
             return self
         name = Wheel(url=self.made_from["url"], sha256="").file

@@ -108,6 +108,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         assert package is not None  # noqa: S101 - the planner's own promise
         return package
 
+    def without_words(self) -> Plan:
+        """Return this plan without reasons and warnings: words make no other environment."""
+        # Environments made before plans had `published` keep their fingerprints.
+        flash_attn = msgspec.structs.replace(self.flash_attn, published=msgspec.UNSET)
+        return msgspec.structs.replace(
+            self, decisions=(), warnings=(), advice=(), checks=(), flash_attn=flash_attn
+        )
+
     @property
     def optional(self) -> Package | None:
         """The optional package, where it is planned."""

@@ -76,7 +76,7 @@ def _earlier(session: Session, outcome: Outcome) -> bytes | None:
 
 
 def describe(report: Report, outcome: Outcome, *, quiet: bool) -> str:
-    """Return, for a person who has read the verdict, what the switch changed or what prevents it."""
+    """Return what the switch changed, or what prevents it, for a person who knows the verdict."""
     if report.regressions:
         return f"{problem(report)}\n" if quiet else f"{problem(report)}\n{hint(report)}\n"
     before = read.where_readable(outcome.earlier)

@@ -101,7 +101,7 @@ def obtain(session: Session, resolution: Resolution) -> Resolution:
 def _may_try(session: Session, resolution: Resolution) -> bool:
     """Return whether a candidate is left that may be tried in this pass."""
     settings = session.settings.flash_attn
-    waits = session.slow or settings.build == "now" or settings.mode == "require"
+    waits = session.slow or settings.build == "now" or is_required(session)
     return is_missing(resolution) and (waits or not resolution.plan.compiles)
 
 
@@ -151,11 +151,12 @@ def _planned_again(session: Session, resolution: Resolution, host: Host) -> Reso
 
 def _impossible(session: Session, planned: Unsupported) -> StepFailed:
     reasons = "; ".join(reason for row in planned.unsupported for reason in row.reasons)
-    required = session.settings.flash_attn.mode == "require"
     return StepFailed(
         f"{OPTIONAL} cannot be installed: {reasons}",
         where=f"step {step().label}",
-        hint="flash_attn.mode: auto goes on without it where nothing helps" if required else "",
+        hint="flash_attn.mode: auto goes on without it where nothing helps"
+        if is_required(session)
+        else "",
     )
 
 
@@ -231,3 +232,39 @@ def without_candidate(session: Session, resolution: Resolution, reason: str) -> 
     for name in sorted(names):
         resolution = _refuse(resolution, name, reason)
     return obtain(session, resolution)
+
+
+def is_required(session: Session) -> bool:
+    """Return whether the settings allow no environment without the package."""
+    return session.settings.flash_attn.mode == "require"
+
+
+def fetch_for_bundle(session: Session, target: Host, plan: Plan, lock: Lock) -> tuple[Plan, Lock]:
+    """Fetch a published wheel for a bundle, as `up` does. Nothing is compiled for it."""
+    resolution = Resolution(wish="", plan=plan, lock=lock, host_python="")
+    if plan.compiles or not is_missing(resolution):
+        return plan, lock
+    settings = session.settings.flash_attn
+    # Also where it is required: the lack is reported once, after every wheel was tried.
+    mode = "auto" if is_required(session) else settings.mode
+    lenient = msgspec.structs.replace(settings, mode=mode, build="after")
+    with request.locked(session, "bundle") as held:
+        there = msgspec.structs.replace(
+            held,
+            target=target,
+            settings=msgspec.structs.replace(held.settings, flash_attn=lenient),
+        )
+        obtained = obtain(there, resolution)
+    return obtained.plan, obtained.lock
+
+
+def missing_from_bundle(planned: Plan, plan: Plan, lock: Lock, host: str | None) -> str:
+    """Return why the planned package is not in a bundle, and what to do; "" if nothing is missing."""
+    if planned.optional is None or lock.optional:
+        return ""
+    why = plan.flash_attn.why.partition(". ")[0]
+    compiles = f"`./setup.sh provision --host {host}`" if host else "`./setup.sh`"
+    return (
+        f"{OPTIONAL} is not in the bundle: {why}. {compiles} keeps a wheel of it that is compiled "
+        "here, `./setup.sh wheels import PATH` one from elsewhere; then make the bundle again"
+    )

@@ -69,7 +69,7 @@ def _write_file(path: Path, content: Callable[[], bytes | str], refused: list[No
 
 
 def _note_failure(error: Exception) -> None:
-    terminal.note(f"this run's report could not be written in every format: {error!r}")
+    terminal.note(f"this run's report cannot be written in every format: {error!r}")
 
 
 def _in_its_folder(report: Report, session: Session) -> Iterator[Output]:

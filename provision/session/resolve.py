@@ -1,4 +1,4 @@
-"""Resolve a session's request: the stored resolution if nothing changed, else a new plan and lock."""
+"""Resolve a request: to the stored resolution if nothing changed, else to a new plan and lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's tasks in a run: read before anything is changed, carried out in the current environment."""
+"""The user's tasks in a run: read before anything changes, carried out at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage that switches: keep the verified report, make the environment current, tidy the prefix."""
+"""The stage that switches: keep the report, make the environment current, tidy the prefix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step, Fetch, Run, Write and Need: the vocabulary of numbered steps. Only the engine executes them."""
+"""Step, Fetch, Run, Write and Need: the words of numbered steps. Only the engine executes them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         return next((pin.version for pin in self.pins if pin.name == name), None)
 
     def without_tokens(self) -> Lock:
-        """Return a lock that anybody may read: a signature in an address is a secret, and expires."""
+        """Return a lock that everyone may read: a signature in an address is a secret."""
         replace = msgspec.structs.replace
         return Lock(pins=tuple(replace(pin, wheel=pin.wheel.without_token()) for pin in self.pins))
 
@@ -173,7 +173,7 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch"):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
-    """A command as an argv list, with changes to its environment. It may be repeated after a kill."""
+    """A command: an argv list, with changes to its environment. It may run again after a kill."""
 
     title: str
     argv: tuple[str, ...]
@@ -198,7 +198,8 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="n
     """A condition that must hold before anything is changed; `hint` says how to meet it.
 
     `beside` is a folder on whose disk another need covers this one, or the folder of torch's
-    libraries. A wheel that was not inspected yet must have code for `capabilities` and accept `glibc`.
+    libraries. A wheel that was not inspected yet must have code for `capabilities` and accept
+    `glibc`.
     """
 
     title: str

@@ -14,7 +14,6 @@ from provision.display import progress, terminal
 from provision.engine import bring_up, bundle, locks
 from provision.engine.bundle import Bundle
 from provision.engine.events import Note
-from provision.engine.resolution_cache import Resolution
 from provision.errors import DONE, NotWritable, WrongUsage
 from provision.host import installer_config, pythons, sources
 from provision.host._model import Host
@@ -51,9 +50,9 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     try:
         with progress.followed(options) as listener:
             session = msgspec.structs.replace(session, listener=listener)
-            plan, lock = _with_optional(session, target, *planned)
-            missing = _missing(planned[0], lock, plan, options.host)
-            if missing and session.settings.flash_attn.mode == "require":
+            plan, lock = optional.fetch_for_bundle(session, target, *planned)
+            missing = optional.missing_from_bundle(planned[0], plan, lock, options.host)
+            if missing and optional.is_required(session):
                 reasons = (Reasons(subject=OPTIONAL, reasons=(missing,)),)
                 return confirm.no_plan(Unsupported(unsupported=reasons, advice=()), options)
             if missing:
@@ -105,37 +104,6 @@ def _make(
 def _not_written(what: str, folder: Path) -> NotWritable:
     hint = "free some space, or name a folder elsewhere; the same command resumes"
     return NotWritable(what, where=str(folder), hint=hint)
-
-
-def _with_optional(session: Session, target: Host, plan: Plan, lock: Lock) -> tuple[Plan, Lock]:
-    """Fetch a published wheel of the optional package, as `up` does. Nothing is compiled here."""
-    resolution = Resolution(wish="", plan=plan, lock=lock, host_python="")
-    if plan.compiles or not optional.is_missing(resolution):
-        return plan, lock
-    settings = session.settings.flash_attn
-    # Also where it is required: what is missing is said once, after every wheel was tried.
-    mode = "auto" if settings.mode == "require" else settings.mode
-    lenient = msgspec.structs.replace(settings, mode=mode, build="after")
-    with request.locked(session, "bundle") as held:
-        there = msgspec.structs.replace(
-            held,
-            target=target,
-            settings=msgspec.structs.replace(held.settings, flash_attn=lenient),
-        )
-        obtained = optional.obtain(there, resolution)
-    return obtained.plan, obtained.lock
-
-
-def _missing(planned: Plan, lock: Lock, plan: Plan, host: str | None) -> str:
-    """Return that the optional package is not in the bundle, why, and what to do; or ""."""
-    if planned.optional is None or lock.optional:
-        return ""
-    why = plan.flash_attn.why.partition(". ")[0]
-    compiles = f"`./setup.sh provision --host {host}`" if host else "`./setup.sh`"
-    return (
-        f"{OPTIONAL} is not in the bundle: {why}. {compiles} keeps a wheel of it that is compiled "
-        "here, `./setup.sh wheels import PATH` one from elsewhere; then make the bundle again"
-    )
 
 
 def _answers(builder: Host, settings: Settings) -> dict[str, bool]:
