@@ -62,23 +62,15 @@ class Dot(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """A drawn line; `path` is empty where there is only one dot."""
-
-    kind: int
-    path: str
-    dots: tuple[Dot, ...]
-
-
 class Drawing(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a chart shows; a tick is a coordinate and its label."""
+    """All that a chart shows: ticks with their labels, dots by the kind of their line."""
 
     title: str
     description: str
     left: float
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
-    curves: tuple[Curve, ...]
+    lines: dict[int, tuple[Dot, ...]]
 
 
 def axis(values: Sequence[float], unit: str, scale: Literal["linear", "log"]) -> Axis:
@@ -107,11 +99,11 @@ def draw(title: str, lines: Mapping[str, Sequence[Point]], x: Axis, y: Axis) -> 
         left=left,
         x_ticks=tuple((across(value), tokens(value)) for value in _ticks(x)),
         y_ticks=tuple((up(value), number(value)) for value in _ticks(y)),
-        curves=tuple(
-            _curve(kind % KINDS, [_dot(name, point, across, up, y) for point in points])
+        lines={
+            kind: tuple(_dot(name, point, across, up, y) for point in points)
             for kind, (name, points) in enumerate(visible.items())
             if points
-        ),
+        },
     )
 
 
@@ -142,11 +134,6 @@ def _placed(axis: Axis, start: float, end: float) -> _Place:
         return round(start + min(max(part, 0.0), 1.0) * (end - start), 1)
 
     return place
-
-
-def _curve(kind: int, dots: Sequence[Dot]) -> Curve:
-    path = "M" + "L".join(f"{dot.x} {dot.y}" for dot in dots)
-    return Curve(kind=kind, path=path if dots[1:] else "", dots=tuple(dots))
 
 
 def _dot(name: str, point: Point, across: _Place, up: _Place, y: Axis) -> Dot:

@@ -464,10 +464,10 @@ def test_a_drawing_stays_inside_its_plot_area(scale: Literal["linear", "log"]) -
     lines = {f"way {kind}": points if kind == 9 else () for kind in range(10)}
     drawing = charts.draw("times", lines, x, y)
     assert drawing
-    (curve,) = drawing.curves
-    assert curve.kind == 1, "the tenth line looks like the second"
-    assert len(curve.dots) == (3 if scale == "linear" else 2)
-    for dot in curve.dots:
+    assert list(drawing.lines) == [9]
+    dots = drawing.lines[9]
+    assert len(dots) == (3 if scale == "linear" else 2)
+    for dot in dots:
         assert drawing.left <= dot.x <= charts.RIGHT
         for place in (dot.y, *(dot.bar or ())):
             assert charts.TOP <= place <= charts.BOTTOM
@@ -488,7 +488,7 @@ def test_a_chart_shows_the_spread_of_its_samples() -> None:
     assert attention
     drawing = attention.devices["GPU 0"][0].drawing
     assert drawing
-    (dot,) = drawing.curves[0].dots
+    (dot,) = drawing.lines[0]
     assert dot.bar
     assert dot.bar[0] > dot.y > dot.bar[1]
     assert dot.text == "SDPA, 512 tokens: 100 x, spread 28.0%"
