@@ -83,4 +83,4 @@ def _interruptible(options: argparse.Namespace) -> AbstractContextManager[None]:
         return nullcontext()
     from provision.doors import interruption
 
-    return interruption.as_one()
+    return interruption.as_keyboard_interrupt()

@@ -26,7 +26,7 @@ def named(prefix: Path) -> frozenset[Path]:
 def _files(prefix: Path, locks: Iterable[Lock]) -> frozenset[Path]:
     folder = prefix / FOLDER
     wheels = [pin.wheel for lock in locks for pin in lock.pins]
-    begun = (parts.begun(folder / wheel.file, wheel.sha256) for wheel in wheels)
+    begun = (parts.partial_path(folder / wheel.file, wheel.sha256) for wheel in wheels)
     return frozenset((*(folder / wheel.file for wheel in wheels), *begun))
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 class Resource:
     """One thing to serve, and how: faults are used up one request at a time, in order."""
 
-    def __init__(self, data: bytes, content_type: str = "application/octet-stream", *faults: str) -> None:
+    def __init__(
+        self, data: bytes, content_type: str = "application/octet-stream", *faults: str
+    ) -> None:
         self.data = data
         self.content_type = content_type
         self.faults = list(faults)
@@ -109,7 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
 def serving() -> Iterator[LocalServer]:
     """A server for the length of a test."""
     with LocalServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         thread.start()
         try:
             yield server

@@ -25,19 +25,25 @@ def bundles(tmp_path: Path) -> dict[str, str]:
     return {name: str(tmp_path / name) for name in ("environment", "configured", "not-there")}
 
 
-def test_the_environment_goes_first(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_goes_first(
+    bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificates.trust(bundles["configured"])
     monkeypatch.setenv("SSL_CERT_FILE", bundles["environment"])
     assert sessions.session().verify == bundles["environment"]
 
 
-def test_then_what_pip_is_set_up_with(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_then_what_pip_is_set_up_with(
+    bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificates.trust(bundles["configured"])
     monkeypatch.setenv("PIP_CERT", bundles["not-there"])
     assert sessions.session().verify == bundles["configured"]
 
 
-def test_then_the_system_and_at_last_the_library(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_then_the_system_and_at_last_the_library(
+    bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificates.trust(bundles["not-there"])
     monkeypatch.setenv("SSL_CERT_FILE", bundles["not-there"])
     monkeypatch.setattr(certificates, "_SYSTEM", (bundles["environment"],))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.doors import download, sessions
+from provision.doors import download, remote_file, sessions
 from provision.errors import SourceFailed
 from tests.doors.local_server import LocalServer, Resource, serving
 
@@ -20,12 +20,14 @@ PLAIN = sessions.Connection()
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    monkeypatch.setattr(download, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(remote_file, "_PAUSE_S", 0.0)
     with serving() as one:
         yield one
 
 
-def fetched(server: LocalServer, folder: Path, *faults: str, data: bytes = DATA, begun: bytes = b"") -> Resource:
+def fetched(
+    server: LocalServer, folder: Path, *faults: str, data: bytes = DATA, begun: bytes = b""
+) -> Resource:
     """Have one file from a server with these faults; every byte that came was told, none twice."""
     server.resources["/big.whl"] = resource = Resource(data, "application/octet-stream", *faults)
     told: list[int] = []
@@ -44,16 +46,18 @@ def part(folder: Path) -> Path:
 
 def test_a_file_comes_whole(server: LocalServer, tmp_path: Path) -> None:
     assert fetched(server, tmp_path).requests == 1
-    assert download.is_there(tmp_path / "big.whl", SHA256)
-    assert not download.is_there(tmp_path / "big.whl", "0" * 64)
-    assert not download.is_there(tmp_path / "other.whl", SHA256)
+    assert download.is_complete(tmp_path / "big.whl", SHA256)
+    assert not download.is_complete(tmp_path / "big.whl", "0" * 64)
+    assert not download.is_complete(tmp_path / "other.whl", SHA256)
 
 
 def test_what_a_killed_run_began_is_gone_on_with(server: LocalServer, tmp_path: Path) -> None:
     assert fetched(server, tmp_path, begun=DATA[:2_000_000]).served == 1_000_000
 
 
-def test_what_was_begun_and_is_complete_is_not_fetched_again(server: LocalServer, tmp_path: Path) -> None:
+def test_what_was_begun_and_is_complete_is_not_fetched_again(
+    server: LocalServer, tmp_path: Path
+) -> None:
     assert fetched(server, tmp_path, begun=DATA).served == 0
 
 
@@ -61,7 +65,9 @@ def test_what_was_begun_and_is_damaged_is_fetched_anew(server: LocalServer, tmp_
     assert fetched(server, tmp_path, begun=b"\0" * 2_000_000).served == 1_000_000 + len(DATA)
 
 
-def test_what_was_begun_and_is_longer_than_the_file_is_fetched_anew(server: LocalServer, tmp_path: Path) -> None:
+def test_what_was_begun_and_is_longer_than_the_file_is_fetched_anew(
+    server: LocalServer, tmp_path: Path
+) -> None:
     assert fetched(server, tmp_path, begun=DATA + b"!").served == len(DATA)
 
 
@@ -82,7 +88,7 @@ def test_a_connection_that_goes_silent_is_given_up(
 def test_a_connection_that_trickles_is_given_up(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "_WINDOW_S", 0.2)
+    monkeypatch.setattr(remote_file, "_WINDOW_S", 0.2)
     assert fetched(server, tmp_path, "trickle").requests == 2
 
 
@@ -102,10 +108,12 @@ def test_another_site_may_hold_the_file(server: LocalServer, tmp_path: Path) -> 
         (["404"], "HTTP status 404"),
         (["401"], "put the login into"),
         (["500"] * 9, "HTTP status 500, 5 times in a row"),
-        (["reset", "grown"], "the file changed while it was read: 3000000 bytes, now 3000001"),
+        (["reset", "grown"], "the file changed during the download: 3000000 bytes, now 3000001"),
     ],
 )
-def test_what_does_not_pass_is_said(server: LocalServer, tmp_path: Path, faults: list[str], said: str) -> None:
+def test_what_does_not_pass_is_said(
+    server: LocalServer, tmp_path: Path, faults: list[str], said: str
+) -> None:
     with pytest.raises(SourceFailed) as failure:
         fetched(server, tmp_path, *faults)
     assert said in str(failure.value)
@@ -114,7 +122,7 @@ def test_what_does_not_pass_is_said(server: LocalServer, tmp_path: Path, faults:
 
 @pytest.mark.parametrize("begun", [b"", DATA[:1_000]])
 def test_another_content_is_never_kept(server: LocalServer, tmp_path: Path, begun: bytes) -> None:
-    with pytest.raises(SourceFailed, match="not the one that was locked"):
+    with pytest.raises(SourceFailed, match="does not match the locked SHA-256"):
         fetched(server, tmp_path, data=DATA[:-1] + b"!", begun=begun)
     assert list(tmp_path.iterdir()) == []
 
@@ -126,10 +134,12 @@ def test_a_file_in_a_folder_is_copied(tmp_path: Path) -> None:
     download.download(source.as_uri(), SHA256, tmp_path / "a b.whl", lambda _: None, PLAIN)
     assert (tmp_path / "a b.whl").read_bytes() == DATA
     with pytest.raises(SourceFailed, match="No such file"):
-        download.download((tmp_path / "none").as_uri(), SHA256, tmp_path / "c.whl", lambda _: None, PLAIN)
+        download.download(
+            (tmp_path / "none").as_uri(), SHA256, tmp_path / "c.whl", lambda _: None, PLAIN
+        )
 
 
 def test_certificates_that_are_not_there_are_named(server: LocalServer, tmp_path: Path) -> None:
     lost = sessions.Connection(certificates="/nowhere/ca.pem")
-    with pytest.raises(SourceFailed, match=r"the certificates in /nowhere/ca\.pem are not there"):
+    with pytest.raises(SourceFailed, match=r"the certificate file /nowhere/ca\.pem is missing"):
         download.download(server.url("/x"), SHA256, tmp_path / "x", lambda _: None, lost)

@@ -34,7 +34,7 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
         (errno.EROFS, "read-only"),
         (errno.EDQUOT, "quota"),
         (errno.EACCES, "may write"),
-        (errno.EIO, "another place"),
+        (errno.EIO, "another folder"),
     ],
 )
 def test_a_failed_write_keeps_the_old_file_and_names_place_and_way_out(
@@ -74,7 +74,7 @@ def test_a_folder_is_made_for_our_own_places_only(tmp_path: Path) -> None:
     files.write(tmp_path / "logs" / "x", "")
     with pytest.raises(NotWritable) as caught:
         files.write(tmp_path / "lgos" / "x", "", make_folders=False)
-    assert "no such folder" in caught.value.hint
+    assert "does not exist" in caught.value.hint
     assert [entry.name for entry in tmp_path.iterdir()] == ["logs"]
 
 

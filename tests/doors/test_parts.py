@@ -18,16 +18,18 @@ def test_parts_make_the_whole(tmp_path: Path, most: int) -> None:
     path = tmp_path / "torch-2.13.0+cpu[1]-py3.whl"
     path.write_bytes(DATA)
     parts.split(path, most)
-    lying = parts.of(path)
+    lying = parts.paths(path)
     assert not path.exists()
     assert max(part.stat().st_size for part in lying) <= most
     assert len(lying) == -(-len(DATA) // most)
     assert b"".join(parts.read(path)) == DATA
     digest = hashlib.sha256(DATA).hexdigest()
     assert parts.sha256(path) == digest
-    assert download.is_there(path, digest)
+    assert download.is_complete(path, digest)
     assert download.size(path.as_uri(), sessions.Connection()) == len(DATA)
-    download.download(path.as_uri(), digest, tmp_path / "again.whl", lambda _: None, sessions.Connection())
+    download.download(
+        path.as_uri(), digest, tmp_path / "again.whl", lambda _: None, sessions.Connection()
+    )
     assert (tmp_path / "again.whl").read_bytes() == DATA
 
 
@@ -45,7 +47,7 @@ def test_a_small_file_stays_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "small.whl"
     path.write_bytes(DATA)
     parts.split(path, len(DATA))
-    assert parts.of(path) == [path]
+    assert parts.paths(path) == [path]
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

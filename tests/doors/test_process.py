@@ -18,7 +18,9 @@ PYTHON = sys.executable
 
 
 def test_output_status_and_time_of_a_command() -> None:
-    ended = process.run([PYTHON, "-c", "import sys; print('out'); print('err', file=sys.stderr)"], deadline_s=20)
+    ended = process.run(
+        [PYTHON, "-c", "import sys; print('out'); print('err', file=sys.stderr)"], deadline_s=20
+    )
     assert (ended.status, ended.stdout, ended.stderr, ended.problem()) == (0, "out\n", "err\n", "")
     assert ended.ok
     assert 0 < ended.seconds < 20
@@ -127,10 +129,10 @@ def test_an_interruption_while_a_child_is_being_started_takes_it_along(
     monkeypatch: pytest.MonkeyPatch, *, ends_with_us: bool
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", Disturbed)
-    with interruption.as_one(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+    with interruption.as_keyboard_interrupt(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         process.run(["sleep", "60"], deadline_s=60, ends_with_us=ends_with_us)
     assert ends(Disturbed.forked)
-    with interruption.as_one(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+    with interruption.as_keyboard_interrupt(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -185,7 +187,10 @@ def test_output_that_is_no_text_is_replaced() -> None:
 
 def test_environment_and_folder_are_what_was_asked_for(tmp_path: Path) -> None:
     ended = process.run(
-        ["/bin/sh", "-c", 'echo "$ONLY-$HOME"; pwd -P'], deadline_s=5, env={"ONLY": "this"}, cwd=tmp_path
+        ["/bin/sh", "-c", 'echo "$ONLY-$HOME"; pwd -P'],
+        deadline_s=5,
+        env={"ONLY": "this"},
+        cwd=tmp_path,
     )
     assert ended.stdout == f"this-\n{tmp_path.resolve()}\n"
 

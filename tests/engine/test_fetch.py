@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.doors import download, interruption
+from provision.doors import download, interruption, remote_file
 from provision.engine import fetch
 from provision.engine.events import Event, Progress
 from provision.errors import NotWritable, SourceFailed
@@ -20,13 +20,14 @@ from tests.doors.local_server import LocalServer, Resource, serving
 from tests.patience import until
 
 FILES = {
-    f"toy{number}-1.0-py3-none-any.whl": random.Random(number).randbytes(200_000 * number) for number in range(1, 6)
+    f"toy{number}-1.0-py3-none-any.whl": random.Random(number).randbytes(200_000 * number)
+    for number in range(1, 6)
 }
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    monkeypatch.setattr(download, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(remote_file, "_PAUSE_S", 0.0)
     with serving() as one:
         one.resources = {f"/{name}": Resource(data) for name, data in FILES.items()}
         yield one
@@ -34,16 +35,22 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
 
 def action(server: LocalServer, folder: Path) -> Fetch:
     def wheel(name: str, data: bytes) -> Wheel:
-        return Wheel(url=server.url(f"/{name}"), sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+        return Wheel(
+            url=server.url(f"/{name}"), sha256=hashlib.sha256(data).hexdigest(), size=len(data)
+        )
 
-    return Fetch(title="toys", folder=str(folder), wheels=tuple(wheel(*each) for each in FILES.items()))
+    return Fetch(
+        title="toys", folder=str(folder), wheels=tuple(wheel(*each) for each in FILES.items())
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_everything_comes_once_and_its_progress_is_told(server: LocalServer, tmp_path: Path) -> None:
+def test_everything_comes_once_and_its_progress_is_told(
+    server: LocalServer, tmp_path: Path
+) -> None:
     heard: list[Event] = []
     said = fetch.fetch(action(server, tmp_path / "store"), {}, heard.append)
     assert contents(tmp_path / "store") == FILES
@@ -52,11 +59,15 @@ def test_everything_comes_once_and_its_progress_is_told(server: LocalServer, tmp
     told = [event for event in heard if isinstance(event, Progress)]
     assert (told[-1].done, told[-1].total, told[-1].unit) == (total, total, "bytes")
     served = {name: resource.served for name, resource in server.resources.items()}
-    assert fetch.fetch(action(server, tmp_path / "store"), {}, heard.append) == [f"5 lay in {tmp_path / 'store'}"]
+    assert fetch.fetch(action(server, tmp_path / "store"), {}, heard.append) == [
+        f"5 already in {tmp_path / 'store'}"
+    ]
     assert served == {name: resource.served for name, resource in server.resources.items()}
 
 
-def test_one_that_fails_stops_the_others_and_what_came_stays(server: LocalServer, tmp_path: Path) -> None:
+def test_one_that_fails_stops_the_others_and_what_came_stays(
+    server: LocalServer, tmp_path: Path
+) -> None:
     lost = server.resources.pop("/toy3-1.0-py3-none-any.whl")
     server.resources["/toy5-1.0-py3-none-any.whl"].faults = ["trickle"]
     with pytest.raises(SourceFailed, match="HTTP status 404"):
@@ -74,11 +85,11 @@ def test_an_interruption_ends_it_and_what_came_stays(server: LocalServer, tmp_pa
         if len(list(tmp_path.glob("*.whl"))) == len(FILES) - 1:
             signal.raise_signal(signal.SIGTERM)
 
-    with interruption.as_one(), pytest.raises(KeyboardInterrupt):
+    with interruption.as_keyboard_interrupt(), pytest.raises(KeyboardInterrupt):
         fetch.fetch(action(server, tmp_path), {}, interrupt)
     assert threading.active_count() < 20
     assert len(list(tmp_path.glob(".toy5*.part"))) == 1
-    with interruption.as_one():
+    with interruption.as_keyboard_interrupt():
         fetch.fetch(action(server, tmp_path), {}, lambda _: None)
     assert contents(tmp_path) == FILES
 
@@ -87,7 +98,9 @@ def downloads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "download"]
 
 
-def test_a_source_that_says_nothing_keeps_nobody_waiting(server: LocalServer, tmp_path: Path) -> None:
+def test_a_source_that_says_nothing_keeps_nobody_waiting(
+    server: LocalServer, tmp_path: Path
+) -> None:
     """Neither him who interrupts nor him who is to hear what failed; and what was stopped asks no more."""
     silent = server.resources["/toy5-1.0-py3-none-any.whl"]
     del server.resources["/toy3-1.0-py3-none-any.whl"]
@@ -100,7 +113,9 @@ def test_a_source_that_says_nothing_keeps_nobody_waiting(server: LocalServer, tm
     assert silent.requests == 1
 
 
-def test_a_full_disk_is_named(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -115,13 +130,19 @@ def test_a_login_comes_from_the_address_of_the_index(server: LocalServer, tmp_pa
     assert set(server.heard) == {"Basic bWU6aHVudGVyMg=="}
 
 
-def test_sizes_that_the_index_did_not_tell_are_asked_for(server: LocalServer, tmp_path: Path) -> None:
+def test_sizes_that_the_index_did_not_tell_are_asked_for(
+    server: LocalServer, tmp_path: Path
+) -> None:
     here, lost = tmp_path / "here.whl", "/toy1-1.0-py3-none-any.whl"
     here.write_bytes(b"12345")
     del server.resources[lost]
     urls = [here.as_uri(), server.url("/toy2-1.0-py3-none-any.whl"), server.url(lost)]
     pins = [Pin(name=url, version="1", wheel=Wheel(url=url, sha256="")) for url in urls]
-    assert [pin.wheel.size for pin in fetch.sized(Lock(pins=tuple(pins)), {}).pins] == [5, 400_000, 0]
+    assert [pin.wheel.size for pin in fetch.sized(Lock(pins=tuple(pins)), {}).pins] == [
+        5,
+        400_000,
+        0,
+    ]
 
 
 def test_what_came_is_told_once(server: LocalServer, tmp_path: Path) -> None:
@@ -142,4 +163,10 @@ def test_what_later_steps_need_comes_meanwhile(server: LocalServer, tmp_path: Pa
         fetching.begin(later)
         until(lambda: all((tmp_path / name).exists() for name in FILES))
         assert contents(tmp_path) == FILES
-        assert [line.split()[0] for line in fetching.finish(later)] == ["0", "fetched", "fetched", "fetched", "fetched"]
+        assert [line.split()[0] for line in fetching.finish(later)] == [
+            "0",
+            "fetched",
+            "fetched",
+            "fetched",
+            "fetched",
+        ]
