@@ -87,7 +87,7 @@ def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
 
 def test_help_fits_a_terminal_of_80_columns() -> None:
     top = arguments.parser()
-    for parser in (top, *arguments._below(top).values()):
+    for parser in (top, *arguments._subparsers(top).values()):
         assert max(len(line) for line in parser.format_help().splitlines()) <= 80
 
 
@@ -242,7 +242,7 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, torch"),
         (["plan", "--host", H100, "--set", "gpus=[9]"], "--set gpus=[9]: gpus: there is no GPU 9", ""),
-        (["host", "-o", "/no/such/folder/x.json"], "cannot be written: No such file", "make it first"),
+        (["host", "-o", "/no/such/folder/x.json"], "cannot be written: No such file", "create it"),
         (["plan", "--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--jso"], "--jso", "did you mean `--json`?"),
         (["plan", "x"], "x", "--help"),
@@ -255,8 +255,8 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["catalog", "add", "numpy==1.0"], "`numpy==1.0` is no release", "vllm==X"),
         (["catalog", "add", "vllm==1..2"], "`vllm==1..2` is no release", "vllm==X"),
         (["plan", "--set", "vlm=1"], "no setting `vlm`", "did you mean `vllm`?"),
-        (["plan", "--set", "vllm=newest"], "`newest` is no version", "write latest"),
-        (["plan", "--prefix", ""], "no folder's name", "/data/prefix"),
+        (["plan", "--set", "vllm=newest"], "`newest` is not a version", "write latest"),
+        (["plan", "--prefix", ""], "not a valid folder name", "/data/prefix"),
         (["plan", "--config", "/no/such.yaml"], "/no/such.yaml: cannot be read", "a file that exists"),
         (["plan", "--config", ""], "cannot be read", "a file that exists"),
         (["plan", "--host", "/no/such.yaml"], "/no/such.yaml: cannot be read: No such file", "a file that exists"),
@@ -290,9 +290,9 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
         (b"", "", "is empty", "collect_env"),
         (bytes(range(256)) * 20, ":1", "describes no host", "short YAML"),
         (b"\x7fELF\x02\x01\x01" + bytes(500), ":1", "describes no host", "short YAML"),
-        (b"gpus: []\n\xff\xfe\n", ":3", "is not YAML", "not closed"),
+        (b"gpus: []\n\xff\xfe\n", ":3", "is not YAML", "missing bracket"),
         (b"a" * 17 * 1024 * 1024, "", "is larger than 16 MiB", "the right file"),
-        ("python: 3.10\ngpus: []\n", ":1", "YAML has read 3.10 as a number", 'write python: "3.10"'),
+        ("python: 3.10\ngpus: []\n", ":1", "YAML reads 3.10 as a number", 'write python: "3.10"'),
         ("gpus: []\n", "", "a plan also needs: machine", "add what is missing"),
         (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "nothing is known of a `FooBar 9000`", 'cc: "9.0"'),
         (WHOLE.replace("580.65.06", "R580"), ":2", "`R580` is no driver version", '"580.65.06"'),

@@ -10,7 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from provision.display.json_lines import Ended
+from provision.session.event_stream import Ended
 from provision.engine.bundle import Bundle
 from provision.engine.events import Event
 from provision.engine.launch_checks import CheckDone, CheckStarted

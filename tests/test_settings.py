@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
 
+from provision import settings as settings_module
 from provision.errors import Failure, WrongSetting
-from provision.settings import FlashAttnSettings, Settings, SourceSettings, load
+from provision.settings import FlashAttnSettings, Settings, SourceSettings, for_fingerprint, load
 
 SHIPPED = Path(__file__).parents[1] / "config.yaml"
 
@@ -63,6 +64,7 @@ def test_a_file_changes_what_it_says_and_an_override_goes_before_it() -> None:
         ("prefix=a=b", "prefix", "a=b"),
         ("prefix=~/envs", "prefix", os.path.expanduser("~/envs")),
         ("extra_packages=[datasets>=4]", "extra_packages", ["datasets>=4"]),
+        ("extra_packages=[datasets, 'a>1']", "extra_packages", ["datasets", "a>1"]),
         ("extra_packages=[flash-attn-jax]", "extra_packages", ["flash-attn-jax"]),
         ("flash_attn={mode: none}", "flash_attn", FlashAttnSettings(mode="none")),
     ],
@@ -82,9 +84,9 @@ def test_a_source_is_switched_or_named(word: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "says", "hint"),
     [
-        ("vllm: 0.25", 1, "vllm: YAML has read 0.25 as a number", 'write vllm: "0.25"'),
-        ("\npython: 3.10", 2, "python: YAML has read 3.10 as a number", 'write python: "3.10"'),
-        ("cuda: 12.9", 1, "cuda: YAML has read 12.9", 'write cuda: "12.9"'),
+        ("vllm: 0.25", 1, "vllm: YAML reads 0.25 as a number", 'write vllm: "0.25"'),
+        ("\npython: 3.10", 2, "python: YAML reads 3.10 as a number", 'write python: "3.10"'),
+        ("cuda: 12.9", 1, "cuda: YAML reads 12.9", 'write cuda: "12.9"'),
         ("flash_attn:\n  flavour: 3", 2, "flash_attn.flavour: `3` does not fit", 'write "2", "3" or "4"'),
         ("vlm: latest", 1, "there is no `vlm` here", "did you mean `vllm`?"),
         ("flash_attn: {mod: none}", 1, "flash_attn: there is no `mod` here", "did you mean `mode`?"),
@@ -96,24 +98,25 @@ def test_a_source_is_switched_or_named(word: str, value: object) -> None:
         ("extra_packages: datasets", 1, "extra_packages: `datasets` does not fit", "write extra_packages: [datasets]"),
         ("keep: two", 1, "keep: `two` does not fit here", "write a whole number"),
         ("keep: 0", 1, "keep: at least one", "write keep: 1"),
-        ("vllm: newest", 1, "vllm: `newest` is no version", "write latest"),
-        ('vllm: ">=0.25"', 1, "vllm: `>=0.25` is no version", '"0.32.*"'),
-        ('vllm: "0.32.dev1.*"', 1, "is no version", '"0.32.*"'),
-        (f'vllm: "{"9" * 5000}"', 1, "is no version", '"0.32.*"'),
-        ('vllm: "٣.٣"', 1, "is no version", '"0.32.*"'),
-        ('torch: "latest"', 1, "torch: `latest` is no version", "write auto"),
-        ('python: "3"', 1, "python: `3` is no version", "3.12"),
-        ('python: "3.12.1"', 1, "python: `3.12.1` is no version", "3.12"),
-        ('cuda: "13"', 1, "cuda: `13` is no version", "12.9"),
+        ("vllm: newest", 1, "vllm: `newest` is not a version", "write latest"),
+        ('vllm: ">=0.25"', 1, "vllm: `>=0.25` is not a version", '"0.32.*"'),
+        ('vllm: "0.32.dev1.*"', 1, "is not a version", '"0.32.*"'),
+        (f'vllm: "{"9" * 5000}"', 1, "is not a version", '"0.32.*"'),
+        ('vllm: "٣.٣"', 1, "is not a version", '"0.32.*"'),
+        ('torch: "latest"', 1, "torch: `latest` is not a version", "write auto"),
+        ('python: "3"', 1, "python: `3` is not a version", "3.12"),
+        ('python: "3.12.1"', 1, "python: `3.12.1` is not a version", "3.12"),
+        ('cuda: "13"', 1, "cuda: `13` is not a version", "12.9"),
         ("gpus: 0", 1, "gpus: `0` does not fit here", "write gpus: [0]"),
         ("gpus: [true]", 1, "gpus[0]: `true` does not fit here", "a whole number or text"),
-        ("sources:\n  pypi: no", 2, "sources.pypi: `no` is no address", "write true, false or https"),
-        ('prefix: ""', 1, "prefix: '' is no folder's name", "write prefix:"),
+        ("sources:\n  pypi: no", 2, "sources.pypi: `no` is not an address", "write true, false or https"),
+        ('prefix: ""', 1, "prefix: '' is not a valid folder name", "write prefix:"),
         ('logs: "\\0"', 1, "logs: ", "write logs:"),
         ("extra_packages:\n- ok\n- a b", 3, "extra_packages[1]: `a b`", "datasets>=4"),
-        ("extra_packages: [flash-attn]", 1, "`flash-attn`: flash-attn has settings", "write flash_attn: {mode: auto}"),
+        ("extra_packages: [flash-attn]", 1, "`flash-attn`: flash-attn has its own settings", "write flash_attn: {mode: auto}"),
         ("extra_packages: [Flash_Attn==2.8.3]", 1, "extra_packages[0]: `Flash_Attn==2.8.3`", "wheels import"),
-        ("extra_packages: [flash.attn-3]", 1, "settings of its own", 'write flash_attn: {flavour: "3"}'),
+        ("extra_packages: [flash.attn-3]", 1, "has its own settings", 'write flash_attn: {flavour: "3"}'),
+        ("extra_packages: [4]", 1, "extra_packages[0]: YAML reads 4 as a number", 'write "4"'),
         ("- a", 1, "a list does not fit here", "write {vllm: …}"),
     ],
 )
@@ -132,21 +135,21 @@ def test_a_wrong_file_is_named_with_line_and_what_to_write(text: str, line: int,
         ("flash_attn.mod=x", "there is no setting `flash_attn.mod`", "did you mean `flash_attn.mode`?"),
         ("vllm.x=1", "there is no setting `vllm.x`", "did you mean `vllm`?"),
         ("=1", "there is no setting ``", "known: vllm"),
-        ("vllm", "no value", "write --set vllm=VALUE"),
-        ("vllm=x", "vllm: `x` is no version", "write latest"),
-        ("vllm=", "vllm: `` is no version", "write latest"),
+        ("vllm", "the value is missing", "write --set vllm=VALUE"),
+        ("vllm=x", "vllm: `x` is not a version", "write latest"),
+        ("vllm=", "vllm: `` is not a version", "write latest"),
         ("profile=gpu", "profile: `gpu` does not fit", "write auto, cpu or cuda"),
         ("gpus=0,1", "gpus: `0,1` does not fit", "write --set gpus=[0,1]"),
         ("gpus=0", "gpus: `0` does not fit", "write --set gpus=[0]"),
         ("gpus=al", "gpus: `al` does not fit", "write all, auto or a list"),
         ("flash_attn=none", "flash_attn: `none` does not fit", "write --set flash_attn.mode=none"),
         ("keep=many", "keep: `many` does not fit", "write a whole number"),
-        ("sources.pypi=no", "sources.pypi: `no` is no address", "write true, false"),
+        ("sources.pypi=no", "sources.pypi: `no` is not an address", "write true, false"),
         ("extra_packages=datasets", "extra_packages: `datasets` does not fit", "write --set extra_packages=[datasets]"),
         ("extra_packages=[a, flash-attn-4>4]", "extra_packages[1]: `flash-attn-4>4`", 'flash_attn: {flavour: "4"}'),
-        ("prefix=\udcff", "holds characters", "plain text"),
-        ("prefix=", "prefix: '' is no folder's name", "write prefix:"),
-        ("prefix=/a,b", "prefix: '/a,b' is no folder's name", "write prefix:"),
+        ("prefix=\udcff", "contains characters", "plain text"),
+        ("prefix=", "prefix: '' is not a valid folder name", "write prefix:"),
+        ("prefix=/a,b", "prefix: '/a,b' is not a valid folder name", "write prefix:"),
     ],
 )
 def test_a_wrong_override_is_named_as_one(override: str, says: str, hint: str) -> None:
@@ -154,6 +157,24 @@ def test_a_wrong_override_is_named_as_one(override: str, says: str, hint: str) -
     assert failure.where in (f"--set {override}", "--set prefix")
     assert says in failure.what
     assert hint in failure.hint
+
+
+def test_a_list_of_versions_needs_no_quotes_on_the_command_line() -> None:
+    assert settings_module._meanings("[0.33, 0.32.1, true]", "")[1] == ["0.33", "0.32.1", True]
+
+
+def test_a_wrong_version_in_a_list_is_named_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings_module._SHAPES, "extra_packages", (r"\d+", "a number"))
+    failure = refused("extra_packages:\n- '1'\n- bananas\n")
+    assert failure.where == "config.yaml:3"
+    assert str(failure.what) == "extra_packages[1]: `bananas` is not a version"
+
+
+def test_a_new_setting_changes_no_fingerprint_until_it_is_used() -> None:
+    """Environments of the first release stay valid although Settings has more fields today."""
+    first = {*"vllm torch cuda python gpus profile flash_attn sources extra_packages prefix logs keep".split()}
+    assert set(for_fingerprint(Settings(vllm="0.25.1", keep=3, tasks="mine"))) == first
+    assert for_fingerprint(Settings(vllm="0.25.1")) != for_fingerprint(Settings())
 
 
 def complaint(read: Callable[[], object]) -> Failure | None:

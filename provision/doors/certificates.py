@@ -1,4 +1,4 @@
-"""The certificate authorities that this host trusts: from the environment, pip's settings, or the system."""
+"""The certificate authorities of this host: from the environment, pip's settings or the system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole files over the network: continued where an earlier run stopped, and checked by their hash."""
+"""Whole files over the network: resumed where an earlier run stopped, checked by their hash."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import functools
 import hashlib
 import os
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from provision.doors import digest, parts, remote_file, sessions
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def is_complete(path: Path, sha256: str) -> bool:
@@ -85,13 +85,14 @@ def _fetch(
 ) -> str:
     """Complete the file and return its hash."""
     with part.open("a+b") as target:
-        if local := _local(url):
+        local = _local(url)
+        if local:
             target.truncate(0)  # a local copy is fast: no part of it is worth continuing
-            return _copy(local, target, count)
         target.seek(0)
         hasher = digest.of_pieces(iter(functools.partial(target.read, remote_file.CHUNK), b""))
         count(target.tell())
-        for piece in remote_file.RemoteFile(url, connection).pieces(target.tell()):
+        remote = remote_file.RemoteFile(url, connection)
+        for piece in _read(local) if local else remote.pieces(target.tell()):
             if piece is None:
                 count(-target.tell())
                 target.seek(0)
@@ -104,18 +105,10 @@ def _fetch(
         return hasher.hexdigest()
 
 
-def _copy(source: Path, target: IO[bytes], count: Callable[[int], None]) -> str:
-    hasher = hashlib.sha256()
-    pieces = parts.read(source)
-    while True:
-        try:
-            piece = next(pieces, b"")
-        except OSError as error:
-            reason = f"cannot be read: {error.strerror}"
-            hint = "check that the folder is mounted and readable, then retry with the same command"
-            raise SourceFailed(reason, where=str(source), hint=hint) from None
-        if not piece:
-            return hasher.hexdigest()
-        target.write(piece)
-        hasher.update(piece)
-        count(len(piece))
+def _read(source: Path) -> Iterator[bytes]:
+    try:
+        yield from parts.read(source)
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+        hint = "check that the folder is mounted and readable, then retry with the same command"
+        raise SourceFailed(reason, where=str(source), hint=hint) from None

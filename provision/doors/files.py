@@ -29,7 +29,7 @@ _HINTS = {
 def write(path: Path, data: bytes | str, mode: int = 0o644, *, make_folders: bool = True) -> None:
     """Write a file completely or not at all: a crash leaves the old content.
 
-    Use `make_folders=False` for a path that the user typed: a missing folder is then a typing error.
+    Use `make_folders=False` for a path that the user typed: a missing folder is then a typo.
     """
     content = data.encode() if isinstance(data, str) else data
     try:
@@ -58,7 +58,7 @@ def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
 
 
 def as_text(content: bytes) -> str:
-    """Decode a text file, also one from Windows: with a byte order mark, or UTF-16 from PowerShell."""
+    """Decode a text file, also from Windows: with a byte order mark, or UTF-16 from PowerShell."""
     is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if is_wide else "utf-8-sig", "replace")
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a run as Ctrl-C does: children end, the journal stays true, locks are released."""
+"""Interruptions: SIGTERM and SIGHUP end a run in the same orderly way as Ctrl-C."""
 
 from __future__ import annotations
 

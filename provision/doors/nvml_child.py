@@ -1,4 +1,4 @@
-"""The child that reads NVML and prints one line of JSON, so that a crash of NVML never hits the parent.
+"""The child that reads NVML and prints one line of JSON: a crash of NVML never hits the parent.
 
 It runs alone (`python -I nvml_child.py`) and imports nothing of this project. A call that a GPU
 does not support loses one field, never the GPU. UUIDs and serial numbers are never read.
@@ -20,7 +20,7 @@ import pynvml as nvml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# An older binding lacks newer functions, and a name may not be UTF-8: that too loses one field only.
+# An older binding lacks newer functions, a name may not be UTF-8: each loses one field only.
 UNANSWERED = (nvml.NVMLError, AttributeError, UnicodeDecodeError)
 
 ANCESTOR_KINDS = {10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
@@ -109,18 +109,13 @@ def memory_errors(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes
     fields = ("rows_correctable", "rows_uncorrectable", "remap_pending", "remap_failed")
     remapped = dict(zip(fields, rows or (), strict=False))
     questions = {
-        "uncorrected": lambda: uncorrected(handle, SINCE_START),
-        "uncorrected_ever": lambda: uncorrected(handle, EVER),
+        "uncorrected": lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, UNCORRECTED, SINCE_START),
+        "uncorrected_ever": lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, UNCORRECTED, EVER),
         "pages_pending": lambda: nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle),
     }
     return several(
         {**{field: partial(int, number) for field, number in remapped.items()}, **questions}
     )
-
-
-def uncorrected(handle: Any, since: int) -> int:  # noqa: ANN401 - ctypes
-    """Return the number of memory errors that ECC could not correct."""
-    return int(nvml.nvmlDeviceGetTotalEccErrors(handle, UNCORRECTED, since))
 
 
 def clocks(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes

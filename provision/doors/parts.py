@@ -1,4 +1,4 @@
-"""Large files that may be split into parts (x.whl.part-001 …), for media that take no large files."""
+"""Files that may be split into parts (x.whl.part-001 …), for media that take no large files."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class RemoteFile:
             raise ConnectionError
 
     def _length(self, response: requests.Response, start: int, end: int | None) -> int:
-        """Return how many bytes will come; raise SourceFailed if they are not the requested ones."""
+        """Return how many bytes follow; raise SourceFailed if they are not the requested ones."""
         status = response.status_code
         if status in sessions.TRANSIENT:
             response.raise_for_status()

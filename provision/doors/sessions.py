@@ -1,4 +1,4 @@
-"""HTTP sessions with this host's proxies, certificates and logins; time limits; reasons in words."""
+"""HTTP sessions with this host's proxies, certificates and logins, and reasons of failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads of wheels into the store: several at once, resumed after a kill, checked against the lock."""
+"""Downloads of wheels into the store: several at once, resumable, checked against the lock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GRACE_S: Final = 1.0
 
 
 def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> list[str]:
-    """Fetch every file of one action into its folder; return one line for each fetched file."""
+    """Fetch every file of one action into its folder; return what was fetched, line by line."""
     with Fetching(environment, events) as fetching:
         return fetching.finish(action)
 
@@ -107,7 +107,7 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
                 job.end = self._workers.submit(partial(job.run, self._connection))
 
     def finish(self, action: Fetch) -> list[str]:
-        """Wait until every file of an action is in its folder; return a line for each fetched file."""
+        """Wait until every file of an action is in its folder; return what was fetched."""
         folder = Path(action.folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,8 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
             raise NotWritable(
                 f"the wheels cannot be stored: {error.strerror}",
                 where=str(folder),
-                hint="free some space, or use another disk with --prefix DIR; the same command resumes",
+                hint="free some space, or use another disk (--prefix DIR);"
+                " then retry with the same command",
             ) from error
         fetched = [job for job in jobs if job.end.result()]
         present = f"{len(jobs) - len(fetched)} already in {folder}"

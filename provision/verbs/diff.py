@@ -1,4 +1,4 @@
-"""`diff`: what changed between two runs, under what is likely to have caused it."""
+"""`diff`: shows what changed between two runs, grouped by the likely cause."""
 
 from __future__ import annotations
 
@@ -14,25 +14,33 @@ from provision.session import baselines, inputs, runs
 
 def run(options: argparse.Namespace) -> int:
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
-    found = baselines.diff(*_two(logs, options.runs))
+    comparison = baselines.diff(*_before_and_after(logs, options.runs))
     if options.json:
-        terminal.document(found)
+        terminal.document(comparison)
+    elif options.quiet:
+        terminal.write(diff_as_text.brief(comparison))
     else:
-        terminal.write(diff_as_text.brief(found) if options.quiet else diff_as_text.text(found))
+        terminal.write(diff_as_text.text(comparison))
     return DONE
 
 
-def _two(logs: Path, named: list[str]) -> tuple[Report, Report]:
-    """As they were given, the first is before; one is laid beside the newest, the newest beside the baseline."""
-    if len(named) > 2:
-        raise WrongUsage(f"two runs can be compared, not {len(named)}", hint="./setup.sh diff BEFORE AFTER")
-    reports = [runs.read(logs, one) for one in named]
+def _before_and_after(logs: Path, names: list[str]) -> tuple[Report, Report]:
+    """Return the two runs to compare.
+
+    One named run is compared with the newest run; without a name, the newest run is compared with
+    the baseline.
+    """
+    if len(names) > 2:
+        what = f"only two runs can be compared, not {len(names)}"
+        raise WrongUsage(what, hint="./setup.sh diff BEFORE AFTER")
+    reports = [runs.read(logs, name) for name in names]
     if len(reports) == 2:
         return reports[0], reports[1]
     after = baselines.newest(logs)
     host = str(after.host.get("id", ""))
     before = reports[0] if reports else baselines.baseline(logs, of=host, but=after.run)
     if before is None:
-        hint = "./setup.sh diff BEFORE AFTER compares any two"
-        raise WrongUsage("no earlier verified run of this host is there to compare with", where=str(logs), hint=hint)
+        what = "this host has no earlier verified run to compare with"
+        hint = "./setup.sh diff BEFORE AFTER compares any two runs"
+        raise WrongUsage(what, where=str(logs), hint=hint)
     return before, after

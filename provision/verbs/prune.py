@@ -1,4 +1,4 @@
-"""`prune`: removes generations that are neither current nor in use, except the newest that the settings keep."""
+"""`prune`: removes environments that are neither current, in use, nor among the newest `keep`."""
 
 from __future__ import annotations
 

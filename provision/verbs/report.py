@@ -1,4 +1,4 @@
-"""`report`: a run, the newest by default, in the format that its reader wants."""
+"""`report`: shows a run, the newest by default, in one of several formats."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     if options.json and options.format not in (None, "json"):
-        raise WrongUsage(f"--json and --format {options.format} ask for two things", hint="leave one of them out")
+        what = f"--json and --format {options.format} contradict each other"
+        raise WrongUsage(what, hint="leave one of them out")
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
-    told = runs.read(logs, options.run)
+    report = runs.read(logs, options.run)
     if options.share:
         from provision.host import record
         from provision.report import share
 
-        told = share.shared(told, record.who_and_where())
-    text = formats.said(told, "json" if options.json else options.format or "text")
-    if options.output is None:
-        if options.format in (None, "text") and not options.json:
-            terminal.write(text)
-        else:
-            terminal.out(text.encode())
-        return DONE
-    files.write(Path(options.output), text, make_folders=False)
-    if not options.quiet:
-        terminal.note(f"written to {options.output}")
+        report = share.shared(report, record.who_and_where())
+    format_name = "json" if options.json else options.format or "text"
+    text = formats.said(report, format_name)
+    if options.output is not None:
+        files.write(Path(options.output), text, make_folders=False)
+        if not options.quiet:
+            terminal.note(f"written to {options.output}")
+    elif format_name == "text":
+        terminal.write(text)  # with replacements for letters that the terminal lacks
+    else:
+        terminal.out(text.encode())
     return DONE

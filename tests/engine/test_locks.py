@@ -71,7 +71,7 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(UnusablePrefix, match="has no locks"), locks.hold(tmp_path, "provision"):
+    with pytest.raises(UnusablePrefix, match="does not support locks"), locks.hold(tmp_path, "provision"):
         pass
     assert not locks.supported(tmp_path)
 

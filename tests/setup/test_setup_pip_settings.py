@@ -47,7 +47,7 @@ def test_a_find_links_folder_in_a_pip_conf(host: StandIn, text: str, where: str)
     env = NOTHING | {"XDG_CONFIG_DIRS": f"/none:{host.base}/xdg"}
     answer = host.setup(**(env | ({"PIP_CONFIG_FILE": str(host.base / where)} if where == "named" else {})))
     assert answer.code == 0, answer.err
-    assert "handing pip's settings on to uv: find-links, no-index" in answer.err
+    assert "using pip's settings for uv: find-links, no-index" in answer.err
 
 
 def test_an_index_is_asked_with_its_credentials_and_they_are_never_shown(host: StandIn) -> None:

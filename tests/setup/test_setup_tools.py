@@ -33,7 +33,7 @@ def test_python_with_venv_is_enough(host: StandIn) -> None:
 def test_nothing_at_all(host: StandIn) -> None:
     answer = host.setup()
     assert answer.code == 3
-    assert "error: there is no Python 3 here, and no uv, curl or wget" in answer.err
+    assert "error: Python 3 is not installed, and uv, curl and wget are missing too" in answer.err
     assert answer.out == ""
 
 
@@ -41,7 +41,7 @@ def test_nothing_at_all(host: StandIn) -> None:
     ("version", "venv", "said"),
     [
         ("3.8", "venv", "Python 3.8 (python3) is too old"),
-        ("3.11", "bare", "Python 3.11 (python3) comes without venv"),
+        ("3.11", "bare", "Python 3.11 (python3) has no venv"),
     ],
 )
 def test_a_python_that_will_not_do_is_named(host: StandIn, version: str, venv: str, said: str) -> None:
@@ -100,7 +100,7 @@ def test_a_downloader_is_enough_if_the_installer_is_the_known_one(
     if genuine:
         assert (answer.code, json.loads(answer.out)["args"]) == (0, ["plan"]), answer.err
     else:
-        assert (answer.code, "is not the installer that setup.sh knows" in answer.err) == (4, True), answer.err
+        assert (answer.code, "does not match the checksum in setup.sh" in answer.err) == (4, True), answer.err
 
 
 def test_uv_without_a_python_that_will_do(host: StandIn) -> None:
@@ -132,4 +132,4 @@ def test_a_bundle_brings_the_control_environment_too(tmp_path: Path, tool: str, 
 
 def test_a_folder_that_is_no_bundle_is_said(tmp_path: Path) -> None:
     answer = StandIn(tmp_path).give_python().setup("up", "--bundle", str(tmp_path))
-    assert (answer.code, answer.err.splitlines()[0]) == (2, f"error: {tmp_path} is no bundle")
+    assert (answer.code, answer.err.splitlines()[0]) == (2, f"error: {tmp_path} is not a bundle")

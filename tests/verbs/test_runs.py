@@ -44,7 +44,7 @@ def test_one_that_was_killed_is_said_to_be_and_the_newest_with_a_report_is_named
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"), [("2026", "begins 2 runs"), ("nowhere", "no run and no file `nowhere`"), ("", "no run")]
+    ("wanted", "said"), [("2026", "is the beginning of 2 runs"), ("nowhere", "no run and no file `nowhere`"), ("", "no run")]
 )
 def test_what_names_no_run(logs: Path, wanted: str, said: str) -> None:
     with pytest.raises(WrongUsage, match=said):
