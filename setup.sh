@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the control environment .venv from hash-pinned requirements, then runs vllm-ready with all arguments.
-# Needs bash, coreutils and one of uv, Python with venv, curl or wget. Prints to stderr only.
+# Makes the control environment .venv from hash-pinned requirements, then runs vllm-ready with all
+# arguments. Needs bash, coreutils and one of uv, Python with venv, curl or wget. Prints to stderr.
 if [ -z "${BASH_VERSION:-}" ]; then # started as `sh setup.sh`
     command -v bash >/dev/null || { echo "error: setup.sh needs bash, which is not installed" >&2; exit 3; }
     exec bash "$0" "$@"
@@ -40,7 +40,9 @@ keep_out_of_a_missing_home() { # in a container, a user id often has no home, or
     export UV_CACHE_DIR="${UV_CACHE_DIR:-$prefix/cache/uv}" PIP_CACHE_DIR="${PIP_CACHE_DIR:-$prefix/cache/pip}"
 }
 
-ready() { # ready FOLDER REQUIREMENTS: succeed if it was made here, from these pins, with the same Python; starts no process
+# ready FOLDER REQUIREMENTS: succeed if it was made here, from these pins, with the same Python.
+# It starts no process, because it runs before every verb.
+ready() {
     local where='' base='' pins='' wanted=''
     [[ -r $1/.ready && -x $1/bin/vllm-ready ]] || return 1
     { IFS= read -r where; IFS= read -r base; IFS= read -rd '' pins || true; } <"$1/.ready"
@@ -72,7 +74,7 @@ release_lock() { # the kernel releases its own lock when this subshell ends
 
 install_with_uv() { # install_with_uv FOLDER REQUIREMENTS
     hand_on_pip_settings
-    export UV_LINK_MODE=copy # uv's default may use hard links, and an edit would then change its cache
+    export UV_LINK_MODE=copy # with hard links, an edit would change uv's cache
     export UV_PYTHON_INSTALL_DIR="${UV_PYTHON_INSTALL_DIR:-$prefix/pythons}" UV_PYTHON_INSTALL_BIN=0
     unset UV_CONSTRAINT UV_OVERRIDE UV_EXCLUDE UV_PYTHON UV_SYSTEM_PYTHON UV_BREAK_SYSTEM_PACKAGES UV_NO_BINARY
     cd -- "$here" # a project in the caller's folder must not configure uv
@@ -93,10 +95,10 @@ install_with_pip() { # install_with_pip FOLDER REQUIREMENTS
         --require-hashes --only-binary :all: -r "$2"
 }
 
-open_to_the_checkout() { # open_to_the_checkout FOLDER: use the code of the checkout instead of installing it
+open_to_the_checkout() { # open_to_the_checkout FOLDER: use the checkout, install nothing
     local site quoted=${1//\'/\'\\\'\'}
     for site in "$1"/lib/python3.*/site-packages; do
-        echo ../../../.. >"$site/vllm-ready.pth" || return # a relative path is ASCII, which every locale can read
+        echo ../../../.. >"$site/vllm-ready.pth" || return # relative, so ASCII in every locale
     done
     echo '*' >"$1/.gitignore" || return
     # -I: PYTHONPATH and the user's site-packages must not reach the control environment.
@@ -110,14 +112,14 @@ stamp() { # stamp FOLDER PINS: mark a finished environment; this file is written
         mv -- "$1/.ready.new" "$1/.ready"
 }
 
-make_environment() { # make_environment FOLDER REQUIREMENTS: in place, because its scripts contain its path
+make_environment() { # make_environment FOLDER REQUIREMENTS: in place, scripts contain the path
     local pins uv python
     if [[ -e $1 && ! -w $1 ]]; then refuse_foreign "$1"; fi
     attempt "removing the old $1" rm -rf -- "$1"
     attempt "making $1" mkdir -- "$1"
     refuse_noexec "$1"
     choose_tool
-    IFS= read -rd '' pins <"$2" || true # read before installing: a later change must not count as installed
+    IFS= read -rd '' pins <"$2" || true # first: a later change is not installed
     if [[ $uv ]]; then install_with_uv "$1" "$2"; else install_with_pip "$1" "$2"; fi
     attempt "finishing $1" open_to_the_checkout "$1"
     attempt "finishing $1" stamp "$1" "$pins"
@@ -132,7 +134,7 @@ take_wheels_from() { # take_wheels_from BUNDLE: install without a network
     export PIP_NO_INDEX=1 PIP_FIND_LINKS="file://$folder" UV_OFFLINE=1 UV_NO_INDEX=1 UV_FIND_LINKS=''
 }
 
-prepare() { # prepare FOLDER REQUIREMENTS: make an environment unless another run has made it meanwhile
+prepare() { # prepare FOLDER REQUIREMENTS: make an environment under the lock
     local part
     for part in failures tools pip_settings; do
         # shellcheck source=/dev/null
@@ -148,7 +150,7 @@ prepare() { # prepare FOLDER REQUIREMENTS: make an environment unless another ru
 }
 
 ensure() { # ensure FOLDER REQUIREMENTS
-    ready "$@" || (prepare "$@") # in a subshell: the verb must see the variables as the user has set them
+    ready "$@" || (prepare "$@") # a subshell: the verb sees the user's variables
 }
 
 main() {

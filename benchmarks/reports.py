@@ -1,6 +1,7 @@
-"""How long reports take to be told: a host of 8 GPUs and 200 checks, in every format; run it after ./setup.sh.
+"""Measure how long reports take in every format, for a host of 8 GPUs and 200 checks.
 
-Whole processes of `vllm-ready report`, the median of some rounds; what `up` leaves behind is rendered in one process.
+Run it after ./setup.sh. A row is the median time of a whole process of `vllm-ready report`; the
+last row renders all formats in one process, as `up` does.
 """
 
 from __future__ import annotations
@@ -31,11 +32,18 @@ PROGRAM = [
 ALL = """import sys; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from provision.session import formats, runs
-told = runs.read(Path("/"), sys.argv[2])
+report = runs.read(Path("/"), sys.argv[2])
 for name in ("text", "markdown", "json", "junit", "prometheus", "html"):
-    assert formats.said(told, name)
+    assert formats.said(report, name)
 """
-FORMATS = {"text": 0.3, "markdown": None, "json": None, "junit": None, "prometheus": None, "html": None}
+FORMATS = {
+    "text": 0.3,
+    "markdown": None,
+    "json": None,
+    "junit": None,
+    "prometheus": None,
+    "html": None,
+}
 
 
 def main() -> None:
@@ -44,21 +52,29 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
-        told = big_report()
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1))
+        report = big_report()
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
         commands = {
-            f"`report --format {one}`": ([*PROGRAM, str(ROOT), "report", str(path), "--format", one], goal)
-            for one, goal in FORMATS.items()
+            f"`report --format {name}`": (
+                [*PROGRAM, str(ROOT), "report", str(path), "--format", name],
+                goal,
+            )
+            for name, goal in FORMATS.items()
         }
-        commands["all six formats, one process"] = ([PYTHON, "-I", "-c", ALL, str(ROOT), str(path)], 2.0)
+        commands["all six formats, one process"] = (
+            [PYTHON, "-I", "-c", ALL, str(ROOT), str(path)],
+            2.0,
+        )
         day, python = time.strftime("%Y-%m-%d"), platform.python_version()
         print(f"{day}, {os.cpu_count()} cores, {platform.machine()}, Python {python}")
         size = path.stat().st_size / 2**20
-        print(f"{len(told.checks)} checks, {len(told.figures)} figures, {size:.1f} MiB; medians of {rounds} rounds\n")
+        counts = f"{len(report.checks)} checks, {len(report.figures)} figures, {size:.1f} MiB"
+        print(f"{counts}; medians of {rounds} rounds\n")
         print("| what | s | bare Python, s | goal |\n|---|---|---|---|")
         for name, (command, goal) in commands.items():
-            seconds(command)  # once for the caches
-            pairs = [(seconds(command), seconds([PYTHON, "-I", "-c", "pass"])) for _ in range(rounds)]
+            seconds(command)  # fill the caches
+            bare_python = [PYTHON, "-I", "-c", "pass"]
+            pairs = [(seconds(command), seconds(bare_python)) for _ in range(rounds)]
             ours, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
             print(f"| {name} | {ours:.2f} | {bare:.3f} | {f'<= {goal} s' if goal else ''} |")
 

@@ -38,15 +38,15 @@ ACTIONS = {  # the first is the default
 }
 
 EXIT_CODES = """exit codes:
-    0  done and verified
-    1  a check failed
-    2  wrong usage or configuration
-    3  this host cannot run what was requested, with the reasons
-    4  a step or a network source failed; the same command resumes
-    5  a promised check was skipped or could not decide
-    6  another run holds the lock
-   70  a bug in vllm-ready (a crash log is written)
-  130  interrupted"""
+    0 done and verified
+    1 a check failed
+    2 wrong usage or configuration
+    3 this host cannot run what was requested, with the reasons
+    4 a step or a network source failed; the same command resumes
+    5 a promised check was skipped or could not decide
+    6 another run holds the lock
+   70 a bug in vllm-ready (a crash log is written)
+  130 interrupted"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

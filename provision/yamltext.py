@@ -15,6 +15,7 @@ from provision.errors import Failure, UnreadableInput
 
 T = TypeVar("T")
 
+# The parser in C is much faster; some builds of PyYAML lack it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MAX_DEPTH = 20
@@ -71,6 +72,7 @@ def parse(text: str, name: str) -> Document:
     return Document(data, document.lines, document.written)
 
 
+# Events without content of their own.
 _FRAME = (
     yaml.StreamStartEvent,
     yaml.StreamEndEvent,
@@ -96,6 +98,7 @@ class _Builder:
 
     def value(self, event: Any, path: str, depth: int) -> Any:  # noqa: ANN401 - as above
         """Return the value that begins with an event; raise UnreadableInput if it is not plain."""
+        # Aliases can expand a few lines to gigabytes, and tags can create any object.
         if isinstance(event, yaml.AliasEvent):
             what = f"`*{event.anchor}`: aliases are not supported"
             raise self.refusal(event, what, "write the value itself")
@@ -217,6 +220,7 @@ def nearest(word: str, known: list[str]) -> str:
 
 def _type_at(info: inspect.Type, path: str) -> inspect.Type:
     """Return the type that belongs at a path."""
+    # msgspec writes paths such as $.gpus[0].cc, or [...] for the items of a dict.
     for name in re.findall(r"\.(\w+)|\[[^\]]*\]", path):
         container = inspect.StructType if name else inspect.ListType
         part = next((part for part in _alternatives(info) if isinstance(part, container)), None)

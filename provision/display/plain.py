@@ -54,6 +54,7 @@ class Plain:
             return
         if pace.ended:
             self._note(f"{event.title}: {pace.summary(now)}")
+        # The first event of a bar shows that it has started.
         elif pace.began == now or now - self._last_line[event.title] >= _EVERY_S:
             self._last_line[event.title] = now
             self._note(f"{event.title}: {pace.figures(now)}")

@@ -67,6 +67,8 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
     import tempfile
     from pathlib import Path
 
+    # In the same folder, because a rename across file systems is not atomic. A long name is cut to
+    # leave room for the random part.
     handle, aside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -61,6 +61,7 @@ class RangeFile(io.RawIOBase):
         for first, content in (self._window, self._tail):
             if first <= start and start + count <= first + len(content):
                 return content[start - first : start - first + count]
+        # zipfile reads headers of a few bytes: without reading ahead, each would be a request.
         end = min(self.size, start + max(count, _READ_AHEAD))
         self._window = (start, self._fetch(start, end))
         return self._window[1][:count]

@@ -20,7 +20,7 @@ from provision.steps.model import Fetch, Lock, Wheel
 
 _AT_ONCE: Final = 8
 _PROGRESS_EVERY_S: Final = 0.2
-_GRACE_S: Final = 1.0
+_GRACE_S: Final = 1.0  # for running downloads to notice that they are to stop
 
 
 def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> list[str]:
@@ -37,6 +37,7 @@ def sized(lock: Lock, environment: Mapping[str, str]) -> Lock:
         for pin in lock.pins
         if not pin.wheel.size
     }
+    # These requests only wait for the network, so more of them run at once than downloads.
     sizes = at_once.run_all(jobs, limit=2 * _AT_ONCE)
     return Lock(
         pins=tuple(

@@ -28,6 +28,7 @@ class StepLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(path, _APPEND | os.O_CREAT, 0o600)
         except OSError as error:
+            # A full disk must not end the installation; any other error is a wrong setting.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise NotWritable(
                     f"the log cannot be written: {error.strerror}",

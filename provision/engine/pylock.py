@@ -40,6 +40,7 @@ def tags(python: str, platform: str) -> list[Tag]:
     """Return the wheel tags that an interpreter accepts on a platform, the best first."""
     machine, _, newest = platform.partition("-manylinux_2_")
     platforms = []
+    # From the newest glibc down, so that the rank of a tag is its quality. 2.5 is manylinux1.
     for minor in range(int(newest), 4, -1):
         platforms += [f"manylinux_2_{minor}_{machine}"]
         platforms += [f"{_OLD_NAMES[minor]}_{machine}"] if minor in _OLD_NAMES else []
@@ -56,6 +57,7 @@ def tags(python: str, platform: str) -> list[Tag]:
 def _pin(package: dict[str, Any], ranks: dict[Tag, int]) -> Pin:
     files = [*package.get("wheels", ()), *([package["archive"]] if "archive" in package else ())]
     ranked = [(_rank(wheel, ranks), number) for number, wheel in enumerate(map(_wheel, files))]
+    # An `archive` comes from an address in extra_packages and may be a source release.
     if not ranked or None in {rank for rank, _ in ranked}:
         raise WrongSetting(
             f"extra_packages: {package['name']} is not a wheel",

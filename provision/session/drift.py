@@ -74,6 +74,7 @@ def differences(last: Look | None, now: Seen) -> tuple[str, ...]:
     before = last.seen
     if before.generation != now.generation:
         return (f"the current environment is {now.generation}, it was {before.generation}",)
+    # Free memory and clocks change all the time and are no reason for a check.
     moving = {fact.name: fact.moving for fact in FACTS}
     facts_before, facts_now = _as_json(before.facts), _as_json(now.facts)
     reasons = [change.text for change in host_changes(facts_before, facts_now, moving)]
@@ -102,10 +103,12 @@ def _of_report(report: Report) -> Seen:
     )
 
 
+# The facts of a report come from JSON: those of now must have the same form to be compared.
 def _as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     return dict(msgspec.json.decode(msgspec.json.encode(facts)))
 
 
+# Reports have the names of the lock, `survey` those of the dist-info folders.
 def _name(name: str) -> str:
     return name.replace("_", "-").replace(".", "-").lower()
 

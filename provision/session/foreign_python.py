@@ -32,6 +32,7 @@ def checked(options: argparse.Namespace) -> Report:
     present = gpus_here()
     used: tuple[str, ...] = ()
     if python.profile == "cuda":
+        # A GPU that does not answer must fail the checks; without it they would be skipped.
         silent = not present and has_gpus()
         used = _SILENT if silent else visible(_ids(present), os.environ.get(_VISIBLE))
     capabilities = tuple({gpu.cc for gpu in present if gpu.cc})

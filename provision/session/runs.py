@@ -13,7 +13,7 @@ from provision.report._model import Report
 
 REPORT: Final = "report.json"
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
-_LIMIT = 64 * 1024 * 1024
+_LIMIT = 64 * 1024 * 1024  # far above the largest report
 
 
 def ids(logs: Path) -> list[str]:
@@ -41,6 +41,7 @@ def read(logs: Path, name: str | None) -> Report:
         if not known:
             raise WrongUsage("there is no run yet", where=str(logs), hint="./setup.sh starts one")
         return _of_run(logs, known[0], known)
+    # An id wins over a file of the same name.
     matches = [id_ for id_ in known if name and id_.startswith(name)]
     if len(matches) == 1:
         return _of_run(logs, matches[0], known)
@@ -56,6 +57,7 @@ def read(logs: Path, name: str | None) -> Report:
 
 def _of_run(logs: Path, id_: str, known: list[str]) -> Report:
     path = logs / id_ / REPORT
+    # A killed run leaves its folder without a report: the next older one is the useful answer.
     if path.parent.is_dir() and _is_absent(path):
         complete = next((run for run in known if not _is_absent(logs / run / REPORT)), "")
         hint = f"the newest run with one: {complete}" if complete else "no run here has one"

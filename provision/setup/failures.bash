@@ -33,7 +33,7 @@ explain() { # explain WHAT OUTPUT: exit with the cause of a failure
                 "free 300 MB, or use other disks: TMPDIR=/big/tmp UV_CACHE_DIR=/big/uv PIP_CACHE_DIR=/big/pip ./setup.sh" ;;
         *'hash mismatch'* | *'do not match the hashes'*)
             fail 4 "$1: the index serves another file than requirements.txt pins" \
-                "the download or the mirror is damaged: clear the cache ('uv cache clean', 'pip cache purge') or repair the mirror, $again" ;;
+                "clear the cache ('uv cache clean', 'pip cache purge') or repair the mirror, $again" ;;
         *unknownissuer* | *certificate_verify_failed* | *'invalid peer certificate'*)
             fail 4 "$1: this host does not trust the certificate of the index" \
                 "name your certificate authority: PIP_CERT=/path/to/your/ca.pem ./setup.sh" ;;

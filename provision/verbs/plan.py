@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from provision.catalog import rows
 from provision.display import terminal
@@ -48,12 +48,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _catalogue(settings: Settings) -> Catalogue:
     """Return the catalogue with the flash-attn wheels of the prefix."""
-    prefix = Path(inputs.checkout(), settings.prefix)
-    if not prefix.is_dir():
+    prefix = os.path.join(inputs.checkout(), settings.prefix)
+    if not os.path.isdir(prefix):
         return rows.load()
+    from pathlib import Path
+
     from provision.flash_attn import wheel_store  # loading it takes an eighth of a plan
 
-    return wheel_store.catalogue(prefix, rows.load())
+    return wheel_store.catalogue(Path(prefix), rows.load())
 
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
