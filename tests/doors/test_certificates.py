@@ -1,4 +1,4 @@
-"""The order in which a host's certificates are looked for."""
+"""The order of the certificate bundles of a host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bundles(tmp_path: Path) -> dict[str, str]:
     return {name: str(tmp_path / name) for name in ("environment", "configured", "not-there")}
 
 
-def test_the_environment_goes_first(
+def test_the_environment_comes_first(
     bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificates.trust(bundles["configured"])
@@ -33,7 +33,7 @@ def test_the_environment_goes_first(
     assert sessions.session().verify == bundles["environment"]
 
 
-def test_then_what_pip_is_set_up_with(
+def test_the_settings_of_pip_come_second(
     bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificates.trust(bundles["configured"])
@@ -41,7 +41,7 @@ def test_then_what_pip_is_set_up_with(
     assert sessions.session().verify == bundles["configured"]
 
 
-def test_then_the_system_and_at_last_the_library(
+def test_the_system_comes_third_and_the_library_last(
     bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificates.trust(bundles["not-there"])

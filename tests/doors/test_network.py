@@ -1,4 +1,4 @@
-"""The network door against a real server that is late, broken, wrong or gone."""
+"""Network requests to a real server that is late, broken, wrong or gone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_only_what_is_read_travels(server: LocalServer) -> None:
+def test_only_the_parts_that_are_read_travel(server: LocalServer) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("big.so", BODY)
@@ -67,31 +67,29 @@ def test_reads_like_a_file(server: LocalServer) -> None:
         assert remote.read(10) == BODY[300_000:300_010]
 
 
-def test_a_small_file_is_its_own_end(server: LocalServer) -> None:
+def test_a_file_smaller_than_the_first_request(server: LocalServer) -> None:
     server.resources["/f"] = Resource(b"short")
     with network.remote_file(server.url("/f")) as remote:
         assert remote.read() == b"short"
 
 
-def test_a_broken_connection_is_taken_up_where_it_stopped(server: LocalServer) -> None:
+def test_a_broken_connection_continues_where_it_stopped(server: LocalServer) -> None:
     server.resources["/f"] = resource = Resource(BODY, "x/y", "", "reset", "503", "")
     with network.remote_file(server.url("/f")) as remote:
         remote.seek(0)
         assert remote.read(800_000) == BODY[:800_000]
     assert resource.requests == 4
-    assert resource.served == 64 * 1024 + 800_000, (
-        "what had arrived before the break is not asked for again"
-    )
+    assert resource.served == 64 * 1024 + 800_000, "bytes before the break are not requested again"
 
 
-def test_an_end_that_breaks_off_is_taken_up_too(server: LocalServer) -> None:
+def test_a_broken_request_for_the_end_continues_too(server: LocalServer) -> None:
     server.resources["/f"] = Resource(BODY, "x/y", "reset")
     with network.remote_file(server.url("/f")) as remote:
         remote.seek(-40_000, io.SEEK_END)
         assert remote.read() == BODY[-40_000:]
 
 
-def test_it_does_not_try_for_ever(server: LocalServer) -> None:
+def test_retries_have_an_end(server: LocalServer) -> None:
     server.resources["/f"] = resource = Resource(BODY, "x/y", *["503"] * 9)
     with pytest.raises(SourceFailed, match="HTTP status 503, 5 times in a row"):
         network.remote_file(server.url("/f"))
@@ -99,7 +97,7 @@ def test_it_does_not_try_for_ever(server: LocalServer) -> None:
 
 
 @pytest.mark.parametrize("fault", ["stall", "trickle"])
-def test_silence_and_trickles_have_an_end(
+def test_silent_and_slow_servers_are_given_up(
     server: LocalServer, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "SILENCE_S", 0.2)
@@ -119,9 +117,7 @@ def test_silence_and_trickles_have_an_end(
         (["", "grown"], "changed during the download"),
     ],
 )
-def test_a_server_that_does_something_else_is_refused(
-    server: LocalServer, faults: list[str], says: str
-) -> None:
+def test_an_unexpected_answer_is_refused(server: LocalServer, faults: list[str], says: str) -> None:
     server.resources["/f"] = Resource(BODY, "x/y", *faults)
     with (
         pytest.raises(SourceFailed, match=says) as caught,
@@ -166,7 +162,7 @@ def test_a_project_page_in_html_and_json(server: LocalServer) -> None:
         (Resource(b"{", "application/vnd.pypi.simple.v1+json"), "not a simple index page"),
     ],
 )
-def test_a_page_that_is_none_is_refused(
+def test_a_page_that_is_not_an_index_is_refused(
     server: LocalServer, resource: Resource | None, says: str
 ) -> None:
     if resource:
@@ -175,7 +171,7 @@ def test_a_page_that_is_none_is_refused(
         network.project(server.url("/simple/"), "demo")
 
 
-def test_a_page_that_never_comes(server: LocalServer) -> None:
+def test_a_page_that_never_arrives(server: LocalServer) -> None:
     server.resources["/simple/demo/"] = Resource(PAGE, "text/html", "stall")
     begun = time.monotonic()
     with pytest.raises(SourceFailed, match="timed out"):
@@ -183,7 +179,7 @@ def test_a_page_that_never_comes(server: LocalServer) -> None:
     assert time.monotonic() - begun < 2
 
 
-def test_sources_are_asked_all_at_once(server: LocalServer) -> None:
+def test_all_sources_are_probed_at_the_same_time(server: LocalServer) -> None:
     elsewhere = "http://localhost:" + server.url("/").split(":")[2]
     server.resources = {
         "/ok": Resource(PAGE, "text/html"),
@@ -214,7 +210,7 @@ def test_sources_are_asked_all_at_once(server: LocalServer) -> None:
     assert details["late"] in ("timed out", "no answer within 0.6 s")
 
 
-def test_sources_that_are_no_web_address(tmp_path: object) -> None:
+def test_sources_with_other_addresses(tmp_path: object) -> None:
     answers = network.probe(
         {"folder": f"file://{tmp_path}", "none": "file:///no/such", "typo": "htp:/x"}, 2.0
     )
@@ -226,7 +222,7 @@ def test_sources_that_are_no_web_address(tmp_path: object) -> None:
     assert answers["typo"]["detail"] == "not an http or https address"
 
 
-def test_an_unknown_name_is_said_to_be_unknown() -> None:
+def test_an_unknown_host_name() -> None:
     answer = network.probe({"x": "https://no-such-host.invalid/"}, 5.0)["x"]
     assert answer["answers"] is False
     # Behind a proxy it is the proxy that does not know the name.
@@ -237,18 +233,18 @@ def test_an_unknown_name_is_said_to_be_unknown() -> None:
     )
 
 
-def test_the_default_index_is_the_client_librarys() -> None:
+def test_the_default_index_is_that_of_the_client_library() -> None:
     assert network.default_index() == pypi_simple.PYPI_SIMPLE_ENDPOINT
 
 
-def test_a_page_is_read_or_is_not_there(server: LocalServer) -> None:
+def test_a_page_is_read_or_missing(server: LocalServer) -> None:
     server.resources["/page"] = page = Resource(b"text", "text/html", "503")
     assert network.page(server.url("/page")) == b"text"
     assert page.requests == 2
     assert network.page(server.url("/missing")) is None
 
 
-def test_a_page_that_hangs_or_has_no_end_is_given_up(
+def test_a_hanging_or_endless_page_is_given_up(
     server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.resources["/page"] = Resource(b"text", "text/html", "stall", "stall", "stall")

@@ -1,4 +1,4 @@
-"""doors/nvml.py against a real shared library that behaves as NVML does on hosts that are not here."""
+"""doors/nvml.py with a real shared library that behaves like NVML on other hosts."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ path* = 50
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the stand-in, compiled once."""
+    """Compile the library once and return its folder."""
     compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler: the stand-in for NVML cannot be built")
@@ -93,7 +93,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def read(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Reading]:
-    """Read NVML on a host that the text describes."""
+    """Read NVML on the described host."""
 
     def read_described(described: str, deadline_s: float = 30.0) -> Reading:
         (tmp_path / "nvml.txt").write_text(described)
@@ -134,7 +134,7 @@ def test_eight_h100(read: Callable[..., Reading]) -> None:
     assert recorded.known(nvml_fact.FACT) == nvml_fact.Nvml(state="ok", cuda="13.0")
 
 
-def test_direct_nvlinks_count_to_the_peer_they_lead_to(read: Callable[..., Reading]) -> None:
+def test_direct_nvlinks_count_for_their_peer(read: Callable[..., Reading]) -> None:
     described = "count = 3\ngpu*.name = NVIDIA GeForce RTX 3090\npath* = 30\n"
     described += "".join(f"gpu{n}.bus_id = 00000000:{n + 1:02X}:00.0\n" for n in range(3))
     described += "".join(
@@ -151,7 +151,7 @@ def test_direct_nvlinks_count_to_the_peer_they_lead_to(read: Callable[..., Readi
     assert links.nvswitch is False
 
 
-def test_unsupported_fields_lose_only_themselves(read: Callable[..., Reading]) -> None:
+def test_an_unsupported_call_loses_one_field(read: Callable[..., Reading]) -> None:
     reading = read(GB10)
     assert (
         nvml_fact.said(Readings({nvml_fact.SOURCE.key: reading})).gpus[0].errors["memory"]
@@ -200,7 +200,7 @@ gpu0.process1 = 4712 1048576
 """
 
 
-def test_what_ails_a_gpu(read: Callable[..., Reading]) -> None:
+def test_problems_of_a_gpu(read: Callable[..., Reading]) -> None:
     recorded = host(read(SICK))
     assert recorded.known(gpu_memory_errors.FACT) == (
         gpu_memory_errors.GpuMemoryErrors(
@@ -224,7 +224,7 @@ def test_what_ails_a_gpu(read: Callable[..., Reading]) -> None:
     assert recorded.known(gpu_fabric.FACT) == (gpu_fabric.GpuFabric(id="0", state="in progress"),)
 
 
-def test_processes_by_program_without_what_they_were_told(read: Callable[..., Reading]) -> None:
+def test_processes_by_program_without_arguments(read: Callable[..., Reading]) -> None:
     reading = read(SICK)
     assert host(reading).known(gpu_processes.FACT) == (
         gpu_processes.GpuProcess(id="0", pid=4711, name="python3", memory_mib=8192),
@@ -234,7 +234,7 @@ def test_processes_by_program_without_what_they_were_told(read: Callable[..., Re
     assert host(read("count = 1\ngpu0.name = NVIDIA L4\n")).known(gpu_processes.FACT) == ()
 
 
-def test_what_no_gpu_tells_is_missing_with_its_reason(read: Callable[..., Reading]) -> None:
+def test_unsupported_values_are_missing_with_a_reason(read: Callable[..., Reading]) -> None:
     recorded = host(read(GB10))
     facts: list[Fact[Any]] = [
         gpu_memory_errors.FACT,
@@ -256,7 +256,7 @@ def test_a_lost_gpu_does_not_lose_the_others(read: Callable[..., Reading]) -> No
     assert "GPU 5 does not answer: GPU is lost" in recorded.warnings(gpus.FACT)
 
 
-def test_version_mismatch_keeps_the_words_of_nvml(read: Callable[..., Reading]) -> None:
+def test_a_version_mismatch_keeps_the_text_of_nvml(read: Callable[..., Reading]) -> None:
     reading = read("init = 18\n")
     assert reading.outcome == "failed"
     assert reading.detail.startswith("NVML error 18: ")
