@@ -21,11 +21,9 @@ class Pace:
 
     @property
     def ended(self) -> bool:
-        """Return whether everything is done."""
         return _is_last(self.last)
 
     def add(self, progress: Progress, now: float) -> None:
-        """Take one more event into account."""
         self.last = progress
         self._samples.append((now, progress.done))
         if progress.unit != "bytes":  # a few files: only the whole time gives a usable speed
@@ -84,11 +82,9 @@ class Paces:
         return pace
 
     def running(self) -> list[Pace]:
-        """Return the bars that have not ended."""
         return [pace for pace in list(self._by_title.values()) if not pace.ended]
 
     def clear(self) -> None:
-        """Forget all bars, at the end of a step."""
         self._by_title = {}
 
 

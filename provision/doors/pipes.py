@@ -15,7 +15,6 @@ _LEFT_OUT = b" (the rest of this line is left out)"
 
 
 def thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
-    """Start a thread that never keeps the program from ending."""
     thread = threading.Thread(target=work, args=arguments, daemon=True)
     thread.start()
     return thread
@@ -45,7 +44,6 @@ def drain(pipe: IO[bytes], output: bytearray, on_line: Callable[[bytes], None]) 
 
 
 def feed(pipe: IO[bytes], data: bytes) -> None:
-    """Write the input of a child and close the pipe."""
     with contextlib.suppress(BrokenPipeError):  # a child may end without reading its input
         try:
             pipe.write(data)

@@ -36,7 +36,6 @@ class RemoteFile:
         self._session = sessions.session(url, connection)
 
     def close(self) -> None:
-        """Close the connection."""
         self._session.close()
 
     def pieces(self, start: int, end: int | None = None) -> Iterator[bytes | None]:

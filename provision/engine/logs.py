@@ -39,7 +39,6 @@ class StepLog:
             self._handle = os.open(os.devnull, _APPEND)
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._handle)
 
     def command(self, title: str, command: str, environment: Mapping[str, str]) -> None:

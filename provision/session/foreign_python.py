@@ -25,7 +25,7 @@ _GPU_ID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 def checked(options: argparse.Namespace) -> Report:
     """Run the checks and return the report."""
-    wish = request.made(options)
+    session = request.made(options)
     python = promised_checks.interpreter(
         sys.executable if options.python is None else options.python
     )
@@ -41,17 +41,16 @@ def checked(options: argparse.Namespace) -> Report:
     else:
         default = promised_checks.expected(python, options.profile or "quick", used, capabilities)
     names = tuple(options.names) or default
-    facts = promised_checks.facts_for(names, inputs.paths(wish.settings))
-    logs, url = Path(wish.logs), options.serving or ""
+    facts = promised_checks.facts_for(names, inputs.paths(session.settings))
+    logs, url = Path(session.logs), options.serving or ""
     with progress.followed(options) as followed:
         results = promised_checks.theirs(python, names, logs, followed, used, facts, url)
-    report = run_report.of_checks(wish, results, names, used, facts, python)
-    outputs.in_logs(report, wish)
+    report = run_report.of_checks(session, results, names, used, facts, python)
+    outputs.in_logs(report, session)
     return report
 
 
 def gpus_here() -> tuple[gpus.Gpu, ...]:
-    """Return the GPUs of this host."""
     return _host((gpus.FACT,)).known(gpus.FACT) or ()
 
 

@@ -43,9 +43,9 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = request.made(options)
-    existing = environments.found(Path(wish.prefix))
-    states = _states(run_tasks.found(wish), existing, _outcomes(wish))
+    session = request.made(options)
+    existing = environments.found(Path(session.prefix))
+    states = _states(run_tasks.found(session), existing, _outcomes(session))
     if options.json:
         terminal.document([msgspec.to_builtins(state) for state in states])
         return DONE
@@ -75,13 +75,13 @@ def _proofs(state: TaskState) -> Iterator[str]:
         yield "no check covers it"
 
 
-def _outcomes(wish: Wish) -> dict[str, str]:
+def _outcomes(session: Wish) -> dict[str, str]:
     """Return the last outcome of each check on this host in the current environment.
 
     The search goes back to the newest run that tried all checks.
     """
-    current = environments.current(Path(wish.prefix))
-    logs, reports = Path(wish.logs).parent, []
+    current = environments.current(Path(session.prefix))
+    logs, reports = Path(session.logs).parent, []
     for run in runs.ids(logs)[:_MOST_RUNS] if current else ():
         with contextlib.suppress(Failure):  # killed, still at work, or of another version
             report = runs.read(logs, run)
@@ -89,7 +89,7 @@ def _outcomes(wish: Wish) -> dict[str, str]:
                 reports.append(report)
                 if report.checks and not report.part and not report.steps:
                     break
-    proof = outputs.verified_with(Path(wish.prefix) / current) if current else None
+    proof = outputs.verified_with(Path(session.prefix) / current) if current else None
     reports = sorted([*reports, *([proof] if proof else [])], key=lambda report: report.run)
     return {check.name: check.outcome for report in reports for check in report.checks}
 
