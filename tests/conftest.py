@@ -15,7 +15,7 @@ import pytest
 
 from provision.catalog import rows
 from provision.doors.process import Finished
-from provision.host import _ask
+from provision.host import _programs
 from tests.checks import real
 
 ROOT = Path(__file__).parents[1]
@@ -125,10 +125,10 @@ def real_vllm(request: pytest.FixtureRequest) -> real.Vllm:
 @pytest.fixture
 def programs_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask each Python and compiler of this host once: a look at all of them costs more than a test."""
-    monkeypatch.setattr(_ask, "_all_at_once", lambda commands: [_answer(command) for command in commands])
+    monkeypatch.setattr(_programs, "_all_at_once", lambda commands: [_answer(command) for command in commands])
 
 
-_ask_all_at_once = _ask._all_at_once
+_ask_all_at_once = _programs._all_at_once
 
 
 @functools.cache

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from provision.doors import digest
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-_CHUNK = 1 << 20
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,17 +82,9 @@ def _difference(site_packages: Path, entry: Entry) -> Finding | None:
             path=entry.path, what="size differs", detail=f"{size} bytes, {entry.size} in RECORD"
         )
     algorithm, _, expected = entry.digest.partition("=")
-    if algorithm in hashlib.algorithms_guaranteed and _digest(path, algorithm) != expected:
+    if algorithm in hashlib.algorithms_guaranteed and encoded(digest.of_file(path, algorithm).digest()) != expected:
         return Finding(path=entry.path, what="hash differs", detail=algorithm)
     return None
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    digest = hashlib.new(algorithm)
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return encoded(digest.digest())
 
 
 def encoded(digest: bytes) -> str:

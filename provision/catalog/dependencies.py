@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from provision.catalog.published import WheelName
-from provision.doors import network
+from provision.doors import at_once, network
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def glibc_floor(needed: dict[str, list[Requirement]], machine: Machine, index: s
         for requirement in each
         if requirement.specifier and (not requirement.marker or requirement.marker.evaluate(environment))
     ]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        lowest = pool.map(lambda requirement: _lowest_glibc(requirement, machine, index), asked)
-        floors = [(glibc, requirement.name) for glibc, requirement in zip(lowest, asked, strict=True) if glibc]
+    jobs = {number: partial(_lowest_glibc, each, machine, index) for number, each in enumerate(asked)}
+    lowest = at_once.run_all(jobs, limit=_AT_ONCE)
+    floors = [(glibc, asked[number].name) for number, glibc in lowest.items() if glibc]
     return max(floors, key=lambda floor: Version(floor[0]), default=None)
 
 

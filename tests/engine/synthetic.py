@@ -157,7 +157,7 @@ def provision(
 ) -> list[StepResult]:
     """What the command line does: lock, place, build, switch."""
     locked, todo = lock(world.wheels, version), steps()
-    with interruption.as_one(), locks.hold(world.prefix, "provision") as handle:
+    with interruption.as_keyboard_interrupt(), locks.hold(world.prefix, "provision") as handle:
         target = fingerprint.target(PLAN, locked, world.site(), todo)
         place = environments.place(world.prefix, target, environments.new_id())
         results = apply.build(

@@ -248,7 +248,7 @@ def test_where_it_cannot_be_written_the_folder_is_named(made: Place) -> None:
 
 def test_two_runs_do_not_fill_one_folder(made: Place) -> None:
     before = {name: path.stat().st_mtime_ns for name, path in made.packed().items()}
-    with locks.alone(made.bundle), pytest.raises(Locked, match="another run fills this folder"):
+    with locks.alone(made.bundle), pytest.raises(Locked, match="another run writes to this folder"):
         made.run("bundle", "-o", str(made.bundle), "--yes")
     assert {name: path.stat().st_mtime_ns for name, path in made.packed().items()} == before
 

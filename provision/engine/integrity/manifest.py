@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import stat
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 
+from provision.binary import record
+from provision.doors import digest as hashes
 from provision.doors import files
 
 FILE = "manifest.json"
-_CHUNK = 1 << 20
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -104,11 +104,7 @@ def _stands(path: str, known: Mark) -> bool:
 
 
 def _digest(path: str, algorithm: str) -> str:
-    digest = hashlib.new(algorithm)
-    with open(path, "rb", buffering=0) as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+    return record.encoded(hashes.of_file(path, algorithm).digest())
 
 
 def _boot() -> str:
