@@ -13,7 +13,7 @@ import pytest
 
 from provision.engine import environments
 from provision.engine.events import Event, Note
-from provision.engine.integrity import manifest, repair, survey
+from provision.engine.integrity import manifest, repair, wrong_records
 from provision.errors import StepFailed
 from tests.engine import synthetic
 from tests.engine.synthetic import World
@@ -169,7 +169,7 @@ def test_a_wheel_whose_own_record_is_wrong_is_held_to_what_it_brings(world: Worl
     heard: list[Event] = []
     synthetic.provision(world, "1.0", heard.append)
     assert f"the wheel of toy05 has a wrong RECORD: {lying}" in [each.text for each in heard if isinstance(each, Note)]
-    assert list(survey.known_contents(world.current / environments.STATE)) == [lying]
+    assert list(wrong_records.true_digests(world.current / environments.STATE)) == [lying]
     assert [step.outcome for step in synthetic.provision(world, "1.0")] == ["kept"] * 4
     truth = (world.packages() / lying).read_bytes()
     edit(world.packages() / lying)
