@@ -50,7 +50,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
 
 def found(prefix: Path) -> list[Generation]:
     """List every environment of a prefix, oldest first."""
-    current_id = current(prefix)
+    in_use_id = current(prefix)
     environments = []
     for record in prefix.glob(f"*/{STATE}/{MADE}"):
         folder = record.parents[1]
@@ -71,7 +71,7 @@ def found(prefix: Path) -> list[Generation]:
                 made=made.made,
                 target=made.target,
                 complete=(folder / STATE / COMPLETE).is_file(),
-                current=folder.name == current_id,
+                current=folder.name == in_use_id,
             )
         )
     return sorted(environments, key=lambda environment: environment.number)

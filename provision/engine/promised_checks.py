@@ -96,7 +96,7 @@ def _has_gpus(check: Description, gpus: Sequence[str], capabilities: tuple[str, 
 def ours(
     plan: Plan,
     lock: Lock,
-    generation: str,
+    environment: str,
     names: Sequence[str],
     logs: Path,
     events: Checks,
@@ -104,20 +104,20 @@ def ours(
     facts: dict[str, Any],
 ) -> Tried:
     """Run the named checks on an environment that was built here."""
-    environment = Path(generation)
+    folder = Path(environment)
     context = Context(
         profile=plan.profile,
         pins={pin.name: pin.version for pin in lock.pins},
-        contents=wrong_records.true_digests(environment / environments.STATE),
+        contents=wrong_records.true_digests(folder / environments.STATE),
         gpus=gpus,
         promised=tuple(names),
-        prefix=generation,
-        launcher=f"{generation}/bin/vllm",
+        prefix=environment,
+        launcher=f"{environment}/bin/vllm",
         facts=facts,
-        earlier=_earlier_facts(environment),
+        earlier=_earlier_facts(folder),
         plan=msgspec.to_builtins(plan),
     )
-    return _run(f"{generation}/bin/python", names, context, logs, events)
+    return _run(f"{environment}/bin/python", names, context, logs, events)
 
 
 def theirs(
