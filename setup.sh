@@ -165,7 +165,7 @@ main() {
     ensure "$here/.venv-test" "$here/requirements-test.txt"
     unset PYTHONHOME PYTHONPATH
     cd -- "$here"
-    exec "$here/.venv-test/bin/python" -m pytest -n auto "${@:2}"
+    exec "$here/.venv-test/bin/python" -m pytest -n auto --dist worksteal "${@:2}"
 }
 
 main "$@"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from provision.report.format_table import FORMATS
 from provision.version import VERSION
 
 TYPE_CHECKING = False  # typing, pathlib and shutil are left out: start-up is half imports
@@ -186,7 +187,7 @@ def _of_report(report: argparse.ArgumentParser) -> None:
     )
     report.add_argument(
         "--format",
-        choices=("text", "markdown", "json", "junit", "prometheus", "html"),
+        choices=tuple(FORMATS),
         help="text is the default; html is one page that needs no network",
     )
     report.add_argument(

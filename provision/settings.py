@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Every setting with its default; config.yaml says what each is for."""
 
     vllm: str = "latest"
+    exclude_vllm: str | list[str] = []
     torch: str = "auto"
     cuda: str = "auto"
     python: str = "auto"
@@ -56,6 +57,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     logs: str = "logs"
     tasks: str = "tasks"
     keep: int = 2
+
+    @property
+    def excluded_vllm(self) -> list[str]:
+        """Return the excluded versions; `--set exclude_vllm=0.33.0` gives one without a list."""
+        return [self.exclude_vllm] if isinstance(self.exclude_vllm, str) else self.exclude_vllm
 
 
 def load(text: str | None, name: str, overrides: Iterable[str] = ()) -> Settings:
@@ -143,6 +149,10 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
         value = getattr(settings, key)
         if not re.fullmatch(shape, value, re.ASCII):
             yield key, f"`{value[:60]}` is no version", f"write {example}"
+    for i, version in enumerate(settings.excluded_vllm):
+        if not re.fullmatch(_VERSION, version, re.ASCII):
+            place = "exclude_vllm" if isinstance(settings.exclude_vllm, str) else f"exclude_vllm[{i}]"
+            yield place, f"`{version[:60]}` is no version", 'write "0.33.0" or "0.32.*", or a list of such'
     for name, wish in msgspec.structs.asdict(settings.sources).items():
         if isinstance(wish, str) and not _ADDRESS.fullmatch(wish):
             yield f"sources.{name}", f"`{wish[:60]}` is no address", "write true, false or https://…"

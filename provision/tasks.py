@@ -1,4 +1,4 @@
-"""tasks/*.yaml -> Task: the numbered units that a person knows; every complaint has its file and line. Pure."""
+"""Parse tasks/*.yaml into tasks; every error names its file and line. Pure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,26 @@ from provision.settings import Settings
 
 _LONGEST: Final = 30 * 24 * 3600  # seconds
 _FILE: Final = re.compile(r"([1-9]\d)-([a-z0-9]+(?:-[a-z0-9]+)*)\.yaml")
-_NO_SHELL: Final = "there is no shell here: write bash -c '…', or quote what is meant as it stands"
-# What a shell would not take as it stands, outside of quotes; between double quotes it still looks at $ and `.
-_BARE: Final = re.compile(r"&&|\|\||[|<>;&`$*()]|(?<![^\s=:])~|(?<!\S)#|\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}")
+_NO_SHELL: Final = (
+    "there is no shell here: write bash -c '…', or put it in single quotes if it is meant literally"
+)
+# Text that a shell would expand or act on outside of quotes. Inside double quotes it still expands
+# $ and `.
+_BARE: Final = re.compile(
+    r"&&|\|\||[|<>;&`$*()]|(?<![^\s=:])~|(?<!\S)#|\{[^{}\s]*(?:,|\.\.)[^{}\s]*\}"
+)
 _EXPANDED: Final = re.compile(r"[$`]")
 _PIECES: Final = re.compile(r"\\.|'(?P<plain>[^']*)'|\"(?P<double>(?:\\.|[^\"\\])*)\"", re.DOTALL)
-_OWN: Final = frozenset({"cd", "export", "source", ".", "alias", "set", "unset", "ulimit", "umask", "eval", "exec"})
+_BUILTINS: Final = frozenset(
+    {"cd", "export", "source", ".", "alias", "set", "unset", "ulimit", "umask", "eval", "exec"}
+)
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One numbered unit. `is_step`: it comes with vllm-ready and is proved by the checks that name its step.
+    """One numbered unit of work.
 
-    The others are the user's: commands, and checks that must pass afterwards.
+    With `is_step` it comes with vllm-ready, and the checks of its step prove it. All others are
+    the user's: commands, and checks that must pass afterwards.
     """
 
     number: int
@@ -48,8 +56,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.number}-{self.name}"
 
 
-class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may stand in a file."""
+class _TaskFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a file."""
 
     title: str
     why: str = ""
@@ -58,26 +66,31 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     commands: list[str | list[str]] = []
     checks: list[str] = []
     after: list[str] = []
-    environment: dict[str, Any] = {}
+    environment: dict[str, Any] = {}  # the values are taken from the text, as written
     timeout: float = 3600.0
     if_it_fails: str = ""
     undo: str = ""
 
 
 class _File:
-    """One file on its way to a task, and how to complain about a place in it."""
+    """One parsed file; `refuse` raises an error at a place in it."""
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
-        named = _FILE.fullmatch(path.rpartition("/")[2])
-        if not named:
-            hint = "10 to 99, a dash, small letters: 85-our-models.yaml"
-            raise UnreadableInput("is no name for a task", where=path, hint=hint)
-        self.number, self.name = int(named[1]), named[2]
+        match = _FILE.fullmatch(path.rpartition("/")[2])
+        if not match:
+            raise UnreadableInput(
+                "is not a name for a task",
+                where=path,
+                hint="write a number from 10 to 99, a dash, lower-case letters: 85-our-models.yaml",
+            )
+        self.number, self.name = int(match[1]), match[2]
         self.document = yamltext.parse(text, path)
         if self.document.data is None:
-            raise UnreadableInput("is empty", where=f"{path}:1", hint="a task has a title: and commands:, or checks:")
-        self.written = yamltext.typed(self.document, _Written, path)
+            raise UnreadableInput(
+                "is empty", where=f"{path}:1", hint="a task has a title: and commands:, or checks:"
+            )
+        self.fields = yamltext.typed(self.document, _TaskFields, path)
 
     def refuse(self, place: str, what: str, hint: str) -> NoReturn:
         line = self.document.lines.get(f"$.{place}", 1)
@@ -85,151 +98,209 @@ class _File:
 
 
 def read(
-    texts: Mapping[str, str], steps: Mapping[int, str], checks: Iterable[str], parts: Mapping[int, str] = {}
+    texts: Mapping[str, str],
+    steps: Mapping[int, str],
+    checks: Iterable[str],
+    parts: Mapping[int, str] = {},
 ) -> tuple[Task, ...]:
-    """The tasks of these files (path -> text), ours first and then the user's, each in their order of work.
+    """Return the tasks of these files (path -> text) in their order of work, the steps' first.
 
-    `steps` are the names of all steps by number, `checks` the names of all checks; `parts` have a number and no task.
+    `steps` names all steps by number, and `checks` names all checks. `parts` names steps that have
+    a number and no task of their own.
     """
-    known = sorted(checks)
-    files = [_File(path, text) for path, text in sorted(texts.items(), key=lambda one: one[0].rpartition("/")[2])]
+    check_names = sorted(checks)
+    paths = sorted(texts, key=lambda path: path.rpartition("/")[2])
+    files = [_File(path, texts[path]) for path in paths]
     tasks: dict[str, Task] = {}
-    taken: dict[int, str] = {}
+    owners: dict[int, str] = {}
     for file in files:
-        if file.number in taken:
-            what = f"{file.number} is the number of {taken[file.number]} already"
+        if file.number in owners:
+            what = f"{file.number} is the number of {owners[file.number]} already"
             raise UnreadableInput(what, where=file.path, hint="give one of them another number")
-        task = _task(file, steps, known)
+        task = _task(file, steps, check_names)
         if not task.is_step and (step := {**steps, **parts}.get(file.number)):
             what = f"{file.number} is the number of step {file.number}-{step}"
             raise UnreadableInput(what, where=file.path, hint="give it another number, such as 85")
-        taken[file.number] = file.path
+        owners[file.number] = file.path
         tasks[task.label] = task
     for file in files:
-        for i, name in enumerate(file.written.after):
+        for i, name in enumerate(file.fields.after):
             if name not in tasks:
-                file.refuse(f"after[{i}]", f"there is no task `{name}`", yamltext.nearest(name, sorted(tasks)))
-    ours = [task for task in tasks.values() if task.is_step]
-    own = {label: task for label, task in tasks.items() if not task.is_step}
-    return (*ours, *_in_order(own, {file.path: file for file in files}))
+                file.refuse(
+                    f"after[{i}]",
+                    f"there is no task `{name}`",
+                    yamltext.nearest(name, sorted(tasks)),
+                )
+    # Sorted by number already; only the user's tasks may name others in `after`.
+    of_steps = [task for task in tasks.values() if task.is_step]
+    of_user = {label: task for label, task in tasks.items() if not task.is_step}
+    return (*of_steps, *_sort(of_user, {file.path: file for file in files}))
 
 
 def _task(file: _File, steps: Mapping[int, str], checks: list[str]) -> Task:
-    said = file.written
-    if not said.title.strip():
+    fields = file.fields
+    if not fields.title.strip():
         file.refuse("title", "is empty", "say in a few words what it is")
-    if not said.title.strip().isprintable():
-        file.refuse("title", "is not one line of text", "say in a few words what it is; more fits into why:")
-    if said.step is not None:
-        _refuse_what_is_no_step(file, steps)
-    elif not said.commands and not said.checks:
-        where = f"{file.path}:1"
-        raise UnreadableInput("does nothing: no commands, no checks", where=where, hint="add commands: […]")
-    if not 0 < said.timeout <= _LONGEST:
-        file.refuse("timeout", f"{said.timeout:g} is no time", "write seconds, such as timeout: 3600")
+    if not fields.title.strip().isprintable():
+        file.refuse(
+            "title",
+            "is not one line of text",
+            "say in a few words what it is; more fits into why:",
+        )
+    if fields.step is not None:
+        _check_step(file, steps)
+    elif not fields.commands and not fields.checks:
+        raise UnreadableInput(
+            "does nothing: no commands, no checks",
+            where=f"{file.path}:1",
+            hint="add commands: […]",
+        )
+    if not 0 < fields.timeout <= _LONGEST:
+        file.refuse(
+            "timeout",
+            f"{fields.timeout:g} is not a usable time",
+            "write seconds, such as timeout: 3600",
+        )
     for key, names, known in (
-        ("checks", said.checks, checks),
-        ("settings", said.settings, list(Settings.__struct_fields__)),
+        ("checks", fields.checks, checks),
+        ("settings", fields.settings, list(Settings.__struct_fields__)),
     ):
         for i, name in enumerate(names):
             if name not in known:
-                file.refuse(f"{key}[{i}]", f"there is no {key[:-1]} `{name}`", yamltext.nearest(name, known))
+                file.refuse(
+                    f"{key}[{i}]",
+                    f"there is no {key[:-1]} `{name}`",
+                    yamltext.nearest(name, known),
+                )
     return Task(
         number=file.number,
         name=file.name,
-        title=said.title.strip(),
-        why=said.why.strip(),
-        is_step=said.step is not None,
-        settings=tuple(said.settings),
-        commands=tuple(_words(file, i, line) for i, line in enumerate(said.commands)),
-        checks=tuple(said.checks),
-        after=tuple(said.after),
+        title=fields.title.strip(),
+        why=fields.why.strip(),
+        is_step=fields.step is not None,
+        settings=tuple(fields.settings),
+        commands=tuple(_words(file, i, line) for i, line in enumerate(fields.commands)),
+        checks=tuple(fields.checks),
+        after=tuple(fields.after),
         environment=dict(_environment(file)),
-        timeout=said.timeout,
-        if_it_fails=said.if_it_fails.strip(),
-        undo=said.undo.strip(),
+        timeout=fields.timeout,
+        if_it_fails=fields.if_it_fails.strip(),
+        undo=fields.undo.strip(),
     )
 
 
-def _refuse_what_is_no_step(file: _File, steps: Mapping[int, str]) -> None:
-    number = file.written.step or 0
+def _check_step(file: _File, steps: Mapping[int, str]) -> None:
+    number = file.fields.step or 0
     if number not in steps:
-        file.refuse("step", f"there is no step {number}", f"there are: {', '.join(map(str, sorted(steps)))}")
+        file.refuse(
+            "step",
+            f"there is no step {number}",
+            f"there are: {', '.join(map(str, sorted(steps)))}",
+        )
     if (file.number, file.name) != (number, steps[number]):
-        hint = f"the task of step {number} is {number}-{steps[number]}.yaml; one of your own has no step:"
-        file.refuse("step", f"is {number}, and the file is {file.number}-{file.name}", hint)
+        file.refuse(
+            "step",
+            f"is {number}, and the file is {file.number}-{file.name}",
+            f"the task of step {number} is {number}-{steps[number]}.yaml; "
+            "your own tasks have no step:",
+        )
     for key in ("commands", "checks", "after", "environment"):
-        if getattr(file.written, key):
-            file.refuse(key, "a step has its own", "give a task of your own its own file, without step:")
+        if getattr(file.fields, key):
+            file.refuse(
+                key,
+                "a step has its own",
+                "write a task of your own into another file, without step:",
+            )
 
 
-def _words(file: _File, at: int, line: str | list[str]) -> tuple[str, ...]:
-    place = f"commands[{at}]"
+def _words(file: _File, index: int, line: str | list[str]) -> tuple[str, ...]:
+    """Split a command into words as a shell would, and refuse what only a shell understands."""
+    place = f"commands[{index}]"
     if "\0" in "".join(line):
-        file.refuse(place, "holds a zero byte, which no command can", "take it out")
-    if isinstance(line, list):
+        file.refuse(place, "holds a zero byte, which no command can have", "remove it")
+    if isinstance(line, list):  # its words are literal: nothing is split or refused
         if not line or not line[0]:
             file.refuse(place, "is empty", "write the words of a command: [hf, download, MODEL]")
         return tuple(line)
     text = line.strip()
     if "\n" in text:
-        file.refuse(place, "holds a line break", f"one command is one item of the list; {_NO_SHELL}")
+        file.refuse(
+            place, "holds a line break", f"one command is one item of the list; {_NO_SHELL}"
+        )
     try:
         words = shlex.split(text)
     except ValueError as error:
-        odd = {"No closing quotation": "a quote is not closed"}.get(str(error), str(error))
-        file.refuse(place, f"{odd}: {text[:60]}", "close it, or write the words as a list: [hf, download, MODEL]")
+        problem = {"No closing quotation": "a quote is not closed"}.get(str(error), str(error))
+        file.refuse(
+            place,
+            f"{problem}: {text[:60]}",
+            "close it, or write the words as a list: [hf, download, MODEL]",
+        )
     if not words:
         file.refuse(place, "is empty", "write a command")
-    if odd := _of_a_shell(text):
-        file.refuse(place, f"`{odd}` would be handed on as it stands", _NO_SHELL)
-    if words[0] in _OWN:
-        file.refuse(place, f"`{words[0]}` is a word of shells, no command", _NO_SHELL)
-    if re.match(r"[A-Za-z_]\w*=", words[0]):
+    if syntax := _shell_syntax(text):
+        file.refuse(place, f"`{syntax}` would be passed on literally", _NO_SHELL)
+    if words[0] in _BUILTINS:
+        file.refuse(place, f"`{words[0]}` is a shell builtin, not a command", _NO_SHELL)
+    if re.match(r"[A-Za-z_]\w*=", words[0]):  # a shell would set a variable for the command
         name, _, value = words[0].partition("=")
-        file.refuse(place, f"`{words[0][:60]}` is no command", f"write environment: {{{name}: {value or '…'}}}")
+        file.refuse(
+            place,
+            f"`{words[0][:60]}` is not a command",
+            f"write environment: {{{name}: {value or '…'}}}",
+        )
     return tuple(words)
 
 
-def _of_a_shell(text: str) -> str:
-    """What only a shell would understand; what stands in single quotes, or behind a backslash, is meant as it is."""
-    double = (piece["double"] or "" for piece in _PIECES.finditer(text))
-    inside = next((found[0] for part in double if (found := _EXPANDED.search(part))), "")
+def _shell_syntax(text: str) -> str:
+    """Return the first piece that only a shell understands; "" if there is none.
+
+    Text in single quotes or after a backslash is literal.
+    """
+    double_quoted = (piece["double"] or "" for piece in _PIECES.finditer(text))
+    expanded = (match[0] for part in double_quoted if (match := _EXPANDED.search(part)))
     bare = _BARE.search(_PIECES.sub("x", text))
-    return bare[0] if bare else inside
+    return bare[0] if bare else next(expanded, "")
 
 
 def _environment(file: _File) -> Iterator[tuple[str, str]]:
-    """Values as they were written: 1.10 stays 1.10."""
-    for name, value in file.written.environment.items():
+    """Yield the variables with their values exactly as written: 1.10 stays 1.10."""
+    for name, value in file.fields.environment.items():
         place = f"environment.{name}"
         if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
-            file.refuse(place, "is no name of a variable", "letters, digits and _ only")
+            file.refuse(place, "is not a name for a variable", "use letters, digits and _ only")
         if isinstance(value, (list, dict)):
-            file.refuse(place, "is no text", f'write {name}: "…"')
+            file.refuse(place, "is not text", f'write {name}: "…"')
         text = file.document.written[f"$.{place}"]
         if "\0" in text:
-            file.refuse(place, "holds a zero byte, which no variable can", "take it out")
-        if odd := re.match(r"~|.*?(\$\{?[A-Za-z_]\w*)", text, re.DOTALL):
-            file.refuse(place, f"`{odd[1] or '~'}` would be handed on as it stands", "write out what it stands for")
+            file.refuse(place, "holds a zero byte, which no variable can have", "remove it")
+        if syntax := re.match(r"~|.*?(\$\{?[A-Za-z_]\w*)", text, re.DOTALL):
+            file.refuse(
+                place,
+                f"`{syntax[1] or '~'}` would be passed on literally",
+                "write out what it stands for",
+            )
         yield name, text
 
 
-def _in_order(tasks: dict[str, Task], files: Mapping[str, _File]) -> list[Task]:
-    """By number, but never before what a task comes after; where that is a circle there is no order."""
+def _sort(tasks: dict[str, Task], files: Mapping[str, _File]) -> list[Task]:
+    """Sort by number, but each task behind those in its `after`; refuse a circle."""
     left = dict(sorted(tasks.items()))
     order: list[Task] = []
     while left:
-        ready = next((one for one in left.values() if not left.keys() & set(one.after)), None)
+        ready = next((task for task in left.values() if not left.keys() & set(task.after)), None)
         if ready is None:
             circle = _circle(left)
             file = next(file for path, file in files.items() if path.endswith(f"{circle[0]}.yaml"))
-            file.refuse("after", f"a circle: {' after '.join(circle)}", "take one of them out of after:")
+            file.refuse(
+                "after", f"a circle: {' after '.join(circle)}", "remove one of them from after:"
+            )
         order.append(left.pop(ready.label))
     return order
 
 
 def _circle(left: dict[str, Task]) -> list[str]:
+    # Every task that is left waits for another one that is left, so following them must repeat.
     path = [next(iter(left))]
     while True:
         following = next(name for name in left[path[-1]].after if name in left)

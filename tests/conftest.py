@@ -1,19 +1,118 @@
-"""What the tests share: the catalogue, loaded once, and the switch that renews golden files."""
+"""What the tests share: the catalogue, signals as a shell gives them, and the options of the suite."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import compileall
+import functools
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from provision.catalog import rows
+from provision.doors.process import Finished
+from provision.host import _programs
+from tests.checks import real
 
-RESULTS = Path(__file__).parents[1] / "tasks" / "task-results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "tasks" / "task-results"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--renew-golden", action="store_true", help="write tests/plans anew; look at the diff")
+    parser.addoption("--fast", action="store_true", help="leave out the tests marked `environment`")
+    parser.addoption("--long", action="store_true", help="run the long tests at their full size")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name a folder for what all workers share, and compile the code once: thousands of children read it."""
+    if not hasattr(config, "workerinput"):
+        os.environ[real.SHARED] = tempfile.mkdtemp(prefix="vllm-ready-tests-")
+        for folder in ("provision", "checks"):
+            compileall.compile_dir(ROOT / folder, quiet=2)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[real.SHARED], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose what runs, and put the longest first, the one that builds the real vLLM before all others.
+
+    The first worker begins with these, and the last one with the shortest; then they take from each other.
+    """
+    for item in items:
+        if uses_real_vllm(item):
+            item.add_marker("environment")
+    left_out = ["environment"] if config.getoption("--fast") else []
+    left_out += [] if config.getoption("--long") else ["long"]
+    out = [item for item in items if any(map(item.get_closest_marker, left_out))]
+    config.hook.pytest_deselected(items=out)
+    kept = [item for item in items if not any(map(item.get_closest_marker, left_out))]
+    items[:] = sorted(kept, key=place_in_line)
+
+
+def place_in_line(item: pytest.Item) -> int:
+    if uses_real_vllm(item):
+        return 1 if item.get_closest_marker("alone") else 2
+    return 3 if item.get_closest_marker("environment") else 4
+
+
+def uses_real_vllm(item: pytest.Item) -> bool:
+    return not {"real_vllm", "brought_up"}.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let no test change the real vLLM while another one uses it."""
+    if not uses_real_vllm(item):
+        return (yield)
+    with real.locked("in use", alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_as_a_shell_gives_them() -> None:
+    """Undo what nohup and a shell's background ignore: the tests' children inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def brought_up() -> real.BroughtUp:
+    """A real vLLM for this host's CPU, built once for all workers: a gigabyte is downloaded, three are written."""
+    with real.locked("build", alone=True):
+        return real.BroughtUp(Path(os.environ[real.SHARED]))
+
+
+@pytest.fixture(scope="session")
+def real_vllm(request: pytest.FixtureRequest) -> real.Vllm:
+    """Its Python; while one test is worked on, VLLM_READY_TEST_ENV may name another that has vLLM."""
+    named = os.environ.get("VLLM_READY_TEST_ENV")
+    return real.Vllm(named or request.getfixturevalue("brought_up").python)
+
+
+@pytest.fixture
+def programs_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask each Python and compiler of this host once: a look at all of them costs more than a test."""
+    monkeypatch.setattr(_programs, "_all_at_once", lambda commands: [_answer(command) for command in commands])
+
+
+_all_programs_at_once = _programs._all_at_once
+
+
+@functools.cache
+def _answer(command: tuple[str, ...]) -> Finished:
+    (answer,) = _all_programs_at_once([command])
+    return answer
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from provision import arguments, cli
 from provision.catalog import rows
 from tests.doors.local_server import serving
 
+pytestmark = pytest.mark.usefixtures("programs_asked_once")
 ROOT = Path(__file__).parents[1]
 HOSTS = ROOT / "tests" / "hosts"
 H100, BARE, P100 = (str(HOSTS / f"{name}.yaml") for name in ("h100-550", "no-driver", "p100"))
@@ -288,14 +289,14 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
         (PLAN, ": schema", "is not a host recording: its schema is 'vllm-ready/plan/1'", "./setup.sh host -o FILE"),
         (NEWER, ": schema", "its schema is vllm-ready/host/2", "update this one"),
         (b"", "", "is empty", "collect_env"),
-        (bytes(range(256)) * 20, ":1", "describes no host", "short YAML"),
-        (b"\x7fELF\x02\x01\x01" + bytes(500), ":1", "describes no host", "short YAML"),
+        (bytes(range(256)) * 20, ":1", "is not a host description", "short YAML"),
+        (b"\x7fELF\x02\x01\x01" + bytes(500), ":1", "is not a host description", "short YAML"),
         (b"gpus: []\n\xff\xfe\n", ":3", "is not YAML", "not closed"),
         (b"a" * 17 * 1024 * 1024, "", "is larger than 16 MiB", "the right file"),
         ("python: 3.10\ngpus: []\n", ":1", "YAML has read 3.10 as a number", 'write python: "3.10"'),
         ("gpus: []\n", "", "a plan also needs: machine", "add what is missing"),
-        (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "nothing is known of a `FooBar 9000`", 'cc: "9.0"'),
-        (WHOLE.replace("580.65.06", "R580"), ":2", "`R580` is no driver version", '"580.65.06"'),
+        (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "`FooBar 9000` is unknown", 'cc: "9.0"'),
+        (WHOLE.replace("580.65.06", "R580"), ":2", "`R580` is not a driver version", '"580.65.06"'),
         (
             "GPU 0: NVIDIA FooBar 9999\nNvidia driver version: 580.65.06\nOS: x (x86_64)\n"  # noqa: ISC004 - one text
             "Libc version: glibc-2.35\nPython version: 3.12.1\n",

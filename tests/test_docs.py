@@ -1,9 +1,10 @@
-"""What the README shows is what the program does; run with --renew-golden to write it anew."""
+"""What README and docs show is what the program does; --renew-golden writes the shown output again."""
 
 from __future__ import annotations
 
 import io
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -20,25 +21,35 @@ from provision.settings import Settings, load
 ROOT = Path(__file__).parents[1]
 
 
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("docs/container/*.md"),
+    *(ROOT / name / "README.md" for name in ("checks", "tasks", "logs")),
+]
+MOST_WORDS = 1200
+# Commands of others: what the pages may show beside our own.
+FOREIGN = ("git clone", "source ", "vllm serve", "envs/current/bin/vllm ", "docker ", "podman ", "python3 -m checks")
+
+
 def between(text: str, mark: str) -> str:
-    found = re.search(rf"<!-- {re.escape(mark)} -->\n```text\n(.*?)```\n<!-- end -->", text, re.DOTALL)
-    assert found, f"the README has no place for {mark}"
-    return found[1]
+    block = re.search(rf"<!-- {re.escape(mark)} -->\n```text\n(.*?)```\n<!-- end -->", text, re.DOTALL)
+    assert block, f"the page has no place for {mark}"
+    return block[1]
 
 
-def check(mark: str, shown: str, request: pytest.FixtureRequest) -> None:
-    path = ROOT / "README.md"
-    readme = path.read_text()
+def check(page: str, mark: str, shown: str, request: pytest.FixtureRequest) -> None:
+    path = ROOT / page
+    text = path.read_text()
     if request.config.getoption("--renew-golden"):
-        readme = readme.replace(
-            f"<!-- {mark} -->\n```text\n{between(readme, mark)}", f"<!-- {mark} -->\n```text\n{shown}"
-        )
-        path.write_text(readme)
-    assert between(readme, mark) == shown
+        head = f"<!-- {mark} -->\n```text\n"
+        text = text.replace(f"{head}{between(text, mark)}", f"{head}{shown}")
+        path.write_text(text)
+    assert between(text, mark) == shown
 
 
 def test_help_is_shown(request: pytest.FixtureRequest) -> None:
-    check("help", arguments.help_text(), request)
+    check("docs/commands.md", "help", arguments.help_text(), request)
 
 
 def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) -> None:
@@ -46,14 +57,51 @@ def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) ->
     page = io.StringIO()
     Console(file=page, width=110, color_system=None).print(explained(make(host, Settings(), catalogue)))
     shown = "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
-    check("output: plan of tests/hosts/h100-550.yaml", shown, request)
+    check("README.md", "output: plan of tests/hosts/h100-550.yaml", shown, request)
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= MOST_WORDS
+
+
+def commands(page: Path) -> list[str]:
+    """Return every command line that a page shows, without its comment."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text().replace("\\\n", ""), re.DOTALL)
+    lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [re.split(r"\s+#", line)[0].removeprefix("cd vllm-ready && ") for line in lines]
+
+
+def test_every_command_shown_is_understood() -> None:
+    """Parse each command of ours, with its settings; those of others are known by name."""
+    shown = [(page, command) for page in PAGES for command in commands(page)]
+    assert len(shown) > 50
+    for page, command in shown:
+        words = shlex.split(command)
+        if words[0] != "./setup.sh":
+            assert command.startswith(FOREIGN), f"{page.name}: {command}"
+        elif words[1:2] != ["test"] and "--help" not in words:
+            options = arguments.parse(words[1:])
+            load(None, page.name, options.set)
+
+
+def test_every_verb_is_shown() -> None:
+    shown = {word for page in PAGES for command in commands(page) for word in command.split()[1:2]}
+    assert shown - {"test"} >= set(arguments.VERBS)
+
+
+def test_every_exit_code_has_a_row() -> None:
+    rows = re.findall(r"^\| (\d+) \|", (ROOT / "docs/commands.md").read_text(), re.MULTILINE)
+    assert {int(row) for row in rows} == exit_codes()
+
+
+def exit_codes() -> set[int]:
+    codes = {errors.DONE, errors.CHECK_FAILED, errors.UNSUPPORTED, errors.UNDECIDED, errors.BUG, errors.INTERRUPTED}
+    return codes | {failure.exit_code for failure in errors.Failure.__subclasses__()}
 
 
 def test_every_exit_code_is_explained() -> None:
-    codes = {errors.DONE, errors.CHECK_FAILED, errors.UNSUPPORTED, errors.UNDECIDED, errors.BUG, errors.INTERRUPTED}
-    codes |= {failure.exit_code for failure in errors.Failure.__subclasses__()}
     explained_codes = {int(code) for code in re.findall(r"(?:^|\s{2,})(\d+) [a-z]", arguments.EXIT_CODES, re.MULTILINE)}
-    assert explained_codes == codes
+    assert explained_codes == exit_codes()
 
 
 def test_config_yaml_has_every_setting_at_its_default_with_a_reason() -> None:
@@ -66,17 +114,18 @@ def test_config_yaml_has_every_setting_at_its_default_with_a_reason() -> None:
             assert "#" in line, f"no reason: {line}"
 
 
-def test_the_description_in_the_readme_can_be_planned(catalogue: Catalogue) -> None:
-    (described,) = re.findall(r"```yaml\n(gpus:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert "0.19.1" in str(make(from_text.parse(described, "README.md"), Settings(), catalogue))
+def test_every_setting_has_a_row() -> None:
+    page = (ROOT / "docs/settings.md").read_text()
+    for name in Settings.__struct_fields__:
+        assert f"`{name}" in page or f"`{name}`" in page, f"no row: {name}"
+
+
+def test_the_description_of_a_host_can_be_planned(catalogue: Catalogue) -> None:
+    (described,) = re.findall(r"```yaml\n(gpus:.*?)```", (ROOT / "docs/planning.md").read_text(), re.DOTALL)
+    assert "0.19.1" in str(make(from_text.parse(described, "planning.md"), Settings(), catalogue))
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:
-    for page in [
-        *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),
-        *ROOT.glob("docs/container/*.md"),
-        *(ROOT / name / "README.md" for name in ("checks", "tasks", "logs")),
-    ]:
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

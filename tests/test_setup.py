@@ -23,6 +23,8 @@ if sys.version_info >= (3, 11):
 else:
     tomllib = pytest.importorskip("tomli", reason="tomllib came with Python 3.11")
 
+pytestmark = pytest.mark.environment
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> StandIn:
@@ -180,7 +182,7 @@ def test_the_tests_run_in_the_checkout_and_their_verdict_is_the_verdict(host: St
     said, last = answer.out.splitlines()
     assert last == ("=== 3 passed in 0.01s ===")
     assert json.loads(said)["cwd"] == str(host.checkout)
-    assert json.loads(said)["args"] == ["-n", "auto", *argv[2:]]
+    assert json.loads(said)["args"] == ["-n", "auto", "--dist", "worksteal", *argv[2:]]
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])

@@ -1,1 +1,1 @@
-"""What compiled files and installed distributions carry, read from their bytes."""
+"""The contents of compiled files and installed distributions, read from their bytes."""

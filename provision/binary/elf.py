@@ -1,4 +1,4 @@
-"""Reads shared objects: the libraries and symbol versions they need, their symbols, their fat binaries."""
+"""Read shared objects: needed libraries and symbol versions, symbols, fat binaries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class _Symbol(NamedTuple):
 
 
 class SharedObject:
-    """An ELF shared object in memory, or mapped; every property raises ValueError, with the file's name, on damage."""
+    """An ELF shared object in memory or mapped.
+
+    Every property raises ValueError if the file is damaged.
+    """
 
     def __init__(self, data: bytes | mmap.mmap, name: str) -> None:
         self.name, self.data = name, data
@@ -42,7 +45,7 @@ class SharedObject:
 
     @classmethod
     def mapped(cls, path: Path) -> SharedObject:
-        """A file of any size, of which only what is asked for is read."""
+        """Map a file of any size; only what is asked for is read."""
         try:
             with path.open("rb") as stream:
                 return cls(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), path.name)
@@ -51,14 +54,14 @@ class SharedObject:
 
     @cached_property
     def machine(self) -> str:
-        """x86_64, aarch64, or the ELF name of another machine."""
+        """Return x86_64, aarch64, or the ELF name of another machine."""
         with self._damage_named():
             machine = str(self._elf["e_machine"])
         return _MACHINES.get(machine, machine)
 
     @cached_property
     def needed(self) -> tuple[str, ...]:
-        """The libraries that the loader must find, as the file names them."""
+        """Return the libraries that the loader must find."""
         with self._damage_named():
             dynamic = self._section(".dynamic")
             if dynamic is None:
@@ -67,39 +70,45 @@ class SharedObject:
 
     @cached_property
     def versions(self) -> frozenset[str]:
-        """Every symbol version that other libraries must provide, such as GLIBC_2.29."""
+        """Return every symbol version that other libraries must provide, such as GLIBC_2.29."""
         with self._damage_named():
             section = self._section(".gnu.version_r")
             if section is None:
                 return frozenset()
             if section.num_versions() * _SMALLEST_VERSION_ENTRY > section["sh_size"]:
                 raise ValueError("more symbol versions than fit")
-            return frozenset(entry.name for _, entries in section.iter_versions() for entry in entries)
+            return frozenset(
+                entry.name for _, entries in section.iter_versions() for entry in entries
+            )
 
     def highest(self, prefix: str) -> str | None:
-        """The highest version required under a prefix: "2.29" for GLIBC, "3.4.30" for GLIBCXX."""
+        """Return the highest required version under a prefix: "2.29" for GLIBC."""
         versions = (version.removeprefix(f"{prefix}_") for version in self.versions)
         numbers = [version for version in versions if version.replace(".", "").isdecimal()]
-        return max(numbers, key=lambda version: [int(part) for part in version.split(".")], default=None)
+        return max(
+            numbers, key=lambda version: [int(part) for part in version.split(".")], default=None
+        )
 
     @cached_property
     def undefined(self) -> frozenset[str]:
-        """The symbols that must come from elsewhere; weak ones may stay away."""
+        """Return the symbols that other libraries must provide; weak ones are optional."""
         return frozenset(symbol.name for symbol in self._symbols if symbol.needed)
 
     @cached_property
     def unversioned(self) -> frozenset[str]:
-        """Those of them that any library may bring: the others name one and its version, as those of libc do."""
-        return frozenset(symbol.name for symbol in self._symbols if symbol.needed and not symbol.versioned)
+        """Return undefined symbols that name no library version: any library may provide them."""
+        return frozenset(
+            symbol.name for symbol in self._symbols if symbol.needed and not symbol.versioned
+        )
 
     @cached_property
     def defined(self) -> frozenset[str]:
-        """The symbols that the file offers."""
+        """Return the symbols that the file offers."""
         return frozenset(symbol.name for symbol in self._symbols if symbol.defined)
 
     @cached_property
     def fatbin(self) -> bytes | memoryview:
-        """The section that holds GPU code, not copied: it may be most of the file; empty where there is none."""
+        """Return the section with GPU code, not copied, since it may be most of the file."""
         with self._damage_named():
             section = self._section(".nv_fatbin")
             if section is None:
@@ -109,15 +118,19 @@ class SharedObject:
 
     @cached_property
     def _symbols(self) -> list[_Symbol]:
-        """Unpacked here: torch has a hundred thousand of them, and pyelftools makes objects of each."""
+        """Unpack the symbol table. torch has 100,000 symbols, too many for pyelftools."""
         with self._damage_named():
             section, versions = self._section(".dynsym"), self._section(".gnu.version")
             if section is None:
                 return []
             if self._elf.elfclass != 64 or not self._elf.little_endian:
-                raise ValueError("not 64 bits, little end first")
+                raise ValueError("not a 64-bit little-endian file")
             rows = list(struct.iter_unpack("<IBBHQQ", section.data()))
-            asked = struct.unpack(f"<{len(rows)}H", versions.data()) if versions is not None else (0,) * len(rows)
+            version_ids = (
+                struct.unpack(f"<{len(rows)}H", versions.data())
+                if versions is not None
+                else (0,) * len(rows)
+            )
             names = self._elf.get_section(section["sh_link"]).data()
             return [
                 _Symbol(
@@ -126,7 +139,7 @@ class SharedObject:
                     weak=row[1] >> 4 == _WEAK,
                     versioned=version > _ANY_VERSION,
                 )
-                for row, version in zip(rows, asked, strict=True)
+                for row, version in zip(rows, version_ids, strict=True)
                 if row[0]
             ]
 
@@ -137,6 +150,6 @@ class SharedObject:
     def _damage_named(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # pyelftools raises a dozen types on damage, AssertionError among them
+        except Exception as error:  # pyelftools raises a dozen types on damage
             why = str(error) or type(error).__name__
             raise ValueError(f"{self.name}: not a readable ELF file: {why}") from error

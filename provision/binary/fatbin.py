@@ -1,4 +1,4 @@
-"""Reads NVIDIA fat binaries: which architectures a compiled file carries as machine code and as PTX."""
+"""Read NVIDIA fat binaries: the architectures of their machine code and PTX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _MAGIC = re.compile(re.escape(struct.pack("<I", 0xBA55ED50)))
 _CONTAINER = struct.Struct("<IHHQ")  # magic, version, header size, payload size
-_ENTRY = struct.Struct("<HHIQ12xI")  # kind, (unknown), header size, padded payload size, ..., architecture
+# kind, (unknown), header size, padded payload size, ..., architecture
+_ENTRY = struct.Struct("<HHIQ12xI")
 _PTX, _SASS = 1, 2
 
 
@@ -26,20 +27,23 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def containers(section: bytes | memoryview) -> list[Container]:
-    """Every fat binary of a `.nv_fatbin` section, in order; ValueError where one is cut off."""
-    found = []
-    next_one = _MAGIC.search(section)
-    while next_one:
-        at = next_one.start()
+    """Return every fat binary of a `.nv_fatbin` section, in order.
+
+    Raise ValueError if one is cut off.
+    """
+    read_containers = []
+    match = _MAGIC.search(section)
+    while match:
+        at = match.start()
         if at + _CONTAINER.size > len(section):
             raise ValueError(f"fat binary header cut off at byte {at}")
         _, _, header, payload = _CONTAINER.unpack_from(section, at)
         start, end = at + header, at + header + payload
         if header < _CONTAINER.size or end > len(section):
             raise ValueError(f"fat binary at byte {at} is cut off: {header} + {payload} bytes")
-        found.append(_container(section, start, end))
-        next_one = _MAGIC.search(section, end)
-    return found
+        read_containers.append(_container(section, start, end))
+        match = _MAGIC.search(section, end)
+    return read_containers
 
 
 def _container(section: bytes | memoryview, at: int, end: int) -> Container:
@@ -49,29 +53,35 @@ def _container(section: bytes | memoryview, at: int, end: int) -> Container:
             raise ValueError(f"fat binary entry cut off at byte {at}")
         kind, _, header, payload, architecture = _ENTRY.unpack_from(section, at)
         if header < _ENTRY.size or at + header + payload > end:
-            raise ValueError(f"fat binary entry at byte {at} is cut off: {header} + {payload} bytes")
+            raise ValueError(
+                f"fat binary entry at byte {at} is cut off: {header} + {payload} bytes"
+            )
         # Other kinds hold intermediate code for the linker; no GPU runs it.
         architectures.get(kind, set()).add(architecture)
         at += header + payload
     return Container(sm=frozenset(architectures[_SASS]), ptx=frozenset(architectures[_PTX]))
 
 
-def general(found: Sequence[Container]) -> Container:
-    """What the kernels that every GPU needs are compiled for.
+def general(all_containers: Sequence[Container]) -> Container:
+    """Return the architectures of the kernels that every GPU needs.
 
-    A file also holds special kernels, for some architectures only: CMake intersects what a kernel
-    supports with the build's list. So the widest set of machine code is the build's own list, and an
-    architecture that is only in narrower sets does not serve a GPU. PTX counts where all of the
-    general kernels have it.
+    A file also holds special kernels for some architectures only: CMake intersects what a kernel
+    supports with the build's list. So the widest set of machine code is the build's own list; an
+    architecture that is only in narrower sets does not serve a GPU. PTX counts if all general
+    kernels have it.
     """
-    if not found:
+    if not all_containers:
         return Container()
-    counts = Counter(container.sm for container in found)
+    counts = Counter(container.sm for container in all_containers)
     widest = max(counts, key=lambda sm: (len(sm), counts[sm], sorted(sm)))
-    ptx = frozenset.intersection(*(container.ptx for container in found if container.sm == widest))
+    ptx = frozenset.intersection(
+        *(container.ptx for container in all_containers if container.sm == widest)
+    )
     return Container(sm=widest, ptx=ptx)
 
 
 def capabilities(architectures: frozenset[int]) -> tuple[str, ...]:
-    """Architectures as compute capabilities, ascending: 90 is "9.0", 103 is "10.3"."""
-    return tuple(f"{architecture // 10}.{architecture % 10}" for architecture in sorted(architectures))
+    """Return architectures as compute capabilities, ascending: 90 is "9.0", 103 is "10.3"."""
+    return tuple(
+        f"{architecture // 10}.{architecture % 10}" for architecture in sorted(architectures)
+    )

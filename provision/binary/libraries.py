@@ -1,4 +1,4 @@
-"""What a folder of shared libraries, such as torch/lib, offers to what is linked with it."""
+"""The symbols and libraries that a folder such as torch/lib offers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ if TYPE_CHECKING:
 
 
 class Libraries(msgspec.Struct, frozen=True, kw_only=True):
-    """`names`: the libraries that are loaded wherever these are, those that they need themselves among them."""
+    """`names`: the libraries that are loaded with these, with those that they need."""
 
     defined: frozenset[str]
     names: frozenset[str]
 
 
 def read(folder: Path) -> Libraries:
-    """Only names are read, of libraries of any size; ValueError where one is damaged or there are none."""
-    found = [SharedObject.mapped(path) for path in sorted(folder.glob("*.so*")) if path.is_file()]
-    if not found:
-        raise ValueError(f"{folder}: no shared libraries are there")
+    """Read the libraries of a folder. Raise ValueError if one is damaged or there are none."""
+    libraries = [
+        SharedObject.mapped(path) for path in sorted(folder.glob("*.so*")) if path.is_file()
+    ]
+    if not libraries:
+        raise ValueError(f"{folder}: contains no shared libraries")
     return Libraries(
-        defined=frozenset[str]().union(*(each.defined for each in found)),
-        names=frozenset(each.name for each in found).union(*(each.needed for each in found)),
+        defined=frozenset[str]().union(*(library.defined for library in libraries)),
+        names=frozenset(library.name for library in libraries).union(
+            *(library.needed for library in libraries)
+        ),
     )

@@ -1,4 +1,4 @@
-"""What a wheel really is, read before it is installed: its metadata, its RECORD, and its compiled files."""
+"""Read a wheel before it is installed: its metadata, its RECORD and its compiled files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GIB = 1 << 30
-# What the directory promises is all that zipfile reads. A module is held in memory whole, one at a time.
+# zipfile reads no more than the directory promises. One module at a time is held in memory.
 _LARGEST_WHEEL, _LARGEST_MODULE, _LARGEST_TEXT = 8 * _GIB, 3 * _GIB, _GIB // 32
 _CHUNK = 1 << 20
 _MODULE = re.compile(r"\.so(\.[\d.]+)?$")
@@ -35,17 +35,19 @@ _DAMAGE = (
     MemoryError,
     EOFError,
     KeyError,
-    RuntimeError,  # also what zipfile says of a compression that it does not know
+    RuntimeError,  # zipfile raises it for an unknown compression, among others
     zipfile.BadZipFile,
     zlib.error,
 )
 
 
 class WheelTruth(msgspec.Struct, frozen=True, kw_only=True):
-    """Name and version as METADATA has them, tags as WHEEL has them, code as the compiled files carry it.
+    """The contents of a wheel.
 
-    `sm` and `ptx` are capabilities; `undefined` holds what other libraries must bring, whichever they are; `glibc` and
-    `cxx11_abi` are None where nothing tells. `lies` are sentences: where the file says one thing and holds another.
+    Name and version come from METADATA, tags from WHEEL, code from the compiled files. `sm` and
+    `ptx` are capabilities; `undefined` holds the symbols that other libraries must provide; `glibc`
+    and `cxx11_abi` are None if nothing tells. `lies` are sentences: where the file claims one thing
+    and holds another.
     """
 
     file: str
@@ -64,13 +66,13 @@ class WheelTruth(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def true_name(self) -> str:
-        """The file's name with the version that METADATA has: some are published under the name of another one."""
+        """Return the file name with METADATA's version: some files are misnamed."""
         name, _, rest = self.file.split("-", 2)
         return f"{name}-{self.version}-{rest}"
 
 
 class _Module(msgspec.Struct, frozen=True):
-    """What is kept of a compiled file, which may have a gigabyte."""
+    """The part of a compiled file that is kept; the file may have a gigabyte."""
 
     name: str
     machine: str
@@ -89,13 +91,16 @@ class _Module(msgspec.Struct, frozen=True):
 
 
 def read(path: Path) -> WheelTruth:
-    """Every byte is read once and none is written; ValueError, a sentence, where this is no whole wheel."""
+    """Read every byte once and write none.
+
+    Raise ValueError, a sentence, if this is not a complete wheel.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return _truth(archive, path.name)
     except _DAMAGE as error:
         why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
-        raise ValueError(f"{path.name} is no wheel that can be used: {why}") from error
+        raise ValueError(f"{path.name} is not a usable wheel: {why}") from error
 
 
 def _truth(archive: zipfile.ZipFile, file: str) -> WheelTruth:
@@ -104,41 +109,47 @@ def _truth(archive: zipfile.ZipFile, file: str) -> WheelTruth:
         raise ValueError(f"it would unpack to {size / _GIB:.0f} GiB")
     metadata, tagged = _header(archive, "METADATA"), _header(archive, "WHEEL")
     modules, lies = _contents(archive)
-    kernels = fatbin.general([found for each in modules for found in each.kernels])
-    own = frozenset[str]().union(*(each.defined for each in modules))
-    undefined = frozenset[str]().union(*(each.undefined for each in modules)) - own
-    distribution, version = canonicalize_name(_said(metadata, "Name")), _said(metadata, "Version")
+    kernels = fatbin.general([container for module in modules for container in module.kernels])
+    defined = frozenset[str]().union(*(module.defined for module in modules))
+    undefined = frozenset[str]().union(*(module.undefined for module in modules)) - defined
+    distribution, version = canonicalize_name(_field(metadata, "Name")), _field(metadata, "Version")
     tags = frozenset(str(tag) for line in tagged.get_all("Tag", []) for tag in parse_tag(line))
     return WheelTruth(
         file=file,
         distribution=distribution,
         version=version,
         tags=tuple(sorted(tags)),
-        modules=tuple(each.name for each in modules),
-        machines=tuple(sorted({each.machine for each in modules})),
+        modules=tuple(module.name for module in modules),
+        machines=tuple(sorted({module.machine for module in modules})),
         sm=fatbin.capabilities(kernels.sm),
         ptx=fatbin.capabilities(kernels.ptx),
-        glibc=max((each.glibc for each in modules if each.glibc), key=Version, default=None),
+        glibc=max((module.glibc for module in modules if module.glibc), key=Version, default=None),
         cxx11_abi=_cxx11_abi(undefined),
-        needed=tuple(sorted({library for each in modules for library in each.needed})),
+        needed=tuple(sorted({library for module in modules for library in module.needed})),
         undefined=undefined,
         lies=(*_misnamed(file, distribution, version, tags), *lies),
     )
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> Message:
-    """One of the files of the .dist-info folder that are written like the head of a mail."""
-    return HeaderParser().parsestr(_whole(archive, _dist_info(archive, name), _LARGEST_TEXT).decode())
+    """Read a file of the .dist-info folder that has the format of a mail header."""
+    return HeaderParser().parsestr(
+        _whole(archive, _dist_info(archive, name), _LARGEST_TEXT).decode()
+    )
 
 
 def _dist_info(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-    found = [info for info in archive.infolist() if re.fullmatch(rf"[^/]+\.dist-info/{name}", info.filename)]
-    if len(found) != 1:
-        raise ValueError(f"it holds {len(found) or 'no'} .dist-info/{name}")
-    return found[0]
+    members = [
+        info
+        for info in archive.infolist()
+        if re.fullmatch(rf"[^/]+\.dist-info/{name}", info.filename)
+    ]
+    if len(members) != 1:
+        raise ValueError(f"it holds {len(members) or 'no'} .dist-info/{name}")
+    return members[0]
 
 
-def _said(header: Message, field: str) -> str:
+def _field(header: Message, field: str) -> str:
     if not (value := header[field]):
         raise ValueError(f"its METADATA has no {field}")
     return str(value).strip()
@@ -156,34 +167,42 @@ def _within(info: zipfile.ZipInfo, most: int) -> int:
 
 
 def _contents(archive: zipfile.ZipFile) -> tuple[list[_Module], list[str]]:
-    """The compiled files; and where RECORD and the contents differ."""
+    """Return the compiled files, and where RECORD and contents differ."""
     of_record = _dist_info(archive, "RECORD")
     recorded = {
-        entry.path: entry for entry in record.parsed(_whole(archive, of_record, _LARGEST_TEXT).decode().splitlines())
+        entry.path: entry
+        for entry in record.parsed(_whole(archive, of_record, _LARGEST_TEXT).decode().splitlines())
     }
     unsigned = {of_record.filename + ending for ending in ("", ".jws", ".p7s")}
-    modules, lies, seen = [], [], set[str]()
+    modules, lies, names = [], [], set[str]()
     for info in archive.infolist():
         name = info.filename
         if info.is_dir():
             continue
-        if name in seen:
+        if name in names:
             lies.append(f"it holds {name} twice")
-        seen.add(name)
+        names.add(name)
         if name.startswith("/") or ".." in name.split("/"):
-            lies.append(f"it would write outside of the environment: {name}")
-        module = mmap.mmap(-1, max(_within(info, _LARGEST_MODULE), 1)) if _MODULE.search(name) else None
-        unlike = _unlike(recorded.get(name), archive, info, module)
-        if unlike and name not in unsigned:
-            lies.append(unlike)
+            lies.append(f"it would write outside the environment: {name}")
+        module = (
+            mmap.mmap(-1, max(_within(info, _LARGEST_MODULE), 1)) if _MODULE.search(name) else None
+        )
+        difference = _unlike(recorded.get(name), archive, info, module)
+        if difference and name not in unsigned:
+            lies.append(difference)
         if module is not None:
             modules.append(_Module.of(module, name))
-    lies += [f"its RECORD lists {name}, which is not there" for name in recorded if name not in seen]
+    lies += [f"its RECORD lists {name}, which is missing" for name in recorded if name not in names]
     return modules, lies
 
 
-def _unlike(entry: record.Entry | None, archive: zipfile.ZipFile, info: zipfile.ZipInfo, copy: mmap.mmap | None) -> str:
-    """Reads a member through once, into a copy where there is one; how it differs from its line in RECORD."""
+def _unlike(
+    entry: record.Entry | None,
+    archive: zipfile.ZipFile,
+    info: zipfile.ZipInfo,
+    copy: mmap.mmap | None,
+) -> str:
+    """Read a member once, into `copy` if given; return how it differs from RECORD."""
     algorithm, _, expected = entry.digest.partition("=") if entry else ("", "", "")
     digest = hashlib.new(algorithm if algorithm in _STRONG else "sha256")
     with archive.open(info) as stream:
@@ -196,11 +215,11 @@ def _unlike(entry: record.Entry | None, archive: zipfile.ZipFile, info: zipfile.
     if algorithm not in _STRONG:
         return f"its RECORD has no SHA-256 of {info.filename}"
     same = record.encoded(digest.digest()) == expected and entry.size in ("", str(info.file_size))
-    return "" if same else f"{info.filename} is not as its RECORD says"
+    return "" if same else f"{info.filename} differs from its RECORD"
 
 
 def _cxx11_abi(symbols: frozenset[str]) -> bool | None:
-    """Which std::string torch's functions are asked for with; the old one mangles to Ss."""
+    """Return the std::string ABI of the calls to torch; the old one mangles to Ss."""
     of_torch = [symbol for symbol in symbols if re.match(r"_ZNK?(3c10|2at|5torch)", symbol)]
     if any("__cxx11" in symbol for symbol in of_torch):
         return True
@@ -208,21 +227,24 @@ def _cxx11_abi(symbols: frozenset[str]) -> bool | None:
 
 
 def _misnamed(file: str, distribution: str, version: str, tags: frozenset[str]) -> list[str]:
-    """A file may add a local part to the version, as the authors of flash-attn name theirs; nothing else may differ."""
+    """Return how the file's name differs from its contents.
+
+    A name may add a local part to the version, as flash-attn's authors do; nothing else may differ.
+    """
     name, named, _, named_tags = parse_wheel_filename(file)
     lies = []
     if name != distribution:
-        lies.append(f"its file is named {name}, and it is {distribution}")
+        lies.append(f"its file is named {name} but contains {distribution}")
     if Version(version) not in (named, Version(named.public)):
-        lies.append(f"its file is named {named}, and its version is {version}")
+        lies.append(f"its file is named {named} but its version is {version}")
     tagged = {str(tag) for tag in named_tags}
     if _plain(tagged) != _plain(tags):
-        lies.append(f"its file is tagged {_listed(tagged)}, and it was built as {_listed(tags)}")
+        lies.append(f"its file is tagged {_listed(tagged)} but was built as {_listed(tags)}")
     return lies
 
 
 def _plain(tags: Iterable[str]) -> set[str]:
-    """Many files are renamed from linux to manylinux; which glibc they need is read of their code."""
+    """Return tags with manylinux as linux: many files are renamed."""
     return {re.sub(r"-manylinux(_\d+_\d+|1|2010|2014)_", "-linux_", tag) for tag in tags}
 
 

@@ -1,4 +1,4 @@
-"""The numbered steps, found by listing the folders in which they lie."""
+"""Discover the numbered steps by listing folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from provision.steps.model import Step
 
 
 def discover() -> list[Step]:
-    """Every step of the house, in order."""
+    """Return every numbered step, in order."""
+    # The number of a step is in its file name; flash_attn/ has one step too.
     files = Path(__file__).parents[1].glob("*/step_[0-9][0-9]_*.py")
-    steps: list[Step] = [importlib.import_module(f"provision.{path.parent.name}.{path.stem}").STEP for path in files]
+    steps: list[Step] = [
+        importlib.import_module(f"provision.{path.parent.name}.{path.stem}").STEP for path in files
+    ]
     return sorted(steps, key=lambda step: step.number)

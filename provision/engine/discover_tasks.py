@@ -1,4 +1,4 @@
-"""The tasks: ours, that come with the steps, and the user's, found by listing the folders in which they lie."""
+"""Discover the tasks of the steps and the user's own by listing folders."""
 
 from __future__ import annotations
 
@@ -18,21 +18,31 @@ OURS: Final = Path(__file__).parents[2] / "tasks"
 
 
 def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ...]:
-    """Ours and those of a folder, in order of work; `shown` is what messages call the folder."""
+    """Return the tasks of the steps and of a folder, in their order of work.
+
+    `shown` is the folder's name in messages.
+    """
+    folders = {OURS.resolve(): OURS.name, **({folder.resolve(): shown} if folder else {})}
     texts: dict[str, str] = {}
-    for place, called in {OURS.resolve(): OURS.name, **({folder.resolve(): shown} if folder else {})}.items():
+    for place, name in folders.items():
         for path in _files(place):
-            if path.is_fifo():  # whoever reads it waits for a writer
-                raise UnreadableInput("is a pipe", where=f"{called}/{path.name}", hint="make it a file, or delete it")
-            texts[f"{called}/{path.name}"] = files.read_text(path)
+            if path.is_fifo():  # reading it would wait for a writer, for ever
+                raise UnreadableInput(
+                    "is a pipe",
+                    where=f"{name}/{path.name}",
+                    hint="replace it by a file, or delete it",
+                )
+            texts[f"{name}/{path.name}"] = files.read_text(path)
     steps = {step.number: step.name for step in discover_steps.discover()}
     checks = (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py"))
     return tasks.read(texts, steps, checks, NAMES)
 
 
-def proving(task: Task, known: Iterable[Description]) -> tuple[str, ...]:
-    """The names of the checks that are about it: the user's name theirs, and of ours the checks name the step."""
-    return tuple(one.name for one in known if one.step == task.number) if task.is_step else task.checks
+def proving(task: Task, checks: Iterable[Description]) -> tuple[str, ...]:
+    """Return the names of the checks that prove a task."""
+    # A user's task names its checks; a check of ours names its step.
+    of_step = (check.name for check in checks if check.step == task.number)
+    return tuple(of_step) if task.is_step else task.checks
 
 
 def _files(folder: Path) -> list[Path]:
@@ -40,7 +50,9 @@ def _files(folder: Path) -> list[Path]:
         return []
     try:
         return sorted(
-            path for path in folder.iterdir() if path.suffix.lower() in (".yaml", ".yml") and path.name[0] != "."
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in (".yaml", ".yml") and path.name[0] != "."
         )
     except OSError as error:
         raise UnreadableInput(

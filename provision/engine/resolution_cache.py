@@ -43,6 +43,8 @@ def wish(host: Host, settings: Settings) -> str:
     choices = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
     for name in ("tasks", "upgrade"):  # what runs afterwards, and when to switch, are no part of what is wanted
         del choices[name]
+    if not settings.exclude_vllm:  # a prefix made before this setting existed must find its resolution again
+        del choices["exclude_vllm"]
     if only := partial_build.only():  # the wheel that is made of it is nobody else's
         choices["only"] = only
     said = msgspec.json.encode([choices, facts], order="sorted")

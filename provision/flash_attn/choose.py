@@ -1,27 +1,42 @@
-"""The separate flash-attn package: a wheel that fits exactly, one to be asked for, else a build, else none; why."""
+"""Choose how a plan gets flash-attn: a wheel that fits, one to look up, a build, or none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
 from provision.catalog.rows import Catalogue, FlashAttnWheels
 from provision.flash_attn import build_rules
-from provision.flash_attn.match import BUILT, DISTRIBUTION, Target, Verdict, verdicts
+from provision.flash_attn.match import BUILT, DISTRIBUTION, Target, WheelMatch, match
 from provision.plan._model import Decision, FlashAttn, Package, Plan, Refusal, Rejected
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
 from provision.plan.situation import Situation
 from provision.plan.versions import allows, minor, numbers
 
+# Flavour -> the source of its wheels. Only flavour 2 is published as files of a release.
 _SOURCE = {"2": "github", "3": "pytorch", "4": "pypi"}
+_PUBLISHED: Mapping[str, Literal["listed", "unknown"]] = {"fits": "listed", "unknown": "unknown"}
 _ORIGINS = ("store", "authors", "third party")
-_WHOSE = {"store": "wheels in the store", "authors": "published wheels", "third party": "third-party wheels"}
-WHAT_FOR = "vLLM brings its own FlashAttention; this one is for transformers, training and what else you run"
+_GROUPS = {
+    "store": "wheels in the store",
+    "authors": "published wheels",
+    "third party": "third-party wheels",
+}
+# The reason for a wheel of the store is hashed with the plan of its environment. If these words
+# or those in `_describe` changed, `provision --only 60` would build that environment again.
+WHAT_FOR = (
+    "vLLM brings its own FlashAttention; "
+    "this one is for transformers, training and what else you run"
+)
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """What was chosen, for the plan's three places; `short` says it where another choice goes before it."""
+    """The chosen wheel, build or none, for the three places of a plan that describe it.
+
+    `short` is the choice in a few words, for a sentence in which another choice comes first.
+    """
 
     plan: FlashAttn
     package: Package | None
@@ -39,7 +54,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class _Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One vLLM on one host: what every rule here looks at."""
+    """One vLLM on one host: what every rule in this file reads."""
 
     candidate: Candidate
     capabilities: tuple[str, ...]
@@ -54,10 +69,12 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def target(self) -> Target:
         torch = self.candidate.torch_release.version
-        minors = (row.released for row in self.catalogue.torch if minor(row.version) == minor(torch))
+        released = (
+            row.released for row in self.catalogue.torch if minor(row.version) == minor(torch)
+        )
         return Target(
             torch=torch,
-            torch_released=min(minors, default=""),
+            torch_released=min(released, default=""),
             cuda=self.candidate.torch.cuda or "",
             python=self.candidate.python,
             cxx11_abi=self.candidate.torch.cxx11_abi,
@@ -68,7 +85,7 @@ class _Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def candidate_name(plan: Plan) -> str:
-    """What a refusal of the candidate that a plan has chosen must name: its file, what is asked for, or its build."""
+    """Return the name of a plan's candidate in refusals: its file, requirement or build."""
     package, flash = plan.packages.get("flash-attn"), plan.flash_attn
     if package is None or flash.mode == "none":
         return ""
@@ -82,8 +99,8 @@ def build_of(version: str) -> str:
 
 
 def for_cpu() -> Choice:
-    plan = FlashAttn(mode="none", flavour="2", arches=(), why="its kernels need an NVIDIA GPU; on a CPU SDPA is used")
-    return Choice(plan, None, [])
+    why = "its kernels need an NVIDIA GPU; on a CPU SDPA is used"
+    return Choice(FlashAttn(mode="none", flavour="2", arches=(), why=why), None, [])
 
 
 def choose(
@@ -93,31 +110,43 @@ def choose(
     catalogue: Catalogue,
     refusals: tuple[Refusal, ...] = (),
 ) -> Choice:
-    """Wheel, build or none, within what the settings allow and without what was refused."""
+    """Choose a wheel, a build or none among what the settings allow and nothing has refused."""
     case = _Case(
         candidate=candidate,
-        capabilities=tuple(sorted({gpu.cc or "" for gpu in situation.gpus if gpu.id in used}, key=numbers)),
+        capabilities=tuple(
+            sorted({gpu.cc or "" for gpu in situation.gpus if gpu.id in used}, key=numbers)
+        ),
         situation=situation,
         catalogue=catalogue,
-        refused={one.version: one.reason for one in refusals if one.package == "flash-attn"},
+        refused={
+            refusal.version: refusal.reason
+            for refusal in refusals
+            if refusal.package == "flash-attn"
+        },
     )
     mode = situation.settings.flash_attn.mode
     if mode == "none":
         return _none(case, "config asks for none")
-    if ruled_out := _ruled_out(case):
-        return _none(case, ruled_out)
+    if obstacle := _obstacle(case):
+        return _none(case, obstacle)
     rows: Iterable[FlashAttnWheels] = catalogue.flash_attn
     if mode == "build":
+        # A kept wheel that was compiled is as good as a new build; a downloaded one is not.
         rows = (row for row in rows if row.file and row.source.startswith(BUILT))
-    found = verdicts(rows, case.target, case.flavour)
-    fitting = _first("fits", found, case)
-    sure = _wheel(fitting, case) if fitting else _without_a_wheel(case)
-    sure.rejected[:0] = _not_taken(found, case, fitting)
-    unknown = _first("unknown", found, case)
-    if unknown is None or (fitting and _ORIGINS.index(fitting.origin) <= _ORIGINS.index(unknown.origin)):
-        return sure  # a certain wheel goes before a doubtful one, but for one of the authors before a third party's
-    rest = [one for one in sure.rejected if one.candidate != unknown.name]
-    return _wheel(unknown, case, rest, instead=sure)
+    matches = match(rows, case.target, case.flavour)
+    fitting = _first("fits", matches, case)
+    certain = _wheel(fitting, case) if fitting else _without_wheel(case)
+    # Wheels come before a build in the plan, so their reasons come before the build's.
+    certain.rejected[:0] = _rejected(matches, case, fitting)
+    unknown = _first("unknown", matches, case)
+    # A wheel that is known to exist comes before a doubtful one of the same origin or a later
+    # one. A doubtful wheel of the authors still comes before a certain one of a third party.
+    if unknown is None or (
+        fitting and _ORIGINS.index(fitting.origin) <= _ORIGINS.index(unknown.origin)
+    ):
+        return certain
+    others = [entry for entry in certain.rejected if entry.candidate != unknown.name]
+    return _wheel(unknown, case, others, fallback=certain)
 
 
 def _none(case: _Case, why: str, rejected: list[Rejected] | None = None) -> Choice:
@@ -126,15 +155,14 @@ def _none(case: _Case, why: str, rejected: list[Rejected] | None = None) -> Choi
 
 
 def _what_for(case: _Case) -> str:
-    """What the package buys here: nothing for most vLLMs, and for some the vision part of a few models."""
-    return f"{WHAT_FOR}{_sentence(_said('use', 'flash-attn', case))}"
+    return f"{WHAT_FOR}{_sentence(_effect('use', 'flash-attn', case))}"
 
 
-def _said(kind: str, package: str, case: _Case) -> str:
-    """What a package is to this vLLM, where somebody has found out: a harm, or of use."""
+def _effect(kind: str, package: str, case: _Case) -> str:
+    """Return the catalogued harm or use of a package for this vLLM; "" if none is known."""
     for rule in case.catalogue.rules:
-        ours = rule.kind == kind and rule.package == package
-        if ours and allows(rule.versions, case.candidate.release.version):
+        applies = rule.kind == kind and rule.package == package
+        if applies and allows(rule.versions, case.candidate.release.version):
             return rule.why
     return ""
 
@@ -143,105 +171,132 @@ def _sentence(text: str) -> str:
     return f". {text[0].upper()}{text[1:]}" if text else ""
 
 
-def _ruled_out(case: _Case) -> str:
-    """What no wheel and no build can change."""
-    oldest = min((sm for source in case.catalogue.flash_attn_source for sm in source.sm), key=numbers, default="")
-    too_old = [capability for capability in case.capabilities if numbers(capability) < numbers(oldest)]
+def _obstacle(case: _Case) -> str:
+    """Return why no wheel and no build can work on these GPUs or beside this vLLM."""
+    known = (sm for source in case.catalogue.flash_attn_source for sm in source.sm)
+    oldest = min(known, key=numbers, default="")
+    too_old = ", ".join(sm for sm in case.capabilities if numbers(sm) < numbers(oldest))
     if too_old:
-        return f"flash-attn needs {oldest} or newer, and this plan uses {', '.join(too_old)}: SDPA is used there"
-    if case.flavour == "3" and any(not capability.startswith("9.") for capability in case.capabilities):
-        return f"FlashAttention 3 is for Hopper (9.0), and this plan uses {', '.join(case.capabilities)}"
-    harm = _said("harm", "flash-attn-4", case) if case.flavour == "4" else ""
-    return f"vLLM {case.candidate.release.version} is harmed by it: {harm}" if harm else ""
+        return (
+            f"flash-attn needs {oldest} or newer, and this plan uses {too_old}: SDPA is used there"
+        )
+    if case.flavour == "3" and any(not sm.startswith("9.") for sm in case.capabilities):
+        used = ", ".join(case.capabilities)
+        return f"FlashAttention 3 is for Hopper (9.0), and this plan uses {used}"
+    harm = _effect("harm", "flash-attn-4", case) if case.flavour == "4" else ""
+    return f"it breaks vLLM {case.candidate.release.version}: {harm}" if harm else ""
 
 
-def _first(verdict: str, found: list[Verdict], case: _Case) -> Verdict | None:
-    return next((one for one in found if one.verdict == verdict and not _against(one, case)), None)
+def _first(result: str, matches: list[WheelMatch], case: _Case) -> WheelMatch | None:
+    return next(
+        (wheel for wheel in matches if wheel.result == result and not _excluded(wheel, case)), None
+    )
 
 
-def _against(one: Verdict, case: _Case) -> str:
-    """What stands against a candidate apart from what it is."""
-    source = _SOURCE[one.row.flavour]
-    if one.row.third_party and not case.situation.settings.flash_attn.third_party:
+def _excluded(wheel: WheelMatch, case: _Case) -> str:
+    """Return why a candidate is excluded even if it fits: settings, a silent source, a refusal."""
+    source = _SOURCE[wheel.row.flavour]
+    if wheel.row.third_party and not case.situation.settings.flash_attn.third_party:
         return "config says flash_attn.third_party: false"
-    if one.origin != "store" and not case.situation.sources[source]:
+    if wheel.origin != "store" and not case.situation.sources[source]:
         return case.situation.why_not(source)
-    return case.refused.get(one.name, "")
+    return case.refused.get(wheel.name, "")
 
 
-def _not_taken(found: list[Verdict], case: _Case, chosen: Verdict | None) -> list[Rejected]:
-    """Every wheel before the chosen one: by name, else all of an origin in one line, which the newest has."""
-    told: dict[str, str] = {}
-    before = found[: found.index(chosen)] if chosen else found
-    for one in before:
-        whole = "" if one.name in case.refused else _against(one, case)
-        if whole:
-            told.setdefault(_WHOSE[one.origin], whole)
-        elif one.name in case.refused or not one.is_far:
-            told[one.name] = case.refused.get(one.name) or one.reason
+def _rejected(matches: list[WheelMatch], case: _Case, chosen: WheelMatch | None) -> list[Rejected]:
+    """List every wheel before the chosen one with its reason.
+
+    Wheels of one origin that share a reason become one line, with the reason of the newest.
+    """
+    reasons: dict[str, str] = {}  # in the order of preference, without repetitions
+    before = matches[: matches.index(chosen)] if chosen else matches
+    for wheel in before:
+        is_refused = wheel.name in case.refused
+        if not is_refused and (exclusion := _excluded(wheel, case)):
+            reasons.setdefault(_GROUPS[wheel.origin], exclusion)
+        elif is_refused or not wheel.is_far:
+            reasons[wheel.name] = case.refused.get(wheel.name) or wheel.reason
         else:
-            theirs = [other for other in before if other.origin == one.origin]
-            far = [other for other in theirs if other.is_far]
-            others = "" if len(far) == len(theirs) else "other "
-            told.setdefault(f"{others}{_WHOSE[one.origin]}", max(far, key=lambda each: numbers(each.newest)).reason)
-    return [Rejected(candidate=candidate, reason=reason) for candidate, reason in told.items()]
+            group = [other for other in before if other.origin == wheel.origin]
+            far = [other for other in group if other.is_far]
+            others = "" if len(far) == len(group) else "other "
+            newest = max(far, key=lambda other: numbers(other.newest))
+            reasons.setdefault(f"{others}{_GROUPS[wheel.origin]}", newest.reason)
+    return [Rejected(candidate=name, reason=reason) for name, reason in reasons.items()]
 
 
 def _wheel(
-    chosen: Verdict, case: _Case, rejected: list[Rejected] | None = None, instead: Choice | None = None
+    chosen: WheelMatch,
+    case: _Case,
+    rejected: list[Rejected] | None = None,
+    fallback: Choice | None = None,
 ) -> Choice:
-    """A wheel that fits; or one that would, with what is done where it is not there."""
-    row, taken = chosen.row, _taken(chosen)
-    otherwise = f"; else {instead.short}" if instead else ""
-    harm = _sentence(_said("harm", "flash-attn", case)) if row.flavour != "3" else ""  # it has another module's name
+    """Plan a wheel; `fallback` is what follows if its release turns out not to have it."""
+    row, short = chosen.row, _describe(chosen)
+    otherwise = f"; else {fallback.short}" if fallback else ""
+    # Flavour 3 has a module name of its own, so it cannot get in vLLM's way.
+    harm = _sentence(_effect("harm", "flash-attn", case)) if row.flavour != "3" else ""
     plan = FlashAttn(
         mode="wheel",
         flavour=row.flavour,
         arches=case.capabilities,
-        why=f"{taken}{otherwise}. {_what_for(case)}{harm}",
+        why=f"{short}{otherwise}. {_what_for(case)}{harm}",
+        # Flavours 3 and 4 have no file name yet: the resolver picks their wheel beside vLLM.
         wheel=chosen.name if row.flavour == "2" else "",
         origin=chosen.origin,
+        published=_PUBLISHED[chosen.result] if chosen.origin != "store" else msgspec.UNSET,
     )
     source = "find-links" if chosen.origin == "store" else _SOURCE[row.flavour]
-    package = Package(version=row.version, source=source, distribution=DISTRIBUTION.get(row.flavour))
-    return Choice(plan, package, rejected or [], taken)
+    package = Package(
+        version=row.version, source=source, distribution=DISTRIBUTION.get(row.flavour)
+    )
+    return Choice(plan, package, rejected or [], short)
 
 
-def _taken(chosen: Verdict) -> str:
+def _describe(chosen: WheelMatch) -> str:
+    """Say in a few words which wheel is taken, and what of it is not certain yet."""
     row = chosen.row
     if chosen.origin == "store":
         return f"a wheel fits: {row.source}"
-    whose = "a third party's wheel" if row.third_party else "a published wheel"
-    if chosen.verdict == "unknown":
-        return f"{whose} if there is one, which is asked first: {chosen.reason}"
-    truth = "" if row.basis == "read" else "; that it is there and what it carries is inferred, and read after download"
+    publisher = "a third party's wheel" if row.third_party else "a published wheel"
+    if chosen.result == "unknown":
+        return f"{publisher}, if there is one ({chosen.reason}; it is looked up first)"
+    caveat = "" if row.basis == "read" else "; it is inferred to exist, and read after download"
     if not row.sm:
-        truth = "; what architectures it carries is read after download"
+        caveat = "; its architectures are read after download"
     misnamed = f"; its file is named {row.named}" if row.named != row.version else ""
-    return f"{whose} fits torch, CUDA, Python and ABI{truth}{misnamed}"
+    return f"{publisher} fits torch, CUDA, Python and ABI{caveat}{misnamed}"
 
 
-def _without_a_wheel(case: _Case) -> Choice:
-    """From the source release, for the architectures of this host only; or not at all."""
-    wish = case.situation.settings.flash_attn
-    if wish.mode == "wheel":
+def _without_wheel(case: _Case) -> Choice:
+    """Plan a build from the source release for the GPUs of this host only, or none."""
+    settings = case.situation.settings.flash_attn
+    if settings.mode == "wheel":
         return _none(case, "no published wheel can be used, and config asks for one")
     if case.flavour != "2":
-        return _none(case, f"no wheel of FlashAttention {case.flavour} can be used, and it is not built here")
+        return _none(
+            case, f"no wheel of FlashAttention {case.flavour} can be used, and it is not built here"
+        )
     source = next(iter(case.catalogue.flash_attn_source), None)
     if source is None:
         return _none(case, "no source release is known")
     name = build_of(source.version)
-    release = case.candidate.torch_release
-    reason = build_rules.against(source, case.capabilities, case.target.cuda, release, case.situation, case.catalogue)
+    release, capabilities = case.candidate.torch_release, case.capabilities
+    reason = build_rules.obstacle(
+        source, capabilities, case.target.cuda, release, case.situation, case.catalogue
+    )
     reason = reason or case.refused.get(name, "")
     if reason:
         return _none(case, reason, [Rejected(candidate=name, reason=reason)])
-    waits = "" if wish.build == "now" else ", which vLLM does not wait for"
-    how = build_rules.how(source, case.capabilities, release, case.situation)
-    compiled = f"compiled {how}{waits}"
-    harm = _sentence(_said("harm", "flash-attn", case))
-    why = f"no wheel can be used; it can be {compiled}. {_what_for(case)}{harm}"
-    arches = build_rules.arches(source, case.capabilities)
-    plan = FlashAttn(mode="build", flavour=case.flavour, arches=arches, why=why)
-    return Choice(plan, Package(version=source.version, source="pypi"), [], f"it is {compiled}")
+    waiting = "" if settings.build == "now" else "; vLLM does not wait for it"
+    cost = build_rules.describe(source, capabilities, release, case.situation)
+    harm = _sentence(_effect("harm", "flash-attn", case))
+    plan = FlashAttn(
+        mode="build",
+        flavour=case.flavour,
+        arches=build_rules.arches(source, capabilities),
+        why=f"no wheel can be used; it can be compiled {cost}{waiting}. {_what_for(case)}{harm}",
+    )
+    return Choice(
+        plan, Package(version=source.version, source="pypi"), [], f"it is compiled {cost}{waiting}"
+    )

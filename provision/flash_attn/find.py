@@ -1,4 +1,4 @@
-"""Where a planned flash-attn wheel lies: its release's list of files is read, which says what is really there."""
+"""Find the address and hash of a planned flash-attn wheel in the list of files of its release."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from provision.steps.model import Wheel
 
 _AUTHORS: Final = "Dao-AILab/flash-attention"
 _THIRD_PARTY: Final = "mjun0812/flash-attention-prebuild-wheels"
-_PER_PAGE: Final = 30  # a release has up to 200 files, and each of them a kilobyte and a half
+_PER_PAGE: Final = 30  # a release has up to 200 files of 1.5 kB each in this list
 _PAGES: Final = 20
 _LINK = re.compile(r'href="([^"]+/releases/download/[^"]+)"')
-_OF_EVERY_RELEASE: Final = "/archive/refs/tags/"  # its source, which GitHub lists below what was uploaded
+_SOURCE_LINK: Final = "/archive/refs/tags/"  # GitHub adds it to the files of every release
 _DIGEST = re.compile(r"\bsha256:([0-9a-f]{64})\b")
 
 
 class NotPublished(Failure):
-    """The list of files was read, and the wheel is not in it: the plan goes on without."""
+    """The list of files was read and lacks the wheel; the plan goes on without it."""
 
     exit_code = 4
 
@@ -45,67 +45,83 @@ class _Release(msgspec.Struct, frozen=True):
 
 
 def find(plan: Plan, settings: Settings, environment: Mapping[str, str]) -> Wheel:
-    """The address of the planned wheel, with its hash ("" where nobody tells it) and size (0 likewise).
+    """Return the address, hash and size of the planned wheel; "" and 0 if the list lacks them.
 
-    NotPublished where its list was read and it is not there; SourceFailed where no list could be read.
+    Raise NotPublished if the list was read and lacks the wheel, SourceFailed if it cannot be read.
     """
     file, package = plan.flash_attn.wheel, plan.packages["flash-attn"]
-    assert package is not None  # noqa: S101 - whoever asks has looked at the mode
-    github = package_sources.addresses(settings, "").get("github", package_sources.GITHUB).rstrip("/")
+    assert package is not None  # noqa: S101 - the caller has checked the mode
+    github = package_sources.addresses(settings, "").get("github", package_sources.GITHUB)
+    github = github.rstrip("/")
     if plan.flash_attn.origin == "third party":
-        return _in_all_releases(github, file, environment)
-    where = f"{github}/{_AUTHORS}/releases/expanded_assets/{quote(f'v{package.version}')}"
-    listed = network.page(where, uv.connection(environment))
-    if listed is None:
-        raise NotPublished(f"there is no release {package.version} of {_AUTHORS}", where=where)
-    html = listed.decode("utf-8", "replace")
-    wheels = list(_listed(html, where))
-    if not wheels and _OF_EVERY_RELEASE not in html:
-        raise SourceFailed("this is no list of release files", where=where, hint="no login page may stand before it")
-    return _named(file, wheels, f"release {package.version} of {_AUTHORS}", where)
+        return _find_in_all_releases(github, file, environment)
+    address = f"{github}/{_AUTHORS}/releases/expanded_assets/{quote(f'v{package.version}')}"
+    page = network.page(address, uv.connection(environment))
+    if page is None:
+        raise NotPublished(f"there is no release {package.version} of {_AUTHORS}", where=address)
+    html = page.decode("utf-8", "replace")
+    wheels = list(_parse_list(html, address))
+    # A page without any file could be a login page. A real list at least links the source.
+    if not wheels and _SOURCE_LINK not in html:
+        raise SourceFailed(
+            "this is not a list of release files",
+            where=address,
+            hint="open it in a browser; a login page or proxy may answer in its place",
+        )
+    wheel = next((wheel for wheel in wheels if wheel.file == file), None)
+    if wheel is None:
+        raise NotPublished(
+            f"release {package.version} of {_AUTHORS} has {len(wheels)} files, "
+            "and it is none of them",
+            where=address,
+        )
+    return wheel
 
 
-def _named(file: str, wheels: list[Wheel], release: str, where: str) -> Wheel:
-    found = next((wheel for wheel in wheels if wheel.file == file), None)
-    if found is None:
-        raise NotPublished(f"{release} has {len(wheels)} files, and it is none of them", where=where)
-    return found
-
-
-def _listed(html: str, where: str) -> Iterator[Wheel]:
-    """Every file of the page; its digest stands behind its link and before the next file's."""
+def _parse_list(html: str, address: str) -> Iterator[Wheel]:
+    """Yield every file of the page; its digest is between its own link and the next one."""
     links = list(_LINK.finditer(html))
     ends = [*(link.start() for link in links[1:]), len(html)]
-    for link, end in zip(links, ends, strict=False):  # without a link there is an end all the same
+    for link, end in zip(links, ends, strict=False):  # without any link there is still one end
         digest = _DIGEST.search(html, link.end(), end)
-        yield Wheel(url=urljoin(where, unescape(link[1])), sha256=digest[1] if digest else "")
+        yield Wheel(url=urljoin(address, unescape(link[1])), sha256=digest[1] if digest else "")
 
 
-def _in_all_releases(github: str, file: str, environment: Mapping[str, str]) -> Wheel:
-    """Its releases are numbered by themselves, so all are looked through, from the newest."""
-    where = f"{_api(github)}/repos/{_THIRD_PARTY}/releases"
+def _find_in_all_releases(github: str, file: str, environment: Mapping[str, str]) -> Wheel:
+    """Search all releases of the third party from the newest: their numbers are its own."""
+    address = f"{_api(github)}/repos/{_THIRD_PARTY}/releases"
     for number in range(1, _PAGES + 1):
-        page = network.page(f"{where}?per_page={_PER_PAGE}&page={number}", uv.connection(environment))
-        releases = _decoded(page, where)
-        for asset in (one for release in releases for one in release.assets):
+        page = network.page(
+            f"{address}?per_page={_PER_PAGE}&page={number}", uv.connection(environment)
+        )
+        releases = _decode(page, address)
+        for asset in (asset for release in releases for asset in release.assets):
             digest = _DIGEST.search(asset.digest or "")
-            wheel = Wheel(url=asset.browser_download_url, sha256=digest[1] if digest else "", size=asset.size)
+            wheel = Wheel(
+                url=asset.browser_download_url,
+                sha256=digest[1] if digest else "",
+                size=asset.size,
+            )
             if {unquote(asset.name), wheel.file} == {file}:
                 return wheel
         if len(releases) < _PER_PAGE:
             break
-    raise NotPublished(f"no release of {_THIRD_PARTY} has this file", where=where)
+    raise NotPublished(f"no release of {_THIRD_PARTY} has this file", where=address)
 
 
-def _decoded(page: bytes | None, where: str) -> list[_Release]:
+def _decode(page: bytes | None, address: str) -> list[_Release]:
     try:
         return msgspec.json.decode(page or b"", type=list[_Release])
     except msgspec.MsgspecError:
-        hint = "no login page may stand before it; `flash_attn.third_party: false` does without"
-        raise SourceFailed("this is no list of releases", where=where, hint=hint) from None
+        raise SourceFailed(
+            "this is not a list of releases",
+            where=address,
+            hint="open it in a browser; or do without it: --set flash_attn.third_party=false",
+        ) from None
 
 
 def _api(github: str) -> str:
-    """GitHub's own interface has a host of its own; that of a server in house lies below it."""
+    """Return the address of the API: a host of its own for github.com, a path on other servers."""
     parts = urlsplit(github)
-    return f"{parts.scheme}://api.{parts.hostname}" if parts.hostname == "github.com" else f"{github}/api/v3"
+    is_public = parts.hostname == "github.com"
+    return f"{parts.scheme}://api.{parts.hostname}" if is_public else f"{github}/api/v3"

@@ -1,4 +1,4 @@
-"""What a flash-attn wheel from elsewhere fits: as its contents and its name say, and for the rest as somebody says."""
+"""Work out what an imported flash-attn wheel fits, from its contents, its name and its note."""
 
 from __future__ import annotations
 
@@ -13,36 +13,48 @@ from provision.flash_attn.wheel_store import FILE, Kept
 from provision.plan import against_wheel
 from provision.plan.versions import minor, newer
 
-# The local part of the names: cu12torch2.8cxx11abitrue (the authors), cu130torch2.11 (others), cu130.torch2.13.0 (us).
+# Local versions: cu12torch2.8cxx11abitrue (the authors), cu130torch2.11 (others),
+# cu130.torch2.13.0 (our own builds).
 _CUDA = re.compile(r"cu(\d{2})(\d*)(?!\d)")
 _TORCH = re.compile(r"torch(\d+\.\d+(?:\.\d+)?)")
 _ABI = re.compile(r"cxx11abi(true|false)")
+_ABI_NAMES = {True: "new", False: "old", None: "unknown"}
 _CUDA_RUNTIME = re.compile(r"libcudart\.so\.(\d+)")
-_NEW_ABI_SINCE = "2.7"  # torch; wherever it comes from
-_NOTED = ("version", "cpython", "cxx11_abi", "machine", "glibc", "sm")
+_NEW_ABI_SINCE = "2.7"  # every torch since then has the new ABI, from any index
+_COMPARED_WITH_NOTE = ("version", "cpython", "cxx11_abi", "machine", "glibc", "sm")
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """What no file can prove, and who says it: the user, or the wheel's note."""
+class StatedTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """The torch and CUDA that a wheel is for, as the user or its note states them.
 
-    who: str = "the command line"
+    The file itself cannot prove either. `source` names the origin of the statement in messages.
+    """
+
+    source: str = "the command line"
     torch: str = ""
     cuda: str = ""
 
 
-def kept_as(truth: WheelTruth, said: Said) -> Kept:
-    """What it is in the store; ValueError, a sentence, where it cannot be kept. Hash and size are not looked at."""
+def inspect(truth: WheelTruth, statement: StatedTarget) -> Kept:
+    """Return the entry for the store; raise ValueError with a sentence if it cannot be kept.
+
+    The caller adds hash and size.
+    """
     if truth.distribution != "flash-attn":
         raise ValueError(
-            f"it is {truth.distribution}; only flash-attn is kept by hand, all else comes with the lock that names it"
+            f"it is {truth.distribution}; only flash-attn wheels are imported, "
+            "all other wheels come from the lock"
         )
     if not re.search(FILE, truth.file):
-        raise ValueError("its name has signs that no published wheel has, or is not flash_attn-…: rename it")
-    if lies := against_wheel.against(truth):
-        raise ValueError("; ".join(lies))
+        raise ValueError(
+            "its name does not begin with flash_attn- or has characters that no published wheel"
+            " has: rename it"
+        )
+    if problems := against_wheel.against(truth):
+        raise ValueError("; ".join(problems))
     if not truth.sm:
-        raise ValueError("it carries machine code for no GPU: it was built without its kernels")
-    torch, cuda = _torch(truth, said), _cuda(truth, said)
+        raise ValueError("it has machine code for no GPU: it was built without its kernels")
+    torch, cuda = _torch(truth, statement), _cuda(truth, statement)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return Kept(
         file=truth.file,
@@ -54,7 +66,7 @@ def kept_as(truth: WheelTruth, said: Said) -> Kept:
         cpython=_cpython(truth),
         cxx11_abi=_cxx11_abi(truth, torch),
         machine=_machine(truth),
-        glibc=truth.glibc or "2.0",
+        glibc=truth.glibc or "2.0",  # a wheel that names no version of glibc runs on all
         sm=truth.sm,
         origin="imported",
         made=now,
@@ -62,51 +74,53 @@ def kept_as(truth: WheelTruth, said: Said) -> Kept:
     )
 
 
-def as_noted(truth: WheelTruth, note: Kept) -> Kept:
-    """The same where a note came with it: what can be looked up in the file must be as the note says.
-
-    Which torch it is for is taken from the note: step 60 tries it beside that one before it stays.
-    """
-    seen = kept_as(truth, Said(who="its note", torch=note.torch, cuda=note.cuda))
-    for name in _NOTED:
-        if getattr(seen, name) != getattr(note, name):
-            raise ValueError(
-                f"its note says {name} {_text(getattr(note, name))}, and it has {_text(getattr(seen, name))}"
-            )
-    return msgspec.structs.replace(note, brought=seen.brought)
+def inspect_with_note(truth: WheelTruth, note: Kept) -> Kept:
+    """Return the note as the entry for the store; raise ValueError if the file contradicts it."""
+    # torch is taken from the note on trust: step 60 tries the wheel beside that torch.
+    entry = inspect(truth, StatedTarget(source="its note", torch=note.torch, cuda=note.cuda))
+    for name in _COMPARED_WITH_NOTE:
+        expected, in_code = getattr(note, name), getattr(entry, name)
+        if in_code != expected:
+            raise ValueError(f"its note says {name} {_text(expected)}, and it has {_text(in_code)}")
+    return msgspec.structs.replace(note, brought=entry.brought)
 
 
 def _text(value: object) -> str:
     return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _local(truth: WheelTruth) -> str:
+def _local_version(truth: WheelTruth) -> str:
     return truth.file.split("-")[1].partition("+")[2].lower()
 
 
-def _torch(truth: WheelTruth, said: Said) -> str:
-    """The more precise of both, where they agree."""
-    named = found[1] if (found := _TORCH.search(_local(truth))) else ""
-    if not (named or said.torch):
-        raise ValueError("its name does not say for which torch it was compiled: --torch 2.13.0 says it")
-    short, long = sorted((named, said.torch), key=len)
+def _torch(truth: WheelTruth, statement: StatedTarget) -> str:
+    """Return the more precise of the named and the stated version; they must not differ."""
+    in_name = match[1] if (match := _TORCH.search(_local_version(truth))) else ""
+    if not (in_name or statement.torch):
+        raise ValueError("its name does not say which torch it is for: add --torch 2.13.0")
+    short, long = sorted((in_name, statement.torch), key=len)
     if short and long != short and not long.startswith(f"{short}."):
-        raise ValueError(f"its name says torch {named}, and {said.who} {said.torch}")
+        raise ValueError(f"its name says torch {in_name}, and {statement.source} {statement.torch}")
     return long
 
 
-def _cuda(truth: WheelTruth, said: Said) -> str:
-    """Its minor is nobody's matter: CUDA runs what was compiled with another minor of the same major."""
-    named = ".".join(filter(None, found.groups())) if (found := _CUDA.search(_local(truth))) else ""
-    linked = sorted(found[1] for name in truth.needed if (found := _CUDA_RUNTIME.match(name)))
-    known = {said.who: said.cuda, "its name": named, "its code": linked[0] if linked else ""}
-    known = {who: cuda for who, cuda in known.items() if cuda}
+def _cuda(truth: WheelTruth, statement: StatedTarget) -> str:
+    """Return the CUDA of the wheel; the user, the name and the code must agree on its major."""
+    match = _CUDA.search(_local_version(truth))
+    runtimes = sorted(runtime[1] for name in truth.needed if (runtime := _CUDA_RUNTIME.match(name)))
+    statements = {
+        statement.source: statement.cuda,
+        "its name": ".".join(filter(None, match.groups())) if match else "",
+        "its code": runtimes[0] if runtimes else "",
+    }
+    known = {source: cuda for source, cuda in statements.items() if cuda}
     if not known:
-        raise ValueError("neither its name nor its code says for which CUDA it was compiled: --cuda 13.0 says it")
-    (who, cuda), *others = known.items()
-    for other, its in others:
-        if its.partition(".")[0] != cuda.partition(".")[0]:
-            raise ValueError(f"{who} says CUDA {cuda}, and {other} CUDA {its}")
+        raise ValueError("neither its name nor its code says which CUDA: add --cuda 13.0")
+    (source, cuda), *others = known.items()
+    for other_source, other in others:
+        # Minors may differ: CUDA runs code that was compiled with another minor of its major.
+        if other.partition(".")[0] != cuda.partition(".")[0]:
+            raise ValueError(f"{source} says CUDA {cuda}, and {other_source} CUDA {other}")
     return cuda
 
 
@@ -119,17 +133,17 @@ def _cpython(truth: WheelTruth) -> str:
 
 
 def _cxx11_abi(truth: WheelTruth, torch: str) -> bool:
-    named = (found[1] == "true") if (found := _ABI.search(_local(truth))) else None
-    if None not in (named, truth.cxx11_abi) and named != truth.cxx11_abi:
-        raise ValueError(f"its name says the {_abi(named)} C++ ABI, and its code has the {_abi(truth.cxx11_abi)} one")
-    known = truth.cxx11_abi if truth.cxx11_abi is not None else named
+    in_name = (match[1] == "true") if (match := _ABI.search(_local_version(truth))) else None
+    in_code = truth.cxx11_abi
+    if None not in (in_name, in_code) and in_name != in_code:
+        raise ValueError(
+            f"its name says the {_ABI_NAMES[in_name]} C++ ABI, "
+            f"and its code has the {_ABI_NAMES[in_code]} one"
+        )
+    known = in_code if in_code is not None else in_name
     if known is None and newer(_NEW_ABI_SINCE, minor(torch)):
         raise ValueError("neither its name nor its code says which C++ ABI it has")
     return known is not False
-
-
-def _abi(new: bool | None) -> str:
-    return "new" if new else "old"
 
 
 def _machine(truth: WheelTruth) -> Machine:

@@ -1,4 +1,4 @@
-"""flash-attn wheels out of the store into a folder, and from wherever the user has them into the store."""
+"""Export flash-attn wheels from the store to a folder, and import them from files and folders."""
 
 from __future__ import annotations
 
@@ -17,59 +17,76 @@ import msgspec
 
 from provision.binary import wheel
 from provision.doors import files, parts
-from provision.engine.store import ASIDE, FOLDER, note
+from provision.engine.store import ASIDE, FOLDER
+from provision.engine.store import note as note_path
 from provision.errors import NotWritable, UnreadableInput, WrongUsage
 from provision.flash_attn import inspect_wheel, wheel_store
-from provision.flash_attn.inspect_wheel import Said
+from provision.flash_attn.inspect_wheel import StatedTarget
 from provision.flash_attn.wheel_store import Kept
 
 SUMS: Final = "SHA256SUMS"
+# Prefixes of files that a killed export leaves behind.
 _UNFINISHED: Final = (".flash_attn-", f".{SUMS}")
-_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-def chosen(prefix: Path, names: list[str]) -> list[Kept]:
-    """The kept wheels in whose file names one of these occurs, wildcards allowed; all where none is given."""
-    there = wheel_store.found(prefix)
-    for name in names:
-        if not any(_matches(one, name) for one in there):
-            hint = f"there are: {', '.join(one.file for one in there) or 'none'}"
-            raise WrongUsage(f"no kept wheel is named `{name}`", where=str(prefix / FOLDER), hint=hint)
-    return [one for one in there if not names or any(_matches(one, name) for name in names)]
+def select(prefix: Path, names: list[str]) -> list[Kept]:
+    """Return the kept wheels whose file names contain one of the names; all if there are none.
 
-
-def _matches(one: Kept, name: str) -> bool:
-    return fnmatch.fnmatchcase(one.file, f"*{name}*")
-
-
-def exported(prefix: Path, folder: Path, wheels: list[Kept]) -> None:
-    """Each with its note; the folder is new, empty or an earlier export, which is added to.
-
-    Its sums come first: what is not there yet, or not whole, is told by them.
+    A name may have wildcards. Raise WrongUsage if a name matches nothing.
     """
-    notes = {one.file: msgspec.json.encode(one.for_others) for one in wheels}
-    with _told(folder, "name a folder elsewhere"):
-        sums = _known_sums(folder)
-        for one in wheels:
-            sums |= {one.file: one.sha256, f"{one.file}.json": hashlib.sha256(notes[one.file]).hexdigest()}
+    wheels = wheel_store.found(prefix)
+    matches = {
+        name: [stored for stored in wheels if fnmatch.fnmatchcase(stored.file, f"*{name}*")]
+        for name in names
+    }
+    for name in names:
+        if not matches[name]:
+            raise WrongUsage(
+                f"no kept wheel is named `{name}`",
+                where=str(prefix / FOLDER),
+                hint=f"there are: {', '.join(stored.file for stored in wheels) or 'none'}",
+            )
+    return [
+        stored for stored in wheels if not names or any(stored in matches[name] for name in names)
+    ]
+
+
+def export(prefix: Path, folder: Path, wheels: list[Kept]) -> None:
+    """Copy wheels and their notes into a new or empty folder, or add them to an earlier export."""
+    # `for_others` leaves out the address that a wheel was downloaded from.
+    notes = {stored.file: msgspec.json.encode(stored.for_others) for stored in wheels}
+    with _disk_errors(folder, "name a folder elsewhere"):
+        sums = _read_sums(folder)
+        for stored in wheels:
+            sums |= {
+                stored.file: stored.sha256,
+                f"{stored.file}.json": hashlib.sha256(notes[stored.file]).hexdigest(),
+            }
         folder.mkdir(parents=True, exist_ok=True)
-        for left in (path for path in folder.iterdir() if path.name.startswith(_UNFINISHED)):
-            left.unlink()
-        files.write(folder / SUMS, "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())))
-        for one in wheels:
-            aside = folder / f".{one.file}.aside"
-            _copy(wheel_store.place(prefix, one.file), aside)
-            if parts.sha256(aside) != one.sha256:
+        for path in (path for path in folder.iterdir() if path.name.startswith(_UNFINISHED)):
+            path.unlink()
+        # The sums come first: after a kill they show which files are missing or incomplete.
+        files.write(
+            folder / SUMS,
+            "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())),
+        )
+        for stored in wheels:
+            source, aside = wheel_store.place(prefix, stored.file), folder / f".{stored.file}.aside"
+            _copy(source, aside)
+            if parts.sha256(aside) != stored.sha256:
                 aside.unlink()
                 raise UnreadableInput(
-                    "is not as it was noted", where=str(wheel_store.place(prefix, one.file)), hint="delete it"
+                    "is damaged: its SHA-256 is not the noted one",
+                    where=str(source),
+                    hint="delete it",
                 )
-            os.replace(aside, folder / one.file)
-            files.write(folder / f"{one.file}.json", notes[one.file])
+            os.replace(aside, folder / stored.file)
+            files.write(folder / f"{stored.file}.json", notes[stored.file])
 
 
-def _known_sums(folder: Path) -> dict[str, str]:
-    """What an earlier export has put there; nothing of anybody else may lie there."""
+def _read_sums(folder: Path) -> dict[str, str]:
+    """Return the sums of an earlier export; raise WrongUsage if any other file is there."""
     if not os.path.lexists(folder):
         return {}
     sums: dict[str, str] = {}
@@ -78,82 +95,113 @@ def _known_sums(folder: Path) -> dict[str, str]:
         sums = {name: digest for digest, _, name in lines}
     known = {SUMS, *sums}
     if not folder.is_dir() or any(
-        path.name not in known and not path.name.startswith(_UNFINISHED) for path in folder.iterdir()
+        path.name not in known and not path.name.startswith(_UNFINISHED)
+        for path in folder.iterdir()
     ):
-        raise WrongUsage("is neither empty nor an earlier export", where=str(folder), hint="name a new folder")
+        raise WrongUsage(
+            "is neither empty nor an earlier export", where=str(folder), hint="name a new folder"
+        )
     return {name: digest for name, digest in sums.items() if (folder / name).exists()}
 
 
-def offered(path: Path) -> list[Path]:
-    """The flash-attn wheels that a path stands for: one, or all of a folder; a note there stands for its wheel."""
+def list_wheels(path: Path) -> list[Path]:
+    """Return the flash-attn wheels at a path: the file itself, or all wheels of a folder."""
     if not path.is_dir():
         return [path]
     try:
-        names = [one.name for one in path.iterdir() if one.name.startswith("flash_attn-")]
+        names = [file.name for file in path.iterdir() if file.name.startswith("flash_attn-")]
     except OSError as error:
-        raise UnreadableInput(f"cannot be read: {error.strerror}", where=str(path), hint="name another") from None
-    ours = sorted({name.removesuffix(".json") for name in names if name.endswith((".whl", ".whl.json"))})
-    if not ours:
-        raise UnreadableInput("holds no wheel of flash-attn", where=str(path), hint="name the file, or its folder")
-    return [path / name for name in ours]
+        raise UnreadableInput(
+            f"cannot be read: {error.strerror}", where=str(path), hint="name another folder"
+        ) from None
+    # A note without its wheel is listed as the wheel, so that the import reports it as missing.
+    wheels = {name.removesuffix(".json") for name in names if name.endswith((".whl", ".whl.json"))}
+    if not wheels:
+        raise UnreadableInput(
+            "holds no wheel of flash-attn", where=str(path), hint="name the file, or its folder"
+        )
+    return [path / name for name in sorted(wheels)]
 
 
-def imported(prefix: Path, path: Path, said: Said) -> tuple[Kept, bool]:
-    """A wheel into the store, once it is what its name, its note and the user say; and whether that is news.
+def import_wheel(prefix: Path, path: Path, statement: StatedTarget) -> tuple[Kept, bool]:
+    """Import a wheel and return its entry, with False if the store had it already.
 
-    The caller holds the prefix's lock. Nothing is looked at but the copy that is kept.
+    Raise UnreadableInput if its contents, its name, its note and `statement` do not agree. The
+    caller holds the prefix's lock.
     """
     aside = prefix / FOLDER / ASIDE
-    with _told(prefix / FOLDER, "the same command takes it then; or name another disk: --prefix DIR"):
+    with _disk_errors(
+        prefix / FOLDER, "give the same command again, or name another disk: --prefix DIR"
+    ):
         try:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
+            # Only the copy is read from here on, so the original may change meanwhile.
             copy = aside / unquote(path.name).rpartition("/")[2]  # wget leaves %2B in names
             _copy(path, copy)
-            new = _seen(path, copy, said)
-            there = next((one for one in wheel_store.found(prefix) if one.file == new.file), None)
-            if there and wheel_store.is_whole(prefix, there):
-                if there.sha256 != new.sha256:
-                    place = wheel_store.place(prefix, there.file)
-                    raise WrongUsage(
-                        f"another wheel of this name is kept, {there.came}, and environments may be made of it",
-                        where=str(path),
-                        hint=f"where this one is to replace it, delete that first: {place}",
-                    )
-                if (there.torch, there.cuda) == (new.torch, new.cuda):
-                    return there, False
-            return wheel_store.keep(prefix, copy, new), True
+            entry = _inspect(path, copy, statement)
+            if stored := _already_kept(prefix, path, entry):
+                return stored, False
+            return wheel_store.keep(prefix, copy, entry), True
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def _seen(path: Path, copy: Path, said: Said) -> Kept:
-    """What a copy is, by its note where the wheel has one; its hash is that of the copy."""
-    digest, noted = parts.sha256(copy), _noted(path)
-    if noted and (said.torch or said.cuda):
-        raise _refused(path, "its note says what it is for: leave --torch and --cuda out, or delete the note")
-    if noted and (noted.file, noted.sha256) != (copy.name, digest):
-        raise _refused(path, "its note is of another content; copy both again, or delete the note if that is meant")
+def _already_kept(prefix: Path, path: Path, entry: Kept) -> Kept | None:
+    """Return the same wheel of the store; raise WrongUsage if another one has its name."""
+    stored = next(
+        (stored for stored in wheel_store.found(prefix) if stored.file == entry.file), None
+    )
+    if stored is None or not wheel_store.is_whole(prefix, stored):
+        return None
+    if stored.sha256 != entry.sha256:
+        # Environments may have been made of the kept one, and are repaired from it.
+        raise WrongUsage(
+            f"another wheel of this name is kept, {stored.came}, and environments may use it",
+            where=str(path),
+            hint=f"to replace it, delete that first: {wheel_store.place(prefix, stored.file)}",
+        )
+    return stored if (stored.torch, stored.cuda) == (entry.torch, entry.cuda) else None
+
+
+def _inspect(path: Path, copy: Path, statement: StatedTarget) -> Kept:
+    """Return the store's entry for a copied wheel, checked against the note beside the original."""
+    digest, note = parts.sha256(copy), _read_note(path)
+    if note and (statement.torch or statement.cuda):
+        raise _refusal(
+            path, "its note names them: leave --torch and --cuda out, or delete the note"
+        )
+    if note and (note.file, note.sha256) != (copy.name, digest):
+        raise _refusal(
+            path,
+            "its note is for other contents; copy both again, or delete the note if that is meant",
+        )
     try:
         truth = wheel.read(copy)
-        found = inspect_wheel.as_noted(truth, noted) if noted else inspect_wheel.kept_as(truth, said)
+        entry = (
+            inspect_wheel.inspect_with_note(truth, note)
+            if note
+            else inspect_wheel.inspect(truth, statement)
+        )
     except ValueError as error:
-        raise _refused(path, str(error)) from None
-    return msgspec.structs.replace(found, sha256=digest, size=copy.stat().st_size)
+        raise _refusal(path, str(error)) from None
+    return msgspec.structs.replace(entry, sha256=digest, size=copy.stat().st_size)
 
 
-def _refused(path: Path, why: str) -> UnreadableInput:
-    return UnreadableInput(f"is not taken: {why}", where=str(path))
+def _refusal(path: Path, why: str) -> UnreadableInput:
+    return UnreadableInput(f"cannot be imported: {why}", where=str(path))
 
 
-def _noted(path: Path) -> Kept | None:
-    lies = note(path)
-    if not lies.exists():
+def _read_note(path: Path) -> Kept | None:
+    path = note_path(path)
+    if not path.exists():
         return None
     try:
-        return msgspec.json.decode(files.read_text(lies), type=Kept)
+        return msgspec.json.decode(files.read_text(path), type=Kept)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise UnreadableInput(f"is no note of a kept wheel: {error}", where=str(lies)) from None
+        raise UnreadableInput(
+            f"is not the note of a kept wheel: {error}", where=str(path)
+        ) from None
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -172,10 +220,12 @@ def _copy(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(place: Path, way_out: str) -> Iterator[None]:
-    """What goes wrong with a disk as a sentence."""
+def _disk_errors(place: Path, way_out: str) -> Iterator[None]:
+    """Turn an error of the disk into a failure that names the place and a way out."""
     try:
         yield
     except OSError as error:
-        hint = f"free some space; {way_out}" if error.errno in _OF_THE_DISK else way_out
-        raise NotWritable(f"cannot be written: {error.strerror or error}", where=str(place), hint=hint) from error
+        hint = f"free some space; {way_out}" if error.errno in _DISK_FULL else way_out
+        raise NotWritable(
+            f"cannot be written: {error.strerror or error}", where=str(place), hint=hint
+        ) from error

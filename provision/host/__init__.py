@@ -1,1 +1,1 @@
-"""What is here: one fact per file, each a declared source and a pure parser."""
+"""Facts of a host: one fact per file, each with declared sources and a pure parser."""

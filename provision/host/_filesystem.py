@@ -1,4 +1,4 @@
-"""Probes that look at file systems; they run inside the reading child, standard library only."""
+"""Probes that look at file systems. They run in the reading child: standard library only."""
 
 from __future__ import annotations
 
@@ -38,33 +38,41 @@ _PACKAGE = re.compile(
 
 
 def environment() -> dict[str, Any]:
-    """Variables that change behaviour with their values, and of some only that they are set."""
+    """Return variables that change behaviour with their values, and the names of others."""
     return {
-        "variables": {name: value for name, value in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(name)},
-        "set": sorted(name for name, value in os.environ.items() if SET_OR_NOT.fullmatch(name) and value),
+        "variables": {
+            name: value for name, value in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(name)
+        },
+        "set": sorted(
+            name for name, value in os.environ.items() if SET_OR_NOT.fullmatch(name) and value
+        ),
     }
 
 
 def disks(paths: dict[str, str]) -> dict[str, Any]:
-    """For each path (or its nearest parent that exists): its file system and what is free on it for us."""
+    """Return file system type and free space for each path, or for its nearest existing parent."""
     mounts = _mounts()
     return {role: _disk(Path(path), mounts) for role, path in paths.items()}
 
 
 def _disk(path: Path, mounts: list[tuple[str, str, list[str]]]) -> dict[str, Any]:
-    there = path.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    real = there.resolve()
+    existing = path.absolute()
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    real = existing.resolve()
     kind, options, longest = "unknown", list[str](), -1
-    for point, its_kind, its_options in mounts:  # of equal mount points the last one mounted lies on top
+    for (
+        point,
+        mount_type,
+        mount_options,
+    ) in mounts:  # of equal mount points the last one hides the others
         if len(point) >= longest and (real == Path(point) or Path(point) in real.parents):
-            kind, options, longest = its_kind, its_options, len(point)
-    space = os.statvfs(there)
+            kind, options, longest = mount_type, mount_options, len(point)
+    space = os.statvfs(existing)
     return {
         "path": str(path),
-        "exists": there == path.absolute(),
-        "writable": os.access(there, os.W_OK | os.X_OK),
+        "exists": existing == path.absolute(),
+        "writable": os.access(existing, os.W_OK | os.X_OK),
         "type": kind,
         "total": space.f_blocks * space.f_frsize,
         "free": space.f_bavail * space.f_frsize,
@@ -73,7 +81,7 @@ def _disk(path: Path, mounts: list[tuple[str, str, list[str]]]) -> dict[str, Any
 
 
 def _mounts() -> list[tuple[str, str, list[str]]]:
-    """Mount point, file system type and options of every mount that we see."""
+    """Return mount point, type and options of every visible mount."""
     mounts = []
     for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
@@ -84,83 +92,108 @@ def _mounts() -> list[tuple[str, str, list[str]]]:
 
 
 def shm() -> dict[str, int] | None:
-    """Size of /dev/shm, where workers exchange tensors."""
-    if not Path("/dev/shm").is_dir():  # noqa: S108 - it is what we look at
+    """Return size and free space of /dev/shm, through which workers exchange tensors."""
+    if not Path("/dev/shm").is_dir():  # noqa: S108 - only its size is read
         return None
     space = os.statvfs("/dev/shm")  # noqa: S108 - likewise
     return {"total": space.f_blocks * space.f_frsize, "free": space.f_bavail * space.f_frsize}
 
 
 def device_files() -> list[dict[str, Any]]:
-    """The driver's device files, none of which is opened: that may wait for the driver."""
-    paths = [path for pattern in _DEVICES for path in sorted(glob.glob(pattern)) if not Path(path).is_dir()]
+    """Return the driver's device files.
+
+    Opening one may wait for the driver, so only its mode is read.
+    """
+    paths = [
+        path
+        for pattern in _DEVICES
+        for path in sorted(glob.glob(pattern))
+        if not Path(path).is_dir()
+    ]
     return [{"path": path, "usable": os.access(path, os.R_OK | os.W_OK)} for path in paths]
 
 
 def kernel_modules() -> list[dict[str, Any]] | None:
-    """Every kernel whose package is there (an emptied folder may stay behind), by what depmod has listed for it."""
+    """Return every installed kernel, and whether depmod lists an nvidia module for it."""
+    # A removed kernel leaves an empty folder behind; only packages bring modules.builtin.
     folders = [path.parent for path in Path("/lib/modules").glob("*/modules.builtin")]
-    found = [
-        {"kernel": folder.name, "nvidia": any(_NVIDIA.search(line) for line in _lines(str(folder / "modules.dep")))}
+    kernels = [
+        {
+            "kernel": folder.name,
+            "nvidia": any(_NVIDIA.search(line) for line in _lines(str(folder / "modules.dep"))),
+        }
         for folder in sorted(folders)
     ]
-    return found or None
+    return kernels or None
 
 
 def cgroup_memory() -> dict[str, Any] | None:
-    """The memory limits of our own control group and of its parents, as the kernel writes them, and what each uses."""
-    ours = _our_group("memory")
-    if not ours:
+    """Return the memory limits of our control group and its parents with the use of each."""
+    group = _our_group("memory")
+    if not group:
         return None
-    kind, folders = ours
+    kind, folders = group
     limit, use = ("memory.max", "memory.current")
     if kind == "cgroup":
         limit, use = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    limits = [(text, _used(folder, use)) for folder in folders if (text := _said(folder / limit))]
-    return {"kind": kind, "limits": [text for text, _ in limits], "used": [used for _, used in limits]}
+    limits = [(text, _used(folder, use)) for folder in folders if (text := _text(folder / limit))]
+    return {
+        "kind": kind,
+        "limits": [text for text, _ in limits],
+        "used": [used for _, used in limits],
+    }
 
 
 def cgroup_cpu() -> dict[str, Any] | None:
-    """The CPU quotas of our own control group and of its parents: microseconds, and of how many."""
-    ours = _our_group("cpu")
-    if not ours:
+    """Return the CPU quotas of our control group and its parents."""
+    group = _our_group("cpu")
+    if not group:
         return None
-    kind, folders = ours
+    kind, folders = group
     files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if kind == "cgroup" else ("cpu.max",)
-    said = (" ".join(_said(folder / file) for file in files).strip() for folder in folders)
-    return {"kind": kind, "quotas": [text for text in said if text]}
+    quotas = (" ".join(_text(folder / file) for file in files).strip() for folder in folders)
+    return {"kind": kind, "quotas": [text for text in quotas if text]}
 
 
 def _our_group(controller: str) -> tuple[str, list[Path]] | None:
-    """Of which kind our control group is, its folder and those above it, up to its mount."""
+    """Return the kind of our control group, and its folder with its parents up to the mount."""
     fields = [line.split(":", 2) for line in _lines("/proc/self/cgroup") if line.count(":") > 1]
     v1 = [path for _, names, path in fields if controller in names.split(",")]
     v2 = [path for _, names, path in fields if not names]
-    kind, ours = ("cgroup", v1) if v1 else ("cgroup2", v2)
-    for line in _lines("/proc/self/mountinfo") if ours else []:
+    kind, paths = ("cgroup", v1) if v1 else ("cgroup2", v2)
+    for line in _lines("/proc/self/mountinfo") if paths else []:
         before, _, after = line.partition(" - ")
-        if after.startswith(f"{kind} ") and (not v1 or controller in after.rpartition(" ")[2].split(",")):
+        if after.startswith(f"{kind} ") and (
+            not v1 or controller in after.rpartition(" ")[2].split(",")
+        ):
             root, point = before.split(" ")[3:5]
-            folder = Path(point) / cgroup_below(root, ours[0])
-            return kind, [one for one in (folder, *folder.parents) if Path(point) in (one, *one.parents)]
+            folder = Path(point) / cgroup_below(root, paths[0])
+            return kind, [
+                parent
+                for parent in (folder, *folder.parents)
+                if Path(point) in (parent, *parent.parents)
+            ]
     return None
 
 
 def _used(folder: Path, file: str) -> int | None:
-    """Files that were only read do not count: their room is given back when it is needed."""
-    used = _said(folder / file)
-    idle = re.search(r"(?m)^(?:total_)?inactive_file (\d+)", _said(folder / "memory.stat"))
+    """Return the memory in use.
+
+    Inactive file pages do not count: the kernel frees them on demand.
+    """
+    used = _text(folder / file)
+    idle = re.search(r"(?m)^(?:total_)?inactive_file (\d+)", _text(folder / "memory.stat"))
     return int(used) - (int(idle[1]) if idle else 0) if used.isdecimal() else None
 
 
-def _said(path: Path) -> str:
+def _text(path: Path) -> str:
     with contextlib.suppress(OSError):  # the root group has neither limit nor use
         return path.read_text().strip()
     return ""
 
 
 def cgroup_below(root: str, path: str) -> str:
-    """Where our group lies below the mount: a container sees its subtree mounted, under the host's name."""
+    """Return our group's path below the mount; a container sees only its subtree mounted."""
     if root == "/":
         return path.strip("/")
     return path[len(root) :].strip("/") if path.startswith(f"{root}/") else ""
@@ -169,12 +202,12 @@ def cgroup_below(root: str, path: str) -> str:
 def _lines(path: str) -> list[str]:
     try:
         return Path(path).read_text(errors="replace").splitlines()
-    except (FileNotFoundError, ProcessLookupError):  # a process may be gone since it was listed
+    except (FileNotFoundError, ProcessLookupError):  # a process may have ended since it was listed
         return []
 
 
 def packages() -> dict[str, Any] | None:
-    """What matters to vLLM in the user's active environment, by the names of its *.dist-info folders."""
+    """Return the packages that matter to vLLM in the active environment."""
     active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
     if not active:
         return None
@@ -182,12 +215,14 @@ def packages() -> dict[str, Any] | None:
     distributions = [Path(name).name.removesuffix(".dist-info") for name in names]
     return {
         "environment": active,
-        "distributions": sorted(name for name in distributions if _PACKAGE.fullmatch(name.rpartition("-")[0])),
+        "distributions": sorted(
+            name for name in distributions if _PACKAGE.fullmatch(name.rpartition("-")[0])
+        ),
     }
 
 
 def scheduler() -> dict[str, bool]:
-    """What tells a Slurm node from a login node."""
+    """Return what tells a Slurm node from a login node."""
     return {
         "slurm_commands": any(shutil.which(name) for name in ("sinfo", "srun", "sbatch")),
         "slurmd": any(_lines(path) == ["slurmd"] for path in glob.glob("/proc/[0-9]*/comm")),
@@ -195,7 +230,7 @@ def scheduler() -> dict[str, bool]:
 
 
 def acs() -> dict[str, Any] | None:
-    """PCI bridges whose access control service (ACS) redirects traffic, by their configuration space."""
+    """Return the PCI bridges whose access control service (ACS) redirects traffic."""
     classes = Path("/sys/bus/pci/devices").glob("*/class")
     bridges = [path.parent for path in classes if path.read_text().startswith("0x0604")]
     if not bridges:
@@ -210,10 +245,10 @@ def acs() -> dict[str, Any] | None:
 
 
 def acs_redirects(space: bytes) -> bool:
-    """Whether the ACS capability (0x000d) has source validation, request or completion redirection on."""
-    at, seen = 0x100, set[int]()
-    while 0x100 <= at <= len(space) - 8 and at not in seen:
-        seen.add(at)
+    """Return True if the ACS capability (0x000d) redirects traffic or validates sources."""
+    at, visited = 0x100, set[int]()
+    while 0x100 <= at <= len(space) - 8 and at not in visited:
+        visited.add(at)
         (header,) = struct.unpack_from("<I", space, at)
         if header & 0xFFFF == 0x000D:
             (control,) = struct.unpack_from("<H", space, at + 6)

@@ -1,4 +1,4 @@
-"""What the kernel and the board tell of GPUs where nothing in user space answers."""
+"""GPUs as the kernel and the board describe them, for hosts where no user-space source answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LINK_FIELDS = {
 
 
 def by_proc(readings: Readings) -> tuple[GpuAnswer, ...] | None:
-    """The kernel module knows its GPUs by name."""
+    """Return the GPUs that the kernel module lists, or None if it lists none."""
     text = readings.optional(PROC)
     if text is None:
         return None
@@ -47,12 +47,13 @@ def by_proc(readings: Readings) -> tuple[GpuAnswer, ...] | None:
         if bus_id and model and model[1] != "Unknown":
             names[bus_id] = model[1]
     return tuple(
-        GpuAnswer(index=index, name=name, bus_id=bus_id) for index, (bus_id, name) in enumerate(sorted(names.items()))
+        GpuAnswer(index=index, name=name, bus_id=bus_id)
+        for index, (bus_id, name) in enumerate(sorted(names.items()))
     )
 
 
 def by_board(readings: Readings) -> tuple[GpuAnswer, ...] | None:
-    """A Jetson whose release has neither NVML nor nvidia-smi says at least which board it is."""
+    """Return the GPU of a Jetson board. Some releases have neither NVML nor nvidia-smi."""
     name = (readings.optional(BOARD) or "").strip("\0 \n")
     chip = INTEGRATED.search(name)
     if not chip or readings.optional(TEGRA) is None:
@@ -61,9 +62,9 @@ def by_board(readings: Readings) -> tuple[GpuAnswer, ...] | None:
 
 
 def bus_links(readings: Readings) -> dict[str, dict[str, int]]:
-    """Width and generation of each GPU's link by bus id, as the PCI bus has them."""
+    """Return width and generation of each GPU's PCIe link, by bus id."""
     text = readings.optional(LINKS)
-    found: dict[str, dict[str, int]] = {}
+    links: dict[str, dict[str, int]] = {}
     for path, value in (msgspec.json.decode(text, type=dict[str, str]) if text else {}).items():
         bus_id, field = normalised(path), _LINK_FIELDS.get(path.rpartition("/")[2])
         words = value.split()  # "16" or "32.0 GT/s PCIe"
@@ -71,16 +72,19 @@ def bus_links(readings: Readings) -> dict[str, dict[str, int]]:
             continue
         number = _GENERATIONS.get(words[0]) if len(words) > 1 else _width(words[0])
         if number:
-            found.setdefault(bus_id, {})[field] = number
-    return found
+            links.setdefault(bus_id, {})[field] = number
+    return links
 
 
 def _width(word: str) -> int | None:
-    """A bridge without a link says 0, a GPU that fell off the bus 63 or 255."""
+    """Return a link width.
+
+    A bridge without a link reports 0; a GPU that fell off the bus 63 or 255.
+    """
     return int(word) if word in {"1", "2", "4", "8", "12", "16", "32"} else None
 
 
 def memory_of_the_host(readings: Readings) -> int | None:
-    """The memory, in bytes, that an integrated GPU shares with its host."""
+    """Return the host memory in bytes, which an integrated GPU shares."""
     total = re.search(r"^MemTotal:\s+(\d+) kB", readings.optional(MEMORY) or "", re.MULTILINE)
     return int(total[1]) * 1024 if total else None

@@ -1,4 +1,4 @@
-"""Reads what pip and uv are set up with here; runs inside the reading child, standard library only."""
+"""Read how pip and uv are configured. Runs in the reading child: standard library only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provision.host._word_list import words
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-# Nothing else of a configuration file is kept: it may hold passwords and comments.
+# The only options that are kept: a configuration file may hold passwords.
 PIP_OPTIONS = frozenset(
     (
         *(
@@ -46,7 +46,7 @@ WHEEL_LIMIT = 2000
 
 
 def installer_config() -> dict[str, Any]:
-    """The merged options of pip and of uv, and the wheels in their find-links folders."""
+    """Return the merged options of pip and uv, and the wheels in their find-links folders."""
     environ = dict(os.environ)
     pip = pip_options(_texts(pip_files(environ)), environ)
     uv = uv_options(_texts(uv_files(environ)), environ)
@@ -59,13 +59,20 @@ def installer_config() -> dict[str, Any]:
 
 
 def pip_files(environ: Mapping[str, str]) -> list[str]:
-    """pip's configuration files, the weakest first, as pip itself orders them."""
+    """Return pip's configuration files, weakest first, in pip's own order."""
     home = os.path.expanduser("~")
-    system = [f"{folder}/pip/pip.conf" for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":") if folder]
-    user = [f"{home}/.pip/pip.conf", f"{environ.get('XDG_CONFIG_HOME') or home + '/.config'}/pip/pip.conf"]
+    system = [
+        f"{folder}/pip/pip.conf"
+        for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")
+        if folder
+    ]
+    user = [
+        f"{home}/.pip/pip.conf",
+        f"{environ.get('XDG_CONFIG_HOME') or home + '/.config'}/pip/pip.conf",
+    ]
     named = environ.get("PIP_CONFIG_FILE", "")
     site = [f"{environ['VIRTUAL_ENV']}/pip.conf"] if environ.get("VIRTUAL_ENV") else []
-    # A file named by PIP_CONFIG_FILE stands in for the user's own, and is the strongest of all.
+    # PIP_CONFIG_FILE replaces the user's files and has the highest priority.
     own = [] if named and Path(named).exists() else user
     return [*system, "/etc/pip.conf", *own, *site, *([named] if named else [])]
 
@@ -78,7 +85,10 @@ def uv_files(environ: Mapping[str, str]) -> list[str]:
 
 
 def pip_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Later files replace earlier ones, [install] replaces [global], variables replace files."""
+    """Merge pip's files and variables.
+
+    Later files replace earlier ones, [install] replaces [global], variables replace files.
+    """
     shared: dict[str, str] = {}
     install: dict[str, str] = {}
     for text in texts:
@@ -86,12 +96,18 @@ def pip_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, s
         try:
             parser.read_string(text)
         except configparser.Error:
-            continue  # pip itself will refuse this file; ours is not the place to say so
-        for section, found in (("global", shared), ("install", install)):
+            continue  # pip itself refuses this file with a better message
+        for section, options in (("global", shared), ("install", install)):
             if parser.has_section(section):
-                found.update({_option(name): value for name, value in parser.items(section) if value})
-    named = {_option(name[4:]): value for name, value in environ.items() if name.startswith("PIP_") and value}
-    merged = shared | install | named
+                options.update(
+                    {_option(name): value for name, value in parser.items(section) if value}
+                )
+    variables = {
+        _option(name[4:]): value
+        for name, value in environ.items()
+        if name.startswith("PIP_") and value
+    }
+    merged = shared | install | variables
     return {name: value for name, value in sorted(merged.items()) if name in PIP_OPTIONS}
 
 
@@ -99,12 +115,15 @@ def _option(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-_TOML_KEY = re.compile(r"""^[ \t]*([a-z-]+)[ \t]*=[ \t]*(\[[^\]]*\]|"[^"\n]*"|'[^'\n]*'|true|false)""", re.MULTILINE)
+# Python 3.10 has no TOML reader, and the reading child no third-party packages.
+_TOML_KEY = re.compile(
+    r"""^[ \t]*([a-z-]+)[ \t]*=[ \t]*(\[[^\]]*\]|"[^"\n]*"|'[^'\n]*'|true|false)""", re.MULTILINE
+)
 _TOML_TEXT = re.compile(r"""["']([^"'\n]*)["']""")
 
 
 def uv_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """Where packages come from: a few keys of uv.toml (Python 3.10 reads no TOML), and variables."""
+    """Merge the keys of uv.toml that name package sources with uv's variables."""
     merged: dict[str, str] = {}
     for text in texts:
         top, *indexes = re.split(r"^[ \t]*\[\[index\]\][^\n]*$", text, flags=re.MULTILINE)
@@ -117,7 +136,9 @@ def uv_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, st
             }
             name = "default-index" if table.get("default") == "true" else "index"
             if table.get("url"):
-                merged[name] = f"{merged.get(name, '') if name == 'index' else ''} {table['url']}".strip()
+                merged[name] = (
+                    f"{merged.get(name, '') if name == 'index' else ''} {table['url']}".strip()
+                )
     merged |= {option: environ[name] for name, option in UV_VARIABLES.items() if environ.get(name)}
     return dict(sorted(merged.items()))
 
@@ -131,14 +152,16 @@ def _texts(paths: Iterable[str]) -> list[str]:
     for path in paths:
         try:
             texts.append(Path(path).read_text(errors="replace"))
-        except OSError:  # most of them do not exist
+        except OSError:  # most of these files do not exist
             continue
     return texts
 
 
 def _wheels(link: str) -> list[str]:
-    folder = unquote(urlsplit(link).path) if link.startswith("file://") else os.path.expanduser(link)
+    folder = (
+        unquote(urlsplit(link).path) if link.startswith("file://") else os.path.expanduser(link)
+    )
     try:
         return [entry.name for entry in Path(folder).iterdir() if entry.suffix == ".whl"]
-    except OSError:  # a web page, or a folder that is not there
+    except OSError:  # a web page or a missing folder
         return []

@@ -1,4 +1,4 @@
-"""Reading, Source, Fact and Host: what is known of a host, and how honestly it is known."""
+"""Reading, Source, Fact and Host: what is known of a host, and why something is not."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from provision.doors.reading import Reading
 
 SCHEMA: Final = "vllm-ready/host/1"
 
-ALL: Final = ("*",)  # of a fact that is another one at every look
+ALL: Final = ("*",)  # `moving` of a fact that differs at every reading
 
 T = TypeVar("T")
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A fact without a value, and why."""
+    """The reason why a fact has no value."""
 
     why: Literal["absent", "refused", "timed out", "failed", "unparsable", "not read"]
     detail: str = ""
 
 
 class File(msgspec.Struct, frozen=True):
-    """One text file, read whole (up to 1 MiB); of `words`, where there are any, only these and their values."""
+    """One text file, at most 1 MiB. With `words`, only these words and their values are kept."""
 
     path: str
     words: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class File(msgspec.Struct, frozen=True):
 class Files(msgspec.Struct, frozen=True):
     """Every file that matches one of the patterns; the reading is a JSON object of path -> text.
 
-    A path that is a link reads as "-> target"; a folder reads as "".
+    A link reads as "-> target", a folder as "".
     """
 
     patterns: tuple[str, ...]
@@ -48,7 +48,7 @@ class Files(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """What a command prints on stdout, within a deadline; its exit status decides ok or failed."""
+    """The stdout of a command, within a deadline. Its exit status decides between ok and failed."""
 
     argv: tuple[str, ...]
     deadline_s: float = 10.0
@@ -59,11 +59,11 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Something no file or command tells, by the name of its function. Reads as JSON.
+    """A reading that needs code, by the name of its function; the reading is JSON.
 
-    `LOOKS` in _look.py has those that only look at files, for the reading child; `_asks` in _gather.py those that run
-    programs (_ask.py), ask NVML or use the network. A probe with `network=True` is only made by verbs that will plan
-    or fetch.
+    `LOOKS` in _filesystem.py has the probes that only look at files; the reading child runs them.
+    `_probes` in _gather.py has those that run programs (_programs.py), ask NVML or use the network.
+    Only verbs that plan or fetch make a probe with `network=True`.
     """
 
     name: str
@@ -77,8 +77,8 @@ class Probe(msgspec.Struct, frozen=True):
 Source = File | Files | Command | Probe
 
 
-class Unread(Exception):  # noqa: N818 - control flow inside a parser, never shown
-    """A parser asked for the text of a source that has none."""
+class Unread(Exception):  # noqa: N818 - control flow of a parser, never shown
+    """Raised in a parser that asks for the text of a source that has none."""
 
     def __init__(self, missing: Missing) -> None:
         super().__init__(missing.why)
@@ -95,17 +95,22 @@ class Readings:
         self.by_key = by_key
 
     def get(self, source: Source) -> Reading:
-        return self.by_key.get(source.key, Reading(outcome="absent", detail="not in this recording"))
+        return self.by_key.get(
+            source.key, Reading(outcome="absent", detail="not in this recording")
+        )
 
     def text(self, source: Source) -> str:
-        """The text of a source, or Unread: the fact is then missing for the same reason."""
+        """Return the text of a source.
+
+        Raise Unread if it has none: the fact is then missing for that reason.
+        """
         reading = self.get(source)
         if reading.outcome != "ok":
             raise Unread(Missing(why=reading.outcome, detail=reading.detail))
         return reading.text
 
     def optional(self, source: Source) -> str | None:
-        """The text of a source that a parser can do without."""
+        """Return the text of a source, or None if it has none."""
         reading = self.get(source)
         return reading.text if reading.outcome == "ok" else None
 
@@ -114,23 +119,30 @@ class Readings:
 
 
 class Fact(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """One thing that is true of a host: where it is read, and a pure parser.
+    """One property of a host: its sources, and a pure parser.
 
-    `parse` returns the value; it raises Unread (through `Readings.text`) where there is nothing to
-    parse, and ValueError where the text makes no sense. `warn` says where sources disagree.
-    `moving` names what of the value changes by itself from one look to the next: fields, keys or words of it, or ALL.
+    `parse` returns the value. It raises Unread (through `Readings.text`) if there is nothing to
+    parse, and ValueError if the text makes no sense. `warn` describes disagreement between sources.
+    `moving` names the fields, keys or words of the value that change by themselves between two
+    readings, or is ALL. The name is that of the module.
     """
 
-    name: str
-    title: str
     sources: tuple[Source, ...]
     parse: Callable[[Readings], T]
+    name: str = ""
+    title: str = ""
     warn: Callable[[T, Readings], list[str]] | None = None
     moving: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        name = self.name or self.parse.__module__.rpartition(".")[2]
+        msgspec.structs.force_setattr(self, "name", name)
+        if not self.title:
+            msgspec.structs.force_setattr(self, "title", name.replace("_", " ").capitalize())
+
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
-    """The document behind `./setup.sh host -o`: readings, and the facts parsed from them for other readers."""
+    """The document that `./setup.sh host -o` writes: readings, and facts for other readers."""
 
     schema: Literal["vllm-ready/host/1"] = SCHEMA
     taken: str
@@ -140,47 +152,49 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Host:
-    """Facts on access: parsed from a recording, or given by a description."""
+    """The facts of one host, parsed on access from a recording or given by a description."""
 
     def __init__(
-        self, readings: Mapping[str, Reading] | None = None, described: Mapping[str, object] | None = None
+        self,
+        readings: Mapping[str, Reading] | None = None,
+        described: Mapping[str, object] | None = None,
     ) -> None:
         self._readings = Readings(readings or {})
         self._values: dict[str, Any] = dict(described or {})
         self.is_recording = readings is not None
 
     def but(self, facts: Mapping[str, object]) -> Host:
-        """This host with some facts replaced, by their names."""
+        """Return this host with some facts replaced, by name."""
         other = Host(self._readings.by_key, {**self._values, **facts})
         other.is_recording = self.is_recording
         return other
 
     def value(self, fact: Fact[T]) -> T | Missing:
-        """The fact's value, or why it has none."""
+        """Return the fact's value, or why it has none."""
         if fact.name not in self._values:
             self._values[fact.name] = self._parse(fact)
         value: T | Missing = self._values[fact.name]
         return value
 
     def known(self, fact: Fact[T]) -> T | None:
-        """The fact's value where there is one."""
+        """Return the fact's value, or None."""
         value = self.value(fact)
         return None if isinstance(value, Missing) else value
 
     def missing(self, fact: Fact[T]) -> Missing | None:
-        """Why the fact has no value, where it has none."""
+        """Return why the fact has no value, or None if it has one."""
         value = self.value(fact)
         return value if isinstance(value, Missing) else None
 
     def warnings(self, fact: Fact[T]) -> list[str]:
-        """Where the sources of a fact disagree; nothing for a described host."""
+        """Return where the sources of a fact disagree. A described host has no sources."""
         value = self.value(fact)
         if fact.warn is None or isinstance(value, Missing) or not self.is_recording:
             return []
         try:
             return fact.warn(value, self._readings)
         except _NOT_PARSED:
-            return []  # a second source that makes no sense contradicts nothing
+            return []  # an unreadable second source contradicts nothing
 
     def _parse(self, fact: Fact[T]) -> T | Missing:
         if not self.is_recording:

@@ -1,4 +1,4 @@
-"""The rows of `nvidia-smi --query-gpu`, for the facts that need them."""
+"""The rows of `nvidia-smi --query-gpu`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def _query(executable: str, fields: tuple[str, ...]) -> Command:
     return Command((executable, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"))
 
 
-# A driver that does not know one field of a query refuses the whole of it. Under WSL the tool
-# belongs to Windows' driver and its folder is often not on PATH.
+# A driver that does not know one field refuses the whole query, so a short one follows.
+# Under WSL the tool belongs to Windows' driver, and its folder is often not on PATH.
 _QUERIES = (
     (_query("nvidia-smi", _LONG), _LONG),
     (_query("nvidia-smi", _SHORT), _SHORT),
@@ -40,20 +40,20 @@ SOURCES = tuple(command for command, _ in _QUERIES)
 
 
 def rows(readings: Readings) -> list[dict[str, str]] | None:
-    """One dict per GPU with the fields that have a value; None where nvidia-smi gives no row."""
+    """Return the fields with a value, one dict per GPU; None if nvidia-smi gives no row."""
     for command, fields in _QUERIES:
         text = readings.optional(command)
-        import csv  # only where a GPU was asked
+        import csv  # most plans read no nvidia-smi output
 
         lines = csv.reader((text or "").replace("\0", "").splitlines(), skipinitialspace=True)
-        found = [_row(fields, values) for values in lines if len(values) == len(fields)]
-        if found:
-            return found
+        parsed = [_row(fields, values) for values in lines if len(values) == len(fields)]
+        if parsed:
+            return parsed
     return None
 
 
 def _row(fields: tuple[str, ...], values: list[str]) -> dict[str, str]:
-    """Without what is not there: "[N/A]", "[Not Supported]", "[GPU is lost]", "ERR!"."""
+    """Return the fields with a value: not "[N/A]", "[Not Supported]", "[GPU is lost]", "ERR!"."""
     stripped = ((field, value.strip()) for field, value in zip(fields, values, strict=True))
     return {
         field: value
@@ -63,11 +63,11 @@ def _row(fields: tuple[str, ...], values: list[str]) -> dict[str, str]:
 
 
 def gpus(readings: Readings) -> tuple[GpuAnswer, ...] | None:
-    """What nvidia-smi tells of each GPU, as NVML would."""
-    found = rows(readings)
-    if found is None:
+    """Return what nvidia-smi says of each GPU, in NVML's form."""
+    gpu_rows = rows(readings)
+    if gpu_rows is None:
         return None
-    return tuple(_gpu(row) for row in found if row.get("index", "").isdecimal())
+    return tuple(_gpu(row) for row in gpu_rows if row.get("index", "").isdecimal())
 
 
 def _gpu(row: dict[str, str]) -> GpuAnswer:

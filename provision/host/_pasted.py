@@ -1,4 +1,4 @@
-"""Lines and "title: value" pairs of a program's output, freed from what pasting put around them."""
+"""Lines and "title: value" pairs of a program's output, without what pasting added."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import unicodedata
 Pairs = dict[str, list[str]]
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_TAG = re.compile(r"</?(?:details|summary|code|pre|p|br|b|div|span)\b[^<>\n]{0,200}>", re.IGNORECASE)
+_TAG = re.compile(
+    r"</?(?:details|summary|code|pre|p|br|b|div|span)\b[^<>\n]{0,200}>", re.IGNORECASE
+)
 _QUOTES = "`\"'\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _BEFORE = re.compile(rf"^(?:[\s>|*{_QUOTES}\ufeff]|[-+](?=\s))*")
 _AFTER = f" \t|{_QUOTES}"
@@ -16,15 +18,18 @@ _PAIR = re.compile(r"([A-Za-z][\w()/ +.-]{0,60}?)\s*:\s*(.*)")
 
 
 def lines(text: str) -> list[str]:
-    """Without colours, quotes, lists, fences and HTML; full-width signs become plain ones."""
+    """Return the lines without colours, quotes, lists, fences and HTML.
+
+    Full-width characters become plain ones.
+    """
     plain = _TAG.sub(" ", _ANSI.sub("", unicodedata.normalize("NFKC", text)))
     return [_BEFORE.sub("", line).rstrip(_AFTER) for line in plain.splitlines()]
 
 
-def pairs(found: list[str]) -> Pairs:
-    """Every value that stands behind a title, by the title in small letters, in the text's order."""
+def pairs(text_lines: list[str]) -> Pairs:
+    """Return every value by its lower-case title, in the order of the text."""
     values: Pairs = {}
-    for line in found:
+    for line in text_lines:
         pair = _PAIR.match(line)
         if pair:
             values.setdefault(" ".join(pair[1].lower().split()), []).append(pair[2].strip())

@@ -30,7 +30,7 @@ PYTHON_PLACES = (
     "/opt/miniconda3/bin/python3",
     "/opt/python/*/bin/python3",
 )
-# Only CPython with its lock, of our word size: no published wheel fits anything else.
+# Only 64-bit CPython with the GIL: no published wheel fits anything else.
 PYTHON_QUESTION = """
 import json, os, sys
 if sys.implementation.name != "cpython" or sys.maxsize < 2**32:
@@ -54,7 +54,10 @@ print(json.dumps({
 """
 
 COMPILER = re.compile(r"(?:gcc|g\+\+|clang|clang\+\+)(?:-\d+(?:\.\d+)?)?|cc|c\+\+")
-_KERNEL_LOGS = (("dmesg",), ("journalctl", "--dmesg", "--boot", "--no-pager", "--quiet", "--output=cat"))
+_KERNEL_LOGS = (
+    ("dmesg",),
+    ("journalctl", "--dmesg", "--boot", "--no-pager", "--quiet", "--output=cat"),
+)
 _LINES_KEPT = 200
 _PLAIN = ("gcc", "g++", "clang", "clang++")
 TOOLKIT_PLACES = (
@@ -66,7 +69,7 @@ TOOLKIT_PLACES = (
 
 
 def pythons(prefix: str) -> list[str]:
-    """What every interpreter that can be found answers; one that is broken does not."""
+    """Return the answer of every interpreter that can be found; broken ones give none."""
     places = [
         *_on_path(re.compile(r"python3?(?:\.\d+)?")),
         *(path for pattern in PYTHON_PLACES for path in _matches(pattern)),
@@ -82,23 +85,34 @@ def pythons(prefix: str) -> list[str]:
 
 
 def kernel_log() -> list[str]:
-    """What the NVIDIA kernel module has said since the start; nothing else of the log is kept."""
-    answers = [process.run(argv, deadline_s=ASK_S, env={**os.environ, "LC_ALL": "C"}) for argv in _KERNEL_LOGS]
-    # A user who may not see the system's journal is shown an empty one.
-    said = next((answer.stdout for answer in answers if answer.ok and answer.stdout.strip()), None)
-    if said is None:
-        raise PermissionError("; ".join(answer.problem() or "shows nothing of the kernel" for answer in answers))
-    lines = [line[line.index("NVRM:") :] for line in said.splitlines() if "NVRM:" in line]
+    """Return the lines of the NVIDIA kernel module since boot. Nothing else of the log is kept."""
+    answers = [
+        process.run(argv, deadline_s=ASK_S, env={**os.environ, "LC_ALL": "C"})
+        for argv in _KERNEL_LOGS
+    ]
+    # A user without access to the system's journal sees an empty one.
+    output = next(
+        (answer.stdout for answer in answers if answer.ok and answer.stdout.strip()), None
+    )
+    if output is None:
+        raise PermissionError(
+            "; ".join(answer.problem() or "shows nothing of the kernel" for answer in answers)
+        )
+    lines = [line[line.index("NVRM:") :] for line in output.splitlines() if "NVRM:" in line]
     return lines[-_LINES_KEPT:]
 
 
 def compilers() -> list[dict[str, str]]:
-    """Every C and C++ compiler on PATH, with what it says of its version; one of many names by its plainest."""
+    """Return every C and C++ compiler on PATH with its answer to --version.
+
+    A compiler with several names has its plainest one.
+    """
     found = sorted(_on_path(COMPILER), key=lambda path: Path(path).name not in _PLAIN)
     answers = _all_at_once([(path, "--version") for path in found])
     once: dict[tuple[str, bool, str], dict[str, str]] = {}
     for path, answer in zip(found, answers, strict=True):
-        # A wrapper such as ccache is one file too, and another compiler by each name: then it says something else.
+        # A wrapper such as ccache is one file too, and another compiler by each name: then it says
+        # something else.
         _, _, itself = answer.stdout.partition("\n")[0].partition(" ")
         if answer.ok:
             same = (os.path.realpath(path), "++" in Path(path).name, itself)
@@ -123,7 +137,9 @@ def cuda_toolkits() -> dict[str, Any]:
     looked = [_toolkit(Path(folder)) for folder in sorted(folders)]
     asked = sorted({*on_path, *(seen["nvcc"] for seen in looked if seen["nvcc"])})
     answers = _all_at_once([(nvcc, "--version") for nvcc in asked])
-    says = {nvcc: answer.stdout[:600] for nvcc, answer in zip(asked, answers, strict=True) if answer.ok}
+    says = {
+        nvcc: answer.stdout[:600] for nvcc, answer in zip(asked, answers, strict=True) if answer.ok
+    }
     real = {nvcc: os.path.realpath(nvcc) for nvcc in on_path}
     return {"homes": homes, "on_path": real, "folders": looked, "says": says}
 
@@ -136,24 +152,32 @@ def _toolkit(folder: Path) -> dict[str, Any]:
     version = folder / "version.json"
     return {
         "path": str(folder),
-        "nvcc": os.path.realpath(folder / "bin/nvcc") if os.access(folder / "bin/nvcc", os.X_OK) else "",
+        "nvcc": os.path.realpath(folder / "bin/nvcc")
+        if os.access(folder / "bin/nvcc", os.X_OK)
+        else "",
         "headers": any((include / "cuda_runtime.h").is_file() for include in headers),
-        "libraries": all(any((include / name).is_file() for include in headers) for name in _LIBRARIES),
+        "libraries": all(
+            any((include / name).is_file() for include in headers) for name in _LIBRARIES
+        ),
         "version_json": version.read_text(errors="replace")[:20000] if version.is_file() else "",
     }
 
 
 def _on_path(name: re.Pattern[str]) -> list[str]:
-    """Every executable on PATH with such a name; a folder that cannot be listed holds none."""
-    found: list[str] = []
-    folders = {os.path.realpath(folder): folder for folder in reversed(_path()) if folder}  # /bin is /usr/bin
+    """Return every executable on PATH whose name matches."""
+    executables: list[str] = []
+    folders = {
+        os.path.realpath(folder): folder for folder in reversed(_path()) if folder
+    }  # /bin is /usr/bin
     for folder in reversed(folders.values()):
         try:
-            entries = sorted(entry for entry in Path(folder).iterdir() if name.fullmatch(entry.name))
+            entries = sorted(
+                entry for entry in Path(folder).iterdir() if name.fullmatch(entry.name)
+            )
         except OSError:
             continue
-        found += [str(entry) for entry in entries if os.access(entry, os.X_OK)]
-    return found
+        executables += [str(entry) for entry in entries if os.access(entry, os.X_OK)]
+    return executables
 
 
 def _path() -> list[str]:

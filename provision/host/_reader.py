@@ -1,4 +1,4 @@
-"""The child that reads files, so that a file system that hangs hangs nobody else; standard library only."""
+"""The child that reads files, so that a file system that hangs blocks only this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MATCH_LIMIT = 5000
 
 
 def read_file(path: str, words: Collection[str] = ()) -> Answer:
-    """One file, whole or only some of its words; "~" is the home folder."""
+    """Read one file, whole or only some of its words; "~" is the home folder."""
     try:
         text = _content(os.path.expanduser(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -32,24 +32,35 @@ def read_file(path: str, words: Collection[str] = ()) -> Answer:
         return {"outcome": "refused", "detail": f"{path}: {error.strerror}"}
     except OSError as error:
         return {"outcome": "failed", "detail": f"{path}: {error.strerror}"}
-    kept = " ".join(word for word in text.split() if word.partition("=")[0] in words) if words else text
+    kept = (
+        " ".join(word for word in text.split() if word.partition("=")[0] in words)
+        if words
+        else text
+    )
     return {"outcome": "ok", "text": kept}
 
 
 def read_files(patterns: list[str]) -> Answer:
-    """Every match: a link as "-> target", a folder or a device as "", one that cannot be read not at all."""
-    found: dict[str, str] = {}
+    """Read every match: a link as "-> target", a folder or device as "".
+
+    Skip what cannot be read.
+    """
+    texts: dict[str, str] = {}
     refused = ""
     for pattern in patterns:
         for path in sorted(glob.iglob(os.path.expanduser(pattern)))[:MATCH_LIMIT]:
             try:
-                found[path] = f"-> {Path(path).readlink()}" if Path(path).is_symlink() else _match(path)
+                texts[path] = (
+                    f"-> {Path(path).readlink()}" if Path(path).is_symlink() else _match(path)
+                )
             except PermissionError as error:
                 refused = f"{path}: {error.strerror}"
-            except OSError:  # gone between listing and reading, or a sysfs file that its driver does not answer
+            except (
+                OSError
+            ):  # removed since it was listed, or a sysfs file whose driver does not answer
                 continue
-    if found:
-        return {"outcome": "ok", "text": json.dumps(found)}
+    if texts:
+        return {"outcome": "ok", "text": json.dumps(texts)}
     if refused:
         return {"outcome": "refused", "detail": refused}
     return {"outcome": "absent", "detail": f"nothing matches {' '.join(patterns)}"}
@@ -60,7 +71,9 @@ def _match(path: str) -> str:
 
 
 def _content(path: str) -> str:
-    if not stat.S_ISREG(Path(path).stat().st_mode):  # opening a pipe or a device would wait, or do something
+    if not stat.S_ISREG(
+        Path(path).stat().st_mode
+    ):  # opening a pipe blocks, opening a device may change it
         raise OSError(None, "is not a regular file")
     with Path(path).open("rb") as stream:
         return stream.read(FILE_LIMIT).decode("utf-8", "replace")
@@ -69,7 +82,7 @@ def _content(path: str) -> str:
 def answer_all(
     work: Mapping[str, Callable[[], Answer]], deadline_s: float, emit: Callable[[str, Answer], None]
 ) -> None:
-    """Do everything at once, hand over each answer as it comes, return at the deadline at the latest."""
+    """Do everything at once, emit each answer as it comes, return by the deadline."""
     threads = []
     for key, job in work.items():
         thread = threading.Thread(target=_answer, args=(key, job, emit), daemon=True)
@@ -85,19 +98,19 @@ def _answer(key: str, job: Callable[[], Answer], emit: Callable[[str, Answer], N
         answer = job()
     except PermissionError as error:
         answer = {"outcome": "refused", "detail": str(error)}
-    except Exception as error:  # noqa: BLE001 - one reading that breaks must not lose the others
+    except Exception as error:  # noqa: BLE001 - a broken reading must not lose the others
         answer = {"outcome": "failed", "detail": f"{type(error).__name__}: {error}"}
     emit(key, answer)
 
 
 def _jobs(request: dict[str, dict[str, object]]) -> dict[str, Callable[[], Answer]]:
-    from provision.host._filesystem import LOOKS  # it builds on this file
+    from provision.host._filesystem import LOOKS  # it imports this module
 
     work: dict[str, Callable[[], Answer]] = {}
-    for key, what in request.items():
-        kind, argument = next(iter(what.items()))
+    for key, order in request.items():
+        kind, argument = next(iter(order.items()))
         if kind == "file":
-            work[key] = partial(read_file, str(argument), cast("list[str]", what.get("words", [])))
+            work[key] = partial(read_file, str(argument), cast("list[str]", order.get("words", [])))
         elif kind == "files":
             work[key] = partial(read_files, cast("list[str]", argument))
         else:
@@ -106,14 +119,14 @@ def _jobs(request: dict[str, dict[str, object]]) -> dict[str, Callable[[], Answe
 
 
 def _look(look: Callable[..., object], argument: object) -> Answer:
-    found = look(argument) if argument is not None else look()
-    if found is None:
+    value = look(argument) if argument is not None else look()
+    if value is None:
         return {"outcome": "absent"}
-    return {"outcome": "ok", "text": json.dumps(found)}
+    return {"outcome": "ok", "text": json.dumps(value)}
 
 
 def main() -> None:
-    """Requests come as one JSON object on stdin, answers leave as one JSON line each."""
+    """Read one JSON object of requests from stdin; write each answer as one JSON line."""
     order = json.load(sys.stdin)
     lock = threading.Lock()
 
@@ -124,7 +137,7 @@ def main() -> None:
                 line = line[os.write(1, line) :]
 
     answer_all(_jobs(order["jobs"]), order["deadline_s"], emit)
-    os._exit(0)  # threads that hang are not waited for
+    os._exit(0)  # do not wait for threads that hang
 
 
 if __name__ == "__main__":

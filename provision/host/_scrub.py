@@ -1,4 +1,4 @@
-"""Takes secrets and identities out of what was read, before it is stored anywhere."""
+"""Remove secrets and identities from readings before they are stored."""
 
 from __future__ import annotations
 
@@ -11,38 +11,48 @@ if TYPE_CHECKING:
 
 HIDDEN = "***"
 
-# A name that says that its value is a secret. "tokenizer" and "max_tokens" are none.
+# Names whose value is a secret. "tokenizer" and "max_tokens" are not among them.
 _SENSITIVE = (
     r"[\w.-]*(?:(?<!tik)token(?!iz|s)|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|user_?name"
     r"|account[_-]?key|[_-]pwd\b|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]*"
 )
 SECRET_NAME = re.compile(rf"{_SENSITIVE}|(?:set[_-])?cookies?", re.IGNORECASE)
-_HARMLESS_VALUE = re.compile(r"(?:\d{1,7}(?:\.\d+)?|true|false|yes|no|on|off|set|unset|\*\*\*)", re.IGNORECASE)
+_HARMLESS_VALUE = re.compile(
+    r"(?:\d{1,7}(?:\.\d+)?|true|false|yes|no|on|off|set|unset|\*\*\*)", re.IGNORECASE
+)
 
-# Words that are user or host names on some machines but also mean something in readings.
+# User or host names of some machines that also mean something else in readings.
 _ORDINARY = frozenset(
-    """root user users admin guest test linux ubuntu debian fedora centos rhel rocky alma alpine arch suse
-    nvidia cuda tesla host node login local localhost localdomain default python conda docker podman
+    """
+    root user users admin guest test linux ubuntu debian fedora centos rhel rocky alma alpine arch
+    suse nvidia cuda tesla host node login local localhost localdomain default python conda docker podman
     kubernetes slurm intel open proprietary online enforcing permissive disabled unlimited data work
     home nobody unknown jetson tegra orin thor microsoft azure amazon google cloud server gcc clang
     driver kernel module version name model memory
-    vllm torch pytorch pypi github prefix logs cache checkout tmpdir""".split()  # noqa: SIM905 - eighty words read better so
+    vllm torch pytorch pypi github prefix logs cache checkout tmpdir""".split()  # noqa: SIM905 - eighty words are easier to read this way
 )
 
 _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    # From the word's beginning only: looked for from each of its letters, a long line would take minutes.
+    # Anchored at the beginning of a word: tried at every letter, a long line would take minutes.
     (re.compile(r"(?<![a-z0-9+.-])([a-z0-9+.-]+://)[^\s/\"'<>]*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
     (
-        re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[^*].*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+        re.compile(
+            r"(-----BEGIN [A-Z ]*PRIVATE KEY-----)[^*].*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+            re.DOTALL,
+        ),
         rf"\1{HIDDEN}\2",
     ),
     (
         re.compile(
-            r"\b(cookie[\"']?\s*:\s*[\"']?)[^\s\"'=;]+=[^\s\"';]*(?:;\s*[^\s\"'=;]+=[^\s\"';]*)*", re.IGNORECASE
+            r"\b(cookie[\"']?\s*:\s*[\"']?)[^\s\"'=;]+=[^\s\"';]*(?:;\s*[^\s\"'=;]+=[^\s\"';]*)*",
+            re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"([?&](?:x-(?:amz|goog)-)?sig(?:nature)?=)[^\s&\"'<>]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (
+        re.compile(r"([?&](?:x-(?:amz|goog)-)?sig(?:nature)?=)[^\s&\"'<>]+", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/-]{6,}=*", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(
@@ -52,7 +62,9 @@ _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
         HIDDEN,
     ),
     (
-        re.compile(rf"(?<![\w.-])({_SENSITIVE}[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&]+)", re.IGNORECASE),
+        re.compile(
+            rf"(?<![\w.-])({_SENSITIVE}[\"']?\s*[=:]\s*[\"']?)([^\s\"',;&]+)", re.IGNORECASE
+        ),
         lambda match: match[0] if _HARMLESS_VALUE.fullmatch(match[2]) else match[1] + HIDDEN,
     ),
     (
@@ -63,8 +75,11 @@ _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
 _FOUR = r"(?:\d{1,3}\.){3}\d{1,3}"
 # A URL keeps its host: a mirror is part of how this host is set up. Elsewhere four numbers are an
 # address unless they look like a version ("5.15.153.1-microsoft", "cudnn-9.1.0.70", "==9.1.0.70").
-_ADDRESS = re.compile(rf"(?<![a-z0-9+.-])[a-z0-9+.-]+://\S*|(?<![\w.+-])(?!127\.|0\.0\.0\.0){_FOUR}(?![\w+-]|\.\w)")
-# What four numbers are the version of: a comparison, the word itself, or one of the libraries that have such.
+_ADDRESS = re.compile(
+    rf"(?<![a-z0-9+.-])[a-z0-9+.-]+://\S*|(?<![\w.+-])(?!127\.|0\.0\.0\.0){_FOUR}(?![\w+-]|\.\w)"
+)
+# Four numbers are a version after a comparison, the word itself, or a library that has such
+# versions.
 _OF_A_VERSION = re.compile(
     r"(?:[=<>!~]=|\bversion|-cu\d\d|\bnvidia-[\w-]+|\b(?:cudnn|nccl|cublas|cufft|cufile|nvshmem))[\"']?[\s:=(,]{0,3}[\"']?$",
     re.IGNORECASE,
@@ -87,7 +102,10 @@ _PATTERNS = (
         ),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"\b(GPU|MIG)-(?:GPU-)?[0-9a-f]{8}-[0-9a-f-]{8,}(?:/\d+)*", re.IGNORECASE), rf"\1-{HIDDEN}"),
+    (
+        re.compile(r"\b(GPU|MIG)-(?:GPU-)?[0-9a-f]{8}-[0-9a-f-]{8,}(?:/\d+)*", re.IGNORECASE),
+        rf"\1-{HIDDEN}",
+    ),
     (re.compile(r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b", re.IGNORECASE), HIDDEN),
     (re.compile(r"\b[0-9a-f]{64}\b"), HIDDEN),
     (re.compile(r"(/dev/disk/by-id/)[^\s\"',]+"), rf"\1{HIDDEN}"),
@@ -107,16 +125,19 @@ _PATTERNS = (
 
 
 def hide_secrets(text: str) -> str:
-    """Only secrets: a log of this host stays readable to those who work on it, paths, hashes and all."""
+    """Hide secrets only.
+
+    A log of this host keeps paths and hashes, because its reader works on this host.
+    """
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
 
 
 class Scrubber:
-    """Knows who and where we are, and removes it; everything else a recording says stays as it was read.
+    """Removes the names of this user and this host; everything else stays as it was read.
 
-    `versions` are known to be none of an address, though they look like one: "9.1.0.70".
+    `versions` look like addresses and are none: "9.1.0.70".
     """
 
     def __init__(
@@ -129,17 +150,19 @@ class Scrubber:
     ) -> None:
         self._who: dict[str, Any] = {"home": home, "users": users, "hosts": hosts}
         self._versions = frozenset(versions)
-        own: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = []
+        own_names: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = []
         if len(home.rstrip("/")) > 1:
-            own.append((re.compile(rf"(?<![\w.-]){re.escape(home.rstrip('/'))}(?![\w.-])"), "~"))
+            own_names.append(
+                (re.compile(rf"(?<![\w.-]){re.escape(home.rstrip('/'))}(?![\w.-])"), "~")
+            )
         labels = {label for host in hosts for label in (host, host.split(".")[0])}
         names = [name for name in sorted({*users, *labels}, key=len, reverse=True) if name]
-        own += [(_word(name), HIDDEN) for name in names]
+        own_names += [(_word(name), HIDDEN) for name in names]
         self._parts = [name for name in names if _is_telling(name)]
-        self._patterns = (*_PATTERNS[:1], *own, *_PATTERNS[1:], (_ADDRESS, self._address))
+        self._patterns = (*_PATTERNS[:1], *own_names, *_PATTERNS[1:], (_ADDRESS, self._address))
 
     def knowing(self, versions: Iterable[str]) -> Scrubber:
-        """The same, where these are versions."""
+        """Return the same scrubber, knowing that these are versions."""
         return Scrubber(**self._who, versions=versions)
 
     def text(self, text: str) -> str:
@@ -148,19 +171,23 @@ class Scrubber:
         return text
 
     def within_words(self, text: str, but: Container[str] = ()) -> str:
-        """Our names also as a part of a longer word, `/tmp/ray_NAME`; `but` those that mean something else there."""
-        said = _alike(text)
+        """Hide our names inside longer words too, as in `/tmp/ray_NAME`, except those in `but`."""
+        folded = _alike(text)
         for name in self._parts:
-            if _alike(name) in said and name.lower() not in but:
+            if _alike(name) in folded and name.lower() not in but:
                 text = _part(name).sub(HIDDEN, text)
         return text
 
     def _address(self, match: re.Match[str]) -> str:
-        found = match[0]
-        return found if "://" in found or found in self._versions or _is_version(match) else HIDDEN
+        address = match[0]
+        return (
+            address
+            if "://" in address or address in self._versions or _is_version(match)
+            else HIDDEN
+        )
 
     def value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
-        """The same for every string inside a JSON value; what a secret's name stands for is hidden whole."""
+        """Scrub every string in a JSON value; hide a value under a secret's name whole."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, list):
@@ -187,13 +214,18 @@ def _alike(text: str) -> str:
 
 @functools.cache
 def _part(name: str) -> re.Pattern[str]:
-    """Between anything that is no letter and no digit; a dash in it may have become an underscore."""
-    said = re.sub(r"(?:\\-|_)", "[-_]", re.escape(name))
-    return re.compile(rf"(?<![^\W_]){said}(?![^\W_])", re.IGNORECASE)
+    """Match a name between non-alphanumeric characters; "-" may have become "_"."""
+    pattern = re.sub(r"(?:\\-|_)", "[-_]", re.escape(name))
+    return re.compile(rf"(?<![^\W_]){pattern}(?![^\W_])", re.IGNORECASE)
 
 
 def _word(name: str) -> re.Pattern[str]:
-    """A name as a word of its own; a short or ordinary word only where it can be nothing but a name."""
+    """Match a name as a whole word.
+
+    A short or ordinary word must stand where only a name can stand.
+    """
     if _is_telling(name):
         return re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", re.IGNORECASE)
-    return re.compile(rf"(?<=[/:=@]){re.escape(name)}(?=@)|(?<=\buser[=:/]){re.escape(name)}(?![\w-])")
+    return re.compile(
+        rf"(?<=[/:=@]){re.escape(name)}(?=@)|(?<=\buser[=:/]){re.escape(name)}(?![\w-])"
+    )

@@ -1,4 +1,4 @@
-"""The C and C++ compilers on this host; nvcc and extension builds need one that they know."""
+"""The C and C++ compilers of this host. nvcc and extension builds accept only some versions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COMPILERS = Probe("compilers")
 
 
 class Compiler(msgspec.Struct, frozen=True, kw_only=True):
-    """`family` says what it really is: cc and c++ may be either."""
+    """One compiler. `family` is what it really is: cc and c++ may be either."""
 
     name: str
     path: str
@@ -23,33 +23,33 @@ class Compiler(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
-class _Seen(msgspec.Struct, frozen=True):
+class _Answer(msgspec.Struct, frozen=True):
     path: str
     says: str
 
 
 def parse(readings: Readings) -> tuple[Compiler, ...]:
-    seen = msgspec.json.decode(readings.text(_COMPILERS), type=list[_Seen])
-    compilers = [compiler for one in seen if (compiler := _compiler(one)) is not None]
+    answers = msgspec.json.decode(readings.text(_COMPILERS), type=list[_Answer])
+    compilers = [compiler for answer in answers if (compiler := _compiler(answer)) is not None]
     return tuple(sorted(compilers, key=lambda compiler: (compiler.name, compiler.path)))
 
 
-def _compiler(seen: _Seen) -> Compiler | None:
-    first = seen.says.partition("\n")[0]
+def _compiler(answer: _Answer) -> Compiler | None:
+    first = answer.says.partition("\n")[0]
     if clang := re.search(r"clang version (\d+(?:\.\d+)*)", first):
-        version, clang_or_gcc = clang[1], True
+        version, is_clang = clang[1], True
     elif gcc := re.search(r"\)\s+(\d+(?:\.\d+)+)", first) or re.search(r"\s(\d+(?:\.\d+)+)", first):
-        version, clang_or_gcc = gcc[1], False
+        version, is_clang = gcc[1], False
     else:
         return None
-    name = PurePath(seen.path).name
+    name = PurePath(answer.path).name
     return Compiler(
         name=name,
-        path=seen.path,
-        family="clang" if clang_or_gcc else "gcc",
+        path=answer.path,
+        family="clang" if is_clang else "gcc",
         language="c++" if "++" in name else "c",
         version=version,
     )
 
 
-FACT = Fact[tuple[Compiler, ...]](name="compilers", title="Compilers", sources=(_COMPILERS,), parse=parse)
+FACT = Fact[tuple[Compiler, ...]](sources=(_COMPILERS,), parse=parse)

@@ -1,4 +1,4 @@
-"""Whether this is a container, which engine made it, and whether Kubernetes runs it."""
+"""The container that we run in: its engine, and whether Kubernetes runs it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARKS = Files(
 )
 _CGROUP = File("/proc/self/cgroup")
 
-# What a control group's path is called under each engine; the nearest engine is named first.
+# The path of a control group under each engine; the innermost engine comes first.
 _IN_CGROUP = (
     ("docker", r"/docker[/-]"),
     ("podman", r"/libpod[-_]"),
@@ -31,14 +31,14 @@ _IN_CGROUP = (
 
 
 class Container(msgspec.Struct, frozen=True, kw_only=True):
-    """`engine` is None on a host that is no container, and "container" where the engine does not show."""
+    """`engine` is None outside a container, and "container" if the engine does not show."""
 
     engine: str | None = None
     kubernetes: bool = False
 
 
 def parse(readings: Readings) -> Container:
-    cgroup = readings.text(_CGROUP)  # every Linux has one: without it nothing can be said
+    cgroup = readings.text(_CGROUP)  # every Linux has this file
     if ":" not in cgroup:
         raise ValueError("no control group listed")
     marks = msgspec.json.decode(readings.optional(_MARKS) or "{}", type=dict[str, str])
@@ -64,4 +64,4 @@ def _engine(marks: dict[str, str], cgroup: str, is_set: set[str], *, pod: bool) 
     return "container" if pod or "CONTAINER" in is_set else None
 
 
-FACT = Fact[Container](name="container", title="Container", sources=(_MARKS, _CGROUP, environment.SOURCE), parse=parse)
+FACT = Fact[Container](sources=(_MARKS, _CGROUP, environment.SOURCE), parse=parse)

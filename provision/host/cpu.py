@@ -1,4 +1,4 @@
-"""The processor: model, cores, our quota of them, the vector instructions that matter for vLLM on a CPU, NUMA nodes."""
+"""The processor: model, cores, CPU quota, vector instructions that matter to vLLM, NUMA nodes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile"
 
 
 class Cpu(msgspec.Struct, frozen=True, kw_only=True):
-    """`cores` are physical ones; `flags` holds only what changes a decision: avx2, avx512f, avx512_bf16,
-    avx512_vnni, amx_bf16, amx_tile; None where nothing tells them. `quota` is how many CPUs' time the tightest quota
-    of our control group and its parents gives; None: no quota.
+    """One processor model.
+
+    `cores` are physical cores. `flags` holds only those that change a decision (FLAGS), or None if
+    no source lists them. `quota` is the tightest quota of our control group and its parents, in
+    CPUs; None means no quota.
     """
 
     model: str | None = None
@@ -30,7 +32,7 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def usable(self) -> int | None:
-        """How many cores can be kept busy."""
+        """Return how many cores can be kept busy."""
         if self.cores is None or self.quota is None:
             return self.cores
         return max(1, min(self.cores, int(self.quota)))
@@ -48,7 +50,9 @@ def parse(readings: Readings) -> Cpu:
     first = processors[0]
     flags = first.get("flags") or lscpu.get("Flags")
     return Cpu(
-        model=first.get("model name") or lscpu.get("Model name") or None,  # on Arm only lscpu knows names
+        model=first.get("model name")
+        or lscpu.get("Model name")
+        or None,  # on Arm only lscpu has the name
         cores=_cores(processors),
         flags=known_flags(flags) if flags else None,
         numa_nodes=_numa_nodes(readings.optional(_NODES)),
@@ -56,9 +60,9 @@ def parse(readings: Readings) -> Cpu:
     )
 
 
-def known_flags(said: str) -> tuple[str, ...]:
-    """Of all the flags that a kernel lists, those that matter here."""
-    flags = set(said.split())
+def known_flags(listed: str) -> tuple[str, ...]:
+    """Return the flags that matter here."""
+    flags = set(listed.split())
     return tuple(flag for flag in FLAGS if flag in flags)
 
 
@@ -73,7 +77,10 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _cores(processors: list[dict[str, str]]) -> int:
-    """Distinct cores where the kernel numbers them; it does not on Arm, which has one thread a core."""
+    """Count distinct cores.
+
+    The kernel does not number them on Arm, which has one thread per core.
+    """
     cores = {(block.get("physical id"), block.get("core id")) for block in processors}
     return len(processors) if any(None in core for core in cores) else len(cores)
 
@@ -83,11 +90,11 @@ def _numa_nodes(listing: str | None) -> int | None:
 
 
 def _quota(group: str | None) -> float | None:
-    """Microseconds of how many: none is written "max", or as -1."""
+    """Return the tightest quota in CPUs. No quota is written "max" or -1."""
     texts = msgspec.json.decode(group, type=_Group).quotas if group else []
     pairs = [re.fullmatch(r"(\d{1,18}) (\d{1,18})", text, re.ASCII) for text in texts]
     quotas = [int(pair[1]) / int(pair[2]) for pair in pairs if pair and int(pair[2])]
     return round(min(quotas), 2) if quotas else None
 
 
-FACT = Fact[Cpu](name="cpu", title="Processor", sources=(_CPUINFO, _LSCPU, _NODES, _CGROUP), parse=parse)
+FACT = Fact[Cpu](title="Processor", sources=(_CPUINFO, _LSCPU, _NODES, _CGROUP), parse=parse)

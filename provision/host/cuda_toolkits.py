@@ -1,4 +1,4 @@
-"""CUDA toolkits on this host, what CUDA_HOME says, and wrappers named nvcc that are no toolkit."""
+"""The CUDA toolkits of this host, CUDA_HOME, and nvcc wrappers outside any toolkit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _TOOLKITS = Probe("cuda_toolkits")
 
 
 class CudaToolkit(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder with bin/nvcc and the runtime's headers; `version` is None where nothing told it.
+    """A folder with bin/nvcc and the runtime's headers; `version` is None if no source tells it.
 
-    `whole`: it has the headers of the libraries too, which torch's own headers include.
+    `whole`: it also has the headers of the libraries, which torch's own headers include.
     """
 
     path: str
@@ -23,7 +23,7 @@ class CudaToolkit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CudaToolkits(msgspec.Struct, frozen=True, kw_only=True):
-    """`homes` holds CUDA_HOME and CUDA_PATH as set; `wrappers` are nvcc files outside any toolkit."""
+    """`homes` holds CUDA_HOME and CUDA_PATH; `wrappers` are nvcc files outside any toolkit."""
 
     toolkits: tuple[CudaToolkit, ...] = ()
     wrappers: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class _Folder(msgspec.Struct, frozen=True):
     libraries: bool = False
 
 
-class _Seen(msgspec.Struct, frozen=True):
+class _Answers(msgspec.Struct, frozen=True):
     homes: dict[str, str]
     on_path: dict[str, str]
     folders: list[_Folder]
@@ -50,22 +50,24 @@ class _Component(msgspec.Struct, frozen=True):
 
 
 def parse(readings: Readings) -> CudaToolkits:
-    seen = msgspec.json.decode(readings.text(_TOOLKITS), type=_Seen)
-    complete = [folder for folder in seen.folders if folder.nvcc and folder.headers]
+    answers = msgspec.json.decode(readings.text(_TOOLKITS), type=_Answers)
+    complete = [folder for folder in answers.folders if folder.nvcc and folder.headers]
     toolkits = [
-        CudaToolkit(path=folder.path, version=_version(folder, seen.says), whole=folder.libraries)
+        CudaToolkit(
+            path=folder.path, version=_version(folder, answers.says), whole=folder.libraries
+        )
         for folder in complete
     ]
     inside = {folder.nvcc for folder in complete}
     return CudaToolkits(
         toolkits=tuple(sorted(toolkits, key=_newest, reverse=True)),
-        wrappers=tuple(path for path, real in seen.on_path.items() if real not in inside),
-        homes=seen.homes,
+        wrappers=tuple(path for path, real in answers.on_path.items() if real not in inside),
+        homes=answers.homes,
     )
 
 
 def _version(folder: _Folder, says: dict[str, str]) -> str | None:
-    """nvcc's own version first: version.json belongs to the whole toolkit and is often not there."""
+    """Prefer nvcc's own version: version.json is often missing."""
     if match := re.search(r"release \d+\.\d+, V(\d+\.\d+(?:\.\d+)?)", says.get(folder.nvcc, "")):
         return match[1]
     try:
@@ -80,4 +82,4 @@ def _newest(toolkit: CudaToolkit) -> tuple[list[int], str]:
     return [int(number) for number in re.findall(r"\d+", toolkit.version or "")], toolkit.path
 
 
-FACT = Fact[CudaToolkits](name="cuda_toolkits", title="CUDA toolkits", sources=(_TOOLKITS,), parse=parse)
+FACT = Fact[CudaToolkits](title="CUDA toolkits", sources=(_TOOLKITS,), parse=parse)

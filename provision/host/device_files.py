@@ -10,7 +10,7 @@ _DEVICES = Probe("device_files")
 
 
 class DeviceFile(msgspec.Struct, frozen=True, kw_only=True):
-    """`usable`: its mode lets us read and write; a container's rules may still forbid it."""
+    """`usable`: its mode lets us read and write; the rules of a container may still forbid it."""
 
     path: str
     usable: bool
@@ -20,4 +20,4 @@ def parse(readings: Readings) -> tuple[DeviceFile, ...]:
     return msgspec.json.decode(readings.text(_DEVICES), type=tuple[DeviceFile, ...])
 
 
-FACT = Fact[tuple[DeviceFile, ...]](name="device_files", title="Device files", sources=(_DEVICES,), parse=parse)
+FACT = Fact[tuple[DeviceFile, ...]](sources=(_DEVICES,), parse=parse)

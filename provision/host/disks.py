@@ -10,9 +10,10 @@ _DISKS = Probe("disks")
 
 
 class Disk(msgspec.Struct, frozen=True, kw_only=True):
-    """`options` holds of the mount's options only ro, noexec, nosuid and nodev; sizes in GiB, free as for us.
+    """One path, in GiB; free space as available to us.
 
-    A path that does not exist yet is judged by its nearest parent.
+    A path that does not exist yet has the values of its nearest parent. Of the mount options only
+    ro, noexec, nosuid and nodev are kept.
     """
 
     path: str
@@ -24,7 +25,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
     options: tuple[str, ...] = ()
 
 
-class _Seen(msgspec.Struct, frozen=True):
+class _Space(msgspec.Struct, frozen=True):
     path: str
     exists: bool
     writable: bool
@@ -35,7 +36,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 def parse(readings: Readings) -> dict[str, Disk]:
-    seen = msgspec.json.decode(readings.text(_DISKS), type=dict[str, _Seen])
+    spaces = msgspec.json.decode(readings.text(_DISKS), type=dict[str, _Space])
     return {
         role: Disk(
             path=disk.path,
@@ -46,10 +47,10 @@ def parse(readings: Readings) -> dict[str, Disk]:
             free_gb=round(disk.free / 2**30, 1),
             options=disk.options,
         )
-        for role, disk in seen.items()
+        for role, disk in spaces.items()
     }
 
 
 FACT = Fact[dict[str, Disk]](
-    name="disks", title="Disk space", sources=(_DISKS,), parse=parse, moving=("free_gb", "exists")
+    title="Disk space", sources=(_DISKS,), parse=parse, moving=("free_gb", "exists")
 )

@@ -1,4 +1,4 @@
-"""The NVIDIA driver: the loaded kernel module, the module for the next boot, the user-space library."""
+"""The NVIDIA driver: the loaded module, the module for the next boot, the user-space library."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from provision.host._model import Command, Fact, File, Files, Missing, Readings,
 
 MODULE = File("/sys/module/nvidia/version")
 PROC = File("/proc/driver/nvidia/version")
-# By its full name: /sbin is not on every user's PATH.
+# With its full path: /sbin is not on every user's PATH.
 ON_DISK = Command(("/sbin/modinfo", "-F", "version", "nvidia"))
-# These names are links to the file that carries the version; other names could be large binaries.
+# These names are links whose target carries the version.
 LIBRARY = Files(
     (
         "/usr/lib/*-linux-gnu/libnvidia-ml.so.1",
@@ -29,7 +29,7 @@ _LIBRARY_VERSION = re.compile(r"\.so\.(\d{3,4}(?:\.\d+)+)")
 
 
 class Driver(msgspec.Struct, frozen=True, kw_only=True):
-    """`version` is what the running kernel has; the others are what else lies on the disk."""
+    """`version` belongs to the running kernel; the others lie on disk."""
 
     version: str
     on_disk: str | None = None
@@ -38,13 +38,13 @@ class Driver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def version_in(text: str | None) -> str | None:
-    """The first driver version in a text, without suffixes: "580.65.06-open" is 580.65.06."""
-    found = _VERSION.search(text or "")
-    return found[0] if found else None
+    """Return the first driver version in a text, without suffixes such as "-open"."""
+    match = _VERSION.search(text or "")
+    return match[0] if match else None
 
 
 def _versions(readings: Readings) -> list[tuple[str, str]]:
-    """Who says which version is loaded; the kernel itself first."""
+    """Return each source with the version that it reports as loaded; the kernel itself first."""
     smi = _nvidia_smi.rows(readings) or [{}]
     claims = (
         (MODULE.path, version_in(readings.optional(MODULE))),
@@ -52,23 +52,25 @@ def _versions(readings: Readings) -> list[tuple[str, str]]:
         ("NVML", version_in(nvml.said(readings).driver)),
         ("nvidia-smi", version_in(smi[0].get("driver_version"))),
     )
-    return [(who, version) for who, version in claims if version]
+    return [(source, version) for source, version in claims if version]
 
 
 def _library(readings: Readings) -> str | None:
-    """The loaded library's file name says it even where NVML refuses to answer."""
+    """Return the library's version. Its file name has it even if NVML refuses to answer."""
     document = nvml.said(readings)
     for name in (document.library or "", *_link_targets(readings)):
-        found = _LIBRARY_VERSION.search(name)
-        if found:
-            return found[1]
+        match = _LIBRARY_VERSION.search(name)
+        if match:
+            return match[1]
     return version_in(document.driver)
 
 
 def _link_targets(readings: Readings) -> list[str]:
     text = readings.optional(LIBRARY)
     targets = msgspec.json.decode(text, type=dict[str, str]) if text else {}
-    return [target for _, target in sorted(targets.items(), reverse=True) if target.startswith("-> ")]
+    return [
+        target for _, target in sorted(targets.items(), reverse=True) if target.startswith("-> ")
+    ]
 
 
 def _flavour(readings: Readings) -> Literal["open", "proprietary"] | None:
@@ -85,7 +87,7 @@ def parse(readings: Readings) -> Driver:
         if reading.outcome == "ok":
             raise ValueError(f"no driver version in {reading.text[:40]!r}")
         on_disk = version_in(readings.optional(ON_DISK))
-        detail = f"the module {on_disk} is installed and not loaded" if on_disk else reading.detail
+        detail = f"the module {on_disk} is installed but not loaded" if on_disk else reading.detail
         raise Unread(Missing(why=reading.outcome, detail=detail))
     return Driver(
         version=versions[0][1],
@@ -98,22 +100,21 @@ def parse(readings: Readings) -> Driver:
 def warn(value: Driver, readings: Readings) -> list[str]:
     (first, _), *others = _versions(readings)
     texts = [
-        f"{first} says driver {value.version}, {who} says {version}"
-        for who, version in others
+        f"{first} says driver {value.version}, {source} says {version}"
+        for source, version in others
         if version != value.version
     ]
     if value.library and value.library != value.version:
         texts.append(
-            f"the driver's library is {value.library} and its loaded kernel module {value.version}: "
-            "NVML and CUDA refuse to start until both are the same (a reboot loads the module on disk)"
+            f"the driver's library is {value.library} but the loaded module is {value.version}: "
+            "NVML and CUDA do not start until both are the same (a reboot loads the module on disk)"
         )
     if value.on_disk and value.on_disk != value.version:
-        texts.append(f"driver {value.version} is loaded, the next boot loads {value.on_disk}")
+        texts.append(f"driver {value.version} is loaded; the next boot loads {value.on_disk}")
     return texts
 
 
 FACT: Fact[Driver] = Fact(
-    name="driver",
     title="NVIDIA driver",
     sources=(MODULE, PROC, nvml.SOURCE, *_nvidia_smi.SOURCES, ON_DISK, LIBRARY),
     parse=parse,

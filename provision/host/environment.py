@@ -1,4 +1,4 @@
-"""The environment variables that change how CUDA, NCCL, PyTorch and vLLM behave, and which hints are set."""
+"""The environment variables that change how CUDA, NCCL, PyTorch and vLLM behave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SOURCE = Probe("environment")
 
 
 class Variables(msgspec.Struct, frozen=True):
-    """What the probe tells: values of an allow-list, and the names of others that are set."""
+    """The probe's answer: values from an allow-list, and the names of others that are set."""
 
     variables: dict[str, str]
     set: list[str]
@@ -21,9 +21,12 @@ def read(readings: Readings) -> Variables:
 
 
 def parse(readings: Readings) -> dict[str, str]:
-    """Name to value; a variable whose value is nobody's business, such as a proxy, is "set"."""
-    seen = read(readings)
-    return dict(sorted({**dict.fromkeys(seen.set, "set"), **seen.variables}.items()))
+    """Return values by name.
+
+    A variable whose value is private, such as a proxy, has the value "set".
+    """
+    answer = read(readings)
+    return dict(sorted({**dict.fromkeys(answer.set, "set"), **answer.variables}.items()))
 
 
-FACT = Fact[dict[str, str]](name="environment", title="Environment", sources=(SOURCE,), parse=parse)
+FACT = Fact[dict[str, str]](sources=(SOURCE,), parse=parse)

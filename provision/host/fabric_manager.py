@@ -1,4 +1,4 @@
-"""The fabric manager, without which GPUs behind NVSwitches do not start: version, running, enabled."""
+"""The fabric manager, without which GPUs behind NVSwitches do not start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PID = Files(("/run/nvidia-fabricmanager/*.pid",))
 
 
 class FabricManager(msgspec.Struct, frozen=True, kw_only=True):
-    """`running` and `enabled` are None where nothing tells, as in most containers."""
+    """`running` and `enabled` are None if no source tells, as in most containers."""
 
     version: str | None = None
     running: bool | None = None
@@ -28,7 +28,7 @@ class FabricManager(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _service(readings: Readings) -> dict[str, str]:
-    """What systemd knows of the service; nothing where it has no such unit."""
+    """Return what systemd knows of the service; empty if there is no such unit."""
     lines = (readings.optional(SERVICE) or "").splitlines()
     properties = dict(line.split("=", 1) for line in lines if "=" in line)
     return properties if properties.get("LoadState") in {"loaded", "masked"} else {}
@@ -54,13 +54,11 @@ def warn(value: FabricManager, readings: Readings) -> list[str]:
     except (Unread, ValueError):
         return []
     if value.version and value.version != loaded:
-        return [f"fabric manager {value.version} does not go with driver {loaded}: they must be the same"]
+        return [f"fabric manager {value.version} does not match driver {loaded}; install {loaded}"]
     return []
 
 
 FACT: Fact[FabricManager] = Fact(
-    name="fabric_manager",
-    title="Fabric manager",
     sources=(VERSION, SERVICE, PID, driver.MODULE, driver.PROC, nvml.SOURCE),
     parse=parse,
     warn=warn,

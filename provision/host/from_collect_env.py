@@ -1,4 +1,4 @@
-"""Reads the text of `collect_env`, vLLM's or torch's own, as people paste it, into a Host."""
+"""Read the pasted output of vLLM's or torch's `collect_env` into a Host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ from provision.host._model import Host, Missing
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_TITLES = ("pytorch version", "gpu models and configuration", "nvidia driver version", "libc version")
+_TITLES = (
+    "pytorch version",
+    "gpu models and configuration",
+    "nvidia driver version",
+    "libc version",
+)
 _SHARED_TITLES = (
     "os",
     "gcc version",
@@ -39,32 +44,41 @@ _SHARED_TITLES = (
 
 _NOTHING = re.compile(r"(?:n/a|none|no cuda|could not collect|unknown)?", re.IGNORECASE)
 _GPU = re.compile(r"GPU (\d{1,3})\s?:\s*(\S.*)")
-_GPU_NAME = re.compile(r"NVIDIA|Tesla|GeForce|Quadro|TITAN|GRID|RTX|Orin|Thor|Xavier|(?:GB|GH|[ABHLMPTV])\d{1,4}\b")
+_GPU_NAME = re.compile(
+    r"NVIDIA|Tesla|GeForce|Quadro|TITAN|GRID|RTX|Orin|Thor|Xavier|(?:GB|GH|[ABHLMPTV])\d{1,4}\b"
+)
 _AFTER_NAME = re.compile(r"\s*\((?:UUID|arch|compute|cc\b|sm_).*", re.IGNORECASE)
 _MIG = re.compile(r"MIG (\d+[cg]\.\S+)\s+Device\s+(\d{1,2})")
 _CC = re.compile(r"\((?:arch\s*=|compute capability|cc)\s*[:=]?\s*(\d{1,2}\.\d)\b", re.IGNORECASE)
 _CC_WARNING = re.compile(r"Found GPU(\d{1,3}) .{1,80}? which is of cuda capability (\d{1,2}\.\d)\b")
 _DRIVER_TABLE = re.compile(r"Driver Version\s*:\s*(\d[\d.]+)")
 _MACHINE = re.compile(
-    r"(?<![A-Za-z0-9])(x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64)(?![A-Za-z0-9])", re.IGNORECASE
+    r"(?<![A-Za-z0-9])(x86_64|aarch64|ppc64le|s390x|riscv64|amd64|arm64)(?![A-Za-z0-9])",
+    re.IGNORECASE,
 )
-_WITHOUT_WHEELS = {"Windows": re.compile(r"(?:Microsoft )?Windows\b"), "macOS": re.compile(r"mac ?os", re.IGNORECASE)}
+_WITHOUT_WHEELS = {
+    "Windows": re.compile(r"(?:Microsoft )?Windows\b"),
+    "macOS": re.compile(r"mac ?os", re.IGNORECASE),
+}
 _PYTHON = re.compile(r"\d\.\d{1,2}(?:\.\d{1,2})?(?![\d.])")
 _PACKAGE = re.compile(r"\[(?:pip3?|conda)\]\s+([A-Za-z][\w.-]*)(?:==|\s+)(\d[\w.+!-]*)")
 _VERSION = re.compile(r"\d+\.\d+[\w.+!-]*")
 
 
 def looks_like(text: str) -> bool:
-    """Whether this is such a text or a part of one: a title of its own, two that others share, or GPUs."""
+    """Return True for such a text or a part: an own title, two shared titles, or GPUs."""
     lines = _pasted.lines(text)
     keys = _pasted.pairs(lines).keys()
-    if any(title in keys for title in _TITLES) or sum(title in keys for title in _SHARED_TITLES) > 1:
+    if (
+        any(title in keys for title in _TITLES)
+        or sum(title in keys for title in _SHARED_TITLES) > 1
+    ):
         return True
     return bool(_listed(lines))
 
 
 def parse(text: str, name: str) -> Host:
-    """Everything that the text says; `name` is the text's own, for what is missing in it."""
+    """Read everything that the text says. Messages about missing values call the text `name`."""
     lines = _pasted.lines(text)
     pairs = _pasted.pairs(lines)
     described: dict[str, object] = {
@@ -83,36 +97,45 @@ def parse(text: str, name: str) -> Host:
 
 
 def _first(pattern: re.Pattern[str], values: Iterable[str]) -> str | None:
-    """The first group, or else the whole, of the first match in any of the values."""
-    found = (pattern.search(value) for value in values)
-    return next((str(match[match.lastindex or 0]) for match in found if match), None)
+    """Return the first group, or the whole match, of the first value that matches."""
+    matches = (pattern.search(value) for value in values)
+    return next((str(match[match.lastindex or 0]) for match in matches if match), None)
 
 
-def _gpus(lines: list[str], pairs: _pasted.Pairs, name: str, *, cut: bool) -> tuple[gpus.Gpu, ...] | Missing | None:
-    listed = _listed(lines)
-    if listed:
+def _gpus(
+    lines: list[str], pairs: _pasted.Pairs, name: str, *, cut: bool
+) -> tuple[gpus.Gpu, ...] | Missing | None:
+    gpu_lines = _listed(lines)
+    if gpu_lines:
         if cut:
-            _mend_cut_name(listed, lines[-1])
-        warned = [found for line in lines if (found := _CC_WARNING.search(line))]
-        capabilities: dict[str, str] = {found[1]: found[2] for found in warned}
-        return tuple(_gpu(number, told, capabilities.get(str(number))) for number, told in sorted(listed.items()))
+            _mend_cut_name(gpu_lines, lines[-1])
+        warnings = [match for line in lines if (match := _CC_WARNING.search(line))]
+        capabilities: dict[str, str] = {match[1]: match[2] for match in warnings}
+        return tuple(
+            _gpu(number, lines_of_gpu, capabilities.get(str(number)))
+            for number, lines_of_gpu in sorted(gpu_lines.items())
+        )
     titled = pairs.get("gpu models and configuration")
     if titled is None:
         return None
-    said = titled[0]
-    if said.lower() == "no cuda":  # the words for: torch is there, a driver and a GPU are not
+    value = titled[0]
+    if value.lower() == "no cuda":  # collect_env's words for torch without driver and GPU
         return ()
-    if _NOTHING.fullmatch(said):
-        return Missing(why="not read", detail=f"{name} lists no GPU: {said or 'nothing'!r}")
-    return Missing(why="absent", detail=f"{name} lists no NVIDIA GPU: {said[:80]!r}")
+    if _NOTHING.fullmatch(value):
+        return Missing(why="not read", detail=f"{name} lists no GPU: {value or 'nothing'!r}")
+    return Missing(why="absent", detail=f"{name} lists no NVIDIA GPU: {value[:80]!r}")
 
 
 def _listed(lines: list[str]) -> dict[int, list[str]]:
-    """By number, the name of each GPU and then its MIG lines; a number that comes again ends the list."""
+    """Return the name and the MIG lines of each GPU by number. A repeated number ends the list."""
     listed: dict[int, list[str]] = {}
     current: list[str] = []
     for line in lines:
-        part = line.partition("configuration")[2].lstrip(" :") if line.startswith("GPU models") else line
+        part = (
+            line.partition("configuration")[2].lstrip(" :")
+            if line.startswith("GPU models")
+            else line
+        )
         gpu, mig = _GPU.match(part), _MIG.match(part)
         if gpu and _GPU_NAME.match(gpu[2]):
             if int(gpu[1]) in listed:
@@ -126,22 +149,26 @@ def _listed(lines: list[str]) -> dict[int, list[str]]:
 
 
 def _mend_cut_name(listed: dict[int, list[str]], last_line: str) -> None:
-    """A text that ends inside "NVIDIA A10" beside three "NVIDIA A100" lists a fourth A100."""
-    last = list(listed)[-1]
-    cut = listed[last][0]
-    whole = [told[0] for number, told in listed.items() if number != last and told[0].startswith(cut)]
-    if len(listed[last]) == 1 and last_line.endswith(cut) and whole:
-        listed[last] = [whole[-1]]
+    """Complete a name at the end of a cut text: "A10" beside three "A100" is an A100."""
+    last_number = list(listed)[-1]
+    cut = listed[last_number][0]
+    complete_names = [
+        gpu_lines[0]
+        for number, gpu_lines in listed.items()
+        if number != last_number and gpu_lines[0].startswith(cut)
+    ]
+    if len(listed[last_number]) == 1 and last_line.endswith(cut) and complete_names:
+        listed[last_number] = [complete_names[-1]]
 
 
-def _gpu(number: int, told: list[str], cc: str | None) -> gpus.Gpu:
-    name = _AFTER_NAME.sub("", told[0]).strip()
-    found = (_MIG.match(line) for line in told[1:])
-    slices = tuple(_slice(number, match[1], match[2]) for match in found if match)
+def _gpu(number: int, gpu_lines: list[str], cc: str | None) -> gpus.Gpu:
+    name = _AFTER_NAME.sub("", gpu_lines[0]).strip()
+    matches = (_MIG.match(line) for line in gpu_lines[1:])
+    slices = tuple(_slice(number, match[1], match[2]) for match in matches if match)
     return gpus.Gpu(
         id=str(number),
         name=name,
-        cc=_first(_CC, told[:1]) or cc,
+        cc=_first(_CC, gpu_lines[:1]) or cc,
         mig=True if slices else None,
         slices=slices,
         vgpu=gpus.is_vgpu(name),
@@ -151,24 +178,30 @@ def _gpu(number: int, told: list[str], cc: str | None) -> gpus.Gpu:
 
 def _slice(gpu: int, profile: str, index: str) -> gpus.MigSlice:
     memory = _first(re.compile(r"\.(\d+)gb"), [profile])
-    return gpus.MigSlice(id=f"{gpu}:{int(index)}", profile=profile, memory_gb=float(memory) if memory else None)
+    return gpus.MigSlice(
+        id=f"{gpu}:{int(index)}", profile=profile, memory_gb=float(memory) if memory else None
+    )
 
 
 def _driver(lines: list[str], pairs: _pasted.Pairs, name: str) -> driver.Driver | Missing | None:
-    titled = pairs.get("nvidia driver version", [])
-    found = next((version for value in titled if (version := driver.version_in(value))), None)
-    found = found or driver.version_in(_first(_DRIVER_TABLE, lines))
-    if found:
-        return driver.Driver(version=found)
-    if not titled or _listed(lines):  # whoever listed GPUs had a driver to ask; the text does not say which
+    values = pairs.get("nvidia driver version", [])
+    version_found = next(
+        (version for value in values if (version := driver.version_in(value))), None
+    )
+    version_found = version_found or driver.version_in(_first(_DRIVER_TABLE, lines))
+    if version_found:
+        return driver.Driver(version=version_found)
+    if not values or _listed(lines):  # GPUs were listed, so there is a driver of unknown version
         return None
-    why = "absent" if _NOTHING.fullmatch(titled[0]) else "unparsable"
-    return Missing(why="absent" if why == "absent" else "unparsable", detail=f"{name} says {titled[0][:40]!r}")
+    why = "absent" if _NOTHING.fullmatch(values[0]) else "unparsable"
+    return Missing(
+        why="absent" if why == "absent" else "unparsable", detail=f"{name} says {values[0][:40]!r}"
+    )
 
 
 def _links(lines: list[str]) -> gpu_links.GpuLinks | None:
-    found = gpu_links.matrix("\n".join(lines))
-    return gpu_links.GpuLinks(pairs=found) if found else None
+    links = gpu_links.matrix("\n".join(lines))
+    return gpu_links.GpuLinks(pairs=links) if links else None
 
 
 def _pythons(pairs: _pasted.Pairs) -> tuple[pythons.Python, ...] | None:
@@ -177,26 +210,30 @@ def _pythons(pairs: _pasted.Pairs) -> tuple[pythons.Python, ...] | None:
 
 
 def _glibc(pairs: _pasted.Pairs, name: str) -> str | Missing | None:
-    said = [*pairs.get("libc version", []), *pairs.get("python platform", [])]
-    found = _first(re.compile(r"glibc-?(\d+\.\d+)"), said)
-    if found or not said:
-        return found
-    return Missing(why="absent", detail=f"{name} names no glibc: {said[-1][:80]!r}")
+    values = [*pairs.get("libc version", []), *pairs.get("python platform", [])]
+    version = _first(re.compile(r"glibc-?(\d+\.\d+)"), values)
+    if version or not values:
+        return version
+    return Missing(why="absent", detail=f"{name} names no glibc: {values[-1][:80]!r}")
 
 
 def _machine(pairs: _pasted.Pairs) -> str | None:
-    """Debian's kernels are called "amd64" and "arm64" on machines that call themselves otherwise.
-
-    Of Windows and macOS nothing else matters: no processor that they run on has a wheel of vLLM's.
-    """
+    """Return the machine. Debian's kernels are called "amd64" and "arm64" on x86_64 and aarch64."""
+    # On Windows and macOS the processor does not matter: vLLM has no wheel for either.
     for system, name in _WITHOUT_WHEELS.items():
-        if any(name.match(value) for title in ("python platform", "os") for value in pairs.get(title, [])):
+        if any(
+            name.match(value)
+            for title in ("python platform", "os")
+            for value in pairs.get(title, [])
+        ):
             return system
     for title in ("python platform", "os", "architecture"):
-        words = [found[1].lower() for value in pairs.get(title, []) for found in _MACHINE.finditer(value)]
+        words = [
+            match[1].lower() for value in pairs.get(title, []) for match in _MACHINE.finditer(value)
+        ]
         if words:
-            own = (word for word in words if word not in {"amd64", "arm64"})
-            return next(own, {"amd64": "x86_64", "arm64": "aarch64"}.get(words[0]))
+            kernel_names = (word for word in words if word not in {"amd64", "arm64"})
+            return next(kernel_names, {"amd64": "x86_64", "arm64": "aarch64"}.get(words[0]))
     return None
 
 
@@ -207,29 +244,29 @@ def _wsl(pairs: _pasted.Pairs) -> bool | None:
 
 def _cpu(pairs: _pasted.Pairs) -> cpu.Cpu | None:
     def number(title: str) -> int | None:
-        found = _first(re.compile(r"^\d{1,5}\b"), pairs.get(title, []))
-        return int(found) if found else None
+        processor = _first(re.compile(r"^\d{1,5}\b"), pairs.get(title, []))
+        return int(processor) if processor else None
 
     flags = next(iter(pairs.get("flags", [])), "")
-    sockets, each = number("socket(s)"), number("core(s) per socket")
-    found = cpu.Cpu(
+    sockets, cores_per_socket = number("socket(s)"), number("core(s) per socket")
+    processor = cpu.Cpu(
         model=next(iter(pairs.get("model name", [])), None),
-        cores=sockets * each if sockets and each else None,
+        cores=sockets * cores_per_socket if sockets and cores_per_socket else None,
         flags=cpu.known_flags(flags) if flags else None,
         numa_nodes=number("numa node(s)"),
     )
-    return found if found != cpu.Cpu() else None
+    return processor if processor != cpu.Cpu() else None
 
 
 def _packages(lines: list[str], pairs: _pasted.Pairs) -> dict[str, str] | None:
-    """torch says its own version best: the list has it without "+cu128"."""
-    found: dict[str, str] = {}
+    """Return package versions; only torch's own title has its local version, "+cu128"."""
+    versions: dict[str, str] = {}
     for distribution, title in (("torch", "pytorch version"), ("vllm", "vllm version")):
         version = _first(re.compile(rf"^{_VERSION.pattern}"), pairs.get(title, []))
         if version:
-            found[distribution] = version
+            versions[distribution] = version
     for line in lines:
-        listed = _PACKAGE.match(line)
-        if listed:
-            found.setdefault(re.sub(r"[-_.]+", "-", listed[1]).lower(), listed[2])
-    return found or None
+        match = _PACKAGE.match(line)
+        if match:
+            versions.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
+    return versions or None

@@ -1,4 +1,4 @@
-"""The short host description (a few lines of YAML) -> Host."""
+"""Read the short host description (a few lines of YAML) into a Host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_GPUS = 1024
 
 
 class DescribedGpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kind of GPU, and how many of it there are."""
+    """A kind of GPU, and how many there are."""
 
     name: str
     cc: str | None = None
@@ -29,7 +29,7 @@ class DescribedGpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class DescribedSources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which sources answer there; one that is not mentioned does."""
+    """The package sources that answer there; one that is not named does."""
 
     pypi: bool = True
     pytorch: bool = True
@@ -38,7 +38,7 @@ class DescribedSources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a person writes about a host; a plan needs all of it but the driver and the sources."""
+    """A host as a person writes it. A plan needs everything but driver and sources."""
 
     gpus: list[DescribedGpu] | None = None
     driver: str | None = None
@@ -48,7 +48,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sources: DescribedSources = DescribedSources()
 
 
-# What a value must look like, what it is called where it does not, and what to write instead.
+# The shape of a value, its name in a complaint, and an example.
 _SHAPES = {
     "driver": (r"\d{3,4}(\.\d{1,4}){0,3}([-+~ _(].*)?", "driver version", 'driver: "580.65.06"'),
     "python": (r"3\.\d{1,2}(\.\d{1,3}\S{0,20})?", "Python version", 'python: "3.12"'),
@@ -60,28 +60,50 @@ _NAMES = "|".join(Description.__struct_fields__)
 
 
 def looks_like(text: str) -> bool:
-    """Whether a line begins with `gpus:`, or an object with one of the names: no other kind of text has that."""
-    return re.search(rf"^gpus[ \t]*:|\A\s*\{{\s*[\"']?(?:{_NAMES})\b", text, re.MULTILINE) is not None
+    """Return True if a line begins with `gpus:`, or an object with one of the names.
+
+    Only a description has that.
+    """
+    return (
+        re.search(rf"^gpus[ \t]*:|\A\s*\{{\s*[\"']?(?:{_NAMES})\b", text, re.MULTILINE) is not None
+    )
 
 
 def looks_begun(text: str) -> bool:
-    """Whether the first line that says anything is a name with a value, or begins a list or an object of YAML."""
-    first = next((line for line in text.splitlines() if line.strip() and not line.startswith(("#", "---"))), "")
-    return re.match(r"""\s*(?:["']?[\w.-]+["']?[ \t]*:(?:\s|$)|[-\[{!&*])""", first) is not None
+    """Return True if the first line is a name with a value, a list or an object of YAML."""
+    first_line = next(
+        (line for line in text.splitlines() if line.strip() and not line.startswith(("#", "---"))),
+        "",
+    )
+    return (
+        re.match(r"""\s*(?:["']?[\w.-]+["']?[ \t]*:(?:\s|$)|[-\[{!&*])""", first_line) is not None
+    )
 
 
 def parse(text: str, name: str) -> Host:
-    """The host that a description describes."""
+    """Return the host that a description describes."""
     document = yamltext.parse(text, name)
     described = yamltext.typed(document, Description, name)
     for field, (shape, what, example) in _SHAPES.items():
         value = getattr(described, field)
         if value is not None and not re.fullmatch(shape, value, re.ASCII):
-            _refuse(document, f"$.{field}", f"{field}: `{value[:60]}` is no {what}", f"write {example}", name)
+            _refuse(
+                document,
+                f"$.{field}",
+                f"{field}: `{value[:60]}` is not a {what}",
+                f"write {example}",
+                name,
+            )
     for i, gpu in enumerate(described.gpus or []):
         _check_gpu(gpu, i, document, name)
     if sum(gpu.count for gpu in described.gpus or []) > _MOST_GPUS:
-        _refuse(document, "$.gpus", f"gpus: more than {_MOST_GPUS} on one host", "correct the counts", name)
+        _refuse(
+            document,
+            "$.gpus",
+            f"gpus: more than {_MOST_GPUS} on one host",
+            "correct the counts",
+            name,
+        )
     return Host(described=_facts(described))
 
 
@@ -90,7 +112,7 @@ def _check_gpu(gpu: DescribedGpu, i: int, document: yamltext.Document, name: str
     if not gpu.name.strip():
         _refuse(document, f"$.{here}.name", f"{here}.name: is empty", "write name: NVIDIA L4", name)
     if gpu.cc is not None and not re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII):
-        what = f"{here}.cc: `{gpu.cc[:60]}` is no compute capability"
+        what = f"{here}.cc: `{gpu.cc[:60]}` is not a compute capability"
         _refuse(document, f"$.{here}.cc", what, 'write cc: "9.0"', name)
     if gpu.memory_gb is not None and not 0 < gpu.memory_gb < 10_000:
         what = f"{here}.memory_gb: {gpu.memory_gb:g} is out of range"
@@ -105,14 +127,17 @@ def _refuse(document: yamltext.Document, path: str, what: str, hint: str, name: 
 
 
 def _facts(described: Description) -> dict[str, Any]:
-    """Facts by name, as a recording would give them; what is not described stays out."""
-    facts: dict[str, Any] = {driver.FACT.name: Missing(why="absent", detail="the description names no driver")}
+    """Return facts by name, as a recording would have them; what is not described is left out."""
+    facts: dict[str, Any] = {
+        driver.FACT.name: Missing(why="absent", detail="the description names no driver")
+    }
     if described.driver is not None:
         facts[driver.FACT.name] = _driver(described.driver)
     if described.gpus is not None:
         kinds = [gpu for gpu in described.gpus for _ in range(gpu.count)]
         facts[gpus.FACT.name] = tuple(
-            Gpu(id=str(i), name=gpu.name, cc=gpu.cc, memory_gb=gpu.memory_gb) for i, gpu in enumerate(kinds)
+            Gpu(id=str(i), name=gpu.name, cc=gpu.cc, memory_gb=gpu.memory_gb)
+            for i, gpu in enumerate(kinds)
         )
     if described.python is not None:
         facts[pythons.FACT.name] = (Python(version=described.python),)
@@ -121,12 +146,18 @@ def _facts(described: Description) -> dict[str, Any]:
     if described.machine is not None:
         facts[machine.FACT.name] = _OTHER_MACHINES.get(described.machine, described.machine)
     answers = msgspec.structs.asdict(described.sources)
-    facts[sources.FACT.name] = {source: SourceAnswer(answers=yes) for source, yes in answers.items()}
+    facts[sources.FACT.name] = {
+        source: SourceAnswer(answers=yes) for source, yes in answers.items()
+    }
     return facts
 
 
-def _driver(said: str) -> Driver:
-    """What nvidia-smi and packages put behind a version is cut off; "-open" and "(open)" tell the flavour."""
-    version = re.match(r"[\d.]+", said)
-    flavour: Literal["open", "proprietary"] | None = "proprietary" if "proprietary" in said else None
-    return Driver(version=version[0] if version else said, flavour="open" if "open" in said else flavour)
+def _driver(text: str) -> Driver:
+    """Cut off suffixes of the version; "-open" and "(open)" give the flavour."""
+    version = re.match(r"[\d.]+", text)
+    flavour: Literal["open", "proprietary"] | None = (
+        "proprietary" if "proprietary" in text else None
+    )
+    return Driver(
+        version=version[0] if version else text, flavour="open" if "open" in text else flavour
+    )

@@ -1,15 +1,18 @@
-"""A host given as text: a recording, a pasted collect_env, or the short description; told apart by what is in it."""
+"""Read a host from a text: a recording, a pasted collect_env, or the short description."""
 
 from __future__ import annotations
 
 from provision.errors import UnreadableInput
 from provision.host._model import Host
 
-_WAYS = "give a recording (./setup.sh host -o FILE), the output of collect_env, or a short YAML with gpus: [{name: …}]"
+_WAYS = (
+    "give a recording (./setup.sh host -o FILE), the output of collect_env, "
+    "or a short YAML with gpus: [{name: …}]"
+)
 
 
 def parse(text: str, name: str) -> Host:
-    """The host that a text describes, whichever of the three it is."""
+    """Return the host that a text describes, whichever of the three kinds it is."""
     if not text.strip("\ufeff \t\r\n\0"):
         raise UnreadableInput("is empty", where=name, hint=_WAYS)
     from provision.host import from_description
@@ -25,5 +28,7 @@ def parse(text: str, name: str) -> Host:
     if from_collect_env.looks_like(text):
         return from_collect_env.parse(text, name)
     if from_description.looks_begun(text):
-        return from_description.parse(text, name)  # which says what is wrong with it
-    raise UnreadableInput("describes no host that can be understood", where=f"{name}:1", hint=_WAYS)
+        return from_description.parse(text, name)  # its complaint names line and correction
+    raise UnreadableInput(
+        "is not a host description that can be read", where=f"{name}:1", hint=_WAYS
+    )

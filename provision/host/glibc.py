@@ -1,4 +1,4 @@
-"""The version of the C library, which decides what wheels can be installed."""
+"""The version of the C library, which decides which wheels can be installed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _MUSL = Files(("/lib/ld-musl-*.so.1",))
 
 
 def parse(readings: Readings) -> str:
-    said = readings.optional(_GETCONF)
-    if said is not None and (match := re.search(r"glibc\s+(\d+\.\d+)", said)):
+    output = readings.optional(_GETCONF)
+    if output is not None and (match := re.search(r"glibc\s+(\d+\.\d+)", output)):
         return match[1]
     _refuse_musl(readings)
     first = readings.text(_LDD).partition("\n")[0]
@@ -23,13 +23,16 @@ def parse(readings: Readings) -> str:
 
 
 def _refuse_musl(readings: Readings) -> None:
-    """musl's ldd knows no --version: it prints its name and version with its usage, and fails."""
-    words = readings.get(_LDD).text
-    if readings.optional(_MUSL) is None and "musl libc" not in words:
+    """Raise Unread on musl.
+
+    Its ldd has no --version: it prints its name with its usage, and fails.
+    """
+    output = readings.get(_LDD).text
+    if readings.optional(_MUSL) is None and "musl libc" not in output:
         return
-    match = re.search(r"^Version (\d+\.\d+(?:\.\d+)?)", words, re.MULTILINE)
+    match = re.search(r"^Version (\d+\.\d+(?:\.\d+)?)", output, re.MULTILINE)
     name = f"musl libc {match[1]}" if match else "musl libc"
     raise Unread(Missing(why="absent", detail=f"{name}: vLLM's wheels need glibc"))
 
 
-FACT = Fact[str](name="glibc", title="C library", sources=(_GETCONF, _LDD, _MUSL), parse=parse)
+FACT = Fact[str](title="C library", sources=(_GETCONF, _LDD, _MUSL), parse=parse)

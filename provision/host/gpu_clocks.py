@@ -1,4 +1,4 @@
-"""The clocks and the power limit of each GPU: now, at most, as set and as it came."""
+"""Clocks and power limit of each GPU: current, maximum, as set and as shipped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from provision.host._model import Fact, Readings
 
 
 class GpuClocks(msgspec.Struct, frozen=True, kw_only=True):
-    """In MHz and watts; None where the GPU does not tell."""
+    """In MHz and watts; None if the GPU does not report it."""
 
     id: str
     sm: int | None = None
@@ -24,14 +24,14 @@ def parse(readings: Readings) -> tuple[GpuClocks, ...]:
     return tuple(
         GpuClocks(
             id=gpu,
-            sm=said.sm,
-            sm_max=said.sm_max,
-            application=said.application,
-            application_default=said.application_default,
-            power_w=_watts(said.power),
-            power_default_w=_watts(said.power_default),
+            sm=clocks.sm,
+            sm_max=clocks.sm_max,
+            application=clocks.application,
+            application_default=clocks.application_default,
+            power_w=_watts(clocks.power),
+            power_default_w=_watts(clocks.power_default),
         )
-        for gpu, said in nvml.told(readings, "clocks")
+        for gpu, clocks in nvml.told(readings, "clocks")
     )
 
 
@@ -40,5 +40,5 @@ def _watts(milliwatts: int | None) -> float | None:
 
 
 FACT: Fact[tuple[GpuClocks, ...]] = Fact(
-    name="gpu_clocks", title="GPU clocks", sources=(nvml.SOURCE,), parse=parse, moving=("sm",)
+    title="GPU clocks", sources=(nvml.SOURCE,), parse=parse, moving=("sm",)
 )

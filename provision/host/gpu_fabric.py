@@ -1,4 +1,4 @@
-"""How far each GPU has come with joining its NVLink fabric: completed, in progress, not started, not supported."""
+"""The state of each GPU in its NVLink fabric, such as completed or in progress."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from provision.host._model import Fact, Readings
 
 
 class GpuFabric(msgspec.Struct, frozen=True, kw_only=True):
-    """A GPU without such a fabric, or of Ampere, says "not supported" or nothing."""
+    """A GPU without a fabric, or of Ampere, reports "not supported" or nothing."""
 
     id: str
     state: str
 
 
 def parse(readings: Readings) -> tuple[GpuFabric, ...]:
-    return tuple(GpuFabric(id=gpu, state=said) for gpu, said in nvml.told(readings, "fabric"))
+    return tuple(GpuFabric(id=gpu, state=state) for gpu, state in nvml.told(readings, "fabric"))
 
 
-FACT: Fact[tuple[GpuFabric, ...]] = Fact(name="gpu_fabric", title="NVLink fabric", sources=(nvml.SOURCE,), parse=parse)
+FACT: Fact[tuple[GpuFabric, ...]] = Fact(title="NVLink fabric", sources=(nvml.SOURCE,), parse=parse)

@@ -1,4 +1,4 @@
-"""The way between every pair of GPUs: NVLink, one PCIe switch, the CPU, or the other socket."""
+"""The path between every pair of GPUs: NVLink, one PCIe switch, the CPU, or the other socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class GpuLink(msgspec.Struct, frozen=True, kw_only=True):
-    """`kind` is NV and the number of links, or PIX, PXB, PHB, NODE, SYS as `nvidia-smi topo -m` has them."""
+    """`kind` is NV with the number of links, or a word of `nvidia-smi topo -m`, such as PIX."""
 
     a: str
     b: str
@@ -31,7 +31,10 @@ class GpuLinks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def matrix(text: str) -> tuple[GpuLink, ...]:
-    """The pairs of a topology matrix; network cards and affinities beside the GPUs are passed over."""
+    """Return the pairs of a topology matrix.
+
+    Network cards and affinities beside the GPUs are skipped.
+    """
     lines = [line.split() for line in _COLOUR.sub("", text).splitlines()]
     header = next((words for words in lines if words[:1] == ["GPU0"] and "X" not in words), [])
     columns = [word for word in header if re.fullmatch(r"GPU\d+", word)]
@@ -48,11 +51,13 @@ def matrix(text: str) -> tuple[GpuLink, ...]:
 
 
 def _by_nvml(readings: Readings) -> tuple[GpuLink, ...]:
-    return tuple(GpuLink(a=str(one.a), b=str(one.b), kind=one.kind) for one in nvml.said(readings).links)
+    return tuple(
+        GpuLink(a=str(link.a), b=str(link.b), kind=link.kind) for link in nvml.said(readings).links
+    )
 
 
 def parse(readings: Readings) -> GpuLinks:
-    """nvidia-smi goes first here: it knows ways that NVML's calls do not tell on every GPU."""
+    """Prefer nvidia-smi: it shows paths that NVML's calls do not report on every GPU."""
     by_matrix = matrix(readings.optional(TOPOLOGY) or "")
     answers_nvml = readings.optional(nvml.SOURCE) is not None
     if not by_matrix and not answers_nvml:
@@ -61,20 +66,23 @@ def parse(readings: Readings) -> GpuLinks:
             raise ValueError(f"no topology matrix in {reading.text[:60]!r}")
         raise Unread(Missing(why=reading.outcome, detail=reading.detail))
     switched = nvml.said(readings).nvswitch or pci_gpus.nvswitches(readings) > 0
-    return GpuLinks(pairs=by_matrix or _by_nvml(readings), nvswitch=switched if answers_nvml else switched or None)
+    return GpuLinks(
+        pairs=by_matrix or _by_nvml(readings),
+        nvswitch=switched if answers_nvml else switched or None,
+    )
 
 
 def warn(value: GpuLinks, readings: Readings) -> list[str]:
     by_nvml = {(link.a, link.b): link.kind for link in _by_nvml(readings)}
     return [
-        f"between GPU {link.a} and {link.b} nvidia-smi sees {link.kind}, NVML {by_nvml[link.a, link.b]}"
+        f"between GPU {link.a} and {link.b} nvidia-smi reports {link.kind}, "
+        f"NVML {by_nvml[link.a, link.b]}"
         for link in value.pairs
         if by_nvml.get((link.a, link.b), link.kind) != link.kind
     ]
 
 
 FACT: Fact[GpuLinks] = Fact(
-    name="gpu_links",
     title="GPU links",
     sources=(TOPOLOGY, nvml.SOURCE, pci_gpus.SOURCE),
     parse=parse,

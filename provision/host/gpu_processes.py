@@ -1,4 +1,4 @@
-"""Who computes on the GPUs: process id, program and GPU memory; arguments and users are not read."""
+"""The processes on the GPUs: id, program and GPU memory. Arguments and users are not read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from provision.host._model import ALL, Fact, Readings
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """On the GPU with this id; `name` is empty where the process is not ours to see, as another container's."""
+    """A process on one GPU; `name` is empty if it is not visible to us, as in another container."""
 
     id: str
     pid: int
@@ -19,12 +19,17 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(readings: Readings) -> tuple[GpuProcess, ...]:
     return tuple(
-        GpuProcess(id=gpu, pid=one.pid, name=one.name, memory_mib=None if one.memory is None else one.memory >> 20)
-        for gpu, said in nvml.told(readings, "processes")
-        for one in said
+        GpuProcess(
+            id=gpu,
+            pid=process.pid,
+            name=process.name,
+            memory_mib=None if process.memory is None else process.memory >> 20,
+        )
+        for gpu, processes in nvml.told(readings, "processes")
+        for process in processes
     )
 
 
 FACT: Fact[tuple[GpuProcess, ...]] = Fact(
-    name="gpu_processes", title="GPU processes", sources=(nvml.SOURCE,), parse=parse, moving=ALL
+    title="GPU processes", sources=(nvml.SOURCE,), parse=parse, moving=ALL
 )

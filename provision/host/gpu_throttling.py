@@ -1,4 +1,4 @@
-"""What holds the clocks of each GPU down at this moment, in words."""
+"""The reasons why each GPU runs below its clocks at this moment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WITH_THE_LOAD = ("idle", "application clocks", "power cap", "sync boost", "disp
 
 
 class GpuThrottling(msgspec.Struct, frozen=True, kw_only=True):
-    """`reasons` is empty where nothing holds the GPU back."""
+    """`reasons` is empty if nothing holds the GPU back."""
 
     id: str
     reasons: tuple[str, ...] = ()
@@ -37,5 +37,8 @@ def parse(readings: Readings) -> tuple[GpuThrottling, ...]:
 
 
 FACT: Fact[tuple[GpuThrottling, ...]] = Fact(
-    name="gpu_throttling", title="GPU throttling", sources=(nvml.SOURCE,), parse=parse, moving=_WITH_THE_LOAD
+    title="GPU throttling",
+    sources=(nvml.SOURCE,),
+    parse=parse,
+    moving=_WITH_THE_LOAD,
 )

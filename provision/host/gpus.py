@@ -23,7 +23,7 @@ class MigSlice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PcieLink(msgspec.Struct, frozen=True, kw_only=True):
-    """What the link runs at now, and what the GPU can."""
+    """The current width and generation of a link, and the GPU's maximum."""
 
     width: int | None = None
     width_max: int | None = None
@@ -32,7 +32,7 @@ class PcieLink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU. None means that no source told."""
+    """One GPU. None means that no source reported the value."""
 
     id: str
     name: str
@@ -49,40 +49,43 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_integrated(name: str) -> bool:
-    """Whether a GPU of this name shares the memory of its host."""
+    """Return True if a GPU of this name shares the memory of its host."""
     return bool(kernel.INTEGRATED.search(name))
 
 
 def is_vgpu(name: str) -> bool:
-    """Whether a GPU of this name is a part that a hypervisor hands out."""
+    """Return True if a GPU of this name is a share that a hypervisor assigns."""
     return bool(_VGPU_NAME.search(name))
 
 
 def _answers(readings: Readings) -> list[tuple[str, tuple[nvml.GpuAnswer, ...]]]:
-    """What each source says, the one that is believed first."""
+    """Return each source with its answer, the most trusted first."""
     answers_nvml = readings.optional(nvml.SOURCE) is not None
-    asked = (
+    sources = (
         ("NVML", nvml.said(readings).gpus if answers_nvml else None),
         ("nvidia-smi", _nvidia_smi.gpus(readings)),
         ("/proc/driver/nvidia", kernel.by_proc(readings)),
         ("the board", kernel.by_board(readings)),
     )
-    return [(who, gpus) for who, gpus in asked if gpus is not None]
+    return [(source, gpus) for source, gpus in sources if gpus is not None]
 
 
 def parse(readings: Readings) -> tuple[Gpu, ...]:
     answers = _answers(readings)
     if not answers:
         return _without_an_answer(readings)
-    (_, believed), *others = answers
+    (_, trusted), *others = answers
     links = kernel.bus_links(readings)
     memory = kernel.memory_of_the_host(readings)
-    found = (_completed(one, [gpus for _, gpus in others]) for one in believed)
-    return tuple(_gpu(one, one.name, links, memory) for one in found if one.name)
+    completed = (_completed(gpu, [gpus for _, gpus in others]) for gpu in trusted)
+    return tuple(_gpu(gpu, gpu.name, links, memory) for gpu in completed if gpu.name)
 
 
 def _without_an_answer(readings: Readings) -> tuple[Gpu, ...]:
-    """A driver that shows nothing shows no GPU; an NVML that failed does not say that there is none."""
+    """Return no GPU if a driver is loaded.
+
+    An NVML that failed does not prove that there is none.
+    """
     reading = readings.get(nvml.SOURCE)
     if reading.outcome != "ok" and reading.outcome != "absent":  # noqa: PLR1714 - narrows the type
         raise Unread(Missing(why=reading.outcome, detail=reading.detail))
@@ -91,39 +94,51 @@ def _without_an_answer(readings: Readings) -> tuple[Gpu, ...]:
     raise Unread(Missing(why="absent", detail="no NVIDIA driver is loaded"))
 
 
-def _same(one: nvml.GpuAnswer, other: nvml.GpuAnswer) -> bool:
-    if one.bus_id and other.bus_id:
-        return pci_gpus.normalised(one.bus_id) == pci_gpus.normalised(other.bus_id)
-    return one.index == other.index
+def _same(gpu: nvml.GpuAnswer, other: nvml.GpuAnswer) -> bool:
+    if gpu.bus_id and other.bus_id:
+        return pci_gpus.normalised(gpu.bus_id) == pci_gpus.normalised(other.bus_id)
+    return gpu.index == other.index
 
 
-def _completed(one: nvml.GpuAnswer, others: list[tuple[nvml.GpuAnswer, ...]]) -> nvml.GpuAnswer:
-    """What the believed source did not tell, from the others; a GPU that it lost stays without a name."""
-    if "handle" in one.errors:
-        return one
-    told = msgspec.structs.asdict(one)
+def _completed(gpu: nvml.GpuAnswer, others: list[tuple[nvml.GpuAnswer, ...]]) -> nvml.GpuAnswer:
+    """Fill in what the trusted source did not report from the others.
+
+    A lost GPU stays without a name.
+    """
+    if "handle" in gpu.errors:
+        return gpu
+    values = msgspec.structs.asdict(gpu)
     for gpus in others:
         for other in gpus:
-            if _same(one, other):
-                told |= {field: value for field, value in msgspec.structs.asdict(other).items() if told[field] is None}
-    return nvml.GpuAnswer(**told)
+            if _same(gpu, other):
+                values |= {
+                    field: value
+                    for field, value in msgspec.structs.asdict(other).items()
+                    if values[field] is None
+                }
+    return nvml.GpuAnswer(**values)
 
 
-def _gpu(one: nvml.GpuAnswer, name: str, links: dict[str, dict[str, int]], memory_of_the_host: int | None) -> Gpu:
-    bus_id = pci_gpus.normalised(one.bus_id or "")
+def _gpu(
+    answer: nvml.GpuAnswer,
+    name: str,
+    links: dict[str, dict[str, int]],
+    memory_of_the_host: int | None,
+) -> Gpu:
+    bus_id = pci_gpus.normalised(answer.bus_id or "")
     integrated = is_integrated(name)
     return Gpu(
-        id=str(one.index),
+        id=str(answer.index),
         name=name,
-        cc=one.cc,
-        memory_gb=_gigabytes(one.memory or (memory_of_the_host if integrated else None)),
+        cc=answer.cc,
+        memory_gb=_gigabytes(answer.memory or (memory_of_the_host if integrated else None)),
         bus_id=bus_id,
-        mig=one.mig,
-        slices=tuple(_slice(one.index, part) for part in one.slices),
-        ecc=one.ecc,
-        persistence=one.persistence,
-        link=_link(one, links.get(bus_id or "", {})),
-        vgpu=is_vgpu(name) or one.virtualization == _VGPU_MODE,
+        mig=answer.mig,
+        slices=tuple(_slice(answer.index, part) for part in answer.slices),
+        ecc=answer.ecc,
+        persistence=answer.persistence,
+        link=_link(answer, links.get(bus_id or "", {})),
+        vgpu=is_vgpu(name) or answer.virtualization == _VGPU_MODE,
         integrated=integrated,
     )
 
@@ -132,18 +147,20 @@ def _gigabytes(count: int | None) -> float | None:
     return round(count / 2**30, 1) if count and 0 < count < 2**60 else None
 
 
-def _slice(gpu: int, part: nvml.NvmlSlice) -> MigSlice:
-    profile = (part.name or "").partition("MIG ")[2].strip()
-    return MigSlice(id=f"{gpu}:{part.index}", profile=profile or None, memory_gb=_gigabytes(part.memory))
+def _slice(gpu: int, instance: nvml.NvmlSlice) -> MigSlice:
+    profile = (instance.name or "").partition("MIG ")[2].strip()
+    return MigSlice(
+        id=f"{gpu}:{instance.index}", profile=profile or None, memory_gb=_gigabytes(instance.memory)
+    )
 
 
-def _link(one: nvml.GpuAnswer, bus: dict[str, int]) -> PcieLink | None:
-    # NVML's maximum is what GPU and slot can together; the bus knows what the GPU alone can.
+def _link(answer: nvml.GpuAnswer, bus: dict[str, int]) -> PcieLink | None:
+    # NVML's maximum covers GPU and slot together; the bus has the maximum of the GPU alone.
     link = PcieLink(
-        width=one.width or bus.get("width"),
-        width_max=max(one.width_max or 0, bus.get("width_max", 0)) or None,
-        generation=one.generation or bus.get("generation"),
-        generation_max=max(one.generation_max or 0, bus.get("generation_max", 0)) or None,
+        width=answer.width or bus.get("width"),
+        width_max=max(answer.width_max or 0, bus.get("width_max", 0)) or None,
+        generation=answer.generation or bus.get("generation"),
+        generation_max=max(answer.generation_max or 0, bus.get("generation_max", 0)) or None,
     )
     return link if link != PcieLink() else None
 
@@ -151,7 +168,11 @@ def _link(one: nvml.GpuAnswer, bus: dict[str, int]) -> PcieLink | None:
 def warn(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
     texts = []
     (first, believed), *others = _answers(readings) or [("the driver", ())]
-    texts += [f"GPU {one.index} does not answer: {one.errors['handle']}" for one in believed if "handle" in one.errors]
+    texts += [
+        f"GPU {one.index} does not answer: {one.errors['handle']}"
+        for one in believed
+        if "handle" in one.errors
+    ]
     if others and first == "NVML":
         for who, gpus in others:
             texts += _disagreement(first, believed, who, gpus)
@@ -174,7 +195,7 @@ def _disagreement(
 
 
 def _unseen(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
-    """GPUs that the driver holds on the bus and does not show: fallen off, or withheld from a container."""
+    """Return GPUs bound to the driver but not shown: lost, or withheld from a container."""
     if readings.optional(pci_gpus.SOURCE) is None:
         return []
     shown = {gpu.bus_id for gpu in value}
@@ -186,7 +207,6 @@ def _unseen(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
 
 
 FACT: Fact[tuple[Gpu, ...]] = Fact(
-    name="gpus",
     title="GPUs",
     sources=(
         nvml.SOURCE,
@@ -202,5 +222,5 @@ FACT: Fact[tuple[Gpu, ...]] = Fact(
     ),
     parse=parse,
     warn=warn,
-    moving=("generation",),  # of the link: it sleeps with the GPU
+    moving=("generation",),  # the link of an idle GPU drops to a lower generation
 )

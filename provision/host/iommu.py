@@ -1,4 +1,4 @@
-"""IOMMU and PCI access control (ACS): both can slow or break what GPUs send each other."""
+"""IOMMU and PCI access control (ACS): both can slow or break traffic between GPUs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _OPTIONS = (
     "pcie_acs_override",
     "pci",
 )
-_CMDLINE = File("/proc/cmdline", words=_OPTIONS)  # what else it holds may be a secret: a key of a cloud, a disk's name
+_CMDLINE = File("/proc/cmdline", words=_OPTIONS)  # other words of the command line may be secrets
 
 
 class Iommu(msgspec.Struct, frozen=True, kw_only=True):
-    """`acs_redirects`: whether a PCI bridge redirects traffic between devices; None: only root may look."""
+    """`acs_redirects`: a PCI bridge redirects traffic; None if only root may look."""
 
     groups: int
     options: tuple[str, ...] = ()
@@ -34,13 +34,15 @@ class _Acs(msgspec.Struct, frozen=True):
 
 def parse(readings: Readings) -> Iommu:
     cmdline = readings.text(_CMDLINE).split()
-    groups = readings.optional(_GROUPS)  # no group at all: the IOMMU is off
+    groups = readings.optional(_GROUPS)  # without any group the IOMMU is off
     acs = readings.optional(_ACS)
     return Iommu(
         groups=len(msgspec.json.decode(groups, type=dict[str, str])) if groups else 0,
-        options=tuple(word for word in cmdline if word.partition("=")[0] in _OPTIONS and "=" in word),
+        options=tuple(
+            word for word in cmdline if word.partition("=")[0] in _OPTIONS and "=" in word
+        ),
         acs_redirects=bool(msgspec.json.decode(acs, type=_Acs).redirecting) if acs else None,
     )
 
 
-FACT = Fact[Iommu](name="iommu", title="IOMMU and ACS", sources=(_GROUPS, _CMDLINE, _ACS), parse=parse)
+FACT = Fact[Iommu](title="IOMMU and ACS", sources=(_GROUPS, _CMDLINE, _ACS), parse=parse)

@@ -14,4 +14,4 @@ def parse(readings: Readings) -> str:
     return release
 
 
-FACT = Fact[str](name="kernel", title="Kernel", sources=(_RELEASE,), parse=parse)
+FACT = Fact[str](sources=(_RELEASE,), parse=parse)

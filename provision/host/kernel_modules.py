@@ -1,4 +1,4 @@
-"""The installed kernels, newest first, and for which of them there is an nvidia module."""
+"""The installed kernels, newest first, each with or without an nvidia module."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ _KERNELS = Probe("kernel_modules")
 
 
 class InstalledKernel(msgspec.Struct, frozen=True, kw_only=True):
-    """By the release that `uname -r` says when it runs."""
+    """A kernel by its release, as in `uname -r`."""
 
     kernel: str
     nvidia: bool
 
 
 def parse(readings: Readings) -> tuple[InstalledKernel, ...]:
-    found = msgspec.json.decode(readings.text(_KERNELS), type=list[InstalledKernel])
+    kernels = msgspec.json.decode(readings.text(_KERNELS), type=list[InstalledKernel])
     return tuple(
-        sorted(found, key=lambda one: [int(number) for number in re.findall(r"\d+", one.kernel)], reverse=True)
+        sorted(
+            kernels,
+            key=lambda kernel: [int(number) for number in re.findall(r"\d+", kernel.kernel)],
+            reverse=True,
+        )
     )
 
 
 FACT = Fact[tuple[InstalledKernel, ...]](
-    name="kernel_modules", title="Installed kernels", sources=(_KERNELS,), parse=parse
+    title="Installed kernels", sources=(_KERNELS,), parse=parse
 )

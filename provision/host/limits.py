@@ -13,7 +13,7 @@ _NAMES = {"memlock": "Max locked memory", "nofile": "Max open files", "nproc": "
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """None is unlimited."""
+    """None means unlimited."""
 
     soft: int | None
     hard: int | None
@@ -29,8 +29,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(readings: Readings) -> Limits:
     text = readings.text(_LIMITS)
-    found = {name: _limit(text, title) for name, title in _NAMES.items()}
-    return Limits(memlock=found["memlock"], nofile=found["nofile"], nproc=found["nproc"])
+    limits = {name: _limit(text, title) for name, title in _NAMES.items()}
+    return Limits(memlock=limits["memlock"], nofile=limits["nofile"], nproc=limits["nproc"])
 
 
 def _limit(text: str, title: str) -> Limit:
@@ -41,4 +41,4 @@ def _limit(text: str, title: str) -> Limit:
     return Limit(soft=soft, hard=hard)
 
 
-FACT = Fact[Limits](name="limits", title="Resource limits", sources=(_LIMITS,), parse=parse)
+FACT = Fact[Limits](title="Resource limits", sources=(_LIMITS,), parse=parse)

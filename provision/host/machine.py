@@ -1,4 +1,4 @@
-"""The machine that wheels are built for: x86_64 or aarch64, as the kernel names it."""
+"""The processor type that wheels are built for, as the kernel names it: x86_64 or aarch64."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ def parse(readings: Readings) -> str:
     return _OTHER_NAMES.get(name, name)
 
 
-FACT = Fact[str](name="machine", title="Machine", sources=(_UNAME,), parse=parse)
+FACT = Fact[str](sources=(_UNAME,), parse=parse)

@@ -1,4 +1,4 @@
-"""Memory: what the system has, what is available, and what our own control group may use and uses already."""
+"""Memory: total, available, and what our control group may use and uses already."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ _CGROUP = Probe("cgroup_memory")
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
-    """In GiB. `limit_gb` is the tightest limit of our control group and its parents; None: no limit.
+    """In GiB.
 
-    `group_free_gb`: what these limits still allow to be taken, as far as their use can be read.
+    `limit_gb` is the tightest limit of our control group and its parents; None means no limit.
+
+    `group_free_gb` is what these limits still allow, as far as their use can be read.
     """
 
     total_gb: float
@@ -27,21 +29,26 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def allowed_gb(self) -> float | None:
-        """What our control group may still take, or may take at all where nobody knows its use."""
+        """Return what our control group may still take, or its limit if its use is unknown."""
         return self.limit_gb if self.group_free_gb is None else self.group_free_gb
 
 
 class _Group(msgspec.Struct, frozen=True):
     limits: list[str] = []
-    used: list[int | None] = []  # beside each limit; recordings of older versions have none
+    used: list[int | None] = []  # beside each limit; recordings of older versions lack it
 
 
 def parse(readings: Readings) -> Memory:
-    known = {name: int(number) for name, number in re.findall(r"(?m)^(\w+):\s+(\d+) kB", readings.text(_MEMINFO))}
+    known = {
+        name: int(number)
+        for name, number in re.findall(r"(?m)^(\w+):\s+(\d+) kB", readings.text(_MEMINFO))
+    }
     if not known.get("MemTotal"):
         raise ValueError("no MemTotal")
     limits = _limits(readings.optional(_CGROUP), known["MemTotal"] * 1024)
-    available = known.get("MemAvailable", known.get("MemFree"))  # before Linux 3.14 only MemFree
+    available = known.get(
+        "MemAvailable", known.get("MemFree")
+    )  # Linux before 3.14 has only MemFree
     return Memory(
         total_gb=_gib(known["MemTotal"] * 1024),
         available_gb=None if available is None else _gib(available * 1024),
@@ -51,9 +58,11 @@ def parse(readings: Readings) -> Memory:
 
 
 def _limits(group: str | None, total: int) -> list[tuple[int, int | None]]:
-    """Each limit with its use. None is written "max", or as a number beyond all memory."""
-    seen = msgspec.json.decode(group, type=_Group) if group else _Group()
-    pairs = itertools.zip_longest(seen.limits, seen.used[: len(seen.limits)])
+    """Return each limit with its use; "max" or a number beyond all memory means no limit."""
+    group_limits = msgspec.json.decode(group, type=_Group) if group else _Group()
+    pairs = itertools.zip_longest(
+        group_limits.limits, group_limits.used[: len(group_limits.limits)]
+    )
     return [(int(text), used) for text, used in pairs if text.isdecimal() and int(text) < total]
 
 
@@ -67,8 +76,6 @@ def _gib(number: int) -> float:
 
 
 FACT = Fact[Memory](
-    name="memory",
-    title="Memory",
     sources=(_MEMINFO, _CGROUP),
     parse=parse,
     moving=("available_gb", "group_free_gb"),

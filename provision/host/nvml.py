@@ -1,4 +1,4 @@
-"""Whether NVML answers, in its own words if not; and the typed shape of what it says."""
+"""The state of NVML, and the typed shape of its answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from provision.host._model import Fact, Missing, Probe, Readings, Unread
 
 SOURCE = Probe("nvml")
 
-State = Literal["ok", "version mismatch", "driver not loaded", "no library", "no permission", "timed out", "failed"]
+State = Literal[
+    "ok",
+    "version mismatch",
+    "driver not loaded",
+    "no library",
+    "no permission",
+    "timed out",
+    "failed",
+]
 
 _STATES: dict[int, State] = {
     4: "no permission",
@@ -31,7 +39,7 @@ class NvmlSlice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryErrors(msgspec.Struct, frozen=True, kw_only=True):
-    """`uncorrected` since the driver was loaded, `uncorrected_ever` in the GPU's life; rows that were remapped."""
+    """`uncorrected` since the driver was loaded, `uncorrected_ever` in the GPU's life."""
 
     uncorrected: int | None = None
     uncorrected_ever: int | None = None
@@ -43,7 +51,7 @@ class MemoryErrors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Clocks(msgspec.Struct, frozen=True, kw_only=True):
-    """In MHz, power in mW: now, the most, what is set, and what the GPU came with."""
+    """In MHz, power in mW: current, maximum, as set and as shipped."""
 
     sm: int | None = None
     sm_max: int | None = None
@@ -62,7 +70,7 @@ class Computing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GpuAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What one source tells of one GPU; a field that it refused is None, NVML's reason is in `errors`."""
+    """One source's report of one GPU; a refused field is None, with the reason in `errors`."""
 
     index: int
     name: str | None = None
@@ -87,7 +95,7 @@ class GpuAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NvmlLink(msgspec.Struct, frozen=True, kw_only=True):
-    """The way between two GPUs, in the words of the topology matrix."""
+    """The path between two GPUs, in the words of the topology matrix."""
 
     a: int
     b: int
@@ -95,7 +103,7 @@ class NvmlLink(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NvmlDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What the child prints. `library` is the name of the file that was loaded, even where it then failed."""
+    """The child's output. `library` is the name of the loaded file, even if it then failed."""
 
     library: str | None = None
     driver: str | None = None
@@ -114,18 +122,23 @@ class Nvml(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def said(readings: Readings) -> NvmlDocument:
-    """What NVML said, also where it failed after it was loaded; empty where it said nothing."""
+    """Return NVML's answer, also if it failed after it was loaded; empty if there was none."""
     text = readings.get(SOURCE).text
     return msgspec.json.decode(text, type=NvmlDocument) if text else NvmlDocument()
 
 
 def told(readings: Readings, field: str) -> list[tuple[str, Any]]:
-    """GPU and answer, of those that answer this; Unread where NVML or every GPU keeps it to itself."""
+    """Return GPU and answer for those that report `field`; raise Unread if none does."""
     readings.text(SOURCE)
     gpus = said(readings).gpus
-    answers = [(str(gpu.index), answer) for gpu in gpus if (answer := getattr(gpu, field)) is not None]
+    answers = [
+        (str(gpu.index), answer) for gpu in gpus if (answer := getattr(gpu, field)) is not None
+    ]
     if gpus and not answers:
-        why = next((gpu.errors[field] for gpu in gpus if field in gpu.errors), "nobody asked when this was recorded")
+        why = next(
+            (gpu.errors[field] for gpu in gpus if field in gpu.errors),
+            "not asked when this was recorded",
+        )
         raise Unread(Missing(why="not read", detail=why))
     return answers
 
@@ -143,4 +156,4 @@ def parse(readings: Readings) -> Nvml:
     return Nvml(state=state, detail=reading.detail)
 
 
-FACT: Fact[Nvml] = Fact(name="nvml", title="NVML", sources=(SOURCE,), parse=parse)
+FACT: Fact[Nvml] = Fact(title="NVML", sources=(SOURCE,), parse=parse)

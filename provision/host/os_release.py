@@ -1,4 +1,4 @@
-"""The operating system: its id, name and version, and what it is like."""
+"""The operating system: id, name, version and the systems that it descends from."""
 
 from __future__ import annotations
 
@@ -51,4 +51,4 @@ def _unquoted(value: str) -> str:
         return value.strip("\"'")
 
 
-FACT = Fact[OsRelease](name="os_release", title="Operating system", sources=(_ETC, _USR), parse=parse)
+FACT = Fact[OsRelease](title="Operating system", sources=(_ETC, _USR), parse=parse)

@@ -1,4 +1,4 @@
-"""GPUs that are not NVIDIA's, by name or by what the PCI bus says: nothing is planned for them, and that is said."""
+"""GPUs of other makers, by name or PCI id. They are reported; nothing is planned for them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,28 @@ _INTEL = r"Intel(?:\(R\))? (?:Data Center GPU|Arc)\b[\w() ]*\w"
 
 
 def named_in(lines: list[str]) -> tuple[str, ...]:
-    """Those that a pasted text lists, each kind once; a processor's name stands behind a title of its own."""
-    found = (re.match(rf"(?:GPU[\w ]{{0,40}}:\s*){{0,2}}({_AMD}|{_INTEL})", line) for line in lines)
-    names = (match[1] for match in found if match)
-    return tuple(dict.fromkeys(name if name.startswith(("AMD", "Intel")) else f"AMD {name}" for name in names))
+    """Return the GPUs that a pasted text lists, each kind once."""
+    matches = (
+        re.match(rf"(?:GPU[\w ]{{0,40}}:\s*){{0,2}}({_AMD}|{_INTEL})", line) for line in lines
+    )
+    names = (match[1] for match in matches if match)
+    return tuple(
+        dict.fromkeys(
+            name if name.startswith(("AMD", "Intel")) else f"AMD {name}" for name in names
+        )
+    )
 
 
 def parse(readings: Readings) -> tuple[str, ...]:
     return tuple(
-        f"{_MAKERS[maker]} GPU ({one['PCI_ID'].lower()})"
-        for one in pci_gpus.of_all(readings)
-        if (maker := one.get("PCI_ID", "").partition(":")[0].upper()) in _MAKERS
-        and re.fullmatch(_ACCELERATOR, one.get("PCI_CLASS", ""))
-        and one.get("PCI_SLOT_NAME") != _OF_A_PROCESSOR
+        f"{_MAKERS[maker]} GPU ({device['PCI_ID'].lower()})"
+        for device in pci_gpus.of_all(readings)
+        if (maker := device.get("PCI_ID", "").partition(":")[0].upper()) in _MAKERS
+        and re.fullmatch(_ACCELERATOR, device.get("PCI_CLASS", ""))
+        and device.get("PCI_SLOT_NAME") != _OF_A_PROCESSOR
     )
 
 
 FACT: Fact[tuple[str, ...]] = Fact(
-    name="other_gpus", title="Other makers' GPUs", sources=(pci_gpus.SOURCE,), parse=parse
+    title="Other makers' GPUs", sources=(pci_gpus.SOURCE,), parse=parse
 )

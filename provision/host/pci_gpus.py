@@ -1,4 +1,4 @@
-"""NVIDIA GPUs on the PCI bus, whether or not a driver answers for them."""
+"""NVIDIA GPUs on the PCI bus, with or without a driver."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SOURCE = Files(("/sys/bus/pci/devices/*/uevent",))
 
 _NVIDIA = "10DE"
 _DISPLAY = "3"  # the first digit of a six-digit class 03xxxx: VGA, 3D and other display controllers
-_BRIDGE_OTHER = "680"  # 0680xx: what an NVSwitch says it is
+_BRIDGE_OTHER = "680"  # 0680xx: the class of an NVSwitch
 _BUS_ID = re.compile(r"([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7])")
 
 
 class PciGpu(msgspec.Struct, frozen=True, kw_only=True):
-    """A display or 3D controller of vendor 10de; `driver` is the kernel driver bound to it, if any."""
+    """A display or 3D controller of vendor 10de; `driver` is the kernel driver bound to it."""
 
     bus_id: str
     device_id: str
@@ -25,42 +25,51 @@ class PciGpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def normalised(bus_id: str) -> str | None:
-    """The kernel's way to write a PCI address: NVML's "00000000:17:00.0" is "0000:17:00.0"."""
-    found = _BUS_ID.search(bus_id)
-    return f"{int(found[1], 16):04x}:{found[2].lower()}" if found else None
+    """Return the kernel's form of a PCI address: NVML's "00000000:17:00.0" is "0000:17:00.0"."""
+    match = _BUS_ID.search(bus_id)
+    return f"{int(match[1], 16):04x}:{match[2].lower()}" if match else None
 
 
 def of_all(readings: Readings) -> list[dict[str, str]]:
-    """The kernel's description of every device on the bus, in the bus's order."""
+    """Return the kernel's description of every device on the bus, in the bus's order."""
     texts = msgspec.json.decode(readings.text(SOURCE), type=dict[str, str])
-    return [dict(line.split("=", 1) for line in text.splitlines() if "=" in line) for _, text in sorted(texts.items())]
+    return [
+        dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        for _, text in sorted(texts.items())
+    ]
 
 
 def devices(readings: Readings) -> list[dict[str, str]]:
-    """Those of NVIDIA."""
-    return [one for one in of_all(readings) if one.get("PCI_ID", "").upper().startswith(f"{_NVIDIA}:")]
+    """Return those of NVIDIA."""
+    return [
+        device
+        for device in of_all(readings)
+        if device.get("PCI_ID", "").upper().startswith(f"{_NVIDIA}:")
+    ]
 
 
 def nvswitches(readings: Readings) -> int:
-    """How many NVSwitches show on the bus; those of NVLink 5 do not."""
+    """Count the NVSwitches on the bus; those of NVLink 5 do not show."""
     if readings.optional(SOURCE) is None:
         return 0
-    return sum(one.get("PCI_CLASS", "").startswith(_BRIDGE_OTHER) for one in devices(readings))
+    return sum(
+        device.get("PCI_CLASS", "").startswith(_BRIDGE_OTHER) for device in devices(readings)
+    )
 
 
 def parse(readings: Readings) -> tuple[PciGpu, ...]:
     return tuple(
         PciGpu(
-            bus_id=one["PCI_SLOT_NAME"],
-            device_id=one["PCI_ID"].split(":")[1].lower(),
-            driver=one.get("DRIVER"),
+            bus_id=device["PCI_SLOT_NAME"],
+            device_id=device["PCI_ID"].split(":")[1].lower(),
+            driver=device.get("DRIVER"),
         )
-        for one in devices(readings)
+        for device in devices(readings)
         # The kernel writes the class without leading zeros: 030200 is "30200".
-        if len(one.get("PCI_CLASS", "")) == 5 and one["PCI_CLASS"].startswith(_DISPLAY)
+        if len(device.get("PCI_CLASS", "")) == 5 and device["PCI_CLASS"].startswith(_DISPLAY)
     )
 
 
 FACT: Fact[tuple[PciGpu, ...]] = Fact(
-    name="pci_gpus", title="NVIDIA GPUs on the PCI bus", sources=(SOURCE,), parse=parse
+    title="NVIDIA GPUs on the PCI bus", sources=(SOURCE,), parse=parse
 )

@@ -1,4 +1,4 @@
-"""The Python interpreters on this host that an environment could be made from, newest first."""
+"""The Python interpreters that an environment could be made from, newest first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PYTHONS = Probe("pythons")
 
 
 class Python(msgspec.Struct, frozen=True, kw_only=True):
-    """`version` is full ("3.12.3") where an interpreter was asked, or "3.12" where a description says so."""
+    """`version` is full ("3.12.3") from an interpreter, "3.12" from a description."""
 
     version: str
     path: str | None = None
@@ -20,7 +20,7 @@ class Python(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(readings: Readings) -> tuple[Python, ...]:
-    """Each answer is what one interpreter printed; one that printed something else is left out."""
+    """Read one answer per interpreter; skip one that printed something else."""
     by_path: dict[str | None, Python] = {}
     for answer in msgspec.json.decode(readings.text(_PYTHONS), type=list[str]):
         try:
@@ -36,4 +36,4 @@ def _newest_and_most_useful(python: Python) -> tuple[Version, bool, bool, str]:
     return Version(python.version), python.venv is True, python.headers is True, python.path or ""
 
 
-FACT = Fact[tuple[Python, ...]](name="pythons", title="Python interpreters", sources=(_PYTHONS,), parse=parse)
+FACT = Fact[tuple[Python, ...]](title="Python interpreters", sources=(_PYTHONS,), parse=parse)

@@ -14,8 +14,8 @@ def parse(readings: Readings) -> tuple[str, ...]:
         raise Unread(Missing(why="not read", detail="not in this recording"))
     if readings.get(_DEVICES).outcome == "absent":
         return ()
-    found = msgspec.json.decode(readings.text(_DEVICES), type=dict[str, str])
-    return tuple(sorted(path.rpartition("/")[2] for path in found))
+    devices = msgspec.json.decode(readings.text(_DEVICES), type=dict[str, str])
+    return tuple(sorted(path.rpartition("/")[2] for path in devices))
 
 
-FACT = Fact[tuple[str, ...]](name="rdma", title="RDMA devices", sources=(_DEVICES,), parse=parse)
+FACT = Fact[tuple[str, ...]](title="RDMA devices", sources=(_DEVICES,), parse=parse)

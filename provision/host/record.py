@@ -1,4 +1,4 @@
-"""Records a host (every declared source read once, scrubbed before it is kept) and reads recordings."""
+"""Record a host, scrubbed before anything is kept, and read recordings."""
 
 from __future__ import annotations
 
@@ -26,32 +26,38 @@ if TYPE_CHECKING:
 
 
 def discover() -> list[Fact[Any]]:
-    """Every fact of the house, found by listing this folder."""
+    """Return every fact, found by listing this folder."""
     files = sorted(Path(__file__).parent.glob("[!_]*.py"))
-    names = [path.stem for path in files if "\nFACT" in path.read_text("utf-8")]  # others need not be loaded
+    names = [
+        path.stem for path in files if "\nFACT" in path.read_text("utf-8")
+    ]  # do not import the other modules
     modules = [importlib.import_module(f"provision.host.{name}") for name in names]
     return [module.FACT for module in modules]
 
 
 def moving() -> dict[str, tuple[str, ...]]:
-    """What of each fact changes by itself."""
+    """Return what changes by itself in each fact."""
     return {fact.name: fact.moving for fact in discover()}
 
 
 def record(
-    *, network: bool, paths: Mapping[str, Path], sources: Mapping[str, str], facts: Iterable[Fact[Any]] | None = None
+    *,
+    network: bool,
+    paths: Mapping[str, Path],
+    sources: Mapping[str, str],
+    facts: Iterable[Fact[Any]] | None = None,
 ) -> Recording:
-    """Read this host: all facts, or those of `facts`.
+    """Read this host: all facts, or those in `facts`.
 
-    `paths` are what will be written, `sources` the addresses of package sources.
+    `paths` are the places that will be written, `sources` the addresses of package sources.
     """
-    from provision.host._gather import gather  # who only loads a recording needs no door
+    from provision.host._gather import gather  # loading a recording starts no process
 
     chosen = discover() if facts is None else list(facts)
-    wanted = [source for fact in chosen for source in fact.sources]
-    found = gather(wanted, network=network, paths=paths, addresses=sources)
+    wanted_sources = [source for fact in chosen for source in fact.sources]
+    gathered = gather(wanted_sources, network=network, paths=paths, addresses=sources)
     scrubber = who_and_where()
-    readings = {key: scrubbed(reading, scrubber) for key, reading in sorted(found.items())}
+    readings = {key: scrubbed(reading, scrubber) for key, reading in sorted(gathered.items())}
     host = Host(readings)
     return Recording(
         taken=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -62,24 +68,26 @@ def record(
 
 
 def to_json(recording: Recording) -> bytes:
-    """The document, in an order that does not change from one time to the next."""
+    """Return the document, in an order that is the same every time."""
     return msgspec.json.format(msgspec.json.encode(recording, order="sorted"), indent=2) + b"\n"
 
 
 def load(text: str, name: str) -> Host:
-    """The host behind a recording document; `name` is what messages call it."""
-    again = "make it anew: ./setup.sh host -o FILE"
+    """Return the host in a recording; messages call the document `name`."""
+    again = "record the host again: ./setup.sh host -o FILE"
     try:
         document = msgspec.json.decode(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        raise UnreadableInput(f"is not whole JSON: {error}", where=name, hint=again) from error
+        raise UnreadableInput(f"is not complete JSON: {error}", where=name, hint=again) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise _other_document(schema, name)
     try:
         recording = msgspec.convert(document, Recording)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise UnreadableInput(f"is not a host recording: {error}", where=name, hint=again) from error
+        raise UnreadableInput(
+            f"is not a host recording: {error}", where=name, hint=again
+        ) from error
     return Host(recording.readings)
 
 
@@ -88,29 +96,31 @@ def _other_document(schema: object, name: str) -> UnreadableInput:
         return UnreadableInput(
             f"its schema is {schema}; this vllm-ready reads {SCHEMA}",
             where=f"{name}: schema",
-            hint="use the vllm-ready that made it, or update this one",
+            hint="use the version of vllm-ready that made it, or update this one",
         )
-    said = f"its schema is {schema!r}"[:80] if schema is not None else "it names no schema"
+    problem = f"its schema is {schema!r}"[:80] if schema is not None else "it names no schema"
     return UnreadableInput(
-        f"is not a host recording: {said}",
+        f"is not a host recording: {problem}",
         where=f"{name}: schema",
         hint=f'a recording says "schema": "{SCHEMA}"; ./setup.sh host -o FILE makes one',
     )
 
 
 def who_and_where() -> Scrubber:
-    """The scrubber that knows this user and this host."""
-    from provision.host._scrub import Scrubber  # its patterns take a while to compile
+    """Return a scrubber that knows this user and this host."""
+    from provision.host._scrub import Scrubber  # compiling its patterns takes a while
 
     home = os.path.expanduser("~")
-    users = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")} | {Path(home).name}
+    users = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")} | {
+        Path(home).name
+    }
     with contextlib.suppress(KeyError):  # a user id without a passwd entry
         users.add(pwd.getpwuid(os.getuid()).pw_name)
     return Scrubber(home=home, users=tuple(users), hosts=(os.uname().nodename,))
 
 
 def scrubbed(reading: Reading, scrubber: Scrubber) -> Reading:
-    """JSON is scrubbed value by value, so that no pattern runs over its quotes and escapes."""
+    """Scrub a reading. JSON is scrubbed value by value, so that no pattern breaks its quotes."""
     try:
         value = json.loads(reading.text) if reading.text.startswith(("{", "[")) else None
     except (ValueError, RecursionError):

@@ -13,13 +13,13 @@ _SCHEDULER = Probe("scheduler")
 
 
 class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
-    """A login node has Slurm's commands and no slurmd: no GPU there is by design."""
+    """A login node has Slurm's commands and no slurmd: it has no GPU by design."""
 
     name: Literal["slurm", "kubernetes"]
     place: Literal["job", "node", "login", "pod"]
 
 
-class _Seen(msgspec.Struct, frozen=True):
+class _Commands(msgspec.Struct, frozen=True):
     slurm_commands: bool
     slurmd: bool
 
@@ -31,12 +31,12 @@ def parse(readings: Readings) -> Scheduler:
         return Scheduler(name="slurm", place="job")
     if "KUBERNETES_SERVICE_HOST" in is_set:
         return Scheduler(name="kubernetes", place="pod")
-    seen = msgspec.json.decode(readings.text(_SCHEDULER), type=_Seen)
-    if seen.slurmd:
+    commands = msgspec.json.decode(readings.text(_SCHEDULER), type=_Commands)
+    if commands.slurmd:
         return Scheduler(name="slurm", place="node")
-    if seen.slurm_commands:  # they may be installed without a file: the controller can hand it out
+    if commands.slurm_commands:  # a configuration file is no sign: the controller may distribute it
         return Scheduler(name="slurm", place="login")
     raise Unread(Missing(why="absent", detail="neither Slurm nor Kubernetes"))
 
 
-FACT = Fact[Scheduler](name="scheduler", title="Scheduler", sources=(_SCHEDULER, environment.SOURCE), parse=parse)
+FACT = Fact[Scheduler](sources=(_SCHEDULER, environment.SOURCE), parse=parse)

@@ -1,4 +1,4 @@
-"""Whether SELinux enforces its policy; where it is absent the kernel has none."""
+"""The mode of SELinux: enforcing or permissive; missing if the kernel has none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _STATES = {"0": "permissive", "1": "enforcing"}
 def parse(readings: Readings) -> str:
     state = readings.text(_ENFORCE).strip()
     if state not in _STATES:
-        raise ValueError(f"neither 0 nor 1: {state[:20]!r}")
+        raise ValueError(f"expected 0 or 1: {state[:20]!r}")
     return _STATES[state]
 
 
-FACT = Fact[str](name="selinux", title="SELinux", sources=(_ENFORCE,), parse=parse)
+FACT = Fact[str](title="SELinux", sources=(_ENFORCE,), parse=parse)

@@ -1,4 +1,4 @@
-"""The size of /dev/shm, where vLLM's workers exchange tensors; containers often have 64 MiB of it."""
+"""The size of /dev/shm, through which vLLM's workers exchange tensors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Shm(msgspec.Struct, frozen=True, kw_only=True):
     free_gb: float
 
 
-class _Seen(msgspec.Struct, frozen=True):
+class _Size(msgspec.Struct, frozen=True):
     total: int
     free: int
 
 
 def parse(readings: Readings) -> Shm:
-    seen = msgspec.json.decode(readings.text(_SHM), type=_Seen)
-    return Shm(total_gb=round(seen.total / 2**30, 3), free_gb=round(seen.free / 2**30, 3))
+    size = msgspec.json.decode(readings.text(_SHM), type=_Size)
+    return Shm(total_gb=round(size.total / 2**30, 3), free_gb=round(size.free / 2**30, 3))
 
 
-FACT = Fact[Shm](name="shm", title="Shared memory", sources=(_SHM,), parse=parse, moving=("free_gb",))
+FACT = Fact[Shm](title="Shared memory", sources=(_SHM,), parse=parse, moving=("free_gb",))

@@ -1,4 +1,4 @@
-"""A recording for a person: every fact by its title, what is missing and why, and where sources disagree."""
+"""Show a recording to a person: every fact by its title, why facts are missing, and warnings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-# These say by themselves what they are; everything else is said with its field's name.
+# Fields whose value needs no label.
 _SPEAK_FOR_THEMSELVES = frozenset(
-    "a b detail driver engine family id kind model name path place profile state type version".split()  # noqa: SIM905 - reads better so
+    (
+        *("a", "b", "detail", "driver", "engine", "family", "id", "kind", "model", "name", "path"),
+        *("place", "profile", "state", "type", "version"),
+    )
 )
 _YES_AND_NO = {
     "acs_redirects": ("ACS redirects what GPUs send each other", "ACS redirects nothing"),
@@ -52,21 +55,26 @@ _LABELS = {
 
 
 def shown(recording: Recording) -> list[RenderableType]:
-    """A table of facts, and the warnings below it."""
+    """Return a table of facts with the warnings below it."""
     host = Host(recording.readings)
     rows = []
     for fact in sorted(discover(), key=lambda fact: fact.title.lower()):
         missing = host.missing(fact)
         if missing:
-            rows.append((fact.title, f"{missing.why}: {missing.detail}" if missing.detail else missing.why))
+            rows.append(
+                (fact.title, f"{missing.why}: {missing.detail}" if missing.detail else missing.why)
+            )
         else:
-            lines = _lines(msgspec.to_builtins(host.value(fact)), plain=fact.name in {"environment", "packages"})
+            lines = _lines(
+                msgspec.to_builtins(host.value(fact)),
+                plain=fact.name in {"environment", "packages"},
+            )
             rows += [(fact.title if i == 0 else "", line) for i, line in enumerate(lines)]
     return [Rows(rows), *warnings(recording)]
 
 
 def warnings(recording: Recording) -> list[Text]:
-    """Where the sources of a fact disagree."""
+    """Return where the sources of facts disagree."""
     host = Host(recording.readings)
     return [
         Text(f"warning: {warning}", style="yellow")
@@ -76,34 +84,49 @@ def warnings(recording: Recording) -> list[Text]:
 
 
 def _lines(value: Any, *, plain: bool = False) -> list[str]:  # noqa: ANN401 - facts have many shapes
-    """A value in few lines: an entry a line for a list and what has a list, fields in one line for a struct."""
+    """Return a value in few lines: one per entry of a list, one for all fields of a struct."""
     if isinstance(value, (list, tuple)):
         return [_in_words(item) for item in value] or ["none"]
     if not isinstance(value, dict):
         return [_in_words(value)]
-    if plain:  # its names are names of variables or packages, not of fields
-        return [f"{name}={one}" for name, one in value.items()] or ["none"]
-    if value and all(isinstance(one, dict) and one for one in value.values()):
-        return [f"{name}: {_limit(name, one) or _in_words(one)}" for name, one in value.items()]
-    many = {name: one for name, one in value.items() if isinstance(one, (list, tuple, dict)) and name != "flags"}
-    said = _in_words({name: one for name, one in value.items() if name not in many})
-    lines = [said] if said else []
-    for name, entries in many.items():
+    if plain:  # keys are names of variables or packages, not of fields
+        return [f"{name}={entry}" for name, entry in value.items()] or ["none"]
+    if value and all(isinstance(entry, dict) and entry for entry in value.values()):
+        return [
+            f"{name}: {_limit(name, entry) or _in_words(entry)}" for name, entry in value.items()
+        ]
+    nested = {
+        name: entry
+        for name, entry in value.items()
+        if isinstance(entry, (list, tuple, dict)) and name != "flags"
+    }
+    fields = _in_words({name: entry for name, entry in value.items() if name not in nested})
+    lines = [fields] if fields else []
+    for name, entries in nested.items():
         label = _LABELS.get(name, name.replace("_", " "))
-        each = (
-            [f"{key}={one}" for key, one in entries.items()] if isinstance(entries, dict) else map(_in_words, entries)
+        texts = (
+            [f"{key}={entry}" for key, entry in entries.items()]
+            if isinstance(entries, dict)
+            else map(_in_words, entries)
         )
-        lines += [f"{label} {entry}" if label and not isinstance(entries, dict) else entry for entry in each]
+        lines += [
+            f"{label} {entry}" if label and not isinstance(entries, dict) else entry
+            for entry in texts
+        ]
     return lines or ["none"]
 
 
 def _limit(name: str, value: dict[str, Any]) -> str:
-    """A soft and a hard limit: here None is no gap but the best that there is."""
+    """Return a soft and a hard limit in words. None means unlimited."""
     if value.keys() != {"soft", "hard"}:
         return ""
     soft, hard = (
-        "unlimited" if one is None else f"{one / 2**20:.0f} MiB" if name == "memlock" else str(one)
-        for one in (value["soft"], value["hard"])
+        "unlimited"
+        if number is None
+        else f"{number / 2**20:.0f} MiB"
+        if name == "memlock"
+        else str(number)
+        for number in (value["soft"], value["hard"])
     )
     return soft if soft == hard else f"{soft}, can be raised to {hard}"
 
@@ -119,19 +142,19 @@ def _in_words(value: Any) -> str:  # noqa: ANN401 - as above
 
 
 def _fields(value: dict[str, Any]) -> Iterator[str]:
-    for name, one in value.items():
+    for name, field in value.items():
         label = _LABELS.get(name, name.replace("_", " "))
-        if isinstance(one, bool):
-            said = _YES_AND_NO.get(name, (label, f"no {label}"))[0 if one else 1]
-        elif one in (None, [], (), {}, ""):
-            said = ""
+        if isinstance(field, bool):
+            text = _YES_AND_NO.get(name, (label, f"no {label}"))[0 if field else 1]
+        elif field in (None, [], (), {}, ""):
+            text = ""
         elif name.endswith("_gb"):
-            said = f"{one:.1f} GiB {label.removesuffix(' gb')}".removesuffix(" memory")
-        elif isinstance(one, int) and name.endswith("s"):
-            said = f"{one} {label.removesuffix('s') if one == 1 else label}"
+            text = f"{field:.1f} GiB {label.removesuffix(' gb')}".removesuffix(" memory")
+        elif isinstance(field, int) and name.endswith("s"):
+            text = f"{field} {label.removesuffix('s') if field == 1 else label}"
         elif name in _SPEAK_FOR_THEMSELVES:
-            said = str(one)
+            text = str(field)
         else:
-            said = f"{label} {_in_words(one)}"
-        if said:
-            yield said
+            text = f"{label} {_in_words(field)}"
+        if text:
+            yield text

@@ -1,4 +1,4 @@
-"""Which package sources answer: PyPI, the PyTorch index, the vLLM index, GitHub, or their mirrors."""
+"""The package sources that answer: PyPI, PyTorch index, vLLM index, GitHub, or their mirrors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SOURCES = Probe("sources", network=True)
 
 
 class SourceAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a source answered, and what it said if not."""
+    """`detail` is the reason if the source does not answer."""
 
     answers: bool
     detail: str = ""
@@ -20,10 +20,12 @@ class SourceAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(readings: Readings) -> dict[str, SourceAnswer]:
     if _SOURCES.key not in readings.by_key:
-        raise Unread(Missing(why="not read", detail="only verbs that plan or fetch ask the sources"))
+        raise Unread(
+            Missing(why="not read", detail="only verbs that plan or fetch ask package sources")
+        )
     return msgspec.json.decode(readings.text(_SOURCES), type=dict[str, SourceAnswer])
 
 
 FACT = Fact[dict[str, SourceAnswer]](
-    name="sources", title="Package sources", sources=(_SOURCES,), parse=parse, moving=ALL
+    title="Package sources", sources=(_SOURCES,), parse=parse, moving=ALL
 )

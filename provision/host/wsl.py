@@ -1,4 +1,4 @@
-"""Whether this Linux runs inside Windows (WSL), where the driver is the one of Windows."""
+"""True if this Linux runs inside Windows (WSL), whose driver is that of Windows."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _RELEASE = File("/proc/sys/kernel/osrelease")
 def parse(readings: Readings) -> bool:
     release = readings.text(_RELEASE).strip().lower()
     if not release:
-        raise ValueError("the kernel names no release")
+        raise ValueError("the kernel release is empty")
     return "microsoft" in release or "wsl" in release
 
 
-FACT = Fact[bool](name="wsl", title="Windows Subsystem for Linux", sources=(_RELEASE,), parse=parse)
+FACT = Fact[bool](title="Windows Subsystem for Linux", sources=(_RELEASE,), parse=parse)

@@ -1,4 +1,4 @@
-"""The Xids of this boot: what the NVIDIA kernel module reported of its GPUs in the kernel log, oldest first."""
+"""The Xids of this boot: errors that the NVIDIA kernel module logged for its GPUs, oldest first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _XID = re.compile(r"NVRM: Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d{1,4})\b,?\s*(.*
 
 
 class Xid(msgspec.Struct, frozen=True, kw_only=True):
-    """`text` is what followed the number."""
+    """`text` is what follows the number."""
 
     bus_id: str
     xid: int
@@ -23,13 +23,17 @@ class Xid(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(readings: Readings) -> tuple[Xid, ...]:
     lines = msgspec.json.decode(readings.text(_LOG), type=list[str])
-    found = (_XID.search(line) for line in lines)
-    return tuple(Xid(bus_id=_bus_id(xid[1]), xid=int(xid[2]), text=xid[3][:160].strip()) for xid in found if xid)
+    matches = (_XID.search(line) for line in lines)
+    return tuple(
+        Xid(bus_id=_bus_id(match[1]), xid=int(match[2]), text=match[3][:160].strip())
+        for match in matches
+        if match
+    )
 
 
-def _bus_id(said: str) -> str:
-    """The kernel module leaves out the function: "0000:3b:00" is 0000:3b:00.0."""
-    return pci_gpus.normalised(said) or pci_gpus.normalised(f"{said}.0") or said
+def _bus_id(text: str) -> str:
+    """Add the function that the kernel module leaves out: "0000:3b:00" is 0000:3b:00.0."""
+    return pci_gpus.normalised(text) or pci_gpus.normalised(f"{text}.0") or text
 
 
-FACT = Fact[tuple[Xid, ...]](name="xids", title="Xids", sources=(_LOG,), parse=parse, moving=("text",))
+FACT = Fact[tuple[Xid, ...]](sources=(_LOG,), parse=parse, moving=("text",))

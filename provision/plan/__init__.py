@@ -1,1 +1,1 @@
-"""What should be on a host: one chooser a file, all pure; `make.py` puts them together."""
+"""The planner: one pure chooser per file; `make.py` joins them into a plan."""

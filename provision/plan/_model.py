@@ -1,4 +1,4 @@
-"""The plan document: what should be on a host, and why; or why nothing can be."""
+"""The plan document: what to install on a host and why, or the reasons why nothing can be."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ SCHEMA: Final = "vllm-ready/plan/1"
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate that was not chosen, and the rule that stands against it."""
+    """A candidate that was not chosen, and the reason against it."""
 
     candidate: str
     reason: str
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """One choice, with every candidate that was not taken."""
+    """One choice, its reason, and every candidate that was not taken."""
 
     subject: str
     chosen: str
@@ -26,7 +26,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A distribution to install; `distribution` where its name is not the key's."""
+    """A distribution to install; `distribution` is its name where the key of the plan differs."""
 
     version: str
     source: str
@@ -34,7 +34,10 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class UsedGpus(msgspec.Struct, frozen=True, kw_only=True):
-    """Which GPUs vLLM will use; ids in PCI order, a MIG slice is "0:1". `capabilities` are those of the used ones."""
+    """The GPUs that vLLM uses, as ids in PCI order; a MIG slice is "0:1".
+
+    `capabilities` are the compute capabilities of the used GPUs.
+    """
 
     used: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
@@ -42,7 +45,7 @@ class UsedGpus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExcludedGpu(msgspec.Struct, frozen=True, kw_only=True):
-    """A GPU that is left out."""
+    """A GPU that is left out, and the reason."""
 
     id: str
     reason: str
@@ -57,10 +60,12 @@ class FlashAttn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str
     wheel: str = ""
     origin: Literal["", "store", "authors", "third party"] = ""
+    # Unset, and not "", where no published wheel is planned: a plan without it is as it always was.
+    published: Literal["listed", "unknown"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Attention(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The attention backend that vLLM takes on one GPU, and how its code gets there."""
+    """The attention backend that vLLM takes on one GPU, and the origin of its code."""
 
     gpu: str
     backend: str
@@ -91,19 +96,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def glibc(self) -> str:
-        """Of the host that it is for: x86_64-manylinux_2_36 -> 2.36."""
+        """Return the glibc of the host that the plan is for: 2.36 for x86_64-manylinux_2_36."""
         return self.platform.partition("-manylinux_")[2].replace("_", ".")
 
 
 class Reasons(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands against a plan, by subject."""
+    """The reasons against a plan that concern one subject."""
 
     subject: str
     reasons: tuple[str, ...]
 
 
 class Unsupported(msgspec.Struct, frozen=True, kw_only=True):
-    """There is no plan for this host; exit code 3."""
+    """The document for a host that no plan exists for; exit code 3."""
 
     schema: Literal["vllm-ready/plan/1"] = SCHEMA
     unsupported: tuple[Reasons, ...]
@@ -111,7 +116,10 @@ class Unsupported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What could not be had, to be planned around: a release of vLLM, or a candidate for flash-attn by its name."""
+    """A candidate that the resolver or a download refused; the next plan avoids it.
+
+    `version` is a release of vLLM, or the name of a flash-attn candidate.
+    """
 
     package: str = "vllm"
     version: str

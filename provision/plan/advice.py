@@ -1,4 +1,4 @@
-"""Advice: what could be changed on the host or in the settings to get something newer, the smallest change first."""
+"""Advice: changes of the host or the settings that allow a newer vLLM, the smallest first."""
 
 from __future__ import annotations
 
@@ -19,138 +19,175 @@ from provision.plan.versions import EXACT_CODE_ONLY, newer, numbers, reaches
 from provision.settings import Settings
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host would get: "0.32.0", by its whole name, and on how much GPU memory."""
+class ExpectedVllm(msgspec.Struct, frozen=True, kw_only=True):
+    """The vLLM that a host would get, with its full name and the GPU memory that it runs."""
 
     version: str
     name: str
     memory_gb: float = 0
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that could be otherwise; `suits_most` where it helps most of its kind without being the last."""
+class HostChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A possible change of a host or of its settings.
 
-    say: str
+    `suits_most` marks the most helpful change of its kind where that is not the last one.
+    """
+
+    words: str
     apply: Callable[[Situation], Situation]
     suits_most: bool = False
 
 
-NARROWING = ("vllm", "torch", "cuda", "gpus", "python")  # the settings that leave less to choose from
-Search = Callable[[Situation], Answer | None]
-Kind = Callable[[Situation, Catalogue], Iterator[Change]]
+# The settings that leave fewer releases to choose from.
+NARROWING = ("vllm", "exclude_vllm", "torch", "cuda", "gpus", "python")
+Search = Callable[[Situation], ExpectedVllm | None]
+Kind = Callable[[Situation, Catalogue], Iterator[HostChange]]
 
 
-def newer_vllm(situation: Situation, catalogue: Catalogue, than: Answer | None, search: Search) -> Iterator[str]:
-    """Of each kind of change the smallest that helps, and the next if it gives more; then what helps only together."""
+def newer_vllm(
+    situation: Situation, catalogue: Catalogue, than: ExpectedVllm | None, search: Search
+) -> Iterator[str]:
+    """Yield the changes that allow a newer vLLM: of each kind the smallest, then combinations."""
     best = than
     for kind in _KINDS:
         best_of_kind = than
         for change in kind(situation, catalogue):
-            found = search(change.apply(situation))
-            if found and _better(found, best_of_kind):
-                best_of_kind = found
-                best = found if _better(found, best) else best
-                yield f"{change.say} would allow vLLM {found.name}"
+            vllm = search(change.apply(situation))
+            if vllm and _better(vllm, best_of_kind):
+                best_of_kind = vllm
+                best = vllm if _better(vllm, best) else best
+                yield f"{change.words} would allow vLLM {vllm.name}"
     yield from _together(situation, catalogue, best, search)
 
 
-def more_gpus(situation: Situation, catalogue: Catalogue, than: Answer, search: Search) -> Iterator[str]:
-    """What would take in every GPU, where nothing can as the host is: the smallest change of each kind."""
+def more_gpus(
+    situation: Situation, catalogue: Catalogue, than: ExpectedVllm, search: Search
+) -> Iterator[str]:
+    """Yield the smallest change of each kind that would run all GPUs of the host."""
     everything = replace(situation, settings=replace(situation.settings, gpus="all"))
     for kind in _KINDS:
-        answers = ((change, search(change.apply(everything))) for change in kind(everything, catalogue))
-        for change, found in answers:
-            if found and found.memory_gb > than.memory_gb:
-                yield f"{change.say} would run all GPUs, with vLLM {found.name}"
+        for change in kind(everything, catalogue):
+            vllm = search(change.apply(everything))
+            if vllm and vllm.memory_gb > than.memory_gb:
+                yield f"{change.words} would run all GPUs, with vLLM {vllm.name}"
                 break
 
 
-def _better(found: Answer, than: Answer | None) -> bool:
-    """Newer, and on no less of the GPU memory: what loses GPUs is no advice."""
-    return than is None or (newer(found.version, than.version) and found.memory_gb >= than.memory_gb)
+def _better(vllm: ExpectedVllm, than: ExpectedVllm | None) -> bool:
+    """Return whether a vLLM is newer and runs no less GPU memory: losing GPUs is no advice."""
+    return than is None or (newer(vllm.version, than.version) and vllm.memory_gb >= than.memory_gb)
 
 
-def _together(situation: Situation, catalogue: Catalogue, than: Answer | None, search: Search) -> Iterator[str]:
-    """The fewest and smallest changes that give, taken together, more than any of them alone."""
+def _together(
+    situation: Situation, catalogue: Catalogue, than: ExpectedVllm | None, search: Search
+) -> Iterator[str]:
+    """Yield the fewest changes that together allow a newer vLLM than any of them alone."""
     kinds = [list(kind(situation, catalogue)) for kind in _KINDS]
     kinds = [changes for changes in kinds if changes]
     needed = [_most(changes) for changes in kinds]
-    found = search(_all_of(needed, situation))
-    if found is None or not _better(found, than):
+    vllm = search(_all_of(needed, situation))
+    if vllm is None or not _better(vllm, than):
         return
     for changes, most in zip(kinds, list(needed), strict=True):
         others = [other for other in needed if other is not most]
-        if _gives(found, [*others], situation, search):
+        if _allows(vllm, others, situation, search):
             needed = others
             continue
-        least = next((change for change in changes if _gives(found, [*others, change], situation, search)), most)
-        needed[needed.index(most)] = least
+        sufficient = (
+            change for change in changes if _allows(vllm, [*others, change], situation, search)
+        )
+        needed[needed.index(most)] = next(sufficient, most)
     if len(needed) > 1:
-        said = f"{', '.join(change.say for change in needed[:-1])} and {needed[-1].say} together"
-        yield f"{said} would allow vLLM {found.name}"
+        words = f"{', '.join(change.words for change in needed[:-1])} and {needed[-1].words}"
+        yield f"{words} together would allow vLLM {vllm.name}"
 
 
-def _most(changes: list[Change]) -> Change:
-    """What helps most of one kind: the largest change, or the Python that everything has wheels for."""
+def _most(changes: list[HostChange]) -> HostChange:
+    """Return the most helpful change of a kind: the largest, or the Python with most wheels."""
     return next((change for change in changes if change.suits_most), changes[-1])
 
 
-def _gives(found: Answer, changes: list[Change], situation: Situation, search: Search) -> bool:
-    answer = search(_all_of(changes, situation))
-    return answer is not None and answer.version == found.version and answer.memory_gb >= found.memory_gb
+def _allows(
+    vllm: ExpectedVllm, changes: list[HostChange], situation: Situation, search: Search
+) -> bool:
+    result = search(_all_of(changes, situation))
+    return (
+        result is not None and result.version == vllm.version and result.memory_gb >= vllm.memory_gb
+    )
 
 
-def _all_of(changes: list[Change], situation: Situation) -> Situation:
+def _all_of(changes: list[HostChange], situation: Situation) -> Situation:
     for change in changes:
         situation = change.apply(situation)
     return situation
 
 
-def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
-    """The first driver of each CUDA major that the GPUs allow; or the last that still knows them."""
+def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]:
+    """Yield the first driver of each CUDA major, or the last branch that supports the GPUs."""
     if not situation.gpus:
         return
-    limits = [limit for limit in catalogue.drivers if any(gpu.cc == limit.cc for gpu in situation.gpus)]
+    limits = [
+        limit for limit in catalogue.drivers if any(gpu.cc == limit.cc for gpu in situation.gpus)
+    ]
     least = max((limit.first or 0 for limit in limits), default=0)
     last = min((limit.last for limit in limits if limit.last), default=None)
     driver = situation.driver or "0"
     if last and numbers(driver)[:1] > (last,):
-        yield Change(say=f"driver branch {last}", apply=partial(replace, driver=f"{last}.0"))
+        yield HostChange(words=f"driver branch {last}", apply=partial(replace, driver=f"{last}.0"))
         return
     if any(limit.open_only for limit in limits) and situation.driver_flavour == "proprietary":
-        yield Change(say="the same driver with the open kernel modules", apply=partial(replace, driver_flavour="open"))
-    for wanted in sorted({max(row.driver, f"{least}.0", key=numbers) for row in catalogue.cuda_major}, key=numbers):
-        if not reaches(driver, wanted) and not (last and numbers(wanted)[0] > last):
-            say = f"driver {wanted.removesuffix('.0')} or newer"
-            yield Change(say=say, apply=partial(replace, driver=wanted, driver_flavour="open"))
-
-
-def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
-    if situation.settings.python != "auto":
-        return
-    """First the Python that everything has wheels for, then the others from the newest on."""
-    known = {int(cpython[3:]) for row in catalogue.torch for cpython in row.cpython}
-    known -= {max(known)}  # something always lacks a wheel for the newest of all
-    for python in sorted(
-        (f"3.{one}" for one in known), key=lambda one: (one == FETCHED_PYTHON, numbers(one)), reverse=True
-    ):
-        if python not in situation.pythons:
-            how = f"uv fetches it: --set python={python}" if situation.sources["github"] else "to be installed"
-            most = python == FETCHED_PYTHON
-            yield Change(say=f"Python {python} ({how})", apply=partial(replace, pythons=(python,)), suits_most=most)
-
-
-def _glibcs(situation: Situation, catalogue: Catalogue) -> Iterator[Change]:
-    for_gpus = bool(situation.gpus)
-    asked = {build.glibc for row in catalogue.vllm for build in row.builds if bool(build.cuda) == for_gpus}
-    for glibc in sorted(asked, key=numbers):
-        if not situation.no_glibc and not reaches(situation.glibc, glibc):
-            yield Change(
-                say=f"glibc {glibc} (a newer distribution, or a container)", apply=partial(replace, glibc=glibc)
+        yield HostChange(
+            words="the same driver with the open kernel modules",
+            apply=partial(replace, driver_flavour="open"),
+        )
+    candidates = {max(row.driver, f"{least}.0", key=numbers) for row in catalogue.cuda_major}
+    for candidate in sorted(candidates, key=numbers):
+        if not reaches(driver, candidate) and not (last and numbers(candidate)[0] > last):
+            words = f"driver {candidate.removesuffix('.0')} or newer"
+            yield HostChange(
+                words=words, apply=partial(replace, driver=candidate, driver_flavour="open")
             )
 
 
-def _sources(situation: Situation, _: Catalogue) -> Iterator[Change]:
+def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]:
+    """Yield the Python that most wheels exist for, then the others from the newest."""
+    if situation.settings.python != "auto":
+        return
+    known = {int(cpython[3:]) for row in catalogue.torch for cpython in row.cpython}
+    known -= {max(known)}  # some dependency always lacks a wheel for the newest Python
+    pythons = [f"3.{number}" for number in sorted(known, reverse=True)]
+    for python in sorted(pythons, key=lambda python: python != FETCHED_PYTHON):
+        if python not in situation.pythons:
+            how = (
+                f"uv downloads it: --set python={python}"
+                if situation.sources["github"]
+                else "install it"
+            )
+            most = python == FETCHED_PYTHON
+            yield HostChange(
+                words=f"Python {python} ({how})",
+                apply=partial(replace, pythons=(python,)),
+                suits_most=most,
+            )
+
+
+def _glibcs(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]:
+    for_gpus = bool(situation.gpus)
+    glibcs = {
+        build.glibc
+        for row in catalogue.vllm
+        for build in row.builds
+        if bool(build.cuda) == for_gpus
+    }
+    for glibc in sorted(glibcs, key=numbers):
+        if not situation.missing_glibc and not reaches(situation.glibc, glibc):
+            yield HostChange(
+                words=f"glibc {glibc} (a newer distribution, or a container)",
+                apply=partial(replace, glibc=glibc),
+            )
+
+
+def _sources(situation: Situation, _: Catalogue) -> Iterator[HostChange]:
     closed = [name for name, answers in situation.sources.items() if not answers]
     ruled_out = [name for name in closed if getattr(situation.settings.sources, name) is False]
     silent = [name for name in closed if name not in ruled_out]
@@ -158,75 +195,98 @@ def _sources(situation: Situation, _: Catalogue) -> Iterator[Change]:
         (f"allowing {_named(ruled_out)} in the settings", ruled_out),
         (f"access to {_named(silent)} (or mirrors)", silent),
     ]
-    say = " and ".join(text for text, names in parts if names)
-    if say:
-        yield Change(say=say, apply=partial(replace, sources=dict.fromkeys(situation.sources, True)))
+    words = " and ".join(text for text, names in parts if names)
+    if words:
+        yield HostChange(
+            words=words, apply=partial(replace, sources=dict.fromkeys(situation.sources, True))
+        )
 
 
 _KINDS: tuple[Kind, ...] = (_drivers, _pythons, _glibcs, _sources)
 
 
 def _named(names: Collection[str]) -> str:
-    *most, last = [said for name, said in SOURCE_NAMES.items() if name in names] or [""]
+    *most, last = [words for name, words in SOURCE_NAMES.items() if name in names] or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def without_wishes(situation: Situation, search: Search) -> Iterator[str]:
-    """What this host would get without the settings that narrow the choice: the fewest that must go."""
+def without_settings(situation: Situation, search: Search) -> Iterator[str]:
+    """Yield the vLLM that this host gets without the fewest settings that stand in the way."""
     plain = Settings()
-    wished = [name for name in NARROWING if getattr(situation.settings, name) != getattr(plain, name)]
-    for size in range(1, len(wished) + 1):
-        found = [(names, search(_without(names, situation, plain))) for names in combinations(wished, size)]
+    narrowed = [
+        name for name in NARROWING if getattr(situation.settings, name) != getattr(plain, name)
+    ]
+    for size in range(1, len(narrowed) + 1):
+        results = [
+            (names, search(_without(names, situation, plain)))
+            for names in combinations(narrowed, size)
+        ]
         yield from (
-            f"without {in_words(names, situation.settings)} in the settings this host gets vLLM {answer.name}"
-            for names, answer in found
-            if answer
+            f"without {in_words(names, situation.settings)} in the settings this host gets vLLM"
+            f" {vllm.name}"
+            for names, vllm in results
+            if vllm
         )
-        if any(answer for _, answer in found):
+        if any(vllm for _, vllm in results):
             return
 
 
 def _without(names: tuple[str, ...], situation: Situation, plain: Settings) -> Situation:
     settings = replace(situation.settings, **{name: getattr(plain, name) for name in names})
-    pythons = situation.found_pythons if "python" in names else situation.pythons
+    pythons = situation.host_pythons if "python" in names else situation.pythons
     return replace(situation, settings=settings, pythons=pythons)
 
 
 def in_words(names: Iterable[str], settings: Settings) -> str:
-    """`vllm: 0.32.0` and `cuda: 13.0`."""
+    """Return settings as text: `vllm: 0.32.0` and `cuda: 13.0`."""
     return " and ".join(f"`{name}: {getattr(settings, name)}`" for name in names)
 
 
 def forward_compatibility(
-    situation: Situation, catalogue: Catalogue, than: Answer | None, search: Search
+    situation: Situation, catalogue: Catalogue, than: ExpectedVllm | None, search: Search
 ) -> Iterator[str]:
-    """NVIDIA's cuda-compat packages stretch an old driver, on data-centre GPUs that it knows."""
+    """Yield the advice of cuda-compat packages, for data-centre GPUs with an old driver."""
     models = [find(gpu.name, catalogue.gpus) for gpu in situation.gpus]
     newest = max(catalogue.cuda_major, key=lambda row: int(row.major))
     old = situation.driver is not None and not reaches(situation.driver, newest.driver)
-    if not old or against_driver(situation, catalogue) or not all(model and model.data_center for model in models):
+    if (
+        not old
+        or against_driver(situation, catalogue)
+        or not all(model and model.data_center for model in models)
+    ):
         return
-    found = search(replace(situation, driver=newest.driver))
-    if found and _better(found, than):
+    vllm = search(replace(situation, driver=newest.driver))
+    if vllm and _better(vllm, than):
         yield (
-            f"these are data-centre GPUs: NVIDIA's cuda-compat packages carry CUDA {newest.major} on some older driver "
-            "branches; no plan counts on it, NVIDIA's forward-compatibility table says for which"
+            f"on data-centre GPUs NVIDIA's cuda-compat packages run CUDA {newest.major} with some"
+            " older driver branches:"
+            " see NVIDIA's forward-compatibility table; a plan never relies on them"
         )
 
 
-def way_out(situation: Situation, catalogue: Catalogue, search: Search, on_the_cpu: Answer | None) -> Iterator[str]:
-    """For a host that can run nothing that was asked for: the nearest thing that would."""
-    hints = [*without_wishes(situation, search), *newer_vllm(situation, catalogue, None, search)]
+def way_out(
+    situation: Situation, catalogue: Catalogue, search: Search, on_the_cpu: ExpectedVllm | None
+) -> Iterator[str]:
+    """Yield the nearest alternatives for a host that cannot run what the settings ask for."""
+    hints = [*without_settings(situation, search), *newer_vllm(situation, catalogue, None, search)]
     yield from hints
     yield from forward_compatibility(situation, catalogue, None, search)
     lowest = lowest_capability(catalogue)
-    old = sorted({gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)})
+    old = sorted(
+        {gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)}
+    )
     if old:
         names = ", ".join(old)
-        yield f"{names}: no published vLLM has code for it; it takes a GPU of {lowest} or newer, or a source build"
+        yield (
+            f"{names}: no published vLLM has code for it; use a GPU of {lowest} or newer, or"
+            " build vLLM from source"
+        )
     if any(gpu.cc in EXACT_CODE_ONLY for gpu in situation.gpus):
-        yield "for Jetson boards NVIDIA's Jetson AI Lab publishes its own vLLM wheels and containers"
-    if situation.no_glibc:
-        yield "a container of a distribution with glibc (Ubuntu, Debian, Rocky) on this host would run vLLM"
+        yield "NVIDIA's Jetson AI Lab publishes vLLM wheels and containers for Jetson boards"
+    if situation.missing_glibc:
+        yield "a container with glibc (Ubuntu, Debian, Rocky) on this host would run vLLM"
     elif not hints and on_the_cpu:
-        yield f"the CPU of this host could run a small model with vLLM {on_the_cpu.name}: --set profile=cpu"
+        yield (
+            f"the CPU of this host could run a small model with vLLM {on_the_cpu.name}: --set"
+            " profile=cpu"
+        )

@@ -1,4 +1,4 @@
-"""Which GPUs a plan may use, which it leaves out, and what taking them in would cost."""
+"""The GPUs that a plan uses and those it leaves out, with the vLLM that would run them all."""
 
 from __future__ import annotations
 
@@ -8,100 +8,133 @@ from provision.catalog.rows import Catalogue, DriverLimit
 from provision.errors import WrongSetting
 from provision.host.gpus import Gpu
 from provision.plan._model import Decision, ExcludedGpu, UsedGpus
-from provision.plan.dead_gpus import driver_wanted
-from provision.plan.rules import Candidate
+from provision.plan.candidates import Candidate
+from provision.plan.dead_gpus import driver_needed
 from provision.plan.situation import Situation
 from provision.plan.versions import numbers
 
 
 def against_driver(situation: Situation, catalogue: Catalogue) -> dict[str, str]:
-    """GPUs that the driver cannot run at all, whatever vLLM: newer than it, dropped by it, or cut to pieces."""
+    """Return the reason against each GPU that the driver cannot run with any vLLM.
+
+    Such a GPU is newer than the driver, dropped by it, or split by MIG without an instance.
+    """
     limits = {limit.cc: limit for limit in catalogue.drivers}
-    reasons = {gpu.id: _against(gpu, situation, limits.get(gpu.cc or ""), catalogue) for gpu in situation.gpus}
+    reasons = {
+        gpu.id: _against(gpu, situation, limits.get(gpu.cc or ""), catalogue)
+        for gpu in situation.gpus
+    }
     return {gpu: reason for gpu, reason in reasons.items() if reason}
 
 
-def _against(gpu: Gpu, situation: Situation, limit: DriverLimit | None, catalogue: Catalogue) -> str:
+def _against(
+    gpu: Gpu, situation: Situation, limit: DriverLimit | None, catalogue: Catalogue
+) -> str:
     driver = situation.driver or ""
     branch = numbers(driver)[:1]
     if gpu.cc is None:
-        return f"nothing is known of a `{gpu.name}`: describe it with its compute capability to use it"
+        return f"`{gpu.name}` is unknown: describe it with its compute capability (cc) to use it"
     if gpu.mig and ":" not in gpu.id:
-        return "MIG is on and no instance exists: create one, or switch MIG off"
+        return "MIG is enabled and has no instance: create one, or disable MIG"
     if limit is None or not branch:
         return ""
     if limit.first is not None and branch < (limit.first,):
-        return f"driver {driver} is older than the {gpu.name} ({gpu.cc}); it needs branch {limit.first} or newer"
+        return (
+            f"the {gpu.name} ({gpu.cc}) needs driver branch {limit.first} or newer; this host has"
+            f" {driver}"
+        )
     if limit.last is not None and branch > (limit.last,):
-        return f"driver {driver} has dropped the {gpu.name} ({gpu.cc}); it needs {driver_wanted(limit, catalogue)}"
+        return (
+            f"the {gpu.name} ({gpu.cc}) needs {driver_needed(limit, catalogue)};"
+            f" this host has {driver}, which no longer supports it"
+        )
     if limit.open_only and situation.driver_flavour == "proprietary":
-        return f"the {gpu.name} ({gpu.cc}) needs the open kernel modules; this driver is the proprietary flavour"
+        return (
+            f"the {gpu.name} ({gpu.cc}) needs the open kernel modules; this host has the"
+            " proprietary ones"
+        )
     return ""
 
 
-def asked_for(situation: Situation) -> frozenset[str]:
-    """The ids that the settings allow; an id that the host does not have is refused."""
-    here = [gpu.id for gpu in situation.gpus]
-    asked = situation.settings.gpus
-    if asked in ("auto", "all"):
-        return frozenset(here)
-    wanted = [str(gpu) for gpu in asked]
-    unknown = [gpu for gpu in wanted if gpu not in here]
-    if unknown or not wanted:
+def requested(situation: Situation) -> frozenset[str]:
+    """Return the ids that the settings allow; raise WrongSetting for an id that the host lacks."""
+    present = [gpu.id for gpu in situation.gpus]
+    setting = situation.settings.gpus
+    if setting in ("auto", "all"):
+        return frozenset(present)
+    ids = [str(gpu) for gpu in setting]
+    unknown = [gpu for gpu in ids if gpu not in present]
+    if unknown or not ids:
         what = f"gpus: there is no GPU {unknown[0]}" if unknown else "gpus: the list is empty"
-        raise WrongSetting(what, hint=f"this host has {ranges(here)}")
-    return frozenset(wanted)
+        raise WrongSetting(what, hint=f"this host has GPU {ranges(present)}")
+    return frozenset(ids)
+
+
+def usable(situation: Situation, catalogue: Catalogue) -> frozenset[str]:
+    """Return the ids that the settings allow and the driver can run."""
+    return requested(situation) - against_driver(situation, catalogue).keys()
 
 
 def ranges(ids: Iterable[str]) -> str:
-    """GPUs as every text names them: 0, 1, 2, 3 -> 0-3."""
+    """Return GPU ids as every text names them: 0-3 for 0, 1, 2, 3."""
     runs: list[list[str]] = []
-    for one in ids:
-        if runs and one.isdecimal() and runs[-1][-1].isdecimal() and int(one) == int(runs[-1][-1]) + 1:
-            runs[-1].append(one)
+    for gpu in ids:
+        last = runs[-1][-1] if runs else ""
+        if gpu.isdecimal() and last.isdecimal() and int(gpu) == int(last) + 1:
+            runs[-1].append(gpu)
         else:
-            runs.append([one])
+            runs.append([gpu])
     return ", ".join(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def settle(
     candidate: Candidate, situation: Situation, dead: dict[str, str], price: str | None
 ) -> tuple[UsedGpus, Decision]:
-    """The GPUs that the chosen vLLM uses, and the others with their reasons."""
-    allowed = asked_for(situation)
+    """Return the GPUs that the chosen vLLM uses, and the reason against each other GPU."""
+    allowed = requested(situation)
     used = tuple(
-        gpu.id for gpu in situation.gpus if gpu.id in candidate.runs and gpu.id in allowed and gpu.id not in dead
+        gpu.id
+        for gpu in situation.gpus
+        if gpu.id in candidate.runs and gpu.id in allowed and gpu.id not in dead
     )
     excluded = tuple(
         ExcludedGpu(id=gpu.id, reason=_reason(gpu, candidate, dead, allowed, price))
         for gpu in situation.gpus
         if gpu.id not in used
     )
-    capabilities = tuple(sorted({gpu.cc for gpu in situation.gpus if gpu.id in used and gpu.cc}, key=numbers))
+    capabilities = tuple(
+        sorted({gpu.cc for gpu in situation.gpus if gpu.id in used and gpu.cc}, key=numbers)
+    )
     return UsedGpus(used=used, capabilities=capabilities, excluded=excluded), Decision(
         subject="gpus", chosen=ranges(used), because=_because(situation, used)
     )
 
 
-def _reason(gpu: Gpu, candidate: Candidate, dead: dict[str, str], allowed: frozenset[str], price: str | None) -> str:
+def _reason(
+    gpu: Gpu, candidate: Candidate, dead: dict[str, str], allowed: frozenset[str], price: str | None
+) -> str:
     if gpu.id in dead:
         return dead[gpu.id]
     if gpu.id not in allowed:
-        return "config leaves it out"
-    cost = f"; taking it in would mean {price}" if price else "; no vLLM that can be had here runs it beside the others"
+        return "the settings leave it out"
+    cost = (
+        f"; using it would mean {price}"
+        if price
+        else "; no vLLM available here runs it beside the other GPUs"
+    )
     return f"vLLM {candidate.release.version}: {candidate.leaves[gpu.id]}{cost}"
 
 
 def _because(situation: Situation, used: tuple[str, ...]) -> str:
     if situation.settings.gpus not in ("auto", "all"):
-        return "config names them"
+        return "the settings name them"
     if len(used) == len(situation.gpus):
         return "all GPUs of this host"
     have = sum(gpu.memory_gb or 0 for gpu in situation.gpus)
     take = sum(gpu.memory_gb or 0 for gpu in situation.gpus if gpu.id in used)
     share = f"{take:.0f} of {have:.0f} GB" if have else f"{len(used)} of {len(situation.gpus)}"
-    return (
-        f"the newest vLLM that runs GPUs with at least half of the memory ({share})"
-        if 2 * take >= have
-        else (f"the most GPU memory that any vLLM runs here ({share})")
-    )
+    if 2 * take >= have:
+        return (
+            f"the newest vLLM that runs at least half of the GPU memory runs these GPUs ({share})"
+        )
+    return f"no vLLM runs more of the GPU memory of this host ({share})"

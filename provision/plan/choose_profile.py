@@ -1,4 +1,4 @@
-"""CUDA or CPU: never the CPU quietly where a GPU is there and does not answer."""
+"""The profile, CUDA or CPU: a GPU that does not answer never leads to a CPU plan by itself."""
 
 from __future__ import annotations
 
@@ -11,45 +11,52 @@ from provision.plan.versions import numbers
 
 
 def choose(situation: Situation, catalogue: Catalogue) -> Decision | Reasons:
-    """The profile with its reason, or what stands against any."""
-    asked = situation.settings.profile
-    if asked == "cpu":
-        return _cpu(situation, "config asks for it")
-    dead = dead_gpus.reasons(situation, catalogue)
-    if dead:
-        return dead
+    """Return the profile and its reason, or the reasons against both profiles."""
+    requested = situation.settings.profile
+    if requested == "cpu":
+        return _cpu(situation, "the settings ask for it")
+    if unusable := dead_gpus.reasons(situation, catalogue):
+        return unusable
     if situation.gpus:
         return _with_gpus(situation)
     if situation.login_node:
         reason = (
-            "a Slurm login node has no GPU by design: plan on a compute node, or ask for the CPU: --set profile=cpu"
+            "this is a Slurm login node without a GPU: plan on a compute node, or add --set"
+            " profile=cpu"
         )
         return Reasons(subject="profile", reasons=(reason,))
-    if asked == "cuda":
-        return Reasons(subject="profile", reasons=("config asks for CUDA, and this host has no NVIDIA GPU",))
-    return _cpu(situation, "no NVIDIA GPU on this host")
+    if requested == "cuda":
+        reason = "the settings ask for CUDA, and this host has no NVIDIA GPU"
+        return Reasons(subject="profile", reasons=(reason,))
+    return _cpu(situation, "this host has no NVIDIA GPU")
 
 
 def _cpu(situation: Situation, because: str) -> Decision | Reasons:
-    """The CPU, unless the settings ask for CUDA in another way."""
-    wishes = situation.settings
-    if isinstance(wishes.gpus, list) and wishes.profile != "cpu":
+    """Return the CPU profile, unless another setting asks for CUDA."""
+    settings = situation.settings
+    if isinstance(settings.gpus, list) and settings.profile != "cpu":
         raise WrongSetting(
-            f"gpus: there is no GPU {next(iter(wishes.gpus), '')}", hint="this host has no GPU that can be used"
+            f"gpus: there is no GPU {next(iter(settings.gpus), '')}",
+            hint="this host has no usable GPU",
         )
-    variant = wishes.torch.partition("+")[2]
-    if wishes.cuda != "auto" or variant not in ("", "cpu"):
-        wish = f"cuda: {wishes.cuda}" if wishes.cuda != "auto" else f"torch: {wishes.torch}"
-        return Reasons(
-            subject="profile",
-            reasons=(f"`{wish}` in the settings is for a GPU, and this plan is for a CPU: {because}",),
+    variant = settings.torch.partition("+")[2]
+    if settings.cuda != "auto" or variant not in ("", "cpu"):
+        setting = (
+            f"cuda: {settings.cuda}" if settings.cuda != "auto" else f"torch: {settings.torch}"
         )
+        reason = f"`{setting}` in the settings is for a GPU, and this plan is for a CPU: {because}"
+        return Reasons(subject="profile", reasons=(reason,))
     return Decision(subject="profile", chosen="cpu", because=because)
 
 
 def _with_gpus(situation: Situation) -> Decision | Reasons:
     if not numbers(situation.driver or ""):
-        return Reasons(subject="driver", reasons=(f"`{situation.driver}` is no driver version such as 580.65.06",))
+        return Reasons(
+            subject="driver",
+            reasons=(f"`{situation.driver}` is not a driver version such as 580.65.06",),
+        )
     cards = len({gpu.id.split(":", 1)[0] for gpu in situation.gpus})
     what = f"{cards} NVIDIA GPUs" if cards > 1 else "an NVIDIA GPU"
-    return Decision(subject="profile", chosen="cuda", because=f"{what} and driver {situation.driver}")
+    return Decision(
+        subject="profile", chosen="cuda", because=f"{what} and driver {situation.driver}"
+    )

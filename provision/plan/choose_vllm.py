@@ -1,114 +1,180 @@
-"""The newest vLLM that runs the GPUs asked for, with the reason against every newer one."""
+"""The newest vLLM that runs the GPUs asked for, and the reason against every newer release."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterator
 
 import msgspec
 
-from provision.catalog.rows import Catalogue, VllmRelease
+from provision.catalog.rows import VllmBuild
 from provision.host.gpus import Gpu
+from provision.plan import choose_gpus, rules
 from provision.plan._model import Refusal, Rejected
-from provision.plan.rules import Candidate, judge, not_asked_for, preference
+from provision.plan.candidates import (
+    Candidate,
+    Pairs,
+    Releases,
+    preference,
+    torch_fits,
+    wheel_name,
+    without_torch,
+)
 from provision.plan.situation import Situation
 from provision.settings import Settings
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """The candidate taken, if any, and what stood against the releases before it.
+class VllmChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """The candidate taken, or None.
 
-    `enough` is false where no release runs what was asked for, and the candidate is the one that runs most of it.
+    `enough` is false where no release runs the requested GPUs; the candidate runs most of them.
     """
 
     candidate: Candidate | None
-    rejected: tuple[Rejected, ...]
-    enough: bool = True
+    enough: bool
 
 
 def choose(
-    situation: Situation,
-    catalogue: Catalogue,
-    python: str,
-    usable: Collection[str],
-    refusals: tuple[Refusal, ...] = (),
-) -> Found:
+    releases: Releases, situation: Situation, python: str, usable: frozenset[str]
+) -> VllmChoice:
     """Walk the releases from the newest; stop at the first that runs enough of the usable GPUs."""
-    refused = of_vllm(refusals)
+    requested: frozenset[str] = frozenset()  # the GPUs that must all run
+    if situation.settings.gpus != "auto":
+        requested = choose_gpus.requested(situation)
+    if not requested <= usable:
+        return VllmChoice(candidate=None, enough=False)
+    memory = {gpu.id: weight(gpu) for gpu in situation.gpus if gpu.id in usable}
+
+    def runs(candidate: Candidate) -> float:
+        return sum(memory.get(gpu, 0) for gpu in candidate.runs)
+
+    best, most = None, 0.0
+    goal = 0.0 if requested else sum(map(weight, situation.gpus)) / 2
+    for pairs in releases:
+        # The rules cost more than this comparison: ask them only where the answer can matter.
+        better = [
+            candidate
+            for candidate in pairs.candidates
+            if requested.issubset(candidate.runs) and runs(candidate) > most
+        ]
+        if better and pairs.release.version not in releases.refused:
+            fitting = list(_fitting(better, _offer(pairs, releases, situation, python)))
+            if fitting:
+                best = max(fitting, key=lambda candidate: (runs(candidate), preference(candidate)))
+                most = runs(best)
+                if most >= goal:
+                    return VllmChoice(candidate=best, enough=True)
+    # Where no release reaches half of the memory, the one that runs most of it is better than none.
+    return VllmChoice(candidate=best, enough=False)
+
+
+def _offer(pairs: Pairs, releases: Releases, situation: Situation, python: str) -> rules.Offer:
+    return rules.Offer(
+        release=pairs.release,
+        torch=pairs.torch,
+        python=python,
+        situation=situation,
+        catalogue=releases.catalogue,
+    )
+
+
+def _fitting(candidates: list[Candidate], offer: rules.Offer) -> Iterator[Candidate]:
+    """Yield the candidates that no rule stands against."""
+    if rules.against_release(offer):
+        return
+    wheel: VllmBuild | None = None
+    for candidate in candidates:
+        if candidate.build is not wheel:
+            wheel = candidate.build
+            reason = rules.against_wheel(wheel, offer)
+        if not reason and torch_fits(candidate.torch, offer.situation):
+            yield candidate
+
+
+def rejections(
+    releases: Releases,
+    situation: Situation,
+    python: str,
+    usable: frozenset[str],
+    taken: Candidate | None,
+) -> tuple[Rejected, ...]:
+    """Return every release newer than the one taken, with the reason against it."""
     rejected: list[Rejected] = []
-    most: Candidate | None = None
-    before_most = 0
-    for release in catalogue.vllm:
-        if release.version in refused:
-            rejected.append(Rejected(candidate=release.version, reason=refused[release.version]))
-            continue
-        fit, against = judge(release, situation, catalogue, python)
-        best = max(fit, key=lambda one: (_memory(one, situation, usable), preference(one)), default=None)
-        if best and _enough(best, situation, usable):
-            return Found(candidate=best, rejected=tuple(rejected))
-        if best and _memory(best, situation, usable) > (_memory(most, situation, usable) if most else 0):
-            most, before_most = best, len(rejected)
-        rejected.append(Rejected(candidate=release.version, reason=_reason(release, fit, against, usable)))
-    if most is None or situation.settings.gpus != "auto":
-        return Found(candidate=None, rejected=tuple(rejected), enough=False)
-    # Nothing reaches half of the memory: the most that anything runs is still better than nothing.
-    return Found(candidate=most, rejected=tuple(rejected[:before_most]), enough=False)
+    for pairs in releases:
+        version = pairs.release.version
+        if taken and version == taken.release.version:
+            break
+        reason = releases.refused.get(version) or _reason(
+            pairs, _offer(pairs, releases, situation, python), usable
+        )
+        rejected.append(Rejected(candidate=version, reason=reason))
+    return tuple(rejected)
 
 
-def of_vllm(refusals: tuple[Refusal, ...]) -> dict[str, str]:
-    """The releases of vLLM that were refused, and why."""
-    return {one.version: one.reason for one in refusals if one.package == "vllm"}
+def _reason(pairs: Pairs, offer: rules.Offer, usable: frozenset[str]) -> str:
+    """Join the reasons against a release, against its wheels, and against GPUs.
 
-
-def _enough(candidate: Candidate, situation: Situation, usable: Collection[str]) -> bool:
-    asked = situation.settings.gpus
-    if asked == "all":
-        return len(candidate.runs) == len(situation.gpus) and set(candidate.runs) <= set(usable)
-    if asked != "auto":
-        return {str(gpu) for gpu in asked} <= set(candidate.runs) & set(usable)
-    return 2 * _memory(candidate, situation, usable) >= sum(map(weight, situation.gpus)) > 0
-
-
-def _memory(candidate: Candidate, situation: Situation, usable: Collection[str]) -> float:
-    return sum(weight(gpu) for gpu in situation.gpus if gpu.id in candidate.runs and gpu.id in usable)
-
-
-def weight(gpu: Gpu) -> float:
-    """A GPU's memory; one whose memory nobody knows counts as 16 GB, so that it counts at all."""
-    return gpu.memory_gb or 16.0
-
-
-def _reason(release: VllmRelease, fit: list[Candidate], against: dict[str, str], usable: Collection[str]) -> str:
-    """What stood against a release: against all of it, against its wheels, or the GPUs that they leave."""
-    parts: dict[str, list[str]] = {}
-    for wheel, reason in against.items():
-        parts.setdefault(reason, []).extend([_label(wheel.removeprefix(release.version))] if wheel else [])
-    for candidate in fit:
+    The wheels are looked at even where the whole release is ruled out: one reason must not hide
+    another. The exception is a release that the user did not ask for.
+    """
+    whole = rules.against_release(offer)
+    if rules.other_vllm_requested(offer) or not pairs.wheels:
+        return whole or f"no CUDA build for {offer.situation.machine}"
+    parts: dict[str, list[str]] = {whole: []} if whole else {}
+    fitting: list[Candidate] = []
+    for wheel in pairs.wheels:
+        reason = rules.against_wheel(wheel, offer)
+        candidates = [
+            candidate
+            for candidate in pairs.candidates
+            if candidate.build is wheel and torch_fits(candidate.torch, offer.situation)
+        ]
+        reason = reason or ("" if candidates else without_torch(wheel, pairs, offer.situation))
+        if reason:
+            parts.setdefault(reason, []).append(_label(wheel_name(pairs.release, wheel)))
+        elif not whole:
+            fitting += candidates
+    for candidate in fitting:
         for gpu, reason in candidate.leaves.items():
-            label = _label(candidate.name.removeprefix(release.version))
+            label = _label(candidate.name)
             if gpu in usable and label not in parts.setdefault(reason, []):
                 parts[reason].append(label)
     if len(parts) == 1:
         return next(iter(parts))
-    return "; ".join(f"{', '.join(names)}: {reason}" if names else reason for reason, names in parts.items())
+    return "; ".join(
+        f"{', '.join(names)}: {reason}" if names else reason for reason, names in parts.items()
+    )
 
 
-def _label(variant: str) -> str:
-    return variant.lstrip("+") or "PyPI's wheel"
+def _label(name: str) -> str:
+    return name.partition("+")[2] or "PyPI's wheel"
 
 
-def asked_for(rejected: tuple[Rejected, ...], settings: Settings) -> tuple[Rejected, ...]:
-    """Where the user named a release that cannot be had: what concerns that one, and nothing about all the others."""
-    return tuple(one for one in rejected if one.reason != not_asked_for(settings)) or rejected
+def weight(gpu: Gpu) -> float:
+    """Return a GPU's memory in GB."""
+    return gpu.memory_gb or 16.0  # a GPU of unknown memory must count, too
+
+
+def refused_releases(refusals: tuple[Refusal, ...]) -> dict[str, str]:
+    """Return the releases of vLLM that the resolver refused, with its reasons."""
+    return {refusal.version: refusal.reason for refusal in refusals if refusal.package == "vllm"}
+
+
+def of_request(rejected: tuple[Rejected, ...], settings: Settings) -> tuple[Rejected, ...]:
+    """Keep the reasons against the release that the user named, where one was named and exists."""
+    not_requested = rules.not_requested(settings)
+    return (
+        tuple(rejection for rejection in rejected if rejection.reason != not_requested) or rejected
+    )
 
 
 def grouped(rejected: tuple[Rejected, ...]) -> tuple[Rejected, ...]:
-    """Neighbours with one reason become one line: "0.33.0 to 0.27.0"."""
+    """Join neighbours with the same reason into one line: "0.33.0 to 0.27.0"."""
     runs: list[tuple[str, str, str]] = []
-    for one in rejected:
-        if runs and runs[-1][2] == one.reason:
-            runs[-1] = (runs[-1][0], one.candidate, one.reason)
+    for rejection in rejected:
+        if runs and runs[-1][2] == rejection.reason:
+            runs[-1] = (runs[-1][0], rejection.candidate, rejection.reason)
         else:
-            runs.append((one.candidate, one.candidate, one.reason))
+            runs.append((rejection.candidate, rejection.candidate, rejection.reason))
     return tuple(
         Rejected(candidate=first if first == last else f"{first} to {last}", reason=reason)
         for first, last, reason in runs

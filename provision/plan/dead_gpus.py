@@ -1,4 +1,4 @@
-"""GPUs that are there and do not answer: what each is, what is wrong, and what would mend it."""
+"""GPUs that are present and do not answer: their names, the fault of each, and its fix."""
 
 from __future__ import annotations
 
@@ -7,93 +7,111 @@ from collections.abc import Collection
 from provision.catalog.rows import Catalogue, DriverLimit
 from provision.host.pci_gpus import PciGpu
 from provision.plan._model import Reasons
-from provision.plan.identify import on_the_bus
+from provision.plan.identify import pci_row
 from provision.plan.situation import Situation
 from provision.plan.versions import numbers
 
-_NEVER = "vllm-ready never installs a driver"
+_NO_DRIVER = "vllm-ready never installs a driver"
 _CONTAINER = (
-    "start the container with its GPUs: docker run --gpus all (podman: --device nvidia.com/gpu=all), "
-    "which needs the NVIDIA Container Toolkit on the host"
+    "start the container with its GPUs: docker run --gpus all (podman: --device"
+    " nvidia.com/gpu=all); "
+    "the host needs the NVIDIA Container Toolkit for it"
 )
 
 
 def reasons(situation: Situation, catalogue: Catalogue) -> Reasons | None:
-    """What stands against using the GPUs of this host, if they are there and do not answer."""
-    if situation.on_the_bus and not situation.gpus:
-        lines = tuple(_dead(device, situation, catalogue) for device in situation.on_the_bus)
+    """Return the reasons against using the GPUs of this host, where they do not answer."""
+    if situation.pci_gpus and not situation.gpus:
+        lines = tuple(_fault(device, situation, catalogue) for device in situation.pci_gpus)
         return Reasons(subject="GPUs", reasons=lines)
     if situation.gpus and (situation.driver is None or situation.driver_trouble):
         names = ", ".join(sorted({gpu.name for gpu in situation.gpus}))
         trouble = f" ({situation.driver_trouble})" if situation.driver_trouble else ""
-        line = f"{names}: no NVIDIA driver answers for it{trouble}"
+        line = f"{names}: no NVIDIA driver answers{trouble}"
         return Reasons(subject="driver", reasons=(line,))
     if situation.driver_trouble:
-        line = f"an NVIDIA driver is there and does not answer: {situation.driver_trouble}"
+        line = f"the NVIDIA driver is installed and does not answer: {situation.driver_trouble}"
         return Reasons(subject="driver", reasons=(line,))
     return None
 
 
 def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
-    """What to do about it."""
+    """Return the fix for GPUs that do not answer."""
     if _in_a_container(situation):
         return (_CONTAINER,)
-    if any(device.driver == "vfio-pci" for device in situation.on_the_bus):
-        return ("these GPUs are handed to virtual machines (vfio-pci): run this inside the machine that has them",)
-    if situation.driver_trouble:
-        return (*situation.warnings, f"nvidia-smi and the kernel log (dmesg) say what the driver is missing; {_NEVER}")
-    if situation.gpus and all(gpu.integrated for gpu in situation.gpus):
+    if any(device.driver == "vfio-pci" for device in situation.pci_gpus):
         return (
-            f"the driver of an integrated GPU comes with its system image (JetPack, DGX OS): repair that; {_NEVER}",
+            "these GPUs are passed through to a virtual machine (vfio-pci): run vllm-ready in it",
         )
-    rows = [row for device in situation.on_the_bus if (row := on_the_bus(device, catalogue.pci))]
+    if situation.driver_trouble:
+        return (
+            *situation.warnings,
+            f"run nvidia-smi and read the kernel log (dmesg) for the cause; {_NO_DRIVER}",
+        )
+    if situation.gpus and all(gpu.integrated for gpu in situation.gpus):
+        system = "the system image (JetPack, DGX OS) has the driver of an integrated GPU"
+        return (f"{system}: repair it; {_NO_DRIVER}",)
+    rows = [row for device in situation.pci_gpus if (row := pci_row(device, catalogue.pci))]
     capabilities = {row.cc for row in rows} or {gpu.cc or "" for gpu in situation.gpus}
     if hopeless := too_old(capabilities, catalogue):
-        return (f"{hopeless}, whatever the driver",)
+        return (f"{hopeless}; another driver does not change that",)
     limits = [limit for limit in catalogue.drivers if limit.cc in capabilities]
-    wanted = " and ".join(
-        sorted({driver_wanted(limit, catalogue) for limit in limits} or {driver_wanted(None, catalogue)})
+    needed = " and ".join(
+        sorted(
+            {driver_needed(limit, catalogue) for limit in limits}
+            or {driver_needed(None, catalogue)}
+        )
     )
-    nouveau = ", instead of nouveau," if any(device.driver == "nouveau" for device in situation.on_the_bus) else ","
-    return (f"install {wanted}{nouveau} reboot, and run this again; {_NEVER}",)
+    nouveau = (
+        ", instead of nouveau,"
+        if any(device.driver == "nouveau" for device in situation.pci_gpus)
+        else ","
+    )
+    return (f"install {needed}{nouveau} reboot, and run this again; {_NO_DRIVER}",)
 
 
 def too_old(capabilities: Collection[str], catalogue: Catalogue) -> str:
-    """What to say of GPUs that are all older than any vLLM."""
+    """Return the reason against GPUs that are all too old for any vLLM, or ""."""
     lowest = lowest_capability(catalogue)
-    if not capabilities or not all(one and numbers(one) < numbers(lowest) for one in capabilities):
+    if not capabilities or not all(cc and numbers(cc) < numbers(lowest) for cc in capabilities):
         return ""
-    return f"no published vLLM has code for {', '.join(sorted(capabilities))}: it takes a GPU of {lowest} or newer"
+    return (
+        f"no published vLLM has code for {', '.join(sorted(capabilities))}: vLLM needs a GPU of"
+        f" {lowest} or newer"
+    )
 
 
 def lowest_capability(catalogue: Catalogue) -> str:
-    """Of the GPUs that any published vLLM runs on."""
+    """Return the lowest capability that any published vLLM supports."""
     return min((rule.value for rule in catalogue.rules if rule.kind == "capability"), key=numbers)
 
 
 def _in_a_container(situation: Situation) -> bool:
-    """A container sees the host's kernel module and PCI bus, and no library where it was not given the GPUs."""
-    return bool(situation.container) and any(device.driver == "nvidia" for device in situation.on_the_bus)
+    """Return whether this is a container that was started without its GPUs."""
+    # It sees the kernel module and the PCI bus of the host, and no driver library.
+    return bool(situation.container) and any(
+        device.driver == "nvidia" for device in situation.pci_gpus
+    )
 
 
-def _dead(device: PciGpu, situation: Situation, catalogue: Catalogue) -> str:
-    row = on_the_bus(device, catalogue.pci)
-    what = (row.name or f"{row.chip} GPU") if row else f"an unknown NVIDIA GPU ({device.device_id})"
+def _fault(device: PciGpu, situation: Situation, catalogue: Catalogue) -> str:
+    row = pci_row(device, catalogue.pci)
+    name = (row.name or f"{row.chip} GPU") if row else f"an unknown NVIDIA GPU ({device.device_id})"
     limit = next((limit for limit in catalogue.drivers if row and limit.cc == row.cc), None)
-    needs = f"; it needs {driver_wanted(limit, catalogue)}"
+    needs = f"; it needs {driver_needed(limit, catalogue)}"
     trouble = f" ({situation.driver_trouble})" if situation.driver_trouble else ""
     states = {
-        None: f"no driver is loaded for it{trouble}{needs}",
-        "nouveau": f"bound to nouveau, which cannot run CUDA{needs}",
-        "vfio-pci": "handed to a virtual machine (vfio-pci)",
-        "nvidia": f"its driver is loaded and does not answer here{trouble}",
+        None: f"no driver is loaded{trouble}{needs}",
+        "nouveau": f"bound to the nouveau driver, which cannot run CUDA{needs}",
+        "vfio-pci": "passed through to a virtual machine (vfio-pci)",
+        "nvidia": f"its driver is loaded and does not answer{trouble}",
     }
-    other = f"bound to {device.driver}, which is no NVIDIA driver{needs}"
-    return f"{device.bus_id} {what}: {states.get(device.driver, other)}"
+    other = f"bound to {device.driver}, which is not an NVIDIA driver{needs}"
+    return f"{device.bus_id} {name}: {states.get(device.driver, other)}"
 
 
-def driver_wanted(limit: DriverLimit | None, catalogue: Catalogue) -> str:
-    """The driver that a GPU asks for, in words: of the branches that it allows, one that runs the newest CUDA."""
+def driver_needed(limit: DriverLimit | None, catalogue: Catalogue) -> str:
+    """Return the driver to install for a GPU, in words: a branch that also runs the newest CUDA."""
     newest = max(catalogue.cuda_major, key=lambda row: int(row.major))
     branch = numbers(newest.driver)[0]
     if limit is None:

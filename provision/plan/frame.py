@@ -1,4 +1,4 @@
-"""What a plan for a GPU and a plan for a CPU have in common: the Python, the platform, the day to resolve at."""
+"""The parts that CUDA and CPU plans share: the Python, the platform, the day to resolve at."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from provision.plan._model import Decision, Reasons, Rejected
 from provision.plan.choose_vllm import grouped
 from provision.plan.situation import Situation
 
-FETCHED_PYTHON = "3.12"  # what uv fetches where a host has no usable Python: every release since 0.6 allows it
+# uv fetches it where a host has no usable Python: every vLLM since 0.6 allows it.
+FETCHED_PYTHON = "3.12"
 
 
 def pythons(situation: Situation) -> tuple[str, ...]:
-    """The Pythons to try, newest first."""
+    """Return the Pythons to try, newest first."""
     return situation.pythons or (FETCHED_PYTHON,)
 
 
@@ -21,26 +22,32 @@ def platform(situation: Situation) -> str:
 
 
 def day_after(day: str) -> str:
-    """Dependencies that vLLM leaves open are taken as they were when it was released."""
+    """Return the day at which dependencies are resolved: the day after the release of vLLM."""
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def python_decision(situation: Situation, python: str, allows: dict[str, str]) -> Decision:
-    """Why this Python, and what each of the others allows."""
+    """Return the reason for a Python, and the vLLM that each other Python allows."""
     if situation.settings.python != "auto":
-        because = "config asks for it"
+        because = "the settings ask for it"
     elif not situation.pythons:
-        because = "no usable Python on this host; uv fetches one"
+        because = "this host has no usable Python; uv downloads one"
     else:
-        because = "the newest on this host that allows the best choice"
+        because = "the newest Python of this host that allows the newest vLLM"
     others = tuple(
-        Rejected(candidate=other, reason=f"allows vLLM {vllm}" if vllm else "allows no vLLM here")
+        Rejected(
+            candidate=other, reason=f"allows vLLM {vllm}" if vllm else "allows no vLLM on this host"
+        )
         for other, vllm in allows.items()
         if other != python
     )
     return Decision(subject="python", chosen=python, because=because, rejected=grouped(others))
 
 
-def unheard(situation: Situation) -> tuple[Reasons, ...]:
-    """Why sources are silent, where no plan came about: it may be all that is wrong."""
-    return (Reasons(subject="sources", reasons=situation.silence),) if situation.silence else ()
+def silent_sources(situation: Situation) -> tuple[Reasons, ...]:
+    """Return the sources that do not answer: they may be the only cause of a missing plan."""
+    return (
+        (Reasons(subject="sources", reasons=situation.source_failures),)
+        if situation.source_failures
+        else ()
+    )

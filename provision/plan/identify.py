@@ -1,4 +1,4 @@
-"""Naming GPUs: capability and memory from the catalogue where a host's description gives only a name or a PCI id."""
+"""Identification of GPUs: capability and memory from the catalogue, by name or PCI id."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from provision.host.pci_gpus import PciGpu
 
 _BRANDS = frozenset({"nvidia", "tesla", "geforce", "graphics", "device", "gpu", "corporation"})
 
-# A name with one of these that its model has not is another model, of another memory.
+# A name with one of these words that a known model lacks is another model, with other memory.
 _VARIANTS = frozenset({"ti", "super", "laptop", "mobile", "max", "3e"})
 
 
-@cache  # every GPU of a host is held against every name of the catalogue
+@cache  # every GPU of a host is compared with every name in the catalogue
 def words(name: str) -> frozenset[str]:
-    """A GPU's name without brand and punctuation: "Tesla V100-SXM2-32GB" -> v100, sxm2, 32gb."""
+    """Return the words of a GPU's name without its brand: v100, sxm2, 32gb for a Tesla."""
     return frozenset(re.findall(r"[a-z0-9]+", name.lower())) - _BRANDS
 
 
 def find(name: str, models: tuple[GpuModel, ...]) -> GpuModel | None:
-    """The model whose name says most of what this name says; None where none fits."""
+    """Return the model whose name shares most words with this name; None where no model fits."""
     have = words(name)
     best: GpuModel | None = None
     most = 0
     for model in models:
         for known in (model.name, *model.aliases):
-            asked = words(known)
-            if asked <= have and len(asked) > most:
-                best, most = model, len(asked)
+            needed = words(known)
+            if needed <= have and len(needed) > most:
+                best, most = model, len(needed)
     return best
 
 
@@ -42,19 +42,21 @@ def _known_words(model: GpuModel) -> frozenset[str]:
 
 
 def completed(gpu: Gpu, models: tuple[GpuModel, ...]) -> Gpu:
-    """The GPU with capability and memory filled in where its name tells them."""
+    """Return the GPU with the capability and memory that its name implies."""
     model = find(gpu.name, models)
-    told = gpu.cc if gpu.cc and re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII) else None
+    stated_cc = gpu.cc if gpu.cc and re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII) else None
     memory = gpu.memory_gb
     if memory is None:
         stated = re.search(r"(?<!\d)(\d{1,3}) ?GB?\b", gpu.name, re.IGNORECASE)
         same = model is not None and not (_VARIANTS & (words(gpu.name) - _known_words(model)))
         memory = float(stated[1]) if stated else model.memory_gb if model and same else None
-    return msgspec.structs.replace(gpu, cc=told or (model.cc if model else None), memory_gb=memory)
+    return msgspec.structs.replace(
+        gpu, cc=stated_cc or (model.cc if model else None), memory_gb=memory
+    )
 
 
-def on_the_bus(device: PciGpu, table: tuple[PciDevice, ...]) -> PciDevice | None:
-    """The narrowest row of the PCI table that holds a device id."""
+def pci_row(device: PciGpu, table: tuple[PciDevice, ...]) -> PciDevice | None:
+    """Return the narrowest row of the PCI table that covers a device id."""
     if not re.fullmatch(r"[0-9a-f]{1,8}", device.device_id, re.IGNORECASE):
         return None  # a damaged recording
     number = int(device.device_id, 16)
@@ -63,7 +65,7 @@ def on_the_bus(device: PciGpu, table: tuple[PciDevice, ...]) -> PciDevice | None
 
 
 def parts(gpu: Gpu) -> tuple[Gpu, ...]:
-    """What vLLM sees of a GPU: itself, or each slice that MIG has cut it into as a GPU of its own."""
+    """Return what vLLM sees of a GPU: the GPU, or each of its MIG slices as a GPU of its own."""
     if not (gpu.mig and gpu.slices):
         return (gpu,)
     return tuple(

@@ -1,4 +1,4 @@
-"""Host + Settings + Catalogue + refusals -> Plan, or the reasons why there is none. Pure."""
+"""The planner: a pure function from host, settings, catalogue and refusals to a plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provision.plan.situation import gather
 from provision.settings import Settings
 
 _INSTEAD = {
-    "Windows": ": use WSL 2 there, which takes the driver of Windows, and run this inside it",
+    "Windows": ": use WSL 2, which uses the driver of Windows, and run vllm-ready inside it",
     "macOS": ": vLLM for NVIDIA GPUs runs on Linux only",
 }
 
@@ -26,27 +26,37 @@ def make(
     refusals: tuple[Refusal, ...] = (),
     checks: tuple[str, ...] = (),
 ) -> Plan | Unsupported:
-    """The plan for a host."""
-    if (here := host.known(machine.FACT)) not in (None, "x86_64", "aarch64"):  # whatever else is known of it
-        reason = f"vLLM publishes nothing for {here}{_INSTEAD.get(here or '', '')}"
+    """Return the plan for a host, or the reasons why there is none."""
+    kind = host.known(machine.FACT)
+    if kind not in (None, "x86_64", "aarch64"):  # asked first: no other fact matters then
+        reason = f"vLLM publishes nothing for {kind}{_INSTEAD.get(kind or '', '')}"
         return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
     situation = gather(host, settings, catalogue)
     profile = choose_profile.choose(situation, catalogue)
     if isinstance(profile, Reasons):
-        wished = profile.subject == "profile"
-        advice = _without_wishes(host, settings, catalogue) if wished else dead_gpus.advice(situation, catalogue)
+        by_settings = profile.subject == "profile"
+        advice = (
+            _without_settings(host, settings, catalogue)
+            if by_settings
+            else dead_gpus.advice(situation, catalogue)
+        )
         return Unsupported(unsupported=(profile,), advice=advice)
     plan = make_cpu.plan if profile.chosen == "cpu" else make_cuda.plan
     return plan(situation, catalogue, profile, refusals, checks)
 
 
-def _without_wishes(host: Host, settings: Settings, catalogue: Catalogue) -> tuple[str, ...]:
-    """What this host gets without the settings that ask for a GPU."""
+def _without_settings(host: Host, settings: Settings, catalogue: Catalogue) -> tuple[str, ...]:
+    """Return what this host gets without the settings that ask for a GPU."""
     plain = Settings()
-    wished = tuple(name for name in ("profile", "cuda", "torch") if getattr(settings, name) != getattr(plain, name))
-    free = msgspec.structs.replace(settings, **{name: getattr(plain, name) for name in wished})
-    made = make(host, free, catalogue) if wished else None
-    vllm = made.packages["vllm"] if isinstance(made, Plan) else None
+    names = tuple(
+        name
+        for name in ("profile", "cuda", "torch")
+        if getattr(settings, name) != getattr(plain, name)
+    )
+    free = msgspec.structs.replace(settings, **{name: getattr(plain, name) for name in names})
+    plan = make(host, free, catalogue) if names else None
+    vllm = plan.packages["vllm"] if isinstance(plan, Plan) else None
     if vllm is None:
         return ()
-    return (f"without {changes.in_words(wished, settings)} in the settings this host gets vLLM {vllm.version}",)
+    without = changes.in_words(names, settings)
+    return (f"without {without} in the settings this host gets vLLM {vllm.version}",)

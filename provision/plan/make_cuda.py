@@ -1,4 +1,4 @@
-"""The plan for a host whose NVIDIA GPUs are to run vLLM."""
+"""The plan for a host whose NVIDIA GPUs run vLLM."""
 
 from __future__ import annotations
 
@@ -9,45 +9,66 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.flash_attn import choose as choose_flash_attn
 from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn
-from provision.plan._model import Decision, Package, Plan, Reasons, Refusal, Rejected, Unsupported
-from provision.plan.choose_vllm import Found, asked_for, choose, grouped
-from provision.plan.frame import day_after, platform, python_decision, pythons, unheard
-from provision.plan.rules import Candidate, torch_name, torch_wheel_name
+from provision.plan._model import (
+    Decision,
+    Package,
+    Plan,
+    Reasons,
+    Refusal,
+    Rejected,
+    Unsupported,
+    UsedGpus,
+)
+from provision.plan.candidates import Candidate, Releases, wheel_name
+from provision.plan.choose_vllm import choose, grouped, of_request, refused_releases, rejections
+from provision.plan.frame import day_after, platform, python_decision, pythons, silent_sources
 from provision.plan.situation import Situation
-from provision.plan.versions import newer
+from provision.plan.versions import major, newer
 
 
-class Searched(msgspec.Struct, frozen=True, kw_only=True):
-    """The best over every Python, and what each Python allows."""
+class CudaSearch(msgspec.Struct, frozen=True, kw_only=True):
+    """The best candidate over every Python of the host, and the vLLM that each Python allows."""
 
-    found: Found
+    candidate: Candidate | None
+    enough: bool
     python: str
     allows: dict[str, str]
 
 
-def search(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...] = ()) -> Searched:
-    """The newest vLLM over every Python of the host; the newest Python where several allow the same vLLM."""
-    usable = choose_gpus.asked_for(situation) - choose_gpus.against_driver(situation, catalogue).keys()
-    found = {python: choose(situation, catalogue, python, usable, refusals) for python in pythons(situation)}
-    best = next(iter(found))
-    for python, one in found.items():
-        if _newer(one.candidate, found[best].candidate):
+def search(releases: Releases, situation: Situation) -> CudaSearch:
+    """Return the newest vLLM over every Python; of Pythons that allow the same one, the newest."""
+    usable = choose_gpus.usable(situation, releases.catalogue)
+    choices = {python: choose(releases, situation, python, usable) for python in pythons(situation)}
+    best = next(iter(choices))
+    for python, choice in choices.items():
+        if _newer(choice.candidate, choices[best].candidate):
             best = python
-    names = {python: one.candidate.name if one.candidate else "" for python, one in found.items()}
-    return Searched(found=found[best], python=best, allows=names)
+    candidate = choices[best].candidate
+    return CudaSearch(
+        candidate=msgspec.structs.replace(candidate, python=best) if candidate else None,
+        enough=choices[best].enough,
+        python=best,
+        allows={
+            python: choice.candidate.name if choice.candidate else ""
+            for python, choice in choices.items()
+        },
+    )
 
 
-def _answer(catalogue: Catalogue, refusals: tuple[Refusal, ...], situation: Situation) -> advice.Answer | None:
-    """What advice asks: what would be chosen if the host were like this."""
-    candidate = search(situation, catalogue, refusals).found.candidate
-    return _answered(candidate, situation, catalogue) if candidate else None
+def _answer(releases: Releases, situation: Situation) -> advice.ExpectedVllm | None:
+    """Return what would be chosen if the host were like this."""
+    candidate = search(releases, situation).candidate
+    return _answered(candidate, situation, releases.catalogue) if candidate else None
 
 
-def _answered(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> advice.Answer:
-    usable = choose_gpus.asked_for(situation) - choose_gpus.against_driver(situation, catalogue).keys()
-    used = usable & set(candidate.runs)
+def _answered(
+    candidate: Candidate, situation: Situation, catalogue: Catalogue
+) -> advice.ExpectedVllm:
+    used = choose_gpus.usable(situation, catalogue) & set(candidate.runs)
     memory = sum(gpu.memory_gb or 1 for gpu in situation.gpus if gpu.id in used)
-    return advice.Answer(version=candidate.release.version, name=candidate.name, memory_gb=memory)
+    return advice.ExpectedVllm(
+        version=candidate.release.version, name=candidate.name, memory_gb=memory
+    )
 
 
 def _newer(candidate: Candidate | None, than: Candidate | None) -> bool:
@@ -63,24 +84,28 @@ def plan(
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
 ) -> Plan | Unsupported:
+    releases = Releases(situation, catalogue, refused_releases(refusals))
     dead = choose_gpus.against_driver(situation, catalogue)
-    usable = choose_gpus.asked_for(situation) - dead.keys()
-    searched = search(situation, catalogue, refusals)
-    found, candidate = searched.found, searched.found.candidate
+    usable = choose_gpus.usable(situation, catalogue)
+    searched = search(releases, situation)
+    candidate = searched.candidate
+    rejected = rejections(releases, situation, searched.python, usable, candidate)
     if candidate is None or not usable & set(candidate.runs):
-        return _no_vllm(situation, catalogue, refusals, dead, found)
-    price = _price(situation, catalogue, refusals) if len(candidate.runs) < len(situation.gpus) else None
+        return _no_vllm(situation, releases, dead, rejected)
+    price = _price(situation, releases) if len(candidate.runs) < len(situation.gpus) else None
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
     flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
-        lines = (f"{one.candidate}: {one.reason}" for one in flash.rejected if one.reason not in flash.plan.why)
+        lines = (
+            f"{rejection.candidate}: {rejection.reason}"
+            for rejection in flash.rejected
+            if rejection.reason not in flash.plan.why
+        )
         reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
         return Unsupported(unsupported=(reason,), advice=(way_out,))
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
-    answer, now = partial(_answer, catalogue, refusals), _answered(candidate, situation, catalogue)
-    left_out = len(gpus.used) < len(choose_gpus.asked_for(situation))
     return Plan(
         profile="cuda",
         python=searched.python,
@@ -88,7 +113,7 @@ def plan(
         gpus=gpus,
         cuda=candidate.build.cuda,
         packages={
-            "torch": Package(version=torch_name(candidate), source=candidate.torch.where),
+            "torch": Package(version=candidate.torch_name, source=candidate.torch.where),
             "vllm": Package(version=candidate.name, source=_vllm_source(candidate, situation)),
             "flash-attn": flash.package,
         },
@@ -98,7 +123,7 @@ def plan(
             profile,
             gpus_decision,
             python_decision(situation, searched.python, searched.allows),
-            _vllm_decision(candidate, found, situation),
+            _vllm_decision(candidate, rejected, situation, enough=searched.enough),
             _torch_decision(candidate),
             flash.decision,
         ),
@@ -110,35 +135,52 @@ def plan(
             *warn.of_any(situation, searched.python, disk),
             *warn.of_gpus(candidate, situation, gpus.used, attention),
         ),
-        advice=(
-            *advice.newer_vllm(situation, catalogue, now, answer),
-            *(advice.more_gpus(situation, catalogue, now, answer) if left_out and price is None else ()),
-            *advice.forward_compatibility(situation, catalogue, now, answer),
-        ),
+        advice=_advice(situation, releases, candidate, gpus, price),
     )
 
 
-def _price(situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...]) -> str | None:
-    """The vLLM that taking in every GPU would mean."""
-    everything = msgspec.structs.replace(situation, settings=msgspec.structs.replace(situation.settings, gpus="all"))
-    candidate = search(everything, catalogue, refusals).found.candidate
+def _advice(
+    situation: Situation,
+    releases: Releases,
+    candidate: Candidate,
+    gpus: UsedGpus,
+    price: str | None,
+) -> tuple[str, ...]:
+    catalogue, answer = releases.catalogue, partial(_answer, releases)
+    now = _answered(candidate, situation, catalogue)
+    hints = list(advice.newer_vllm(situation, catalogue, now, answer))
+    if price is None and len(gpus.used) < len(choose_gpus.requested(situation)):
+        hints += advice.more_gpus(situation, catalogue, now, answer)
+    return (*hints, *advice.forward_compatibility(situation, catalogue, now, answer))
+
+
+def _price(situation: Situation, releases: Releases) -> str | None:
+    """Return the vLLM that taking in every GPU would mean."""
+    everything = msgspec.structs.replace(
+        situation, settings=msgspec.structs.replace(situation.settings, gpus="all")
+    )
+    candidate = search(releases, everything).candidate
     return f"vLLM {candidate.name}" if candidate else None
 
 
 def _no_vllm(
-    situation: Situation, catalogue: Catalogue, refusals: tuple[Refusal, ...], dead: dict[str, str], found: Found
+    situation: Situation, releases: Releases, dead: dict[str, str], rejected: tuple[Rejected, ...]
 ) -> Unsupported:
-    """Every reason: the driver's, and those of the releases."""
+    """Return every reason: the driver's, and those of the releases."""
     reasons = []
     if dead:
         reasons.append(Reasons(subject="GPUs", reasons=tuple(dict.fromkeys(dead.values()))))
-    rejected = grouped(asked_for(found.rejected, situation.settings))
-    lines = tuple(f"{one.candidate}: {one.reason}" for one in rejected if one.reason)
+    of_releases = grouped(of_request(rejected, situation.settings))
+    lines = tuple(
+        f"{rejection.candidate}: {rejection.reason}"
+        for rejection in of_releases
+        if rejection.reason
+    )
     if len(dead) < len(situation.gpus) and lines:
         reasons.append(Reasons(subject="vllm", reasons=lines))
-    on_the_cpu = make_cpu.answer(catalogue, (), situation)
-    way_out = advice.way_out(situation, catalogue, partial(_answer, catalogue, refusals), on_the_cpu)
-    return Unsupported(unsupported=(*reasons, *unheard(situation)), advice=tuple(way_out))
+    on_the_cpu = make_cpu.answer(releases.catalogue, (), situation)
+    way_out = advice.way_out(situation, releases.catalogue, partial(_answer, releases), on_the_cpu)
+    return Unsupported(unsupported=(*reasons, *silent_sources(situation)), advice=tuple(way_out))
 
 
 def _vllm_source(candidate: Candidate, situation: Situation) -> str:
@@ -147,39 +189,55 @@ def _vllm_source(candidate: Candidate, situation: Situation) -> str:
     return "vllm" if situation.sources["vllm"] else "github"
 
 
-def _vllm_decision(candidate: Candidate, found: Found, situation: Situation) -> Decision:
-    what = "the newest release that nothing stands against" if found.rejected else "the newest release known"
-    if not found.enough:
-        what = "the newest release that runs most of the GPU memory"
+def _vllm_decision(
+    candidate: Candidate, rejected: tuple[Rejected, ...], situation: Situation, *, enough: bool
+) -> Decision:
+    choice = "the newest release that this host can run" if rejected else "the newest release known"
+    if not enough:
+        choice = "the newest release that runs most of the GPU memory"
     if situation.settings.vllm != "latest":
-        what = f"the newest that `vllm: {situation.settings.vllm}` in the settings allows"
-    because = f"{what}; built for CUDA {candidate.build.cuda}, its architectures {_truth(candidate.build.basis)}"
-    return Decision(subject="vllm", chosen=candidate.name, because=because, rejected=grouped(found.rejected))
+        choice = f"the newest release that `vllm: {situation.settings.vllm}` in the settings allows"
+    because = (
+        f"{choice}; built for CUDA {candidate.build.cuda}, its architectures"
+        f" {_basis(candidate.build.basis)}"
+    )
+    return Decision(
+        subject="vllm", chosen=candidate.name, because=because, rejected=grouped(rejected)
+    )
 
 
 def _torch_decision(candidate: Candidate) -> Decision:
     beside = f"CUDA {candidate.torch.cuda} beside vLLM's {candidate.build.cuda}"
-    because = f"pinned by vLLM; {beside}, its architectures {_truth(candidate.torch.basis)}"
-    return Decision(subject="torch", chosen=torch_name(candidate), because=because, rejected=_other_torch(candidate))
+    because = f"pinned by vLLM; {beside}, its architectures {_basis(candidate.torch.basis)}"
+    return Decision(
+        subject="torch",
+        chosen=candidate.torch_name,
+        because=because,
+        rejected=_other_torch(candidate),
+    )
 
 
-def _truth(basis: str) -> str:
+def _basis(basis: str) -> str:
     return "read in the wheel" if basis == "read" else "inferred from build lists"
 
 
 def _other_torch(candidate: Candidate) -> tuple[Rejected, ...]:
-    major = (candidate.build.cuda or "").split(".")[0]
+    cuda = major(candidate.build.cuda)
     return tuple(
         Rejected(
-            candidate=torch_wheel_name(candidate.torch_release, torch),
-            reason=_against_torch(torch.cuda or "", major),
+            candidate=wheel_name(candidate.torch_release, torch),
+            reason=_against_torch(torch.cuda or "", cuda),
         )
         for torch in candidate.torch_release.builds
-        if torch.machine == candidate.torch.machine and torch.cuda is not None and torch is not candidate.torch
+        if torch.machine == candidate.torch.machine
+        and torch.cuda is not None
+        and torch is not candidate.torch
     )
 
 
-def _against_torch(cuda: str, major: str) -> str:
-    if cuda.split(".", maxsplit=1)[0] != major:
-        return f"CUDA {cuda}: never two CUDA majors in one environment"
-    return "fits less well: the nearest CUDA minor that answers is taken"
+def _against_torch(cuda: str, vllm_major: str) -> str:
+    if major(cuda) != vllm_major:
+        return (
+            f"it is for CUDA {cuda}, vLLM for CUDA {vllm_major}: an environment has one CUDA major"
+        )
+    return "another wheel fits better: nearer to vLLM's CUDA, or on PyPI"

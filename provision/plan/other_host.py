@@ -1,4 +1,4 @@
-"""Fetching and building here for a host elsewhere: what counts of which of the two, and what stands against it."""
+"""Builds for another host: facts that this host replaces, and reasons against building here."""
 
 from __future__ import annotations
 
@@ -14,85 +14,111 @@ from packaging.version import Version
 from provision.host import cpu, glibc, installer_config, machine, memory, pythons, sources
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Reasons, Unsupported
+from provision.plan.versions import minor
 from provision.settings import Settings
 
-OURS: Final[tuple[Fact[Any], ...]] = (sources.FACT, installer_config.FACT)
+_SOURCES: Final[tuple[Fact[Any], ...]] = (sources.FACT, installer_config.FACT)
 
 
 def fetched_here(target: Host, builder: Host) -> Host:
-    """The target, with the sources that this host can fetch from."""
-    return target.but({fact.name: builder.value(fact) for fact in OURS})
+    """Return the target with the sources that this host can download from."""
+    return target.but({fact.name: builder.value(fact) for fact in _SOURCES})
 
 
 def built_here(target: Host, builder: Host) -> Host:
-    """The same; what both must load is for the older C library of the two, and what compiles here does it with ours."""
+    """Return the target with sources, cores and memory of this host and the older glibc."""
+    # Compilers run here, and both hosts must load the result.
     facts: dict[str, Any] = {memory.FACT.name: builder.value(memory.FACT)}
-    if ours := builder.known(cpu.FACT):
-        theirs = target.known(cpu.FACT) or cpu.Cpu()
-        facts[cpu.FACT.name] = msgspec.structs.replace(theirs, cores=ours.cores, quota=ours.quota)
-    here, there = builder.known(glibc.FACT), target.known(glibc.FACT)
-    if here and there:
-        facts[glibc.FACT.name] = min(here, there, key=Version)
+    if processor := builder.known(cpu.FACT):
+        other = target.known(cpu.FACT) or cpu.Cpu()
+        facts[cpu.FACT.name] = msgspec.structs.replace(
+            other, cores=processor.cores, quota=processor.quota
+        )
+    ours, theirs = builder.known(glibc.FACT), target.known(glibc.FACT)
+    if ours and theirs:
+        facts[glibc.FACT.name] = min(ours, theirs, key=Version)
     return fetched_here(target, builder).but(facts)
 
 
 def refused(target: Host, builder: Host) -> Unsupported | None:
-    """Machine code of the one does not run on the other."""
-    here, there = builder.known(machine.FACT), target.known(machine.FACT)
-    if there is None or here == there:
+    """Return the refusal of a target with another machine, whose code does not run here."""
+    ours, theirs = builder.known(machine.FACT), target.known(machine.FACT)
+    if theirs is None or ours == theirs:
         return None
-    return _not_here(f"the host to build for is {there}, this one is {here or 'unknown'}", f"build on {there}")
+    reason = f"the target host is {theirs}, this host is {ours or 'unknown'}"
+    return _not_here(reason, f"build on a host that is {theirs}")
 
 
 def unlike(fresh: Plan, brought: Plan) -> Unsupported | None:
-    """What was brought is not what the plan for this host asks for."""
-    machine, _, libc = brought.platform.partition("-manylinux_2_")
-    here, _, newest = fresh.platform.partition("-manylinux_2_")
+    """Return the refusal of a bundle whose plan does not suit this host."""
+    its_machine, _, its_glibc = brought.platform.partition("-manylinux_2_")
+    our_machine, _, our_glibc = fresh.platform.partition("-manylinux_2_")
     same = all(fresh.packages[name] == brought.packages[name] for name in ("vllm", "torch"))
-    if same and fresh.python == brought.python and machine == here and int(libc) <= int(newest):
+    suits = its_machine == our_machine and int(its_glibc) <= int(our_glibc)
+    if same and suits and fresh.python == brought.python:
         return None
-    reason = f"it brings {_said(brought)}; this host takes {_said(fresh)}"
-    advice = "record this host (./setup.sh host -o FILE), and make a bundle for it: ./setup.sh bundle --host FILE"
-    return Unsupported(unsupported=(Reasons(subject="this bundle", reasons=(reason,)),), advice=(advice,))
+    reason = f"it contains {_summary(brought)}; this host needs {_summary(fresh)}"
+    advice = (
+        "record this host (./setup.sh host -o FILE) and make a bundle for it (./setup.sh bundle"
+        " --host FILE)"
+    )
+    return Unsupported(
+        unsupported=(Reasons(subject="this bundle", reasons=(reason,)),), advice=(advice,)
+    )
 
 
-def unlike_wish(settings: Settings, brought: Plan, versions: Mapping[str, str]) -> Unsupported | None:
-    """What is asked for here, and was not where the bundle was made; `versions` are those that it brings."""
+def unlike_wish(
+    settings: Settings, brought: Plan, versions: Mapping[str, str]
+) -> Unsupported | None:
+    """Return the refusal of a bundle, with packages `versions`, that the settings do not accept."""
     vllm = brought.packages["vllm"]
     version = vllm.version if vllm else ""
     reasons = []
-    if settings.vllm != "latest" and not SpecifierSet(f"=={settings.vllm}").contains(version, prereleases=True):
-        reasons.append(f"it brings vLLM {version}, and vllm: {settings.vllm} is asked for")
+    if settings.vllm != "latest" and not SpecifierSet(f"=={settings.vllm}").contains(
+        version, prereleases=True
+    ):
+        reasons.append(f"it contains vLLM {version}; the settings ask for vllm: {settings.vllm}")
     if settings.python not in ("auto", brought.python):
-        reasons.append(f"it is for Python {brought.python}, and python: {settings.python} is asked for")
-    for wanted in map(Requirement, settings.extra_packages):
-        there = versions.get(canonicalize_name(wanted.name))
-        if there is None or not wanted.specifier.contains(there, prereleases=True):
-            brings = f"{wanted.name} {there}" if there else f"no {wanted.name}"
-            reasons.append(f"it brings {brings}, and extra_packages asks for {wanted}")
+        reasons.append(
+            f"it is for Python {brought.python}; the settings ask for python: {settings.python}"
+        )
+    for requirement in map(Requirement, settings.extra_packages):
+        name, bundled = requirement.name, versions.get(canonicalize_name(requirement.name))
+        if bundled is None or not requirement.specifier.contains(bundled, prereleases=True):
+            content = f"{name} {bundled}" if bundled else f"no {name}"
+            reasons.append(f"it contains {content}; extra_packages asks for {requirement}")
     if not reasons:
         return None
-    advice = "make the bundle with these settings, or take them out here"
-    return Unsupported(unsupported=(Reasons(subject="this bundle", reasons=tuple(reasons)),), advice=(advice,))
+    advice = "make the bundle with these settings, or remove them here"
+    return Unsupported(
+        unsupported=(Reasons(subject="this bundle", reasons=tuple(reasons)),), advice=(advice,)
+    )
 
 
-def _said(plan: Plan) -> str:
-    chosen = ", ".join(f"{name} {one.version}" for name in ("vllm", "torch") if (one := plan.packages[name]))
+def _summary(plan: Plan) -> str:
+    chosen = ", ".join(
+        f"{name} {package.version}"
+        for name in ("vllm", "torch")
+        if (package := plan.packages[name])
+    )
     return f"{chosen}, Python {plan.python}, {plan.platform}"
 
 
 def without_its_python(plan: Plan, builder: Host) -> Unsupported | None:
-    """An environment is made by the very interpreter that it is for; uv fetches one from GitHub where it may."""
-    here = {".".join(found.version.split(".")[:2]) for found in builder.known(pythons.FACT) or ()}
+    """Return the refusal where this host lacks the planned Python and uv cannot download it."""
+    installed = {minor(python.version) for python in builder.known(pythons.FACT) or ()}
     answers = builder.known(sources.FACT) or {}
-    if plan.python in here or ("github" in answers and answers["github"].answers):
+    if plan.python in installed or ("github" in answers and answers["github"].answers):
         return None
-    there = ", ".join(sorted(here, key=Version, reverse=True)) or "none"
+    have = ", ".join(sorted(installed, key=Version, reverse=True)) or "none"
     return _not_here(
-        f"the plan is for Python {plan.python}, here is {there}; GitHub, where uv would take it from, does not answer",
-        f"install Python {plan.python} here, or say in the description which Python the host is to have",
+        f"the plan needs Python {plan.python}, this host has {have}, and uv cannot download it:"
+        " GitHub does not answer",
+        f"install Python {plan.python} here, or write another Python into the description",
     )
 
 
 def _not_here(reason: str, advice: str) -> Unsupported:
-    return Unsupported(unsupported=(Reasons(subject="building here", reasons=(reason,)),), advice=(advice,))
+    return Unsupported(
+        unsupported=(Reasons(subject="building here", reasons=(reason,)),), advice=(advice,)
+    )

@@ -1,4 +1,4 @@
-"""The command that serves a model on a host of this plan."""
+"""The command that serves a model on a host with this plan."""
 
 from __future__ import annotations
 
@@ -6,24 +6,35 @@ import shlex
 
 from provision.plan._model import Plan
 
-CPU_SHARE = "0.2"  # of the memory of the host, as the check vllm_serves takes it
+CPU_SHARE = "0.2"  # of the memory of the host, as in the check vllm_serves
 
 
 def command(plan: Plan, prefix: str, model: str = "MODEL") -> str:
-    """Ready to paste: tensor parallel over the used GPUs, the attention backend where vLLM would choose wrongly."""
+    """Return the `vllm serve` command, ready to paste.
+
+    It sets tensor parallelism, and the attention backend where vLLM would choose a wrong one.
+    """
     words = [shlex.quote(f"{prefix}/current/bin/vllm"), "serve", model]
-    if plan.profile == "cpu":  # left to itself vLLM takes nearly all of the memory for its KV cache
+    if plan.profile == "cpu":  # by default vLLM takes nearly all of the memory for its KV cache
         words += ["--gpu-memory-utilization", CPU_SHARE]
     whole = [gpu for gpu in plan.gpus.used if ":" not in gpu]
     if len(whole) > 1:
         words += ["--tensor-parallel-size", str(_power_of_two(len(whole)))]
-    forced = {one.backend for one in plan.attention if "--attention-backend" in one.warning}
+    forced = {
+        attention.backend
+        for attention in plan.attention
+        if "--attention-backend" in attention.warning
+    }
     if forced:
         words += ["--attention-backend", *sorted(forced)]
-    visible = f"CUDA_VISIBLE_DEVICES={','.join(plan.gpus.used)} " if plan.gpus.used and plan.gpus.excluded else ""
+    visible = (
+        f"CUDA_VISIBLE_DEVICES={','.join(plan.gpus.used)} "
+        if plan.gpus.used and plan.gpus.excluded
+        else ""
+    )
     return visible + " ".join(words)
 
 
 def _power_of_two(gpus: int) -> int:
-    """Attention heads divide by 2, 4 or 8 in nearly every model, and seldom by 3, 5, 6 or 7."""
+    """Round down to a power of two: attention heads seldom divide by 3, 5, 6 or 7."""
     return 1 << (gpus.bit_length() - 1)

@@ -1,4 +1,4 @@
-"""Comparing versions, drivers and architectures: the small rules that every chooser shares."""
+"""Comparison of versions, drivers and architectures."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ from functools import cache
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-# Integrated GPUs load only code that was built for exactly them (jax#40492, vllm#19328).
+# Integrated GPUs load only code built for exactly their capability (jax#40492, vllm#19328).
 EXACT_CODE_ONLY = frozenset({"7.2", "8.7", "11.0"})
 
 
 @cache
 def allows(specifier: str, version: str) -> bool:
-    """Whether a specifier such as "<3.15,>=3.11" or "0.32.*" allows a version."""
-    if specifier and specifier[0].isdigit():
-        specifier = f"=={specifier}"
-    return SpecifierSet(specifier).contains(version, prereleases=True)
+    """Return whether a specifier such as "<3.15,>=3.11" or "0.32.*" allows a version."""
+    return _specifiers(specifier).contains(version, prereleases=True)
+
+
+# A plan compares a dozen specifiers with a hundred versions, and parsing is the slower part.
+@cache
+def _specifiers(text: str) -> SpecifierSet:
+    return SpecifierSet(f"=={text}" if text[:1].isdigit() else text)
+
+
+def major(version: str | None) -> str:
+    """Return 12 for 12.9, and "" for None."""
+    return (version or "").partition(".")[0]
 
 
 def minor(version: str) -> str:
-    """2.13.0+cu129 -> 2.13."""
+    """Return 2.13 for 2.13.0+cu129."""
     return ".".join(version.split("+", 1)[0].split(".")[:2])
 
 
@@ -31,21 +40,22 @@ def newer(left: str, right: str) -> bool:
 
 @cache
 def numbers(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: "580.65.06-open" -> (580, 65, 6)."""
-    found = re.match(r"\d{1,9}(\.\d{1,9})*", version.strip(), re.ASCII)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
+    """Return the leading numbers of a version: (580, 65, 6) for "580.65.06-open"."""
+    match = re.match(r"\d{1,9}(\.\d{1,9})*", version.strip(), re.ASCII)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def reaches(version: str, least: str) -> bool:
-    """Whether a driver or glibc version is at least another; "575.51" reaches "575.51.03": it says no more."""
-    have, want = numbers(version), numbers(least)
-    shared = min(len(have), len(want))
-    return have[:shared] >= want[:shared]
+    """Return whether a driver or glibc version is at least another."""
+    have, need = numbers(version), numbers(least)
+    # "575.51" reaches "575.51.03": some sources report a driver without its last number.
+    shared = min(len(have), len(need))
+    return have[:shared] >= need[:shared]
 
 
 @cache
 def serves(built_for: tuple[str, ...], capability: str) -> bool:
-    """Whether machine code for these architectures runs on a GPU: same major, minor not above the GPU's."""
+    """Return whether machine code runs on a GPU: same major, and a minor not above the GPU's."""
     if capability in EXACT_CODE_ONLY or not capability:
         return capability in built_for
     major, least = numbers(capability)
@@ -53,5 +63,5 @@ def serves(built_for: tuple[str, ...], capability: str) -> bool:
 
 
 def jits(ptx_for: tuple[str, ...], capability: str) -> bool:
-    """Whether the driver can compile this PTX for a GPU: PTX goes forward, never back."""
+    """Return whether the driver can compile PTX for a GPU: only for the same or a newer GPU."""
     return any(numbers(ptx) <= numbers(capability) for ptx in ptx_for)

@@ -1,74 +1,98 @@
-"""Warnings: what is true of a plan and should not be overlooked."""
+"""Warnings: facts about a plan that must not be overlooked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from provision.plan._model import Attention
+from provision.plan.candidates import Candidate
 from provision.plan.choose_gpus import ranges
-from provision.plan.rules import Candidate
 from provision.plan.situation import SOURCE_NAMES, Situation
 from provision.plan.versions import reaches
 
-_SMALL_SHM_GB = 1.0
+_SMALL_SHM_GB = 1.0  # a container has 64 MiB by default
 
 
 def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
-    """What a plan for GPUs and one for a CPU have in common."""
+    """Yield the warnings that CUDA and CPU plans share."""
     yield from situation.warnings
     if situation.other_gpus and not situation.gpus:
         kinds = [f"an {name}" for name in dict.fromkeys(situation.other_gpus)]
-        yield f"{', '.join(kinds)} {'is' if len(kinds) == 1 else 'are'} there; only NVIDIA GPUs are planned for"
+        yield f"this host has {' and '.join(kinds)}: the plan uses NVIDIA GPUs only"
     yield from _sources(situation)
-    if python not in situation.found_pythons:
-        how = "uv fetches it from GitHub"
+    if python not in situation.host_pythons:
+        how = "uv downloads it from GitHub"
         if not situation.sources["github"]:
-            how = f"uv would fetch it from GitHub, but {situation.why_not('github')}: install it by other means"
-        yield f"Python {python} was not found on this host; {how}"
+            how = (
+                f"uv cannot download it, since {situation.why_not('github')}: install it by other"
+                " means"
+            )
+        yield f"Python {python} is missing on this host; {how}"
     if situation.free_gb is not None and situation.free_gb * 1024 < disk_mb:
         need, have = f"{disk_mb / 1000:.1f} GB", f"{situation.free_gb * 1.074:.1f} GB"
-        yield f"{situation.prefix} has {have} free, and {need} are needed there"
+        yield f"the environment needs {need}; {situation.prefix} has {have} free"
     if situation.prefix_trouble:
         where = f"{situation.prefix} ({situation.prefix_trouble})"
-        yield f"nothing can be installed in {where}: name another place with --prefix DIR"
+        yield f"nothing can be installed in {where}: choose another folder with --prefix DIR"
     if " " in situation.prefix:
         yield (
-            f"there is a space in {situation.prefix}, and torch.compile hands paths to the compiler without quotes: it "
-            f"fails there; name another place with --prefix DIR"
+            f"torch.compile fails below {situation.prefix}, since it passes paths with a space to"
+            " the compiler without"
+            f" quotes: choose another folder with --prefix DIR"
         )
 
 
 def _sources(situation: Situation) -> Iterator[str]:
     if not situation.sources["pypi"]:
         why = situation.why_not("pypi")
-        yield f"vLLM's dependencies come from PyPI, but {why}: name a mirror (sources.pypi) or bring them"
-    if situation.nobody_asked:
+        yield (
+            f"vLLM's dependencies come from PyPI, but {why}: set sources.pypi to a mirror, or"
+            " bring a bundle"
+        )
+    if situation.sources_assumed:
         names = ", ".join(SOURCE_NAMES.values())
-        yield f"nobody asked from that host whether {names} answer: the plan takes it that they do"
+        yield (
+            f"the recording does not say whether {names} answer on that host: the plan assumes"
+            " that they do"
+        )
 
 
 def of_gpus(
-    candidate: Candidate, situation: Situation, used: tuple[str, ...], attention: tuple[Attention, ...]
+    candidate: Candidate,
+    situation: Situation,
+    used: tuple[str, ...],
+    attention: tuple[Attention, ...],
 ) -> Iterator[str]:
-    """What a plan for GPUs has besides."""
+    """Yield the warnings of a CUDA plan."""
     build = candidate.build
     if build.moe_glibc and not reaches(situation.glibc, build.moe_glibc):
         yield (
-            f"vLLM's mixture-of-experts kernels need glibc {build.moe_glibc}, this host has {situation.glibc}: "
+            f"vLLM's mixture-of-experts kernels need glibc {build.moe_glibc}; this host has"
+            f" {situation.glibc}: "
             "dense models run, mixture-of-experts models fail (vllm#18967)"
         )
     bases = (("vLLM", build.basis), ("torch", candidate.torch.basis))
     inferred = " and ".join(name for name, basis in bases if basis == "inferred")
     if inferred:
-        yield f"what architectures the build of {inferred} carries is inferred, nobody has read it; check before use"
-    for warning in dict.fromkeys(one.warning for one in attention if one.warning):
-        yield f"GPU {ranges(one.gpu for one in attention if one.warning == warning)}: {warning}"
+        yield (
+            f"the architectures of the wheel of {inferred} are inferred from build lists, not read"
+            " in the wheel"
+        )
+    for warning in dict.fromkeys(choice.warning for choice in attention if choice.warning):
+        gpus = ranges(choice.gpu for choice in attention if choice.warning == warning)
+        yield f"GPU {gpus}: {warning}"
     slices = [gpu.id for gpu in situation.gpus if gpu.id in used and ":" in gpu.id]
     if slices:
-        yield f"GPU {ranges(slices)}: MIG slices; one vLLM process can use one slice, no tensor parallel"
+        yield (
+            f"GPU {ranges(slices)}: MIG slices; a vLLM process uses one slice, without tensor"
+            " parallelism"
+        )
     virtual = [gpu.id for gpu in situation.gpus if gpu.id in used and gpu.vgpu]
     if virtual:
-        yield f"GPU {ranges(virtual)}: virtual; its host's driver and licence limit it"
+        yield f"GPU {ranges(virtual)}: a virtual GPU; the driver and licence of its host limit it"
     if situation.shm_gb is not None and situation.shm_gb < _SMALL_SHM_GB and len(used) > 1:
         size = f"{situation.shm_gb * 1024:.0f} MiB"
-        yield f"shared memory is {size}, too little for several GPUs: start the container with --shm-size=16g"
+        yield (
+            f"several GPUs need 1 GiB of shared memory or more; this host has {size}: start the"
+            " container with --shm-size=16g"
+        )

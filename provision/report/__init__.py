@@ -1,1 +1,1 @@
-"""How a run is told: one Report, and pure functions from it to text."""
+"""Reports: one Report for each run, and pure functions from it to text."""

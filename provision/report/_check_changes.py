@@ -1,4 +1,4 @@
-"""How the checks of two runs differ: what ended otherwise, what was promised, and what only one of them tried."""
+"""Differences between the checks of two runs: outcomes, promises, and GPUs they were tried on."""
 
 from __future__ import annotations
 
@@ -10,68 +10,106 @@ from provision.report._gpu_names import GpuNames
 from provision.report._model import Report
 from provision.report.short import cut, first_line
 
-_LONG = 200  # letters of a summary; all of it is in its report
-# A skip decides nothing, where a warning lets a promise stand.
+_LONG = 200  # letters of a summary; the report has the rest
+# A skip decides nothing, while a warning still keeps a promise.
 _FROM_BEST = ("pass", "warn", "skip", "error", "fail")
 
 
 def check_changes(before: Report, after: Report, gpus: GpuNames) -> list[Change]:
-    """Of checks that both tried, and of promises; what a run of another depth did not try is not gone."""
+    """Return changes of checks that both runs tried, and of promises.
+
+    A check that one of the runs was not meant to try is not a change; see `untried`.
+    """
     return [*_outcomes(before, after, gpus), *_promises(before, after)]
 
 
 def untried(before: Report, after: Report) -> list[str]:
-    """What one of the runs had not set out to try, in sentences."""
-    told = {one.subject for one in _promises(before, after)}
-    sides = (("the run before", after, before), ("the run after", before, after))
-    said = []
-    for who, other, self in sides:
-        names = sorted(_named(other).keys() - _named(self).keys() - told)
+    """Return sentences about the checks that only one of the runs was meant to try."""
+    subjects = {change.subject for change in _promises(before, after)}
+    sides = (("the earlier run", after, before), ("the later run", before, after))
+    sentences = []
+    for run, other, own in sides:
+        names = sorted(_by_name(other).keys() - _by_name(own).keys() - subjects)
         if names:
-            said.append(f"not tried in {who}: {', '.join(names)}")
-    return said
+            sentences.append(f"not tried in {run}: {', '.join(names)}")
+    return sentences
 
 
-def _named(report: Report) -> dict[str, CheckResult]:
-    return {one.name: one for one in report.checks}
+def _by_name(report: Report) -> dict[str, CheckResult]:
+    return {check.name: check for check in report.checks}
 
 
 def _outcomes(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]:
-    old, new = _named(before), _named(after)
+    old, new = _by_name(before), _by_name(after)
     for name in sorted(old.keys() & new.keys()):
-        was, is_ = old[name], new[name]
-        if was.outcome != is_.outcome:
-            is_worse = _FROM_BEST.index(is_.outcome) > _FROM_BEST.index(was.outcome)
-            said = cut(first_line(is_.summary if is_.outcome != "pass" else was.summary), _LONG)
-            text = f"{name}: {was.outcome} -> {is_.outcome}{f' ({said})' if said else ''}"
-            yield _change(is_, "worse" if is_worse else "better", was.outcome, is_.outcome, text)
-        elif not gpus.are_lone({*was.gpus} ^ {*is_.gpus}):  # a GPU that is gone is said once
-            before_on, after_on = (f"GPU {', '.join(one.gpus)}" if one.gpus else "no GPU" for one in (was, is_))
-            how: How = (
-                "worse" if set(is_.gpus) < set(was.gpus) else "better" if set(is_.gpus) > set(was.gpus) else "changed"
-            )
-            yield _change(is_, how, before_on, after_on, f"{name}: tried on {before_on} -> {after_on}")
+        if old[name].outcome != new[name].outcome:
+            yield _outcome_change(old[name], new[name])
+        # A GPU that only one run has is a change of the host, reported once there.
+        elif not gpus.are_lone({*old[name].gpus} ^ {*new[name].gpus}):
+            yield _gpu_change(old[name], new[name])
+
+
+def _outcome_change(old: CheckResult, new: CheckResult) -> Change:
+    is_worse = _FROM_BEST.index(new.outcome) > _FROM_BEST.index(old.outcome)
+    reason = cut(first_line((old if new.outcome == "pass" else new).summary), _LONG)
+    text = f"{new.name}: {old.outcome} -> {new.outcome}{f' ({reason})' if reason else ''}"
+    return _change(new, "worse" if is_worse else "better", old.outcome, new.outcome, text)
+
+
+def _gpu_change(old: CheckResult, new: CheckResult) -> Change:
+    before, after = (
+        f"GPU {', '.join(check.gpus)}" if check.gpus else "no GPU" for check in (old, new)
+    )
+    how: How = "changed"
+    if set(new.gpus) < set(old.gpus):
+        how = "worse"
+    elif set(new.gpus) > set(old.gpus):
+        how = "better"
+    return _change(new, how, before, after, f"{new.name}: tried on {before} -> {after}")
 
 
 def _promises(before: Report, after: Report) -> Iterator[Change]:
-    """A promise is the plan's; what this very run was asked to try may be less, or more."""
-    old, new = _named(before), _named(after)
-    planned = [set(one.plan.checks) for one in (before, after) if one.plan]
-    removed, added = (planned[0] - planned[1], planned[1] - planned[0]) if len(planned) == 2 else (set(), set())
+    """Yield changes of what the plans promise, and promised checks that only one run tried."""
+    old, new = _by_name(before), _by_name(after)
+    removed: set[str] = set()
+    added: set[str] = set()
+    if before.plan and after.plan:
+        removed = set(before.plan.checks) - set(after.plan.checks)
+        added = set(after.plan.checks) - set(before.plan.checks)
     for name in sorted(removed):
         yield Change(
-            area="check", subject=name, how="gone", before="promised", text=f"{name}: not promised any more", about=name
+            area="check",
+            subject=name,
+            how="gone",
+            before="promised",
+            text=f"{name}: no longer promised",
+            about=name,
         )
     for name in sorted(added):
-        yield Change(area="check", subject=name, how="new", after="promised", text=f"{name}: promised now", about=name)
+        yield Change(
+            area="check",
+            subject=name,
+            how="new",
+            after="promised",
+            text=f"{name}: now promised",
+            about=name,
+        )
     for name in sorted((old.keys() - new.keys()) & set(after.promised) - removed):
-        yield _change(old[name], "gone", old[name].outcome, "", f"{name}: promised, and not tried any more")
+        text = f"{name}: promised but no longer tried"
+        yield _change(old[name], "gone", old[name].outcome, "", text)
     for name in sorted((new.keys() - old.keys()) & set(before.promised) - added):
-        yield _change(new[name], "new", "", new[name].outcome, f"{name}: tried now ({new[name].outcome})")
+        text = f"{name}: now tried ({new[name].outcome})"
+        yield _change(new[name], "new", "", new[name].outcome, text)
 
 
-def _change(of: CheckResult, how: How, before: str, after: str, text: str) -> Change:
-    about = f"{of.name} {of.proves}"
+def _change(check: CheckResult, how: How, before: str, after: str, text: str) -> Change:
     return Change(
-        area="check", subject=of.name, how=how, before=before, after=after, text=text, gpus=of.gpus, about=about
+        area="check",
+        subject=check.name,
+        how=how,
+        before=before,
+        after=after,
+        text=text,
+        gpus=check.gpus,
+        about=f"{check.name} {check.proves}",
     )

@@ -1,4 +1,4 @@
-"""What a comparison of two runs says: single changes, and those that may be the cause of others beside them."""
+"""The comparison of two runs: single changes, and the causes that each effect may have."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ How = Literal["changed", "new", "gone", "worse", "better"]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not as it was, said in `text`. What is new has no `before`, what is gone no `after`.
+    """One difference, as a sentence in `text`. A new thing has no `before`, a gone one no `after`.
 
-    `name` is that of a figure. `gpus`: on which it shows, or which it is about. `part`: by how much a figure moved, as
-    a part of what it was. `about`: the words by which a cause knows what it can touch.
+    `name` is that of a figure. `gpus` are those that the change is about. `part` is the change of
+    a figure as a fraction of its earlier value. `about` holds the words that match it to a cause.
     """
 
     area: Literal["host", "environment", "check", "figure"]
@@ -32,14 +32,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
-    """Effects under what can have caused them; several causes: one of them, nobody can tell which."""
+    """Effects and their possible causes; of several causes any one may be the real one."""
 
     causes: tuple[Change, ...] = ()
     effects: tuple[Change, ...] = ()
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """Which run it was."""
+    """One of the two runs."""
 
     run: str
     started: str
@@ -50,9 +50,10 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Two runs. `silent` names again what got worse, or another, under the same verdict.
+    """Two runs. `silent` repeats the changes for the worse that an equal verdict would hide.
 
-    `notes`: what could not be compared. `unjudged`: figures measured once that differ, which proves nothing.
+    `notes` name what could not be compared. `unjudged` are figures that were measured once and
+    differ, which proves nothing.
     """
 
     schema: Literal["vllm-ready/diff/1"] = SCHEMA
@@ -66,11 +67,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def causes(self) -> tuple[Change, ...]:
-        """Each once, also where it stands in several groups."""
+        """Return every cause once, even one that is in several groups."""
         return tuple(dict.fromkeys(change for group in self.groups for change in group.causes))
 
     @property
     def effects(self) -> tuple[Change, ...]:
+        """Return the effects of all groups."""
         return tuple(change for group in self.groups for change in group.effects)
 
 
@@ -82,9 +84,10 @@ def change(
     gpus: Iterable[str] = (),
     about: str = "",
 ) -> Change:
-    """Something of the host or the environment that became another."""
+    """Return a change of the host or the environment."""
     how: How = "changed" if before and after else "new" if after else "gone"
-    text = f"{subject} {before} -> {after}" if how == "changed" else f"{subject} {how}: {before or after}"
+    is_changed = how == "changed"
+    text = f"{subject} {before} -> {after}" if is_changed else f"{subject} {how}: {before or after}"
     return Change(
         area=area,
         subject=subject,

@@ -1,57 +1,69 @@
-"""What became another of an environment: Python, packages and their files, and what its plan decided."""
+"""Differences between two environments: Python, packages and their files, decisions of the plan."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision.plan._model import Plan
 from provision.report._comparison import Change, change
 from provision.report._gpu_names import GpuNames
 from provision.report._model import Package, Report
 
 _FLASH_ATTN = "flash-attn"
-_FIRST = ("vllm", "torch", "triton")  # of many packages those that matter most
+_FIRST = ("vllm", "torch", "triton")  # shown before all other packages
 
 
 def environment_changes(before: Report, after: Report, gpus: GpuNames) -> list[Change]:
-    """Each one by itself; a wheel for another Python or platform is no news beside that."""
-    decided = list(_decisions(before, after, gpus))
-    subjects = {one.subject for one in decided}
+    """Return each change once; other files of a package are none where Python changed too."""
+    decisions = list(_decisions(before, after, gpus))
+    subjects = {decision.subject for decision in decisions}
     old, new = _packages(before), _packages(after)
     if _FLASH_ATTN in subjects:
         old.pop(_FLASH_ATTN, None)
         new.pop(_FLASH_ATTN, None)
-    packages = _package_changes(old, new, with_files=not subjects & {"Python", "platform"})
-    return [*decided, *packages]
+    with_files = not subjects & {"Python", "platform"}
+    return [*decisions, *_package_changes(old, new, with_files=with_files)]
 
 
 def _decisions(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]:
-    for subject, told in (("vllm-ready", _tool), ("Python", _python), ("platform", _platform), (_FLASH_ATTN, _mode)):
-        old, new = told(before), told(after)
+    for subject, value in (
+        ("vllm-ready", _tool),
+        ("Python", _python),
+        ("platform", _platform),
+        (_FLASH_ATTN, _flash_attn_mode),
+    ):
+        old, new = value(before), value(after)
         if old != new and old and new:
             yield change("environment", subject, old, new)
-    one, other = before.plan, after.plan
-    if one is None or other is None:
+    if before.plan is None or after.plan is None:
         return
-    for subject, was, is_ in (
-        ("profile", one.profile, other.profile),
-        ("CUDA", one.cuda or "none", other.cuda or "none"),
-    ):
-        if was != is_:
-            yield change("environment", subject, was, is_)
-    used = [plan.gpus.used for plan in (one, other)]
+    yield from _plan_changes(before.plan, after.plan, gpus)
+    yield from _attention(before.plan, after.plan)
+
+
+def _plan_changes(before: Plan, after: Plan, gpus: GpuNames) -> Iterator[Change]:
+    if before.profile != after.profile:
+        yield change("environment", "profile", before.profile, after.profile)
+    if before.cuda != after.cuda:
+        yield change("environment", "CUDA", before.cuda or "none", after.cuda or "none")
+    used = before.gpus.used, after.gpus.used
     if not gpus.are_lone({*used[0]} ^ {*used[1]}):
         yield change("environment", "used GPUs", *(", ".join(ids) or "none" for ids in used))
-    yield from _attention(before, after)
 
 
-def _attention(before: Report, after: Report) -> Iterator[Change]:
-    sides = [{one.gpu: f"{one.backend} ({one.code})" for one in of.plan.attention} for of in (before, after) if of.plan]
-    same: dict[tuple[str, str], list[str]] = {}
-    for gpu in sorted(set(sides[0]) & set(sides[1])):
-        if sides[0][gpu] != sides[1][gpu]:
-            same.setdefault((sides[0][gpu], sides[1][gpu]), []).append(gpu)
-    for (was, is_), gpus in same.items():
-        yield change("environment", f"attention backend of GPU {', '.join(gpus)}", was, is_, gpus, "attention")
+def _attention(before: Plan, after: Plan) -> Iterator[Change]:
+    """Yield the changes of attention backends; GPUs with the same change share one."""
+    old, new = (
+        {choice.gpu: f"{choice.backend} ({choice.code})" for choice in plan.attention}
+        for plan in (before, after)
+    )
+    gpus_by_change: dict[tuple[str, str], list[str]] = {}
+    for gpu in sorted(old.keys() & new.keys()):
+        if old[gpu] != new[gpu]:
+            gpus_by_change.setdefault((old[gpu], new[gpu]), []).append(gpu)
+    for (was, is_), gpus in gpus_by_change.items():
+        subject = f"attention backend of GPU {', '.join(gpus)}"
+        yield change("environment", subject, was, is_, gpus, "attention")
 
 
 def _tool(report: Report) -> str:
@@ -69,19 +81,21 @@ def _platform(report: Report) -> str:
     return str(report.host.get("platform", ""))
 
 
-def _mode(report: Report) -> str:
-    """A flash-attn that is planned and not there yet is none."""
+def _flash_attn_mode(report: Report) -> str:
+    """Return the mode of an installed flash-attn; a planned one that is missing counts as none."""
     if report.plan is None or not report.packages:
         return ""
-    there = any(name.startswith(_FLASH_ATTN) for name in _packages(report))
-    return report.plan.flash_attn.mode if there else "none"
+    is_installed = any(name.startswith(_FLASH_ATTN) for name in _packages(report))
+    return report.plan.flash_attn.mode if is_installed else "none"
 
 
 def _packages(report: Report) -> dict[str, Package]:
     return {name.replace("_", "-").lower(): package for name, package in report.packages.items()}
 
 
-def _package_changes(old: dict[str, Package], new: dict[str, Package], *, with_files: bool) -> Iterator[Change]:
+def _package_changes(
+    old: dict[str, Package], new: dict[str, Package], *, with_files: bool
+) -> Iterator[Change]:
     if not old or not new:
         return
     for name in sorted({*old, *new}, key=lambda name: (name not in _FIRST, name)):

@@ -1,4 +1,4 @@
-"""How the figures of two runs differ: slower or faster beyond noise, another word, new and gone."""
+"""Differences between the figures of two runs: slower or faster beyond noise, other words, gone."""
 
 from __future__ import annotations
 
@@ -10,47 +10,53 @@ from provision.report._comparison import Change, How
 from provision.report._gpu_names import GpuNames, on
 from provision.report._model import Report
 
-# Two medians differ where neither run's scatter reaches the other's: the intervals median ± spread do not overlap. The
-# spread is that of single samples, so medians of ten lie far closer together, and drawing alone hardly ever parts them.
-# But two runs differ by what no sample within one shows (a warmer card, another boost clock, memory laid out
-# otherwise): below this part of the larger one nothing is said, however small the spreads are.
+# Two medians differ where the intervals median ± spread do not overlap. The spread is that of
+# single samples; medians of ten samples lie far closer together, so chance hardly ever separates
+# them. But two runs also differ by effects that no sample within one run shows (a warmer card,
+# another boost clock, another memory layout): below this fraction of the larger median nothing is
+# reported, however small the spreads are.
 FLOOR = 0.05
-# A number measured once has no spread, and a first start after an installation or beside other work takes several times
-# as long: it is judged by nobody, and told where it differs like this.
+# A number measured once has no spread, and a first start after an installation or beside other
+# work takes several times as long. It is never judged, only mentioned from this factor on.
 _HUGE = 2.0
 _LONG = 60  # letters of a word, such as all tokens of a text
-_TOLD = ("pass", "warn")  # of other checks the outcome says more than a figure that is missing
+_MEASURES = ("pass", "warn")  # for other outcomes the outcome says more than a missing figure
+_PACE = {"better": "faster", "worse": "slower"}
 
 
 def figure_changes(before: Report, after: Report, gpus: GpuNames) -> tuple[list[Change], list[str]]:
-    """The changes, and what was measured only once and differs; nothing of GPUs that only one run has."""
+    """Return the changes, and sentences about differing figures that were measured only once.
+
+    Figures of a GPU that only one run has are left out.
+    """
     changes: list[Change] = []
     unjudged: list[str] = []
-    old, new = _named(before), _named(after)
-    if not old or not new:  # a shallow run, or one of before there were figures: nothing is gone
+    old, new = _by_key(before), _by_key(after)
+    if not old or not new:  # one run measured nothing, so no figure is gone or new
         return [], []
-    fit = [{one.name for one in run.checks if one.outcome in _TOLD} for run in (before, after)]
+    measuring = _measuring(before) & _measuring(after)
     for key in sorted({*old, *new}):
         was, is_ = old.get(key), new.get(key)
-        one = was or is_
-        if one is None or any(gpus.are_lone({gpu}) for gpu in on(one)):
-            continue
         if was is None or is_ is None:
-            if one.check in fit[0] & fit[1]:
-                changes.append(_lone(one, "gone" if was else "new"))
-            continue
-        changes += _lost(was, is_)
-        if isinstance(was.value, str) or isinstance(is_.value, str) or was.unit != is_.unit:
-            changes += _word(was, is_)
-        elif changed := _number(was, is_, was.value, is_.value):
-            changes.append(changed)
-        elif _is_single(was, is_) and _apart(was.value, is_.value) >= 1 - 1 / _HUGE:
-            unjudged.append(f"{_subject(is_)}: {short.with_unit(was)} -> {short.with_unit(is_)}")
+            figure = was or is_
+            if figure and figure.check in measuring and not _is_lone(figure, gpus):
+                changes.append(_lone(figure, "gone" if was else "new"))
+        elif not _is_lone(is_, gpus):
+            changes += [*_lost_samples(was, is_), *_value_changes(was, is_)]
+            unjudged += _unjudged(was, is_)
     return changes, unjudged
 
 
-def _named(report: Report) -> dict[tuple[str, str, str], Figure]:
-    return {(one.check, one.name, short.of(one)): one for one in report.figures}
+def _by_key(report: Report) -> dict[tuple[str, str, str], Figure]:
+    return {(figure.check, figure.name, short.of(figure)): figure for figure in report.figures}
+
+
+def _measuring(report: Report) -> set[str]:
+    return {check.name for check in report.checks if check.outcome in _MEASURES}
+
+
+def _is_lone(figure: Figure, gpus: GpuNames) -> bool:
+    return any(gpus.are_lone({gpu}) for gpu in on(figure))
 
 
 def _subject(figure: Figure) -> str:
@@ -58,17 +64,19 @@ def _subject(figure: Figure) -> str:
     return f"{figure.check} {figure.name}{f' ({of})' if of else ''}"
 
 
-def _change(of: Figure, how: How, before: str, after: str, text: str, part: float = 0.0) -> Change:
+def _change(
+    figure: Figure, how: How, before: str, after: str, text: str, part: float = 0.0
+) -> Change:
     return Change(
         area="figure",
-        subject=_subject(of),
-        name=of.name,
+        subject=_subject(figure),
+        name=figure.name,
         how=how,
         before=before,
         after=after,
         text=text,
-        gpus=on(of),
-        about=f"{of.check} {of.name} {short.of(of)}".rstrip(),
+        gpus=on(figure),
+        about=f"{figure.check} {figure.name} {short.of(figure)}".rstrip(),
         part=round(part, 4),
     )
 
@@ -79,30 +87,48 @@ def _lone(figure: Figure, how: How) -> Change:
     return _change(figure, how, *sides, f"{_subject(figure)} {how}: {value}")
 
 
-def _lost(was: Figure, is_: Figure) -> Iterator[Change]:
-    """Samples that were measured and are not there."""
+def _lost_samples(was: Figure, is_: Figure) -> Iterator[Change]:
+    """Yield a change where only one of the runs has all samples that it measured."""
     if (len(was.samples) < was.repeats) != (len(is_.samples) < is_.repeats):
-        before, after = (f"{len(one.samples)} of {one.repeats} samples" for one in (was, is_))
+        before, after = (
+            f"{len(figure.samples)} of {figure.repeats} samples" for figure in (was, is_)
+        )
         how: How = "worse" if len(is_.samples) < is_.repeats else "better"
         yield _change(is_, how, before, after, f"{_subject(is_)}: {before} -> {after}")
 
 
-def _word(was: Figure, is_: Figure) -> Iterator[Change]:
-    """A word instead of a number is a measurement that came to nothing."""
+def _value_changes(was: Figure, is_: Figure) -> Iterator[Change]:
+    if isinstance(was.value, str) or isinstance(is_.value, str) or was.unit != is_.unit:
+        yield from _word_changes(was, is_)
+    elif _differ(was, is_, was.value, is_.value):
+        yield _number_change(was, is_, was.value, is_.value)
+
+
+def _unjudged(was: Figure, is_: Figure) -> Iterator[str]:
+    if isinstance(was.value, str) or isinstance(is_.value, str) or was.unit != is_.unit:
+        return
+    if _is_single(was, is_) and _distance(was.value, is_.value) >= 1 - 1 / _HUGE:
+        yield f"{_subject(is_)}: {short.with_unit(was)} -> {short.with_unit(is_)}"
+
+
+def _word_changes(was: Figure, is_: Figure) -> Iterator[Change]:
+    """Yield a change of a word; a word in place of a number is a measurement that failed."""
     before, after = short.with_unit(was), short.with_unit(is_)
     if before != after:
-        numbers = [isinstance(one.value, (int, float)) for one in (was, is_)]
-        how: How = "changed" if numbers[0] == numbers[1] else "worse" if numbers[0] else "better"
-        yield _change(is_, how, before, after, f"{_subject(is_)}: {' -> '.join(_apart_from(before, after))}")
+        numbers = [isinstance(figure.value, (int, float)) for figure in (was, is_)]
+        how: How = "changed"
+        if numbers[0] != numbers[1]:
+            how = "worse" if numbers[0] else "better"
+        text = f"{_subject(is_)}: {' -> '.join(_excerpts(before, after))}"
+        yield _change(is_, how, before, after, text)
 
 
-def _apart_from(before: str, after: str) -> tuple[str, ...]:
-    """Long words from a little before where they part."""
-    same = next(
-        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
-    )
+def _excerpts(before: str, after: str) -> tuple[str, ...]:
+    """Return both words, long ones from a little before their first difference."""
+    pairs = enumerate(zip(before, after, strict=False))
+    same = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
     start = same - 10 if max(len(before), len(after)) > _LONG and same > 10 else 0
-    parts = ((one[start : start + _LONG], one[start + _LONG :]) for one in (before, after))
+    parts = ((word[start : start + _LONG], word[start + _LONG :]) for word in (before, after))
     return tuple(f"{'…' * bool(start)}{shown}{'…' * bool(rest)}" for shown, rest in parts)
 
 
@@ -110,36 +136,31 @@ def _is_single(was: Figure, is_: Figure) -> bool:
     return min(len(was.samples), len(is_.samples), was.repeats, is_.repeats) <= 1
 
 
-def _apart(one: float, other: float) -> float:
-    """As a part of the larger one: the same whichever came first."""
-    largest = max(abs(one), abs(other))
-    return abs(one - other) / largest if largest else 0.0
+def _distance(first: float, second: float) -> float:
+    """Return the distance as a fraction of the larger number; the order does not matter."""
+    largest = max(abs(first), abs(second))
+    return abs(first - second) / largest if largest else 0.0
 
 
-def differ(was: Figure, is_: Figure, one: float, other: float) -> bool:
-    """Whether two numbers are two, and not the noise of one; see above."""
+def _differ(was: Figure, is_: Figure, before: float, after: float) -> bool:
+    """Return whether two values differ by more than noise; see FLOOR."""
     if _is_single(was, is_):
         return False
-    between = abs(other - one) - abs(one) * was.spread - abs(other) * is_.spread
-    return between > 0 and _apart(one, other) > FLOOR
+    gap = abs(after - before) - abs(before) * was.spread - abs(after) * is_.spread
+    return gap > 0 and _distance(before, after) > FLOOR
 
 
-def _number(was: Figure, is_: Figure, one: float, other: float) -> Change | None:
-    if not differ(was, is_, one, other):
-        return None
-    part = abs(other - one) / abs(one) if one else 1.0
-    spreads = f"spreads {100 * was.spread:.2g} % and {100 * is_.spread:.2g} %"
-    values = f"{short.value(was)} -> {short.with_unit(is_)}"
+def _number_change(was: Figure, is_: Figure, before: float, after: float) -> Change:
+    part = abs(after - before) / abs(before) if before else 1.0
     how: How = "changed"
-    word = "higher" if other > one else "lower"
+    word = "higher" if after > before else "lower"
     if is_.better != "same":
-        how = "better" if (other > one) == (is_.better == "higher") else "worse"
+        how = "better" if (after > before) == (is_.better == "higher") else "worse"
         word = _PACE[how] if _is_pace(is_.unit) else word
+    values = f"{short.value(was)} -> {short.with_unit(is_)}"
+    spreads = f"spreads {100 * was.spread:.2g} % and {100 * is_.spread:.2g} %"
     text = f"{_subject(is_)}: {word} by {100 * part:.3g} %: {values} ({spreads})"
     return _change(is_, how, short.with_unit(was), short.with_unit(is_), text, part)
-
-
-_PACE = {"better": "faster", "worse": "slower"}
 
 
 def _is_pace(unit: str) -> bool:

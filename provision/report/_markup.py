@@ -1,21 +1,31 @@
-"""Markdown in which nothing that a report holds is taken for markup, for HTML or for a sign that moves text."""
+"""Markdown escapes: no text of a report is read as markup, HTML or a control character."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
 from provision.report.short import printable
 
-# Between letters an underscore is none, and names are full of them.
+# Between letters an underscore is not markup, and names are full of them.
 _MARKUP = re.compile(r"([\\`*{}\[\]<>#|~&]|(?<![^\W_])_|_(?![^\W_]))")
 
 
 def plain(text: str) -> str:
-    """In one line, every sign of markup taken for itself."""
+    """Return the text in one line with every markup character escaped."""
     return _MARKUP.sub(r"\\\1", printable(" ".join(text.split())))
 
 
 def fenced(code: str) -> list[str]:
-    """A fence that is longer than any in what it holds."""
-    fence = "`" * max([3, *(len(found) + 1 for found in re.findall("`+", code))])
+    """Return a code block whose fence is longer than any fence inside it."""
+    fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", code))])
     return [f"{fence}text", code, fence, ""]
+
+
+def section(title: str, lines: Sequence[str], none: str = "") -> Iterator[str]:
+    """Yield a section; one without lines says `none`, or is left out."""
+    lines = lines or ([none] if none else [])
+    if title and lines:
+        yield from ("", f"## {title}")
+    if lines:
+        yield from ("", *lines)

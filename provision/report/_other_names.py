@@ -1,4 +1,4 @@
-"""What a text from whatever host says of who and where; who we are ourselves the scrubber knows."""
+"""Patterns for names of other people and hosts in a text; the scrubber knows those of this host."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ from provision.host._scrub import HIDDEN
 
 _PUBLIC: Final = tuple(
     address.split("/")[2]
-    for address in (package_sources.PYTORCH, package_sources.VLLM, package_sources.GITHUB, "https://huggingface.co/")
+    for address in (
+        package_sources.PYTORCH,
+        package_sources.VLLM,
+        package_sources.GITHUB,
+        "https://huggingface.co/",
+    )
 )
-_HERE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104 - of every host the same
+_HERE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104 - the same on every host
 _PUBLIC_DOMAINS: Final = (*{".".join(host.split(".")[-2:]) for host in _PUBLIC}, "nvidia.com")
-# A key whose value names somebody or something; a blank or a dash in it is as good as an underscore.
+# A key whose value names a person, a host or a device; blanks and dashes count as underscores.
 _NAMES: Final = re.compile(
     r"(?:.*_)?(?:serials?(?:_?numbers?|_?no)?|uuids?|guids?|host_?names?|node_?names?|node_?list|machine_id|host_id|boot_id"
     r"|macs?|mac_address(?:es)?|ips?|ip_address(?:es)?|users?|user_?names?|logins?|owners?|e?mails?)",
     re.IGNORECASE,
 )
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
-# Module paths and file names have dots too: what ends like an address of the world, and with a country's letters only
-# where a number or a dash in it says that it is no module.
+# Module paths and file names have dots too. A name with the ending of a country is a host only
+# where it has a digit or a dash, which a module path has not.
 _WORLD = r"(?:com|org|net|edu|gov|mil|example)"
 _COUNTRY = r"(?:de|fr|uk|ch|at|nl|eu|be|se|fi|dk|pl|cz|es|pt|ie|jp|cn|kr|tw|sg|au|nz|ca|us|br|il)"
 _Pattern = tuple["re.Pattern[str]", "str | Callable[[re.Match[str]], str]"]
 
 
-def _is_no_host(name: str) -> bool:
+def _is_not_host(name: str) -> bool:
     if any(name.endswith(f".{domain}") for domain in _PUBLIC_DOMAINS):
         return True
     return not re.search(rf"\.{_WORLD}$", name) and not re.search(r"[\d-]", name)
@@ -41,11 +46,13 @@ _WHO: Final[tuple[_Pattern, ...]] = (
             r"(?<![a-z0-9+.-])((?!file:)[a-z0-9+.-]+://)(?:[^\s/\"'<>@]*@)?(\[[^\s\]]*\]|[^\s/:\"'<>,;)]+)",
             re.IGNORECASE,
         ),
-        lambda match: match[0] if match[2].lower() in (*_PUBLIC, *_HERE, HIDDEN) else f"{match[1]}{HIDDEN}",
+        lambda match: (
+            match[0] if match[2].lower() in (*_PUBLIC, *_HERE, HIDDEN) else f"{match[1]}{HIDDEN}"
+        ),
     ),
     (re.compile(r"(?<![\w.+*-])[\w.+-]+@(?=[A-Za-z\[])[\w.\[\]:-]*\w"), HIDDEN),
     (
-        # In prose a host is followed by a colon too: "on a host: the driver is missing".
+        # No blank may follow the colon: "on a host: the driver is missing" is prose.
         re.compile(
             r"\b((?:host|node|server|user|owner)[=:][\"']?"
             r"|(?:(?:host|node|user)_?name|login|logname|\w*_(?:HOST|ADDR|NODELIST|NODENAME|USER))\s*[=:]\s*[\"']?)"
@@ -62,8 +69,11 @@ _WHO: Final[tuple[_Pattern, ...]] = (
         HIDDEN,
     ),
     (
-        re.compile(rf"(?<![\w.@-])(?:{_LABEL}\.){{2,}}(?:{_WORLD}|{_COUNTRY})(?![\w(-]|\.\w)", re.IGNORECASE),
-        lambda match: match[0] if _is_no_host(match[0].lower()) else HIDDEN,
+        re.compile(
+            rf"(?<![\w.@-])(?:{_LABEL}\.){{2,}}(?:{_WORLD}|{_COUNTRY})(?![\w(-]|\.\w)",
+            re.IGNORECASE,
+        ),
+        lambda match: match[0] if _is_not_host(match[0].lower()) else HIDDEN,
     ),
     (re.compile(r"(?<![\w.-])[\w.-]+(?=:\d+:\d+ \[\d+\] NCCL\b)"), HIDDEN),
     (re.compile(r"(\bsrun: error: )[\w.-]+(?=:)"), rf"\1{HIDDEN}"),
@@ -73,18 +83,19 @@ _WHO: Final[tuple[_Pattern, ...]] = (
     (re.compile(r"(\bguid\b[:=\s]{1,3})0x[0-9a-f]{16}\b", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"(?<![\w:])(?:[0-9a-f]{4}:){3}[0-9a-f]{4}(?![\w:])", re.IGNORECASE), HIDDEN),
     (re.compile(r"\b(S/?N[:=]?\s+)(?=[\w-]*\d)[\w-]{6,}"), rf"\1{HIDDEN}"),
-    # The rest of a home whose name has blanks in it; the first word of it is hidden before.
+    # The rest of a home folder whose name has blanks; its first word is hidden already.
     (re.compile(r"(/(?:home|[Uu]sers)/\*\*\*)(?: [^/\s:\"',;=-]+){1,2}(?=/)"), r"\1"),
     (re.compile(r"(\\Users\\\*\*\*)(?: [^\\\s:\"',;=-]+){1,2}(?=\\)", re.IGNORECASE), r"\1"),
 )
 
 
-def names_somebody(key: str) -> bool:
-    """Whether what stands under this key is a name, a number of a device or an address."""
+def is_identifying(key: str) -> bool:
+    """Return whether the values of this key are names, device numbers or addresses."""
     return bool(_NAMES.fullmatch(re.sub(r"[\s.-]+", "_", key.strip())))
 
 
 def without_others(text: str) -> str:
+    """Return the text with every match of the patterns hidden."""
     for pattern, replacement in _WHO:
         text = pattern.sub(replacement, text)
     return text

@@ -1,4 +1,4 @@
-"""A report in Markdown, for an issue or a wiki: the verdict first; nothing in a report is taken for markup."""
+"""A report in Markdown for an issue or a wiki: the verdict first, every text escaped."""
 
 from __future__ import annotations
 
@@ -15,55 +15,87 @@ _MOST_EVIDENCE = 4000
 
 
 def text(report: Report) -> str:
-    """Checks that are fine are rows; the others also have what was found."""
-    part = f": {report.part}" if report.part else ""
-    lines = [f"# {report.verdict.capitalize()} (exit code {report.exit_code}){part}", ""]
-    if report.doubt:
-        lines = [f"**This report {plain(report.doubt)}.**", "", *lines]
-    lines += [f"* {plain(one)}" for one in report.against] + [""] * bool(report.against)
-    if report.owed:
-        lines += [f"Owed, only the host can try them: {plain(', '.join(report.owed))}", ""]
-    about = [("Run", report.run), ("Started", report.started), ("Took", seconds(report.seconds))]
-    about += [("Environment", report.generation or "none"), ("vllm-ready", report.tool), *host_facts.shown(report)]
-    lines += _table(("", ""), (row for row in about if row[1]))
-    lines += _plan(report)
+    """Return the document; checks that failed, warned or could not decide also show evidence."""
+    lines = [*_verdict(report), *_about(report), *_plan(report)]
     steps = [
-        (str(one.number), one.name, one.outcome, seconds(one.seconds), short.first_line(one.problem))
-        for one in report.steps
+        (
+            str(step.number),
+            step.name,
+            step.outcome,
+            seconds(step.seconds),
+            short.first_line(step.problem),
+        )
+        for step in report.steps
     ]
     lines += _section("Steps", _table(("Step", "Name", "Outcome", "Time", "Problem"), steps))
-    checks = [(one.outcome, one.name, one.summary, seconds(one.seconds)) for one in report.checks]
-    lines += _section("Checks", _table(("Outcome", "Check", "What came of it", "Time"), checks))
+    checks = [
+        (check.outcome, check.name, check.summary, seconds(check.seconds))
+        for check in report.checks
+    ]
+    lines += _section("Checks", _table(("Outcome", "Check", "Result", "Time"), checks))
     for check in report.checks:
         if check.outcome in ("fail", "error", "warn"):
-            lines += _found(check)
-    figures = [(one.check, one.name, short.of(one), short.with_unit(one), short.spread(one)) for one in report.figures]
-    lines += _section("Figures", _table(("Check", "Figure", "Of", "Value", "Spread"), figures))
-    commands = [
-        line for label, run in report.commands.items() for line in (f"### {plain(label)}", "", *fenced("\n".join(run)))
+            lines += _details(check)
+    figures = [
+        (figure.check, figure.name, short.of(figure), short.with_unit(figure), short.spread(figure))
+        for figure in report.figures
     ]
-    lines += _section("Commands that were run", commands)
+    lines += _section("Figures", _table(("Check", "Figure", "Of", "Value", "Spread"), figures))
+    lines += _commands(report)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _verdict(report: Report) -> list[str]:
+    doubt = [f"**This report {plain(report.doubt)}.**", ""] if report.doubt else []
+    part = f": {report.part}" if report.part else ""
+    head = [f"# {report.verdict.capitalize()} (exit code {report.exit_code}){part}", ""]
+    problems = [f"* {plain(problem)}" for problem in report.problems]
+    owed = [f"Still to be proved on the target host: {plain(', '.join(report.owed))}", ""]
+    return [*doubt, *head, *problems, *[""] * bool(problems), *(owed if report.owed else [])]
+
+
+def _about(report: Report) -> list[str]:
+    rows = [
+        ("Run", report.run),
+        ("Started", report.started),
+        ("Took", seconds(report.seconds)),
+        ("Environment", report.generation or "none"),
+        ("vllm-ready", report.tool),
+        *host_facts.rows(report),
+    ]
+    return _table(("", ""), (row for row in rows if row[1]))
 
 
 def _plan(report: Report) -> list[str]:
     if report.plan is None:
         return []
-    decided = [(one.subject, one.chosen, one.because) for one in report.plan.decisions]
-    rejected = [(one.subject, each.candidate, each.reason) for one in report.plan.decisions for each in one.rejected]
-    lines = _section("Plan", _table(("Subject", "Chosen", "Because"), decided))
-    lines += _section("Not taken", _table(("Subject", "Candidate", "Reason"), rejected))
-    return lines + [f"* Warning: {plain(one)}" for one in report.plan.warnings] + [""]
+    decisions = report.plan.decisions
+    chosen = [(decision.subject, decision.chosen, decision.because) for decision in decisions]
+    rejected = [
+        (decision.subject, other.candidate, other.reason)
+        for decision in decisions
+        for other in decision.rejected
+    ]
+    lines = _section("Plan", _table(("Subject", "Chosen", "Because"), chosen))
+    lines += _section("Rejected", _table(("Subject", "Candidate", "Reason"), rejected))
+    return lines + [f"* Warning: {plain(warning)}" for warning in report.plan.warnings] + [""]
 
 
-def _found(check: CheckResult) -> list[str]:
+def _details(check: CheckResult) -> list[str]:
     lines = [f"### {plain(check.name)}: {check.outcome}", "", f"* {plain(check.summary)}"]
     lines += [*([f"* Hint: {plain(check.hint)}"] if check.hint else []), ""]
     if check.evidence:
-        said = json.dumps(check.evidence, indent=1, ensure_ascii=False)
-        cut = "\n... report.json has the rest" if len(said) > _MOST_EVIDENCE else ""
-        lines += fenced(said[:_MOST_EVIDENCE] + cut)
+        evidence = json.dumps(check.evidence, indent=1, ensure_ascii=False)
+        rest = "\n... report.json has the rest" if len(evidence) > _MOST_EVIDENCE else ""
+        lines += fenced(evidence[:_MOST_EVIDENCE] + rest)
     return lines
+
+
+def _commands(report: Report) -> list[str]:
+    lines: list[str] = []
+    for label, commands in report.commands.items():
+        lines += [f"### {plain(label)}", "", *fenced("\n".join(commands))]
+    return _section("Commands", lines)
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

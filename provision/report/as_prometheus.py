@@ -1,4 +1,4 @@
-"""A report as gauges for Prometheus, to be put into the folder of node_exporter's textfile collector."""
+"""A report as Prometheus gauges, for the textfile collector of node_exporter."""
 
 from __future__ import annotations
 
@@ -12,105 +12,145 @@ from provision.report._model import Report
 
 _OUTCOMES = ("pass", "warn", "fail", "skip", "error")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_Samples = list[tuple[dict[str, str], float]]
 
 
 class _Page:
-    """Lines of metrics, each metric once; a collector throws away the whole file where one sample comes twice."""
+    """The lines of a metrics file."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
 
-    def metric(self, name: str, help_: str, samples: list[tuple[dict[str, str], float]]) -> None:
-        told: dict[str, float] = {}
+    def add(self, name: str, help_: str, samples: _Samples) -> None:
+        """Add a metric with its samples."""
+        values: dict[str, float] = {}
         for labels, value in samples:
-            told.setdefault(_labels(labels), value)
-        if told:
+            # A collector rejects the whole file where one series appears twice.
+            values.setdefault(_labels(labels), value)
+        if values:
             self.lines += [f"# HELP vllm_ready_{name} {help_}", f"# TYPE vllm_ready_{name} gauge"]
-        self.lines += [f"vllm_ready_{name}{labels} {_value(value)}" for labels, value in told.items()]
+        self.lines += [
+            f"vllm_ready_{name}{labels} {_value(value)}" for labels, value in values.items()
+        ]
 
 
 def text(report: Report) -> str:
-    """Everything is of the newest run; `vllm_ready_run_timestamp_seconds` says how old that is."""
-    page = _Page([f"# This report {_one_line(report.doubt)}"] if report.doubt else [])
-    of_run: list[tuple[str, str, float]] = [
-        ("verified", "1 where the run is verified, all of it, and its contents support that.", _verified(report)),
-        (
-            "exit_code",
-            "How the run ended: 0 verified, 1 a check failed, 5 undecided, others in the README.",
-            report.exit_code,
-        ),
-        ("run_timestamp_seconds", "When the run began.", _began(report.started)),
-        ("run_seconds", "How long the run took.", report.seconds),
-    ]
-    for name, help_, value in of_run:
-        page.metric(name, help_, [({}, value)])
-    page.metric("info", "What the run was about.", [(_about(report), 1)])
-    counts: Counter[str] = Counter(check.outcome for check in report.checks)
-    page.metric("checks", "Checks by outcome.", [({"outcome": one}, counts[one]) for one in _OUTCOMES])
-    page.metric(
-        "check",
-        "1 for the outcome of each check.",
+    """Return the metrics of one run; `vllm_ready_run_timestamp_seconds` tells its age."""
+    page = _Page([f"# This report {' '.join(report.doubt.split())}"] if report.doubt else [])
+    _add_run(page, report)
+    _add_checks(page, report)
+    page.add(
+        "step_seconds",
+        "Duration of a step.",
         [
-            ({"check": check.name, "weight": check.weight, "outcome": one}, check.outcome == one)
-            for check in report.checks
-            for one in _OUTCOMES
+            (
+                {"step": str(step.number), "name": step.name, "outcome": step.outcome},
+                step.seconds,
+            )
+            for step in report.steps
         ],
     )
-    page.metric(
-        "check_seconds", "How long a check took.", [({"check": one.name}, one.seconds) for one in report.checks]
-    )
-    page.metric(
-        "step_seconds",
-        "How long a step took.",
-        [({"step": str(one.number), "name": one.name, "outcome": one.outcome}, one.seconds) for one in report.steps],
-    )
-    measured = [(_of(one), one.value) for one in report.figures if not isinstance(one.value, str)]
-    page.metric("figure", "What was measured: the median of its samples.", measured)
-    words = [({**_of(one), "value": one.value}, 1.0) for one in report.figures if isinstance(one.value, str)]
-    page.metric("figure_info", "What was found in words.", words)
+    measured: _Samples = []
+    words: _Samples = []
+    for figure in report.figures:
+        if isinstance(figure.value, str):
+            words.append(({**_figure(figure), "value": figure.value}, 1.0))
+        else:
+            measured.append((_figure(figure), figure.value))
+    page.add("figure", "A measured value: the median of its samples.", measured)
+    page.add("figure_info", "A figure that is a word.", words)
     return "".join(f"{line}\n" for line in page.lines)
 
 
-def _verified(report: Report) -> bool:
+def _add_run(page: _Page, report: Report) -> None:
+    rows: list[tuple[str, str, float]] = [
+        (
+            "verified",
+            "1 if every promised check of the run passed or warned and its contents support that.",
+            _is_verified(report),
+        ),
+        (
+            "exit_code",
+            "Exit code of the run: 0 verified, 1 a check failed, 5 undecided; see the README.",
+            report.exit_code,
+        ),
+        ("run_timestamp_seconds", "Start of the run.", _timestamp(report.started)),
+        ("run_seconds", "Duration of the run.", report.seconds),
+    ]
+    for name, help_, value in rows:
+        page.add(name, help_, [({}, value)])
+    page.add("info", "Properties of the run.", [(_about(report), 1)])
+
+
+def _add_checks(page: _Page, report: Report) -> None:
+    counts: Counter[str] = Counter(check.outcome for check in report.checks)
+    by_outcome: _Samples = [({"outcome": outcome}, counts[outcome]) for outcome in _OUTCOMES]
+    page.add("checks", "Number of checks by outcome.", by_outcome)
+    page.add(
+        "check",
+        "1 for the outcome of a check, 0 for the others.",
+        [
+            (
+                {"check": check.name, "weight": check.weight, "outcome": outcome},
+                check.outcome == outcome,
+            )
+            for check in report.checks
+            for outcome in _OUTCOMES
+        ],
+    )
+    seconds: _Samples = [({"check": check.name}, check.seconds) for check in report.checks]
+    page.add("check_seconds", "Duration of a check.", seconds)
+
+
+def _is_verified(report: Report) -> bool:
     return report.verdict == "verified" and not report.doubt and not report.part
 
 
 def _about(report: Report) -> dict[str, str]:
-    versions = {name: package.version for name, package in report.packages.items() if name in ("vllm", "torch")}
-    cuda = {"cuda": report.plan.cuda or "none"} if report.plan else {}
-    ours = {"run": report.run, "verdict": report.verdict, "generation": report.generation, "tool": report.tool}
-    return {**ours, **versions, **cuda}
+    labels = {
+        "run": report.run,
+        "verdict": report.verdict,
+        "generation": report.generation,
+        "tool": report.tool,
+    }
+    labels |= {
+        name: package.version
+        for name, package in report.packages.items()
+        if name in ("vllm", "torch")
+    }
+    return {**labels, "cuda": report.plan.cuda or "none"} if report.plan else labels
 
 
-def _of(figure: Figure) -> dict[str, str]:
-    labels = {"check": figure.check, "name": figure.name, "unit": figure.unit, "better": figure.better}
+def _figure(figure: Figure) -> dict[str, str]:
+    labels = {
+        "check": figure.check,
+        "name": figure.name,
+        "unit": figure.unit,
+        "better": figure.better,
+    }
     for key, value in figure.of.items():
         name = "of_" + re.sub(r"[^a-zA-Z0-9_]", "_", key)
-        while name in labels:
+        while name in labels:  # two keys may differ only in characters that labels cannot hold
             name += "_"
         labels[name] = value
     return labels
 
 
 def _labels(labels: dict[str, str]) -> str:
-    said = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
-    return f"{{{said}}}" if said else ""
+    pairs = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
+    return f"{{{pairs}}}" if pairs else ""
 
 
 def _value(value: float) -> str:
-    if value != value:  # noqa: PLR0124 - what only NaN does
+    if value != value:  # noqa: PLR0124 - true of NaN only
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "+Inf" if value > 0 else "-Inf"
     return repr(float(value)).removesuffix(".0")
 
 
-def _began(started: str) -> float:
+def _timestamp(started: str) -> float:
     try:
         return calendar.timegm(time.strptime(started, "%Y-%m-%dT%H:%M:%SZ"))
     except ValueError:
         return float("nan")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

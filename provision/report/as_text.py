@@ -1,9 +1,10 @@
-"""A report in one screen of plain text, whatever it holds: the verdict first, then what stands against it."""
+"""A report in one screen of plain text: the verdict first, then the problems."""
 
 from __future__ import annotations
 
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 
 from provision.engine.check_results import CheckResult
 from provision.engine.events import StepResult
@@ -14,22 +15,23 @@ from provision.report.short import OUTCOMES, cut, first_line, printable
 _FLASH_ATTN = "flash-attn"
 _MARKS = {"fail": "FAIL", "error": "ERROR", "warn": "WARN", "skip": "skip", "pass": "pass"}
 _FINE = ("pass", "skip")
-_COLUMNS, _LINES, _AGAINST = 100, 40, 6
+_COLUMNS, _LINES, _PROBLEMS = 100, 40, 6
 
 
 def text(report: Report, prefix: str = "") -> str:
-    """What logs/summary.txt holds; all prefixes write that one file, so it names the prefix."""
+    """Return the content of logs/summary.txt; all prefixes share that file, so it names its own."""
     head = _head(report, report.place(prefix) if prefix else report.generation or "none")
     foot = _owed(report)
     room = _LINES - len(head) - len(foot)
-    whole = [*_steps(report.steps), *_gap(report.steps), *_checks(report.checks)]
-    return _page([*head, *(whole if len(whole) <= room else _worst(report, room)), *foot])
+    body = [*_steps(report.steps), *_gap(report.steps), *_checks(report.checks)]
+    return _page([*head, *(body if len(body) <= room else _worst(report, room)), *foot])
 
 
 def brief(report: Report) -> str:
-    """For who has seen each step and check go by: the verdict, and only what did not go well."""
+    """Return the verdict and the problems, for a reader who watched the run."""
     head, foot = _head(report, report.generation or "none"), _owed(report)
-    return _page([*head, *_worst(report, _LINES - len(head) - len(foot), counted=False), *foot])
+    worst = _worst(report, _LINES - len(head) - len(foot), counted=False)
+    return _page([*head, *worst, *foot])
 
 
 def _page(lines: list[str]) -> str:
@@ -37,77 +39,85 @@ def _page(lines: list[str]) -> str:
 
 
 def _head(report: Report, environment: str) -> list[str]:
-    doubt = textwrap.wrap(f"This report {report.doubt}", _COLUMNS, max_lines=4, placeholder=" ...")
+    doubt = f"This report {report.doubt}" if report.doubt else ""
+    part = f": {report.part}" if report.part else ""
     return [
-        *(doubt if report.doubt else ()),
-        f"{report.verdict.upper()} (exit code {report.exit_code}){f': {report.part}' if report.part else ''}",
+        *textwrap.wrap(doubt, _COLUMNS, max_lines=4, placeholder=" ..."),
+        f"{report.verdict.upper()} (exit code {report.exit_code}){part}",
         "",
         f"run          {report.run}, started {report.started}",
         f"environment  {environment}",
         *(_planned(report.plan) if report.plan else ()),
-        *_against(report),
+        *_problems(report),
         "",
     ]
 
 
-def _against(report: Report) -> list[str]:
-    against = () if report.doubt else report.against
-    shown = against if len(against) <= _AGAINST else against[: _AGAINST - 1]
-    more = [f"and {len(against) - len(shown)} more"] if len(shown) < len(against) else []
-    return [f"{'against it' if not at else '':<13}{first_line(one)}" for at, one in enumerate([*shown, *more])]
+def _problems(report: Report) -> list[str]:
+    problems = () if report.doubt else report.problems  # the doubt names them already
+    shown = problems if len(problems) <= _PROBLEMS else problems[: _PROBLEMS - 1]
+    more = [f"and {len(problems) - len(shown)} more"] if len(shown) < len(problems) else []
+    labels = ["problems", *[""] * len(problems)]
+    return [
+        f"{label:<13}{first_line(line)}"
+        for label, line in zip(labels, [*shown, *more], strict=False)
+    ]
 
 
 def _worst(report: Report, room: int, *, counted: bool = True) -> list[str]:
-    """Only what is not fine, the worst first, and how many others there are."""
-    steps = [step for step in report.steps if step.outcome == "failed"]
-    checks = sorted(
-        (one for one in report.checks if one.outcome not in _FINE), key=lambda one: OUTCOMES.index(one.outcome)
-    )
-    told = (
-        [f"  {len(report.steps) - len(steps)} {'other steps' if steps else 'steps'} went well"]
-        if counted and report.steps
-        else []
-    )
-    lines = [*_steps(steps), *told, *_gap(steps or told)]
-    last = len(checks)
-    while last and len(lines) + len(_checks(checks[:last])) > room - 2:
+    """Return the steps and checks that are not fine, the worst first, and count the others."""
+    failed = [step for step in report.steps if step.outcome == "failed"]
+    others = len(report.steps) - len(failed)
+    done = f"  {others} {'other steps' if failed else 'steps'} succeeded"
+    steps = [*_steps(failed), *([done] if counted and report.steps else [])]
+    bad = [check for check in report.checks if check.outcome not in _FINE]
+    bad.sort(key=lambda check: OUTCOMES.index(check.outcome))
+    lines = [*steps, *_gap(steps)]
+    last = len(bad)
+    while last and len(lines) + len(_checks(bad[:last])) > room - 2:
         last -= 1
-    more = Counter(one.outcome for one in checks[last:])
-    others = Counter(one.outcome for one in report.checks if one.outcome in _FINE and counted)
-    count = ", ".join(f"{n} {_MARKS[name]}" for name, n in [*more.items(), *others.items()])
-    return [*lines, *_checks(checks[:last]), *([f"     others: {count}"] if count else [])]
+    more = Counter(check.outcome for check in bad[last:])
+    fine = Counter(check.outcome for check in report.checks if check.outcome in _FINE and counted)
+    counts = ", ".join(f"{n} {_MARKS[name]}" for name, n in [*more.items(), *fine.items()])
+    rest = [f"     other checks: {counts}"] if counts else []
+    return [*lines, *_checks(bad[:last]), *rest]
 
 
-def _gap(above: object) -> list[str]:
+def _gap(above: Sequence[object]) -> list[str]:
     return [""] if above else []
 
 
 def _planned(plan: Plan) -> tuple[str, str]:
     packages = {name: one for name, one in plan.packages.items() if one and name != _FLASH_ATTN}
-    chosen = ", ".join(f"{name} {one.version}" for name, one in packages.items())
+    versions = ", ".join(f"{name} {package.version}" for name, package in packages.items())
     runs_on = f"CUDA {plan.cuda}" if plan.cuda else "CPU"
-    return f"plan         {chosen}, Python {plan.python}, {runs_on}", f"flash-attn   {_flash_attn(plan)}"
+    return (
+        f"plan         {versions}, Python {plan.python}, {runs_on}",
+        f"flash-attn   {_flash_attn(plan)}",
+    )
 
 
 def _flash_attn(plan: Plan) -> str:
-    """What was decided, and the first reason; a build that is planned is none that is there."""
+    """Return the decision and its first reason; a build that is only planned has no version."""
     package = plan.packages.get(_FLASH_ATTN)
-    why = first_line(plan.flash_attn.why.partition(". ")[0])
-    return f"{plan.flash_attn.mode}{f' {package.version}' if package else ''}: {why}"
+    version = f" {package.version}" if package else ""
+    return f"{plan.flash_attn.mode}{version}: {first_line(plan.flash_attn.why.partition('. ')[0])}"
 
 
-def _steps(steps: list[StepResult] | tuple[StepResult, ...]) -> list[str]:
+def _steps(steps: Sequence[StepResult]) -> list[str]:
     return [
-        f"  {step.number:>2} {step.name:<26}{step.outcome:<6}{step.seconds:>7.1f} s  {first_line(step.problem)}"
+        f"  {step.number:>2} {step.name:<26}{step.outcome:<6}{step.seconds:>7.1f} s  "
+        f"{first_line(step.problem)}"
         for step in steps
     ]
 
 
-def _checks(checks: list[CheckResult] | tuple[CheckResult, ...]) -> list[str]:
+def _checks(checks: Sequence[CheckResult]) -> list[str]:
     lines = []
     for check in checks:
-        mark, said = _MARKS[check.outcome], first_line(check.summary)
-        lines.append(f"     {first_line(check.name):<26}{mark:<6}{check.seconds:>7.1f} s  {said}")
+        name, mark = first_line(check.name), _MARKS[check.outcome]
+        summary = first_line(check.summary)
+        lines.append(f"     {name:<26}{mark:<6}{check.seconds:>7.1f} s  {summary}")
         if check.hint and check.outcome not in _FINE:
             lines.append(f"{'':9}{first_line(check.hint)}")
     return lines
@@ -116,6 +126,10 @@ def _checks(checks: list[CheckResult] | tuple[CheckResult, ...]) -> list[str]:
 def _owed(report: Report) -> list[str]:
     if not report.owed:
         return []
-    owed = cut(f"owed     {', '.join(report.owed)}", _COLUMNS - 48)
-    here = "everything that can be proved here passed, and this is current now"
-    return ["", here, "", f"{owed}: only the host can try them that this was built for"]
+    names = cut(f"owed     {', '.join(report.owed)}", _COLUMNS - 48)
+    return [
+        "",
+        "every check that can run here passed; this environment is now current",
+        "",
+        f"{names}: to be proved on the target host",
+    ]

@@ -1,4 +1,4 @@
-"""What changed between two runs, in a screen of plain text: what got worse unsaid comes first."""
+"""The comparison of two runs in a screen of plain text: hidden changes for the worse come first."""
 
 from __future__ import annotations
 
@@ -7,68 +7,70 @@ from collections.abc import Iterable, Iterator, Sequence
 from provision.report._comparison import Change, Comparison
 from provision.report.short import printable
 
-_MOST = 12  # lines of one kind: whoever wants all has --json
-_UNCAUSED = "nothing that is recorded of host and environment changed"
+_MOST = 12  # lines of one kind; --json has the others
+_UNCAUSED = "no change of host or environment was recorded"
 
 
-def text(found: Comparison) -> str:
-    """Which runs, what must not be missed, and every change under its cause."""
-    before, after = found.before, found.after
+def text(comparison: Comparison) -> str:
+    """Return both runs, the changes that an equal verdict hides, and every change by cause."""
+    before, after = comparison.before, comparison.after
     lines = [
         f"before  {before.run}  {before.verdict}",
         f"after   {after.run}  {after.verdict}",
-        *(["these are two hosts"] if found.other_host else []),
+        *(["the two runs are of different hosts"] if comparison.other_host else []),
     ]
-    if found.silent:
-        lines += ["", f"{after.verdict} as before, and yet:", *_some(found.silent)]
-    all_of_it = not found.causes and {*found.effects} == {*found.silent}
-    changes = [_UNCAUSED] if all_of_it and found.silent else _changes(found)
-    return _page([*lines, "", *changes, *_asides(found)])
+    if comparison.silent:
+        lines += ["", f"still {after.verdict}, but:", *_some(comparison.silent)]
+    # Without a cause the list above is complete; it is not repeated.
+    is_complete = not comparison.causes and {*comparison.effects} == {*comparison.silent}
+    changes = [_UNCAUSED] if is_complete and comparison.silent else _changes(comparison)
+    return _page([*lines, "", *changes, *_asides(comparison)])
 
 
-def brief(found: Comparison) -> str:
-    """Only the changes, for who knows which runs they are between."""
-    return _page(_changes(found))
+def brief(comparison: Comparison) -> str:
+    """Return only the changes."""
+    return _page(_changes(comparison))
 
 
 def _page(lines: Iterable[str]) -> str:
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
-def _changes(found: Comparison) -> Iterator[str]:
-    causes, effects = found.causes, found.effects
+def _changes(comparison: Comparison) -> Iterator[str]:
+    causes, effects = comparison.causes, comparison.effects
     if not causes and not effects:
-        yield "nothing that is recorded changed"
+        yield "no change was recorded"
         return
     if not causes:
-        yield f"{_UNCAUSED}, and yet:"
-    idle = [group.causes[0] for group in found.groups if not group.effects]
-    for group in found.groups:
+        yield f"{_UNCAUSED}, but:"
+    for group in comparison.groups:
         if group.effects:
-            yield from _headed(group.causes)
+            yield from _heading(group.causes)
             yield from _some(group.effects)
-    yield from (one.removeprefix("  ") for one in _some(idle))
+    idle = [group.causes[0] for group in comparison.groups if not group.effects]
+    yield from (line.removeprefix("  ") for line in _some(idle))
     if len(causes) == 1:
-        yield "everything else is as before"
+        yield "everything else is unchanged"
 
 
-def _headed(causes: Sequence[Change]) -> Iterator[str]:
+def _heading(causes: Sequence[Change]) -> Iterator[str]:
     if len(causes) == 1:
         yield causes[0].text
     elif causes:
-        yield "one of these:"
+        yield "one of these changes:"
         yield from _some(causes)
-        yield "can have caused:"
+        yield "may have caused:"
 
 
 def _some(changes: Sequence[Change]) -> Iterator[str]:
-    yield from (f"  {one.text}" for one in changes[:_MOST])
+    yield from (f"  {change.text}" for change in changes[:_MOST])
     if len(changes) > _MOST:
-        yield f"  and {len(changes) - _MOST} more; --json has all"
+        yield f"  and {len(changes) - _MOST} more (all with --json)"
 
 
-def _asides(found: Comparison) -> Iterable[str]:
-    if found.unjudged:
-        more = f"; and {len(found.unjudged) - 3} more" if len(found.unjudged) > 3 else ""
-        yield f"measured once, so not judged: {'; '.join(found.unjudged[:3])}{more}"
-    yield from found.notes
+def _asides(comparison: Comparison) -> Iterable[str]:
+    unjudged = comparison.unjudged
+    if unjudged:
+        more = f"; and {len(unjudged) - 3} more" if len(unjudged) > 3 else ""
+        yield f"measured only once, so not judged: {'; '.join(unjudged[:3])}{more}"
+    yield from comparison.notes

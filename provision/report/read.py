@@ -1,4 +1,4 @@
-"""A report out of its file: of this schema and of those before it, and one sentence for what is none."""
+"""Report files of this schema and older ones; any other file is refused in one sentence."""
 
 from __future__ import annotations
 
@@ -12,33 +12,36 @@ from provision.report import short
 from provision.report._model import SCHEMA, Report
 
 _FAMILY, _, _NUMBER = SCHEMA.rpartition("/")
-_HINT = "a report is the report.json of a run below logs/, whole and as it was written"
+_HINT = "expected the report.json of a run below logs/, complete and unchanged"
 
 
 def report(content: bytes, name: str) -> Report:
-    """The report that a file holds; whatever is wrong with it is said in one sentence."""
+    """Return the report in a file's content; raise UnreadableInput where it is not one."""
     try:
         document = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError) as error:
-        cut = "is cut off" if "truncated" in str(error) else "is no JSON"
-        raise UnreadableInput(f"{cut}: {error}", where=name, hint=_HINT) from error
+        problem = "is truncated" if "truncated" in str(error) else "is not JSON"
+        raise UnreadableInput(f"{problem}: {error}", where=name, hint=_HINT) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     family, _, number = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
     if family != _FAMILY or not (number.isascii() and number.isdecimal()):
-        raise UnreadableInput("is no report of vllm-ready", where=name, hint=_HINT)
+        raise UnreadableInput("is not a report of vllm-ready", where=name, hint=_HINT)
     if _is_newer(number):
-        hint = "read it with the version that wrote it, or a newer one"
         raise UnreadableInput(
-            f"was written by a newer vllm-ready, as {short.cut(str(schema), 60)}", where=name, hint=hint
+            f"was written by a newer vllm-ready (schema {short.cut(str(schema), 60)})",
+            where=name,
+            hint="read it with that version or a newer one",
         )
     try:
-        return msgspec.convert(_grown(document), Report)
+        return msgspec.convert(_migrated(document), Report)
     except msgspec.ValidationError as error:
-        raise UnreadableInput(f"is no whole report: {error}", where=name, hint=_HINT) from error
+        raise UnreadableInput(
+            f"is not a complete report: {error}", where=name, hint=_HINT
+        ) from error
 
 
 def where_readable(content: bytes | None) -> Report | None:
-    """None where there is none, or it was written by a version that nobody can read any more."""
+    """Return the report, or None where there is no content or this version cannot read it."""
     try:
         return report(content, "") if content else None
     except UnreadableInput:
@@ -46,32 +49,37 @@ def where_readable(content: bytes | None) -> Report | None:
 
 
 def _is_newer(number: str) -> bool:
-    """By its digits, however many: Python makes no number of thousands of them."""
+    # Compared as digits: int() refuses a number of thousands of digits.
     digits = number.lstrip("0")
     return (len(digits), digits) > (len(_NUMBER), _NUMBER)
 
 
-def _grown(document: dict[str, Any]) -> dict[str, Any]:
-    """As it would be written today; each change of what is written adds its reader here."""
-    for reader in _READERS:
-        document = reader(document)
+def _migrated(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document in the form of today; a change of the form adds a function here."""
+    for migrate in _MIGRATIONS:
+        document = migrate(document)
     return document
 
 
-def _without_figures(document: dict[str, Any]) -> dict[str, Any]:
-    """Before 0.1 had figures they were an empty object, and what was promised was only in the plan."""
+def _from_before_figures(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document from before 0.1 with a list of figures and the promised checks.
+
+    Figures were an empty object then, and only the plan named the promised checks.
+    """
     if isinstance(document.get("figures"), dict):
         document = {**document, "figures": []}
     if "promised" not in document:
         plan = document.get("plan")
-        tried = _names(check.get("name") for check in _list(document.get("checks")) if isinstance(check, dict))
+        checks = _list(document.get("checks"))
+        tried = _names(check.get("name") for check in checks if isinstance(check, dict))
         planned = _names(_list(plan.get("checks"))) if isinstance(plan, dict) else []
-        document = {**document, "promised": planned if planned and set(planned) <= set(tried) else tried}
+        is_whole = planned and set(planned) <= set(tried)
+        document = {**document, "promised": planned if is_whole else tried}
     return document
 
 
 def _list(value: object) -> list[Any]:
-    """What is none is complained of when the whole is converted."""
+    # Another type is reported when the whole document is converted.
     return value if isinstance(value, list) else []
 
 
@@ -79,4 +87,4 @@ def _names(values: Iterable[object]) -> list[str]:
     return [value for value in values if isinstance(value, str)]
 
 
-_READERS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_without_figures,)
+_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_before_figures,)

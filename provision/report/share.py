@@ -1,4 +1,4 @@
-"""A report without names of users and hosts, home folders, serials, addresses, secrets: as it is kept, and shared."""
+"""Scrubbed reports: without names of users and hosts, home folders, serials, addresses, secrets."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ import msgspec
 
 from provision.host._scrub import HIDDEN, Scrubber
 from provision.report._model import Report
-from provision.report._other_names import names_somebody, without_others
+from provision.report._other_names import is_identifying, without_others
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _COUNT: Final = 9999
 
 
 def shared(report: Report, scrubber: Scrubber) -> Report:
-    """Every text of it at every depth, keys too; versions, hashes' beginnings, numbers and structure stay."""
-    told: Report = _Telling(scrubber.knowing(_versions(report)), others=True).of(report)
-    return msgspec.structs.replace(told, host={**told.host, "id": HIDDEN} if "id" in told.host else told.host)
+    """Return the report for publication: every text and key is scrubbed, at every depth.
+
+    Versions, starts of hashes, numbers and the structure stay.
+    """
+    scrub = _Scrub(scrubber.knowing(_versions(report)), others=True)
+    scrubbed: Report = scrub.value(report)
+    host = {**scrubbed.host, "id": HIDDEN} if "id" in scrubbed.host else scrubbed.host
+    return msgspec.structs.replace(scrubbed, host=host)
 
 
 def kept(report: Report, scrubber: Scrubber) -> Report:
-    """As it may lie in logs/: without what names this user and this host, and without secrets."""
-    told: Report = _Telling(scrubber.knowing(_versions(report)), others=False, words=_words(report)).of(
-        msgspec.structs.replace(report, host={**report.host, "facts": {}})
-    )
-    facts = {"facts": report.host["facts"]} if "facts" in report.host else {}  # scrubbed when they were read
-    host = {name: one for name, one in told.host.items() if name != "facts"}
-    return msgspec.structs.replace(told, host={**host, **facts})
+    """Return the report for logs/: without names of this user and host, and without secrets."""
+    scrub = _Scrub(scrubber.knowing(_versions(report)), others=False, words=_words(report))
+    # Facts were scrubbed when they were recorded; two scrubs of one fact could differ.
+    facts = {name: fact for name, fact in report.host.items() if name == "facts"}
+    others = {name: value for name, value in report.host.items() if name != "facts"}
+    scrubbed: Report = scrub.value(msgspec.structs.replace(report, host=others))
+    return msgspec.structs.replace(scrubbed, host={**scrubbed.host, **facts})
 
 
 def _versions(report: Report) -> set[str]:
@@ -38,61 +43,71 @@ def _versions(report: Report) -> set[str]:
 
 
 def _words(report: Report) -> frozenset[str]:
-    """What names of packages, checks and tasks are made of: who is called like that must find them again later."""
-    names = (*report.packages, *report.promised, *report.commands, *report.left, *(one.name for one in report.checks))
+    """Return the words in names of packages, checks and tasks.
+
+    A user whose name is one of these words must still find these names in the report.
+    """
+    checks = (check.name for check in report.checks)
+    names = (*report.packages, *report.promised, *report.commands, *report.left, *checks)
     proper = (name.lower() for name in names if re.fullmatch(r"[\w.-]+", name))
     return frozenset(word for name in proper for word in re.split(r"[^a-z0-9]+", name))
 
 
-class _Telling:
-    """Goes through all of it; `others`: what it may say of other people and hosts goes, too.
+class _Scrub:
+    """A walk through every value of a report.
 
-    `words`: what is none of our names where it is a part of a longer word.
+    With `others`, names of other people and hosts are hidden too. `words` are never hidden
+    where they are a part of a longer word.
     """
 
-    def __init__(self, scrubber: Scrubber, *, others: bool, words: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, scrubber: Scrubber, *, others: bool, words: frozenset[str] = frozenset()
+    ) -> None:
         self._scrubber, self._others, self._words = scrubber, others, words
 
-    def of(self, told: Any) -> Any:  # noqa: ANN401 - whatever stands in a report
-        if isinstance(told, str):
-            return self._without_names(self._scrubber.text(told))
-        if isinstance(told, msgspec.Struct):
-            return msgspec.structs.replace(told, **{name: self._field(told, name) for name in _texts(type(told))})
-        if isinstance(told, (list, tuple)):
-            return type(told)(map(self.of, told))
-        return self._group(told) if isinstance(told, dict) else told
+    def value(self, value: Any) -> Any:  # noqa: ANN401 - any value of a report
+        """Return the value with every text in it scrubbed."""
+        if isinstance(value, str):
+            return self._without_names(self._scrubber.text(value))
+        if isinstance(value, msgspec.Struct):
+            fields = {name: self._field(value, name) for name in _free_fields(type(value))}
+            return msgspec.structs.replace(value, **fields)
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(self.value, value))
+        return self._object(value) if isinstance(value, dict) else value
 
-    def _field(self, told: msgspec.Struct, name: str) -> Any:  # noqa: ANN401 - as above
-        value = getattr(told, name)
-        return value if name == "fingerprint" and _HASH.fullmatch(value) else self.of(value)
+    def _field(self, struct: msgspec.Struct, name: str) -> Any:  # noqa: ANN401 - any value of a report
+        value = getattr(struct, name)
+        is_hash = name == "fingerprint" and _HASH.fullmatch(value)
+        return value if is_hash else self.value(value)
 
-    def _group(self, told: dict[str, Any]) -> dict[str, Any]:
-        """Keys that are alike once they are hidden stay several."""
-        found: dict[str, Any] = {}
-        for key, value in told.items():
-            name = shown = self.of(key)
-            while name in found:
-                name = f"{shown} ({len(found) + 1})"
-            found[name] = self._entry(key, value)
-        return found
+    def _object(self, members: dict[str, Any]) -> dict[str, Any]:
+        """Return the scrubbed object; keys that become equal are numbered, not merged."""
+        scrubbed: dict[str, Any] = {}
+        for key, value in members.items():
+            name = first = self.value(key)
+            while name in scrubbed:
+                name = f"{first} ({len(scrubbed) + 1})"
+            scrubbed[name] = self._member(key, value)
+        return scrubbed
 
-    def _entry(self, key: str, value: Any) -> Any:  # noqa: ANN401 - as above
-        if self._others and names_somebody(key):
+    def _member(self, key: str, value: Any) -> Any:  # noqa: ANN401 - any value of a report
+        if self._others and is_identifying(key):
             return self._hidden(value)
         if not isinstance(value, str):
-            return self.of(value)
-        (said,) = self._scrubber.value({key: value}).values()
-        return self._without_names(said)
+            return self.value(value)
+        (text,) = self._scrubber.value({key: value}).values()
+        return self._without_names(text)
 
-    def _hidden(self, value: Any) -> Any:  # noqa: ANN401 - as above
-        """Whatever it is made of; a small number counts something, and yes or no names nobody."""
+    def _hidden(self, value: Any) -> Any:  # noqa: ANN401 - any value of a report
+        """Return the value with every text and large number hidden; a small one is a count."""
         if isinstance(value, (list, tuple)):
             return type(value)(map(self._hidden, value))
         if isinstance(value, dict):
-            return {key: self._hidden(one) for key, one in self._group(value).items()}
+            return {key: self._hidden(member) for key, member in self._object(value).items()}
         if isinstance(value, (int, float)):
             return HIDDEN if abs(value) > _COUNT else value
-        return (HIDDEN if value else value) if isinstance(value, str) else self.of(value)
+        return (HIDDEN if value else value) if isinstance(value, str) else self.value(value)
 
     def _without_names(self, text: str) -> str:
         if self._others:
@@ -101,6 +116,10 @@ class _Telling:
 
 
 @functools.cache
-def _texts(kind: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The fields that are not one of a few given words."""
-    return tuple(one.name for one in msgspec.structs.fields(kind) if get_origin(one.type) is not Literal)
+def _free_fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Return the fields that may hold any text, unlike a choice of fixed words."""
+    return tuple(
+        field.name
+        for field in msgspec.structs.fields(kind)
+        if get_origin(field.type) is not Literal
+    )

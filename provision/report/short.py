@@ -1,4 +1,4 @@
-"""Words, numbers and figures of a report made short: one line, so many letters, so many digits."""
+"""Words, numbers and figures of a report in short form: one line, few letters, four digits."""
 
 from __future__ import annotations
 
@@ -7,61 +7,62 @@ from typing import Final
 
 from provision.engine.check_results import Figure
 
-# How checks ended, as a reader wants to see them: what is skipped mostly has nothing to do here.
-OUTCOMES: Final = ("fail", "error", "warn", "skip", "pass")
+OUTCOMES: Final = ("fail", "error", "warn", "skip", "pass")  # the order in which lists show them
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 def first_line(text: str) -> str:
-    """The first line that says something, without what would move a terminal's cursor."""
+    """Return the first line that is not empty, without control characters."""
     lines = (_CONTROL.sub(" ", line).strip() for line in text.splitlines())
     return next((line for line in lines if line), "")
 
 
 def printable(text: str) -> str:
-    """Reports come from anywhere: without what would steer a terminal, or turn the order of letters around."""
-    return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
+    """Return the text without characters that steer a terminal or reverse the reading order."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def cut(text: str, columns: int) -> str:
-    """At most so many letters; what was cut off is seen to be."""
+    """Return at most so many letters; three dots stand for the rest."""
     return text if len(text) <= columns else f"{text[: columns - 3].rstrip()}..."
 
 
 def number(value: float) -> str:
-    """Four digits that count, in words that a person reads: 1,234  0.01235."""
+    """Return a number with four significant digits: 1,234  0.01235."""
     size = abs(value)
     if not size < float("inf"):
         return str(value)
     if size and (size < 0.0001 or size >= 1e15):
         return f"{value:.3g}"
     digits = next((digits for digits in range(6) if size >= 10 ** (3 - digits)), 6)
-    said = f"{value:,.{digits}f}"
-    return said.rstrip("0").rstrip(".") if "." in said else said
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def value(figure: Figure) -> str:
-    """What was found, a number or a word."""
+    """Return the figure's number or word."""
     return figure.value if isinstance(figure.value, str) else number(figure.value)
 
 
 def with_unit(figure: Figure) -> str:
-    """What was found, fit to stand alone."""
+    """Return the figure's number with its unit, or its word."""
     return f"{value(figure)} {figure.unit}".rstrip()
 
 
 def of(figure: Figure) -> str:
-    """What it is of: the same words in the same order in every run."""
+    """Return what the figure is about, in the same words and order in every run."""
     return ", ".join(f"{key} {word}" for key, word in sorted(figure.of.items()))
 
 
 def spread(figure: Figure) -> str:
-    """Of samples; what was measured once has none."""
+    """Return the spread of the samples; a single sample has none."""
     return f"{figure.spread:.1%}" if len(figure.samples) > 1 else ""
 
 
 def seconds(value: float) -> str:
-    """As a clock would say it where it is long."""
+    """Return a duration in seconds, minutes or hours, depending on its length."""
     if value < 60:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)

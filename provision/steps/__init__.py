@@ -1,1 +1,1 @@
-"""The numbered steps: each turns a plan into actions, which only the engine carries out."""
+"""The numbered steps. Each turns a plan into actions, which only the engine executes."""

@@ -1,7 +1,7 @@
-"""Run by an environment's Python: lays the CUDA toolkit of its wheels out as one that a linker takes.
+"""Lay out the CUDA toolkit of an environment's wheels in the way that a linker expects.
 
-The wheels bring nvcc, but neither lib64 nor libcudart.so. The view lies beside site-packages, where every file stays
-one that a RECORD lists.
+Nothing is laid out if the wheels brought no nvcc. The environment's own Python runs this script,
+so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 def main(home: Path, view: Path) -> None:
     if not (home / "bin" / "nvcc").exists():
         return
+    # Outside site-packages, where every file must be listed in a RECORD.
     (view / "lib64").mkdir(parents=True, exist_ok=True)
     links = {name: home / name for name in ("bin", "include", "nvvm")}
+    # The wheels bring neither lib64 nor libcudart.so without a version.
     for library in sorted((home / "lib").glob("lib*")):
         links[f"lib64/{library.name}"] = library
         if library.name.startswith("libcudart.so."):

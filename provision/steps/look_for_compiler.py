@@ -1,4 +1,7 @@
-"""Run by the host's Python: whether a C compiler and that Python's headers are there, and what installs them."""
+"""Look for a C compiler and the headers of this Python, and name the packages that install them.
+
+The Python that vLLM will use runs this script: only that one knows where its headers are.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import shutil
 import sys
 import sysconfig
 
-# The distribution's own command is only named: a compiler that works comes from there, and nothing changes the system.
+# The command is only shown, never run: nothing here changes the system.
 _PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 _INSTALL = {
     "debian": ("apt-get install", "gcc libc6-dev", f"{_PYTHON}-dev"),
@@ -21,8 +24,9 @@ _UNKNOWN = ("install", "gcc", f"the headers of {_PYTHON}")
 
 
 def _has_compiler() -> bool:
-    named = os.environ.get("CC", "").split()
-    return any(shutil.which(name) for name in (*named[:1], "gcc", "clang", "cc"))
+    # CC may have options behind the command.
+    words = os.environ.get("CC", "").split()
+    return any(shutil.which(name) for name in (*words[:1], "gcc", "clang", "cc"))
 
 
 def _has_headers() -> bool:
@@ -30,17 +34,19 @@ def _has_headers() -> bool:
 
 
 def _family() -> list[str]:
-    """This distribution and those that it is like, nearest first."""
+    """Return the IDs of this distribution and of those that it is like, the nearest first."""
     try:
         with open("/etc/os-release", encoding="utf-8", errors="replace") as lines:
-            said = dict(line.strip().split("=", 1) for line in lines if "=" in line)
+            fields = dict(line.strip().split("=", 1) for line in lines if "=" in line)
     except OSError:
-        said = {}
-    return f"{said.get('ID', '')} {said.get('ID_LIKE', '')}".replace('"', "").split()
+        fields = {}
+    return f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".replace('"', "").split()
 
 
 def main() -> int:
-    tool, compiler, headers = next((_INSTALL[name] for name in _family() if name in _INSTALL), _UNKNOWN)
+    tool, compiler, headers = next(
+        (_INSTALL[name] for name in _family() if name in _INSTALL), _UNKNOWN
+    )
     missing = []
     if not _has_compiler():
         missing.append(("a C compiler", compiler))
@@ -48,9 +54,11 @@ def main() -> int:
         missing.append((f"Python.h of {sys.executable}", headers))
     if not missing:
         return 0
-    what = " and ".join(name for name, _ in missing)
+    names = " and ".join(name for name, _ in missing)
     packages = " ".join(package for _, package in missing)
-    sys.stderr.write(f"missing: {what}, which Triton needs at run time\nas root: {tool} {packages}\n")
+    sys.stderr.write(
+        f"missing: {names}, which Triton needs at run time\nas root: {tool} {packages}\n"
+    )
     return int(sys.argv[1:] == ["must"])
 
 

@@ -1,21 +1,24 @@
-"""Step 10: refuse early, with numbers, what would fail after gigabytes."""
+"""Step 10: check space, memory, the C library and locks before anything is downloaded."""
 
 from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from provision.plan._model import Plan
 from provision.steps.model import Action, Lock, Need, Site, Step
 
 _MB: Final = 1024 * 1024
-_MARGIN: Final = 1.1  # plans estimate: parts of a size are those of the nearest release that was measured
-_SERVING_MB: Final = 3000  # three processes of a server with a tiny model on a CPU, measured
-_ASIDE_MB: Final = 100  # a check's log is cut at 16 MB; what checks leave in TMPDIR while they run is less
+_MARGIN: Final = 1.1  # plans estimate sizes, in part from the nearest release that was measured
+_SERVING_MB: Final = 3000  # measured: three processes of a server with a tiny model on a CPU
+_ASIDE_MB: Final = 100  # a check's log is cut at 16 MB; checks use less than that in TMPDIR
 _LOCKS: Final = "name a folder on a file system with locks: --prefix DIR"
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     sizes = [pin.wheel.size for pin in lock.pins]
+    # Indexes may leave sizes out; the plan's estimate then stands in.
     wheels_mb = sum(sizes) // _MB if all(sizes) else max(sum(sizes) // _MB, plan.download_mb)
     room = Need(
         title="room for the environment and its wheels",
@@ -32,45 +35,48 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         room,
         *(need for need in elsewhere if need.path),
         Need(title="locks on this file system", kind="locks", path=site.prefix, hint=_LOCKS),
-        *((_glibc(plan.glibc),) if plan.glibc else ()),
+        *((msgspec.structs.replace(_GLIBC, version=plan.glibc),) if plan.glibc else ()),
         *(_to_start_vllm(plan) if any(name.startswith("vllm_") for name in plan.checks) else ()),
     )
 
 
 def _to_start_vllm(plan: Plan) -> tuple[Need, ...]:
-    """What only the checks that start it take; an environment alone needs next to none of it."""
+    """Return what the checks that start vLLM need; an environment alone needs almost none of it."""
     return (_MEMORY, _NUMA) if plan.profile == "cpu" else (_MEMORY,)
 
 
 def _beside(site: Site, title: str, path: str, other: str) -> Need:
-    """What is written on the way, which may lie on a disk of its own."""
+    """Require room for files that are written during the run, which may be on another disk."""
     hint = f"free some space there, or name another disk: {other}"
-    return Need(title=title, kind="free space", path=path, mb=_ASIDE_MB, beside=site.prefix, hint=hint)
+    return Need(
+        title=title, kind="free space", path=path, mb=_ASIDE_MB, beside=site.prefix, hint=hint
+    )
 
 
-def _glibc(version: str) -> Need:
-    hint = "this plan was made for a newer system; plan for this one: ./setup.sh up --upgrade"
-    return Need(title="the C library that the plan is for", kind="glibc", version=version, hint=hint)
-
-
+_GLIBC: Final = Need(
+    title="the C library that the plan is for",
+    kind="glibc",
+    hint="this plan was made for a newer system; make one for this host: ./setup.sh up --upgrade",
+)
 _MEMORY: Final = Need(
     title="memory to start vLLM",
     kind="memory",
     mb=_SERVING_MB,
-    hint="end what takes the memory, or raise the container's limit",
+    hint="stop what uses the memory, or raise the container's limit",
 )
-# vLLM for CPUs is linked with it, and no wheel brings it.
+# vLLM for CPUs is linked with this library, and no wheel brings it.
 _NUMA: Final = Need(
     title="the library that vLLM for CPUs is linked with",
     kind="library",
     path="libnuma.so.1",
-    hint="as root: apt-get install libnuma1 (Debian, Ubuntu, SUSE), dnf install numactl-libs (Fedora, RHEL)",
+    hint="as root: apt-get install libnuma1 (Debian, Ubuntu, SUSE), "
+    "dnf install numactl-libs (Fedora, RHEL)",
 )
 
 STEP = Step(
     number=10,
     name="preflight",
     title="Space, memory, C library and locks",
-    why="an installation that cannot end should not begin",
+    why="an installation that cannot succeed should not start",
     actions=actions,
 )

@@ -1,4 +1,4 @@
-"""Step 30: the environment itself, with the planned interpreter and an activation that brings vLLM's settings."""
+"""Step 30: make the environment with the planned Python, and an activation with vLLM's settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from provision.plan._model import Plan
 from provision.steps import step_20_toolchain
 from provision.steps.model import Action, Lock, Run, Site, Step, Write
 
-# uv's own script, for sh, bash and zsh, plus env.sh; written here so that a new environment never lacks it.
+# Like uv's own script, for sh, bash and zsh, and it reads env.sh. It is written in this step so
+# that an environment never lacks it. The text is hashed into fingerprints.
 _ACTIVATE: Final = """\
 # To be sourced, by sh, bash or zsh; `deactivate` takes everything back.
 deactivate() {
@@ -32,15 +33,27 @@ if [ -z "${VIRTUAL_ENV_DISABLE_PROMPT:-}" ] && [ -n "${PS1:-}" ]; then
 fi
 [ ! -r "$VIRTUAL_ENV/env.sh" ] || . "$VIRTUAL_ENV/env.sh"
 hash -r 2>/dev/null || true
-"""
-_ANSWERS: Final = "import ssl, sys; sys.exit(list(map(str, sys.version_info[:2])) != sys.argv[1].split('.'))"
+"""  # noqa: E501 - a hashed text
+_ANSWERS: Final = (
+    "import ssl, sys; sys.exit(list(map(str, sys.version_info[:2])) != sys.argv[1].split('.'))"
+)
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - the contract's signature
-    # What lies there already is kept: the plan, and after a kill everything that later steps have left.
-    venv = (site.uv, "venv", "--no-project", "--allow-existing", "--python", site.host_python or plan.python)
+    # --allow-existing keeps the plan, and after a kill the results of later steps.
+    venv = (
+        site.uv,
+        "venv",
+        "--no-project",
+        "--allow-existing",
+        "--python",
+        site.host_python or plan.python,
+    )
     return (
-        Run(title=f"make an environment with Python {plan.python}", argv=(*venv, "--prompt", "vllm", site.generation)),
+        Run(
+            title=f"make an environment with Python {plan.python}",
+            argv=(*venv, "--prompt", "vllm", site.generation),
+        ),
         Write(
             title="activation",
             path=f"{site.generation}/bin/activate",
@@ -51,7 +64,11 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
             argv=(site.python, "-I", "-c", _ANSWERS, plan.python),
             deadline_s=60.0,
         ),
-        *(() if "/" in site.host_python else (step_20_toolchain.look_for_compiler(plan, site.python),)),
+        *(
+            ()
+            if "/" in site.host_python
+            else (step_20_toolchain.look_for_compiler(plan, site.python),)
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Step 40: torch with its CUDA libraries, and the constraints that hold it against every later installation."""
+"""Step 40: install torch with its CUDA libraries, and constraints that protect it later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from provision.plan._model import Plan
 from provision.steps.model import Action, Lock, Run, Site, Step, Write, fetch, requirements
 
 _CUDA: Final = ("nvidia-", "cuda-")
-# What torch imports besides its own libraries: with these `import torch` works after this step.
+# The distributions that torch imports: with these, `import torch` works after this step.
 _NEEDED: Final = frozenset(
     {
         *("torch", "triton", "filelock", "fsspec", "jinja2", "markupsafe", "mpmath"),
@@ -20,21 +20,21 @@ _NEEDED: Final = frozenset(
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     pins = lock.some(leaves(plan, lock))
-    part, held = f"{site.state}/lock-torch.txt", f"{site.state}/constraints.txt"
+    part, constraints = f"{site.state}/lock-torch.txt", f"{site.state}/constraints.txt"
     return (
         fetch(pins, site),
         Write(title="the lock's part for torch", path=part, text=requirements(pins)),
         Run(title=f"install torch {lock.version('torch')}", argv=site.install(part)),
         Write(
             title="constraints that hold torch",
-            path=held,
+            path=constraints,
             text="".join(f"{pin.name}=={pin.version}\n" for pin in pins if _is_held(pin.name)),
         ),
-        # An address, since pip splits a path at its spaces. Whoever runs pip in this environment is held by it.
+        # Holds every later pip in this environment. A URL, since pip splits a path at its spaces.
         Write(
             title="pip's settings here",
             path=f"{site.generation}/pip.conf",
-            text=f"[global]\nconstraint = file://{quote(held)}\n",
+            text=f"[global]\nconstraint = file://{quote(constraints)}\n",
         ),
     )
 
@@ -51,7 +51,7 @@ STEP = Step(
     number=40,
     name="torch",
     title="PyTorch",
-    why="everything compiled that follows must match this one torch",
+    why="everything compiled that is installed later must match this torch",
     actions=actions,
     leaves=leaves,
 )

@@ -1,4 +1,4 @@
-"""Step 50: vLLM and everything else of the lock; nothing is resolved again, so torch stays what it is."""
+"""Step 50: install vLLM and the rest of the lock; nothing is resolved again, so torch stays."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ LAY_OUT = Path(__file__).with_name("lay_out_toolkit.py")
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     package = plan.packages["vllm"]
-    version = package.version if package else ""
-    before = step_40_torch.leaves(plan, lock)
+    of_torch = step_40_torch.leaves(plan, lock)
     pins = _pins(plan, lock)
     return (
-        fetch((pin for pin in pins if pin.name not in before), site),
+        # Step 40 has fetched torch's part already.
+        fetch((pin for pin in pins if pin.name not in of_torch), site),
         Write(title="the lock", path=site.lock_file, text=requirements(pins)),
         Run(
-            title=f"install vLLM {version} and {len(pins)} distributions in all",
-            argv=site.install(site.lock_file),  # not --exact: what somebody has added by hand stays
+            title=f"install vLLM {package.version if package else ''} "
+            f"and {len(pins)} distributions in all",
+            argv=site.install(site.lock_file),  # without --exact: packages added by hand stay
         ),
         *((lay_out_toolkit(plan, site),) if plan.cuda else ()),
     )
 
 
 def lay_out_toolkit(plan: Plan, site: Site) -> Run:
-    wheels = f"{site.generation}/lib/python{plan.python}/site-packages/nvidia/cu{(plan.cuda or '').split('.')[0]}"
+    """Return the action that makes the CUDA wheels usable as CUDA_HOME."""
+    packages = f"{site.generation}/lib/python{plan.python}/site-packages"
+    wheels = f"{packages}/nvidia/cu{(plan.cuda or '').split('.')[0]}"
     return Run(
         title="lay out the CUDA toolkit of the wheels",
         argv=(site.python, "-I", str(LAY_OUT), wheels, site.toolkit),
@@ -42,7 +45,7 @@ def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:
 
 
 def _pins(plan: Plan, lock: Lock) -> tuple[Pin, ...]:
-    """All but flash-attn, which the next step tries before anybody relies on it."""
+    """Return all pins but flash-attn, which step 60 installs and tries."""
     return lock.without(step_60_flash_attn.leaves(plan, lock)).pins
 
 
@@ -50,7 +53,7 @@ STEP = Step(
     number=50,
     name="vllm",
     title="vLLM",
-    why="one lock for all of it: what was resolved together runs together",
+    why="one lock for everything: what was resolved together runs together",
     actions=actions,
     leaves=leaves,
 )

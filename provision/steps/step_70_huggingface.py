@@ -1,4 +1,4 @@
-"""Step 70: where models are kept, and how the hub is told to stay off the network. No token is ever written."""
+"""Step 70: set where models are kept and how the hub stays offline; no token is written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Final
 from provision.plan._model import Plan
 from provision.steps.model import Action, Lock, Need, Site, Step, Write
 
-# The token stays in the hub's own store, also where the models move to the prefix.
+# This text is hashed into fingerprints. The token stays in the hub's own store, even though the
+# models move to the prefix.
 _SETTINGS: Final = """\
 # Where the Hugging Face hub keeps models; part of env.sh. HF_TOKEN and HF_ENDPOINT are taken from your environment.
 if [ -z "${HF_HOME:-}" ]; then
@@ -17,7 +18,7 @@ if [ -z "${HF_HOME:-}" ]; then
 fi
 # A host without the hub: touch @SWITCH@
 [ ! -e @SWITCH@ ] || vllm_ready_default HF_HUB_OFFLINE 1
-"""
+"""  # noqa: E501 - a hashed text
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - the contract's signature
@@ -42,7 +43,7 @@ STEP = Step(
     number=70,
     name="huggingface",
     title="Hugging Face hub",
-    why="models are larger than home folders, and downloads of two processes need working locks",
+    why="models do not fit into home folders, and two downloads at once need working locks",
     actions=actions,
     leaves=leaves,
 )

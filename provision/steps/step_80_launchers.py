@@ -1,13 +1,15 @@
-"""Step 80: env.sh with vLLM's settings, and a `vllm` command that works under every name of the distribution."""
+"""Step 80: write env.sh, and a `vllm` command that works under every name of the distribution."""
 
 from __future__ import annotations
 
 import shlex
 from typing import Final
+from urllib.parse import quote
 
 from provision.plan._model import Plan
 from provision.steps.model import Action, Lock, Run, Site, Step, Write
 
+# The texts below are hashed into fingerprints: an environment changes with any of their words.
 _ENV: Final = """\
 # What vLLM needs in its environment here; read by bin/activate and bin/vllm. What is set already stays as it is.
 vllm_ready_default() { # vllm_ready_default NAME VALUE
@@ -24,8 +26,9 @@ vllm_ready_default MPLCONFIGDIR @CACHE@/matplotlib
 vllm_ready_default UV_CONSTRAINT @CONSTRAINTS@
 @CUDA_HOME@. @GENERATION@/env-huggingface.sh
 unset -f vllm_ready_default
-"""
-# FlashInfer compiles with the toolkit that step 50 laid out: it is of torch's own version. CUDA_HOME goes before it.
+"""  # noqa: E501 - a hashed text
+# FlashInfer compiles with the toolkit of step 50, which has the version of torch's CUDA. A
+# CUDA_HOME that the user has set takes precedence.
 _CUDA_HOME: Final = """\
 [ ! -x @TOOLKIT@/bin/nvcc ] || vllm_ready_default CUDA_HOME @TOOLKIT@
 """
@@ -63,7 +66,7 @@ if __name__ == "__main__":
 
     sys.argv[0] = "vllm"
     sys.exit(main())
-'''
+'''  # noqa: E501 - a hashed text
 _ENTER: Final = '''\
 """Enters bin/vllm into the RECORD that lists it, so that the environment can be proved whole."""
 
@@ -79,7 +82,7 @@ for record in pathlib.Path(sysconfig.get_path("purelib")).glob("vllm*.dist-info/
     aside = record.with_name("RECORD.aside")
     aside.write_text(text.getvalue(), encoding="utf-8")
     os.replace(aside, record)
-'''
+'''  # noqa: E501 - a hashed text
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - the contract's signature
@@ -92,20 +95,20 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
     return (
         Write(title="vLLM's settings", path=f"{site.generation}/env.sh", text=_env(plan, site)),
         Write(title="how vLLM is started", path=f"{site.state}/vllm_command.py", text=command),
-        Write(title="the vllm command", path=f"{site.generation}/bin/vllm", text=launcher, mode=0o755),
+        Write(
+            title="the vllm command", path=f"{site.generation}/bin/vllm", text=launcher, mode=0o755
+        ),
         Write(title="how it is entered into RECORD", path=enter, text=_ENTER),
         Run(title="enter it into RECORD", argv=(site.python, "-I", enter), deadline_s=60.0),
     )
 
 
 def _env(plan: Plan, site: Site) -> str:
-    from urllib.parse import quote
-
     words = {
         "@CUDA_HOME@": _CUDA_HOME if plan.cuda else "",
         "@TOOLKIT@": shlex.quote(site.toolkit),
         "@CACHE@": shlex.quote(f"{site.prefix}/cache"),
-        # An address, since uv splits a path at its spaces.
+        # A URL, since uv splits a path at its spaces.
         "@CONSTRAINTS@": shlex.quote(f"file://{quote(f'{site.state}/constraints.txt')}"),
         "@GENERATION@": shlex.quote(site.generation),
     }
@@ -119,6 +122,6 @@ STEP = Step(
     number=80,
     name="launchers",
     title="The vllm command",
-    why="vLLM must find its toolkit, its caches and its own version, whoever starts it",
+    why="vLLM must find its toolkit, its caches and its own version in every shell",
     actions=actions,
 )

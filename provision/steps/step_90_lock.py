@@ -1,4 +1,4 @@
-"""Step 90: what is installed is what was locked; plan and lock stay with it, for whoever asks later."""
+"""Step 90: store plan and lock in the environment, and hold every distribution to the lock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from provision.steps.model import Action, Lock, Site, Step, Write
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     return (
-        Write(title="the plan", path=f"{site.state}/plan.json", text=_document(as_built(plan, lock))),
-        Write(title="the lock as data", path=f"{site.state}/lock.json", text=_document(lock.without_tokens())),
+        Write(
+            title="the plan", path=f"{site.state}/plan.json", text=_document(as_built(plan, lock))
+        ),
+        # Without tokens: everyone who may read the environment may read this file.
+        Write(
+            title="the lock as data",
+            path=f"{site.state}/lock.json",
+            text=_document(lock.without_tokens()),
+        ),
     )
 
 
@@ -21,12 +28,17 @@ def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the con
 
 
 def as_built(plan: Plan, lock: Lock) -> Plan:
-    """A flash-attn that is planned for later, or was given up, makes no other environment of this one."""
+    """Return the plan without a flash-attn that the lock lacks: built later, or given up.
+
+    So the environment is the same with both plans. The words of `why` are hashed: they must stay.
+    """
     if step_60_flash_attn.leaves(plan, lock):
         return plan
-    decisions = tuple(one for one in plan.decisions if one.subject != "flash-attn")
+    decisions = tuple(decision for decision in plan.decisions if decision.subject != "flash-attn")
     packages = {**plan.packages, "flash-attn": None}
-    none = FlashAttn(mode="none", flavour=plan.flash_attn.flavour, arches=(), why="it is not in this environment")
+    none = FlashAttn(
+        mode="none", flavour=plan.flash_attn.flavour, arches=(), why="it is not in this environment"
+    )
     return msgspec.structs.replace(plan, packages=packages, flash_attn=none, decisions=decisions)
 
 
@@ -38,7 +50,7 @@ STEP = Step(
     number=90,
     name="lock",
     title="Plan and lock",
-    why="an environment that says what it should be can be checked, repaired and made again",
+    why="an environment that holds its plan and lock can be checked, repaired and made again",
     actions=actions,
     leaves=leaves,
 )

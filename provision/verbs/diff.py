@@ -1,4 +1,4 @@
-"""`diff`: what changed between two runs, under what is likely to have caused it."""
+"""`diff`: show what changed between two runs, and what is likely to have caused it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,36 @@ from provision.session import baselines, inputs, runs
 
 
 def run(options: argparse.Namespace) -> int:
+    """Print the comparison."""
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
-    found = baselines.diff(*_two(logs, options.runs))
+    comparison = baselines.diff(*_pair(logs, options.runs))
     if options.json:
-        terminal.document(found)
+        terminal.document(comparison)
     else:
-        terminal.write(diff_as_text.brief(found) if options.quiet else diff_as_text.text(found))
+        text = diff_as_text.brief if options.quiet else diff_as_text.text
+        terminal.write(text(comparison))
     return DONE
 
 
-def _two(logs: Path, named: list[str]) -> tuple[Report, Report]:
-    """As they were given, the first is before; one is laid beside the newest, the newest beside the baseline."""
-    if len(named) > 2:
-        raise WrongUsage(f"two runs can be compared, not {len(named)}", hint="./setup.sh diff BEFORE AFTER")
-    reports = [runs.read(logs, one) for one in named]
+def _pair(logs: Path, names: list[str]) -> tuple[Report, Report]:
+    """Return the earlier and the later report.
+
+    One name is compared with the newest run, no name means the baseline and the newest run.
+    """
+    if len(names) > 2:
+        raise WrongUsage(
+            f"diff compares two runs, not {len(names)}", hint="./setup.sh diff BEFORE AFTER"
+        )
+    reports = [runs.read(logs, name) for name in names]
     if len(reports) == 2:
         return reports[0], reports[1]
     after = baselines.newest(logs)
     host = str(after.host.get("id", ""))
     before = reports[0] if reports else baselines.baseline(logs, of=host, but=after.run)
     if before is None:
-        hint = "./setup.sh diff BEFORE AFTER compares any two"
-        raise WrongUsage("no earlier verified run of this host is there to compare with", where=str(logs), hint=hint)
+        raise WrongUsage(
+            "no earlier verified run of this host to compare with",
+            where=str(logs),
+            hint="./setup.sh diff BEFORE AFTER compares any two runs",
+        )
     return before, after

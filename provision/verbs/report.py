@@ -1,4 +1,4 @@
-"""`report`: a run, the newest by default, in the format that its reader wants."""
+"""`report`: show a run, the newest by default, in one of the report formats."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Print the report, or write it to a file."""
     if options.json and options.format not in (None, "json"):
-        raise WrongUsage(f"--json and --format {options.format} ask for two things", hint="leave one of them out")
+        raise WrongUsage(
+            f"--json and --format {options.format} contradict each other",
+            hint="leave one of them out",
+        )
+    format_ = "json" if options.json else options.format or "text"
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
-    told = runs.read(logs, options.run)
+    report = runs.read(logs, options.run)
     if options.share:
         from provision.host import record
         from provision.report import share
 
-        told = share.shared(told, record.who_and_where())
-    text = formats.said(told, "json" if options.json else options.format or "text")
-    if options.output is None:
-        if options.format in (None, "text") and not options.json:
-            terminal.write(text)
-        else:
-            terminal.out(text.encode())
-        return DONE
-    files.write(Path(options.output), text, make_folders=False)
-    if not options.quiet:
-        terminal.note(f"written to {options.output}")
+        report = share.shared(report, record.who_and_where())
+    text = formats.said(report, format_)
+    if options.output is not None:
+        files.write(Path(options.output), text, make_folders=False)
+        if not options.quiet:
+            terminal.note(f"written to {options.output}")
+    elif format_ == "text":
+        terminal.write(text)
+    else:
+        terminal.out(text.encode())
     return DONE

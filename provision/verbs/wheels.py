@@ -1,9 +1,10 @@
-"""`wheels list`, `export` and `import`: the flash-attn wheels that are kept, and moving them from host to host."""
+"""`wheels list|export|import`: show the kept flash-attn wheels, and move them from host to host."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,16 +17,16 @@ from provision.engine import locks
 from provision.engine.store import FOLDER
 from provision.errors import DONE, WrongUsage
 from provision.flash_attn import partial_build, wheel_store, wheel_transfer
-from provision.flash_attn.inspect_wheel import Said
+from provision.flash_attn.inspect_wheel import StatedTarget
 from provision.flash_attn.wheel_store import Kept
 from provision.session import request
 
 _NUMBERS: Final = re.compile(r"\d+(\.\d+){1,2}")
-_STACKED: Final = 10_000  # names of wheels leave no room beside them
+_STACKED: Final = 10_000  # wide enough that details always go below the long names of wheels
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """The store: what is kept, flash-attn wheels that lie there and are not, and how much the wheels of locks take."""
+    """The wheel store: kept wheels, flash-attn wheels without a note, and the size of the rest."""
 
     schema: Literal["vllm-ready/wheels/1"] = "vllm-ready/wheels/1"
     folder: str
@@ -43,79 +44,112 @@ def run(options: argparse.Namespace) -> int:
     return DONE
 
 
-def listed(prefix: Path) -> Listed:
+def list_store(prefix: Path) -> Listed:
     folder = prefix / FOLDER
     wheels = tuple(wheel_store.found(prefix))
-    names = {one.file for one in wheels}
-    rest = [path for path in sorted(folder.glob("*.whl")) if path.name not in names and path.is_file()]
-    strays = tuple(path.name for path in rest if canonicalize_name(path.name.partition("-")[0]) == "flash-attn")
-    others = [path.stat().st_size for path in rest if path.name not in strays]
-    return Listed(folder=str(folder), wheels=wheels, not_kept=strays, others=len(others), others_bytes=sum(others))
+    known = {wheel.file for wheel in wheels}
+    rest = [
+        path for path in sorted(folder.glob("*.whl")) if path.name not in known and path.is_file()
+    ]
+    not_kept = tuple(
+        path.name for path in rest if canonicalize_name(path.name.partition("-")[0]) == "flash-attn"
+    )
+    # All other wheels belong to the locks of environments.
+    sizes = [path.stat().st_size for path in rest if path.name not in not_kept]
+    return Listed(
+        folder=str(folder),
+        wheels=wheels,
+        not_kept=not_kept,
+        others=len(sizes),
+        others_bytes=sum(sizes),
+    )
 
 
 def _list(prefix: Path, options: argparse.Namespace) -> None:
     if options.what:
         raise WrongUsage("wheels list takes no names", hint="wheels list")
-    found = listed(prefix)
+    store, folder = list_store(prefix), prefix / FOLDER
     if options.json:
-        terminal.document(found)
+        terminal.document(store)
         return
-    for name in found.not_kept:
-        terminal.line(f"{name}: nothing is noted of it, or it is damaged; `./setup.sh wheels import` takes it in")
-    if found.wheels:
-        terminal.line(f"in {found.folder}; to remove one, delete its file:")
-        terminal.show(Rows([(one.file, _said(one)) for one in found.wheels], narrow=_STACKED))
+    for name in store.not_kept:
+        terminal.line(
+            f"{name}: has no note or is damaged; to check and keep it: "
+            f"./setup.sh wheels import {shlex.quote(str(folder / name))}"
+        )
+    if store.wheels:
+        terminal.line(f"in {store.folder}; to remove a wheel, delete its file:")
+        terminal.show(
+            Rows([(wheel.file, _describe(wheel)) for wheel in store.wheels], narrow=_STACKED)
+        )
     else:
         terminal.line(
-            f"no flash-attn wheel is kept in {found.folder}: ./setup.sh keeps what it compiles or fetches,"
-            " ./setup.sh wheels import PATH what you have"
+            f"no flash-attn wheel is kept in {store.folder}: ./setup.sh keeps those that it"
+            " compiles or downloads, and ./setup.sh wheels import PATH adds your own"
         )
-    if found.others:
-        terminal.line(f"beside them: {found.others} wheels of environments, {found.others_bytes / 1e9:.2f} GB")
+    if store.others:
+        terminal.line(
+            f"beside them: {store.others} wheels of environments, {store.others_bytes / 1e9:.2f} GB"
+        )
 
 
-def _said(one: Kept) -> str:
-    python = f"{one.cpython[2]}.{one.cpython[3:]}"
-    fits = f"{one.version} for torch {one.torch}, CUDA {one.cuda}, Python {python}, {one.machine}, glibc {one.glibc}"
-    took = f" in {one.seconds / 60:.0f} min" if one.origin == "built" and not one.brought else ""
-    part = f"; only {one.only} was compiled: taken where {partial_build.ONLY} says that" if one.only else ""
-    return f"{fits}; machine code for {' '.join(one.sm)}; {one.came}{took}; {one.size / 1e6:.1f} MB{part}"
+def _describe(wheel: Kept) -> str:
+    python = f"{wheel.cpython[2]}.{wheel.cpython[3:]}"
+    # The note of an imported wheel has the build time of another host.
+    is_own_build = wheel.origin == "built" and not wheel.brought
+    duration = f" in {wheel.seconds / 60:.0f} min" if is_own_build else ""
+    part = f"; only {wheel.only} was compiled: used only with {partial_build.ONLY} set to that"
+    return (
+        f"{wheel.version} for torch {wheel.torch}, CUDA {wheel.cuda}, Python {python}, "
+        f"{wheel.machine}, glibc {wheel.glibc}; machine code for {' '.join(wheel.sm)}; "
+        f"{wheel.came}{duration}; {wheel.size / 1e6:.1f} MB{part if wheel.only else ''}"
+    )
 
 
 def _export(prefix: Path, options: argparse.Namespace) -> None:
     if not options.what:
         raise WrongUsage("wheels export needs a folder", hint="wheels export FOLDER [NAME ...]")
     folder, *names = options.what
-    wheels = wheel_transfer.chosen(prefix, names)
+    wheels = wheel_transfer.select(prefix, names)
     if not wheels:
         raise WrongUsage(
-            "there is no wheel to export", where=str(prefix / FOLDER), hint="wheels list says what is kept"
+            "there is no wheel to export",
+            where=str(prefix / FOLDER),
+            hint="wheels list shows what is kept",
         )
-    wheel_transfer.exported(prefix, Path(folder), wheels)
+    wheel_transfer.export(prefix, Path(folder), wheels)
     if options.json:
-        terminal.document({"folder": folder, "exported": [one.file for one in wheels]})
+        terminal.document({"folder": folder, "exported": [wheel.file for wheel in wheels]})
         return
-    for one in wheels:
-        terminal.line(f"exported {one.file}")
+    for wheel in wheels:
+        terminal.line(f"exported {wheel.file}")
     terminal.line(f"on the other host: ./setup.sh wheels import {folder}")
 
 
 def _import(prefix: Path, options: argparse.Namespace) -> None:
     if not options.what:
-        raise WrongUsage("wheels import needs a wheel, or a folder of them", hint="wheels import PATH ...")
+        raise WrongUsage(
+            "wheels import needs a wheel, or a folder of wheels", hint="wheels import PATH ..."
+        )
     for option in ("torch", "cuda"):
-        if (said := getattr(options, option)) and not _NUMBERS.fullmatch(said):
-            raise WrongUsage(f"--{option} {said}: is no version", hint="write it as 2.13.0 or 13.0")
-    wheels = [path for name in options.what for path in wheel_transfer.offered(Path(name))]
-    said = Said(torch=options.torch or "", cuda=options.cuda or "")
-    taken: dict[bool, list[str]] = {True: [], False: []}
-    with locks.hold(prefix, "wheels import"):
-        for path in wheels:
-            one, is_news = wheel_transfer.imported(prefix, path, said)
-            taken[is_news].append(one.file)
+        if (text := getattr(options, option)) and not _NUMBERS.fullmatch(text):
+            raise WrongUsage(
+                f"--{option} {text}: is not a version", hint="write it as 2.13.0 or 13.0"
+            )
+    paths = [path for name in options.what for path in wheel_transfer.list_wheels(Path(name))]
+    statement = StatedTarget(torch=options.torch or "", cuda=options.cuda or "")
+    names: dict[bool, list[str]] = {True: [], False: []}  # new ones, and those kept already
+    with locks.hold(prefix, "wheels import"):  # no run may use the store while it changes
+        for path in paths:
+            wheel, is_new = wheel_transfer.import_wheel(prefix, path, statement)
+            names[is_new].append(wheel.file)
             if not options.json:
-                terminal.line(f"imported {one.file}: {_said(one)}" if is_news else f"{one.file} is kept already")
+                terminal.line(
+                    f"imported {wheel.file}: {_describe(wheel)}"
+                    if is_new
+                    else f"{wheel.file} is kept already"
+                )
     if options.json:
-        terminal.document({"imported": taken[True], "kept_already": taken[False]})
-    elif taken[True] and not options.quiet:
-        terminal.line("./setup.sh provision --only 60 takes it into the environment, where it fits that")
+        terminal.document({"imported": names[True], "kept_already": names[False]})
+    elif names[True] and not options.quiet:
+        terminal.line("./setup.sh provision --only 60 installs it if it fits the environment")

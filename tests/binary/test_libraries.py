@@ -20,7 +20,7 @@ def test_offers_of_all_and_what_comes_with_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "why"), [(None, "no shared libraries are there"), (b"", "libx.so: not a readable"), (b"text", "libx.so: ")]
+    ("data", "why"), [(None, "contains no shared libraries"), (b"", "libx.so: not a readable"), (b"text", "libx.so: ")]
 )
 def test_damage_is_named(tmp_path: Path, data: bytes | None, why: str) -> None:
     if data is not None:

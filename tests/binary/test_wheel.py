@@ -50,19 +50,19 @@ def test_the_cxx_abi_is_told_by_what_torch_is_asked_for(
 @pytest.mark.parametrize(
     ("changed", "lie"),
     [
-        ({"name": "flash_attn_fork"}, "its file is named flash-attn, and it is flash-attn-fork"),
-        ({"version": "2.8.3.post1"}, "its file is named 2.8.3+cu13torch2.13cxx11abitrue, and its version is 2.8.3.post1"),
+        ({"name": "flash_attn_fork"}, "its file is named flash-attn but contains flash-attn-fork"),
+        ({"version": "2.8.3.post1"}, "its file is named 2.8.3+cu13torch2.13cxx11abitrue but its version is 2.8.3.post1"),
         (
             {"tag": "cp311-cp311-linux_x86_64"},
-            "its file is tagged cp312-cp312-linux_x86_64, and it was built as cp311-cp311-linux_x86_64",
+            "its file is tagged cp312-cp312-linux_x86_64 but was built as cp311-cp311-linux_x86_64",
         ),
         ({"record": {MODULE: None}}, f"its RECORD does not list {MODULE}"),
-        ({"record": {MODULE: f"{MODULE},sha256=AAAA,9"}}, f"{MODULE} is not as its RECORD says"),
-        ({"record": {"flash_attn/__init__.py": "flash_attn/__init__.py,sha256=AAAA,0"}}, "__init__.py is not as its RECORD"),
+        ({"record": {MODULE: f"{MODULE},sha256=AAAA,9"}}, f"{MODULE} differs from its RECORD"),
+        ({"record": {"flash_attn/__init__.py": "flash_attn/__init__.py,sha256=AAAA,0"}}, "__init__.py differs from its RECORD"),
         ({"record": {MODULE: f"{MODULE},md5=AAAA,9"}}, f"its RECORD has no SHA-256 of {MODULE}"),
-        ({"record": {"x": "gone.py,sha256=AAAA,1"}}, "its RECORD lists gone.py, which is not there"),
-        ({"files": {"../x.py": b""}}, "it would write outside of the environment: ../x.py"),
-        ({"files": {"/x.py": b""}}, "it would write outside of the environment: /x.py"),
+        ({"record": {"x": "gone.py,sha256=AAAA,1"}}, "its RECORD lists gone.py, which is missing"),
+        ({"files": {"../x.py": b""}}, "it would write outside the environment: ../x.py"),
+        ({"files": {"/x.py": b""}}, "it would write outside the environment: /x.py"),
     ],
 )  # fmt: skip
 def test_lies_are_told(tmp_path: Path, changed: dict[str, object], lie: str) -> None:
@@ -118,14 +118,14 @@ def test_the_installer_sees_the_same_lies_in_names(tmp_path: Path, version: str)
 def test_damage_is_a_sentence(tmp_path: Path, make: Callable[[Path], object], why: str) -> None:
     path = wheel(tmp_path)
     make(path)
-    with pytest.raises(ValueError, match="is no wheel that can be used: ") as said:
+    with pytest.raises(ValueError, match="is not a usable wheel: ") as said:
         read(path)
     assert why in str(said.value)
     assert NAMED in str(said.value)
 
 
 def test_a_name_that_is_no_wheels(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^flash\.whl is no wheel that can be used: Invalid wheel filename"):
+    with pytest.raises(ValueError, match=r"^flash\.whl is not a usable wheel: Invalid wheel filename"):
         read(wheel(tmp_path, named="flash.whl"))
 
 
@@ -143,7 +143,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
     path = wheel(tmp_path, {"zeros": bytes(1 << 20), MODULE: module()}, compressed=True)
     assert path.stat().st_size < 1 << 13
     monkeypatch.setattr(binary_wheel, limit, 50)
-    with pytest.raises(ValueError, match="is no wheel that can be used: ") as said:
+    with pytest.raises(ValueError, match="is not a usable wheel: ") as said:
         read(path)
     assert why in str(said.value)
 
@@ -159,4 +159,4 @@ def test_changed_bytes_are_read_or_refused(tmp_path: Path, data: st.DataObject) 
     try:
         assert read(path).file == NAMED
     except ValueError as error:
-        assert str(error).startswith(f"{NAMED} is no wheel that can be used: ")  # noqa: PT017 - both ends are right
+        assert str(error).startswith(f"{NAMED} is not a usable wheel: ")  # noqa: PT017 - both ends are right

@@ -8,6 +8,8 @@ import pytest
 from provision.catalog import grow, merge, rows
 from provision.doors import network
 
+pytestmark = pytest.mark.environment
+
 
 @pytest.fixture(scope="module")
 def index() -> str:

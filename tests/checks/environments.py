@@ -26,6 +26,7 @@ class Environment:
         self.python = str(folder / "bin" / "python")
         self.site = folder / "lib" / VERSION / "site-packages"
         self.logs = folder.parent / "logs"
+        self.checks = launch_checks.CHECKS
 
     def install(self, name: str, version: str, files: dict[str, str | bytes]) -> None:
         info = f"{name.replace('-', '_')}-{version}.dist-info"
@@ -46,8 +47,9 @@ class Environment:
 
     def tried(self, name: str, context: Context | None = None) -> Tried:
         """The same, with what it measured."""
-        found = [check for check in launch_checks.discover() if check.name == name]
-        return launch_checks.run(self.python, found, context or Context(profile="cpu"), self.logs)
+        found = [check for check in launch_checks.discover(self.checks) if check.name == name]
+        asked = context or Context(profile="cpu")
+        return launch_checks.run(self.python, found, asked, self.logs, folder=self.checks)
 
     def log(self, name: str) -> str:
         return (self.logs / f"check-{name}.log").read_text()

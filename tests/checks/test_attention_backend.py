@@ -11,8 +11,7 @@ import pytest
 from checks import _planned_backend, _tiny_model
 from checks import attention_backend as check
 from checks._contract import Context
-from provision.engine import launch_checks
-from provision.engine.launch_checks import Context as Told
+from tests.checks import real
 from tests.checks.environments import Environment
 
 FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
@@ -97,13 +96,9 @@ def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
     assert "ModuleNotFoundError: No module named 'vllm.engine'" in result.summary
 
 
-@pytest.mark.real_vllm
-@pytest.mark.skipif("VLLM_READY_TEST_ENV" not in os.environ, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
-def test_a_real_vllm_names_what_it_takes(tmp_path: Path) -> None:
-    (found,) = [each for each in launch_checks.discover() if each.name == "attention_backend"]
-    python = os.environ["VLLM_READY_TEST_ENV"]
-    tried = launch_checks.run(python, [found], Told(profile="cpu"), tmp_path)
-    (result,), (word,) = tried.checks, tried.figures
+def test_a_real_vllm_names_what_it_takes(brought_up: real.BroughtUp) -> None:
+    result = brought_up.check("attention_backend")
+    (word,) = [one for one in brought_up.report.figures if one.check == result.name]
     assert (word.name, word.value, word.of) == ("backend", "CPU_ATTN", {"on": "CPU"})
     assert (result.outcome, result.summary) == ("pass", "vLLM takes CPU_ATTN, nothing was planned")
 

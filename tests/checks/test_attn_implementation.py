@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +11,9 @@ import pytest
 
 from checks import attn_implementation as check
 from checks._contract import Context
-from provision.engine import launch_checks
+from tests.checks import real
 from tests.checks.environments import Environment
 
-REAL = os.environ.get("VLLM_READY_TEST_ENV", "")
 GOOD = {"device": "GPU 0 (H100)", "kernels": ["flash_fwd_kernel"], "of_allowed": 0.3}
 NOT_THERE = {"device": "GPU 0 (H100)", "absent": "the package flash-attn is not in this environment"}
 
@@ -120,40 +116,29 @@ def test_a_transformers_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> Non
     assert (result.outcome, result.summary) == ("warn", said)
 
 
-SABOTAGE = """if True:
-    import sys
-    sys.path.insert(0, sys.argv[1])
-    from checks import attn_implementation as check
-    from checks._contract import Context
-    import transformers
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as known
-    sdpa = known["sdpa"]
-    def wrong(module, query, key, value, mask, **settings):
-        {change}
-    known.register("sdpa", wrong)
-    found = check.body(Context(profile="cpu", scratch=sys.argv[2]))
-    print(found.passed, found.summary, [(one.name, one.value) for one in found.figures])
-"""
+# What a sabotaged attention does instead, and what is said of it.
+SABOTAGE = {
+    "return sdpa(module, query, key, value, mask, **settings)": "True set attn_implementation='sdpa'",
+    "return sdpa(module, query, key, value * 1.01, mask, **settings)": "False sdpa: CPU: off by",
+    "return sdpa(module, query, key, value, None, **{**settings, 'is_causal': False})": "False sdpa: CPU: off by",
+    "return sdpa(module, query, key.flip(2), value * float('nan'), mask, **settings)": "False sdpa: CPU: off by nan",
+    "raise RuntimeError('no kernel')": "False sdpa: CPU: RuntimeError: no kernel; set attn_implementation='eager'",
+}
 
 
-@pytest.mark.real_vllm
-@pytest.mark.skipif(not REAL, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ("return sdpa(module, query, key, value, mask, **settings)", "True set attn_implementation='sdpa'"),
-        ("return sdpa(module, query, key, value * 1.01, mask, **settings)", "False sdpa: CPU: off by"),
-        ("return sdpa(module, query, key, value, None, **{**settings, 'is_causal': False})", "False sdpa: CPU: off by"),
-        ("return sdpa(module, query, key.flip(2), value * float('nan'), mask, **settings)", "False sdpa: CPU: off by nan"),
-        ("raise RuntimeError('no kernel')", "False sdpa: CPU: RuntimeError: no kernel; set attn_implementation='eager'"),
-    ],
-)  # fmt: skip
-def test_a_wrong_attention_is_found_out(tmp_path: Path, change: str, says: str) -> None:
-    code = SABOTAGE.format(change=change)
-    root = str(launch_checks.CHECKS.parent)
-    done = subprocess.run(
-        [REAL, "-I", "-B", "-c", code, root, str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert says in done.stdout, done.stderr[-2000:]
-    assert says.startswith("False") or "[('attn_implementation', 'sdpa')]" in done.stdout
-    assert sys.executable != REAL
+def test_a_wrong_attention_is_found_out(real_vllm: real.Vllm, tmp_path: Path) -> None:
+    code = f"""
+        import transformers
+        from checks import attn_implementation as check
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as known
+        sdpa = known["sdpa"]
+        for change in {list(SABOTAGE)!r}:
+            exec(f"def wrong(module, query, key, value, mask, **settings): {{change}}")
+            known.register("sdpa", wrong)
+            found = check.body(Context(profile="cpu", scratch=sys.argv[1]))
+            told = [(one.name, one.value) for one in found.figures]
+            said[change] = [f"{{found.passed}} {{found.summary}}", told]
+    """
+    said = real_vllm.answers(code, str(tmp_path))
+    real.assert_says({change: summary for change, (summary, _) in said.items()}, SABOTAGE)
+    assert next(iter(said.values()))[1] == [["attn_implementation", "sdpa"]]

@@ -85,7 +85,7 @@ def test_its_report_is_read_and_concludes_the_same(environment: Environment, tmp
     subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False)
     told = read.report((tmp_path / "report.json").read_bytes(), "report.json")
     assert told.verdict == OF_EACH[body]
-    concluded = told.concluded
+    concluded = told.conclusion
     assert (concluded.verdict, concluded.exit_code) == (told.verdict, told.exit_code), concluded.against
     if told.checks[0].outcome == "pass" and told.figures:
         assert (told.figures[0].check, told.figures[0].samples, told.figures[0].method) == (

@@ -82,8 +82,7 @@ def test_the_machine_is_that_of_the_used_gpus() -> None:
     assert check.machine(Context(profile="cuda", scratch=""), ("0", "1")) == ("", 2, False)
 
 
-@real.needed
-def test_a_group_is_timed_for_real(tmp_path: Path) -> None:
+def test_a_group_is_timed_for_real(real_vllm: real.Vllm, tmp_path: Path) -> None:
     code = """
         from pathlib import Path
         from checks import _ranks, collective_speed
@@ -91,7 +90,7 @@ def test_a_group_is_timed_for_real(tmp_path: Path) -> None:
         tried = _ranks.go(asked, Path(sys.argv[1]) / "speed", {})
         said = [tried.how, tried.what, collective_speed.rows(collective_speed.slowest(tried.said), 2)]
     """
-    how, what, rows = real.answers(code, str(tmp_path))
+    how, what, rows = real_vllm.answers(code, str(tmp_path))
     assert (how, what) == ("healthy", "")
     assert [row["bytes"] for row in rows] == [2**16, 2**20]
     for row in rows:

@@ -133,8 +133,7 @@ TWINS = {
 }
 
 
-@real.needed
-def test_a_rank_without_room_on_its_gpu_is_no_failure(tmp_path: Path) -> None:
+def test_a_rank_without_room_on_its_gpu_is_no_failure(real_vllm: real.Vllm, tmp_path: Path) -> None:
     """NCCL's first line does not tell."""
     code = """
         import os
@@ -157,13 +156,13 @@ def test_a_rank_without_room_on_its_gpu_is_no_failure(tmp_path: Path) -> None:
         except MemoryError as problem:
             said = str(problem)
     """
-    found: str = real.answers(code, str(tmp_path))
+    found: str = real_vllm.answers(code, str(tmp_path))
     assert found.startswith("a GPU has too little left for a small check: process ")
     assert found.endswith("Last error: Cuda failure 2 'out of memory'")
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+def said(real_vllm: real.Vllm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Every twin in processes that are forked from one that has imported torch."""
     code = f"""
         import os, threading, time, traceback
@@ -196,11 +195,10 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
                               start=start, patience=patience)
             said[twin] = [tried.how, tried.what, sorted(_processes.descendants().values())]
     """
-    answer: dict[str, list[Any]] = real.answers(code, str(tmp_path_factory.mktemp("ranks")))
+    answer: dict[str, list[Any]] = real_vllm.answers(code, str(tmp_path_factory.mktemp("ranks")))
     return answer
 
 
-@real.needed
 @pytest.mark.parametrize("twin", TWINS)
 def test_a_twin_fares_as_it_must(said: dict[str, list[Any]], twin: str) -> None:
     how, what, left = said[twin]
@@ -208,8 +206,7 @@ def test_a_twin_fares_as_it_must(said: dict[str, list[Any]], twin: str) -> None:
     assert TWINS[twin][1] in what
 
 
-@real.needed
-def test_values_show_what_is_lost_or_doubled_for_any_number_of_ranks() -> None:
+def test_values_show_what_is_lost_or_doubled_for_any_number_of_ranks(real_vllm: real.Vllm) -> None:
     code = """
         from checks import _rank
         said = []
@@ -226,13 +223,11 @@ def test_values_show_what_is_lost_or_doubled_for_any_number_of_ranks() -> None:
         steps = [len(_rank.steps(count)) for count in (2, 11, 12, 24)]
         said = [all(said), steps]
     """
-    assert real.answers(code) == [True, [5, 5, 4, 4]]
+    assert real_vllm.answers(code) == [True, [5, 5, 4, 4]]
 
 
-@real.needed
-def test_it_runs_on_a_cpu_as_the_launcher_tries_it(tmp_path: Path) -> None:
-    wanted = [one for one in launch_checks.discover() if one.name == "collectives"]
-    (result,) = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs").checks
+def test_it_runs_on_a_cpu_as_the_launcher_tries_it(brought_up: real.BroughtUp) -> None:
+    result = brought_up.check("collectives")
     assert (result.outcome, result.summary) == (
         "pass",
         "all-reduce, all-gather and reduce-scatter up to 16 MiB are right on 2 processes (gloo)",

@@ -77,8 +77,7 @@ said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, fl
 """
 
 
-@real.needed
-def test_compilers_pass_and_wrong_twins_are_named(tmp_path: Path) -> None:
+def test_compilers_pass_and_wrong_twins_are_named(real_vllm: real.Vllm, tmp_path: Path) -> None:
     expected = {
         "torch.compile": "",
         "torch.compile: switched off": "nothing was compiled; TORCH_COMPILE_DISABLE",
@@ -98,7 +97,7 @@ def test_compilers_pass_and_wrong_twins_are_named(tmp_path: Path) -> None:
         "flashinfer: not here": "silu_and_mul, float16: ChildProcessError: ModuleNotFoundError: No module named 'flashinfer'",
     }
     # Triton's own interpreter runs the kernel where no GPU is.
-    real.assert_says(real.answers(f"SCRATCH = {str(tmp_path)!r}{COMPILES}", TRITON_INTERPRET="1"), expected)
+    real.assert_says(real_vllm.answers(f"SCRATCH = {str(tmp_path)!r}{COMPILES}", TRITON_INTERPRET="1"), expected)
 
 
 FOR_GPUS = """
@@ -113,7 +112,6 @@ for capability in (75, 80, 90, 100, 120):
 """
 
 
-@real.needed
-def test_the_kernel_compiles_for_gpus_that_are_not_here(tmp_path: Path) -> None:
+def test_the_kernel_compiles_for_gpus_that_are_not_here(real_vllm: real.Vllm, tmp_path: Path) -> None:
     """The interpreter takes what the compiler refuses."""
-    assert not any(real.answers(FOR_GPUS, TRITON_CACHE_DIR=str(tmp_path)).values())
+    assert not any(real_vllm.answers(FOR_GPUS, TRITON_CACHE_DIR=str(tmp_path)).values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from checks._host import Found
 from provision.engine import launch_checks
 from provision.engine.launch_checks import Context
 from tests.binary.tiny_elf import fat_section, shared_object
+from tests.checks import real
 from tests.checks.environments import Environment
 
-REAL = os.environ.get("VLLM_READY_TEST_ENV", "")
 CPU, CUDA = Context(profile="cpu"), Context(profile="cuda")
 
 
@@ -240,9 +239,7 @@ def test_damage_and_nothing_to_look_at_fail(tmp_path: Path) -> None:
     assert symbols(tmp_path / "2", {}).summary == "no extension is linked with torch"
 
 
-@pytest.mark.real_vllm
-@pytest.mark.skipif(not REAL, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
-def test_a_real_vllm_is_consistent_and_linked_with_its_torch() -> None:
+def test_a_real_vllm_is_consistent_and_linked_with_its_torch(real_vllm: real.Vllm) -> None:
     code = f"""if True:
         import json, sys
         sys.path.insert(0, {str(launch_checks.CHECKS.parent)!r})
@@ -254,7 +251,7 @@ def test_a_real_vllm_is_consistent_and_linked_with_its_torch() -> None:
         assert "torch" not in sys.modules
         print(json.dumps([linked.passed, linked.evidence["extensions"], consistent.passed, consistent.summary]))
     """
-    done = subprocess.run([REAL, "-I", "-B", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([real_vllm.python, "-I", "-B", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     linked, extensions, consistent, summary = json.loads(done.stdout)
     assert (linked, consistent) == (True, True), summary

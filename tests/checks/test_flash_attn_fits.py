@@ -146,8 +146,7 @@ said["cache: seen whole"] = in_cache(lambda *given, causal, **settings: cached(*
 FIRST = "float16, head dimension 64, "
 
 
-@real.needed
-def test_numbers_are_judged_with_a_real_torch() -> None:
+def test_numbers_are_judged_with_a_real_torch(real_vllm: real.Vllm) -> None:
     """On a CPU, where the package itself does not run."""
     expected = {
         "right": "",
@@ -165,7 +164,7 @@ def test_numbers_are_judged_with_a_real_torch() -> None:
         "cache: pages in order": "KV cache in pages, float16, 1 new: ",
         "cache: seen whole": "KV cache, float16, 5 new: off by ",
     }
-    real.assert_says(real.answers(TWINS), expected)
+    real.assert_says(real_vllm.answers(TWINS), expected)
 
 
 NEWER = """
@@ -194,8 +193,7 @@ for package in (packages.THREE, packages.FOUR):
 """
 
 
-@real.needed
-def test_the_newer_packages_are_judged_too() -> None:
+def test_the_newer_packages_are_judged_too(real_vllm: real.Vllm) -> None:
     first = {"flash-attn 3": "float16, head dimension 64, ", "flash-attn 4": "bfloat16, head dimension 128, "}
     expected = dict[str, str]()
     for package, name in first.items():
@@ -204,7 +202,7 @@ def test_the_newer_packages_are_judged_too() -> None:
             f"{package}: tile": name,
             f"{package}: no_gradient": f"{name}full, 113 x 203, gradient of k: off by",
         }
-    real.assert_says(real.answers(NEWER), expected)
+    real.assert_says(real_vllm.answers(NEWER), expected)
 
 
 @pytest.mark.parametrize(

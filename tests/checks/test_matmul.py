@@ -44,8 +44,7 @@ said["body"] = "" if verdict.passed else verdict.summary
 """
 
 
-@real.needed
-def test_what_is_a_little_wrong_is_named() -> None:
+def test_what_is_a_little_wrong_is_named(real_vllm: real.Vllm) -> None:
     expected = {
         "matmul": "",
         "tile": "float16 512 x 1024 x 1024: ",
@@ -57,4 +56,4 @@ def test_what_is_a_little_wrong_is_named() -> None:
         "gone": "float16 512 x 1024 x 1024: RuntimeError: no kernel image is available",
         "body": "",
     }
-    real.assert_says(real.answers(TWINS), expected)
+    real.assert_says(real_vllm.answers(TWINS), expected)

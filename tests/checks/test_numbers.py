@@ -54,8 +54,7 @@ def test_on_a_gpu_nothing_may_be_cut_off() -> None:
     assert _numbers.books(SimpleNamespace(bfloat16="bfloat16"), rounded, None) is rounded
 
 
-@real.needed
-def test_the_judge() -> None:
+def test_the_judge(real_vllm: real.Vllm) -> None:
     expected = {
         "a lucky last row": "",
         "a lucky tile": "tile 0 of 36 is off by ",
@@ -73,4 +72,4 @@ def test_the_judge() -> None:
         "second": "two: off by ",
         "refused": "one: ZeroDivisionError: division by zero",
     }
-    real.assert_says(real.answers(CODE), expected)
+    real.assert_says(real_vllm.answers(CODE), expected)

@@ -29,7 +29,7 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def said() -> dict[str, list[Any]]:
+def said(real_vllm: real.Vllm) -> dict[str, list[Any]]:
     code = f"""
         import threading
         from checks import peer_copies as check
@@ -55,11 +55,10 @@ def said() -> dict[str, list[Any]]:
         verdict = check.judged(torch, ["cpu", "cpu"], hang, 3.0, [])
         said["a hang"] = verdict.passed, verdict.summary
     """
-    answer: dict[str, list[Any]] = real.answers(code)
+    answer: dict[str, list[Any]] = real_vllm.answers(code)
     return answer
 
 
-@real.needed
 @pytest.mark.parametrize("body", WRONG)
 def test_a_wrong_copy_is_found_out(said: dict[str, list[Any]], body: str) -> None:
     passed, summary = said[body]
@@ -69,7 +68,6 @@ def test_a_wrong_copy_is_found_out(said: dict[str, list[Any]], body: str) -> Non
         assert summary == "over each of 2 ordered pairs of GPUs 4 copies arrived byte by byte"
 
 
-@real.needed
 def test_a_copy_that_hangs_is_named(said: dict[str, list[Any]]) -> None:
     assert said["a hang"] == [False, "GPU 1 to 0: a copy does not end within 3 s"]
 

@@ -68,8 +68,7 @@ for backends in ({"cuDNN": "MATH"}, {"memory-efficient": "MATH"}):
 FIRST = "math: float16, head dimension 64, "
 
 
-@real.needed
-def test_what_is_a_little_wrong_is_named() -> None:
+def test_what_is_a_little_wrong_is_named(real_vllm: real.Vllm) -> None:
     expected = {
         "scaled_dot_product_attention": "",
         "tile": FIRST + "full 113 x 203: off by ",
@@ -88,4 +87,4 @@ def test_what_is_a_little_wrong_is_named() -> None:
         "memory-efficient: without_plans": "memory-efficient: float16, head dimension 64, full 113 x 203: RuntimeError: cuDNN",
         "memory-efficient: nothing but broken": "memory-efficient: float16, head dimension 64, full 113 x 203: RuntimeError: CUDA",
     }
-    real.assert_says(real.answers(TWINS), expected)
+    real.assert_says(real_vllm.answers(TWINS), expected)

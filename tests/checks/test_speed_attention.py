@@ -111,9 +111,8 @@ def test_the_memory_is_that_of_one_call_and_not_of_what_clears_the_cache(monkeyp
     assert [figure.value for figure in figures if figure.name == "attention memory"] == [96]
 
 
-@real.needed
-def test_a_cpu_is_shown_and_not_judged() -> None:
-    found = real.answers("""
+def test_a_cpu_is_shown_and_not_judged(real_vllm: real.Vllm) -> None:
+    found = real_vllm.answers("""
         from checks import speed_attention
         verdict = speed_attention.body(Context(profile="cpu", scratch=""))
         said["verdict"] = [verdict.passed, verdict.summary]

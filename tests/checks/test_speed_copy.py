@@ -61,8 +61,7 @@ def test_the_gpu_that_is_slower_than_its_like_is_named() -> None:
     )
 
 
-@real.needed
-def test_a_copy_is_compared_and_timed() -> None:
+def test_a_copy_is_compared_and_timed(real_vllm: real.Vllm) -> None:
     code = """
         from checks import _devices, speed_copy as check
         from checks._contract import Context
@@ -73,7 +72,7 @@ def test_a_copy_is_compared_and_timed() -> None:
         torch.zeros_like = lambda given: real(given).as_subclass(Lazy)
         said.append(check.copied(torch, "cpu", 2**20))
     """
-    (problem, told), (lazy, nothing) = real.answers(code)
+    (problem, told), (lazy, nothing) = real_vllm.answers(code)
     assert (problem, told["bytes_read_and_written"]) == ("", 2**21)
     assert "median of 20" in told["method"]
     (figure,) = told["figures"]

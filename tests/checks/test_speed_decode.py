@@ -22,7 +22,7 @@ DECODES = {
 
 
 @pytest.fixture(scope="module")
-def said() -> dict[str, Any]:
+def said(real_vllm: real.Vllm) -> dict[str, Any]:
     code = f"""
         from checks import _numbers, speed_decode as check
         def book(q, k, v):
@@ -33,11 +33,10 @@ def said() -> dict[str, Any]:
             decode = eval("lambda q, k, v, t, used: " + body)
             said[body] = check.decoded(torch, "cpu", decode, (64, 128), shape, torch.float32)
     """
-    answer: dict[str, Any] = real.answers(code)
+    answer: dict[str, Any] = real_vllm.answers(code)
     return answer
 
 
-@real.needed
 @pytest.mark.parametrize("body", DECODES)
 def test_a_wrong_decode_is_found_out(said: dict[str, Any], body: str) -> None:
     problem, told = said[body]

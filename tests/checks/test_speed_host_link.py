@@ -42,8 +42,7 @@ def test_missing_lanes_are_named() -> None:
     assert check.narrow(GEN5) == ""
 
 
-@real.needed
-def test_what_is_carried_is_compared_and_timed() -> None:
+def test_what_is_carried_is_compared_and_timed(real_vllm: real.Vllm) -> None:
     code = """
         from checks import speed_host_link as check
         host = lambda: torch.empty(2**20, dtype=torch.uint8)
@@ -56,7 +55,7 @@ def test_what_is_carried_is_compared_and_timed() -> None:
         torch.zeros_like = lambda given, **k: real(given, **k).as_subclass(Torn)
         said.append(check.carried(torch, "cpu", {}, host()))
     """
-    fine, slow, torn = real.answers(code)
+    fine, slow, torn = real_vllm.answers(code)
     assert fine[0] == ""
     assert "median of 10" in fine[1]["to_gpu"]["method"]
     assert not _figures.wrong(fine[1]["figures"])

@@ -27,9 +27,8 @@ def test_a_slice_is_not_held_to_a_whole_gpu() -> None:
     assert speed_matmul.judge({"GPU 0 (NVIDIA H200 MIG 1g.18gb)": 95.0}) == []
 
 
-@real.needed
-def test_a_cpu_is_shown_and_not_judged() -> None:
-    found = real.answers("""
+def test_a_cpu_is_shown_and_not_judged(real_vllm: real.Vllm) -> None:
+    found = real_vllm.answers("""
         from checks import speed_matmul
         verdict = speed_matmul.body(Context(profile="cpu", scratch=""))
         said["passed"], said["summary"], said["speed"] = verdict.passed, verdict.summary, verdict.evidence["devices"]["CPU"]["best_tflops"]

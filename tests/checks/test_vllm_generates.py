@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 import subprocess
@@ -17,7 +16,6 @@ from checks.vllm_generates import Answer, Reference, _verdict, problem
 from provision.engine import launch_checks
 from tests.checks import real
 
-REAL = os.environ.get("VLLM_READY_TEST_ENV", "")
 RIGHT = [Answer(tokens, (1.0,) * tiny.TOKENS) for tokens in tiny.ANSWERS]
 BOOK = Reference(RIGHT, margin=0.3, allowed=0.01)
 
@@ -117,10 +115,8 @@ TRIED = """if True:
 """
 
 
-@pytest.mark.real_vllm
-@pytest.mark.skipif(not REAL, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
-def test_models_that_compute_wrongly_are_found_out() -> None:
-    argv = [REAL, "-I", "-B", "-c", TRIED, str(launch_checks.CHECKS.parent), json.dumps(SABOTAGE)]
+def test_models_that_compute_wrongly_are_found_out(real_vllm: real.Vllm) -> None:
+    argv = [real_vllm.python, "-I", "-B", "-c", TRIED, str(launch_checks.CHECKS.parent), json.dumps(SABOTAGE)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -135,13 +131,11 @@ def test_models_that_compute_wrongly_are_found_out() -> None:
     assert "torch itself is wrong here" in said["a wrong reference"]
 
 
-@real.needed
-def test_it_needs_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_needs_no_compiler(real_vllm: real.Vllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """vLLM compiles what gathers log-probabilities, also where eager is enforced."""
     (tmp_path / "lscpu").symlink_to(str(shutil.which("lscpu")))  # all that vLLM itself asks the system for
     monkeypatch.setenv("PATH", str(tmp_path))
-    wanted = [one for one in launch_checks.discover() if one.name == "vllm_generates"]
-    tried = launch_checks.run(real.PYTHON, wanted, launch_checks.Context(profile="cpu"), tmp_path / "logs")
+    tried = real_vllm.tried("vllm_generates", tmp_path / "logs")
     (result,) = tried.checks
     assert result.outcome == "pass", result.summary
     *words, speed = tried.figures

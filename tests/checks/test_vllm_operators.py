@@ -195,8 +195,7 @@ VNNI = "vnni" in Path("/proc/cpuinfo").read_text()
 GONE = "AttributeError: '_OpNamespace' '_C' object has no attribute 'renamed_in_the_next_release'"
 
 
-@real.needed
-def test_vllms_operators_pass_and_wrong_twins_are_named() -> None:
+def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) -> None:
     expected = {
         "norm": "",
         "norm: tile": "float16 83 x 4096: ",
@@ -244,6 +243,6 @@ def test_vllms_operators_pass_and_wrong_twins_are_named() -> None:
         "fp8: few bits, tile": "float8_e4m3fn to float16 83 x 256 x 512: ",
         "fp8: bfloat16, tile": "float8_e4m3fn to bfloat16 83 x 1024 x 512: ",
     }
-    said = real.answers(START + NORM + ROTARY + ACTIVATION + PAGED + QUANTISED)
+    said = real_vllm.answers(START + NORM + ROTARY + ACTIVATION + PAGED + QUANTISED)
     real.assert_says(said, expected)
     assert VNNI or said["quantised"].endswith(vllm_quantised_matmul._SATURATES)

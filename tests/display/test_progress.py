@@ -13,6 +13,8 @@ from provision.display.plain import Plain
 from provision.engine.events import CommandStarted, Event, Line, Progress, StepDone, StepResult
 from tests.display.screen import Screen, Terminal
 
+pytestmark = pytest.mark.environment
+
 RUN = str(Path(__file__).with_name("pretended_run.py"))
 ENV = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "PYTHONUTF8": "1"}
 

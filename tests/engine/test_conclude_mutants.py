@@ -28,7 +28,9 @@ class Target(NamedTuple):
 TARGETS = (
     Target(conclude, (), lambda names: conclusions.concludes(names["conclude"])),
     Target(
-        _model, ("concluded",), lambda names: conclusions.concludes_as_a_report(names["concluded"])
+        _model,
+        ("conclusion",),
+        lambda names: conclusions.concludes_as_a_report(names["conclusion"]),
     ),
     Target(
         of_the_child,
@@ -72,5 +74,5 @@ def test_the_unchanged_functions_pass() -> None:
     for target in TARGETS:
         holds = {name: getattr(target.module, name, None) for name in vars(target.module)}
         if target.module is _model:
-            holds["concluded"] = vars(_model.Report)["concluded"].fget
+            holds["conclusion"] = vars(_model.Report)["conclusion"].fget
         target.holds(holds)

@@ -19,6 +19,8 @@ from tests.engine import synthetic
 from tests.engine.synthetic import World
 from tests.engine.test_build import snapshot
 
+pytestmark = pytest.mark.environment
+
 
 def delete(path: Path) -> None:
     path.unlink()
@@ -54,7 +56,8 @@ def two(world: World) -> World:
     return world
 
 
-def test_damage_is_found_and_repaired(two: World) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_damage_is_found_and_repaired(two: World, times: int) -> None:
     lock, chance = synthetic.lock(two.wheels, "1.0"), random.Random(3)
     other = next(
         Path(environment.path)
@@ -62,7 +65,7 @@ def test_damage_is_found_and_repaired(two: World) -> None:
         if not environment.current
     )
     before, stored = snapshot(other), contents(two)
-    for number, damage in enumerate([delete, truncate, edit] * 5):
+    for number, damage in enumerate([delete, truncate, edit] * times):
         victim = chance.choice(files_of(two.packages(), number + 1))
         damage(victim)
         assert synthetic.differences(two.current, lock) or victim.name == "RECORD"

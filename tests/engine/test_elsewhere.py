@@ -62,7 +62,7 @@ def test_checks_that_need_the_host_are_owed(
     assert current == report["generation"]
     assert verified.report(tmp_path / "envs" / str(current)) is None, "not verified yet"
     summary = (tmp_path / "logs" / "summary.txt").read_text()
-    assert "owed     vllm_generates: only the host can try them that this was built for" in summary
+    assert "owed     vllm_generates: to be proved on the target host" in summary
 
 
 def test_an_environment_that_fails_a_check_does_not_become_current(

@@ -19,7 +19,13 @@ from tests.engine.synthetic import World
 from tests.patience import until
 
 
-@pytest.mark.parametrize("seed", range(3))
+pytestmark = pytest.mark.environment
+
+
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_at_random_during_a_first_build(world: World, seed: int) -> None:
     seconds = kills.clean_seconds(world, "1.0")
     for after in kills.moments(seconds, 5, seed):
@@ -30,7 +36,7 @@ def test_killed_at_random_during_a_first_build(world: World, seed: int) -> None:
         )
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_killed_at_random_during_an_upgrade(world: World, seed: int) -> None:
     kills.clean_seconds(world, "1.0")
     before = environments.current(world.prefix)
@@ -43,11 +49,12 @@ def test_killed_at_random_during_an_upgrade(world: World, seed: int) -> None:
         )
 
 
-def test_killed_before_every_rename_link_and_sync(world: World) -> None:
-    """Kill later and later calls, until a build ends before its kill."""
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.long)])
+def test_killed_before_every_rename_link_and_sync(world: World, step: int) -> None:
+    """Kill at later and later calls, in steps, until a build ends before its kill."""
     kills.clean_seconds(world, "1.0")
     before = environments.current(world.prefix)
-    for nth in range(1, 200):
+    for nth in range(1, 200, step):
         kill = kills.kill(world, "2.0", die_at=nth, standing=synthetic.lock(world.wheels, "1.0"))
         assert (kill.after_kill, kill.after_retry, kill.failure) == ([], [], ""), (
             f"killed before call {nth}"
@@ -58,10 +65,11 @@ def test_killed_before_every_rename_link_and_sync(world: World) -> None:
     assert 20 < nth < 199, "the number of renames, links and syncs of a build"
 
 
-def test_killed_during_a_repair(world: World) -> None:
+@pytest.mark.parametrize("step", [67, pytest.param(23, marks=pytest.mark.long)])
+def test_killed_during_a_repair(world: World, step: int) -> None:
     lock = synthetic.lock(world.wheels, "1.0")
     kills.clean_seconds(world, "1.0")
-    for nth in range(1, 400, 23):
+    for nth in range(1, 400, step):
         for part in range(0, 20, 5):
             (world.packages() / f"toy{nth % 30:02}" / f"part{part:02}.py").write_text("other")
         child = synthetic.start(world, "1.0", -nth)

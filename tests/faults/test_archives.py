@@ -13,6 +13,8 @@ from tests.doors.local_server import serving
 from tests.engine.small_index import wheel
 from tests.faults.small_up import Small
 
+pytestmark = pytest.mark.environment
+
 UP = ("up", "--yes")
 
 
@@ -25,8 +27,15 @@ def another(path: Path) -> None:
     wheel(path.parent, "sympy", "1.9", files={"evil.py": "print('here')\n"})
 
 
-@pytest.mark.parametrize("source", ["a folder", "a server"])
-@pytest.mark.parametrize("damage", [truncated, another])
+@pytest.mark.parametrize(
+    ("source", "damage"),
+    [
+        ("a folder", another),
+        ("a server", truncated),
+        pytest.param("a folder", truncated, marks=pytest.mark.long),
+        pytest.param("a server", another, marks=pytest.mark.long),
+    ],
+)
 def test_a_wheel_that_is_not_the_locked_one(small: Small, source: str, damage: Callable[[Path], None]) -> None:
     (path,) = small.wheels.glob("sympy-*")
     right = path.read_bytes()
@@ -49,7 +58,7 @@ def test_a_wheel_that_is_not_the_locked_one(small: Small, source: str, damage: C
         assert code == 0, out + err
 
 
-@pytest.mark.parametrize("damage", [truncated, another])
+@pytest.mark.parametrize("damage", [another, pytest.param(truncated, marks=pytest.mark.long)])
 def test_a_wheel_that_was_changed_in_the_store(finished: Small, damage: Callable[[Path], None]) -> None:
     """A repair takes its files out of the store: what is not as locked there is fetched anew."""
     (path,) = finished.prefix.glob("wheels/sympy-*")

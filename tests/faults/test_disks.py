@@ -16,6 +16,8 @@ from tests.binary.tiny_wheel import MODULE, module, wheel
 from tests.faults.small_disks import on_a_disk
 from tests.faults.small_up import CODE, ROOT, Small
 
+pytestmark = pytest.mark.environment
+
 UP = ("up", "--yes")
 
 

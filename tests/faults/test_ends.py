@@ -18,6 +18,8 @@ from tests.engine.small_index import wheel
 from tests.faults.small_up import CODE, PLAN, ROOT, Small
 from tests.patience import started, until
 
+pytestmark = pytest.mark.environment
+
 UP = ("up", "--yes")
 # Dies before its n-th rename or link, or with 0 says how many there were.
 DYING = """import os, signal, sys
@@ -37,8 +39,17 @@ atexit.register(lambda: nth or sys.stderr.write(f"renames: {calls}\\n"))
 """
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-@pytest.mark.parametrize("how", ["gone", "full", "closed"])
+@pytest.mark.parametrize(
+    ("stream", "how"),
+    [
+        ("stdout", "gone"),
+        ("stdout", "full"),
+        ("stderr", "closed"),
+        pytest.param("stderr", "gone", marks=pytest.mark.long),
+        pytest.param("stderr", "full", marks=pytest.mark.long),
+        pytest.param("stdout", "closed", marks=pytest.mark.long),
+    ],
+)
 def test_nobody_reads_what_is_said(small: Small, stream: str, how: str) -> None:
     """`up 2>&1 | head -1`: the environment is brought to its end all the same."""
     number = {"stdout": 1, "stderr": 2}[stream]
@@ -111,7 +122,7 @@ def renames(stocked: tuple[Path, Lock], tmp_path_factory: pytest.TempPathFactory
     return int(err.rpartition("renames: ")[2])
 
 
-@pytest.mark.parametrize("back", [16, 15, 14, 12, 11, 1])
+@pytest.mark.parametrize("back", [16, *(pytest.param(back, marks=pytest.mark.long) for back in (15, 14, 1)), 12, 11])
 def test_killed_before_each_of_the_last_renames_of_up(small: Small, renames: int, back: int) -> None:
     """The manifest, the mark of completeness, the verdict, the switch, the report, and its last page."""
     nth = renames - back + 1

@@ -13,8 +13,9 @@ import pytest
 from provision.flash_attn import build_steps
 from provision.flash_attn.build_steps import Recipe, steps
 from provision.steps.model import Action, Fetch, Run, Site, Step, Wheel, Write
+from tests.checks import real
 from tests.plan.described import plan
-from tests.steps.test_steps import lock_of
+from tests.steps.planned import lock_of
 
 MADE = plan("{name: NVIDIA A100-SXM4-80GB}, {name: NVIDIA H100 80GB HBM3}", "vllm=0.32.0")
 LOCK = lock_of(MADE)
@@ -122,10 +123,8 @@ exec g++ "$@"
 """
 
 
-@pytest.mark.real_vllm
-@pytest.mark.skipif("VLLM_READY_TEST_ENV" not in os.environ, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
-def test_a_real_torch_takes_the_compilers_as_they_are_named(tmp_path: Path) -> None:
+def test_a_real_torch_takes_the_compilers_as_they_are_named(real_vllm: real.Vllm, tmp_path: Path) -> None:
     tools = {"nvcc": NVCC, "g++-14": GCC_14, "ccache": '#!/bin/sh\necho "$@" >> "$(dirname "$0")/cached"; exec "$@"\n'}
     (tmp_path / "bin").mkdir()
     for name, text in tools.items():
@@ -139,11 +138,10 @@ def test_a_real_torch_takes_the_compilers_as_they_are_named(tmp_path: Path) -> N
         (tmp_path / name).write_text(text)
     tool = str(tmp_path / "bin")
     run = compiling(ccache=f"{tool}/ccache", compiler=f"{tool}/g++-14", cuda_home=str(tmp_path))
-    python = os.environ["VLLM_READY_TEST_ENV"]
-    path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
+    path = f"{Path(real_vllm.python).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, **run.env, "PATH": path, "TORCH_CUDA_ARCH_LIST": "9.0"}
     done = subprocess.run(
-        [python, "setup.py", "build_ext"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        [real_vllm.python, "setup.py", "build_ext"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(tmp_path.glob("build/*/one*.so"))

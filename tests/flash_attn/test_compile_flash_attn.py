@@ -1,4 +1,4 @@
-"""Compiling flash-attn: fewer at once where memory runs out, on from where it was killed, the first error named."""
+"""Compiling flash-attn: fewer files at once on little memory, resuming after a kill, the first error."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 from provision.flash_attn import build_steps
 from tests.patience import until
 
-# Stands in for flash-attn's: compiles as many "files" at once as MAX_JOBS says, each of which takes some memory,
-# keeps what is compiled, says what ninja says, and makes a wheel.
+# A stand-in for flash-attn's own: compiles MAX_JOBS "files" at once, keeps the compiled ones, prints
+# ninja's lines, and makes a wheel.
 SETUP = """
 import os, pathlib, subprocess, sys
 sources = [
@@ -57,7 +57,10 @@ SCRIPT = (sys.executable, "-I", str(build_steps.COMPILE))
 def release(tmp_path: Path, body: str = "", setup: str = SETUP) -> Path:
     path = tmp_path / "flash_attn-1.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
-        for name, text in {"setup.py": setup, "compile.py": COMPILE.replace("@BODY@", body)}.items():
+        for name, text in {
+            "setup.py": setup,
+            "compile.py": COMPILE.replace("@BODY@", body),
+        }.items():
             entry = tarfile.TarInfo(f"flash_attn-1/{name}")
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text.encode()))
@@ -66,29 +69,46 @@ def release(tmp_path: Path, body: str = "", setup: str = SETUP) -> Path:
 
 def command(source: Path, jobs: int = 2, std: int = 20) -> list[str]:
     folder = source.parent / "sources"
-    return [*SCRIPT, str(source), str(folder), str(folder / "dist"), "--jobs", str(jobs), "--std", str(std)]
+    return [
+        *SCRIPT,
+        str(source),
+        str(folder),
+        str(folder / "dist"),
+        "--jobs",
+        str(jobs),
+        "--std",
+        str(std),
+    ]
 
 
 def compiled(source: Path) -> list[str]:
     return sorted(path.name for path in (source.parent / "sources").glob("*/build/*"))
 
 
-def test_every_file_then_the_wheel(tmp_path: Path) -> None:
+def test_all_files_are_compiled_into_a_wheel(tmp_path: Path) -> None:
     source = release(tmp_path)
-    done = subprocess.run(command(source), capture_output=True, text=True, check=True)
-    assert [line.partition("]")[0] for line in done.stdout.splitlines() if line.startswith("[")] == [
-        *("[1/4", "[2/4", "[3/4", "[4/4")
+    result = subprocess.run(command(source), capture_output=True, text=True, check=True)
+    assert [
+        line.partition("]")[0] for line in result.stdout.splitlines() if line.startswith("[")
+    ] == [*("[1/4", "[2/4", "[3/4", "[4/4")]
+    assert "ninja [4/4] nvcc -c csrc/flash_attn/src/flash_three.cu" in result.stdout
+    assert [path.name for path in (tmp_path / "sources" / "dist").iterdir()] == [
+        "flash_attn-1-py3-none-any.whl"
     ]
-    assert "ninja [4/4] nvcc -c csrc/flash_attn/src/flash_three.cu" in done.stdout
-    assert [path.name for path in (tmp_path / "sources" / "dist").iterdir()] == ["flash_attn-1-py3-none-any.whl"]
     assert next((tmp_path / "sources").glob("*/flags")).read_text() == "-std=c++20"
 
 
 def test_the_first_error_is_the_reason(tmp_path: Path) -> None:
-    body = "if 'two' in name.stem: sys.exit('flash_two.cu(7): error: identifier \"x\" is undefined')\n"
-    done = subprocess.run(command(release(tmp_path, body)), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == ('flash-attn could not be compiled: flash_two.cu(7): error: identifier "x" is undefined\n')
+    body = (
+        "if 'two' in name.stem: sys.exit('flash_two.cu(7): error: identifier \"x\" is undefined')\n"
+    )
+    result = subprocess.run(
+        command(release(tmp_path, body)), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        'flash-attn could not be compiled: flash_two.cu(7): error: identifier "x" is undefined\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +116,10 @@ def test_the_first_error_is_the_reason(tmp_path: Path) -> None:
     [
         ("raise RuntimeError('g++ 14 is too new')", "RuntimeError: g++ 14 is too new"),
         ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("from subprocess import *; run(['false'], check=True)", "subprocess.CalledProcessError: Command '['false']'"),
+        (
+            "from subprocess import *; run(['false'], check=True)",
+            "subprocess.CalledProcessError: Command '['false']'",
+        ),
         (
             "try:\n    {}['ninja']\nexcept KeyError as e:\n    raise ValueError('no ninja') from e",
             "ValueError: no ninja",
@@ -104,53 +127,62 @@ def test_the_first_error_is_the_reason(tmp_path: Path) -> None:
         ("sys.exit(3)", "its setup failed"),
     ],
 )
-def test_what_the_setup_raises_is_the_reason_where_no_compiler_has_said_one(
+def test_an_exception_of_setup_is_the_reason_without_a_compiler_error(
     tmp_path: Path, body: str, reason: str
 ) -> None:
     source = release(tmp_path, setup=f"{SETUP}{body}\n")
-    done = subprocess.run(command(source), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"flash-attn could not be compiled: {reason}")
-    assert done.stderr.count("\n") == 1
+    result = subprocess.run(command(source), capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"flash-attn could not be compiled: {reason}")
+    assert result.stderr.count("\n") == 1
 
 
-def test_too_little_memory_for_a_single_file_names_the_way_out(tmp_path: Path) -> None:
+def test_memory_for_less_than_one_file_names_a_way_out(tmp_path: Path) -> None:
     source = release(tmp_path, setup=f"{SETUP}print('bad_alloc')\nsys.exit(1)\n")
-    done = subprocess.run(command(source), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "going on with 1 at once" in done.stdout
-    assert "memory ran out with a single file at once; " in done.stderr
-    assert done.stderr.endswith("build on another host and bring the wheel with `./setup.sh wheels import`\n")
+    result = subprocess.run(command(source), capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "going on with 1 at once" in result.stdout
+    assert "memory ran out with a single file at once; " in result.stderr
+    assert result.stderr.endswith(
+        "build on another host and bring the wheel with `./setup.sh wheels import`\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["other/setup.py", "../outside.py"])
-def test_a_release_that_is_none_is_the_reason(tmp_path: Path, name: str) -> None:
+def test_an_invalid_source_release_is_the_reason(tmp_path: Path, name: str) -> None:
     source = release(tmp_path)
     with tarfile.open(source, "w:gz") as archive:
-        for each in ("flash_attn-1/setup.py", name):
-            archive.addfile(tarfile.TarInfo(each), io.BytesIO())
-    done = subprocess.run(command(source), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("flash-attn could not be compiled: its source release cannot be unpacked: ")
+        for member in ("flash_attn-1/setup.py", name):
+            archive.addfile(tarfile.TarInfo(member), io.BytesIO())
+    result = subprocess.run(command(source), capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "flash-attn could not be compiled: its source release cannot be unpacked: "
+    )
     assert not list(tmp_path.glob("**/outside.py"))
 
 
-def test_what_a_killed_run_compiled_is_not_compiled_again_and_what_outlived_it_is_ended(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_and_its_leftover_processes_are_ended(tmp_path: Path) -> None:
     body = (
         "with open('started', 'a') as seen: seen.write(f'{name.stem}\\n')\n"
         "if 'two' in name.stem and not os.path.exists('go'): time.sleep(60)\n"
     )
     source = release(tmp_path, body)
     running = subprocess.Popen(command(source), stdout=subprocess.DEVNULL, start_new_session=True)
-    until(lambda: compiled(source) == ["flash_api", "flash_one", "flash_three"] and "two" in started(source))
+    until(
+        lambda: (
+            compiled(source) == ["flash_api", "flash_one", "flash_three"]
+            and "two" in started(source)
+        )
+    )
     running.kill()  # the script alone: what it started lives on
     running.wait()
-    left = users(tmp_path / "sources")
-    assert left
+    leftover = users(tmp_path / "sources")
+    assert leftover
     next((tmp_path / "sources").glob("*/setup.py")).with_name("go").touch()
-    done = subprocess.run(command(source), capture_output=True, text=True, check=True)
-    assert not {pid for pid in left if Path(f"/proc/{pid}/cwd").exists()}
-    assert [line[:5] for line in done.stdout.splitlines() if line.startswith("[")] == ["[4/4]"]
+    result = subprocess.run(command(source), capture_output=True, text=True, check=True)
+    assert not {pid for pid in leftover if Path(f"/proc/{pid}/cwd").exists()}
+    assert [line[:5] for line in result.stdout.splitlines() if line.startswith("[")] == ["[4/4]"]
     assert started(source).split().count("flash_one") == 1
     assert started(source).split().count("flash_two") == 2
 
@@ -160,22 +192,26 @@ def started(source: Path) -> str:
 
 
 def users(folder: Path) -> list[int]:
-    found = []
+    processes = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if os.readlink(process / "cwd").startswith(str(folder)):
-                found.append(int(process.name))
-    return found
+                processes.append(int(process.name))
+    return processes
 
 
 @pytest.fixture
 def small_group(tmp_path: Path) -> Iterator[Path]:
-    """A control group with 512 MiB."""
+    """Yield a control group with 512 MiB."""
     root = Path("/sys/fs/cgroup/memory")
-    group = (root if root.is_dir() else Path("/sys/fs/cgroup")) / f"vllm-ready-{os.getpid()}-{tmp_path.name}"
+    group = (
+        root if root.is_dir() else Path("/sys/fs/cgroup")
+    ) / f"vllm-ready-{os.getpid()}-{tmp_path.name}"
     try:
         group.mkdir()
-        (group / ("memory.limit_in_bytes" if root.is_dir() else "memory.max")).write_text(str(512 * 2**20))
+        (group / ("memory.limit_in_bytes" if root.is_dir() else "memory.max")).write_text(
+            str(512 * 2**20)
+        )
     except OSError as error:
         with contextlib.suppress(OSError):
             group.rmdir()
@@ -185,7 +221,7 @@ def small_group(tmp_path: Path) -> Iterator[Path]:
     group.rmdir()
 
 
-def test_a_limit_that_would_kill_so_many_at_once_is_survived_with_fewer(tmp_path: Path, small_group: Path) -> None:
+def test_a_memory_limit_leads_to_fewer_files_at_once(tmp_path: Path, small_group: Path) -> None:
     # Memory grows in steps, as a compiler's does.
     body = "held = [os.urandom(90 * 2**20)]\nfor _ in range(15):\n    held.append(os.urandom(2**21))\n    time.sleep(0.2)\n"
     source = release(tmp_path, body)
@@ -193,15 +229,19 @@ def test_a_limit_that_would_kill_so_many_at_once_is_survived_with_fewer(tmp_path
     def enter() -> None:
         (small_group / "cgroup.procs").write_text(str(os.getpid()))
 
-    done = subprocess.run(
+    result = subprocess.run(
         command(source, jobs=4),
         capture_output=True,
         text=True,
         check=False,
         preexec_fn=enter,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "memory ran out; going on with 2 at once" in done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "memory ran out; going on with 2 at once" in result.stdout
     assert compiled(source) == ["flash_api", "flash_one", "flash_three", "flash_two"]
-    said = next(path for name in ("memory.oom_control", "memory.events") if (path := small_group / name).exists())
-    assert re.search(r"(?m)^oom_kill 0$", said.read_text())  # the kernel had to end nobody
+    events = next(
+        path
+        for name in ("memory.oom_control", "memory.events")
+        if (path := small_group / name).exists()
+    )
+    assert re.search(r"(?m)^oom_kill 0$", events.read_text())  # the kernel killed no process

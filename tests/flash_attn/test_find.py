@@ -1,4 +1,4 @@
-"""Where a planned wheel lies: a release's list of files as GitHub shows it, from a server that is kind or not."""
+"""Finding a planned wheel in GitHub's list of files, on a server that works and one that fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
 
 
 def page(*files: tuple[str, str]) -> bytes:
-    """A list of release files as GitHub shows it: each with its link, its hash (not on old ones) and its size."""
+    """Return a list of release files as GitHub shows it: link, hash (not for old files) and size."""
     rows = (
         f"""<li class="Box-row d-flex flex-column flex-md-row">
   <a href="{AUTHORS}/download/v2.8.3.post1/{quote(file)}" rel="nofollow" data-turbo="false" class="Truncate">
@@ -47,103 +47,129 @@ def page(*files: tuple[str, str]) -> bytes:
 
 
 def releases(*assets: dict[str, object], more: int = 0) -> bytes:
-    return msgspec.json.encode([{"tag_name": "v0.9.52", "assets": assets}] + [{"assets": []}] * more)
+    return msgspec.json.encode(
+        [{"tag_name": "v0.9.52", "assets": assets}] + [{"assets": []}] * more
+    )
 
 
 def planned(origin: str = "authors", file: str = FILE, version: str = "2.8.3.post1") -> Plan:
-    flash = FlashAttn(mode="wheel", flavour="2", arches=("9.0",), why="fits", wheel=file, origin=origin)  # type: ignore[arg-type]  # a word of it
-    return plan(flash_attn=flash, packages={"flash-attn": Package(version=version, source="github")})
-
-
-def found(server: LocalServer, made: Plan, environment: dict[str, str] | None = None) -> Wheel:
-    settings = load(None, "config.yaml", [f"sources.github={server.url('/')}"])
-    return find(made, settings, environment or {})
-
-
-def test_a_file_of_the_release_with_its_hash(server: LocalServer) -> None:
-    server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(
-        page((OTHER, "2e" * 32), (FILE, DIGEST), ("flash_attn-2.8.3.tar.gz", "3d" * 32)), "text/html"
+    flash = FlashAttn(
+        mode="wheel",
+        flavour="2",
+        arches=("9.0",),
+        why="fits",
+        wheel=file,
+        origin=origin,  # type: ignore[arg-type]  # one of its literals
     )
-    wheel = found(server, planned())
+    return plan(
+        flash_attn=flash, packages={"flash-attn": Package(version=version, source="github")}
+    )
+
+
+def find_wheel(
+    server: LocalServer, a_plan: Plan, environment: dict[str, str] | None = None
+) -> Wheel:
+    settings = load(None, "config.yaml", [f"sources.github={server.url('/')}"])
+    return find(a_plan, settings, environment or {})
+
+
+def test_a_listed_file_has_its_hash(server: LocalServer) -> None:
+    server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(
+        page((OTHER, "2e" * 32), (FILE, DIGEST), ("flash_attn-2.8.3.tar.gz", "3d" * 32)),
+        "text/html",
+    )
+    wheel = find_wheel(server, planned())
     assert (wheel.file, wheel.sha256, wheel.size) == (FILE, DIGEST, 0)
     assert wheel.url == server.url(f"{AUTHORS}/download/v2.8.3.post1/{quote(FILE)}")
 
 
-def test_an_address_may_be_written_as_html_writes_it(server: LocalServer) -> None:
+def test_html_entities_in_an_address_are_decoded(server: LocalServer) -> None:
     listed = page((FILE, DIGEST)).replace(b"%2B", b"&#43;")
     server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(listed, "text/html")
-    assert found(server, planned()).file == FILE
+    assert find_wheel(server, planned()).file == FILE
 
 
-def test_a_file_of_which_no_hash_is_told_gets_none_of_its_neighbours(server: LocalServer) -> None:
+def test_a_file_without_a_hash_does_not_get_its_neighbours(server: LocalServer) -> None:
     listed = page((OTHER, "2e" * 32), (FILE, ""), ("flash_attn-2.8.3.tar.gz", "3d" * 32))
     server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(listed, "text/html")
-    assert found(server, planned()).sha256 == ""
+    assert find_wheel(server, planned()).sha256 == ""
 
 
-def test_a_file_that_is_not_listed_is_not_published(server: LocalServer) -> None:
-    server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(page((OTHER, DIGEST)), "text/html")
-    with pytest.raises(NotPublished, match=r"release 2\.8\.3\.post1 of Dao-AILab/flash-attention has 1 files"):
-        found(server, planned())
+def test_an_unlisted_file_is_not_published(server: LocalServer) -> None:
+    server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(
+        page((OTHER, DIGEST)), "text/html"
+    )
+    with pytest.raises(
+        NotPublished, match=r"release 2\.8\.3\.post1 of Dao-AILab/flash-attention has 1 files"
+    ):
+        find_wheel(server, planned())
     with pytest.raises(NotPublished, match=r"there is no release 2\.8\.3\.post2"):
-        found(server, planned(version="2.8.3.post2"))
+        find_wheel(server, planned(version="2.8.3.post2"))
 
 
-def test_a_release_with_nothing_but_its_source_has_been_read(server: LocalServer) -> None:
+def test_a_release_with_only_its_source_is_a_valid_list(server: LocalServer) -> None:
     source = b'<a href="/Dao-AILab/flash-attention/archive/refs/tags/v2.8.3.post1.zip">Source code (zip)</a>'
     server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(source, "text/html")
     with pytest.raises(NotPublished, match="has 0 files"):
-        found(server, planned())
+        find_wheel(server, planned())
 
 
-def test_a_page_that_is_no_list_is_a_failure_and_no_answer(server: LocalServer) -> None:
-    listed = server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(b"<form>Log in</form>", "text/html")
-    with pytest.raises(SourceFailed, match="no list of release files"):
-        found(server, planned())
+def test_another_page_is_a_failure_of_the_source(server: LocalServer) -> None:
+    listed = server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(
+        b"<form>Log in</form>", "text/html"
+    )
+    with pytest.raises(SourceFailed, match="not a list of release files"):
+        find_wheel(server, planned())
     listed.faults = ["403"]
     with pytest.raises(SourceFailed, match="HTTP status 403") as failure:
-        found(server, planned())
+        find_wheel(server, planned())
     assert not isinstance(failure.value, NotPublished)
 
 
-def test_a_hiccup_is_passed_over(server: LocalServer) -> None:
+def test_a_brief_failure_is_retried(server: LocalServer) -> None:
     listed = Resource(page((FILE, DIGEST)), "text/html", "503", "reset")
     server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = listed
-    assert found(server, planned()).sha256 == DIGEST
+    assert find_wheel(server, planned()).sha256 == DIGEST
     assert listed.requests == 3
 
 
-def test_the_login_of_a_mirror_is_used(server: LocalServer) -> None:
-    server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(page((FILE, DIGEST)), "text/html")
-    found(server, planned(), {"UV_INDEX": "http://me:pw@127.0.0.1/simple"})
+def test_the_credentials_of_a_mirror_are_used(server: LocalServer) -> None:
+    server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(
+        page((FILE, DIGEST)), "text/html"
+    )
+    find_wheel(server, planned(), {"UV_INDEX": "http://me:pw@127.0.0.1/simple"})
     assert server.heard[0].startswith("Basic ")
 
 
-def test_a_third_partys_file_is_looked_for_in_all_its_releases(server: LocalServer) -> None:
+def test_all_releases_of_a_third_party_are_searched(server: LocalServer) -> None:
     url = f"https://github.example/download/v0.9.22/{quote(FILE)}"
-    there = {"name": FILE, "browser_download_url": url, "digest": f"sha256:{DIGEST}", "size": 12345}
-    first = releases({**there, "name": OTHER}, more=29)
+    asset = {"name": FILE, "browser_download_url": url, "digest": f"sha256:{DIGEST}", "size": 12345}
+    first = releases({**asset, "name": OTHER}, more=29)
     server.resources[f"{THIRD}?per_page=30&page=1"] = Resource(first, "application/json")
-    last = server.resources[f"{THIRD}?per_page=30&page=2"] = Resource(releases(there), "application/json")
-    assert found(server, planned("third party")) == Wheel(url=url, sha256=DIGEST, size=12345)
-    last.data = releases({**there, "digest": None})
-    assert found(server, planned("third party")).sha256 == ""
-    for elsewhere in (releases(), releases({**there, "browser_download_url": f"{url}/.."})):
+    last = server.resources[f"{THIRD}?per_page=30&page=2"] = Resource(
+        releases(asset), "application/json"
+    )
+    assert find_wheel(server, planned("third party")) == Wheel(url=url, sha256=DIGEST, size=12345)
+    last.data = releases({**asset, "digest": None})
+    assert find_wheel(server, planned("third party")).sha256 == ""
+    for elsewhere in (releases(), releases({**asset, "browser_download_url": f"{url}/.."})):
         last.data = elsewhere
         with pytest.raises(NotPublished, match="no release of mjun0812"):
-            found(server, planned("third party"))
+            find_wheel(server, planned("third party"))
     last.data = b"<html>"
-    with pytest.raises(SourceFailed, match="no list of releases"):
-        found(server, planned("third party"))
+    with pytest.raises(SourceFailed, match="not a list of releases"):
+        find_wheel(server, planned("third party"))
 
 
-def test_a_listing_that_ends_on_a_full_page_ends_there(server: LocalServer) -> None:
-    server.resources[f"{THIRD}?per_page=30&page=1"] = Resource(releases(more=29), "application/json")
+def test_a_list_that_ends_with_a_full_page(server: LocalServer) -> None:
+    server.resources[f"{THIRD}?per_page=30&page=1"] = Resource(
+        releases(more=29), "application/json"
+    )
     server.resources[f"{THIRD}?per_page=30&page=2"] = Resource(b"[]", "application/json")
     with pytest.raises(NotPublished):
-        found(server, planned("third party"))
+        find_wheel(server, planned("third party"))
 
 
-def test_githubs_own_interface_has_a_host_of_its_own() -> None:
+def test_the_api_of_github_has_its_own_host() -> None:
     assert published_wheels._api("https://github.com") == "https://api.github.com"
     assert published_wheels._api("https://git.example") == "https://git.example/api/v3"

@@ -18,17 +18,15 @@ import pytest
 from provision.binary import fatbin, libraries, wheel
 from provision.binary.elf import SharedObject
 from provision.catalog import rows
-from provision.doors import network
 from provision.flash_attn import partial_build, wheel_store
 from provision.host import from_description
 from provision.plan import against_wheel
 from provision.plan._model import Plan
 from provision.plan.make import make
 from provision.settings import load
+from tests.checks import real
 from tests.plan.described import rejected
-from tests.test_up_for_real import START
 
-NEEDED_GB = 20
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 H100 = f"""\
 gpus: [{{name: NVIDIA H100 80GB HBM3}}]
@@ -40,7 +38,7 @@ machine: x86_64
 # Nothing depends on who else answers.
 PYPI_ALONE = ("sources.pytorch=false", "sources.vllm=false", "sources.github=false")
 
-pytestmark = pytest.mark.real_vllm
+pytestmark = [pytest.mark.environment, pytest.mark.long]
 
 
 class Made:
@@ -65,18 +63,14 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     """Four gigabytes are downloaded, and fifteen written."""
     folder = tmp_path_factory.mktemp("flash-attn")
-    if shutil.disk_usage(folder).free < NEEDED_GB * 2**30:
-        pytest.skip(f"less than {NEEDED_GB} GB are free in {folder}")
+    real.needs(folder, gigabytes=20)
     if not any(map(shutil.which, ("g++", "g++-12", "g++-13", "g++-14"))) or os.uname().machine != "x86_64":
         pytest.skip("there is no C++ compiler for x86_64")
-    answer = network.probe({"index": network.default_index()}, 10.0)["index"]
-    if not answer["answers"]:
-        pytest.skip(f"the index does not answer: {answer['detail']}")
     (folder / "h100.yaml").write_text(H100)
     words = ["provision", "--host", str(folder / "h100.yaml"), "--yes", "--json", "--prefix", str(folder / "envs")]
     settings = [f"logs={folder / 'logs'}", f"tasks={folder / 'tasks'}", "flash_attn.build=now", *PYPI_ALONE]
     done = subprocess.run(
-        [sys.executable, "-I", "-c", START, *words, *(word for each in settings for word in ("--set", each))],
+        [sys.executable, "-I", "-c", real.START, *words, *(word for each in settings for word in ("--set", each))],
         capture_output=True,
         text=True,
         check=False,

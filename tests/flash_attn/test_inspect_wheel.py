@@ -1,4 +1,4 @@
-"""What a wheel from elsewhere fits: names as they are published, names that say nothing, names and notes that lie."""
+"""Inspecting imported wheels: published names, names that say nothing, names and notes that lie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from provision.binary.wheel import read
-from provision.flash_attn.inspect_wheel import Said, as_noted, kept_as
+from provision.flash_attn.inspect_wheel import StatedTarget, inspect, inspect_with_note
 from provision.flash_attn.wheel_store import Kept
 from tests.binary.tiny_elf import fat_section
 from tests.binary.tiny_wheel import MODULE, NAMED, module, wheel
@@ -16,11 +16,13 @@ from tests.binary.tiny_wheel import MODULE, NAMED, module, wheel
 BARE = "flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl"
 
 
-def seen(folder: Path, local: str, said: Said | None = None, **changed: object) -> Kept:
-    """A wheel of this local version, its extension changed."""
+def inspected(
+    folder: Path, local: str, statement: StatedTarget | None = None, **changed: object
+) -> Kept:
+    """Inspect a wheel with this local version and a changed extension."""
     named = BARE.replace("2.8.3-", f"2.8.3+{local}-") if local else BARE
     files = {"flash_attn/__init__.py": b"", MODULE: module(**changed)}
-    return kept_as(read(wheel(folder, files, named=named)), said or Said())
+    return inspect(read(wheel(folder, files, named=named)), statement or StatedTarget())
 
 
 def cudart(major: int) -> tuple[str, ...]:
@@ -37,55 +39,113 @@ def cudart(major: int) -> tuple[str, ...]:
         ("cu130.torch2.13.0.sm80.sm90.k0123abcd", 13, ("2.13.0", "13.0")),
     ],
 )
-def test_names_as_they_are_published(tmp_path: Path, local: str, cuda: int, expected: tuple[str, str]) -> None:
-    found = seen(tmp_path, local, needed=cudart(cuda))
-    assert (found.torch, found.cuda) == expected
-    assert (found.version, found.cpython, found.machine, found.cxx11_abi) == ("2.8.3", "cp312", "x86_64", True)
-    assert (found.sm, found.glibc, found.origin, found.third_party) == (("8.0", "9.0"), "2.14", "imported", False)
+def test_published_names(tmp_path: Path, local: str, cuda: int, expected: tuple[str, str]) -> None:
+    entry = inspected(tmp_path, local, needed=cudart(cuda))
+    assert (entry.torch, entry.cuda) == expected
+    assert (entry.version, entry.cpython, entry.machine, entry.cxx11_abi) == (
+        "2.8.3",
+        "cp312",
+        "x86_64",
+        True,
+    )
+    assert (entry.sm, entry.glibc, entry.origin, entry.third_party) == (
+        ("8.0", "9.0"),
+        "2.14",
+        "imported",
+        False,
+    )
 
 
-def test_what_the_name_does_not_say(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"--torch 2\.13\.0 says it"):
-        seen(tmp_path, "")
-    found = seen(tmp_path, "", Said(torch="2.13.0"))
-    assert (found.torch, found.cuda) == ("2.13.0", "13"), "its code is linked with the runtime of CUDA 13"
-    with pytest.raises(ValueError, match=r"--cuda 13\.0 says it"):
-        seen(tmp_path, "", Said(torch="2.13.0"), needed=("libc10.so",))
-    assert seen(tmp_path, "", Said(torch="2.13.0", cuda="13.0"), needed=("libc10.so",)).cuda == "13.0"
-    assert seen(tmp_path, "cu13torch2.13", Said(torch="2.13.0")).torch == "2.13.0", "more precisely"
+def test_options_supply_what_the_name_lacks(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"add --torch 2\.13\.0"):
+        inspected(tmp_path, "")
+    entry = inspected(tmp_path, "", StatedTarget(torch="2.13.0"))
+    assert (entry.torch, entry.cuda) == ("2.13.0", "13"), (
+        "its code is linked with the runtime of CUDA 13"
+    )
+    with pytest.raises(ValueError, match=r"add --cuda 13\.0"):
+        inspected(tmp_path, "", StatedTarget(torch="2.13.0"), needed=("libc10.so",))
+    assert (
+        inspected(
+            tmp_path, "", StatedTarget(torch="2.13.0", cuda="13.0"), needed=("libc10.so",)
+        ).cuda
+        == "13.0"
+    )
+    assert inspected(tmp_path, "cu13torch2.13", StatedTarget(torch="2.13.0")).torch == "2.13.0", (
+        "more precisely"
+    )
 
 
 @pytest.mark.parametrize(
-    ("local", "said", "changed", "why"),
+    ("local", "statement", "changed", "why"),
     [
-        ("cu13torch2.13", Said(torch="2.12.0"), {}, "its name says torch 2.13, and the command line 2.12.0"),
-        ("cu13torch2.1", Said(torch="2.13.0"), {}, "its name says torch 2.1, and the command line 2.13.0"),
-        ("cu12torch2.13", Said(), {}, "its name says CUDA 12, and its code CUDA 13"),
-        ("cu13torch2.13", Said(cuda="12.9"), {}, "the command line says CUDA 12.9, and its name CUDA 13"),
-        ("cu13torch2.13cxx11abiFALSE", Said(), {}, "says the old C.. ABI, and its code has the new one"),
-        ("cu12torch2.6", Said(), {"undefined": (), "needed": cudart(12)}, "says which C.. ABI it has"),
-        ("cu13torch2.13", Said(), {"fatbin": b""}, "machine code for no GPU"),
-        ("cu13torch2.13", Said(), {"fatbin": fat_section("ptx90")}, "machine code for no GPU"),
+        (
+            "cu13torch2.13",
+            StatedTarget(torch="2.12.0"),
+            {},
+            "its name says torch 2.13, and the command line 2.12.0",
+        ),
+        (
+            "cu13torch2.1",
+            StatedTarget(torch="2.13.0"),
+            {},
+            "its name says torch 2.1, and the command line 2.13.0",
+        ),
+        ("cu12torch2.13", StatedTarget(), {}, "its name says CUDA 12, and its code CUDA 13"),
+        (
+            "cu13torch2.13",
+            StatedTarget(cuda="12.9"),
+            {},
+            "the command line says CUDA 12.9, and its name CUDA 13",
+        ),
+        (
+            "cu13torch2.13cxx11abiFALSE",
+            StatedTarget(),
+            {},
+            "says the old C.. ABI, and its code has the new one",
+        ),
+        (
+            "cu12torch2.6",
+            StatedTarget(),
+            {"undefined": (), "needed": cudart(12)},
+            "says which C.. ABI it has",
+        ),
+        ("cu13torch2.13", StatedTarget(), {"fatbin": b""}, "machine code for no GPU"),
+        (
+            "cu13torch2.13",
+            StatedTarget(),
+            {"fatbin": fat_section("ptx90")},
+            "machine code for no GPU",
+        ),
     ],
 )
-def test_what_cannot_be_true(tmp_path: Path, local: str, said: Said, changed: dict[str, object], why: str) -> None:
+def test_contradictions_are_refused(
+    tmp_path: Path, local: str, statement: StatedTarget, changed: dict[str, object], why: str
+) -> None:
     with pytest.raises(ValueError, match=why):
-        seen(tmp_path, local, said, **changed)
+        inspected(tmp_path, local, statement, **changed)
 
 
-def test_the_new_abi_where_nothing_says_it_and_every_torch_has_it(tmp_path: Path) -> None:
-    assert seen(tmp_path, "cu13torch2.13", undefined=()).cxx11_abi
+def test_the_new_abi_is_assumed_if_every_torch_has_it(tmp_path: Path) -> None:
+    assert inspected(tmp_path, "cu13torch2.13", undefined=()).cxx11_abi
 
 
-def test_other_packages_and_other_names(tmp_path: Path) -> None:
-    other = wheel(tmp_path, named="einops-0.8-cp312-cp312-linux_x86_64.whl", name="einops", version="0.8")
-    with pytest.raises(ValueError, match="it is einops; only flash-attn is kept by hand"):
-        kept_as(read(other), Said())
+def test_other_packages_and_names_are_refused(tmp_path: Path) -> None:
+    other = wheel(
+        tmp_path, named="einops-0.8-cp312-cp312-linux_x86_64.whl", name="einops", version="0.8"
+    )
+    with pytest.raises(ValueError, match="it is einops; only flash-attn wheels are imported"):
+        inspect(read(other), StatedTarget())
     with pytest.raises(ValueError, match="rename it"):
-        kept_as(read(wheel(tmp_path, named=f"Flash_Attn{NAMED.removeprefix('flash_attn')}")), Said())
-    many = wheel(tmp_path, named=NAMED.replace("cp312-cp312", "cp39-abi3"), tag="cp39-abi3-linux_x86_64")
+        inspect(
+            read(wheel(tmp_path, named=f"Flash_Attn{NAMED.removeprefix('flash_attn')}")),
+            StatedTarget(),
+        )
+    many = wheel(
+        tmp_path, named=NAMED.replace("cp312-cp312", "cp39-abi3"), tag="cp39-abi3-linux_x86_64"
+    )
     with pytest.raises(ValueError, match="not for one Python"):
-        kept_as(read(many), Said())
+        inspect(read(many), StatedTarget())
 
 
 @pytest.mark.parametrize(
@@ -102,12 +162,14 @@ def test_other_packages_and_other_names(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_note_is_believed_only_where_the_file_says_nothing_else(
+def test_a_note_that_contradicts_the_file_is_refused(
     tmp_path: Path, lie: dict[str, str], why: str
 ) -> None:
     truth = read(wheel(tmp_path))
-    true = msgspec.structs.replace(kept_as(truth, Said()), torch="2.13.0", origin="built", brought="")
-    found = as_noted(truth, true)
-    assert (found.torch, found.origin, bool(found.brought)) == ("2.13.0", "built", True)
+    true = msgspec.structs.replace(
+        inspect(truth, StatedTarget()), torch="2.13.0", origin="built", brought=""
+    )
+    entry = inspect_with_note(truth, true)
+    assert (entry.torch, entry.origin, bool(entry.brought)) == ("2.13.0", "built", True)
     with pytest.raises(ValueError, match=why):
-        as_noted(truth, msgspec.structs.replace(true, **lie))
+        inspect_with_note(truth, msgspec.structs.replace(true, **lie))

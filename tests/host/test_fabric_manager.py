@@ -41,7 +41,7 @@ def test_stopped_and_of_another_version() -> None:
         version="580.65.06", running=False, enabled=False
     )
     assert host.warnings(fabric_manager.FACT) == [
-        "fabric manager 580.65.06 does not go with driver 580.95.05: they must be the same"
+        "fabric manager 580.65.06 does not match driver 580.95.05; install 580.95.05"
     ]
 
 

@@ -88,7 +88,7 @@ def test_a_driver_with_a_suffix(said: str, expected: Driver) -> None:
 def test_what_is_no_driver_version(said: str) -> None:
     failure = refused(f'gpus: []\ndriver: "{said}"\n')
     assert failure.where == "host.yaml:2"
-    assert "is no driver version" in failure.what
+    assert "is not a driver version" in failure.what
     assert 'write driver: "580.65.06"' in failure.hint
     assert len(str(failure)) < 200
 
@@ -101,11 +101,11 @@ def test_what_is_no_driver_version(said: str) -> None:
         ("driver: 535.54", 1, "driver: YAML has read 535.54 as a number", 'driver: "535.54"'),
         ("gpus:\n- name: x\n  cc: 7.0", 3, "gpus[0].cc: YAML has read 7.0 as a number", 'cc: "7.0"'),
         ("machine: 1", 1, "machine: YAML has read 1 as a number", 'machine: "1"'),
-        ("machine: X86_64", 1, "machine: `X86_64` is no machine", "write machine: x86_64"),
-        ('python: "2.7"', 1, "python: `2.7` is no Python version", '"3.12"'),
-        ("python: latest", 1, "python: `latest` is no Python version", '"3.12"'),
-        (f'python: "3.{"9" * 5000}"', 1, "is no Python version", '"3.12"'),
-        ("glibc: musl", 1, "glibc: `musl` is no glibc version", '"2.35"'),
+        ("machine: X86_64", 1, "machine: `X86_64` is not a machine", "write machine: x86_64"),
+        ('python: "2.7"', 1, "python: `2.7` is not a Python version", '"3.12"'),
+        ("python: latest", 1, "python: `latest` is not a Python version", '"3.12"'),
+        (f'python: "3.{"9" * 5000}"', 1, "is not a Python version", '"3.12"'),
+        ("glibc: musl", 1, "glibc: `musl` is not a glibc version", '"2.35"'),
         ("gpus: NVIDIA L4", 1, "gpus: `NVIDIA L4` does not fit", "write a list: [{name: …}]"),
         ("gpus: {name: NVIDIA L4}", 1, "gpus: a group of names does not fit", "write a list: [{name: …}]"),
         ("gpus:\n- NVIDIA L4", 2, "gpus[0]: `NVIDIA L4` does not fit", "write {name: …}"),
@@ -113,7 +113,7 @@ def test_what_is_no_driver_version(said: str) -> None:
         ("gpus: [{}]", 1, "gpus[0]: `name` is missing", "add name"),
         ('gpus: [{name: ""}]', 1, "gpus[0].name: is empty", "NVIDIA L4"),
         ("gpus: [{name: 4090}]", 1, "gpus[0].name: YAML has read 4090 as a number", 'name: "4090"'),
-        ('gpus: [{name: x, cc: "sm_90"}]', 1, "gpus[0].cc: `sm_90` is no compute capability", '"9.0"'),
+        ('gpus: [{name: x, cc: "sm_90"}]', 1, "gpus[0].cc: `sm_90` is not a compute capability", '"9.0"'),
         ("gpus: [{name: x}, {name: y, count: 0}]", 1, "gpus[1].count: 0 is out of range", "from 1 to"),
         ("gpus: [{name: y, count: 999999999999999999999}]", 1, "gpus[0].count: 99999", "from 1 to"),
         ("gpus: [{name: y, count: 1e3}]", 1, "gpus[0].count", "whole number"),

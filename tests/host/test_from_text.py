@@ -102,19 +102,19 @@ def test_a_system_without_wheels_is_refused_by_its_name(name: str, reason: str) 
         ("", "host.txt", "is empty", "./setup.sh host -o FILE"),
         (" \r\n\t\n", "host.txt", "is empty", "collect_env"),
         ("\0\0\0", "host.txt", "is empty", "collect_env"),
-        ("hello", "host.txt:1", "describes no host", "gpus: [{name: …}]"),
-        ("Traceback (most recent call last):\nRuntimeError: no kernel image\n", "host.txt:1", "describes no host", "YAML"),
-        ("\x7fELF\x02\x01\x01\0\0\0", "host.txt:1", "describes no host", "YAML"),
-        ("PK\x03\x04\x14", "host.txt:1", "describes no host", "YAML"),
+        ("hello", "host.txt:1", "is not a host description", "gpus: [{name: …}]"),
+        ("Traceback (most recent call last):\nRuntimeError: no kernel image\n", "host.txt:1", "is not a host description", "YAML"),
+        ("\x7fELF\x02\x01\x01\0\0\0", "host.txt:1", "is not a host description", "YAML"),
+        ("PK\x03\x04\x14", "host.txt:1", "is not a host description", "YAML"),
         ("colour: red\n", "host.txt:1", "there is no `colour` here", "known: gpus"),
         ("- a\n- b\n", "host.txt:1", "a list does not fit here", "write {gpus: …}"),
         ("[1, 2]", "host.txt:1", "a list does not fit here", "write {gpus: …}"),
         ('{"schema": "vllm-ready/plan/1"}', "host.txt: schema", "is not a host recording", "./setup.sh host -o FILE"),
         ('{"schema": "vllm-ready/host/2"}', "host.txt: schema", "its schema is vllm-ready/host/2", "update this one"),
         ("{}", "host.txt: schema", "it names no schema", "./setup.sh host -o FILE"),
-        (RECORDING[: len(RECORDING) // 2], "host.txt", "is not whole JSON", "make it anew"),
-        (RECORDING[:2], "host.txt", "is not whole JSON", "make it anew"),
-        (RECORDING.replace('"outcome": "ok"', '"outcome": "fine"', 1), "host.txt", "$.readings", "make it anew"),
+        (RECORDING[: len(RECORDING) // 2], "host.txt", "is not complete JSON", "record the host again"),
+        (RECORDING[:2], "host.txt", "is not complete JSON", "record the host again"),
+        (RECORDING.replace('"outcome": "ok"', '"outcome": "fine"', 1), "host.txt", "$.readings", "record the host again"),
         ("gpus: [{name: NVIDIA\n", "host.txt:2", "is not YAML", "not closed"),
         ("gpus:\n- name: a\n\x1b[0m\n", "host.txt:3", "holds a character", "right file"),
     ],
@@ -153,7 +153,7 @@ def test_a_recording_from_a_newer_driver_and_a_future_gpu() -> None:
     assert "no machine code for 21.0" in made.unsupported[0].reasons[0]
     failure = complaint(future.replace('\\"9.0\\"', "null"))
     assert failure is not None
-    assert "nothing is known of a `NVIDIA Z900`" in failure.what
+    assert "`NVIDIA Z900` is unknown" in failure.what
     assert 'cc: "9.0"' in failure.hint
 
 

@@ -59,7 +59,7 @@ def test_the_two_disagree() -> None:
     links = host.known(gpu_links.FACT)
     assert links is not None
     assert links.pairs[0].kind == "NV4"
-    assert host.warnings(gpu_links.FACT) == ["between GPU 0 and 1 nvidia-smi sees NV4, NVML SYS"]
+    assert host.warnings(gpu_links.FACT) == ["between GPU 0 and 1 nvidia-smi reports NV4, NVML SYS"]
 
 
 def test_missing() -> None:

@@ -57,13 +57,13 @@ def test_a_pasted_text_that_lists_one_is_planned_for_the_cpu_with_a_warning(line
     found = made(f"{LINUX}{none}{line}\n")
     assert isinstance(found, Plan)
     assert found.profile == "cpu"
-    assert f"an {name} is there; only NVIDIA GPUs are planned for" in found.warnings
+    assert f"this host has an {name}: the plan uses NVIDIA GPUs only" in found.warnings
 
 
 def test_the_graphics_of_a_processor_are_no_gpu() -> None:
     found = made(f"{LINUX}GPU models and configuration: No CUDA\n")
     assert isinstance(found, Plan)
-    assert not any("only NVIDIA" in warning for warning in found.warnings)
+    assert not any("NVIDIA GPUs only" in warning for warning in found.warnings)
 
 
 BUS = bus(
@@ -81,7 +81,7 @@ def test_on_the_bus_of_a_recording() -> None:
     assert value(other_gpus.FACT, readings) == ("AMD GPU (1002:74a1)", "AMD GPU (1002:74a1)", "Intel GPU (8086:0bd5)")
     found = plan({**BARE, **readings})
     assert isinstance(found, Plan)
-    said = "an AMD GPU (1002:74a1), an Intel GPU (8086:0bd5) are there; only NVIDIA GPUs are planned for"
+    said = "this host has an AMD GPU (1002:74a1) and an Intel GPU (8086:0bd5): the plan uses NVIDIA GPUs only"
     assert said in found.warnings
 
 

@@ -135,9 +135,9 @@ def test_a_document_with_a_windows_mark_and_unknown_additions_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "where", "says"),
     [
-        ("", "h.json", "not whole JSON"),
+        ("", "h.json", "not complete JSON"),
         (json.dumps(document())[:90], "h.json", "truncated"),
-        ("[" * 100_000, "h.json", "not whole JSON"),
+        ("[" * 100_000, "h.json", "not complete JSON"),
         ("[1]", "h.json: schema", "names no schema"),
         ("{}", "h.json: schema", "names no schema"),
         (json.dumps(document(schema="vllm-ready/host/2")), "h.json: schema", "this vllm-ready reads"),
@@ -146,7 +146,7 @@ def test_a_document_with_a_windows_mark_and_unknown_additions_is_read() -> None:
         (json.dumps(document(readings=[])), "h.json", "$.readings"),
         (json.dumps(document(readings={"x": {"outcome": "fine"}})), "h.json", "$.readings[...].outcome"),
         (json.dumps(document(readings={"x": {"outcome": "ok", "text": 5}})), "h.json", "$.readings[...].text"),
-        ('{"schema": "\ud800"}', "h.json", "not whole JSON"),
+        ('{"schema": "\ud800"}', "h.json", "not complete JSON"),
     ],
 )
 def test_a_wrong_document_is_named_with_place_and_way_out(text: str, where: str, says: str) -> None:

@@ -63,9 +63,9 @@ def test_the_peak_is_never_above_what_is_there() -> None:
 def test_what_to_do_where_not_one_file_fits() -> None:
     said = choose(4, 5.2, None, 1)
     assert said == (
-        "compiling one file takes 7 GB beside 1 GB for everything else, and 5.2 GB are free: free some, or build on "
+        "compiling one file needs 7 GB beside 1 GB for everything else; this host has 5.2 GB free: free some memory, or build on "
         "another host and bring the wheel with `./setup.sh wheels import`"
     )
     limited = choose(4, 64.0, 6.0, 1)
     assert isinstance(limited, str)
-    assert "this control group may take 6.0 GB more: raise its limit" in limited
+    assert "this control group allows 6.0 GB more: raise its limit" in limited

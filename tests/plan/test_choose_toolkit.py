@@ -65,7 +65,7 @@ def test_another_toolkit_is_left_alone(there: CudaToolkit) -> None:
 def test_cuda_12_has_no_nvcc_in_wheels() -> None:
     said = choose(CUDA_12, 17, ("12.2.0",), CudaToolkit(path="/opt/cuda", version="11.8.89"))
     assert isinstance(said, str)
-    assert "takes the CUDA toolkit 12.9, and here is 11.8.89 in /opt/cuda" in said
+    assert "needs the CUDA toolkit 12.9; this host has 11.8.89 in /opt/cuda" in said
     assert "PyPI has no nvcc for CUDA 12" in said
     assert "set CUDA_HOME" in said
 
@@ -88,9 +88,9 @@ def test_the_newest_compiler_that_nvcc_accepts(gcc: tuple[str, ...], cxx: int, c
 @pytest.mark.parametrize(
     ("gcc", "cxx", "reason", "way_out"),
     [
-        ((), 17, "take g++ 9 to 15, and here is none: install one", "apt-get install g++;"),
-        (("16.1.0",), 17, "take g++ 9 to 15, and here is 16.1.0", "apt-get install g++-15;"),
-        (("9.4.0", "8.5.0"), 20, "C++20 headers take g++ 11 to 15, and here is 8.5.0, 9.4.0", "install g++-11;"),
+        ((), 17, "need g++ 9 to 15; this host has none: install it", "apt-get install g++;"),
+        (("16.1.0",), 17, "need g++ 9 to 15; this host has 16.1.0", "apt-get install g++-15;"),
+        (("9.4.0", "8.5.0"), 20, "C++20 headers need g++ 11 to 15; this host has 8.5.0, 9.4.0", "install g++-11;"),
     ],
 )
 def test_no_compiler_that_fits(gcc: tuple[str, ...], cxx: int, reason: str, way_out: str) -> None:

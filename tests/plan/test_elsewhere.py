@@ -40,10 +40,10 @@ def test_a_bundle_without_what_is_asked_for_is_refused_with_all_that_is_missing(
     assert refused() == refused("vllm=0.9", "python=3.11", 'extra_packages=["plugin>=1", "My_Tool"]') == []
     assert refused("vllm=0.9.*") == []
     assert refused("vllm=0.25.1", "python=3.12", 'extra_packages=["plugin>=2", "other"]') == [
-        "it brings vLLM 0.9, and vllm: 0.25.1 is asked for",
-        "it is for Python 3.11, and python: 3.12 is asked for",
-        "it brings plugin 1.0, and extra_packages asks for plugin>=2",
-        "it brings no other, and extra_packages asks for other",
+        "it contains vLLM 0.9; the settings ask for vllm: 0.25.1",
+        "it is for Python 3.11; the settings ask for python: 3.12",
+        "it contains plugin 1.0; extra_packages asks for plugin>=2",
+        "it contains no other; extra_packages asks for other",
     ]
 
 
@@ -62,13 +62,13 @@ def test_another_machine_cannot_be_built_for() -> None:
     assert other_host.refused(host(TARGET), host(BUILDER)) is None
     arm = host(TARGET.replace("x86_64", "aarch64"))
     assert arm.known(machine.FACT) == "aarch64"
-    assert reason(other_host.refused(arm, host(BUILDER))) == "the host to build for is aarch64, this one is x86_64"
+    assert reason(other_host.refused(arm, host(BUILDER))) == "the target host is aarch64, this host is x86_64"
 
 
 def test_the_planned_python_must_be_here_or_to_be_had() -> None:
     assert other_host.without_its_python(PLAN, host(BUILDER)) is None
     newer = msgspec.structs.replace(PLAN, python="3.12")
-    assert "the plan is for Python 3.12, here is 3.11" in reason(other_host.without_its_python(newer, host(BUILDER)))
+    assert "the plan needs Python 3.12, this host has 3.11" in reason(other_host.without_its_python(newer, host(BUILDER)))
     answering = host(BUILDER.replace("github: false", "github: true"))
     assert other_host.without_its_python(newer, answering) is None
 
@@ -77,8 +77,8 @@ def test_what_was_brought_must_be_what_this_host_takes() -> None:
     assert other_host.unlike(PLAN, PLAN) is None
     newer = msgspec.structs.replace(PLAN, platform="x86_64-manylinux_2_39")
     assert other_host.unlike(newer, PLAN) is None, "wheels for an older system"
-    assert "x86_64-manylinux_2_39; this host takes" in reason(other_host.unlike(PLAN, newer))
+    assert "x86_64-manylinux_2_39; this host needs" in reason(other_host.unlike(PLAN, newer))
     other = msgspec.structs.replace(
         PLAN, packages={**PLAN.packages, "vllm": msgspec.structs.replace(VLLM, version="0.8")}
     )
-    assert "it brings vllm 0.8, torch 2.0+cpu, Python 3.11" in reason(other_host.unlike(PLAN, other))
+    assert "it contains vllm 0.8, torch 2.0+cpu, Python 3.11" in reason(other_host.unlike(PLAN, other))

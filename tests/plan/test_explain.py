@@ -70,14 +70,14 @@ def test_what_was_not_taken_and_why() -> None:
 def test_what_is_left_out_is_said_with_its_price() -> None:
     text = flat(plan(MIXED))
     assert "GPU 1-3:" in text
-    assert re.search(r"Left out • GPU 0: vLLM 0\.33\.0: .*taking it in would mean vLLM 0\.19\.1", text)
+    assert re.search(r"Left out • GPU 0: vLLM 0\.33\.0: .*using it would mean vLLM 0\.19\.1", text)
 
 
 def test_warnings_and_advice_have_their_headings() -> None:
     text = flat(plan(python="3.10", driver="550.54.15"))
     assert "Warnings • " in text
     assert "Advice • " in text
-    assert "Advice • Python 3.12 (uv fetches it: --set python=3.12) would allow vLLM 0.32.0+cu129" in text
+    assert "Advice • Python 3.12 (uv downloads it: --set python=3.12) would allow vLLM 0.32.0+cu129" in text
 
 
 def test_a_plan_without_remarks_has_no_empty_headings() -> None:
@@ -89,7 +89,7 @@ def test_a_plan_without_remarks_has_no_empty_headings() -> None:
 
 def test_a_plan_for_the_cpu() -> None:
     text = flat(plan("", driver=None))
-    assert "runs on CPU no NVIDIA GPU on this host" in text
+    assert "runs on CPU this host has no NVIDIA GPU" in text
     assert "flash-attn none" in text
     assert "Attention" not in text
     third = flat(plan("", driver=None, more=PYPI_ONLY))
@@ -135,7 +135,7 @@ def test_one_line() -> None:
     assert explain.in_one_line(plan()).endswith("Python 3.12, CUDA 13.0")
     assert explain.in_one_line(plan("", driver=None)).endswith("CPU")
     said = explain.in_one_line(no_plan(driver=None))
-    assert said == "no plan: NVIDIA H100 80GB HBM3: no NVIDIA driver answers for it"
+    assert said == "no plan: NVIDIA H100 80GB HBM3: no NVIDIA driver answers"
 
 
 def test_one_line_names_the_reason_that_binds_and_how_many_more_there_are() -> None:
@@ -151,7 +151,7 @@ def test_one_line_names_the_reason_that_binds_and_how_many_more_there_are() -> N
 
 def test_gpus_that_are_left_out_alike_are_one_line() -> None:
     text = flat(plan("{name: NVIDIA H100 80GB HBM3, count: 8}", "profile=cpu"))
-    assert "Left out • GPU 0-7: config asks for the CPU" in text
+    assert "Left out • GPU 0-7: the settings ask for the CPU" in text
 
 
 @pytest.mark.parametrize("width", [30, 40, 69])

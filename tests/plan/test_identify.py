@@ -85,14 +85,14 @@ def test_a_gpu_without_slices_stays_what_it_is(mig: bool | None) -> None:
     [("2330", "GH100", "9.0"), ("1db6", "GV100", "7.0"), ("1DB6", "GV100", "7.0"), ("20b0", "GA100", "8.0")],
 )
 def test_a_device_id_tells_the_chip(device_id: str, chip: str, cc: str) -> None:
-    row = identify.on_the_bus(PciGpu(bus_id="0000:17:00.0", device_id=device_id), CATALOGUE.pci)
+    row = identify.pci_row(PciGpu(bus_id="0000:17:00.0", device_id=device_id), CATALOGUE.pci)
     assert row is not None
     assert (row.chip, row.cc) == (chip, cc)
 
 
 @pytest.mark.parametrize("device_id", ["fffe", "", "zzzz", "-1", "f" * 5000])
 def test_an_unknown_or_damaged_id_is_no_device(device_id: str) -> None:
-    assert identify.on_the_bus(PciGpu(bus_id="0000:17:00.0", device_id=device_id), CATALOGUE.pci) is None
+    assert identify.pci_row(PciGpu(bus_id="0000:17:00.0", device_id=device_id), CATALOGUE.pci) is None
 
 
 def test_of_two_ranges_the_narrower_names_it() -> None:
@@ -100,5 +100,5 @@ def test_of_two_ranges_the_narrower_names_it() -> None:
     wide = rows.PciDevice(first="1000", last="1fff", chip="wide", cc="1.0", **said)
     narrow = rows.PciDevice(first="1100", last="1100", chip="narrow", cc="2.0", **said)
     device = PciGpu(bus_id="0000:17:00.0", device_id="1100")
-    assert identify.on_the_bus(device, (wide, narrow)) == narrow
-    assert identify.on_the_bus(device, (narrow, wide)) == narrow
+    assert identify.pci_row(device, (wide, narrow)) == narrow
+    assert identify.pci_row(device, (narrow, wide)) == narrow

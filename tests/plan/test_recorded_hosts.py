@@ -55,7 +55,7 @@ def test_a_whole_host() -> None:
 
 def test_a_gpu_on_the_bus_without_a_driver_is_named_with_the_driver_that_it_needs() -> None:
     made = no_plan({**BARE, BUS: on_the_bus("0000:17:00.0")})
-    assert "0000:17:00.0 H100 SXM5 80GB: no driver is loaded for it; it needs NVIDIA driver 580 or newer" in reasons(
+    assert "0000:17:00.0 H100 SXM5 80GB: no driver is loaded; it needs NVIDIA driver 580 or newer" in reasons(
         made
     )
     assert "install NVIDIA driver 580 or newer" in made.advice[0]
@@ -64,7 +64,7 @@ def test_a_gpu_on_the_bus_without_a_driver_is_named_with_the_driver_that_it_need
 
 def test_an_old_gpu_without_a_driver_needs_the_last_branch_that_knows_it() -> None:
     said = reasons(no_plan({**BARE, BUS: on_the_bus("0000:2a:00.0", "10DE:1DB6", "nouveau")}))
-    assert "Tesla V100 PCIe 32GB: bound to nouveau, which cannot run CUDA" in said
+    assert "Tesla V100 PCIe 32GB: bound to the nouveau driver, which cannot run CUDA" in said
     assert "branch 580, the last for it" in said
 
 
@@ -103,7 +103,7 @@ def test_an_nvml_that_does_not_answer_is_never_the_cpu_and_never_a_plan(
 
 def test_a_version_mismatch_says_which_versions_and_what_helps() -> None:
     made = no_plan({**BARE, MODULE: "580.65.06\n", NVML: MISMATCH})
-    assert "library is 580.95.05 and its loaded kernel module 580.65.06" in "\n".join(made.advice)
+    assert "library is 580.95.05 but the loaded module is 580.65.06" in "\n".join(made.advice)
     assert "reboot" in made.advice[0]
 
 
@@ -115,7 +115,7 @@ def test_the_cpu_of_a_host_with_a_broken_driver_is_used_where_asked_for() -> Non
 
 def test_a_slurm_login_node_is_planned_for_the_cpu_only_when_asked() -> None:
     login = {**BARE, SCHEDULER: LOGIN_NODE}
-    assert "login node has no GPU by design" in reasons(no_plan(login))
+    assert "Slurm login node without a GPU" in reasons(no_plan(login))
     assert "--set profile=cpu" in reasons(no_plan(login))
     assert plan(login, "profile=cpu").profile == "cpu"
     assert plan({**login, "probe environment": {"variables": {}, "set": ["SLURM_JOB_ID"]}}).profile == "cpu"
@@ -186,16 +186,16 @@ def test_a_gpu_cut_by_mig_is_no_longer_there_as_a_whole() -> None:
 
 def test_mig_without_a_slice_leaves_the_gpu_out() -> None:
     empty = gpu(0, "NVIDIA A100-SXM4-80GB", "8.0", mig=True)
-    assert "MIG is on and no instance exists" in reasons(no_plan(with_gpus(empty)))
+    assert "MIG is enabled and has no instance" in reasons(no_plan(with_gpus(empty)))
     made = plan(with_gpus(empty, gpu(1)))
     assert made.gpus.used == ("1",)
-    assert [(one.id, "no instance exists" in one.reason) for one in made.gpus.excluded] == [("0", True)]
+    assert [(one.id, "has no instance" in one.reason) for one in made.gpus.excluded] == [("0", True)]
 
 
 def test_a_virtual_gpu_is_used_and_named() -> None:
     made = plan(with_gpus(gpu(0, "GRID T4-16Q", "7.5", memory=17_179_869_184)))
     assert made.gpus.used == ("0",)
-    assert any("GPU 0: virtual" in warning for warning in made.warnings)
+    assert any("GPU 0: a virtual GPU" in warning for warning in made.warnings)
 
 
 @pytest.mark.parametrize("host", [H100, BARE], ids=["gpu", "cpu"])
@@ -211,7 +211,7 @@ def cpuinfo(flags: str) -> str:
 
 
 def test_a_cpu_without_avx2_cannot_run_the_cpu_build() -> None:
-    assert "this CPU has no AVX2" in reasons(no_plan({**BARE, CPUINFO: cpuinfo("fpu sse4_2 avx")}))
+    assert "its kernels need AVX2, which this CPU lacks" in reasons(no_plan({**BARE, CPUINFO: cpuinfo("fpu sse4_2 avx")}))
     assert plan({**BARE, CPUINFO: cpuinfo("fpu sse4_2 avx avx2")}).profile == "cpu"
 
 
@@ -232,7 +232,7 @@ def test_a_recording_whose_sources_nobody_asked_counts_on_all() -> None:
 def test_no_python_at_all_is_fetched_and_said() -> None:
     made = plan({**H100, PYTHONS: []})
     assert made.python == "3.12"
-    assert any("Python 3.12 was not found on this host; uv fetches it" in warning for warning in made.warnings)
+    assert any("Python 3.12 is missing on this host; uv downloads it" in warning for warning in made.warnings)
     assert plan({**H100, PYTHONS: ['{"version": "2.7.18"}']}).warnings == made.warnings
 
 
@@ -260,7 +260,7 @@ def test_sources_of_the_driver_that_disagree_are_a_warning_in_the_plan() -> None
     ("path", "options", "says"),
     [
         ("/data/envs", (), ""),
-        ("/data/my envs", (), "there is a space in /data/my envs, and torch.compile hands paths to the compiler"),
+        ("/data/my envs", (), "torch.compile fails below /data/my envs, since it passes paths with a space"),
         ("/data/envs", ("noexec",), "nothing can be installed in /data/envs (mounted noexec)"),
     ],
 )

@@ -7,10 +7,11 @@ import pytest
 
 from provision.errors import IncompleteHost, WrongSetting
 from provision.host import from_description, from_text
-from provision.plan._model import Refusal
+from provision.plan import rules
+from provision.plan._model import Plan, Refusal
 from provision.plan.make import make
 from provision.settings import Settings
-from tests.plan.described import CATALOGUE, PYPI_ONLY, no_plan, plan, rejected, version
+from tests.plan.described import CATALOGUE, PYPI_ONLY, no_plan, plan, rejected, result, version
 
 A100 = "{name: NVIDIA A100-SXM4-80GB}"
 V100 = "{name: Tesla V100-SXM2-32GB}"
@@ -44,7 +45,7 @@ def test_a_driver_older_than_the_gpu_is_named(driver: str, *, runs: bool) -> Non
     if runs:
         plan("{name: NVIDIA B300}", driver=driver)
     else:
-        assert "older than the NVIDIA B300" in no_plan("{name: NVIDIA B300}", driver=driver).unsupported[0].reasons[0]
+        assert "the NVIDIA B300 (10.3) needs driver branch 575 or newer; this host has 574.99" in no_plan("{name: NVIDIA B300}", driver=driver).unsupported[0].reasons[0]
 
 
 def test_integrated_gpus_take_only_their_own_code() -> None:
@@ -68,7 +69,7 @@ def test_glibc(glibc: str, vllm: str) -> None:
 
 
 def test_glibc_below_the_tag_of_0_20() -> None:
-    assert "2.35 needed" in "\n".join(no_plan(A100, "vllm=0.20.0", glibc="2.34", more=PYPI_ONLY).unsupported[0].reasons)
+    assert "it needs glibc 2.35" in "\n".join(no_plan(A100, "vllm=0.20.0", glibc="2.34", more=PYPI_ONLY).unsupported[0].reasons)
     assert version(plan(A100, "vllm=0.20.0", glibc="2.34")) == "0.20.0+cu129"
 
 
@@ -87,13 +88,13 @@ def test_python(python: str, vllm: str) -> None:
 
 def test_a_python_newer_than_any_vllm() -> None:
     made = no_plan(A100, python="3.15")
-    assert "Python 3.15" in made.unsupported[0].reasons[0]
+    assert "it needs Python <3.15,>=3.11, not 3.15" in made.unsupported[0].reasons[0]
     assert any("Python 3.1" in advice for advice in made.advice)
 
 
 def test_python_is_advice_where_it_allows_more() -> None:
     assert any(
-        "Python 3.12 (uv fetches it: --set python=3.12) would allow vLLM 0.33.0" in advice
+        "Python 3.12 (uv downloads it: --set python=3.12) would allow vLLM 0.33.0" in advice
         for advice in plan(A100, python="3.10").advice
     )
 
@@ -108,7 +109,7 @@ def test_what_would_lose_gpus_is_no_advice() -> None:
 @pytest.mark.parametrize(
     ("driver", "python", "advice"),
     [
-        ("580.65.06", "3.14", "Python 3.12 (uv fetches it: --set python=3.12) would run all GPUs, with vLLM 0.19.1"),
+        ("580.65.06", "3.14", "Python 3.12 (uv downloads it: --set python=3.12) would run all GPUs, with vLLM 0.19.1"),
         ("590.44.01", "3.12", "driver branch 580 would run all GPUs, with vLLM 0.19.1"),
     ],
 )
@@ -133,7 +134,7 @@ def test_advice_knows_what_the_index_refused() -> None:
 def test_python_asked_for_is_used_and_its_absence_named() -> None:
     made = plan(A100, "python=3.13", python="3.10")
     assert made.python == "3.13"
-    assert any("Python 3.13 was not found" in warning for warning in made.warnings)
+    assert any("Python 3.13 is missing on this host" in warning for warning in made.warnings)
 
 
 def test_aarch64_and_the_cpu_only_torch_of_pypi() -> None:
@@ -153,7 +154,7 @@ def test_a100_on_arm_is_not_served_before_0_20() -> None:
 def test_never_two_cuda_majors() -> None:
     made = plan(V100, driver="580.65.06")
     assert version(made, "torch").endswith(("cu126", "cu128", "cu129"))
-    assert "never two CUDA majors" in rejected(made, "torch")
+    assert "an environment has one CUDA major" in rejected(made, "torch")
 
 
 def test_equal_minors_are_preferred_and_not_required() -> None:
@@ -171,7 +172,7 @@ def test_half_of_the_memory_decides() -> None:
 def test_gpus_that_nothing_runs_do_not_stop_the_others() -> None:
     made = plan("{name: Tesla P100-PCIE-16GB, count: 8}, {name: NVIDIA A100-PCIE-40GB}")
     assert (version(made), made.gpus.used) == ("0.33.0", ("8",))
-    assert "the most GPU memory" in next(one.because for one in made.decisions if one.subject == "gpus")
+    assert "no vLLM runs more of the GPU memory" in next(one.because for one in made.decisions if one.subject == "gpus")
 
 
 def test_gpus_all_and_a_list() -> None:
@@ -189,7 +190,66 @@ def test_settings_narrow_and_say_what_stands_against_them() -> None:
     assert version(plan(H100, "torch=2.11.0")) == "0.26.0"
     assert version(plan(H100, "cuda=12.9")) == "0.32.0+cu129"
     assert "0.99" in no_plan(H100, "vllm=0.99").unsupported[0].reasons[0]
-    assert "config asks for 14.0" in "\n".join(no_plan(H100, "cuda=14.0").unsupported[0].reasons)
+    assert "the settings ask for CUDA 14.0" in "\n".join(no_plan(H100, "cuda=14.0").unsupported[0].reasons)
+
+
+BOTH = pytest.mark.parametrize(
+    ("gpus", "driver", "wheel"),
+    [(H100, "580.95.05", "0.32.0"), ("", None, "0.32.0+cpu")],
+    ids=["cuda", "cpu"],
+)
+
+
+@BOTH
+@pytest.mark.parametrize("rules_name", ["RULES", "WHEEL_RULES"])
+def test_a_rule_in_the_list_is_applied_on_cuda_and_cpu_hosts(
+    gpus: str, driver: str | None, wheel: str, rules_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(*arguments: object) -> str:
+        offer = arguments[-1]
+        assert isinstance(offer, rules.Offer)
+        return "this test rejects it" if offer.release.version == "0.33.0" else ""
+
+    monkeypatch.setattr(rules, rules_name, (*getattr(rules, rules_name), rule))
+    made = plan(gpus, driver=driver)
+    assert version(made) == wheel
+    assert rejected(made, "vllm").endswith(": this test rejects it")
+
+
+@BOTH
+def test_an_excluded_release_is_rejected_and_named(gpus: str, driver: str | None, wheel: str) -> None:
+    made = plan(gpus, "exclude_vllm=0.33.0", driver=driver)
+    assert version(made) == wheel
+    assert "`exclude_vllm: 0.33.0` in the settings rules it out" in rejected(made, "vllm")
+    many = plan(gpus, "exclude_vllm=[0.33.0, 0.32.*]", driver=driver)
+    assert version(many).startswith("0.31.0")
+
+
+def test_the_third_party_wheel_of_an_excluded_release_is_rejected_too() -> None:
+    assert version(plan("", "exclude_vllm=0.32.0", driver=None, more=PYPI_ONLY)) == "0.31.0"
+
+
+@pytest.mark.parametrize("gpus", [H100, V100, f"{V100}, {A100}", "{name: Tesla P40}", ""])
+@pytest.mark.parametrize("driver", ["525.60.13", "580.65.06"])
+def test_excluding_a_release_equals_a_catalogue_without_it(gpus: str, driver: str) -> None:
+    for newest in ("0.33.0", "0.32.0", "0.19.1"):
+        less = msgspec.structs.replace(
+            CATALOGUE,
+            vllm=tuple(row for row in CATALOGUE.vllm if row.version != newest),
+            vllm_cpu=tuple(row for row in CATALOGUE.vllm_cpu if row.version != newest),
+        )
+        excluded = result(gpus, f"exclude_vllm={newest}", driver=driver)
+        absent = result(gpus, driver=driver, catalogue=less)
+        assert type(excluded) is type(absent)
+        if isinstance(excluded, Plan) and isinstance(absent, Plan):
+            assert (excluded.packages, excluded.gpus.used) == (absent.packages, absent.gpus.used)
+
+
+@BOTH
+def test_an_exclusion_that_leaves_nothing_is_named(gpus: str, driver: str | None, wheel: str) -> None:
+    made = no_plan(gpus, 'exclude_vllm=["0.*"]', driver=driver)
+    assert wheel.replace("0.32", "0.33") in made.advice[0]
+    assert "without `exclude_vllm: ['0.*']` in the settings this host gets" in made.advice[0]
 
 
 def test_a_wish_that_cannot_be_met_names_the_nearest() -> None:
@@ -213,7 +273,7 @@ def test_a_refusal_speaks_of_the_release_that_was_asked_for(gpus: str, settings:
 def test_pypis_torch_has_one_name() -> None:
     assert version(plan(A100, "vllm=0.19.1", driver="525.60.13", more=PYPI_ONLY), "torch") == "2.10.0"
     not_taken = rejected(plan(A100, "vllm=0.19.1", "torch=2.10.0+cu129"), "torch")
-    assert "2.10.0: fits less well" in not_taken
+    assert "2.10.0: another wheel fits better" in not_taken
     assert "2.10.0+cu128" not in not_taken
 
 
@@ -237,7 +297,7 @@ def test_dependencies_are_capped_by_the_release_date() -> None:
 def test_no_gpu_means_the_cpu_and_a_gpu_never_does() -> None:
     assert plan("", driver=None).profile == "cpu"
     assert "no NVIDIA driver answers" in no_plan(H100, driver=None).unsupported[0].reasons[0]
-    assert plan(H100, "profile=cpu").gpus.excluded[0].reason == "config asks for the CPU"
+    assert plan(H100, "profile=cpu").gpus.excluded[0].reason == "the settings ask for the CPU"
     assert "no NVIDIA GPU" in no_plan("", "profile=cuda", driver=None).unsupported[0].reasons[0]
 
 
@@ -278,7 +338,7 @@ def test_what_a_plan_needs_and_nobody_said_is_named() -> None:
     host = from_description.parse('python: "3.12"\nmachine: x86_64\n', "host.yaml")
     with pytest.raises(IncompleteHost, match=r"glibc.*gpus"):
         make(host, Settings(), CATALOGUE)
-    with pytest.raises(IncompleteHost, match="nothing is known of a `FooBar 9000`"):
+    with pytest.raises(IncompleteHost, match="`FooBar 9000` is unknown"):
         plan("{name: FooBar 9000}")
     assert version(plan('{name: FooBar 9000, cc: "9.0", memory_gb: 80}')) == "0.33.0"
 
@@ -303,7 +363,7 @@ def test_wishes_that_cannot_be_met_are_named(gpus: str, wishes: list[str], advic
 
 def test_no_driver_is_advised_for_gpus_that_no_vllm_runs_on() -> None:
     (advice,) = no_plan("{name: Tesla P40}", driver=None).advice
-    assert advice == "no published vLLM has code for 6.1: it takes a GPU of 7.0 or newer, whatever the driver"
+    assert advice == "no published vLLM has code for 6.1: vLLM needs a GPU of 7.0 or newer; another driver does not change that"
 
 
 def test_a_pasted_text_that_ends_before_the_driver_is_not_a_host_without_one() -> None:
@@ -390,7 +450,7 @@ def test_advice_is_computed_and_what_helps_only_together_is_said_together() -> N
 def test_a_gpu_that_nobody_knows_does_not_stop_the_others() -> None:
     made = plan(f"{{name: FooBar 9000}}, {H100}")
     assert made.gpus.used == ("1",)
-    assert "nothing is known of a `FooBar 9000`" in made.gpus.excluded[0].reason
+    assert "`FooBar 9000` is unknown" in made.gpus.excluded[0].reason
 
 
 def test_memory_is_not_guessed_from_another_model() -> None:

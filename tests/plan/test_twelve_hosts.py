@@ -45,7 +45,7 @@ def test_right_versions(name: str, catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("p100", "no machine code for 6.0"), ("b200-550", "older than the NVIDIA B200")]
+    ("name", "reason"), [("p100", "no machine code for 6.0"), ("b200-550", "the NVIDIA B200 (10.0) needs driver branch 570 or newer; this host has 550")]
 )
 def test_hosts_that_cannot(name: str, reason: str, catalogue: Catalogue) -> None:
     plan = planned(name, catalogue)
@@ -60,4 +60,4 @@ def test_mixed_host_leaves_the_v100_out_and_says_the_price(catalogue: Catalogue)
     assert plan.gpus.used == ("1",)
     (left_out,) = plan.gpus.excluded
     assert left_out.id == "0"
-    assert "taking it in would mean vLLM 0.19.1" in left_out.reason
+    assert "using it would mean vLLM 0.19.1" in left_out.reason

@@ -1,4 +1,4 @@
-"""A report of a large host: 8 GPUs, 200 checks, every figure that the checks tell; for tests and benchmarks."""
+"""A report of a large host for tests and benchmarks: 8 GPUs, 200 checks, all figures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from tests.plan.described import plan
 GPUS = tuple(str(gpu) for gpu in range(8))
 WAYS = ("SDPA flash", "SDPA cuDNN", "SDPA math", "flash-attn 2", "vLLM FlashAttention")
 TOKENS = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
-_OUTCOMES = {3: "fail", 50: "fail", 77: "error", 12: "warn", 140: "warn", 60: "skip", 61: "skip", 199: "skip"}
+_OUTCOMES = {
+    3: "fail",
+    50: "fail",
+    77: "error",
+    12: "warn",
+    140: "warn",
+    60: "skip",
+    61: "skip",
+    199: "skip",
+}
 _STEPS = (
     (10, "preflight", 1.2),
     (20, "toolchain", 0.4),
@@ -28,10 +37,13 @@ _STEPS = (
 
 
 def big_report(outcomes: dict[int, Any] | None = None, checks: int = 200, **changes: Any) -> Report:
-    """`outcomes`: of checks by their place, those that are not "pass"."""
-    told = _figures()
-    tried = [_check(at, (_OUTCOMES if outcomes is None else outcomes).get(at, "pass"), told) for at in range(checks)]
-    given: dict[str, Any] = {
+    """Return the report; `outcomes` has those other than "pass", by the place of the check."""
+    figures = _figures()
+    tried = [
+        _check(at, (_OUTCOMES if outcomes is None else outcomes).get(at, "pass"), figures)
+        for at in range(checks)
+    ]
+    fields: dict[str, Any] = {
         "run": "20261120T031412Z-7f3a",
         "started": "2026-11-20T03:14:12Z",
         "seconds": 412.7,
@@ -41,18 +53,32 @@ def big_report(outcomes: dict[int, Any] | None = None, checks: int = 200, **chan
         "generation": "20261120T031412Z-7f3a",
         "packages": {"vllm": Package(version="0.33.0"), "torch": Package(version="2.13.0")},
         "gpus": GPUS,
-        "steps": tuple(StepResult(number=n, name=name, outcome="done", seconds=s) for n, name, s in _STEPS),
-        "commands": {"40-torch": ("uv pip install --no-deps torch==2.13.0",), "50-vllm": ("uv pip install vllm",)},
-        "promised": tuple(one.name for one in tried if one.outcome != "skip"),
+        "steps": tuple(
+            StepResult(number=n, name=name, outcome="done", seconds=s) for n, name, s in _STEPS
+        ),
+        "commands": {
+            "40-torch": ("uv pip install --no-deps torch==2.13.0",),
+            "50-vllm": ("uv pip install vllm",),
+        },
+        "promised": tuple(check.name for check in tried if check.outcome != "skip"),
         "checks": tuple(tried),
-        "figures": told if checks >= len(_MEASURING) else (),
+        "figures": figures if checks >= len(_MEASURING) else (),
     }
-    told_so = conclude(Tried(checks=tuple(tried), figures=given["figures"]), given["promised"], GPUS)
-    concluded = {"verdict": told_so.verdict, "exit_code": told_so.exit_code}
-    return Report(**{**given, **concluded, **changes})
+    conclusion = conclude(
+        Tried(checks=tuple(tried), figures=fields["figures"]), fields["promised"], GPUS
+    )
+    verdict = {"verdict": conclusion.verdict, "exit_code": conclusion.exit_code}
+    return Report(**{**fields, **verdict, **changes})
 
 
-_MEASURING = ("speed_attention", "odd_pair_out", "speed_matmul", "speed_copy", "speed_decode", "vllm_bench")
+_MEASURING = (
+    "speed_attention",
+    "odd_pair_out",
+    "speed_matmul",
+    "speed_copy",
+    "speed_decode",
+    "vllm_bench",
+)
 
 
 def _check(at: int, outcome: Any, figures: tuple[Figure, ...]) -> CheckResult:
@@ -73,7 +99,11 @@ def _check(at: int, outcome: Any, figures: tuple[Figure, ...]) -> CheckResult:
             "fail": "look at `nvidia-smi -q -d ECC`, and try this GPU alone",
             "error": "its log has the traceback",
         }.get(outcome, ""),
-        evidence={"tiles": [{"at": [i, 7 * i], "error": 0.013 * i} for i in range(6)], "dtype": "bfloat16", "seed": at},
+        evidence={
+            "tiles": [{"at": [i, 7 * i], "error": 0.013 * i} for i in range(6)],
+            "dtype": "bfloat16",
+            "seed": at,
+        },
         seconds=0.7 + at % 9,
         every_gpu=outcome in ("pass", "warn"),
         gpus=GPUS,
@@ -86,7 +116,7 @@ def _figures() -> tuple[Figure, ...]:
 
 
 def _attention() -> list[Figure]:
-    told = []
+    figures = []
     for gpu in range(8):
         for pass_, work in (("forward", 1.0), ("backward", 2.5)):
             for at, way in enumerate(WAYS):
@@ -94,17 +124,30 @@ def _attention() -> list[Figure]:
                     of = {"on": f"GPU {gpu}", "way": way, "tokens": str(tokens), "pass": pass_}
                     speed = (620 - 90 * at - 6 * gpu) * tokens / (tokens + 1500) / work**0.3
                     time = 4e-9 * tokens**2 * work / speed * 4096
-                    memory = 0.25 * tokens * (1 + at) * work * (tokens / 512 if way == "SDPA math" else 1)
+                    memory = (
+                        0.25
+                        * tokens
+                        * (1 + at)
+                        * work
+                        * (tokens / 512 if way == "SDPA math" else 1)
+                    )
                     lost = way == "SDPA math" and tokens > 16384
                     for name, unit, value, better in (
                         ("attention", "TFLOP/s", speed, "higher"),
                         ("attention time", "ms", time, "lower"),
                         ("attention memory", "MB", memory, "lower"),
                     ):
-                        told.append(
-                            _figure("speed_attention", name, of, "OutOfMemoryError" if lost else value, unit, better)
+                        figures.append(
+                            _figure(
+                                "speed_attention",
+                                name,
+                                of,
+                                "OutOfMemoryError" if lost else value,
+                                unit,
+                                better,
+                            )
                         )
-    return told
+    return figures
 
 
 def _peers() -> list[Figure]:
@@ -124,26 +167,49 @@ def _peers() -> list[Figure]:
 
 
 def _others() -> list[Figure]:
-    told = []
+    figures = []
     for gpu in range(8):
         on = {"on": f"GPU {gpu}"}
         for precision, speed in (("float32", 51.0), ("bfloat16", 690.0), ("float8", 1280.0)):
             of = {**on, "size": "8192", "precision": precision}
-            told.append(_figure("speed_matmul", "product", of, speed - gpu, "TFLOP/s", "higher"))
-        told.append(_figure("speed_copy", "copy in GPU memory", on, 2710.0 - 9 * gpu, "GB/s", "higher"))
-        told += [
-            _figure("speed_decode", "decode", {**on, "tokens": str(tokens)}, 2100.0 - tokens / 100, "GB/s", "higher")
+            figures.append(_figure("speed_matmul", "product", of, speed - gpu, "TFLOP/s", "higher"))
+        figures.append(
+            _figure("speed_copy", "copy in GPU memory", on, 2710.0 - 9 * gpu, "GB/s", "higher")
+        )
+        figures += [
+            _figure(
+                "speed_decode",
+                "decode",
+                {**on, "tokens": str(tokens)},
+                2100.0 - tokens / 100,
+                "GB/s",
+                "higher",
+            )
             for tokens in (1024, 8192)
         ]
-    told.append(_figure("vllm_bench", "tokens per second", {"requests": "64"}, 10431.0, "tokens/s", "higher"))
-    told.append(
-        Figure(check="vllm_bench", name="attention backend", of={"on": "GPU 0"}, value="FLASH_ATTN", better="same")
+    figures.append(
+        _figure(
+            "vllm_bench", "tokens per second", {"requests": "64"}, 10431.0, "tokens/s", "higher"
+        )
     )
-    return told
+    figures.append(
+        Figure(
+            check="vllm_bench",
+            name="attention backend",
+            of={"on": "GPU 0"},
+            value="FLASH_ATTN",
+            better="same",
+        )
+    )
+    return figures
 
 
-def _figure(check: str, name: str, of: dict[str, str], value: float | str, unit: str, better: Any) -> Figure:
-    samples = () if isinstance(value, str) else tuple(value * (1 + 0.004 * (at - 2)) for at in range(5))
+def _figure(
+    check: str, name: str, of: dict[str, str], value: float | str, unit: str, better: Any
+) -> Figure:
+    samples = (
+        () if isinstance(value, str) else tuple(value * (1 + 0.004 * (at - 2)) for at in range(5))
+    )
     return Figure(
         check=check,
         name=name,
@@ -160,7 +226,7 @@ def _figure(check: str, name: str, of: dict[str, str], value: float | str, unit:
 def _facts() -> dict[str, Any]:
     gpu = {"name": "NVIDIA H100 80GB HBM3", "cc": "9.0", "memory_gb": 79.6, "mig": False}
     return {
-        "gpus": [{"id": one, **gpu} for one in GPUS],
+        "gpus": [{"id": id_, **gpu} for id_ in GPUS],
         "driver": {"version": "580.95.05", "flavour": "open"},
         "kernel": "6.8.0-87-generic",
         "os_release": {"id": "ubuntu", "name": "Ubuntu 24.04.3 LTS"},

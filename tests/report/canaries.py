@@ -1,4 +1,4 @@
-"""A report with the same words in every text of it, at every depth, keys too; and what must never be left of them."""
+"""A report with canaries in every text and key, and the words that scrubbing must hide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from provision.host._scrub import Scrubber
 from provision.report._model import Package, Report
 
 ME = Scrubber(home="/home/miriam", users=("miriam", "root"), hosts=("dgx-canary-07.corp.example",))
-# By what is looked for afterwards.
+# The key must not be found in a scrubbed report.
 CANARIES = {
     "miriam": "miriam",
     "dgx-canary": "dgx-canary-07",
@@ -64,7 +64,7 @@ CANARIES = {
     "506b:4b03": "port 506b:4b03:00cb:a1e2",
     "ip-10-31": "ip-10-31-7-99",
 }
-# Under keys that say that somebody is named.
+# Values of keys that name a person, a host or a device.
 NAMED = {
     "serial": "S3RIAL",
     "Serial Number": ["S3RIAL"],
@@ -73,15 +73,27 @@ NAMED = {
     "users": ["S3RIAL"],
     "node-name": "S3RIAL",
 }
-VERSIONS = ("9.1.0.70", "nvidia-cufile-cu13==1.15.1.6", "cudnn 9.10.2.21", "2.13.0+cu129", "5.15.153.1-microsoft")
+VERSIONS = (
+    "9.1.0.70",
+    "nvidia-cufile-cu13==1.15.1.6",
+    "cudnn 9.10.2.21",
+    "2.13.0+cu129",
+    "5.15.153.1-microsoft",
+)
 ALL = " ; ".join((*CANARIES.values(), *VERSIONS))
 
 
 def filled(kind: Any, text: str = ALL) -> Any:
-    """A value of a type, with this text wherever a text may stand."""
+    """Return a value of the type with this text in every place for a text."""
     origin, inner = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return kind(**{name: filled(of, text) for name, of in get_type_hints(kind).items() if name != "__match_args__"})
+        return kind(
+            **{
+                name: filled(of, text)
+                for name, of in get_type_hints(kind).items()
+                if name != "__match_args__"
+            }
+        )
     if kind is str:
         return text
     if origin is Literal:
@@ -91,12 +103,19 @@ def filled(kind: Any, text: str = ALL) -> Any:
     if origin is dict:
         return {f"{n} {text}": filled(inner[1], text) for n in (1, 2)}
     if kind is Any:
-        return {text: [text, {"deep": [text], "er": {text: text}}], "n": 7, "HF_TOKEN": "x y", **NAMED}
+        return {
+            text: [text, {"deep": [text], "er": {text: text}}],
+            "n": 7,
+            "HF_TOKEN": "x y",
+            **NAMED,
+        }
     if origin is not None:  # this or that
         return filled(inner[0], text)
     return kind(1)
 
 
 def report(text: str = ALL) -> Report:
-    made: Report = filled(Report, text)
-    return msgspec.structs.replace(made, packages={**made.packages, "nvidia-cudnn-cu12": Package(version="9.1.0.70")})
+    report_: Report = filled(Report, text)
+    return msgspec.structs.replace(
+        report_, packages={**report_.packages, "nvidia-cudnn-cu12": Package(version="9.1.0.70")}
+    )

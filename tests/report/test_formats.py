@@ -1,10 +1,11 @@
-"""Every format of a report: the verdict first, nothing in a report taken for markup, one screen of text whatever it holds."""
+"""Report formats: the verdict first, every text escaped, plain text on one screen."""
 
 from __future__ import annotations
 
+import math
 import re
-import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
@@ -13,46 +14,65 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from provision import cli
+from provision import report as reports
 from provision.engine.check_results import CheckResult, Figure
+from provision.errors import UnreadableInput, WrongUsage
 from provision.report import as_text, charts, figures
 from provision.report._model import Report
+from provision.report.format_table import FORMATS, Format
 from provision.report.short import cut, first_line, number, seconds
 from provision.session import formats
 from tests.report.big_report import big_report
 from tests.report.test_texts import report
 
-FORMATS = ("text", "markdown", "json", "junit", "prometheus", "html")
 CANARY = "<script>canary()</script>\"'|`{{7*7}}\n\\]]>"
 SAMPLE = re.compile(
     r'[a-z_]+(\{([a-zA-Z_][a-zA-Z0-9_]*="(\\[\\"n]|[^"\\\n])*")(,[a-zA-Z_][a-zA-Z0-9_]*="(\\[\\"n]|[^"\\\n])*")*\})? (NaN|[+-]Inf|[-+.e\d]+)'
 )
 
 
-def everywhere(value: Any, said: str, kept: frozenset[str] = frozenset()) -> Any:
-    """The same report with other words wherever a word may stand."""
+def with_texts(value: Any, text: str, kept: frozenset[str] = frozenset()) -> Any:
+    """Return the document with this text in place of every text that may be any."""
     if isinstance(value, dict):
-        return {key: one if key in kept else everywhere(one, said, kept) for key, one in value.items()}
+        return {
+            key: member if key in kept else with_texts(member, text, kept)
+            for key, member in value.items()
+        }
     if isinstance(value, list):
-        return [everywhere(one, said, kept) for one in value]
-    return said if isinstance(value, str) else value
+        return [with_texts(member, text, kept) for member in value]
+    return text if isinstance(value, str) else value
 
 
-CLOSED = frozenset("schema verdict outcome weight better profile mode origin code chosen_code started".split())  # noqa: SIM905 - reads better so
+CLOSED = frozenset(
+    "schema verdict outcome weight better profile mode origin published code chosen_code started".split()  # noqa: SIM905 - reads better
+)
 
 
 def poisoned() -> Report:
-    document = everywhere(msgspec.json.decode(msgspec.json.encode(big_report(checks=12))), CANARY, CLOSED)
+    document = with_texts(
+        msgspec.json.decode(msgspec.json.encode(big_report(checks=12))), CANARY, CLOSED
+    )
     document["commands"] = {CANARY: [CANARY]}
-    document["host"] = {CANARY: CANARY, "platform": CANARY, "facts": {"driver": CANARY, "gpus": [{"id": CANARY}]}}
+    document["host"] = {
+        CANARY: CANARY,
+        "platform": CANARY,
+        "facts": {"driver": CANARY, "gpus": [{"id": CANARY}]},
+    }
     document["figures"] += [
-        {"check": CANARY, "name": "attention", "of": {"on": CANARY, "way": CANARY, "tokens": "512"}, "value": 1.5},
+        {
+            "check": CANARY,
+            "name": "attention",
+            "of": {"on": CANARY, "way": CANARY, "tokens": "512"},
+            "value": 1.5,
+        },
         {"check": CANARY, "name": CANARY, "of": {CANARY: CANARY}, "value": CANARY},
     ]
     return msgspec.convert(document, Report)
 
 
 class Tags(HTMLParser):
-    """Every element of a page, and the ids."""
+    """A parser that lists every element of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,41 +88,84 @@ def tags(page: str) -> list[tuple[str, dict[str, str | None]]]:
     return parser.tags
 
 
-# --- all of them ------------------------------------------------------------------------------------------------------
+# --- the table --------------------------------------------------------------------------------
+
+
+def test_every_format_has_one_file_and_one_row() -> None:
+    """A format in only one of the two places would be missing without an error."""
+    folder = Path(reports.__file__).parent
+    modules = {path.stem.removeprefix("as_") for path in folder.glob("as_*.py")}
+    assert modules - {"task_result"} == {*FORMATS}, "the pages of tasks are not a report format"
+    names = {path.name for path in (folder / "templates").iterdir()}
+    assert {template for row in FORMATS.values() for template in row.templates} == names
+    files = [row.file for row in FORMATS.values() if row.file]
+    assert len(files) == len({*files, "report.json"}) - 1
+
+
+def test_an_unknown_format_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(WrongUsage, match="unknown report format `yaml`") as refused:
+        formats.said(report(), "yaml")
+    assert all(name in refused.value.hint for name in FORMATS)
+    assert cli._guarded(["report", "--format", "yaml"]) == 2
+    assert "yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "error"),
+    [
+        ("yaml", Format(), ModuleNotFoundError),
+        ("html", Format(templates=("none.html",)), UnreadableInput),
+    ],
+    ids=["no file", "no template"],
+)
+def test_a_half_registered_format_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, name: str, row: Format, error: type[Exception]
+) -> None:
+    monkeypatch.setitem(FORMATS, name, row)
+    with pytest.raises(error):
+        formats.said(report(), name)
+
+
+# --- all formats ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_verified_that_its_contents_do_not_support_is_told_first(format_: str) -> None:
+def test_an_unsupported_verdict_is_named_first(format_: str) -> None:
     lie = msgspec.structs.replace(big_report(), verdict="verified", exit_code=0)
-    said = formats.said(lie, format_).replace("\\", "")
-    assert "says verified, and its contents do not support that: speed_copy failed" in said
-    body = said[said.index("<body>") :] if format_ == "html" else said
-    verdict = {"html": "<h1", "json": '"verdict"', "junit": "<testcase", "prometheus": "# HELP"}.get(
-        format_, "exit code"
-    )
+    text = formats.said(lie, format_).replace("\\", "")
+    assert "says verified, but its contents do not support that: speed_copy failed" in text
+    body = text[text.index("<body>") :] if format_ == "html" else text
+    verdict = {
+        "html": "<h1",
+        "json": '"verdict"',
+        "junit": "<testcase",
+        "prometheus": "# HELP",
+    }.get(format_, "exit code")
     assert body.index("not support that") < body.index(verdict)
     if format_ == "prometheus":
-        assert said.startswith("# This report says verified, and its contents")
-        assert "\nvllm_ready_verified 0\n" in said
+        assert text.startswith("# This report says verified, but its contents")
+        assert "\nvllm_ready_verified 0\n" in text
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_an_honest_one_is_not_doubted(format_: str) -> None:
+def test_a_supported_verdict_is_not_doubted(format_: str) -> None:
     fine = big_report({})
-    assert fine.concluded.verdict == "verified"
+    assert fine.conclusion.verdict == "verified"
     assert "not support" not in formats.said(fine, format_)
 
 
 @pytest.mark.parametrize("format_", ["text", "markdown", "html", "junit"])
-def test_what_failed_hides_nothing_that_nobody_tried(format_: str) -> None:
-    told = big_report({0: "fail", 7: "skip"}, promised=("speed_attention", "claim_007", "never_tried"))
-    said = formats.said(told, format_).replace("\\", "")
-    for one in ("speed_attention failed", "claim_007 was skipped", "never_tried was not tried"):
-        assert one in said
+def test_a_failure_hides_no_check_that_was_not_tried(format_: str) -> None:
+    told = big_report(
+        {0: "fail", 7: "skip"}, promised=("speed_attention", "claim_007", "never_tried")
+    )
+    text = formats.said(told, format_).replace("\\", "")
+    for problem in ("speed_attention failed", "claim_007 was skipped", "never_tried was not tried"):
+        assert problem in text
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_bare_report_has_every_format(format_: str) -> None:
+def test_a_minimal_report_has_every_format(format_: str) -> None:
     bare = Report(
         run="r",
         started="",
@@ -130,34 +193,48 @@ def test_a_bare_report_has_every_format(format_: str) -> None:
     words=st.text(max_size=30),
     value=st.one_of(st.floats(), st.text(max_size=10)),
     host=st.recursive(
-        st.text(max_size=5) | st.floats() | st.none(), lambda one: st.dictionaries(st.text(max_size=5), one)
+        st.text(max_size=5) | st.floats() | st.none(),
+        lambda one: st.dictionaries(st.text(max_size=5), one),
     ),
 )
-def test_no_report_is_too_odd_for_a_format(words: str, value: float | str, host: Any) -> None:
+def test_random_reports_have_every_format(words: str, value: float | str, host: Any) -> None:
     of = [{"on": words, "way": words, "tokens": "64"}, {"from": words, "to": words}, {words: words}]
     odd = msgspec.structs.replace(
         report(),
         run=words,
         host={
             "platform": host,
-            "facts": {"gpus": [host, {"id": words, "memory_gb": host}], "driver": host, "memory": host},
+            "facts": {
+                "gpus": [host, {"id": words, "memory_gb": host}],
+                "driver": host,
+                "memory": host,
+            },
         },
         checks=(CheckResult(name=words, outcome="fail", summary=words, evidence={words: words}),),
-        figures=tuple(Figure(check=words, name="attention", of=one, value=value, samples=(1.0,)) for one in of),
+        figures=tuple(
+            Figure(check=words, name="attention", of=one, value=value, samples=(1.0,)) for one in of
+        ),
     )
     for format_ in FORMATS:
         assert formats.said(odd, format_)
     ET.fromstring(formats.said(odd, "junit"))
 
 
-# --- text -------------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("outcomes", [None, {}, dict.fromkeys(range(200), "fail"), dict.fromkeys(range(200), "error")])
-def test_text_is_one_screen_whatever_it_holds(outcomes: dict[int, Any] | None) -> None:
+@pytest.mark.parametrize(
+    "outcomes", [None, {}, dict.fromkeys(range(200), "fail"), dict.fromkeys(range(200), "error")]
+)
+def test_text_fits_on_one_screen(outcomes: dict[int, Any] | None) -> None:
     long = big_report(outcomes)
-    checks = tuple(msgspec.structs.replace(one, summary="long " * 99 + "\nand more") for one in long.checks)
-    for told in (long, msgspec.structs.replace(long, checks=checks, owed=tuple(f"claim_{at}" for at in range(99)))):
+    checks = tuple(
+        msgspec.structs.replace(one, summary="long " * 99 + "\nand more") for one in long.checks
+    )
+    for told in (
+        long,
+        msgspec.structs.replace(long, checks=checks, owed=tuple(f"claim_{at}" for at in range(99))),
+    ):
         lines = formats.said(told, "text").splitlines()
         assert len(lines) <= 40
         assert max(map(len, lines)) <= 100
@@ -165,17 +242,17 @@ def test_text_is_one_screen_whatever_it_holds(outcomes: dict[int, Any] | None) -
         assert "and more" not in "\n".join(lines)
 
 
-def test_text_lists_what_is_not_fine_and_counts_the_rest() -> None:
-    said = formats.said(big_report(), "text")
-    assert "claim_050                 FAIL" in said
-    assert "claim_077                 ERROR" in said
-    assert "claim_012                 WARN" in said
-    assert "claim_100" not in said
-    assert "others: 192 pass, 3 skip" in said
-    assert "against it   speed_copy failed" in said
+def test_text_lists_problems_and_counts_the_rest() -> None:
+    text = formats.said(big_report(), "text")
+    assert "claim_050                 FAIL" in text
+    assert "claim_077                 ERROR" in text
+    assert "claim_012                 WARN" in text
+    assert "claim_100" not in text
+    assert "other checks: 192 pass, 3 skip" in text
+    assert "problems     speed_copy failed" in text
 
 
-def test_nothing_in_a_report_steers_a_terminal() -> None:
+def test_control_characters_never_reach_a_terminal() -> None:
     odd = "\x1b]0;x\x07\u202e\u2066\x9b"
     told = big_report(checks=12, run=f"r{odd}", started=odd, generation=odd, tool=odd, owed=(odd,))
     plan = told.plan
@@ -197,10 +274,15 @@ def test_words_and_numbers_are_short() -> None:
     assert [number(one) for one in (0, 1, 51.0, 0.012345, 1234.5, 98765.4, 1e-9)] == [
         "0", "1", "51", "0.01235", "1,234", "98,765", "1e-09",
     ]  # fmt: skip
-    assert [seconds(one) for one in (0.04, 59.9, 61.4, 9000)] == ["0.0 s", "59.9 s", "1 min 1 s", "2 h 30 min"]
+    assert [seconds(one) for one in (0.04, 59.9, 61.4, 9000)] == [
+        "0.0 s",
+        "59.9 s",
+        "1 min 1 s",
+        "2 h 30 min",
+    ]
 
 
-# --- JUnit ------------------------------------------------------------------------------------------------------------
+# --- JUnit ------------------------------------------------------------------------------------
 
 
 def test_junit_has_every_check_and_step_with_its_outcome() -> None:
@@ -211,11 +293,17 @@ def test_junit_has_every_check_and_step_with_its_outcome() -> None:
     for suite in suites.values():
         cases = suite.findall("testcase")
         assert int(suite.get("tests", "")) == len(cases)
-        for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        for kind, attribute in (
+            ("failure", "failures"),
+            ("error", "errors"),
+            ("skipped", "skipped"),
+        ):
             assert int(suite.get(attribute, "")) == len(suite.findall(f"testcase/{kind}"))
         for case in cases:
             assert {"name", "classname", "time"} <= {*case.keys()}
-            assert len([child for child in case if child.tag in ("failure", "error", "skipped")]) <= 1
+            assert (
+                len([child for child in case if child.tag in ("failure", "error", "skipped")]) <= 1
+            )
     checks = {case.get("name"): case for case in suites["vllm-ready.checks"].findall("testcase")}
     assert len(checks) == 200
     assert len(suites["vllm-ready.steps"].findall("testcase")) == 9
@@ -229,32 +317,40 @@ def test_junit_has_every_check_and_step_with_its_outcome() -> None:
 
 
 @pytest.mark.parametrize("format_", sorted(FORMATS))
-def test_what_keeps_a_verified_environment_from_use_is_said(format_: str) -> None:
+def test_a_regression_is_named_in_every_format(format_: str) -> None:
     passed = CheckResult(name="glance", outcome="pass")
     good = msgspec.structs.replace(
-        report(), verdict="verified", exit_code=0, steps=(), checks=(passed,), promised=("glance",), gpus=()
+        report(),
+        verdict="verified",
+        exit_code=0,
+        steps=(),
+        checks=(passed,),
+        promised=("glance",),
+        gpus=(),
     )
-    assert not good.against
-    kept_out = msgspec.structs.replace(good, exit_code=1, regressions=("rate: slower by 12 %",))
-    said = formats.said(kept_out, format_)
-    assert "slower by 12" in said if format_ != "prometheus" else "vllm_ready_exit_code 1\n" in said
+    assert not good.problems
+    regressed = msgspec.structs.replace(good, exit_code=1, regressions=("rate: slower by 12 %",))
+    text = formats.said(regressed, format_)
+    assert "slower by 12" in text if format_ != "prometheus" else "vllm_ready_exit_code 1\n" in text
     if format_ == "junit":
-        assert "verified, and not made current" in said
+        assert "verified, but not made current" in text
 
 
-def test_junit_is_xml_whatever_bytes_the_evidence_holds() -> None:
+def test_junit_is_xml_for_any_character() -> None:
     every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x10000), 0x1F600]))
-    odd = CheckResult(name="a\x00b", outcome="error", summary=every, evidence={every: every}, hint="]]>")
+    odd = CheckResult(
+        name="a\x00b", outcome="error", summary=every, evidence={every: every}, hint="]]>"
+    )
     told = msgspec.structs.replace(report(), checks=(odd,), run="\x1b")
     root = ET.fromstring(formats.said(told, "junit").encode())
     assert root.find(".//testcase[@name='a\ufffdb']/error") is not None
 
 
-# --- Prometheus -------------------------------------------------------------------------------------------------------
+# --- Prometheus -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("told", [big_report(), poisoned()], ids=["big", "poisoned"])
-def test_prometheus_is_well_formed_and_says_nothing_twice(told: Report) -> None:
+def test_prometheus_is_well_formed_without_duplicates(told: Report) -> None:
     lines = formats.said(told, "prometheus").splitlines()
     samples = [line for line in lines if not line.startswith("#")]
     assert [line for line in samples if not SAMPLE.fullmatch(line)] == []
@@ -266,24 +362,22 @@ def test_prometheus_is_well_formed_and_says_nothing_twice(told: Report) -> None:
 
 
 def test_prometheus_has_verdict_outcomes_and_figures() -> None:
-    said = formats.said(big_report(), "prometheus")
-    assert "\nvllm_ready_verified 0\n" in said
-    assert "\nvllm_ready_exit_code 1\n" in said
-    assert "\nvllm_ready_run_timestamp_seconds 1795144452\n" in said
-    assert 'vllm_ready_check{check="claim_050",weight="must",outcome="fail"} 1\n' in said
-    assert 'vllm_ready_check{check="claim_050",weight="must",outcome="pass"} 0\n' in said
-    peer = (
-        'check="odd_pair_out",name="peer copy",unit="GB/s",better="higher",of_from="GPU 2",of_to="GPU 5",of_link="NV18"'
-    )
-    assert f"vllm_ready_figure{{{peer}}} 201\n" in said
-    assert 'of_pass="forward",value="OutOfMemoryError"} 1\n' in said
+    text = formats.said(big_report(), "prometheus")
+    assert "\nvllm_ready_verified 0\n" in text
+    assert "\nvllm_ready_exit_code 1\n" in text
+    assert "\nvllm_ready_run_timestamp_seconds 1795144452\n" in text
+    assert 'vllm_ready_check{check="claim_050",weight="must",outcome="fail"} 1\n' in text
+    assert 'vllm_ready_check{check="claim_050",weight="must",outcome="pass"} 0\n' in text
+    peer = 'check="odd_pair_out",name="peer copy",unit="GB/s",better="higher",of_from="GPU 2",of_to="GPU 5",of_link="NV18"'
+    assert f"vllm_ready_figure{{{peer}}} 201\n" in text
+    assert 'of_pass="forward",value="OutOfMemoryError"} 1\n' in text
     assert "\nvllm_ready_verified 1\n" in formats.said(big_report({}), "prometheus")
 
 
-# --- Markdown ---------------------------------------------------------------------------------------------------------
+# --- Markdown ---------------------------------------------------------------------------------
 
 
-def test_markdown_takes_nothing_for_markup() -> None:
+def test_markdown_escapes_every_text() -> None:
     page = formats.said(poisoned(), "markdown")
     outside, inside = [], False
     for line in page.splitlines():
@@ -300,27 +394,31 @@ def test_markdown_takes_nothing_for_markup() -> None:
         width = pipes
 
 
-# --- HTML -------------------------------------------------------------------------------------------------------------
+# --- HTML -------------------------------------------------------------------------------------
 
 
-def test_nothing_in_a_report_becomes_an_element_of_the_page() -> None:
+def test_no_text_becomes_an_element_of_the_page() -> None:
     clean, page = formats.said(big_report(checks=12), "html"), formats.said(poisoned(), "html")
     assert "canary()" in page
     assert len([tag for tag, _ in tags(page) if tag == "script"]) == 1
     assert len([tag for tag, _ in tags(clean) if tag == "script"]) == 1
     assert "<script>canary" not in page
-    assert "{{7*7}}" in page.replace("&#123;", "{"), "and what looks like a template is none"
-    assert not [name for _, attributes in tags(page) for name in attributes if name.startswith("on")]
+    assert "{{7*7}}" in page.replace("&#123;", "{"), "template syntax in a report stays text"
+    assert not [
+        name for _, attributes in tags(page) for name in attributes if name.startswith("on")
+    ]
 
 
-def test_the_page_names_no_address_and_has_its_landmarks() -> None:
+def test_the_page_has_landmarks_and_no_address() -> None:
     page = formats.said(big_report(), "html")
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
     found = tags(page)
     names = [tag for tag, _ in found]
     assert names.count("h1") == 1
     assert {"header", "nav", "main", "footer"} <= {*names}
-    assert all(attributes.get("scope") in ("col", "row") for tag, attributes in found if tag == "th")
+    assert all(
+        attributes.get("scope") in ("col", "row") for tag, attributes in found if tag == "th"
+    )
     ids = [attributes["id"] for _, attributes in found if "id" in attributes]
     assert len(ids) == len(set(ids))
     for _, attributes in found:
@@ -328,28 +426,77 @@ def test_the_page_names_no_address_and_has_its_landmarks() -> None:
         assert not target.startswith("#") or target[1:] in ids
 
 
-@pytest.mark.parametrize("tokens", ["0", "-1", "²", "9" * 5000], ids=["0", "-1", "²", "many digits"])
-def test_what_is_no_count_of_tokens_is_on_no_chart(tokens: str) -> None:
-    odd = Figure(check="a", name="attention", of={"on": "GPU 0", "way": "SDPA", "tokens": tokens}, value=1.0)
+@pytest.mark.parametrize(
+    "tokens", ["0", "-1", "²", "9" * 5000], ids=["0", "-1", "²", "many digits"]
+)
+def test_only_token_counts_are_on_a_chart(tokens: str) -> None:
+    odd = Figure(
+        check="a", name="attention", of={"on": "GPU 0", "way": "SDPA", "tokens": tokens}, value=1.0
+    )
     assert figures.attention([odd]) is None
     assert len(figures.tables([odd])) == 1
 
 
 @pytest.mark.parametrize("values", [(3.0,), (2.0, 6.0), (0.5, 20.0), (1e-9, 1e9)], ids=str)
 @pytest.mark.parametrize("scale", ["linear", "log"])
-def test_a_chart_has_labels_also_where_no_power_of_ten_lies_between(
+def test_a_chart_has_labels_for_any_range(
     values: tuple[float, ...], scale: Literal["linear", "log"]
 ) -> None:
     x, y = charts.axis([64.0], "tokens", "log"), charts.axis(values, "ms", scale)
-    line = charts.Line(name="SDPA", kind=0, points=tuple((64.0, value) for value in values))
-    drawn = ET.fromstring(charts.drawn("times", [line], x, y))
-    assert sum(one.tag == "text" and bool(one.text) for one in drawn.iter()) >= 2
+    points = tuple(charts.Point(x=64.0, y=value, low=value, high=value) for value in values)
+    drawing = charts.draw("times", [charts.Series(name="SDPA", kind=0, points=points)], x, y)
+    assert drawing
+    labels = [tick.label for tick in (*drawing.x_ticks, *drawing.y_ticks)]
+    assert len(labels) >= 2
+    assert all(labels)
 
 
-def test_charts_leave_out_words_and_say_so() -> None:
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_drawing_stays_inside_its_plot_area(scale: Literal["linear", "log"]) -> None:
+    """A spread may reach below zero or beyond what a scale can show."""
+    values = [(0.0, -1.0, 2.0), (3.0, 1.0, 9.0), (1e299, 5.0, math.inf), (math.nan, 1.0, 2.0)]
+    points = tuple(
+        charts.Point(x=2.0**at, y=value, low=low, high=high)
+        for at, (value, low, high) in enumerate(values)
+    )
+    x = charts.axis([point.x for point in points], "tokens", "log")
+    y = charts.axis([number for value in values for number in value], "ms", scale)
+    drawing = charts.draw("times", [charts.Series(name="SDPA", kind=9, points=points)], x, y)
+    assert drawing
+    (curve,) = drawing.curves
+    assert curve.kind == 1
+    assert len(curve.dots) == (3 if scale == "linear" else 2)
+    for dot in curve.dots:
+        assert drawing.left <= dot.x <= drawing.right
+        for place in (dot.y, *(dot.bar or ())):
+            assert drawing.top <= place <= drawing.bottom
+
+
+def test_a_chart_without_a_point_is_not_drawn() -> None:
+    x, y = charts.axis([], "tokens", "log"), charts.axis([], "ms", "linear")
+    assert charts.draw("times", [charts.Series(name="SDPA", kind=0, points=())], x, y) is None
+
+
+def test_a_chart_shows_the_spread_of_its_samples() -> None:
+    of = {"on": "GPU 0", "way": "SDPA", "tokens": "512"}
+    samples = (80.0, 95.0, 100.0, 105.0, 120.0)
+    noisy = Figure(
+        check="a", name="attention", of=of, value=100.0, unit="x", samples=samples, repeats=5
+    )
+    attention = figures.attention([noisy])
+    assert attention
+    drawing = attention.devices[0].charts[0].drawing
+    assert drawing
+    (dot,) = drawing.curves[0].dots
+    assert dot.bar
+    assert dot.bar[0] > dot.y > dot.bar[1]
+    assert dot.text == "SDPA, 512 tokens: 100 x, spread 28.0%"
+    assert drawing.description == "SDPA: 100 x at 512"
+
+
+def test_a_chart_names_the_points_without_a_number() -> None:
     page = formats.said(big_report(), "html")
-    assert "pygal" not in {type(finder).__module__ for finder in sys.meta_path}, "it hears of no import of ours"
     assert page.count('class="chart"') == 8 * 2 * 3
-    assert "none of SDPA math at 32k, 64k: OutOfMemoryError" in page
+    assert "no value for SDPA math at 32k, 64k: OutOfMemoryError" in page
     assert "SDPA flash, 4,096 tokens: 453.8 TFLOP/s" in page
     assert "▼ 201" in page

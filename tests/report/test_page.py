@@ -1,4 +1,4 @@
-"""The HTML page in a real browser: nothing asked of a network, charts drawn, filter, copying, colours, paper, phones."""
+"""The HTML page in a browser: no network, charts, filter, copying, colours, paper, phones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from tests.report.big_report import big_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright has no build for this system")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH: apt-get install chromium")
+pytestmark = [
+    pytest.mark.environment,
+    pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH: apt-get install chromium"),
+]
 
 CONTRAST = """() => {
   const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1});
@@ -36,21 +39,28 @@ CONTRAST = """() => {
     }
     return [255, 255, 255, 255];
   };
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  const linear = (c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => [r, g, b].map((c) => linear(c / 255))
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
-  const found = {};
+  const ratio = (a, b) => {
+    const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
+    return (x + 0.05) / (y + 0.05);
+  };
+  const weak = {};
   for (const node of document.querySelectorAll("body *")) {
     if (!node.checkVisibility()) continue;
     const style = getComputedStyle(node);
     const drawn = node.matches(".series .line");
-    const text = [...node.childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
+    const text = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
     if (!text && !drawn || node.closest("script, style, .skip, title")) continue;
     const colour = node.ownerSVGElement ? (drawn ? style.stroke : style.fill) : style.color;
-    const said = ratio(rgba(colour), behind(node));
-    if (said < (drawn ? 3 : 4.5)) found[node.tagName + "." + (node.getAttribute("class") || "")] = [said.toFixed(2), colour];
+    const contrast = ratio(rgba(colour), behind(node));
+    if (contrast < (drawn ? 3 : 4.5)) {
+      const name = node.tagName + "." + (node.getAttribute("class") || "");
+      weak[name] = [contrast.toFixed(2), colour];
+    }
   }
-  return found;
+  return weak;
 }"""
 
 
@@ -70,38 +80,42 @@ def browser() -> Iterator[Any]:
 
 
 class Opened:
-    """A page from its file, and all that the browser said and asked for."""
+    """A page opened from its file, with the browser's messages and requests."""
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        self.messages: list[str] = []
+        self.requests: list[str] = []
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1200, "height": 900}, **options}
+        )
         self.context.route("**/*", self._routed)
         self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
         self.page.goto(path.as_uri())
 
     def _routed(self, route: Any) -> None:
-        self.asked.append(route.request.url)
+        self.requests.append(route.request.url)
         route.continue_() if route.request.url.startswith("file:") else route.abort()
 
 
 @pytest.fixture
 def opened(browser: Any, page_file: Path) -> Iterator[Opened]:
-    one = Opened(browser, page_file)
-    yield one
-    one.context.close()
+    page = Opened(browser, page_file)
+    yield page
+    page.context.close()
 
 
 def shown(page: Any) -> list[str]:
-    return [str(name) for name in page.locator("#checks-table tbody tr:visible th").all_inner_texts()]
+    return [
+        str(name) for name in page.locator("#checks-table tbody tr:visible th").all_inner_texts()
+    ]
 
 
-def test_it_is_silent_and_asks_nothing_of_a_network(opened: Opened, page_file: Path) -> None:
+def test_the_page_makes_no_request_and_logs_nothing(opened: Opened, page_file: Path) -> None:
     opened.page.wait_for_timeout(200)
-    assert opened.asked == [page_file.as_uri()]
-    assert opened.said == []
+    assert opened.requests == [page_file.as_uri()]
+    assert opened.messages == []
     assert opened.page.locator("h1").inner_text().startswith("Not verified")
 
 
@@ -112,19 +126,20 @@ def test_charts_are_drawn_inside_their_boxes(opened: Opened) -> None:
         """(charts) => charts.flatMap((chart) => {
           const box = chart.viewBox.baseVal;
           return [...chart.querySelectorAll(".series path")].filter((path) => {
-            const at = path.getBBox(), move = path.getCTM().multiply(chart.getCTM().inverse());
+            const at = path.getBBox(), move = chart.getCTM().inverse().multiply(path.getCTM());
             const x = at.x + move.e, y = at.y + move.f;
-            return path.getTotalLength() === 0 || x < 0 || y < -5 || x + at.width > box.width || y + at.height > box.height;
+            const isOutside = x < 0 || y < 0 || x + at.width > box.width || y + at.height > box.height;
+            return path.getTotalLength() === 0 || isOutside;
           }).map((path) => path.getAttribute("d"));
         })"""
     )
     assert outside == []
     drawn = opened.page.locator("svg.chart").first.locator(".series .line")
     looks = drawn.evaluate_all(
-        "(all) => all.map((one) => [getComputedStyle(one).stroke, getComputedStyle(one).strokeDasharray])"
+        "(all) => all.map((line) => [getComputedStyle(line).stroke, getComputedStyle(line).strokeDasharray])"
     )
     assert len(looks) == len({tuple(look) for look in looks}) == 5
-    assert len({dash for _, dash in looks}) == 5, "colour is not all that tells lines apart"
+    assert len({dash for _, dash in looks}) == 5, "lines differ without colour too"
 
 
 def test_the_filter_by_mouse(opened: Opened) -> None:
@@ -164,15 +179,21 @@ def test_the_filter_by_keyboard(opened: Opened) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("doubt", [False, True])
-def test_everything_can_be_read_in_both_schemes(browser: Any, tmp_path: Path, scheme: str, doubt: bool) -> None:
+def test_contrast_suffices_in_both_schemes(
+    browser: Any, tmp_path: Path, scheme: str, doubt: bool
+) -> None:
     path = tmp_path / "r.html"
     changes: dict[str, Any] = {"verdict": "verified"} if doubt else {}
     path.write_text(formats.said(big_report(**changes), "html"))
     opened = Opened(browser, path, color_scheme=scheme)
     opened.page.get_by_role("button", name=re.compile("^warn")).click()
-    opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    opened.page.evaluate(
+        "document.querySelectorAll('details').forEach((details) => { details.open = true; })"
+    )
     assert opened.page.evaluate(CONTRAST) == {}
-    dark = opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 20, 19)"
+    dark = (
+        opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 20, 19)"
+    )
     assert dark == (scheme == "dark")
     opened.context.close()
 
@@ -180,27 +201,34 @@ def test_everything_can_be_read_in_both_schemes(browser: Any, tmp_path: Path, sc
 @pytest.mark.parametrize("width", [320, 360, 768])
 def test_a_phone_never_scrolls_sideways(browser: Any, page_file: Path, width: int) -> None:
     opened = Opened(browser, page_file, viewport={"width": width, "height": 700})
-    opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    opened.page.evaluate(
+        "document.querySelectorAll('details').forEach((details) => { details.open = true; })"
+    )
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
     opened.context.close()
 
 
-def test_what_a_row_is_of_stays_in_sight(browser: Any, tmp_path: Path) -> None:
-    """On a phone, however far a table is scrolled, and however long the name of a device is."""
+def test_row_headings_stay_in_sight(browser: Any, tmp_path: Path) -> None:
+    """A phone shows them however far a table is scrolled and however long a name is."""
     path, long = tmp_path / "r.html", "GPU 0 of a host with a very long name of a slice"
-    told = big_report()
+    big = big_report()
     figures = tuple(
-        msgspec.structs.replace(one, of={key: word.replace("GPU 0", long) for key, word in one.of.items()})
-        for one in told.figures
+        msgspec.structs.replace(
+            figure, of={key: word.replace("GPU 0", long) for key, word in figure.of.items()}
+        )
+        for figure in big.figures
     )
-    path.write_text(formats.said(msgspec.structs.replace(told, figures=figures), "html"))
+    path.write_text(formats.said(msgspec.structs.replace(big, figures=figures), "html"))
     opened = Opened(browser, path, viewport={"width": 400, "height": 700})
-    opened.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    opened.page.evaluate(
+        "document.querySelectorAll('details').forEach((details) => { details.open = true; })"
+    )
     hidden = opened.page.locator(".scrolls").evaluate_all(
         """(all) => all.flatMap((box) => {
           box.scrollLeft = 10000;
           const place = box.getBoundingClientRect();
-          return [...box.querySelectorAll("th[scope=row]")].map((one) => [one.textContent, one.getBoundingClientRect()])
+          return [...box.querySelectorAll("th[scope=row]")]
+            .map((head) => [head.textContent, head.getBoundingClientRect()])
             .filter(([, at]) => at.left < place.left - 1 || at.right > place.left + 0.6 * place.width)
             .map(([text, at]) => `${text}: ${at.left} to ${at.right}`);
         })"""
@@ -209,12 +237,12 @@ def test_what_a_row_is_of_stays_in_sight(browser: Any, tmp_path: Path) -> None:
     opened.context.close()
 
 
-def test_on_paper_all_is_open_but_the_evidence(opened: Opened) -> None:
+def test_paper_shows_everything_but_the_evidence(opened: Opened) -> None:
     opened.page.emulate_media(media="print")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.locator("details:not(.evidence):not([open])").count() == 0
     assert opened.page.locator("#filter, nav, button.copy").evaluate_all(
-        "(all) => all.every((one) => !one.checkVisibility())"
+        "(all) => all.every((node) => !node.checkVisibility())"
     )
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert opened.page.locator("details.device[open]").count() == 1
@@ -222,31 +250,37 @@ def test_on_paper_all_is_open_but_the_evidence(opened: Opened) -> None:
 
 
 @pytest.mark.parametrize("width", [1200, 700])
-def test_paper_has_every_check_whatever_is_filtered(browser: Any, page_file: Path, width: int) -> None:
+def test_paper_shows_checks_that_the_filter_hides(
+    browser: Any, page_file: Path, width: int
+) -> None:
     opened = Opened(browser, page_file, viewport={"width": width, "height": 900})
     opened.page.get_by_role("button", name=re.compile("^pass")).click()
     assert "claim_050" not in shown(opened.page)
     row = opened.page.locator("#checks-table tr[data-outcome=pass]").first
     opened.page.emulate_media(media="print")
     assert len(shown(opened.page)) == 200
-    laid_out = {
-        str(one.evaluate("(row) => getComputedStyle(row).display"))
-        for one in (row, opened.page.locator("#checks-table tr[hidden]").first)
+    displays = {
+        str(checked.evaluate("(row) => getComputedStyle(row).display"))
+        for checked in (row, opened.page.locator("#checks-table tr[hidden]").first)
     }
-    assert laid_out == {"table-row" if width == 1200 else "grid"}
+    assert displays == {"table-row" if width == 1200 else "grid"}
     opened.page.emulate_media(media="screen")
     assert "claim_050" not in shown(opened.page)
     opened.context.close()
 
 
 @pytest.mark.parametrize("clipboard", ["granted", "refused", "none at all"])
-def test_the_copy_button_from_a_file(browser: Any, page_file: Path, clipboard: str) -> None:
+def test_copying_works_from_a_file(browser: Any, page_file: Path, clipboard: str) -> None:
     opened = Opened(
-        browser, page_file, permissions=["clipboard-read", "clipboard-write"] if clipboard == "granted" else []
+        browser,
+        page_file,
+        permissions=["clipboard-read", "clipboard-write"] if clipboard == "granted" else [],
     )
     page = opened.page
     if clipboard != "granted":
-        page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: {writeText: () => Promise.reject()}})")
+        page.evaluate(
+            "Object.defineProperty(navigator, 'clipboard', {value: {writeText: () => Promise.reject()}})"
+        )
     if clipboard == "none at all":
         page.evaluate("document.execCommand = () => false")
     button = page.locator("#commands .copy").first
@@ -257,5 +291,5 @@ def test_the_copy_button_from_a_file(browser: Any, page_file: Path, clipboard: s
         assert page.evaluate("navigator.clipboard.readText()") == command
     else:
         assert page.evaluate("getSelection().toString()").strip() == command
-    assert opened.said == []
+    assert opened.messages == []
     opened.context.close()

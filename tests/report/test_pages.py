@@ -1,4 +1,4 @@
-"""The pages of tasks: from a report alone, in an order that diffs well, and nothing proved that was not."""
+"""The pages of tasks: made from a report alone, ordered for small diffs, claiming no unproved result."""
 
 from __future__ import annotations
 
@@ -17,13 +17,36 @@ from provision.tasks import Task
 from tests.plan.described import plan
 
 PREFIX, RUN, GENERATION = "/data/envs", "20261120T000000Z-0000", "20261101T000000Z-aaaa"
-OWN = Task(number=85, name="models", title="Models", commands=(("hf", "x"),), checks=("vllm_serves",), undo="delete")
+OWN = Task(
+    number=85,
+    name="models",
+    title="Models",
+    commands=(("hf", "x"),),
+    checks=("vllm_serves",),
+    undo="delete",
+)
 TASKS = (*discover(), OWN)
 CHECKS = (
-    CheckResult(name="matmul", step=40, outcome="pass", summary="right", proves="products are right", measured=1),
-    CheckResult(name="sdpa", step=40, outcome="warn", summary="slow", hint="look", evidence={"b": 2, "a": [1]}),
+    CheckResult(
+        name="matmul",
+        step=40,
+        outcome="pass",
+        summary="right",
+        proves="products are right",
+        measured=1,
+    ),
+    CheckResult(
+        name="sdpa",
+        step=40,
+        outcome="warn",
+        summary="slow",
+        hint="look",
+        evidence={"b": 2, "a": [1]},
+    ),
     CheckResult(name="gpus_seen", step=40, outcome="skip", summary="no GPU"),
-    CheckResult(name="vllm_serves", step=80, outcome="fail", summary=f"see {PREFIX}/{GENERATION}/x"),
+    CheckResult(
+        name="vllm_serves", step=80, outcome="fail", summary=f"see {PREFIX}/{GENERATION}/x"
+    ),
 )
 FIGURE = Figure(
     check="matmul",
@@ -37,12 +60,15 @@ FIGURE = Figure(
 )
 ENDS: tuple[Literal["fail", "warn", "error"], ...] = ("fail", "warn", "error")
 TORCH = Decision(
-    subject="torch", chosen="2.13.0", because="vLLM pins it", rejected=(Rejected(candidate="2.14.0", reason="too new"),)
+    subject="torch",
+    chosen="2.13.0",
+    because="vLLM pins it",
+    rejected=(Rejected(candidate="2.14.0", reason="too new"),),
 )
 
 
 def report(**changes: object) -> Report:
-    made = Report(
+    original = Report(
         run=RUN,
         started="2026-11-20T00:00:00Z",
         seconds=7.5,
@@ -58,9 +84,17 @@ def report(**changes: object) -> Report:
             StepResult(number=50, name="vllm", outcome="kept"),
             StepResult(number=60, name="flash-attn", outcome="done"),
             StepResult(number=61, name="toolkit", outcome="done"),
-            StepResult(number=62, name="compile", outcome="failed", problem=f"no memory\nlog: logs/{RUN}/62.log"),
+            StepResult(
+                number=62,
+                name="compile",
+                outcome="failed",
+                problem=f"no memory\nlog: logs/{RUN}/62.log",
+            ),
         ),
-        commands={"40-torch": (f"uv --python {PREFIX}/{GENERATION}/bin/python x",), "62-compile": ("nvcc y",)},
+        commands={
+            "40-torch": (f"uv --python {PREFIX}/{GENERATION}/bin/python x",),
+            "62-compile": ("nvcc y",),
+        },
         notes={"40-torch": ("numpy is torn and is installed anew",)},
         left={
             "40-torch": Left(run=RUN, files=("pip.conf",), distributions=("torch",)),
@@ -71,25 +105,28 @@ def report(**changes: object) -> Report:
         owed=("matmul",),
         figures=(FIGURE,),
     )
-    return msgspec.structs.replace(made, **changes)
+    return msgspec.structs.replace(original, **changes)
 
 
-PROVING = {"40-torch": ("matmul", "sdpa", "gpus_seen", "cuda_graphs"), "30-python": ("matmul_of_old",)}
+PROVING = {
+    "40-torch": ("matmul", "sdpa", "gpus_seen", "cuda_graphs"),
+    "30-python": ("matmul_of_old",),
+}
 
 
-def pages(told: Report, before: Report | None = None) -> dict[str, str]:
-    return as_task_result.pages(told, TASKS, before, PROVING)
+def pages(source: Report, before: Report | None = None) -> dict[str, str]:
+    return as_task_result.pages(source, TASKS, before, PROVING)
 
 
 def section(text: str, title: str) -> str:
     return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0].strip()
 
 
-def test_there_is_a_page_for_each_and_an_index() -> None:
+def test_every_task_has_a_page_beside_an_index() -> None:
     assert list(pages(report())) == [*(f"{task.label}.md" for task in TASKS), "README.md"]
 
 
-def test_a_page_says_all_of_a_step() -> None:
+def test_the_page_of_a_step() -> None:
     page = pages(report())["40-torch.md"]
     assert "* torch: auto\n  * chosen: 2.13.0: vLLM pins it" in section(page, "What was asked")
     assert section(page, "What was done") == "uv --python $ENV/bin/python x"
@@ -97,20 +134,22 @@ def test_a_page_says_all_of_a_step() -> None:
         "* matmul: rate (gpu 0): 12.35 TFLOP/s, spread 3.3% over 2 repeats; m"
     )
     assert section(page, "What deviates from the plan").splitlines() == [
-        "* not taken: torch 2.14.0: too new",
+        "* rejected: torch 2.14.0: too new",
         "* numpy is torn and is installed anew",
         "* gpus_seen was not decided: no GPU",
     ]
     assert "* sdpa: slow (look)" in section(page, "What was observed")
     assert '"a": [' in section(page, "What was observed")
-    assert "* **matmul: pass.** Proves: products are right. right" in section(page, "What proves it")
+    assert "* **matmul: pass.** Proves: products are right. right" in section(
+        page, "What proves it"
+    )
     assert "* **gpus_seen: skip.**" in section(page, "What proves it")
-    assert section(page, "What it left") == "* $ENV/pip.conf\n* 1 distributions: torch 2.13.0"
+    assert section(page, "What it left") == "* $ENV/pip.conf\n* 1 package: torch 2.13.0"
     assert section(page, "What comes next") == "[50 vLLM](50-vllm.md)"
     assert f"ENV={PREFIX}/{GENERATION}" in section(page, "When and where")
 
 
-def test_what_a_part_failed_in_its_step_has_failed_in() -> None:
+def test_a_failed_part_fails_its_step() -> None:
     page = pages(report())["60-flash-attn.md"]
     assert "**FAILED**" in page
     assert section(page, "What went wrong") == "no memory\n    log: logs/$RUN/62.log"
@@ -118,106 +157,144 @@ def test_what_a_part_failed_in_its_step_has_failed_in() -> None:
     assert "nvcc" not in pages(report())["50-vllm.md"]
 
 
-def test_what_was_not_reached_and_what_stands_are_told_apart() -> None:
-    told = pages(report())
-    assert "**not done**" in told["10-preflight.md"]
-    assert section(told["10-preflight.md"], "What was done") == "Nothing: it was not reached."
-    assert "**done before, and stands**" in told["70-huggingface.md"]
-    assert "**kept as it was**" in told["50-vllm.md"]
-    assert "nothing here proves that it holds" in told["30-python.md"]
+def test_unreached_and_earlier_tasks_differ() -> None:
+    texts = pages(report())
+    assert "**not done**" in texts["10-preflight.md"]
+    assert (
+        section(texts["10-preflight.md"], "What was done")
+        == "Nothing: the run did not reach this task."
+    )
+    assert "**done in an earlier run, still in place**" in texts["70-huggingface.md"]
+    assert "**kept from an earlier run**" in texts["50-vllm.md"]
+    assert "nothing here proves its result" in texts["30-python.md"]
 
 
-def test_what_ended_otherwise_in_an_earlier_run_is_not_called_unreached() -> None:
-    left = {"85-models": Left(run="r", outcome="failed"), "70-huggingface": Left(run=RUN, outcome="interrupted")}
-    told = pages(report(left=left))
-    assert "**FAILED in an earlier run, and checks FAILED: vllm_serves**" in told["85-models.md"]
-    assert "logs/r/85-models.log" in section(told["85-models.md"], "What went wrong")
-    assert "not reached" not in told["85-models.md"] + told["70-huggingface.md"]
-    assert "**interrupted**" in told["70-huggingface.md"]
-    assert section(told["70-huggingface.md"], "What it left") == "Unknown: it did not get to its end."
-    unproved = section(told["README.md"], "What was not proved").splitlines()
-    assert {"* 85 Models: FAILED in an earlier run", "* 70 Hugging Face hub: interrupted"} < {*unproved}
+def test_an_earlier_failure_is_not_called_unreached() -> None:
+    left = {
+        "85-models": Left(run="r", outcome="failed"),
+        "70-huggingface": Left(run=RUN, outcome="interrupted"),
+    }
+    texts = pages(report(left=left))
+    assert "**FAILED in an earlier run; checks FAILED: vllm_serves**" in texts["85-models.md"]
+    assert "logs/r/85-models.log" in section(texts["85-models.md"], "What went wrong")
+    assert "did not reach" not in texts["85-models.md"] + texts["70-huggingface.md"]
+    assert "**interrupted**" in texts["70-huggingface.md"]
+    assert section(texts["70-huggingface.md"], "What it left") == "Unknown: it did not finish."
+    unproved = section(texts["README.md"], "What was not proved").splitlines()
+    assert {"* 85 Models: FAILED in an earlier run", "* 70 Hugging Face hub: interrupted"} < {
+        *unproved
+    }
 
 
-def test_the_index_names_all_that_is_not_proved_and_owed() -> None:
+def test_the_index_names_unproved_and_owed_checks() -> None:
     index = pages(report())["README.md"]
     assert "**not verified** (exit code 1)" in index
-    assert "| [40](40-torch.md) | PyTorch | done | 1 skipped, 1 warned, 1 passed, 1 not tried |" in index
-    assert "| [80](80-launchers.md) | The vllm command | not done, and checks FAILED: vllm_serves | 1 FAILED |" in index
-    assert "| [20](20-toolchain.md) | Compiler and Python headers | not done | there is none |" in index
+    assert (
+        "| [40](40-torch.md) | PyTorch | done | 1 skipped, 1 warned, 1 passed, 1 not tried |"
+        in index
+    )
+    assert (
+        "| [80](80-launchers.md) | The vllm command | not done; checks FAILED: vllm_serves | 1 FAILED |"
+        in index
+    )
+    assert "| [20](20-toolchain.md) | Compiler and Python headers | not done | none |" in index
     assert section(index, "What was not proved").splitlines()[:3] == [
         "* vllm_serves failed",
         "* gpus_seen was skipped",
-        "* sdpa: warns: slow",
+        "* sdpa warns: slow",
     ]
-    assert "is about these: 10 Preflight, 20 Compiler" in section(index, "What was not proved")
+    assert "No check of these tasks was tried: 10 Preflight, 20 Compiler" in section(
+        index, "What was not proved"
+    )
     assert "40 PyTorch" not in section(index, "What was not proved")
-    assert "matmul: only the host" in section(index, "What is owed")
+    assert "matmul: to be proved on the target host" in section(index, "What is owed")
     assert section(index, "What came up on the way") == "* numpy is torn and is installed anew"
     broken = pages(report(verdict="not provisioned", checks=(), generation=""))["README.md"]
-    assert "did not get to its checks" in section(broken, "What was not proved")
+    assert "nothing was proved: the checks did not run" in section(broken, "What was not proved")
 
 
-def test_the_index_says_first_what_its_verdict_does_not() -> None:
-    kept_out = report(
-        checks=CHECKS[:1], promised=("matmul",), owed=(), verdict="verified", regressions=("rate: slower by 12 %",)
+def test_the_index_starts_with_regressions_and_doubts() -> None:
+    regressed = report(
+        checks=CHECKS[:1],
+        promised=("matmul",),
+        owed=(),
+        verdict="verified",
+        regressions=("rate: slower by 12 %",),
     )
-    head = pages(kept_out)["README.md"].partition("\n## ")[0]
-    assert "**not current: the old one stays**" in head
+    head = pages(regressed)["README.md"].partition("\n## ")[0]
+    assert "**not current**: the old one did better" in head
     assert "* rate: slower by 12 %" in head
-    assert "stays" not in pages(report())["README.md"].partition("\n## ")[0]
+    assert "did better" not in pages(report())["README.md"].partition("\n## ")[0]
     lie = pages(report(verdict="verified", exit_code=0))["README.md"].splitlines()
-    assert lie[2].startswith("**This report says verified, and its contents do not support that: vllm_serves failed")
+    assert lie[2].startswith(
+        "**This report says verified, but its contents do not support that: vllm_serves failed"
+    )
 
 
-def test_what_nobody_tried_is_named_and_no_proof() -> None:
-    said = section(pages(report())["30-python.md"], "What proves it")
-    assert said.startswith("No check was tried")
-    assert "Not tried: matmul_of_old (the plan of this host promises none of these)." in said
+def test_untried_checks_are_named_and_prove_nothing() -> None:
+    text = section(pages(report())["30-python.md"], "What proves it")
+    assert text.startswith("No check of this task was tried")
+    assert "Not tried: matmul_of_old (the plan of this host promises none of them)." in text
     promising = msgspec.structs.replace(plan(), checks=("cuda_graphs", "vllm_serves"))
-    told = pages(report(steps=(), promised=("vllm_serves",), checks=CHECKS[3:], figures=(), plan=promising))
-    assert "(promised of these: cuda_graphs)" in section(told["40-torch.md"], "What proves it")
-    assert "* cuda_graphs was not tried" in section(told["README.md"], "What was not proved")
+    texts = pages(
+        report(steps=(), promised=("vllm_serves",), checks=CHECKS[3:], figures=(), plan=promising)
+    )
+    assert "(the plan promises cuda_graphs)" in section(texts["40-torch.md"], "What proves it")
+    assert "* cuda_graphs was not tried" in section(texts["README.md"], "What was not proved")
 
 
-def test_what_a_check_is_against_does_not_just_stand() -> None:
+def test_a_failed_check_is_in_the_headline() -> None:
     left = {"80-launchers": Left(run="r")}
     page = pages(report(steps=(), left=left))["80-launchers.md"]
-    assert "**done before, and checks FAILED: vllm_serves**" in page
+    assert "**done in an earlier run; checks FAILED: vllm_serves**" in page
 
 
-def test_commands_that_nobody_noted_are_not_none() -> None:
+def test_unrecorded_commands_are_not_called_none() -> None:
     page = pages(report(steps=(), left={"50-vllm": Left()}))["50-vllm.md"]
-    assert section(page, "What was done") == "It was done in an earlier run, which has left no note of its commands."
+    assert (
+        section(page, "What was done")
+        == "It was done in an earlier run, which did not record its commands."
+    )
 
 
 def test_a_summary_of_many_lines_breaks_no_page() -> None:
-    said = "\n".join(["InductorError: no compiler", "", "# deep", *(f"| line {n}" for n in range(200))])
+    text = "\n".join(
+        ["InductorError: no compiler", "", "# deep", *(f"| line {n}" for n in range(200))]
+    )
     outcomes: dict[str, Literal["fail", "warn", "error"]] = {"a": "fail", "b": "warn", "c": "error"}
     checks = tuple(
-        CheckResult(name=name, step=40, outcome=outcome, summary=said, hint="look\n# there")
+        CheckResult(name=name, step=40, outcome=outcome, summary=text, hint="look\n# there")
         for name, outcome in outcomes.items()
     )
-    told = pages(report(checks=checks, figures=(), promised=("a", "b", "c"), owed=()))
-    for page in (told["40-torch.md"], told["README.md"]):
+    texts = pages(report(checks=checks, figures=(), promised=("a", "b", "c"), owed=()))
+    for page in (texts["40-torch.md"], texts["README.md"]):
         assert "InductorError: no compiler" in page
-        assert not [line for line in page.splitlines() if line.startswith(("# deep", "# there", "| line"))]
+        assert not [
+            line for line in page.splitlines() if line.startswith(("# deep", "# there", "| line"))
+        ]
         assert len(page.splitlines()) < 200
-    assert "    # deep" in told["40-torch.md"]
+    assert "    # deep" in texts["40-torch.md"]
 
 
 HARM = "<img src=x onerror=alert(1)> [l](javascript:a) **b** `c` | d &lt; \x1b[2J\u202e_e_"
 
 
-def test_nothing_in_a_report_is_taken_for_markup() -> None:
+def test_no_text_of_a_report_is_markup() -> None:
     checks = tuple(
-        CheckResult(name=f"{outcome} {HARM}", step=40, outcome=outcome, summary=HARM, proves=HARM, hint=HARM)
+        CheckResult(
+            name=f"{outcome} {HARM}", step=40, outcome=outcome, summary=HARM, proves=HARM, hint=HARM
+        )
         for outcome in ENDS
     )
-    checks = (*checks, msgspec.structs.replace(checks[0], summary=f"more\n{HARM}", evidence={HARM: HARM}))
-    figure = msgspec.structs.replace(FIGURE, check=checks[0].name, name=HARM, of={HARM: HARM}, method=HARM)
+    checks = (
+        *checks,
+        msgspec.structs.replace(checks[0], summary=f"more\n{HARM}", evidence={HARM: HARM}),
+    )
+    figure = msgspec.structs.replace(
+        FIGURE, check=checks[0].name, name=HARM, of={HARM: HARM}, method=HARM
+    )
     left = {"40-torch": Left(run=RUN, files=(HARM, f"/{HARM}"), distributions=("torch",))}
-    told = pages(
+    texts = pages(
         report(
             checks=checks,
             figures=(figure,),
@@ -232,26 +309,30 @@ def test_nothing_in_a_report_is_taken_for_markup() -> None:
         )
     )
     markup = re.compile(r"(?<!\\)(?:<img|\[l|\]\(javascript|`c|\*\*b|\| d|&lt|\b_e_)")
-    for page in (told["40-torch.md"], told["README.md"]):
+    for page in (texts["40-torch.md"], texts["README.md"]):
         assert "onerror" in page
         assert not {"\x1b", "\u202e"} & {*page}
         for line in page.splitlines():
             assert line.startswith("    ") or not markup.search(line), line
 
 
-def test_what_was_found_is_code_and_nothing_is_said_of_nothing() -> None:
+def test_evidence_is_shown_as_code() -> None:
     checks = (
         CheckResult(name="a", step=40, outcome="warn", summary="one\ntwo"),
         CheckResult(name="b", step=40, outcome="warn", summary="three", evidence={"x": 1}),
         CheckResult(name="c", step=40, outcome="warn", summary="four"),
         CheckResult(name="d", step=40, outcome="warn", summary="five"),
     )
-    said = section(pages(report(checks=checks, figures=(), owed=()))["40-torch.md"], "What was observed")
-    code = '* a: one\n\n      two\n* b: three\n\n      {\n       "x": 1\n      }\n* c: four\n* d: five'
-    assert said == code
+    text = section(
+        pages(report(checks=checks, figures=(), owed=()))["40-torch.md"], "What was observed"
+    )
+    code = (
+        '* a: one\n\n      two\n* b: three\n\n      {\n       "x": 1\n      }\n* c: four\n* d: five'
+    )
+    assert text == code
 
 
-def test_what_was_proved_before_is_told_where_this_run_did_not_try_it() -> None:
+def test_earlier_proofs_are_shown_for_untried_checks() -> None:
     kept = report(checks=(), figures=(), promised=(), owed=())
     page = pages(kept, report(run="20261119T000000Z-1111"))["40-torch.md"]
     assert "matmul: pass." in section(page, "What proves it")
@@ -261,9 +342,19 @@ def test_what_was_proved_before_is_told_where_this_run_did_not_try_it() -> None:
     assert "nothing here proves" in section(elsewhere, "What proves it")
 
 
-def test_only_one_place_changes_with_every_run() -> None:
-    again = report(run="20261121T000000Z-1111", started="2026-11-21T00:00:00Z", seconds=9.0, generation="20261102T-b")
-    text = msgspec.json.encode(again).decode().replace(GENERATION, "20261102T-b").replace(RUN, again.run)
+def test_only_the_last_section_changes_with_every_run() -> None:
+    again = report(
+        run="20261121T000000Z-1111",
+        started="2026-11-21T00:00:00Z",
+        seconds=9.0,
+        generation="20261102T-b",
+    )
+    text = (
+        msgspec.json.encode(again)
+        .decode()
+        .replace(GENERATION, "20261102T-b")
+        .replace(RUN, again.run)
+    )
     second = pages(read.report(text.encode(), "r"))
     for name, page in pages(report()).items():
         stable, mark, changing = page.partition("\n## When and where\n")
@@ -274,11 +365,13 @@ def test_only_one_place_changes_with_every_run() -> None:
         assert RUN in changing
 
 
-def test_they_are_rendered_again_from_the_file_of_the_report() -> None:
+def test_pages_can_be_rendered_from_the_report_file() -> None:
     assert pages(read.report(msgspec.json.encode(report()), "r")) == pages(report())
 
 
-def test_after_the_last_one_comes_the_line_that_serves() -> None:
+def test_the_last_page_shows_the_command_that_serves() -> None:
     good = report(exit_code=0, verdict="verified")
-    assert "`$PREFIX/current/bin/vllm serve MODEL" in section(pages(good)["85-models.md"], "What comes next")
-    assert "last one" in section(pages(report())["85-models.md"], "What comes next")
+    assert "`$PREFIX/current/bin/vllm serve MODEL" in section(
+        pages(good)["85-models.md"], "What comes next"
+    )
+    assert "the last task" in section(pages(report())["85-models.md"], "What comes next")

@@ -1,4 +1,4 @@
-"""What is shared names nobody: canaries in every text of a report at every depth; versions and structure stay."""
+"""Shared reports: canaries at every depth are hidden, versions and structure stay."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from tests.test_cli import ROOT
 
 
 def texts(value: Any) -> Iterator[str]:
-    """Every text, keys too."""
+    """Yield every text, keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from (key, *texts(one))
+        for key, member in value.items():
+            yield from (key, *texts(member))
     elif isinstance(value, list):
-        for one in value:
-            yield from texts(one)
+        for member in value:
+            yield from texts(member)
 
 
 def shape(value: Any) -> Any:
-    """The same with every text taken out."""
+    """Return the structure without its texts."""
     if isinstance(value, dict):
-        return [shape(one) for one in value.values()]
-    return [shape(one) for one in value] if isinstance(value, list) else type(value)
+        return [shape(member) for member in value.values()]
+    return [shape(member) for member in value] if isinstance(value, list) else type(value)
 
 
-def test_no_canary_is_left_in_any_text_and_all_versions_are() -> None:
+def test_no_canary_stays_and_every_version_does() -> None:
     full = msgspec.to_builtins(canaries.report())
     assert sum("miriam" in text for text in texts(full)) > 40, "the fields are filled"
     shared = msgspec.to_builtins(share.shared(canaries.report(), ME))
@@ -52,31 +52,40 @@ def test_no_canary_is_left_in_any_text_and_all_versions_are() -> None:
         if "2.13.0+cu129" in text:
             assert all(version in text for version in VERSIONS), text
     assert shape(shared) == shape(full)
-    assert sum("2.13.0+cu129" in text for text in texts(shared)) == sum("2.13.0+cu129" in text for text in texts(full))
+    assert sum("2.13.0+cu129" in text for text in texts(shared)) == sum(
+        "2.13.0+cu129" in text for text in texts(full)
+    )
 
 
-def test_it_is_a_report_still_and_to_share_twice_changes_nothing() -> None:
+def test_a_shared_report_can_be_read_and_shared_again() -> None:
     once = share.shared(canaries.report(), ME)
     assert read.report(msgspec.json.encode(once), "r") == once
     assert share.shared(once, ME) == once
 
 
-def test_what_names_nobody_stays_as_it_is() -> None:
-    made: Report = report()
-    assert share.shared(made, ME) == made
+def test_a_report_without_names_stays_as_it_is() -> None:
+    original: Report = report()
+    assert share.shared(original, ME) == original
     urls = "https://github.com/x/y https://download.pytorch.org/whl/cu129 http://localhost:8000/v1 file:///data/wheels"
-    told = share.shared(msgspec.structs.replace(made, commands={"50-vllm": (urls,)}), ME)
-    assert told.commands == {"50-vllm": (urls,)}
+    scrubbed = share.shared(msgspec.structs.replace(original, commands={"50-vllm": (urls,)}), ME)
+    assert scrubbed.commands == {"50-vllm": (urls,)}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "plans").glob("*.json"))[::5], ids=lambda path: path.stem)
-def test_plans_and_what_checks_say_name_nobody_and_stay_as_they_are(path: Path) -> None:
-    """All that is said of our own accord: nothing in it looks like somebody."""
-    said = tuple(texts(json.loads(path.read_text())))
-    checks = (re.findall(r'"([^"\n{}]{8,})"', one.read_text()) for one in (ROOT / "checks").glob("*.py"))
-    words = (*said, *(line for lines in checks for line in lines if "://" not in line))
-    told = share.shared(msgspec.structs.replace(report(), notes={"": words}), ME)
-    assert [pair for pair in zip(words, told.notes[""], strict=True) if pair[0] != pair[1]] == []
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests" / "plans").glob("*.json"))[::5], ids=lambda path: path.stem
+)
+def test_texts_of_plans_and_checks_stay_as_they_are(path: Path) -> None:
+    """Our own sentences hold nothing that looks like a name."""
+    sentences = tuple(texts(json.loads(path.read_text())))
+    checks = (
+        re.findall(r'"([^"\n{}]{8,})"', check.read_text())
+        for check in (ROOT / "checks").glob("*.py")
+    )
+    words = (*sentences, *(line for lines in checks for line in lines if "://" not in line))
+    scrubbed = share.shared(msgspec.structs.replace(report(), notes={"": words}), ME)
+    assert [
+        pair for pair in zip(words, scrubbed.notes[""], strict=True) if pair[0] != pair[1]
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -91,12 +100,12 @@ def test_plans_and_what_checks_say_name_nobody_and_stay_as_they_are(path: Path) 
         "GPU 0:1 tried on GPU 0, 1 -> GPU 0; 506b:00:00.0; ip-adapter; the users: 3; a.b.de",
     ],
 )
-def test_what_only_looks_like_a_name_stays(text: str) -> None:
-    made = msgspec.structs.replace(report(), notes={"": (text,)})
-    assert share.shared(made, ME).notes[""] == (text,)
+def test_text_that_only_looks_like_a_name_stays(text: str) -> None:
+    original = msgspec.structs.replace(report(), notes={"": (text,)})
+    assert share.shared(original, ME).notes[""] == (text,)
 
 
-def test_numbers_that_name_a_device_are_hidden_and_counts_are_not() -> None:
+def test_device_numbers_are_hidden_and_counts_stay() -> None:
     facts = {
         "serial": 1654922001234,
         "users": 3,
@@ -105,27 +114,31 @@ def test_numbers_that_name_a_device_are_hidden_and_counts_are_not() -> None:
         "Serial Number": [7.5e6],
         "total": 1654922,
     }
-    made = msgspec.structs.replace(report(), host={"facts": facts})
-    told = share.shared(made, ME).host["facts"]
-    assert told == {**facts, "serial": "***", "Serial Number": ["***"]}
+    original = msgspec.structs.replace(report(), host={"facts": facts})
+    scrubbed = share.shared(original, ME).host["facts"]
+    assert scrubbed == {**facts, "serial": "***", "Serial Number": ["***"]}
 
 
-@pytest.mark.parametrize("letters", ["a", "a-", "a.", "/home/*** a ", "cookie: ", "-----BEGIN PRIVATE KEY-----"])
+@pytest.mark.parametrize(
+    "letters", ["a", "a-", "a.", "/home/*** a ", "cookie: ", "-----BEGIN PRIVATE KEY-----"]
+)
 def test_a_long_line_takes_no_minutes(letters: str) -> None:
-    """A pattern that looks again from each letter would."""
+    """A pattern that restarts at every letter would take minutes."""
     long = msgspec.structs.replace(report(), notes={"": (letters * (200_000 // len(letters)),)})
     began = time.process_time()
     share.shared(long, ME)
     assert time.process_time() - began < 20
 
 
-def test_what_is_alike_once_it_is_hidden_stays_several() -> None:
-    made = msgspec.structs.replace(report(), settings={"10.0.0.1": "a", "10.0.0.2": "b", "10.0.0.3": "c"})
-    assert list(share.shared(made, ME).settings.values()) == ["a", "b", "c"]
+def test_keys_that_become_equal_stay_separate() -> None:
+    original = msgspec.structs.replace(
+        report(), settings={"10.0.0.1": "a", "10.0.0.2": "b", "10.0.0.3": "c"}
+    )
+    assert list(share.shared(original, ME).settings.values()) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("user", ["pass", "done", "must", "verified", "cuda", "higher"])
-def test_a_user_called_like_one_of_our_words_costs_no_report(user: str) -> None:
+def test_a_user_named_like_an_enumerated_value_breaks_no_report(user: str) -> None:
     scrubber = type(ME)(home=f"/home/{user}", users=(user,), hosts=(user,))
     shared = share.shared(report(), scrubber)
     assert read.report(msgspec.json.encode(shared), "r").verdict == "not verified"
@@ -137,8 +150,10 @@ def test_a_user_called_like_one_of_our_words_costs_no_report(user: str) -> None:
     st.sampled_from(["", " ", "\n", '"', "'", "(", "[", "=", ", ", "a: "]),
     st.sampled_from(["", " ", "\n", '"', "'", ")", "]", ", ", ". "]),
 )
-def test_a_canary_is_found_between_whatever_stands_around_it(needle: str, before: str, after: str) -> None:
+def test_a_canary_is_hidden_between_any_neighbours(needle: str, before: str, after: str) -> None:
     text = f"{before}{CANARIES[needle]}{after}"
-    made = msgspec.structs.replace(report(), notes={"": (text,)}, settings={"deep": [{"er": text}]})
-    told = " ".join(texts(msgspec.to_builtins(share.shared(made, ME))))
-    assert needle.lower() not in told.lower(), told
+    original = msgspec.structs.replace(
+        report(), notes={"": (text,)}, settings={"deep": [{"er": text}]}
+    )
+    scrubbed = " ".join(texts(msgspec.to_builtins(share.shared(original, ME))))
+    assert needle.lower() not in scrubbed.lower(), scrubbed

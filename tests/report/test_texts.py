@@ -1,4 +1,4 @@
-"""What a run says of itself: the summary and the page of a step."""
+"""The summary of a run in plain text."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from provision.report._model import Report
 from tests.plan.described import plan
 
 CHECKS = (
-    CheckResult(name="record_whole", outcome="pass", summary="all as recorded", seconds=2.5, proves="files"),
-    CheckResult(name="vllm_serves", outcome="fail", summary="no answer", hint="look at its log", seconds=30.0),
-    CheckResult(name="extensions_import", outcome="skip", summary="no GPU", hint="not told"),
+    CheckResult(
+        name="record_whole", outcome="pass", summary="all as recorded", seconds=2.5, proves="files"
+    ),
+    CheckResult(
+        name="vllm_serves",
+        outcome="fail",
+        summary="no answer",
+        hint="look at its log",
+        seconds=30.0,
+    ),
+    CheckResult(name="extensions_import", outcome="skip", summary="no GPU", hint="not shown"),
 )
 PREFIX = "/data/envs"
 STEPS = (
     StepResult(number=40, name="torch", outcome="done", seconds=6.4),
-    StepResult(number=50, name="vllm", outcome="failed", seconds=1.0, problem="uv said no\nand why"),
+    StepResult(
+        number=50, name="vllm", outcome="failed", seconds=1.0, problem="uv said no\nand why"
+    ),
 )
 
 
@@ -35,7 +45,7 @@ def report() -> Report:
     )
 
 
-def test_the_verdict_comes_first_and_hints_only_where_something_is_wrong() -> None:
+def test_the_verdict_comes_first_and_only_problems_have_hints() -> None:
     lines = as_text.text(report(), PREFIX).splitlines()
     assert lines[0] == "NOT VERIFIED (exit code 1)"
     text = "\n".join(lines)
@@ -44,11 +54,11 @@ def test_the_verdict_comes_first_and_hints_only_where_something_is_wrong() -> No
     assert "uv said no" in text
     assert "and why" not in text
     assert "look at its log" in text
-    assert "not told" not in text
+    assert "not shown" not in text
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_who_saw_it_go_by_is_told_only_what_did_not_go_well() -> None:
+def test_the_brief_summary_has_only_problems() -> None:
     text = as_text.brief(report())
     assert text.startswith("NOT VERIFIED (exit code 1)\n")
     assert "uv said no" in text

@@ -16,6 +16,8 @@ from tests.setup.stand_in import Answer, StandIn, index, mounting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.environment
+
 NO_LINKS: dict[str, str | None] = {"PIP_NO_INDEX": None, "PIP_FIND_LINKS": None}
 SOMEBODY = 54321  # a user id without an entry
 
@@ -65,7 +67,7 @@ def refused(answer: Answer, code: int, sentence: str, hint: str) -> None:
     assert hint in hints[0]
 
 
-@pytest.mark.parametrize("tool", ["uv", "python"])
+@pytest.mark.parametrize("tool", ["uv", pytest.param("python", marks=pytest.mark.long)])
 def test_an_index_that_does_not_answer(tmp_path: Path, tool: str) -> None:
     host = StandIn(tmp_path)
     host = host.give_uv() if tool == "uv" else host.give_python()
@@ -91,7 +93,7 @@ def test_a_file_that_is_not_the_pinned_one(tmp_path: Path, tool: str) -> None:
     refused(host.setup(), 4, "another file than requirements.txt pins", "cache")
 
 
-@pytest.mark.parametrize("tool", ["uv", "python"])
+@pytest.mark.parametrize("tool", ["uv", pytest.param("python", marks=pytest.mark.long)])
 def test_an_index_without_the_pinned_version(tmp_path: Path, tool: str) -> None:
     host = StandIn(tmp_path)
     host = host.give_uv() if tool == "uv" else host.give_python()

@@ -15,6 +15,8 @@ from tests.setup.stand_in import StandIn, index, make_wheel, script, the_uv
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.environment
+
 NOTHING: dict[str, str | None] = {"PIP_NO_INDEX": None, "PIP_FIND_LINKS": None, "PIP_CONFIG_FILE": None}
 
 

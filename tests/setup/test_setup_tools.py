@@ -14,6 +14,8 @@ from tests.setup.stand_in import StandIn, index, mounting, script, the_uv
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.environment
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> StandIn:
@@ -115,8 +117,7 @@ def test_a_uv_from_before_its_index_variables_does_not_count(host: StandIn) -> N
     assert (answer.code, "no uv" in answer.err) == (3, True), answer.err
 
 
-@pytest.mark.parametrize("tool", ["python", "uv"])
-@pytest.mark.parametrize("form", ["two words", "one word"])
+@pytest.mark.parametrize(("tool", "form"), [("python", "two words"), ("uv", "one word")])
 def test_a_bundle_brings_the_control_environment_too(tmp_path: Path, tool: str, form: str) -> None:
     host = StandIn(tmp_path)
     host = host.give_uv() if tool == "uv" else host.give_python()

@@ -41,6 +41,11 @@ class Place(msgspec.Struct, frozen=True):
         return [one.id for one in environments.found(self.prefix)]
 
 
+@pytest.fixture(autouse=True)
+def _programs_asked_once(programs_asked_once: None) -> None:
+    """No verb is tried here for what a look at this host finds."""
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     stock(tmp_path / "wheels")

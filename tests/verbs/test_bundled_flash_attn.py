@@ -27,6 +27,8 @@ from tests.engine.small_index import wheel as plain_wheel
 from tests.test_cli import ROOT
 from tests.verbs.test_flash_attn import H100, TAG, locked
 
+pytestmark = pytest.mark.environment
+
 FILE = f"flash_attn-2.8.3.post2+cu130.torch2.13.0.sm90.k01234567-{TAG}-{TAG}-linux_x86_64.whl"
 VERSION = FILE.split("-")[1]
 SETTINGS = ("sources.github=false", "sources.pytorch=false", "sources.vllm=false", "vllm=0.32.0")

@@ -1,4 +1,4 @@
-"""`diff` and `baseline`: which runs are laid side by side, and words for what is no run to be compared."""
+"""`diff` and `baseline`: the choice of runs, and errors for runs that cannot be compared."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.report.runs import Document, document, figure, measured
 from tests.verbs.conftest import Place
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "diff.json"
-Said = Callable[..., str]
+Output = Callable[..., str]
 
 
 class Logs:
-    """Runs of this host, one after the other, unless a run says otherwise."""
+    """A folder of runs of this host, in order, unless a run says otherwise."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,8 +32,8 @@ class Logs:
         run = f"202611{day:02}T000000Z-0000"
         of: Document = {**document(), "run": run, **changes}
         of["host"]["id"] = host or verified.host_id()
-        one = figure(of, "speed_attention", "GPU 0")
-        one.update(measured("speed_attention", "attention", one["of"], rate, 0.01))
+        attention = figure(of, "speed_attention", "GPU 0")
+        attention.update(measured("speed_attention", "attention", attention["of"], rate, 0.01))
         path = self.folder / run / "report.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(of))
@@ -47,7 +47,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Logs:
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Said:
+def output(capsys: pytest.CaptureFixture[str]) -> Output:
     def run(*words: str) -> str:
         capsys.readouterr()
         assert cli.run(list(words)) == 0
@@ -60,7 +60,7 @@ def heads(out: str) -> list[str]:
     return [line.split()[1] for line in out.splitlines()[:2]]
 
 
-def test_the_newest_is_laid_beside_the_last_verified_one_of_its_host(logs: Logs, said: Said) -> None:
+def test_the_newest_run_is_compared_with_the_last_verified_one(logs: Logs, output: Output) -> None:
     old = logs.add(1)
     logs.add(2, verdict="not verified", exit_code=1)
     logs.add(3, host="f" * 16)
@@ -68,37 +68,41 @@ def test_the_newest_is_laid_beside_the_last_verified_one_of_its_host(logs: Logs,
     logs.add(5, regressions=["slower"], exit_code=1)
     new = logs.add(6, rate=475.0)
     (logs.folder / "20261107T000000Z-dead").mkdir()
-    out = said("diff")
+    out = output("diff")
     assert heads(out) == [old, new]
     assert "slower by 12 %: 540 -> 475 TFLOP/s" in out
-    assert heads(said("diff", old)) == [old, new]
-    assert heads(said("diff", new, old)) == [new, old], "as they are given"
-    assert heads(said("diff", str(logs.folder / old), str(logs.folder / new / "report.json"))) == [old, new]
-    assert said("diff", "20261101", old, "--quiet") == "nothing that is recorded changed\n"
+    assert heads(output("diff", old)) == [old, new]
+    assert heads(output("diff", new, old)) == [new, old], "in the given order"
+    assert heads(
+        output("diff", str(logs.folder / old), str(logs.folder / new / "report.json"))
+    ) == [old, new]
+    assert output("diff", "20261101", old, "--quiet") == "no change was recorded\n"
 
 
-def test_as_a_document_it_keeps_to_its_schema(logs: Logs, said: Said) -> None:
+def test_the_document_matches_its_schema(logs: Logs, output: Output) -> None:
     logs.add(1)
     logs.add(2, rate=475.0)
-    told = json.loads(said("diff", "--json"))
-    jsonschema.validate(told, json.loads(SCHEMA.read_text()))
-    assert told["schema"] == "vllm-ready/diff/1"
-    assert [one["how"] for one in told["groups"][0]["effects"]] == ["worse"]
+    document_ = json.loads(output("diff", "--json"))
+    jsonschema.validate(document_, json.loads(SCHEMA.read_text()))
+    assert document_["schema"] == "vllm-ready/diff/1"
+    assert [change["how"] for change in document_["groups"][0]["effects"]] == ["worse"]
 
 
-def test_a_baseline_stays_when_its_run_is_deleted(logs: Logs, said: Said) -> None:
-    assert "there is none" in said("baseline")
+def test_a_baseline_survives_its_run(logs: Logs, output: Output) -> None:
+    assert "there is none" in output("baseline")
     first, last = logs.add(1, rate=600.0), logs.add(2)
-    assert said("baseline", "show").startswith(f"{last}, started")
-    assert "not set" in said("baseline")
-    assert said("baseline", "set", first).startswith(f"{first}, started")
+    assert output("baseline", "show").startswith(f"{last}, started")
+    assert "not set" in output("baseline")
+    assert output("baseline", "set", first).startswith(f"{first}, started")
     (logs.folder / first / "report.json").unlink()
     (logs.folder / first).rmdir()
-    assert heads(said("diff")) == [first, last]
-    told = json.loads(said("baseline", "show", "--json"))
-    assert (told["set"], told["report"]["run"]) == (True, first)
+    assert heads(output("diff")) == [first, last]
+    document_ = json.loads(output("baseline", "show", "--json"))
+    assert (document_["set"], document_["report"]["run"]) == (True, first)
     logs.add(3, promised=["shm"])
-    assert said("baseline", "set").startswith(f"{last}, started"), "the newest whole one, where none is named"
+    assert output("baseline", "set").startswith(f"{last}, started"), (
+        "the newest complete run, unless one is named"
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,9 +113,9 @@ def test_a_baseline_stays_when_its_run_is_deleted(logs: Logs, said: Said) -> Non
         ({"promised": ["shm"]}, "did not try all that is promised: attention_backend"),
         ({"checks": []}, "contents do not support that: matmul was not tried"),
     ],
-    ids=["another host", "undecided", "a part", "its contents say otherwise"],
+    ids=["another host", "undecided", "a part", "unsupported by its contents"],
 )
-def test_what_is_no_measure_is_refused_in_a_sentence(logs: Logs, changes: dict[str, Any], why: str) -> None:
+def test_an_unfit_baseline_is_refused(logs: Logs, changes: dict[str, Any], why: str) -> None:
     run = logs.add(1, **changes)
     with pytest.raises(WrongUsage, match=why) as refused:
         cli.run(["baseline", "set", run])
@@ -120,37 +124,39 @@ def test_what_is_no_measure_is_refused_in_a_sentence(logs: Logs, changes: dict[s
 
 
 @pytest.mark.parametrize(
-    ("content", "said_of_it"),
+    ("content", "problem"),
     [
-        ('{"schema": "vllm-ready/report/1", "run"', "is cut off"),
+        ('{"schema": "vllm-ready/report/1", "run"', "is truncated"),
         (json.dumps({**document(), "schema": "vllm-ready/report/2"}), "newer vllm-ready"),
         ("[" * 10_000, "is "),
-        ("{}", "no report"),
+        ("{}", "not a report"),
         ("x" * (65 * 1024 * 1024), "larger than"),
     ],
     ids=["cut off", "newer", "deep", "something else", "huge"],
 )
-def test_what_is_no_report_is_named(logs: Logs, tmp_path: Path, content: str, said_of_it: str) -> None:
+def test_an_unreadable_report_is_named(
+    logs: Logs, tmp_path: Path, content: str, problem: str
+) -> None:
     logs.add(1)
     path = tmp_path / "given.json"
     path.write_text(content)
-    with pytest.raises(UnreadableInput, match=said_of_it):
+    with pytest.raises(UnreadableInput, match=problem):
         cli.run(["diff", str(path)])
     (logs.folder / f"baseline-{verified.host_id()}.json").write_text(content)
-    with pytest.raises(UnreadableInput, match=said_of_it):
+    with pytest.raises(UnreadableInput, match=problem):
         cli.run(["diff"])
 
 
-def test_an_older_report_can_still_be_compared(logs: Logs, said: Said, tmp_path: Path) -> None:
+def test_an_older_report_can_still_be_compared(logs: Logs, output: Output, tmp_path: Path) -> None:
     logs.add(1)
     old = document()
     for field in ("promised", "packages", "gpus", "seconds", "tool"):
         del old[field]
     path = tmp_path / "old.json"
     path.write_text(json.dumps({**old, "figures": {}}))
-    out = said("diff", str(path))
-    assert "these are two hosts" in out
-    assert "nothing that is recorded changed" in out
+    out = output("diff", str(path))
+    assert "the two runs are of different hosts" in out
+    assert "no change was recorded" in out
 
 
 @pytest.mark.parametrize(
@@ -164,29 +170,29 @@ def test_an_older_report_can_still_be_compared(logs: Logs, said: Said, tmp_path:
         (("diff", "20261101"), "no run and no file `20261101`"),
     ],
 )
-def test_wrong_words_are_answered(logs: Logs, words: tuple[str, ...], why: str) -> None:
+def test_wrong_arguments_are_refused(logs: Logs, words: tuple[str, ...], why: str) -> None:
     assert not logs.folder.exists()
     with pytest.raises(WrongUsage, match=why):
         cli.run(list(words))
 
 
-def test_a_single_run_has_nothing_to_be_compared_with(logs: Logs) -> None:
+def test_a_single_run_has_no_counterpart(logs: Logs) -> None:
     logs.add(1)
     with pytest.raises(WrongUsage, match="no earlier verified run"):
         cli.run(["diff"])
 
 
-def test_up_and_check_look_at_the_same_of_a_host(place: Place, said: Said) -> None:
+def test_up_and_check_record_the_same_facts(place: Place, output: Output) -> None:
     plan = msgspec.structs.replace(place.wanted.plan, checks=("disk_left",))
     resolution_cache.save(place.prefix, msgspec.structs.replace(place.wanted, plan=plan))
-    said("up", "--yes")
-    said("check")
-    assert "nothing that is recorded changed" in said("diff")
+    output("up", "--yes")
+    output("check")
+    assert "no change was recorded" in output("diff")
 
 
-def test_a_report_that_is_none_inside_keeps_no_baseline_from_being_found(logs: Logs, said: Said) -> None:
+def test_a_damaged_report_does_not_hide_the_baseline(logs: Logs, output: Output) -> None:
     first = logs.add(1)
     spoilt = logs.folder / "20261102T000000Z-0000" / "report.json"
     spoilt.parent.mkdir()
     spoilt.write_text('{"schema": "vllm-ready/report/1", "checks": 5}')
-    assert said("baseline", "show").startswith(f"{first}, started")
+    assert output("baseline", "show").startswith(f"{first}, started")

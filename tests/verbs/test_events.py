@@ -26,6 +26,8 @@ from tests.engine.small_index import wheel
 from tests.patience import started, until
 from tests.test_cli import LAUNCH, OFF, ROOT
 
+pytestmark = pytest.mark.environment
+
 SCHEMA = json.loads((ROOT / "docs" / "schemas" / "events.json").read_text())
 TOYS = (("torch", "2.13.0"), ("einops", "0.8"), ("huggingface-hub", "1.0"))
 

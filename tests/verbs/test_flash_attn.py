@@ -36,6 +36,8 @@ from tests.binary.tiny_wheel import wheel as compiled_wheel
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.engine.small_index import wheel
 
+pytestmark = pytest.mark.environment
+
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 TAG = f"cp{PYTHON.replace('.', '')}"
 H100 = f'gpus: [{{name: NVIDIA H100 80GB HBM3}}]\ndriver: "580.65.06"\npython: "{PYTHON}"\nglibc: "2.36"\nmachine: x86_64\n'
@@ -231,7 +233,13 @@ def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("damage", "asks"), [("damaged", False), ("cut short", False), ("deleted", False), ("damaged", True)]
+    ("damage", "asks"),
+    [
+        ("deleted", False),
+        ("damaged", True),
+        pytest.param("damaged", False, marks=pytest.mark.long),
+        pytest.param("cut short", False, marks=pytest.mark.long),
+    ],
 )
 def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
     toy: Toy, tmp_path: Path, damage: str, *, asks: bool
@@ -345,7 +353,7 @@ def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
     (part,) = wheel_store.found(toy.prefix)
     assert cli.run(["wheels", "list", "--prefix", str(toy.prefix)]) == 0
     said = " ".join(capfd.readouterr().out.split())
-    assert f"only flash_fwd_hdim64* was compiled: taken where {partial_build.ONLY} says that" in said
+    assert f"only flash_fwd_hdim64* was compiled: used only with {partial_build.ONLY} set to that" in said
     monkeypatch.delenv(partial_build.ONLY)
     wish = resolution_cache.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
     assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
@@ -442,8 +450,16 @@ def test_an_index_that_has_gone_is_tried_again(toy: Toy, tmp_path: Path) -> None
     ("ready", "reason"),
     [
         (module(fatbin=b""), "no machine code for 9.0"),
-        (module(needed=("libc10.so", "libmine.so")), "it needs libmine.so, which torch 2.13.0 does not bring"),
-        (module(undefined=("_ZN3c103NewEv",)), "it needs _ZN3c103NewEv, which torch 2.13.0 here does not have"),
+        pytest.param(
+            module(needed=("libc10.so", "libmine.so")),
+            "it needs libmine.so, which torch 2.13.0 does not bring",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            module(undefined=("_ZN3c103NewEv",)),
+            "it needs _ZN3c103NewEv, which torch 2.13.0 here does not have",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_wheel_that_is_not_what_it_should_be_is_never_installed(
@@ -493,7 +509,11 @@ def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
     [
         ({}, "it does not load: boom"),
         ({"fatbin": fat_section("sm80")}, "no machine code for 9.0: it carries machine code for 8.0"),
-        ({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, "it needs glibc 2.99, and 2.36 is here"),
+        pytest.param(
+            {"versions": {"libc.so.6": ("GLIBC_2.99",)}},
+            "it needs glibc 2.99; this host has 2.36",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
@@ -620,7 +640,7 @@ def test_where_nobody_tells_its_hash_it_is_recorded(toy: Toy, release_page: Rele
     [
         ({}, "0" * 64, "its content is not the one that was locked"),
         ({"fatbin": fat_section("sm80")}, None, "no machine code for 9.0: it carries machine code for 8.0"),
-        ({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, None, "it needs glibc 2.99"),
+        pytest.param({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, None, "it needs glibc 2.99", marks=pytest.mark.long),
     ],
 )
 def test_a_published_wheel_that_is_not_right_is_never_installed_and_vllm_does_not_wait(

@@ -20,6 +20,8 @@ from provision.errors import UnreadableInput, WrongUsage
 from tests.engine.small_index import wheel
 from tests.verbs.conftest import Place
 
+pytestmark = pytest.mark.environment
+
 
 def add_by_hand(place: Place) -> Path:
     """The file of a package of the user's own."""

@@ -26,6 +26,8 @@ from tests.faults import small_up
 from tests.faults.small_up import Small
 from tests.patience import started, until
 
+pytestmark = pytest.mark.environment
+
 TASKS = {
     "85-models": """\
 title: Models
@@ -115,7 +117,7 @@ def test_what_is_wrong_in_a_file_is_said_before_anything_is_changed(small: Small
         code, _, said = small.run(*argv)
         assert (code, said.splitlines()[0]) == (
             2,
-            "error: tasks/86-bad.yaml:2: commands[0]: `|` would be handed on as it stands",
+            "error: tasks/86-bad.yaml:2: commands[0]: `|` would be passed on literally",
         )
     assert {path: path.lstat().st_mtime_ns for path in small.folder.rglob("*")} == before
 
@@ -246,12 +248,12 @@ def test_pages_say_what_was_asked_done_and_proved_also_when_it_was_kept(small: S
     assert "torch 2.0+cpu" in section(torch, "What it left")
     assert "kept from an earlier run" in section(torch, "What deviates from the plan")
     assert "distributions_as_locked: pass." in section(page(small, "90-lock"), "What proves it"), "proved before"
-    assert "| [90](90-lock.md) | Plan and lock | kept as it was | 2 passed, 1 not tried |" in index
+    assert "| [90](90-lock.md) | Plan and lock | kept from an earlier run | 2 passed, 1 not tried |" in index
     assert "All that was promised is proved." in index
 
     assert small.run("check")[0] == 0
     again = page(small, "40-torch")
-    assert "done before, and stands" in again
+    assert "done in an earlier run, still in place" in again
     assert section(again, "What was done") == section(torch, "What was done")
     for name in ("README", "40-torch", "85-models"):
         text = page(small, name)

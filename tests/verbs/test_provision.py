@@ -20,6 +20,8 @@ from provision.session import inputs, request, runs
 from provision.steps.model import Lock, Pin
 from tests.verbs.conftest import Place
 
+pytestmark = pytest.mark.environment
+
 
 def outcomes(document: str) -> dict[str, str]:
     return {one["step"]: one["outcome"] for one in json.loads(document)["steps"]}
@@ -172,7 +174,7 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
     assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", "as `plan` says it"
     summary = (logs / "summary.txt").read_text()
     assert summary.startswith("NOT PROVISIONED (exit code 3)\n")
-    assert "against it   vllm: 0.6.0 needs a GPU" in summary
+    assert "problems     vllm: 0.6.0 needs a GPU" in summary
     assert "\nvllm_ready_verified 0\n" in (logs / "metrics.prom").read_text()
     told = runs.read(logs, None)
     assert (told.exit_code, told.plan, told.settings["profile"]) == (3, None, "cuda")

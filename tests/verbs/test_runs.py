@@ -1,4 +1,4 @@
-"""Runs below the logs: which one is meant, and one sentence where there is none to read."""
+"""Runs below the logs: names of a run, and errors for one without a report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ OLD, NEW, KILLED = "20261119T100000Z-aaaa", "20261120T100000Z-bbbb", "20261121T1
 def logs(tmp_path: Path) -> Path:
     for run in (OLD, NEW):
         (tmp_path / run).mkdir()
-        (tmp_path / run / "report.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(report(), run=run)))
+        (tmp_path / run / "report.json").write_bytes(
+            msgspec.json.encode(msgspec.structs.replace(report(), run=run))
+        )
     (tmp_path / "summary.txt").write_text("")
     return tmp_path
 
@@ -30,25 +32,26 @@ def test_the_newest_comes_first(logs: Path) -> None:
     assert runs.read(logs, None).run == NEW
 
 
-@pytest.mark.parametrize("wanted", [OLD, OLD[:8], f"{{}}/{OLD}", f"{{}}/{OLD}/report.json"])
-def test_a_run_by_its_id_a_beginning_a_folder_or_a_file(logs: Path, wanted: str) -> None:
-    assert runs.read(logs, wanted.format(logs)).run == OLD
+@pytest.mark.parametrize("name", [OLD, OLD[:8], f"{{}}/{OLD}", f"{{}}/{OLD}/report.json"])
+def test_a_run_by_its_id_a_prefix_a_folder_or_a_file(logs: Path, name: str) -> None:
+    assert runs.read(logs, name.format(logs)).run == OLD
 
 
-def test_one_that_was_killed_is_said_to_be_and_the_newest_with_a_report_is_named(logs: Path) -> None:
+def test_a_killed_run_is_named_with_the_newest_report(logs: Path) -> None:
     (logs / KILLED).mkdir()
-    for wanted in (None, KILLED):
+    for name in (None, KILLED):
         with pytest.raises(UnreadableInput, match=f"{KILLED} has no report") as refused:
-            runs.read(logs, wanted)
+            runs.read(logs, name)
         assert NEW in refused.value.hint
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"), [("2026", "begins 2 runs"), ("nowhere", "no run and no file `nowhere`"), ("", "no run")]
+    ("name", "problem"),
+    [("2026", "begins 2 runs"), ("nowhere", "no run and no file `nowhere`"), ("", "no run")],
 )
-def test_what_names_no_run(logs: Path, wanted: str, said: str) -> None:
-    with pytest.raises(WrongUsage, match=said):
-        runs.read(logs, wanted)
+def test_a_name_without_a_run(logs: Path, name: str, problem: str) -> None:
+    with pytest.raises(WrongUsage, match=problem):
+        runs.read(logs, name)
 
 
 def test_no_run_yet(tmp_path: Path) -> None:
@@ -56,7 +59,7 @@ def test_no_run_yet(tmp_path: Path) -> None:
         runs.read(tmp_path / "logs", None)
 
 
-def test_a_report_that_is_too_large_is_not_read(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_that_is_too_large_is_refused(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "_MOST", 1024 * 1024)
     with (logs / NEW / "report.json").open("ab") as stream:
         stream.truncate(1024 * 1024 + 1)
@@ -64,10 +67,10 @@ def test_a_report_that_is_too_large_is_not_read(logs: Path, monkeypatch: pytest.
         runs.read(logs, None)
 
 
-def test_a_report_that_was_cut_off(logs: Path) -> None:
+def test_a_truncated_report_is_refused(logs: Path) -> None:
     path = logs / NEW / "report.json"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UnreadableInput, match="cut off"):
+    with pytest.raises(UnreadableInput, match="truncated"):
         runs.read(logs, None)
 
 

@@ -19,6 +19,8 @@ from provision.settings import Settings, load
 from tests.verbs.conftest import Place
 from tests.verbs.measuring import Measuring
 
+pytestmark = pytest.mark.environment
+
 
 @pytest.fixture
 def measuring(place: Place, monkeypatch: pytest.MonkeyPatch) -> Measuring:
@@ -41,7 +43,11 @@ SLOWER = {"quick": 475.0}
     [
         (SLOWER, "quick rate: slower by 12 %: 540 -> 475 TFLOP/s (spreads "),
         ({"tokens": "1 2 4"}, "glance tokens: 1 2 3 -> 1 2 4"),
-        ({"backend": "TRITON_ATTN"}, "glance attention backend: FLASH_ATTN -> TRITON_ATTN"),
+        pytest.param(
+            {"backend": "TRITON_ATTN"},
+            "glance attention backend: FLASH_ATTN -> TRITON_ATTN",
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["slower", "other tokens", "another backend"],
 )
@@ -81,11 +87,11 @@ def test_what_is_worse_does_not_replace_what_is_in_use(
 @pytest.mark.parametrize(
     ("found", "words", "said"),
     [
-        ({"quick": 500.0}, (), "quick rate: slower by 7.41 %"),
-        ({"quick": 600.0}, (), "quick rate: faster by 11.1 %"),
+        pytest.param({"quick": 500.0}, (), "quick rate: slower by 7.41 %", marks=pytest.mark.long),
+        pytest.param({"quick": 600.0}, (), "quick rate: faster by 11.1 %", marks=pytest.mark.long),
         (SLOWER, ("--set", "upgrade.threshold=0.2"), "quick rate: slower by 12 %"),
         (SLOWER, ("--set", "upgrade.on_regression=switch"), "quick rate: slower by 12 %"),
-        ({"deep": 100.0}, (), "everything else is as before"),
+        ({"deep": 100.0}, (), "everything else is unchanged"),
     ],
     ids=["a little slower", "faster", "the threshold is higher", "asked to switch", "nobody looked"],
 )

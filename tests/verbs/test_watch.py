@@ -14,6 +14,8 @@ from provision.errors import Locked, WrongUsage
 from tests.verbs.conftest import Place
 from tests.verbs.measuring import Measuring
 
+pytestmark = pytest.mark.environment
+
 QUIET = "nothing changed since this host was verified\n"
 
 
@@ -53,8 +55,8 @@ def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.Capture
     assert "looked because: 1 file is not as it was: sympy.py" in out
     assert measuring.tried() == ["glance 2.2"], "only what disturbs nobody"
     for words, begins in {
-        (): "VERIFIED (exit code 0): 1 of the 2 promised\n",
-        ("--format", "markdown"): "# Verified (exit code 0): 1 of the 2 promised\n",
+        (): "VERIFIED (exit code 0): 1 of the 2 promised checks\n",
+        ("--format", "markdown"): "# Verified (exit code 0): 1 of the 2 promised checks\n",
     }.items():
         capsys.readouterr()
         assert cli.run(["report", *words]) == 0

@@ -1,16 +1,17 @@
 (() => {
   "use strict";
   const all = (selector) => [...document.querySelectorAll(selector)];
-  const said = document.getElementById("said");
+  const status = document.getElementById("status");
 
-  // Copying: the clipboard where the browser lets a file have it, else the old way, else the text is left selected.
+  // Copy by the clipboard where the browser allows it to a file, else by the old command;
+  // where both fail, the text stays selected.
   const select = (node) => {
     const range = document.createRange();
     range.selectNodeContents(node);
     getSelection().removeAllRanges();
     getSelection().addRange(range);
   };
-  const copied = async (node) => {
+  const copy = async (node) => {
     try {
       await navigator.clipboard.writeText(node.textContent);
       return true;
@@ -26,15 +27,15 @@
     button.textContent = "Copy";
     button.setAttribute("aria-label", "Copy " + (node.getAttribute("aria-label") || "this text"));
     button.addEventListener("click", async () => {
-      const done = await copied(node);
+      const done = await copy(node);
       button.textContent = done ? "Copied" : "Selected";
-      said.textContent = done ? "Copied" : "Selected: press Ctrl+C";
-      setTimeout(() => { button.textContent = "Copy"; said.textContent = ""; }, 2000);
+      status.textContent = done ? "Copied" : "Selected: press Ctrl+C";
+      setTimeout(() => { button.textContent = "Copy"; status.textContent = ""; }, 2000);
     });
     node.after(button);
   }
 
-  // The filter of the checks; it is hidden where there is no script.
+  // The filter of the checks is hidden where scripts do not run.
   const filter = document.getElementById("filter");
   if (filter) {
     const rows = all("#checks-table tbody tr").map((row) => [row, row.textContent.toLowerCase()]);
@@ -42,11 +43,13 @@
     const words = document.getElementById("words");
     const count = document.getElementById("count");
     const apply = () => {
-      const wanted = buttons.filter((one) => one.getAttribute("aria-pressed") === "true").map((one) => one.value);
-      const sought = words.value.trim().toLowerCase();
+      const pressed = buttons.filter((button) => button.getAttribute("aria-pressed") === "true");
+      const outcomes = pressed.map((button) => button.value);
+      const query = words.value.trim().toLowerCase();
       let shown = 0;
       for (const [row, text] of rows) {
-        row.hidden = (wanted.length > 0 && !wanted.includes(row.dataset.outcome)) || !text.includes(sought);
+        const isChosen = outcomes.length === 0 || outcomes.includes(row.dataset.outcome);
+        row.hidden = !isChosen || !text.includes(query);
         shown += row.hidden ? 0 : 1;
       }
       count.textContent = shown + " of " + rows.length + " checks shown";
@@ -67,11 +70,11 @@
     apply();
   }
 
-  // On paper everything but the evidence is open.
+  // Paper shows everything but the evidence.
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = all("details:not([open]):not(.evidence)");
-    for (const one of closed) one.open = true;
+    for (const details of closed) details.open = true;
   });
-  addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+  addEventListener("afterprint", () => { for (const details of closed) details.open = false; });
 })();
