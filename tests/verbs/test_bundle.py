@@ -248,7 +248,7 @@ def test_a_bundle_for_another_host_is_refused_with_both_versions(
     manifest = place.bundle / "bundle.json"
     manifest.write_text(manifest.read_text().replace('"2.13.0"', '"2.12.0"'))
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 3
-    assert "it brings vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
+    assert "it contains vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
     assert not place.prefix.exists() or not environments.found(place.prefix)
 
 
