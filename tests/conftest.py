@@ -128,12 +128,12 @@ def programs_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_programs, "_all_at_once", lambda commands: [_answer(command) for command in commands])
 
 
-_ask_all_at_once = _programs._all_at_once
+_all_programs_at_once = _programs._all_at_once
 
 
 @functools.cache
 def _answer(command: tuple[str, ...]) -> Finished:
-    (answer,) = _ask_all_at_once([command])
+    (answer,) = _all_programs_at_once([command])
     return answer
 
 

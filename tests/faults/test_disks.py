@@ -81,7 +81,7 @@ from provision.cli"""
     assert first == 4, said
     assert "error: the packages could not be resolved: " in said
     assert f"{small.folder}/cache" in said
-    assert "hint: free some space there; nothing was changed, run the same command again" in said
+    assert "hint: free some space there; nothing was changed, retry with the same command" in said
 
 
 @pytest.mark.parametrize(("inodes", "code"), [(2, 4), (3, 5), (4, 5)])

@@ -48,10 +48,10 @@ def test_without_vllm_nothing_is_proved(environment: Environment, tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("absent", None, "it is not there"),
-        ("text", "no program\n", "it is no Python 3.10 or newer that starts"),
-        ("shell", "#!/bin/sh\necho 'no idea' >&2; exit 3\n", "it said: no idea"),
-        ("silent", "#!/bin/sh\n", "it is no Python 3.10 or newer that starts"),
+        ("absent", None, "there is no such file"),
+        ("text", "no program\n", "this is no working Python 3.10 or newer"),
+        ("shell", "#!/bin/sh\necho 'no idea' >&2; exit 3\n", "its last output: no idea"),
+        ("silent", "#!/bin/sh\n", "this is no working Python 3.10 or newer"),
     ],
 )
 def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | None, says: str) -> None:
@@ -68,7 +68,7 @@ def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | No
 @pytest.mark.parametrize("words", [("--python", ""), ("--serving", "")])
 def test_what_was_left_empty_is_no_look_at_ours(tmp_path: Path, words: tuple[str, str]) -> None:
     if words[0] == "--python":
-        with pytest.raises(WrongUsage, match="it is not there"):
+        with pytest.raises(WrongUsage, match="there is no such file"):
             check(tmp_path, *words)
     else:
         assert check(tmp_path, *words) == 5
