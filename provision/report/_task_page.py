@@ -42,6 +42,7 @@ def page(
     """Yield the lines of the page of one task."""
     result, proofs = result_of(task, report), proofs_of(task, report)
     yield from (f"# {task.number} {plain(task.title)}", "", f"**{headline(task, report)}**")
+    # The text of a task is its author's Markdown, so it is not escaped.
     yield from section("What was asked", [task.why or "The task's file gives no reason."])
     yield from section("", _asked(task, report))
     yield from section("What was done", _commands(task, report), _no_commands(task, report))
