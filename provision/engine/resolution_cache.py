@@ -14,7 +14,7 @@ from provision.doors import files
 from provision.host import driver, glibc, gpus, machine
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Refusal
-from provision.settings import Settings
+from provision.settings import Settings, for_fingerprint
 from provision.steps.model import Lock
 from provision.version import VERSION
 
@@ -48,13 +48,7 @@ def wish(host: Host, settings: Settings, more: Mapping[str, str] | None = None) 
     known = facts[gpus.FACT.name]
     for gpu in known if isinstance(known, (list, tuple)) else ():
         gpu.pop("link", None)  # its speed follows the load
-    choices = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
-    # Tasks run afterwards, and `upgrade` says when to switch: neither changes the environment.
-    for name in ("tasks", "upgrade"):
-        del choices[name]
-    # A prefix made before this setting existed must find its resolution again.
-    if not settings.exclude_vllm:
-        del choices["exclude_vllm"]
+    choices = for_fingerprint(settings)
     document = msgspec.json.encode([{**choices, **(more or {})}, facts], order="sorted")
     return hashlib.sha256(document).hexdigest()
 

@@ -19,20 +19,22 @@ def environment_changes(before: Report, after: Report, gpus: GpuNames) -> list[C
     subjects = {decision.subject for decision in decisions}
     old, new = _packages(before), _packages(after)
     if _FLASH_ATTN in subjects:
+        # The change of its mode tells more than that of its version.
         old.pop(_FLASH_ATTN, None)
         new.pop(_FLASH_ATTN, None)
+    # Another Python or platform needs other wheels of the same version.
     with_files = not subjects & {"Python", "platform"}
     return [*decisions, *_package_changes(old, new, with_files=with_files)]
 
 
 def _decisions(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]:
-    for subject, value in (
-        ("vllm-ready", _tool),
-        ("Python", _python),
-        ("platform", _platform),
-        (_FLASH_ATTN, _flash_attn_mode),
+    platforms = (str(report.host.get("platform", "")) for report in (before, after))
+    for subject, old, new in (
+        ("vllm-ready", before.tool, after.tool),
+        ("Python", _python(before), _python(after)),
+        ("platform", *platforms),
+        (_FLASH_ATTN, _flash_attn_mode(before), _flash_attn_mode(after)),
     ):
-        old, new = value(before), value(after)
         if old != new and old and new:
             yield change("environment", subject, old, new)
     if before.plan is None or after.plan is None:
@@ -66,19 +68,11 @@ def _attention(before: Plan, after: Plan) -> Iterator[Change]:
         yield change("environment", subject, was, is_, gpus, "attention")
 
 
-def _tool(report: Report) -> str:
-    return report.tool
-
-
 def _python(report: Report) -> str:
     if report.plan:
         return report.plan.python
     python = report.host.get("python")
     return str(python.get("version", "")) if isinstance(python, dict) else ""
-
-
-def _platform(report: Report) -> str:
-    return str(report.host.get("platform", ""))
 
 
 def _flash_attn_mode(report: Report) -> str:
@@ -96,6 +90,7 @@ def _packages(report: Report) -> dict[str, Package]:
 def _package_changes(
     old: dict[str, Package], new: dict[str, Package], *, with_files: bool
 ) -> Iterator[Change]:
+    # Reports of older versions have no packages.
     if not old or not new:
         return
     for name in sorted({*old, *new}, key=lambda name: (name not in _FIRST, name)):

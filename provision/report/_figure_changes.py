@@ -42,8 +42,15 @@ def figure_changes(before: Report, after: Report, gpus: GpuNames) -> tuple[list[
             if figure and figure.check in measuring and not _is_lone(figure, gpus):
                 changes.append(_lone(figure, "gone" if was else "new"))
         elif not _is_lone(is_, gpus):
-            changes += [*_lost_samples(was, is_), *_value_changes(was, is_)]
-            unjudged += _unjudged(was, is_)
+            changes += _lost_samples(was, is_)
+            old_value, new_value = was.value, is_.value
+            if isinstance(old_value, str) or isinstance(new_value, str) or was.unit != is_.unit:
+                changes += _word_changes(was, is_)
+            elif _differ(was, is_, old_value, new_value):
+                changes.append(_number_change(was, is_, old_value, new_value))
+            elif _is_single(was, is_) and _distance(old_value, new_value) >= 1 - 1 / _HUGE:
+                texts = short.with_unit(was), short.with_unit(is_)
+                unjudged.append(f"{_subject(is_)}: {' -> '.join(texts)}")
     return changes, unjudged
 
 
@@ -97,20 +104,6 @@ def _lost_samples(was: Figure, is_: Figure) -> Iterator[Change]:
         yield _change(is_, how, before, after, f"{_subject(is_)}: {before} -> {after}")
 
 
-def _value_changes(was: Figure, is_: Figure) -> Iterator[Change]:
-    if isinstance(was.value, str) or isinstance(is_.value, str) or was.unit != is_.unit:
-        yield from _word_changes(was, is_)
-    elif _differ(was, is_, was.value, is_.value):
-        yield _number_change(was, is_, was.value, is_.value)
-
-
-def _unjudged(was: Figure, is_: Figure) -> Iterator[str]:
-    if isinstance(was.value, str) or isinstance(is_.value, str) or was.unit != is_.unit:
-        return
-    if _is_single(was, is_) and _distance(was.value, is_.value) >= 1 - 1 / _HUGE:
-        yield f"{_subject(is_)}: {short.with_unit(was)} -> {short.with_unit(is_)}"
-
-
 def _word_changes(was: Figure, is_: Figure) -> Iterator[Change]:
     """Yield a change of a word; a word in place of a number is a measurement that failed."""
     before, after = short.with_unit(was), short.with_unit(is_)
@@ -127,6 +120,7 @@ def _excerpts(before: str, after: str) -> tuple[str, ...]:
     """Return both words, long ones from a little before their first difference."""
     pairs = enumerate(zip(before, after, strict=False))
     same = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
+    # Ten letters of context before the first difference.
     start = same - 10 if max(len(before), len(after)) > _LONG and same > 10 else 0
     parts = ((word[start : start + _LONG], word[start + _LONG :]) for word in (before, after))
     return tuple(f"{'…' * bool(start)}{shown}{'…' * bool(rest)}" for shown, rest in parts)

@@ -11,24 +11,22 @@ from provision.plan import serve
 from provision.plan._model import Decision
 from provision.report._markup import plain, section
 from provision.report._model import Left, Report
-from provision.report._task_ends import (
+from provision.report._task_state import (
     NOT_DONE,
-    headline,
-    labels,
-    outcome,
-    problem,
-    result_of,
-    unfinished_attempt,
-)
-from provision.report._task_proofs import (
     details,
     figure_line,
     figures,
+    headline,
+    labels,
     not_tried,
+    outcome,
+    problem,
     proof,
     proofs_of,
+    result_of,
     stable,
     stable_line,
+    unfinished_attempt,
     untried,
 )
 from provision.report.short import first_line, printable
@@ -44,6 +42,7 @@ def page(
     """Yield the lines of the page of one task."""
     result, proofs = result_of(task, report), proofs_of(task, report)
     yield from (f"# {task.number} {plain(task.title)}", "", f"**{headline(task, report)}**")
+    # The text of a task is its author's Markdown, so it is not escaped.
     yield from section("What was asked", [task.why or "The task's file gives no reason."])
     yield from section("", _asked(task, report))
     yield from section("What was done", _commands(task, report), _no_commands(task, report))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from provision.plan.choose_gpus import ranges
 from provision.report import charts, figures, host_facts, short
 from provision.report._model import Report
 
+# A browser stays fast with 200 checks of this size.
 _MOST_EVIDENCE = 20_000
 
 
@@ -23,13 +23,17 @@ def text(report: Report, templates: Mapping[str, str]) -> str:
     environment = Environment(
         loader=DictLoader(templates),
         autoescape=True,
+        # A misspelt name in a template raises an error instead of printing nothing.
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= {
         "seconds": short.seconds,
-        "evidence": _evidence,
+        "evidence": lambda evidence: short.evidence(evidence, _MOST_EVIDENCE),
+        "number": short.number,
+        "value": short.value,
+        "spread": short.spread,
         "ranges": ranges,
         "first_line": short.first_line,
     }
@@ -44,6 +48,7 @@ def text(report: Report, templates: Mapping[str, str]) -> str:
 
 def _contents(report: Report) -> dict[str, Any]:
     counts: Counter[str] = Counter(check.outcome for check in report.checks)
+    # Bars are relative to the slowest step; steps that were kept take no time.
     slowest = max([step.seconds for step in report.steps], default=0) or 1
     plan = report.plan
     return {
@@ -53,8 +58,7 @@ def _contents(report: Report) -> dict[str, Any]:
         "outcomes": [(outcome, counts[outcome]) for outcome in short.OUTCOMES if counts[outcome]],
         "steps": [(step, f"{100 * max(step.seconds, 0) / slowest:.1f}") for step in report.steps],
         "attention": figures.attention(report.figures),
-        "width": charts.WIDTH,
-        "height": charts.HEIGHT,
+        "area": charts,
         "matrices": figures.matrices(report.figures),
         "tables": figures.tables(report.figures),
         "words": figures.words(report.figures),
@@ -68,10 +72,3 @@ def _problems(report: Report) -> list[str]:
     summaries = {f"{check.name} failed": short.first_line(check.summary) for check in report.checks}
     pairs = ((problem, summaries.get(problem, "")) for problem in report.problems)
     return [": ".join(filter(None, pair)) for pair in pairs]
-
-
-def _evidence(evidence: dict[str, Any]) -> str:
-    text = json.dumps(evidence, indent=2, ensure_ascii=False)
-    if len(text) <= _MOST_EVIDENCE:
-        return text
-    return f"{text[:_MOST_EVIDENCE]}\n... report.json has the rest"

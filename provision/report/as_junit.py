@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from xml.etree import ElementTree as ET
 
@@ -32,6 +31,7 @@ def text(report: Report) -> str:
 
 def _add_suite(root: ET.Element, name: str, report: Report) -> ET.Element:
     suite = ET.SubElement(root, "testsuite", name=f"vllm-ready.{name}")
+    # The schema of JUnit allows no time zone.
     suite.set("timestamp", _legal(report.started.removesuffix("Z")))
     properties = ET.SubElement(suite, "properties")
     values = {
@@ -86,8 +86,8 @@ def _add_step(suite: ET.Element, step: StepResult) -> None:
 
 def _add_check(suite: ET.Element, check: CheckResult) -> None:
     case = _add_case(suite, check.name, check.seconds)
-    evidence = json.dumps(check.evidence, indent=1, ensure_ascii=False) if check.evidence else ""
-    details = "\n".join(part for part in (check.summary, check.hint, evidence) if part)
+    parts = (check.summary, check.hint, short.evidence(check.evidence))
+    details = "\n".join(filter(None, parts))
     if check.outcome == "skip":
         ET.SubElement(case, "skipped", message=_legal(check.summary))
     elif check.outcome == "warn":

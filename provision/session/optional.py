@@ -117,7 +117,7 @@ def _refusal(session: Session, resolution: Resolution) -> str:
         prefix=Path(session.prefix),
         settings=session.settings,
         host=Host(facts.readings),
-        catalogue=planning.catalogue(Path(session.prefix)),
+        catalogue=planning.catalogue(session.prefix),
         index=workplace.environment.get("UV_DEFAULT_INDEX") or network.default_index(),
         connection=connection(workplace.environment),
     )
@@ -137,7 +137,7 @@ def _planned_again(session: Session, resolution: Resolution, host: Host) -> Reso
         torch=plan.package("torch").version.partition("+")[0],
         python=plan.python,
     )
-    known = planning.catalogue(Path(session.prefix))
+    known = planning.catalogue(session.prefix)
     planned = planning.make_plan(host, settings, known, resolution.against)
     if isinstance(planned, Unsupported):
         resolve.complain_of_silence(host, session.settings)

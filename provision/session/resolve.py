@@ -107,7 +107,7 @@ def plan_and_lock(session: Session, host: Host) -> tuple[Plan, Lock] | Unsupport
         planned = resolve.plan_and_resolve(
             host,
             session.settings,
-            planning.catalogue(prefix),
+            planning.catalogue(session.prefix),
             bring_up.own_uv(),
             lambda plan: request.environment(session, plan),
             Path(folder),

@@ -1,15 +1,15 @@
-"""`plan`: what would be installed on this host, or on a described one, and why."""
+"""`plan`: shows what would be installed on this host or on a described one, and why."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from provision.display import terminal
 from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
 from provision.plan._model import Unsupported
 from provision.session import inputs, planning
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # `typing` is not imported otherwise
 if TYPE_CHECKING:
     import argparse
 
@@ -19,27 +19,29 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
-    found = _host(options, settings)
+    host = _host(options, settings)
     try:
-        known = planning.catalogue(Path(inputs.checkout(), settings.prefix))
-        made = planning.make_plan(found, settings, known)
+        known = planning.catalogue(os.path.join(inputs.checkout(), settings.prefix))
+        plan = planning.make_plan(host, settings, known)
     except IncompleteHost as failure:
-        failure.where = inputs.called(options)
+        failure.where = inputs.host_name(options)
         raise
-    except WrongSetting as failure:  # a wish that only the host shows to be wrong begins with its key
-        failure.where = failure.where or inputs.place_of(failure.what.partition(":")[0], options)
+    except WrongSetting as failure:
+        # The planner reports a setting that does not suit the host as `key: reason`.
+        key = failure.what.partition(":")[0]
+        failure.where = failure.where or inputs.origin_of(key, options)
         raise
     if options.json:
-        terminal.document(made)
+        terminal.document(plan)
     elif options.quiet:
         from provision.plan import explain
 
-        terminal.line(explain.in_one_line(made))
+        terminal.line(explain.in_one_line(plan))
     else:
         from provision.plan import explain
 
-        terminal.show(explain.explained(made))
-    return UNSUPPORTED if isinstance(made, Unsupported) else DONE
+        terminal.show(explain.explained(plan))
+    return UNSUPPORTED if isinstance(plan, Unsupported) else DONE
 
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
@@ -48,5 +50,6 @@ def _host(options: argparse.Namespace, settings: Settings) -> Host:
     from provision.host import record
     from provision.host._model import Host
 
-    taken = record.record(network=True, paths=inputs.paths(settings), sources=inputs.addresses(settings))
-    return Host(taken.readings)
+    addresses = inputs.addresses(settings)
+    recording = record.record(network=True, paths=inputs.paths(settings), sources=addresses)
+    return Host(recording.readings)

@@ -1,4 +1,4 @@
-"""The pages of tasks: made from a report alone, ordered for small diffs, claiming no unproved result."""
+"""Pages of tasks: made from a report alone, ordered for small diffs, claiming nothing unproved."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def report(**changes: object) -> Report:
             "40-torch": Left(run=RUN, files=("pip.conf",), distributions=("torch",)),
             "70-huggingface": Left(run="r"),
         },
-        promised=tuple(one.name for one in CHECKS),
+        promised=tuple(check.name for check in CHECKS),
         checks=CHECKS,
         owed=("matmul",),
         figures=(FIGURE,),
