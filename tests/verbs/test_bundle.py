@@ -198,7 +198,7 @@ def tamper(bundle: Path) -> None:
         (lead_astray, 2, "torch-0.8-py3-none-any.whl is not einops"),
         (lead_out, 2, "is not --index-url=http://elsewhere"),
         (leave_out, 2, "it brings no vllm"),
-        (tamper, 4, "its content is not the one that was locked"),
+        (tamper, 4, "its content does not match the locked SHA-256"),
     ],
 )
 def test_a_bundle_that_is_not_whole_is_said(place: Place, damage: Callable[[Path], None], code: int, said: str) -> None:

@@ -87,7 +87,7 @@ def test_as_a_document_it_keeps_to_its_schema(logs: Logs, said: Said) -> None:
 
 
 def test_a_baseline_stays_when_its_run_is_deleted(logs: Logs, said: Said) -> None:
-    assert "there is none" in said("baseline")
+    assert "no baseline" in said("baseline")
     first, last = logs.add(1, rate=600.0), logs.add(2)
     assert said("baseline", "show").startswith(f"{last}, started")
     assert "not set" in said("baseline")
@@ -106,7 +106,7 @@ def test_a_baseline_stays_when_its_run_is_deleted(logs: Logs, said: Said) -> Non
     [
         ({"host": "f" * 16}, "is of another host"),
         ({"verdict": "undecided", "exit_code": 5}, "undecided, exit code 5"),
-        ({"promised": ["shm"]}, "did not try all that is promised: attention_backend"),
+        ({"promised": ["shm"]}, "did not run all promised checks: attention_backend"),
         ({"checks": []}, "contents do not support that: matmul was not tried"),
     ],
     ids=["another host", "undecided", "a part", "its contents say otherwise"],
@@ -159,7 +159,7 @@ def test_an_older_report_can_still_be_compared(logs: Logs, said: Said, tmp_path:
         (("diff", "1", "2", "3"), "not 3"),
         (("diff",), "no run yet"),
         (("baseline", "set"), "no run yet"),
-        (("baseline", "show", "x"), "one word too many"),
+        (("baseline", "show", "x"), "is not expected here"),
         (("baseline", "st"), "invalid action"),
         (("diff", "20261101"), "no run and no file `20261101`"),
     ],

@@ -64,7 +64,7 @@ def test_into_a_file(capsys: pytest.CaptureFixture[str], logs: Path, tmp_path: P
     assert told(capsys, logs, "--format", "html", "-o", str(page))[:2] == (0, "")
     assert page.read_text().startswith("<!doctype html>")
     code, _, err = told(capsys, logs, "-o", str(tmp_path / "none" / "page"))
-    assert (code, "no such folder" in err) == (2, True)
+    assert (code, "does not exist" in err) == (2, True)
 
 
 def test_two_formats_at_once_are_refused(capsys: pytest.CaptureFixture[str], logs: Path) -> None:
