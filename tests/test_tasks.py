@@ -74,9 +74,9 @@ undo: delete them
         ("commands: [a]\n", 1, "`title` is missing", "add title"),
         ("title: ' '\ncommands: [a]", 1, "title: is empty", "what it is"),
         ("title: x\ncommand: [a]", 2, "there is no `command` here", "did you mean `commands`?"),
-        ("title: x\ncommands: [a]\ntitle: y", 3, "`title` is given twice", "keep one"),
+        ("title: x\ncommands: [a]\ntitle: y", 3, "`title` appears twice", "keep one"),
         ("title: x\ncommands: a", 2, "commands: `a` does not fit here", "write commands: [a]"),
-        ("title: x\ncommands: [7]", 2, "commands[0]", 'commands[0]: "7"'),
+        ("title: x\ncommands: [7]", 2, "commands[0]", 'write "7"'),
         ("title: x\ncommands:\n- a\n- {b: c}", 4, "commands[1]", "text or a list"),
         ("title: x\ncommands:\n- []", 3, "commands[0]: is empty", "words"),
         ("title: x\ncommands: ['']", 2, "commands[0]: is empty", "write a command"),
@@ -105,8 +105,8 @@ undo: delete them
         ("title: x\ncommands: [A=1 b]", 2, "`A=1` is no command", "environment: {A: 1}"),
         ("title: x\ncommands: [cd /x]", 2, "`cd` is a word of shells", "bash -c"),
         ("- a", 1, "a list does not fit here", "write {title: …}"),
-        ("title: x\n  commands: [a]", 2, "is not YAML", "indented"),
-        ("title: x\ncommands: [a]\n\0", 3, "no text has", "right file"),
+        ("title: x\n  commands: [a]", 2, "is not YAML", "indentation"),
+        ("title: x\ncommands: [a]\n\0", 3, "is not text", "right file"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line_and_what_to_write(text: str, line: int, says: str, hint: str) -> None:
