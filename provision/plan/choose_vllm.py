@@ -32,6 +32,10 @@ class VllmChoice(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Candidate | None
     enough: bool
 
+    @property
+    def name(self) -> str:
+        return self.candidate.name if self.candidate else ""
+
 
 def choose(
     releases: Releases, situation: Situation, python: str, usable: frozenset[str]

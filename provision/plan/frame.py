@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
+from typing import TypeVar
 
 from provision.plan._model import Decision, Reasons, Rejected
 from provision.plan.choose_vllm import grouped
@@ -10,11 +12,21 @@ from provision.plan.situation import Situation
 
 # uv fetches it where a host has no usable Python: every vLLM since 0.6 allows it.
 FETCHED_PYTHON = "3.12"
+T = TypeVar("T")
 
 
 def pythons(situation: Situation) -> tuple[str, ...]:
     """Return the Pythons to try, newest first."""
     return situation.pythons or (FETCHED_PYTHON,)
+
+
+def best_python(choices: Mapping[str, T], better: Callable[[T, T], bool]) -> str:
+    """Return the Python with the best choice; the first, which is the newest, among equals."""
+    best = next(iter(choices))
+    for python, choice in choices.items():
+        if better(choice, choices[best]):
+            best = python
+    return best
 
 
 def platform(situation: Situation) -> str:

