@@ -71,6 +71,7 @@ def choose(
 
 def _wheels(situation: Situation, catalogue: Catalogue) -> Iterator[tuple[VllmRelease, VllmBuild]]:
     """Yield the official wheels, then the third-party ones, each from the newest."""
+    # A source that does not answer has no wheels: rules would repeat that for every release.
     releases: list[VllmRelease] = []
     if situation.sources["vllm"]:
         releases += catalogue.vllm
@@ -132,6 +133,7 @@ def _torch(
     if situation.sources["pytorch"]:
         return Package(version=f"{version}+cpu", source="pytorch"), False
     tag = f"cp{python.replace('.', '')}"
+    # A local wheel may lack +cpu in its name: for aarch64 older ones do.
     wheel = re.compile(
         rf"torch-{re.escape(version)}(\+cpu)?-{tag}-{tag}-\w*{situation.machine}\.whl"
     )
@@ -148,6 +150,7 @@ def _torch(
 
 def _pypis_is_for_cuda(version: str, machine: str, catalogue: Catalogue) -> bool:
     """Return whether PyPI's wheel is for CUDA; its early wheels for ARM were for CPUs."""
+    # Unknown releases count as builds for CUDA, as all recent ones are.
     release = next((row for row in catalogue.torch if row.version == version), None)
     builds = release.builds if release else ()
     return not any(

@@ -35,6 +35,7 @@ def platform(situation: Situation) -> str:
 
 def day_after(day: str) -> str:
     """Return the day at which dependencies are resolved: the day after the release of vLLM."""
+    # Dependencies that vLLM leaves open are taken as of its release; the limit is exclusive.
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
@@ -46,6 +47,7 @@ def python_decision(situation: Situation, python: str, allows: dict[str, str]) -
         because = "this host has no usable Python; uv downloads one"
     else:
         because = "the newest Python of this host that allows the newest vLLM"
+    # The other Pythons show what a reader would get by choosing one.
     others = tuple(
         Rejected(
             candidate=other, reason=f"allows vLLM {vllm}" if vllm else "allows no vLLM on this host"

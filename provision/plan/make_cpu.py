@@ -144,6 +144,7 @@ def _third_party(
     situation: Situation, catalogue: Catalogue, best: choose_cpu.CpuChoice
 ) -> Iterator[str]:
     """Yield the advice of a newer third-party wheel: an older official one goes first."""
+    # Without the vLLM index only third-party wheels are left.
     without = {**situation.sources, "vllm": False}
     other = (
         answer(catalogue, (), msgspec.structs.replace(situation, sources=without))

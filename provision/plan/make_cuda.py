@@ -83,6 +83,7 @@ def plan(
     python, choices = search(releases, situation)
     candidate = choices[python].candidate
     rejected = rejections(releases, situation, python, usable, candidate)
+    # A candidate may run only GPUs that the driver or the settings exclude.
     if candidate is None or not usable & set(candidate.runs):
         return _no_vllm(situation, releases, dead, rejected)
     candidate = msgspec.structs.replace(candidate, python=python)
@@ -96,6 +97,7 @@ def plan(
             for rejection in flash.rejected
             if rejection.reason not in flash.plan.why
         )
+        # The summary may repeat a rejection word for word: show it once.
         reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
         return Unsupported(unsupported=(reason,), advice=(way_out,))
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
@@ -145,6 +147,7 @@ def _advice(
     catalogue, answer = releases.catalogue, partial(_answer, releases)
     now = _answered(candidate, situation, catalogue)
     hints = list(advice.newer_vllm(situation, catalogue, now, answer))
+    # With a price the sentence beside the excluded GPU already names the vLLM.
     if price is None and len(gpus.used) < len(choose_gpus.requested(situation)):
         hints += advice.more_gpus(situation, catalogue, now, answer)
     return (*hints, *advice.forward_compatibility(situation, catalogue, now, answer))

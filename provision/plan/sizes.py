@@ -21,6 +21,7 @@ _CPU_INSTALLED = 3.41
 
 def cuda(candidate: Candidate, catalogue: Catalogue) -> tuple[int, int]:
     """Return (download, disk) in MB of a CUDA environment."""
+    # Sets are measured for PyPI's wheels only; other variants differ by their CUDA libraries.
     as_measured = candidate.build.where == candidate.torch.where == "pypi"
     download: float | None = candidate.release.download_mb if as_measured else None
     if download is None:
@@ -38,6 +39,7 @@ def _torch_set(candidate: Candidate, catalogue: Catalogue) -> float:
         for row in catalogue.torch
         if row.download_mb and _pypi_major(row) == cuda
     }
+    # The nearest release that is not newer; the smallest where all are newer.
     older = [version for version in measured if not newer(version, candidate.torch_release.version)]
     return measured[older[0]] if older else min(measured.values(), default=_TORCH_SET_MB)
 

@@ -29,6 +29,7 @@ def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
             )
         yield f"Python {python} is missing on this host; {how}"
     if situation.free_gb is not None and situation.free_gb * 1024 < disk_mb:
+        # free_gb counts in GiB, the plan in MB: both are shown in GB.
         need, have = f"{disk_mb / 1000:.1f} GB", f"{situation.free_gb * 1.074:.1f} GB"
         yield f"the environment needs {need}; {situation.prefix} has {have} free"
     if situation.prefix_trouble:
@@ -71,6 +72,7 @@ def of_gpus(
             f" {situation.glibc}: "
             "dense models run, mixture-of-experts models fail (vllm#18967)"
         )
+    # Not every wheel of the vLLM index was read: the others' architectures follow build lists.
     bases = (("vLLM", build.basis), ("torch", candidate.torch.basis))
     inferred = " and ".join(name for name, basis in bases if basis == "inferred")
     if inferred:
