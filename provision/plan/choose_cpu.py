@@ -143,12 +143,12 @@ def _torch(
             return Package(version=version + (local[1] or ""), source="find-links"), False
     if not situation.sources["pypi"]:
         return None
-    return Package(version=version, source="pypi"), _pypis_is_for_cuda(
+    return Package(version=version, source="pypi"), _pypi_has_cuda(
         version, situation.machine, catalogue
     )
 
 
-def _pypis_is_for_cuda(version: str, machine: str, catalogue: Catalogue) -> bool:
+def _pypi_has_cuda(version: str, machine: str, catalogue: Catalogue) -> bool:
     """Return whether PyPI's wheel is for CUDA; its early wheels for ARM were for CPUs."""
     # Unknown releases count as builds for CUDA, as all recent ones are.
     release = next((row for row in catalogue.torch if row.version == version), None)

@@ -48,16 +48,16 @@ def search(
     return best, choices
 
 
-def answer(
+def expected(
     catalogue: Catalogue, refusals: tuple[Refusal, ...], situation: Situation
 ) -> advice.ExpectedVllm | None:
     """Return what would be chosen if the host were like this."""
     python, choices = search(situation, catalogue, refusals)
     choice, _ = choices[python]
-    return _expected(choice) if choice else None
+    return _as_expected(choice) if choice else None
 
 
-def _expected(choice: choose_cpu.CpuChoice) -> advice.ExpectedVllm:
+def _as_expected(choice: choose_cpu.CpuChoice) -> advice.ExpectedVllm:
     return advice.ExpectedVllm(version=choice.release.version, name=choice.vllm.version)
 
 
@@ -117,7 +117,7 @@ def plan(
         warnings=(*warn.of_any(situation, python, disk), *override),
         advice=(
             *advice.newer_vllm(
-                situation, catalogue, _expected(best), partial(answer, catalogue, refusals)
+                situation, catalogue, _as_expected(best), partial(expected, catalogue, refusals)
             ),
             *_third_party(situation, catalogue, best),
         ),
@@ -135,7 +135,7 @@ def _no_vllm(
         for rejection in grouped(of_request(rejected, situation.settings))
     )
     silent = tuple(situation.why_not(source) for source in ("vllm", "pypi"))
-    way_out = advice.way_out(situation, catalogue, partial(answer, catalogue, refusals), None)
+    way_out = advice.way_out(situation, catalogue, partial(expected, catalogue, refusals), None)
     reasons = Reasons(subject="vllm", reasons=lines or silent)
     return Unsupported(unsupported=(reasons, *silent_sources(situation)), advice=tuple(way_out))
 
@@ -147,7 +147,7 @@ def _third_party(
     # Without the vLLM index only third-party wheels are left.
     without = {**situation.sources, "vllm": False}
     other = (
-        answer(catalogue, (), msgspec.structs.replace(situation, sources=without))
+        expected(catalogue, (), msgspec.structs.replace(situation, sources=without))
         if best.official
         else None
     )

@@ -47,14 +47,14 @@ def search(releases: Releases, situation: Situation) -> tuple[str, dict[str, Vll
     return best_python(choices, _newer), choices
 
 
-def _answer(releases: Releases, situation: Situation) -> advice.ExpectedVllm | None:
+def _expected(releases: Releases, situation: Situation) -> advice.ExpectedVllm | None:
     """Return what would be chosen if the host were like this."""
     python, choices = search(releases, situation)
     candidate = choices[python].candidate
-    return _answered(candidate, situation, releases.catalogue) if candidate else None
+    return _as_expected(candidate, situation, releases.catalogue) if candidate else None
 
 
-def _answered(
+def _as_expected(
     candidate: Candidate, situation: Situation, catalogue: Catalogue
 ) -> advice.ExpectedVllm:
     used = choose_gpus.usable(situation, catalogue) & set(candidate.runs)
@@ -92,12 +92,12 @@ def plan(
     flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
+        # The summary may repeat a rejection word for word: show it once.
         lines = (
             f"{rejection.candidate}: {rejection.reason}"
             for rejection in flash.rejected
             if rejection.reason not in flash.plan.why
         )
-        # The summary may repeat a rejection word for word: show it once.
         reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
         return Unsupported(unsupported=(reason,), advice=(way_out,))
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
@@ -144,8 +144,8 @@ def _advice(
     gpus: UsedGpus,
     price: str | None,
 ) -> tuple[str, ...]:
-    catalogue, answer = releases.catalogue, partial(_answer, releases)
-    now = _answered(candidate, situation, catalogue)
+    catalogue, answer = releases.catalogue, partial(_expected, releases)
+    now = _as_expected(candidate, situation, catalogue)
     hints = list(advice.newer_vllm(situation, catalogue, now, answer))
     # With a price the sentence beside the excluded GPU already names the vLLM.
     if price is None and len(gpus.used) < len(choose_gpus.requested(situation)):
@@ -158,7 +158,7 @@ def _price(situation: Situation, releases: Releases) -> str | None:
     everything = msgspec.structs.replace(
         situation, settings=msgspec.structs.replace(situation.settings, gpus="all")
     )
-    expected = _answer(releases, everything)
+    expected = _expected(releases, everything)
     return f"vLLM {expected.name}" if expected else None
 
 
@@ -177,8 +177,10 @@ def _no_vllm(
     )
     if len(dead) < len(situation.gpus) and lines:
         reasons.append(Reasons(subject="vllm", reasons=lines))
-    on_the_cpu = make_cpu.answer(releases.catalogue, (), situation)
-    way_out = advice.way_out(situation, releases.catalogue, partial(_answer, releases), on_the_cpu)
+    on_the_cpu = make_cpu.expected(releases.catalogue, (), situation)
+    way_out = advice.way_out(
+        situation, releases.catalogue, partial(_expected, releases), on_the_cpu
+    )
     return Unsupported(unsupported=(*reasons, *silent_sources(situation)), advice=tuple(way_out))
 
 

@@ -23,10 +23,7 @@ def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
     if python not in situation.host_pythons:
         how = "uv downloads it from GitHub"
         if not situation.sources["github"]:
-            how = (
-                f"uv cannot download it, since {situation.why_not('github')}: install it by other"
-                " means"
-            )
+            how = f"uv cannot download it, since {situation.why_not('github')}: install it yourself"
         yield f"Python {python} is missing on this host; {how}"
     if situation.free_gb is not None and situation.free_gb * 1024 < disk_mb:
         # free_gb counts in GiB, the plan in MB: both are shown in GB.
@@ -38,8 +35,7 @@ def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
     if " " in situation.prefix:
         yield (
             f"torch.compile fails below {situation.prefix}, since it passes paths with a space to"
-            " the compiler without"
-            f" quotes: choose another folder with --prefix DIR"
+            " the compiler without quotes: choose another folder with --prefix DIR"
         )
 
 
