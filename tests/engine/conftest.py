@@ -22,7 +22,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """Return a folder with an awkward name, in memory if possible: tests of kills write very much."""
+    """Return a folder with an awkward name, in memory if possible: the tests write much."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(
         dir=memory if memory.is_dir() else None, prefix="vllm ready ü "
