@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from provision.doors import digest as file_digest
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-_CHUNK = 1 << 20
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -78,11 +78,7 @@ def matches(path: str | Path, digest: str) -> bool:
 
 def digest_of(path: str | Path, algorithm: str = "sha256") -> str:
     """Return the digest of a file's content as RECORD writes it, without the algorithm's name."""
-    digest = hashlib.new(algorithm)
-    with open(path, "rb", buffering=0) as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return encoded(digest.digest())
+    return encoded(file_digest.of_file(path, algorithm).digest())
 
 
 def encoded(digest: bytes) -> str:

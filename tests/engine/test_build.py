@@ -305,7 +305,7 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
     old, new = (synthetic.lock(world.wheels, version) for version in ("1.0", "2.0"))
-    begun = parts.begun(wheels / old.pins[0].wheel.file, old.pins[0].wheel.sha256)
+    begun = parts.partial_path(wheels / old.pins[0].wheel.file, old.pins[0].wheel.sha256)
     begun.write_text("of a killed run")
     (wheels / "theirs-1.0-py3-none-any.whl").write_text("somebody's own")
     before = store.named(world.prefix)

@@ -284,7 +284,7 @@ def test_two_runs_do_not_fill_one_folder(packed_place: Place) -> None:
     before = {name: path.stat().st_mtime_ns for name, path in packed_place.packed().items()}
     with (
         locks.alone(packed_place.bundle),
-        pytest.raises(Locked, match="another run fills this folder"),
+        pytest.raises(Locked, match="another run writes to this folder"),
     ):
         packed_place.run("bundle", "-o", str(packed_place.bundle), "--yes")
     assert {name: path.stat().st_mtime_ns for name, path in packed_place.packed().items()} == before

@@ -118,7 +118,7 @@ def test_visible_gpus_are_those_that_are_named(said: str | None, left: tuple[str
 def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
     cut = ("0:0", "0:1", "1:0")
     assert foreign_python.visible(cut, "0") == ("0:0",)
-    with pytest.raises(WrongUsage, match=r"`1` is no GPU of this host") as raised:
+    with pytest.raises(WrongUsage, match=r"`1` is not a GPU of this host") as raised:
         foreign_python.visible(cut, "1")
     assert "cut into slices: name one as nvidia-smi -L does" in raised.value.hint
 
@@ -127,7 +127,7 @@ def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
 def test_a_gpu_that_is_not_there_is_named(said: str, wrong: str) -> None:
     with pytest.raises(WrongUsage) as raised:
         foreign_python.visible(GPUS, said)
-    assert f"CUDA_VISIBLE_DEVICES={said}: `{wrong}` is no GPU of this host" in str(raised.value)
+    assert f"CUDA_VISIBLE_DEVICES={said}: `{wrong}` is not a GPU of this host" in str(raised.value)
 
 
 def test_the_list_says_what_each_needs(
