@@ -1,4 +1,4 @@
-"""One process of an environment's own Python that tries many checks, each apart; results come as files."""
+"""Run checks in a child process of the environment's own Python; results come back as files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -17,124 +17,146 @@ from provision.engine.logs import StepLog
 
 # A check that prints without end must not fill the disk.
 _LOG_LIMIT = 16 * 1024 * 1024
-# The keeper holds every check to its deadline and ends what it started; this is for one that cannot, or was stopped.
+# The child ends every check at its deadline. This spare time is for a child that hangs itself.
 _SPARE_S = 30.0
-# What importing torch and vLLM may take, once for all.
+# Importing torch and vLLM, once for all checks, may take this long.
 _IMPORT_S = 600.0
-# All that a check gets of our environment. LD_LIBRARY_PATH stays: some containers have the GPU driver only there.
+# The only variables that a check inherits. LD_LIBRARY_PATH is needed because some containers have
+# the GPU driver only there.
 _KEPT: Final = (
     *("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LD_LIBRARY_PATH"),
-    *("CUDA_HOME", "CC", "CXX"),  # what is compiled on first use is compiled with these
+    *("CUDA_HOME", "CC", "CXX"),  # compilers of what is compiled on first use
     *("NVIDIA_VISIBLE_DEVICES", "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"),
     *("CUDA_CACHE_PATH", "CUDA_CACHE_MAXSIZE", "CUDA_CACHE_DISABLE"),
     "VLLM_USE_FLASHINFER_SAMPLER",
 )
-# Whoever sets these wants GPUs to exchange data in another way, vLLM's too: without them another way would be tried.
+# These change how GPUs exchange data, in vLLM too. Without them another way would be checked.
 _KEPT_GROUP: Final = "NCCL_"
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the keeper is to try; `warm` names what it may import beforehand, once for all that need it."""
+class RunnableCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a check's description by which this process logs and times it.
 
-    check: str
-    title: str
-    deadline_s: float
-    warm: tuple[str, ...]
-    context: dict[str, Any]
+    `warm` names the slow imports of the check; the child does them once for all checks.
+    """
+
+    name: str
+    title: str = ""
+    deadline_s: float = 0.0
+    warm: tuple[str, ...] = ()
 
 
-class Keeper:
-    """Tells of every check as it starts and ends. `at_work` is the one that had started when the process ended."""
+C = TypeVar("C", bound=RunnableCheck)
 
-    def __init__(self, logs: Path, started: Callable[[int], None], ended: Callable[[int, bytes], None]) -> None:
-        self.at_work: int | None = None
+
+class CheckProcess(Generic[C]):
+    """One child process that runs checks one after another and reports each start and end.
+
+    `at_work` is the check that was running when the child ended, if any.
+    """
+
+    def __init__(
+        self, logs: Path, started: Callable[[C], None], ended: Callable[[C, bytes], None]
+    ) -> None:
+        self.at_work: C | None = None
         self._logs, self._started, self._ended = logs, started, ended
         self._log: StepLog | None = None
-        self._left = 0
+        self._log_space = 0
         self._until = 0.0
 
     def run(
         self,
         python: str,
         folder: Path,
-        requests: Sequence[Request],
+        checks: Sequence[C],
+        context: msgspec.Struct,
         gpus: tuple[str, ...] = (),
-        keeping: tuple[str, ...] = (),
+        keep: tuple[str, ...] = (),
     ) -> str:
-        """Have all of them tried, in this order; what went wrong with the process itself, if anything.
+        """Run the checks in this order and return what was wrong with the process itself.
 
-        `keeping` names what they get of our environment besides what every check gets.
+        `keep` names further variables that the checks inherit.
         """
-        # Short on purpose: sockets are made below it, and their names have 107 bytes.
-        with tempfile.TemporaryDirectory(prefix="vllm-ready-", ignore_cleanup_errors=True) as place:
-            work, mark = Path(place), secrets.token_hex(16)
-            asked = work / "requests.json"
-            described = [_placed(request, work / str(at)) for at, request in enumerate(requests)]
-            asked.write_bytes(msgspec.json.encode({"mark": mark, "requests": described}))
-            # -B: bytecode is no business of a check, neither the environment's nor ours
-            argv = [python, "-I", "-B", str(folder / "_child.py"), "run", str(asked)]
-            environment = environment_of_a_check(place, gpus, keeping)
+        try:
+            # The prefix is short because sockets are made below: their paths hold 107 bytes.
+            with tempfile.TemporaryDirectory(
+                prefix="vllm-ready-", ignore_cleanup_errors=True
+            ) as place:
+                environment = environment_of_a_check(place, gpus, keep)
+                return self._run(python, folder, checks, context, Path(place), environment)
+        except OSError as error:  # no space for the request
+            return f"could not be tried: {error}"
 
-            def line(text: str) -> None:
-                if not text.startswith(mark):
-                    self._said(text)
-                    return
-                _, what, at = text.split()
-                if what == "started":
-                    self._begin(int(at), requests[int(at)], argv, environment)
-                else:
-                    self._end(int(at), work / at / "result.json")
+    def _run(
+        self,
+        python: str,
+        folder: Path,
+        checks: Sequence[C],
+        context: msgspec.Struct,
+        work: Path,
+        environment: dict[str, str],
+    ) -> str:
+        # A random mark, so that the output of a check cannot be mistaken for a line of the child.
+        mark, request = secrets.token_hex(16), work / "requests.json"
+        document = {"mark": mark, "context": context, "checks": list(checks)}
+        request.write_bytes(msgspec.json.encode(document))
+        # -B: checks write no bytecode into the environment or this checkout.
+        argv = [python, "-I", "-B", str(folder / "_child.py"), "run", str(request)]
 
-            self._wait(_IMPORT_S)
-            finished = process.run(argv, deadline_s=_SPARE_S, until=lambda: self._until, env=environment, on_line=line)
-            if self._log:
-                self._log.close()
-            return finished.problem() or "its process ended without a result"
+        def on_line(text: str) -> None:
+            if not text.startswith(mark):
+                self._log_output(text)
+                return
+            _, event, position = text.split()
+            check = checks[int(position)]
+            if event == "started":
+                self._begin(check, argv, environment)
+            else:
+                self._end(check, work / position / "result.json")
 
-    def _begin(self, at: int, request: Request, argv: list[str], environment: dict[str, str]) -> None:
-        self.at_work, self._left = at, _LOG_LIMIT
-        self._wait(request.deadline_s + (_IMPORT_S if request.warm else 0))
-        self._log = StepLog(self._logs / f"check-{request.check}.log")
-        self._log.command(request.title, process.Finished(argv=tuple(argv)).command, environment)
-        self._started(at)
+        self._wait(_IMPORT_S)
+        finished = process.run(
+            argv, deadline_s=_SPARE_S, until=lambda: self._until, env=environment, on_line=on_line
+        )
+        if self._log:
+            self._log.close()
+        return finished.problem() or "its process ended without a result"
 
-    def _end(self, at: int, result: Path) -> None:
-        answer = result.read_bytes()
+    def _begin(self, check: C, argv: list[str], environment: dict[str, str]) -> None:
+        self.at_work, self._log_space = check, _LOG_LIMIT
+        self._wait(check.deadline_s + (_IMPORT_S if check.warm else 0))
+        self._log = StepLog(self._logs / f"check-{check.name}.log")
+        self._log.command(check.title, process.Finished(argv=tuple(argv)).command, environment)
+        self._started(check)
+
+    def _end(self, check: C, result: Path) -> None:
+        document = result.read_bytes()
         self.at_work = None
         self._wait()
         if self._log:
             self._log.close()
             self._log = None
-        self._ended(at, answer)
+        self._ended(check, document)
 
     def _wait(self, seconds: float = 0.0) -> None:
         self._until = time.monotonic() + seconds + _SPARE_S
 
-    def _said(self, text: str) -> None:
-        if self._log and self._left > 0:
-            self._left -= len(text) + 1
-            self._log.line(text if self._left > 0 else "(the rest of the output is left out)")
+    def _log_output(self, text: str) -> None:
+        if self._log and self._log_space > 0:
+            self._log_space -= len(text) + 1
+            self._log.line(text if self._log_space > 0 else "(the rest of the output is left out)")
 
 
-def _placed(request: Request, place: Path) -> dict[str, Any]:
-    scratch = place / "s"
-    scratch.mkdir(parents=True)
-    return {
-        "check": request.check,
-        "deadline_s": request.deadline_s,
-        "warm": request.warm,
-        "verdict": f"{place}/verdict.json",
-        "result": f"{place}/result.json",
-        "context": {**request.context, "scratch": str(scratch)},
-    }
-
-
-def environment_of_a_check(home: str, gpus: tuple[str, ...] = (), keeping: tuple[str, ...] = ()) -> dict[str, str]:
+def environment_of_a_check(
+    home: str, gpus: tuple[str, ...] = (), keep: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Return the environment variables of a check: few inherited ones and a HOME of its own."""
     group = [name for name in os.environ if name.startswith(_KEPT_GROUP)]
-    kept = {name: os.environ[name] for name in (*_KEPT, *group, *keeping) if name in os.environ}
-    kept["HOME"] = home
-    # What the driver compiles of PTX, for one check and then for all; some have a home of their own.
-    kept.setdefault("CUDA_CACHE_PATH", f"{home}/cuda-cache")
-    if gpus and all(gpu.isdigit() or gpu[:4] in ("GPU-", "MIG-") for gpu in gpus):  # a slice has no number for CUDA
-        kept["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    return kept
+    variables = {name: os.environ[name] for name in (*_KEPT, *group, *keep) if name in os.environ}
+    variables["HOME"] = home
+    # The driver's compiled PTX is shared by all checks, although some have a home of their own.
+    variables.setdefault("CUDA_CACHE_PATH", f"{home}/cuda-cache")
+    # A MIG slice such as 0:1 has no number for CUDA: it can only be selected by its UUID.
+    if gpus and all(gpu.isdigit() or gpu[:4] in ("GPU-", "MIG-") for gpu in gpus):
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    return variables
