@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The front door: makes the control environment .venv from hash-pinned requirements, then hands every argument
-# to vllm-ready. Needs bash, coreutils and any one of uv, Python with venv, curl or wget; talks on stderr only.
+# Makes the control environment .venv from hash-pinned requirements, then runs vllm-ready with all
+# arguments. Needs bash, coreutils and one of uv, Python with venv, curl or wget. Prints to stderr.
 if [ -z "${BASH_VERSION:-}" ]; then # started as `sh setup.sh`
-    command -v bash >/dev/null || { echo "error: setup.sh is written for bash, which is not here" >&2; exit 3; }
+    command -v bash >/dev/null || { echo "error: setup.sh needs bash, which is not installed" >&2; exit 3; }
     exec bash "$0" "$@"
 fi
 set +o posix
 set -euo pipefail
 trap 'exit 130' INT
 
-readonly LAYOUT=1 # raise it when an environment must be made differently from the same pins
+readonly LAYOUT=1 # increase it if the same pins must lead to a different environment
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -18,12 +18,12 @@ fail() { # fail EXIT_CODE WHAT HINT
     exit "$1"
 }
 
-attempt() { # attempt WHAT COMMAND...: quiet unless it fails
-    local said
-    said=$("${@:2}" 2>&1 </dev/null) || explain "$1" "$said"
+attempt() { # attempt WHAT COMMAND...: run a command quietly, explain its failure
+    local output
+    output=$("${@:2}" 2>&1 </dev/null) || explain "$1" "$output"
 }
 
-find_checkout() { # sets here: where this script really lies, however it was called
+find_checkout() { # set here to the folder of this script, also if it was called through a link
     local script=${BASH_SOURCE[0]}
     if [[ -L $script ]]; then script=$(readlink -f -- "$script"); fi
     [[ $script == */* ]] || script=./$script
@@ -31,7 +31,7 @@ find_checkout() { # sets here: where this script really lies, however it was cal
     prefix=${VLLM_READY_PREFIX:-$here/envs}
 }
 
-keep_out_of_a_missing_home() { # a container's user id often has no home, or only "/"
+keep_out_of_a_missing_home() { # in a container, a user id often has no home, or only "/"
     if [[ -z ${HOME:-} || $HOME == / || ! -d $HOME ]]; then
         export HOME=$prefix/home
     elif [[ -w $HOME ]]; then
@@ -40,7 +40,9 @@ keep_out_of_a_missing_home() { # a container's user id often has no home, or onl
     export UV_CACHE_DIR="${UV_CACHE_DIR:-$prefix/cache/uv}" PIP_CACHE_DIR="${PIP_CACHE_DIR:-$prefix/cache/pip}"
 }
 
-ready() { # ready FOLDER REQUIREMENTS: made here, from these very pins, its Python still the same. Starts no process.
+# ready FOLDER REQUIREMENTS: succeed if it was made here, from these pins, with the same Python.
+# It starts no process, because it runs before every verb.
+ready() {
     local where='' base='' pins='' wanted=''
     [[ -r $1/.ready && -x $1/bin/vllm-ready ]] || return 1
     { IFS= read -r where; IFS= read -r base; IFS= read -rd '' pins || true; } <"$1/.ready"
@@ -48,7 +50,7 @@ ready() { # ready FOLDER REQUIREMENTS: made here, from these very pins, its Pyth
     [[ $where == "$LAYOUT $here" && $1/bin/python -ef $base && $pins == "$wanted" ]]
 }
 
-take_lock() { # a kernel lock where there is one; without flock(1), a link that names its owner
+take_lock() { # take a kernel lock; without flock(1), a link that names its owner
     local lock=$here/.venv.lock owner
     [[ -w $here ]] || refuse_unwritable
     attempt "making $lock" mkdir -p -- "$lock"
@@ -56,8 +58,8 @@ take_lock() { # a kernel lock where there is one; without flock(1), a link that 
     if command -v flock >/dev/null; then
         exec 9>>"$lock/lock"
         flock -n 9 && return 0
-        say "another setup.sh is at work here; waiting for it"
-        flock 9 || say "this file system has no locks: start only one setup.sh at a time"
+        say "another setup.sh is running here; waiting for it"
+        flock 9 || say "this file system does not support locks: start only one setup.sh at a time"
         return 0
     fi
     until ln -s "$$" "$lock/owner" 2>/dev/null; do
@@ -66,16 +68,16 @@ take_lock() { # a kernel lock where there is one; without flock(1), a link that 
     done
 }
 
-release_lock() { # the kernel takes its own back when this subshell ends
+release_lock() { # the kernel releases its own lock when this subshell ends
     command -v flock >/dev/null || rm -f -- "$here/.venv.lock/owner"
 }
 
 install_with_uv() { # install_with_uv FOLDER REQUIREMENTS
     hand_on_pip_settings
-    export UV_LINK_MODE=copy # a clone falls back to hard links, and an edit would then reach uv's cache
+    export UV_LINK_MODE=copy # with hard links, an edit would change uv's cache
     export UV_PYTHON_INSTALL_DIR="${UV_PYTHON_INSTALL_DIR:-$prefix/pythons}" UV_PYTHON_INSTALL_BIN=0
     unset UV_CONSTRAINT UV_OVERRIDE UV_EXCLUDE UV_PYTHON UV_SYSTEM_PYTHON UV_BREAK_SYSTEM_PACKAGES UV_NO_BINARY
-    cd -- "$here" # a project around the caller's folder has no say
+    cd -- "$here" # a project in the caller's folder must not configure uv
     say "making $1 with uv"
     network_hint="a Python for uv comes from github.com; without it: $(package_command)" \
         attempt "making $1" "$uv" venv --clear --no-project --python '>=3.10,<3.15' "$1"
@@ -93,53 +95,53 @@ install_with_pip() { # install_with_pip FOLDER REQUIREMENTS
         --require-hashes --only-binary :all: -r "$2"
 }
 
-open_to_the_checkout() { # open_to_the_checkout FOLDER: the code is used where it lies, not installed
+open_to_the_checkout() { # open_to_the_checkout FOLDER: use the checkout, install nothing
     local site quoted=${1//\'/\'\\\'\'}
     for site in "$1"/lib/python3.*/site-packages; do
-        echo ../../../.. >"$site/vllm-ready.pth" || return # the checkout, in letters that every locale can read
+        echo ../../../.. >"$site/vllm-ready.pth" || return # relative, so ASCII in every locale
     done
     echo '*' >"$1/.gitignore" || return
-    # -I: a PYTHONPATH or a user's site-packages never reaches the control environment.
+    # -I: PYTHONPATH and the user's site-packages must not reach the control environment.
     printf '#!/bin/sh\nexec '\''%s/bin/python'\'' -I -c '\''%s'\'' "$@"\n' "$quoted" \
         'from provision.cli import main; raise SystemExit(main())' >"$1/bin/vllm-ready" &&
         chmod +x "$1/bin/vllm-ready"
 }
 
-stamp() { # stamp FOLDER PINS: the last thing written; without it the folder counts for nothing
+stamp() { # stamp FOLDER PINS: mark a finished environment; this file is written last
     printf '%s\n%s\n%s' "$LAYOUT $here" "$(readlink -f -- "$1/bin/python")" "$2" >"$1/.ready.new" &&
         mv -- "$1/.ready.new" "$1/.ready"
 }
 
-make_environment() { # make_environment FOLDER REQUIREMENTS: in place, because scripts carry their folder's name
+make_environment() { # make_environment FOLDER REQUIREMENTS: in place, scripts contain the path
     local pins uv python
     if [[ -e $1 && ! -w $1 ]]; then refuse_foreign "$1"; fi
     attempt "removing the old $1" rm -rf -- "$1"
     attempt "making $1" mkdir -- "$1"
     refuse_noexec "$1"
     choose_tool
-    IFS= read -rd '' pins <"$2" || true # before installing: a change meanwhile must not count as installed
+    IFS= read -rd '' pins <"$2" || true # first: a later change is not installed
     if [[ $uv ]]; then install_with_uv "$1" "$2"; else install_with_pip "$1" "$2"; fi
     attempt "finishing $1" open_to_the_checkout "$1"
     attempt "finishing $1" stamp "$1" "$pins"
     say "$1 is ready"
 }
 
-take_wheels_from() { # take_wheels_from FOLDER: of a bundle, for a host without a network
-    [[ -d $1/control ]] || fail 2 "$1 is no bundle" "name the folder that ./setup.sh bundle made"
+take_wheels_from() { # take_wheels_from BUNDLE: install without a network
+    [[ -d $1/control ]] || fail 2 "$1 is not a bundle" "name a folder that ./setup.sh bundle wrote"
     local folder letter
     folder=$(CDPATH='' cd -P -- "$1/control" && printf %s "$PWD")
     for letter in '%' ' ' '#' ',' '?'; do folder=${folder//"$letter"/$(printf %%%02X "'$letter")}; done
     export PIP_NO_INDEX=1 PIP_FIND_LINKS="file://$folder" UV_OFFLINE=1 UV_NO_INDEX=1 UV_FIND_LINKS=''
 }
 
-prepare() { # prepare FOLDER REQUIREMENTS: what is only needed where something has to be made
+prepare() { # prepare FOLDER REQUIREMENTS: make an environment under the lock
     local part
     for part in failures tools pip_settings; do
         # shellcheck source=/dev/null
         source "$here/provision/setup/$part.bash"
     done
     unset PYTHONHOME PYTHONPATH
-    # These lead an installer out of the environment that it is to fill.
+    # These settings would make an installer write outside the environment.
     unset PIP_CONSTRAINT PIP_TARGET PIP_USER PIP_REQUIRE_VIRTUALENV PIP_PREFIX PIP_ROOT
     if [[ $bundle ]]; then take_wheels_from "$bundle"; fi
     take_lock
@@ -148,7 +150,7 @@ prepare() { # prepare FOLDER REQUIREMENTS: what is only needed where something h
 }
 
 ensure() { # ensure FOLDER REQUIREMENTS
-    ready "$@" || (prepare "$@") # in a subshell: the verb finds its variables as the user has set them
+    ready "$@" || (prepare "$@") # a subshell: the verb sees the user's variables
 }
 
 main() {

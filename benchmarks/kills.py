@@ -1,8 +1,8 @@
-"""Kills builds at random moments and looks whether what is current is whole; plain uv and pip beside it, in one run.
+"""Kill builds at random moments and count damaged environments, beside plain uv and pip.
 
-Every trial: a warm cache, the process group killed at a uniform random moment of a build, every RECORD line compared
-with its file; then the same command again, and once more every line. Synthetic wheels, no network. A process is killed
-here, never the power cut.
+Every trial starts from a warm cache and kills the process group at a uniformly random moment. Then
+every RECORD line is compared with its file, and once more after the same command again. The wheels
+are synthetic and no network is used. Processes are killed; power cuts are not simulated.
 """
 
 from __future__ import annotations
@@ -23,42 +23,52 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from provision.engine import environments  # noqa: E402 - a script finds its own tree first
-from tests.engine import kills, synthetic  # noqa: E402 - likewise
-from tests.engine.synthetic import World  # noqa: E402 - likewise
+from provision.engine import environments  # noqa: E402 - after the path is set
+from tests.engine import kills, synthetic  # noqa: E402
+from tests.engine.synthetic import World  # noqa: E402
 
 Row = tuple[str, int, int, int, int]
 
 
 def ours(world: World, number: int, before: str | None, version: str) -> Row:
-    """Fresh (before is None) or an upgrade: what is current must be whole at every look."""
+    """Kill builds of ours; without `before` they are first builds, else upgrades from it."""
     shutil.rmtree(world.prefix, ignore_errors=True)
     if before:
         kills.clean_seconds(world, before)
     standing = environments.current(world.prefix)
-    seconds = kills.upgrade_seconds(world, standing, version) if before else kills.clean_seconds(world, version)
+    seconds = (
+        kills.upgrade_seconds(world, standing, version)
+        if before
+        else kills.clean_seconds(world, version)
+    )
     lock = synthetic.lock(world.wheels, before) if before else None
-    hit = torn = broken = unhealed = 0
+    hit = torn = broken = unrepaired = 0
     for after in kills.moments(seconds, number, seed=number):
         if standing and before:
             kills.back_to(world, standing)
         else:
             shutil.rmtree(world.prefix, ignore_errors=True)
-        outcome = kills.kill(world, version, after=after, standing=lock)
-        hit += outcome.reached
-        torn += outcome.torn
-        broken += bool(outcome.after_kill)
-        unhealed += bool(outcome.after_again or outcome.again)
-    return f"vllm-ready, {'upgrade' if before else 'fresh'}", hit, torn, broken, unhealed
+        kill = kills.kill(world, version, after=after, standing=lock)
+        hit += kill.reached
+        torn += kill.torn
+        broken += bool(kill.after_kill)
+        unrepaired += bool(kill.after_retry or kill.failure)
+    return f"vllm-ready, {'upgrade' if before else 'fresh'}", hit, torn, broken, unrepaired
 
 
-def theirs(world: World, number: int, name: str, install: Callable[[str], list[str]], before: str | None) -> Row:
-    """The same of an installer alone, into an environment of its own that is also the one in use."""
+def theirs(
+    world: World, number: int, name: str, install: Callable[[str], list[str]], before: str | None
+) -> Row:
+    """Kill an installer alone; it installs into the only environment, which is in use."""
     environment, target = world.prefix / "plain", synthetic.lock(world.wheels, "2.0")
 
     def begin() -> None:
         shutil.rmtree(environment, ignore_errors=True)
-        subprocess.run([world.uv, "venv", "-q", "-p", sys.executable, environment], check=True, env=world.environment)
+        subprocess.run(
+            [world.uv, "venv", "-q", "-p", sys.executable, environment],
+            check=True,
+            env=world.environment,
+        )
         if before:
             _finish(world, install(before))
 
@@ -68,7 +78,7 @@ def theirs(world: World, number: int, name: str, install: Callable[[str], list[s
     began = time.monotonic()
     _finish(world, install("2.0"))
     seconds = time.monotonic() - began
-    hit = torn = unhealed = 0
+    hit = torn = unrepaired = 0
     for after in kills.moments(seconds, number, seed=number):
         begin()
         child = subprocess.Popen(
@@ -86,8 +96,8 @@ def theirs(world: World, number: int, name: str, install: Callable[[str], list[s
             child.wait()
         torn += bool(synthetic.differences(environment, target))
         _finish(world, install("2.0"), check=False)
-        unhealed += bool(synthetic.differences(environment, target))
-    return f"{name}, {'upgrade' if before else 'fresh'}", hit, torn, torn, unhealed
+        unrepaired += bool(synthetic.differences(environment, target))
+    return f"{name}, {'upgrade' if before else 'fresh'}", hit, torn, torn, unrepaired
 
 
 def _finish(world: World, argv: list[str], *, check: bool = True) -> None:
@@ -108,20 +118,25 @@ def installers(world: World) -> dict[str, Callable[[str], list[str]]]:
         return [f"{pin.name}=={pin.version}" for pin in synthetic.lock(world.wheels, version).pins]
 
     has_pip = (
-        subprocess.run([sys.executable, "-m", "pip", "--version"], check=False, capture_output=True).returncode == 0
+        subprocess.run(
+            [sys.executable, "-m", "pip", "--version"], check=False, capture_output=True
+        ).returncode
+        == 0
     )
-    found: dict[str, Callable[[str], list[str]]] = {"uv pip install": uv}
-    return found | {"pip install": pip} if has_pip else found
+    commands: dict[str, Callable[[str], list[str]]] = {"uv pip install": uv}
+    return commands | {"pip install": pip} if has_pip else commands
 
 
 def damage(world: World, number: int) -> tuple[int, int]:
-    """Files of a finished environment deleted, edited in place, cut short: how many were found and repaired."""
+    """Delete, edit or truncate files of a finished environment; return how many were repaired."""
     shutil.rmtree(world.prefix, ignore_errors=True)
     kills.clean_seconds(world, "1.0")
     lock, chance, repaired = synthetic.lock(world.wheels, "1.0"), random.Random(number), 0
     for trial in range(number):
         site = world.packages()
-        victim = chance.choice(sorted(path for path in site.glob("toy*/*") if path.is_file() and path.stat().st_size))
+        victim = chance.choice(
+            sorted(path for path in site.glob("toy*/*") if path.is_file() and path.stat().st_size)
+        )
         if trial % 3 == 0:
             victim.unlink()
         elif trial % 3 == 1:
@@ -135,29 +150,39 @@ def damage(world: World, number: int) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--kills", type=int, default=150, help="per row of ours")
+    parser.add_argument("--kills", type=int, default=150, help="kills per row of vllm-ready")
     parser.add_argument("--beside", type=int, default=60, help="kills per row of uv and pip")
     parser.add_argument("--damage", type=int, default=200)
-    parser.add_argument("--folder", type=Path, help="where to work; a disk shows other tears than memory")
-    wanted = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=wanted.folder) as folder:
+    parser.add_argument(
+        "--folder", type=Path, help="the folder to work in; a disk shows other damage than memory"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         place = Path(folder)
         synthetic.make_wheels(place / "wheels")
         uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
         if uv is None:
-            sys.exit("uv is not there")
-        world = World(prefix=place / "envs", wheels=place / "wheels", cache=place / "cache", uv=uv, logs=place / "logs")
-        version = subprocess.run([uv, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-        print(f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, Python {platform.python_version()}, {version}\n")
-        print(
-            "| case | killed | begun one torn | in use broken | not healed by the same command |\n|---|---|---|---|---|"
+            sys.exit("uv is not installed")
+        world = World(
+            prefix=place / "envs",
+            wheels=place / "wheels",
+            cache=place / "cache",
+            uv=uv,
+            logs=place / "logs",
         )
+        version = subprocess.run(
+            [uv, "--version"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        day, python = time.strftime("%Y-%m-%d"), platform.python_version()
+        print(f"{day}, {os.cpu_count()} cores, Python {python}, {version}\n")
+        columns = "| case | killed | unfinished one damaged | current one damaged"
+        print(f"{columns} | not repaired by the same command |\n|---|---|---|---|---|")
         for before in (None, "1.0"):
-            show(ours(world, wanted.kills, before, "2.0"))
+            show(ours(world, options.kills, before, "2.0"))
             shutil.rmtree(world.prefix, ignore_errors=True)
             for name, install in installers(world).items():
-                show(theirs(world, wanted.beside, name, install, before))
-        repaired, number = damage(world, wanted.damage)
+                show(theirs(world, options.beside, name, install, before))
+        repaired, number = damage(world, options.damage)
         print(f"\nsilent damage found and repaired: {repaired} of {number}")
 
 

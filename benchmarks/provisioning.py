@@ -1,8 +1,9 @@
-"""How long it takes to build an environment, cold and after a kill, beside plain uv with the same wheels, in one run.
+"""Measure how long a build takes, cold and after a kill, beside plain uv with the same wheels.
 
-The wheels are those of an environment that stands already, served by a server on this host, so that neither side has
-a better line. Both start with nothing: no cache, no store. Ours fetches, installs and reads every installed byte
-against RECORD; the checks are left out. uv's is `uv venv && uv pip install --require-hashes` with its defaults.
+The wheels are those of an existing environment, served on this host, so that neither side has a
+faster line. Both start without cache or store. vllm-ready downloads, installs and compares every
+installed byte with RECORD, without the checks. uv runs `uv venv && uv pip install --require-hashes`
+with its defaults.
 """
 
 from __future__ import annotations
@@ -32,14 +33,20 @@ _PIECE = 256 * 1024
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from provision.engine import apply, bring_up, discover_steps, environments, resolution_cache  # noqa: E402 - finds its own tree first
-from provision.engine.integrity import survey as whole  # noqa: E402 - likewise
-from provision.engine.resolution_cache import Wanted  # noqa: E402 - likewise
-from provision.steps.model import Lock, Site  # noqa: E402 - likewise
+from provision.engine import (  # noqa: E402 - after the path is set
+    apply,
+    bring_up,
+    discover_steps,
+    environments,
+    resolution_cache,
+)
+from provision.engine.integrity.survey import survey  # noqa: E402
+from provision.engine.resolution_cache import Wanted  # noqa: E402
+from provision.steps.model import Lock, Site  # noqa: E402
 
 
 class Line:
-    """One line that all connections share; as fast as it can where no rate is given."""
+    """A network line shared by all connections, without a limit if no rate is options."""
 
     def __init__(self, megabytes_s: float | None) -> None:
         self._rate, self._turn, self._free = megabytes_s, threading.Lock(), 0.0
@@ -58,7 +65,7 @@ class Line:
 
 
 class Ranges(SimpleHTTPRequestHandler):
-    """Files of a folder, also from any byte on."""
+    """Serve files of a folder, also from any byte on."""
 
     protocol_version = "HTTP/1.1"
     line: Line
@@ -68,16 +75,16 @@ class Ranges(SimpleHTTPRequestHandler):
         if path.is_dir():
             return super().do_GET()
         size = path.stat().st_size
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        first = int(asked[1]) if asked else 0
-        last = int(asked[2]) if asked and asked[2] else size - 1
-        if first >= size:  # it was killed with the whole file there
+        requested = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        first = int(requested[1]) if requested else 0
+        last = int(requested[2]) if requested and requested[2] else size - 1
+        if first >= size:  # the client was killed after the last byte
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{size}")
             self.send_header("Content-Length", "0")
             return self.end_headers()
-        self.send_response(206 if asked else 200)
-        if asked:
+        self.send_response(206 if requested else 200)
+        if requested:
             self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.send_header("Content-Length", str(last - first + 1))
         self.end_headers()
@@ -85,28 +92,40 @@ class Ranges(SimpleHTTPRequestHandler):
         with path.open("rb") as stream:
             try:
                 self.line.send(self.connection, stream, first, last - first + 1)
-            except ConnectionError:  # it was killed
+            except ConnectionError:  # the client was killed
                 self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Nothing is told but the figures."""
+        """Print nothing but the figures."""
 
 
 def served(folder: Path, line: Line) -> str:
     Ranges.line = line
-    server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *given: Ranges(*given, directory=str(folder)))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *arguments: Ranges(*arguments, directory=str(folder))
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}/"
 
 
 def build(described: Path, prefix: Path) -> None:
-    """What a child does: every step, without checks."""
-    found = msgspec.json.decode(described.read_bytes(), type=Wanted)
-    site = Site(generation=str(prefix / "one"), prefix=str(prefix), uv=bring_up.own_uv(), host_python=found.host_python)
-    kept = {name: os.environ[name] for name in ("PATH", "HOME")}
-    environment = {**kept, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": f"{prefix}/uv"}
+    """Run every step without checks; a child process does this."""
+    resolution = msgspec.json.decode(described.read_bytes(), type=Wanted)
+    site = Site(
+        generation=str(prefix / "one"),
+        prefix=str(prefix),
+        uv=bring_up.own_uv(),
+        host_python=resolution.host_python,
+    )
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME")}
+    environment = {**inherited, "UV_NO_CONFIG": "1", "UV_CACHE_DIR": f"{prefix}/uv"}
     apply.build(
-        found.plan, found.lock, site, discover_steps.discover(), log_folder=prefix / "logs", environment=environment
+        resolution.plan,
+        resolution.lock,
+        site,
+        discover_steps.discover(),
+        log_folder=prefix / "logs",
+        environment=environment,
     )
 
 
@@ -114,17 +133,23 @@ def ours(described: Path, prefix: Path) -> list[str]:
     return [sys.executable, __file__, "--build", str(described), "--prefix", str(prefix)]
 
 
-def theirs(found: Wanted, index: str, prefix: Path) -> list[str]:
-    uv, python = bring_up.own_uv(), found.host_python or found.plan.python
-    (prefix / "lock.txt").write_text(found.lock.text)
+def theirs(resolution: Wanted, index: str, prefix: Path) -> list[str]:
+    uv, python = bring_up.own_uv(), resolution.host_python or resolution.plan.python
+    (prefix / "lock.txt").write_text(resolution.lock.text)
     cache = f"--cache-dir '{prefix}/uv'"
     install = f"--require-hashes --no-deps --no-index --find-links {index} -r '{prefix}/lock.txt'"
     venv = f"'{uv}' venv -q {cache} --python '{python}' '{prefix}/one'"
-    return ["sh", "-c", f"{venv} && '{uv}' pip install -q {cache} --python '{prefix}/one/bin/python' {install}"]
+    return [
+        "sh",
+        "-c",
+        f"{venv} && '{uv}' pip install -q {cache} --python '{prefix}/one/bin/python' {install}",
+    ]
 
 
-def timed(command: Callable[[Path], list[str]], work: Path, kill_after: float | None = None) -> float:
-    """Seconds from nothing to the end; with a kill, those before it and those of the same command again."""
+def timed(
+    command: Callable[[Path], list[str]], work: Path, kill_after: float | None = None
+) -> float:
+    """Return the seconds of a build; with a kill, also those of the same command again."""
     prefix = Path(tempfile.mkdtemp(dir=work))
     before = run(command(prefix), kill_after) if kill_after is not None else 0.0
     seconds = run(command(prefix))
@@ -132,16 +157,16 @@ def timed(command: Callable[[Path], list[str]], work: Path, kill_after: float | 
     return before + seconds
 
 
-def hashed(found: Wanted, index: str, work: Path) -> tuple[float, float]:
-    """Seconds of uv alone, and with every file of the environment read and compared with RECORD as we do it."""
+def hashed(resolution: Wanted, index: str, work: Path) -> tuple[float, float]:
+    """Return the seconds of uv alone, and of uv with our comparison of every file with RECORD."""
     prefix = Path(tempfile.mkdtemp(dir=work))
-    alone = run(theirs(found, index, prefix))
-    shutil.rmtree(prefix / "uv")  # else its hard links into the cache count as shared
+    alone = run(theirs(resolution, index, prefix))
+    shutil.rmtree(prefix / "uv")  # or files shared with the cache would count as damaged
     began = time.perf_counter()
-    survey = whole.survey(prefix / "one", found.lock, contents=True)
+    result = survey(prefix / "one", resolution.lock, contents=True)
     reading = time.perf_counter() - began
-    if len(survey.marks) < len(found.lock.pins):
-        sys.exit("nothing was read")
+    if len(result.marks) < len(resolution.lock.pins):
+        sys.exit("no file was read")
     shutil.rmtree(prefix)
     return alone, alone + reading
 
@@ -162,50 +187,67 @@ def run(argv: list[str], kill_after: float | None = None) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--prefix", type=Path, default=ROOT / "envs", help="a prefix with a verified environment")
-    parser.add_argument("--work", type=Path, help="where to build (a folder on a disk with room)")
+    parser.add_argument(
+        "--prefix", type=Path, default=ROOT / "envs", help="a prefix with a verified environment"
+    )
+    parser.add_argument(
+        "--work", type=Path, help="the folder to build in, on a disk with enough space"
+    )
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--line", type=float, metavar="MB_PER_S", help="as over such a line (125 is 1 Gbit/s)")
+    parser.add_argument(
+        "--line", type=float, metavar="MB_PER_S", help="limit the line (125 is 1 Gbit/s)"
+    )
     parser.add_argument("--build", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.build:
-        build(given.build, given.prefix)
+    options = parser.parse_args()
+    if options.build:
+        build(options.build, options.prefix)
         return
-    found = resolution_cache.load(given.prefix)
-    if found is None or environments.current(given.prefix) is None:
-        sys.exit(f"{given.prefix} has no environment: ./setup.sh makes one")
-    index = served(given.prefix / "wheels", Line(given.line))
+    resolution = resolution_cache.load(options.prefix)
+    if resolution is None or environments.current(options.prefix) is None:
+        sys.exit(f"{options.prefix} has no environment: ./setup.sh makes one")
+    index = served(options.prefix / "wheels", Line(options.line))
     pins = [
-        msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, url=index + pin.wheel.file))
-        for pin in found.lock.pins
+        msgspec.structs.replace(
+            pin, wheel=msgspec.structs.replace(pin.wheel, url=index + pin.wheel.file)
+        )
+        for pin in resolution.lock.pins
     ]
-    with tempfile.TemporaryDirectory(dir=given.work) as folder:
+    with tempfile.TemporaryDirectory(dir=options.work) as folder:
         work = Path(folder)
         described = work / "wanted.json"
-        described.write_bytes(msgspec.json.encode(msgspec.structs.replace(found, lock=Lock(pins=tuple(pins)))))
-        report(found, described, index, work, given.pairs)
+        served_lock = msgspec.structs.replace(resolution, lock=Lock(pins=tuple(pins)))
+        described.write_bytes(msgspec.json.encode(served_lock))
+        report(resolution, described, index, work, options.pairs)
 
 
-def report(found: Wanted, described: Path, index: str, work: Path, pairs: int) -> None:
-    cold, alike, resumed, chance = [], [], [], random.Random(1)
+def report(resolution: Wanted, described: Path, index: str, work: Path, pairs: int) -> None:
+    cold, compared, resumed, chance = [], [], [], random.Random(1)
     for _ in range(pairs):
         mine = timed(lambda prefix: ours(described, prefix), work)
-        alone, read = hashed(found, index, work)
-        resumed.append((timed(lambda prefix: ours(described, prefix), work, chance.uniform(0.1, 0.9) * mine), mine))
+        alone, read = hashed(resolution, index, work)
+        resumed.append(
+            (
+                timed(
+                    lambda prefix: ours(described, prefix), work, chance.uniform(0.1, 0.9) * mine
+                ),
+                mine,
+            )
+        )
         cold.append((mine, alone))
-        alike.append((mine, read))
+        compared.append((mine, read))
     day, cores = time.strftime("%Y-%m-%d"), os.cpu_count()
-    print(f"{day}, {cores} cores, {platform.machine()}; {len(found.lock.pins)} wheels; medians of {pairs} pairs\n")
+    host, wheels = f"{day}, {cores} cores, {platform.machine()}", len(resolution.lock.pins)
+    print(f"{host}; {wheels} wheels; medians of {pairs} pairs\n")
     print("| what | seconds | compared with, seconds | ratio | goal |\n|---|---|---|---|---|")
     rows = (
         ("cold, beside uv alone", cold, ""),
-        ("cold, beside uv with every file read, too", alike, "<= 1.25"),
+        ("cold, beside uv with every file read, too", compared, "<= 1.25"),
         ("killed and resumed, beside clean", resumed, "<= 1.15"),
     )
     for name, pairs_, goal in rows:
-        ratio = statistics.median(one / two for one, two in pairs_)
-        one, two = (statistics.median(each) for each in zip(*pairs_, strict=True))
-        print(f"| {name} | {one:.1f} | {two:.1f} | {ratio:.2f} | {goal} |")
+        ratio = statistics.median(first / second for first, second in pairs_)
+        first, second = (statistics.median(column) for column in zip(*pairs_, strict=True))
+        print(f"| {name} | {first:.1f} | {second:.1f} | {ratio:.2f} | {goal} |")
 
 
 if __name__ == "__main__":

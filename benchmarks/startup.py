@@ -1,7 +1,8 @@
-"""How long vllm-ready takes to start, as ratios within one run: run it after ./setup.sh, with any Python.
+"""Measure the start-up of vllm-ready as ratios within one run. Run it after ./setup.sh.
 
-Each command is timed as a whole process, in pairs with what it is compared with, one after the other; the median of
-the pairs' ratios is printed. Nothing here uses the network.
+Each command is timed as a whole process, right before the process that it is compared with. The
+result is the median of the ratios of these pairs, so that a busy machine slows down both. Nothing
+here uses the network.
 """
 
 from __future__ import annotations
@@ -18,18 +19,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
 PROGRAM = str(ROOT / ".venv" / "bin" / "vllm-ready")
-THIRD_PARTY = "import msgspec, yaml, packaging.version, packaging.specifiers"  # what a plan of a described host imports
+# The third-party modules that a plan for a described host imports.
+THIRD_PARTY = "import msgspec, yaml, packaging.version, packaging.specifiers"
 HOST = str(ROOT / "tests" / "hosts" / "h100-550.yaml")
 
 PAIRS = {
     "--version": ([PROGRAM, "--version"], [PYTHON, "-I", "-c", "pass"], 1.5),
     "--help": ([PROGRAM, "--help"], [PYTHON, "-I", "-c", "pass"], 2.5),
-    "plan --host FILE --json": ([PROGRAM, "plan", "--host", HOST, "--json"], [PYTHON, "-I", "-c", THIRD_PARTY], 1.5),
+    "plan --host FILE --json": (
+        [PROGRAM, "plan", "--host", HOST, "--json"],
+        [PYTHON, "-I", "-c", THIRD_PARTY],
+        1.5,
+    ),
     "./setup.sh --version": ([str(ROOT / "setup.sh"), "--version"], [PROGRAM, "--version"], None),
 }
 
 
 def seconds(command: Sequence[str]) -> float:
+    """Return how long a command runs."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
     return time.perf_counter() - start
@@ -39,17 +46,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pairs", type=int, default=41)
     pairs = parser.parse_args().pairs
-    print(
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    )
+    day, python = time.strftime("%Y-%m-%d"), platform.python_version()
+    print(f"{day}, {os.cpu_count()} cores, {platform.machine()}, Python {python}")
     print(f"medians of {pairs} interleaved pairs\n")
     print("| command | ms | compared with, ms | ratio | goal |\n|---|---|---|---|---|")
     for name, (ours, theirs, goal) in PAIRS.items():
-        seconds(ours), seconds(theirs)  # once for the caches
+        seconds(ours), seconds(theirs)  # fill the caches
         timed = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
         ratio = statistics.median(mine / other for mine, other in timed)
         mine, other = (statistics.median(column) * 1000 for column in zip(*timed, strict=True))
-        print(f"| `{name}` | {mine:.1f} | {other:.1f} | {ratio:.2f} | {f'<= {goal}' if goal else ''} |")
+        limit = f"<= {goal}" if goal else ""
+        print(f"| `{name}` | {mine:.1f} | {other:.1f} | {ratio:.2f} | {limit} |")
 
 
 if __name__ == "__main__":

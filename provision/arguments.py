@@ -1,4 +1,4 @@
-"""The command line: verbs and their options. `--help` is checked against the README."""
+"""The command line: verbs and their options. A test compares `--help` with the README."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import sys
 from provision.report.format_table import FORMATS
 from provision.version import VERSION
 
-TYPE_CHECKING = False  # typing, pathlib and shutil are left out: start-up is half imports
+TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 DEFAULT = "up"
 VERBS = {
-    "up": "record, plan, provision what is missing, check, make it current; the default",
+    "up": "record this host, plan, install what is missing, check, switch; the default",
     "plan": "show what would be installed and why",
     "host": "record this host and show it",
     "provision": "run the numbered steps and the checks, or only show them",
-    "bundle": "collect everything for a host without a network into a folder",
-    "wheels": "list the flash-attn wheels that are kept; export or import them",
-    "check": "try checks on the current environment; `check list` says what each proves",
-    "diff": "say what changed between two runs, and what is likely to have caused it",
-    "baseline": "show what later runs are compared with, or set it",
-    "watch": "look whether something changed since this host was verified; then check",
-    "tasks": "list the numbered tasks, ours and your own, and how each ended last",
-    "report": "show a run: text, Markdown, JSON, JUnit, Prometheus or an HTML page",
+    "bundle": "collect everything that a host without a network needs in a folder",
+    "wheels": "list the stored flash-attn wheels; export or import them",
+    "check": "run checks on the current environment; `check list` explains them",
+    "diff": "show what changed between two runs, and the likely cause",
+    "baseline": "show the run that later runs are compared with, or set it",
+    "watch": "check again if something changed since this host was verified",
+    "tasks": "list the numbered tasks, built-in and your own, with their last outcome",
+    "report": "show a run as text, Markdown, JSON, JUnit, Prometheus or HTML",
     "generations": "list the environments of a prefix",
-    "rollback": "make the environment before the current one current again",
+    "rollback": "switch back to the previous environment, or to a given one",
     "prune": "remove environments that are neither current nor in use",
-    "catalog": "show the catalogue of published builds, how fresh it is, or grow it",
+    "catalog": "show the catalogue of published builds, its age, or extend it",
 }
 
 ACTIONS = {  # the first is the default
@@ -39,53 +39,59 @@ ACTIONS = {  # the first is the default
 }
 
 EXIT_CODES = """exit codes:
-  0 done and verified   1 a check failed   2 wrong usage or configuration
-  3 this host cannot run what was asked, with the reasons
-  4 a step or a source on the network failed; the same command goes on
-  5 a promised check was skipped or could not decide
-  6 another run is at work there   70 a bug (a crash log is written)
+    0 done and verified
+    1 a check failed
+    2 wrong usage or configuration
+    3 this host cannot run what was requested, with the reasons
+    4 a step or a network source failed; the same command resumes
+    5 a promised check was skipped or could not decide
+    6 another run holds the lock
+   70 a bug in vllm-ready (a crash log is written)
   130 interrupted"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """One width everywhere, so that the README can show it and nobody asks the terminal."""
+    """A help formatter of fixed width, so that the README can show its output."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=80)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names the nearest known word for a wrong one, and takes no option by half of its name."""
+    """A parser that suggests the nearest known word and accepts no abbreviated options."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - they are argparse's own
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        """Raise WrongUsage with a hint."""
         from provision.errors import WrongUsage
 
         what, _, choices = message.partition(" (choose from")
         wrong = what.rpartition(": ")[2].split(" ")[0].strip("'")
         known = [word.strip(" ')") for word in choices.split(",")] if choices else _words(self)
-        hint = _verb_of(wrong, self) or _nearest(wrong, known) or f"{self.prog} --help shows what there is"
-        raise WrongUsage(what, hint=hint)
+        default = f"{self.prog} --help lists what is possible"
+        raise WrongUsage(what, hint=_verb_of(wrong, self) or _nearest(wrong, known) or default)
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
-    """Every verb, and every option that a parser and the parsers of its verbs know."""
-    below = [word for name, one in _below(parser).items() for word in (name, *_words(one))]
-    return [*parser._option_string_actions, *below]  # noqa: SLF001 - argparse tells it nowhere else
+    """Return every verb, and every option of a parser and of its verbs."""
+    below = [word for name, verb in _subparsers(parser).items() for word in (name, *_words(verb))]
+    return [*parser._option_string_actions, *below]  # noqa: SLF001 - argparse has no public list
 
 
-def _below(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parsers of the verbs, by name."""
-    verbs = (action.choices for action in parser._actions if isinstance(action.choices, dict))  # noqa: SLF001 - as above
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of the verbs by name."""
+    actions = parser._actions  # noqa: SLF001 - as above
+    verbs = (action.choices for action in actions if isinstance(action.choices, dict))
     return dict(next(verbs, {}))
 
 
 def _verb_of(option: str, parser: argparse.ArgumentParser) -> str:
-    """For an option that is right and came without its verb: the verb."""
-    verb = next((name for name, one in _below(parser).items() if option in _words(one)), "")
-    return f"it belongs to a verb: {parser.prog} {verb} {option}" if verb else ""
+    """Return a hint for an option that belongs to a verb and was given without it."""
+    verbs = _subparsers(parser).items()
+    verb = next((name for name, subparser in verbs if option in _words(subparser)), "")
+    return f"this option belongs to a verb: {parser.prog} {verb} {option}" if verb else ""
 
 
 def _nearest(wrong: str, known: list[str]) -> str:
@@ -96,153 +102,218 @@ def _nearest(wrong: str, known: list[str]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+    """Return the parser of the whole command line."""
     common = _Parser(add_help=False, prog="")
-    common.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
-    common.add_argument("--config", metavar="FILE", help="settings from FILE instead of config.yaml")
-    common.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting for this run"
+    option = common.add_argument
+    option("--json", action="store_true", help="print one JSON document on stdout, nothing else")
+    option("--config", metavar="FILE", help="read settings from FILE instead of config.yaml")
+    option(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting for this run; repeatable",
     )
-    common.add_argument("--prefix", metavar="DIR", help="where environments live, instead of the setting")
-    common.add_argument("--quiet", action="store_true", help="say only what is needed")
+    option("--prefix", metavar="DIR", help="folder of the environments, instead of the setting")
+    option("--quiet", action="store_true", help="print only what is necessary")
     top = _Parser(
         prog="vllm-ready",
-        description="Gets a bare GPU host ready for vLLM, proves that it is, and\nproves it again after every change.",
+        description="Prepares a GPU host for vLLM, proves that vLLM works there,"
+        "\nand proves it again after every change.",
         epilog=EXIT_CODES,
     )
-    top.add_argument("-V", "--version", action="version", version=f"vllm-ready {VERSION}", help="say the version")
-    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser, prog="vllm-ready")
-    made = {name: verbs.add_parser(name, help=text, description=text, parents=[common]) for name, text in VERBS.items()}
-    made["plan"].add_argument(
-        "--host",
-        metavar="FILE",
-        help="plan for a described host: a recording, collect_env text or YAML (- is stdin)",
+    version = f"vllm-ready {VERSION}"
+    top.add_argument(
+        "-V", "--version", action="version", version=version, help="show the version and exit"
     )
-    for name in ("up", "provision"):
-        made[name].add_argument("--yes", action="store_true", help="do not ask before downloading")
-    made["up"].add_argument("--upgrade", action="store_true", help="plan anew, also where nothing has changed")
-    steps = made["provision"]
-    steps.add_argument(
-        "--dry-run", action="store_true", help="show what stands and every command that would run; change nothing"
+    subparsers = top.add_subparsers(
+        dest="verb", required=True, metavar="VERB", parser_class=_Parser, prog="vllm-ready"
     )
-    some = steps.add_mutually_exclusive_group()
-    some.add_argument("--only", type=int, metavar="NN", help="run this step, or this task of your own, only")
-    some.add_argument("--from", dest="start", type=int, metavar="NN", help="run this one and those after it")
-    _of_check(made["check"])
-    made["up"].add_argument("--bundle", metavar="FOLDER", help="take everything from a bundle, use no network")
-    packed = made["bundle"]
-    packed.add_argument("--host", metavar="FILE", help="for this described host (- is stdin) instead of this one")
-    packed.add_argument("-o", "--output", metavar="FOLDER", required=True, help="where to put it")
-    packed.add_argument("--part-size", metavar="SIZE", help="no file larger than this, such as 60M")
-    packed.add_argument("--yes", action="store_true", help="do not ask before downloading")
-    for verb in ("up", "provision", "bundle", "check"):
-        made[verb].add_argument("--events", action="store_true", help="what goes on as JSON lines on stdout")
-    _of_report(made["report"])
-    steps.add_argument("--host", metavar="FILE", help="build here for a host described elsewhere (- is stdin)")
-    made["rollback"].add_argument("id", nargs="?", metavar="ID", help="the generation to switch to")
-    made["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
-    made["catalog"].add_argument(
-        "what",
-        nargs="*",
-        metavar="ACTION",
-        help="show [TABLE ...], the default; check; add RELEASE ..., such as vllm==X or torch==X",
-    )
-    _of_comparing(made)
-    kept = made["wheels"]
-    kept.add_argument(
-        "what", nargs="*", metavar="ACTION", help="list, the default; export FOLDER [NAME ...]; import PATH ..."
-    )
-    kept.add_argument("--torch", metavar="X", help="import: the torch that a wheel is for, where its name does not say")
-    kept.add_argument("--cuda", metavar="X", help="import: its CUDA, likewise")
+    verbs = {
+        name: subparsers.add_parser(name, help=text, description=text, parents=[common])
+        for name, text in VERBS.items()
+    }
+    _add_building(verbs)
+    _add_checking(verbs)
+    _add_showing(verbs)
+    for name in ("up", "provision", "bundle", "check"):
+        verbs[name].add_argument(
+            "--events", action="store_true", help="print events as JSON lines on stdout"
+        )
     return top
 
 
-def _of_check(check: argparse.ArgumentParser) -> None:
-    check.add_argument("names", nargs="*", metavar="NAME", help="checks to try (all that the plan promises), or list")
-    check.add_argument("--python", metavar="EXE", help="try them in this Python instead: a venv, conda, any other")
-    check.add_argument(
-        "--serving", metavar="URL", help="look at a server that runs, without disturbing it; its key: VLLM_API_KEY"
+def _add_building(verbs: dict[str, _Parser]) -> None:
+    """Add the options of the verbs that install something or plan it."""
+    verbs["plan"].add_argument(
+        "--host",
+        metavar="FILE",
+        help="plan for the host in FILE: a recording, collect_env text or YAML (- is stdin)",
     )
-    check.add_argument(
+    for name in ("up", "provision", "bundle"):
+        verbs[name].add_argument("--yes", action="store_true", help="download without asking")
+    verbs["up"].add_argument(
+        "--upgrade", action="store_true", help="plan again even if nothing has changed"
+    )
+    verbs["up"].add_argument(
+        "--bundle", metavar="FOLDER", help="install from a bundle, without a network"
+    )
+    option = verbs["provision"].add_argument
+    option(
+        "--dry-run",
+        action="store_true",
+        help="show what is done already and every command that would run; change nothing",
+    )
+    option("--host", metavar="FILE", help="build for the host described in FILE (- is stdin)")
+    selection = verbs["provision"].add_mutually_exclusive_group()
+    selection.add_argument(
+        "--only", type=int, metavar="NN", help="run only this step, or this task of your own"
+    )
+    selection.add_argument(
+        "--from", dest="start", type=int, metavar="NN", help="run this step and all later ones"
+    )
+    option = verbs["bundle"].add_argument
+    option(
+        "--host", metavar="FILE", help="for the host described in FILE (- is stdin), not this one"
+    )
+    option("-o", "--output", metavar="FOLDER", required=True, help="write the bundle to FOLDER")
+    option("--part-size", metavar="SIZE", help="split larger files into parts of SIZE, such as 60M")
+    verbs["rollback"].add_argument(
+        "id", nargs="?", metavar="ID", help="the environment to switch to"
+    )
+    option = verbs["wheels"].add_argument
+    option(
+        "what",
+        nargs="*",
+        metavar="ACTION",
+        help="list (default); export FOLDER [NAME ...]; import PATH ...",
+    )
+    option("--torch", metavar="X", help="import: the torch version, if the file name lacks it")
+    option("--cuda", metavar="X", help="import: the CUDA version, if the file name lacks it")
+
+
+def _add_checking(verbs: dict[str, _Parser]) -> None:
+    """Add the options of the verbs that run checks."""
+    option = verbs["check"].add_argument
+    option(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="checks to run (default: all that the plan promises), or `list`",
+    )
+    option("--python", metavar="EXE", help="check this Python instead: a venv, conda, any other")
+    option(
+        "--serving",
+        metavar="URL",
+        help="check a running server without disturbing it; VLLM_API_KEY is its key",
+    )
+    option(
         "--profile",
         choices=("passive", "quick", "full"),
-        help="how deep: passive only reads and takes no GPU memory; quick, the default; full is for acceptance",
+        help="passive only reads and takes no GPU memory; quick is the default;"
+        " full is for acceptance",
     )
-
-
-def _of_comparing(made: dict[str, _Parser]) -> None:
-    made["diff"].add_argument(
-        "runs", nargs="*", metavar="RUN", help="before and after: an id, its beginning, a folder or a file"
+    option = verbs["watch"].add_argument
+    option(
+        "--profile",
+        choices=("passive", "quick"),
+        default="passive",
+        help="how thoroughly to check after a change",
     )
-    made["baseline"].add_argument("what", nargs="*", metavar="ACTION", help="show, the default; set [RUN]")
-    look = made["watch"]
-    look.add_argument("--profile", choices=("passive", "quick"), default="passive", help="how deep, if it checks")
-    look.set_defaults(events=False)  # it can be interrupted as those are that have it
-    look.add_argument("--always", action="store_true", help="check also where nothing changed")
+    option("--always", action="store_true", help="check even if nothing has changed")
+    # `cli` makes verbs with this attribute interruptible by SIGTERM.
+    verbs["watch"].set_defaults(events=False)
 
 
-def _of_report(report: argparse.ArgumentParser) -> None:
-    report.add_argument(
-        "run", nargs="?", metavar="RUN", help="an id or its beginning, a folder, a file; else the newest"
+def _add_showing(verbs: dict[str, _Parser]) -> None:
+    """Add the options of the verbs that show something."""
+    verbs["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
+    verbs["catalog"].add_argument(
+        "what",
+        nargs="*",
+        metavar="ACTION",
+        help="show [TABLE ...] (default); check; add RELEASE ..., such as vllm==X or torch==X",
     )
-    report.add_argument(
+    verbs["diff"].add_argument(
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="the run before and the one after: an id, its beginning, a folder or a file",
+    )
+    verbs["baseline"].add_argument(
+        "what", nargs="*", metavar="ACTION", help="show (default); set [RUN]"
+    )
+    option = verbs["report"].add_argument
+    option(
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="an id, its beginning, a folder or a file (default: the newest run)",
+    )
+    option(
         "--format",
         choices=tuple(FORMATS),
-        help="text is the default; html is one page that needs no network",
+        help="text is the default; html is one page that works offline",
     )
-    report.add_argument(
+    option(
         "--share",
         action="store_true",
-        help="for an issue tracker: without names, home folders, serials, addresses and secrets",
+        help="remove names, home folders, serial numbers, addresses and secrets",
     )
-    report.add_argument("-o", "--output", metavar="FILE", help="write it to FILE")
+    option("-o", "--output", metavar="FILE", help="write the report to FILE")
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The options of one command line."""
+    """Return the options of a command line; raise WrongUsage if it cannot be understood."""
     top = parser()
     options, rest = top.parse_known_args(_verb_first(argv, top))
     if options.verb in ACTIONS and not any(word.startswith("-") for word in rest):
-        options.what += rest  # argparse loses names that stand behind an option
+        options.what += rest  # argparse does not collect names that follow an option
     elif rest:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     if getattr(options, "events", False):
-        _have_stdout_to_themselves(options)
-    if known := ACTIONS.get(options.verb):
-        options.action, *options.what = options.what or known[:1]
-        if options.action not in known:
-            top.error(f"invalid action: '{options.action}' (choose from {', '.join(known)})")
+        _refuse_other_output(options)
+    if actions := ACTIONS.get(options.verb):
+        options.action, *options.what = options.what or actions[:1]
+        if options.action not in actions:
+            choices = f"(choose from {', '.join(actions)})"
+            top.error(f"invalid action: '{options.action}' {choices}")
     return options
 
 
-def _have_stdout_to_themselves(options: argparse.Namespace) -> None:
+def _refuse_other_output(options: argparse.Namespace) -> None:
+    """Raise WrongUsage if --events comes with an option that also writes to stdout."""
     from provision.errors import WrongUsage
 
     others = {"--json": options.json, "--dry-run": getattr(options, "dry_run", False)}
     others["check list"] = getattr(options, "names", None) == ["list"]
-    for other in (name for name, is_asked in others.items() if is_asked):
-        raise WrongUsage(f"--events and {other} both want stdout", hint="leave one of them out")
+    for name, is_set in others.items():
+        if is_set:
+            what = f"--events and {name} cannot be used together: both write to stdout"
+            raise WrongUsage(what, hint="leave one of them out")
 
 
 def _verb_first(argv: list[str], top: argparse.ArgumentParser) -> list[str]:
-    """Options may stand before the verb; where none is named, they are for the main job."""
-    valued = {name for one in _below(top).values() for name in _with_value(one)}
-    values = {at + 1 for at, word in enumerate(argv) if word in valued}
-    at = next((at for at, word in enumerate(argv) if not word.startswith("-") and at not in values), None)
-    if at is not None and (at == 0 or argv[at] in VERBS):
-        return [argv[at], *argv[:at], *argv[at + 1 :]]
-    if at is None and {"-h", "--help", "-V", "--version"} & set(argv):
+    """Move the verb to the front, because options may stand before it; insert the default verb."""
+    with_value = {name for verb in _subparsers(top).values() for name in _with_value(verb)}
+    values = {index + 1 for index, word in enumerate(argv) if word in with_value}
+    words = (i for i, word in enumerate(argv) if not word.startswith("-") and i not in values)
+    position = next(words, None)
+    if position is not None and (position == 0 or argv[position] in VERBS):
+        return [argv[position], *argv[:position], *argv[position + 1 :]]
+    if position is None and {"-h", "--help", "-V", "--version"} & set(argv):
         return argv
     return [DEFAULT, *argv]
 
 
 def _with_value(parser: argparse.ArgumentParser) -> set[str]:
-    """The options whose value is the next word."""
-    return {name for name, action in parser._option_string_actions.items() if action.nargs != 0}  # noqa: SLF001 - as above
+    """Return the options whose value is the next word."""
+    actions = parser._option_string_actions  # noqa: SLF001 - as above
+    return {name for name, action in actions.items() if action.nargs != 0}
 
 
 def help_text() -> str:
-    """`vllm-ready --help`, at a width that does not depend on the terminal."""
+    """Return `vllm-ready --help`; its width does not depend on the terminal."""
     return parser().format_help()
 
 

@@ -1,4 +1,4 @@
-"""argv -> the module of a verb, found by its name; failures become a sentence and an exit code."""
+"""The command line: runs the module of a verb; failures become a message and an exit code."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import sys
 
 from provision.display import terminal
 
-TYPE_CHECKING = False  # `typing` is left out: start-up is half imports
+TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
     import argparse
     from contextlib import AbstractContextManager
 
-    from provision.display.json_lines import Stream
+    from provision.session.event_stream import Stream
 
 
 def main() -> None:
-    """The program: runs a verb, turns failures into a sentence and an exit code."""
-    gc.set_threshold(50_000)  # looking for garbage while modules load and rows are read is a tenth of a plan's time
+    """Run the program and exit."""
+    # Collecting garbage while modules load and catalogue rows are read takes a tenth of a plan.
+    gc.set_threshold(50_000)
     argv = sys.argv[1:]
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # started with it closed: >&-
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+        if getattr(sys, name) is None:  # the shell closed it: >&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until exit
     sys.exit(_guarded(argv))
 
 
 def _guarded(argv: list[str]) -> int:
-    """A verb's exit code, also where it ends otherwise."""
+    """Run a verb and return its exit code, also if it raises."""
     if argv in (["--version"], ["-V"]):
         from provision.version import VERSION
 
@@ -36,35 +37,35 @@ def _guarded(argv: list[str]) -> int:
     from provision.errors import BUG, INTERRUPTED, Failure
 
     stream = None
-    if "--events" in argv:  # also where what else stands there is wrong
-        from provision.display.json_lines import Stream
+    if "--events" in argv:  # before parsing: wrong usage is an event too
+        from provision.session.event_stream import Stream
 
         stream = Stream()
-    said = ""
+    message = ""
     try:
         code = run(argv, stream)
     except Failure as failure:
-        code, said = failure.exit_code, str(failure)
+        code, message = failure.exit_code, str(failure)
     except KeyboardInterrupt:
-        code, said = INTERRUPTED, "interrupted"
-    except Exception:  # noqa: BLE001 - the last line of defence: a bug leaves a log, not a traceback
+        code, message = INTERRUPTED, "interrupted"
+    except Exception:  # noqa: BLE001 - a bug leaves a log, not a traceback
         from provision.crash import report
         from provision.session import inputs
 
-        code, said = BUG, report(argv, inputs.checkout()).removesuffix("\n")
-    if said:
-        terminal.note(said)
-    return stream.ended(code, said) if stream else code
+        code, message = BUG, report(argv, inputs.checkout()).removesuffix("\n")
+    if message:
+        terminal.note(message)
+    return stream.ended(code, message) if stream else code
 
 
 def run(argv: list[str], stream: Stream | None = None) -> int:
-    """Parse, and call one verb; `stream` is for those that can tell of events."""
+    """Parse the command line and run one verb; `stream` is for verbs with --events."""
     from provision.arguments import parse
 
     try:
         options = parse(argv)
-    except SystemExit:  # --help
-        terminal.out(b"")
+    except SystemExit:  # argparse has printed --help
+        terminal.out(b"")  # flush here, where a closed stdout is handled
         return 0
     from importlib import import_module
 
@@ -76,11 +77,11 @@ def run(argv: list[str], stream: Stream | None = None) -> int:
 
 
 def _interruptible(options: argparse.Namespace) -> AbstractContextManager[None]:
-    """Whoever ends a verb that works for long is answered as Ctrl-C is, whatever it is at."""
+    """Make SIGTERM and SIGHUP interrupt the verbs that run for long (those with --events)."""
     from contextlib import nullcontext
 
     if not hasattr(options, "events"):
         return nullcontext()
     from provision.doors import interruption
 
-    return interruption.as_one()
+    return interruption.as_keyboard_interrupt()

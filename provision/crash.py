@@ -1,4 +1,4 @@
-"""A bug's log: versions and traceback in a file that can be pasted into an issue."""
+"""Crash logs: versions and traceback of a bug, ready to attach to an issue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from provision.version import VERSION
 
 
 def report(argv: list[str], checkout: str) -> str:
-    """Write the log of the exception being handled; returns what to tell the user."""
+    """Write the log of the current exception and return the message for the user."""
     kind, error, _ = sys.exc_info()
     scrub = who_and_where().text
     body = [
@@ -25,11 +25,12 @@ def report(argv: list[str], checkout: str) -> str:
         traceback.format_exc(),
     ]
     path = Path(checkout) / "logs" / f"crash-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
-    said = scrub(str(error)).split("\n")[0]
-    what = f"error: a bug in vllm-ready: {kind.__name__ if kind else 'unknown'}: {said}\n"
+    first_line = scrub(str(error)).split("\n")[0]
+    name = kind.__name__ if kind else "unknown"
+    message = f"error: a bug in vllm-ready: {name}: {first_line}\n"
     text = scrub("\n".join(body))
     try:
         files.write(path, text.encode("utf-8", "backslashreplace"))
     except NotWritable:
-        return f"{what}{text}"
-    return f"{what} hint: please report it with {path}\n"
+        return f"{message}{text}"
+    return f"{message} hint: please report it and attach {path}\n"

@@ -1,8 +1,8 @@
-"""The catalogue of user-facing failures: what happened, where, what to do, and the exit code."""
+"""The failures that users see: what happened, where, what to do, and the exit code."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # `typing` is left out: --help needs nothing else of it
+TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
     from typing import ClassVar, Final
 
@@ -15,7 +15,7 @@ INTERRUPTED: Final = 130
 
 
 class Failure(Exception):  # noqa: N818 - reads better than FailureError in every traceback and message
-    """Something the user can understand and mend; everything else that escapes is a bug (exit 70)."""
+    """A failure that the user can understand and fix; any other exception is a bug."""
 
     exit_code: ClassVar[int]
 
@@ -27,7 +27,7 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError in ever
 
     @property
     def said(self) -> str:
-        """Where, what and the hint, to go on from other words."""
+        """Return place, message and hint, without the leading word `error:`."""
         lines = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.hint:
             lines.append(f" hint: {self.hint}")
@@ -38,60 +38,60 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError in ever
 
 
 class WrongUsage(Failure):
-    """The command line does not say what to do."""
+    """A command line that cannot be understood."""
 
     exit_code = 2
 
 
 class WrongSetting(Failure):
-    """config.yaml or --set asks for something that does not exist."""
+    """A setting in config.yaml or --set that does not exist or has a wrong value."""
 
     exit_code = 2
 
 
 class UnreadableInput(Failure):
-    """A file given by the user cannot be read as what it is given for."""
+    """A file of the user that cannot be read, or is not what it should be."""
 
     exit_code = 2
 
 
 class IncompleteHost(Failure):
-    """A host description lacks what a plan needs."""
+    """A host description without a value that a plan needs."""
 
     exit_code = 2
 
 
 class NotWritable(Failure):
-    """The place the user named cannot be written."""
+    """A path of the user that cannot be written."""
 
     exit_code = 2
 
 
 class Interrupted(Failure):
-    """The user, or whoever ends processes politely, wants it to stop."""
+    """An interruption by Ctrl-C, SIGTERM or SIGHUP."""
 
     exit_code = INTERRUPTED
 
 
 class SourceFailed(Failure):
-    """A source on the network did not give what was asked of it."""
+    """A network source that does not answer, or sends something else."""
 
     exit_code = 4
 
 
 class StepFailed(Failure):
-    """A step did not get to its end; what was done stays, and the same command goes on from there."""
+    """A step that failed; its results so far stay, and the same command continues there."""
 
     exit_code = 4
 
 
 class Locked(Failure):
-    """Another run works on this prefix."""
+    """A prefix on which another run works."""
 
     exit_code = 6
 
 
 class UnusablePrefix(Failure):
-    """The prefix cannot be worked in: it is not ours to write, or two runs could not be kept apart there."""
+    """A prefix that cannot be written, or whose file system has no locks."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""Where each package source lives: its own address, the host's configuration, or the mirror that config.yaml names."""
+"""The addresses of package sources: built-in, from the host's settings, or a mirror."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ GITHUB: Final = "https://github.com/"
 
 
 def configured(installers: dict[str, dict[str, str]]) -> str | None:
-    """The index that uv or pip is set up with on this host, uv's first."""
+    """Return the index that uv or else pip is configured with on this host."""
     uv, pip = installers["uv"], installers["pip"]
     return uv.get("default-index") or uv.get("index-url") or pip.get("index-url")
 
 
 def addresses(settings: Settings, index: str) -> dict[str, str]:
-    """The address of every source that the settings allow; `index` is what the host uses for PyPI."""
-    own = {"pypi": index, "pytorch": PYTORCH, "vllm": VLLM, "github": GITHUB}
-    wishes = {name: getattr(settings.sources, name) for name in own}
-    return {name: wish if isinstance(wish, str) else own[name] for name, wish in wishes.items() if wish is not False}
+    """Return the address of every allowed source; `index` is the host's address for PyPI."""
+    defaults = {"pypi": index, "pytorch": PYTORCH, "vllm": VLLM, "github": GITHUB}
+    choices = {name: getattr(settings.sources, name) for name in defaults}
+    return {
+        name: choice if isinstance(choice, str) else defaults[name]
+        for name, choice in choices.items()
+        if choice is not False
+    }

@@ -1,4 +1,8 @@
-"""config.yaml and --set -> Settings; a setting that does not exist names the nearest one that does."""
+"""Settings: config.yaml and --set, with errors that name the line and the right spelling.
+
+A new setting is a field here, a line in config.yaml and one place that uses it. Versions and lists
+of versions also get a row in _SHAPES.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from provision.errors import UnreadableInput, WrongSetting
 
 
 class FlashAttnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to do about the flash-attn package."""
+    """The choices for the optional flash-attn package."""
 
     mode: Literal["auto", "wheel", "build", "none", "require"] = "auto"
     flavour: Literal["2", "3", "4"] = "2"
@@ -23,7 +27,7 @@ class FlashAttnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class SourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which sources may be used; a URL names a mirror."""
+    """The package sources that may be used; a URL names a mirror."""
 
     pypi: bool | str = True
     pytorch: bool | str = True
@@ -32,7 +36,7 @@ class SourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class UpgradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a new environment may replace one that is verified and in use."""
+    """The conditions under which a new environment replaces a verified one."""
 
     on_regression: Literal["keep-old", "switch"] = "keep-old"
     compare: Literal["quick", "full"] = "quick"
@@ -40,7 +44,7 @@ class UpgradeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every setting with its default; config.yaml says what each is for."""
+    """Every setting with its default; config.yaml explains each."""
 
     vllm: str = "latest"
     exclude_vllm: str | list[str] = []
@@ -64,8 +68,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return [self.exclude_vllm] if isinstance(self.exclude_vllm, str) else self.exclude_vllm
 
 
+# Settings of the first release. They are part of fingerprints even at their defaults; a newer
+# setting only where it was changed, so that an upgrade of vllm-ready rebuilds nothing.
+_ALWAYS_IN_FINGERPRINTS = {
+    *("vllm", "torch", "cuda", "python", "gpus", "profile", "flash_attn", "sources"),
+    *("extra_packages", "prefix", "logs", "keep"),
+}
+
+
+def for_fingerprint(settings: Settings) -> dict[str, Any]:
+    """Return the settings that decide what is installed, for the fingerprint of a resolution."""
+    values = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
+    for name in ("tasks", "upgrade"):  # they decide what happens after the installation
+        del values[name]
+    defaults = msgspec.to_builtins(Settings())
+    return {
+        name: value
+        for name, value in values.items()
+        if name in _ALWAYS_IN_FINGERPRINTS or value != defaults[name]
+    }
+
+
 def load(text: str | None, name: str, overrides: Iterable[str] = ()) -> Settings:
-    """Settings from a config file's text (None: defaults) and `key=value` overrides."""
+    """Return the settings of a config file (None: the defaults) with `key=value` overrides.
+
+    Raise WrongSetting if a key or a value is wrong.
+    """
     document = yamltext.parse(text or "", name)
     if document.data is None:
         document = yamltext.Document({}, document.lines, document.written)
@@ -75,46 +103,60 @@ def load(text: str | None, name: str, overrides: Iterable[str] = ()) -> Settings
         where = f"--set {override}"
         settings = _override(settings, override, where)
         _check(settings, where, {})
-    at_home = {key: os.path.expanduser(getattr(settings, key)) for key in _FOLDERS}
-    return msgspec.structs.replace(settings, **at_home)
+    folders = {key: os.path.expanduser(getattr(settings, key)) for key in _FOLDERS}
+    return msgspec.structs.replace(settings, **folders)
 
 
 def _override(settings: Settings, override: str, where: str) -> Settings:
-    """One --set: the value is the text itself where text is wanted, else what YAML makes of it."""
-    key, equals, value = override.partition("=")
+    """Apply one --set."""
+    key, equals, text = override.partition("=")
     if not equals:
-        raise WrongSetting("no value", where=where, hint=f"write --set {key}=VALUE")
+        raise WrongSetting("the value is missing", where=where, hint=f"write --set {key}=VALUE")
     if not override.isprintable():
-        raise WrongSetting("holds characters that no setting has", where=f"--set {key}", hint="write plain text")
-    built = msgspec.to_builtins(settings)
-    node = built
+        what = "contains characters that are not printable"
+        raise WrongSetting(what, where=f"--set {key}", hint="write plain text")
+    values = msgspec.to_builtins(settings)
+    node = values
     *parents, last = key.split(".")
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node:
         known = _known_keys(msgspec.to_builtins(Settings()))
-        raise WrongSetting(f"there is no setting `{key}`", where=where, hint=yamltext.nearest(key, known))
-    said = yamltext.Document(built, {}, {f"$.{key}": value})
-    for candidate in _meanings(value, where):
+        hint = yamltext.nearest(key, known)
+        raise WrongSetting(f"there is no setting `{key}`", where=where, hint=hint)
+    document = yamltext.Document(values, {}, {f"$.{key}": text})
+    for candidate in _meanings(text, where):
         node[last] = candidate
         try:
-            return msgspec.convert(built, Settings)
+            return msgspec.convert(values, Settings)
         except msgspec.ValidationError as error:
-            problem = yamltext.problem(error, said, Settings)
+            problem = yamltext.problem(error, document, Settings)
     hint = problem.hint
-    if problem.meant:
-        below, value = problem.meant
+    if problem.suggestion:
+        below, value = problem.suggestion
         hint = f"write --set {key}{'.' * bool(below)}{below}={value}"
     raise WrongSetting(problem.what, where=where, hint=hint)
 
 
-def _meanings(value: str, where: str) -> list[Any]:
-    """`3.10` is text first, a number only where one is wanted; `false` is never text where it can be a switch."""
+def _meanings(text: str, where: str) -> list[Any]:
+    """Return what the text of a --set may mean, the first that fits is used.
+
+    A shell removes quotes, so a number is text wherever the setting takes text: in python=3.10 as
+    in exclude_vllm=[0.33]. A word such as `false` is text only where no switch fits.
+    """
     try:
-        read = yamltext.parse(value, where).data
+        document = yamltext.parse(text, where)
     except UnreadableInput:
-        return [value]
-    return [value, read] if isinstance(read, (str, int, float)) and not isinstance(read, bool) else [read, value]
+        return [text]
+    value = document.data
+    if isinstance(value, list):
+        texts = [document.written[f"$[{i}]"] if _is_number(v) else v for i, v in enumerate(value)]
+        return [value, texts, text]
+    return [text, value] if _is_number(value) or isinstance(value, str) else [value, text]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _known_keys(node: dict[str, Any], prefix: str = "") -> list[str]:
@@ -126,11 +168,13 @@ def _known_keys(node: dict[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
+# The form of a version, or of each version in a list, with an example for the error message.
 _VERSION = r"\d{1,9}(\.\d{1,9}){0,4}(\.\*|\.?(a|b|rc|post|dev)\d{1,9})?"
 _SHAPES = {
     "python": (r"auto|3\.\d{1,2}", 'auto or a minor version such as "3.12"'),
     "cuda": (r"auto|\d{1,3}\.\d{1,2}", 'auto or a version such as "12.9"'),
     "vllm": (rf"latest|{_VERSION}", 'latest, "0.32.*" or "0.25.1"'),
+    "exclude_vllm": (_VERSION, '"0.33.0" or "0.32.*", or a list of them'),
     "torch": (rf"auto|{_VERSION}(\+\w+)?", 'auto, "2.13.*" or "2.13.0"'),
 }
 _FOLDERS = ("prefix", "logs", "tasks")
@@ -138,45 +182,59 @@ _ADDRESS = re.compile(r"(https?|file)://\S+")
 
 
 def _check(settings: Settings, where: str, lines: dict[str, int]) -> None:
-    """What types alone do not say: versions look like versions, mirrors like addresses, packages like requirements."""
+    """Raise WrongSetting for wrong values that their types allow."""
     for key, what, hint in _complaints(settings):
         line = lines.get(f"$.{key}")
         raise WrongSetting(f"{key}: {what}", where=f"{where}:{line}" if line else where, hint=hint)
 
 
 def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield key, message and hint of every wrong value."""
     for key, (shape, example) in _SHAPES.items():
         value = getattr(settings, key)
-        if not re.fullmatch(shape, value, re.ASCII):
-            yield key, f"`{value[:60]}` is no version", f"write {example}"
-    for i, version in enumerate(settings.excluded_vllm):
-        if not re.fullmatch(_VERSION, version, re.ASCII):
-            place = "exclude_vllm" if isinstance(settings.exclude_vllm, str) else f"exclude_vllm[{i}]"
-            yield place, f"`{version[:60]}` is no version", 'write "0.33.0" or "0.32.*", or a list of such'
-    for name, wish in msgspec.structs.asdict(settings.sources).items():
-        if isinstance(wish, str) and not _ADDRESS.fullmatch(wish):
-            yield f"sources.{name}", f"`{wish[:60]}` is no address", "write true, false or https://…"
+        places = (
+            {f"{key}[{index}]": text for index, text in enumerate(value)}
+            if isinstance(value, list)
+            else {key: value}
+        )
+        for place, text in places.items():
+            if not re.fullmatch(shape, text, re.ASCII):
+                yield place, f"`{text[:60]}` is not a version", f"write {example}"
+    for name, choice in msgspec.structs.asdict(settings.sources).items():
+        if isinstance(choice, str) and not _ADDRESS.fullmatch(choice):
+            what = f"`{choice[:60]}` is not an address"
+            yield f"sources.{name}", what, "write true, false or https://…"
     for key in _FOLDERS:
         folder = getattr(settings, key)
-        in_lists = key == "prefix" and {":", ","} & {*folder}  # of PATH, and of uv's --find-links
-        if not folder.strip() or not folder.isprintable() or in_lists:
-            yield key, f"{folder!r} is no folder's name", f"write {key}: and a folder, such as /data/{key}"
+        # The prefix becomes part of PATH and of uv's --find-links, where these separate entries.
+        has_separator = key == "prefix" and {":", ","} & {*folder}
+        if not folder.strip() or not folder.isprintable() or has_separator:
+            hint = f"write {key}: and a folder, such as /data/{key}"
+            yield key, f"{folder!r} is not a valid folder name", hint
     if not 0 <= settings.upgrade.threshold < 1:
-        yield "upgrade.threshold", f"{settings.upgrade.threshold:g} is no part of 1", "write 0.1 for 10 %"
+        what = f"{settings.upgrade.threshold:g} is not between 0 and 1"
+        yield "upgrade.threshold", what, "write 0.1 for 10 %"
     if settings.keep < 1:
-        yield "keep", "at least one environment is kept", "write keep: 1 or more"
+        yield "keep", "at least one environment must be kept", "write keep: 1 or more"
     for i, package in enumerate(settings.extra_packages):
-        if problem := _not_a_requirement(package):
-            yield f"extra_packages[{i}]", f"`{package[:60]}`: {problem}", 'write it as pip takes it: "datasets>=4"'
-        elif hint := _is_flash_attn(package):
-            yield f"extra_packages[{i}]", f"`{package[:60]}`: flash-attn has settings of its own", hint
+        key = f"extra_packages[{i}]"
+        if problem := _requirement_problem(package):
+            yield (
+                key,
+                f"`{package[:60]}`: {problem}",
+                'write a requirement as for pip: "datasets>=4"',
+            )
+        elif hint := _flash_attn_setting(package):
+            yield key, f"`{package[:60]}`: flash-attn has its own settings", hint
 
 
-def _not_a_requirement(package: str) -> str:
+def _requirement_problem(package: str) -> str:
+    """Return why a text is not a requirement; "" if it is one."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    if not package.isprintable() or "\\" in package:  # an address may hold what ends or joins lines of requirements
-        return "holds characters that no requirement has"
+    # A URL in a requirement may contain characters that end or join lines of requirements.txt.
+    if not package.isprintable() or "\\" in package:
+        return "contains characters that no requirement has"
     try:
         Requirement(package)
     except InvalidRequirement as error:
@@ -184,14 +242,17 @@ def _not_a_requirement(package: str) -> str:
     return ""
 
 
-def _is_flash_attn(package: str) -> str:
-    """What to write instead: as an extra package it would be neither chosen for this torch and GPU nor tried."""
+def _flash_attn_setting(package: str) -> str:
+    """Return the setting to use instead of a flash-attn package; "" for other packages.
+
+    An extra package would neither be chosen for this torch and GPU nor be tried.
+    """
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    name = re.fullmatch(r"flash-attn(?:-(\d+))?", canonicalize_name(Requirement(package).name))
-    if not name:
+    match = re.fullmatch(r"flash-attn(?:-(\d+))?", canonicalize_name(Requirement(package).name))
+    if not match:
         return ""
-    if name[1] in ("3", "4"):
-        return f'write flash_attn: {{flavour: "{name[1]}"}}'
-    return "write flash_attn: {mode: auto}; a wheel of your own comes with `./setup.sh wheels import`"
+    if match[1] in ("3", "4"):
+        return f'write flash_attn: {{flavour: "{match[1]}"}}'
+    return "write flash_attn: {mode: auto}; add your own wheel with `./setup.sh wheels import`"

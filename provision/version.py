@@ -1,3 +1,3 @@
-"""The version of vllm-ready, alone in a file so that `--version` imports nothing else."""
+"""The version of vllm-ready, in its own file so that `--version` imports nothing else."""
 
 VERSION = "0.1.0"

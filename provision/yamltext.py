@@ -1,4 +1,4 @@
-"""YAML read into typed structs, with the line of every value, so that a complaint can name file and place."""
+"""YAML read into typed structs; errors name the file, the line and what to write instead."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from provision.errors import Failure, UnreadableInput
 
 T = TypeVar("T")
 
+# The parser in C is much faster; some builds of PyYAML lack it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _MAX_DEPTH = 20
@@ -22,7 +23,7 @@ _MAX_VALUES = 20_000
 
 
 class Document(msgspec.Struct, frozen=True):
-    """Plain data, and for every path ("$.gpus[0].cc") the line and the text as written."""
+    """Plain data, with the line and the original text of every path, such as "$.gpus[0].cc"."""
 
     data: Any
     lines: dict[str, int]
@@ -30,48 +31,61 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with a value: where in the document, in words, and what to write instead.
+    """A wrong value: its path, the message, and what to write instead.
 
-    `meant`: the key below this place ("" for itself) and the value that a bare word was most likely meant as.
+    `suggestion` is the likely meaning of a bare word: a key below the path ("" for the path itself)
+    and a value.
     """
 
     path: str
     what: str
     hint: str
-    meant: tuple[str, str] | None = None
+    suggestion: tuple[str, str] | None = None
 
 
 def parse(text: str, name: str) -> Document:
-    """One YAML document; a text that is none is refused with its line."""
+    """Read one YAML document; raise UnreadableInput with the line if the text is not one."""
     odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
-        what = f"holds a character that no text has: {odd[0]!r}"
-        raise UnreadableInput(what, where=f"{name}:{line}", hint="is this the right file?")
+        what = f"contains a character that is not text: {odd[0]!r}"
+        hint = "check that this is the right file"
+        raise UnreadableInput(what, where=f"{name}:{line}", hint=hint)
     document = Document(None, {}, {})
     try:
-        events = (event for event in yaml.parse(text, Loader=_LOADER) if not isinstance(event, _FRAME))
+        events = (
+            event for event in yaml.parse(text, Loader=_LOADER) if not isinstance(event, _FRAME)
+        )
         first = next(events, None)
         if first is None:
             return document
         builder = _Builder(name, document, events)
         data = builder.value(first, "$", 0)
         for event in events:
-            raise builder.refusal(event, "another document begins here", "keep one of them")
+            raise builder.refusal(event, "a second document begins here", "keep one of them")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{name}:{mark.line + 1}" if mark else name
         what = getattr(error, "problem", None) or str(error).split("\n")[0] or type(error).__name__
-        hint = "something before or at this line is not closed, not indented or needs quotes"
+        hint = "check this line and those before it for a missing bracket, quote or indentation"
         raise UnreadableInput(f"is not YAML: {what}", where=place, hint=hint) from None
     return Document(data, document.lines, document.written)
 
 
-_FRAME = (yaml.StreamStartEvent, yaml.StreamEndEvent, yaml.DocumentStartEvent, yaml.DocumentEndEvent)
+# Events without content of their own.
+_FRAME = (
+    yaml.StreamStartEvent,
+    yaml.StreamEndEvent,
+    yaml.DocumentStartEvent,
+    yaml.DocumentEndEvent,
+)
 
 
 class _Builder:
-    """Builds data from a parser's events, one level a call: nothing is expanded, and depth and size have limits."""
+    """A builder of data from parser events.
+
+    It expands nothing, and depth and size have limits: a config file must not exhaust the memory.
+    """
 
     def __init__(self, name: str, document: Document, events: Iterator[Any]) -> None:
         self.name = name
@@ -79,17 +93,23 @@ class _Builder:
         self.events = events
 
     def refusal(self, event: Any, what: str, hint: str) -> UnreadableInput:  # noqa: ANN401 - yaml has no types
+        """Return an error at the line of an event."""
         return UnreadableInput(what, where=f"{self.name}:{event.start_mark.line + 1}", hint=hint)
 
     def value(self, event: Any, path: str, depth: int) -> Any:  # noqa: ANN401 - as above
+        """Return the value that begins with an event; raise UnreadableInput if it is not plain."""
+        # Aliases can expand a few lines to gigabytes, and tags can create any object.
         if isinstance(event, yaml.AliasEvent):
-            raise self.refusal(event, f"`*{event.anchor}`: aliases are not read here", "write the value itself")
+            what = f"`*{event.anchor}`: aliases are not supported"
+            raise self.refusal(event, what, "write the value itself")
         if event.tag is not None:
-            raise self.refusal(event, f"`{event.tag}`: tags are not read here", 'write plain values, text as "text"')
+            what = f"`{event.tag}`: tags are not supported"
+            raise self.refusal(event, what, 'write plain values, text as "text"')
         if depth > _MAX_DEPTH:
-            raise self.refusal(event, "nested too deeply", "nothing here has more than a few levels")
+            raise self.refusal(event, "nested too deeply", "use at most a few levels")
         if len(self.document.lines) >= _MAX_VALUES:
-            raise self.refusal(event, "too many values", f"at most {_MAX_VALUES} are read; is this the right file?")
+            hint = f"use at most {_MAX_VALUES}; is this the right file?"
+            raise self.refusal(event, "too many values", hint)
         self.document.lines[path] = event.start_mark.line + 1
         if isinstance(event, yaml.ScalarEvent):
             self.document.written[path] = event.value
@@ -108,15 +128,16 @@ class _Builder:
         items: dict[str, Any] = {}
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise self.refusal(event, "a name was expected", "write name: value")
+                raise self.refusal(event, "expected a name", "write name: value")
             if event.value in items:
-                raise self.refusal(event, f"`{event.value}` is given twice", "keep one of them")
-            items[event.value] = self.value(next(self.events), f"{path}.{event.value}", depth + 1)
+                raise self.refusal(event, f"`{event.value}` appears twice", "keep one of them")
+            path_below = f"{path}.{event.value}"
+            items[event.value] = self.value(next(self.events), path_below, depth + 1)
         return items
 
 
 def _scalar(value: str, *, plain: bool) -> Any:  # noqa: ANN401 - a YAML scalar is any of five types
-    """YAML 1.2's few types: `no` and `on` stay words, unlike in YAML 1.1."""
+    """Return a scalar by the rules of YAML 1.2: `no` and `on` are words, unlike in YAML 1.1."""
     if not plain:
         return value
     if value.lower() in _WORDS:
@@ -128,78 +149,88 @@ def _scalar(value: str, *, plain: bool) -> Any:  # noqa: ANN401 - a YAML scalar 
     return value
 
 
-def typed(document: Document, kind: type[T], name: str, failure: type[Failure] = UnreadableInput) -> T:
-    """The document as `kind`, or a failure that names the line and what to write instead."""
+def typed(
+    document: Document, kind: type[T], name: str, failure: type[Failure] = UnreadableInput
+) -> T:
+    """Convert a document to a type; raise a failure with line and hint if it does not fit."""
     try:
         return msgspec.convert(document.data, kind)
     except msgspec.ValidationError as error:
-        found = problem(error, document, kind)
-        where = f"{name}:{document.lines.get(found.path, 1)}"
-        raise failure(found.what, where=where, hint=found.hint) from None
+        wrong = problem(error, document, kind)
+        where = f"{name}:{document.lines.get(wrong.path, 1)}"
+        raise failure(wrong.what, where=where, hint=wrong.hint) from None
 
 
 def problem(error: msgspec.ValidationError, document: Document, kind: type[Any]) -> Problem:
-    """A validation error in the words of somebody who writes YAML."""
+    """Translate a validation error for people who write YAML."""
     what, _, place = str(error).partition(" - at `")
     path = place.rstrip("`") or "$"
-    wanted = _wanted(inspect.type_info(kind), path)
+    expected = _type_at(inspect.type_info(kind), path)
     label = path.removeprefix("$").removeprefix(".")
-    before = f"{label}: " if label else ""
-    unknown = re.search(r"unknown field `(.*?)`", what, re.DOTALL)
-    if unknown:
-        hint = nearest(unknown[1], _fields(wanted))
-        return Problem(f"{path}.{unknown[1]}", f"{before}there is no `{unknown[1]}` here", hint)
-    lacking = re.search(r"missing required field `(.*?)`", what)
-    if lacking:
-        return Problem(path, f"{before}`{lacking[1]}` is missing", f"add {lacking[1]}: …")
-    said = document.written.get(path)
-    is_text = any(isinstance(part, inspect.StrType) for part in _alternatives(wanted))
-    if said is not None and is_text and re.search(r"got `(float|int)`", what):
-        return Problem(path, f"{before}YAML has read {said} as a number", f'write {label.rpartition(".")[2]}: "{said}"')
-    told = f"`{said[:60]}`" if said is not None else "a list" if "got `array`" in what else "a group of names"
-    hint, meant = f"write {_in_words(wanted)}", _meant(said or "", wanted)
-    if meant:
-        key, value = meant
-        as_text = f'"{value}"' if value.isdecimal() else value
-        hint = f"write {label.rpartition('.')[2]}: {f'{{{key}: {as_text}}}' if key else value}"
-    return Problem(path, f"{before}{told} does not fit here", hint, meant)
+    prefix = f"{label}: " if label else ""
+    if unknown := re.search(r"unknown field `(.*?)`", what, re.DOTALL):
+        hint = nearest(unknown[1], _fields(expected))
+        return Problem(f"{path}.{unknown[1]}", f"{prefix}there is no `{unknown[1]}` here", hint)
+    if missing := re.search(r"missing required field `(.*?)`", what):
+        return Problem(path, f"{prefix}`{missing[1]}` is missing", f"add {missing[1]}: …")
+    text = document.written.get(path)
+    is_text = any(isinstance(part, inspect.StrType) for part in _alternatives(expected))
+    if text is not None and is_text and re.search(r"got `(float|int)`", what):
+        quoted = _assignment(label, f'"{text}"')
+        return Problem(path, f"{prefix}YAML reads {text} as a number", f"write {quoted}")
+    actual = "a list" if "got `array`" in what else "a group of names"
+    if text is not None:
+        actual = f"`{text[:60]}`"
+    hint, suggestion = f"write {_in_words(expected)}", _suggestion(text or "", expected)
+    if suggestion:
+        key, value = suggestion
+        quoted = f'"{value}"' if value.isdecimal() else value
+        hint = f"write {_assignment(label, f'{{{key}: {quoted}}}' if key else value)}"
+    return Problem(path, f"{prefix}{actual} does not fit here", hint, suggestion)
 
 
-def _meant(said: str, wanted: inspect.Type) -> tuple[str, str] | None:
-    """A bare word where a list of such is wanted, or a group in which one name takes it."""
-    for part in _alternatives(wanted):
+def _assignment(label: str, value: str) -> str:
+    """Return what to write at a place: `key: value`, or the value alone in a list."""
+    key = label.rpartition(".")[2]
+    return value if key.endswith("]") else f"{key}: {value}"
+
+
+def _suggestion(text: str, expected: inspect.Type) -> tuple[str, str] | None:
+    """Return the likely meaning of a bare word where a list or a group of names belongs."""
+    for part in _alternatives(expected):
         if isinstance(part, inspect.ListType):
             for item in _alternatives(part.item_type):
-                if item_shape := _ITEMS.get(type(item)):
-                    return ("", f"[{said}]") if re.fullmatch(item_shape, said) else None
+                if shape := _ITEMS.get(type(item)):
+                    return ("", f"[{text}]") if re.fullmatch(shape, text) else None
         for field in part.fields if isinstance(part, inspect.StructType) else ():
-            if isinstance(field.type, inspect.LiteralType) and said in field.type.values:
-                return field.encode_name, said
+            if isinstance(field.type, inspect.LiteralType) and text in field.type.values:
+                return field.encode_name, text
     return None
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """A hint that names the known word closest to an unknown one."""
+    """Return a hint that names the known word closest to an unknown one."""
     import difflib
 
-    swapped = [one for one in known if sorted(one) == sorted(word)]  # pipy for pypi: too far for what counts order
+    # difflib does not match swapped letters (pipy for pypi) in short words.
+    swapped = [name for name in known if sorted(name) == sorted(word)]
     close = swapped or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
 
 
-def _wanted(info: inspect.Type, path: str) -> inspect.Type:
-    """The type that belongs at a path."""
+def _type_at(info: inspect.Type, path: str) -> inspect.Type:
+    """Return the type that belongs at a path."""
+    # msgspec writes paths such as $.gpus[0].cc, or [...] for the items of a dict.
     for name in re.findall(r"\.(\w+)|\[[^\]]*\]", path):
-        parts = [
-            part for part in _alternatives(info) if isinstance(part, inspect.StructType if name else inspect.ListType)
-        ]
-        if not parts:
-            return info
-        part = parts[0]
+        container = inspect.StructType if name else inspect.ListType
+        part = next((part for part in _alternatives(info) if isinstance(part, container)), None)
         if isinstance(part, inspect.StructType):
-            info = next((field.type for field in part.fields if field.encode_name == name), info)
+            types = (field.type for field in part.fields if field.encode_name == name)
+            info = next(types, info)
         elif isinstance(part, inspect.ListType):
             info = part.item_type
+        else:
+            return info
     return info
 
 
@@ -213,11 +244,13 @@ def _fields(info: inspect.Type) -> list[str]:
 
 
 def _in_words(info: inspect.Type) -> str:
-    """What may be written for a type: "all, auto or a list in [ ]"."""
+    """Return what may be written for a type, such as "all, auto or a list: [text]"."""
     words: list[str] = []
     for part in _alternatives(info):
         if isinstance(part, inspect.LiteralType):
-            words += [f'"{value}"' if str(value).isdecimal() else str(value) for value in part.values]
+            words += [
+                f'"{value}"' if str(value).isdecimal() else str(value) for value in part.values
+            ]
         elif isinstance(part, inspect.ListType):
             words.append(f"a list: [{_in_words(part.item_type)}]")
         elif isinstance(part, inspect.StructType):
@@ -227,7 +260,10 @@ def _in_words(info: inspect.Type) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-_ITEMS: dict[type[inspect.Type], str] = {inspect.IntType: r"[\d:, ]+", inspect.StrType: r"[^\[\]{}]+"}
+_ITEMS: dict[type[inspect.Type], str] = {
+    inspect.IntType: r"[\d:, ]+",
+    inspect.StrType: r"[^\[\]{}]+",
+}
 _PLAIN: dict[type[inspect.Type], list[str]] = {
     inspect.StrType: ["text"],
     inspect.IntType: ["a whole number"],

@@ -15,10 +15,12 @@ import pytest
 
 from provision.catalog import rows
 from provision.doors.process import Finished
-from provision.host import _ask
+from provision.host import _programs
 from tests.checks import real
 
 ROOT = Path(__file__).parents[1]
+MEMORY = Path("/dev/shm")
+OWN: list[str] = []
 RESULTS = ROOT / "tasks" / "task-results"
 
 
@@ -28,17 +30,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the long tests at their full size")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Name a folder for what all workers share, and compile the code once: thousands of children read it."""
+    """Name a folder for what all workers share, and compile the code once: thousands of children read it.
+
+    What is small lies in memory where there is some: a disk under load takes longer than all else.
+    """
     if not hasattr(config, "workerinput"):
-        os.environ[real.SHARED] = tempfile.mkdtemp(prefix="vllm-ready-tests-")
+        os.environ[real.SHARED] = own_folder()
+        if MEMORY.is_dir() and roomy(MEMORY):
+            os.environ["TMPDIR"] = tempfile.tempdir = own_folder(MEMORY)
         for folder in ("provision", "checks"):
             compileall.compile_dir(ROOT / folder, quiet=2)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        shutil.rmtree(os.environ[real.SHARED], ignore_errors=True)
+def own_folder(inside: Path | None = None) -> str:
+    """Make a folder that goes with the session. Its name is short: the names of sockets are."""
+    folder = tempfile.mkdtemp(prefix="ready-", dir=inside)
+    Path(folder).chmod(0o755)  # some tests are another user's
+    OWN.append(folder)
+    return folder
+
+
+def roomy(folder: Path) -> bool:
+    """Whether it has room, and programs start there."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize > 4 * 2**30 and not found.f_flag & os.ST_NOEXEC
+
+
+def pytest_unconfigure() -> None:
+    for folder in OWN:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -103,15 +125,15 @@ def real_vllm(request: pytest.FixtureRequest) -> real.Vllm:
 @pytest.fixture
 def programs_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask each Python and compiler of this host once: a look at all of them costs more than a test."""
-    monkeypatch.setattr(_ask, "_all_at_once", lambda commands: [_answer(command) for command in commands])
+    monkeypatch.setattr(_programs, "_all_at_once", lambda commands: [_answer(command) for command in commands])
 
 
-_ask_all_at_once = _ask._all_at_once
+_all_programs_at_once = _programs._all_at_once
 
 
 @functools.cache
 def _answer(command: tuple[str, ...]) -> Finished:
-    (answer,) = _ask_all_at_once([command])
+    (answer,) = _all_programs_at_once([command])
     return answer
 
 

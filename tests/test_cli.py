@@ -1,4 +1,4 @@
-"""The command line as a user meets it: verbs, exit codes, one JSON document, bad input, and what goes wrong outside."""
+"""The command line: verbs, exit codes, JSON documents, bad input and failures from outside."""
 
 from __future__ import annotations
 
@@ -33,43 +33,51 @@ def broken(options):
     raise RuntimeError("no such thing in " + os.environ["HOME"] + "/secret\\nand a second line")
 plan.run = broken
 raise SystemExit(cli.main())"""
-OFF = [part for name in ("pypi", "pytorch", "vllm", "github") for part in ("--set", f"sources.{name}=false")]
+OFF = [
+    part
+    for name in ("pypi", "pytorch", "vllm", "github")
+    for part in ("--set", f"sources.{name}=false")
+]
 
 
-def start(*argv: str, checkout: Path = ROOT, code: str = LAUNCH, **options: Any) -> subprocess.Popen[str]:
-    """The program in a process of its own; -B because a launcher's bytecode is not what is looked for here."""
+def start(
+    *argv: str, checkout: Path = ROOT, code: str = LAUNCH, **options: Any
+) -> subprocess.Popen[str]:
+    """Start the program in its own process; -B because it must not write bytecode."""
     command = [sys.executable, "-I", "-B", "-c", code, str(checkout), *argv]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, **{**pipes, **options})
 
 
-def ended(*argv: str, said: str | None = None, **options: Any) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr."""
-    if said is not None:
+def ended(*argv: str, stdin: str | None = None, **options: Any) -> tuple[int, str, str]:
+    """Run the program and return exit code, stdout and stderr."""
+    if stdin is not None:
         options["stdin"] = subprocess.PIPE
     with start(*argv, **options) as child:
-        out, err = child.communicate(said, timeout=60)
+        out, err = child.communicate(stdin, timeout=60)
     return child.returncode, out, err
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy that may be written to."""
+    """Copy the checkout to a writable folder."""
     folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT / "provision", folder / "provision", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "provision", folder / "provision", ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copy(ROOT / "config.yaml", folder)
     compileall.compile_dir(folder, quiet=2)
     return folder
 
 
 def at_hand(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    """The same without a process, for what cannot end one."""
+    """Do the same in this process, for calls that cannot end it."""
     code = cli._guarded(list(argv))
     out, err = capsys.readouterr()
     return code, out, err
 
 
-# --- verbs ------------------------------------------------------------------------------------------------------------
+# --- verbs ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("option", ["--version", "-V"])
@@ -79,7 +87,9 @@ def test_version(option: str) -> None:
     assert re.fullmatch(r"vllm-ready \d+\.\d+\.\d+\n", out)
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["plan", "--help"], ["host", "-h"], ["catalog", "--help"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["plan", "--help"], ["host", "-h"], ["catalog", "--help"]]
+)
 def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     code, out, err = at_hand(capsys, *argv)
     assert (code, err) == (0, "")
@@ -88,7 +98,7 @@ def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
 
 def test_help_fits_a_terminal_of_80_columns() -> None:
     top = arguments.parser()
-    for parser in (top, *arguments._below(top).values()):
+    for parser in (top, *arguments._subparsers(top).values()):
         assert max(len(line) for line in parser.format_help().splitlines()) <= 80
 
 
@@ -100,7 +110,8 @@ def test_a_plan_for_a_described_host() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "code", "key"), [(H100, 0, "packages"), (P100, 3, "unsupported"), (BARE, 3, "unsupported")]
+    ("host", "code", "key"),
+    [(H100, 0, "packages"), (P100, 3, "unsupported"), (BARE, 3, "unsupported")],
 )
 def test_one_json_document_and_nothing_else(host: str, code: int, key: str) -> None:
     ended_with, out, err = ended("plan", "--json", "--host", host)
@@ -111,9 +122,12 @@ def test_one_json_document_and_nothing_else(host: str, code: int, key: str) -> N
 
 
 def test_a_host_from_standard_input() -> None:
-    code, out, _ = ended("plan", "--quiet", "--host", "-", said=Path(H100).read_text())
+    code, out, _ = ended("plan", "--quiet", "--host", "-", stdin=Path(H100).read_text())
     assert code == 0
-    assert out == "torch 2.13.0+cu129, vllm 0.32.0+cu129, flash-attn 2.8.3.post2, Python 3.12, CUDA 12.9\n"
+    assert (
+        out
+        == "torch 2.13.0+cu129, vllm 0.32.0+cu129, flash-attn 2.8.3.post2, Python 3.12, CUDA 12.9\n"
+    )
 
 
 def test_settings_from_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -129,7 +143,9 @@ def test_settings_from_options(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 
 def test_common_options_may_stand_before_the_verb(capsys: pytest.CaptureFixture[str]) -> None:
-    _, whole, _ = at_hand(capsys, "plan", "--json", "--host", H100, "--set", "vllm=0.31.0", "--set", "python=3.12")
+    _, whole, _ = at_hand(
+        capsys, "plan", "--json", "--host", H100, "--set", "vllm=0.31.0", "--set", "python=3.12"
+    )
     for argv in (
         ["--json", "--set", "vllm=0.31.0", "plan", "--set", "python=3.12", "--host", H100],
         ["--set", "vllm=0.31.0", "--json", "--set=python=3.12", "plan", "--host", H100],
@@ -137,11 +153,13 @@ def test_common_options_may_stand_before_the_verb(capsys: pytest.CaptureFixture[
         assert at_hand(capsys, *argv) == (0, whole, "")
 
 
-def test_without_a_verb_it_is_the_main_job() -> None:
-    assert [arguments.parse(argv).verb for argv in ([], ["--json"], ["--yes", "--set", "keep=3"])] == ["up"] * 3
+def test_the_default_verb() -> None:
+    assert [
+        arguments.parse(argv).verb for argv in ([], ["--json"], ["--yes", "--set", "keep=3"])
+    ] == ["up"] * 3
 
 
-def test_a_config_that_asks_for_a_gpu_that_is_not_there_is_named(
+def test_a_config_with_an_unknown_gpu_is_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     config = tmp_path / "mine.yaml"
@@ -151,11 +169,15 @@ def test_a_config_that_asks_for_a_gpu_that_is_not_there_is_named(
     assert err.startswith(f"error: {config}: gpus: there is no GPU 9")
 
 
-def test_the_catalogue_is_shown_where_nothing_else_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_action_of_catalog(capsys: pytest.CaptureFixture[str]) -> None:
     _, shown, _ = at_hand(capsys, "catalog", "show")
     assert at_hand(capsys, "catalog") == (0, shown, "")
     _, table, _ = at_hand(capsys, "catalog", "show", "drivers")
-    assert at_hand(capsys, "--quiet", "catalog", "--set", "keep=3", "show", "drivers") == (0, table, "")
+    assert at_hand(capsys, "--quiet", "catalog", "--set", "keep=3", "show", "drivers") == (
+        0,
+        table,
+        "",
+    )
 
 
 def test_every_verb_has_its_module() -> None:
@@ -163,7 +185,7 @@ def test_every_verb_has_its_module() -> None:
         assert callable(importlib.import_module(f"provision.verbs.{verb}").run)
 
 
-def test_a_source_that_is_switched_off_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_disabled_source_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = at_hand(capsys, "plan", "--json", "--host", H100, *OFF)
     assert code == 3
     assert "PyPI" in out
@@ -182,7 +204,7 @@ def test_this_host_is_recorded_shown_and_planned_for(tmp_path: Path) -> None:
     assert json.loads(out)["schema"] == "vllm-ready/plan/1"
 
 
-def test_a_recording_is_written_without_a_word_where_quiet_is_asked(tmp_path: Path) -> None:
+def test_quiet_writes_a_recording_silently(tmp_path: Path) -> None:
     assert ended("host", "--quiet", "-o", str(tmp_path / "host.json")) == (0, "", "")
     assert (tmp_path / "host.json").exists()
 
@@ -190,16 +212,18 @@ def test_a_recording_is_written_without_a_word_where_quiet_is_asked(tmp_path: Pa
 def test_quiet_leaves_only_problems(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = at_hand(capsys, "host", "--quiet")
     assert (code, err) == (0, "")
-    assert all(line.startswith(("warning: ", "not usable: ", "not enough ")) for line in out.splitlines())
+    assert all(
+        line.startswith(("warning: ", "not usable: ", "not enough ")) for line in out.splitlines()
+    )
 
 
-def test_this_host_as_a_person_reads_it() -> None:
+def test_this_host_as_text() -> None:
     code, out, err = ended("host")
     assert (code, err) == (0, "")
     assert re.search(r"^Machine +(x86_64|aarch64)", out, re.MULTILINE)
 
 
-def test_a_plan_for_this_host_asks_no_source_that_is_switched_off() -> None:
+def test_a_plan_for_this_host_asks_no_disabled_source() -> None:
     code, out, err = ended("plan", "--json", "--set", "profile=cpu", *OFF)
     assert (code, err) == (3, "")
     assert "unsupported" in json.loads(out)
@@ -216,9 +240,11 @@ def test_the_catalogue(capsys: pytest.CaptureFixture[str], what: list[str], key:
     assert len(out.splitlines()) >= 4
 
 
-def test_the_catalogue_against_an_index_that_is_not_there() -> None:
+def test_the_catalogue_against_an_empty_index() -> None:
     with serving() as server:
-        code, out, err = ended("catalog", "check", "--json", "--set", f"sources.pypi={server.url('/simple/')}")
+        code, out, err = ended(
+            "catalog", "check", "--json", "--set", f"sources.pypi={server.url('/simple/')}"
+        )
     assert (code, out) == (4, "")
     assert "asking the index for vllm" in err
     assert "error: " in err
@@ -231,7 +257,7 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
     assert "sources.pypi is false" in err
 
 
-# --- wrong usage and bad input ----------------------------------------------------------------------------------------
+# --- wrong usage and bad input --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -242,8 +268,12 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["--quiet", "plam"], "plam", "did you mean `plan`?"),
         (["--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, torch"),
-        (["plan", "--host", H100, "--set", "gpus=[9]"], "--set gpus=[9]: gpus: there is no GPU 9", ""),
-        (["host", "-o", "/no/such/folder/x.json"], "cannot be written: No such file", "make it first"),
+        (
+            ["plan", "--host", H100, "--set", "gpus=[9]"],
+            "--set gpus=[9]: gpus: there is no GPU 9",
+            "",
+        ),
+        (["host", "-o", "/no/such/folder/x.json"], "cannot be written: No such file", "create it"),
         (["plan", "--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--jso"], "--jso", "did you mean `--json`?"),
         (["plan", "x"], "x", "--help"),
@@ -256,11 +286,19 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["catalog", "add", "numpy==1.0"], "`numpy==1.0` is no release", "vllm==X"),
         (["catalog", "add", "vllm==1..2"], "`vllm==1..2` is no release", "vllm==X"),
         (["plan", "--set", "vlm=1"], "no setting `vlm`", "did you mean `vllm`?"),
-        (["plan", "--set", "vllm=newest"], "`newest` is no version", "write latest"),
-        (["plan", "--prefix", ""], "no folder's name", "/data/prefix"),
-        (["plan", "--config", "/no/such.yaml"], "/no/such.yaml: cannot be read", "a file that exists"),
+        (["plan", "--set", "vllm=newest"], "`newest` is not a version", "write latest"),
+        (["plan", "--prefix", ""], "not a valid folder name", "/data/prefix"),
+        (
+            ["plan", "--config", "/no/such.yaml"],
+            "/no/such.yaml: cannot be read",
+            "a file that exists",
+        ),
         (["plan", "--config", ""], "cannot be read", "a file that exists"),
-        (["plan", "--host", "/no/such.yaml"], "/no/such.yaml: cannot be read: No such file", "a file that exists"),
+        (
+            ["plan", "--host", "/no/such.yaml"],
+            "/no/such.yaml: cannot be read: No such file",
+            "a file that exists",
+        ),
         (["plan", "--host", ""], "cannot be read", "a file that exists"),
         (["plan", "--host", str(HOSTS)], "cannot be read: Is a directory", "a file that exists"),
         (["plan", "--host", "/proc/self/mem"], "cannot be read", "that you may read"),
@@ -268,7 +306,9 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["host", "-o", "/proc/nowhere/x"], "cannot be written", "name"),
     ],
 )
-def test_wrong_usage(capsys: pytest.CaptureFixture[str], argv: list[str], says: str, hint: str) -> None:
+def test_wrong_usage(
+    capsys: pytest.CaptureFixture[str], argv: list[str], says: str, hint: str
+) -> None:
     code, out, err = at_hand(capsys, *argv)
     assert (code, out) == (2, "")
     what, way_out = err.rstrip("\n").split("\n")
@@ -286,14 +326,19 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
 @pytest.mark.parametrize(
     ("content", "place", "says", "hint"),
     [
-        (PLAN, ": schema", "is not a host recording: its schema is 'vllm-ready/plan/1'", "./setup.sh host -o FILE"),
+        (
+            PLAN,
+            ": schema",
+            "is not a host recording: its schema is 'vllm-ready/plan/1'",
+            "./setup.sh host -o FILE",
+        ),
         (NEWER, ": schema", "its schema is vllm-ready/host/2", "update this one"),
         (b"", "", "is empty", "collect_env"),
         (bytes(range(256)) * 20, ":1", "is not a host description", "short YAML"),
         (b"\x7fELF\x02\x01\x01" + bytes(500), ":1", "is not a host description", "short YAML"),
-        (b"gpus: []\n\xff\xfe\n", ":3", "is not YAML", "not closed"),
+        (b"gpus: []\n\xff\xfe\n", ":3", "is not YAML", "missing bracket"),
         (b"a" * 17 * 1024 * 1024, "", "is larger than 16 MiB", "the right file"),
-        ("python: 3.10\ngpus: []\n", ":1", "YAML has read 3.10 as a number", 'write python: "3.10"'),
+        ("python: 3.10\ngpus: []\n", ":1", "YAML reads 3.10 as a number", 'write python: "3.10"'),
         ("gpus: []\n", "", "a plan also needs: machine", "add what is missing"),
         (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "`FooBar 9000` is unknown", 'cc: "9.0"'),
         (WHOLE.replace("580.65.06", "R580"), ":2", "`R580` is not a driver version", '"580.65.06"'),
@@ -307,8 +352,13 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
     ],
     ids=range(12),
 )
-def test_a_file_that_is_no_host(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str | bytes, place: str, says: str, hint: str
+def test_a_file_that_is_not_a_host(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    content: str | bytes,
+    place: str,
+    says: str,
+    hint: str,
 ) -> None:
     file = tmp_path / "host.txt"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -320,13 +370,15 @@ def test_a_file_that_is_no_host(
     assert hint in way_out
 
 
-def test_a_future_cuda_is_a_reason_and_no_crash(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_future_cuda_is_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = at_hand(capsys, "plan", "--host", H100, "--set", "cuda=15.0")
     assert code == 3
     assert "config asks for 15.0" in out
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x01" * 99, b"a" * 17 * 1024 * 1024, b"python: 3.10\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00\x01" * 99, b"a" * 17 * 1024 * 1024, b"python: 3.10\n"]
+)
 def test_bad_standard_input(content: bytes) -> None:
     command = [sys.executable, "-I", "-B", "-c", LAUNCH, str(ROOT), "plan", "--host", "-"]
     done = subprocess.run(command, input=content, capture_output=True, timeout=60, check=False)
@@ -335,7 +387,7 @@ def test_bad_standard_input(content: bytes) -> None:
     assert done.stderr.count(b"\n") == 2
 
 
-# --- what goes wrong outside ------------------------------------------------------------------------------------------
+# --- failures from outside ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -349,7 +401,7 @@ def test_bad_standard_input(content: bytes) -> None:
     ],
     ids=["plan", "plan --json", "catalog", "--help", "--version"],
 )
-def test_a_reader_that_has_gone(argv: list[str], code: int) -> None:
+def test_a_closed_reader(argv: list[str], code: int) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with start(*argv, stdout=writing) as child:
@@ -377,13 +429,26 @@ def test_no_space_for_the_answer() -> None:
 
 def test_streams_that_are_closed() -> None:
     shell = 'exec "$@" <&- >&- 2>&-'
-    command = ["sh", "-c", shell, "sh", sys.executable, "-I", "-B", "-c", LAUNCH, str(ROOT), "plan", "--host"]
+    command = [
+        "sh",
+        "-c",
+        shell,
+        "sh",
+        sys.executable,
+        "-I",
+        "-B",
+        "-c",
+        LAUNCH,
+        str(ROOT),
+        "plan",
+        "--host",
+    ]
     assert subprocess.run([*command, H100], check=False).returncode == 0
     assert subprocess.run([*command, P100], check=False).returncode == 3
     assert subprocess.run([*command, "-"], check=False).returncode == 2
 
 
-def test_ctrl_c_while_the_host_is_asked(tmp_path: Path) -> None:
+def test_ctrl_c_while_the_host_is_recorded(tmp_path: Path) -> None:
     slow = tmp_path / "nvidia-smi"
     slow.write_text(f"#!/bin/sh\n: >{tmp_path}/started\nexec sleep 8\n")
     slow.chmod(0o755)
@@ -398,7 +463,7 @@ def test_ctrl_c_while_the_host_is_asked(tmp_path: Path) -> None:
     assert time.monotonic() - began < 4
 
 
-def test_a_bug_is_one_sentence_and_a_log_without_the_user(checkout: Path) -> None:
+def test_a_bug_leaves_one_message_and_a_log_without_the_user(checkout: Path) -> None:
     env = {**os.environ, "HOME": "/home/canarykit", "USER": "canarykit", "LOGNAME": "canarykit"}
     argv = ["plan", "--set", "sources.pypi=https://canarykit:pass4canary@mirror.example/"]
     code, out, err = ended(*argv, checkout=checkout, code=BREAK, env=env)
@@ -415,7 +480,7 @@ def test_a_bug_is_one_sentence_and_a_log_without_the_user(checkout: Path) -> Non
     shutil.rmtree(checkout / "logs")
 
 
-def test_a_bug_where_no_log_can_be_written_is_told_whole(tmp_path: Path, checkout: Path) -> None:
+def test_a_bug_without_a_writable_log_is_printed(tmp_path: Path, checkout: Path) -> None:
     shutil.copytree(checkout / "provision", tmp_path / "provision")
     (tmp_path / "logs").write_text("a file in the place of the folder")
     code, _, err = ended("plan", checkout=tmp_path, code=BREAK)
@@ -424,12 +489,12 @@ def test_a_bug_where_no_log_can_be_written_is_told_whole(tmp_path: Path, checkou
     assert "Traceback" in err
 
 
-# --- nothing is written -----------------------------------------------------------------------------------------------
+# --- nothing is written ---------------------------------------------------------------------------
 
 
 def everything_below(*folders: Path) -> dict[str, tuple[int, int]]:
-    found = (path for folder in folders for path in folder.rglob("*"))
-    return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in found}
+    paths = (path for folder in folders for path in folder.rglob("*"))
+    return {str(path): (path.lstat().st_size, path.lstat().st_mtime_ns) for path in paths}
 
 
 def test_plan_and_host_write_nothing_anywhere(tmp_path: Path, checkout: Path) -> None:
@@ -454,7 +519,9 @@ def test_plan_and_host_write_nothing_anywhere(tmp_path: Path, checkout: Path) ->
     assert everything_below(checkout, tmp_path) == before
 
 
-def test_a_user_id_without_a_home_and_without_settings_is_planned_for(tmp_path: Path, checkout: Path) -> None:
+def test_a_user_id_without_a_home_and_without_settings_is_planned_for(
+    tmp_path: Path, checkout: Path
+) -> None:
     (tmp_path / "provision").symlink_to(checkout / "provision")
     env = {"PATH": os.environ["PATH"]}
     code, out, err = ended("host", "--json", checkout=tmp_path, env=env, cwd=tmp_path)

@@ -10,7 +10,6 @@ import jsonschema
 import msgspec
 import pytest
 
-from provision.display.json_lines import Ended
 from provision.engine.bundle import Bundle
 from provision.engine.events import Event
 from provision.engine.launch_checks import CheckDone, CheckStarted
@@ -18,6 +17,7 @@ from provision.host._model import Recording
 from provision.plan._model import Plan, Unsupported
 from provision.report._comparison import Comparison
 from provision.report._model import Report
+from provision.session.event_stream import Ended
 from provision.verbs.wheels import Listed
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The front door: it hands everything over, does nothing twice, and survives being killed."""
+"""setup.sh: it passes everything on, does nothing twice and survives kills."""
 
 from __future__ import annotations
 
@@ -32,7 +32,11 @@ def host(tmp_path: Path) -> StandIn:
 
 
 def contents(folder: Path) -> dict[str, int]:
-    return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*") if "__pycache__" not in str(path)}
+    return {
+        str(path): path.lstat().st_mtime_ns
+        for path in folder.rglob("*")
+        if "__pycache__" not in str(path)
+    }
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,7 @@ def contents(folder: Path) -> dict[str, int]:
         ["", " ", "*", "two\nlines", "$HOME", "`id`", "--", "-n", "ü", "'", '"', "\\"],
     ],
 )
-def test_every_argument_arrives_as_it_was(host: StandIn, args: list[str]) -> None:
+def test_arguments_arrive_unchanged(host: StandIn, args: list[str]) -> None:
     answer = host.setup(*args)
     assert (answer.code, json.loads(answer.out)["args"]) == (0, args), answer.err
 
@@ -56,7 +60,7 @@ def test_stdout_and_the_exit_status_belong_to_the_verb(host: StandIn) -> None:
     assert json.loads(answer.out)["cwd"] == str(host.base)
 
 
-def test_the_environment_holds_the_pins_and_the_checkout_and_writes_nowhere_else(host: StandIn) -> None:
+def test_the_environment_has_pins_and_checkout_and_nothing_else_is_written(host: StandIn) -> None:
     before = set(host.base.iterdir())
     seen = json.loads(host.setup().out)
     assert seen["seen"] == "the pinned one"
@@ -75,14 +79,14 @@ def test_a_second_run_starts_and_writes_nothing(host: StandIn) -> None:
     assert contents(host.checkout) == before
 
 
-def test_other_pins_make_it_anew(host: StandIn) -> None:
+def test_other_pins_rebuild_the_environment(host: StandIn) -> None:
     host.setup()
     pin = make_wheel(host.wheels, "tiny", {"tiny.py": "SEEN = 'the newer one'\n"})
     (host.checkout / "requirements.txt").write_text(pin, encoding="utf-8")
     assert json.loads(host.setup().out)["seen"] == "the newer one"
 
 
-def test_a_moved_checkout_is_made_anew(host: StandIn) -> None:
+def test_a_moved_checkout_rebuilds_the_environment(host: StandIn) -> None:
     host.setup()
     host.checkout = host.checkout.rename(host.base / "elsewhere")
     answer = host.setup()
@@ -90,7 +94,7 @@ def test_a_moved_checkout_is_made_anew(host: StandIn) -> None:
     assert str(host.checkout) in json.loads(answer.out)["path"]
 
 
-def test_a_python_that_went_away_makes_it_anew(host: StandIn) -> None:
+def test_a_missing_python_rebuilds_the_environment(host: StandIn) -> None:
     host.setup()
     python = host.checkout / ".venv/bin/python"
     python.unlink()
@@ -99,7 +103,7 @@ def test_a_python_that_went_away_makes_it_anew(host: StandIn) -> None:
     assert (answer.code, "is ready" in answer.err) == (0, True)
 
 
-def test_killed_in_the_middle_it_heals(host: StandIn) -> None:
+def test_a_killed_setup_is_repaired(host: StandIn) -> None:
     stuck = threading.Event()
     with index(host.wheels, stuck=stuck) as (port, _):
         url = f"http://127.0.0.1:{port}/simple"
@@ -113,7 +117,7 @@ def test_killed_in_the_middle_it_heals(host: StandIn) -> None:
     assert (answer.code, json.loads(answer.out)["args"]) == (0, ["healed"]), answer.err
 
 
-def test_interrupted_it_ends_as_interrupted(host: StandIn) -> None:
+def test_an_interrupted_setup_ends_as_interrupted(host: StandIn) -> None:
     stuck = threading.Event()
     with index(host.wheels, stuck=stuck) as (port, _):
         url = f"http://127.0.0.1:{port}/simple"
@@ -124,7 +128,7 @@ def test_interrupted_it_ends_as_interrupted(host: StandIn) -> None:
     assert (process.returncode, "error" in err) == (130, False), err
 
 
-def test_without_its_stamp_an_environment_counts_for_nothing(host: StandIn) -> None:
+def test_an_environment_without_its_stamp_is_rebuilt(host: StandIn) -> None:
     host.setup()
     (host.checkout / ".venv/.ready").unlink()
     for tiny in (host.checkout / ".venv").rglob("tiny.py"):
@@ -134,7 +138,7 @@ def test_without_its_stamp_an_environment_counts_for_nothing(host: StandIn) -> N
 
 
 @pytest.mark.parametrize("lock", ["flock", ""])
-def test_two_at_once_make_it_once(host: StandIn, lock: str) -> None:
+def test_parallel_runs_build_the_environment_once(host: StandIn, lock: str) -> None:
     if lock and not shutil.which(lock):
         pytest.skip("this machine has no flock")
     host.give(*[lock] if lock else [])
@@ -144,7 +148,7 @@ def test_two_at_once_make_it_once(host: StandIn, lock: str) -> None:
     assert sum("is ready" in err for _, err in ends) == 1
 
 
-def test_the_lock_of_a_process_that_is_gone_is_no_lock(host: StandIn) -> None:
+def test_the_lock_of_a_dead_process_is_ignored(host: StandIn) -> None:
     lock = host.checkout / ".venv.lock"
     lock.mkdir()
     (lock / "owner").symlink_to("4194305")  # above what the kernel gives out
@@ -165,17 +169,21 @@ def test_called_from_elsewhere_through_a_link_and_by_dash(host: StandIn) -> None
     assert json.loads(by_name.out)["args"] == ["b c"], by_name.err
 
 
-def test_a_hostile_environment_reaches_neither_the_making_nor_the_verb(host: StandIn) -> None:
+def test_a_hostile_environment_has_no_effect(host: StandIn) -> None:
     trap = host.base / "trap"
     trap.mkdir()
     for name in ("provision", "tiny", "sitecustomize", "venv", "json"):
         (trap / f"{name}.py").write_text("raise SystemExit('trapped')", encoding="utf-8")
-    answer = host.setup(PYTHONPATH=str(trap), PYTHONHOME=str(trap), VIRTUAL_ENV=str(trap), UV_CONSTRAINT="gone.txt")
+    answer = host.setup(
+        PYTHONPATH=str(trap), PYTHONHOME=str(trap), VIRTUAL_ENV=str(trap), UV_CONSTRAINT="gone.txt"
+    )
     assert (answer.code, json.loads(answer.out)["seen"]) == (0, "the pinned one"), answer.err
 
 
 @pytest.mark.parametrize("command", ["setup.sh", ".ci/run"])
-def test_the_tests_run_in_the_checkout_and_their_verdict_is_the_verdict(host: StandIn, command: str) -> None:
+def test_the_tests_run_in_the_checkout_and_decide_the_exit_code(
+    host: StandIn, command: str
+) -> None:
     argv = [str(host.checkout / command), *(["test", "-k", "a b"] if command == "setup.sh" else [])]
     answer = host.give("dirname").run(argv, END_WITH="5")
     assert answer.code == 5, answer.err
@@ -186,7 +194,7 @@ def test_the_tests_run_in_the_checkout_and_their_verdict_is_the_verdict(host: St
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])
-def test_every_pin_has_its_hash_and_no_index_is_named(name: str) -> None:
+def test_every_pin_has_a_hash_and_no_index_is_named(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     pins = pinned(text)
     assert text.count("==") - text.count("python_full_version ==") >= len(pins) > 20
@@ -195,11 +203,18 @@ def test_every_pin_has_its_hash_and_no_index_is_named(name: str) -> None:
     assert not re.search(r"https?://|--(?:extra-)?index|--find-links|file:", text)
 
 
-def test_the_pins_cover_what_pyproject_asks_for_and_agree_with_each_other() -> None:
+def test_the_pins_cover_pyproject_and_agree_with_each_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    control, tests = (pinned((ROOT / f"requirements{kind}.txt").read_text(encoding="utf-8")) for kind in ("", "-test"))
-    assert {name.partition(";")[0].lower() for name in project["dependencies"]} <= {name for name, _ in control}
-    assert {name.lower() for name in project["optional-dependencies"]["test"]} <= {name for name, _ in tests}
+    control, tests = (
+        pinned((ROOT / f"requirements{kind}.txt").read_text(encoding="utf-8"))
+        for kind in ("", "-test")
+    )
+    assert {name.partition(";")[0].lower() for name in project["dependencies"]} <= {
+        name for name, _ in control
+    }
+    assert {name.lower() for name in project["optional-dependencies"]["test"]} <= {
+        name for name, _ in tests
+    }
     assert control <= tests
 
 

@@ -61,7 +61,7 @@ def test_rollback_goes_back_and_to_a_named_one(prefix: Path, capsys: pytest.Capt
 
 def test_rollback_passes_over_what_never_passed_its_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, _, third = (generation(tmp_path, number) for number in (1, 2, 3))
-    with pytest.raises(WrongUsage, match="no earlier generation was ever in use"):
+    with pytest.raises(WrongUsage, match="no earlier environment was ever in use"):
         cli.run(["rollback", "--prefix", str(tmp_path)])
     for used in (first, third):
         environments.switch(tmp_path, used.name)

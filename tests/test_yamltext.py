@@ -1,4 +1,4 @@
-"""provision/yamltext.py: what is read, and that every refusal names its line and what to write instead."""
+"""YAML: the accepted values, and errors with line and hint."""
 
 from __future__ import annotations
 
@@ -65,8 +65,10 @@ def test_values(text: str, value: object) -> None:
     assert yamltext.parse(text, "x").data == value
 
 
-def test_every_value_has_its_line_and_its_text() -> None:
-    document = yamltext.parse("version: 3.10\nparts:\n  - name: a\n  - name: b\n    count: 2\n", "x")
+def test_every_value_has_a_line_and_its_text() -> None:
+    document = yamltext.parse(
+        "version: 3.10\nparts:\n  - name: a\n  - name: b\n    count: 2\n", "x"
+    )
     assert document.lines["$.parts[1].count"] == 5
     assert (document.lines["$.version"], document.written["$.version"]) == (1, "3.10")
 
@@ -74,25 +76,32 @@ def test_every_value_has_its_line_and_its_text() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "says", "hint"),
     [
-        ("parts: [\n", 2, "is not YAML", "not closed"),
-        ("version: a\n\tparts: b\n", 2, "is not YAML", "quotes"),
-        ('version: "\n', 2, "unexpected end", "quotes"),
-        ("version: a: b\n", 1, "is not YAML", "quotes"),
-        ("version: a\nversion: b\n", 2, "`version` is given twice", "keep one"),
-        ("version: a\n---\nversion: b\n", 3, "another document", "keep one"),
+        ("parts: [\n", 2, "is not YAML", "missing bracket"),
+        ("version: a\n\tparts: b\n", 2, "is not YAML", "quote"),
+        ('version: "\n', 2, "unexpected end", "quote"),
+        ("version: a: b\n", 1, "is not YAML", "quote"),
+        ("version: a\nversion: b\n", 2, "`version` appears twice", "keep one"),
+        ("version: a\n---\nversion: b\n", 3, "a second document", "keep one"),
         ("a: &x 1\nversion: *x\n", 2, "`*x`: aliases", "write the value itself"),
         ("parts:\n- &x {name: a}\n- {<<: *x}\n", 3, "aliases", "write the value itself"),
         ("version: !!str 3.10\n", 1, "tags", 'text as "text"'),
         ('version: !!python/object/apply:os.system ["true"]\n', 1, "tags", "plain values"),
-        ("? [a]\n: b\n", 1, "a name was expected", "name: value"),
-        ("version: a\nparts: [\x00]\n", 2, "holds a character that no text has: '\\x00'", "right file"),
+        ("? [a]\n: b\n", 1, "expected a name", "name: value"),
+        (
+            "version: a\nparts: [\x00]\n",
+            2,
+            "contains a character that is not text: '\\x00'",
+            "right file",
+        ),
         ("version: \ud800\n", 1, "'\\ud800'", "right file"),
         ("parts: " + "[" * 100_000, 1, "nested too deeply", "levels"),
         ("".join(f"{' ' * i}a:\n" for i in range(200)), 22, "nested too deeply", "levels"),
         ("[" + "1," * 20_001 + "]", 1, "too many values", "right file"),
     ],
 )
-def test_what_is_no_plain_document_is_refused_at_its_line(text: str, line: int, says: str, hint: str) -> None:
+def test_a_document_that_is_not_plain_is_refused_at_its_line(
+    text: str, line: int, says: str, hint: str
+) -> None:
     failure = refused(text)
     assert failure.where == f"x.yaml:{line}"
     assert says in failure.what
@@ -102,18 +111,43 @@ def test_what_is_no_plain_document_is_refused_at_its_line(text: str, line: int, 
 @pytest.mark.parametrize(
     ("text", "line", "says", "hint"),
     [
-        ("version: 3.10", 1, "version: YAML has read 3.10 as a number", 'write version: "3.10"'),
-        ("\n\nversion: 3", 3, "version: YAML has read 3 as a number", 'write version: "3"'),
+        ("version: 3.10", 1, "version: YAML reads 3.10 as a number", 'write version: "3.10"'),
+        ("\n\nversion: 3", 3, "version: YAML reads 3 as a number", 'write version: "3"'),
         ("version: [3]", 1, "version: a list does not fit here", "write text"),
         ("version: null", 1, "version: `null` does not fit", "write text"),
         ("parts: x", 1, "parts: `x` does not fit", "write a list: [{name: …}]"),
-        ("parts: {name: x}", 1, "parts: a group of names does not fit", "write a list: [{name: …}]"),
+        (
+            "parts: {name: x}",
+            1,
+            "parts: a group of names does not fit",
+            "write a list: [{name: …}]",
+        ),
         ("parts: [x]", 1, "parts[0]: `x` does not fit", "write {name: …}"),
-        ("parts:\n- name: x\n  count: two", 3, "parts[0].count: `two` does not fit", "write a whole number"),
-        ("parts: [{name: x, size: 24GB}]", 1, "parts[0].size: `24GB` does not fit", "write a number"),
-        ("parts: [{name: x, count: 1.5}]", 1, "parts[0].count: `1.5` does not fit", "write a whole number"),
+        (
+            "parts:\n- name: x\n  count: two",
+            3,
+            "parts[0].count: `two` does not fit",
+            "write a whole number",
+        ),
+        (
+            "parts: [{name: x, size: 24GB}]",
+            1,
+            "parts[0].size: `24GB` does not fit",
+            "write a number",
+        ),
+        (
+            "parts: [{name: x, count: 1.5}]",
+            1,
+            "parts[0].count: `1.5` does not fit",
+            "write a whole number",
+        ),
         ("parts:\n- count: 1", 2, "parts[0]: `name` is missing", "add name: …"),
-        ("parts:\n- name: x\n  cuont: 1", 3, "parts[0]: there is no `cuont` here", "did you mean `count`?"),
+        (
+            "parts:\n- name: x\n  cuont: 1",
+            3,
+            "parts[0]: there is no `cuont` here",
+            "did you mean `count`?",
+        ),
         ("vresion: x", 1, "there is no `vresion` here", "did you mean `version`?"),
         ("zzz: x", 1, "there is no `zzz` here", "known: version, parts, switch"),
         ("switch: []", 1, "switch: a list does not fit", "write true, false or text"),
@@ -121,7 +155,7 @@ def test_what_is_no_plain_document_is_refused_at_its_line(text: str, line: int, 
         ("- a", 1, "a list does not fit", "write {version: …}"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_line_and_what_to_write(text: str, line: int, says: str, hint: str) -> None:
+def test_a_wrong_value_has_line_and_hint(text: str, line: int, says: str, hint: str) -> None:
     failure = refused(text)
     assert failure.where == f"x.yaml:{line}"
     assert says in failure.what
@@ -129,7 +163,7 @@ def test_a_wrong_value_is_named_with_its_line_and_what_to_write(text: str, line:
     assert "Expected" not in str(failure)
 
 
-def test_the_kind_of_failure_is_the_callers() -> None:
+def test_the_caller_chooses_the_failure() -> None:
     with pytest.raises(WrongSetting):
         yamltext.typed(yamltext.parse("a: b", "x"), Whole, "x", WrongSetting)
 
@@ -151,7 +185,7 @@ def test_the_parser_written_in_python_reads_the_same(monkeypatch: pytest.MonkeyP
 
 
 def complaint(read: Callable[[], object]) -> Failure | None:
-    """What the reader says to the user, if it refuses; anything else that it raises is a bug."""
+    """Return the failure of the reader, if any; any other exception is a bug."""
     try:
         read()
     except Failure as failure:
@@ -170,4 +204,6 @@ PIECES = st.sampled_from(
 @given(st.lists(st.one_of(PIECES, st.text(max_size=6)), max_size=25).map("".join))
 def test_any_text_is_read_or_refused(text: str) -> None:
     failure = complaint(lambda: yamltext.typed(yamltext.parse(text, "x.yaml"), Whole, "x.yaml"))
-    assert failure is None or (failure.where.startswith("x.yaml") and failure.what.strip() and failure.hint.strip())
+    assert failure is None or (
+        failure.where.startswith("x.yaml") and failure.what.strip() and failure.hint.strip()
+    )

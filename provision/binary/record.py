@@ -1,62 +1,34 @@
-"""Compare installed distributions with their RECORD: missing, changed and unlisted files."""
+"""Read RECORD, the list of a distribution's files, and compare installed files with it."""
 
 from __future__ import annotations
 
 import base64
 import csv
 import hashlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
+
+from provision.doors import digest as file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_CHUNK = 1 << 20
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One file that differs from its RECORD; the path is relative to site-packages."""
-
-    path: str
-    what: Literal["missing", "size differs", "hash differs", "unlisted"]
-    detail: str = ""
-
 
 class Entry(msgspec.Struct, frozen=True):
-    """One line of a RECORD; the path is relative to site-packages, digest and size may be empty."""
+    """One line of a RECORD.
+
+    The path is relative to site-packages; digest and size may be empty.
+    """
 
     path: str
     digest: str
     size: str
 
 
-def differences(site_packages: Path, dist_info: str) -> list[Finding]:
-    """Return the files of one distribution that differ from its RECORD.
-
-    Raise ValueError if it is unreadable.
-    """
-    findings = (
-        _difference(site_packages, entry) for entry in entries(site_packages / dist_info / "RECORD")
-    )
-    return [finding for finding in findings if finding]
-
-
-def unlisted(site_packages: Path) -> list[Finding]:
-    """Return files that no RECORD lists, except bytecode, which interpreters write."""
-    records = sorted(site_packages.glob("*.dist-info/RECORD"))
-    listed = {entry.path for record in records for entry in entries(record)}
-    return [
-        Finding(path=relative, what="unlisted")
-        for path in sorted(site_packages.rglob("*"))
-        if path.is_file() and path.suffix != ".pyc"
-        if (relative := path.relative_to(site_packages).as_posix()) not in listed
-    ]
-
-
 def entries(record: Path) -> list[Entry]:
-    """Return the lines of a RECORD. Raise ValueError if it is missing or damaged."""
+    """Read the lines of a RECORD. Raise ValueError if it is missing, cut short or malformed."""
     try:
         with record.open(encoding="utf-8", newline="") as lines:
             return parsed(lines)
@@ -72,29 +44,50 @@ def parsed(lines: Iterable[str]) -> list[Entry]:
         raise ValueError(str(error)) from error
 
 
-def _difference(site_packages: Path, entry: Entry) -> Finding | None:
-    path = site_packages / entry.path
-    if not path.is_file():
-        return Finding(path=entry.path, what="missing")
-    size = path.stat().st_size
-    if entry.size and entry.size != str(size):
-        return Finding(
-            path=entry.path, what="size differs", detail=f"{size} bytes, {entry.size} in RECORD"
-        )
-    algorithm, _, expected = entry.digest.partition("=")
-    if algorithm in hashlib.algorithms_guaranteed and _digest(path, algorithm) != expected:
-        return Finding(path=entry.path, what="hash differs", detail=algorithm)
-    return None
+def differences(site_packages: Path, dist_info: str) -> list[str]:
+    """List the files of a distribution that are missing or not as its RECORD says.
+
+    Raise ValueError if RECORD cannot be read.
+    """
+    listed = entries(site_packages / dist_info / "RECORD")
+    return [entry.path for entry in listed if not _is_as_recorded(site_packages, entry)]
 
 
-def _digest(path: Path, algorithm: str) -> str:
-    digest = hashlib.new(algorithm)
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return encoded(digest.digest())
+def unlisted(site_packages: Path) -> list[str]:
+    """List the files below site-packages that no RECORD lists.
+
+    Raise ValueError if a RECORD cannot be read.
+    """
+    records = sorted(site_packages.glob("*.dist-info/RECORD"))
+    listed = {entry.path for record in records for entry in entries(record)}
+    return [
+        relative
+        for path in sorted(site_packages.rglob("*"))
+        if path.is_file() and path.suffix != ".pyc"  # interpreters write bytecode
+        if (relative := path.relative_to(site_packages).as_posix()) not in listed
+    ]
+
+
+def matches(path: str | Path, digest: str) -> bool:
+    """Return whether a file has the digest of its RECORD line; an empty digest matches any file."""
+    algorithm, _, expected = digest.partition("=")
+    if not digest:
+        return True
+    return algorithm in hashlib.algorithms_guaranteed and digest_of(path, algorithm) == expected
+
+
+def digest_of(path: str | Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file's content as RECORD writes it, without the algorithm's name."""
+    return encoded(file_digest.of_file(path, algorithm).digest())
 
 
 def encoded(digest: bytes) -> str:
-    """Return a digest as RECORD writes it."""
+    """Encode a digest as RECORD writes it: URL-safe base64 without padding."""
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _is_as_recorded(site_packages: Path, entry: Entry) -> bool:
+    path = site_packages / entry.path
+    if not path.is_file() or entry.size not in ("", str(path.stat().st_size)):
+        return False
+    return matches(path, entry.digest)

@@ -1,14 +1,14 @@
-"""What the wheels of a release's dependencies ask of glibc, beyond what its own wheel asks."""
+"""The glibc that the dependencies of a release need, beyond the one of its own wheel."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from provision.catalog.published import WheelName
-from provision.doors import network
+from provision.doors import at_once, network
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
@@ -16,39 +16,56 @@ if TYPE_CHECKING:
 
     from provision.catalog.rows import Machine
 
-_AT_ONCE = 8
-# The Python that markers are read for: every release of these years supports it.
-_PYTHON = {"python_version": "3.12", "python_full_version": "3.12.0", "implementation_name": "cpython"}
+_PARALLEL = 8
+# Markers are evaluated for this Python, which every release of these years supports.
+_PYTHON = {
+    "python_version": "3.12",
+    "python_full_version": "3.12.0",
+    "implementation_name": "cpython",
+}
 
 
-def glibc_floor(needed: dict[str, list[Requirement]], machine: Machine, index: str) -> tuple[str, str] | None:
-    """The highest glibc that a dependency cannot do without, and that dependency's name."""
-    environment = {"platform_machine": machine, "platform_system": "Linux", "sys_platform": "linux", **_PYTHON}
-    asked = [
+def glibc_floor(
+    needed: dict[str, list[Requirement]], machine: Machine, index: str
+) -> tuple[str, str] | None:
+    """Return the highest glibc that a dependency needs, and the name of that dependency."""
+    environment = {
+        "platform_machine": machine,
+        "platform_system": "Linux",
+        "sys_platform": "linux",
+        **_PYTHON,
+    }
+    applicable = [
         requirement
-        for each in needed.values()
-        for requirement in each
-        if requirement.specifier and (not requirement.marker or requirement.marker.evaluate(environment))
+        for requirements in needed.values()
+        for requirement in requirements
+        if requirement.specifier
+        and (not requirement.marker or requirement.marker.evaluate(environment))
     ]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        lowest = pool.map(lambda requirement: _lowest_glibc(requirement, machine, index), asked)
-        floors = [(glibc, requirement.name) for glibc, requirement in zip(lowest, asked, strict=True) if glibc]
+    jobs = {
+        number: partial(_lowest_glibc, requirement, machine, index)
+        for number, requirement in enumerate(applicable)
+    }
+    lowest = at_once.run_all(jobs, limit=_PARALLEL)
+    floors = [(glibc, applicable[number].name) for number, glibc in lowest.items() if glibc]
     return max(floors, key=lambda floor: Version(floor[0]), default=None)
 
 
 def _lowest_glibc(requirement: Requirement, machine: Machine, index: str) -> str | None:
-    """The oldest glibc that any wanted wheel runs on; None where one runs anywhere, or none is known."""
+    """Return the oldest glibc that a suitable wheel runs on; None where one runs anywhere."""
     try:
         page = network.project(index, requirement.name)
     except SourceFailed:
-        # A mirror may lack a dependency; that is for the resolver to say.
+        # A mirror may lack a dependency; the resolver reports that.
         return None
-    wanted = [
+    wheels = [
         package.filename
         for package in page.packages
-        if package.package_type == "wheel" and package.version and requirement.specifier.contains(package.version)
+        if package.package_type == "wheel"
+        and package.version
+        and requirement.specifier.contains(package.version)
     ]
-    if any(file.endswith("-any.whl") for file in wanted):
+    if any(file.endswith("-any.whl") for file in wheels):
         return None
-    names = [name for file in wanted if (name := WheelName.parse(file)) and not name.free_threaded]
+    names = [name for file in wheels if (name := WheelName.parse(file)) and not name.free_threaded]
     return min((name.glibc for name in names if name.machine == machine), key=Version, default=None)

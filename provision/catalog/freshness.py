@@ -1,4 +1,4 @@
-"""How far the catalogue is behind an index: which newer releases there are, and by how many days."""
+"""The lag of the catalogue behind an index: the newer releases, and the days between."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from pypi_simple import ProjectPage
 
 
-class Behind(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest release of the catalogue against an index; `days` is None where the index has no dates."""
+class CatalogLag(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest release in the catalogue and those it lacks; `days` is None without dates."""
 
     newest_known: str | None
     missing: tuple[str, ...]
     days: int | None = None
 
 
-def behind(known: Iterable[str], page: ProjectPage) -> Behind:
-    """The final releases with a wheel newer than all known ones, oldest first, and the lag in days."""
+def behind(known: Iterable[str], page: ProjectPage) -> CatalogLag:
+    """Return the final releases newer than all known ones, oldest first, and the lag in days."""
     newest_known = max(known, key=Version, default=None)
     released = _releases(page)
     floor = Version(newest_known) if newest_known else Version("0")
     missing = sorted(version for version in released if version > floor)
     first, last = released.get(floor), released[missing[-1]] if missing else None
-    return Behind(
+    return CatalogLag(
         newest_known=newest_known,
         missing=tuple(map(str, missing)),
         days=(last.date() - first.date()).days if first and last else None,
@@ -37,7 +37,7 @@ def behind(known: Iterable[str], page: ProjectPage) -> Behind:
 
 
 def _releases(page: ProjectPage) -> dict[Version, datetime | None]:
-    """Every final release that can be installed from wheels, with its first upload where the index tells."""
+    """Return every final release with wheels, and its first upload where the index has dates."""
     released: dict[Version, datetime | None] = {}
     for package in page.packages:
         if package.package_type != "wheel" or package.is_yanked or not package.version:

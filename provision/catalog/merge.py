@@ -1,4 +1,4 @@
-"""Puts a row derived from wheels into the catalogue's file, and says where the two differ."""
+"""Merge a row derived from wheels into the catalogue's file, and compare the two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from provision.catalog.rows import (
-    Code,
+    CompiledCode,
     TorchBuild,
     TorchRelease,
     VllmBuild,
@@ -21,7 +21,7 @@ from provision.catalog.rows import (
 Release: TypeAlias = VllmRelease | TorchRelease | VllmCpuRelease
 Build: TypeAlias = VllmBuild | TorchBuild
 
-# Where and when a row was read is no difference; dates, glibc and builds have rules of their own.
+# The source and the day of a row are no difference; dates, glibc and builds have their own rules.
 _NOT_COMPARED = frozenset(
     {
         "source",
@@ -39,48 +39,48 @@ _NOT_COMPARED = frozenset(
 
 
 def merge(existing: bytes, row: Release) -> bytes:
-    """The file's lines, newest release first, with this row in its place.
+    """Return the lines of the file, newest release first, with this row in its place.
 
-    What the index does not tell stays as it was: builds that are published elsewhere, the day of
-    release, the CUDA of code without a compiler's trace, a glibc that pinned dependencies ask for.
+    Values that the index does not state are kept: builds that are published elsewhere, the day of
+    release, the CUDA of code without a compiler's trace, a glibc that pinned dependencies need.
     """
     rows = {old.version: old for old in read_rows(existing, type(row), "the catalogue")}
     old = rows.get(row.version)
     rows[row.version] = _joined(old, row) if old else row
-    newest_first = sorted(rows.values(), key=lambda each: Version(each.version), reverse=True)
+    newest_first = sorted(rows.values(), key=lambda release: Version(release.version), reverse=True)
     return msgspec.json.Encoder().encode_lines(newest_first)
 
 
 def compare(old: Release, new: Release) -> list[str]:
-    """What the file says otherwise than the wheel, one sentence each; what no wheel tells is left out."""
-    said = _differences(new.version, old, new)
-    # An index without dates leaves the day of the build, which comes before the day of release.
+    """Return the differences between file and wheel as sentences, of values that a wheel states."""
+    differences = _differences(new.version, old, new)
+    # Without dates on the index this is the day of the build, which is before the release.
     if new.released > old.released:
-        said.append(_difference(new.version, "released", old.released, new.released))
+        differences.append(_difference(new.version, "released", old.released, new.released))
     for build in _builds(new):
         where = f"{new.version} {build.machine}"
         match = _counterpart(_builds(old), build)
         if match is None:
-            said.append(f"{where} {build.variant}: not in the file")
+            differences.append(f"{where} {build.variant}: not in the file")
             continue
-        said += _differences(where, match, _filled(match, build))
-        # The file's may be higher: dependencies count there too.
+        differences += _differences(where, match, _filled(match, build))
+        # The one in the file may be higher: it covers the dependencies.
         if Version(build.glibc) > Version(match.glibc):
-            said.append(_difference(where, "glibc", match.glibc, build.glibc))
-    return said
+            differences.append(_difference(where, "glibc", match.glibc, build.glibc))
+    return differences
 
 
 def _differences(where: str, old: msgspec.Struct, new: msgspec.Struct) -> list[str]:
-    said = []
+    differences = []
     for field in new.__struct_fields__:
         was, now = getattr(old, field), getattr(new, field)
         if field in _NOT_COMPARED or was == now:
             continue
-        if isinstance(was, Code) and isinstance(now, Code):
-            said += _differences(f"{where} {field}", was, now)
+        if isinstance(was, CompiledCode) and isinstance(now, CompiledCode):
+            differences += _differences(f"{where} {field}", was, now)
         else:
-            said.append(_difference(where, field, was, now))
-    return said
+            differences.append(_difference(where, field, was, now))
+    return differences
 
 
 def _difference(where: str, field: str, was: object, now: object) -> str:
@@ -88,12 +88,15 @@ def _difference(where: str, field: str, was: object, now: object) -> str:
 
 
 def _words(value: object) -> str:
-    if isinstance(value, Code):
+    if isinstance(value, CompiledCode):
         return f"sm {_words(value.sm)} ptx {_words(value.ptx)}"
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
     if isinstance(value, dict):
-        return ", ".join(f"{name}{wanted}" for name, wanted in sorted(value.items())) or "nothing"
+        return (
+            ", ".join(f"{name}{specifier}" for name, specifier in sorted(value.items()))
+            or "nothing"
+        )
     return "nothing" if value is None else str(value)
 
 
@@ -102,7 +105,8 @@ def _joined(old: Release, new: Release) -> Release:
     if isinstance(old, VllmCpuRelease) and isinstance(new, VllmCpuRelease):
         return replace(new, glibc=max(old.glibc, new.glibc, key=Version))
     if not isinstance(old, VllmCpuRelease):
-        new = replace(new, download_mb=old.download_mb)  # measured on a resolved set, which no wheel tells
+        # It was measured on all dependencies, which no wheel states.
+        new = replace(new, download_mb=old.download_mb)
     matches = [(_counterpart(_builds(old), build), build) for build in _builds(new)]
     replaced = [match for match, _ in matches]
     builds = [_filled(match, build) if match else build for match, build in matches]
@@ -115,16 +119,17 @@ def _builds(release: Release) -> tuple[Build, ...]:
 
 
 def _counterpart(old: tuple[Build, ...], build: Build) -> Build | None:
-    """The build that this one replaces; PyPI carries one a machine, whatever its CUDA was taken for."""
-    for each in old:
-        same_place = (each.machine, each.where) == (build.machine, build.where)
-        if same_place and (build.where == "pypi" or each.variant == build.variant):
-            return each
+    """Return the build that a new one replaces."""
+    for candidate in old:
+        same_place = (candidate.machine, candidate.where) == (build.machine, build.where)
+        # PyPI has one build per machine; its CUDA may have been inferred wrongly before.
+        if same_place and (build.where == "pypi" or candidate.variant == build.variant):
+            return candidate
     return None
 
 
 def _filled(old: Build, new: Build) -> Build:
-    """The new build with what only the old one knows."""
+    """Return the new build, completed by what only the old one states."""
     if isinstance(old, VllmBuild) and isinstance(new, VllmBuild):
         if new.cuda is None:
             new = replace(new, cuda=old.cuda, variant=old.variant)

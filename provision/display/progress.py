@@ -1,4 +1,4 @@
-"""Who hears what the engine says: a terminal, a log or a program each in its own way, and the report of the run."""
+"""The listener of a run: a terminal, a log or a program, and the record for its report."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ import sys
 from collections.abc import Callable, Iterator
 
 from provision.display import terminal
-from provision.display.lines import Heard
-from provision.engine.events import CommandStarted, Note, StepDone, StepResult, StepStarted, nobody
+from provision.display.lines import RunEvent
+from provision.engine.events import (
+    CommandStarted,
+    Note,
+    StepDone,
+    StepResult,
+    StepStarted,
+    nobody,
+)
 
-Tell = Callable[[Heard], None]
+Listener = Callable[[RunEvent], None]
 
 
 class Followed:
-    """Hands events on, and remembers the commands of each step, what was noted on the way, and how it ended."""
+    """A listener that passes events on and records the commands, notes and results of steps."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self.commands: dict[str, list[str]] = {}
         self.notes: dict[str, list[str]] = {}
         self.results: list[StepResult] = []
         self._step = ""
 
-    def __call__(self, event: Heard) -> None:
+    def __call__(self, event: RunEvent) -> None:
         if isinstance(event, StepStarted):
             self._step = f"{event.number}-{event.name}"
         elif isinstance(event, CommandStarted):
@@ -33,31 +40,31 @@ class Followed:
             self.results.append(event.result)
         elif isinstance(event, Note):
             self.notes.setdefault(self._step, []).append(event.text)
-        self._tell(event)
+        self._listener(event)
 
     def add(self, other: Followed) -> None:
-        """What was heard by another one, later."""
+        """Append what another listener recorded."""
         self.results += other.results
-        for mine, others in ((self.commands, other.commands), (self.notes, other.notes)):
-            for step, said in others.items():
-                mine.setdefault(step, []).extend(said)
+        for own, added in ((self.commands, other.commands), (self.notes, other.notes)):
+            for step, texts in added.items():
+                own.setdefault(step, []).extend(texts)
 
 
 @contextlib.contextmanager
 def followed(options: argparse.Namespace) -> Iterator[Followed]:
-    """While inside, the engine is heard."""
-    with _listener(options) as tell:
-        yield Followed(tell)
+    """Display and record the events of the engine inside the block."""
+    with _listener(options) as listener:
+        yield Followed(listener)
 
 
 def notes(options: argparse.Namespace) -> Callable[[str], None]:
-    """How to say what is done before the engine is at work."""
+    """Return a function that shows a note before the engine starts."""
     if options.stream:
         return lambda text: options.stream(Note(text=text))
-    return terminal.unheard if options.quiet or options.json else terminal.note
+    return terminal.ignore if options.quiet or options.json else terminal.note
 
 
-def _listener(options: argparse.Namespace) -> contextlib.AbstractContextManager[Tell]:
+def _listener(options: argparse.Namespace) -> contextlib.AbstractContextManager[Listener]:
     if options.stream:
         return contextlib.nullcontext(options.stream)
     if options.quiet or options.json:
@@ -68,5 +75,6 @@ def _listener(options: argparse.Namespace) -> contextlib.AbstractContextManager[
         return display()
     from provision.display.plain import Plain
 
+    # A log has no width: its lines stay whole, so that they can be searched.
     width = terminal.columns(sys.stderr) if sys.stderr.isatty() else None
     return contextlib.nullcontext(Plain(terminal.note, width))

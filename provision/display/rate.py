@@ -1,4 +1,4 @@
-"""How far something long has come, how fast it goes and how long it still takes, in a few words."""
+"""Progress in figures: how much is done, how fast, and how long the rest takes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Final
 
 from provision.engine.events import Progress
 
-_WINDOW_S: Final = 15.0  # speed is that of the last seconds, so that a change of the line shows
+_WINDOW_S: Final = 15.0  # the speed of the last seconds, so that a slower connection shows
 _BYTES: Final = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 class Pace:
-    """One bar's events as they came; `now` is a reading of the monotonic clock."""
+    """The events of one bar; `now` is always a reading of the monotonic clock."""
 
     def __init__(self, first: Progress, now: float) -> None:
         self.last = first
-        self.began, self._had = now, first.done
-        self._seen = deque([(now, first.done)])
+        self.began, self._done_before = now, first.done
+        self._samples = deque([(now, first.done)])
 
     @property
     def ended(self) -> bool:
@@ -25,32 +25,34 @@ class Pace:
 
     def add(self, progress: Progress, now: float) -> None:
         self.last = progress
-        self._seen.append((now, progress.done))
-        if progress.unit != "bytes":  # so few of them that only all the time together tells a speed
+        self._samples.append((now, progress.done))
+        if progress.unit != "bytes":  # a few files: only the whole time gives a usable speed
             return
-        while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW_S:
-            self._seen.popleft()
+        while len(self._samples) > 2 and self._samples[1][0] < now - _WINDOW_S:
+            self._samples.popleft()
 
     def figures(self, now: float, width: int = 120) -> str:
-        """What is done of what, the speed and the time left, as far as each is known; the speed where there is room."""
-        since, had = self._seen[0]
-        speed = (self.last.done - had) / (now - since) if now > since else 0.0
-        done = self._done_of_total()
+        """Return amount, speed and remaining time; the speed only if it fits into the width."""
+        since, before = self._samples[0]
+        speed = (self.last.done - before) / (now - since) if now > since else 0.0
+        amount = self._done_of_total()
         if speed <= 0:
-            return done
-        fast = f", {_amount(speed, self.last.unit)}/s" if self.last.unit == "bytes" else ""
-        left = self.last.total - self.last.done
-        still = f", {duration(left / speed)} left" if left > 0 else ""
-        return done + fast + still if len(done + fast + still) <= width else done + still
+            return amount
+        rest = self.last.total - self.last.done
+        remaining = f", {duration(rest / speed)} left" if rest > 0 else ""
+        complete = f"{amount}{self._per_second(speed)}{remaining}"
+        return complete if len(complete) <= width else amount + remaining
 
     def summary(self, now: float) -> str:
-        """What it came to; what an earlier run had brought counts for no speed."""
-        took, brought = now - self.began, self.last.done - self._had
-        all_of_it = _amount(self.last.total, self.last.unit)
-        if took < 1 or not brought:
-            return all_of_it
-        fast = f", {_amount(brought / took, self.last.unit)}/s" if self.last.unit == "bytes" else ""
-        return f"{all_of_it} in {duration(took)}{fast}"
+        """Return the total and its time; bytes of an earlier run do not count for the speed."""
+        seconds, progress = now - self.began, self.last.done - self._done_before
+        total = _amount(self.last.total, self.last.unit)
+        if seconds < 1 or not progress:
+            return total
+        return f"{total} in {duration(seconds)}{self._per_second(progress / seconds)}"
+
+    def _per_second(self, speed: float) -> str:
+        return f", {_amount(speed, 'bytes')}/s" if self.last.unit == "bytes" else ""
 
     def _done_of_total(self) -> str:
         done, total, unit = self.last.done, self.last.total, self.last.unit
@@ -63,13 +65,13 @@ class Pace:
 
 
 class Paces:
-    """All bars of a step by title; one that has ended is heard of once."""
+    """All bars of a step by title; each reports its end once."""
 
     def __init__(self) -> None:
         self._by_title: dict[str, Pace] = {}
 
     def add(self, event: Progress, now: float) -> Pace | None:
-        """The event's bar, or None where there is nothing new to say of it."""
+        """Return the bar of an event, None if it has reported its end already."""
         pace = self._by_title.get(event.title)
         if pace and pace.ended and _is_last(event):
             return None
@@ -98,11 +100,11 @@ def _amount(number: float, unit: str) -> str:
 
 
 def _scale(number: float) -> tuple[str, int]:
-    return next((one for one in _BYTES if number >= one[1]), ("kB", 10**3))
+    return next(((name, size) for name, size in _BYTES if number >= size), ("kB", 10**3))
 
 
 def duration(seconds: float) -> str:
-    """As a person says it."""
+    """Return a duration as people say it: 5 s, 3 min 20 s, 1 h 05 min."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"

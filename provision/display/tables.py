@@ -1,4 +1,4 @@
-"""Rows for a screen: cells side by side where there is room; where not, the last one stands below the others."""
+"""Rows for a screen: cells side by side, or the last cell below the others on a narrow screen."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
-_NARROW = 70  # columns; below it a reason beside a version is a column of single words
+_NARROW = 70  # columns; on a narrower screen the last column would hold single words
 
 
 class Rows:
-    """A label, perhaps a value that is never broken, and a text that may be long."""
+    """Rows of a label, values that are never wrapped, and a text that may be long."""
 
-    def __init__(self, rows: Iterable[tuple[str, ...]], *, value_style: str = "bold", narrow: int = _NARROW) -> None:
+    def __init__(
+        self,
+        rows: Iterable[tuple[str, ...]],
+        *,
+        value_style: str = "bold",
+        narrow: int = _NARROW,
+    ) -> None:
         self.rows = list(rows)
         self._value_style = value_style
         self._narrow = narrow
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the layout that fits the width; rich calls this to print."""
         yield self._beside() if options.max_width >= self._narrow else self._stacked()
 
     def _beside(self) -> Table:
@@ -39,13 +46,12 @@ class Rows:
         return table
 
     def _stacked(self) -> Table:
-        """Labels stay a column of their own; a text that fits beside them needs no line of its own."""
+        """Return each row as a head line and the text below it."""
         grid = Table.grid()
         for row in self.rows:
-            *before, last = row
-            head = Text("  ").join(
-                Text(cell, style=style) for cell, style in zip(before, ("dim", self._value_style), strict=False) if cell
-            )
+            *cells, last = row
+            styled = zip(cells, ("dim", self._value_style), strict=False)
+            head = Text("  ").join(Text(cell, style=style) for cell, style in styled if cell)
             if head.plain:
                 grid.add_row(head)
             grid.add_row(Padding(Text(last, overflow="fold"), (0, 0, 0, 2)))

@@ -1,20 +1,21 @@
-"""All that is printed: tables for the width at hand, one JSON document, notes on stderr; readers may go away."""
+"""All printing: tables and JSON documents on stdout, notes on stderr; both may close early."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-TYPE_CHECKING = False  # start-up is half imports
+TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
     from typing import TextIO
 
-_PLAIN = str.maketrans({"•": "*", "\u2013": "-", "…": "..."})  # for a terminal that does not know them
-_PIPED = 120  # columns of a page that no terminal measures
+# Replacements for terminals with an encoding that lacks these letters.
+_PLAIN = str.maketrans({"•": "*", "\u2013": "-", "…": "..."})
+_PIPED = 120  # columns of a file or pipe, which have no width
 
 
-def show(what: object) -> None:
-    """To a terminal with colour and its width; to a file or pipe plainly. No line ends in blanks."""
+def show(renderable: object) -> None:
+    """Print a rich renderable: with colours on a terminal, as plain text to a file or pipe."""
     import io
     import re
 
@@ -26,17 +27,18 @@ def show(what: object) -> None:
         file=page,
         force_terminal=is_terminal,
         width=columns(sys.stdout) if is_terminal else _PIPED,
-        height=25,  # without it rich takes a dumb terminal to be 80 wide
+        height=25,  # without a height, rich assumes that a dumb terminal has 80 columns
         highlight=False,
         emoji=False,
         markup=False,
-    ).print(what)
-    trailing = re.compile(r"(?:\x1b\[[\d;]*m| )+$", re.MULTILINE)  # colours end behind the blanks that they pad
-    write(trailing.sub(lambda found: found[0].replace(" ", ""), page.getvalue()))
+    ).print(renderable)
+    # Padding blanks are removed; the colour codes between them must stay.
+    trailing = re.compile(r"(?:\x1b\[[\d;]*m| )+$", re.MULTILINE)
+    write(trailing.sub(lambda match: match[0].replace(" ", ""), page.getvalue()))
 
 
 def columns(stream: TextIO) -> int:
-    """Asked of the terminal itself; one that does not know is 80 wide."""
+    """Return the width of a terminal, 80 if it does not know."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
@@ -44,42 +46,42 @@ def columns(stream: TextIO) -> int:
 
 
 def document(data: object) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     import msgspec
 
     out(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
 
 
 def line(text: str) -> None:
-    """One line, as wide as it is."""
+    """Print one line on stdout, unwrapped."""
     write(f"{text}\n")
 
 
 def note(text: str) -> None:
-    """What goes on, for a person; never on stdout. Where nobody can read it (any more), the work goes on."""
+    """Print a line for a person on stderr; a closed stderr never ends the work."""
     try:
         sys.stderr.write(f"{legible(text, sys.stderr)}\n")
         sys.stderr.flush()
     except OSError:
-        _forget(sys.stderr)
+        _discard(sys.stderr)
 
 
-def unheard(_: str) -> None:
-    """In the place of `note` where nobody wants to hear what goes on."""
+def ignore(_: str) -> None:
+    """Print nothing: the `note` of --quiet and --json."""
 
 
 def can_redraw() -> bool:
-    """Whether notes go to a terminal that can take back what it shows."""
+    """Return whether stderr is a terminal that can erase lines."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def write(text: str) -> None:
-    """Text for stdout."""
+    """Print text on stdout."""
     out(legible(text, sys.stdout).encode(sys.stdout.encoding))
 
 
 def legible(text: str, stream: TextIO) -> str:
-    """Text in the letters that a stream knows."""
+    """Return text with only the letters that a stream can encode."""
     try:
         text.encode(stream.encoding)
     except UnicodeEncodeError:
@@ -88,19 +90,19 @@ def legible(text: str, stream: TextIO) -> str:
 
 
 def out(data: bytes) -> None:
-    """Everything for stdout, and what others have left in its buffer."""
+    """Write bytes to stdout and flush it, with what argparse left in its buffer."""
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has had enough (| head)
-        _forget(sys.stdout)
+    except BrokenPipeError:  # the reader ended early, such as `| head`
+        _discard(sys.stdout)
     except OSError as error:
         from provision.errors import NotWritable
 
-        _forget(sys.stdout)
+        _discard(sys.stdout)
         raise NotWritable(f"cannot be written: {error.strerror}", where="standard output") from None
 
 
-def _forget(stream: TextIO) -> None:
-    """What is left in its buffer goes nowhere; otherwise the interpreter complains of it at exit."""
+def _discard(stream: TextIO) -> None:
+    """Send the rest of a stream to /dev/null: Python would report a failing flush at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,1 +1,1 @@
-"""The only ways out of the house: processes, the network, files, NVML."""
+"""The only ways out of this program: processes, the network, files, NVML."""

@@ -1,4 +1,4 @@
-"""Which certificate authorities this host trusts: as the environment, pip's settings or the system have them."""
+"""The certificate authorities of this host: from the environment, pip's settings or the system."""
 
 from __future__ import annotations
 
@@ -6,18 +6,26 @@ import os
 import ssl
 from pathlib import Path
 
-_SYSTEM = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+_SYSTEM = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
 _configured: list[str] = []
 
 
 def trust(bundle: str | None) -> None:
-    """The bundle that pip is set up with here; what the environment names goes before it."""
+    """Use the bundle that pip is configured with; bundles from the environment come before it."""
     _configured.clear()
     _configured.extend([bundle] if bundle else [])
 
 
 def bundle() -> str | bool:
-    """A path for the HTTP library, or True for its own, which comes last: behind an inspecting proxy it lacks one."""
-    named = [os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")]
-    known = (*named, *_configured, ssl.get_default_verify_paths().cafile or "", *_SYSTEM)
-    return next((path for path in known if path and Path(path).exists()), True)
+    """Return the path of a bundle, or True for that of the HTTP library.
+
+    The library's own bundle comes last: it lacks the authority of an inspecting proxy.
+    """
+    from_environment = [os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")]
+    default = ssl.get_default_verify_paths().cafile or ""
+    candidates = (*from_environment, *_configured, default, *_SYSTEM)
+    return next((path for path in candidates if path and Path(path).exists()), True)

@@ -1,4 +1,4 @@
-"""The only place that writes files (aside, synced, renamed) and reads what the user names."""
+"""Writing files atomically, and reading files that the user names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import os
 
 from provision.errors import NotWritable, UnreadableInput
 
-TYPE_CHECKING = False  # pathlib and typing are left out: reading a config must not cost milliseconds
+TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
     from pathlib import Path
 
 _HINTS = {
-    errno.ENOENT: "there is no such folder: make it first, or name another place",
-    errno.EROFS: "the file system is mounted read-only: name a folder elsewhere",
-    errno.ENOSPC: "no space is left there: free some, or name a folder elsewhere",
-    errno.EDQUOT: "the quota is used up there: free some space, or name a folder elsewhere",
-    errno.EACCES: "name a folder that you may write, or ask its owner",
-    errno.EPERM: "name a folder that you may write, or ask its owner",
+    errno.ENOENT: "this folder does not exist: create it, or name another one",
+    errno.EROFS: "the file system is mounted read-only: name another folder",
+    errno.ENOSPC: "no space is left on this disk: free some, or name another folder",
+    errno.EDQUOT: "the disk quota is used up: free some space, or name another folder",
+    errno.EACCES: "name a folder that you may write, or ask its owner for permission",
+    errno.EPERM: "name a folder that you may write, or ask its owner for permission",
     errno.ENOTDIR: "a part of this path is a file: name another folder",
     errno.EISDIR: "this is a folder: name a file",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
@@ -27,9 +27,9 @@ _HINTS = {
 
 
 def write(path: Path, data: bytes | str, mode: int = 0o644, *, make_folders: bool = True) -> None:
-    """Write a file whole or not at all: readers see the old content or the new, also after a crash.
+    """Write a file completely or not at all: a crash leaves the old content.
 
-    `make_folders` is for places of our own; where the user named the path, a missing folder is a slip of the pen.
+    Use `make_folders=False` for a path that the user typed: a missing folder is then a typo.
     """
     content = data.encode() if isinstance(data, str) else data
     try:
@@ -41,7 +41,7 @@ def write(path: Path, data: bytes | str, mode: int = 0o644, *, make_folders: boo
 
 
 def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
-    """The text of a file that the user named; what is wrong with it is said in one sentence."""
+    """Return the text of a file that the user named; raise UnreadableInput if it cannot be read."""
     try:
         with open(path, "rb") as stream:
             content = stream.read(limit + 1)
@@ -52,14 +52,13 @@ def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
             hint="name a file that exists and that you may read",
         ) from error
     if len(content) > limit:
-        raise UnreadableInput(
-            f"is larger than {limit // (1024 * 1024)} MiB", where=str(path), hint="name the right file"
-        )
+        what = f"is larger than {limit // (1024 * 1024)} MiB"
+        raise UnreadableInput(what, where=str(path), hint="check that this is the right file")
     return as_text(content)
 
 
 def as_text(content: bytes) -> str:
-    """Windows puts a byte order mark in front, and its PowerShell writes what it redirects in UTF-16."""
+    """Decode a text file, also from Windows: with a byte order mark, or UTF-16 from PowerShell."""
     is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if is_wide else "utf-8-sig", "replace")
 
@@ -68,6 +67,8 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
     import tempfile
     from pathlib import Path
 
+    # In the same folder, because a rename across file systems is not atomic. A long name is cut to
+    # leave room for the random part.
     handle, aside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -84,12 +85,12 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a crash; some network file systems cannot and say so."""
+    """Make the rename itself survive a crash, on file systems that support it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems refuse it
             raise
     finally:
         os.close(handle)
@@ -99,5 +100,5 @@ def _not_writable(path: Path, error: OSError) -> NotWritable:
     return NotWritable(
         f"cannot be written: {error.strerror or error}",
         where=str(path),
-        hint=_HINTS.get(error.errno or 0, "name another place"),
+        hint=_HINTS.get(error.errno or 0, "name another folder"),
     )

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a run as Ctrl-C does: children go, the journal stays true, the lock is given back."""
+"""Interruptions: SIGTERM and SIGHUP end a run in the same orderly way as Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,48 +9,54 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_heard: list[int] = []
-_waits = False
+_received: list[int] = []
+_deferring = False
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's shape
-    _heard.append(number)
-    if not _waits:
+    _received.append(number)
+    if not _deferring:
         look()
 
 
 def look() -> None:
-    """Be interrupted now where an interruption was lost: one that comes inside a callback of Python's own is."""
-    if _heard:
-        raise KeyboardInterrupt(signal.Signals(_heard[-1]).name)
+    """Raise KeyboardInterrupt if an interruption was received.
+
+    Python swallows an exception that a handler raises inside some of its own callbacks (a
+    destructor, for example), so long loops ask again.
+    """
+    if _received:
+        raise KeyboardInterrupt(signal.Signals(_received[-1]).name)
 
 
 @contextlib.contextmanager
-def later() -> Iterator[Callable[[], None]]:
-    """While inside, an interruption waits; calling what this gives is being interrupted by it, afterwards."""
-    global _waits  # noqa: PLW0603 - handlers run in one thread, whatever else goes on
-    before = len(_heard)
-    ours = threading.current_thread() is threading.main_thread()
-    _waits |= ours
+def deferred() -> Iterator[Callable[[], None]]:
+    """Defer interruptions inside the block; the yielded function raises one that was deferred."""
+    global _deferring  # noqa: PLW0603 - signal handlers run only in the main thread
+    before = len(_received)
+    is_main = threading.current_thread() is threading.main_thread()
+    _deferring |= is_main
     try:
-        yield lambda: look() if ours and len(_heard) > before else None
+        yield lambda: look() if is_main and len(_received) > before else None
     finally:
-        _waits &= not ours
+        _deferring &= not is_main
 
 
 @contextlib.contextmanager
-def as_one() -> Iterator[None]:
-    """While inside, every polite end is a KeyboardInterrupt; what was ignored (nohup) stays ignored."""
+def as_keyboard_interrupt() -> Iterator[None]:
+    """Turn every polite signal inside the block into a KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _heard.clear()
-    before = {number: signal.getsignal(number) for number in _NUMBERS if signal.getsignal(number) is not signal.SIG_IGN}
+    _received.clear()
+    handlers = {number: signal.getsignal(number) for number in _NUMBERS}
+    # A signal that the caller ignores stays ignored: nohup relies on that.
+    before = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
     for number in before:
         signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        _heard.clear()
+        _received.clear()
         for number, handler in before.items():
             signal.signal(number, handler)

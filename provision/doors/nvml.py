@@ -1,4 +1,4 @@
-"""NVML, read in a child with a deadline: a hang, a crash or an old library never reaches us."""
+"""NVML readings, taken in a child with a deadline: a hang or a crash of NVML never reaches us."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from provision.doors.reading import Reading
 
 _CHILD: Final = Path(__file__).with_name("nvml_child.py")
 
-# NVML's own error codes; every other one is a failure.
+# Error codes of NVML; every other code is a failure.
 _OUTCOMES: Final[dict[int, Literal["absent", "refused"]]] = {4: "refused", 12: "absent"}
 
 
 def read(deadline_s: float = 10.0) -> Reading:
-    """NVML's answer as JSON, or why there is none; a failed reading keeps what it said before it failed."""
+    """Return NVML's answer as JSON, or the reason why there is none.
+
+    A failed reading keeps the values that were read before the failure.
+    """
     finished = process.run([sys.executable, "-I", str(_CHILD)], deadline_s=deadline_s)
     if finished.timed_out:
         return Reading(outcome="timed out", detail=f"NVML did not answer within {deadline_s:g} s")
@@ -41,7 +44,9 @@ def _decoded(line: str) -> dict[str, Any] | None:
 
 
 def _ending(finished: process.Finished) -> str:
-    """How the child ended. Only the last line of its traceback: the others hold paths of this user."""
-    how = f"was ended by {finished.signal}" if finished.signal else f"ended with status {finished.status}"
-    last = next((line for line in reversed(finished.stderr.splitlines()) if line.strip()), "")
-    return f"the child that reads NVML {how}" + (f": {last.strip()}" if last else "")
+    """Return how the child ended, with the last line of its traceback.
+
+    The other lines are left out: they hold paths of this user.
+    """
+    last = finished.last_line()
+    return f"the child that reads NVML {finished.ending}" + (f": {last}" if last else "")

@@ -1,7 +1,7 @@
-"""The child that asks NVML and prints one line of JSON: whatever NVML does to it, the parent lives on.
+"""The child that reads NVML and prints one line of JSON: a crash of NVML never hits the parent.
 
-Runs alone (`python -I nvml_child.py`) and imports nothing of this project. A call that one GPU
-does not support loses that one field, never the GPU; no UUID and no serial number is asked for.
+It runs alone (`python -I nvml_child.py`) and imports nothing of this project. A call that a GPU
+does not support loses one field, never the GPU. UUIDs and serial numbers are never read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pynvml as nvml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# An older binding lacks newer functions, an odd name may not be UTF-8: also only that field is lost.
+# An older binding lacks newer functions, a name may not be UTF-8: each loses one field only.
 UNANSWERED = (nvml.NVMLError, AttributeError, UnicodeDecodeError)
 
 ANCESTOR_KINDS = {10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
@@ -33,7 +33,7 @@ UNCORRECTED, SINCE_START, EVER = 1, 0, 1  # of nvmlMemoryErrorType_t and nvmlEcc
 
 
 def ask(question: Callable[[], Any], errors: dict[str, str], field: str) -> Any:  # noqa: ANN401 - ctypes
-    """The answer, or None and the reason under the field's name."""
+    """Return the answer, or None after noting the reason under the field's name."""
     try:
         return question()
     except UNANSWERED as error:
@@ -42,7 +42,7 @@ def ask(question: Callable[[], Any], errors: dict[str, str], field: str) -> Any:
 
 
 def gpu(index: int) -> tuple[Any, dict[str, Any]]:
-    """One GPU's handle and everything NVML tells of it."""
+    """Return a GPU's handle and everything that NVML reports about it."""
     errors: dict[str, str] = {}
     handle = ask(lambda: nvml.nvmlDeviceGetHandleByIndex(index), errors, "handle")
     if handle is None:
@@ -74,7 +74,7 @@ def gpu(index: int) -> tuple[Any, dict[str, Any]]:
 
 
 def generation_max(handle: Any) -> int:  # noqa: ANN401 - ctypes
-    """What the GPU itself can; older drivers only tell what GPU and slot can together."""
+    """Return the PCIe generation of the GPU; older drivers report that of GPU and slot together."""
     try:
         return int(nvml.nvmlDeviceGetGpuMaxPcieLinkGeneration(handle))
     except UNANSWERED:
@@ -82,7 +82,10 @@ def generation_max(handle: Any) -> int:  # noqa: ANN401 - ctypes
 
 
 def memory(handle: Any) -> int:  # noqa: ANN401 - ctypes
-    """Bytes in all; the first call is announced to go with CUDA 14, the second is unknown to old drivers."""
+    """Return the total memory in bytes.
+
+    The first call will be removed with CUDA 14, the second is unknown to old drivers.
+    """
     try:
         return int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
     except nvml.NVMLError:
@@ -90,7 +93,7 @@ def memory(handle: Any) -> int:  # noqa: ANN401 - ctypes
 
 
 def several(questions: dict[str, Callable[[], int]]) -> dict[str, int]:
-    """Numbers that belong together; those that are not supported are left out, and all of them is an error."""
+    """Return the supported ones of several numbers; raise NVMLError if none is supported."""
     errors: dict[str, str] = {}
     answers = {field: ask(question, errors, field) for field, question in questions.items()}
     answers = {field: int(answer) for field, answer in answers.items() if answer is not None}
@@ -100,22 +103,23 @@ def several(questions: dict[str, Callable[[], int]]) -> dict[str, int]:
 
 
 def memory_errors(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes
-    """Errors that ECC could not correct, and the rows or pages that were, or wait to be, taken out of use."""
+    """Return the counts of uncorrected ECC errors and of retired rows and pages."""
     errors: dict[str, str] = {}
     rows = ask(lambda: nvml.nvmlDeviceGetRemappedRows(handle), errors, "rows")
-    found = dict(
-        zip(("rows_correctable", "rows_uncorrectable", "remap_pending", "remap_failed"), rows or (), strict=False)
-    )
+    fields = ("rows_correctable", "rows_uncorrectable", "remap_pending", "remap_failed")
+    remapped = dict(zip(fields, rows or (), strict=False))
     questions = {
         "uncorrected": lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, UNCORRECTED, SINCE_START),
         "uncorrected_ever": lambda: nvml.nvmlDeviceGetTotalEccErrors(handle, UNCORRECTED, EVER),
         "pages_pending": lambda: nvml.nvmlDeviceGetRetiredPagesPendingStatus(handle),
     }
-    return several({**{field: partial(int, number) for field, number in found.items()}, **questions})
+    return several(
+        {**{field: partial(int, number) for field, number in remapped.items()}, **questions}
+    )
 
 
 def clocks(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes
-    """In MHz and mW: what the GPU does now, what it is held to, and what it came with."""
+    """Return clocks in MHz and power limits in mW: current, configured and default ones."""
     return several(
         {
             "sm": lambda: nvml.nvmlDeviceGetClockInfo(handle, SM),
@@ -129,7 +133,7 @@ def clocks(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes
 
 
 def throttling(handle: Any) -> int:  # noqa: ANN401 - ctypes
-    """The bits of what holds the clocks down now; older drivers know them by an older name."""
+    """Return the bits of the reasons that lower the clocks; older drivers use an older name."""
     try:
         return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
     except UNANSWERED:
@@ -137,37 +141,44 @@ def throttling(handle: Any) -> int:  # noqa: ANN401 - ctypes
 
 
 def processes(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
-    """Who computes on this GPU: only the program's name, since arguments may hold secrets."""
-    found = nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MAX_PROCESSES]
-    return [{"pid": one.pid, "name": process_name(one.pid), "memory": one.usedGpuMemory} for one in found]
+    """Return the processes on this GPU, by program name: their arguments may hold secrets."""
+    processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MAX_PROCESSES]
+    return [
+        {"pid": process.pid, "name": process_name(process.pid), "memory": process.usedGpuMemory}
+        for process in processes
+    ]
 
 
 def process_name(pid: int) -> str:
-    """The last part of the program's path; empty where the process is another container's."""
-    said = ask(partial(nvml.nvmlSystemGetProcessName, pid), {}, "name") or ""
-    return Path(said.partition(" ")[0]).name
+    """Return the last part of the program's path; "" if it runs in another container."""
+    command = ask(partial(nvml.nvmlSystemGetProcessName, pid), {}, "name") or ""
+    return Path(command.partition(" ")[0]).name
 
 
 def fabric(handle: Any) -> str:  # noqa: ANN401 - ctypes
-    """How far the GPU has come with joining its NVLink fabric."""
+    """Return the state of the GPU in its NVLink fabric."""
     info = nvml.c_nvmlGpuFabricInfoV_t()
     nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
     state = FABRIC_STATES.get(info.state, f"state {info.state}")
-    return f"failed with NVML error {info.status}" if state == "completed" and info.status else state
+    return (
+        f"failed with NVML error {info.status}" if state == "completed" and info.status else state
+    )
 
 
 def slices(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
-    """The MIG instances of one GPU; places without an instance answer "Not Found"."""
-    found: list[dict[str, Any]] = []
+    """Return the MIG instances of one GPU."""
+    instances: list[dict[str, Any]] = []
     for index in range(ask(lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle), {}, "count") or 0):
-        instance = ask(partial(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, index), {}, "instance")
-        if instance is not None:
-            found.append({"index": index, **slice_of(instance)})
-    return found
+        instance = ask(
+            partial(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, index), {}, "instance"
+        )
+        if instance is not None:  # a slot without an instance answers "Not Found"
+            instances.append({"index": index, **slice_of(instance)})
+    return instances
 
 
 def slice_of(instance: Any) -> dict[str, Any]:  # noqa: ANN401 - ctypes
-    """Name and memory of one MIG instance."""
+    """Return name and memory of one MIG instance."""
     return {
         "name": ask(lambda: nvml.nvmlDeviceGetName(instance), {}, "name"),
         "memory": ask(lambda: memory(instance), {}, "memory"),
@@ -175,7 +186,7 @@ def slice_of(instance: Any) -> dict[str, Any]:  # noqa: ANN401 - ctypes
 
 
 def nvlinks(handle: Any) -> tuple[Counter[str], int]:  # noqa: ANN401 - ctypes
-    """How many active NVLinks lead to which PCI device, and how many lead to a switch."""
+    """Return the number of active NVLinks to each PCI device, and to switches."""
     peers: Counter[str] = Counter()
     to_switch = 0
     for link in range(MAX_LINKS):
@@ -192,24 +203,24 @@ def nvlinks(handle: Any) -> tuple[Counter[str], int]:  # noqa: ANN401 - ctypes
 
 
 def links(handles: dict[int, Any], bus_ids: dict[int, str]) -> tuple[list[dict[str, Any]], bool]:
-    """The kind of way between every pair of GPUs, and whether NVSwitches are in it."""
-    ways = {index: nvlinks(handle) for index, handle in handles.items()}
-    found: list[dict[str, Any]] = []
-    for one, other in combinations(sorted(handles), 2):
-        direct = ways[one][0][bus_ids.get(other, "")]
-        wires = direct or min(ways[one][1], ways[other][1])
+    """Return the kind of link between every pair of GPUs, and whether NVSwitches are present."""
+    of_gpu = {index: nvlinks(handle) for index, handle in handles.items()}
+    pairs: list[dict[str, Any]] = []
+    for a, b in combinations(sorted(handles), 2):
+        direct = of_gpu[a][0][bus_ids.get(b, "")]
+        wires = direct or min(of_gpu[a][1], of_gpu[b][1])
         try:
-            ancestor = nvml.nvmlDeviceGetTopologyCommonAncestor(handles[one], handles[other])
+            ancestor = nvml.nvmlDeviceGetTopologyCommonAncestor(handles[a], handles[b])
         except UNANSWERED:
             ancestor = None
         kind = f"NV{wires}" if wires else ANCESTOR_KINDS.get(ancestor)
         if kind:
-            found.append({"a": one, "b": other, "kind": kind})
-    return found, any(to_switch for _, to_switch in ways.values())
+            pairs.append({"a": a, "b": b, "kind": kind})
+    return pairs, any(to_switch for _, to_switch in of_gpu.values())
 
 
 def library() -> str | None:
-    """The file name of the library that was really loaded; it carries the version."""
+    """Return the file name of the loaded library, which carries its version."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         path = line.rsplit(" ", 1)[-1]
         if "libnvidia-ml.so" in path:
@@ -218,7 +229,7 @@ def library() -> str | None:
 
 
 def document() -> dict[str, Any]:
-    """Everything NVML tells, or the error it starts with."""
+    """Return everything that NVML reports, or the error of its start."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
@@ -226,15 +237,15 @@ def document() -> dict[str, Any]:
     errors: dict[str, str] = {}
     cuda = ask(nvml.nvmlSystemGetCudaDriverVersion_v2, errors, "cuda")
     count = ask(nvml.nvmlDeviceGetCount, errors, "gpus") or 0
-    asked = [gpu(index) for index in range(count)]
-    handles = {answers["index"]: handle for handle, answers in asked if handle is not None}
-    bus_ids = {answers["index"]: answers.get("bus_id", "?") for _, answers in asked}
+    gpus = [gpu(index) for index in range(count)]
+    handles = {answers["index"]: handle for handle, answers in gpus if handle is not None}
+    bus_ids = {answers["index"]: answers.get("bus_id", "?") for _, answers in gpus}
     pairs, switched = links(handles, bus_ids)
     return {
         "library": library(),
         "driver": ask(nvml.nvmlSystemGetDriverVersion, errors, "driver"),
         "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
-        "gpus": [answers for _, answers in asked],
+        "gpus": [answers for _, answers in gpus],
         "links": pairs,
         "nvswitch": switched,
         "errors": errors,

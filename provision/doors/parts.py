@@ -1,47 +1,47 @@
-"""A file that may lie in parts beside its own name (x.whl.part-001 …): for media and doors that take no large files."""
+"""Files that may be split into parts (x.whl.part-001 …), for media that take no large files."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
-_CHUNK: Final = 1024 * 1024
+from provision.doors import digest
 
 
-def of(path: Path) -> list[Path]:
-    """The file itself, or its parts in order; nothing where neither is there."""
+def paths(path: Path) -> list[Path]:
+    """Return the file itself, or its parts in order; an empty list if neither exists."""
     return [path] if path.exists() else _parts(path)
 
 
 def read(path: Path) -> Iterator[bytes]:
-    """The content, piece by piece; FileNotFoundError where neither file nor parts are there."""
-    lying = of(path) or [path]
-    for part in lying:
-        with part.open("rb") as stream:
-            while piece := stream.read(_CHUNK):
-                yield piece
+    """Yield the content piece by piece; raise FileNotFoundError if neither file nor parts exist."""
+    for part in paths(path) or [path]:
+        yield from digest.pieces(part)
 
 
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    for piece in read(path):
-        digest.update(piece)
-    return digest.hexdigest()
+    """Return the SHA-256 of a file, whole or in parts."""
+    return digest.of_pieces(read(path)).hexdigest()
 
 
-def begun(path: Path, sha256: str) -> Path:
-    """Where a download of it lies, under its hash: what was begun of another file of this name is not gone on with."""
+def partial_path(path: Path, sha256: str) -> Path:
+    """Return the path of an unfinished download.
+
+    The hash is part of the name: the beginning of another file of the same name is never continued.
+    """
     return path.with_name(f".{path.name}.{sha256[:16]}.part")
 
 
 def split(path: Path, most: int) -> None:
-    """Into parts of at most so many bytes; a file that is small enough stays as it is, and so do such parts."""
+    """Split a file into parts of at most `most` bytes.
+
+    A file that is small enough stays as it is, and so do parts that are small enough.
+    """
     whole = path.exists()
     for stale in _parts(path) if whole else ():
-        stale.unlink()  # of a run that was killed: the first of them would be followed by the rest of these
-    if all(lying.stat().st_size <= most for lying in of(path)):
+        # A killed run left them. The file is still whole, so they must not mix with the new parts.
+        stale.unlink()
+    if all(part.stat().st_size <= most for part in paths(path)):
         return
     if not whole:
         _join(path)
@@ -63,7 +63,7 @@ def split(path: Path, most: int) -> None:
 
 
 def _join(path: Path) -> None:
-    """One file again; the parts go when it is whole."""
+    """Join the parts into one file, then remove them."""
     aside = path.with_name(f".{path.name}.joined")
     with aside.open("wb") as stream:
         stream.writelines(read(path))
@@ -77,5 +77,5 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _literal(name: str) -> str:
-    """A name for glob."""
+    """Escape a name for glob."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -1,4 +1,4 @@
-"""What a child says and is told: read to the end so that it never blocks, kept and handed on within bounds."""
+"""The pipes of a child process: read to the end so that it never blocks, kept within bounds."""
 
 from __future__ import annotations
 
@@ -20,29 +20,31 @@ def thread(work: Callable[..., None], *arguments: object) -> threading.Thread:
     return thread
 
 
-def drain(pipe: IO[bytes], kept: bytearray, tell: Callable[[bytes], None]) -> None:
-    """Read to the end so that the child never blocks, keep the first part, hand on every line.
+def drain(pipe: IO[bytes], output: bytearray, on_line: Callable[[bytes], None]) -> None:
+    """Read a pipe to its end: keep the first part in `output` and call `on_line` with every line.
 
-    Of one without an end only the beginning: nobody reads more, and a secret could hide where it is cut in two.
+    A line without an end is cut once and the rest is dropped: a secret that is cut in two would
+    pass the filter of the logs.
     """
-    rest, inside = b"", False
+    rest, inside_long_line = b"", False
     with pipe:
         while chunk := os.read(pipe.fileno(), 65536):
-            kept.extend(chunk[: OUTPUT_LIMIT - len(kept)])
+            output.extend(chunk[: OUTPUT_LIMIT - len(output)])
+            # Progress bars end their lines with \r.
             *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-            if inside:
-                inside, lines, rest = not lines, lines[1:], rest if lines else b""
+            if inside_long_line:
+                inside_long_line, lines, rest = not lines, lines[1:], rest if lines else b""
             if len(rest) > _LINE_LIMIT:
-                inside, lines, rest = True, [*lines, rest[:_LINE_LIMIT] + _LEFT_OUT], b""
+                lines = [*lines, rest[:_LINE_LIMIT] + _LEFT_OUT]
+                inside_long_line, rest = True, b""
             for line in lines:
-                tell(line)
+                on_line(line)
     if rest:
-        tell(rest)
+        on_line(rest)
 
 
 def feed(pipe: IO[bytes], data: bytes) -> None:
-    # A child that ends without reading its input is no failure of ours.
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError):  # a child may end without reading its input
         try:
             pipe.write(data)
         finally:
@@ -50,6 +52,7 @@ def feed(pipe: IO[bytes], data: bytes) -> None:
 
 
 def join(threads: list[threading.Thread], seconds: float) -> None:
-    until = time.monotonic() + seconds
+    """Wait for threads, so many seconds for all of them together."""
+    deadline = time.monotonic() + seconds
     for thread in threads:
-        thread.join(max(until - time.monotonic(), 0.01))
+        thread.join(max(deadline - time.monotonic(), 0.01))

@@ -1,4 +1,8 @@
-"""The only place that starts processes: argv lists, a deadline, a process group, bounded output, no survivors."""
+"""The only place that starts processes.
+
+Commands are argv lists with a deadline, in a process group of their own, with bounded output; none
+survives its run.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +26,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GRACE_S = 0.5
-_ASK_AGAIN_S = 1.0
+_ASK_AGAIN_S = 1.0  # a deadline that moves is read again so often
 _PR_SET_PDEATHSIG = 1
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process ended. `status` is None where it never started or left no status behind.
+    """The end of a process.
 
-    `signal` is the name of the signal that ended it; `stderr` holds the system's reason where it
-    could not be started.
+    `status` is None if it never started or left no status. `signal` is the name of the signal that
+    ended it. `stderr` holds the system's reason if it could not be started.
     """
 
     argv: tuple[str, ...]
@@ -44,29 +48,38 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
+        """Return whether the command ended in time with status 0."""
         return self.status == 0 and not self.timed_out
 
     @property
     def command(self) -> str:
-        """The command, ready to paste into a shell."""
+        """Return the command, ready to paste into a shell."""
         return shlex.join(self.argv)
 
     def problem(self) -> str:
-        """One sentence that says what went wrong; empty where nothing did."""
+        """Return what went wrong in one sentence; "" if nothing did."""
         if self.ok:
             return ""
         if self.missing:
             return f"{self.argv[0]} was not found"
-        last = next((line.strip() for line in reversed(self.stderr.splitlines()) if line.strip()), "")
         if self.timed_out:
-            how = f"did not end within {self.seconds:.1f} s"
-        elif self.signal:
-            how = f"was ended by {self.signal}"
+            ending = f"did not end within {self.seconds:.1f} s"
         elif self.status is None:
-            how = "could not be started"
+            ending = "could not be started"
         else:
-            how = f"ended with status {self.status}"
-        return f"{self.command} {how}: {last}" if last else f"{self.command} {how}"
+            ending = self.ending
+        last = self.last_line()
+        return f"{self.command} {ending}: {last}" if last else f"{self.command} {ending}"
+
+    @property
+    def ending(self) -> str:
+        """Return how the process ended, by its signal or its status."""
+        return f"was ended by {self.signal}" if self.signal else f"ended with status {self.status}"
+
+    def last_line(self) -> str:
+        """Return the last line of stderr that is not blank."""
+        lines = reversed(self.stderr.splitlines())
+        return next((line.strip() for line in lines if line.strip()), "")
 
 
 def run(
@@ -75,26 +88,31 @@ def run(
     deadline_s: float,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    input: str | None = None,  # noqa: A002 - the word that subprocess has for it
+    input: str | None = None,  # noqa: A002 - as subprocess calls it
     on_line: Callable[[str], None] | None = None,
     until: Callable[[], float] | None = None,
     ends_with_us: bool = False,
     keep_open: Sequence[int] = (),
 ) -> Finished:
-    """Run a command to its end or its deadline; never raises for what the command does.
+    """Run a command to its end or its deadline.
 
-    `env` is the whole environment of the child (ours where it is None). The command leads its own
-    process group, so that what it started goes with it, also when we are interrupted. A child that even
-    SIGKILL cannot end (a driver in D state) is left behind. `on_line` hears every line while the command
-    runs, and what it raises ends that and us; `until` tells the moment (of time.monotonic) at which it has been
-    silent for too long, and is asked again then; `ends_with_us`: the kernel ends it where even we were killed;
-    `keep_open`: what it inherits.
+    A failure of the command never raises. The command leads its own process group, so that what it
+    started ends with it, also on an interruption. A child that even SIGKILL cannot end (a driver in
+    D state) is left behind.
+
+    `env`: the whole environment of the child; None means ours.
+    `on_line`: called with every line while the command runs; an exception of it ends the command
+    and is raised here.
+    `until`: returns the deadline (of time.monotonic) anew each time, for commands that may run on
+    while they produce output.
+    `ends_with_us`: the kernel ends the command even if this process is killed.
+    `keep_open`: file descriptors that the command inherits.
     """
     words = tuple(os.fspath(word) for word in argv)
     began = time.monotonic()
     try:
-        # In the midst of it an interruption would leave a child that nobody knows.
-        with interruption.later() as interrupted:
+        # An interruption inside Popen would leave a child whose pid is lost.
+        with interruption.deferred() as interrupt_if_deferred:
             child = subprocess.Popen(
                 words,
                 stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
@@ -104,41 +122,44 @@ def run(
                 cwd=cwd,
                 start_new_session=True,
                 pass_fds=tuple(keep_open),
-                preexec_fn=_end_with(os.getpid()) if ends_with_us else None,  # noqa: PLW1509 - a system call
+                # A system call only, so it is safe between fork and exec.
+                preexec_fn=_end_with(os.getpid()) if ends_with_us else None,  # noqa: PLW1509
             )
     except (OSError, ValueError) as error:
         missing = _is_missing(error, words[0], (os.environ if env is None else env).get("PATH"))
-        return Finished(argv=words, missing=missing, stderr=str(error), seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        return Finished(argv=words, missing=missing, stderr=str(error), seconds=seconds)
     try:
-        ends = began + deadline_s
-        return _attend(child, words, began, until or (lambda: ends), input, on_line, interrupted)
-    except BaseException:  # an interruption: nothing of ours works on behind the caller's back
+        deadline = began + deadline_s
+        until = until or (lambda: deadline)
+        return _attend(child, words, began, until, input, on_line, interrupt_if_deferred)
+    except BaseException:  # also an interruption: the command must not run on without its caller
         _end_group(child)
         raise
 
 
 def _end_with(parent: int) -> Callable[[], None]:
-    """What a child does first: ask the kernel to be killed when its parent is gone, however that came about."""
+    """Return a function for the child that asks the kernel to kill it when its parent ends."""
     prctl = _prctl()
 
-    def ask() -> None:
+    def bind_to_parent() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:  # gone already, between fork and here
+        if os.getppid() != parent:  # the parent ended between fork and prctl
             os._exit(1)
 
-    return ask
+    return bind_to_parent
 
 
 @functools.cache
 def _prctl() -> Callable[..., int]:
-    found: Callable[..., int] = ctypes.CDLL(None).prctl
-    return found
+    prctl: Callable[..., int] = ctypes.CDLL(None).prctl
+    return prctl
 
 
 def _is_missing(error: Exception, command: str, path: str | None) -> bool:
-    """Whether the command itself is not there: a missing working directory looks almost the same."""
+    """Return whether the command itself is missing; a missing working directory looks similar."""
     if isinstance(error, PermissionError) and "/" not in command:
-        # A folder on PATH that we may not enter hides that the command is in none of the others.
+        # A folder on PATH without permission raises this even if no other folder has the command.
         return shutil.which(command, mode=os.F_OK, path=path) is None
     return isinstance(error, FileNotFoundError) and error.filename == command
 
@@ -150,37 +171,38 @@ def _attend(
     until: Callable[[], float],
     text: str | None,
     on_line: Callable[[str], None] | None,
-    interrupted: Callable[[], None],
+    interrupt_if_deferred: Callable[[], None],
 ) -> Finished:
     out, err = bytearray(), bytearray()
-    failed: list[Exception] = []
+    errors: list[Exception] = []
 
-    def tell(line: bytes) -> None:
+    def forward(line: bytes) -> None:
         try:
-            if on_line and not failed:
+            if on_line and not errors:
                 on_line(line.decode("utf-8", "replace"))
-        except Exception as error:  # noqa: BLE001 - this is a thread: whoever called us is to hear of it
-            failed.append(error)
+        except Exception as error:  # noqa: BLE001 - in a thread; it is raised to the caller below
+            errors.append(error)
             _end_group(child)
 
-    threads = [pipes.thread(pipes.drain, child.stdout, out, tell), pipes.thread(pipes.drain, child.stderr, err, tell)]
+    streams = ((child.stdout, out), (child.stderr, err))
+    threads = [pipes.thread(pipes.drain, pipe, output, forward) for pipe, output in streams]
     if text is not None:
         threads.append(pipes.thread(pipes.feed, child.stdin, text.encode()))
-    interrupted()
+    interrupt_if_deferred()
     timed_out = not _ended(child, until)
     # A grandchild may hold the pipes open after the command itself has ended.
     pipes.join(threads, until() - time.monotonic() if not timed_out else 0.0)
     if timed_out or any(thread.is_alive() for thread in threads):
         _end_group(child)
         pipes.join(threads, GRACE_S)
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]
     seconds = time.monotonic() - began
     status = child.returncode
     return Finished(
         argv=words,
         status=status,
-        signal=_signal_name(status) if status is not None and status < 0 else None,
+        signal=signal_name(-status) if status is not None and status < 0 else None,
         stdout=bytes(out).decode("utf-8", "replace"),
         stderr=bytes(err).decode("utf-8", "replace"),
         seconds=seconds,
@@ -188,16 +210,17 @@ def _attend(
     )
 
 
-def _signal_name(status: int) -> str:
+def signal_name(number: int) -> str:
+    """Return the name of a signal; real-time signals have only a number."""
     try:
-        return signal.Signals(-status).name
-    except ValueError:  # a real-time signal has a number only
-        return f"signal {-status}"
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _ended(child: subprocess.Popen[bytes], until: Callable[[], float]) -> bool:
     while (left := until() - time.monotonic()) > 0:
-        if _wait(child, min(left, _ASK_AGAIN_S)):  # it may have become sooner
+        if _wait(child, min(left, _ASK_AGAIN_S)):
             return True
     return child.poll() is not None
 
@@ -217,7 +240,7 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
         _wait(child, GRACE_S)
         if not _group_lives(child.pid):
             return
-    # What is left waits inside the kernel; nobody can end it, so nobody waits for it.
+    # The rest waits inside the kernel (D state). Nothing can end it, so waiting would not help.
 
 
 def _group_lives(group: int) -> bool:

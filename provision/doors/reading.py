@@ -1,4 +1,4 @@
-"""What one source said, as the doors hand it in."""
+"""The result of reading one source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import msgspec
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one source said: its text as it was, or why there is none. These are never mixed up."""
+    """The unchanged text of one source, or the reason why there is none.
+
+    Absent, refused, late and failed sources are different outcomes and are never mixed up.
+    """
 
     outcome: Literal["ok", "absent", "refused", "timed out", "failed"]
     text: str = ""

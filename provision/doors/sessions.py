@@ -1,4 +1,4 @@
-"""How sources are spoken to: the host's proxies, certificates and logins, when to give up, and why it failed."""
+"""HTTP sessions with this host's proxies, certificates and logins, and reasons of failures."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from provision.errors import SourceFailed
 from provision.version import VERSION
 
 CONNECT_S = 5.0
-SILENCE_S = 15.0  # no byte for so long: the connection is given up
+SILENCE_S = 15.0  # without a byte for so long, the connection is given up
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-NOT_US = frozenset({401, 407})  # a login, of the source or of a proxy, that we do not have
+LOGIN_NEEDED = frozenset({401, 407})  # of the source, or of a proxy
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """How the installers are set up to reach their sources, beyond what the environment says; logins by host name."""
+    """The connection settings of the installers, beyond the environment; logins by host name."""
 
     proxy: str = ""
     certificates: str = ""
@@ -32,48 +32,65 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def session(url: str = "", connection: Connection | None = None) -> requests.Session:
-    """A session with the host's proxies and certificates; for one source, also with its login."""
-    made = requests.Session()
-    made.headers["User-Agent"] = f"vllm-ready/{VERSION}"
-    made.verify = certificates.bundle()
+    """Return a session with the host's proxies and certificates, and the login of one source."""
+    session = requests.Session()
+    session.headers["User-Agent"] = f"vllm-ready/{VERSION}"
+    session.verify = certificates.bundle()
     if connection:
         address = urlsplit(url)
-        host, with_port = address.hostname or "", address.netloc.rpartition("@")[2]
-        made.auth = connection.logins.get(host)
-        made.verify = not {host, with_port} & {*connection.unverified} and (connection.certificates or made.verify)
-        made.cert = connection.client_certificate or None
-        if lost := [path for path in (made.verify, made.cert) if isinstance(path, str) and not Path(path).exists()]:
-            what = f"the certificates in {lost[0]} are not there"
-            raise SourceFailed(what, where=scrubbed(url), hint="mend cert in pip's or uv's settings")
-        made.proxies = {"http": connection.proxy, "https": connection.proxy} if connection.proxy else {}
-    return made
+        host, host_and_port = address.hostname or "", address.netloc.rpartition("@")[2]
+        session.auth = connection.logins.get(host)
+        verified = not {host, host_and_port} & {*connection.unverified}
+        session.verify = verified and (connection.certificates or session.verify)
+        session.cert = connection.client_certificate or None
+        for path in (session.verify, session.cert):
+            # requests would raise an OSError here that looks like a failure of the connection.
+            if isinstance(path, str) and not Path(path).exists():
+                reason = f"the certificate file {path} is missing"
+                hint = "correct `cert` in the settings of pip or uv"
+                raise SourceFailed(reason, where=scrubbed(url), hint=hint)
+        proxy = connection.proxy
+        session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+    return session
 
 
 def scrubbed(url: str) -> str:
-    """An address without user name, password and query, fit for messages."""
+    """Return an address without user name, password and query, safe for messages."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def reason(error: BaseException) -> str:
-    """Why a request failed, in words; the exceptions' own texts repeat the address with its password."""
+    """Return why a request failed.
+
+    The text of the exception itself is not used: it may repeat an address with its password.
+    """
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP status {error.response.status_code}"
     causes = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
-    known = (words for kind, words in _REASONS if any(isinstance(cause, kind) for cause in causes))
-    return next(known, f"the request failed ({type(error).__name__})")
+    for kinds, text in _REASONS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return text
+    return f"the request failed ({type(error).__name__})"
 
 
+# In this order: the general classes at the end are parents of those before them.
 _REASONS = (
-    ((requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL), "not an http or https address"),
-    (requests.exceptions.ProxyError, "the proxy does not let it through"),
-    (socket.gaierror, "the name is not known to DNS"),
+    (
+        (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL),
+        "not an http or https address",
+    ),
+    (requests.exceptions.ProxyError, "the proxy refuses or cannot be reached"),
+    (socket.gaierror, "DNS does not know the name"),
     (ConnectionRefusedError, "the connection is refused"),
-    (ssl.SSLCertVerificationError, "its TLS certificate is not trusted here"),
+    (ssl.SSLCertVerificationError, "its TLS certificate is not trusted on this host"),
     (ssl.SSLError, "TLS failed"),
     ((requests.Timeout, TimeoutError), "timed out"),
-    (requests.exceptions.JSONDecodeError, "no simple index page"),
-    ((urllib3.exceptions.HTTPError, ConnectionError, requests.ConnectionError), "the connection broke off"),
+    (requests.exceptions.JSONDecodeError, "not a simple index page"),
+    (
+        (urllib3.exceptions.HTTPError, ConnectionError, requests.ConnectionError),
+        "the connection broke off",
+    ),
 )

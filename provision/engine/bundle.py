@@ -1,4 +1,7 @@
-"""A folder with everything that a host without a network needs: wheels, their lock and plan, and vllm-ready itself."""
+"""A bundle: a folder with all that a host without a network needs.
+
+It holds the wheels, their lock and plan, and vllm-ready itself.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,10 @@ WHEELS: Final = "wheels"
 CONTROL: Final = "control"
 README: Final = "README.txt"
 _OURS: Final = "Everything for vLLM"
-# What running takes, and what its reader wants; tests and measurements stay where they are.
-_OF_THE_TOOL: Final = ("setup.sh", "config.yaml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE")
+# The files that running needs and the user reads; tests and benchmarks are left out.
+_OF_THE_TOOL: Final = (
+    *("setup.sh", "config.yaml", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"),
+)
 _FOLDERS_OF_THE_TOOL: Final = ("provision", "checks", "tasks", "docs/schemas")
 _GENERATED: Final = {"__pycache__", "task-results"}
 
@@ -52,7 +57,7 @@ Everything for vLLM {vllm} on {platform} with Python {python}. On the host:
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the bundle; a wheel that lies in parts has one for each."""
+    """One file of the bundle; a wheel that is split into parts has one File for each part."""
 
     path: str
     size: int
@@ -60,8 +65,10 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """The manifest. What answered the host that made it, and which wheels it had beside: the plan rests on both, and on
-    what is known of a kept wheel of flash-attn.
+    """The manifest of a bundle.
+
+    The plan depends on the sources that `answered` the host that made the bundle, on its local
+    wheels, and on the notes of a stored flash-attn wheel.
     """
 
     schema: Literal["vllm-ready/bundle/1"] = SCHEMA
@@ -75,12 +82,17 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refuse_foreign(folder: Path) -> None:
-    """What a bundle does not need is removed from its folder: nobody else's things may lie there."""
+    """Raise WrongUsage if a folder holds anything but a bundle.
+
+    Making a bundle removes every other file from its folder.
+    """
     readme = folder / README
     is_free = not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
     if not is_free and not (readme.is_file() and files.read_text(readme).startswith(_OURS)):
         raise WrongUsage(
-            "is neither empty nor a bundle; what is there would be lost", where=str(folder), hint="name a new folder"
+            "is neither empty nor a bundle, and its files would be lost",
+            where=str(folder),
+            hint="name a new folder",
         )
 
 
@@ -99,9 +111,10 @@ def make(
     most: int,
     events: Subscriber,
 ) -> Bundle:
-    """Fill a folder; given again, it goes on from what is there. No file is larger than `most` bytes.
+    """Fill a folder with a bundle; a repeated call continues from the files that are there.
 
-    `known`: the kept wheels, of which the lock may name one; `lacks`: what is not in it, for its README.
+    No file becomes larger than `most` bytes. `known` are the stored wheels, of which the lock may
+    name one. `lacks` says in the README what the bundle does not contain.
     """
     vllm = plan.packages["vllm"]
     how_to = _HOW_TO.format(
@@ -112,89 +125,113 @@ def make(
         tool=TOOL,
         lacks=f"\n{lacks}\n" if lacks else "",
     )
-    files.write(folder / README, how_to)  # first: by it the folder is known as ours
-    _bring(folder / WHEELS, [pin.wheel for pin in lock.pins], "wheels of the environment", environment, events)
+    files.write(folder / README, how_to)  # first, because it marks the folder as a bundle
+    wheels = [pin.wheel for pin in lock.pins]
+    _download(folder / WHEELS, wheels, "wheels of the environment", environment, events)
     control = {
-        pin.wheel.file: pin.wheel for version in pythons for pin in _control(checkout, version, plan, uv, environment)
+        pin.wheel.file: pin.wheel
+        for python in pythons
+        for pin in _control_pins(checkout, python, plan, uv, environment)
     }
-    _bring(folder / CONTROL, list(control.values()), "wheels of vllm-ready itself", environment, events)
+    own = list(control.values())
+    _download(folder / CONTROL, own, "wheels of vllm-ready itself", environment, events)
     for pin in lock.pins:
         parts.split(folder / WHEELS / pin.wheel.file, most)
-    files.write(folder / TOOL, _tool(checkout))
+    files.write(folder / TOOL, _archive(checkout))
     bundle = Bundle(
         plan=plan,
-        lock=_within(lock),
+        lock=_with_relative_paths(lock),
         answered=dict(answered),
         local_wheels=local_wheels,
-        kept=_brought(known, lock),
+        kept=_brought_notes(known, lock),
         files=tuple(_files(folder)),
     )
     document = msgspec.json.format(msgspec.json.encode(bundle), indent=1)
     files.write(folder / MANIFEST, document)
-    sums = "".join(f"{each.sha256}  {each.path}\n" for each in bundle.files)
+    sums = "".join(f"{file.sha256}  {file.path}\n" for file in bundle.files)
     files.write(folder / SUMS, sums)
     return bundle
 
 
 def load(folder: Path) -> Bundle:
-    """The manifest of a bundle that is all there; every wheel is held to its hash when it is taken out."""
+    """Read the manifest of a bundle, and raise UnreadableInput if a file of it is missing.
+
+    Only sizes are compared here. A wheel's hash is verified when the wheel is used.
+    """
     text = files.read_text(folder / MANIFEST, limit=64 * 1024 * 1024)
     try:
         bundle = msgspec.json.decode(text, type=Bundle)
-        _see_that_it_makes_sense(bundle)
+        _validate(bundle)
     except (msgspec.MsgspecError, ValueError) as error:
         raise UnreadableInput(
-            f"is no manifest of a bundle: {error}",
+            f"is not the manifest of a bundle: {error}",
             where=str(folder / MANIFEST),
-            hint="name the folder that `bundle` made",
+            hint="name the folder that `bundle` has made",
         ) from None
-    for each in bundle.files:
-        lies = folder / each.path
-        if not lies.is_file() or lies.stat().st_size != each.size:
-            what = "is not there" if not lies.exists() else f"has {lies.stat().st_size} bytes, {each.size} were packed"
-            raise UnreadableInput(what, where=str(lies), hint="copy the whole bundle")
+    for file in bundle.files:
+        path = folder / file.path
+        if not path.exists():
+            raise UnreadableInput("is missing", where=str(path), hint="copy the whole bundle")
+        if not path.is_file() or path.stat().st_size != file.size:
+            problem = f"has {path.stat().st_size} bytes, {file.size} were packed"
+            raise UnreadableInput(problem, where=str(path), hint="copy the whole bundle")
     return bundle
 
 
-def _see_that_it_makes_sense(bundle: Bundle) -> None:
-    """Names come to stand in paths and requirements."""
+def _validate(bundle: Bundle) -> None:
+    """Raise ValueError if the plan, lock and notes contradict each other.
+
+    Names and versions become parts of paths and requirements, so they must be what they claim.
+    """
     for name in ("vllm", "torch"):
         package = bundle.plan.packages.get(name)
         if not package or bundle.lock.version(package.distribution or name) is None:
-            raise ValueError(f"it brings no {name}")
+            raise ValueError(f"it contains no {name}")
     for pin in bundle.lock.pins:
-        if parse_wheel_filename(pin.wheel.file)[0] != pin.name or str(Version(pin.version)) != pin.version:
+        if (
+            parse_wheel_filename(pin.wheel.file)[0] != pin.name
+            or str(Version(pin.version)) != pin.version
+        ):
             raise ValueError(f"{pin.wheel.file} is not {pin.name} {pin.version}")
     brought = {(pin.wheel.file, pin.wheel.sha256) for pin in bundle.lock.pins}
-    for one in bundle.kept:
-        if (one.file, one.sha256) not in brought:
-            raise ValueError(f"it knows of {one.file} and does not bring it")
+    for note in bundle.kept:
+        if (note.file, note.sha256) not in brought:
+            raise ValueError(f"it has a note on {note.file}, but not the wheel")
     if foreign := bundle.answered.keys() - {*sources.NAMES}:
         raise ValueError(f"there is no source {min(foreign)}")
 
 
 def lock(bundle: Bundle, folder: Path) -> Lock:
-    """Its lock, with every wheel in this folder."""
+    """Return the bundle's lock with the wheels' addresses in this folder."""
+    wheels = (folder / WHEELS).absolute()
     return Lock(
-        pins=tuple(_at(pin, (folder / WHEELS / pin.wheel.file).absolute().as_uri()) for pin in bundle.lock.pins)
+        pins=tuple(_at(pin, (wheels / pin.wheel.file).as_uri()) for pin in bundle.lock.pins)
     )
 
 
 def write_notes(prefix: Path, folder: Path, lock: Lock) -> None:
-    """Of the kept wheels that a lock takes out of a bundle: with them they are kept here too."""
-    taken = {pin.wheel.file for pin in lock.pins}
-    for one in load(folder).kept:
-        if one.file in taken:
-            wheel_store.write_note(prefix, one)
+    """Write the notes of the stored wheels that a lock takes from a bundle.
+
+    With its note the wheel also stays in this prefix's wheel store.
+    """
+    locked = {pin.wheel.file for pin in lock.pins}
+    for note in load(folder).kept:
+        if note.file in locked:
+            wheel_store.write_note(prefix, note)
 
 
-def _brought(known: Iterable[Kept], lock: Lock) -> tuple[Kept, ...]:
-    now, locked = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), {pin.wheel.sha256 for pin in lock.pins}
-    return tuple(msgspec.structs.replace(one.for_others, brought=now) for one in known if one.sha256 in locked)
+def _brought_notes(known: Iterable[Kept], lock: Lock) -> tuple[Kept, ...]:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    locked = {pin.wheel.sha256 for pin in lock.pins}
+    return tuple(
+        msgspec.structs.replace(note.for_others, brought=now)
+        for note in known
+        if note.sha256 in locked
+    )
 
 
-def _within(lock: Lock) -> Lock:
-    """Addresses of the network that made it are of no use on the host, and nobody's business there."""
+def _with_relative_paths(lock: Lock) -> Lock:
+    # Addresses of the network that made the bundle are useless on the host, and may be private.
     return Lock(pins=tuple(_at(pin, f"{WHEELS}/{quote(pin.wheel.file)}") for pin in lock.pins))
 
 
@@ -202,51 +239,70 @@ def _at(pin: Pin, url: str) -> Pin:
     return msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, url=url))
 
 
-def _bring(folder: Path, wheels: list[Wheel], title: str, environment: Mapping[str, str], events: Subscriber) -> None:
-    fetch.fetch(Fetch(title=title, folder=str(folder), wheels=tuple(wheels)), environment, events)
-    named = {wheel.file for wheel in wheels}
+def _download(
+    folder: Path,
+    wheels: list[Wheel],
+    title: str,
+    environment: Mapping[str, str],
+    events: Subscriber,
+) -> None:
+    """Download wheels into a folder and remove all others from it."""
+    action = Fetch(title=title, folder=str(folder), wheels=tuple(wheels))
+    fetch.fetch(action, environment, events)
+    names = {wheel.file for wheel in wheels}
     for path in folder.iterdir():
-        if path.is_file() and path.name.partition(".whl")[0] + ".whl" not in named:
+        if path.is_file() and path.name.partition(".whl")[0] + ".whl" not in names:
             path.unlink()
 
 
-def _control(checkout: Path, python: str, plan: Plan, uv: str, environment: Mapping[str, str]) -> tuple[Pin, ...]:
-    """The wheels of the control environment for one Python of the host, out of those that are pinned by hash."""
+def _control_pins(
+    checkout: Path, python: str, plan: Plan, uv: str, environment: Mapping[str, str]
+) -> tuple[Pin, ...]:
+    """Resolve the hash-pinned wheels of the control environment for one Python version."""
     pinned = checkout / "requirements.txt"
-    argv = [uv, "pip", "compile", str(pinned), "--no-deps", "--quiet", "--no-build", "--format", "pylock.toml"]
-    argv += ["--no-header", "--color", "never", "--python", sys.executable, "--no-python-downloads"]
+    argv = [uv, "pip", "compile", str(pinned), "--no-deps", "--quiet", "--no-build"]
+    argv += ["--format", "pylock.toml", "--no-header", "--color", "never"]
+    argv += ["--python", sys.executable, "--no-python-downloads"]
     argv += ["--python-version", python, "--python-platform", pylock.platform(plan.platform)]
-    done = process.run(argv, deadline_s=300.0, env=environment)
-    if not done.ok:
-        raise SourceFailed(f"the control environment for Python {python}: {done.problem()}", hint="try again")
+    finished = process.run(argv, deadline_s=300.0, env=environment)
+    if not finished.ok:
+        raise SourceFailed(
+            f"the control environment for Python {python} cannot be resolved: {finished.problem()}",
+            hint="retry with the same command",
+        )
     text = pinned.read_text("utf-8")
-    found = pylock.pins(done.stdout, python, plan.platform)
-    foreign = [pin.name for pin in found if pin.wheel.sha256 not in text]
+    pins = pylock.pins(finished.stdout, python, plan.platform)
+    # The index may offer other files than the hashes in requirements.txt allow.
+    foreign = [pin.name for pin in pins if pin.wheel.sha256 not in text]
     if foreign:
-        raise SourceFailed(f"the index has another {foreign[0]} than requirements.txt pins", hint="try another mirror")
-    return found
+        raise SourceFailed(
+            f"the index has another {foreign[0]} than requirements.txt pins",
+            hint="use another mirror",
+        )
+    return pins
 
 
-def _tool(checkout: Path) -> bytes:
-    """The checkout as an archive, the same bytes for the same files."""
+def _archive(checkout: Path) -> bytes:
+    """Pack the checkout; the same files give the same bytes."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
         tarfile.open(fileobj=zipped, mode="w|") as archive,
     ):
-        for path in _of_the_tool(checkout):
-            about = archive.gettarinfo(path, str(path.relative_to(checkout)))
-            about.uid = about.gid = about.mtime = 0
-            about.uname = about.gname = ""
+        for path in _files_of_the_tool(checkout):
+            member = archive.gettarinfo(path, str(path.relative_to(checkout)))
+            member.uid = member.gid = member.mtime = 0
+            member.uname = member.gname = ""
             content = path.read_bytes()
-            if path.suffix == ".yaml":  # the user's: addresses in it may hold a login
-                content = hide_secrets(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
-            about.size = len(content)
-            archive.addfile(about, io.BytesIO(content))
+            if path.suffix == ".yaml":  # addresses in the user's settings may contain a login
+                text = content.decode("utf-8", "surrogateescape")
+                content = hide_secrets(text).encode("utf-8", "surrogateescape")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
     return packed.getvalue()
 
 
-def _of_the_tool(checkout: Path) -> Iterator[Path]:
+def _files_of_the_tool(checkout: Path) -> Iterator[Path]:
     yield from (checkout / name for name in _OF_THE_TOOL)
     for folder in _FOLDERS_OF_THE_TOOL:
         below = sorted((checkout / folder).rglob("*"))

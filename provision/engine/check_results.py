@@ -1,4 +1,4 @@
-"""What came of the checks of one run: how each ended, and every figure that was measured."""
+"""Results of checks: how each check ended, and every figure that it measured."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import msgspec
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be laid beside another run's: the median of `samples`, in `unit`, or a word that is to stay the same.
+    """A measured figure that can be compared with another run.
 
-    `of`: what it is of, in words; with the names of check and figure that tells one figure from another.
+    `value` is the median of `samples` in `unit`, or a word that should stay the same. `of` says
+    what was measured; together with the names of check and figure it identifies the figure.
     """
 
     check: str
@@ -26,7 +27,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spread(self) -> float:
-        """Of the middle 80 % of the samples, as a part of their median."""
+        """Return the width of the middle 80 % of the samples, relative to their median."""
         if len(self.samples) < 2 or not statistics.median(self.samples):
             return 0.0
         tenths = statistics.quantiles(self.samples, n=10, method="inclusive")
@@ -34,13 +35,14 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one check ended, as a report has it; `measured` counts its figures.
+    """How one check ended, as a report shows it; `measured` counts its figures.
 
-    `gpus` are those on which it was tried; where it is about `every_gpu`, they are all that are used.
+    `gpus` are the GPUs on which it was tried. A check about `every_gpu` must be tried on all GPUs
+    that are used.
     """
 
     name: str
-    step: int = 0  # which numbered step it proves
+    step: int = 0  # the number of the step that it proves
     outcome: Literal["pass", "warn", "fail", "skip", "error"]
     weight: Literal["must", "should"] = "must"
     proves: str = ""
@@ -54,7 +56,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """All that came of the checks of one run."""
+    """The results and figures of all checks of a run."""
 
     checks: tuple[CheckResult, ...] = ()
     figures: tuple[Figure, ...] = ()

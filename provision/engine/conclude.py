@@ -1,4 +1,4 @@
-"""What the checks of a run come to: verified only where nothing that was promised, used or measured is missing."""
+"""Conclude a run: verified only if nothing that was promised, used or measured is missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from provision.errors import CHECK_FAILED, DONE, UNDECIDED
 
 
 class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict, its exit code, and all that stands against "verified"."""
+    """The verdict, its exit code, and every reason against "verified"."""
 
     verdict: Literal["verified", "not verified", "undecided"]
     exit_code: int
@@ -20,7 +20,10 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def conclude(tried: Tried, promised: Iterable[str], gpus: Sequence[str]) -> Conclusion:
-    """A check that failed settles it, and hides nothing else that is open. `gpus`: all that are used."""
+    """Conclude from the results of checks; `gpus` are all GPUs that are used.
+
+    A failed check decides the verdict. The undecided ones are named as well.
+    """
     failed = [f"{check.name} failed" for check in tried.checks if check.outcome == "fail"]
     open_ = [*_undecided(tried.checks, promised), *_untried(tried.checks, gpus), *_lost(tried)]
     if failed:
@@ -31,26 +34,27 @@ def conclude(tried: Tried, promised: Iterable[str], gpus: Sequence[str]) -> Conc
 
 
 def _undecided(checks: Iterable[CheckResult], promised: Iterable[str]) -> list[str]:
-    # Of two that bear one name the undecided one counts: who adds a check proves nothing that was open.
+    # Of two results with one name the undecided one counts: adding a result proves nothing.
     decided_first = sorted(checks, key=lambda check: check.outcome in ("skip", "error"))
     outcomes = {check.name: check.outcome for check in decided_first}
-    ended = {name: outcomes.get(name, "not tried") for name in promised}
-    if not ended:
+    ends = {name: outcomes.get(name, "not tried") for name in promised}
+    if not ends:
         return ["no check was promised"]
-    said = {"skip": "was skipped", "error": "could not decide", "not tried": "was not tried"}
-    return [f"{name} {said[how]}" for name, how in ended.items() if how in said]
+    texts = {"skip": "was skipped", "error": "could not decide", "not tried": "was not tried"}
+    return [f"{name} {texts[end]}" for name, end in ends.items() if end in texts]
 
 
 def _untried(checks: Iterable[CheckResult], gpus: Sequence[str]) -> list[str]:
-    """A claim about every GPU that was not tried on each, or on one that is not used.
+    """List the checks about every GPU that were tried on more or fewer GPUs than are used.
 
-    Beyond a claim are GPUs that lack what the check says it needs of one, where it was tried on another: without any
-    other it would have been skipped.
+    A GPU that lacks what the check needs counts as tried, if the check was tried on another one. A
+    check without any such other GPU is skipped.
     """
     return [
-        f"{check.name} was tried on {_gpus(check.gpus)}, and {_gpus(gpus)} are used"
+        f"{check.name} was tried on {_gpus(check.gpus)}, but the run uses {_gpus(gpus)}"
         for check in checks
-        if check.every_gpu and check.outcome in ("pass", "warn") and sorted(_settled(check)) != sorted(_by_one(gpus))
+        if check.every_gpu and check.outcome in ("pass", "warn")
+        if sorted(_settled(check)) != sorted(_by_one_process(gpus))
     ]
 
 
@@ -59,8 +63,8 @@ def _settled(check: CheckResult) -> list[str]:
     return [*check.gpus, *(beyond if check.gpus and isinstance(beyond, dict) else ())]
 
 
-def _by_one(gpus: Sequence[str]) -> Sequence[str]:
-    """What one process can try: all whole GPUs, else one slice of MIG."""
+def _by_one_process(gpus: Sequence[str]) -> Sequence[str]:
+    # One process can use all whole GPUs, but only one MIG slice.
     return [gpu for gpu in gpus if ":" not in gpu and not gpu.startswith("MIG-")] or gpus[:1]
 
 
@@ -69,25 +73,29 @@ def _gpus(ids: Sequence[str]) -> str:
 
 
 def _lost(tried: Tried) -> list[str]:
-    """Figures that were measured and are not here, and samples of them."""
+    """List figures and samples that were measured and are missing."""
     measured: dict[str, list[Figure]] = {}
     for figure in tried.figures:
         measured.setdefault(figure.check, []).append(figure)
     ended = {check.name for check in tried.checks}
-    lost = [f"{name} measured, and its end is not here" for name in sorted(measured) if name not in ended]
+    lost = [f"{name} has figures, but no result" for name in sorted(measured) if name not in ended]
     for check in tried.checks:
         figures = measured.get(check.name, [])
-        if (here := _different(figures)) != check.measured:
-            lost.append(f"{check.name} measured {check.measured} figures, and {here} are here")
-        lost += [f"{check.name}: {said}" for figure in figures if (said := _incomplete(figure))]
+        if (present := _count_different(figures)) != check.measured:
+            lost.append(
+                f"{check.name} measured {check.measured} figures, but the run has {present}"
+            )
+        lost += [f"{check.name}: {text}" for figure in figures if (text := _incomplete(figure))]
     return lost
 
 
-def _different(figures: Iterable[Figure]) -> int:
+def _count_different(figures: Iterable[Figure]) -> int:
     return len({(figure.name, *sorted(figure.of.items())) for figure in figures})
 
 
 def _incomplete(figure: Figure) -> str:
     if len(figure.samples) == figure.repeats:
         return ""
-    return f"{figure.name} was measured {figure.repeats} times, and {len(figure.samples)} of them are here"
+    return (
+        f"{figure.name} was measured {figure.repeats} times, but has {len(figure.samples)} samples"
+    )

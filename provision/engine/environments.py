@@ -1,4 +1,4 @@
-"""Environments side by side in a prefix, and the one link that says which of them is current."""
+"""The environments of a prefix, and the link `current` to the one in use."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ CURRENT = "current"
 STATE = ".vllm-ready"
 COMPLETE = "complete.json"
 MADE = "made.json"
-USED = "used"  # it was current once: a way back
-TOOLKITS = "toolkits"  # what flash-attn is compiled in; what a killed run left of one goes on there
+USED = "used"  # this environment was current once, so `rollback` may return to it
+TOOLKITS = "toolkits"  # where flash-attn is compiled; an interrupted build resumes there
 _TRASH = ".trash-"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """Written when a generation is begun. `number` counts up: clocks go backwards."""
+    """The file that is written when an environment is begun.
+
+    `number` gives the order of environments, because clocks go backwards.
+    """
 
     number: int
     made: str
@@ -46,9 +49,9 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def found(prefix: Path) -> list[Generation]:
-    """Every generation of a prefix, oldest first."""
-    now = current(prefix)
-    generations = []
+    """List every environment of a prefix, oldest first."""
+    in_use_id = current(prefix)
+    environments = []
     for record in prefix.glob(f"*/{STATE}/{MADE}"):
         folder = record.parents[1]
         if folder.is_symlink() or folder.name.startswith("."):
@@ -57,9 +60,10 @@ def found(prefix: Path) -> list[Generation]:
             made = msgspec.json.decode(record.read_bytes(), type=Made)
         except OSError:
             continue
-        except msgspec.MsgspecError:  # spoilt: nobody's target, and the oldest, so that it can be seen and pruned
+        except msgspec.MsgspecError:
+            # Damaged. Listed as the oldest and without a target, so that it can be pruned.
             made = Made(number=0, made="", target="")
-        generations.append(
+        environments.append(
             Generation(
                 id=folder.name,
                 path=str(folder),
@@ -67,160 +71,190 @@ def found(prefix: Path) -> list[Generation]:
                 made=made.made,
                 target=made.target,
                 complete=(folder / STATE / COMPLETE).is_file(),
-                current=folder.name == now,
+                current=folder.name == in_use_id,
             )
         )
-    return sorted(generations, key=lambda generation: generation.number)
+    return sorted(environments, key=lambda environment: environment.number)
 
 
 def current(prefix: Path) -> str | None:
-    """The id that `current` points at."""
+    """Return the id of the environment that `current` points to."""
     try:
         return os.readlink(prefix / CURRENT)
     except OSError:
         return None
 
 
-def was_used(generation: Path) -> bool:
-    """It was current once, and so finished, whatever a killed repair has left of it."""
-    return (generation / STATE / USED).exists()
+def was_used(environment: Path) -> bool:
+    """Return whether an environment was ever current, and therefore was finished once."""
+    return (environment / STATE / USED).exists()
 
 
 def refuse_foreign_current(prefix: Path) -> None:
-    """Nothing is built for a link that could not be switched in the end."""
+    """Raise WrongUsage if `current` is not a link: a build could not switch it at its end."""
     if (prefix / CURRENT).exists() and not (prefix / CURRENT).is_symlink():
         raise WrongUsage(
-            f"`{CURRENT}` is not the link to an environment that it was, but a folder or file of its own",
+            f"`{CURRENT}` is a folder or file instead of a link to an environment",
             where=str(prefix / CURRENT),
-            hint="a copy that followed links made it: remove it, or name another place: --prefix DIR",
+            hint="a copy that follows links makes such a folder: remove it, or use --prefix DIR",
         )
 
 
 def place(prefix: Path, target: str, run: str) -> Generation:
-    """Where a target is built: where it stands or was begun, else in a new generation; a run's first has its name."""
+    """Return the environment with this target, or begin a new one that is named after the run."""
     refuse_foreign_current(prefix)
-    if there := standing(prefix, target):
-        return there
+    if existing := standing(prefix, target):
+        return existing
     made = Made(
-        number=max((generation.number for generation in found(prefix)), default=0) + 1,
+        number=max((environment.number for environment in found(prefix)), default=0) + 1,
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         target=target,
     )
-    own = new_id() if os.path.lexists(prefix / run) else run  # one run may make a second one beside its first
-    files.write(prefix / own / STATE / MADE, msgspec.json.encode(made))
-    return next(generation for generation in found(prefix) if generation.id == own)
+    # A run that builds a second environment beside its first needs another id for it.
+    new = new_id() if os.path.lexists(prefix / run) else run
+    files.write(prefix / new / STATE / MADE, msgspec.json.encode(made))
+    return next(environment for environment in found(prefix) if environment.id == new)
 
 
 def standing(prefix: Path, target: str) -> Generation | None:
-    """Where a target stands or was begun."""
-    same = [generation for generation in found(prefix) if generation.target == target]
-    return max(same, key=lambda generation: (generation.current, generation.complete, generation.number), default=None)
+    """Return the best environment with this target: current before complete before newest."""
+    return max(
+        (environment for environment in found(prefix) if environment.target == target),
+        key=lambda environment: (environment.current, environment.complete, environment.number),
+        default=None,
+    )
 
 
-def take_away_unbegun(generation: Path, run: str) -> bool:
-    """Remove a generation that holds nothing but a run's own notes on it; whether it was one."""
-    entries = Journal(generation / STATE).last().values()
+def take_away_unbegun(environment: Path, run: str) -> bool:
+    """Remove an environment in which only this run has written its state; return whether it did."""
+    entries = Journal(environment / STATE).last().values()
     done_before = any(entry.what == "done" and entry.run != run for entry in entries)
-    if done_before or {path.name for path in generation.iterdir()} != {STATE}:
+    if done_before or {path.name for path in environment.iterdir()} != {STATE}:
         return False
-    _remove(generation)
+    _remove(environment)
     return True
 
 
 def new_id() -> str:
-    """The id of a run, and of a generation that the run begins: a later one sorts after an earlier one."""
+    """Return an id for a run and its environment; later ids sort after earlier ones."""
     second, nanoseconds = divmod(time.time_ns(), 10**9)
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)) + f"-{nanoseconds * 2**16 // 10**9:04x}"
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+    return f"{moment}-{nanoseconds * 2**16 // 10**9:04x}"
 
 
-def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the word that the listing has for it
-    """Make a complete generation current, by one rename."""
+def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the listing calls it so
+    """Make a complete environment current by one rename."""
     if not (prefix / id / STATE / COMPLETE).is_file():
         raise WrongUsage(
-            f"generation {id} is not complete", where=str(prefix), hint="./setup.sh provision completes it"
+            f"environment {id} is not complete",
+            where=str(prefix),
+            hint="./setup.sh provision completes it",
         )
     refuse_foreign_current(prefix)
     if current(prefix) == id:
         return
-    if not was_used(prefix / id):  # a full disk must not keep anybody from going back
+    if not was_used(prefix / id):  # no write if it was: a full disk must not prevent a rollback
         files.write(prefix / id / STATE / USED, "")
-    _settle(prefix)
-    for left in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed between link and rename
-        left.unlink()
+    _sync_file_system(prefix)
+    for leftover in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed before its rename
+        leftover.unlink()
     aside = prefix / f".{CURRENT}-{secrets.token_hex(4)}"
     aside.symlink_to(id, target_is_directory=True)
     os.replace(aside, prefix / CURRENT)
     handle = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with contextlib.suppress(OSError):  # some network file systems cannot, and say so
+        with contextlib.suppress(OSError):  # some network file systems do not support it
             os.fsync(handle)
     finally:
         os.close(handle)
 
 
-def rollback(prefix: Path, id: str | None = None) -> tuple[str, list[tuple[int, str]]]:  # noqa: A002 - likewise
-    """Switch to a generation (the one in use before the current one); who still runs from the one that is left."""
+def rollback(
+    prefix: Path,
+    id: str | None = None,  # noqa: A002 - the listing calls it so
+) -> tuple[str, list[tuple[int, str]]]:
+    """Switch to an environment, by default to the one in use before the current one.
+
+    Return its id and the processes that still run from the environment that is left.
+    """
     known = found(prefix)
-    now = next((generation for generation in known if generation.current), None)
+    left = next((environment for environment in known if environment.current), None)
     if id is None:
         before = [
-            generation.id
-            for generation in known
-            if was_used(Path(generation.path))
-            and not generation.current
-            and (now is None or generation.number < now.number)
+            environment.id
+            for environment in known
+            if was_used(Path(environment.path))
+            and not environment.current
+            and (left is None or environment.number < left.number)
         ]
         if not before:
-            hint = "./setup.sh generations lists what there is; rollback ID takes that one"
-            raise WrongUsage("no earlier generation was ever in use", where=str(prefix), hint=hint)
-        id = before[-1]  # noqa: A001 - likewise
-    elif id not in {generation.id for generation in known}:
-        names = ", ".join(generation.id for generation in known) or "none"
-        raise WrongUsage(f"there is no generation {id}", where=str(prefix), hint=f"there are: {names}")
-    users = in_use(Path(now.path)) if now and now.id != id else []  # before: `current` names them too
+            hint = "./setup.sh generations lists all environments; rollback ID switches to one"
+            raise WrongUsage("no earlier environment was ever in use", where=str(prefix), hint=hint)
+        id = before[-1]  # noqa: A001 - as above
+    elif id not in {environment.id for environment in known}:
+        names = ", ".join(environment.id for environment in known) or "none"
+        hint = f"existing environments: {names}"
+        raise WrongUsage(f"there is no environment {id}", where=str(prefix), hint=hint)
+    # Looked for before the switch, while `current` in their command lines still means this one.
+    users = in_use(Path(left.path)) if left and left.id != id else []
     switch(prefix, id)
     return id, users
 
 
 def prune(prefix: Path, keep: int, replaced: str | None = None) -> list[str]:
-    """Remove the oldest generations beyond `keep` and what is unfinished; never what is current or in use.
+    """Remove unfinished environments and the oldest ones beyond `keep`; return their ids.
 
-    What was `replaced` by the same with something added goes before the oldest, which is the way back.
-
-    The caller holds the prefix's lock, so that nothing is being built meanwhile.
+    The current environment and those in use are never removed. The `replaced` environment, whose
+    successor is the same with something added, goes first: older ones are the way back. The caller
+    must hold the prefix's lock, so that nothing is being built.
     """
-    for left in prefix.glob(f"{_TRASH}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    gone = prunable(prefix, keep, replaced)
-    for generation in gone:
-        _remove(Path(generation.path))
-    return [generation.id for generation in gone]
+    for leftover in prefix.glob(f"{_TRASH}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    removed = prunable(prefix, keep, replaced)
+    for environment in removed:
+        _remove(Path(environment.path))
+    return [environment.id for environment in removed]
 
 
 def prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[Generation]:
-    """The generations that `prune` would remove."""
+    """List the environments that `prune` would remove."""
     known = found(prefix)
-    complete = sorted((one for one in known if one.complete), key=lambda one: one.id != replaced)
-    spared = {generation.id for generation in complete[len(complete) - keep :]} if keep > 0 else set()
-    return [one for one in known if not (one.current or one.id in spared or in_use(Path(one.path)))]
+    complete = [environment.id for environment in known if environment.complete]
+    complete.sort(key=lambda name: name != replaced)
+    spared = set(complete[len(complete) - keep :]) if keep > 0 else set()
+    return [
+        environment
+        for environment in known
+        if not environment.current
+        and environment.id not in spared
+        and not in_use(Path(environment.path))
+    ]
 
 
-def _remove(generation: Path) -> None:
-    trash = generation.with_name(f"{_TRASH}{generation.name}")
-    os.replace(generation, trash)  # one moment it is whole, the next it is no generation
+def _remove(environment: Path) -> None:
+    # Renamed first: a removal that is killed halfway leaves no damaged environment.
+    trash = environment.with_name(f"{_TRASH}{environment.name}")
+    os.replace(environment, trash)
     shutil.rmtree(trash, ignore_errors=True)
 
 
-def in_use(generation: Path) -> list[tuple[int, str]]:
-    """Processes that run from a generation: started there, working there, or with its files mapped."""
-    # The kernel says where files really lie; a command line says it as it was written, also by way of `current`.
-    names = [generation] if current(generation.parent) != generation.name else [generation, generation.parent / CURRENT]
-    inside = (os.fsencode(os.path.realpath(generation)) + b"/", *(os.fsencode(name) + b"/" for name in names))
+def in_use(environment: Path) -> list[tuple[int, str]]:
+    """List the processes that run from an environment, as (process id, command name).
+
+    A process does so if it was started there, works there, or has mapped files of it.
+    """
+    folders = [environment]
+    if current(environment.parent) == environment.name:
+        folders.append(environment.parent / CURRENT)
+    # /proc shows real paths; a command line shows the path as typed, perhaps through `current`.
+    real = os.fsencode(os.path.realpath(environment)) + b"/"
+    inside = (real, *(os.fsencode(folder) + b"/" for folder in folders))
     users = []
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) != os.getpid() and _runs_from(process, inside):
             with contextlib.suppress(OSError):
-                users.append((int(process.name), (process / "comm").read_text(errors="replace").strip()))
+                command = (process / "comm").read_text(errors="replace").strip()
+                users.append((int(process.name), command))
     return sorted(users)
 
 
@@ -230,12 +264,13 @@ def _runs_from(process: Path, inside: tuple[bytes, ...]) -> bool:
             if (os.readlink(os.fsencode(process / link)) + b"/").startswith(inside):
                 return True
     with contextlib.suppress(OSError):
-        # An environment's python is a link: only the command line says from where it was started.
-        here = os.readlink(os.fsencode(process / "cwd"))
+        # An environment's python is a link: only the command line shows where it was started.
+        folder = os.readlink(os.fsencode(process / "cwd"))
         words = (process / "cmdline").read_bytes().split(b"\0")[:2]
-        if words[0] and b"/" not in words[0]:  # found on the PATH of a shell in which the environment is active
+        if words[0] and b"/" not in words[0]:  # started through PATH in an activated shell
             words.append(_on_path(process, words[0]))
-        if any(os.path.normpath(os.path.join(here, word)).startswith(inside) for word in words):
+        paths = (os.path.normpath(os.path.join(folder, word)) for word in words)
+        if any(path.startswith(inside) for path in paths):
             return True
     with contextlib.suppress(OSError):
         return inside[0] in (process / "maps").read_bytes()
@@ -244,12 +279,13 @@ def _runs_from(process: Path, inside: tuple[bytes, ...]) -> bool:
 
 def _on_path(process: Path, command: bytes) -> bytes:
     variables = (process / "environ").read_bytes().split(b"\0")
-    path = next((each.removeprefix(b"PATH=") for each in variables if each.startswith(b"PATH=")), b"")
-    return os.fsencode(shutil.which(os.fsdecode(command), path=os.fsdecode(path)) or b"")
+    paths = (word.removeprefix(b"PATH=") for word in variables if word.startswith(b"PATH="))
+    path = os.fsdecode(next(paths, b""))
+    return os.fsencode(shutil.which(os.fsdecode(command), path=path) or b"")
 
 
-def _settle(prefix: Path) -> None:
-    """The link must not reach the disk before what it points at: a power cut would leave it pointing at holes."""
+def _sync_file_system(prefix: Path) -> None:
+    # The link must not reach the disk before its target: a power cut would leave an empty one.
     handle = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
     try:
         ctypes.CDLL(None).syncfs(handle)

@@ -1,4 +1,4 @@
-"""What a step would do, as one number that chains over the steps before it."""
+"""Fingerprints of steps: each is a hash of the step's actions and of the fingerprint before it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _OURS = f"{Path(__file__).parents[1]}/"
 
 
 def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[str, ...]:
-    """One fingerprint per step; the same in every generation, so that an unfinished one can be found again.
+    """Return one fingerprint per step.
 
-    The steps are asked with a placeholder for the generation's path, and without the plan's reasons and warnings:
-    words make no other environment. Neither does the way by which its wheels came, nor what a step needs of a host
-    while it works, nor where this checkout lies: several may share a prefix, and one may move. The lock is the first
-    link: what is installed from it shows in the actions only as the file's name.
+    The first link is the lock: the actions name it only by its file. Fingerprints do not depend on
+    the environment's path, so that an unfinished environment can be found again, nor on this
+    checkout's path, because checkouts move and may share a prefix. Reasons and warnings of the
+    plan, downloads, and the needs of a step are left out: they do not change what is installed.
     """
     # Environments made before plans had `published` keep their fingerprints.
     plan = msgspec.structs.replace(
@@ -33,24 +33,29 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
         flash_attn=msgspec.structs.replace(plan.flash_attn, published=msgspec.UNSET),
     )
     anywhere = msgspec.structs.replace(site, generation=GENERATION, uv="uv")
-    link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()
-    found = []
+    first = f"{plan.profile}\n{plan.python}\n{lock.text}"
+    link = hashlib.sha256(first.encode()).hexdigest()
+    links = []
     for step in steps:
-        actions = [_anywhere(each) for each in step.actions(plan, lock, anywhere) if isinstance(each, Run | Write)]
-        said = msgspec.json.encode([link, step.label, actions], order="sorted")
-        link = hashlib.sha256(said).hexdigest()
-        found.append(link)
-    return tuple(found)
+        actions = [
+            _without_checkout(action)
+            for action in step.actions(plan, lock, anywhere)
+            if isinstance(action, Run | Write)
+        ]
+        document = msgspec.json.encode([link, step.label, actions], order="sorted")
+        link = hashlib.sha256(document).hexdigest()
+        links.append(link)
+    return tuple(links)
 
 
-def _anywhere(action: Run | Write) -> Run | Write:
+def _without_checkout(action: Run | Write) -> Run | Write:
     if isinstance(action, Write):
         return action
-    # A script of ours counts by its file name: where it lies in this checkout makes no other environment.
+    # A script of this checkout counts by its file name only.
     argv = (word.rpartition("/")[2] if word.startswith(_OURS) else word for word in action.argv)
     return msgspec.structs.replace(action, argv=tuple(argv))
 
 
 def target(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> str:
-    """What the whole environment is to be: the chain's last link."""
+    """Return the fingerprint of the whole environment: the last link of the chain."""
     return chain(plan, lock, site, steps)[-1]

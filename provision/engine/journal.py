@@ -1,4 +1,4 @@
-"""What was started and what was done in a generation: JSON lines, each on the disk before the work goes on."""
+"""The journal of an environment: steps started, done and failed, as JSON lines synced to disk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ FILE = "journal.jsonl"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line. `when` is for people: order in the file is what counts, clocks go backwards.
+    """One line of the journal.
 
-    Of what is done: in which `run`, and with which commands, so that later runs can tell.
+    `when` is for people only: clocks go backwards, so the order in the file counts. A step that is
+    done also notes its `run` and its `commands`, for the reports of later runs.
     """
 
     what: Literal["started", "done", "failed"]
@@ -27,36 +28,39 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def outcome(self) -> Literal["done", "failed", "interrupted"]:
-        """What is at work at this moment counts as interrupted: its end is not noted yet."""
+        """Return how the step ended; a step that is running also counts as interrupted."""
         return "interrupted" if self.what == "started" else self.what
 
 
 class Journal:
-    """The journal of one generation; a last line that a crash has torn is as if it had never been written."""
+    """The journal of one environment. A last line cut short by a crash is ignored."""
 
     def __init__(self, state: Path) -> None:
         self._path = state / FILE
 
     def entries(self) -> list[Entry]:
+        """Read all readable entries in order."""
         try:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        found = []
+        entries = []
         for line in lines:
             try:
-                found.append(msgspec.json.decode(line, type=Entry))
+                entries.append(msgspec.json.decode(line, type=Entry))
             except msgspec.MsgspecError:
                 continue
-        return found
+        return entries
 
     def last(self) -> dict[str, Entry]:
-        """By step: what was noted of it last."""
+        """Return the last entry of each step."""
         return {entry.step: entry for entry in self.entries()}
 
     def done(self) -> dict[str, str]:
-        """By step: the fingerprint with which it was done, where it was not started again since."""
-        return {step: entry.fingerprint for step, entry in self.last().items() if entry.what == "done"}
+        """Return the fingerprint of each step that is done and was not started again since."""
+        return {
+            step: entry.fingerprint for step, entry in self.last().items() if entry.what == "done"
+        }
 
     def note(
         self,
@@ -66,17 +70,23 @@ class Journal:
         run: str,
         commands: tuple[str, ...] = (),
     ) -> None:
+        """Append an entry about a step with the current time."""
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.append(Entry(what=what, step=step, fingerprint=fingerprint, when=when, run=run, commands=commands))
+        entry = Entry(
+            what=what, step=step, fingerprint=fingerprint, when=when, run=run, commands=commands
+        )
+        self.append(entry)
 
     def append(self, entry: Entry) -> None:
+        """Append an entry and wait until it is on the disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        handle = os.open(self._path, flags, 0o644)
         try:
             size = os.fstat(handle).st_size
-            # A torn line is closed first, else this one would be lost with it.
-            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            os.write(handle, b"\n" * torn + msgspec.json.encode(entry) + b"\n")
+            # End a line that was cut short first, or this entry would be lost with it.
+            cut_short = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            os.write(handle, b"\n" * cut_short + msgspec.json.encode(entry) + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)

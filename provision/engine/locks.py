@@ -1,4 +1,4 @@
-"""One run at a time in a prefix: a kernel lock whose owner can be named, and that dies with its owner."""
+"""Kernel locks that allow one run at a time in a prefix; they name their owner and end with it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from provision.errors import Locked, NotWritable, UnusablePrefix
 
 FILE = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-_LEFTOVER_S = 5.0
+_LEFTOVER_S = 5.0  # for the last command of a killed run to end
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """Who holds the lock. `born` tells a process from a later one with the same number."""
+    """The holder of a lock; `born` tells a process from a later one with the same pid."""
 
     pid: int
     born: str
@@ -32,10 +32,11 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.contextmanager
 def hold(prefix: Path, verb: str, *, only_look: bool = False) -> Iterator[int]:
-    """Keep every other run out of a prefix; yields the lock's handle.
+    """Lock a prefix against other runs and yield the lock's file descriptor.
 
-    Commands that change the prefix inherit the handle: the lock then lasts until the last of them is gone,
-    however the run itself ended. Who is there `only_look`ing need not be able to write, and is then not named.
+    Commands that change the prefix inherit the descriptor: the lock then lasts until the last of
+    them ends, even if this run is killed. With `only_look`, a prefix that cannot be written is
+    locked against changes, and the lock has no owner.
     """
     handle, kind = _open(prefix, only_look=only_look)
     try:
@@ -50,17 +51,19 @@ def hold(prefix: Path, verb: str, *, only_look: bool = False) -> Iterator[int]:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep another run out of a folder in which nothing but what was asked for may lie: the folder itself is locked.
+    """Lock a folder that this run fills alone; the folder itself is the lock.
 
-    It is made where it is missing, and goes again where nothing came into it.
+    A missing folder is created, and removed again if it stays empty.
     """
     missing = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        hint = "name a folder that you may write, where there is room"
-        raise NotWritable(f"cannot be written: {error.strerror}", where=str(folder), hint=hint) from error
+        hint = "name a folder that you may write, on a disk with free space"
+        raise NotWritable(
+            f"cannot be written: {error.strerror}", where=str(folder), hint=hint
+        ) from error
     try:
         _lock_out(handle, folder)
         yield
@@ -76,12 +79,14 @@ def _lock_out(handle: int, folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            hint = "wait until it has ended, or name another folder"
-            raise Locked("another run fills this folder", where=str(folder), hint=hint) from error
+            hint = "wait until it ends, or name another folder"
+            raise Locked(
+                "another run writes to this folder", where=str(folder), hint=hint
+            ) from error
 
 
 def supported(folder: Path) -> bool:
-    """Whether the file system of a folder has kernel locks."""
+    """Return whether the file system of a folder has kernel locks."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -93,7 +98,7 @@ def supported(folder: Path) -> bool:
 
 
 def _open(prefix: Path, *, only_look: bool) -> tuple[int, int]:
-    """The lock's file, and how it can be locked: alone, or together with others who only look."""
+    """Return the lock file and the kind of lock: exclusive, or shared by runs that only look."""
     try:
         prefix.mkdir(parents=True, exist_ok=True)
         return os.open(prefix / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), fcntl.LOCK_EX
@@ -105,15 +110,17 @@ def _open(prefix: Path, *, only_look: bool) -> tuple[int, int]:
 
 
 def _unusable(prefix: Path, error: OSError) -> UnusablePrefix:
-    what, hint = f"cannot be written: {error.strerror}", "name another place: --prefix DIR"
-    there = next(path for path in (prefix / FILE, prefix, *prefix.parents) if os.path.lexists(path))
-    owner = there.lstat().st_uid
+    what, hint = f"cannot be written: {error.strerror}", "name another prefix: --prefix DIR"
+    paths = (prefix / FILE, prefix, *prefix.parents)
+    existing = next(path for path in paths if os.path.lexists(path))
+    owner = existing.lstat().st_uid
     if error.errno in (errno.EACCES, errno.EPERM) and owner != os.geteuid():
-        what, hint = f"{what}: {there} belongs to {_name(owner)}", f"{hint}, or run it as {_name(owner)}"
+        name = _user_name(owner)
+        what, hint = f"{what}: {existing} belongs to {name}", f"{hint}, or run it as {name}"
     return UnusablePrefix(what, where=str(prefix), hint=hint)
 
 
-def _name(user: int) -> str:
+def _user_name(user: int) -> str:
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:
@@ -121,21 +128,21 @@ def _name(user: int) -> str:
 
 
 def _acquire(handle: int, prefix: Path, kind: int) -> None:
-    until = time.monotonic() + _LEFTOVER_S
+    deadline = time.monotonic() + _LEFTOVER_S
     while True:
         try:
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = _owner(handle)
-            # A command of a killed run may need a moment to go; a run that is alive is not waited for.
-            if owner is None or not _gone(owner) or time.monotonic() > until:
+            # A command of a killed run may need a moment to end. A live run may take hours.
+            if owner is None or not _gone(owner) or time.monotonic() > deadline:
                 raise _locked(owner, prefix) from None
             time.sleep(0.05)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             raise UnusablePrefix(
-                f"this file system has no locks: {error.strerror}",
+                f"this file system does not support locks: {error.strerror}",
                 where=str(prefix),
                 hint="name a prefix on a local disk: --prefix DIR",
             ) from error
@@ -145,19 +152,19 @@ def _acquire(handle: int, prefix: Path, kind: int) -> None:
 
 def _locked(owner: Owner | None, prefix: Path) -> Locked:
     if owner is None:
-        return Locked("another run works here", where=str(prefix), hint="wait until it has ended")
+        return Locked("another run works here", where=str(prefix), hint="wait until it ends")
     who = f"pid {owner.pid}" + ("" if owner.place == _place() else f" on {owner.place.split()[0]}")
     if _gone(owner):
         return Locked(
-            f"`{owner.verb}` ({who}, since {owner.since}) was killed, but a command that it started still runs here,"
-            " or another user's check",
+            f"`{owner.verb}` ({who}, since {owner.since}) was killed, but a command that it started"
+            " still runs here, or another user's check",
             where=str(prefix),
-            hint="wait until that has ended, or end it",
+            hint="wait until that ends, or end it",
         )
     return Locked(
         f"another run works here: `{owner.verb}`, {who}, since {owner.since}",
         where=str(prefix),
-        hint="wait until it has ended",
+        hint="wait until it ends",
     )
 
 
@@ -170,14 +177,14 @@ def _name_owner(handle: int, verb: str) -> None:
         since=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
     )
     os.ftruncate(handle, 0)
-    with contextlib.suppress(OSError):  # on a full disk the lock holds without a name: `prune` must get in
+    with contextlib.suppress(OSError):  # `prune` must get the lock even on a full disk
         os.pwrite(handle, msgspec.json.encode(owner), 0)
 
 
 def _owner(handle: int) -> Owner | None:
     try:
         return msgspec.json.decode(os.pread(handle, 4096, 0), type=Owner)
-    except msgspec.MsgspecError:  # it is being written just now
+    except msgspec.MsgspecError:  # it is being written at this moment
         return None
 
 
@@ -186,13 +193,15 @@ def _gone(owner: Owner) -> bool:
 
 
 def _place() -> str:
-    """The host and the process namespace: a pid means something only there."""
+    """Return the host and its process namespace: a pid has a meaning only within one."""
     return f"{os.uname().nodename} {os.readlink('/proc/self/ns/pid')}"
 
 
 def _born(pid: int) -> str:
-    """When a process started, in ticks since boot; empty where there is none."""
+    """Return the start of a process in ticks since boot; "" if it does not exist."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        # The name of the program is in parentheses and may itself contain blanks and parentheses.
+        return stat.rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""

@@ -1,4 +1,4 @@
-"""The log of one step: exact commands, how their environment differs, every line; for its owner only, no secrets."""
+"""The log of one step: commands, their environment and their output, without secrets."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from pathlib import Path
 from provision.errors import NotWritable
 from provision.host._scrub import HIDDEN, SECRET_NAME, hide_secrets
 
-_LAST = 20
+_LAST_LINES = 20
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 
 
 class StepLog:
-    """Appends to one file; a full disk ends the log, never the command that is being logged."""
+    """A log file for its owner only; a full disk ends the log, never the logged command."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.last: deque[str] = deque(maxlen=_LAST)
-        self._turn = threading.Lock()  # stdout and stderr come from two threads
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._lock = threading.Lock()  # stdout and stderr are read by two threads
         self.full = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(path, _APPEND | os.O_CREAT, 0o600)
         except OSError as error:
+            # A full disk must not end the installation; any other error is a wrong setting.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise NotWritable(
                     f"the log cannot be written: {error.strerror}",
@@ -41,23 +42,25 @@ class StepLog:
         os.close(self._handle)
 
     def command(self, title: str, command: str, environment: Mapping[str, str]) -> None:
+        """Log a command, and which variables differ from the environment of this process."""
         self.last.clear()
-        differs = [
+        changes = [
             f"{name}={HIDDEN if SECRET_NAME.fullmatch(name) else hide_secrets(value)}"
             for name, value in sorted(environment.items())
             if os.environ.get(name) != value
         ]
         if unset := sorted(os.environ.keys() - environment.keys()):
-            differs.append(f"unset {' '.join(unset)}")
-        self._write("".join(f"{line}\n" for line in (f"# {title}", f"$ {hide_secrets(command)}", *differs)))
+            changes.append(f"unset {' '.join(unset)}")
+        lines = (f"# {title}", f"$ {hide_secrets(command)}", *changes)
+        self._write("".join(f"{line}\n" for line in lines))
 
     def line(self, text: str) -> str:
-        """Log one line of output; as it was logged."""
-        shown = hide_secrets(text)
-        with self._turn:
-            self.last.append(shown)
-            self._write(f"{shown}\n")
-        return shown
+        """Log one line of output and return it without secrets."""
+        clean = hide_secrets(text)
+        with self._lock:
+            self.last.append(clean)
+            self._write(f"{clean}\n")
+        return clean
 
     def _write(self, text: str) -> None:
         try:

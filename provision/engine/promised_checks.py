@@ -1,4 +1,4 @@
-"""What an environment has to prove on a host, and the proof: the checks tried with all that is known of both."""
+"""Choose the checks that an environment promises to pass, and run them with all that is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provision.doors import process
 from provision.engine import environments, launch_checks, verified
 from provision.engine.check_process import environment_of_a_check
 from provision.engine.check_results import Tried
-from provision.engine.integrity import survey
+from provision.engine.integrity import wrong_records
 from provision.engine.launch_checks import CheckDone, CheckStarted, Context, Depth, Description
 from provision.errors import WrongUsage
 from provision.host import record
@@ -22,14 +22,15 @@ from provision.plan._model import Plan
 from provision.steps.model import Lock
 
 Checks = Callable[[CheckStarted | CheckDone], None]
-# What `up` proves and what is promised: a proof that the next look at a host can repeat within a minute.
+# The depth of what `up` promises: checks that a later run can repeat within a minute.
 _PROMISED: Depth = "quick"
 
 
 class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Python says of itself and of what is installed beside it.
+    """A Python interpreter and the packages installed with it, as it reports them.
 
-    `command` is how it was started: a wrapper may set something that its `executable` lacks, or enter a container.
+    `command` is how it was started. It may differ from `executable`: a wrapper may set variables or
+    enter a container.
     """
 
     command: str = ""
@@ -41,56 +42,82 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def promised(plan: Plan, lock: Lock, depth: Depth = _PROMISED) -> tuple[str, ...]:
-    """The checks that an environment of this plan and lock promises to pass on its host."""
-    checks = _for(launch_checks.chosen(launch_checks.discover(), depth), plan.profile, plan.gpus.used)
-    checks = [one for one in checks if _can(one, plan.profile, plan.gpus.capabilities)]
-    return tuple(one.name for one in checks if all(lock.version(name) for name in one.needs.distributions))
+    """Return the checks that an environment of this plan and lock promises to pass on its host."""
+    checks = _applicable(depth, plan.profile, plan.gpus.used, plan.gpus.capabilities)
+    return tuple(
+        check.name for check in checks if all(map(lock.version, check.needs.distributions))
+    )
 
 
-def _for(checks: Iterable[Description], profile: str, gpus: Sequence[str]) -> list[Description]:
-    fit = [one for one in checks if one.needs.profile in (None, profile) and not one.needs.serving]
-    fit = [one for one in fit if all(any(map(shutil.which, tools.split())) for tools in one.needs.tools)]
-    # What takes a GPU on a CUDA host runs on the CPU where that is the profile.
-    return [one for one in fit if profile == "cpu" or len(_usable(one, gpus)) >= one.needs.gpus]
+def expected(
+    python: Interpreter, depth: Depth, gpus: Sequence[str], capabilities: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the checks that any Python with vLLM should pass.
+
+    A vLLM for CUDA needs a GPU: without one, the checks of GPUs are expected and skipped.
+    """
+    checks = _applicable(depth, python.profile, gpus or ("0",), capabilities)
+    return tuple(
+        check.name for check in checks if not check.needs.lock and not check.needs.distributions
+    )
 
 
-def _usable(check: Description, gpus: Sequence[str]) -> list[str]:
-    """What needs several needs whole ones: a process sees one slice of MIG."""
-    return [gpu for gpu in gpus if check.needs.gpus < 2 or ":" not in gpu]
+def of_servers() -> tuple[str, ...]:
+    """Return the checks that examine a running server."""
+    return tuple(check.name for check in launch_checks.discover() if check.needs.serving)
 
 
-def _can(check: Description, profile: str, capabilities: tuple[str, ...]) -> bool:
-    """Whether the best of these GPUs can do what it tries; where nobody has told, it is to be tried."""
-    if profile == "cpu" or not check.needs.capability or not capabilities:
+def _applicable(
+    depth: Depth, profile: str, gpus: Sequence[str], capabilities: tuple[str, ...]
+) -> list[Description]:
+    """List the checks whose needs these GPUs and this host's tools meet."""
+    return [
+        check
+        for check in launch_checks.chosen(launch_checks.discover(), depth)
+        if check.needs.profile in (None, profile)
+        and not check.needs.serving
+        and all(any(map(shutil.which, tools.split())) for tools in check.needs.tools)
+        # On a CPU profile the checks of GPUs run on the CPU.
+        and (profile == "cpu" or _has_gpus(check, gpus, capabilities))
+    ]
+
+
+def _has_gpus(check: Description, gpus: Sequence[str], capabilities: tuple[str, ...]) -> bool:
+    # One process sees one MIG slice: several GPUs must be whole ones.
+    usable = [gpu for gpu in gpus if check.needs.gpus < 2 or ":" not in gpu]
+    if len(usable) < check.needs.gpus:
+        return False
+    if not check.needs.capability or not capabilities:  # unknown: the check itself finds out
         return True
-    return max(tuple(map(int, cc.split("."))) for cc in capabilities) >= check.needs.capability
+    best = max(tuple(map(int, capability.split("."))) for capability in capabilities)
+    return best >= check.needs.capability
 
 
 def ours(
     plan: Plan,
     lock: Lock,
-    generation: str,
+    environment: str,
     names: Sequence[str],
     logs: Path,
     events: Checks,
     gpus: tuple[str, ...],
     facts: dict[str, Any],
 ) -> Tried:
-    """Try the checks of these names on an environment of ours."""
+    """Run the named checks on an environment that was built here."""
+    folder = Path(environment)
     context = Context(
         profile=plan.profile,
         pins={pin.name: pin.version for pin in lock.pins},
-        contents=survey.known_contents(Path(generation) / environments.STATE),
+        contents=wrong_records.true_digests(folder / environments.STATE),
         gpus=gpus,
         promised=tuple(names),
-        prefix=generation,
-        launcher=f"{generation}/bin/vllm",
+        prefix=environment,
+        launcher=f"{environment}/bin/vllm",
         facts=facts,
-        earlier=_earlier(Path(generation)),
+        earlier=_earlier_facts(folder),
         plan=msgspec.to_builtins(plan),
     )
-    known = [one for one in launch_checks.discover() if one.name in names]
-    return launch_checks.run(f"{generation}/bin/python", known, context, logs, events)
+    return _run(f"{environment}/bin/python", names, context, logs, events)
 
 
 def theirs(
@@ -102,7 +129,7 @@ def theirs(
     facts: dict[str, Any],
     serving: str = "",
 ) -> Tried:
-    """Try them in any interpreter: nobody has planned or locked what it holds."""
+    """Run the named checks in any interpreter, without a plan or lock."""
     launcher = Path(python.prefix) / "bin" / "vllm"
     context = Context(
         profile="cpu" if python.profile == "cpu" else "cuda",
@@ -113,49 +140,53 @@ def theirs(
         facts=facts,
         serving=serving,
     )
-    known = [one for one in launch_checks.discover() if one.name in names]
-    return launch_checks.run(python.command, known, context, logs, events)
+    return _run(python.command, names, context, logs, events)
 
 
-def expected(python: Interpreter, depth: Depth, gpus: Sequence[str], capabilities: tuple[str, ...]) -> tuple[str, ...]:
-    """The checks that whatever is to run vLLM has to pass, whoever made it; for CUDA a GPU belongs to that."""
-    checks = _for(launch_checks.chosen(launch_checks.discover(), depth), python.profile, gpus or ("0",))
-    checks = [one for one in checks if _can(one, python.profile, capabilities)]
-    return tuple(one.name for one in checks if not one.needs.lock and not one.needs.distributions)
-
-
-def of_servers() -> tuple[str, ...]:
-    """The checks that look at a server from the outside."""
-    return tuple(one.name for one in launch_checks.discover() if one.needs.serving)
+def _run(python: str, names: Sequence[str], context: Context, logs: Path, events: Checks) -> Tried:
+    checks = [check for check in launch_checks.discover() if check.name in names]
+    return launch_checks.run(python, checks, context, logs, events)
 
 
 def interpreter(executable: str) -> Interpreter:
-    """Have it say what it is; WrongUsage where it is no Python that could try anything."""
+    """Start an interpreter and have it describe itself.
+
+    Raise WrongUsage if it is not a Python that can run checks.
+    """
     with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
         answer = Path(work) / "python.json"
-        argv = [executable, "-I", "-B", str(launch_checks.CHECKS / "_child.py"), "tell", str(answer)]
-        told = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
+        argv = [
+            executable,
+            "-I",
+            "-B",
+            str(launch_checks.CHECKS / "_child.py"),
+            "tell",
+            str(answer),
+        ]
+        finished = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
         try:
-            found = msgspec.json.decode(answer.read_bytes(), type=Interpreter)
-            return msgspec.structs.replace(found, command=executable)
+            description = msgspec.json.decode(answer.read_bytes(), type=Interpreter)
+            return msgspec.structs.replace(description, command=executable)
         except (OSError, msgspec.DecodeError) as error:
-            what = "it is not there" if told.missing else "it is no Python 3.10 or newer that starts"
-            said = told.stderr.strip().splitlines()
-            hint = f"it said: {said[-1]}" if said and not told.missing else ""
-            raise WrongUsage(what, where=f"--python {executable}", hint=hint) from error
+            missing = "there is no such file"
+            problem = missing if finished.missing else "this is no working Python 3.10 or newer"
+            output = finished.stderr.strip().splitlines()
+            hint = f"its last output: {output[-1]}" if output and not finished.missing else ""
+            raise WrongUsage(problem, where=f"--python {executable}", hint=hint) from error
 
 
 def facts_for(names: Iterable[str], places: dict[str, Path]) -> dict[str, Any]:
-    """The host as it is now, where one of these checks wants to know."""
-    if not any(one.needs.recording for one in launch_checks.discover() if one.name in set(names)):
+    """Record the facts of this host, if one of the named checks needs them."""
+    chosen = set(names)
+    if not any(check.needs.recording for check in launch_checks.discover() if check.name in chosen):
         return {}
     return record.record(network=False, paths=places, sources={}).facts
 
 
-def _earlier(generation: Path) -> dict[str, Any]:
-    """The host as it was when this environment was last verified on it."""
+def _earlier_facts(environment: Path) -> dict[str, Any]:
+    """Return the facts of this host when it last verified the environment."""
     try:
-        told = msgspec.json.decode(verified.report(generation) or b"{}")
-        return dict(told["host"]["facts"])
+        report = msgspec.json.decode(verified.report(environment) or b"{}")
+        return dict(report["host"]["facts"])
     except (msgspec.DecodeError, KeyError, TypeError):
         return {}

@@ -1,4 +1,4 @@
-"""The lock as uv resolves it (pylock.toml): each distribution with the one file that fits the target best."""
+"""The lock that uv resolves (pylock.toml): each package with the best wheel for the target."""
 
 from __future__ import annotations
 
@@ -19,43 +19,49 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_PLATFORMS = (17, 28, *range(31, 41))  # the glibc minors that uv has a name for
+_PLATFORMS = (17, 28, *range(31, 41))  # the glibc minor versions that uv knows
 _OLD_NAMES = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
 
 
 def pins(text: str, python: str, platform: str) -> tuple[Pin, ...]:
-    """Every package of a lock, in its order; `platform` is the plan's, such as x86_64-manylinux_2_36."""
+    """Return the packages of a lock; `platform` is as in plans: x86_64-manylinux_2_36."""
     ranks = {tag: rank for rank, tag in enumerate(tags(python, platform))}
     return tuple(_pin(package, ranks) for package in tomllib.loads(text).get("packages", ()))
 
 
-def platform(of_the_plan: str) -> str:
-    """The plan's platform as uv knows it: the nearest glibc that is not newer."""
-    machine, _, minor = of_the_plan.partition("-manylinux_2_")
-    return f"{machine}-manylinux_2_{max((one for one in _PLATFORMS if one <= int(minor)), default=17)}"
+def platform(plan_platform: str) -> str:
+    """Return the nearest platform that uv knows, with the same or an older glibc."""
+    machine, _, glibc = plan_platform.partition("-manylinux_2_")
+    known = max((minor for minor in _PLATFORMS if minor <= int(glibc)), default=17)
+    return f"{machine}-manylinux_2_{known}"
 
 
 def tags(python: str, platform: str) -> list[Tag]:
-    """What such an interpreter takes there, the best first."""
+    """Return the wheel tags that an interpreter accepts on a platform, the best first."""
     machine, _, newest = platform.partition("-manylinux_2_")
     platforms = []
+    # From the newest glibc down, so that the rank of a tag is its quality. 2.5 is manylinux1.
     for minor in range(int(newest), 4, -1):
         platforms += [f"manylinux_2_{minor}_{machine}"]
         platforms += [f"{_OLD_NAMES[minor]}_{machine}"] if minor in _OLD_NAMES else []
     platforms.append(f"linux_{machine}")
     major, minor_ = map(int, python.split("."))
     interpreter = f"cp{major}{minor_}"
-    own = cpython_tags((major, minor_), abis=[interpreter], platforms=platforms)
-    return [*own, *compatible_tags((major, minor_), interpreter=interpreter, platforms=platforms)]
+    version = (major, minor_)
+    return [
+        *cpython_tags(version, abis=[interpreter], platforms=platforms),
+        *compatible_tags(version, interpreter=interpreter, platforms=platforms),
+    ]
 
 
 def _pin(package: dict[str, Any], ranks: dict[Tag, int]) -> Pin:
     files = [*package.get("wheels", ()), *([package["archive"]] if "archive" in package else ())]
     ranked = [(_rank(wheel, ranks), number) for number, wheel in enumerate(map(_wheel, files))]
+    # An `archive` comes from an address in extra_packages and may be a source release.
     if not ranked or None in {rank for rank, _ in ranked}:
         raise WrongSetting(
-            f"extra_packages: {package['name']} is no wheel",
-            hint="name a version or a .whl file: only those can be locked",
+            f"extra_packages: {package['name']} is not a wheel",
+            hint="name a version or a .whl file: only wheels can be locked",
         )
     wheel = _wheel(files[min(ranked)[1]])
     version = package.get("version") or str(parse_wheel_filename(wheel.file)[1])
@@ -63,10 +69,14 @@ def _pin(package: dict[str, Any], ranks: dict[Tag, int]) -> Pin:
 
 
 def _wheel(file: dict[str, Any]) -> Wheel:
-    # A login may stand in an address: it stays out of every file.
-    url = re.sub(r"(?<=://)[^/@]*@", "", file["url"]) if "url" in file else Path(file["path"]).absolute().as_uri()
+    if "url" in file:
+        # An address may contain a login, which must not reach any file.
+        url = re.sub(r"(?<=://)[^/@]*@", "", file["url"])
+    else:
+        url = Path(file["path"]).absolute().as_uri()
     if "sha256" not in file["hashes"]:
-        raise SourceFailed("the index gives no SHA-256 of it", where=sessions.scrubbed(url), hint="name another mirror")
+        what, hint = "the index has no SHA-256 of this file", "use another mirror"
+        raise SourceFailed(what, where=sessions.scrubbed(url), hint=hint)
     return Wheel(url=url, sha256=file["hashes"]["sha256"], size=file.get("size", 0))
 
 

@@ -1,4 +1,4 @@
-"""Reads what uv says when it cannot resolve: one sentence that names the requirement that is missing."""
+"""Parse uv's explanation of a failed resolution into one sentence about the missing requirement."""
 
 from __future__ import annotations
 
@@ -17,42 +17,48 @@ _NO_WHEEL = re.compile(rf"({_NAME})({_VERSIONS})? has no (?:usable )?wheels")
 
 
 def is_refusal(stderr: str) -> bool:
-    """Whether uv looked at everything and found no solution; everything else is a fault, not an answer."""
+    """Return whether uv found that there is no solution; any other failure is a fault."""
     return _HEADING in stderr
 
 
-def gives_no_dates(stderr: str) -> bool:
-    """Whether a cut-off day shut out packages of which the index does not say when they came."""
+def lacks_upload_dates(stderr: str) -> bool:
+    """Return whether a cut-off day excluded packages because the index gives no upload dates."""
     return "was filtered by `exclude-newer`" in stderr and "was published at" not in stderr
 
 
-def sentence(stderr: str) -> str:
-    """ "no certifi>=2026.10.19 on this index", or what comes nearest to it in uv's own words."""
-    text = _plain(stderr)
+def describe(stderr: str) -> str:
+    """Describe a refusal in one sentence, such as "no certifi>=2026.10.19 on this index".
+
+    If no known wording matches, use the first of uv's own reasons.
+    """
+    text = _explanation(stderr)
     if no_wheel := _NO_WHEEL.search(text):
         return f"{no_wheel[1]}{no_wheel[2] or ''} has no wheel for this Python and platform"
     for pattern in _MISSING:
         if missing := pattern.search(text):
             name, versions = missing[1], (missing[2] if pattern.groups == 2 else None) or ""
-            return f"no {name}{versions or _asked(text, name)} on this index{_for(text, name)}"
+            versions = versions or _required_versions(text, name)
+            return f"no {name}{versions} on this index{_dependent(text, name)}"
     because = re.search(r"Because (.+?)(?:, we can conclude|$)", text)
-    asked = re.findall(r"because you require (.+?)(?:, we can conclude|\. |$)", text)
-    return " and ".join([because[1] if because else text[:300], *(f"{one} is asked for" for one in asked)])
+    required = re.findall(r"because you require (.+?)(?:, we can conclude|\. |$)", text)
+    reasons = [because[1] if because else text[:300]]
+    return " and ".join([*reasons, *(f"{package} is required" for package in required)])
 
 
-def _plain(stderr: str) -> str:
-    """The explanation without hints, markers and line breaks."""
-    explained = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0]
-    return re.sub(r"\s+", " ", re.sub(r"\{[^}]*\}|\[[\w, -]*\](?=[<>=!~])", "", explained)).strip()
+def _explanation(stderr: str) -> str:
+    """Return uv's explanation without hints, markers, extras and line breaks."""
+    explanation = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0]
+    return re.sub(
+        r"\s+", " ", re.sub(r"\{[^}]*\}|\[[\w, -]*\](?=[<>=!~])", "", explanation)
+    ).strip()
 
 
-def _asked(text: str, name: str) -> str:
-    """The versions of a package that somebody asks for."""
-    found = re.search(rf"(?:depends? on|require) {re.escape(name)}({_VERSIONS})", text)
-    return found[1] if found else ""
+def _required_versions(text: str, name: str) -> str:
+    match = re.search(rf"(?:depends? on|require) {re.escape(name)}({_VERSIONS})", text)
+    return match[1] if match else ""
 
 
-def _for(text: str, name: str) -> str:
-    """Who asks for it, where that is not the user."""
-    found = re.search(rf"({_NAME}){_VERSIONS}? depends? on {re.escape(name)}(?![\w-])", text)
-    return f", which {found[1]} needs" if found else ""
+def _dependent(text: str, name: str) -> str:
+    """Name the package that needs another one, unless the user requires it."""
+    match = re.search(rf"({_NAME}){_VERSIONS}? depends? on {re.escape(name)}(?![\w-])", text)
+    return f", which {match[1]} needs" if match else ""

@@ -14,7 +14,7 @@ from provision.flash_attn import partial_build
 from provision.host import driver, glibc, gpus, machine
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Refusal
-from provision.settings import Settings
+from provision.settings import Settings, for_fingerprint
 from provision.steps.model import Lock
 from provision.version import VERSION
 
@@ -40,11 +40,7 @@ def wish(host: Host, settings: Settings) -> str:
     facts = {fact.name: msgspec.to_builtins(host.value(fact)) for fact in FACTS}
     for gpu in facts[gpus.FACT.name] if isinstance(facts[gpus.FACT.name], (list, tuple)) else ():
         gpu.pop("link", None)  # its speed follows the load
-    choices = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
-    for name in ("tasks", "upgrade"):  # what runs afterwards, and when to switch, are no part of what is wanted
-        del choices[name]
-    if not settings.exclude_vllm:  # a prefix made before this setting existed must find its resolution again
-        del choices["exclude_vllm"]
+    choices = for_fingerprint(settings)
     if only := partial_build.only():  # the wheel that is made of it is nobody else's
         choices["only"] = only
     said = msgspec.json.encode([choices, facts], order="sorted")

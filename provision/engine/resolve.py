@@ -1,4 +1,4 @@
-"""A plan becomes a lock of exact files before anything changes; what the index lacks goes back to the planner."""
+"""Resolve a plan into a lock of exact files; a refusal of the resolver goes back to the planner."""
 
 from __future__ import annotations
 
@@ -24,18 +24,25 @@ from provision.settings import Settings
 from provision.steps.model import Lock
 
 DEADLINE_S: Final = 900.0
-ROUNDS: Final = 12  # each costs the user seconds; a host whose dozen newest releases are refused has another problem
-# Beside a torch for CPUs PyPI's builds of these do not load, and transformers then imports no model; vLLM does
-# without them.
+# Every round takes seconds. A host on which a dozen releases are refused has another problem.
+ROUNDS: Final = 12
+# PyPI's builds of these cannot be loaded beside a torch for CPUs, and transformers then imports no
+# model. vLLM works without them.
 _CUDA_ONLY: Final = ("torchvision", "torchaudio", "torchcodec")
 _TOOLKIT: Final = ("nvidia-cuda-nvcc", "nvidia-cuda-crt", "nvidia-cuda-cccl", "nvidia-nvvm")
 _NEVER: Final = 'python_version < "0"'
-# What comes from the PyTorch index and the vLLM index, which say of no file when it came.
-_UNDATED: Final = {"pytorch": ("torch", "torchvision", "torchaudio", "torchcodec", "triton"), "vllm": ("vllm",)}
+# Packages from the PyTorch index and the vLLM index, which give no upload dates.
+_UNDATED: Final = {
+    "pytorch": ("torch", "torchvision", "torchaudio", "torchcodec", "triton"),
+    "vllm": ("vllm",),
+}
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """This cannot be installed here: the index lacks something that it needs, or vLLM beside it does not allow it."""
+    """A package that cannot be installed here, and why.
+
+    The index lacks something that it needs, or vLLM does not allow it.
+    """
 
     package: str = "vllm"
     version: str
@@ -43,13 +50,15 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """A lock, and what the user should know about how it came about."""
+    """A lock, and a note for the user about how it was resolved."""
 
     lock: Lock
     note: str = ""
 
 
-class Said(NamedTuple):
+class Compiled(NamedTuple):
+    """The output of one run of uv: a lock, or its explanation of why there is none."""
+
     text: str
     refusal: str
 
@@ -64,45 +73,62 @@ def plan_and_resolve(
     checks: tuple[str, ...] = (),
     refused: tuple[Refusal, ...] = (),
 ) -> tuple[Plan, Lock] | Unsupported:
-    """The newest plan that this index can fulfil; `env` is uv's environment, which depends on the plan's sources.
+    """Return the newest plan that the index can fulfil, with its lock.
 
-    `refused` is what somebody else has met before: a wheel of flash-attn that is not published after all.
+    `env` returns uv's environment for a plan, because it depends on the plan's sources. `refused`
+    holds refusals from elsewhere, such as a flash-attn wheel that is not published after all.
     """
-    met = list(refused)
-    while sum(one.package == "vllm" for one in met) < ROUNDS:
-        plan = make(host, settings, catalogue, tuple(met), checks)
+    refusals_so_far = list(refused)
+    while sum(refusal.package == "vllm" for refusal in refusals_so_far) < ROUNDS:
+        plan = make(host, settings, catalogue, tuple(refusals_so_far), checks)
         if isinstance(plan, Unsupported):
             return plan
-        found = resolve(plan, settings, uv, env(plan), folder)
-        if isinstance(found, Resolved):
-            noted = (*plan.warnings, found.note) if found.note else plan.warnings
-            return msgspec.structs.replace(plan, warnings=noted), found.lock
-        met.append(Refusal(package=found.package, version=found.version, reason=found.reason))
-    reasons = tuple(f"{one.version}: {one.reason}" for one in met if one.package == "vllm")
+        result = resolve(plan, settings, uv, env(plan), folder)
+        if isinstance(result, Resolved):
+            warnings = (*plan.warnings, result.note) if result.note else plan.warnings
+            return msgspec.structs.replace(plan, warnings=warnings), result.lock
+        refusals_so_far.append(
+            Refusal(package=result.package, version=result.version, reason=result.reason)
+        )
+    reasons = tuple(
+        f"{refusal.version}: {refusal.reason}"
+        for refusal in refusals_so_far
+        if refusal.package == "vllm"
+    )
     return Unsupported(unsupported=(Reasons(subject="vllm", reasons=reasons),), advice=())
 
 
-def resolve(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path) -> Resolved | Refused:
-    """One plan's lock, or the requirement that this index cannot fulfil. The requirements stay in `folder`."""
-    _write(folder, inputs(plan, settings))
+def resolve(
+    plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path
+) -> Resolved | Refused:
+    """Resolve one plan into a lock, or return the requirement that the index cannot fulfil.
+
+    The requirement files stay in `folder`.
+    """
+    _write(folder, requirement_files(plan, settings))
     if plan.profile == "cpu" and settings.extra_packages:
         needed = _needed_by_extras(plan, settings, uv, env, folder)
         if isinstance(needed, Refused):
             return needed
-        _write(folder, inputs(plan, settings, needed))
+        _write(folder, requirement_files(plan, settings, needed))
     note = ""
-    said = compiled(plan, uv, env, folder, dated=True)
-    if said.refusal:
-        if against := _against_flash_attn(said, plan, uv, env, folder, dated=True):
-            return against
-        note = _note(said.refusal, plan.uploaded_before)
-        said = compiled(plan, uv, env, folder, dated=False)
-    if said.refusal:
-        if against := _against_flash_attn(said, plan, uv, env, folder, dated=False):
-            return against
-        _complain_of_extras(plan, settings, uv, env, folder)
-        return _refused(plan, refusals.sentence(said.refusal))
-    return Resolved(lock=Lock(pins=pylock.pins(said.text, plan.python, plan.platform)), note=note)
+    output = compile_lock(plan, uv, env, folder, dated=True)
+    if output.refusal:
+        if refused := _refused_flash_attn(output, plan, uv, env, folder, dated=True):
+            return refused
+        # Without the cut-off day there may be a solution.
+        note = _note(output.refusal, plan.uploaded_before)
+        output = compile_lock(plan, uv, env, folder, dated=False)
+    if output.refusal:
+        if refused := _refused_flash_attn(output, plan, uv, env, folder, dated=False):
+            return refused
+        _refuse_impossible_extras(plan, settings, uv, env, folder)
+        return _refused_vllm(plan, refusals.describe(output.refusal))
+    return Resolved(lock=_lock(output, plan), note=note)
+
+
+def _lock(output: Compiled, plan: Plan) -> Lock:
+    return Lock(pins=pylock.pins(output.text, plan.python, plan.platform))
 
 
 def _write(folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
@@ -110,49 +136,75 @@ def _write(folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
         files.write(folder / name, "".join(f"{line}\n" for line in lines))
 
 
-def _refused(plan: Plan, reason: str) -> Refused:
+def _refused_vllm(plan: Plan, reason: str) -> Refused:
     return Refused(version=planned(plan, "vllm").version.partition("+")[0], reason=reason)
+
+
+def _refused_flash_attn(
+    output: Compiled, plan: Plan, uv: str, env: Mapping[str, str], folder: Path, *, dated: bool
+) -> Refused | None:
+    """Return flash-attn as refused if everything else resolves without it, as of the same day."""
+    if not _resolved_flash_attn(plan):
+        return None
+    if compile_lock(plan, uv, env, folder, "without-flash-attn.in", dated=dated).refusal:
+        return None
+    vllm = planned(plan, "vllm").version
+    reason = f"beside vLLM {vllm}: {refusals.describe(output.refusal)}"
+    return Refused(package="flash-attn", version=candidate_name(plan), reason=reason)
 
 
 def _needed_by_extras(
     plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path
 ) -> frozenset[str] | Refused:
-    """What extra packages need of that which is overridden for a CPU: it must not be taken from them unsaid."""
-    said = compiled(plan, uv, env, folder, "extras-beside-torch.in", dated=False)
-    if said.refusal:
-        _complain_of_extras(plan, settings, uv, env, folder)
-        return _refused(plan, f"extra_packages: {refusals.sentence(said.refusal)}")
-    pins = [pin for pin in pylock.pins(said.text, plan.python, plan.platform) if pin.name in _CUDA_ONLY]
+    """Return the overridden CUDA packages that extra packages need.
+
+    They must not be taken from the extra packages silently.
+    """
+    output = compile_lock(plan, uv, env, folder, "extras-beside-torch.in", dated=False)
+    if output.refusal:
+        _refuse_impossible_extras(plan, settings, uv, env, folder)
+        return _refused_vllm(plan, f"extra_packages: {refusals.describe(output.refusal)}")
+    pins = [pin for pin in _lock(output, plan).pins if pin.name in _CUDA_ONLY]
     for pin in pins:
         if "+cpu" not in pin.version:
             raise WrongSetting(
-                f"extra_packages: {pin.name} {pin.version}, which they need, does not load beside a torch for CPUs",
-                hint="take out what needs it; the PyTorch index has builds for CPUs (sources.pytorch)",
+                f"extra_packages need {pin.name} {pin.version},"
+                " which cannot be loaded beside a torch for CPUs",
+                hint="remove the package that needs it;"
+                " the PyTorch index has builds for CPUs (sources.pytorch)",
             )
     return frozenset(pin.name for pin in pins)
 
 
-def _against_flash_attn(
-    said: Said, plan: Plan, uv: str, env: Mapping[str, str], folder: Path, *, dated: bool
-) -> Refused | None:
-    """The refusal is flash-attn's where all the rest resolves without it, and as of the same day."""
-    if not _resolved_flash_attn(plan):
-        return None
-    if compiled(plan, uv, env, folder, "without-flash-attn.in", dated=dated).refusal:
-        return None
-    vllm = planned(plan, "vllm").version
-    reason = f"beside vLLM {vllm}: {refusals.sentence(said.refusal)}"
-    return Refused(package="flash-attn", version=candidate_name(plan), reason=reason)
+def _refuse_impossible_extras(
+    plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path
+) -> None:
+    """Raise WrongSetting if the extra packages cannot be resolved even alone.
+
+    No other vLLM would help then.
+    """
+    if settings.extra_packages:
+        alone = compile_lock(plan, uv, env, folder, "extras.in", dated=False)
+        if alone.refusal:
+            raise WrongSetting(
+                f"extra_packages: {refusals.describe(alone.refusal)}",
+                hint="remove it, or require another version",
+            )
 
 
-def inputs(plan: Plan, settings: Settings, needed: frozenset[str] = frozenset()) -> dict[str, tuple[str, ...]]:
-    """What uv is asked for, by file: requirements, constraints and overrides, but none of what is `needed`."""
+def requirement_files(
+    plan: Plan, settings: Settings, needed: frozenset[str] = frozenset()
+) -> dict[str, tuple[str, ...]]:
+    """Return uv's input files by name: requirements, constraints and overrides.
+
+    Packages that are `needed` by extra packages are not overridden.
+    """
     vllm, torch = planned(plan, "vllm"), planned(plan, "torch")
     overrides: tuple[str, ...] = ()
     if plan.profile == "cpu":
         overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY if name not in needed)
-        if torch.source == "pypi":
-            overrides += (_exactly("torch", torch.version),)  # it stands in for the +cpu build that vLLM pins
+        if torch.source == "pypi":  # it replaces the +cpu build that vLLM pins
+            overrides += (_exactly("torch", torch.version),)
     base = (
         _exactly(vllm.distribution or "vllm", vllm.version),
         _exactly("torch", torch.version),
@@ -170,7 +222,7 @@ def inputs(plan: Plan, settings: Settings, needed: frozenset[str] = frozenset())
 
 
 def _resolved_flash_attn(plan: Plan) -> tuple[str, ...]:
-    """Flavours 3 and 4 come from an index, with dependencies: they are resolved with everything else."""
+    # Flavours 3 and 4 come from an index and have dependencies, so they are part of the resolution.
     package = plan.packages.get("flash-attn")
     if package is None or plan.flash_attn.mode != "wheel" or package.distribution is None:
         return ()
@@ -178,81 +230,111 @@ def _resolved_flash_attn(plan: Plan) -> tuple[str, ...]:
 
 
 def _exactly(name: str, version: str) -> str:
-    """==2.13.0 takes 2.13.0+cpu too, where a find-links folder or an index has one; ===2.13.0 takes nothing else."""
+    # ==2.13.0 also allows 2.13.0+cpu, if a find-links folder or index has it; ===2.13.0 does not.
     return f"{name}=={version}" if "+" in version else f"{name}==={version}"
 
 
 def _constraints(plan: Plan) -> tuple[str, ...]:
-    """What nobody pins and must fit all the same, for CUDA 13; older CUDAs have other packages."""
+    """Return constraints for packages that vLLM leaves open and that must fit CUDA 13."""
     cuda = torch_cuda(plan)
     if not cuda.startswith("13."):
         return ()
-    # Left open, uv takes cuda-python 12 beside cuda-bindings 13, which overwrite each other's files, and the newest
-    # compiler beside torch's headers, which refuse it with an #error when FlashInfer compiles its first kernel.
+    # Left open, uv would take cuda-python 12 beside cuda-bindings 13, which overwrite each other's
+    # files, and the newest compiler beside torch's headers, which refuse it with an #error when
+    # FlashInfer compiles its first kernel.
     return ("cuda-python>=13", *(f"{name}=={cuda}.*" for name in _TOOLKIT))
 
 
-def command(plan: Plan, uv: str, folder: Path, requirements: str = "requirements.in", *, dated: bool) -> list[str]:
-    """uv's own resolver, for the target's Python and platform. Only wheels: a build would run foreign code here."""
-    argv = [uv, "pip", "compile", str(folder / requirements), "--quiet", "--no-build", "--format", "pylock.toml"]
-    argv += ["--constraints", str(folder / "constraints.in")]
-    if not requirements.startswith("extras"):  # these are judged as they are
+def compile_command(
+    plan: Plan, uv: str, folder: Path, requirements: str = "requirements.in", *, dated: bool
+) -> list[str]:
+    """Return uv's command to resolve for the target's Python and platform.
+
+    It takes wheels only: a build would run foreign code on this host.
+    """
+    argv = [uv, "pip", "compile", str(folder / requirements), "--quiet", "--no-build"]
+    argv += ["--format", "pylock.toml", "--constraints", str(folder / "constraints.in")]
+    if not requirements.startswith("extras"):  # extra packages are resolved without overrides
         argv += ["--overrides", str(folder / "overrides.in")]
     argv += ["--no-header", "--color", "never"]
     argv += ["--python", sys.executable, "--no-python-downloads", "--python-version", plan.python]
     argv += ["--python-platform", pylock.platform(plan.platform)]
     if dated:
-        argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]  # a bare date would include its whole day
+        # A date without a time would include its whole day.
+        argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]
         sources = {planned(plan, name).source for name in ("torch", "vllm")}
-        undated = [name for source in sorted(sources & _UNDATED.keys()) for name in _UNDATED[source]]
-        # flash-attn's betas are asked for by their version, which may be newer than this vLLM
-        for name in (*undated, *(one.partition("==")[0] for one in _resolved_flash_attn(plan))):
+        undated = [
+            name for source in sorted(sources & _UNDATED.keys()) for name in _UNDATED[source]
+        ]
+        # flash-attn's betas are required by version, which may be newer than this vLLM.
+        flash_attn = [package.partition("==")[0] for package in _resolved_flash_attn(plan)]
+        for name in (*undated, *flash_attn):
             argv += ["--exclude-newer-package", f"{name}=false"]
     return argv
 
 
-def compiled(
-    plan: Plan, uv: str, env: Mapping[str, str], folder: Path, requirements: str = "requirements.in", *, dated: bool
-) -> Said:
-    argv = command(plan, uv, folder, requirements, dated=dated)
-    done = process.run(argv, deadline_s=DEADLINE_S, env=env)
-    if done.ok:
-        return Said(done.stdout, "")
-    stderr = Scrubber().text(done.stderr)
+def compile_lock(
+    plan: Plan,
+    uv: str,
+    env: Mapping[str, str],
+    folder: Path,
+    requirements: str = "requirements.in",
+    *,
+    dated: bool,
+) -> Compiled:
+    """Run uv's resolver. Raise SourceFailed if it fails for any reason but a refusal."""
+    argv = compile_command(plan, uv, folder, requirements, dated=dated)
+    finished = process.run(argv, deadline_s=DEADLINE_S, env=env)
+    if finished.ok:
+        return Compiled(finished.stdout, "")
+    stderr = Scrubber().text(finished.stderr)
     if refusals.is_refusal(stderr):
-        return Said("", stderr)
+        return Compiled("", stderr)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    what = "; ".join(lines[:3]) if lines else Scrubber().text(done.problem())
-    look = "free some space there" if "No space left" in what else "look at the network, the index and its certificates"
+    problem = "; ".join(lines[:3]) if lines else Scrubber().text(finished.problem())
+    remedy = (
+        "free some space there"
+        if "No space left" in problem
+        else "check the network, the index and its certificates"
+    )
     raise SourceFailed(
-        f"the packages could not be resolved: {what}", hint=f"{look}; nothing was changed, run the same command again"
+        f"the packages could not be resolved: {problem}",
+        hint=f"{remedy}; nothing was changed, retry with the same command",
     )
 
 
-def _complain_of_extras(plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path) -> None:
-    """An extra package that cannot be had even alone is the config's matter: no other vLLM would help."""
-    if settings.extra_packages:
-        alone = compiled(plan, uv, env, folder, "extras.in", dated=False)
-        if alone.refusal:
-            raise WrongSetting(
-                f"extra_packages: {refusals.sentence(alone.refusal)}", hint="take it out, or ask for another version"
-            )
-
-
 def _note(refusal: str, day: str) -> str:
-    if refusals.gives_no_dates(refusal):
-        return "the package index gives no upload dates: dependencies that vLLM leaves open are the newest it has"
-    return f"as of {day} there is no solution ({refusals.sentence(refusal)}): newer dependencies are taken"
+    if refusals.lacks_upload_dates(refusal):
+        return (
+            "the package index gives no upload dates:"
+            " dependencies that vLLM leaves open are the newest it has"
+        )
+    return (
+        f"as of {day} there is no solution ({refusals.describe(refusal)}):"
+        " newer dependencies are used"
+    )
 
 
 def beside(
-    plan: Plan, lock: Lock, wanted: tuple[str, ...], uv: str, env: Mapping[str, str], folder: Path
+    plan: Plan,
+    lock: Lock,
+    wanted: tuple[str, ...],
+    uv: str,
+    env: Mapping[str, str],
+    folder: Path,
 ) -> Lock | str:
-    """A lock of some of a lock's distributions and of others beside them; or why there is none."""
-    held = {pin.name: _exactly(pin.name, pin.version) for pin in lock.pins}
-    asked, others = [held.get(name, name) for name in wanted], [held[name] for name in held if name not in wanted]
-    _write(folder, {"requirements.in": asked, "constraints.in": others, "overrides.in": ()})
-    said = compiled(plan, uv, env, folder, dated=False)
-    if said.refusal:
-        return refusals.sentence(said.refusal)
-    return Lock(pins=pylock.pins(said.text, plan.python, plan.platform))
+    """Lock the named packages beside those of a lock, or return why there is no solution.
+
+    Named packages that the lock has keep their versions; its others are constraints.
+    """
+    locked = {pin.name: _exactly(pin.name, pin.version) for pin in lock.pins}
+    requirements = [locked.get(name, name) for name in wanted]
+    constraints = [locked[name] for name in locked if name not in wanted]
+    texts: dict[str, Sequence[str]] = {
+        "requirements.in": requirements,
+        "constraints.in": constraints,
+        "overrides.in": (),
+    }
+    _write(folder, texts)
+    output = compile_lock(plan, uv, env, folder, dated=False)
+    return refusals.describe(output.refusal) if output.refusal else _lock(output, plan)

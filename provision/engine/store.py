@@ -1,4 +1,4 @@
-"""The wheels of a prefix: which of them its environments, and what is wanted next, were made of."""
+"""The wheel store of a prefix: which wheels its environments use, and the removal of the others."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from provision.engine import environments, resolution_cache
 from provision.steps.model import Lock
 
 FOLDER = "wheels"
-ASIDE = ".imported"  # a wheel that is looked at before it is taken in
+ASIDE = ".imported"  # for a wheel that is inspected before it is imported
 
 
 def named(prefix: Path) -> frozenset[Path]:
-    """What the environments of this prefix, and what is wanted, have in the store: wheels, and downloads of them."""
+    """Return the wheels that environments or the last plan use, and partial downloads of them."""
     last = resolution_cache.load(prefix)
-    places = (Path(generation.path) for generation in environments.found(prefix))
-    return _files(prefix, (*([last.lock] if last else ()), *_locks(places)))
+    folders = (Path(environment.path) for environment in environments.found(prefix))
+    return _files(prefix, (*([last.lock] if last else ()), *_locks(folders)))
 
 
 def _files(prefix: Path, locks: Iterable[Lock]) -> frozenset[Path]:
     folder = prefix / FOLDER
     wheels = [pin.wheel for lock in locks for pin in lock.pins]
-    begun = (parts.begun(folder / wheel.file, wheel.sha256) for wheel in wheels)
-    return frozenset((*(folder / wheel.file for wheel in wheels), *begun))
+    unfinished = (parts.partial_path(folder / wheel.file, wheel.sha256) for wheel in wheels)
+    return frozenset((*(folder / wheel.file for wheel in wheels), *unfinished))
 
 
 def prune(prefix: Path, before: frozenset[Path]) -> None:
-    """Remove what was named before and is no more. The rest repairs without a network; what we never named stays,
-    and so does what took an hour to compile. The caller holds the prefix's lock: nothing is being imported.
+    """Remove the wheels that were in use before and are no longer.
+
+    Wheels in use stay, because they repair an environment without a network. Wheels that no lock
+    ever named stay, and so do those that took an hour to compile. The caller holds the lock of the
+    prefix, so that no import is running.
     """
     shutil.rmtree(prefix / FOLDER / ASIDE, ignore_errors=True)
     for path in before - named(prefix):
@@ -41,20 +44,21 @@ def prune(prefix: Path, before: frozenset[Path]) -> None:
 
 
 def remove_toolkits(prefix: Path) -> None:
-    """First what nobody else has in the store: of what is gone, nobody knows what it took."""
+    """Remove the CUDA toolkits of a prefix, and the wheels that only they use."""
     folder = prefix / environments.TOOLKITS
-    prune(prefix, _files(prefix, _locks(folder.glob("*"))))
+    prune(prefix, _files(prefix, _locks(folder.glob("*"))))  # first, while their locks exist
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def note(wheel: Path) -> Path:
-    """What is known of a flash-attn wheel lies beside it."""
+    """Return the path of the note beside a flash-attn wheel."""
     return wheel.with_name(f"{wheel.name}.json")
 
 
-def _locks(places: Iterable[Path]) -> Iterator[Lock]:
-    for place in places:
+def _locks(folders: Iterable[Path]) -> Iterator[Lock]:
+    for folder in folders:
+        path = folder / environments.STATE / "lock.json"
         try:
-            yield msgspec.json.decode((place / environments.STATE / "lock.json").read_bytes(), type=Lock)
+            yield msgspec.json.decode(path.read_bytes(), type=Lock)
         except (OSError, msgspec.MsgspecError):
             continue

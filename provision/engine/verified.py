@@ -1,4 +1,4 @@
-"""Which host has verified a generation, and when: a prefix may be shared by several hosts."""
+"""The reports with which each host has verified an environment: hosts may share a prefix."""
 
 from __future__ import annotations
 
@@ -12,32 +12,36 @@ from provision.engine.integrity import manifest
 
 
 def host_id() -> str:
-    """The same for one host over time, and nothing that names it: half a hash of its machine id."""
+    """Return a lasting id of this host that does not reveal its name.
+
+    It is half of a hash of the machine id.
+    """
     try:
-        named = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+        identity = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
     except OSError:
-        named = ""
-    return hashlib.sha256((named or os.uname().nodename).encode()).hexdigest()[:16]
+        identity = ""
+    return hashlib.sha256((identity or os.uname().nodename).encode()).hexdigest()[:16]
 
 
-def place(generation: Path) -> Path:
-    """Where this host's verified report of a generation lies."""
-    return generation / STATE / "verified" / f"{host_id()}.json"
+def place(environment: Path) -> Path:
+    """Return the path of this host's verified report of an environment."""
+    return environment / STATE / "verified" / f"{host_id()}.json"
 
 
-def report(generation: Path) -> bytes | None:
-    """The report with which this host verified a generation."""
+def report(environment: Path) -> bytes | None:
+    """Read the report with which this host verified an environment; None if it did not."""
     try:
-        return place(generation).read_bytes()
+        return place(environment).read_bytes()
     except OSError:
         return None
 
 
-def withdraw(generation: Path) -> None:
-    """What did not pass is not verified, and its files are read again, not only looked at."""
-    for path in (place(generation), generation / STATE / manifest.FILE):
+def withdraw(environment: Path) -> None:
+    """Withdraw this host's verification, and have the next run read all files again."""
+    for path in (place(environment), environment / STATE / manifest.FILE):
         path.unlink(missing_ok=True)
 
 
-def save(generation: Path, report_document: bytes) -> None:
-    files.write(place(generation), report_document)
+def save(environment: Path, report_document: bytes) -> None:
+    """Save the report with which this host verified an environment."""
+    files.write(place(environment), report_document)

@@ -144,10 +144,10 @@ class Build:
 
     def _report(self) -> None:
         self._reported = time.monotonic()
-        used = (_memory()[0] - _memory()[1]) / _GB
+        total, free = _memory()
         _print(
             f"[{min(self._done, self._total)}/{self._total}] "
-            f"{self._jobs} at once, {used:.1f} GB of memory in use"
+            f"{self._jobs} at once, {(total - free) / _GB:.1f} GB of memory in use"
         )
 
     def _watch(self, child: subprocess.Popen[str]) -> None:

@@ -88,7 +88,7 @@ def _be_the_child(body: Callable[[Tell], None], writing: int) -> None:
             os.dup2(null, stream)
         body(tell)
         status = 0
-    except BaseException as error:  # noqa: BLE001 - an import may raise anything, and that is the result
+    except BaseException as error:  # noqa: BLE001 - an import may raise anything
         own = "" if isinstance(error, _WrongError) else f"{type(error).__name__}: "
         tell(f"{_WRONG}: {own}{error}")
     finally:
@@ -157,9 +157,7 @@ def _try_parts_for_others(flash_attn: Any) -> None:  # noqa: ANN401 - likewise
     lacking = [name for name in functions if not hasattr(flash_attn, name)]
     lacking += [name for name in ("pad_input", "unpad_input") if not hasattr(padding, name)]
     if lacking:
-        raise _WrongError(
-            f"flash_attn has no {' and no '.join(lacking)}, which transformers uses"
-        )
+        raise _WrongError(f"flash_attn has no {' and no '.join(lacking)}, which transformers uses")
     name = "flash_attn.ops.triton.rotary"
     try:
         # vLLM does without this module only if it is missing; any other error stops vLLM.
@@ -179,7 +177,12 @@ def _count_gpus(torch: Any, gpus: list[str]) -> int:  # noqa: ANN401 - likewise
     return count
 
 
-def _try_forward(torch: Any, flash_attn: Any, number: int, tell: Tell) -> str:  # noqa: ANN401 - likewise
+def _try_forward(
+    torch: Any,  # noqa: ANN401 - likewise
+    flash_attn: Any,  # noqa: ANN401 - likewise
+    number: int,
+    tell: Tell,
+) -> str:
     """Run one attention in half precision on a GPU; raise _WrongError if it fails or is inexact."""
     gpu = f"GPU {number} ({torch.cuda.get_device_name(number)})"
     name = flash_attn.__name__
@@ -205,7 +208,11 @@ def _try_forward(torch: Any, flash_attn: Any, number: int, tell: Tell) -> str:  
     return f"a forward on {gpu} is off by {error_size:.3g} of {allowed:.3g} allowed"
 
 
-def _errors(torch: Any, output: Any, inputs: list[Any]) -> tuple[float, float]:  # noqa: ANN401 - likewise
+def _errors(
+    torch: Any,  # noqa: ANN401 - likewise
+    output: Any,  # noqa: ANN401 - likewise
+    inputs: list[Any],
+) -> tuple[float, float]:
     """Return the error of an output against 64 bits, and the allowed one.
 
     Allowed is twice the error of torch's own attention, and the rounding of the result.

@@ -7,15 +7,13 @@ import json
 import os
 import re
 import sys
-import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from provision.doors import process
+from provision.doors import at_once, process
 from provision.doors.reading import Reading
 from provision.host import _programs
 from provision.host._filesystem import LOOKS
@@ -55,7 +53,9 @@ def gather(
         elif isinstance(source, Probe) and key not in in_child:
             jobs.append(partial(_read, key, _probes(paths, addresses)[source.name]))
     deadlines = [source.deadline_s for source in sources.values() if isinstance(source, Command)]
-    readings = all_at_once(jobs, max([PROBE_S, *deadlines]) + _LEFT_BEHIND_S)
+    deadline_s = max([PROBE_S, *deadlines]) + _LEFT_BEHIND_S
+    answers = at_once.run_all(dict(enumerate(jobs)), deadline_s).values()
+    readings = {key: reading for answer in answers for key, reading in answer.items()}
     late = Reading(outcome="timed out", detail="no answer within the deadline")
     return {key: readings.get(key, late) for key in sources}
 
@@ -155,19 +155,3 @@ def _read(key: str, read: Callable[[], Reading]) -> dict[str, Reading]:
         return {key: Reading(outcome="refused", detail=str(error))}
     except Exception as error:  # noqa: BLE001 - a broken probe must not lose the others
         return {key: Reading(outcome="failed", detail=f"{type(error).__name__}: {error}")}
-
-
-def all_at_once(jobs: Iterable[Job], deadline_s: float) -> dict[str, Reading]:
-    """Threads that nobody waits for at exit: one that hangs is left behind at the deadline."""
-    readings: dict[str, Reading] = {}
-    threads = [threading.Thread(target=_keep, args=(job, readings), daemon=True) for job in jobs]
-    for thread in threads:
-        thread.start()
-    until = time.monotonic() + deadline_s
-    for thread in threads:
-        thread.join(max(until - time.monotonic(), 0.0))
-    return dict(readings)
-
-
-def _keep(job: Job, readings: dict[str, Reading]) -> None:
-    readings.update(job())

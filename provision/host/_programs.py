@@ -6,11 +6,11 @@ import glob
 import os
 import re
 import sys
-import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provision.doors import process
+from provision.doors import at_once, process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,14 +194,7 @@ def _below(variable: str, pattern: str) -> list[str]:
 
 
 def _all_at_once(commands: Sequence[tuple[str, ...]]) -> list[Finished]:
-    answers: dict[int, Finished] = {}
-
-    def ask(at: int) -> None:
-        answers[at] = process.run(commands[at], deadline_s=ASK_S, env={**os.environ, "LC_ALL": "C"})
-
-    threads = [threading.Thread(target=ask, args=(at,), daemon=True) for at in range(len(commands))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [answers[at] for at in range(len(commands))]
+    env = {**os.environ, "LC_ALL": "C"}
+    run = partial(process.run, deadline_s=ASK_S, env=env)
+    jobs = {number: partial(run, command) for number, command in enumerate(commands)}
+    return list(at_once.run_all(jobs).values())

@@ -8,10 +8,11 @@ import os
 import stat
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+from provision.doors import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -83,14 +84,7 @@ def answer_all(
     work: Mapping[str, Callable[[], Answer]], deadline_s: float, emit: Callable[[str, Answer], None]
 ) -> None:
     """Do everything at once, emit each answer as it comes, return by the deadline."""
-    threads = []
-    for key, job in work.items():
-        thread = threading.Thread(target=_answer, args=(key, job, emit), daemon=True)
-        thread.start()
-        threads.append(thread)
-    until = time.monotonic() + deadline_s
-    for thread in threads:
-        thread.join(max(until - time.monotonic(), 0.0))
+    at_once.run_all({key: partial(_answer, key, job, emit) for key, job in work.items()}, deadline_s)
 
 
 def _answer(key: str, job: Callable[[], Answer], emit: Callable[[str, Answer], None]) -> None:

@@ -77,23 +77,9 @@ def _promises(before: Report, after: Report) -> Iterator[Change]:
         removed = set(before.plan.checks) - set(after.plan.checks)
         added = set(after.plan.checks) - set(before.plan.checks)
     for name in sorted(removed):
-        yield Change(
-            area="check",
-            subject=name,
-            how="gone",
-            before="promised",
-            text=f"{name}: no longer promised",
-            about=name,
-        )
+        yield _change(name, "gone", "promised", "", f"{name}: no longer promised")
     for name in sorted(added):
-        yield Change(
-            area="check",
-            subject=name,
-            how="new",
-            after="promised",
-            text=f"{name}: now promised",
-            about=name,
-        )
+        yield _change(name, "new", "", "promised", f"{name}: now promised")
     for name in sorted((old.keys() - new.keys()) & set(after.promised) - removed):
         text = f"{name}: promised but no longer tried"
         yield _change(old[name], "gone", old[name].outcome, "", text)
@@ -102,14 +88,15 @@ def _promises(before: Report, after: Report) -> Iterator[Change]:
         yield _change(new[name], "new", "", new[name].outcome, text)
 
 
-def _change(check: CheckResult, how: How, before: str, after: str, text: str) -> Change:
+def _change(check: CheckResult | str, how: How, before: str, after: str, text: str) -> Change:
+    """Return a change of a check; a check that was only promised is a name."""
     return Change(
         area="check",
-        subject=check.name,
+        subject=check if isinstance(check, str) else check.name,
         how=how,
         before=before,
         after=after,
         text=text,
-        gpus=check.gpus,
-        about=f"{check.name} {check.proves}",
+        gpus=() if isinstance(check, str) else check.gpus,
+        about=check if isinstance(check, str) else f"{check.name} {check.proves}",
     )

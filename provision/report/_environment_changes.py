@@ -26,13 +26,13 @@ def environment_changes(before: Report, after: Report, gpus: GpuNames) -> list[C
 
 
 def _decisions(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]:
-    for subject, value in (
-        ("vllm-ready", _tool),
-        ("Python", _python),
-        ("platform", _platform),
-        (_FLASH_ATTN, _flash_attn_mode),
+    platforms = (str(report.host.get("platform", "")) for report in (before, after))
+    for subject, old, new in (
+        ("vllm-ready", before.tool, after.tool),
+        ("Python", _python(before), _python(after)),
+        ("platform", *platforms),
+        (_FLASH_ATTN, _flash_attn_mode(before), _flash_attn_mode(after)),
     ):
-        old, new = value(before), value(after)
         if old != new and old and new:
             yield change("environment", subject, old, new)
     if before.plan is None or after.plan is None:
@@ -66,19 +66,11 @@ def _attention(before: Plan, after: Plan) -> Iterator[Change]:
         yield change("environment", subject, was, is_, gpus, "attention")
 
 
-def _tool(report: Report) -> str:
-    return report.tool
-
-
 def _python(report: Report) -> str:
     if report.plan:
         return report.plan.python
     python = report.host.get("python")
     return str(python.get("version", "")) if isinstance(python, dict) else ""
-
-
-def _platform(report: Report) -> str:
-    return str(report.host.get("platform", ""))
 
 
 def _flash_attn_mode(report: Report) -> str:

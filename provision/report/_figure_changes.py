@@ -42,8 +42,15 @@ def figure_changes(before: Report, after: Report, gpus: GpuNames) -> tuple[list[
             if figure and figure.check in measuring and not _is_lone(figure, gpus):
                 changes.append(_lone(figure, "gone" if was else "new"))
         elif not _is_lone(is_, gpus):
-            changes += [*_lost_samples(was, is_), *_value_changes(was, is_)]
-            unjudged += _unjudged(was, is_)
+            changes += _lost_samples(was, is_)
+            old_value, new_value = was.value, is_.value
+            if isinstance(old_value, str) or isinstance(new_value, str) or was.unit != is_.unit:
+                changes += _word_changes(was, is_)
+            elif _differ(was, is_, old_value, new_value):
+                changes.append(_number_change(was, is_, old_value, new_value))
+            elif _is_single(was, is_) and _distance(old_value, new_value) >= 1 - 1 / _HUGE:
+                texts = short.with_unit(was), short.with_unit(is_)
+                unjudged.append(f"{_subject(is_)}: {' -> '.join(texts)}")
     return changes, unjudged
 
 
@@ -95,20 +102,6 @@ def _lost_samples(was: Figure, is_: Figure) -> Iterator[Change]:
         )
         how: How = "worse" if len(is_.samples) < is_.repeats else "better"
         yield _change(is_, how, before, after, f"{_subject(is_)}: {before} -> {after}")
-
-
-def _value_changes(was: Figure, is_: Figure) -> Iterator[Change]:
-    if isinstance(was.value, str) or isinstance(is_.value, str) or was.unit != is_.unit:
-        yield from _word_changes(was, is_)
-    elif _differ(was, is_, was.value, is_.value):
-        yield _number_change(was, is_, was.value, is_.value)
-
-
-def _unjudged(was: Figure, is_: Figure) -> Iterator[str]:
-    if isinstance(was.value, str) or isinstance(is_.value, str) or was.unit != is_.unit:
-        return
-    if _is_single(was, is_) and _distance(was.value, is_.value) >= 1 - 1 / _HUGE:
-        yield f"{_subject(is_)}: {short.with_unit(was)} -> {short.with_unit(is_)}"
 
 
 def _word_changes(was: Figure, is_: Figure) -> Iterator[Change]:

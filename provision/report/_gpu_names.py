@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure
+from provision.engine.check_results import Figure
 from provision.plan._model import Plan
 from provision.report._model import Report
 
@@ -26,14 +26,9 @@ class GpuNames(msgspec.Struct, frozen=True, kw_only=True):
     gone: frozenset[str] = frozenset()
     new: frozenset[str] = frozenset()
 
-    @property
-    def lone(self) -> frozenset[str]:
-        """Return the GPUs that only one run has."""
-        return self.gone | self.new
-
     def are_lone(self, gpus: set[str]) -> bool:
         """Return whether only one run has these GPUs; a slice belongs to its GPU."""
-        return {re.sub(r"^(\d+):\d+", r"\1", gpu) for gpu in gpus} <= self.lone
+        return {re.sub(r"^(\d+):\d+", r"\1", gpu) for gpu in gpus} <= self.gone | self.new
 
     @property
     def renumbered(self) -> str:
@@ -90,7 +85,9 @@ def rename(report: Report, names: Mapping[str, str]) -> Report:
         report,
         gpus=_ids(report.gpus, names),
         plan=_plan(report.plan, names) if report.plan else None,
-        checks=tuple(_check(check, names) for check in report.checks),
+        checks=tuple(
+            msgspec.structs.replace(check, gpus=_ids(check.gpus, names)) for check in report.checks
+        ),
         figures=tuple(_figure(figure, names) for figure in report.figures),
     )
 
@@ -113,10 +110,6 @@ def _plan(plan: Plan, names: Mapping[str, str]) -> Plan:
         msgspec.structs.replace(choice, gpu=_id(choice.gpu, names)) for choice in plan.attention
     )
     return msgspec.structs.replace(plan, gpus=gpus, attention=attention)
-
-
-def _check(check: CheckResult, names: Mapping[str, str]) -> CheckResult:
-    return msgspec.structs.replace(check, gpus=_ids(check.gpus, names))
 
 
 def _figure(figure: Figure, names: Mapping[str, str]) -> Figure:

@@ -106,7 +106,3 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             checks = [f"{check.name} failed" for check in self.checks if check.outcome == "fail"]
             return (*self.unsupported, *steps, *checks)
         return (*steps, *self.conclusion.against, *self.regressions)
-
-    def place(self, prefix: str) -> str:
-        """Return the path of the environment; the report itself holds no paths of a user."""
-        return f"{prefix}/{self.generation}" if self.generation else f"none in {prefix}"

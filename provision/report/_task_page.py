@@ -11,24 +11,22 @@ from provision.plan import serve
 from provision.plan._model import Decision
 from provision.report._markup import plain, section
 from provision.report._model import Left, Report
-from provision.report._task_ends import (
+from provision.report._task_state import (
     NOT_DONE,
-    headline,
-    labels,
-    outcome,
-    problem,
-    result_of,
-    unfinished_attempt,
-)
-from provision.report._task_proofs import (
     details,
     figure_line,
     figures,
+    headline,
+    labels,
     not_tried,
+    outcome,
+    problem,
     proof,
     proofs_of,
+    result_of,
     stable,
     stable_line,
+    unfinished_attempt,
     untried,
 )
 from provision.report.short import first_line, printable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +28,10 @@ def text(report: Report, templates: Mapping[str, str]) -> str:
     )
     environment.filters |= {
         "seconds": short.seconds,
-        "evidence": _evidence,
+        "evidence": lambda evidence: short.evidence(evidence, _MOST_EVIDENCE),
+        "number": short.number,
+        "value": short.value,
+        "spread": short.spread,
         "ranges": ranges,
         "first_line": short.first_line,
     }
@@ -53,8 +55,7 @@ def _contents(report: Report) -> dict[str, Any]:
         "outcomes": [(outcome, counts[outcome]) for outcome in short.OUTCOMES if counts[outcome]],
         "steps": [(step, f"{100 * max(step.seconds, 0) / slowest:.1f}") for step in report.steps],
         "attention": figures.attention(report.figures),
-        "width": charts.WIDTH,
-        "height": charts.HEIGHT,
+        "area": charts,
         "matrices": figures.matrices(report.figures),
         "tables": figures.tables(report.figures),
         "words": figures.words(report.figures),
@@ -68,10 +69,3 @@ def _problems(report: Report) -> list[str]:
     summaries = {f"{check.name} failed": short.first_line(check.summary) for check in report.checks}
     pairs = ((problem, summaries.get(problem, "")) for problem in report.problems)
     return [": ".join(filter(None, pair)) for pair in pairs]
-
-
-def _evidence(evidence: dict[str, Any]) -> str:
-    text = json.dumps(evidence, indent=2, ensure_ascii=False)
-    if len(text) <= _MOST_EVIDENCE:
-        return text
-    return f"{text[:_MOST_EVIDENCE]}\n... report.json has the rest"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from xml.etree import ElementTree as ET
 
@@ -86,8 +85,8 @@ def _add_step(suite: ET.Element, step: StepResult) -> None:
 
 def _add_check(suite: ET.Element, check: CheckResult) -> None:
     case = _add_case(suite, check.name, check.seconds)
-    evidence = json.dumps(check.evidence, indent=1, ensure_ascii=False) if check.evidence else ""
-    details = "\n".join(part for part in (check.summary, check.hint, evidence) if part)
+    parts = (check.summary, check.hint, short.evidence(check.evidence))
+    details = "\n".join(filter(None, parts))
     if check.outcome == "skip":
         ET.SubElement(case, "skipped", message=_legal(check.summary))
     elif check.outcome == "warn":

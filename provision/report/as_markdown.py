@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from provision.engine.check_results import CheckResult
@@ -85,9 +84,7 @@ def _details(check: CheckResult) -> list[str]:
     lines = [f"### {plain(check.name)}: {check.outcome}", "", f"* {plain(check.summary)}"]
     lines += [*([f"* Hint: {plain(check.hint)}"] if check.hint else []), ""]
     if check.evidence:
-        evidence = json.dumps(check.evidence, indent=1, ensure_ascii=False)
-        rest = "\n... report.json has the rest" if len(evidence) > _MOST_EVIDENCE else ""
-        lines += fenced(evidence[:_MOST_EVIDENCE] + rest)
+        lines += fenced(short.evidence(check.evidence, _MOST_EVIDENCE))
     return lines
 
 

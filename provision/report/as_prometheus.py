@@ -6,6 +6,7 @@ import calendar
 import re
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from provision.engine.check_results import Figure
 from provision.report._model import Report
@@ -13,93 +14,70 @@ from provision.report._model import Report
 _OUTCOMES = ("pass", "warn", "fail", "skip", "error")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _Samples = list[tuple[dict[str, str], float]]
+_Metric = tuple[str, str, _Samples]  # name, help, samples
 
 
-class _Page:
-    """The lines of a metrics file."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self.lines = lines
-
-    def add(self, name: str, help_: str, samples: _Samples) -> None:
-        """Add a metric with its samples."""
+def text(report: Report) -> str:
+    """Return the metrics of one run; `vllm_ready_run_timestamp_seconds` tells its age."""
+    lines = [f"# This report {' '.join(report.doubt.split())}"] if report.doubt else []
+    for name, help_, samples in (*_run_metrics(report), *_metrics(report)):
         values: dict[str, float] = {}
         for labels, value in samples:
             # A collector rejects the whole file where one series appears twice.
             values.setdefault(_labels(labels), value)
         if values:
-            self.lines += [f"# HELP vllm_ready_{name} {help_}", f"# TYPE vllm_ready_{name} gauge"]
-        self.lines += [
-            f"vllm_ready_{name}{labels} {_value(value)}" for labels, value in values.items()
-        ]
+            lines += [f"# HELP vllm_ready_{name} {help_}", f"# TYPE vllm_ready_{name} gauge"]
+        lines += [f"vllm_ready_{name}{series} {_value(value)}" for series, value in values.items()]
+    return "".join(f"{line}\n" for line in lines)
 
 
-def text(report: Report) -> str:
-    """Return the metrics of one run; `vllm_ready_run_timestamp_seconds` tells its age."""
-    page = _Page([f"# This report {' '.join(report.doubt.split())}"] if report.doubt else [])
-    _add_run(page, report)
-    _add_checks(page, report)
-    page.add(
-        "step_seconds",
-        "Duration of a step.",
-        [
-            (
-                {"step": str(step.number), "name": step.name, "outcome": step.outcome},
-                step.seconds,
-            )
-            for step in report.steps
-        ],
+def _run_metrics(report: Report) -> Iterator[_Metric]:
+    yield (
+        "verified",
+        "1 if every promised check of the run passed or warned and its contents support that.",
+        [({}, _is_verified(report))],
     )
-    measured: _Samples = []
-    words: _Samples = []
-    for figure in report.figures:
-        if isinstance(figure.value, str):
-            words.append(({**_figure(figure), "value": figure.value}, 1.0))
-        else:
-            measured.append((_figure(figure), figure.value))
-    page.add("figure", "A measured value: the median of its samples.", measured)
-    page.add("figure_info", "A figure that is a word.", words)
-    return "".join(f"{line}\n" for line in page.lines)
+    yield (
+        "exit_code",
+        "Exit code of the run: 0 verified, 1 a check failed, 5 undecided; see the README.",
+        [({}, report.exit_code)],
+    )
+    yield "run_timestamp_seconds", "Start of the run.", [({}, _timestamp(report.started))]
+    yield "run_seconds", "Duration of the run.", [({}, report.seconds)]
+    yield "info", "Properties of the run.", [(_about(report), 1)]
 
 
-def _add_run(page: _Page, report: Report) -> None:
-    rows: list[tuple[str, str, float]] = [
-        (
-            "verified",
-            "1 if every promised check of the run passed or warned and its contents support that.",
-            _is_verified(report),
-        ),
-        (
-            "exit_code",
-            "Exit code of the run: 0 verified, 1 a check failed, 5 undecided; see the README.",
-            report.exit_code,
-        ),
-        ("run_timestamp_seconds", "Start of the run.", _timestamp(report.started)),
-        ("run_seconds", "Duration of the run.", report.seconds),
-    ]
-    for name, help_, value in rows:
-        page.add(name, help_, [({}, value)])
-    page.add("info", "Properties of the run.", [(_about(report), 1)])
-
-
-def _add_checks(page: _Page, report: Report) -> None:
-    counts: Counter[str] = Counter(check.outcome for check in report.checks)
+def _metrics(report: Report) -> Iterator[_Metric]:
+    checks, figures = report.checks, report.figures
+    counts: Counter[str] = Counter(check.outcome for check in checks)
     by_outcome: _Samples = [({"outcome": outcome}, counts[outcome]) for outcome in _OUTCOMES]
-    page.add("checks", "Number of checks by outcome.", by_outcome)
-    page.add(
-        "check",
-        "1 for the outcome of a check, 0 for the others.",
-        [
-            (
-                {"check": check.name, "weight": check.weight, "outcome": outcome},
-                check.outcome == outcome,
-            )
-            for check in report.checks
-            for outcome in _OUTCOMES
-        ],
-    )
-    seconds: _Samples = [({"check": check.name}, check.seconds) for check in report.checks]
-    page.add("check_seconds", "Duration of a check.", seconds)
+    yield "checks", "Number of checks by outcome.", by_outcome
+    outcomes: _Samples = [
+        (
+            {"check": check.name, "weight": check.weight, "outcome": outcome},
+            check.outcome == outcome,
+        )
+        for check in checks
+        for outcome in _OUTCOMES
+    ]
+    yield "check", "1 for the outcome of a check, 0 for the others.", outcomes
+    seconds: _Samples = [({"check": check.name}, check.seconds) for check in checks]
+    yield "check_seconds", "Duration of a check.", seconds
+    steps: _Samples = [
+        ({"step": str(step.number), "name": step.name, "outcome": step.outcome}, step.seconds)
+        for step in report.steps
+    ]
+    yield "step_seconds", "Duration of a step.", steps
+    measured: _Samples = [
+        (_figure(figure), figure.value) for figure in figures if not isinstance(figure.value, str)
+    ]
+    yield "figure", "A measured value: the median of its samples.", measured
+    words: _Samples = [
+        ({**_figure(figure), "value": figure.value}, 1.0)
+        for figure in figures
+        if isinstance(figure.value, str)
+    ]
+    yield "figure_info", "A figure that is a word.", words
 
 
 def _is_verified(report: Report) -> bool:

@@ -8,9 +8,16 @@ import msgspec
 
 from provision.report._markup import plain, section
 from provision.report._model import Report
-from provision.report._task_ends import headline, is_unfinished, outcome
 from provision.report._task_page import EARLIER, page, when
-from provision.report._task_proofs import counts, proofs_of, stable_line, untried
+from provision.report._task_state import (
+    counts,
+    headline,
+    is_unfinished,
+    outcome,
+    proofs_of,
+    stable_line,
+    untried,
+)
 from provision.report.short import first_line
 from provision.tasks import Task
 

@@ -20,7 +20,10 @@ _COLUMNS, _LINES, _PROBLEMS = 100, 40, 6
 
 def text(report: Report, prefix: str = "") -> str:
     """Return the content of logs/summary.txt; all prefixes share that file, so it names its own."""
-    head = _head(report, report.place(prefix) if prefix else report.generation or "none")
+    environment = report.generation or "none"
+    if prefix:
+        environment = f"{prefix}/{environment}" if report.generation else f"none in {prefix}"
+    head = _head(report, environment)
     foot = _owed(report)
     room = _LINES - len(head) - len(foot)
     body = [*_steps(report.steps), *_gap(report.steps), *_checks(report.checks)]

@@ -8,7 +8,7 @@ need no second drawing, and the template escapes every text.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -17,9 +17,10 @@ from provision.report.short import number
 
 WIDTH, HEIGHT = 420, 270
 KINDS: Final = 8  # of colour, dash and marker; page.css and chart.html have as many
+_Place = Callable[[float], float]  # from a value to its coordinate
 # The style uses letters of 15 px at most, on phones; the widest digit takes 9 px of it.
 _DIGIT = 9
-_TOP, _RIGHT, _BELOW = 28, 24, 48
+TOP, RIGHT, BOTTOM = 28, WIDTH - 24, HEIGHT - 48  # of the plot area
 _SMALLEST, _LARGEST = 1e-300, 1e300  # beyond these a scale overflows; no measurement comes near
 
 
@@ -31,14 +32,6 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     high: float
     spread: str = ""
-
-
-class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """The points of one line; `kind` is the same for the same name in every chart."""
-
-    name: str
-    kind: int
-    points: tuple[Point, ...]
 
 
 class Axis(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,13 +53,6 @@ class Axis(msgspec.Struct, frozen=True, kw_only=True):
         return math.log2(value) if self.scale == "log" else value
 
 
-class Tick(msgspec.Struct, frozen=True, kw_only=True):
-    """A labelled place on an axis."""
-
-    at: float
-    label: str
-
-
 class Dot(msgspec.Struct, frozen=True, kw_only=True):
     """A drawn point: its place, the bar of its spread, and the text shown on hover."""
 
@@ -76,28 +62,15 @@ class Dot(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """A drawn line; `path` is empty where there is only one dot."""
-
-    kind: int
-    path: str
-    dots: tuple[Dot, ...]
-
-
 class Drawing(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a chart shows, in the units of its view box; `left` to `bottom` is the plot area."""
+    """All that a chart shows: ticks with their labels, dots by the kind of their line."""
 
     title: str
     description: str
-    x_label: str
-    y_label: str
     left: float
-    right: float
-    top: float
-    bottom: float
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    curves: tuple[Curve, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    lines: dict[int, tuple[Dot, ...]]
 
 
 def axis(values: Sequence[float], unit: str, scale: Literal["linear", "log"]) -> Axis:
@@ -108,28 +81,29 @@ def axis(values: Sequence[float], unit: str, scale: Literal["linear", "log"]) ->
     return msgspec.structs.replace(widest, low=low, high=max(visible))
 
 
-def draw(title: str, series: Sequence[Series], x: Axis, y: Axis) -> Drawing | None:
-    """Return the chart, or None where no point can be shown."""
-    series = [msgspec.structs.replace(one, points=_visible(one.points, x, y)) for one in series]
-    series = [one for one in series if one.points]
-    if not series:
+def draw(title: str, lines: Mapping[str, Sequence[Point]], x: Axis, y: Axis) -> Drawing | None:
+    """Return the chart, or None where no point can be shown.
+
+    A line has its kind by its place, so the same names in the same order look the same.
+    """
+    visible = {name: _visible(points, x, y) for name, points in lines.items()}
+    if not any(visible.values()):
         return None
-    x_values, y_values = _ticks(x), _ticks(y)
-    left = 12 + _DIGIT * max(len(number(value)) for value in y_values)
-    right, bottom = WIDTH - _RIGHT, HEIGHT - _BELOW
-    across, up = _placed(x, left, right), _placed(y, bottom, _TOP)
+    left = 12.0 + _DIGIT * max(len(number(value)) for value in _ticks(y))
+    across, up = _placed(x, left, RIGHT), _placed(y, BOTTOM, TOP)
     return Drawing(
         title=title,
-        description="; ".join(_described(one, y.unit) for one in series),
-        x_label=f"context length ({x.unit})",
-        y_label=y.unit,
+        description="; ".join(
+            _described(name, points, y.unit) for name, points in visible.items() if points
+        ),
         left=left,
-        right=right,
-        top=_TOP,
-        bottom=bottom,
-        x_ticks=tuple(Tick(at=across(value), label=tokens(value)) for value in x_values),
-        y_ticks=tuple(Tick(at=up(value), label=number(value)) for value in y_values),
-        curves=tuple(_curve(one, across, up, y) for one in series),
+        x_ticks=tuple((across(value), tokens(value)) for value in _ticks(x)),
+        y_ticks=tuple((up(value), number(value)) for value in _ticks(y)),
+        lines={
+            kind: tuple(_dot(name, point, across, up, y) for point in points)
+            for kind, (name, points) in enumerate(visible.items())
+            if points
+        },
     )
 
 
@@ -143,13 +117,13 @@ def _visible(points: Sequence[Point], x: Axis, y: Axis) -> tuple[Point, ...]:
     return tuple(sorted(shown, key=lambda point: point.x))
 
 
-def _described(series: Series, unit: str) -> str:
-    first, last = series.points[0], series.points[-1]
-    start = f"{series.name}: {number(first.y)} {unit} at {tokens(first.x)}"
+def _described(name: str, points: Sequence[Point], unit: str) -> str:
+    first, last = points[0], points[-1]
+    start = f"{name}: {number(first.y)} {unit} at {tokens(first.x)}"
     return start if first is last else f"{start}, {number(last.y)} {unit} at {tokens(last.x)}"
 
 
-def _placed(axis: Axis, start: float, end: float) -> Callable[[float], float]:
+def _placed(axis: Axis, start: float, end: float) -> _Place:
     """Return the function from a value to its coordinate between start and end."""
     low, high = axis.position(axis.low), axis.position(axis.high)
     room = (high - low) * 0.04 or 0.5
@@ -162,29 +136,17 @@ def _placed(axis: Axis, start: float, end: float) -> Callable[[float], float]:
     return place
 
 
-def _curve(
-    series: Series, across: Callable[[float], float], up: Callable[[float], float], y: Axis
-) -> Curve:
-    dots = tuple(
-        Dot(
-            x=across(point.x),
-            y=up(point.y),
-            bar=_bar(point, up, y),
-            text=f"{series.name}, {number(point.x)} tokens: {number(point.y)} {y.unit}"
-            + (f", spread {point.spread}" if point.spread else ""),
-        )
-        for point in series.points
+def _dot(name: str, point: Point, across: _Place, up: _Place, y: Axis) -> Dot:
+    text = f"{name}, {number(point.x)} tokens: {number(point.y)} {y.unit}"
+    bar = None
+    if y.shows(point.low) and y.shows(point.high):
+        bar = up(point.low), up(point.high)
+    return Dot(
+        x=across(point.x),
+        y=up(point.y),
+        bar=bar if bar and bar[0] - bar[1] >= 1 else None,  # no bar shorter than a pixel
+        text=f"{text}, spread {point.spread}" if point.spread else text,
     )
-    corners = "L".join(f"{dot.x} {dot.y}" for dot in dots)
-    return Curve(kind=series.kind % KINDS, path=f"M{corners}" if dots[1:] else "", dots=dots)
-
-
-def _bar(point: Point, up: Callable[[float], float], y: Axis) -> tuple[float, float] | None:
-    """Return the ends of the spread's bar, or None where it would be shorter than a pixel."""
-    if not (y.shows(point.low) and y.shows(point.high)):
-        return None
-    bottom, top = up(point.low), up(point.high)
-    return (bottom, top) if bottom - top >= 1 else None
 
 
 def _ticks(axis: Axis) -> list[float]:

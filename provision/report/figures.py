@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from itertools import starmap
 from typing import Final, Literal
 
 import msgspec
@@ -21,37 +22,23 @@ _DIGITS: Final = 18  # of a token count; Python refuses to read a number of thou
 _SLOW: Final = 0.8  # of the median of all pairs
 
 
-class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of one name, unit and method."""
-
-    check: str
-    name: str
-    unit: str
-    better: str
-    method: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, ...], str, str, int], ...]  # subject, value, spread, repeats
-
-
-class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One pair of a matrix."""
-
-    value: str
-    link: str
-    is_slow: bool
-
-
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures from each end to each end; a pair is slow by comparison with `median`."""
+    """Figures of one kind, each from one end to another."""
 
-    check: str
-    name: str
-    unit: str
-    method: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
-    median: str
-    has_slow: bool
+    pairs: dict[tuple[str, str], Figure]
+    ends: tuple[str, ...]
+    median: float
+
+    def is_slow(self, figure: Figure) -> bool:
+        """Return whether a pair is far below the median of all pairs."""
+        if isinstance(figure.value, str) or figure.better != "higher":
+            return False
+        return figure.value < _SLOW * self.median
+
+    @property
+    def has_slow(self) -> bool:
+        """Return whether any pair is slow."""
+        return any(map(self.is_slow, self.pairs.values()))
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,22 +48,15 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     drawing: charts.Drawing | None
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # backend; value and spread
+    rows: tuple[tuple[str, tuple[Figure | None, ...]], ...]  # backend, figure for each column
     without: tuple[str, ...]
-
-
-class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """The charts of one GPU, or of the CPU."""
-
-    name: str
-    charts: tuple[Chart, ...]
 
 
 class AttentionCharts(msgspec.Struct, frozen=True, kw_only=True):
     """The charts of every device and what their lines stand for."""
 
     legend: tuple[tuple[str, int], ...]  # name and kind of line
-    devices: tuple[Device, ...]
+    devices: dict[str, tuple[Chart, ...]]
     methods: tuple[str, ...]
 
 
@@ -89,7 +69,7 @@ def attention(figures: Iterable[Figure]) -> AttentionCharts | None:
     devices = dict.fromkeys(figure.of["on"] for figure in figures)
     return AttentionCharts(
         legend=tuple((way, kind % charts.KINDS) for kind, way in enumerate(ways)),
-        devices=tuple(Device(name=on, charts=_charts(on, figures, ways)) for on in devices),
+        devices={on: _charts(on, figures, ways) for on in devices},
         methods=tuple(dict.fromkeys(figure.method for figure in figures if figure.method)),
     )
 
@@ -120,14 +100,16 @@ def _chart(
     title: str, figures: Sequence[Figure], ways: Sequence[str], x: charts.Axis, y: charts.Axis
 ) -> Chart:
     lengths = sorted({int(figure.of["tokens"]) for figure in figures})
-    lines, rows, without = [], [], []
-    for kind, way in enumerate(ways):
-        by_length = {int(one.of["tokens"]): one for one in figures if one.of["way"] == way}
-        points = tuple(filter(None, (_point(at, one) for at, one in by_length.items())))
-        lines.append(charts.Series(name=way, kind=kind, points=points))
+    lines: dict[str, list[charts.Point]] = {}
+    rows, without = [], []
+    for way in ways:
+        by_length = {
+            int(figure.of["tokens"]): figure for figure in figures if figure.of["way"] == way
+        }
+        lines[way] = [*filter(None, starmap(_point, by_length.items()))]
         without += [f"{way} at {reason}" for reason in _without(by_length)]
         if by_length:
-            rows.append((way, tuple(_cell(by_length.get(at)) for at in lengths)))
+            rows.append((way, tuple(map(by_length.get, lengths))))
     full_title = (
         f"{figures[0].of['on']}: {title.lower()} of attention in {y.unit} by context length"
     )
@@ -167,10 +149,6 @@ def _without(by_length: dict[int, Figure]) -> list[str]:
     return [f"{', '.join(names)}: {word}" for word, names in lengths.items()]
 
 
-def _cell(figure: Figure | None) -> tuple[str, str]:
-    return (short.value(figure), short.spread(figure)) if figure else ("", "")
-
-
 def matrices(figures: Iterable[Figure]) -> list[Matrix]:
     """Return a matrix for each kind of figure that goes from one end to another."""
     return [_matrix(alike) for alike in _by_kind(figure for figure in figures if _is_pair(figure))]
@@ -181,75 +159,34 @@ def _is_pair(figure: Figure) -> bool:
 
 
 def _matrix(figures: Sequence[Figure]) -> Matrix:
-    sources = [figure.of["from"] for figure in figures]
-    ends = [*dict.fromkeys([*sources, *(figure.of["to"] for figure in figures)])]
     values = [figure.value for figure in figures if not isinstance(figure.value, str)]
-    median = statistics.median(values) if values else 0.0
-    cells = {
-        (figure.of["from"], figure.of["to"]): Cell(
-            value=short.value(figure),
-            link=figure.of.get("link", ""),
-            is_slow=not isinstance(figure.value, str)
-            and figure.better == "higher"
-            and figure.value < _SLOW * median,
-        )
-        for figure in figures
-    }
     return Matrix(
-        check=figures[0].check,
-        name=figures[0].name,
-        unit=figures[0].unit,
-        method=figures[0].method,
-        columns=tuple(ends),
-        rows=tuple((start, tuple(cells.get((start, end)) for end in ends)) for start in ends),
-        median=short.number(median),
-        has_slow=any(cell.is_slow for cell in cells.values()),
+        pairs={(figure.of["from"], figure.of["to"]): figure for figure in figures},
+        ends=tuple(dict.fromkeys(figure.of[end] for end in ("from", "to") for figure in figures)),
+        median=statistics.median(values) if values else 0.0,
     )
 
 
-def tables(figures: Iterable[Figure]) -> list[Table]:
-    """Return all other figures, a table for each name, unit and method."""
+def tables(figures: Iterable[Figure]) -> list[tuple[list[str], list[Figure]]]:
+    """Return all other figures, those of one kind together, after the keys of their subjects."""
     others = (
         figure
         for figure in figures
         if not (_is_pair(figure) or _is_attention(figure) or _is_word(figure))
     )
-    return [_table(alike) for alike in _by_kind(others)]
-
-
-def words(figures: Iterable[Figure]) -> list[tuple[str, str, str, str]]:
-    """Return the figures that are words: name, subject, check, word."""
     return [
-        (figure.name, ", ".join(figure.of.values()), figure.check, short.value(figure))
-        for figure in figures
-        if _is_word(figure) and not _is_pair(figure)
+        ([*dict.fromkeys(key for figure in alike for key in figure.of)], alike)
+        for alike in _by_kind(others)
     ]
+
+
+def words(figures: Iterable[Figure]) -> list[Figure]:
+    """Return the figures that are words and should stay the same."""
+    return [figure for figure in figures if _is_word(figure) and not _is_pair(figure)]
 
 
 def _is_word(figure: Figure) -> bool:
     return figure.better == "same" and isinstance(figure.value, str) and not _is_attention(figure)
-
-
-def _table(figures: Sequence[Figure]) -> Table:
-    columns = tuple(dict.fromkeys(key for figure in figures for key in figure.of))
-    first = figures[0]
-    return Table(
-        check=first.check,
-        name=first.name,
-        unit=first.unit,
-        better=first.better,
-        method=first.method,
-        columns=columns,
-        rows=tuple(
-            (
-                tuple(figure.of.get(key, "") for key in columns),
-                short.value(figure),
-                short.spread(figure),
-                figure.repeats,
-            )
-            for figure in figures
-        ),
-    )
 
 
 def _by_kind(figures: Iterable[Figure]) -> list[list[Figure]]:

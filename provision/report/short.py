@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Final
+from typing import Any, Final
 
 from provision.engine.check_results import Figure
 
@@ -68,3 +69,10 @@ def seconds(value: float) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def evidence(evidence: dict[str, Any], most: int | None = None) -> str:
+    """Return the evidence of a check as JSON, at most so many letters of it."""
+    text = json.dumps(evidence, indent=1, ensure_ascii=False) if evidence else ""
+    is_cut = most is not None and len(text) > most
+    return f"{text[:most]}\n... report.json has the rest" if is_cut else text

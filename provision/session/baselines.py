@@ -1,4 +1,4 @@
-"""What a run is compared with: the baseline of this host, or the last run that verified all that its plan promises."""
+"""The baseline: the run that later runs are compared with, chosen or the last verified one."""
 
 from __future__ import annotations
 
@@ -15,68 +15,75 @@ from provision.session import outputs, runs
 
 
 def diff(before: Report, after: Report) -> Comparison:
-    """What changed from one run to the other, with what the house knows of facts and checks."""
+    """Compare two runs, using the known facts and the steps of the checks."""
     titles = {step.number: step.name for step in discover_steps.discover()}
-    steps = {one.name: titles.get(one.step, "") for one in launch_checks.discover()}
+    steps = {check.name: titles.get(check.step, "") for check in launch_checks.discover()}
     return compare.compare(before, after, record.moving(), steps)
 
 
 def baseline(logs: Path, *, of: str | None = None, but: str = "") -> Report | None:
-    """Of this host, or of the one with this id: what was set, else what was verified last; never the run `but`."""
+    """Return the baseline of a host, by default of this one.
+
+    Without a chosen baseline it is the newest suitable run; the run `but` and later ones are left
+    out, because a run is compared with what came before it.
+    """
     host = of or verified.host_id()
-    chosen = set_one(logs, host)
-    if chosen is not None and chosen.run != but:
-        return chosen
+    report = chosen(logs, host)
+    if report is not None and report.run != but:
+        return report
     for run in runs.ids(logs):
         try:
-            found = runs.read(logs, run)
+            report = runs.read(logs, run)
         except Failure:  # killed, or still at work
             continue
-        if run != but and (not but or run < but) and not unfit(found, host):
-            return found
+        if run != but and (not but or run < but) and not unfit(report, host):
+            return report
     return None
 
 
-def set_one(logs: Path, host: str) -> Report | None:
-    """The copy that `baseline set` has left."""
-    place = _place(logs, host)
-    return runs.read(logs, str(place)) if place.exists() else None
+def chosen(logs: Path, host: str) -> Report | None:
+    """Return the report that `baseline set` copied, None if none was set."""
+    path = _path(logs, host)
+    return runs.read(logs, str(path)) if path.exists() else None
 
 
 def choose(logs: Path, report: Report) -> Path:
-    """Keep a copy, since runs may be deleted; WrongUsage where it is nothing to be measured by."""
-    if reason := unfit(report, verified.host_id()):
-        raise WrongUsage(
-            f"run {report.run} {reason}", hint="a baseline is a verified run of this host: ./setup.sh check"
-        )
-    place = _place(logs, verified.host_id())
-    files.write(place, outputs.document(report))
-    return place
+    """Copy a report as the baseline of this host; raise WrongUsage if it is not suitable.
+
+    It is a copy because the folders of runs may be deleted.
+    """
+    host = verified.host_id()
+    if reason := unfit(report, host):
+        hint = "a baseline is a verified run of this host: ./setup.sh check"
+        raise WrongUsage(f"run {report.run} {reason}", hint=hint)
+    path = _path(logs, host)
+    files.write(path, outputs.document(report))
+    return path
 
 
 def newest(logs: Path, *, whole: bool = False) -> Report:
-    """The newest run that has a report, or of those that tried all that is promised; one that was killed has none."""
+    """Return the newest report; with `whole`, the newest with all promised checks."""
     for run in runs.ids(logs):
-        if (logs / run / runs.REPORT).is_file():
-            found = runs.read(logs, run)
-            if not (whole and found.part):
-                return found
+        if (logs / run / runs.REPORT).is_file():  # a killed run has none
+            report = runs.read(logs, run)
+            if not (whole and report.part):
+                return report
     return runs.read(logs, None)
 
 
 def unfit(report: Report, host: str) -> str:
-    """Why a run is no measure for others of a host; empty where it is one."""
+    """Return why other runs of a host cannot be compared with this one; "" if they can."""
     if report.host.get("id") != host:
         return "is of another host"
     if report.doubt:
         return report.doubt
     if report.verdict != "verified" or report.exit_code != DONE:
-        return f"is not one to be measured by: {report.verdict}, exit code {report.exit_code}"
-    left_out = set(report.plan.checks if report.plan else ()) - set(report.promised)
-    if left_out:
-        return f"did not try all that is promised: {', '.join(sorted(left_out))}"
+        return f"is not verified: {report.verdict}, exit code {report.exit_code}"
+    missing = set(report.plan.checks if report.plan else ()) - set(report.promised)
+    if missing:
+        return f"did not run all promised checks: {', '.join(sorted(missing))}"
     return ""
 
 
-def _place(logs: Path, host: str) -> Path:
+def _path(logs: Path, host: str) -> Path:
     return logs / f"baseline-{host}.json"

@@ -1,4 +1,4 @@
-"""What `watch` looks at, cheaply: driver, kernel, GPUs, and whether the environment's files are as they were."""
+"""Changes that `watch` looks for: driver, kernel, GPUs, packages and files of the environment."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from provision.report._host_changes import host_changes
 from provision.report._model import Report
 
 FACTS: Final[tuple[Fact[Any], ...]] = (driver.FACT, kernel.FACT, gpus.FACT)
-_NAMED = 3  # files that changed, in a sentence
+_MOST_NAMES = 3  # of changed files in a message
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A host and its environment at one look; `touched` are files that are not as they were verified."""
+    """The state of a host and its environment; `touched` are the changed files."""
 
     generation: str
     facts: dict[str, Any]
@@ -32,59 +32,64 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen when checks were tried last, and how they ended."""
+    """The snapshot and the outcome of the last checks; a state file of `watch`."""
 
     run: str
     exit_code: int
     seen: Seen
 
 
-def seen(generation: Path) -> Seen:
-    """A stat for every file, and three facts: nothing that takes GPU memory or disturbs who computes."""
-    manifest = marks.read(generation / environments.STATE)
-    found = survey.versions(generation)
+def seen(environment: Path) -> Seen:
+    """Take a snapshot: a stat of every file and three facts.
+
+    It uses no GPU memory and does not disturb running jobs.
+    """
+    manifest = marks.read(environment / environments.STATE)
+    versions = survey.versions(environment)
     return Seen(
-        generation=generation.name,
+        generation=environment.name,
         facts=record.record(network=False, paths={}, sources={}, facts=FACTS).facts,
-        packages={name: ", ".join(map(_version, versions)) for name, versions in found.items()},
-        touched=tuple(sorted(marks.changed(generation, manifest))) if manifest else (),
+        packages={name: ", ".join(map(_version, texts)) for name, texts in versions.items()},
+        touched=tuple(sorted(marks.changed(environment, manifest))) if manifest else (),
     )
 
 
-def last(place: Path, proved: Report | None) -> Look | None:
-    """The newer one of the look that was kept and the run that verified what is current."""
+def last(path: Path, proof: Report | None) -> Look | None:
+    """Return the last check: the state file, or the verified run of the environment if newer."""
     try:
-        kept = msgspec.json.decode(place.read_bytes(), type=Look)
+        stored = msgspec.json.decode(path.read_bytes(), type=Look)
     except (OSError, msgspec.MsgspecError):
-        kept = None
-    if proved and not (kept and kept.run >= proved.run):
-        return Look(run=proved.run, exit_code=DONE, seen=_of_report(proved))
-    return kept
+        stored = None
+    if proof and not (stored and stored.run >= proof.run):
+        return Look(run=proof.run, exit_code=DONE, seen=_of_report(proof))
+    return stored
 
 
 def differences(last: Look | None, now: Seen) -> tuple[str, ...]:
-    """Why checks are to be tried, in sentences; empty where all is as it was, and was good."""
+    """Return the reasons to check again; none if nothing changed and the last checks passed."""
     if last is None:
         return ("nothing has verified this environment on this host",)
     if last.exit_code != DONE:
         return (f"run {last.run} ended with exit code {last.exit_code}",)
-    was = last.seen
-    if was.generation != now.generation:
-        return (f"the environment in use is {now.generation}, it was {was.generation}",)
+    before = last.seen
+    if before.generation != now.generation:
+        return (f"the current environment is {now.generation}, it was {before.generation}",)
+    # Free memory and clocks change all the time and are no reason for a check.
     moving = {fact.name: fact.moving for fact in FACTS}
-    said = [one.text for one in host_changes(_as_json(was.facts), _as_json(now.facts), moving)]
-    said += [
-        f"{name} {was.packages.get(name, 'none')} -> {now.packages.get(name, 'none')}"
-        for name in sorted({*was.packages, *now.packages})
-        if was.packages.get(name) != now.packages.get(name)
+    facts_before, facts_now = _as_json(before.facts), _as_json(now.facts)
+    reasons = [change.text for change in host_changes(facts_before, facts_now, moving)]
+    reasons += [
+        f"{name} {before.packages.get(name, 'none')} -> {now.packages.get(name, 'none')}"
+        for name in sorted({*before.packages, *now.packages})
+        if before.packages.get(name) != now.packages.get(name)
     ]
-    new = [path for path in now.touched if path not in was.touched]
+    new = [path for path in now.touched if path not in before.touched]
     if new:
-        files = f"{len(new)} file{'s are not as they were' if len(new) > 1 else ' is not as it was'}"
-        said.append(f"{files}: {', '.join(Path(path).name for path in new[:_NAMED])}")
-    elif set(was.touched) - set(now.touched):
-        said.append("files are as they were verified again")
-    return tuple(said)
+        count = f"{len(new)} file{'s' if len(new) > 1 else ''} changed"
+        reasons.append(f"{count}: {', '.join(Path(path).name for path in new[:_MOST_NAMES])}")
+    elif set(before.touched) - set(now.touched):
+        reasons.append("changed files are as they were verified again")
+    return tuple(reasons)
 
 
 def _of_report(report: Report) -> Seen:
@@ -92,14 +97,18 @@ def _of_report(report: Report) -> Seen:
     return Seen(
         generation=report.generation,
         facts={fact.name: facts[fact.name] for fact in FACTS if fact.name in facts},
-        packages={_name(name): _version(one.version) for name, one in report.packages.items()},
+        packages={
+            _name(name): _version(package.version) for name, package in report.packages.items()
+        },
     )
 
 
+# The facts of a report come from JSON: those of now must have the same form to be compared.
 def _as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     return dict(msgspec.json.decode(msgspec.json.encode(facts)))
 
 
+# Reports have the names of the lock, `survey` those of the dist-info folders.
 def _name(name: str) -> str:
     return name.replace("_", "-").replace(".", "-").lower()
 

@@ -1,4 +1,4 @@
-"""`check --python EXE` and `check --serving URL`: what others have set up, and what runs already."""
+"""`check --python EXE` and `check --serving URL`: checks of environments built by other tools."""
 
 from __future__ import annotations
 
@@ -19,62 +19,79 @@ from provision.report._model import Report
 from provision.session import inputs, outputs, request, run_report
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-_SILENT = ("0",)  # a GPU that is there and does not answer
-_NAMED = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
+_SILENT = ("0",)  # stands for a GPU that is present and does not answer
+_GPU_ID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def checked(options: argparse.Namespace) -> Report:
-    wish = request.made(options)
-    python = promised_checks.interpreter(sys.executable if options.python is None else options.python)
-    here = gpus_here()
+    """Run the checks and return the report."""
+    session = request.made(options)
+    python = promised_checks.interpreter(
+        sys.executable if options.python is None else options.python
+    )
+    present = gpus_here()
     used: tuple[str, ...] = ()
     if python.profile == "cuda":
-        silent = not here and has_gpus()
-        used = _SILENT if silent else visible(_ids(here), os.environ.get(_VISIBLE))
-    capabilities = tuple({gpu.cc for gpu in here if gpu.cc})
+        # A GPU that does not answer must fail the checks; without it they would be skipped.
+        silent = not present and has_gpus()
+        used = _SILENT if silent else visible(_ids(present), os.environ.get(_VISIBLE))
+    capabilities = tuple({gpu.cc for gpu in present if gpu.cc})
     if options.serving is not None:
-        usual = promised_checks.of_servers()
+        default = promised_checks.of_servers()
     else:
-        usual = promised_checks.expected(python, options.profile or "quick", used, capabilities)
-    asked = tuple(options.names) or usual
-    facts = promised_checks.facts_for(asked, inputs.paths(wish.settings))
+        default = promised_checks.expected(python, options.profile or "quick", used, capabilities)
+    names = tuple(options.names) or default
+    facts = promised_checks.facts_for(names, inputs.paths(session.settings))
+    logs, url = Path(session.logs), options.serving or ""
     with progress.followed(options) as followed:
-        tried = promised_checks.theirs(python, asked, Path(wish.logs), followed, used, facts, options.serving or "")
-    told = run_report.of_checks(wish, tried, asked, used, facts, python)
-    outputs.in_logs(told, wish)
-    return told
+        results = promised_checks.theirs(python, names, logs, followed, used, facts, url)
+    report = run_report.of_checks(session, results, names, used, facts, python)
+    outputs.in_logs(report, session)
+    return report
 
 
 def gpus_here() -> tuple[gpus.Gpu, ...]:
-    return Host(record.record(network=False, paths={}, sources={}, facts=(gpus.FACT,)).readings).known(gpus.FACT) or ()
+    return _host((gpus.FACT,)).known(gpus.FACT) or ()
 
 
 def has_gpus() -> bool:
-    """Whether there is any sign of a GPU of NVIDIA: one that does not answer must fail, not be passed over."""
+    """Return whether this host has an NVIDIA GPU, even one that does not answer."""
     signs: tuple[Fact[Any], ...] = (pci_gpus.FACT, gpus.FACT, driver.FACT)
-    here = Host(record.record(network=False, paths={}, sources={}, facts=signs).readings)
-    return any(here.known(sign) for sign in signs)
+    host = _host(signs)
+    return any(host.known(sign) for sign in signs)
 
 
-def _ids(here: Iterable[gpus.Gpu]) -> tuple[str, ...]:
-    """The ids of GPUs and slices, as plans have them."""
-    return tuple(one for gpu in here for one in ([part.id for part in gpu.slices] if gpu.mig else [gpu.id]))
+def _host(facts: tuple[Fact[Any], ...]) -> Host:
+    return Host(record.record(network=False, paths={}, sources={}, facts=facts).readings)
 
 
-def visible(here: Sequence[str], said: str | None) -> tuple[str, ...]:
-    """What of it CUDA_VISIBLE_DEVICES leaves; WrongUsage where it names what CUDA would not find."""
-    if said is None:
-        return tuple(here)
-    named = [_slice_of(word.strip(), here) for word in said.split(",") if word.strip()]
-    wrong = [word for word in named if word not in here and not _NAMED.fullmatch(word)]
+def _ids(present: Iterable[gpus.Gpu]) -> tuple[str, ...]:
+    """Return the ids of GPUs, and of MIG slices instead of a sliced GPU, as plans have them."""
+    ids: list[str] = []
+    for gpu in present:
+        ids += [part.id for part in gpu.slices] if gpu.mig else [gpu.id]
+    return tuple(ids)
+
+
+def visible(present: Sequence[str], variable: str | None) -> tuple[str, ...]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES allows; raise WrongUsage for unknown ones."""
+    if variable is None:
+        return tuple(present)
+    names = [_slice_of(word.strip(), present) for word in variable.split(",") if word.strip()]
+    wrong = [name for name in names if name not in present and not _GPU_ID.fullmatch(name)]
     if wrong:
-        there = f"there are: {', '.join(here)}" if here else "no GPU answers here"
-        if any(one.startswith(f"{wrong[0]}:") for one in here):
-            there = f"it is cut into slices: name one as nvidia-smi -L does, MIG-…; {there}"
-        raise WrongUsage(f"`{wrong[0]}` is no GPU of this host", where=f"{_VISIBLE}={said}", hint=there)
-    return tuple(named)
+        hint = f"this host has: {', '.join(present)}" if present else "no GPU answers on this host"
+        if any(id_.startswith(f"{wrong[0]}:") for id_ in present):
+            how = "this GPU has MIG slices: name one as `nvidia-smi -L` does, MIG-…"
+            hint = f"{how}; {hint}"
+        where = f"{_VISIBLE}={variable}"
+        raise WrongUsage(f"`{wrong[0]}` is not a GPU of this host", where=where, hint=hint)
+    return tuple(names)
 
 
-def _slice_of(word: str, here: Sequence[str]) -> str:
-    """Of a first GPU that is cut into slices CUDA takes the first one; no number names any other slice to it."""
-    return here[0] if here and here[0].startswith(f"{word}:") else word
+def _slice_of(word: str, present: Sequence[str]) -> str:
+    """Return the GPU or slice that CUDA takes for a word.
+
+    For the number of a sliced first GPU, CUDA takes its first slice. No other slice has a number.
+    """
+    return present[0] if present and present[0].startswith(f"{word}:") else word

@@ -1,11 +1,11 @@
-"""What the user has given, for every verb: settings, the places that will be written, where package sources are."""
+"""The input of every verb: settings, a described host, paths, and addresses of package sources."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-TYPE_CHECKING = False  # start-up is half imports
+TYPE_CHECKING = False  # `plan` imports these modules only if it needs them
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
@@ -14,73 +14,78 @@ if TYPE_CHECKING:
     from provision.settings import Settings
 
 CONFIG = "config.yaml"
-_MOST = 16 * 1024 * 1024  # of what is read from standard input
+_STDIN_LIMIT = 16 * 1024 * 1024
 
 
 def checkout() -> str:
-    """The folder that setup.sh lies in."""
+    """Return the folder of setup.sh."""
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 
 
 def settings(options: argparse.Namespace) -> Settings:
-    """config.yaml, or the file that stands in for it, and then what the command line says."""
+    """Return the settings of config.yaml or --config, changed by --set and --prefix."""
     from provision import settings
     from provision.doors import files
 
-    named = options.config is not None
-    path = options.config if named else os.path.join(checkout(), CONFIG)
-    text = files.read_text(path) if named or os.path.exists(path) else None
-    overrides = [*options.set, *([f"prefix={options.prefix}"] if options.prefix is not None else [])]
-    return settings.load(text, path if named else CONFIG, overrides)
+    is_explicit = options.config is not None
+    path = options.config if is_explicit else os.path.join(checkout(), CONFIG)
+    text = files.read_text(path) if is_explicit or os.path.exists(path) else None
+    prefix = [] if options.prefix is None else [f"prefix={options.prefix}"]
+    return settings.load(text, path if is_explicit else CONFIG, [*options.set, *prefix])
 
 
 def described(options: argparse.Namespace) -> Host:
-    """The host that --host names: a file, or - for standard input."""
+    """Return the host that --host describes: a file, or - for standard input."""
     from provision.doors import files
     from provision.host import from_text
 
     text = _standard_input() if options.host == "-" else files.read_text(options.host)
-    return from_text.parse(text, called(options))
+    return from_text.parse(text, host_name(options))
 
 
-def called(options: argparse.Namespace) -> str:
-    """What messages call the host that a plan is for."""
+def host_name(options: argparse.Namespace) -> str:
+    """Return the name of the planned host for messages."""
     return {None: "this host", "-": "standard input"}.get(options.host) or str(options.host)
 
 
 def _standard_input() -> str:
-    content: bytes = sys.stdin.buffer.read(_MOST + 1) if sys.stdin else b""
-    if len(content) > _MOST:
+    content: bytes = sys.stdin.buffer.read(_STDIN_LIMIT + 1) if sys.stdin else b""
+    if len(content) > _STDIN_LIMIT:
         from provision.errors import UnreadableInput
 
-        raise UnreadableInput("is larger than 16 MiB", where="standard input", hint="give the right file")
+        hint = "check that this is the right file"
+        raise UnreadableInput("is larger than 16 MiB", where="standard input", hint=hint)
     return content.decode("utf-8-sig", "replace")
 
 
-def place_of(key: str, options: argparse.Namespace) -> str:
-    """Where a setting was said last, for a complaint that only the plan can make."""
-    said = [override for override in options.set if override.partition("=")[0] == key]
-    return f"--set {said[-1]}" if said else options.config or CONFIG
+def origin_of(key: str, options: argparse.Namespace) -> str:
+    """Return which input decided a setting, for errors that only the plan can find."""
+    overrides = [override for override in options.set if override.partition("=")[0] == key]
+    return f"--set {overrides[-1]}" if overrides else options.config or CONFIG
 
 
 def paths(settings: Settings) -> dict[str, Path]:
-    """What will be written, for the disk facts; asked of the environment only, because nothing is tried out here."""
+    """Return the folders that a run writes to, for the disk facts; none of them is touched."""
     from pathlib import Path
 
     root = Path(checkout())
-    places = {"prefix": root / settings.prefix, "logs": root / settings.logs, "checkout": root}
-    temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - its disk is looked at, nothing is put there
+    folders = {"prefix": root / settings.prefix, "logs": root / settings.logs, "checkout": root}
+    temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - only the disk matters here
     if models := os.environ.get("HF_HOME"):
-        places["models"] = Path(models)
-    return {**places, "cache": Path(os.path.expanduser("~/.cache")), "tmpdir": Path(temporary)}
+        folders["models"] = Path(models)
+    return {**folders, "cache": Path(os.path.expanduser("~/.cache")), "tmpdir": Path(temporary)}
 
 
 def addresses(settings: Settings) -> dict[str, str]:
-    """Where the sources are; from here on the network is used as pip and uv are set up to use it."""
+    """Return the addresses of the package sources.
+
+    From here on the network door trusts the certificates that pip and uv are configured with.
+    """
     from provision import package_sources
     from provision.doors import certificates, network
     from provision.host import _installer
 
     config = _installer.installer_config()
     certificates.trust(config["uv"].get("cert") or config["pip"].get("cert"))
-    return package_sources.addresses(settings, package_sources.configured(config) or network.default_index())
+    index = package_sources.configured(config) or network.default_index()
+    return package_sources.addresses(settings, index)

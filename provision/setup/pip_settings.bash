@@ -1,7 +1,7 @@
-# Reads what this host tells pip (indexes, certificates, proxy) and hands it on to uv, which does not look there.
+# Passes the settings of pip (indexes, certificates, proxy) on to uv, which does not read them.
 # shellcheck shell=bash
 
-read_pip_file() { # into pip_setting[section.key]; the last file wins, [install] stands before [global]
+read_pip_file() { # read_pip_file FILE: into pip_setting[section.key]; later files win, [install] wins over [global]
     local line section='' key=''
     [[ -f $1 && -r $1 ]] || return 0
     while IFS= read -r line || [[ $line ]]; do
@@ -35,7 +35,7 @@ read_pip_files() {
     fi
 }
 
-pip_value() { # pip_value KEY: the words of a setting on one line, paths made absolute
+pip_value() { # pip_value KEY: print a setting on one line, with absolute paths
     local variable=PIP_${1^^} word words joined=''
     variable=${variable//-/_}
     local value=${!variable:-${pip_setting[install.$1]:-${pip_setting[global.$1]:-}}}
@@ -51,7 +51,7 @@ pip_value() { # pip_value KEY: the words of a setting on one line, paths made ab
     printf %s "$joined"
 }
 
-hand_on() { # hand_on PIP_KEY VARIABLE [SYNONYM]...: unless one of them is set already
+hand_on() { # hand_on PIP_KEY VARIABLE [SYNONYM]...: set the variable unless one of them is set
     local value name
     value=$(pip_value "$1")
     for name in "${@:2}"; do [[ ! ${!name:-} ]] || return 0; done
@@ -75,10 +75,10 @@ hand_on_pip_settings() {
     hand_on trusted-host UV_INSECURE_HOST
     hand_on proxy https_proxy HTTPS_PROXY ALL_PROXY all_proxy
     hand_on proxy http_proxy HTTP_PROXY ALL_PROXY all_proxy
-    # Like pip, take the pinned file from whichever index has it: the hashes make that safe.
+    # Like pip, take the pinned file from any index that has it: the hashes make that safe.
     export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match}
     for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem; do
         if [[ -s $bundle ]]; then export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1; fi
     done
-    if [[ $handed_on ]]; then say "handing pip's settings on to uv: $handed_on"; fi
+    if [[ $handed_on ]]; then say "using pip's settings for uv: $handed_on"; fi
 }

@@ -1,4 +1,4 @@
-"""`baseline`: what later runs of this host are compared with: shows it, or sets it to a verified run."""
+"""`baseline`: shows the run that later runs of this host are compared with, or sets it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from provision.session import baselines, inputs, runs
 def run(options: argparse.Namespace) -> int:
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
     if len(options.what) > (options.action == "set"):
-        raise WrongUsage(f"`{options.what[-1]}` is one word too many", hint="baseline set [RUN], or baseline show")
+        what = f"`{options.what[-1]}` is not expected here"
+        raise WrongUsage(what, hint="baseline set [RUN], or baseline show")
     if options.action == "set":
-        report = runs.read(logs, options.what[0]) if options.what else baselines.newest(logs, whole=True)
+        names = options.what
+        report = runs.read(logs, names[0]) if names else baselines.newest(logs, whole=True)
         baselines.choose(logs, report)
-    is_set = baselines.set_one(logs, verified.host_id()) is not None
-    found = baselines.baseline(logs)
+    is_set = baselines.chosen(logs, verified.host_id()) is not None
+    baseline = baselines.baseline(logs)
     if options.json:
-        terminal.document({"set": is_set, "report": found})
-    elif found is None:
-        terminal.line("there is none: no run has verified this host yet")
+        terminal.document({"set": is_set, "report": baseline})
+    elif baseline is None:
+        terminal.line("no baseline: no run has verified this host yet")
     else:
-        how = "set" if is_set else "not set, so the last verified run of this host"
-        terminal.line(f"{found.run}, started {found.started}, {len(found.figures)} figures ({how})")
+        origin = "set" if is_set else "not set, so the last verified run of this host"
+        figures = f"{len(baseline.figures)} figures"
+        terminal.line(f"{baseline.run}, started {baseline.started}, {figures} ({origin})")
     return DONE

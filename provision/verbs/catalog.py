@@ -1,4 +1,4 @@
-"""`catalog show`, `check` and `add`: what the catalogue holds, how fresh it is, growing it from published wheels."""
+"""`catalog show`, `check` and `add`: shows the catalogue and its age, and adds published wheels."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
-    action = {"show": commands.show, "check": commands.check, "add": commands.add}[options.action]
-    say = terminal.unheard if options.quiet else terminal.note
-    said = action(options.what, lambda: _index(settings), say)
+    actions = {"show": commands.show, "check": commands.check, "add": commands.add}
+    note = terminal.ignore if options.quiet else terminal.note
+    result = actions[options.action](options.what, lambda: _index(settings), note)
     if options.json:
-        terminal.document(said.data)
+        terminal.document(result.data)
     else:
-        for text in said.lines:
+        for text in result.lines:
             terminal.line(text)
-        for name, table in said.tables.items():
+        for name, table in result.tables.items():
             terminal.show(show.rows_of(name, table))
     return DONE
 
@@ -34,5 +34,6 @@ def _index(settings: Settings) -> str:
     address = inputs.addresses(settings).get("pypi")
     if address is None:
         what = "the catalogue is compared with PyPI, and sources.pypi is false"
-        raise WrongSetting(what, where="settings", hint="--set sources.pypi=true, or the URL of a mirror")
+        hint = "use --set sources.pypi=true, or the URL of a mirror"
+        raise WrongSetting(what, where="settings", hint=hint)
     return address

@@ -1,4 +1,4 @@
-"""`generations`: the environments of a prefix, which of them is current, complete, in use."""
+"""`generations`: lists the environments of a prefix, their state and their users."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    found = environments.found(Path(request.made(options).prefix))
+    existing = environments.found(Path(request.made(options).prefix))
     if options.json:
-        terminal.document([msgspec.to_builtins(one) for one in found])
+        terminal.document([msgspec.to_builtins(environment) for environment in existing])
         return DONE
-    for one in found:
-        state = "current" if one.current else "complete" if one.complete else "unfinished"
-        users = ", ".join(f"{name} ({pid})" for pid, name in environments.in_use(Path(one.path)))
-        terminal.line(f"{one.id}  {state:<10}  made {one.made}" + (f"  in use by {users}" if users else ""))
-    if not found:
-        terminal.line("no environment yet: ./setup.sh makes one")
+    for item in existing:
+        state = "current" if item.current else "complete" if item.complete else "unfinished"
+        users = ", ".join(f"{name} ({pid})" for pid, name in environments.in_use(Path(item.path)))
+        in_use = f"  in use by {users}" if users else ""
+        terminal.line(f"{item.id}  {state:<10}  built {item.made}{in_use}")
+    if not existing:
+        terminal.line("no environment yet: ./setup.sh builds one")
     return DONE

@@ -1,4 +1,4 @@
-"""`host`: records this host; shows it, or writes the recording."""
+"""`host`: records this host and shows the recording, or writes it to a file."""
 
 from __future__ import annotations
 
@@ -30,23 +30,26 @@ def run(options: argparse.Namespace) -> int:
     if output is not None:
         files.write(Path(output), record.to_json(recording), make_folders=False)
         if not options.quiet:
-            terminal.note(f"recorded in {output}; plan for it anywhere: ./setup.sh plan --host {output}")
+            usage = f"./setup.sh plan --host {output} plans for this host anywhere"
+            terminal.note(f"recorded in {output}; {usage}")
     if options.json:
         terminal.out(record.to_json(recording))
     elif output is None:
         from provision.host import show
 
-        shown = show.warnings(recording) if options.quiet else [*show.shown(recording)]
-        for part in (*shown, *_not_usable(recording, settings)):
+        parts = show.warnings(recording) if options.quiet else [*show.shown(recording)]
+        for part in (*parts, *_unusable_gpus(recording, settings)):
             terminal.show(part)
     return DONE
 
 
-def _not_usable(recording: Recording, settings: Settings) -> list[str]:
-    """GPUs that are there and cannot be used yet, each with the driver that it needs."""
+def _unusable_gpus(recording: Recording, settings: Settings) -> list[str]:
+    """Return a line for each GPU that cannot be used yet, with the driver that it needs."""
     catalogue = rows.load()
     try:
-        profile = choose_profile.choose(gather(Host(recording.readings), settings, catalogue), catalogue)
-    except (IncompleteHost, WrongSetting) as failure:  # what is there is shown all the same
+        situation = gather(Host(recording.readings), settings, catalogue)
+        profile = choose_profile.choose(situation, catalogue)
+    except (IncompleteHost, WrongSetting) as failure:  # the recording is worth showing all the same
         return [f"not enough for a plan: {failure.what}"]
-    return [f"not usable: {reason}" for reason in profile.reasons] if isinstance(profile, Reasons) else []
+    reasons = profile.reasons if isinstance(profile, Reasons) else ()
+    return [f"not usable: {reason}" for reason in reasons]

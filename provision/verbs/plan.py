@@ -1,48 +1,61 @@
-"""`plan`: what would be installed on this host, or on a described one, and why."""
+"""`plan`: shows what would be installed on this host or on a described one, and why."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from provision.catalog import rows
 from provision.display import terminal
 from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
-from provision.flash_attn import wheel_store
 from provision.plan._model import Unsupported
 from provision.plan.make import make
 from provision.session import inputs
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # `typing` is not imported otherwise
 if TYPE_CHECKING:
     import argparse
 
+    from provision.catalog.rows import Catalogue
     from provision.host._model import Host
     from provision.settings import Settings
 
 
 def run(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
-    found = _host(options, settings)
+    host = _host(options, settings)
     try:
-        known = wheel_store.catalogue(Path(inputs.checkout(), settings.prefix), rows.load())
-        made = make(found, settings, known)
+        plan = make(host, settings, _catalogue(settings))
     except IncompleteHost as failure:
-        failure.where = inputs.called(options)
+        failure.where = inputs.host_name(options)
         raise
-    except WrongSetting as failure:  # a wish that only the host shows to be wrong begins with its key
-        failure.where = failure.where or inputs.place_of(failure.what.partition(":")[0], options)
+    except WrongSetting as failure:
+        # The planner reports a setting that does not suit the host as `key: reason`.
+        key = failure.what.partition(":")[0]
+        failure.where = failure.where or inputs.origin_of(key, options)
         raise
     if options.json:
-        terminal.document(made)
+        terminal.document(plan)
     elif options.quiet:
         from provision.plan import explain
 
-        terminal.line(explain.in_one_line(made))
+        terminal.line(explain.in_one_line(plan))
     else:
         from provision.plan import explain
 
-        terminal.show(explain.explained(made))
-    return UNSUPPORTED if isinstance(made, Unsupported) else DONE
+        terminal.show(explain.explained(plan))
+    return UNSUPPORTED if isinstance(plan, Unsupported) else DONE
+
+
+def _catalogue(settings: Settings) -> Catalogue:
+    """Return the catalogue with the flash-attn wheels of the prefix."""
+    prefix = os.path.join(inputs.checkout(), settings.prefix)
+    if not os.path.isdir(prefix):
+        return rows.load()
+    from pathlib import Path
+
+    from provision.flash_attn import wheel_store  # loading it takes an eighth of a plan
+
+    return wheel_store.catalogue(Path(prefix), rows.load())
 
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
@@ -51,5 +64,6 @@ def _host(options: argparse.Namespace, settings: Settings) -> Host:
     from provision.host import record
     from provision.host._model import Host
 
-    taken = record.record(network=True, paths=inputs.paths(settings), sources=inputs.addresses(settings))
-    return Host(taken.readings)
+    addresses = inputs.addresses(settings)
+    recording = record.record(network=True, paths=inputs.paths(settings), sources=addresses)
+    return Host(recording.readings)

@@ -1,4 +1,4 @@
-"""`prune`: removes generations that are neither current nor in use, except the newest that the settings keep."""
+"""`prune`: removes environments that are neither current, in use, nor among the newest `keep`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = request.made(options)
-    prefix = request.standing_prefix(wish)
+    session = request.made(options)
+    prefix = request.standing_prefix(session)
     with locks.hold(prefix, "prune"):
         before = store.named(prefix)
         store.remove_toolkits(prefix)
-        removed = environments.prune(prefix, wish.settings.keep)
+        removed = environments.prune(prefix, session.settings.keep)
         store.prune(prefix, before)
     if options.json:
         terminal.document({"removed": removed})

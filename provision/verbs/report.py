@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     """Print the report, or write it to a file."""
     if options.json and options.format not in (None, "json"):
-        raise WrongUsage(
-            f"--json and --format {options.format} contradict each other",
-            hint="leave one of them out",
-        )
-    format_ = "json" if options.json else options.format or "text"
+        what = f"--json and --format {options.format} contradict each other"
+        raise WrongUsage(what, hint="leave one of them out")
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
     report = runs.read(logs, options.run)
     if options.share:
@@ -29,13 +26,14 @@ def run(options: argparse.Namespace) -> int:
         from provision.report import share
 
         report = share.shared(report, record.who_and_where())
-    text = formats.said(report, format_)
+    format_name = "json" if options.json else options.format or "text"
+    text = formats.said(report, format_name)
     if options.output is not None:
         files.write(Path(options.output), text, make_folders=False)
         if not options.quiet:
             terminal.note(f"written to {options.output}")
-    elif format_ == "text":
-        terminal.write(text)
+    elif format_name == "text":
+        terminal.write(text)  # with replacements for letters that the terminal lacks
     else:
         terminal.out(text.encode())
     return DONE

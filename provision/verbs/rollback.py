@@ -1,4 +1,4 @@
-"""`rollback`: makes the generation before the current one, or a named one, current."""
+"""`rollback`: switches back to the previous environment, or to a given one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from provision.session import request
 def run(options: argparse.Namespace) -> int:
     prefix = request.standing_prefix(request.made(options))
     with locks.hold(prefix, "rollback"):
-        now, users = environments.rollback(prefix, options.id)
+        current, users = environments.rollback(prefix, options.id)
     if options.json:
-        terminal.document({"current": now, "still_running": [{"pid": pid, "name": name} for pid, name in users]})
+        processes = [{"pid": pid, "name": name} for pid, name in users]
+        terminal.document({"current": current, "still_running": processes})
         return DONE
-    terminal.line(f"current is {now}")
+    terminal.line(f"the current environment is {current}")
     for pid, name in users:
-        terminal.line(f"still running from the one before: {name} (pid {pid})")
+        terminal.line(f"still running from the previous one: {name} (pid {pid})")
     return DONE

@@ -1,4 +1,4 @@
-"""`tasks`: the numbered units, ours and the user's: how each ended last in this prefix, when, and what proves it."""
+"""`tasks`: lists the numbered tasks with their last outcome and the checks that prove them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ from provision.session import outputs, request, run_tasks, runs
 from provision.session.request import Wish
 from provision.tasks import Task
 
-_FAR: Final = 100  # runs that are looked through
+_MOST_RUNS: Final = 100  # runs to search for the last outcome of a check
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """One task; `generation` is the environment in which it ended so, `when` is "" where it was never begun."""
+class TaskState(msgspec.Struct, frozen=True, kw_only=True):
+    """A task and its last outcome; `generation` is the environment of that outcome.
+
+    `when` is empty if the task was never started.
+    """
 
     number: int
     name: str
@@ -36,75 +39,95 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     generation: str
     current: bool
     checks: tuple[str, ...]
-    tried: dict[str, str]  # how those of them ended that were tried in the current environment
+    tried: dict[str, str]  # outcomes of those checks that ran in the current environment
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = request.made(options)
-    found = _listed(run_tasks.found(wish), environments.found(Path(wish.prefix)), _tried(wish))
+    session = request.made(options)
+    existing = environments.found(Path(session.prefix))
+    states = _states(run_tasks.found(session), existing, _outcomes(session))
     if options.json:
-        terminal.document([msgspec.to_builtins(one) for one in found])
+        terminal.document([msgspec.to_builtins(state) for state in states])
         return DONE
     width = terminal.columns(sys.stdout)
-    for one in found:
-        where = one.when if one.current or not one.when else f"{one.when} in {one.generation}, which is not current"
-        terminal.line(f"{one.number:>2} {one.title:<30}{one.outcome:<13}{where}".rstrip())
+    for state in states:
+        when = state.when
+        if when and not state.current:
+            when = f"{when} in {state.generation}, which is not current"
+        terminal.line(f"{state.number:>2} {state.title:<30}{state.outcome:<13}{when}".rstrip())
         if not options.quiet:
-            for said in _proofs(one):
-                for line in textwrap.wrap(said, width, initial_indent="   ", subsequent_indent="     "):
+            for proof in _proofs(state):
+                for line in textwrap.wrap(
+                    proof, width, initial_indent="   ", subsequent_indent="     "
+                ):
                     terminal.line(line)
     return DONE
 
 
-def _proofs(one: Listed) -> Iterator[str]:
-    """What failed first; a check that nobody has tried proves nothing."""
-    for outcome in sorted(set(one.tried.values()), key=OUTCOMES.index):
-        yield f"{outcome}: {', '.join(name for name, how in one.tried.items() if how == outcome)}"
-    if untried := [name for name in one.checks if name not in one.tried]:
-        yield f"not tried: {', '.join(untried)}"
-    if not one.checks:
-        yield "no check is about it"
+def _proofs(state: TaskState) -> Iterator[str]:
+    """Yield a line for each outcome of the checks, failures first."""
+    for outcome in sorted(set(state.tried.values()), key=OUTCOMES.index):
+        names = [name for name, tried in state.tried.items() if tried == outcome]
+        yield f"{outcome}: {', '.join(names)}"
+    if untried := [name for name in state.checks if name not in state.tried]:
+        yield f"not run: {', '.join(untried)}"
+    if not state.checks:
+        yield "no check covers it"
 
 
-def _tried(wish: Wish) -> dict[str, str]:
-    """How checks ended last on this host in the current environment: back to the newest run that tried all of them."""
-    id_ = environments.current(Path(wish.prefix))
-    logs, told = Path(wish.logs).parent, []
-    for run in runs.ids(logs)[:_FAR] if id_ else ():
-        with contextlib.suppress(Failure):  # killed, still at work, or written by another version
+def _outcomes(session: Wish) -> dict[str, str]:
+    """Return the last outcome of each check on this host in the current environment.
+
+    The search goes back to the newest run that tried all checks.
+    """
+    current = environments.current(Path(session.prefix))
+    logs, reports = Path(session.logs).parent, []
+    for run in runs.ids(logs)[:_MOST_RUNS] if current else ():
+        with contextlib.suppress(Failure):  # killed, still at work, or of another version
             report = runs.read(logs, run)
-            if (report.generation, report.host.get("id")) == (id_, verified.host_id()):
-                told.append(report)
+            if (report.generation, report.host.get("id")) == (current, verified.host_id()):
+                reports.append(report)
                 if report.checks and not report.part and not report.steps:
                     break
-    before = outputs.verified_with(Path(wish.prefix) / id_) if id_ else None
-    reports = sorted([*told, *([before] if before else [])], key=lambda one: one.run)
-    return {check.name: check.outcome for one in reports for check in one.checks}
+    proof = outputs.verified_with(Path(session.prefix) / current) if current else None
+    reports = sorted([*reports, *([proof] if proof else [])], key=lambda report: report.run)
+    return {check.name: check.outcome for report in reports for check in report.checks}
 
 
-def _listed(tasks: Iterable[Task], known: Iterable[environments.Generation], tried: Mapping[str, str]) -> list[Listed]:
+def _states(
+    tasks: Iterable[Task],
+    existing: Iterable[environments.Generation],
+    outcomes: Mapping[str, str],
+) -> list[TaskState]:
     checks = launch_checks.discover()
-    noted = [(one, _noted(Path(one.path))) for one in reversed([*known])]
-    found = []
+    journals = [(item, _journal(Path(item.path))) for item in reversed([*existing])]
+    states = []
     for task in tasks:
         proving = discover_tasks.proving(task, checks)
-        last = next(((one, said[task.label]) for one, said in noted if task.label in said), None)
-        found.append(
-            Listed(
+        entries = (
+            (environment, journal[task.label])
+            for environment, journal in journals
+            if task.label in journal
+        )
+        environment, entry = next(entries, (None, None))
+        states.append(
+            TaskState(
                 number=task.number,
                 name=task.name,
                 title=task.title,
                 own=not task.is_step,
-                outcome=last[1].outcome if last else "not yet",
-                when=last[1].when if last else "",
-                generation=last[0].id if last else "",
-                current=bool(last and last[0].current),
+                outcome=entry.outcome if entry else "not yet",
+                when=entry.when if entry else "",
+                generation=environment.id if environment else "",
+                current=bool(environment and environment.current),
                 checks=proving,
-                tried={name: tried[name] for name in proving if name in tried},
+                tried={name: outcomes[name] for name in proving if name in outcomes},
             )
         )
-    return found
+    return states
 
 
-def _noted(generation: Path) -> dict[str, Entry]:
-    return {**Journal(generation / environments.STATE).last(), **user_tasks.journal(generation).last()}
+def _journal(environment: Path) -> dict[str, Entry]:
+    """Return the last entry of each step and of each task of the user."""
+    steps = Journal(environment / environments.STATE).last()
+    return {**steps, **user_tasks.journal(environment).last()}

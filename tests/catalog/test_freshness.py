@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pypi_simple import ProjectPage
 
-from provision.catalog.freshness import Behind, behind
+from provision.catalog.freshness import CatalogLag, behind
 
 
 def page(dated: bool, *files: str) -> ProjectPage:
@@ -31,7 +31,7 @@ FILES = (
 
 def test_newer_final_releases_with_a_wheel_are_missing() -> None:
     found = behind(["0.9.2", "0.32.0"], page(True, *FILES))
-    assert found == Behind(newest_known="0.32.0", missing=("0.32.0.post1", "0.33.0"), days=15)
+    assert found == CatalogLag(newest_known="0.32.0", missing=("0.32.0.post1", "0.33.0"), days=15)
 
 
 def test_an_index_without_dates_tells_no_days() -> None:
@@ -39,7 +39,7 @@ def test_an_index_without_dates_tells_no_days() -> None:
 
 
 def test_up_to_date() -> None:
-    assert behind(["0.33.0"], page(True, *FILES)) == Behind(newest_known="0.33.0", missing=())
+    assert behind(["0.33.0"], page(True, *FILES)) == CatalogLag(newest_known="0.33.0", missing=())
 
 
 def test_an_empty_catalogue_lacks_everything() -> None:

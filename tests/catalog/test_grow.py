@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provision.catalog import grow
-from provision.catalog.rows import Code
+from provision.catalog.rows import CompiledCode
 from provision.errors import SourceFailed
 from tests.binary.tiny_elf import fat_section, shared_object
 from tests.doors.local_server import LocalServer, Resource, serving
@@ -108,8 +108,8 @@ def test_a_vllm_row_from_two_wheels(server: LocalServer) -> None:
     x86, arm = row.builds
     assert (x86.machine, arm.machine) == ("x86_64", "aarch64")
     assert (x86.variant, x86.cuda, x86.file, x86.uploaded, x86.basis) == ("cu130", "13.0", X86, "2026-11-02", "read")
-    assert x86.core == x86.moe == Code(sm=("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0"))
-    assert x86.fa2 == Code(sm=("8.0",), ptx=("8.0",))
+    assert x86.core == x86.moe == CompiledCode(sm=("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0"))
+    assert x86.fa2 == CompiledCode(sm=("8.0",), ptx=("8.0",))
     assert x86.fa3 is None
     assert (x86.glibc, x86.glibc_why, x86.moe_glibc) == ("2.28", "the wheel's tag", "2.29")
 
@@ -166,15 +166,15 @@ def test_a_dependency_may_need_a_newer_glibc(server: LocalServer) -> None:
 def test_an_old_wheel_tells_its_cuda_major_only(server: LocalServer) -> None:
     core: dict[str, bytes | str] = {"vllm/_C_stable_libtorch.abi3.so": extension("sm70 ptx90", cuda="12")}
     (build,) = grow.vllm_release("0.33.0", publish(server, "vllm", {X86: vllm_wheel(changed=core)})).builds
-    assert (build.variant, build.cuda, build.core) == ("cu12", None, Code(sm=("7.0",), ptx=("9.0",)))
+    assert (build.variant, build.cuda, build.core) == ("cu12", None, CompiledCode(sm=("7.0",), ptx=("9.0",)))
 
 
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        pytest.param(vllm_wheel()[:-40_000], "not a wheel", id="cut off"),
-        pytest.param(b"<html>", "not a wheel", id="not a zip"),
-        pytest.param(vllm_wheel("aarch64"), "is for aarch64: the wheel's name lies", id="another machine"),
+        pytest.param(vllm_wheel()[:-40_000], "the wheel cannot be read: File is not a zip file", id="cut off"),
+        pytest.param(b"<html>", "the wheel cannot be read: File is not a zip file", id="not a zip"),
+        pytest.param(vllm_wheel("aarch64"), "is for aarch64, unlike the name of the wheel", id="another machine"),
         pytest.param(wheel({"vllm-0.33.0.dist-info/METADATA": METADATA}), "no vllm/_C extension", id="no code"),
         pytest.param(
             vllm_wheel(changed={"vllm/_C_stable_libtorch.abi3.so": b"\x7fELF"}), "not a readable ELF", id="damaged code"

@@ -12,7 +12,7 @@ from provision.catalog.merge import compare, merge
 from provision.catalog.rows import (
     DATA,
     TABLES,
-    Code,
+    CompiledCode,
     TorchRelease,
     VllmBuild,
     VllmCpuRelease,
@@ -20,7 +20,7 @@ from provision.catalog.rows import (
     read_rows,
 )
 
-CORE = Code(sm=("8.0", "9.0"))
+CORE = CompiledCode(sm=("8.0", "9.0"))
 FROM_INDEX = VllmBuild(
     machine="x86_64",
     variant="cu12",
@@ -69,7 +69,7 @@ def test_what_the_index_does_not_tell_stays() -> None:
 
 
 def test_what_the_wheel_tells_replaces() -> None:
-    better = replace(FROM_INDEX, core=Code(sm=("9.0",)), cuda="12.6", variant="cu126", glibc="2.34", yanked=True)
+    better = replace(FROM_INDEX, core=CompiledCode(sm=("9.0",)), cuda="12.6", variant="cu126", glibc="2.34", yanked=True)
     (joined,) = read_rows(merge(lines(OLD), replace(NEW, builds=(better,))), VllmRelease, "x")
     build, other = joined.builds
     assert (build.core, build.cuda, build.variant, build.glibc, build.yanked) == (
@@ -88,7 +88,7 @@ def test_no_difference_where_the_wheel_says_nothing_else() -> None:
 
 
 def test_differences_in_words() -> None:
-    build = replace(FROM_INDEX, core=Code(sm=("8.0",), ptx=("9.0",)), fa2=Code(sm=("8.0",)), glibc="2.31")
+    build = replace(FROM_INDEX, core=CompiledCode(sm=("8.0",), ptx=("9.0",)), fa2=CompiledCode(sm=("8.0",)), glibc="2.31")
     arm = replace(FROM_INDEX, machine="aarch64")
     new = replace(NEW, torch="2.7.0", released="2025-05-01", requires={"numba": "==1"}, builds=(build, arm))
     assert compare(OLD, new) == [

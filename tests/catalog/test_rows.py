@@ -27,7 +27,7 @@ def shipped() -> Iterator[tuple[str, rows.Row]]:
             yield table, row
 
 
-def codes() -> Iterator[tuple[str, rows.Code]]:
+def codes() -> Iterator[tuple[str, rows.CompiledCode]]:
     """Every list of architectures of every build, with the build's name."""
     for release in CATALOGUE.vllm:
         for build in release.builds:
@@ -37,7 +37,7 @@ def codes() -> Iterator[tuple[str, rows.Code]]:
                     yield f"vllm {release.version} {build.machine} {build.variant} {part}", code
     for torch in CATALOGUE.torch:
         for made in torch.builds:
-            yield f"torch {torch.version} {made.machine} {made.variant}", rows.Code(sm=made.sm)
+            yield f"torch {torch.version} {made.machine} {made.variant}", rows.CompiledCode(sm=made.sm)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_wrong_line_is_named_by_file_and_number(line: bytes, says: str) -> Non
         rows.read_rows(GOOD + line.rstrip(b"\n") + b"\n" + GOOD, rows.CudaMajor, "data/cuda_major.jsonl")
     assert caught.value.where == "data/cuda_major.jsonl:2"
     assert says in caught.value.what
-    assert "one JSON row a line" in caught.value.hint
+    assert "each line is one JSON row" in caught.value.hint
 
 
 def test_a_machine_or_kind_that_nobody_knows_is_refused() -> None:

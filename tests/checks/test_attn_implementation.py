@@ -162,14 +162,14 @@ SABOTAGE = {
 @twin_of("attn_implementation")
 def test_a_wrong_attention_is_found_out(real_vllm: real.Vllm, tmp_path: Path) -> None:
     code = f"""
-        import transformers
+        import tempfile, transformers
         from checks import attn_implementation as check
         from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as known
         sdpa = known["sdpa"]
         for change in {list(SABOTAGE)!r}:
             exec(f"def wrong(module, query, key, value, mask, **settings): {{change}}")
             known.register("sdpa", wrong)
-            found = check.body(Context(profile="cpu", scratch=sys.argv[1]))
+            found = check.body(Context(profile="cpu", scratch=tempfile.mkdtemp(dir=sys.argv[1])))
             told = [(one.name, one.value) for one in found.figures]
             said[change] = [f"{{found.passed}} {{found.summary}}", told]
     """

@@ -162,6 +162,7 @@ def test_models_that_compute_wrongly_are_found_out(real_vllm: real.Vllm) -> None
     assert "torch itself is wrong here" in said["a wrong reference"]
 
 
+@pytest.mark.long
 def test_it_needs_no_compiler(
     real_vllm: real.Vllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

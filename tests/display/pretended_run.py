@@ -1,4 +1,4 @@
-"""Tells a listener what an engine would; the arguments say how it ends. Run by tests on terminals of every kind."""
+"""A run without an engine, for tests on terminals of every kind; the argument is how it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.display import progress, terminal
 from provision.engine.check_results import CheckResult
-from provision.engine.events import CommandStarted, Line, Note, Progress, StepDone, StepResult, StepStarted
+from provision.engine.events import (
+    CommandStarted,
+    Line,
+    Note,
+    Progress,
+    StepDone,
+    StepResult,
+    StepStarted,
+)
 from provision.engine.launch_checks import CheckDone, CheckStarted
 
 WHEELS = "download torch-2.11.0-cp312-cp312-manylinux_2_28_x86_64.whl and 12 more files"
@@ -27,7 +35,12 @@ def main() -> None:
             tell(Progress(title=WHEELS, done=done * 10**9, total=10**10, unit="bytes"))
             time.sleep(0.06)
         tell(StepDone(result=StepResult(number=40, name="torch", outcome="done", seconds=1.0)))
-        tell(Note(text="numpy is torn and is installed anew: " + "numpy/core/_multiarray_umath.so " * 6))
+        tell(
+            Note(
+                text="numpy is torn and is installed anew: "
+                + "numpy/core/_multiarray_umath.so " * 6
+            )
+        )
         tell(CheckStarted(name="record_whole", title="Files as recorded"))
         time.sleep(0.15)
         summary = "41232 files of 181 distributions are as recorded … " + "word " * 30
@@ -38,7 +51,9 @@ def main() -> None:
             time.sleep(60)
         time.sleep(0.15)
         if sys.argv[1] == "fail":
-            tell(StepDone(result=StepResult(number=50, name="vllm", outcome="failed", problem="no")))
+            tell(
+                StepDone(result=StepResult(number=50, name="vllm", outcome="failed", problem="no"))
+            )
     terminal.note("error: no\n hint: again")
 
 

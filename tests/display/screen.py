@@ -1,4 +1,4 @@
-"""What a terminal shows after what it was sent; knows the few codes that a live display needs and refuses all others."""
+"""A terminal for tests: it knows the few codes of a live display and refuses all others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CODE = re.compile(r"\x1b\[(\??)([\d;]*)([A-Za-z])|([\r\n])|(.)", re.DOTALL)
 
 
 class Screen:
-    """As wide as it is, and as high as needed; no program here moves above its first line."""
+    """A screen of fixed width and any height; no program moves above its first line."""
 
     def __init__(self, columns: int) -> None:
         self.columns = columns
@@ -74,15 +74,13 @@ class Screen:
 
 
 class Terminal:
-    """A command on a terminal of its own, its screen, and its keyboard."""
+    """A command on its own terminal, with screen and keyboard."""
 
     def __init__(self, argv: list[str], columns: int, env: Mapping[str, str]) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        # a terminal that controls the session is what makes a signal of ^C
-        take = (
-            "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-        )
+        # only a terminal that controls the session turns ^C into a signal
+        take = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", take, *argv],
             stdin=theirs,
@@ -95,10 +93,10 @@ class Terminal:
         self.screen = Screen(columns)
         self._rest = b""
 
-    def until(self, seen: Callable[[Screen], bool]) -> None:
-        """Watch until the screen shows what is waited for."""
+    def until(self, condition: Callable[[Screen], bool]) -> None:
+        """Read until the screen fulfils a condition."""
         until = time.monotonic() + SECONDS
-        while not seen(self.screen):
+        while not condition(self.screen):
             assert time.monotonic() < until, self.screen.lines
             assert self._watch(), self.screen.lines
 
@@ -106,7 +104,7 @@ class Terminal:
         os.write(self._ours, key)
 
     def end(self) -> int:
-        """Watch to the end."""
+        """Read to the end and return the exit status."""
         until = time.monotonic() + SECONDS
         while self._watch():
             assert time.monotonic() < until, self.screen.lines
@@ -116,12 +114,14 @@ class Terminal:
     def _watch(self) -> bool:
         part = b""
         assert select.select([self._ours], [], [], SECONDS)[0], self.screen.lines
-        with contextlib.suppress(OSError):  # how a terminal says that the other end has gone
+        with contextlib.suppress(OSError):  # Linux reports a closed terminal like this
             part = os.read(self._ours, 65536)
-        *whole, self._rest = re.split(rb"(?=\x1b)", self._rest + part) if part else [self._rest, b""]
+        *whole, self._rest = (
+            re.split(rb"(?=\x1b)", self._rest + part) if part else [self._rest, b""]
+        )
         self.screen.feed(b"".join(whole).decode())
         if not self._rest.startswith(b"\x1b") or re.match(rb"\x1b\[[?\d;]*[A-Za-z]", self._rest):
-            with contextlib.suppress(UnicodeDecodeError):  # the rest of a letter comes with the next part
+            with contextlib.suppress(UnicodeDecodeError):  # the rest of a letter follows
                 self.screen.feed(self._rest.decode())
                 self._rest = b""
         return bool(part)

@@ -1,4 +1,4 @@
-"""What is printed, at every width and on every kind of terminal, as the terminal itself is sent it."""
+"""Printing at every width and on every kind of terminal."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from tests.test_cli import H100, LAUNCH, P100, at_hand, ended, start
 
 
 @pytest.mark.parametrize(
-    "argv", [["plan", "--host", H100], ["plan", "--host", P100], ["host"], ["catalog", "show", "rules"]]
+    "argv",
+    [["plan", "--host", H100], ["plan", "--host", P100], ["host"], ["catalog", "show", "rules"]],
 )
-def test_no_line_ends_in_blanks(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+def test_no_line_ends_with_blanks(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     _, out, _ = at_hand(capsys, *argv)
     assert out
     assert all(line == line.rstrip() for line in out.splitlines())
 
 
 def on_a_terminal(columns: int, *argv: str, **more: str) -> str:
-    """What a terminal of this width is sent."""
+    """Return the bytes that a terminal of this width receives, as text."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", **more}
     with start(*argv, stdout=theirs, env=env) as child:
         os.close(theirs)
         sent = b""
-        with contextlib.suppress(OSError):  # how a terminal says that the other end has gone
+        with contextlib.suppress(OSError):  # Linux reports a closed terminal like this
             while part := os.read(ours, 65536):
                 sent += part
     os.close(ours)
@@ -40,7 +41,9 @@ def on_a_terminal(columns: int, *argv: str, **more: str) -> str:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
-@pytest.mark.parametrize("more", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LC_ALL": "C"}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LC_ALL": "C"}], ids=str
+)
 def test_a_terminal_of_any_width(columns: int, more: dict[str, str]) -> None:
     sent = on_a_terminal(columns, "plan", "--host", H100, **more)
     plain = re.sub(r"\x1b\[[\d;]*m", "", sent).replace("\r", "")
@@ -51,7 +54,7 @@ def test_a_terminal_of_any_width(columns: int, more: dict[str, str]) -> None:
     assert ("\x1b" in sent) == (more.get("TERM") != "dumb")
 
 
-def test_a_terminal_that_knows_no_bullets() -> None:
+def test_a_terminal_without_bullets() -> None:
     plain = LAUNCH.replace("raise", "sys.stdout.reconfigure(encoding='ascii'); raise")
     code, out, err = ended("plan", "--host", H100, code=plain)
     assert (code, err) == (0, "")

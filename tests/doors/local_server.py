@@ -1,4 +1,4 @@
-"""An HTTP server on 127.0.0.1 that behaves as badly as it is told: what network tests talk to."""
+"""An HTTP server on 127.0.0.1 with faults on request, for tests of the network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 class Resource:
-    """One thing to serve, and how: faults are used up one request at a time, in order."""
+    """A served resource with its faults; each request uses up one of them."""
 
-    def __init__(self, data: bytes, content_type: str = "application/octet-stream", *faults: str) -> None:
+    def __init__(
+        self, data: bytes, content_type: str = "application/octet-stream", *faults: str
+    ) -> None:
         self.data = data
         self.content_type = content_type
         self.faults = list(faults)
@@ -24,7 +26,7 @@ class Resource:
 
 
 class LocalServer(ThreadingHTTPServer):
-    """Serves `resources` by path; answers range requests unless the fault "whole" says otherwise."""
+    """A server of `resources` by path; it supports ranges except with the fault "whole"."""
 
     daemon_threads = True
 
@@ -32,7 +34,7 @@ class LocalServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.resources: dict[str, Resource] = {}
         self.released = threading.Event()
-        self.heard: list[str] = []  # the logins that came
+        self.heard: list[str] = []  # the received logins
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}{path}"
@@ -68,10 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, resource: Resource, fault: str) -> None:
         data, size = resource.data, len(resource.data)
-        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if asked and fault != "whole":
-            first = int(asked[1]) if asked[1] else max(0, size - int(asked[2]))
-            last = min(size - 1, int(asked[2] or size)) if asked[1] else size - 1
+        span = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if span and fault != "whole":
+            first = int(span[1]) if span[1] else max(0, size - int(span[2]))
+            last = min(size - 1, int(span[2] or size)) if span[1] else size - 1
             if first >= size:
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{size}")
@@ -102,14 +104,16 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def log_message(self, *_: object) -> None:
-        """Tests print nothing."""
+        """Print nothing."""
 
 
 @contextmanager
 def serving() -> Iterator[LocalServer]:
-    """A server for the length of a test."""
+    """Run a server during a test."""
     with LocalServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         thread.start()
         try:
             yield server

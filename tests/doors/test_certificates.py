@@ -1,4 +1,4 @@
-"""The order in which a host's certificates are looked for."""
+"""The order of the certificate bundles of a host."""
 
 from __future__ import annotations
 
@@ -25,19 +25,25 @@ def bundles(tmp_path: Path) -> dict[str, str]:
     return {name: str(tmp_path / name) for name in ("environment", "configured", "not-there")}
 
 
-def test_the_environment_goes_first(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_comes_first(
+    bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificates.trust(bundles["configured"])
     monkeypatch.setenv("SSL_CERT_FILE", bundles["environment"])
     assert sessions.session().verify == bundles["environment"]
 
 
-def test_then_what_pip_is_set_up_with(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_pip_come_second(
+    bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificates.trust(bundles["configured"])
     monkeypatch.setenv("PIP_CERT", bundles["not-there"])
     assert sessions.session().verify == bundles["configured"]
 
 
-def test_then_the_system_and_at_last_the_library(bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_system_comes_third_and_the_library_last(
+    bundles: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificates.trust(bundles["not-there"])
     monkeypatch.setenv("SSL_CERT_FILE", bundles["not-there"])
     monkeypatch.setattr(certificates, "_SYSTEM", (bundles["environment"],))

@@ -1,4 +1,4 @@
-"""Large files from a server that behaves badly: gone on with, given up in time, and never kept where they are not right."""
+"""Downloads from a faulty server: resumed, given up in time, and never kept with wrong content."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.doors import download, sessions
+from provision.doors import download, remote_file, sessions
 from provision.errors import SourceFailed
 from tests.doors.local_server import LocalServer, Resource, serving
 
@@ -20,20 +20,22 @@ PLAIN = sessions.Connection()
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    monkeypatch.setattr(download, "_PAUSE_S", 0.0)
-    with serving() as one:
-        yield one
+    monkeypatch.setattr(remote_file, "_PAUSE_S", 0.0)
+    with serving() as running:
+        yield running
 
 
-def fetched(server: LocalServer, folder: Path, *faults: str, data: bytes = DATA, begun: bytes = b"") -> Resource:
-    """Have one file from a server with these faults; every byte that came was told, none twice."""
+def fetched(
+    server: LocalServer, folder: Path, *faults: str, data: bytes = DATA, begun: bytes = b""
+) -> Resource:
+    """Fetch a file from a server with these faults; every byte is counted once."""
     server.resources["/big.whl"] = resource = Resource(data, "application/octet-stream", *faults)
-    told: list[int] = []
+    counts: list[int] = []
     if begun:
         part(folder).write_bytes(begun)
-    download.download(server.url("/big.whl"), SHA256, folder / "big.whl", told.append, PLAIN)
+    download.download(server.url("/big.whl"), SHA256, folder / "big.whl", counts.append, PLAIN)
     assert (folder / "big.whl").read_bytes() == DATA
-    assert sum(told) == len(DATA)
+    assert sum(counts) == len(DATA)
     assert [path.name for path in folder.iterdir()] == ["big.whl"]
     return resource
 
@@ -42,79 +44,83 @@ def part(folder: Path) -> Path:
     return folder / f".big.whl.{SHA256[:16]}.part"
 
 
-def test_a_file_comes_whole(server: LocalServer, tmp_path: Path) -> None:
+def test_a_complete_download(server: LocalServer, tmp_path: Path) -> None:
     assert fetched(server, tmp_path).requests == 1
-    assert download.is_there(tmp_path / "big.whl", SHA256)
-    assert not download.is_there(tmp_path / "big.whl", "0" * 64)
-    assert not download.is_there(tmp_path / "other.whl", SHA256)
+    assert download.is_complete(tmp_path / "big.whl", SHA256)
+    assert not download.is_complete(tmp_path / "big.whl", "0" * 64)
+    assert not download.is_complete(tmp_path / "other.whl", SHA256)
 
 
-def test_what_a_killed_run_began_is_gone_on_with(server: LocalServer, tmp_path: Path) -> None:
+def test_a_download_continues_after_a_kill(server: LocalServer, tmp_path: Path) -> None:
     assert fetched(server, tmp_path, begun=DATA[:2_000_000]).served == 1_000_000
 
 
-def test_what_was_begun_and_is_complete_is_not_fetched_again(server: LocalServer, tmp_path: Path) -> None:
+def test_a_complete_partial_file_is_not_fetched_again(server: LocalServer, tmp_path: Path) -> None:
     assert fetched(server, tmp_path, begun=DATA).served == 0
 
 
-def test_what_was_begun_and_is_damaged_is_fetched_anew(server: LocalServer, tmp_path: Path) -> None:
+def test_a_damaged_partial_file_is_fetched_again(server: LocalServer, tmp_path: Path) -> None:
     assert fetched(server, tmp_path, begun=b"\0" * 2_000_000).served == 1_000_000 + len(DATA)
 
 
-def test_what_was_begun_and_is_longer_than_the_file_is_fetched_anew(server: LocalServer, tmp_path: Path) -> None:
+def test_a_partial_file_that_is_too_long_is_fetched_again(
+    server: LocalServer, tmp_path: Path
+) -> None:
     assert fetched(server, tmp_path, begun=DATA + b"!").served == len(DATA)
 
 
 @pytest.mark.parametrize("fault", ["reset", "500", "429", "503"])
-def test_a_fault_that_passes_costs_a_new_start_from_the_same_byte(
+def test_a_temporary_fault_is_retried_at_the_same_byte(
     server: LocalServer, tmp_path: Path, fault: str
 ) -> None:
     assert fetched(server, tmp_path, fault, fault).served == len(DATA)
 
 
-def test_a_connection_that_goes_silent_is_given_up(
+def test_a_silent_connection_is_replaced(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "SILENCE_S", 0.2)
     assert fetched(server, tmp_path, "stall").requests == 2
 
 
-def test_a_connection_that_trickles_is_given_up(
+def test_a_slow_connection_is_replaced(
     server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "_WINDOW_S", 0.2)
+    monkeypatch.setattr(remote_file, "_WINDOW_S", 0.2)
     assert fetched(server, tmp_path, "trickle").requests == 2
 
 
-def test_a_server_without_ranges_begins_again(server: LocalServer, tmp_path: Path) -> None:
+def test_a_server_without_ranges_sends_the_file_again(server: LocalServer, tmp_path: Path) -> None:
     assert fetched(server, tmp_path, "whole", begun=DATA[:1_000]).served == len(DATA)
 
 
-def test_another_site_may_hold_the_file(server: LocalServer, tmp_path: Path) -> None:
+def test_a_redirect_to_another_site_is_followed(server: LocalServer, tmp_path: Path) -> None:
     server.resources["/elsewhere.whl"] = Resource(DATA)
     assert fetched(server, tmp_path, "to " + server.url("/elsewhere.whl")).served == 0
     assert server.resources["/elsewhere.whl"].served == len(DATA)
 
 
 @pytest.mark.parametrize(
-    ("faults", "said"),
+    ("faults", "text"),
     [
         (["404"], "HTTP status 404"),
         (["401"], "put the login into"),
         (["500"] * 9, "HTTP status 500, 5 times in a row"),
-        (["reset", "grown"], "the file changed while it was read: 3000000 bytes, now 3000001"),
+        (["reset", "grown"], "the file changed during the download: 3000000 bytes, now 3000001"),
     ],
 )
-def test_what_does_not_pass_is_said(server: LocalServer, tmp_path: Path, faults: list[str], said: str) -> None:
+def test_a_permanent_fault_is_reported(
+    server: LocalServer, tmp_path: Path, faults: list[str], text: str
+) -> None:
     with pytest.raises(SourceFailed) as failure:
         fetched(server, tmp_path, *faults)
-    assert said in str(failure.value)
+    assert text in str(failure.value)
     assert not (tmp_path / "big.whl").exists()
 
 
 @pytest.mark.parametrize("begun", [b"", DATA[:1_000]])
-def test_another_content_is_never_kept(server: LocalServer, tmp_path: Path, begun: bytes) -> None:
-    with pytest.raises(SourceFailed, match="not the one that was locked"):
+def test_wrong_content_is_never_kept(server: LocalServer, tmp_path: Path, begun: bytes) -> None:
+    with pytest.raises(SourceFailed, match="does not match the locked SHA-256"):
         fetched(server, tmp_path, data=DATA[:-1] + b"!", begun=begun)
     assert list(tmp_path.iterdir()) == []
 
@@ -126,10 +132,12 @@ def test_a_file_in_a_folder_is_copied(tmp_path: Path) -> None:
     download.download(source.as_uri(), SHA256, tmp_path / "a b.whl", lambda _: None, PLAIN)
     assert (tmp_path / "a b.whl").read_bytes() == DATA
     with pytest.raises(SourceFailed, match="No such file"):
-        download.download((tmp_path / "none").as_uri(), SHA256, tmp_path / "c.whl", lambda _: None, PLAIN)
+        download.download(
+            (tmp_path / "none").as_uri(), SHA256, tmp_path / "c.whl", lambda _: None, PLAIN
+        )
 
 
-def test_certificates_that_are_not_there_are_named(server: LocalServer, tmp_path: Path) -> None:
+def test_a_missing_certificate_file_is_named(server: LocalServer, tmp_path: Path) -> None:
     lost = sessions.Connection(certificates="/nowhere/ca.pem")
-    with pytest.raises(SourceFailed, match=r"the certificates in /nowhere/ca\.pem are not there"):
+    with pytest.raises(SourceFailed, match=r"the certificate file /nowhere/ca\.pem is missing"):
         download.download(server.url("/x"), SHA256, tmp_path / "x", lambda _: None, lost)

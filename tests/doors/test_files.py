@@ -1,4 +1,4 @@
-"""The file door: whole or not at all, and a sentence with a hint where it cannot be."""
+"""Writing files atomically, and errors with a hint."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
         (errno.EROFS, "read-only"),
         (errno.EDQUOT, "quota"),
         (errno.EACCES, "may write"),
-        (errno.EIO, "another place"),
+        (errno.EIO, "another folder"),
     ],
 )
-def test_a_failed_write_keeps_the_old_file_and_names_place_and_way_out(
+def test_a_failed_write_keeps_the_old_file_and_explains_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, hint: str
 ) -> None:
     path = tmp_path / "plan.json"
@@ -70,28 +70,28 @@ def test_a_folder_in_the_way_of_a_file_is_named(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
-def test_a_folder_is_made_for_our_own_places_only(tmp_path: Path) -> None:
+def test_folders_of_user_paths_are_not_created(tmp_path: Path) -> None:
     files.write(tmp_path / "logs" / "x", "")
     with pytest.raises(NotWritable) as caught:
         files.write(tmp_path / "lgos" / "x", "", make_folders=False)
-    assert "no such folder" in caught.value.hint
+    assert "does not exist" in caught.value.hint
     assert [entry.name for entry in tmp_path.iterdir()] == ["logs"]
 
 
-def test_reading_takes_the_mark_of_windows_editors_off(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_removed(tmp_path: Path) -> None:
     (tmp_path / "host.yaml").write_bytes(b"\xef\xbb\xbfgpus: []\xff\n")
     assert files.read_text(tmp_path / "host.yaml") == "gpus: []\ufffd\n"
 
 
 @pytest.mark.parametrize(("name", "says"), [("none", "No such file"), (".", "Is a directory")])
-def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, says: str) -> None:
+def test_an_unreadable_file_is_named(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(UnreadableInput) as caught:
         files.read_text(tmp_path / name)
     assert says in caught.value.what
     assert caught.value.where == str(tmp_path / name)
 
 
-def test_a_file_far_too_large_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
     (tmp_path / "core").write_bytes(b"x" * 11)
     assert files.read_text(tmp_path / "core", limit=11) == "x" * 11
     with pytest.raises(UnreadableInput, match="larger"):
@@ -99,7 +99,7 @@ def test_a_file_far_too_large_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-def test_what_a_windows_shell_redirected_is_read(tmp_path: Path, encoding: str) -> None:
+def test_the_output_of_a_windows_shell_is_read(tmp_path: Path, encoding: str) -> None:
     text, path = "GPU 0: NVIDIA L4 — 描述\r\n", tmp_path / "host.txt"
     mark = "\ufeff" if encoding.endswith(("-le", "-be")) else ""
     path.write_bytes(f"{mark}{text}".encode(encoding))

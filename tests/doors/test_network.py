@@ -1,4 +1,4 @@
-"""The network door against a real server that is late, broken, wrong or gone."""
+"""Network requests to a real server that is late, broken, wrong or gone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pypi_simple
 import pytest
 
-from provision.doors import network
-from provision.doors.range_file import RangeFile
+from provision.doors import network, remote_file, sessions
 from provision.errors import SourceFailed
 from tests.doors.local_server import LocalServer, Resource, serving
 
@@ -20,11 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
-PAGE = b'<html><body><a href="demo-1.0-py3-none-any.whl">demo-1.0-py3-none-any.whl</a></body></html>'
+PAGE = (
+    b'<html><body><a href="demo-1.0-py3-none-any.whl">demo-1.0-py3-none-any.whl</a></body></html>'
+)
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    monkeypatch.setattr(remote_file, "_PAUSE_S", 0.0)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     with serving() as running:
@@ -37,7 +39,7 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_only_what_is_read_travels(server: LocalServer) -> None:
+def test_only_the_parts_that_are_read_travel(server: LocalServer) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("big.so", BODY)
@@ -65,41 +67,45 @@ def test_reads_like_a_file(server: LocalServer) -> None:
         assert remote.read(10) == BODY[300_000:300_010]
 
 
-def test_a_small_file_is_its_own_end(server: LocalServer) -> None:
+def test_a_file_smaller_than_the_first_request(server: LocalServer) -> None:
     server.resources["/f"] = Resource(b"short")
     with network.remote_file(server.url("/f")) as remote:
         assert remote.read() == b"short"
 
 
-def test_a_broken_connection_is_taken_up_where_it_stopped(server: LocalServer) -> None:
+def test_a_broken_connection_continues_where_it_stopped(server: LocalServer) -> None:
     server.resources["/f"] = resource = Resource(BODY, "x/y", "", "reset", "503", "")
     with network.remote_file(server.url("/f")) as remote:
         remote.seek(0)
         assert remote.read(800_000) == BODY[:800_000]
     assert resource.requests == 4
-    assert resource.served == 64 * 1024 + 800_000, "what had arrived before the break is not asked for again"
+    assert resource.served == 64 * 1024 + 800_000, "bytes before the break are not requested again"
 
 
-def test_an_end_that_breaks_off_is_taken_up_too(server: LocalServer) -> None:
+def test_a_broken_request_for_the_end_continues_too(server: LocalServer) -> None:
     server.resources["/f"] = Resource(BODY, "x/y", "reset")
     with network.remote_file(server.url("/f")) as remote:
         remote.seek(-40_000, io.SEEK_END)
         assert remote.read() == BODY[-40_000:]
 
 
-def test_it_does_not_try_for_ever(server: LocalServer) -> None:
+def test_retries_have_an_end(server: LocalServer) -> None:
     server.resources["/f"] = resource = Resource(BODY, "x/y", *["503"] * 9)
-    with pytest.raises(SourceFailed, match="HTTP status 503, 3 times"):
+    with pytest.raises(SourceFailed, match="HTTP status 503, 5 times in a row"):
         network.remote_file(server.url("/f"))
-    assert resource.requests == 3
+    assert resource.requests == 5
 
 
 @pytest.mark.parametrize("fault", ["stall", "trickle"])
-def test_silence_and_trickles_have_an_end(server: LocalServer, fault: str) -> None:
+def test_silent_and_slow_servers_are_given_up(
+    server: LocalServer, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "SILENCE_S", 0.2)
+    monkeypatch.setattr(remote_file, "_WINDOW_S", 0.2)
     server.resources["/f"] = Resource(BODY[:8000], "x/y", *[fault] * 9)
     begun = time.monotonic()
-    with pytest.raises(SourceFailed, match="timed out, 3 times"):
-        RangeFile(network.Ranges(server.url("/f"), silence_s=0.2))
+    with pytest.raises(SourceFailed, match="timed out, 5 times in a row"):
+        network.remote_file(server.url("/f"))
     assert time.monotonic() - begun < 4
 
 
@@ -108,12 +114,15 @@ def test_silence_and_trickles_have_an_end(server: LocalServer, fault: str) -> No
     [
         (["whole"], "whole files only"),
         (["404"], "HTTP status 404"),
-        (["", "grown"], "changed while it was read"),
+        (["", "grown"], "changed during the download"),
     ],
 )
-def test_a_server_that_does_something_else_is_refused(server: LocalServer, faults: list[str], says: str) -> None:
+def test_an_unexpected_answer_is_refused(server: LocalServer, faults: list[str], says: str) -> None:
     server.resources["/f"] = Resource(BODY, "x/y", *faults)
-    with pytest.raises(SourceFailed, match=says) as caught, network.remote_file(server.url("/f")) as remote:
+    with (
+        pytest.raises(SourceFailed, match=says) as caught,
+        network.remote_file(server.url("/f")) as remote,
+    ):
         remote.read(10)
     assert caught.value.where == server.url("/f")
 
@@ -131,7 +140,10 @@ def test_a_password_in_an_address_reaches_no_message() -> None:
 def test_a_project_page_in_html_and_json(server: LocalServer) -> None:
     server.resources["/simple/demo/"] = Resource(PAGE, "text/html")
     (package,) = network.project(server.url("/simple/"), "demo").packages
-    assert (package.version, package.url) == ("1.0", server.url("/simple/demo/demo-1.0-py3-none-any.whl"))
+    assert (package.version, package.url) == (
+        "1.0",
+        server.url("/simple/demo/demo-1.0-py3-none-any.whl"),
+    )
     server.resources["/simple/demo/"] = Resource(
         b'{"meta": {"api-version": "1.1"}, "name": "demo", "versions": ["2.0"], "files": [{"url": "x", "hashes": {}, '
         b'"filename": "demo-2.0-py3-none-any.whl", "size": 7, "upload-time": "2026-01-02T03:04:05Z"}]}',
@@ -144,20 +156,22 @@ def test_a_project_page_in_html_and_json(server: LocalServer) -> None:
 @pytest.mark.parametrize(
     ("resource", "says"),
     [
-        (None, "there is no project demo"),
+        (None, "this index has no project demo"),
         (Resource(PAGE, "text/html", "500"), "HTTP status 500"),
-        (Resource(b"%PDF", "application/pdf"), "no simple index page"),
-        (Resource(b"{", "application/vnd.pypi.simple.v1+json"), "no simple index page"),
+        (Resource(b"%PDF", "application/pdf"), "not a simple index page"),
+        (Resource(b"{", "application/vnd.pypi.simple.v1+json"), "not a simple index page"),
     ],
 )
-def test_a_page_that_is_none_is_refused(server: LocalServer, resource: Resource | None, says: str) -> None:
+def test_a_page_that_is_not_an_index_is_refused(
+    server: LocalServer, resource: Resource | None, says: str
+) -> None:
     if resource:
         server.resources["/simple/demo/"] = resource
     with pytest.raises(SourceFailed, match=says):
         network.project(server.url("/simple/"), "demo")
 
 
-def test_a_page_that_never_comes(server: LocalServer) -> None:
+def test_a_page_that_never_arrives(server: LocalServer) -> None:
     server.resources["/simple/demo/"] = Resource(PAGE, "text/html", "stall")
     begun = time.monotonic()
     with pytest.raises(SourceFailed, match="timed out"):
@@ -165,7 +179,7 @@ def test_a_page_that_never_comes(server: LocalServer) -> None:
     assert time.monotonic() - begun < 2
 
 
-def test_sources_are_asked_all_at_once(server: LocalServer) -> None:
+def test_all_sources_are_probed_at_the_same_time(server: LocalServer) -> None:
     elsewhere = "http://localhost:" + server.url("/").split(":")[2]
     server.resources = {
         "/ok": Resource(PAGE, "text/html"),
@@ -179,19 +193,27 @@ def test_sources_are_asked_all_at_once(server: LocalServer) -> None:
     }
     begun = time.monotonic()
     urls = {path[1:]: server.url(path) for path in server.resources if path != "/"}
-    answers = network.probe({**urls, "gone": server.url("/gone"), "closed": f"http://127.0.0.1:{closed_port()}/"}, 0.6)
+    answers = network.probe(
+        {**urls, "gone": server.url("/gone"), "closed": f"http://127.0.0.1:{closed_port()}/"}, 0.6
+    )
     assert time.monotonic() - begun < 2
-    assert {name for name, answer in answers.items() if answer["answers"]} == {"ok", "forbidden", "gone"}
+    assert {name for name, answer in answers.items() if answer["answers"]} == {
+        "ok",
+        "forbidden",
+        "gone",
+    }
     details = {name: answer["detail"] for name, answer in answers.items()}
     assert details["ok"] == "HTTP 200"
     assert details["ill"] == "HTTP 502"
     assert details["closed"] == "the connection is refused"
-    assert details["portal"] == "sent on to a page of localhost"
+    assert details["portal"] == "redirected to a page of localhost"
     assert details["late"] in ("timed out", "no answer within 0.6 s")
 
 
-def test_sources_that_are_no_web_address(tmp_path: object) -> None:
-    answers = network.probe({"folder": f"file://{tmp_path}", "none": "file:///no/such", "typo": "htp:/x"}, 2.0)
+def test_sources_with_other_addresses(tmp_path: object) -> None:
+    answers = network.probe(
+        {"folder": f"file://{tmp_path}", "none": "file:///no/such", "typo": "htp:/x"}, 2.0
+    )
     assert {name: answer["answers"] for name, answer in answers.items()} == {
         "folder": True,
         "none": False,
@@ -200,33 +222,35 @@ def test_sources_that_are_no_web_address(tmp_path: object) -> None:
     assert answers["typo"]["detail"] == "not an http or https address"
 
 
-def test_an_unknown_name_is_said_to_be_unknown() -> None:
+def test_an_unknown_host_name() -> None:
     answer = network.probe({"x": "https://no-such-host.invalid/"}, 5.0)["x"]
     assert answer["answers"] is False
     # Behind a proxy it is the proxy that does not know the name.
     assert answer["detail"] in (
-        "the name is not known to DNS",
-        "the proxy does not let it through",
+        "DNS does not know the name",
+        "the proxy refuses or cannot be reached",
         "timed out",
     )
 
 
-def test_the_default_index_is_the_client_librarys() -> None:
+def test_the_default_index_is_that_of_the_client_library() -> None:
     assert network.default_index() == pypi_simple.PYPI_SIMPLE_ENDPOINT
 
 
-def test_a_page_is_read_or_is_not_there(server: LocalServer) -> None:
+def test_a_page_is_read_or_missing(server: LocalServer) -> None:
     server.resources["/page"] = page = Resource(b"text", "text/html", "503")
     assert network.page(server.url("/page")) == b"text"
     assert page.requests == 2
     assert network.page(server.url("/missing")) is None
 
 
-def test_a_page_that_hangs_or_has_no_end_is_given_up(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_or_endless_page_is_given_up(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.resources["/page"] = Resource(b"text", "text/html", "stall", "stall", "stall")
     with pytest.raises(SourceFailed, match="timed out"):
         network.page(server.url("/page"), deadline_s=0.2)
     server.resources["/long"] = Resource(BODY)
     monkeypatch.setattr(network, "_LONGEST_PAGE", 1000)
-    with pytest.raises(SourceFailed, match="endless"):
+    with pytest.raises(SourceFailed, match="larger than 0 MiB"):
         network.page(server.url("/long"))

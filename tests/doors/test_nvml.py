@@ -1,4 +1,4 @@
-"""doors/nvml.py against a real shared library that behaves as NVML does on hosts that are not here."""
+"""doors/nvml.py with a real shared library that behaves like NVML on other hosts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import pytest
 
 from provision.doors import nvml, process
 from provision.doors.reading import Reading
-from provision.host import gpu_clocks, gpu_fabric, gpu_links, gpu_memory_errors, gpu_processes, gpu_throttling, gpus
+from provision.host import (
+    gpu_clocks,
+    gpu_fabric,
+    gpu_links,
+    gpu_memory_errors,
+    gpu_processes,
+    gpu_throttling,
+    gpus,
+)
 from provision.host import nvml as nvml_fact
 from provision.host._model import Fact, File, Host, Readings
 
@@ -70,20 +78,22 @@ path* = 50
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the stand-in, compiled once."""
+    """Compile the library once and return its folder."""
     compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler: the stand-in for NVML cannot be built")
     source = Path(__file__).parents[1] / "host" / "fake_nvml.c"
     folder = tmp_path_factory.mktemp("nvml")
-    built = process.run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], deadline_s=60)
+    built = process.run(
+        [compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], deadline_s=60
+    )
     assert built.ok, built.problem()
     return folder
 
 
 @pytest.fixture
 def read(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Reading]:
-    """Read NVML on a host that the text describes."""
+    """Read NVML on the described host."""
 
     def read_described(described: str, deadline_s: float = 30.0) -> Reading:
         (tmp_path / "nvml.txt").write_text(described)
@@ -124,10 +134,12 @@ def test_eight_h100(read: Callable[..., Reading]) -> None:
     assert recorded.known(nvml_fact.FACT) == nvml_fact.Nvml(state="ok", cuda="13.0")
 
 
-def test_direct_nvlinks_count_to_the_peer_they_lead_to(read: Callable[..., Reading]) -> None:
+def test_direct_nvlinks_count_for_their_peer(read: Callable[..., Reading]) -> None:
     described = "count = 3\ngpu*.name = NVIDIA GeForce RTX 3090\npath* = 30\n"
     described += "".join(f"gpu{n}.bus_id = 00000000:{n + 1:02X}:00.0\n" for n in range(3))
-    described += "".join(f"gpu0.nvlink{n} = 00000000:02:00.0\ngpu1.nvlink{n} = 00000000:01:00.0\n" for n in range(4))
+    described += "".join(
+        f"gpu0.nvlink{n} = 00000000:02:00.0\ngpu1.nvlink{n} = 00000000:01:00.0\n" for n in range(4)
+    )
     described += "gpu0.nvlink4 = down\n"
     links = host(read(described)).known(gpu_links.FACT)
     assert links is not None
@@ -139,9 +151,12 @@ def test_direct_nvlinks_count_to_the_peer_they_lead_to(read: Callable[..., Readi
     assert links.nvswitch is False
 
 
-def test_unsupported_fields_lose_only_themselves(read: Callable[..., Reading]) -> None:
+def test_an_unsupported_call_loses_one_field(read: Callable[..., Reading]) -> None:
     reading = read(GB10)
-    assert nvml_fact.said(Readings({nvml_fact.SOURCE.key: reading})).gpus[0].errors["memory"] == "Not Supported"
+    assert (
+        nvml_fact.said(Readings({nvml_fact.SOURCE.key: reading})).gpus[0].errors["memory"]
+        == "Not Supported"
+    )
     meminfo = Reading(outcome="ok", text="MemTotal:       125513884 kB\nMemFree:  1 kB\n")
     found = host(reading, **{File("/proc/meminfo").key: meminfo}).known(gpus.FACT)
     assert found == (
@@ -185,7 +200,7 @@ gpu0.process1 = 4712 1048576
 """
 
 
-def test_what_ails_a_gpu(read: Callable[..., Reading]) -> None:
+def test_problems_of_a_gpu(read: Callable[..., Reading]) -> None:
     recorded = host(read(SICK))
     assert recorded.known(gpu_memory_errors.FACT) == (
         gpu_memory_errors.GpuMemoryErrors(
@@ -202,12 +217,14 @@ def test_what_ails_a_gpu(read: Callable[..., Reading]) -> None:
         gpu_clocks.GpuClocks(id="0", sm=345, sm_max=1980, power_w=350.0, power_default_w=700.0),
     )
     assert recorded.known(gpu_throttling.FACT) == (
-        gpu_throttling.GpuThrottling(id="0", reasons=("hardware slowdown", "hardware thermal slowdown")),
+        gpu_throttling.GpuThrottling(
+            id="0", reasons=("hardware slowdown", "hardware thermal slowdown")
+        ),
     )
     assert recorded.known(gpu_fabric.FACT) == (gpu_fabric.GpuFabric(id="0", state="in progress"),)
 
 
-def test_processes_by_program_without_what_they_were_told(read: Callable[..., Reading]) -> None:
+def test_processes_by_program_without_arguments(read: Callable[..., Reading]) -> None:
     reading = read(SICK)
     assert host(reading).known(gpu_processes.FACT) == (
         gpu_processes.GpuProcess(id="0", pid=4711, name="python3", memory_mib=8192),
@@ -217,9 +234,14 @@ def test_processes_by_program_without_what_they_were_told(read: Callable[..., Re
     assert host(read("count = 1\ngpu0.name = NVIDIA L4\n")).known(gpu_processes.FACT) == ()
 
 
-def test_what_no_gpu_tells_is_missing_with_its_reason(read: Callable[..., Reading]) -> None:
+def test_unsupported_values_are_missing_with_a_reason(read: Callable[..., Reading]) -> None:
     recorded = host(read(GB10))
-    facts: list[Fact[Any]] = [gpu_memory_errors.FACT, gpu_clocks.FACT, gpu_throttling.FACT, gpu_fabric.FACT]
+    facts: list[Fact[Any]] = [
+        gpu_memory_errors.FACT,
+        gpu_clocks.FACT,
+        gpu_throttling.FACT,
+        gpu_fabric.FACT,
+    ]
     for fact in facts:
         missing = recorded.missing(fact)
         assert missing is not None
@@ -234,7 +256,7 @@ def test_a_lost_gpu_does_not_lose_the_others(read: Callable[..., Reading]) -> No
     assert "GPU 5 does not answer: GPU is lost" in recorded.warnings(gpus.FACT)
 
 
-def test_version_mismatch_keeps_the_words_of_nvml(read: Callable[..., Reading]) -> None:
+def test_a_version_mismatch_keeps_the_text_of_nvml(read: Callable[..., Reading]) -> None:
     reading = read("init = 18\n")
     assert reading.outcome == "failed"
     assert reading.detail.startswith("NVML error 18: ")
@@ -246,9 +268,15 @@ def test_version_mismatch_keeps_the_words_of_nvml(read: Callable[..., Reading]) 
 
 @pytest.mark.parametrize(
     ("code", "outcome", "state"),
-    [(4, "refused", "no permission"), (9, "failed", "driver not loaded"), (999, "failed", "failed")],
+    [
+        (4, "refused", "no permission"),
+        (9, "failed", "driver not loaded"),
+        (999, "failed", "failed"),
+    ],
 )
-def test_an_error_at_the_start(read: Callable[..., Reading], code: int, outcome: str, state: str) -> None:
+def test_an_error_at_the_start(
+    read: Callable[..., Reading], code: int, outcome: str, state: str
+) -> None:
     reading = read(f"init = {code}\n")
     assert reading.outcome == outcome
     answer = host(reading).known(nvml_fact.FACT)
@@ -258,7 +286,9 @@ def test_an_error_at_the_start(read: Callable[..., Reading], code: int, outcome:
 
 def test_a_crash_is_named(read: Callable[..., Reading]) -> None:
     reading = read("init = crash\n")
-    assert reading == Reading(outcome="failed", detail="the child that reads NVML was ended by SIGSEGV")
+    assert reading == Reading(
+        outcome="failed", detail="the child that reads NVML was ended by SIGSEGV"
+    )
 
 
 def test_a_hang_ends_at_the_deadline(read: Callable[..., Reading]) -> None:
@@ -281,6 +311,8 @@ def test_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_identity_is_read(read: Callable[..., Reading]) -> None:
-    text = read(H100 + "gpu*.uuid = GPU-11111111-2222-3333-4444-555555555555\ngpu*.serial = 1651922013945\n").text
+    text = read(
+        H100 + "gpu*.uuid = GPU-11111111-2222-3333-4444-555555555555\ngpu*.serial = 1651922013945\n"
+    ).text
     assert "GPU-1111" not in text
     assert "1651922013945" not in text

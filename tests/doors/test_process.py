@@ -1,4 +1,4 @@
-"""The process door: ends, deadlines, groups, output and words for what went wrong."""
+"""Processes: their ends, deadlines, groups, output and error messages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ PYTHON = sys.executable
 
 
 def test_output_status_and_time_of_a_command() -> None:
-    ended = process.run([PYTHON, "-c", "import sys; print('out'); print('err', file=sys.stderr)"], deadline_s=20)
+    ended = process.run(
+        [PYTHON, "-c", "import sys; print('out'); print('err', file=sys.stderr)"], deadline_s=20
+    )
     assert (ended.status, ended.stdout, ended.stderr, ended.problem()) == (0, "out\n", "err\n", "")
     assert ended.ok
     assert 0 < ended.seconds < 20
 
 
-def test_a_failure_says_the_command_the_status_and_the_last_words() -> None:
+def test_a_failure_shows_command_status_and_last_line() -> None:
     code = "import sys; print('first', file=sys.stderr); sys.exit('no such thing')"
     ended = process.run([PYTHON, "-c", code], deadline_s=20)
     assert ended.status == 1
@@ -36,7 +38,7 @@ def test_the_command_can_be_pasted() -> None:
     assert ended.command == """true 'a b' 'it'"'"'s' '$HOME' ''"""
 
 
-def test_a_missing_command_is_not_a_failed_one() -> None:
+def test_a_missing_command_is_told_from_a_failed_one() -> None:
     ended = process.run(["/no/such/command"], deadline_s=5)
     assert ended.missing
     assert ended.status is None
@@ -59,7 +61,7 @@ def test_a_file_that_may_not_be_executed_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_folder_on_path_that_we_may_not_enter_hides_nothing(
+def test_a_folder_on_path_without_permission_hides_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
     def refuse(*_: object, **__: object) -> None:  # what the kernel answers in both cases
@@ -79,7 +81,7 @@ def test_a_signal_is_named() -> None:
     assert ended.problem().endswith("was ended by SIGSEGV")
 
 
-def test_a_hanging_command_is_ended_at_its_deadline_and_what_it_said_is_kept() -> None:
+def test_a_hanging_command_ends_at_its_deadline_and_its_output_stays() -> None:
     ended = process.run(["sh", "-c", "echo started; sleep 60"], deadline_s=0.2)
     assert ended.timed_out
     assert not ended.ok
@@ -95,13 +97,13 @@ def test_a_command_that_ignores_sigterm_is_killed() -> None:
     assert ended.seconds < 3
 
 
-def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
+def test_processes_of_a_command_end_with_it(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     process.run(["sh", "-c", f"sleep 60 & echo $! > '{note}'; wait"], deadline_s=0.3)
     assert ends(int(note.read_text()))
 
 
-def test_a_background_process_that_holds_the_output_open_does_not_hold_us(tmp_path: Path) -> None:
+def test_a_background_process_that_keeps_the_output_open_does_not_delay_us(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     began = time.monotonic()
     ended = process.run(["sh", "-c", f"sleep 60 & echo $! > '{note}'; echo done"], deadline_s=0.3)
@@ -111,7 +113,7 @@ def test_a_background_process_that_holds_the_output_open_does_not_hold_us(tmp_pa
 
 
 class Disturbed(subprocess.Popen[bytes]):
-    """A child that has been forked when an interruption comes, and has no name yet."""
+    """An interruption between fork and the return of Popen ends the child."""
 
     forked = 0
 
@@ -123,18 +125,18 @@ class Disturbed(subprocess.Popen[bytes]):
 
 
 @pytest.mark.parametrize("ends_with_us", [False, True])
-def test_an_interruption_while_a_child_is_being_started_takes_it_along(
+def test_an_interruption_during_the_start_of_a_child_ends_the_child(
     monkeypatch: pytest.MonkeyPatch, *, ends_with_us: bool
 ) -> None:
     monkeypatch.setattr(subprocess, "Popen", Disturbed)
-    with interruption.as_one(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+    with interruption.as_keyboard_interrupt(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         process.run(["sleep", "60"], deadline_s=60, ends_with_us=ends_with_us)
     assert ends(Disturbed.forked)
-    with interruption.as_one(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+    with interruption.as_keyboard_interrupt(), pytest.raises(KeyboardInterrupt, match="SIGTERM"):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_input_reaches_the_command_and_a_command_that_ignores_it_is_fine() -> None:
+def test_input_reaches_the_command_and_may_be_ignored() -> None:
     assert process.run(["cat"], deadline_s=5, input="grüße\n").stdout == "grüße\n"
     assert process.run(["true"], deadline_s=5, input="x" * 1_000_000).ok
 
@@ -146,8 +148,8 @@ def test_output_is_bounded_and_never_blocks(monkeypatch: pytest.MonkeyPatch) -> 
     assert ended.stdout == "x" * 1000
 
 
-def test_of_a_line_without_an_end_only_the_beginning_is_told() -> None:
-    """Where it is cut a secret could be cut in two, and so not be known for one."""
+def test_an_endless_line_is_cut_once() -> None:
+    """A second cut could split a secret, and the filter would miss it."""
     heard: list[str] = []
     script = "print('x' * 200_000 + ' token=' + 'y' * 100_000); print('after'); print('z' * 70_000)"
     process.run([PYTHON, "-c", script], deadline_s=20, on_line=heard.append)
@@ -156,8 +158,8 @@ def test_of_a_line_without_an_end_only_the_beginning_is_told() -> None:
     assert heard[0].endswith("left out)")
 
 
-def test_what_is_silent_for_too_long_is_ended() -> None:
-    """Each line that it says gives it more time, however long all of it takes."""
+def test_a_silent_command_is_ended() -> None:
+    """Each line extends the deadline."""
     until = time.monotonic() + 5
 
     def more(_: str) -> None:
@@ -171,7 +173,7 @@ def test_what_is_silent_for_too_long_is_ended() -> None:
     assert found.seconds < 30
 
 
-def test_whoever_cannot_listen_ends_the_command_and_is_told() -> None:
+def test_an_error_of_the_listener_ends_the_command_and_is_raised() -> None:
     def refuse(line: str) -> None:
         raise ValueError(line)
 
@@ -179,13 +181,16 @@ def test_whoever_cannot_listen_ends_the_command_and_is_told() -> None:
         process.run(["sh", "-c", "echo first; sleep 300"], deadline_s=20, on_line=refuse)
 
 
-def test_output_that_is_no_text_is_replaced() -> None:
+def test_output_that_is_not_text_is_replaced() -> None:
     assert process.run(["printf", r"a\377b"], deadline_s=5).stdout == "a\ufffdb"
 
 
-def test_environment_and_folder_are_what_was_asked_for(tmp_path: Path) -> None:
+def test_environment_and_folder_are_as_requested(tmp_path: Path) -> None:
     ended = process.run(
-        ["/bin/sh", "-c", 'echo "$ONLY-$HOME"; pwd -P'], deadline_s=5, env={"ONLY": "this"}, cwd=tmp_path
+        ["/bin/sh", "-c", 'echo "$ONLY-$HOME"; pwd -P'],
+        deadline_s=5,
+        env={"ONLY": "this"},
+        cwd=tmp_path,
     )
     assert ended.stdout == f"this-\n{tmp_path.resolve()}\n"
 

@@ -1,4 +1,4 @@
-"""Provisions a world in a process of its own; on request it kills itself before its n-th rename, link or sync."""
+"""Provision a world in a separate process that, on request, kills itself at its n-th system call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.engine import synthetic
 
 
 def die_before(nth: int) -> None:
-    """Negative: before the n-th removal."""
+    """Kill this process group before the n-th rename, link or sync, or removal if `nth` is negative."""
     calls = 0
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,7 +36,9 @@ def die_before(nth: int) -> None:
 
 
 def main() -> int:
-    world = msgspec.json.decode(sys.argv[1], type=synthetic.World, dec_hook=lambda kind, value: kind(value))
+    world = msgspec.json.decode(
+        sys.argv[1], type=synthetic.World, dec_hook=lambda kind, value: kind(value)
+    )
     if int(sys.argv[3]):
         die_before(int(sys.argv[3]))
     try:

@@ -1,4 +1,4 @@
-"""The wheels and a warm cache, made once; every test works on copies of its own."""
+"""Fixtures of the engine tests: toy wheels, made once, and a world of its own for every test."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder in memory where there is one: kills are many, disks are slow. Its name is an awkward one."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None, prefix="vllm ready ü ") as folder:
+    """Return a folder with an awkward name."""
+    with tempfile.TemporaryDirectory(prefix="vllm ready ü ") as folder:
         yield Path(folder)
 
 
@@ -32,5 +31,7 @@ def place() -> Iterator[Path]:
 def world(place: Path, toys: Path) -> World:
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if uv is None:
-        pytest.skip("uv is not there")
-    return World(prefix=place / "envs", wheels=toys, cache=place / "cache", uv=uv, logs=place / "logs")
+        pytest.skip("uv is not installed")
+    return World(
+        prefix=place / "envs", wheels=toys, cache=place / "cache", uv=uv, logs=place / "logs"
+    )

@@ -1,4 +1,4 @@
-"""Kills builds at random moments and says what was left; the suite does it some times, benchmarks/kills.py many."""
+"""Kill builds at random moments and examine what is left. benchmarks/kills.py does it many times."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ from tests.engine import synthetic
 from tests.engine.synthetic import World
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One kill: what was wrong with `current` after it, and after the same command again."""
+class Kill(msgspec.Struct, frozen=True, kw_only=True):
+    """One kill of a build and the same command again.
+
+    `reached` is false if the build ended before the kill; `torn` is true if it left a damaged
+    environment. `after_kill` and `after_retry` list what was wrong with `current` then. `failure`
+    is the output of the retry if it failed.
+    """
 
     reached: bool
-    seconds: float
     torn: bool
     after_kill: list[str]
-    after_again: list[str]
-    again: str
+    after_retry: list[str]
+    failure: str
 
 
 def clean_seconds(world: World, version: str) -> float:
-    """How long a build takes from a warm cache; what it builds stays."""
+    """Return how long a build takes from a warm cache; keep the environment."""
     _build(world, version)
-    for generation in environments.found(world.prefix):
-        if generation.current:
-            shutil.rmtree(generation.path)
+    for environment in environments.found(world.prefix):
+        if environment.current:
+            shutil.rmtree(environment.path)
     (world.prefix / "current").unlink()
     return _build(world, version)
 
@@ -42,46 +46,50 @@ def clean_seconds(world: World, version: str) -> float:
 def _build(world: World, version: str) -> float:
     began = time.monotonic()
     child = synthetic.start(world, version)
-    _, said = child.communicate(timeout=120)
+    _, output = child.communicate(timeout=120)
     if child.returncode:
-        raise RuntimeError(said.decode())
+        raise RuntimeError(output.decode())
     return time.monotonic() - began
 
 
-def kill(world: World, version: str, after: float = 0.0, die_at: int = 0, standing: Lock | None = None) -> Outcome:
-    """Start a build, kill its whole process group (or let it kill itself), look, and give the same command again.
+def kill(
+    world: World, version: str, after: float = 0.0, die_at: int = 0, standing: Lock | None = None
+) -> Kill:
+    """Start a build, kill its process group or let it kill itself, and start the same command again.
 
-    `standing`: the lock of what was current before, which must be current and whole until the new one is.
+    `standing` is the lock of the environment that was current before. It must stay current and
+    undamaged until the new one is.
     """
     reached = start_and_kill(world, version, after, die_at)
     target = synthetic.lock(world.wheels, version)
-    after_kill = _current(world, [lock for lock in (standing, target) if lock], may_lack=standing is None)
-    torn = any(
-        synthetic.differences(Path(each.path), target) for each in environments.found(world.prefix) if not each.complete
+    after_kill = _current(
+        world, [lock for lock in (standing, target) if lock], may_lack=standing is None
     )
-    began = time.monotonic()
-    again = synthetic.start(world, version)
-    _, said = again.communicate(timeout=120)
-    return Outcome(
+    torn = any(
+        synthetic.differences(Path(environment.path), target)
+        for environment in environments.found(world.prefix)
+        if not environment.complete
+    )
+    retry = synthetic.start(world, version)
+    _, output = retry.communicate(timeout=120)
+    return Kill(
         reached=reached,
         torn=torn,
-        seconds=time.monotonic() - began,
         after_kill=after_kill,
-        after_again=_current(world, [target], may_lack=False),
-        again=said.decode() if again.returncode else "",
+        after_retry=_current(world, [target], may_lack=False),
+        failure=output.decode() if retry.returncode else "",
     )
 
 
 def _current(world: World, locks: list[Lock], *, may_lack: bool) -> list[str]:
-    """What is wrong with `current`: it must be one of these locks, every byte of it."""
+    """List what is wrong with `current`: it must hold one of these locks, byte for byte."""
     if not os.path.lexists(world.prefix / "current"):
-        return [] if may_lack else ["current is gone"]
-    found = [synthetic.differences(world.current, lock) for lock in locks]
-    return min(found, key=len)
+        return [] if may_lack else ["current is missing"]
+    return min((synthetic.differences(world.current, lock) for lock in locks), key=len)
 
 
 def start_and_kill(world: World, version: str, after: float, die_at: int = 0) -> bool:
-    """Whether it was killed: it may have come to its end before."""
+    """Start a build and kill it; return whether the kill came before its end."""
     child = synthetic.start(world, version, die_at)
     try:
         child.communicate(timeout=120 if die_at else after)
@@ -91,19 +99,19 @@ def start_and_kill(world: World, version: str, after: float, die_at: int = 0) ->
     return child.returncode == -signal.SIGKILL
 
 
-def back_to(world: World, id: str | None) -> None:  # noqa: A002 - the word that generations have for it
-    """Only this generation, and it is current: where every upgrade begins."""
-    environments.rollback(world.prefix, id)
-    for generation in environments.found(world.prefix):
-        if generation.id != id:
-            shutil.rmtree(generation.path)
+def back_to(world: World, name: str | None) -> None:
+    """Make this environment current again and remove all others."""
+    environments.rollback(world.prefix, name)
+    for environment in environments.found(world.prefix):
+        if environment.id != name:
+            shutil.rmtree(environment.path)
 
 
-def upgrade_seconds(world: World, id: str | None, version: str) -> float:  # noqa: A002 - likewise
-    """How long an upgrade takes from a warm cache; what it builds is taken away."""
+def upgrade_seconds(world: World, name: str | None, version: str) -> float:
+    """Return how long an upgrade takes from a warm cache; go back to the named environment."""
     for _ in range(2):
         seconds = _build(world, version)
-        back_to(world, id)
+        back_to(world, name)
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""Mutants of functions: each is one small thing changed in them, as a slip of whoever edits them would."""
+"""Mutants of functions: each differs by one small change, such as a slip of the pen would make."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ _OTHERWISE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Is: ast.IsNot,
     ast.IsNot: ast.Is,
 }
-_PARTS = {ast.List: "elts", ast.Tuple: "elts", ast.Set: "elts", ast.BoolOp: "values", ast.Call: "keywords"}
+_PARTS = {
+    ast.List: "elts",
+    ast.Tuple: "elts",
+    ast.Set: "elts",
+    ast.BoolOp: "values",
+    ast.Call: "keywords",
+}
 Change = Callable[[Any], "ast.AST | None"]
 
 
 class Mutant(NamedTuple):
-    """Where something was changed, what, and the module's names with the changed functions among them."""
+    """A change, its line, and the names of the module with the changed functions among them."""
 
     line: int
     what: str
@@ -34,13 +40,15 @@ class Mutant(NamedTuple):
 
 
 def mutants(module: ModuleType, names: Iterable[str] = ()) -> Iterator[Mutant]:
-    """Of these functions, or of all of the module; nothing of it is imported again or touched."""
+    """Return all mutants of the named functions, or of the whole module, which itself stays as it is."""
     tree = ast.parse(inspect.getsource(module))
-    wanted = set(names)
-    found = [
-        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and (not wanted or node.name in wanted)
+    chosen = set(names)
+    definitions = [
+        _bare(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and (not chosen or node.name in chosen)
     ]
-    functions = ast.Module(body=[_bare(function) for function in found], type_ignores=[])
+    functions = ast.Module(body=list(definitions), type_ignores=[])
     for at, node in enumerate(ast.walk(functions)):
         for change in _changes(node):
             other = copy.deepcopy(functions)
@@ -50,16 +58,20 @@ def mutants(module: ModuleType, names: Iterable[str] = ()) -> Iterator[Mutant]:
             if after is not None:
                 _put(other, place, after)
             ast.fix_missing_locations(other)
-            now = {**vars(module)}
-            exec(compile(other, f"mutant of {module.__name__}", "exec", dont_inherit=True, flags=_FLAGS), now)
-            yield Mutant(getattr(node, "lineno", 0), f"{before}  ->  {ast.unparse(after or place)}", now)
+            names_ = {**vars(module)}
+            code = compile(
+                other, f"mutant of {module.__name__}", "exec", dont_inherit=True, flags=_FLAGS
+            )
+            exec(code, names_)
+            what = f"{before}  ->  {ast.unparse(after or place)}"
+            yield Mutant(getattr(node, "lineno", 0), what, names_)
 
 
 _FLAGS = __import__("__future__").annotations.compiler_flag
 
 
 def _bare(function: ast.FunctionDef) -> ast.FunctionDef:
-    """Only what it does: no decorator, no annotation and no docstring has a part in that."""
+    """Remove decorators, annotations and the docstring, which do not change what a function does."""
     function.decorator_list, function.returns = [], None
     for argument in (*function.args.args, *function.args.kwonlyargs):
         argument.annotation = None
@@ -77,7 +89,7 @@ def _put(tree: ast.AST, place: ast.AST, other: ast.AST) -> None:
             if value is place:
                 setattr(node, name, other)
             elif isinstance(value, list):
-                setattr(node, name, [other if one is place else one for one in value])
+                setattr(node, name, [other if item is place else item for item in value])
 
 
 def _changes(node: ast.AST) -> Iterator[Change]:
@@ -99,7 +111,12 @@ def _changes(node: ast.AST) -> Iterator[Change]:
         yield from (_always(so) for so in (True, False))
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield lambda place: place.operand
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args and node.func.id in _LESS:
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.args
+        and node.func.id in _LESS
+    ):
         yield lambda place: place.args[0]
     if isinstance(node, (ast.Assign, ast.AugAssign)):
         yield lambda _: ast.Pass()
@@ -138,7 +155,13 @@ def _without_key(at: int) -> Change:
 
 def _another(place: ast.Constant) -> None:
     value: Any = place.value
-    place.value = f"{value}?" if isinstance(value, str) else not value if isinstance(value, bool) else (value or 0) + 1
+    place.value = (
+        f"{value}?"
+        if isinstance(value, str)
+        else not value
+        if isinstance(value, bool)
+        else (value or 0) + 1
+    )
 
 
 def _always(so: bool) -> Change:
@@ -149,7 +172,7 @@ def _always(so: bool) -> Change:
 
 
 def _ends_after(at: int) -> Change:
-    """It returns too early."""
+    """Return too early."""
 
     def change(place: ast.FunctionDef) -> None:
         place.body.insert(at, ast.Return(ast.List([], ast.Load())))

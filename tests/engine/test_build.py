@@ -216,7 +216,7 @@ def test_needs_refuse_with_numbers(world: World) -> None:
 def test_a_library_of_the_system_is_looked_for_as_the_linker_does() -> None:
     assert needs.measure(Need(title="", kind="library", path="libc.so.6")).met
     lacking = needs.measure(Need(title="", kind="library", path="libnothing.so.1"))
-    assert (lacking.said, lacking.met) == ("libnothing.so.1 is not here", False)
+    assert (lacking.said, lacking.met) == ("libnothing.so.1 cannot be loaded", False)
 
 
 def test_another_disk_is_looked_at_and_the_same_one_only_once(world: World) -> None:
@@ -290,7 +290,7 @@ def test_rollback_and_prune(world: World) -> None:
     assert went == first.id
     assert runs.pid in [pid for pid, _ in users]
     assert environments.current(world.prefix) == first.id
-    with pytest.raises(WrongUsage, match="no earlier generation was ever in use"):
+    with pytest.raises(WrongUsage, match="no earlier environment was ever in use"):
         environments.rollback(world.prefix)
     assert environments.prune(world.prefix, keep=0) == [], "one is current, the other in use"
     runs.communicate(b"\n")
@@ -305,7 +305,7 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
     old, new = (synthetic.lock(world.wheels, version) for version in ("1.0", "2.0"))
-    begun = parts.begun(wheels / old.pins[0].wheel.file, old.pins[0].wheel.sha256)
+    begun = parts.partial_path(wheels / old.pins[0].wheel.file, old.pins[0].wheel.sha256)
     begun.write_text("of a killed run")
     (wheels / "theirs-1.0-py3-none-any.whl").write_text("somebody's own")
     before = store.named(world.prefix)

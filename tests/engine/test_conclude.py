@@ -1,4 +1,4 @@
-"""Verified only where nothing that was promised, used or measured is missing."""
+"""A run is verified only if nothing that was promised, used or measured is missing."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ def check(name: str, outcome: Any, **more: Any) -> CheckResult:
     return CheckResult(name=name, outcome=outcome, **more)
 
 
-def ended(*checks: CheckResult, promised: str = "ab", gpus: tuple[str, ...] = (), figures: Any = ()) -> tuple[str, int]:
-    found = conclude(Tried(checks=checks, figures=figures), list(promised), gpus)
-    assert bool(found.against) == (found.verdict != "verified")
-    return found.verdict, found.exit_code
+def verdict_of(
+    *checks: CheckResult, promised: str = "ab", gpus: tuple[str, ...] = (), figures: Any = ()
+) -> tuple[str, int]:
+    conclusion = conclude(Tried(checks=checks, figures=figures), list(promised), gpus)
+    assert bool(conclusion.against) == (conclusion.verdict != "verified")
+    return conclusion.verdict, conclusion.exit_code
 
 
-def test_what_was_promised_decides() -> None:
-    assert ended(PASS, WARN) == ("verified", 0)
-    assert ended(PASS, WARN, promised="abc") == ("undecided", 5), "skip is never pass, nor is absence"
-    assert ended(PASS, WARN, check("c", "skip")) == ("verified", 0)
-    assert ended(PASS, WARN, check("c", "skip"), promised="ac") == ("undecided", 5)
-    assert ended(PASS, WARN, check("c", "error"), promised="ac") == ("undecided", 5)
-    assert ended(check("a", "fail"), check("b", "skip")) == ("not verified", 1)
-    assert ended(promised="") == ("undecided", 5), "nothing was proved"
+def test_the_promised_checks_decide() -> None:
+    assert verdict_of(PASS, WARN) == ("verified", 0)
+    assert verdict_of(PASS, WARN, promised="abc") == ("undecided", 5), (
+        "neither a skip nor an absence is a pass"
+    )
+    assert verdict_of(PASS, WARN, check("c", "skip")) == ("verified", 0)
+    assert verdict_of(PASS, WARN, check("c", "skip"), promised="ac") == ("undecided", 5)
+    assert verdict_of(PASS, WARN, check("c", "error"), promised="ac") == ("undecided", 5)
+    assert verdict_of(check("a", "fail"), check("b", "skip")) == ("not verified", 1)
+    assert verdict_of(promised="") == ("undecided", 5), "nothing was promised"
 
 
 @pytest.mark.parametrize(
@@ -47,33 +51,42 @@ def test_what_was_promised_decides() -> None:
         (("0",), ("0", "1"), "undecided"),
         (("0", "1"), ("0",), "undecided"),
         ((), ("0",), "undecided"),
-        (("0:0",), ("0:0", "0:1"), "verified"),  # a process sees one slice
+        (("0:0",), ("0:0", "0:1"), "verified"),  # a process sees one MIG slice
         ((), (), "verified"),  # on the CPU
     ],
 )
-def test_a_claim_about_every_gpu_was_tried_on_each(tried: Any, used: Any, verdict: str) -> None:
-    one = check("a", "pass", every_gpu=True, gpus=tried)
-    assert ended(one, promised="a", gpus=used)[0] == verdict
-    assert ended(check("a", "pass", gpus=tried), promised="a", gpus=used)[0] == "verified", "it claims nothing of each"
+def test_a_check_about_every_gpu_must_be_tried_on_each(tried: Any, used: Any, verdict: str) -> None:
+    every_gpu = check("a", "pass", every_gpu=True, gpus=tried)
+    assert verdict_of(every_gpu, promised="a", gpus=used)[0] == verdict
+    plain = check("a", "pass", gpus=tried)
+    assert verdict_of(plain, promised="a", gpus=used)[0] == "verified", "not about every GPU"
 
 
 @pytest.mark.parametrize(
     ("tried", "beyond", "verdict"),
-    [(("0",), ("1",), "verified"), (("0",), ("1", "2"), "undecided"), ((), ("0", "1"), "undecided")],
+    [
+        (("0",), ("1",), "verified"),
+        (("0",), ("1", "2"), "undecided"),
+        ((), ("0", "1"), "undecided"),
+    ],
 )
-def test_a_gpu_beyond_a_claim_needs_another_on_which_it_holds(tried: Any, beyond: Any, verdict: str) -> None:
+def test_a_gpu_beyond_a_check_needs_another_that_passed(
+    tried: Any, beyond: Any, verdict: str
+) -> None:
     evidence = {"beyond": dict.fromkeys(beyond, "it has compute capability 7.5, and 8.0 is needed")}
-    one = check("a", "pass", every_gpu=True, gpus=tried, evidence=evidence)
-    assert ended(one, promised="a", gpus=("0", "1"))[0] == verdict
+    result = check("a", "pass", every_gpu=True, gpus=tried, evidence=evidence)
+    assert verdict_of(result, promised="a", gpus=("0", "1"))[0] == verdict
 
 
-def test_no_figure_and_no_sample_is_lost() -> None:
-    one = check("a", "pass", measured=1)
-    figure = Figure(check="a", name="copy", value=2.0, unit="GB/s", samples=(1.0, 2.0, 3.0), repeats=3)
+def test_a_missing_figure_or_sample_is_noticed() -> None:
+    result = check("a", "pass", measured=1)
+    figure = Figure(
+        check="a", name="copy", value=2.0, unit="GB/s", samples=(1.0, 2.0, 3.0), repeats=3
+    )
     fewer = Figure(check="a", name="copy", value=2.0, unit="GB/s", samples=(1.0, 3.0), repeats=3)
-    assert ended(one, promised="a", figures=(figure,)) == ("verified", 0)
-    assert ended(one, promised="a", figures=(fewer,)) == ("undecided", 5)
-    assert ended(one, promised="a") == ("undecided", 5)
+    assert verdict_of(result, promised="a", figures=(figure,)) == ("verified", 0)
+    assert verdict_of(result, promised="a", figures=(fewer,)) == ("undecided", 5)
+    assert verdict_of(result, promised="a") == ("undecided", 5)
 
 
 def test_every_case_ends_with_its_reasons() -> None:
@@ -85,28 +98,45 @@ Run = tuple[Tried, tuple[str, ...], tuple[str, ...]]
 
 @st.composite
 def verified(draw: st.DrawFn) -> Run:
-    """Several checks that all passed or warned on several GPUs, the first of them on each, with figures of each."""
+    """Draw checks that all passed or warned, the first of them on every GPU, with their figures."""
     gpus = tuple(map(str, range(draw(st.integers(1, 4)))))
     checks, figures = list[CheckResult](), list[Figure]()
     for number in range(draw(st.integers(1, 4))):
-        name, each = f"check {number}", number == 0 or draw(st.booleans())
-        on = gpus if each else ()
-        made = [
+        name, every_gpu = f"check {number}", number == 0 or draw(st.booleans())
+        on = gpus if every_gpu else ()
+        new = [
             _figure(name, f"figure {at}", gpu, draw(st.integers(0, 4)))
             for at in range(draw(st.integers(0, 2)))
             for gpu in on or ("CPU",)
         ]
         outcome = draw(st.sampled_from(["pass", "warn"]))
-        checks.append(check(name, outcome, every_gpu=each, gpus=tuple(draw(st.permutations(on))), measured=len(made)))
-        figures += made
-    shuffled = Tried(checks=tuple(draw(st.permutations(checks))), figures=tuple(draw(st.permutations(figures))))
-    return shuffled, tuple(one.name for one in checks), gpus
+        checks.append(
+            check(
+                name,
+                outcome,
+                every_gpu=every_gpu,
+                gpus=tuple(draw(st.permutations(on))),
+                measured=len(new),
+            )
+        )
+        figures += new
+    shuffled = Tried(
+        checks=tuple(draw(st.permutations(checks))), figures=tuple(draw(st.permutations(figures)))
+    )
+    return shuffled, tuple(result.name for result in checks), gpus
 
 
 def _figure(of: str, name: str, on: str, repeats: int) -> Figure:
-    """Of no repeats it is a word."""
-    samples = tuple(float(each) for each in range(repeats))
-    return Figure(check=of, name=name, of={"on": on}, value=1.0 if repeats else "x", samples=samples, repeats=repeats)
+    """Return a figure, or a word if there are no repeats."""
+    samples = tuple(map(float, range(repeats)))
+    return Figure(
+        check=of,
+        name=name,
+        of={"on": on},
+        value=1.0 if repeats else "x",
+        samples=samples,
+        repeats=repeats,
+    )
 
 
 def _without(items: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
@@ -115,14 +145,14 @@ def _without(items: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
 
 
 def _with(items: tuple[Any, ...], changes: Any) -> Iterator[tuple[Any, ...]]:
-    """Each of the items changed by itself, in every way."""
-    for at, one in enumerate(items):
-        for change in changes(one):
-            yield (*items[:at], msgspec.structs.replace(one, **change), *items[at + 1 :])
+    """Return the items with one of them changed, in every way."""
+    for at, item in enumerate(items):
+        for change in changes(item):
+            yield (*items[:at], msgspec.structs.replace(item, **change), *items[at + 1 :])
 
 
 def _less(run: Run) -> Iterator[tuple[str, Run]]:
-    """All that differs from it by one thing that is missing, or that was not decided."""
+    """Return every run in which one thing is missing or undecided."""
     tried, promised, gpus = run
     replaced = msgspec.structs.replace
     for checks in _without(tried.checks):
@@ -131,20 +161,29 @@ def _less(run: Run) -> Iterator[tuple[str, Run]]:
         yield "a GPU that is used", (tried, promised, used)
     for figures in _without(tried.figures):
         yield "a figure", (replaced(tried, figures=figures), promised, gpus)
-    for figures in _with(tried.figures, lambda one: [{"samples": less} for less in _without(one.samples)]):
+    for figures in _with(
+        tried.figures, lambda figure: [{"samples": less} for less in _without(figure.samples)]
+    ):
         yield "a sample", (replaced(tried, figures=figures), promised, gpus)
-    for checks in _with(tried.checks, lambda one: [{"gpus": less} for less in _without(one.gpus)]):
+    for checks in _with(
+        tried.checks, lambda result: [{"gpus": less} for less in _without(result.gpus)]
+    ):
         yield "a GPU of a check", (replaced(tried, checks=checks), promised, gpus)
-    for checks in _with(tried.checks, lambda _: [{"outcome": how} for how in ("skip", "error", "fail")]):
+    for checks in _with(
+        tried.checks, lambda _: [{"outcome": outcome} for outcome in ("skip", "error", "fail")]
+    ):
         yield "a decision", (replaced(tried, checks=checks), promised, gpus)
     yield "all promises", (tried, (), gpus)
 
 
 def _more(run: Run) -> Iterator[Run]:
-    """What somebody might add to make good what is missing."""
+    """Return runs with something added that could hide what is missing."""
     tried, promised, gpus = run
-    for one in tried.checks:
-        again = [msgspec.structs.replace(one, outcome="pass"), check("another", "pass", every_gpu=True, gpus=gpus)]
+    for result in tried.checks:
+        again = [
+            msgspec.structs.replace(result, outcome="pass"),
+            check("another", "pass", every_gpu=True, gpus=gpus),
+        ]
         for checks in ((*tried.checks, *again), (*again, *tried.checks)):
             yield msgspec.structs.replace(tried, checks=checks), promised, gpus
     for figure in tried.figures:
@@ -153,30 +192,34 @@ def _more(run: Run) -> Iterator[Run]:
 
 @settings(max_examples=50, deadline=None)
 @given(verified())
-def test_nothing_can_be_taken_from_what_is_verified(run: Run) -> None:
+def test_a_verified_run_without_anything_of_it_is_not_verified(run: Run) -> None:
     assert conclude(*run).verdict == "verified"
     for what, less in _less(run):
-        found = conclude(*less)
-        assert found.verdict != "verified", f"without {what}"
-        assert found.exit_code, what
-        assert found.against, what
+        conclusion = conclude(*less)
+        assert conclusion.verdict != "verified", f"without {what}"
+        assert conclusion.exit_code, what
+        assert conclusion.against, what
         for more in _more(less):
             assert conclude(*more).verdict != "verified", f"without {what}, and something added"
 
 
+def _other_than(gpu: str, gpus: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(other for other in gpus if other != gpu)
+
+
 @settings(max_examples=25, deadline=None)
 @given(verified())
-def test_nothing_can_be_taken_from_what_is_promised_and_from_what_was_tried_at_once(run: Run) -> None:
-    """The plan of a run that built still says what was to be tried, and on what."""
+def test_the_plan_still_promises_a_check_removed_from_a_report(run: Run) -> None:
+    """Require that a report cannot lose a check or GPU that its plan names."""
     tried, promised, gpus = run
-    wanted = plan(f"{{name: NVIDIA H100 80GB HBM3, count: {len(gpus)}}}")
-    told = Report(
+    planned = plan(f"{{name: NVIDIA H100 80GB HBM3, count: {len(gpus)}}}")
+    report = Report(
         run="",
         started="then",
         verdict="verified",
         exit_code=0,
         host={"id": "this"},
-        plan=msgspec.structs.replace(wanted, checks=promised),
+        plan=msgspec.structs.replace(planned, checks=promised),
         generation="",
         gpus=gpus,
         steps=(StepResult(number=40, name="torch", outcome="done"),),
@@ -184,13 +227,20 @@ def test_nothing_can_be_taken_from_what_is_promised_and_from_what_was_tried_at_o
         checks=tried.checks,
         figures=tried.figures,
     )
-    assert not told.doubt
+    assert not report.doubt
     change = msgspec.structs.replace
     for name in promised:
-        checks = tuple(one for one in tried.checks if one.name != name)
-        figures = tuple(one for one in tried.figures if one.check != name)
-        left = tuple(one for one in promised if one != name)
-        assert f"{name} was not tried" in change(told, checks=checks, figures=figures, promised=left).doubt
+        checks = tuple(result for result in tried.checks if result.name != name)
+        figures = tuple(figure for figure in tried.figures if figure.check != name)
+        left = tuple(other for other in promised if other != name)
+        assert (
+            f"{name} was not tried"
+            in change(report, checks=checks, figures=figures, promised=left).doubt
+        )
     for gpu in gpus:
-        checks = tuple(change(one, gpus=tuple(each for each in one.gpus if each != gpu)) for one in tried.checks)
-        assert "are used" in change(told, checks=checks, gpus=tuple(one for one in gpus if one != gpu)).doubt
+        checks = tuple(
+            change(result, gpus=_other_than(gpu, result.gpus)) for result in tried.checks
+        )
+        assert (
+            "but the run uses" in change(report, checks=checks, gpus=_other_than(gpu, gpus)).doubt
+        )

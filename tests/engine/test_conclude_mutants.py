@@ -28,7 +28,9 @@ class Target(NamedTuple):
 TARGETS = (
     Target(conclude, (), lambda names: conclusions.concludes(names["conclude"])),
     Target(
-        _model, ("conclusion",), lambda names: conclusions.concludes_as_a_report(names["conclusion"])
+        _model,
+        ("conclusion",),
+        lambda names: conclusions.concludes_as_a_report(names["conclusion"]),
     ),
     Target(
         of_the_child,

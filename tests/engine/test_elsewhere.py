@@ -1,4 +1,4 @@
-"""An environment for a host elsewhere becomes current when only what that host must prove is open, and says so."""
+"""An environment for another host becomes current if only checks that need that host are open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROVABLE = ("distributions_as_locked", "record_whole")
 
 @pytest.fixture
 def argv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The plan for an H100 is made already; its wheels are toys."""
+    """Return the arguments to provision for an H100; the plan is stored and the wheels are toys."""
     if not any(map(shutil.which, ("cc", "gcc"))):
         pytest.skip("there is no C compiler, without which no environment for a GPU is built")
     (tmp_path / "h100.yaml").write_text(H100)
@@ -36,42 +36,50 @@ def argv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["provision", "--yes", "--quiet", "--host", str(tmp_path / "h100.yaml")]
 
 
-def want(folder: Path, *checks: str) -> None:
-    made = plan(python=PYTHON, disk_mb=0, profile="cuda", gpus=UsedGpus(used=("0",)), checks=checks)
-    wish = resolution_cache.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
+def store_plan(folder: Path, *checks: str) -> None:
+    new_plan = plan(
+        python=PYTHON, disk_mb=0, profile="cuda", gpus=UsedGpus(used=("0",)), checks=checks
+    )
+    wish = resolution_cache.wish(
+        from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ())
+    )
     lock, python = locked(folder / "wheels"), os.path.realpath(sys.executable)
-    known = resolution_cache.Wanted(wish=wish, tool=resolution_cache.tool(), plan=made, lock=lock, host_python=python)
+    known = resolution_cache.Wanted(
+        wish=wish, tool=resolution_cache.tool(), plan=new_plan, lock=lock, host_python=python
+    )
     resolution_cache.save(folder / "envs", known)
 
 
-def test_what_only_the_host_can_prove_is_owed(
+def test_checks_that_need_the_host_are_owed(
     tmp_path: Path, argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    want(tmp_path, *PROVABLE, "vllm_generates")
+    store_plan(tmp_path, *PROVABLE, "vllm_generates")
     assert cli.run([*argv, "--json"]) == 5
     report = msgspec.json.decode(capsys.readouterr().out)
     assert report["verdict"] == "undecided"
     assert report["owed"] == ["vllm_generates"]
-    now = environments.current(tmp_path / "envs")
-    assert now == report["generation"]
-    assert verified.report(tmp_path / "envs" / str(now)) is None, "nobody has proved it yet"
+    current = environments.current(tmp_path / "envs")
+    assert current == report["generation"]
+    assert verified.report(tmp_path / "envs" / str(current)) is None, "not verified yet"
     summary = (tmp_path / "logs" / "summary.txt").read_text()
     assert "owed     vllm_generates: to be proved on the target host" in summary
 
 
-def test_what_fails_here_is_not_made_current(tmp_path: Path, argv: list[str]) -> None:
-    want(tmp_path, *PROVABLE, "vllm_generates", "extensions_import")
-    assert cli.run(argv) == 1, "there is no torch in this toy to import"
+def test_an_environment_that_fails_a_check_does_not_become_current(
+    tmp_path: Path, argv: list[str]
+) -> None:
+    store_plan(tmp_path, *PROVABLE, "vllm_generates", "extensions_import")
+    assert cli.run(argv) == 1, "the toy has no torch to import"
     assert environments.current(tmp_path / "envs") is None
 
 
-@pytest.mark.skipif(foreign_python.has_gpus(), reason="a GPU that is here is asked")
-def test_a_check_without_any_gpu_owes_and_fails_nothing(
+@pytest.mark.skipif(foreign_python.has_gpus(), reason="this host has a GPU")
+def test_a_check_on_a_host_without_gpu_is_skipped(
     tmp_path: Path, argv: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    want(tmp_path, *PROVABLE, "vllm_generates")
+    store_plan(tmp_path, *PROVABLE, "vllm_generates")
     cli.run(argv)
     capsys.readouterr()
     assert cli.run(["check", "vllm_generates", "--json"]) == 5
-    (tried,) = msgspec.json.decode(capsys.readouterr().out)["checks"]
-    assert tried["summary"] == "needs 1 GPU; this host has none"
+    (result,) = msgspec.json.decode(capsys.readouterr().out)["checks"]
+    assert result["summary"] == "needs 1 GPU; this host has none"

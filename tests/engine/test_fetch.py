@@ -1,4 +1,4 @@
-"""Wheels into the store from a server: what is there stays, what fails stops the others, what came is gone on with."""
+"""Downloads into the wheel store: complete wheels stay, failures stop the others, bytes are kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.doors import download, interruption
+from provision.doors import download, interruption, remote_file
 from provision.engine import fetch
 from provision.engine.events import Event, Progress
 from provision.errors import NotWritable, SourceFailed
@@ -20,43 +20,52 @@ from tests.doors.local_server import LocalServer, Resource, serving
 from tests.patience import until
 
 FILES = {
-    f"toy{number}-1.0-py3-none-any.whl": random.Random(number).randbytes(200_000 * number) for number in range(1, 6)
+    f"toy{number}-1.0-py3-none-any.whl": random.Random(number).randbytes(200_000 * number)
+    for number in range(1, 6)
 }
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    monkeypatch.setattr(download, "_PAUSE_S", 0.0)
-    with serving() as one:
-        one.resources = {f"/{name}": Resource(data) for name, data in FILES.items()}
-        yield one
+    monkeypatch.setattr(remote_file, "_PAUSE_S", 0.0)
+    with serving() as running:
+        running.resources = {f"/{name}": Resource(data) for name, data in FILES.items()}
+        yield running
 
 
 def action(server: LocalServer, folder: Path) -> Fetch:
     def wheel(name: str, data: bytes) -> Wheel:
-        return Wheel(url=server.url(f"/{name}"), sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+        return Wheel(
+            url=server.url(f"/{name}"), sha256=hashlib.sha256(data).hexdigest(), size=len(data)
+        )
 
-    return Fetch(title="toys", folder=str(folder), wheels=tuple(wheel(*each) for each in FILES.items()))
+    return Fetch(
+        title="toys", folder=str(folder), wheels=tuple(wheel(*item) for item in FILES.items())
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_everything_comes_once_and_its_progress_is_told(server: LocalServer, tmp_path: Path) -> None:
-    heard: list[Event] = []
-    said = fetch.fetch(action(server, tmp_path / "store"), {}, heard.append)
+def test_every_wheel_is_fetched_once_with_progress(server: LocalServer, tmp_path: Path) -> None:
+    events: list[Event] = []
+    lines = fetch.fetch(action(server, tmp_path / "store"), {}, events.append)
     assert contents(tmp_path / "store") == FILES
-    assert len(said) == 1 + len(FILES)
+    assert len(lines) == 1 + len(FILES)
     total = sum(map(len, FILES.values()))
-    told = [event for event in heard if isinstance(event, Progress)]
-    assert (told[-1].done, told[-1].total, told[-1].unit) == (total, total, "bytes")
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert (progress[-1].done, progress[-1].total, progress[-1].unit) == (total, total, "bytes")
     served = {name: resource.served for name, resource in server.resources.items()}
-    assert fetch.fetch(action(server, tmp_path / "store"), {}, heard.append) == [f"5 lay in {tmp_path / 'store'}"]
+    assert fetch.fetch(action(server, tmp_path / "store"), {}, events.append) == [
+        f"5 already in {tmp_path / 'store'}"
+    ]
     assert served == {name: resource.served for name, resource in server.resources.items()}
 
 
-def test_one_that_fails_stops_the_others_and_what_came_stays(server: LocalServer, tmp_path: Path) -> None:
+def test_a_failed_download_stops_the_others_and_their_bytes_stay(
+    server: LocalServer, tmp_path: Path
+) -> None:
     lost = server.resources.pop("/toy3-1.0-py3-none-any.whl")
     server.resources["/toy5-1.0-py3-none-any.whl"].faults = ["trickle"]
     with pytest.raises(SourceFailed, match="HTTP status 404"):
@@ -67,18 +76,20 @@ def test_one_that_fails_stops_the_others_and_what_came_stays(server: LocalServer
     assert contents(tmp_path) == FILES
 
 
-def test_an_interruption_ends_it_and_what_came_stays(server: LocalServer, tmp_path: Path) -> None:
+def test_an_interruption_stops_the_downloads_and_their_bytes_stay(
+    server: LocalServer, tmp_path: Path
+) -> None:
     server.resources["/toy5-1.0-py3-none-any.whl"].faults = ["trickle"]
 
     def interrupt(_: Event) -> None:
         if len(list(tmp_path.glob("*.whl"))) == len(FILES) - 1:
             signal.raise_signal(signal.SIGTERM)
 
-    with interruption.as_one(), pytest.raises(KeyboardInterrupt):
+    with interruption.as_keyboard_interrupt(), pytest.raises(KeyboardInterrupt):
         fetch.fetch(action(server, tmp_path), {}, interrupt)
     assert threading.active_count() < 20
     assert len(list(tmp_path.glob(".toy5*.part"))) == 1
-    with interruption.as_one():
+    with interruption.as_keyboard_interrupt():
         fetch.fetch(action(server, tmp_path), {}, lambda _: None)
     assert contents(tmp_path) == FILES
 
@@ -87,8 +98,10 @@ def downloads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "download"]
 
 
-def test_a_source_that_says_nothing_keeps_nobody_waiting(server: LocalServer, tmp_path: Path) -> None:
-    """Neither him who interrupts nor him who is to hear what failed; and what was stopped asks no more."""
+def test_a_silent_source_delays_neither_a_failure_nor_an_interruption(
+    server: LocalServer, tmp_path: Path
+) -> None:
+    """A stopped download sends no more requests."""
     silent = server.resources["/toy5-1.0-py3-none-any.whl"]
     del server.resources["/toy3-1.0-py3-none-any.whl"]
     silent.faults = ["stall"] * 9
@@ -100,7 +113,9 @@ def test_a_source_that_says_nothing_keeps_nobody_waiting(server: LocalServer, tm
     assert silent.requests == 1
 
 
-def test_a_full_disk_is_named(server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -115,25 +130,31 @@ def test_a_login_comes_from_the_address_of_the_index(server: LocalServer, tmp_pa
     assert set(server.heard) == {"Basic bWU6aHVudGVyMg=="}
 
 
-def test_sizes_that_the_index_did_not_tell_are_asked_for(server: LocalServer, tmp_path: Path) -> None:
+def test_missing_sizes_are_requested(server: LocalServer, tmp_path: Path) -> None:
     here, lost = tmp_path / "here.whl", "/toy1-1.0-py3-none-any.whl"
     here.write_bytes(b"12345")
     del server.resources[lost]
     urls = [here.as_uri(), server.url("/toy2-1.0-py3-none-any.whl"), server.url(lost)]
     pins = [Pin(name=url, version="1", wheel=Wheel(url=url, sha256="")) for url in urls]
-    assert [pin.wheel.size for pin in fetch.sized(Lock(pins=tuple(pins)), {}).pins] == [5, 400_000, 0]
+    assert [pin.wheel.size for pin in fetch.sized(Lock(pins=tuple(pins)), {}).pins] == [
+        5,
+        400_000,
+        0,
+    ]
 
 
-def test_what_came_is_told_once(server: LocalServer, tmp_path: Path) -> None:
-    heard: list[Event] = []
-    with fetch.Fetching({}, heard.append) as fetching:
+def test_progress_is_reported_once(server: LocalServer, tmp_path: Path) -> None:
+    events: list[Event] = []
+    with fetch.Fetching({}, events.append) as fetching:
         assert len(fetching.finish(action(server, tmp_path))) == 1 + len(FILES)
-        told = len(heard)
+        count = len(events)
         fetching.finish(action(server, tmp_path))
-        assert len(heard) == told
+        assert len(events) == count
 
 
-def test_what_later_steps_need_comes_meanwhile(server: LocalServer, tmp_path: Path) -> None:
+def test_wheels_of_later_steps_are_fetched_in_the_background(
+    server: LocalServer, tmp_path: Path
+) -> None:
     everything = action(server, tmp_path)
     first, later = everything.only(everything.wheels[:1]), everything.only(everything.wheels[1:])
     assert (first.title, later.title) == ("fetch 1 wheel", "fetch 4 wheels")
@@ -142,4 +163,10 @@ def test_what_later_steps_need_comes_meanwhile(server: LocalServer, tmp_path: Pa
         fetching.begin(later)
         until(lambda: all((tmp_path / name).exists() for name in FILES))
         assert contents(tmp_path) == FILES
-        assert [line.split()[0] for line in fetching.finish(later)] == ["0", "fetched", "fetched", "fetched", "fetched"]
+        assert [line.split()[0] for line in fetching.finish(later)] == [
+            "0",
+            "fetched",
+            "fetched",
+            "fetched",
+            "fetched",
+        ]

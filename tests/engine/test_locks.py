@@ -1,4 +1,4 @@
-"""The lock lasts as long as anything of its run does, names who that is, and says where there can be none."""
+"""Locks last until the last command of a run ends, and name their owner."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ with locks.hold(Path(sys.argv[1]), 'up') as handle:
 
 
 def begin(prefix: Path, script: str) -> tuple[subprocess.Popen[bytes], list[int]]:
-    """A run whose command has written the numbers of its processes."""
-    said = prefix.parent / "pids"
+    """Start a run whose command writes the pids of its processes."""
+    pids = prefix.parent / "pids"
     run = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(prefix), script.format(pids=said)], cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", RUN, str(prefix), script.format(pids=pids)],
+        cwd=Path(__file__).parents[2],
     )
-    while not (said.exists() and said.read_text().endswith(".\n")):
+    while not (pids.exists() and pids.read_text().endswith(".\n")):
         time.sleep(0.01)
-    return run, [int(word) for word in said.read_text().split() if word.isdigit()]
+    return run, [int(word) for word in pids.read_text().split() if word.isdigit()]
 
 
 def alive(pid: int) -> bool:
@@ -43,7 +44,7 @@ def alive(pid: int) -> bool:
     return False
 
 
-def test_a_command_goes_with_its_killed_run(tmp_path: Path) -> None:
+def test_a_command_ends_with_its_killed_run(tmp_path: Path) -> None:
     run, (command,) = begin(tmp_path / "envs", 'echo $$ . > "{pids}"; exec sleep 60')
     run.kill()
     run.wait()
@@ -51,7 +52,9 @@ def test_a_command_goes_with_its_killed_run(tmp_path: Path) -> None:
         assert not alive(command)
 
 
-def test_what_a_killed_run_left_behind_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_command_of_a_killed_run_is_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(locks, "_LEFTOVER_S", 0.3)
     run, (left,) = begin(tmp_path / "envs", 'sleep 60 & echo $! . > "{pids}"; wait')
     run.kill()
@@ -66,12 +69,17 @@ def test_what_a_killed_run_left_behind_is_waited_for(tmp_path: Path, monkeypatch
         pass
 
 
-def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(UnusablePrefix, match="has no locks"), locks.hold(tmp_path, "provision"):
+    with (
+        pytest.raises(UnusablePrefix, match="does not support locks"),
+        locks.hold(tmp_path, "provision"),
+    ):
         pass
     assert not locks.supported(tmp_path)
 
@@ -88,11 +96,15 @@ def test_a_prefix_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def anothers() -> Iterator[Path]:
-    """A prefix that belongs to root, and we are somebody else."""
+    """Make a prefix of root for a run as another user."""
     with tempfile.TemporaryDirectory() as folder:
         if os.geteuid() == 0:
             prefix = Path(folder) / "envs"
-            subprocess.run([sys.executable, "-c", RUN, str(prefix), ":"], cwd=Path(__file__).parents[2], check=True)
+            subprocess.run(
+                [sys.executable, "-c", RUN, str(prefix), ":"],
+                cwd=Path(__file__).parents[2],
+                check=True,
+            )
             prefix.parent.chmod(0o755)
             os.seteuid(65534)
             yield prefix
@@ -101,22 +113,31 @@ def anothers() -> Iterator[Path]:
             yield Path("/proc/envs")
 
 
-def test_a_prefix_of_another_user_says_whose_it_is(anothers: Path) -> None:
-    with pytest.raises(UnusablePrefix, match="belongs to root") as refused, locks.hold(anothers, "up"):
+def test_a_prefix_of_another_user_names_its_owner(anothers: Path) -> None:
+    with (
+        pytest.raises(UnusablePrefix, match="belongs to root") as refused,
+        locks.hold(anothers, "up"),
+    ):
         pass
     assert "run it as root" in refused.value.hint
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs two users")
-def test_who_only_looks_may_not_write_and_is_kept_apart_all_the_same(
+def test_a_reader_without_write_permission_is_locked_out_too(
     anothers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "_LEFTOVER_S", 0.1)
-    with locks.hold(anothers, "check", only_look=True), locks.hold(anothers, "check", only_look=True):
+    with (
+        locks.hold(anothers, "check", only_look=True),
+        locks.hold(anothers, "check", only_look=True),
+    ):
         os.seteuid(0)
         with pytest.raises(Locked, match="or another user's check"), locks.hold(anothers, "up"):
             pass
     with locks.hold(anothers, "up"):
         os.seteuid(65534)
-        with pytest.raises(Locked, match="another run works here: `up`"), locks.hold(anothers, "check", only_look=True):
+        with (
+            pytest.raises(Locked, match="another run works here: `up`"),
+            locks.hold(anothers, "check", only_look=True),
+        ):
             pass

@@ -1,4 +1,4 @@
-"""What is promised: only what this plan, this lock, these GPUs and these tools can prove."""
+"""Only checks whose needs the plan, lock, GPUs and tools meet are promised."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ NEEDS = {
 
 
 @pytest.fixture(autouse=True)
-def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [Description(name=name, profile="quick", needs=needs) for name, needs in NEEDS.items()]
-    deep = Description(name="deep", profile="full")
-    monkeypatch.setattr(launch_checks, "discover", lambda: [*found, deep])
+def only_these_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = [Description(name=name, profile="quick", needs=needs) for name, needs in NEEDS.items()]
+    checks.append(Description(name="deep", profile="full"))
+    monkeypatch.setattr(launch_checks, "discover", lambda: checks)
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
 
 
@@ -41,24 +41,28 @@ def promised(of: Plan) -> set[str]:
     return set(promised_checks.promised(of, Lock(pins=())))
 
 
-def test_what_a_host_cannot_prove_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_a_host_cannot_prove_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> None:
     one_gpu = {"anything", "cuda", "ampere", "compiler"}
     assert promised(plan()) == one_gpu
     assert promised(plan(used="0 1", capability="9.0")) == one_gpu | {"two"}
-    assert promised(plan(used="0:0 0:1", capability="9.0")) == one_gpu, "slices of MIG are not two GPUs to a process"
+    assert promised(plan(used="0:0 0:1", capability="9.0")) == one_gpu, (
+        "MIG slices are not two GPUs for one process"
+    )
     assert promised(plan(capability="7.5")) == one_gpu - {"ampere"}
-    assert promised(plan(capability="12.0")) == one_gpu, "numbers, not letters"
+    assert promised(plan(capability="12.0")) == one_gpu, "versions are compared as numbers"
     assert promised(plan(profile="cpu", used="")) == {"anything", "two", "ampere", "compiler"}
     monkeypatch.setattr(shutil, "which", lambda name: None if name == "c++" else f"/bin/{name}")
-    assert promised(plan()) == one_gpu, "another of its names is there"
+    assert promised(plan()) == one_gpu, "the other compiler is installed"
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert promised(plan()) == one_gpu - {"compiler"}
 
 
-def test_a_vllm_for_cuda_has_to_prove_itself_on_a_gpu() -> None:
-    python = promised_checks.Interpreter(executable="", version="", prefix="", profile="cuda", packages={})
+def test_a_vllm_for_cuda_is_expected_to_pass_on_a_gpu() -> None:
+    python = promised_checks.Interpreter(
+        executable="", version="", prefix="", profile="cuda", packages={}
+    )
     one_gpu = promised_checks.expected(python, "quick", ("0",), ())
     assert "cuda" in one_gpu
     assert promised_checks.expected(python, "quick", (), ()) == one_gpu, (
-        "where none is it is skipped, which is never a pass"
+        "skipped without a GPU, and a skip is not a pass"
     )

@@ -1,4 +1,4 @@
-"""uv's explanations, as it words them, and the sentence that a plan carries."""
+"""uv's explanations in its own words, and the sentence that a plan shows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from provision.engine import refusals
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("explanation", "sentence"),
     [
         (
             (
@@ -51,23 +51,25 @@ from provision.engine import refusals
                 "Because all versions of aaa depend on bbb>=2 and you require aaa==1.0, we can conclude that you require"
                 " bbb>=2.\n  And because you require bbb==1.0, we can conclude that your requirements are unsatisfiable."
             ),
-            "all versions of aaa depend on bbb>=2 and you require aaa==1.0 and bbb==1.0 is asked for",
+            "all versions of aaa depend on bbb>=2 and you require aaa==1.0 and bbb==1.0 is required",
         ),
     ],
 )
-def test_uvs_words_become_a_sentence(said: str, sentence: str) -> None:
-    stderr = (
-        f"error: No solution found when resolving dependencies\n  cause: {said}\n\nhint: `x` was not found in the y"
+def test_a_refusal_becomes_a_sentence(explanation: str, sentence: str) -> None:
+    stderr = f"error: No solution found when resolving dependencies\n  cause: {explanation}\n\nhint: `x` was not found in the y"
+    assert refusals.describe(stderr) == sentence
+
+
+def test_a_network_fault_is_no_refusal() -> None:
+    assert not refusals.is_refusal(
+        "error: Failed to fetch: https://a/simple/einops/\n  cause: dns error"
     )
-    assert refusals.sentence(stderr) == sentence
 
 
-def test_a_fault_is_no_refusal() -> None:
-    assert not refusals.is_refusal("error: Failed to fetch: https://a/simple/einops/\n  cause: dns error")
-
-
-def test_only_a_cut_that_knows_no_day_says_that_there_are_none() -> None:
+def test_missing_upload_dates_are_recognised() -> None:
     hint = "hint: `bbb` was filtered by `exclude-newer` to only include packages uploaded before 2026-10-22T00:00:00Z."
-    assert refusals.gives_no_dates(hint)
-    assert not refusals.gives_no_dates(f"{hint} The requested version, v1, was published at 2026-10-20T08:51:08Z.")
-    assert not refusals.gives_no_dates("no version of x")
+    assert refusals.lacks_upload_dates(hint)
+    assert not refusals.lacks_upload_dates(
+        f"{hint} The requested version, v1, was published at 2026-10-20T08:51:08Z."
+    )
+    assert not refusals.lacks_upload_dates("no version of x")

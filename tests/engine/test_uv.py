@@ -1,4 +1,4 @@
-"""What uv is given: sources as planned and as the host has them, nothing that was meant for other environments."""
+"""The environment of uv: planned and configured sources, nothing meant for other environments."""
 
 from __future__ import annotations
 
@@ -21,58 +21,86 @@ CU129 = PLAN.packages | {
 }
 
 
-def env(*changes: str, packages: object = PLAN.packages, **installers: dict[str, str]) -> dict[str, str]:
-    made = plan(packages=packages)
-    return environment(load(None, "config.yaml", changes), made, NOTHING | installers, "/envs")
+def env(
+    *changes: str, packages: object = PLAN.packages, **installers: dict[str, str]
+) -> dict[str, str]:
+    planned = plan(packages=packages)
+    return environment(load(None, "config.yaml", changes), planned, NOTHING | installers, "/envs")
 
 
-def test_only_what_a_child_needs_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PIP_CONSTRAINT", "UV_CONSTRAINT", "UV_TARGET", "PYTHONPATH", "LD_PRELOAD", "VIRTUAL_ENV", "HF_TOKEN"):
+def test_only_necessary_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "PIP_CONSTRAINT",
+        "UV_CONSTRAINT",
+        "UV_TARGET",
+        "PYTHONPATH",
+        "LD_PRELOAD",
+        "VIRTUAL_ENV",
+        "HF_TOKEN",
+    ):
         monkeypatch.setenv(name, "elsewhere")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
     monkeypatch.setenv("UV_INDEX_OURS_PASSWORD", "hunter2")
-    given = env()
-    assert "elsewhere" not in given.values()
-    assert given["HTTPS_PROXY"] == "http://proxy:1"
-    assert given["UV_INDEX_OURS_PASSWORD"] == "hunter2"
-    assert given["PATH"] == os.environ["PATH"]
-    assert given["UV_NO_CONFIG"] == "1"
-    assert given["UV_PYTHON_INSTALL_DIR"] == "/envs/pythons"
+    environ = env()
+    assert "elsewhere" not in environ.values()
+    assert environ["HTTPS_PROXY"] == "http://proxy:1"
+    assert environ["UV_INDEX_OURS_PASSWORD"] == "hunter2"
+    assert environ["PATH"] == os.environ["PATH"]
+    assert environ["UV_NO_CONFIG"] == "1"
+    assert environ["UV_PYTHON_INSTALL_DIR"] == "/envs/pythons"
 
 
-def test_each_index_is_named_only_where_the_plan_takes_something_from_it() -> None:
+def test_only_indexes_that_the_plan_uses_are_named() -> None:
     assert "UV_INDEX" not in env()
-    given = env(packages=CU129)
-    assert given["UV_INDEX"] == "https://wheels.vllm.ai/0.32.0/cu129 https://download.pytorch.org/whl/cu129"
-    assert given["UV_INDEX_STRATEGY"] == "unsafe-best-match"
+    environ = env(packages=CU129)
+    assert (
+        environ["UV_INDEX"]
+        == "https://wheels.vllm.ai/0.32.0/cu129 https://download.pytorch.org/whl/cu129"
+    )
+    assert environ["UV_INDEX_STRATEGY"] == "unsafe-best-match"
 
 
-def test_flash_attention_3_lies_in_the_folder_of_its_cuda() -> None:
-    three = CU129 | {"flash-attn": Package(version="3.0.0", source="pytorch", distribution="flash_attn_3")}
-    beside = {"torch": msgspec.structs.replace(TORCH, version="2.14.0", source="pypi"), "vllm": VLLM}
+def test_flash_attention_3_has_a_folder_for_each_cuda() -> None:
+    three = CU129 | {
+        "flash-attn": Package(version="3.0.0", source="pytorch", distribution="flash_attn_3")
+    }
+    beside = {
+        "torch": msgspec.structs.replace(TORCH, version="2.14.0", source="pypi"),
+        "vllm": VLLM,
+    }
     for packages, cuda, folders in (
         (three, "12.9", ["cu129", "cu126"]),
         (three | beside, "13.0", ["cu130"]),
     ):
-        given = environment(load(None, "c", []), plan(packages=packages, cuda=cuda), NOTHING, "/envs")
-        index = [one for one in given["UV_INDEX"].split() if "pytorch" in one]
+        environ = environment(
+            load(None, "c", []), plan(packages=packages, cuda=cuda), NOTHING, "/envs"
+        )
+        index = [index for index in environ["UV_INDEX"].split() if "pytorch" in index]
         assert index == [f"https://download.pytorch.org/whl/{folder}" for folder in folders]
 
 
-def test_mirrors_stand_in_for_every_source() -> None:
-    mirrors = ("sources.pypi=https://m/pypi", "sources.pytorch=https://m/torch/", "sources.vllm=https://m/vllm")
-    given = env(*mirrors, packages=CU129)
-    assert given["UV_DEFAULT_INDEX"] == "https://m/pypi"
-    assert given["UV_INDEX"] == "https://m/vllm/0.32.0/cu129 https://m/torch/cu129"
+def test_every_source_may_have_a_mirror() -> None:
+    mirrors = (
+        "sources.pypi=https://m/pypi",
+        "sources.pytorch=https://m/torch/",
+        "sources.vllm=https://m/vllm",
+    )
+    environ = env(*mirrors, packages=CU129)
+    assert environ["UV_DEFAULT_INDEX"] == "https://m/pypi"
+    assert environ["UV_INDEX"] == "https://m/vllm/0.32.0/cu129 https://m/torch/cu129"
 
 
 def test_a_release_on_github_is_found_through_its_list_of_files() -> None:
-    github = CU129 | {"vllm": msgspec.structs.replace(VLLM, version="0.32.0+cu129", source="github")}
-    assert env(packages=github)["UV_FIND_LINKS"].endswith("/vllm-project/vllm/releases/expanded_assets/v0.32.0")
+    github = CU129 | {
+        "vllm": msgspec.structs.replace(VLLM, version="0.32.0+cu129", source="github")
+    }
+    assert env(packages=github)["UV_FIND_LINKS"].endswith(
+        "/vllm-project/vllm/releases/expanded_assets/v0.32.0"
+    )
 
 
-def test_pips_settings_reach_uv() -> None:
-    given = env(
+def test_settings_of_pip_reach_uv() -> None:
+    environ = env(
         pip={
             "index-url": "https://user:pw@mirror/simple",
             "extra-index-url": "https://a/simple\nhttps://b/simple",
@@ -83,33 +111,40 @@ def test_pips_settings_reach_uv() -> None:
             "proxy": "http://p:1",
         }
     )
-    assert given["UV_DEFAULT_INDEX"] == "https://user:pw@mirror/simple"
-    assert given["UV_INDEX"] == "https://a/simple https://b/simple"
-    assert given["UV_FIND_LINKS"] == f"/wheels,{Path('~/more').expanduser()}"
-    assert (given["SSL_CERT_FILE"], given["SSL_CLIENT_CERT"]) == ("/ca.pem", "/me.pem")
-    assert (given["UV_INSECURE_HOST"], given["ALL_PROXY"]) == ("a b", "http://p:1")
-    assert given["UV_INDEX_STRATEGY"] == "unsafe-best-match", "as pip treats its extra indexes"
+    assert environ["UV_DEFAULT_INDEX"] == "https://user:pw@mirror/simple"
+    assert environ["UV_INDEX"] == "https://a/simple https://b/simple"
+    assert environ["UV_FIND_LINKS"] == f"/wheels,{Path('~/more').expanduser()}"
+    assert (environ["SSL_CERT_FILE"], environ["SSL_CLIENT_CERT"]) == ("/ca.pem", "/me.pem")
+    assert (environ["UV_INSECURE_HOST"], environ["ALL_PROXY"]) == ("a b", "http://p:1")
+    assert environ["UV_INDEX_STRATEGY"] == "unsafe-best-match", "as pip treats its extra indexes"
 
 
-def test_uvs_own_settings_go_before_pips() -> None:
-    given = env(
+def test_settings_of_uv_win_over_those_of_pip() -> None:
+    environ = env(
         pip={"index-url": "https://pip/simple", "extra-index-url": "https://pip-more/simple"},
-        uv={"default-index": "https://uv/simple", "index": "ours=https://uv-more/simple", "cert": "/uv.pem"},
+        uv={
+            "default-index": "https://uv/simple",
+            "index": "ours=https://uv-more/simple",
+            "cert": "/uv.pem",
+        },
     )
-    assert given["UV_DEFAULT_INDEX"] == "https://uv/simple"
-    assert given["UV_INDEX"] == "ours=https://uv-more/simple"
-    assert given["SSL_CERT_FILE"] == "/uv.pem"
-    assert "UV_INDEX_STRATEGY" not in given, "who set up uv gets uv's own way"
+    assert environ["UV_DEFAULT_INDEX"] == "https://uv/simple"
+    assert environ["UV_INDEX"] == "ours=https://uv-more/simple"
+    assert environ["SSL_CERT_FILE"] == "/uv.pem"
+    assert "UV_INDEX_STRATEGY" not in environ, "a configured uv keeps its own strategy"
 
 
-def test_a_forbidden_pypi_is_never_asked() -> None:
+def test_a_disabled_pypi_is_never_asked() -> None:
     assert env("sources.pypi=false")["UV_DEFAULT_INDEX"] == "file:///envs/no-index"
     assert env(pip={"no-index": "true"})["UV_DEFAULT_INDEX"] == "file:///envs/no-index"
-    assert env("sources.pypi=false", packages=CU129)["UV_DEFAULT_INDEX"] == "https://wheels.vllm.ai/0.32.0/cu129"
+    assert (
+        env("sources.pypi=false", packages=CU129)["UV_DEFAULT_INDEX"]
+        == "https://wheels.vllm.ai/0.32.0/cu129"
+    )
     assert "UV_DEFAULT_INDEX" not in env()
 
 
-def test_our_own_door_goes_the_same_way_with_the_same_login(tmp_path: Path) -> None:
+def test_our_own_requests_use_the_connection_of_uv(tmp_path: Path) -> None:
     trusted = tmp_path / "ca.pem"
     trusted.touch()
     made = connection(
@@ -127,7 +162,11 @@ def test_our_own_door_goes_the_same_way_with_the_same_login(tmp_path: Path) -> N
     named = {"corp.example": ("us", "pw"), "own.example": ("we", "hunter2")}
     assert made.logins == {"mirror.example": ("me", "p@ss"), "files.example": ("robot", "")} | named
     ours = sessions.session("https://mirror.example/a.whl", made)
-    assert (ours.auth, ours.verify, ours.proxies["https"]) == (("me", "p@ss"), str(trusted), "http://proxy:3128")
+    assert (ours.auth, ours.verify, ours.proxies["https"]) == (
+        ("me", "p@ss"),
+        str(trusted),
+        "http://proxy:3128",
+    )
     theirs = sessions.session("https://elsewhere.example/a.whl", made)
     assert theirs.auth is None
     assert sessions.session("https://files.example/a.whl", made).verify is False

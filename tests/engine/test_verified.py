@@ -1,4 +1,4 @@
-"""A prefix that several hosts share: what one of them has verified, or not, says nothing of the others."""
+"""Hosts that share a prefix verify its environments separately."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from provision.engine import verified
 
 
 def test_each_host_has_its_own_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def here(name: str) -> None:
+    def switch_host(name: str) -> None:
         monkeypatch.setattr(verified, "host_id", lambda: name)
 
-    here("one")
+    switch_host("one")
     verified.save(tmp_path, b"of one")
-    here("two")
-    assert verified.report(tmp_path) is None, "not verified here"
+    switch_host("two")
+    assert verified.report(tmp_path) is None, "not verified on this host"
     verified.save(tmp_path, b"of two")
     verified.withdraw(tmp_path)
     assert verified.report(tmp_path) is None
-    here("one")
+    switch_host("one")
     assert verified.report(tmp_path) == b"of one"

@@ -36,7 +36,7 @@ def test_the_store_fills_up(small: Small) -> None:
     assert (first, then) == (4, 0), said
     why = f"the wheels cannot be kept: No space left on device: {store}"
     assert f"error: step 40-torch: fetch 3 wheels: {why}" in said
-    assert "hint: free some space, or name another disk: --prefix DIR; the same command goes on from here" in said
+    assert "hint: free some space, or use another disk (--prefix DIR); then retry with the same command" in said
     logs = [path.read_text() for path in small.logs.glob("*/40-torch.log")]
     assert [why in log for log in logs].count(True) == 1  # both runs may have begun in one second
 
@@ -81,7 +81,7 @@ from provision.cli"""
     assert first == 4, said
     assert "error: the packages could not be resolved: " in said
     assert f"{small.folder}/cache" in said
-    assert "hint: free some space there; nothing was changed, run the same command again" in said
+    assert "hint: free some space there; nothing was changed, retry with the same command" in said
 
 
 @pytest.mark.parametrize(("inodes", "code"), [(2, 4), (3, 5), (4, 5)])

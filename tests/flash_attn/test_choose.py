@@ -148,8 +148,8 @@ def test_an_unknown_wheel_is_looked_up_first_and_why_names_the_fallback() -> Non
         plan.flash_attn.origin,
     ) == ("wheel", newest, "authors")
     assert candidate_name(plan) == newest
-    sentence = "if there is one (its release's list of files has not been read; it is looked up first); else it is compiled for 9.0"
-    assert sentence in plan.flash_attn.why
+    doubt = "its release's list of files has not been read; it is looked up first"
+    assert f"if there is one ({doubt}); else it is compiled for 9.0" in plan.flash_attn.why
     last, names = without_doubtful()
     assert names == [newest, newest.replace("post2", "post1"), newest.replace(".post2", "")]
     assert (last.flash_attn.mode, candidate_name(last)) == ("build", "build of 2.8.3.post2")

@@ -1,4 +1,4 @@
-"""Compiling flash-attn: fewer files at once on little memory, resuming after a kill, the first error."""
+"""Compiling flash-attn: fewer files at once on little memory, resuming, the first error."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 from provision.flash_attn import build_steps
 from tests.patience import until
 
-# A stand-in for flash-attn's own: compiles MAX_JOBS "files" at once, keeps the compiled ones, prints
-# ninja's lines, and makes a wheel.
+# A stand-in for flash-attn's own: compiles MAX_JOBS "files" at once, keeps the compiled ones,
+# prints ninja's lines, and makes a wheel.
 SETUP = """
 import os, pathlib, subprocess, sys
 sources = [

@@ -33,7 +33,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
 
 
 def page(*files: tuple[str, str]) -> bytes:
-    """Return a list of release files as GitHub shows it: link, hash (not for old files) and size."""
+    """Return a list of release files as on GitHub: link, hash (not for old files) and size."""
     rows = (
         f"""<li class="Box-row d-flex flex-column flex-md-row">
   <a href="{AUTHORS}/download/v2.8.3.post1/{quote(file)}" rel="nofollow" data-turbo="false" class="Truncate">

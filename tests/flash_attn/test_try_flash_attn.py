@@ -1,4 +1,4 @@
-"""The script that tries an installed flash-attn, with a small breakable copy and with a real torch."""
+"""The script that tries an installed flash-attn, with a breakable copy and a real torch."""
 
 from __future__ import annotations
 
@@ -135,11 +135,20 @@ def test_flavour_3_has_one_module_and_runs(environment: Environment, gives: str)
 @pytest.mark.parametrize(
     ("forward", "sentence"),
     [
-        ("return torch.Tensor(1.003)", "flash_attn_interface is wrong on GPU 0 (H100): off by 0.003"),
-        ("raise RuntimeError('no kernel image')", "flash_attn_interface does not run on GPU 0 (H100): RuntimeError: no kernel"),
-        ("import os; os.abort()", "running flash_attn_interface on GPU 0 (H100) was killed by SIGABRT"),
+        (
+            "return torch.Tensor(1.003)",
+            "flash_attn_interface is wrong on GPU 0 (H100): off by 0.003",
+        ),
+        (
+            "raise RuntimeError('no kernel image')",
+            "flash_attn_interface does not run on GPU 0 (H100): RuntimeError: no kernel",
+        ),
+        (
+            "import os; os.abort()",
+            "running flash_attn_interface on GPU 0 (H100) was killed by SIGABRT",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_broken_flavour_3(environment: Environment, forward: str, sentence: str) -> None:
     install_3(environment, forward)
     result = guard(environment, "--flavour", "3", "--gpus", "0")
@@ -172,25 +181,40 @@ def test_a_working_copy_runs_on_every_gpu(environment: Environment) -> None:
     [
         ({"torch": "2.12.0"}, "torch 2.13.0 was planned, and 2.12.0 is installed"),
         ({"torch": "2.13.0+cpu"}, "torch 2.13.0 was planned, and 2.13.0+cpu is installed"),
-        ({"loads": "__version__ = '2.12.0+cu130'"}, "torch 2.13.0 was planned, and 2.12.0+cu130 is what loads"),
+        (
+            {"loads": "__version__ = '2.12.0+cu130'"},
+            "torch 2.13.0 was planned, and 2.12.0+cu130 is what loads",
+        ),
         ({"loads": "raise OSError('libcudart')"}, "torch cannot be imported: OSError: libcudart"),
-        ({"more": "void _ZN3c105ErrorC2E(void);", "body": "_ZN3c105ErrorC2E()"}, "undefined symbol: _ZN3c105ErrorC2E"),
+        (
+            {"more": "void _ZN3c105ErrorC2E(void);", "body": "_ZN3c105ErrorC2E()"},
+            "undefined symbol: _ZN3c105ErrorC2E",
+        ),
         (
             {"more": "void _ZN2at5emptyE(void);", "body": 'if (getenv("NEVER")) _ZN2at5emptyE()'},
             "flash_attn cannot be imported: ImportError: ",
         ),
         ({"body": "abort()"}, "importing flash_attn was killed by SIGABRT"),
         ({"body": "_Exit(0)"}, "importing flash_attn ended with status 0, before all was tried"),
-        ({"padding": "pad_input = print"}, "flash_attn has no unpad_input, which transformers uses"),
-        ({"padding": "import einops"}, "flash_attn.bert_padding cannot be imported: ModuleNotFoundError: No module named"),
+        (
+            {"padding": "pad_input = print"},
+            "flash_attn has no unpad_input, which transformers uses",
+        ),
+        (
+            {"padding": "import einops"},
+            "flash_attn.bert_padding cannot be imported: ModuleNotFoundError: No module named",
+        ),
         (
             {"rotary": "raise ImportError('undefined symbol: _ZN2at')"},
             "flash_attn.ops.triton.rotary keeps vLLM's rotary embedding from loading: ImportError: undefined symbol: _ZN2at",
         ),
         ({"rotary": ""}, "keeps vLLM's rotary embedding from loading: AttributeError"),
-        ({"vllm": "import flash_attn; raise RuntimeError('with it')"}, "vllm cannot be imported: RuntimeError: with it"),
+        (
+            {"vllm": "import flash_attn; raise RuntimeError('with it')"},
+            "vllm cannot be imported: RuntimeError: with it",
+        ),
     ],
-)  # fmt: skip
+)
 def test_sentence_of_a_failure(
     environment: Environment, broken: dict[str, str], sentence: str
 ) -> None:
@@ -232,12 +256,18 @@ def test_two_installed_torches_are_refused(environment: Environment) -> None:
 @pytest.mark.parametrize(
     ("forward", "sentence"),
     [
-        ("return torch.Tensor(1.003)", "flash_attn is wrong on GPU 0 (H100): off by 0.003, and 0.002 is allowed"),
+        (
+            "return torch.Tensor(1.003)",
+            "flash_attn is wrong on GPU 0 (H100): off by 0.003, and 0.002 is allowed",
+        ),
         ("return torch.Tensor(float('nan'))", "flash_attn is wrong on GPU 0 (H100): off by nan"),
-        ("raise RuntimeError('no kernel image')", "flash_attn does not run on GPU 0 (H100): RuntimeError: no kernel image"),
+        (
+            "raise RuntimeError('no kernel image')",
+            "flash_attn does not run on GPU 0 (H100): RuntimeError: no kernel image",
+        ),
         ("import os; os.abort()", "running flash_attn on GPU 0 (H100) was killed by SIGABRT"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_forward(environment: Environment, forward: str, sentence: str) -> None:
     install(environment, forward=forward, gpus=1)
     result = guard(environment, "--gpus", "0")
@@ -257,12 +287,12 @@ def test_allowed_error_with_a_real_torch(real_vllm: real.Vllm) -> None:
         guard = runpy.run_path({str(GUARD)!r})
         torch.manual_seed(0)
         for dtype in (torch.float16, torch.bfloat16):
-            given = [torch.randn(1, 128, 2, 64, dtype=dtype) for _ in range(3)]
-            across = [each.transpose(1, 2) for each in given]
+            inputs = [torch.randn(1, 128, 2, 64, dtype=dtype) for _ in range(3)]
+            across = [tensor.transpose(1, 2) for tensor in inputs]
             right = torch.nn.functional.scaled_dot_product_attention(*across).transpose(1, 2)
             causal = torch.nn.functional.scaled_dot_product_attention(*across, is_causal=True).transpose(1, 2)
-            for found, good in ((right, True), (causal, False), (right * 1.05, False), (right.flip(2), False)):
-                off, allowed = guard["_errors"](torch, found, given)
+            for output, good in ((right, True), (causal, False), (right * 1.05, False), (right.flip(2), False)):
+                off, allowed = guard["_errors"](torch, output, inputs)
                 assert (off <= allowed) is good, (dtype, off, allowed, good)
     """
     subprocess.run([real_vllm.python, "-I", "-c", code], check=True)

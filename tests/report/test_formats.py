@@ -444,9 +444,9 @@ def test_a_chart_has_labels_for_any_range(
 ) -> None:
     x, y = charts.axis([64.0], "tokens", "log"), charts.axis(values, "ms", scale)
     points = tuple(charts.Point(x=64.0, y=value, low=value, high=value) for value in values)
-    drawing = charts.draw("times", [charts.Series(name="SDPA", kind=0, points=points)], x, y)
+    drawing = charts.draw("times", {"SDPA": points}, x, y)
     assert drawing
-    labels = [tick.label for tick in (*drawing.x_ticks, *drawing.y_ticks)]
+    labels = [label for _, label in (*drawing.x_ticks, *drawing.y_ticks)]
     assert len(labels) >= 2
     assert all(labels)
 
@@ -461,20 +461,21 @@ def test_a_drawing_stays_inside_its_plot_area(scale: Literal["linear", "log"]) -
     )
     x = charts.axis([point.x for point in points], "tokens", "log")
     y = charts.axis([number for value in values for number in value], "ms", scale)
-    drawing = charts.draw("times", [charts.Series(name="SDPA", kind=9, points=points)], x, y)
+    lines = {f"way {kind}": points if kind == 9 else () for kind in range(10)}
+    drawing = charts.draw("times", lines, x, y)
     assert drawing
-    (curve,) = drawing.curves
-    assert curve.kind == 1
-    assert len(curve.dots) == (3 if scale == "linear" else 2)
-    for dot in curve.dots:
-        assert drawing.left <= dot.x <= drawing.right
+    assert list(drawing.lines) == [9]
+    dots = drawing.lines[9]
+    assert len(dots) == (3 if scale == "linear" else 2)
+    for dot in dots:
+        assert drawing.left <= dot.x <= charts.RIGHT
         for place in (dot.y, *(dot.bar or ())):
-            assert drawing.top <= place <= drawing.bottom
+            assert charts.TOP <= place <= charts.BOTTOM
 
 
 def test_a_chart_without_a_point_is_not_drawn() -> None:
     x, y = charts.axis([], "tokens", "log"), charts.axis([], "ms", "linear")
-    assert charts.draw("times", [charts.Series(name="SDPA", kind=0, points=())], x, y) is None
+    assert charts.draw("times", {"SDPA": ()}, x, y) is None
 
 
 def test_a_chart_shows_the_spread_of_its_samples() -> None:
@@ -485,9 +486,9 @@ def test_a_chart_shows_the_spread_of_its_samples() -> None:
     )
     attention = figures.attention([noisy])
     assert attention
-    drawing = attention.devices[0].charts[0].drawing
+    drawing = attention.devices["GPU 0"][0].drawing
     assert drawing
-    (dot,) = drawing.curves[0].dots
+    (dot,) = drawing.lines[0]
     assert dot.bar
     assert dot.bar[0] > dot.y > dot.bar[1]
     assert dot.text == "SDPA, 512 tokens: 100 x, spread 28.0%"

@@ -1,4 +1,4 @@
-"""A checkout of its own for each test: the real front door, tiny requirements, and a PATH of one's choice."""
+"""A checkout for each test: the real setup.sh, tiny requirements and a chosen PATH."""
 
 from __future__ import annotations
 
@@ -23,7 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-COREUTILS = ["chmod", "df", "env", "ln", "mkdir", "mv", "readlink", "rm", "sha256sum", "sleep", "stat"]
+COREUTILS = [
+    "chmod",
+    "df",
+    "env",
+    "ln",
+    "mkdir",
+    "mv",
+    "readlink",
+    "rm",
+    "sha256sum",
+    "sleep",
+    "stat",
+]
 # What the verb would be: it says how it was called, on stdout, and ends as it is told.
 CLI = """
 import json, os, sys
@@ -42,7 +54,7 @@ sys.exit(int(os.environ.get("END_WITH", "0")))
 
 
 def make_wheel(folder: Path, name: str, files: dict[str, str]) -> str:
-    """A wheel of version 1.0 in `folder`; returns the requirement that pins it."""
+    """Write a wheel of version 1.0 and return the requirement that pins it."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-1.0.dist-info"
     files = files | {
@@ -58,13 +70,13 @@ def make_wheel(folder: Path, name: str, files: dict[str, str]) -> str:
 
 
 def script(path: Path, text: str) -> None:
-    """An executable file."""
+    """Write an executable file."""
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """How a run ended."""
+    """The output and exit code of a run."""
 
     code: int
     out: str
@@ -72,7 +84,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class StandIn:
-    """A host with a checkout on it: which tools it has, and how setup.sh ends there."""
+    """A host with a checkout and a choice of tools."""
 
     def __init__(self, base: Path, checkout: str = "it's grün & gut") -> None:
         self.base = self.cwd = base
@@ -112,22 +124,22 @@ class StandIn:
         return self
 
     def give_python(self) -> StandIn:
-        """The Python behind the one that runs the tests, as python3."""
+        """Put the Python of this machine on the PATH as python3."""
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
         script(self.bin / "python3", f'#!/bin/sh\nexec {python} "$@"\n')
         return self
 
     def give_uv(self) -> StandIn:
-        """The pinned uv, and a Python for it to find."""
+        """Put the pinned uv and a Python on the PATH."""
         script(self.bin / "uv", f'#!/bin/sh\nexec {the_uv()} "$@"\n')
         return self.give_python()
 
     def command(self, *args: str) -> list[str]:
-        """How setup.sh is called."""
+        """Return the command of setup.sh."""
         return [str(self.checkout / "setup.sh"), *args]
 
     def run(self, argv: list[str], **env: str | None) -> Answer:
-        """Run anything on this host; a variable given as None is not set."""
+        """Run a command on this host; a variable of None is unset."""
         wanted = {name: value for name, value in (self.env | env).items() if value is not None}
         done = subprocess.run(  # noqa: PLW1510 - the exit status is what many tests are about
             argv, cwd=self.cwd, env=wanted, capture_output=True, encoding="utf-8", timeout=120
@@ -152,7 +164,7 @@ class StandIn:
 
 
 def the_uv() -> str:
-    """The uv that the pinned requirements bring."""
+    """Return the uv of the pinned requirements."""
     beside = Path(sys.executable).parent / "uv"
     found = str(beside) if beside.exists() else shutil.which("uv")
     assert found, "the test requirements bring uv"
@@ -160,7 +172,9 @@ def the_uv() -> str:
 
 
 @contextlib.contextmanager
-def index(wheels: Path, *, stuck: threading.Event | None = None, refuse: int = 0) -> Iterator[tuple[int, list[str]]]:
+def index(
+    wheels: Path, *, stuck: threading.Event | None = None, refuse: int = 0
+) -> Iterator[tuple[int, list[str]]]:
     """A package index on 127.0.0.1: its port, and the requests so far with their authorization.
 
     It also answers as a proxy does. With `stuck`, a request for a file sets the event and is never answered; with `refuse`, it gets that status.
@@ -174,7 +188,9 @@ def index(wheels: Path, *, stuck: threading.Event | None = None, refuse: int = 0
             self.path = urllib.parse.urlsplit(self.path).path
             if self.path.startswith("/simple/"):
                 name = self.path.split("/")[2]
-                links = "".join(f'<a href="/{w.name}">{w.name}</a>' for w in wheels.glob(f"{name}-*.whl"))
+                links = "".join(
+                    f'<a href="/{w.name}">{w.name}</a>' for w in wheels.glob(f"{name}-*.whl")
+                )
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html")
                 self.end_headers()
@@ -190,7 +206,7 @@ def index(wheels: Path, *, stuck: threading.Event | None = None, refuse: int = 0
         do_HEAD = do_GET  # noqa: N815 - the name that http.server calls
 
         def log_message(self, *_: object) -> None:
-            """The tests read `asked`."""
+            """Print nothing: the tests read `asked`."""
 
     handler = functools.partial(Handler, directory=str(wheels))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -205,8 +221,14 @@ def index(wheels: Path, *, stuck: threading.Event | None = None, refuse: int = 0
 
 
 def mounting(commands: str) -> list[str]:
-    """What to put before a command so that it runs where `commands` have mounted something; skips where that is refused."""
-    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c"]
+    """Return a prefix for a command that first runs `commands` in a mount namespace; skip without one."""
+    unshare = [
+        "unshare",
+        "--mount",
+        *([] if os.geteuid() == 0 else ["--map-root-user"]),
+        "sh",
+        "-c",
+    ]
     tried = subprocess.run([*unshare, "mount -t tmpfs none /mnt"], capture_output=True, check=False)
     if tried.returncode != 0:
         pytest.skip(f"mounting is refused here: {tried.stderr.decode().strip()}")

@@ -1,4 +1,4 @@
-"""What a host tells pip reaches uv as well; what would lead an installer astray reaches neither."""
+"""Settings of pip reach uv; variables that misdirect an installer reach neither."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.environment
 
-NOTHING: dict[str, str | None] = {"PIP_NO_INDEX": None, "PIP_FIND_LINKS": None, "PIP_CONFIG_FILE": None}
+NOTHING: dict[str, str | None] = {
+    "PIP_NO_INDEX": None,
+    "PIP_FIND_LINKS": None,
+    "PIP_CONFIG_FILE": None,
+}
 
 
 @pytest.fixture
@@ -40,19 +44,23 @@ def configure(host: StandIn, text: str, where: str = "home/.config/pip/pip.conf"
         "[global]\nfind-links = /nowhere\nno-index = true\n[install]\nfind-links = {wheels}\n",
     ],
 )
-@pytest.mark.parametrize("where", ["home/.config/pip/pip.conf", "home/.pip/pip.conf", "xdg/pip/pip.conf", "named"])
+@pytest.mark.parametrize(
+    "where", ["home/.config/pip/pip.conf", "home/.pip/pip.conf", "xdg/pip/pip.conf", "named"]
+)
 def test_a_find_links_folder_in_a_pip_conf(host: StandIn, text: str, where: str) -> None:
     if "/nowhere" in text:
         (host.base / "empty").mkdir()
         text = text.replace("/nowhere/at/all", str(host.base / "empty"))
     configure(host, text.format(wheels=host.wheels), where)
     env = NOTHING | {"XDG_CONFIG_DIRS": f"/none:{host.base}/xdg"}
-    answer = host.setup(**(env | ({"PIP_CONFIG_FILE": str(host.base / where)} if where == "named" else {})))
+    answer = host.setup(
+        **(env | ({"PIP_CONFIG_FILE": str(host.base / where)} if where == "named" else {}))
+    )
     assert answer.code == 0, answer.err
-    assert "handing pip's settings on to uv: find-links, no-index" in answer.err
+    assert "using pip's settings for uv: find-links, no-index" in answer.err
 
 
-def test_an_index_is_asked_with_its_credentials_and_they_are_never_shown(host: StandIn) -> None:
+def test_an_index_gets_its_login_which_is_never_shown(host: StandIn) -> None:
     with index(host.wheels) as (port, asked):
         configure(host, f"[global]\nindex-url = http://jo:s3cret@127.0.0.1:{port}/simple/\n")
         answer = host.setup(**NOTHING)
@@ -62,7 +70,7 @@ def test_an_index_is_asked_with_its_credentials_and_they_are_never_shown(host: S
     assert "s3cret" not in answer.err
 
 
-def test_every_extra_index_is_asked_whatever_another_one_has(host: StandIn) -> None:
+def test_every_extra_index_is_asked(host: StandIn) -> None:
     make_wheel(host.base / "other", "tiny", {"tiny.py": "SEEN = 'not the pinned one'\n"})
     old = host.base / "other/tiny-1.0-py3-none-any.whl"
     old.rename(old.with_name("tiny-0.9-py3-none-any.whl"))
@@ -78,7 +86,7 @@ def test_every_extra_index_is_asked_whatever_another_one_has(host: StandIn) -> N
     assert asked
 
 
-def test_a_variable_stands_before_the_file_and_uvs_own_before_both(host: StandIn) -> None:
+def test_variables_win_over_files_and_those_of_uv_win_over_both(host: StandIn) -> None:
     with index(host.wheels) as (port, _):
         good, dead = f"http://127.0.0.1:{port}/simple", "http://127.0.0.1:9/simple"
         configure(host, f"[global]\nindex-url = {dead}\n")
@@ -98,18 +106,22 @@ def test_a_no_index_that_is_off_is_off(host: StandIn) -> None:
 
 def test_a_proxy_without_a_scheme_is_used(host: StandIn) -> None:
     with index(host.wheels) as (port, asked):
-        configure(host, f"[global]\nproxy = 127.0.0.1:{port}\nindex-url = http://index.invalid/simple\n")
+        configure(
+            host, f"[global]\nproxy = 127.0.0.1:{port}\nindex-url = http://index.invalid/simple\n"
+        )
         answer = host.setup(**NOTHING)
     assert answer.code == 0, answer.err
     assert any(line.startswith("http://index.invalid/simple/tiny/") for line in asked), asked
 
 
-def test_what_uv_is_started_with(host: StandIn) -> None:
+def test_the_environment_of_uv(host: StandIn) -> None:
     (host.bin / "uv").unlink()
     script(host.bin / "uv", f'#!/bin/sh\nexport -p >"{host.base}/seen"\nexec {the_uv()} "$@"\n')
     relative = host.base / "ca.pem"
     shutil.copy(certifi.where(), relative)
-    answer = host.setup(PIP_CERT="ca.pem", PIP_TRUSTED_HOST="a.example b.example:8443", PIP_CONSTRAINT="none.txt")
+    answer = host.setup(
+        PIP_CERT="ca.pem", PIP_TRUSTED_HOST="a.example b.example:8443", PIP_CONSTRAINT="none.txt"
+    )
     assert answer.code == 0, answer.err
     seen = (host.base / "seen").read_text(encoding="utf-8")
     for wanted in (
@@ -123,7 +135,7 @@ def test_what_uv_is_started_with(host: StandIn) -> None:
 
 
 @pytest.mark.parametrize("tool", ["uv", "python"])
-def test_what_leads_an_installer_astray_is_left_out(tmp_path: Path, tool: str) -> None:
+def test_variables_that_misdirect_an_installer_are_removed(tmp_path: Path, tool: str) -> None:
     host = StandIn(tmp_path)
     host = host.give_uv() if tool == "uv" else host.give_python()
     astray = str(host.base / "astray")

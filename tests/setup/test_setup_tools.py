@@ -1,4 +1,4 @@
-"""Whatever a host has to make an environment with is found, and what it lacks is named with the command that helps."""
+"""Tools for making an environment are found; missing ones are named with the command that helps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def host(tmp_path: Path) -> StandIn:
 
 
 def old_python(host: StandIn, version: str, venv: str) -> None:
-    """A Python that answers setup.sh's one question; it is never asked for more."""
+    """Put a Python on the PATH that only answers the question of setup.sh."""
     script(host.bin / "python3", f"#!/bin/sh\necho {version} {venv} /usr/bin/python{version}\n")
 
 
@@ -32,10 +32,10 @@ def test_python_with_venv_is_enough(host: StandIn) -> None:
     assert (answer.code, json.loads(answer.out)["args"]) == (0, ["plan"]), answer.err
 
 
-def test_nothing_at_all(host: StandIn) -> None:
+def test_no_tool_at_all(host: StandIn) -> None:
     answer = host.setup()
     assert answer.code == 3
-    assert "error: there is no Python 3 here, and no uv, curl or wget" in answer.err
+    assert "error: Python 3 is not installed, and uv, curl and wget are missing too" in answer.err
     assert answer.out == ""
 
 
@@ -43,10 +43,10 @@ def test_nothing_at_all(host: StandIn) -> None:
     ("version", "venv", "said"),
     [
         ("3.8", "venv", "Python 3.8 (python3) is too old"),
-        ("3.11", "bare", "Python 3.11 (python3) comes without venv"),
+        ("3.11", "bare", "Python 3.11 (python3) has no venv"),
     ],
 )
-def test_a_python_that_will_not_do_is_named(host: StandIn, version: str, venv: str, said: str) -> None:
+def test_an_unsuitable_python_is_named(host: StandIn, version: str, venv: str, said: str) -> None:
     old_python(host, version, venv)
     answer = host.setup()
     assert (answer.code, said in answer.err) == (3, True), answer.err
@@ -66,7 +66,9 @@ def test_a_python_that_will_not_do_is_named(host: StandIn, version: str, venv: s
         ("ID=something\n", "install Python 3.10 or newer"),
     ],
 )
-def test_the_command_is_the_distributions_own(host: StandIn, release: str, command: str) -> None:
+def test_the_hint_is_the_command_of_the_distribution(
+    host: StandIn, release: str, command: str
+) -> None:
     (host.base / "os-release").write_text(release, encoding="utf-8")
     old_python(host, "3.9", "venv")
     with_it = mounting(f"mount --bind '{host.base}/os-release' /etc/os-release")
@@ -75,7 +77,7 @@ def test_the_command_is_the_distributions_own(host: StandIn, release: str, comma
 
 
 def installer(host: StandIn) -> str:
-    """What uv's installer does as far as setup.sh relies on it, as a file on the index; returns its checksum."""
+    """Put a stand-in of uv's installer on the index and return its checksum."""
     text = f'#!/bin/sh\nln -s {the_uv()} "$UV_UNMANAGED_INSTALL/uv"\n'
     script(host.wheels / "install.sh", text)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -83,14 +85,17 @@ def installer(host: StandIn) -> str:
 
 @pytest.mark.parametrize("downloader", ["curl", "wget"])
 @pytest.mark.parametrize("genuine", [True, False])
-def test_a_downloader_is_enough_if_the_installer_is_the_known_one(
+def test_a_downloader_is_enough_if_the_checksum_of_the_installer_matches(
     host: StandIn, downloader: str, genuine: bool
 ) -> None:
     if not shutil.which(downloader):
         pytest.skip(f"this machine has no {downloader}")
     python = host.give(downloader).give_python().bin / "python3"
     python.rename(host.bin / "whole")
-    script(python, f'#!/bin/sh\ncase "$*" in *ensurepip*) echo 3.11 bare x ;; *) exec {host.bin}/whole "$@" ;; esac\n')
+    script(
+        python,
+        f'#!/bin/sh\ncase "$*" in *ensurepip*) echo 3.11 bare x ;; *) exec {host.bin}/whole "$@" ;; esac\n',
+    )
     known = installer(host) if genuine else hashlib.sha256(installer(host).encode()).hexdigest()
     with index(host.wheels) as (port, _):
         answer = host.setup(
@@ -102,16 +107,21 @@ def test_a_downloader_is_enough_if_the_installer_is_the_known_one(
     if genuine:
         assert (answer.code, json.loads(answer.out)["args"]) == (0, ["plan"]), answer.err
     else:
-        assert (answer.code, "is not the installer that setup.sh knows" in answer.err) == (4, True), answer.err
+        assert (answer.code, "does not match the checksum in setup.sh" in answer.err) == (
+            4,
+            True,
+        ), answer.err
 
 
-def test_uv_without_a_python_that_will_do(host: StandIn) -> None:
+def test_uv_without_a_suitable_python(host: StandIn) -> None:
     (host.give_uv().bin / "python3").unlink()
     answer = host.setup()
-    assert (answer.code, "uv finds no Python 3.10 to 3.14 here" in answer.err) == (3, True), answer.err
+    assert (answer.code, "uv finds no Python 3.10 to 3.14 here" in answer.err) == (3, True), (
+        answer.err
+    )
 
 
-def test_a_uv_from_before_its_index_variables_does_not_count(host: StandIn) -> None:
+def test_a_uv_without_index_variables_is_not_used(host: StandIn) -> None:
     script(host.bin / "uv", "#!/bin/sh\necho uv 0.4.18\n")
     answer = host.setup()
     assert (answer.code, "no uv" in answer.err) == (3, True), answer.err
@@ -124,13 +134,21 @@ def test_a_bundle_brings_the_control_environment_too(tmp_path: Path, tool: str, 
     bundle = host.base / "my bündle, 100%20 #1"
     (bundle / "control").parent.mkdir()
     host.wheels.rename(bundle / "control")
-    argv = ["--bundle", "my bündle, 100%20 #1"] if form == "two words" else ["--bundle=my bündle, 100%20 #1"]
-    nowhere = {"PIP_NO_INDEX": None, "PIP_FIND_LINKS": None, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+    argv = (
+        ["--bundle", "my bündle, 100%20 #1"]
+        if form == "two words"
+        else ["--bundle=my bündle, 100%20 #1"]
+    )
+    nowhere = {
+        "PIP_NO_INDEX": None,
+        "PIP_FIND_LINKS": None,
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    }
     answer = host.setup("up", *argv, **nowhere)
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)["args"] == ["up", *argv]
 
 
-def test_a_folder_that_is_no_bundle_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_bundle(tmp_path: Path) -> None:
     answer = StandIn(tmp_path).give_python().setup("up", "--bundle", str(tmp_path))
-    assert (answer.code, answer.err.splitlines()[0]) == (2, f"error: {tmp_path} is no bundle")
+    assert (answer.code, answer.err.splitlines()[0]) == (2, f"error: {tmp_path} is not a bundle")

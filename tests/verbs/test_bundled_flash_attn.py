@@ -201,5 +201,5 @@ def test_a_manifest_that_knows_of_what_it_does_not_bring(
     manifest["kept"][0]["sha256"] = "0" * 64
     place.manifest.write_bytes(msgspec.json.encode(manifest))
     with_an_h100(H100)
-    with pytest.raises(Failure, match=f"it knows of {FILE.partition('+')[0]}"):
+    with pytest.raises(Failure, match=f"it has a note on {FILE.partition('+')[0]}"):
         place.up()

@@ -48,10 +48,10 @@ def test_without_vllm_nothing_is_proved(environment: Environment, tmp_path: Path
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("absent", None, "it is not there"),
-        ("text", "no program\n", "it is no Python 3.10 or newer that starts"),
-        ("shell", "#!/bin/sh\necho 'no idea' >&2; exit 3\n", "it said: no idea"),
-        ("silent", "#!/bin/sh\n", "it is no Python 3.10 or newer that starts"),
+        ("absent", None, "there is no such file"),
+        ("text", "no program\n", "this is no working Python 3.10 or newer"),
+        ("shell", "#!/bin/sh\necho 'no idea' >&2; exit 3\n", "its last output: no idea"),
+        ("silent", "#!/bin/sh\n", "this is no working Python 3.10 or newer"),
     ],
 )
 def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | None, says: str) -> None:
@@ -68,7 +68,7 @@ def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | No
 @pytest.mark.parametrize("words", [("--python", ""), ("--serving", "")])
 def test_what_was_left_empty_is_no_look_at_ours(tmp_path: Path, words: tuple[str, str]) -> None:
     if words[0] == "--python":
-        with pytest.raises(WrongUsage, match="it is not there"):
+        with pytest.raises(WrongUsage, match="there is no such file"):
             check(tmp_path, *words)
     else:
         assert check(tmp_path, *words) == 5
@@ -118,7 +118,7 @@ def test_visible_gpus_are_those_that_are_named(said: str | None, left: tuple[str
 def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
     cut = ("0:0", "0:1", "1:0")
     assert foreign_python.visible(cut, "0") == ("0:0",)
-    with pytest.raises(WrongUsage, match=r"`1` is no GPU of this host") as raised:
+    with pytest.raises(WrongUsage, match=r"`1` is not a GPU of this host") as raised:
         foreign_python.visible(cut, "1")
     assert "cut into slices: name one as nvidia-smi -L does" in raised.value.hint
 
@@ -127,7 +127,7 @@ def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
 def test_a_gpu_that_is_not_there_is_named(said: str, wrong: str) -> None:
     with pytest.raises(WrongUsage) as raised:
         foreign_python.visible(GPUS, said)
-    assert f"CUDA_VISIBLE_DEVICES={said}: `{wrong}` is no GPU of this host" in str(raised.value)
+    assert f"CUDA_VISIBLE_DEVICES={said}: `{wrong}` is not a GPU of this host" in str(raised.value)
 
 
 def test_the_list_says_what_each_needs(

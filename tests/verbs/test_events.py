@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from provision import cli
-from provision.display.json_lines import Stream
+from provision.session.event_stream import Stream
 from provision.engine import environments, locks, verified
 from provision.engine.events import Line
 from provision.session import inputs
@@ -121,7 +121,7 @@ def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> Non
     *_, ended = told = lines(failed.stdout)
     assert ended["problem"].startswith("step 50-vllm: fetch ")
     assert "HTTP status 404" in ended["problem"]
-    assert ended["hint"].startswith("the same command goes on from here")
+    assert ended["hint"].startswith("retry with the same command")
     assert ended["report"]["verdict"] == "not provisioned"
     assert ended["report"]["steps"][-1]["problem"]
     assert [one["result"]["outcome"] for one in told if one["type"] == "step done"][-1] == "failed"

@@ -187,7 +187,7 @@ def test_an_upgrade_that_fails_is_not_verified_as_before(measuring: Measuring) -
 
 
 def test_a_program_that_follows_is_told_why(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
-    from provision.display.json_lines import Stream
+    from provision.session.event_stream import Stream
 
     measuring.upgrade(**SLOWER)
     capsys.readouterr()

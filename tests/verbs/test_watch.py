@@ -52,7 +52,7 @@ def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.Capture
     file_of(measuring).write_text("VERSION = 'another'")
     code, out = watched(capsys)
     assert code == 0
-    assert "looked because: 1 file is not as it was: sympy.py" in out
+    assert "looked because: 1 file changed: sympy.py" in out
     assert measuring.tried() == ["glance 2.2"], "only what disturbs nobody"
     for words, begins in {
         (): "VERIFIED (exit code 0): 1 of the 2 promised checks\n",

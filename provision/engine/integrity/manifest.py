@@ -1,9 +1,7 @@
-"""What a finished environment looked like, file by file, so that the next run need only look and not read."""
+"""The manifest: the state of every file of a verified environment, for cheap later comparison."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -11,14 +9,17 @@ from pathlib import Path
 
 import msgspec
 
+from provision.binary import record
 from provision.doors import files
 
 FILE = "manifest.json"
-_CHUNK = 1 << 20
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """One file: what `stat` says of it, and its SHA-256 as RECORD writes it (for a link: where it points)."""
+    """The state of one file: what `stat` reports, and its SHA-256 as RECORD writes it.
+
+    For a symbolic link, `digest` holds the link's target.
+    """
 
     path: str
     size: int
@@ -28,38 +29,38 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Every file of a generation when it was verified, and during which boot that was."""
+    """Every file of an environment at its verification, and the boot id of the host then."""
 
     boot: str
     files: tuple[Mark, ...]
 
 
 def mark(path: str, name: str, status: os.stat_result) -> Mark:
-    """Look at a file and read it."""
-    digest = f"-> {os.readlink(path)}" if stat.S_ISLNK(status.st_mode) else f"sha256={_digest(path, 'sha256')}"
+    """Read a file and return its mark under the given name."""
+    is_link = stat.S_ISLNK(status.st_mode)
+    digest = f"-> {os.readlink(path)}" if is_link else f"sha256={record.digest_of(path)}"
     return Mark(name, status.st_size, status.st_mtime_ns, status.st_ino, digest)
 
 
 def is_still(known: Mark, status: os.stat_result) -> bool:
-    """Whether this is the very file that was read, as far as `stat` can tell."""
-    return (known.size, known.mtime_ns, known.inode) == (status.st_size, status.st_mtime_ns, status.st_ino)
+    """Return whether `stat` shows the same unmodified file as when the mark was made."""
+    before = (known.size, known.mtime_ns, known.inode)
+    return before == (status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def matches(found: Mark, path: str, digest: str) -> bool:
-    """Whether a file is what RECORD says; a line without a digest asks only that it is there."""
-    algorithm, _, expected = digest.partition("=")
-    if algorithm in ("", "sha256"):
-        return digest in ("", found.digest)
-    return algorithm in hashlib.algorithms_guaranteed and _digest(path, algorithm) == expected
+def matches(known: Mark, path: str, digest: str) -> bool:
+    """Return whether a file has the digest of its RECORD line, reading it only if necessary."""
+    return digest == known.digest if digest.startswith("sha256=") else record.matches(path, digest)
 
 
 def write(state: Path, marks: Iterable[Mark]) -> None:
+    """Write the manifest of an environment."""
     manifest = Manifest(boot=_boot(), files=tuple(marks))
     files.write(state / FILE, msgspec.json.encode(manifest))
 
 
 def read(state: Path) -> Manifest | None:
-    """The manifest, of whichever boot."""
+    """Read the manifest of any boot; return None if it is missing or unreadable."""
     try:
         return msgspec.json.decode((state / FILE).read_bytes(), type=Manifest)
     except (OSError, msgspec.MsgspecError):
@@ -67,22 +68,35 @@ def read(state: Path) -> Manifest | None:
 
 
 def of_this_boot(state: Path) -> Manifest | None:
-    """The manifest; None where there is none, or the host was started anew since and contents must be read once."""
+    """Read the manifest if it was written since the host's last boot.
+
+    After a reboot the caller must read all contents once: a crash may have damaged files in ways
+    that `stat` does not show.
+    """
     manifest = read(state)
     return manifest if manifest and manifest.boot == _boot() else None
 
 
-def changed(generation: Path, manifest: Manifest) -> list[str]:
-    """The files that are not as they were: one stat each, and the contents only of those that look different."""
-    root = f"{generation}/"
-    return [known.path for known in manifest.files if not _stands(root + known.path, known)]
+def changed(environment: Path, manifest: Manifest) -> list[str]:
+    """List the files that differ from the manifest.
+
+    Every file costs one `stat`; contents are read only of files whose `stat` differs.
+    """
+    root = f"{environment}/"
+    return [known.path for known in manifest.files if not _is_unchanged(root + known.path, known)]
 
 
-def of_the_environment_itself(generation: Path, besides: Iterable[Mark], written: Iterable[str]) -> list[Mark]:
-    """Marks of what no distribution brought: the interpreter's links, activate scripts, files that steps wrote."""
+def of_the_environment_itself(
+    environment: Path, besides: Iterable[Mark], written: Iterable[str]
+) -> list[Mark]:
+    """Return marks of the files that belong to no distribution.
+
+    These are the interpreter's links, the activate scripts and the files that steps write.
+    `besides` holds the marks of all distributions' files.
+    """
     listed = {known.path for known in besides}
-    root = f"{generation}/"
-    paths = {f"{generation}/pyvenv.cfg", *(f"{folder}" for folder in (generation / "bin").glob("*"))}
+    root = f"{environment}/"
+    paths = {f"{environment}/pyvenv.cfg", *map(str, (environment / "bin").glob("*"))}
     paths |= {path for path in written if path.startswith(root)}
     return [
         mark(path, path.removeprefix(root), os.lstat(path))
@@ -91,24 +105,17 @@ def of_the_environment_itself(generation: Path, besides: Iterable[Mark], written
     ]
 
 
-def _stands(path: str, known: Mark) -> bool:
+def _is_unchanged(path: str, known: Mark) -> bool:
     try:
         status = os.lstat(path)
-        if status.st_size != known.size:
-            return False
-        if status.st_mtime_ns == known.mtime_ns and status.st_ino == known.inode:
+        if is_still(known, status):
+            # A link is unchanged only if its target still exists.
             return not stat.S_ISLNK(status.st_mode) or os.path.exists(path)
-        return mark(path, known.path, status).digest == known.digest
+        return (
+            status.st_size == known.size and mark(path, known.path, status).digest == known.digest
+        )
     except OSError:
         return False
-
-
-def _digest(path: str, algorithm: str) -> str:
-    digest = hashlib.new(algorithm)
-    with open(path, "rb", buffering=0) as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
 
 
 def _boot() -> str:

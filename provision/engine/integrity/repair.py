@@ -1,4 +1,8 @@
-"""Finds torn distributions and takes them out by hand: an installer believes what it finds, so it must find nothing."""
+"""Find damaged distributions and remove them.
+
+An installer trusts any distribution that it finds installed. A damaged one is therefore removed
+completely, so that the installer installs it again.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,18 @@ from pathlib import Path
 import msgspec
 
 from provision.binary import record
-from provision.engine.integrity.survey import Survey, Torn, distribution, site_packages, survey
+from provision.engine.integrity.installed import (
+    dist_infos,
+    name_and_version,
+    site_packages,
+    top_level_names,
+)
+from provision.engine.integrity.survey import Survey, Torn, survey
 from provision.steps.model import Lock
 
 
 def find(
-    generation: Path,
+    environment: Path,
     lock: Lock,
     *,
     contents: bool,
@@ -26,65 +36,57 @@ def find(
     unfinished: AbstractSet[str] = frozenset(),
     known: Mapping[str, str] | None = None,
 ) -> Survey:
-    """What is whole and what is torn, also where RECORD itself is what was torn.
+    """Survey an environment, and also find distributions whose RECORD itself is damaged.
 
-    `changed`: files that differ from the manifest; RECORD vouches for every file but itself. `unfinished`:
-    distributions of steps that did not end; a file beside theirs that nobody lists means a RECORD cut short.
+    `changed` names the files that differ from the manifest; a changed RECORD cannot vouch for its
+    distribution. `unfinished` names the distributions of steps that did not end; an unlisted file
+    beside theirs means that RECORD was cut short.
     """
-    found = survey(generation, lock, contents=contents, written=written, known=known)
-    torn = {each.dist_info: each for each in found.torn}
+    result = survey(environment, lock, contents=contents, written=written, known=known)
+    torn = {distribution.dist_info: distribution for distribution in result.torn}
     for path in changed:
         dist_info = next((part for part in Path(path).parts if part.endswith(".dist-info")), "")
         if dist_info:
-            why = f"{path} is not what it was"
-            torn.setdefault(
-                dist_info, Torn(name=distribution(dist_info)[0], dist_info=dist_info, why=why, contents=True)
-            )
-    if unfinished & found.whole.keys():
-        for each in _cut_short(generation):
-            if each.name in unfinished:
-                torn.setdefault(each.dist_info, each)
-    names = {each.name for each in torn.values()}
+            torn.setdefault(dist_info, _torn(dist_info, f"{path} has changed"))
+    if unfinished & result.whole.keys():
+        for distribution in _cut_short(environment):
+            if distribution.name in unfinished:
+                torn.setdefault(distribution.dist_info, distribution)
+    names = {distribution.name for distribution in torn.values()}
     return msgspec.structs.replace(
-        found,
+        result,
         torn=tuple(torn.values()),
-        whole={name: version for name, version in found.whole.items() if name not in names},
+        whole={name: version for name, version in result.whole.items() if name not in names},
     )
 
 
-def _cut_short(generation: Path) -> list[Torn]:
-    site = site_packages(generation)
+def _torn(dist_info: str, why: str) -> Torn:
+    return Torn(name=name_and_version(dist_info)[0], dist_info=dist_info, why=why)
+
+
+def _cut_short(environment: Path) -> list[Torn]:
+    site = site_packages(environment)
     try:
-        strays = {finding.path.partition("/")[0] for finding in record.unlisted(site)} if site else set()
-    except ValueError:  # an unreadable RECORD is found torn for itself; the next pass sees the others
+        strays = {path.partition("/")[0] for path in record.unlisted(site)} if site else set()
+    except ValueError:  # that RECORD is reported by the survey; the next pass sees the others
         strays = set()
-    if site is None or not strays:
-        return []
     return [
-        Torn(
-            name=distribution(dist_info.name)[0],
-            dist_info=dist_info.name,
-            why=f"files lie beside its own that no RECORD lists, in {', '.join(sorted(beside))}",
+        _torn(
+            dist_info.name,
+            f"RECORD is cut short: it does not list all of {', '.join(sorted(beside))}",
         )
-        for dist_info in site.glob("*.dist-info")
-        if (beside := strays & _first_parts(dist_info))
+        for dist_info in dist_infos(environment)
+        if (beside := strays & top_level_names(dist_info))
     ]
 
 
-def _first_parts(dist_info: Path) -> set[str]:
-    try:
-        return {entry.path.partition("/")[0] for entry in record.entries(dist_info / "RECORD")}
-    except ValueError:
-        return set()
+def take_out(environment: Path, torn: Torn) -> None:
+    """Remove a distribution: the files in its RECORD, their bytecode, and last its .dist-info.
 
-
-def take_out(generation: Path, torn: Torn) -> None:
-    """Remove a distribution: the files that its RECORD lists, their bytecode, and at last what names it installed.
-
-    Killed in the middle, it is still named and still torn, so the next run comes back to it. Files whose RECORD
-    is lost stay; installing anew writes over them.
+    A removal that is killed halfway leaves the distribution named and damaged, so that the next
+    run finds it again. Files that no readable RECORD lists stay; installing overwrites them.
     """
-    site = site_packages(generation)
+    site = site_packages(environment)
     if site is None:
         return
     dist_info = site / torn.dist_info
@@ -92,22 +94,22 @@ def take_out(generation: Path, torn: Torn) -> None:
         listed = record.entries(dist_info / "RECORD")
     except ValueError:
         listed = []
-    root = os.path.realpath(generation) + "/"
+    root = os.path.realpath(environment) + "/"
     folders = set()
     for entry in listed:
         path = site / entry.path
-        # What a torn or foreign RECORD lists elsewhere, also by way of a link, is not ours to remove.
+        # A damaged or foreign RECORD may list files elsewhere, also through a link: keep those.
         inside = f"{os.path.realpath(path.parent)}/".startswith(root)
         if not inside or Path(os.path.normpath(path)).parent == dist_info:
             continue
         with contextlib.suppress(OSError):
             path.unlink()
         if path.suffix == ".py":
-            for stale in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-                stale.unlink(missing_ok=True)
+            for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+                bytecode.unlink(missing_ok=True)
             folders.add(path.parent / "__pycache__")
         folders.add(path.parent)
     for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
-        with contextlib.suppress(OSError):  # what others still have files in stays
+        with contextlib.suppress(OSError):  # not empty: it holds files of others
             folder.rmdir()
     shutil.rmtree(dist_info, ignore_errors=True)

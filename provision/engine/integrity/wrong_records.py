@@ -1,38 +1,82 @@
-"""Wheels whose own RECORD is wrong: some are published so, and they are held to what they really bring."""
+"""Wheels whose own RECORD is wrong: some are published so, and their true digests are remembered.
+
+Without this, such a distribution would look damaged for ever.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
+from provision.binary import record
+from provision.doors import files
 from provision.engine.events import Note, Subscriber
-from provision.engine.integrity import repair, survey
+from provision.engine.integrity import repair
+from provision.engine.integrity.installed import site_packages
+from provision.engine.integrity.manifest import mark
+from provision.engine.integrity.survey import Torn
+
+CONTENTS = "contents.json"
+
+
+def true_digests(state: Path) -> dict[str, str]:
+    """Read the remembered digests of an environment, by path below site-packages."""
+    try:
+        return msgspec.json.decode((state / CONTENTS).read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.MsgspecError):
+        return {}
 
 
 class WrongRecords:
-    """What one environment has learned of such wheels: `known` has the true digests, by path below site-packages."""
+    """The wrong RECORD files found in one environment; `known` holds the true digests by path."""
 
-    def __init__(self, generation: Path, state: Path, events: Subscriber) -> None:
-        self.known = survey.known_contents(state)
-        self._generation, self._state, self._events = generation, state, events
-        self._gone: dict[str, dict[str, str]] = {}  # by distribution: files unlike its RECORD, and really gone
+    def __init__(self, environment: Path, state: Path, events: Subscriber) -> None:
+        self.known = true_digests(state)
+        self._environment, self._state, self._events = environment, state, events
+        # By distribution: files that differed from RECORD and were removed.
+        self._removed: dict[str, dict[str, str]] = {}
 
-    def taken_out(self, torn: survey.Torn) -> None:
-        """Take a distribution out, and keep in mind what of it was unlike its RECORD."""
-        unlike = survey.unlike_record(self._generation, torn.dist_info)
-        repair.take_out(self._generation, torn)
-        if site := survey.site_packages(self._generation):
-            self._gone[torn.name] = {path: digest for path, digest in unlike.items() if not (site / path).exists()}
+    def taken_out(self, torn: Torn) -> None:
+        """Remove a distribution, and remember which of its files differed from RECORD."""
+        differing = self._differing_files(torn.dist_info)
+        repair.take_out(self._environment, torn)
+        if site := site_packages(self._environment):
+            self._removed[torn.name] = {
+                path: digest for path, digest in differing.items() if not (site / path).exists()
+            }
 
-    def learn(self, torn: Iterable[survey.Torn]) -> bool:
-        """Files that were gone, came anew out of the wheel, and are again what RECORD denies: so the wheel has them."""
+    def learn(self, torn: Iterable[Torn]) -> bool:
+        """Remember files that differ from RECORD in the same way after a fresh installation.
+
+        Only the wheel itself can have brought the same content again. Return whether there is one.
+        """
         learned: dict[str, str] = {}
-        for each in torn:
-            unlike = survey.unlike_record(self._generation, each.dist_info)
-            if unlike and unlike == self._gone.get(each.name):
-                learned |= unlike
-                self._events(Note(text=f"the wheel of {each.name} has a wrong RECORD: {', '.join(sorted(unlike))}"))
+        for distribution in torn:
+            differing = self._differing_files(distribution.dist_info)
+            if differing and differing == self._removed.get(distribution.name):
+                learned |= differing
+                paths = ", ".join(sorted(differing))
+                self._events(
+                    Note(text=f"the wheel of {distribution.name} has a wrong RECORD: {paths}")
+                )
         if learned:
             self.known |= learned
-            survey.learn_contents(self._state, self.known)
+            files.write(self._state / CONTENTS, msgspec.json.encode(self.known))
         return bool(learned)
+
+    def _differing_files(self, dist_info: str) -> dict[str, str]:
+        """Return the present files that differ from RECORD, with their digests."""
+        site = site_packages(self._environment)
+        if site is None:
+            return {}
+        try:
+            paths = record.differences(site, dist_info)
+        except ValueError:
+            return {}
+        present = (path for path in paths if (site / path).is_file())
+        return {
+            path: mark(str(site / path), path, os.lstat(site / path)).digest for path in present
+        }
