@@ -32,6 +32,7 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
         checks=(),
         flash_attn=msgspec.structs.replace(plan.flash_attn, published=msgspec.UNSET),
     )
+    # The steps get a placeholder for the path, which differs in every environment.
     anywhere = msgspec.structs.replace(site, generation=GENERATION, uv="uv")
     first = f"{plan.profile}\n{plan.python}\n{lock.text}"
     link = hashlib.sha256(first.encode()).hexdigest()

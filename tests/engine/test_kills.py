@@ -18,7 +18,6 @@ from tests.engine import kills, synthetic
 from tests.engine.synthetic import World
 from tests.patience import until
 
-
 pytestmark = pytest.mark.environment
 
 

@@ -1,4 +1,4 @@
-"""`bundle` and `up --bundle` with a small index: a bundle installs without a network, or is refused."""
+"""`bundle` and `up --bundle`: a bundle installs without a network, or is refused."""
 
 from __future__ import annotations
 
