@@ -7,7 +7,6 @@ from functools import partial
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.flash_attn import choose as choose_flash_attn
 from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn
 from provision.plan._model import (
     Decision,
@@ -36,6 +35,7 @@ from provision.plan.frame import (
     pythons,
     silent_sources,
 )
+from provision.plan.optional import Chooser
 from provision.plan.situation import Situation
 from provision.plan.versions import major, newer
 
@@ -76,6 +76,7 @@ def plan(
     profile: Decision,
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
+    optional: Chooser,
 ) -> Plan | Unsupported:
     releases = Releases(situation, catalogue, refused_releases(refusals))
     dead = choose_gpus.against_driver(situation, catalogue)
@@ -89,7 +90,7 @@ def plan(
     candidate = msgspec.structs.replace(candidate, python=python)
     price = _price(situation, releases) if len(candidate.runs) < len(situation.gpus) else None
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
-    flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue, refusals)
+    flash = optional.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
         # The summary may repeat a rejection word for word: show it once.
