@@ -1,1 +1,1 @@
-"""One claim about an environment or a host per file, each tried on its own in the interpreter under test."""
+"""Checks, one per file: each tries one claim about an environment or a host, isolated."""

@@ -1,4 +1,4 @@
-"""`python -m checks list|run NAME…`: the checks by hand, in the interpreter that runs this; nothing else is needed."""
+"""Run checks by hand in this interpreter: `python -m checks list` or `run NAME…`."""
 
 from __future__ import annotations
 
@@ -15,217 +15,197 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import _discover, _installed
-from ._contract import Context, tried_by_one
+from . import _conclude, _discover, _installed
+from ._contract import Context, Needs, unmet_need
 
 _FOLDER = Path(__file__).parent
 _DEPTHS = ("passive", "quick", "full")
-_Capability = Any  # (major, minor); None where nobody tells
+_Capability = Any  # (major, minor), or None if it is not known
 _LAST_LINES = 40
-_NAMED = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
+_UUID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m checks", description=__doc__)
-    parser.add_argument("verb", choices=["list", "run"])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="all of the profile where none is given")
-    parser.add_argument("--profile", choices=_DEPTHS, default="quick", help="how deep (quick)")
-    parser.add_argument("--json", metavar="FILE", help="write the report there")
-    parser.add_argument("--context", metavar="FILE", help="what the checks are told, as JSON: pins, gpus, profile")
-    asked = parser.parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     known = _discover.descriptions(__package__, _FOLDER)
-    if unknown := sorted(set(asked.names) - {check["name"] for check in known}):
+    if unknown := sorted(set(options.names) - {check["name"] for check in known}):
         parser.error(f"no check is named {' or '.join(unknown)}")
-    wanted = [check for check in known if check["name"] in asked.names or (not asked.names and _within(check, asked))]
-    if asked.verb == "list":
-        for check in wanted:
-            _say(f"{check['name']:<26}{check.get('proves') or check['problem']}")
-        return _left(asked.json, wanted, 0)
-    seen = _seen()
+    checks = [check for check in known if _is_chosen(check, options)]
+    if options.verb == "list":
+        for check in checks:
+            _print(f"{check['name']:<26}{check.get('proves') or check['problem']}")
+        return _save(options.json, checks, 0)
+    capabilities = _capabilities()
     try:
-        context = {"profile": _installed.built_for(), "gpus": _visible(seen)}
-        context |= _context(asked.context)
-        if asked.json:
-            open(asked.json, "a").close()  # better refused now than after an hour
+        visible = _visible(capabilities)
+        context = {"profile": _installed.built_for(), "gpus": visible, **_context(options.context)}
+        if options.json:
+            open(options.json, "a").close()  # refused now, and not after an hour
     except (OSError, TypeError, ValueError) as error:
         parser.error(str(error))
-    began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    results = []
-    for result in _tried(wanted, context):
-        if result["outcome"] == "fail" and result["weight"] == "should":
-            result["outcome"] = "warn"
-        results.append(result)
-        _say(f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s  {result['summary']}")
-    promised = asked.names or [check["name"] for check in wanted if _expected(check, context, seen)]
-    return _left(asked.json, *_report(results, promised, list(context["gpus"]), began))
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    documents = []
+    for document in _results(checks, context):
+        documents.append(document)
+        result = document["result"]
+        head = f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s"
+        _print(f"{head}  {result['summary']}")
+    expected = [check["name"] for check in checks if _is_expected(check, context, capabilities)]
+    promised, gpus = options.names or expected, list(context["gpus"])
+    return _save(options.json, *_conclude.report(documents, promised, gpus, started))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m checks", description=__doc__)
+    parser.add_argument("verb", choices=["list", "run"])
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="checks; default: all of the profile"
+    )
+    parser.add_argument("--profile", choices=_DEPTHS, default="quick", help="default: quick")
+    parser.add_argument("--json", metavar="FILE", help="write the report to this file")
+    parser.add_argument(
+        "--context", metavar="FILE", help="a context for the checks as JSON: pins, gpus, profile"
+    )
+    return parser
 
 
 def _context(path: str | None) -> dict[str, Any]:
-    told = json.loads(Path(path).read_bytes()) if path else {}
-    if not isinstance(told, dict):
-        raise TypeError(f"{path} is no context of a check: no object")
-    like = json.loads(json.dumps(asdict(Context(profile="cpu", scratch=""))))
-    if wrong := [name for name, value in told.items() if not isinstance(value, type(like.get(name)))]:
+    context = json.loads(Path(path).read_bytes()) if path else {}
+    if not isinstance(context, dict):
+        raise TypeError(f"{path} is no context of a check: it holds no object")
+    example = json.loads(json.dumps(asdict(Context(profile="cpu", scratch=""))))
+    wrong = [
+        name for name, value in context.items() if not isinstance(value, type(example.get(name)))
+    ]
+    if wrong:
         raise ValueError(f"{path} is no context of a check: {', '.join(wrong)}")
-    return told
+    return context
 
 
-def _say(line: str) -> None:
-    """Nothing that steers a terminal. Its reader may go away (| head); what is left is tried all the same."""
+def _print(line: str) -> None:
+    """Print one line without characters that steer a terminal."""
     try:
-        print("".join(letter if letter.isprintable() else " " for letter in line), flush=True)
+        print("".join(char if char.isprintable() else " " for char in line), flush=True)
     except BrokenPipeError:
+        # The reader has ended (| head). The remaining checks are tried all the same.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _within(check: dict[str, Any], asked: argparse.Namespace) -> bool:
-    return asked.verb == "list" or _DEPTHS.index(check.get("profile", "passive")) <= _DEPTHS.index(asked.profile)
+def _is_chosen(check: dict[str, Any], options: argparse.Namespace) -> bool:
+    if options.names:
+        return check["name"] in options.names
+    depth = _DEPTHS.index(check.get("profile", "passive"))
+    return options.verb == "list" or depth <= _DEPTHS.index(options.profile)
 
 
-def _expected(check: dict[str, Any], context: dict[str, Any], seen: dict[str, _Capability]) -> bool:
-    """What whatever is to run vLLM has to pass; the rest is skipped where nobody has locked, recorded or served."""
-    needs = check.get("needs", {})
-    if any(needs.get(what) for what in ("lock", "distributions", "recording", "serving")):
+def _is_expected(
+    check: dict[str, Any], context: dict[str, Any], capabilities: dict[str, _Capability]
+) -> bool:
+    """Return whether every environment for vLLM has to pass a check on this host.
+
+    A check that needs a lock, a recording or a server is skipped here, and decides nothing.
+    """
+    needs = Needs(**check.get("needs", {}))
+    if needs.lock or needs.distributions or needs.recording or needs.serving:
         return False
-    if not all(any(map(shutil.which, tools.split())) for tools in needs.get("tools", ())):
+    # Without any GPU a vLLM for CUDA has proved nothing, so what needs one GPU is expected.
+    used = replace(Context(**context, scratch=""), gpus=tuple(context["gpus"]) or ("0",))
+    known = [capability for capability in capabilities.values() if capability]
+    if known and used.profile != "cpu" and max(known) < tuple(needs.capability or (0, 0)):
         return False
-    if context["profile"] == "cpu":
-        return needs.get("profile") in (None, "cpu")
-    can = [capability for capability in seen.values() if capability]
-    gpus = max(len(context["gpus"]), 1)  # where none is, a vLLM for CUDA has proved nothing
-    return (
-        needs.get("profile") in (None, "cuda")
-        and needs.get("gpus", 0) <= gpus
-        and (not can or max(can) >= tuple(needs.get("capability") or (0, 0)))
-    )
+    # Without vLLM itself its checks are skipped, which leaves the run undecided, as it should.
+    return not unmet_need(replace(needs, packages=(), capability=None), used)
 
 
-def _left(path: str | None, document: object, status: int) -> int:
+def _save(path: str | None, document: object, status: int) -> int:
     if path:
         Path(path).write_text(json.dumps(document, indent=1) + "\n")
     return status
 
 
-def _tried(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """As `vllm-ready` tries them: by a process that keeps them apart, and by another where one has ended that too."""
-    left = sorted(checks, key=lambda check: len(check.get("warm", ())))
-    while left:
-        done = 0
-        for result in _together(left, context):
-            done += 1
-            yield result
-        if done < len(left):
-            yield _ended(left[done], "error", "the process that keeps the checks apart ended")
-        left = left[done + 1 :]
+def _results(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Have `_child.py` try the checks, as `vllm-ready` does, and yield each result document."""
+    # Checks that need torch follow those that do not, and those of vLLM come last: each is
+    # imported once for all.
+    checks = sorted(checks, key=lambda check: len(check.get("warm", ())))
+    finished = set()
+    with tempfile.TemporaryDirectory(prefix="vllm-ready-", ignore_cleanup_errors=True) as folder:
+        for at in _finished(checks, context, Path(folder)):
+            finished.add(at)
+            yield json.loads(Path(folder, str(at), "result.json").read_bytes())
+    for at, check in enumerate(checks):
+        if at not in finished:  # a check has killed even the process that outlives the others
+            claim = _conclude.error_claim("the process that tries the checks ended")
+            yield _conclude.result_document(check, claim, 0.0)
 
 
-def _together(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="vllm-ready-", ignore_cleanup_errors=True) as work:
-        mark = secrets.token_hex(16)
-        requests = [_request(check, Path(work) / str(at), context) for at, check in enumerate(checks)]
-        asked = Path(work) / "requests.json"
-        asked.write_text(json.dumps({"mark": mark, "requests": requests}))
-        argv = [sys.executable, "-I", "-B", str(_FOLDER / "_child.py"), "run", str(asked)]
-        # In a session of its own: on Ctrl-C here it clears up, as it does wherever we end.
-        with (
-            subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True) as keeper,
-            contextlib.ExitStack() as at_the_end,
-        ):
-            at_the_end.callback(keeper.terminate)
-            last: deque[bytes] = deque(maxlen=_LAST_LINES)
-            for line in keeper.stdout or ():
-                if not line.startswith(mark.encode()):
-                    last.append(line)
-                    continue
-                at = int(line.split()[-1])
-                if line.startswith(f"{mark} ended".encode()):
-                    result = {**_ended(checks[at], "", ""), **json.loads(Path(requests[at]["result"]).read_bytes())}
-                    if result["outcome"] in {"fail", "error"}:
-                        sys.stderr.buffer.write(b"".join(last))
-                    yield result
-                last.clear()
+def _finished(checks: list[dict[str, Any]], context: dict[str, Any], folder: Path) -> Iterator[int]:
+    """Run `_child.py` on a request and yield the number of each check as it ends."""
+    file, mark = folder / "requests.json", secrets.token_hex(16)
+    file.write_text(json.dumps({"mark": mark, "context": context, "checks": checks}))
+    argv = [sys.executable, "-I", "-B", str(_FOLDER / "_child.py"), "run", str(file)]
+    # In a session of its own, so that Ctrl-C reaches only this process, which has it clear up.
+    with (
+        subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+        ) as child,
+        contextlib.ExitStack() as cleanup,
+    ):
+        cleanup.callback(child.terminate)
+        output: deque[bytes] = deque(maxlen=_LAST_LINES)
+        for line in child.stdout or ():
+            if not line.startswith(mark.encode()):
+                output.append(line)
+                continue
+            at = int(line.split()[-1])
+            if line.startswith(f"{mark} ended".encode()):
+                result = json.loads(Path(folder, str(at), "result.json").read_bytes())["result"]
+                if result["outcome"] in {"fail", "warn", "error"}:
+                    sys.stderr.buffer.write(b"".join(output))
+                yield at
+            output.clear()
 
 
-def _request(check: dict[str, Any], place: Path, context: dict[str, Any]) -> dict[str, Any]:
-    scratch = place / "s"
-    scratch.mkdir(parents=True)
-    return {
-        "check": check["name"],
-        "deadline_s": check.get("deadline_s", 60.0),
-        "warm": check.get("warm", ()),
-        "verdict": f"{place}/verdict.json",
-        "result": f"{place}/result.json",
-        "context": {**context, "scratch": str(scratch)},
-    }
-
-
-def _ended(check: dict[str, Any], outcome: str, summary: str) -> dict[str, Any]:
-    told: dict[str, Any] = {name: check[name] for name in ("weight", "proves", "every_gpu") if name in check}
-    found: dict[str, Any] = {"evidence": {}, "seconds": 0.0, "figures": [], "gpus": []}
-    return {"name": check["name"], "outcome": outcome, **told, "summary": summary, **found}
-
-
-def _report(
-    results: list[dict[str, Any]], promised: list[str], gpus: list[str], began: str
-) -> tuple[dict[str, Any], int]:
-    """The same document that `vllm-ready check --python` writes, and its exit code: skip is never pass."""
-    outcomes = {result["name"]: result["outcome"] for result in results}
-    kept = bool(promised) and all(outcomes[name] in {"pass", "warn"} for name in promised)
-    kept = kept and not any(_untried(result, gpus) for result in results)
-    verdict, code = ("verified", 0) if kept else ("undecided", 5)
-    if "fail" in outcomes.values():
-        verdict, code = "not verified", 1
-    document = {"schema": "vllm-ready/report/1", "run": "", "started": began, "verdict": verdict, "exit_code": code}
-    nothing: dict[str, Any] = {"host": {}, "plan": None, "generation": "", "steps": [], "owed": []}
-    figures = [{**one, "check": result["name"]} for result in results for one in result["figures"]]
-    told = [{**result, "measured": len(result["figures"])} for result in results]
-    for each in told:
-        del each["figures"]
-    return {**document, **nothing, "promised": promised, "gpus": gpus, "checks": told, "figures": figures}, code
-
-
-def _untried(result: dict[str, Any], gpus: list[str]) -> bool:
-    """Whether it passed, is about every GPU, and was not tried on all that one process can try, beyond it or not."""
-    about = result.get("every_gpu") and result["outcome"] in {"pass", "warn"}
-    beyond = result["evidence"].get("beyond", {}) if result["gpus"] else {}
-    return bool(about) and sorted([*result["gpus"], *beyond]) != sorted(tried_by_one(tuple(gpus)))
-
-
-def _seen() -> dict[str, _Capability]:
-    """The GPUs that are here: a container sees others in /proc, and has no device files for them."""
+def _capabilities() -> dict[str, _Capability]:
+    """Return the compute capability of each GPU here by its number, None if it is not known."""
     exe = shutil.which("nvidia-smi") or "/usr/lib/wsl/lib/nvidia-smi"
-    asked = [exe, "--query-gpu=compute_cap", "--format=csv,noheader"]
+    argv = [exe, "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
-        told = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False).stdout.splitlines()
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        lines = done.stdout.splitlines()
     except (OSError, subprocess.TimeoutExpired):
-        told = []
-    found: list[_Capability] = []
-    for line in told:
+        lines = []
+    known: list[_Capability] = []
+    for line in lines:
         major, _, minor = line.strip().partition(".")
-        found += [(int(major), int(minor))] if major.isdigit() and minor.isdigit() else []
+        known += [(int(major), int(minor))] if major.isdigit() and minor.isdigit() else []
+    # A container sees the GPUs of the whole host in /proc, but device files only of its own.
     files = sum(path.name[len("nvidia") :].isdigit() for path in Path("/dev").glob("nvidia*"))
-    return {str(number): capability for number, capability in enumerate(found or [None] * files)}
+    return {str(number): capability for number, capability in enumerate(known or [None] * files)}
 
 
-def _visible(here: Iterable[str]) -> list[str]:
-    """But for what CUDA_VISIBLE_DEVICES leaves out; ValueError where it names what CUDA would not find."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    there = list(here)
-    named = there if visible is None else [word.strip() for word in visible.split(",") if word.strip()]
-    wrong = [name for name in named if name not in there and not _NAMED.fullmatch(name)]
-    if wrong and there:
-        raise ValueError(
-            f"CUDA_VISIBLE_DEVICES={visible}: `{wrong[0]}` is no GPU of this host; there are: {', '.join(there)}"
-        )
-    return [name for name in named if name not in wrong]
+def _visible(numbers: Iterable[str]) -> list[str]:
+    """Return the GPUs that CUDA_VISIBLE_DEVICES leaves. Raise ValueError for an unknown one."""
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    present = list(numbers)
+    if variable is None:
+        return present
+    names = [word.strip() for word in variable.split(",") if word.strip()]
+    wrong = [name for name in names if name not in present and not _UUID.fullmatch(name)]
+    if wrong and present:
+        setting = f"CUDA_VISIBLE_DEVICES={variable}"
+        listed = ", ".join(present)
+        raise ValueError(f"{setting}: `{wrong[0]}` is no GPU of this host; there are: {listed}")
+    return [name for name in names if name not in wrong]
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # nobody has replaced it
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # it is the real stdout
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -1,4 +1,7 @@
-"""Started by path under `python -I`: tries checks, each in a process of its own, and leaves a file for each."""
+"""Tries checks, each in a process of its own, and leaves one result file for each.
+
+Started by path under `python -I`, so that no module of the environment can shadow ours.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +18,30 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-# A name that no distribution has: a foreign top-level `checks` neither shadows ours nor is shadowed.
+# A name that no distribution has: a foreign top-level `checks` and ours do not shadow each other.
 PACKAGE = "_vllm_ready_checks"
 FOLDER = Path(__file__).parent
+Document = dict[str, Any]
 
 
 def main(arguments: list[str]) -> None:
-    """`describe OUT` writes what every check declares, `tell OUT` what this Python is, `run REQUESTS` results.
+    """Write what every check declares, what this Python is, or the results of a request.
 
-    This process imports nothing foreign: whatever a check does, there is somebody left to tell of it.
+    `describe OUT`, `tell OUT` or `run FOLDER/requests.json`. This process imports nothing
+    foreign: whatever a check does, a process remains to report it.
     """
     _load_package()
     verb, path = arguments
     if verb == "describe":
-        _write(Path(path), _part("_discover").descriptions(PACKAGE, FOLDER))
+        _write(Path(path), _module("_discover").descriptions(PACKAGE, FOLDER))
     elif verb == "tell":
-        _write(Path(path), _told())
+        _write(Path(path), _interpreter())
     else:
         _run(Path(path))
 
 
-def _told() -> dict[str, Any]:
-    installed = _part("_installed")
+def _interpreter() -> Document:
+    installed = _module("_installed")
     return {
         "executable": sys.executable,
         "version": ".".join(map(str, sys.version_info[:3])),
@@ -46,60 +51,114 @@ def _told() -> dict[str, Any]:
     }
 
 
-def _run(requests: Path) -> None:
-    asked = json.loads(requests.read_bytes())
-    requests.unlink()  # no body is to know the mark of our lines
-    os.chdir(requests.parent)
-    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as the driver's tools number GPUs; whoever has started us
-    processes = _part("_processes")
-    processes.adopt_orphans()
-    signal.signal(signal.SIGTERM, lambda *_: _give_up(requests.parent))
-    processes.die_with_parent(signal.SIGTERM)
-    if keeper := os.fork():
-        _outlive(keeper)
-    processes.adopt_orphans()
-    processes.die_with_parent(signal.SIGTERM)
-    for part in ("_contract", "_discover", "_figures", "_watch"):
-        _part(part)  # once, and not in every fork
-    warm = None
-    for at, request in enumerate(asked["requests"]):
-        print(f"\n{asked['mark']} started {at}", flush=True)
-        if request["warm"] and not warm:
-            warm = _part("_warm").Warm(_try)
-        _write(Path(request["result"]), _watched(request, warm))
-        print(f"\n{asked['mark']} ended {at}", flush=True)
-    if warm:
-        warm.end()
+class _Request:
+    """The checks to be tried, and the folder in which each has a numbered folder of its own."""
+
+    def __init__(self, file: Path) -> None:
+        request = json.loads(file.read_bytes())
+        file.unlink()  # a body that could read the mark could forge our lines
+        self.folder, self.mark, self.context = file.parent, request["mark"], request["context"]
+        self.checks: list[Document] = request["checks"]
+
+    def unfinished(self) -> list[int]:
+        return [at for at in range(len(self.checks)) if not self.place(at, "result.json").exists()]
+
+    def place(self, at: int, name: str) -> Path:
+        return self.folder / str(at) / name
+
+    def start(self, at: int) -> Document:
+        """Announce a check, and return what the process of its body has to know."""
+        check = self.checks[at]
+        scratch = self.place(at, "s")  # a short name: sockets below it have at most 107 bytes
+        scratch.mkdir(parents=True)
+        self._announce("started", at)
+        return {
+            "check": check["name"],
+            "imports": check.get("warm", ()),
+            "claim": str(self.place(at, "claim.json")),
+            "context": {**self.context, "scratch": str(scratch)},
+        }
+
+    def finish(self, at: int, claim: Document, seconds: float) -> None:
+        # Its room is needed by the next check, and by the result.
+        shutil.rmtree(self.place(at, "s"), ignore_errors=True)
+        document = _module("_conclude").result_document(self.checks[at], claim, seconds)
+        _write(self.place(at, "result.json"), document)
+        self._announce("ended", at)
+
+    def give_up(self, at: int, summary: str) -> None:
+        if not self.place(at, "").exists():
+            self.start(at)
+        self.finish(at, _module("_conclude").error_claim(summary), 0.0)
+
+    def _announce(self, event: str, at: int) -> None:
+        print(f"\n{self.mark} {event} {at}", flush=True)
 
 
-def _watched(request: dict[str, Any], warm: Any) -> dict[str, Any]:
-    watch = _part("_watch")
-    began = time.monotonic()
-    result: dict[str, Any] = watch.watch(
-        lambda: (request["warm"] and warm.start(request)) or watch.Forked(lambda: _try(request)),
-        float(request["deadline_s"]),
-        Path(request["verdict"]),
-        frozenset({warm.number} if warm else ()),
+def _run(file: Path) -> None:
+    """Have a process try the checks; if a check kills it, have another one try the rest."""
+    request = _Request(file)
+    os.chdir(request.folder)
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # number GPUs as the driver's tools do
+    processes = _module("_processes")
+    processes.adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: _stop(request.folder))
+    processes.die_with_parent(signal.SIGTERM)
+    while waiting := request.unfinished():
+        keeper = os.fork()
+        if not keeper:
+            _try_each(request, waiting)
+        status = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
+        processes.end_descendants(0.0)
+        # Each round finishes at least one check, so the loop ends.
+        for at in request.unfinished()[:1]:
+            how = _module("_watchdog").describe_end(status, "ended")
+            request.give_up(at, f"the process that keeps the checks apart {how} during this check")
+
+
+def _try_each(request: _Request, waiting: list[int]) -> NoReturn:
+    """Try these checks one after the other, in a process that a check may kill."""
+    processes = _module("_processes")
+    processes.adopt_orphans()
+    processes.die_with_parent(signal.SIGTERM)
+    for name in ("_contract", "_conclude", "_discover", "_figures", "_watchdog"):
+        _module(name)  # imported once here, and not in every fork
+    preloaded = None
+    try:
+        for at in waiting:
+            if problem := request.checks[at].get("problem"):
+                request.give_up(at, problem)
+                continue
+            body = request.start(at)
+            if body["imports"] and not preloaded:
+                preloaded = _module("_preload").Preloaded(_try)
+            began = time.monotonic()
+            deadline_s = float(request.checks[at].get("deadline_s", 300))
+            claim = _watched(body, deadline_s, preloaded)
+            request.finish(at, claim, round(time.monotonic() - began, 3))
+        if preloaded:
+            preloaded.end()
+    except BaseException:  # noqa: BLE001 - this fork must not run on in the code of its parent
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def _watched(body: Document, deadline_s: float, preloaded: Any) -> Document:
+    watchdog = _module("_watchdog")
+    claim: Document = watchdog.watch(
+        lambda: (body["imports"] and preloaded.start(body)) or watchdog.Forked(lambda: _try(body)),
+        deadline_s,
+        Path(body["claim"]),
+        frozenset({preloaded.number} if preloaded else ()),
     )
-    seconds = round(time.monotonic() - began, 3)
-    shutil.rmtree(request["context"]["scratch"], ignore_errors=True)  # the next one, and the result, need the room
-    return {**result, "seconds": seconds}
+    return claim
 
 
-def _outlive(keeper: int) -> NoReturn:
-    """End as the keeper does, and what it was keeping with it: it may be killed like anybody."""
-    status = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
-    _part("_processes").end_descendants(0.0)
-    if status < 0:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)
-    os._exit(status)
-
-
-def _give_up(work: Path) -> NoReturn:
-    """Whoever wanted the results is gone, and would have cleared up."""
-    _part("_processes").end_descendants(0.0)
-    shutil.rmtree(work, ignore_errors=True)
+def _stop(folder: Path) -> NoReturn:
+    """End everything and clear up: the process that wanted the results is gone."""
+    _module("_processes").end_descendants(0.0)
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 
@@ -113,35 +172,35 @@ def _load_package() -> None:
     spec.loader.exec_module(package)
 
 
-def _part(name: str) -> ModuleType:
+def _module(name: str) -> ModuleType:
     return importlib.import_module(f"{PACKAGE}.{name}")
 
 
-def _try(request: dict[str, Any]) -> None:
-    """In the child: the claim of the body, or why there is none, goes into the verdict file."""
+def _try(body: Document) -> None:
+    """Write the claim of a body, or the reason why it made none. Runs in the body's own process."""
     faulthandler.enable()
-    verdict, scratch, ours = Path(request["verdict"]), request["context"]["scratch"], os.getpid()
+    file, scratch, process = Path(body["claim"]), body["context"]["scratch"], os.getpid()
 
-    def claimed(claim: dict[str, Any]) -> None:
-        if os.getpid() == ours:  # a fork of the body that comes back out of it claims nothing
-            _write(verdict, claim)
+    def write_claim(claim: Document) -> None:
+        if os.getpid() == process:  # a fork made by the body that returns from it claims nothing
+            _write(file, claim)
 
     try:
         os.chdir(scratch)
         os.environ["HOME"] = scratch
-        claimed(_claim(request))
-    except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt are no verdict either
+        write_claim(_claim(body))
+    except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt decide nothing
         traceback.print_exc()
-        last = traceback.format_exception_only(type(error), error)[-1].strip()
-        claimed({"outcome": "error", "summary": last})
+        summary = traceback.format_exception_only(type(error), error)[-1].strip()
+        write_claim({"outcome": "error", "summary": summary})
     sys.stdout.flush()
 
 
-def _claim(request: dict[str, Any]) -> dict[str, Any]:
-    contract = _part("_contract")
-    check = _part("_discover").load(PACKAGE, request["check"])
-    context = contract.Context(**request["context"])
-    if reason := contract.unmet(check.needs, context):
+def _claim(body: Document) -> Document:
+    contract = _module("_contract")
+    check = _module("_discover").load(PACKAGE, body["check"])
+    context = contract.Context(**body["context"])
+    if reason := contract.unmet_need(check.needs, context):
         return {"outcome": "skip", "summary": reason}
     verdict = check.body(context)
     if not isinstance(verdict, contract.Verdict):
@@ -151,15 +210,17 @@ def _claim(request: dict[str, Any]) -> dict[str, Any]:
         "summary": verdict.summary,
         "evidence": verdict.evidence,
         "hint": verdict.hint,
-        "figures": _part("_figures").plain(verdict.figures),
+        "figures": _module("_figures").as_json(verdict.figures),
         "gpus": verdict.gpus,
     }
 
 
 def _write(path: Path, document: object) -> None:
-    """Aside and renamed: a reader finds a whole document or none. Of file names some bytes are no text."""
+    """Write a file aside and rename it, so that a reader finds a whole document or none."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(json.dumps(document, allow_nan=False, ensure_ascii=False).encode(errors="replace"))
+    # Names of files may hold bytes that are no text; they become "?".
+    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
+    aside.write_bytes(text.encode(errors="replace"))
     aside.replace(path)
 
 

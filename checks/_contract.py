@@ -1,4 +1,4 @@
-"""Check, Needs, Context and Verdict: what a check declares, what it is told and what it may claim."""
+"""Check, Needs, Context, Figure and Verdict: the types that a check is written with."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Needs:
-    """What must be there before a check can decide anything; where it is not, the check is skipped and says so.
+    """Conditions under which a check can decide; where one is not met, the check is skipped.
 
-    `packages` are import names. `gpus` counts only where vLLM is built for CUDA: on the CPU it runs without any.
-    `distributions`: only an environment whose lock has them promises to pass. `tools`: commands on PATH, of each
-    entry one ("c++ g++ clang++"). `capability`: of one GPU at least, where GPUs are used. `recording`: what this
-    host is, as facts. `serving`: the address of a server that is already running. `or_plan`: where no GPU is, a plan
-    that says which ones it is for does in place of them and of the recording.
+    `packages` are import names. `gpus` counts only where vLLM is built for CUDA, since vLLM for
+    the CPU runs without any. `distributions`: only an environment whose lock has them promises to
+    pass. `tools`: commands on PATH, of each entry at least one ("c++ g++ clang++").
+    `capability`: the lowest compute capability, met if the best GPU has it. `recording`: the facts
+    of this host. `serving`: the address of a running server. `or_plan`: on a host without GPUs, a
+    plan that names its GPUs replaces the GPUs and the recording.
     """
 
     packages: tuple[str, ...] = ()
@@ -35,12 +36,13 @@ class Needs:
 
 @dataclass(frozen=True)
 class Context:
-    """What the launcher knows about the environment under test; `scratch` is the check's own, empty folder.
+    """Knowledge of the launcher about the environment under test.
 
-    `contents` holds the true hashes of files for which a wheel's own RECORD is wrong, by path below site-packages.
-    `facts` is the host as it is now and `earlier` as an earlier run found it, each as `vllm-ready host --json` has
-    them; `plan` is the plan of this environment. All three are empty where nobody recorded or planned.
-    `serving` is the URL of a server that is already running, where somebody has named one.
+    `scratch` is an empty folder of the check's own. `contents` holds the true hashes of files for
+    which a wheel's own RECORD is wrong, by path below site-packages. `facts` describes the host
+    now and `earlier` the host in an earlier run, as in `vllm-ready host --json`; `plan` is the
+    plan of this environment. All three are empty if nothing was recorded or planned. `serving` is
+    the URL of a running server.
     """
 
     profile: Literal["cpu", "cuda"]
@@ -59,10 +61,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Figure:
-    """What can be laid beside another run's: a number with all that it was made of, or a word.
+    """A number with its samples, or a word, that can be compared with another run's.
 
-    `of`: what it is of, in words: {"gpu": "0", "attention": "SDPA flash", "tokens": "4096"}. `samples`: each of the
-    `repeats` by itself, in `unit`; the value is their median. A word is `better` the "same".
+    `of` says in words what was measured: {"gpu": "0", "attention": "SDPA flash"}. `samples` holds
+    each of the `repeats`, in `unit`; the value is their median. A word is `better` the "same".
     """
 
     name: str
@@ -77,9 +79,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a body claims: its claim holds, or it does not. Evidence is plain JSON.
+    """The result of a body: its claim holds, or it does not. Evidence is plain JSON.
 
-    `gpus`: on which of the context's it was tried, for a check that is about every one.
+    `gpus` lists the GPUs of the context that were tried, for a check about every GPU.
     """
 
     passed: bool
@@ -94,76 +96,90 @@ class Verdict:
 class Check:
     """One claim: `proves` says what is true if it passes, `step` which numbered step it proves.
 
-    `every_gpu`: the claim is about each GPU that is used, and holds only where all of them were tried.
+    Without `name` it is called like its file, and without `title` like its name. A failed
+    "should" is a warning. `every_gpu`: the claim is about each GPU in use, and holds only if all
+    of them were tried.
     """
 
-    name: str
-    title: str
     proves: str
     step: int
-    weight: Literal["must", "should"]
-    on: Literal["environment", "host"]
-    profile: Literal["passive", "quick", "full"]
-    deadline_s: float
     body: Callable[[Context], Verdict]
     needs: Needs = Needs()
+    name: str = ""
+    title: str = ""
+    weight: Literal["must", "should"] = "must"
+    on: Literal["environment", "host"] = "environment"
+    profile: Literal["passive", "quick", "full"] = "quick"
+    deadline_s: float = 300
     every_gpu: bool = False
 
 
-def whole(gpus: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that are no slices of MIG: of these a process sees one, and they send each other nothing."""
+def whole_gpus(gpus: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the GPUs that are not slices of MIG.
+
+    A process sees only one slice, and slices cannot send each other data.
+    """
     return tuple(gpu for gpu in gpus if ":" not in gpu and not gpu.startswith("MIG-"))
 
 
-def tried_by_one(gpus: tuple[str, ...]) -> tuple[str, ...]:
-    """What one process can try of these: all whole ones, else the first slice."""
-    return whole(gpus) or gpus[:1]
+def gpus_of_one_process(gpus: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the GPUs that one process can use: all whole ones, else the first slice."""
+    return whole_gpus(gpus) or gpus[:1]
 
 
-def planned(context: Context) -> tuple[str, ...]:
-    """The compute capabilities of the GPUs that the plan is for, where it says them."""
+def planned_capabilities(context: Context) -> tuple[str, ...]:
+    """Return the compute capabilities of the GPUs that the plan is for, as far as it has them."""
     return tuple(context.plan.get("gpus", {}).get("capabilities", ()))
 
 
-def unmet(needs: Needs, context: Context) -> str:
-    """The reason why a check cannot decide here; empty where it can."""
+def unmet_need(needs: Needs, context: Context) -> str:
+    """Return the reason why a check cannot decide here, or "" if it can."""
     if needs.profile and needs.profile != context.profile:
         return f"is about vLLM for {needs.profile}; this environment is for {context.profile}"
-    gpus = context.gpus if needs.gpus < 2 else whole(context.gpus)
-    if needs.or_plan and not gpus and planned(context):
+    gpus = context.gpus if needs.gpus < 2 else whole_gpus(context.gpus)
+    if needs.or_plan and not gpus and planned_capabilities(context):
         needs = replace(needs, gpus=0, recording=False)
     if context.profile == "cuda" and len(gpus) < needs.gpus:
-        return f"needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}; this host has {len(gpus) or 'none'}"
+        return (
+            f"needs {needs.gpus} GPU{'s' * (needs.gpus > 1)}; this host has {len(gpus) or 'none'}"
+        )
     if needs.lock and not context.pins:
         return "needs the lock that this environment was made from"
     if needs.recording and not context.facts:
         return "needs a recording of this host, which `vllm-ready check` makes"
     if needs.serving and not context.serving:
         return "needs a server: --serving URL"
-    missing = [name for name in needs.packages if not is_there(name)]
+    missing = [name for name in needs.packages if not is_importable(name)]
     if missing:
         return f"needs {' and '.join(missing)} in this environment"
-    absent = [tools.partition(" ")[0] for tools in needs.tools if not any(map(shutil.which, tools.split()))]
+    absent = [
+        tools.partition(" ")[0]
+        for tools in needs.tools
+        if not any(map(shutil.which, tools.split()))
+    ]
     if absent:
         return f"needs {' and '.join(absent)} on PATH"
-    return _too_old(needs, context)
+    return _capability_too_low(needs, context)
 
 
-def is_there(package: str) -> bool:
-    """Not imported for it, but for what it is a part of, where its name has a dot."""
+def is_importable(package: str) -> bool:
+    """Return whether a package is installed, importing at most the package it is a part of."""
     try:
         return importlib.util.find_spec(package) is not None
     except ImportError:
         return False
 
 
-def _too_old(needs: Needs, context: Context) -> str:
-    """The last question: only now does anybody wake the driver. What is tried without GPUs too does without this."""
+def _capability_too_low(needs: Needs, context: Context) -> str:
+    """Return the reason if no GPU has the compute capability that is needed, else ""."""
+    # Asked last, because this starts the driver. Checks that also run without GPUs need no answer.
     if not needs.capability or context.profile == "cpu" or not (needs.gpus or context.gpus):
         return ""
     cuda: Any = importlib.import_module("torch").cuda
-    best = max((cuda.get_device_capability(number) for number in range(cuda.device_count())), default=None)
-    if best is None:  # a GPU that is used and that torch does not see is a finding
+    numbers = range(cuda.device_count())
+    best = max((cuda.get_device_capability(number) for number in numbers), default=None)
+    # A GPU in use that torch does not see is a finding of the body, not a reason to skip it.
+    if best is None or best >= needs.capability:
         return ""
-    wanted, found = (".".join(map(str, each)) for each in (needs.capability, best))
-    return "" if best >= needs.capability else f"needs compute capability {wanted}; the best here is {found}"
+    required, present = (".".join(map(str, version)) for version in (needs.capability, best))
+    return f"needs compute capability {required}; the best here is {present}"

@@ -1,4 +1,4 @@
-"""One body for every GPU that is used, or for the CPU; and whose the memory is where a GPU has none left."""
+"""Tries one body on every GPU in use, or on the CPU, and tells a full GPU from a faulty one."""
 
 from __future__ import annotations
 
@@ -16,189 +16,229 @@ from pathlib import Path
 from typing import Any
 
 from . import _gpu_memory
-from ._contract import Context, Figure, Verdict, tried_by_one
+from ._contract import Context, Figure, Verdict, gpus_of_one_process
 
-# What a body tells of one device: what is wrong, if anything, and what it found there, its "figures" among that.
-Found = tuple[str, dict[str, Any]]
+# The problem of one device, or "", and its evidence, with its "figures" among that.
+DeviceResult = tuple[str, dict[str, Any]]
 # The same with the device's name in front.
-Tried = tuple[str, str, dict[str, Any]]
+_NamedResult = tuple[str, str, dict[str, Any]]
+Body = Callable[[Any, str], DeviceResult]
+
+_BEYOND = "beyond"
+_HIDDEN = "CUDA_VISIBLE_DEVICES, a container without the GPU runtime, or a GPU that went away"
 
 
-def every(torch: Any, context: Context) -> list[tuple[str, str]]:
-    """Name and torch's device of each; GPUs in PCI order."""
+def all_devices(torch: Any, context: Context) -> list[tuple[str, str]]:
+    """Return name and torch device of each device; GPUs in PCI order."""
     if context.profile == "cpu":
         return [("CPU", "cpu")]
-    seen = torch.cuda.device_count()
-    return [(f"GPU {number} ({torch.cuda.get_device_name(number)})", f"cuda:{number}") for number in range(seen)]
+    return [
+        (f"GPU {number} ({torch.cuda.get_device_name(number)})", f"cuda:{number}")
+        for number in range(torch.cuda.device_count())
+    ]
 
 
-def halves(torch: Any, device: str) -> list[Any]:
-    """The half precisions that this device computes in itself."""
-    new = device == "cpu" or torch.cuda.get_device_capability(device) >= (8, 0)
-    return [torch.float16, *([torch.bfloat16] if new else [])]
+def half_precisions(torch: Any, device: str) -> list[Any]:
+    """Return the half precisions that this device computes natively."""
+    # Before 8.0 torch emulates bfloat16, so its rounding is not that of the hardware.
+    native = device == "cpu" or torch.cuda.get_device_capability(device) >= (8, 0)
+    return [torch.float16, *([torch.bfloat16] if native else [])]
 
 
-def on_each(
+def try_on_each(
     context: Context,
-    body: Callable[[Any, str], Found],
-    what: str,
+    body: Body,
+    holds: str,
     *,
     at_once: bool = True,
     least: tuple[int, int] = (0, 0),
     most: tuple[int, int] = (99, 0),
 ) -> Verdict:
-    """The claim over all devices: `what` is what holds on them where nothing is wrong.
+    """Return the verdict over all devices; `holds` is the sentence that is true without problems.
 
-    Several GPUs are tried at once, each by a process of its own: to wake one up takes as long as to try it. What is
-    timed is tried one by one. GPUs below the `least` compute capability, that of the check's needs, or above the
-    `most` are beyond the claim: nothing was computed on them, and they are not among the verdict's.
+    Several GPUs are tried at once, each by its own process, since starting a GPU takes as long as
+    trying it. Measurements of speed are made one by one. GPUs below the `least` compute
+    capability (that of the check's needs) or above the `most` are beyond the claim: nothing is
+    computed on them, and they are not among the verdict's GPUs.
     """
     torch: Any = importlib.import_module("torch")
     body = partial(_unless_beyond, body, least, most)
-    wanted = len(tried_by_one(context.gpus)) or 1
-    if at_once and context.profile == "cuda" and wanted > 1 and not torch.cuda.is_initialized():
-        seen, tried = _at_once(torch, context, body, wanted)
+    expected = len(gpus_of_one_process(context.gpus)) or 1
+    several = context.profile == "cuda" and expected > 1
+    if at_once and several and not torch.cuda.is_initialized():
+        visible, results = _try_at_once(torch, context, body, expected)
     else:
-        devices = every(torch, context)
-        seen = len(devices)
-        tried = [(name, *_on(torch, device, body)) for name, device in devices if seen >= wanted]
-    if seen < wanted:
-        return Verdict(passed=False, summary=f"torch sees {seen} GPUs of {wanted}", hint=_HIDDEN)
-    return _over_all(context, tried, what, str(torch.__version__))
+        devices = all_devices(torch, context)
+        visible = len(devices)
+        results = [
+            (name, *_try(torch, device, body)) for name, device in devices if visible >= expected
+        ]
+    if visible < expected:
+        summary = f"torch sees {visible} GPUs of {expected}"
+        return Verdict(passed=False, summary=summary, hint=_HIDDEN)
+    return _verdict(context, results, holds, str(torch.__version__))
 
 
-def _over_all(context: Context, tried: list[Tried], what: str, version: str) -> Verdict:
+def _verdict(context: Context, results: list[_NamedResult], holds: str, version: str) -> Verdict:
     evidence: dict[str, Any] = {"torch": version, "devices": {}}
     problems, figures = [], list[Figure]()
-    gpus, beyond = _apart_from_beyond(context, tried)
+    gpus, beyond = _split_beyond(context, results)
     if beyond:
         evidence["beyond"] = beyond
-    for name, problem, found in tried:
-        figures += [replace(figure, of={"on": name.partition(" (")[0], **figure.of}) for figure in _figures(found)]
-        evidence["devices"][name] = found | ({"problem": problem} if problem else {})
+    for name, problem, observed in results:
+        place = name.partition(" (")[0]
+        figures += [replace(row, of={"on": place, **row.of}) for row in _figures(observed)]
+        evidence["devices"][name] = observed | ({"problem": problem} if problem else {})
         if problem:
             problems.append(f"{name}: {problem}")
-    computed = [name for name, _, found in tried if _BEYOND not in found]
+    computed = [name for name, _, observed in results if _BEYOND not in observed]
     where = computed[0] if len(computed) == 1 else f"{len(computed)} GPUs"
-    summary = "; ".join(problems) or f"{what} on {where}"
-    return Verdict(passed=not problems, summary=summary, evidence=evidence, figures=tuple(figures), gpus=gpus)
-
-
-_BEYOND = "beyond"
+    return Verdict(
+        passed=not problems,
+        summary="; ".join(problems) or f"{holds} on {where}",
+        evidence=evidence,
+        figures=tuple(figures),
+        gpus=gpus,
+    )
 
 
 def _unless_beyond(
-    body: Callable[[Any, str], Found], least: tuple[int, int], most: tuple[int, int], torch: Any, device: str
-) -> Found:
+    body: Body, least: tuple[int, int], most: tuple[int, int], torch: Any, device: str
+) -> DeviceResult:
     if device == "cpu" or least == (0, 0):
         return body(torch, device)
     own = torch.cuda.get_device_capability(device)
-    wanted, limit, has = (".".join(map(str, each)) for each in (least, most, own))
+    lowest, highest, has = (".".join(map(str, version)) for version in (least, most, own))
     if own < least:
-        return "", {_BEYOND: f"it has compute capability {has}, and {wanted} is needed"}
+        return "", {_BEYOND: f"it has compute capability {has}, and {lowest} is needed"}
     if own > most:
-        return "", {_BEYOND: f"it has compute capability {has}, and {limit} is the last that this is for"}
+        return "", {
+            _BEYOND: f"it has compute capability {has}, and {highest} is the highest supported"
+        }
     return body(torch, device)
 
 
-def _apart_from_beyond(context: Context, tried: list[Tried]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The GPUs on which something was computed, and the reason of each of the others; where there are only others,
-    nobody has found out anything."""
-    ids = tried_by_one(context.gpus)[: len(tried)] or ("",)
-    reasons = {gpu: found[_BEYOND] for gpu, (_, _, found) in zip(ids, tried, strict=False) if _BEYOND in found}
-    if tried and len(reasons) == len(tried):
-        raise RuntimeError(f"nothing was tried on {tried[0][0]}: {next(iter(reasons.values()))}")
+def _split_beyond(
+    context: Context, results: list[_NamedResult]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the GPUs that computed something, and for each of the others the reason.
+
+    Raise RuntimeError if there are only others: then nothing was found out.
+    """
+    ids = gpus_of_one_process(context.gpus)[: len(results)] or ("",)
+    reasons = {
+        gpu: observed[_BEYOND]
+        for gpu, (_, _, observed) in zip(ids, results, strict=False)
+        if _BEYOND in observed
+    }
+    if results and len(reasons) == len(results):
+        first = next(iter(reasons.values()))
+        raise RuntimeError(f"nothing was tried on {results[0][0]}: {first}")
     return tuple(gpu for gpu in ids if gpu and gpu not in reasons), reasons
 
 
-def _figures(found: dict[str, Any]) -> list[Figure]:
-    """What a body measured, which may have come from another process."""
-    figures = found.pop("figures", ())
-    return [one if isinstance(one, Figure) else Figure(**{**one, "samples": tuple(one["samples"])}) for one in figures]
+def _figures(observed: dict[str, Any]) -> list[Figure]:
+    """Take the figures out of a device's evidence; from another process they come as JSON."""
+    return [
+        row if isinstance(row, Figure) else Figure(**{**row, "samples": tuple(row["samples"])})
+        for row in observed.pop("figures", ())
+    ]
 
 
-_HIDDEN = "CUDA_VISIBLE_DEVICES, a container without the GPU runtime, or a GPU that went away"
-
-
-def _at_once(torch: Any, context: Context, body: Callable[[Any, str], Found], wanted: int) -> tuple[int, list[Tried]]:
-    """How many GPUs torch sees, and what came of each. Nothing here touches CUDA: no fork could use it then."""
+def _try_at_once(
+    torch: Any, context: Context, body: Body, expected: int
+) -> tuple[int, list[_NamedResult]]:
+    """Return how many GPUs torch sees, and the result of each."""
+    # Nothing here may touch CUDA: a process that has started it cannot be forked.
     fork = multiprocessing.get_context("fork")
-    answers = [Path(context.scratch) / f"gpu-{number}.json" for number in range(wanted)]
-    children = [fork.Process(target=_apart, args=(torch, context, body, *one)) for one in enumerate(answers)]
+    files = [Path(context.scratch) / f"gpu-{number}.json" for number in range(expected)]
+    children = [
+        fork.Process(target=_try_in_child, args=(torch, context, body, number, file))
+        for number, file in enumerate(files)
+    ]
     for child in children:
         child.start()
     for child in children:
         child.join()
-    found = []
-    for number, (child, answer) in enumerate(zip(children, answers, strict=True)):
-        if not answer.exists():
-            raise ChildProcessError(f"GPU {number}: its process ended with status {child.exitcode} and said nothing")
-        found.append(json.loads(answer.read_text()))
-    if lacking_room := next((each["no_room"] for each in found if "no_room" in each), ""):
-        raise MemoryError(lacking_room)
-    if raised := next((each["raised"] for each in found if "raised" in each), ""):
-        raise ChildProcessError(raised)
-    return min(each["seen"] for each in found), [tuple(each["tried"]) for each in found if "tried" in each]
+    answers = []
+    for number, (child, file) in enumerate(zip(children, files, strict=True)):
+        if not file.exists():
+            raise ChildProcessError(
+                f"GPU {number}: its process ended with status {child.exitcode} without a result"
+            )
+        answers.append(json.loads(file.read_text()))
+    for answer in answers:
+        if "no_room" in answer:
+            raise MemoryError(answer["no_room"])
+    for answer in answers:
+        if "raised" in answer:
+            raise ChildProcessError(answer["raised"])
+    visible = min(answer["seen"] for answer in answers)
+    return visible, [tuple(answer["tried"]) for answer in answers if "tried" in answer]
 
 
-def _apart(torch: Any, context: Context, body: Callable[[Any, str], Found], number: int, answer: Path) -> None:
-    """In the child: what comes of the GPU of this number."""
+def _try_in_child(torch: Any, context: Context, body: Body, number: int, file: Path) -> None:
+    """Write the result of the GPU of this number. Runs in a process of its own."""
     try:
-        devices = every(torch, context)
-        told: dict[str, Any] = {"seen": len(devices)}
+        devices = all_devices(torch, context)
+        answer: dict[str, Any] = {"seen": len(devices)}
         if number < len(devices):
             name, device = devices[number]
-            told["tried"] = [name, *_on(torch, device, body)]
-        text = json.dumps(
-            told, default=lambda one: asdict(one) if is_dataclass(one) and not isinstance(one, type) else str(one)
-        )
-    except MemoryError as problem:
-        text = json.dumps({"no_room": str(problem)})
-    except Exception as problem:  # noqa: BLE001 - it is raised again where somebody hears it
+            answer["tried"] = [name, *_try(torch, device, body)]
+        text = json.dumps(answer, default=_plain)
+    except MemoryError as error:
+        text = json.dumps({"no_room": str(error)})
+    except Exception as error:  # noqa: BLE001 - it is raised again in the parent
         traceback.print_exc()
-        text = json.dumps({"raised": f"GPU {number}: {type(problem).__name__}: {problem}"})
-    aside = answer.with_suffix(".aside")
+        text = json.dumps({"raised": f"GPU {number}: {type(error).__name__}: {error}"})
+    aside = file.with_suffix(".aside")
     aside.write_text(text)
-    aside.replace(answer)
+    aside.replace(file)
 
 
-# Torch's allocator has a type for it; a context, cuBLAS, Triton, NCCL and vLLM that get none have words alone.
-_FULL = re.compile(
-    r"out of memory|can't allocate memory|_ALLOC_FAILED|less than desired GPU memory|No available memory for the cache"
-    r"|is less than the engine's budget"
-)
-# cuBLAS says this too where it gets no workspace: tens of megabytes, and its code. With more left than this it is no
-# word on memory.
-_PERHAPS_FULL, _LITTLE = "CUBLAS_STATUS_NOT_INITIALIZED", 2**29
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a figure, or of anything else."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-def _on(torch: Any, device: str, body: Callable[[Any, str], Found]) -> Found:
+def _try(torch: Any, device: str, body: Body) -> DeviceResult:
     if device == "cpu":
         return body(torch, device)
     try:
-        with room(device, lambda: _uuid(torch, device)):
+        with errors_if_full(device, lambda: _uuid(torch, device)):
             torch.cuda.set_device(device)
             return body(torch, device)
-    except RuntimeError as problem:  # what the driver or a kernel says is the finding
-        first, *_ = str(problem).strip().splitlines() or [""]
-        return f"{type(problem).__name__}: {first}", {}
+    except RuntimeError as error:  # the words of the driver or of a kernel are the finding
+        first, *_ = str(error).strip().splitlines() or [""]
+        return f"{type(error).__name__}: {first}", {}
 
 
 def _uuid(torch: Any, device: str) -> str:
-    """Without the driver's prefix; nothing where there is no room for this question either."""
+    """Return the UUID without the driver's prefix; "" if even this question finds no memory."""
     with contextlib.suppress(RuntimeError):
         return str(getattr(torch.cuda.get_device_properties(device), "uuid", ""))
     return ""
 
 
-def full(problem: object) -> bool:
-    """Whether this says that a GPU has no memory left, which is no word on what is checked."""
-    said = str(problem)
-    return bool(_FULL.search(said)) or (_PERHAPS_FULL in said and _little_left())
+# torch's allocator raises a type of its own. A CUDA context, cuBLAS, Triton, NCCL and vLLM only
+# say it in words.
+_FULL = re.compile(
+    r"out of memory|can't allocate memory|_ALLOC_FAILED|less than desired GPU memory"
+    r"|No available memory for the cache|is less than the engine's budget"
+)
+# cuBLAS also says this if it gets no workspace, which takes tens of megabytes, and its code. With
+# more free memory than this the words mean another fault.
+_PERHAPS_FULL, _LITTLE = "CUBLAS_STATUS_NOT_INITIALIZED", 2**29
 
 
-def _little_left() -> bool:
-    """On the GPU that this process is at; where it is at none, or that does not tell, nobody knows."""
+def means_full(message: object) -> bool:
+    """Return whether a message says that a GPU has no free memory, which decides no claim."""
+    text = str(message)
+    return bool(_FULL.search(text)) or (_PERHAPS_FULL in text and _has_little_memory())
+
+
+def _has_little_memory() -> bool:
+    """Return whether this process's GPU has little free memory; False if that is not known."""
     cuda: Any = importlib.import_module("torch").cuda
     with contextlib.suppress(Exception):
         return bool(cuda.is_initialized() and cuda.mem_get_info()[0] < _LITTLE)
@@ -206,23 +246,27 @@ def _little_left() -> bool:
 
 
 @contextlib.contextmanager
-def room(where: str = "a GPU", uuid: Callable[[], str] = str) -> Iterator[None]:
-    """Makes an error, and not a failure, of what ends in here for want of memory: it says whose that is."""
+def errors_if_full(device: str = "a GPU", uuid: Callable[[], str] = str) -> Iterator[None]:
+    """Raise MemoryError for what fails in here for lack of GPU memory: an error, not a failure."""
     try:
         yield
-    except Exception as problem:
-        if not full(problem):
+    except Exception as error:
+        if not means_full(error):
             raise
-        raise lacking(where, problem, uuid()) from problem
+        raise full_error(device, error, uuid()) from error
 
 
-def lacking(where: str, problem: object, uuid: str = "") -> MemoryError:
-    said = _holders(uuid) or " ".join(str(problem).split())
-    return MemoryError(f"{where} has too little left for a small check: {said}")
+def full_error(device: str, message: object, uuid: str = "") -> MemoryError:
+    holders = _holders(uuid) or " ".join(str(message).split())
+    return MemoryError(f"{device} has too little free memory for a small check: {holders}")
 
 
 def _holders(uuid: str) -> str:
-    """Who else holds memory of this GPU, or of any, as the driver tells; in a container it shows nobody outside."""
-    rows = _gpu_memory.asked("--query-compute-apps=gpu_uuid,pid,process_name,used_memory")
-    others = [row for row in rows if len(row) == 4 and uuid in row[0] and row[1] != str(os.getpid())]
-    return "; ".join(f"{name.rpartition('/')[2]} (PID {pid}) holds {mib} MiB" for _, pid, name, mib in others)
+    """Return the other processes with memory on this GPU; a container sees only its own."""
+    query = "--query-compute-apps=gpu_uuid,pid,process_name,used_memory"
+    rows = [row for row in _gpu_memory.query(query) if len(row) == 4 and uuid in row[0]]
+    return "; ".join(
+        f"{name.rpartition('/')[2]} (PID {pid}) holds {mib} MiB"
+        for _, pid, name, mib in rows
+        if pid != str(os.getpid())
+    )

@@ -1,17 +1,20 @@
-"""Finds checks by listing their folder; a file that cannot be loaded is named and hides no other."""
+"""Finds checks by listing their folder; a file that cannot be loaded hides no other."""
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ._contract import Check
 
-# What takes seconds to import, in the order in which it is needed: once for all checks that need it.
-_DEAR = ("torch", "vllm")
-_TOLD = ("name", "title", "proves", "step", "weight", "on", "profile", "deadline_s", "every_gpu")
+# Packages that take seconds to import, in the order in which they depend on each other.
+_SLOW_IMPORTS = ("torch", "vllm")
+_DESCRIBED = (
+    *("name", "title", "proves", "step", "weight", "on", "profile"),
+    *("deadline_s", "every_gpu"),
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -19,24 +22,30 @@ def names(folder: Path) -> list[str]:
 
 
 def load(package: str, name: str) -> Check:
-    """The CHECK of one file; ImportError, or whatever the file raises, where there is none."""
+    """Return the CHECK of one file, with its name and title filled in.
+
+    Raise ImportError, or any exception that the file itself raises, if there is none.
+    """
     check = getattr(importlib.import_module(f"{package}.{name}"), "CHECK", None)
-    if not isinstance(check, Check) or check.name != name:
-        raise ImportError(f"{name}.py has no CHECK = Check(name={name!r}, ...)")
-    return check
+    if not isinstance(check, Check) or check.name not in ("", name):
+        raise ImportError(f"{name}.py has no CHECK = Check(...), or one with another name")
+    return replace(check, name=name, title=check.title or name.replace("_", " ").capitalize())
 
 
 def descriptions(package: str, folder: Path) -> list[dict[str, Any]]:
-    """What every check declares, as plain JSON; `problem` says why a file could not be loaded."""
+    """Return the declaration of every check as plain JSON, or the `problem` of loading its file."""
     return [_description(package, name) for name in names(folder)]
 
 
 def _description(package: str, name: str) -> dict[str, Any]:
     try:
         check = load(package, name)
-    except Exception as error:  # noqa: BLE001 - whatever a check file raises is that file's own problem
+    except Exception as error:  # noqa: BLE001 - a check file may raise anything on import
         return {"name": name, "problem": f"{type(error).__name__}: {error}"}
-    told: dict[str, Any] = {key: getattr(check, key) for key in _TOLD}
-    # A passive check reads files: it needs torch to be there, and imports nothing.
-    warm = () if check.profile == "passive" else tuple(name for name in _DEAR if name in check.needs.packages)
-    return told | {"needs": asdict(check.needs), "warm": warm}
+    # A passive check reads files: it needs torch to be installed, and imports nothing.
+    imports = () if check.profile == "passive" else _SLOW_IMPORTS
+    return {
+        **{key: getattr(check, key) for key in _DESCRIBED},
+        "needs": asdict(check.needs),
+        "warm": tuple(name for name in imports if name in check.needs.packages),
+    }

@@ -1,4 +1,4 @@
-"""Reads shared objects with the standard library: what they need and define, and their fat binaries."""
+"""Reads ELF files with the standard library: symbols, needed libraries and GPU code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _VERSION = struct.Struct("<H")
 _DYNAMIC = struct.Struct("<qQ")
 _NEEDED = 1
 _UNDEFINED, _WEAK, _ANY_VERSION, _LOCAL = 0, 2, 1, 0
-# A section without content in the file.
+# A section without content in the file, such as .bss: its size says nothing about the file's.
 _NOBITS = 8
 
 
-class SharedObject:
-    """An ELF file of 64 bits, mapped, of which only what is asked for is read; ValueError where it is damaged."""
+class ElfFile:
+    """A mapped 64-bit ELF file of which only what is asked for is read; ValueError if damaged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,7 +32,7 @@ class SharedObject:
 
     @cached_property
     def needed(self) -> frozenset[str]:
-        """The libraries that must be loaded beside it."""
+        """The libraries that the linker loads beside it."""
         names = bytes(self._section(".dynstr"))
         pairs = self._rows(_DYNAMIC, ".dynamic")
         return frozenset(self._text(names, value) for tag, value in pairs if tag == _NEEDED)
@@ -43,39 +43,49 @@ class SharedObject:
 
     @cached_property
     def undefined(self) -> frozenset[str]:
-        """What any library may bring. Weak symbols may stay away; versioned ones name their library, as libc's do."""
-        return frozenset(name for name, defined, must in self._symbols if must and not defined)
+        """The symbols that some library must define.
+
+        Weak symbols may be missing. Versioned ones name their library, as those of libc do.
+        """
+        return frozenset(
+            name for name, defined, required in self._symbols if required and not defined
+        )
 
     @property
     def fatbin(self) -> memoryview:
-        """GPU code; empty where there is none."""
+        """The GPU code; empty if there is none."""
         return self._section(".nv_fatbin")
 
     @cached_property
     def _symbols(self) -> list[tuple[str, bool, bool]]:
-        """Name, whether it is defined here, and whether it must be found in no certain library."""
+        """Name, whether it is defined here, and whether any library must define it."""
         names = bytes(self._section(".dynstr"))
         rows = self._rows(_SYMBOL, ".dynsym")
         versions = self._rows(_VERSION, ".gnu.version") or [(0,)] * len(rows)
         return [
-            (self._text(names, row[0]), row[3] != _UNDEFINED, row[1] >> 4 != _WEAK and version & 0x7FFF <= _ANY_VERSION)
+            (
+                self._text(names, row[0]),
+                row[3] != _UNDEFINED,
+                row[1] >> 4 != _WEAK and version & 0x7FFF <= _ANY_VERSION,
+            )
             for row, (version,) in zip(rows, versions, strict=True)
             if row[0] and row[1] >> 4 != _LOCAL
         ]
 
     def _read_sections(self) -> dict[str, tuple[int, int]]:
-        """Where each section lies, by its name."""
-        if len(self._data) < _HEADER.size or bytes(self._data[:6]) != b"\x7fELF\x02\x01":
-            raise ValueError(f"{self.path.name} is no shared object of 64 bits")
-        *_, start, _, _, _, _, each, count, of_names = _HEADER.unpack_from(self._data)
-        if each != _SECTION.size or start + each * count > len(self._data) or of_names >= max(count, 1):
-            raise ValueError(f"{self.path.name} is cut off: its section table lies beyond its end")
-        rows = [_SECTION.unpack_from(self._data, start + each * number) for number in range(count)]
-        ends = max((row[4] + row[5] for row in rows if row[1] != _NOBITS), default=0)
-        if ends > len(self._data):
-            raise ValueError(f"{self.path.name} is cut off: a section lies beyond its end")
-        where = rows[of_names][4:6] if rows else (0, 0)
-        names = bytes(self._data[where[0] : where[0] + where[1]])
+        """Return start and size of each section by its name."""
+        data, name = self._data, self.path.name
+        if len(data) < _HEADER.size or bytes(data[:6]) != b"\x7fELF\x02\x01":
+            raise ValueError(f"{name} is no shared object of 64 bits")
+        *_, start, _, _, _, _, size, count, names_at = _HEADER.unpack_from(data)
+        if size != _SECTION.size or start + size * count > len(data) or names_at >= max(count, 1):
+            raise ValueError(f"{name} is cut off: its section table lies beyond its end")
+        rows = [_SECTION.unpack_from(data, start + size * number) for number in range(count)]
+        end = max((row[4] + row[5] for row in rows if row[1] != _NOBITS), default=0)
+        if end > len(data):
+            raise ValueError(f"{name} is cut off: a section lies beyond its end")
+        offset, length = rows[names_at][4:6] if rows else (0, 0)
+        names = bytes(data[offset : offset + length])
         return {self._text(names, row[0]): (row[4], row[5]) for row in rows if row[1] != _NOBITS}
 
     def _rows(self, shape: struct.Struct, name: str) -> list[tuple[int, ...]]:

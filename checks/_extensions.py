@@ -1,4 +1,4 @@
-"""Loads the compiled extensions of torch and vLLM one by one and says what the dynamic linker said."""
+"""Loads the compiled extensions of torch and vLLM one by one and collects the linker's messages."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 DRIVER = "libcuda.so.1"
-# A library of operators has no Python entry; asked for after it was linked and loaded.
+# Python says this of a library of operators, which has no entry for Python. It says so only after
+# the library was linked and loaded, which is the claim.
 _NO_ENTRY = "does not define module export function"
 
 
 @dataclass
 class Loaded:
-    """What came of every extension: loaded, in want of the GPU driver's own library, failed, or not for this CPU."""
+    """The extensions by outcome; some lack only the GPU driver, some are for other CPUs."""
 
     loaded: list[str] = field(default_factory=list)
     want_driver: list[str] = field(default_factory=list)
@@ -30,8 +31,8 @@ class Loaded:
         return dict(vars(self))
 
 
-class _Said(logging.Handler):
-    """Keeps what vLLM warns of."""
+class _WarningLog(logging.Handler):
+    """Keeps the warnings that vLLM logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -51,8 +52,8 @@ def load_all(profile: str) -> Loaded:
     if profile == "cpu":
         _choose_for_this_cpu(extensions, result)
     for name, path in extensions.items():
-        print("loading", name, flush=True)  # the last line of the log where this ends in a crash
-        # Loaded already by torch or vLLM itself: torch._C cannot be initialized twice.
+        print("loading", name, flush=True)  # the last line of the log if this ends in a crash
+        # Extensions that torch or vLLM loaded themselves: torch._C cannot be initialized twice.
         problem = "" if name in sys.modules else _problem(name, path)
         if not problem:
             result.loaded.append(name)
@@ -64,35 +65,39 @@ def load_all(profile: str) -> Loaded:
 
 
 def _extensions(package: str, folder: Path) -> dict[str, Path]:
-    """Module name -> file; libraries that extensions are linked with (lib*.so) are loaded by them."""
-    found: dict[str, Path] = {}
+    """Return the file of each extension by its module name."""
+    extensions: dict[str, Path] = {}
     for path in sorted(folder.rglob("*.so")):
+        # Libraries that extensions are linked with (lib*.so) are loaded together with them.
         if not path.name.startswith("lib"):
             parts = (*path.relative_to(folder).parts[:-1], path.name.partition(".")[0])
-            found[".".join((package, *parts))] = path
-    return found
+            extensions[".".join((package, *parts))] = path
+    return extensions
 
 
 def _choose_for_this_cpu(extensions: dict[str, Path], result: Loaded) -> None:
-    """vLLM brings one extension per instruction set and takes one; another may end in an illegal instruction."""
+    """Have vLLM load its extension for this CPU, and take all variants out of the list.
+
+    vLLM brings one per instruction set; loading another can end in an illegal instruction.
+    """
     variants = {name for name in extensions if name == "vllm._C" or name.startswith("vllm._C_")}
-    platforms, said = importlib.import_module("vllm.platforms"), _Said()
-    logging.getLogger("vllm").addHandler(said)  # vLLM keeps the linker's reason for its log
+    platforms, warnings = importlib.import_module("vllm.platforms"), _WarningLog()
+    logging.getLogger("vllm").addHandler(warnings)  # vLLM logs the linker's reason, and goes on
     platforms.current_platform.import_kernels()
-    logging.getLogger("vllm").removeHandler(said)
+    logging.getLogger("vllm").removeHandler(warnings)
     mapped = Path("/proc/self/maps").read_text()
-    taken = {name for name in variants if str(extensions[name].resolve()) in mapped}
-    if variants and not taken:
-        reason = "; ".join(said.lines) or "it did not say why"
+    chosen = {name for name in variants if str(extensions[name].resolve()) in mapped}
+    if variants and not chosen:
+        reason = "; ".join(warnings.lines) or "it did not say why"
         result.failed["vllm._C"] = f"vLLM loaded none of {', '.join(sorted(variants))}: {reason}"
-    result.loaded += sorted(taken)
-    result.other_cpus += sorted(variants - taken)
+    result.loaded += sorted(chosen)
+    result.other_cpus += sorted(variants - chosen)
     for name in variants:
         del extensions[name]
 
 
 def _problem(name: str, path: Path) -> str:
-    # Straight from the file: what a package's own code does on import is not what is asked here.
+    # Load the file directly: the package's own code on import is not part of the claim.
     loader = importlib.machinery.ExtensionFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     try:

@@ -1,4 +1,4 @@
-"""Whether flash-attn is here, and what it does beside plain attention: varied lengths, and a cache of keys."""
+"""Cases for flash-attn 2 beyond plain attention: varied lengths, and a cache of keys."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from typing import Any
 
 from . import _numbers
 
+# Heads share keys and values, and the lengths fit no tile: kernels go wrong at the edges.
 _WIDTH, _HEADS, _SHARED = 128, 6, 2
-# Queries and keys of every sequence.
-_QUERIES, _KEYS = (113, 1, 64), (203, 129, 64)
-# Tokens that are in the cache, those that a call adds, and what there is room for.
+_QUERIES, _KEYS = (113, 1, 64), (203, 129, 64)  # of every sequence
+# Tokens already in the cache, tokens that a call adds, and the cache's size.
 _BEFORE, _ADDED, _ROOM = (3, 255, 300), (1, 5), 512
-_PAGE = 256  # what flash-attn 2 divides its cache into
+_PAGE = 256  # flash-attn 2 divides its cache into pages of this size
 
-MODULE = "flash_attn_2_cuda"  # the folder flash_attn alone may be of FlashAttention 4, which lies in flash_attn.cute
+# The folder flash_attn alone may belong to FlashAttention 4, which lies in flash_attn.cute.
+MODULE = "flash_attn_2_cuda"
 
 
-def varied(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
+def varied_length_cases(
+    torch: Any, function: Callable[..., Any], device: str
+) -> Iterator[_numbers.Case]:
     for dtype, causal in itertools.product((torch.float16, torch.bfloat16), (False, True)):
         torch.manual_seed(0)
         rows = ((sum(_QUERIES), _HEADS), (sum(_KEYS), _SHARED), (sum(_KEYS), _SHARED))
@@ -29,50 +32,70 @@ def varied(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_n
             for lengths in (_QUERIES, _KEYS)
         ]
         parts = list(zip(query.split(_QUERIES), key.split(_KEYS), value.split(_KEYS), strict=True))
-        name = f"varied lengths, {_numbers.plain(dtype)}, {'causal' if causal else 'full'}"
-        call = partial(function, query, key, value, *starts, max(_QUERIES), max(_KEYS), causal=causal)
-        yield name, call, *_by_the_book(torch, parts, causal=causal)
+        mask = "causal" if causal else "full"
+        name = f"varied lengths, {_numbers.dtype_name(dtype)}, {mask}"
+        longest = max(_QUERIES), max(_KEYS)
+        call = partial(function, query, key, value, *starts, *longest, causal=causal)
+        yield name, call, *_references(torch, parts, causal=causal)
 
 
-def cached(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
-    for dtype, added, paged in itertools.product((torch.float16, torch.bfloat16), _ADDED, (False, True)):
+def cached_cases(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
+    dtypes = (torch.float16, torch.bfloat16)
+    for dtype, added, paged in itertools.product(dtypes, _ADDED, (False, True)):
         torch.manual_seed(0)
-        several = len(_BEFORE)
-        query = torch.randn(several, added, _HEADS, _WIDTH, device=device).to(dtype)
-        new = [torch.randn(several, added, _SHARED, _WIDTH, device=device).to(dtype) for _ in range(2)]
-        caches = [torch.randn(several, _ROOM, _SHARED, _WIDTH, device=device).to(dtype) for _ in range(2)]
+        count = len(_BEFORE)
+        query = torch.randn(count, added, _HEADS, _WIDTH, device=device).to(dtype)
+        new, caches = (
+            [torch.randn(count, length, _SHARED, _WIDTH, device=device).to(dtype) for _ in range(2)]
+            for length in (added, _ROOM)
+        )
         parts = [
-            (
-                query[number],
-                *(torch.cat((old[number, :length], more[number])) for old, more in zip(caches, new, strict=True)),
-            )
+            (query[number], *_joined(torch, caches, new, number, length))
             for number, length in enumerate(_BEFORE)
         ]
-        name = f"KV cache{' in pages' if paged else ''}, {_numbers.plain(dtype)}, {added} new"
-        call = partial(_appended, torch, function, query, caches, new, paged=paged)
-        same, exact = _by_the_book(torch, parts, causal=True)
-        yield name, call, same.view(query.shape), exact.view(query.shape)
+        pages = " in pages" if paged else ""
+        name = f"KV cache{pages}, {_numbers.dtype_name(dtype)}, {added} new"
+        call = partial(_append, torch, function, query, caches, new, paged=paged)
+        reference, exact = _references(torch, parts, causal=True)
+        yield name, call, reference.view(query.shape), exact.view(query.shape)
 
 
-def _appended(torch: Any, function: Callable[..., Any], query: Any, caches: Any, new: Any, *, paged: bool) -> Any:
+def _joined(torch: Any, caches: Any, new: Any, number: int, length: int) -> Iterator[Any]:
+    """Return the keys and the values of one sequence: those of the cache, then the new ones."""
+    for cache, rows in zip(caches, new, strict=True):
+        yield torch.cat((cache[number, :length], rows[number]))
+
+
+def _append(
+    torch: Any, function: Callable[..., Any], query: Any, caches: Any, new: Any, *, paged: bool
+) -> Any:
+    """Return the answer of a call that appends to a cache. Raise if the cache lacks what is new."""
     lengths = torch.tensor(_BEFORE, dtype=torch.int32, device=query.device)
     settings: dict[str, Any] = {"cache_seqlens": lengths, "causal": True}
-    kept = [each.clone() for each in caches]
-    if paged:  # the pages lie backwards
+    caches = [cache.clone() for cache in caches]
+    if paged:
+        # The pages lie in reverse order, so that a kernel that ignores the table goes wrong.
         pages = len(_BEFORE) * _ROOM // _PAGE
-        kept = [each.view(pages, _PAGE, _SHARED, _WIDTH).flip(0).contiguous() for each in kept]
-        backwards = torch.arange(pages - 1, -1, -1, dtype=torch.int32, device=query.device)
-        settings["block_table"] = backwards.view(len(_BEFORE), -1)
-    found = function(query, *kept, *new, **settings)
-    for each, more in zip(kept, new, strict=True):
-        whole = each.flip(0).view(len(_BEFORE), _ROOM, _SHARED, _WIDTH) if paged else each
+        caches = [
+            cache.view(pages, _PAGE, _SHARED, _WIDTH).flip(0).contiguous() for cache in caches
+        ]
+        order = torch.arange(pages - 1, -1, -1, dtype=torch.int32, device=query.device)
+        settings["block_table"] = order.view(len(_BEFORE), -1)
+    answer = function(query, *caches, *new, **settings)
+    for cache, rows in zip(caches, new, strict=True):
+        whole = cache.flip(0).view(len(_BEFORE), _ROOM, _SHARED, _WIDTH) if paged else cache
         for number, length in enumerate(_BEFORE):
-            if not torch.equal(whole[number, length : length + more.shape[1]], more[number]):
+            if not torch.equal(whole[number, length : length + rows.shape[1]], rows[number]):
                 raise ArithmeticError("the new keys and values are not in the cache")
-    return found
+    return answer
 
 
-def _by_the_book(torch: Any, parts: list[Any], *, causal: bool) -> tuple[Any, Any]:
-    same = [_numbers.fused(torch, *(each[None] for each in part), causal=causal)[0] for part in parts]
-    exact = [_numbers.attention(torch, *(each[None].double() for each in part), causal=causal)[0] for part in parts]
-    return torch.cat(same), torch.cat(exact)
+def _references(torch: Any, parts: list[Any], *, causal: bool) -> tuple[Any, Any]:
+    """Return attention for each sequence by itself, in its own precision and in 64 bits."""
+    own, exact = [], []
+    for part in parts:
+        batch = [tensor[None] for tensor in part]
+        own.append(_numbers.fused_attention(torch, *batch, causal=causal)[0])
+        wide = (tensor.double() for tensor in batch)
+        exact.append(_numbers.attention(torch, *wide, causal=causal)[0])
+    return torch.cat(own), torch.cat(exact)

@@ -1,4 +1,4 @@
-"""Attention forward and its gradients, as every package of flash-attn has them, against 64 bits."""
+"""Cases for attention and its gradients, which every package of flash-attn has to compute."""
 
 from __future__ import annotations
 
@@ -11,83 +11,105 @@ from typing import Any
 
 from . import _devices, _numbers
 
-# Queries, keys, heads of the queries, heads of the keys: odd lengths, and heads that are shared.
+# Queries, keys, heads of queries, heads of keys: lengths that fit no tile, and shared heads.
 _SHAPES = ((113, 203, 4, 4), (129, 129, 6, 2))
-# As the package's own tests allow: a gradient goes through more roundings than torch's does.
-_OF_GRADIENTS = 3.0
+# As the package's own tests allow: a gradient is rounded more often than torch's is.
+_GRADIENT_TOLERANCE = 3.0
 
 
 @dataclass(frozen=True)
-class Sort:
-    """Which are tried."""
+class Variants:
+    """Precisions and head dimensions to try; each is a kernel of its own."""
 
     precisions: tuple[str, ...] = ("float16", "bfloat16")
     widths: tuple[int, ...] = (64, 128)
 
 
-ALL = Sort()
+ALL = Variants()
+# By name: the cases, and the allowed multiple of the reference's own error.
 Cases = dict[str, tuple[Iterator[_numbers.Case], float]]
 
 
-def cases(torch: Any, function: Callable[..., Any], device: str, of: Sort = ALL) -> Cases:
-    """Both with how many times the error of the book they may make."""
+def cases(torch: Any, function: Callable[..., Any], device: str, variants: Variants = ALL) -> Cases:
     return {
-        "forward": (_forward(torch, function, device, of), 2.0),
-        "backward": (_backward(torch, function, device, of), _OF_GRADIENTS),
+        "forward": (_forward(torch, function, device, variants), 2.0),
+        "backward": (_backward(torch, function, device, variants), _GRADIENT_TOLERANCE),
     }
 
 
-def judged(torch: Any, tried: Cases) -> _devices.Found:
-    """The first thing that is wrong, and what was found until then."""
-    found = {}
-    for name, (each, times) in tried.items():
-        problem, found[name] = _numbers.judged(torch, each, times)
+def judge(torch: Any, groups: Cases) -> _devices.DeviceResult:
+    """Return the first problem, and the evidence up to it."""
+    evidence = {}
+    for name, (group, tolerance) in groups.items():
+        problem, evidence[name] = _numbers.judge_cases(torch, group, tolerance)
         if problem:
-            return problem, found
-    return "", found
+            return problem, evidence
+    return "", evidence
 
 
-def _given(torch: Any, device: str, of: Sort) -> Iterator[tuple[str, list[Any], Any, bool]]:
-    """Name, inputs, what comes from above for the gradients, and whether it is causal."""
-    precisions = [getattr(torch, name) for name in of.precisions]
-    for dtype, width, causal, lengths in itertools.product(precisions, of.widths, (False, True), _SHAPES):
+def _inputs(
+    torch: Any, device: str, variants: Variants
+) -> Iterator[tuple[str, list[Any], Any, bool]]:
+    """Yield name, query, key and value, the incoming gradient, and whether the mask is causal."""
+    precisions = [getattr(torch, name) for name in variants.precisions]
+    for dtype, width, causal, shape in itertools.product(
+        precisions, variants.widths, (False, True), _SHAPES
+    ):
         torch.manual_seed(0)
-        queries, keys, heads, shared = lengths
+        queries, keys, heads, shared = shape
         shapes = ((queries, heads), (keys, shared), (keys, shared), (queries, heads))
-        *given, upstream = (torch.randn(2, rows, each, width, device=device, dtype=dtype) for rows, each in shapes)
-        name = f"{_numbers.plain(dtype)}, head dimension {width}, {'causal' if causal else 'full'}, {queries} x {keys}"
-        yield name, given, upstream, causal
-
-
-def _forward(torch: Any, function: Callable[..., Any], device: str, of: Sort) -> Iterator[_numbers.Case]:
-    for name, given, _, causal in _given(torch, device, of):
-        exact = _numbers.attention(torch, *(each.double() for each in given), causal=causal)
-        same = _numbers.fused(torch, *given, causal=causal)
-        # Rows and width last, as tiles are made of them: heads between would thin a wrong one out.
-        call = partial(_turned, function, *given, causal=causal)
-        yield f"{name}, output", call, same.transpose(1, 2), exact.transpose(1, 2)
-
-
-def _turned(function: Callable[..., Any], *given: Any, causal: bool) -> Any:
-    return function(*given, causal=causal).transpose(1, 2)
-
-
-def _backward(torch: Any, function: Callable[..., Any], device: str, of: Sort) -> Iterator[_numbers.Case]:
-    for name, given, upstream, causal in _given(torch, device, of):
-        book = partial(_numbers.attention, torch, causal=causal)
-        same, exact = (
-            _gradients(torch, book, [each.to(precision) for each in given], upstream.to(precision))
-            for precision in (upstream.dtype, torch.float64)
+        *inputs, upstream = (
+            torch.randn(2, rows, count, width, device=device, dtype=dtype) for rows, count in shapes
         )
-        tried = functools.cache(partial(_gradients, torch, partial(function, causal=causal), given, upstream))
-        for number, letter in enumerate("qkv"):
-            yield f"{name}, gradient of {letter}", partial(_pick, tried, number), same[number], exact[number]
+        mask = "causal" if causal else "full"
+        size = f"head dimension {width}, {mask}, {queries} x {keys}"
+        yield f"{_numbers.dtype_name(dtype)}, {size}", inputs, upstream, causal
 
 
-def _pick(tried: Callable[[], list[Any]], number: int) -> Any:
-    return tried()[number]
+def _forward(
+    torch: Any, function: Callable[..., Any], device: str, variants: Variants
+) -> Iterator[_numbers.Case]:
+    for name, inputs, _, causal in _inputs(torch, device, variants):
+        wide = (tensor.double() for tensor in inputs)
+        exact = _numbers.attention(torch, *wide, causal=causal)
+        reference = _numbers.fused_attention(torch, *inputs, causal=causal)
+        # Rows and width come last, since tiles are cut from these: with heads between them, a
+        # wrong tile of one head would be thinned out.
+        call = partial(_rows_last, function, *inputs, causal=causal)
+        yield f"{name}, output", call, reference.transpose(1, 2), exact.transpose(1, 2)
 
 
-def _gradients(torch: Any, function: Callable[..., Any], given: list[Any], upstream: Any) -> list[Any]:
-    inputs = [each.detach().clone().requires_grad_() for each in given]
-    return list(torch.autograd.grad(function(*inputs), inputs, upstream))
+def _rows_last(function: Callable[..., Any], *inputs: Any, causal: bool) -> Any:
+    return function(*inputs, causal=causal).transpose(1, 2)
+
+
+def _backward(
+    torch: Any, function: Callable[..., Any], device: str, variants: Variants
+) -> Iterator[_numbers.Case]:
+    for name, inputs, upstream, causal in _inputs(torch, device, variants):
+        plain = partial(_numbers.attention, torch, causal=causal)
+        reference, exact = (
+            _gradients(torch, plain, [tensor.to(dtype) for tensor in inputs], upstream.to(dtype))
+            for dtype in (upstream.dtype, torch.float64)
+        )
+        tried = functools.cache(
+            partial(_gradients, torch, partial(function, causal=causal), inputs, upstream)
+        )
+        for at, letter in enumerate("qkv"):
+            yield (
+                f"{name}, gradient of {letter}",
+                partial(_item, tried, at),
+                reference[at],
+                exact[at],
+            )
+
+
+def _item(gradients: Callable[[], list[Any]], at: int) -> Any:
+    return gradients()[at]
+
+
+def _gradients(
+    torch: Any, function: Callable[..., Any], inputs: list[Any], upstream: Any
+) -> list[Any]:
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
+    return list(torch.autograd.grad(function(*leaves), leaves, upstream))

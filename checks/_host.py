@@ -1,109 +1,144 @@
-"""What host checks share: facts as a recording has them, the GPUs that are used, and the verdict over what is wrong."""
+"""Shared parts of host checks: facts of a recording, the GPUs in use, and the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
-from ._contract import Context, Needs, Verdict
+from ._contract import Check, Context, Needs, Verdict
 
 GPU = Needs(recording=True, profile="cuda", gpus=1)
 SEVERAL = Needs(recording=True, profile="cuda", gpus=2)
 
 _UNKNOWN = {"type": "Missing", "why": "not read", "detail": "this recording does not have it"}
+_SHOW_FACTS = "./setup.sh host shows what could be read and why not"
 
 
-class Unread(Exception):  # noqa: N818 - ends a body, never shown as an error
-    """A fact without a value: what nobody could look at does not hold."""
+class UnreadableFact(Exception):  # noqa: N818 - ends a body and becomes its verdict
+    """A fact without a value. The check fails: a claim about an unknown fact is not proved."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a body saw: what is wrong, and the sentence that is true where nothing is."""
+class Observation:
+    """The problems that a body found, and the sentence that is true if there are none.
+
+    `gpus` lists the GPUs that were judged, for a check about every GPU.
+    """
 
     problems: list[str]
     holds: str
     evidence: dict[str, Any] = field(default_factory=dict)
     hint: str = ""
-    gpus: tuple[str, ...] = ()  # that were judged, where it is about every one
+    gpus: tuple[str, ...] = ()
 
 
-def judged(look: Callable[[Context], Found]) -> Callable[[Context], Verdict]:
-    """A body that fails where something is wrong, and where a fact that it needs could not be read."""
+def check(
+    look: Callable[[Context], Observation],
+    *,
+    title: str,
+    proves: str,
+    weight: Literal["must", "should"],
+    needs: Needs = GPU,
+) -> Check:
+    """Return a check that judges the facts of the host: they are all of step 10, and passive."""
+    return Check(
+        title=title,
+        proves=proves,
+        step=10,
+        weight=weight,
+        on="host",
+        profile="passive",
+        deadline_s=20,
+        needs=needs,
+        body=body(look),
+    )
 
-    def body(context: Context) -> Verdict:
-        try:
-            found = look(context)
-        except Unread as unread:
-            return Verdict(
-                passed=False, summary=str(unread), hint="./setup.sh host shows what could be read and why not"
-            )
-        if found.problems:
-            more = f"; and {len(found.problems) - 3} more" if len(found.problems) > 3 else ""
-            said = "; ".join(found.problems[:3]) + more
-            evidence = {**found.evidence, "problems": found.problems}
-            return Verdict(passed=False, summary=said, evidence=evidence, hint=found.hint, gpus=found.gpus)
-        return Verdict(passed=True, summary=found.holds, evidence=found.evidence, gpus=found.gpus)
 
-    return body
+def body(look: Callable[[Context], Observation]) -> Callable[[Context], Verdict]:
+    return partial(_judge, look)
 
 
-def known(facts: dict[str, Any], name: str) -> Any:
-    """The fact's value, or None where it has none."""
+def _judge(look: Callable[[Context], Observation], context: Context) -> Verdict:
+    """Fail if there are problems, or if a fact that is needed could not be read."""
+    try:
+        observation = look(context)
+    except UnreadableFact as unreadable:
+        return Verdict(passed=False, summary=str(unreadable), hint=_SHOW_FACTS)
+    problems, evidence, gpus = observation.problems, observation.evidence, observation.gpus
+    if not problems:
+        return Verdict(passed=True, summary=observation.holds, evidence=evidence, gpus=gpus)
+    evidence = {**evidence, "problems": problems}
+    hint = observation.hint
+    return Verdict(
+        passed=False, summary=first_of(problems), evidence=evidence, hint=hint, gpus=gpus
+    )
+
+
+def first_of(problems: list[str], shown: int = 3) -> str:
+    """Return the first problems as one text; a summary stays readable, evidence has them all."""
+    more = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
+    return "; ".join(problems[:shown]) + more
+
+
+def optional_fact(facts: dict[str, Any], name: str) -> Any:
+    """Return the value of a fact, or None if it has none."""
     value = facts.get(name, _UNKNOWN)
     return None if isinstance(value, dict) and value.get("type") == "Missing" else value
 
 
 def fact(facts: dict[str, Any], name: str) -> Any:
-    """The fact's value; Unread, with the reason, where it has none."""
-    if (value := known(facts, name)) is not None:
+    """Return the value of a fact. Raise UnreadableFact, with the reason, if it has none."""
+    if (value := optional_fact(facts, name)) is not None:
         return value
     missing = facts.get(name) or _UNKNOWN
     why = ": ".join(word for word in (missing["why"], missing.get("detail", "")) if word)
-    raise Unread(f"{name.replace('_', ' ').replace('gpu', 'GPU')} could not be read ({why})")
+    title = name.replace("_", " ").replace("gpu", "GPU")
+    raise UnreadableFact(f"{title} could not be read ({why})")
 
 
-def used(context: Context, name: str = "gpus") -> list[dict[str, Any]]:
-    """The entries of a fact that are about GPUs which are used; of a MIG slice its GPU."""
-    wanted = {gpu.partition(":")[0] for gpu in context.gpus}
-    found = [entry for entry in fact(context.facts, name) if entry["id"] in wanted]
-    if not found:
-        raise Unread(f"nothing is known of GPU {', '.join(sorted(wanted))}")
-    return found
+def used_gpus(context: Context, name: str = "gpus") -> list[dict[str, Any]]:
+    """Return the entries of a fact for the GPUs in use; for a MIG slice that of its GPU."""
+    used = {gpu.partition(":")[0] for gpu in context.gpus}
+    entries = [entry for entry in fact(context.facts, name) if entry["id"] in used]
+    if not entries:
+        raise UnreadableFact(f"nothing is known of GPU {', '.join(sorted(used))}")
+    return entries
 
 
-def told(entries: list[dict[str, Any]], what: str, title: str) -> list[dict[str, Any]]:
-    """Those of which a field is known; Unread where it is known of none."""
-    known_of = [entry for entry in entries if entry.get(what) is not None]
-    if not known_of:
-        raise Unread(f"{title} could not be read: no source tells it of these GPUs")
-    return known_of
+def with_field(entries: list[dict[str, Any]], key: str, title: str) -> list[dict[str, Any]]:
+    """Return the entries that have a field. Raise UnreadableFact if none has."""
+    known = [entry for entry in entries if entry.get(key) is not None]
+    if not known:
+        raise UnreadableFact(f"{title} could not be read: no source has it for these GPUs")
+    return known
 
 
-def by_value(entries: list[tuple[str, str]]) -> list[str]:
-    """One sentence for all GPUs of which the same is to be said: "GPU 0-3: no persistence mode"."""
+def group_by_text(entries: list[tuple[str, str]]) -> list[str]:
+    """Return one sentence for all GPUs with the same text: "GPU 0-3: no persistence mode"."""
     gpus: dict[str, list[str]] = {}
-    for gpu, said in entries:
-        gpus.setdefault(said, []).append(gpu)
-    return [f"GPU {', '.join(_runs(ids))}: {said}" for said, ids in gpus.items()]
+    for gpu, text in entries:
+        gpus.setdefault(text, []).append(gpu)
+    return [f"GPU {', '.join(_ranges(ids))}: {text}" for text, ids in gpus.items()]
 
 
-def _runs(ids: list[str]) -> list[str]:
-    runs: list[list[str]] = []
-    for one in ids:
-        if runs and one.isdigit() and runs[-1][-1].isdigit() and int(one) == int(runs[-1][-1]) + 1:
-            runs[-1].append(one)
+def _ranges(ids: list[str]) -> list[str]:
+    ranges: list[list[str]] = []
+    for gpu in ids:
+        last = ranges[-1][-1] if ranges else ""
+        if gpu.isdigit() and last.isdigit() and int(gpu) == int(last) + 1:
+            ranges[-1].append(gpu)
         else:
-            runs.append([one])
-    return [run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+            ranges.append([gpu])
+    return [ids[0] if len(ids) == 1 else f"{ids[0]}-{ids[-1]}" for ids in ranges]
 
 
 def in_container(facts: dict[str, Any]) -> bool:
-    return bool((known(facts, "container") or {}).get("engine"))
+    return bool((optional_fact(facts, "container") or {}).get("engine"))
 
 
-def integrated(context: Context) -> bool:
-    """Whether all GPUs share the memory of their host (Jetson): much of what others have is not there."""
-    gpus = known(context.facts, "gpus") or []
+def all_integrated(context: Context) -> bool:
+    """Return whether all GPUs share the host's memory (Jetson) and lack much that cards have."""
+    gpus = optional_fact(context.facts, "gpus") or []
     return bool(gpus) and all(gpu["integrated"] for gpu in gpus)

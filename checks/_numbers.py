@@ -1,4 +1,4 @@
-"""Attention by the book, and whether an answer is as good as its precision allows."""
+"""Reference attention, and whether an answer is as exact as its precision allows."""
 
 from __future__ import annotations
 
@@ -7,132 +7,160 @@ from typing import Any, NamedTuple
 
 from . import _devices
 
+# Kernels compute their results in tiles whose sides are multiples of 16.
 _TILE = 16
-_SAID = 200
+_SHOWN = 200
 
-# Cutting off is deterministic: a kernel that cuts where the book does errs as the book does. A rounding on the way
-# there makes it 1.12 times that, and cutting off twice 1.87 times.
-_OF_CUT = 1.25
+# Truncation is deterministic: a kernel that truncates where the reference does errs as it does. A
+# rounding on the way there makes the error 1.12 times as large, truncating twice 1.87 times.
+_TRUNCATION_TOLERANCE = 1.25
 
-# A name, the call that is tried, and what it should give: by the book in its own precision, and exactly.
+# Name, call to be tried, and the expected answer: in the same precision, and in 64 bits.
 Case = tuple[str, Callable[[], Any], Any, Any]
 
 
-class Books(NamedTuple):
-    """By the book in bfloat16: rounded, and computed in 32 bits and cut off."""
+class Roundings(NamedTuple):
+    """The two accepted references in bfloat16: rounded, and truncated from 32 bits."""
 
     rounded: Any
-    cut: Any
+    truncated: Any
 
 
-def books(torch: Any, rounded: Any, in_32_bits: Any) -> Any:
-    """What vLLM's kernels for this device may be as good as.
-
-    Those for x86 without AVX512_BF16 drop the lower half of 32 bits where others round them to bfloat16. That errs by
-    twice as much in the mean, and toward 0; it is done once, when the result is stored. GPUs and float16 are rounded.
-    """
+def accepted_roundings(torch: Any, rounded: Any, in_32_bits: Any) -> Any:
+    """Return the reference, or both references, that vLLM's kernels may be as exact as."""
+    # vLLM's kernels for x86 without AVX512_BF16 drop the lower half of 32 bits where others
+    # round to bfloat16. The mean error is twice as large, and toward 0; it happens once, when
+    # the result is stored. GPUs and float16 round.
     if rounded.device.type != "cpu" or rounded.dtype != torch.bfloat16:
         return rounded
-    return Books(rounded, cut_off(torch, in_32_bits))
+    return Roundings(rounded, truncate(torch, in_32_bits))
 
 
-def cut_off(torch: Any, numbers: Any) -> Any:
-    """The upper half of 32 bits."""
+def truncate(torch: Any, numbers: Any) -> Any:
+    """Return the upper half of 32 bits as bfloat16."""
     return (numbers.float().view(torch.int32) & -0x10000).view(torch.float32).to(torch.bfloat16)
 
 
-def attention(torch: Any, query: Any, key: Any, value: Any, *, causal: bool, weights: Any = None) -> Any:
-    """Softmax of the scaled scores, in the precision that is given; heads of key and value may serve several of query.
+def attention(
+    torch: Any, query: Any, key: Any, value: Any, *, causal: bool, weights: Any = None
+) -> Any:
+    """Return softmax(scaled scores) x value in the precision of the inputs.
 
-    Causal is as flash-attn has it: the last query sees the last key. `weights`: the precision that the softmax is
-    rounded to on its way.
+    Several heads of the query may share one of key and value. Causal is as in flash-attn: the
+    last query sees the last key. `weights` is a precision to which the softmax is rounded.
     """
     shared = query.shape[2] // key.shape[2]
-    key, value = (each.repeat_interleave(shared, dim=2) for each in (key, value))
-    query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+    key, value = (tensor.repeat_interleave(shared, dim=2) for tensor in (key, value))
+    query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if causal:
         ones = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
-        scores = scores.masked_fill(ones.triu(1 + key.shape[-2] - query.shape[-2]), float("-inf"))
+        hidden = ones.triu(1 + key.shape[-2] - query.shape[-2])
+        scores = scores.masked_fill(hidden, float("-inf"))
     shares = torch.softmax(scores, dim=-1)
     return (shares.to(weights or shares.dtype).to(value.dtype) @ value).transpose(1, 2)
 
 
-def fused(torch: Any, query: Any, key: Any, value: Any, *, causal: bool) -> Any:
-    """As a fused kernel has it: in 32 bits with two roundings, of the weights and of the result."""
-    given = (each.float() for each in (query, key, value))
-    return attention(torch, *given, causal=causal, weights=query.dtype).to(query.dtype)
+def fused_attention(torch: Any, query: Any, key: Any, value: Any, *, causal: bool) -> Any:
+    """Return attention as a fused kernel computes it.
+
+    That is in 32 bits with two roundings: of the weights, and of the result.
+    """
+    wide = (tensor.float() for tensor in (query, key, value))
+    return attention(torch, *wide, causal=causal, weights=query.dtype).to(query.dtype)
 
 
-def judged(torch: Any, cases: Iterable[Case], times: float = 2.0) -> tuple[str, dict[str, Any]]:
-    """The first case that is wrong, if any, and in what. What a call raises is a finding too."""
-    tried, worst, of = 0, 0.0, ""
-    for name, call, same, exact in cases:
+def judge_cases(
+    torch: Any, cases: Iterable[Case], tolerance: float = 2.0
+) -> tuple[str, dict[str, Any]]:
+    """Return the first case that is wrong, with the reason, and the evidence.
+
+    An exception that a call raises is a finding too.
+    """
+    count, worst, worst_name = 0, 0.0, ""
+    for name, call, reference, exact in cases:
         try:
-            problem, share = wrong(torch, call(), same, exact, times)
-        except Exception as refusal:
-            if _devices.full(refusal):
+            problem, share = compare(torch, call(), reference, exact, tolerance)
+        except Exception as error:
+            if _devices.means_full(error):
                 raise
-            problem, share = f"{type(refusal).__name__}: {' '.join(str(refusal).split())[:_SAID]}", 0.0
+            text = " ".join(str(error).split())[:_SHOWN]
+            problem, share = f"{type(error).__name__}: {text}", 0.0
         if problem:
-            return f"{name}: {problem}", {"right_before": tried}
-        tried += 1
+            return f"{name}: {problem}", {"right_before": count}
+        count += 1
         if share >= worst:
-            worst, of = share, name
-    if not tried:
+            worst, worst_name = share, name
+    if not count:
         return "nothing could be tried", {}
-    return "", {"cases": tried, "worst_of_allowed": round(worst, 3), "worst_case": of}
+    evidence = {"cases": count, "worst_of_allowed": round(worst, 3), "worst_case": worst_name}
+    return "", evidence
 
 
-def plain(dtype: Any) -> str:
+def dtype_name(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def wrong(torch: Any, found: Any, same: Any, exact: Any, times: float = 2.0) -> tuple[str, float]:
-    """What is wrong with an answer, if anything, and how much of what is allowed its worst error takes.
+def compare(
+    torch: Any, answer: Any, reference: Any, exact: Any, tolerance: float = 2.0
+) -> tuple[str, float]:
+    """Return what is wrong with an answer, or "" and the part of the allowed error that it takes.
 
-    Twice: the largest error of all, and the mean square of every tile. A tile that is off by 1 % stays below the
-    largest rounding of bfloat16, and far above the mean one. Both are held to the book in the same precision.
-    Of `Books` the mean may also be that of what is cut off; the largest error has room for it as it is.
+    Two errors are compared with those of the reference in the same precision: the largest one,
+    and the mean square of every tile.
     """
-    same, cut = same if isinstance(same, Books) else (same, None)
-    if found.shape != exact.shape or found.dtype != same.dtype:
-        return f"it is {found.dtype} {tuple(found.shape)}, and {same.dtype} {tuple(exact.shape)} was asked for", 0.0
-    error, of_the_book = (float((each.double() - exact).abs().max()) for each in (found, same))
-    allowed = times * of_the_book + 2 * float(torch.finfo(found.dtype).eps) * float(exact.abs().max())
-    if not error <= allowed:  # an answer that is no number is no answer
+    # Two bounds, because a tile that is off by 1 % stays below the largest rounding error of
+    # bfloat16, but lies far above the mean one. Truncation only needs a wider mean: the largest
+    # error already has room for it.
+    truncated = None
+    if isinstance(reference, Roundings):
+        reference, truncated = reference
+    if answer.shape != exact.shape or answer.dtype != reference.dtype:
+        expected = f"{reference.dtype} {tuple(exact.shape)} was expected"
+        return f"it is {answer.dtype} {tuple(answer.shape)}, and {expected}", 0.0
+    error, own = (float((tensor.double() - exact).abs().max()) for tensor in (answer, reference))
+    # A reference without any error would allow none: two units in the last place are free.
+    free = 2 * float(torch.finfo(answer.dtype).eps) * float(exact.abs().max())
+    allowed = tolerance * own + free
+    if not error <= allowed:  # "not <=", since a NaN is no answer
         return f"off by {error:.3g}, and {allowed:.3g} is allowed", 0.0
-    # What a single rounding leaves; a book that is luckier in one tile binds nobody.
-    once = exact.to(found.dtype)
-    spread, likewise, least = (_of_tiles(torch, each.double() - exact) for each in (found, same, once))
-    bounds = times * torch.maximum(likewise, least)
-    if cut is not None:
-        bounds = torch.maximum(bounds, _OF_CUT * _of_tiles(torch, cut.double() - exact))
+    # A reference that happens to be exact in one tile sets no bound below a single rounding.
+    once = exact.to(answer.dtype)
+    spread, own_spread, least = (
+        _tile_errors(torch, tensor.double() - exact) for tensor in (answer, reference, once)
+    )
+    bounds = tolerance * torch.maximum(own_spread, least)
+    if truncated is not None:
+        lower = _tile_errors(torch, truncated.double() - exact)
+        bounds = torch.maximum(bounds, _TRUNCATION_TOLERANCE * lower)
     shares = spread / bounds
     shares[spread == 0] = 0  # also where nothing is allowed
     worst = int(shares.argmax())
     share = float(shares[worst])
     if not share <= 1:
-        return f"tile {worst} of {len(shares)} is off by {share:.3g} times what is allowed in the mean", 0.0
+        factor = f"{share:.3g} times the allowed mean error"
+        return f"tile {worst} of {len(shares)} is off by {factor}", 0.0
     return "", max(error / allowed if error else 0.0, share)
 
 
-def _of_tiles(torch: Any, error: Any) -> Any:
-    """The root of the mean square of every tile of the last two dimensions; of few rows, of values in a line.
+def _tile_errors(torch: Any, error: Any) -> Any:
+    """Return the root mean square of every tile of the last two dimensions.
 
-    All tiles have as many values: healthy kernels were called wrong for a last tile of one row, in which the book was
-    lucky.
+    With fewer rows than a tile has, the values are taken in a line.
     """
+    # All tiles have the same number of values. With a last tile of a single row, in which the
+    # reference happened to be exact, healthy kernels were called wrong.
     if error.shape[-2] < _TILE:
-        return _whole(torch, error.flatten(), 0, _TILE * _TILE).reshape(-1, _TILE * _TILE).square().mean(1).sqrt()
+        line = _pad(torch, error.flatten(), 0, _TILE * _TILE)
+        return line.reshape(-1, _TILE * _TILE).square().mean(1).sqrt()
     for dimension in (-2, -1):
-        error = _whole(torch, error, dimension, _TILE)
+        error = _pad(torch, error, dimension, _TILE)
     high, wide = (length // _TILE for length in error.shape[-2:])
     return error.reshape(-1, high, _TILE, wide, _TILE).square().mean((2, 4)).sqrt().flatten()
 
 
-def _whole(torch: Any, error: Any, dimension: int, tile: int) -> Any:
-    """Cut into whole tiles: the last one overlaps the one before, and one alone is filled up."""
+def _pad(torch: Any, error: Any, dimension: int, tile: int) -> Any:
+    """Extend to whole tiles: the last one overlaps the one before, a single one gets zeros."""
     length = error.shape[dimension]
     if length < tile:
         missing = [*error.shape]
@@ -140,5 +168,5 @@ def _whole(torch: Any, error: Any, dimension: int, tile: int) -> Any:
         return torch.cat((error, error.new_zeros(missing)), dimension)
     if not (rest := length % tile):
         return error
-    kept = [*range(length - rest), *range(length - tile, length)]
-    return error.index_select(dimension, torch.tensor(kept, device=error.device))
+    indices = [*range(length - rest), *range(length - tile, length)]
+    return error.index_select(dimension, torch.tensor(indices, device=error.device))

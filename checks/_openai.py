@@ -1,4 +1,4 @@
-"""Asking a server that speaks OpenAI's protocol, with the standard library: whole answers, streams and metrics."""
+"""A client for servers that speak OpenAI's protocol: whole answers, streams and metrics."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LIMIT = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Said:
-    """A status and a text; status 0 and the reason where nobody answered."""
+class Response:
+    """A status and a text; status 0 and the reason if nothing answered."""
 
     status: int
     text: str
@@ -32,10 +32,10 @@ class Said:
 
     @property
     def answer(self) -> str:
-        """The words of a completion or a chat."""
+        """The text of a completion or a chat."""
         choices = self.document.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
-        return _words(choice)
+        first = choices[0] if isinstance(choices, list) and choices else {}
+        return _text(first) if isinstance(first, dict) else ""
 
     @property
     def tokens(self) -> int | None:
@@ -44,7 +44,7 @@ class Said:
         return count if isinstance(count, int) else None
 
 
-def _words(choice: dict[str, Any]) -> str:
+def _text(choice: dict[str, Any]) -> str:
     for part in (choice, choice.get("message"), choice.get("delta")):
         if isinstance(part, dict):
             for name in ("text", "content"):
@@ -53,41 +53,48 @@ def _words(choice: dict[str, Any]) -> str:
     return ""
 
 
-def ask(url: str, document: object = None, *, seconds: float, key: str = "") -> Said:
-    """`seconds` bounds each wait for the server, not all of them together."""
+def ask(url: str, document: object = None, *, seconds: float, key: str = "") -> Response:
+    """Return the answer to a request. `seconds` bounds each wait, not all of them together."""
     try:
-        with _opened(url, document, seconds, key) as answer:
-            return Said(answer.status, answer.read(_LIMIT).decode("utf-8", "replace"))
+        with _open(url, document, seconds, key) as answer:
+            return Response(answer.status, answer.read(_LIMIT).decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
-        return Said(error.code, _rest(error))
+        return Response(error.code, _error_text(error))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return Said(0, str(getattr(error, "reason", "")) or str(error) or type(error).__name__)
+        reason = str(getattr(error, "reason", ""))
+        return Response(0, reason or str(error) or type(error).__name__)
 
 
-def stream(url: str, document: dict[str, Any], *, seconds: float, key: str = "") -> tuple[str, int | None, str]:
-    """Words, how many tokens the server counted, and what was wrong with the stream."""
-    words, count, ended = "", None, False
+def stream(
+    url: str, document: dict[str, Any], *, seconds: float, key: str = ""
+) -> tuple[str, int | None, str]:
+    """Return the text, the number of tokens as the server counts them, and a problem or ""."""
+    text, count, ended = "", None, False
     try:
-        asked = {**document, "stream": True, "stream_options": {"include_usage": True}}
-        with _opened(url, asked, seconds, key) as answer:
+        settings = {"stream": True, "stream_options": {"include_usage": True}}
+        with _open(url, {**document, **settings}, seconds, key) as answer:
             for data in _events(answer):
                 if ended := data == "[DONE]":
                     break
-                part = Said(answer.status, data)
-                words, count = words + part.answer, part.tokens or count
+                part = Response(answer.status, data)
+                text, count = text + part.answer, part.tokens or count
     except urllib.error.HTTPError as error:
         return "", None, f"it was answered with {error.code}"
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return words, count, f"{type(error).__name__}: {error}"
-    return words, count, "" if ended else "it ended without [DONE]"
+        return text, count, f"{type(error).__name__}: {error}"
+    return text, count, "" if ended else "it ended without [DONE]"
 
 
-def _opened(url: str, document: object, seconds: float, key: str) -> Any:
+def _open(url: str, document: object, seconds: float, key: str) -> Any:
     data = None if document is None else json.dumps(document).encode()
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    request = urllib.request.Request(url, data, headers)  # noqa: S310 - http or https, as our caller has made sure
-    # No proxy: it is asked on this host or where the user says. No redirect: a key is for one server only.
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect).open(request, timeout=seconds)
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    request = urllib.request.Request(url, data, headers)  # noqa: S310 - callers allow only http(s)
+    # No proxy, since the server is on this host or where the user says. No redirect, since a key
+    # is meant for one server only.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+    return opener.open(request, timeout=seconds)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -95,7 +102,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _rest(error: urllib.error.HTTPError) -> str:
+def _error_text(error: urllib.error.HTTPError) -> str:
     try:
         return error.read(_LIMIT).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
@@ -110,12 +117,12 @@ def _events(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def metrics(text: str) -> dict[str, list[float]]:
-    """The values of each metric, one for each set of labels; a line that makes no sense counts nothing."""
-    found: dict[str, list[float]] = {}
+    """Return the values of each metric, one per set of labels; malformed lines are ignored."""
+    values: dict[str, list[float]] = {}
     for line in text.splitlines():
         if line and not line.startswith("#"):
             name, _, value = line.rpartition(" ")
             with contextlib.suppress(ValueError):
                 if math.isfinite(number := float(value)):
-                    found.setdefault(name.partition("{")[0], []).append(number)
-    return found
+                    values.setdefault(name.partition("{")[0], []).append(number)
+    return values

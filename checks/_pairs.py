@@ -1,4 +1,4 @@
-"""Every ordered pair of GPUs: how the recording says they are joined, and what is tried with each, which may hang."""
+"""Ordered pairs of GPUs: the recorded link between them, and steps that may hang on one of them."""
 
 from __future__ import annotations
 
@@ -20,44 +20,43 @@ def name(pair: Pair) -> str:
 
 
 def links(facts: Mapping[str, Any], used: tuple[str, ...]) -> dict[Pair, str]:
-    """NV18, PIX, SYS and so on for torch's numbers of the GPUs that are used; nothing where nobody could read it."""
+    """Return the link (NV18, PIX, SYS, …) of each pair, by torch's numbers, as far as recorded."""
     fact = facts.get("gpu_links", {})
-    told = {frozenset((each["a"], each["b"])): each["kind"] for each in fact.get("pairs", ())}
-    kinds = {(a, b): told.get(frozenset((used[a], used[b])), "") for a, b in pairs(len(used))}
+    recorded = {frozenset((row["a"], row["b"])): row["kind"] for row in fact.get("pairs", ())}
+    kinds = {(a, b): recorded.get(frozenset((used[a], used[b])), "") for a, b in pairs(len(used))}
     return {pair: kind for pair, kind in kinds.items() if kind}
 
 
-def stuck(steps: Iterator[str], limit_s: float) -> str:
-    """Goes through the steps, each named before it is made; the name of one that does not end, or nothing.
-
-    In a thread: a call that waits for a GPU cannot be interrupted, only left behind.
-    """
+def find_hang(steps: Iterator[str], limit_s: float) -> str:
+    """Run all steps, each named before it begins; return the name of one that hangs, or ""."""
+    # In a thread: a call that waits for a GPU cannot be interrupted, only left behind.
     news: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
 
-    def walk() -> None:
+    def run() -> None:
         try:
             for step in steps:
                 news.put(step)
             news.put(None)
-        except BaseException as problem:  # noqa: BLE001 - it is raised again where somebody hears it
-            news.put(problem)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the caller's thread
+            news.put(error)
 
-    threading.Thread(target=walk, daemon=True).start()
+    threading.Thread(target=run, daemon=True).start()
     step: str | BaseException | None = "the first step"
     while step is not None:
-        now = str(step)
+        current = str(step)
         try:
             step = news.get(timeout=limit_s)
         except queue.Empty:
-            return now
+            return current
         if isinstance(step, BaseException):
             raise step
     return ""
 
 
-def suspect(facts: Mapping[str, Any]) -> str:
-    """What between GPUs breaks what they send each other directly, as far as the recording can tell."""
+def describe_suspects(facts: Mapping[str, Any]) -> str:
+    """Return what between GPUs breaks direct copies, with what the recording knows of it."""
     iommu = facts.get("iommu", {})
-    seen = "; here ACS is on" if iommu.get("acs_redirects") else ""
-    seen += f"; here the IOMMU is on ({iommu['groups']} groups)" if iommu.get("groups") else ""
-    return f"PCIe access control (ACS) or an IOMMU breaks peer-to-peer: switch ACS off, or boot with iommu=pt{seen}"
+    known = "; here ACS is on" if iommu.get("acs_redirects") else ""
+    known += f"; here the IOMMU is on ({iommu['groups']} groups)" if iommu.get("groups") else ""
+    cause = "PCIe access control (ACS) or an IOMMU breaks peer-to-peer"
+    return f"{cause}: switch ACS off, or boot with iommu=pt{known}"

@@ -1,4 +1,4 @@
-"""The processes that descend from this one: kept within reach, listed and ended."""
+"""Lists and ends the processes that descend from this one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
 
 
 def adopt_orphans() -> None:
-    """What our children leave behind becomes our child, also after a setsid; so nothing gets out of sight."""
+    """Become the parent of every orphan below this process, even after a setsid."""
     _prctl(_SET_CHILD_SUBREAPER, 1)
 
 
@@ -22,54 +22,55 @@ def die_with_parent(number: signal.Signals) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # another libc: the process group has to do
+    with contextlib.suppress(OSError, AttributeError):  # a libc without prctl
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def descendants(of: int | None = None) -> dict[int, str]:
-    """Every living process below this one, with its name; those that only wait to be reaped are left out.
-
-    Whoever ends while we look leaves his children to us, where we have looked already: then we look again.
-    """
+    """Return number and name of every living process below this one; zombies are left out."""
     known: set[int] = set()
     while True:
-        found, ended = _below(of or os.getpid())
+        living, ended = _below(of or os.getpid())
+        # A process that ends during the walk leaves its children to us, where the walk has
+        # already been. Walk again until no further process has ended.
         if ended <= known:
-            return found
+            return living
         known |= ended
 
 
 def _below(process: int) -> tuple[dict[int, str], set[int]]:
-    """The living ones, and the ended."""
-    found: dict[int, str] = {}
+    living: dict[int, str] = {}
     ended: set[int] = set()
-    above = [process]
-    while above:
-        for child in _children(above.pop()):
-            state, _, name = _told(child)
+    parents = [process]
+    while parents:
+        for child in _children(parents.pop()):
+            state, _, name = _stat(child)
             if state in "ZX":
                 ended.add(child)
             else:
-                found[child] = name
-                above.append(child)
-    return found, ended
+                living[child] = name
+                parents.append(child)
+    return living, ended
 
 
 def _children(process: int) -> list[int]:
-    """As the kernel lists them, for each thread; where it does not, by asking every process."""
+    # Kernels without CONFIG_PROC_CHILDREN do not list children: compare every process's parent.
     if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
-        return [int(one.name) for one in Path("/proc").glob("[0-9]*") if _told(int(one.name))[1] == process]
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # it ended while we looked
+        numbers = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+        return [number for number in numbers if _stat(number)[1] == process]
+    children: list[int] = []
+    with contextlib.suppress(OSError):  # the process ended meanwhile
         for task in os.scandir(f"/proc/{process}/task"):
-            found += map(int, Path(task.path, "children").read_text().split())
-    return found
+            children += map(int, Path(task.path, "children").read_text().split())
+    return children
 
 
-def _told(process: int) -> tuple[str, int, str]:
-    """State, parent and name."""
+def _stat(process: int) -> tuple[str, int, str]:
+    """Return state, parent and name of a process."""
     try:
-        before, _, after = Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")
+        # The name may hold spaces and brackets, so the last bracket ends it.
+        text = Path(f"/proc/{process}/stat").read_text(errors="replace")
+        before, _, after = text.rpartition(")")
     except OSError:
         return "X", 0, ""
     state, parent = after.split()[:2]
@@ -77,24 +78,27 @@ def _told(process: int) -> tuple[str, int, str]:
 
 
 def end_descendants(grace_s: float, spared: frozenset[int] = frozenset()) -> list[str]:
-    """End everything below this process, politely for `grace_s` seconds; what cannot be ended is named."""
+    """End everything below this process; return the names of what cannot be ended.
 
-    def left() -> dict[int, str]:
-        return {process: name for process, name in descendants().items() if process not in spared}
+    Processes get SIGTERM and `grace_s` seconds, then SIGKILL and 5 more.
+    """
+
+    def running() -> dict[int, str]:
+        return {number: name for number, name in descendants().items() if number not in spared}
 
     until = time.monotonic() + grace_s
-    asked: set[int] = set()
-    while (those := left()) and time.monotonic() < until + 5.0:
+    warned: set[int] = set()
+    while (processes := running()) and time.monotonic() < until + 5.0:
         polite = time.monotonic() < until
-        for process in those:
-            if not polite or process not in asked:
-                asked.add(process)
+        for number in processes:
+            if not polite or number not in warned:
+                warned.add(number)
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(process, signal.SIGTERM if polite else signal.SIGKILL)
+                    os.kill(number, signal.SIGTERM if polite else signal.SIGKILL)
         reap()
         time.sleep(0.02)
     reap()
-    return sorted(those.values())
+    return sorted(processes.values())
 
 
 def reap() -> None:

@@ -1,7 +1,7 @@
-"""One of several processes that exchange data, started by its path: goes through collectives and says where it is.
+"""One of several processes that exchange data: runs collectives and writes each step to a file.
 
-A hang in NCCL cannot be interrupted from Python. So every rank is a process that can be killed, and what it has to say
-lies in a file before the next step begins.
+It is started by its path. A hang in NCCL cannot be interrupted from Python, so every rank is a
+process that can be killed, and the file names a step before it begins.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-Say = Callable[..., None]
+Report = Callable[..., None]
 
-# Up to this power of two a precision holds every integer.
+# A precision holds every integer up to this power of two.
 _EXACT = {"float32": 24, "float16": 11}
 _LARGE = 16 * 2**20
+# NCCL takes other algorithms and protocols for small and large messages; 16 MiB is large.
 _STEPS = (
     ("all-reduce", "float32", 4),
     ("all-reduce", "float32", _LARGE),
@@ -32,163 +33,186 @@ _STEPS = (
 )
 _ROUNDS = 3
 _WARM_UP, _TIMES = 5, 20
+# A size that takes longer than this is the last one: the next would take four times as long.
 _LONG_US = 250_000.0
 
 
-def main(asked: dict[str, Any]) -> None:
-    """`asked`: rank, count, backend, store, said (the file for its words), and `sizes` where speed is the question."""
-    with open(asked["said"], "a", buffering=1) as file:
+def main(request: dict[str, Any]) -> None:
+    """Join the group and run the steps.
 
-        def say(**words: Any) -> None:
-            file.write(json.dumps(words) + "\n")
+    `request` has rank, count, backend, store, `said` (the file of messages), and `sizes` if the
+    speed is to be measured.
+    """
+    with open(request["said"], "a", buffering=1) as file:
 
-        say(at="start")
+        def report(**message: Any) -> None:
+            file.write(json.dumps(message) + "\n")
+
+        report(at="start")
         try:
             torch: Any = importlib.import_module("torch")
             distributed: Any = importlib.import_module("torch.distributed")
-            _join(torch, distributed, asked, say)
-            work = _speed if asked.get("sizes") else _values
-            work(torch, distributed, asked, say)
-            say(at="the end")
-        except Exception as problem:
-            say(clock=time.monotonic(), problem=f"{type(problem).__name__}: {_told(problem)}")
+            _join(torch, distributed, request, report)
+            run = _measure if request.get("sizes") else _compare
+            run(torch, distributed, request, report)
+            report(at="the end")
+        except Exception as error:
+            report(clock=time.monotonic(), problem=f"{type(error).__name__}: {_first_line(error)}")
             raise
-        signal.pause()  # who leaves early breaks it for those that are not through
+        signal.pause()  # a rank that ends early breaks the others that are not through
 
 
-def _told(problem: Exception) -> str:
-    """The first line; of NCCL's the next ones too, for the first only says that the others tell."""
-    lines = str(problem).strip().splitlines()
+def _first_line(error: Exception) -> str:
+    """Return the first line; for NCCL the first four, since its first line names no cause."""
+    lines = str(error).strip().splitlines()
     return " ".join(lines[: 4 if lines and "NCCL" in lines[0] else 1])
 
 
-def _join(torch: Any, distributed: Any, asked: dict[str, Any], say: Say) -> None:
-    say(at="joining the others")
-    rank, backend = asked["rank"], asked["backend"]
-    bound: dict[str, Any] = {}
+def _join(torch: Any, distributed: Any, request: dict[str, Any], report: Report) -> None:
+    report(at="joining the others")
+    rank, backend = request["rank"], request["backend"]
+    settings: dict[str, Any] = {}
     if backend == "nccl":
         torch.cuda.set_device(rank)
-        bound["device_id"] = torch.device("cuda", rank)  # the communicator is made at once, and not in the first step
-        say(version=".".join(map(str, torch.cuda.nccl.version())))
+        # With a device the communicator is made at once, and not in the first step.
+        settings["device_id"] = torch.device("cuda", rank)
+        report(version=".".join(map(str, torch.cuda.nccl.version())))
     distributed.init_process_group(
         backend,
-        init_method=f"file://{asked['store']}",
+        init_method=f"file://{request['store']}",
         rank=rank,
-        world_size=asked["count"],
-        timeout=dt.timedelta(hours=1),  # who started this has the deadline
-        **bound,
+        world_size=request["count"],
+        timeout=dt.timedelta(hours=1),  # the parent has the deadline
+        **settings,
     )
 
 
-def _device(asked: dict[str, Any]) -> str:
-    return f"cuda:{asked['rank']}" if asked["backend"] == "nccl" else "cpu"
+def _device(request: dict[str, Any]) -> str:
+    return f"cuda:{request['rank']}" if request["backend"] == "nccl" else "cpu"
 
 
-def _values(torch: Any, distributed: Any, asked: dict[str, Any], say: Say) -> None:
-    for kind, precision, size in steps(asked["count"]):
-        name = f"{kind} of {words(size)} in {precision}"
-        step = _Step(torch, distributed, asked, precision, size)
-        once = {"all-reduce": step.reduced, "all-gather": step.gathered, "reduce-scatter": step.scattered}[kind]
-        texts = []
-        for _ in range(_ROUNDS):  # all of them whatever comes: the others would wait for who leaves
-            say(at=name)
-            texts.append(once())
-        if any(texts):
-            say(wrong=f"{name}: {next(filter(None, texts))}")
+def _compare(torch: Any, distributed: Any, request: dict[str, Any], report: Report) -> None:
+    for kind, precision, size in steps(request["count"]):
+        name = f"{kind} of {size_text(size)} in {precision}"
+        step = _Step(torch, distributed, request, precision, size)
+        run = {
+            "all-reduce": step.reduce,
+            "all-gather": step.gather,
+            "reduce-scatter": step.scatter,
+        }[kind]
+        problems = []
+        for _ in range(_ROUNDS):  # all rounds, since the others would wait for a rank that left
+            report(at=name)
+            problems.append(run())
+        if any(problems):
+            report(wrong=f"{name}: {next(filter(None, problems))}")
 
 
 def steps(count: int) -> list[tuple[str, str, int]]:
-    """What so many ranks can do by values that tell them apart."""
+    """Return the steps whose precision can tell the values of so many ranks apart."""
     return [step for step in _STEPS if count <= _EXACT[step[1]]]
 
 
-def words(size: int) -> str:
+def size_text(size: int) -> str:
     return f"{size >> 20} MiB" if size >= 2**20 else f"{size} B"
 
 
 class _Step:
     """The three collectives on the same values."""
 
-    def __init__(self, torch: Any, distributed: Any, asked: dict[str, Any], precision: str, size: int) -> None:
-        self.torch, self.distributed, self.count, self.device = torch, distributed, asked["count"], _device(asked)
+    def __init__(
+        self, torch: Any, distributed: Any, request: dict[str, Any], precision: str, size: int
+    ) -> None:
+        self.torch, self.distributed = torch, distributed
+        self.count, self.device = request["count"], _device(request)
         self.dtype = getattr(torch, precision)
         self.digits = _EXACT[precision] // self.count
         length = size // self.dtype.itemsize
-        self.each = max(length // self.count, 1)
-        self.whole = values(torch, self.each * self.count if length > 1 else 1, self.digits * self.count)
-        self.mine = part(self.whole, asked["rank"], self.digits)
-        self.own = slice(asked["rank"] * self.each, (asked["rank"] + 1) * self.each)
+        share = max(length // self.count, 1)
+        self.whole = values(
+            torch, share * self.count if length > 1 else 1, self.digits * self.count
+        )
+        self.part = part(self.whole, request["rank"], self.digits)
+        self.slice = slice(request["rank"] * share, (request["rank"] + 1) * share)
 
-    def reduced(self) -> str:
-        found = self._there(self.mine)
-        self.distributed.all_reduce(found)
-        return difference(found.cpu(), self.whole, self.digits, self.count)
+    def reduce(self) -> str:
+        numbers = self._on_device(self.part)
+        self.distributed.all_reduce(numbers)
+        return difference(numbers.cpu(), self.whole, self.digits, self.count)
 
-    def gathered(self) -> str:
-        found = self._there(self.torch.full_like(self.whole, -1))
-        gather = getattr(self.distributed, "all_gather_single", None) or self.distributed.all_gather_into_tensor
-        gather(found, self._there(self.whole[self.own]))
-        return difference(found.cpu(), self.whole, self.digits, 0)
+    def gather(self) -> str:
+        numbers = self._on_device(self.torch.full_like(self.whole, -1))
+        # Newer releases of torch have the functions under new names.
+        gather = getattr(self.distributed, "all_gather_single", None)
+        gather = gather or self.distributed.all_gather_into_tensor
+        gather(numbers, self._on_device(self.whole[self.slice]))
+        return difference(numbers.cpu(), self.whole, self.digits, 0)
 
-    def scattered(self) -> str:
-        found = self._there(self.torch.full_like(self.whole[self.own], -1))
-        scatter = getattr(self.distributed, "reduce_scatter_single", None) or self.distributed.reduce_scatter_tensor
-        scatter(found, self._there(self.mine))
-        return difference(found.cpu(), self.whole[self.own], self.digits, self.count)
+    def scatter(self) -> str:
+        numbers = self._on_device(self.torch.full_like(self.whole[self.slice], -1))
+        scatter = getattr(self.distributed, "reduce_scatter_single", None)
+        scatter = scatter or self.distributed.reduce_scatter_tensor
+        scatter(numbers, self._on_device(self.part))
+        return difference(numbers.cpu(), self.whole[self.slice], self.digits, self.count)
 
-    def _there(self, numbers: Any) -> Any:
+    def _on_device(self, numbers: Any) -> Any:
         return numbers.to(self.dtype).to(self.device)
 
 
 def values(torch: Any, length: int, digits: int) -> Any:
-    """Numbers of so many binary digits that depend on their place; every rank has a part of each.
+    """Return numbers of so many binary digits that depend on their position.
 
-    The parts add up without rounding. Where one is lost, comes twice or lies at another place the sum is another.
+    Every rank has a part of each; the parts add up without rounding. If one is lost, comes twice
+    or lies at another position, the sum differs.
     """
+    # Knuth's multiplier and a second one spread the positions, so that no two blocks are alike.
     position = torch.arange(length, dtype=torch.int64)
     whole = (((position * 2_654_435_761) ^ (position >> 9) * 40_503) >> 7) & (2**digits - 1)
-    whole[0] = 2**digits - 1  # of a single number everybody has a part
+    whole[0] = 2**digits - 1  # of a single number every rank has a part
     return whole
 
 
 def part(whole: Any, rank: int, digits: int) -> Any:
-    """Some binary digits that no other rank has."""
+    """Return the binary digits that belong to one rank only."""
     return whole & ((2**digits - 1) << digits * rank)
 
 
-def difference(found: Any, whole: Any, digits: int, parts: int) -> str:
-    """How many numbers are wrong, and whose part the first one lacks or has twice; empty where all are right."""
-    wanted = whole.to(found.dtype)
-    if found.equal(wanted):
+def difference(numbers: Any, whole: Any, digits: int, parts: int) -> str:
+    """Return the number of wrong values, and whose part is missing or doubled; or ""."""
+    expected = whole.to(numbers.dtype)
+    if numbers.equal(expected):
         return ""
-    wrong = (found != wanted).nonzero()
+    wrong = (numbers != expected).nonzero()
     at = int(wrong[0])
-    number, right = float(found[at]), int(whole[at])
-    text = f"{len(wrong)} of {len(whole)} numbers are wrong, number {at} is {number:.10g} instead of {right}"
+    number, right = float(numbers[at]), int(whole[at])
+    count = f"{len(wrong)} of {len(whole)} numbers are wrong"
+    text = f"{count}, number {at} is {number:.10g} instead of {right}"
     for rank in range(parts):
         if number != right and abs(number - right) == part(right, rank, digits):
-            return f"{text}: the part of rank {rank} {'is missing' if number < right else 'came twice'}"
+            problem = "is missing" if number < right else "came twice"
+            return f"{text}: the part of rank {rank} {problem}"
     return text
 
 
-def _speed(torch: Any, distributed: Any, asked: dict[str, Any], say: Say) -> None:
-    """All-reduce in place, one after the other, of each size for which every rank has twice the memory."""
-    device = _device(asked)
-    free = torch.cuda.mem_get_info()[0] if device != "cpu" else asked["sizes"][-1] * 2
+def _measure(torch: Any, distributed: Any, request: dict[str, Any], report: Report) -> None:
+    """Time all-reduce in place for each size for which every rank has twice the memory."""
+    device = _device(request)
+    free = torch.cuda.mem_get_info()[0] if device != "cpu" else request["sizes"][-1] * 2
     least = torch.tensor([free], device=device)
     distributed.all_reduce(least, op=distributed.ReduceOp.MIN)
-    for size in asked["sizes"]:
+    for size in request["sizes"]:
         if size * 2 > int(least):
             break
-        say(at=f"all-reduce of {words(size)}, timed")
+        report(at=f"all-reduce of {size_text(size)}, timed")
         buffer = torch.zeros(size // 4, device=device)
         for _ in range(_WARM_UP):
             distributed.all_reduce(buffer)
         times = _times(torch, device, partial(distributed.all_reduce, buffer))
-        say(size=size, times_us=times)
+        report(size=size, times_us=times)
+        # All ranks learn the longest time, so that none waits alone in the next size.
         longest = torch.tensor([max(times)], device=device)
         distributed.all_reduce(longest, op=distributed.ReduceOp.MAX)
-        if float(longest) > _LONG_US:  # everybody knows it, and nobody waits alone in the next size
+        if float(longest) > _LONG_US:
             break
 
 

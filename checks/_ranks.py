@@ -1,4 +1,4 @@
-"""A group of ranks, each a process: started, listened to, judged by how far they come, and ended in any case."""
+"""A group of ranks, each a process: started, followed by its messages, judged, and always ended."""
 
 from __future__ import annotations
 
@@ -15,117 +15,143 @@ from typing import Any, Literal
 
 from . import _devices
 
-# Starts a rank that is asked this with these variables, and tells its process.
+# Starts a rank with a request and environment variables, and returns the number of its process.
 Start = Callable[[dict[str, Any], dict[str, str]], int]
+Outcome = Literal["healthy", "hangs", "wrong data", "died"]
+Messages = list[dict[str, Any]]
 
+# Ranks meet on this host only; one thread each, or they would take each other's cores.
 _LOCAL = {"NCCL_SOCKET_IFNAME": "lo", "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-_HEARD_S = 1.0  # how long the others may still say why, once one has died
+_LAST_WORDS_S = 1.0  # for the other ranks to report why, once one has died
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds without any news: until torch is imported everywhere, and between steps from then on."""
+    """Seconds without a message: until torch is imported everywhere, and between later steps."""
 
     start_s: float = 240.0
     step_s: float = 60.0
 
 
 @dataclass(frozen=True)
-class Try:
-    """How a group fared, in words that name the step and the rank; `said` holds the figures, by rank."""
+class GroupRun:
+    """The outcome of a group; `problem` names step and rank, `messages` are those of each rank."""
 
-    how: Literal["healthy", "hangs", "wrong data", "died"]
-    what: str
-    said: list[list[dict[str, Any]]] = field(default_factory=list)
+    outcome: Outcome
+    problem: str
+    messages: list[Messages] = field(default_factory=list)
     seconds: float = 0.0
 
     def evidence(self) -> dict[str, Any]:
-        reached = [_at(words) for words in self.said]
-        return {"outcome": self.how, "what": self.what, "ranks_reached": reached, "seconds": round(self.seconds, 1)}
+        return {
+            "outcome": self.outcome,
+            "what": self.problem,
+            "ranks_reached": [_step(messages) for messages in self.messages],
+            "seconds": round(self.seconds, 1),
+        }
 
 
-def spawn(asked: dict[str, Any], environment: dict[str, str]) -> int:
-    """A fresh interpreter and not a fork: what the body or those before it imported, threads and variables that are
-    read on import have no part in it, and NCCL sees the variables of this try alone."""
+def spawn(request: dict[str, Any], environment: dict[str, str]) -> int:
+    """Start a rank in a fresh interpreter, and not as a fork.
+
+    Imports, threads and variables of this process have no part in it, and NCCL sees the variables
+    of this run alone.
+    """
     path = str(Path(__file__).with_name("_rank.py"))
-    argv = [sys.executable, "-I", "-B", path, json.dumps(asked)]
+    argv = [sys.executable, "-I", "-B", path, json.dumps(request)]
     return os.posix_spawn(sys.executable, argv, {**os.environ, **environment})
 
 
-def go(
-    asked: dict[str, Any],
+def run_group(
+    request: dict[str, Any],
     folder: Path,
     environment: dict[str, str],
     *,
     start: Start = spawn,
     patience: Patience = Patience(),
-) -> Try:
-    """One try of all ranks; none is left when it is over. MemoryError where a GPU has no room for them."""
+) -> GroupRun:
+    """Run all ranks once and end them. Raise MemoryError if a GPU has no room for them."""
     folder.mkdir(parents=True)
-    count, began = asked["count"], time.monotonic()
+    count, began = request["count"], time.monotonic()
     files = [folder / f"rank-{rank}" for rank in range(count)]
     running: dict[int, int] = {}
+    store = str(folder / "store")
     try:
         for rank, file in enumerate(files):
-            one = {**asked, "rank": rank, "said": str(file), "store": str(folder / "store")}
-            running[start(one, {**_LOCAL, **environment})] = rank
-        how, what = _followed(files, running, patience, asked["backend"])
+            order = {**request, "rank": rank, "said": str(file), "store": store}
+            running[start(order, {**_LOCAL, **environment})] = rank
+        outcome, problem = _follow(files, running, patience, request["backend"])
     finally:
         _end(running)
-    if how == "died" and _devices.full(what):
-        raise _devices.lacking("a GPU", what)
-    said = [_said(file) for file in files]
-    return Try(how=how, what=what, said=said, seconds=time.monotonic() - began)
+    if outcome == "died" and _devices.means_full(problem):
+        raise _devices.full_error("a GPU", problem)
+    messages, seconds = [_read(file) for file in files], time.monotonic() - began
+    return GroupRun(outcome=outcome, problem=problem, messages=messages, seconds=seconds)
 
 
-Outcome = tuple[Literal["healthy", "hangs", "wrong data", "died"], str]
-
-
-def _followed(files: list[Path], running: dict[int, int], patience: Patience, backend: str) -> Outcome:
-    heard, news = 0, time.monotonic()
+def _follow(
+    files: list[Path], running: dict[int, int], patience: Patience, backend: str
+) -> tuple[Outcome, str]:
+    count, last_news = 0, time.monotonic()
     while True:
-        said = [_said(file) for file in files]
-        if (words := sum(map(len, said))) > heard:
-            heard, news = words, time.monotonic()
-        if all(_at(each) == "the end" for each in said):
-            return _judged(said, backend)
-        if ended := _ended(running):
-            time.sleep(_HEARD_S)
-            return "died", _deaths(ended | _ended(running), [_said(file) for file in files], backend)
-        started = all(len(each) > 1 for each in said)
-        if time.monotonic() > news + (patience.step_s if started else patience.start_s):
-            return "hangs", _hang(said, backend)
+        messages = [_read(file) for file in files]
+        if (total := sum(map(len, messages))) > count:
+            count, last_news = total, time.monotonic()
+        if all(_step(own) == "the end" for own in messages):
+            return _judge(messages, backend)
+        if ended := _reap(running):
+            time.sleep(_LAST_WORDS_S)
+            return "died", _describe_death(
+                ended | _reap(running), [_read(file) for file in files], backend
+            )
+        started = all(len(own) > 1 for own in messages)
+        if time.monotonic() > last_news + (patience.step_s if started else patience.start_s):
+            return "hangs", describe_hang(messages, backend)
         time.sleep(0.02)
 
 
-def _judged(said: list[list[dict[str, Any]]], backend: str) -> Outcome:
-    wrong = [(rank, word["wrong"]) for rank, words in enumerate(said) for word in words if "wrong" in word]
+def _judge(messages: list[Messages], backend: str) -> tuple[Outcome, str]:
+    wrong = [
+        (rank, message["wrong"])
+        for rank, own in enumerate(messages)
+        for message in own
+        if "wrong" in message
+    ]
     if not wrong:
         return "healthy", ""
-    first = wrong[0][1].partition(":")[0]
-    ranks = [rank for rank, text in wrong if text.startswith(f"{first}:")]
-    text = wrong[0][1].removeprefix(f"{first}: ")
-    return "wrong data", f"{first} is wrong on {_names(ranks, len(said), backend)}: {text}"
+    step = wrong[0][1].partition(":")[0]
+    ranks = [rank for rank, text in wrong if text.startswith(f"{step}:")]
+    text = wrong[0][1].removeprefix(f"{step}: ")
+    return "wrong data", f"{step} is wrong on {_names(ranks, len(messages), backend)}: {text}"
 
 
-def _hang(said: list[list[dict[str, Any]]], backend: str) -> str:
-    """All in one step, or those that are behind and what the others wait in."""
-    far = [len(words) for words in said]
-    behind = [rank for rank, steps in enumerate(far) if steps == min(far)]
-    where, front = _at(said[behind[0]]), _at(said[far.index(max(far))])
-    if min(far) == max(far):
-        return f"{where} hangs on all {len(said)} {_kind(backend)}"
-    return f"{_names(behind, len(said), backend)} hangs in {where}, the others are at {front}"
+def describe_hang(messages: list[Messages], backend: str) -> str:
+    """Return the step in which all ranks hang, or the ranks that are behind and where."""
+    progress = [len(own) for own in messages]
+    behind = [rank for rank, steps in enumerate(progress) if steps == min(progress)]
+    where = _step(messages[behind[0]])
+    if min(progress) == max(progress):
+        return f"{where} hangs on all {len(messages)} {_kind(backend)}"
+    front = _step(messages[progress.index(max(progress))])
+    names = _names(behind, len(messages), backend)
+    return f"{names} hangs in {where}, the others are at {front}"
 
 
-def _deaths(ended: dict[int, int], said: list[list[dict[str, Any]]], backend: str) -> str:
-    """Who was killed goes before who raised something, and who did so first before who complains that it is gone."""
-    raised = {rank: word for rank in ended for word in said[rank] if "problem" in word}
-    rank = min(ended, key=lambda rank: (ended[rank] >= 0, raised.get(rank, {}).get("clock", 0)))
-    status = ended[rank]
-    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    problem = raised.get(rank, {}).get("problem", "")
-    return f"{_names([rank], len(said), backend)} {how} in {_at(said[rank])}{problem and f': {problem}'}"
+def _describe_death(ended: dict[int, int], messages: list[Messages], backend: str) -> str:
+    errors = {rank: message for rank in ended for message in messages[rank] if "problem" in message}
+
+    # A rank that was killed is the cause, before one that raised an error; of those the first,
+    # since the later ones only complain that it is gone.
+    def order(rank: int) -> tuple[bool, float]:
+        return ended[rank] >= 0, errors.get(rank, {}).get("clock", 0)
+
+    rank = min(ended, key=order)
+    status, problem = ended[rank], errors.get(rank, {}).get("problem", "")
+    how = f"ended with status {status}"
+    if status < 0:
+        how = f"was killed by {signal.Signals(-status).name}"
+    where = f"{_names([rank], len(messages), backend)} {how} in {_step(messages[rank])}"
+    return f"{where}: {problem}" if problem else where
 
 
 def _kind(backend: str) -> str:
@@ -138,33 +164,35 @@ def _names(ranks: list[int], count: int, backend: str) -> str:
     return ("GPU " if backend == "nccl" else "process ") + ", ".join(map(str, ranks))
 
 
-def _at(words: list[dict[str, Any]]) -> str:
-    return next((str(word["at"]) for word in reversed(words) if "at" in word), "starting")
+def _step(messages: Messages) -> str:
+    steps = (str(message["at"]) for message in reversed(messages) if "at" in message)
+    return next(steps, "starting")
 
 
-def _said(file: Path) -> list[dict[str, Any]]:
-    """Whole lines only: it may be at its next one."""
+def _read(file: Path) -> Messages:
     with contextlib.suppress(FileNotFoundError):
-        return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        lines = file.read_text().splitlines(keepends=True)
+        # The last line may still be in the course of being written.
+        return [json.loads(line) for line in lines if line.endswith("\n")]
     return []
 
 
-def _ended(running: dict[int, int]) -> dict[int, int]:
-    """Rank to status of those that are gone; a rank never goes by itself."""
-    found = {}
+def _reap(running: dict[int, int]) -> dict[int, int]:
+    """Return the exit status of each rank that has ended; none ends by itself."""
+    statuses = {}
     for process, rank in list(running.items()):
-        gone, status = os.waitpid(process, os.WNOHANG)
-        if gone:
-            found[rank] = os.waitstatus_to_exitcode(status)
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            statuses[rank] = os.waitstatus_to_exitcode(status)
             del running[process]
-    return found
+    return statuses
 
 
 def _end(running: dict[int, int]) -> None:
-    """One that waits inside a driver may outlast it; who watches this check names what is left."""
     for process in running:
         os.kill(process, signal.SIGKILL)
+    # One that waits inside a driver may not end; the watchdog of this check reports it.
     until = time.monotonic() + 5.0
     while running and time.monotonic() < until:
-        _ended(running)
+        _reap(running)
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What GPUs reach, held to what their memory can at best and to other GPUs of the same name on this host."""
+"""Rates of GPUs, compared with the peak of their memory and with equal GPUs on this host."""
 
 from __future__ import annotations
 
@@ -10,46 +10,62 @@ from typing import Any
 from . import _timing
 from ._contract import Verdict
 
-# Argued, not measured: GPUs of one name and one host run the same work at the same clocks, give or take a few percent.
-_OF_ITS_LIKE = 0.85
+# Argued, not measured: GPUs of one name on one host run the same work at the same clocks, apart
+# from a few percent.
+_LEAST_OF_PEERS = 0.85
 _SHOWN = 100
 
 
-def peak(torch: Any, device: str) -> float | None:
-    """GB/s: two transfers a clock over the width of the bus; None where torch does not tell, or it is not all ours."""
+def peak_bandwidth(torch: Any, device: str) -> float | None:
+    """Return the memory's peak in GB/s; None if torch does not tell it, or a part is not ours."""
     if device == "cpu":
         return None
-    told = torch.cuda.get_device_properties(device)
-    clock, width = (getattr(told, name, 0) for name in ("memory_clock_rate", "memory_bus_width"))
-    if not clock or not width or told.is_integrated or " MIG " in told.name:
+    properties = torch.cuda.get_device_properties(device)
+    clock = getattr(properties, "memory_clock_rate", 0)
+    width = getattr(properties, "memory_bus_width", 0)
+    if not clock or not width or properties.is_integrated or " MIG " in properties.name:
         return None
+    # Two transfers per clock (in kHz) over the width of the bus (in bits).
     return float(2 * clock * 1000 * (width / 8) / 1e9)
 
 
-def held(rate: float, best: float | None, least: float, what: str) -> tuple[str, dict[str, Any]]:
-    """What is wrong with a rate, if anything; shown, and not judged, where nobody knows the best."""
-    found: dict[str, Any] = {"gb_per_s": round(rate, 1)}
-    if best:
-        found |= {"peak_gb_per_s": round(best, 1), "of_peak": round(rate / best, 3), "least_of_peak": least}
-    if not best or rate >= least * best:
-        return "", found
-    return f"{what} {rate:.0f} GB/s, {rate / best:.0%} of {best:.0f}, and {least:.0%} are the least", found
+def compare_with_peak(
+    rate: float, peak: float | None, least: float, what: str
+) -> tuple[str, dict[str, Any]]:
+    """Return what is wrong with a rate, or "", and its evidence. Without a peak: ""."""
+    evidence: dict[str, Any] = {"gb_per_s": round(rate, 1)}
+    if not peak:
+        return "", evidence
+    evidence |= {
+        "peak_gb_per_s": round(peak, 1),
+        "of_peak": round(rate / peak, 3),
+        "least_of_peak": least,
+    }
+    if rate >= least * peak:
+        return "", evidence
+    share = f"{rate / peak:.0%} of its peak of {peak:.0f}"
+    return f"{what} {rate:.0f} GB/s, {share}; at least {least:.0%} is expected", evidence
 
 
-def told(found: Verdict, what: str) -> Verdict:
-    """The verdict over all devices with its figures; one that is far below others of its name fails."""
-    if not found.passed:
-        return found
-    devices = {name: each for name, each in found.evidence["devices"].items() if "gb_per_s" in each}
-    rates = {name: each["gb_per_s"] for name, each in devices.items()}
+def compare_gpus(verdict: Verdict, what: str) -> Verdict:
+    """Return the verdict with its rates in the summary; a GPU far below its peers fails."""
+    if not verdict.passed:
+        return verdict
+    devices = {name: row for name, row in verdict.evidence["devices"].items() if "gb_per_s" in row}
+    rates = {name: row["gb_per_s"] for name, row in devices.items()}
     kinds = {name: name.partition("(")[2] for name in rates}
-    slow = _timing.slow(rates, kinds, _OF_ITS_LIKE)
+    slow = _timing.slower_than_peers(rates, kinds, _LEAST_OF_PEERS)
     if slow:
-        texts = [f"{name}: {what} {rates[name]:.0f} GB/s, the others of its kind {slow[name]:.0f}" for name in slow]
-        return replace(found, passed=False, summary="; ".join(texts))
-    shares = [each["of_peak"] for each in devices.values() if "of_peak" in each]
-    of = f", {min(shares):.0%} of the peak at least" if len(shares) == len(devices) else ", and the peak is not known"
-    return replace(found, summary=f"{what} {_range(list(rates.values()))}{of}")
+        texts = [
+            f"{name}: {what} {rates[name]:.0f} GB/s, the others of its kind {median:.0f}"
+            for name, median in slow.items()
+        ]
+        return replace(verdict, passed=False, summary="; ".join(texts))
+    shares = [row["of_peak"] for row in devices.values() if "of_peak" in row]
+    beside = ", and the peak is not known"
+    if len(shares) == len(devices):
+        beside = f", at least {min(shares):.0%} of the peak"
+    return replace(verdict, summary=f"{what} {_range(list(rates.values()))}{beside}")
 
 
 def _range(rates: list[float]) -> str:
@@ -57,15 +73,18 @@ def _range(rates: list[float]) -> str:
     return f"{least} GB/s" if least == most else f"{least} to {most} GB/s"
 
 
-def ran(torch: Any, device: str, function: Callable[[], Any]) -> list[str]:
-    """The names of what ran on the GPU, as its profiler sees them; empty where it may not look."""
+def kernels_of(torch: Any, device: str, function: Callable[[], Any]) -> list[str]:
+    """Return the names of what a call runs on the GPU; empty if the profiler may not look."""
     if device == "cpu":
         return []
-    with contextlib.suppress(RuntimeError):  # a host that forbids it says nothing about its speed
+    # A host that forbids profiling says nothing about its speed by that.
+    with contextlib.suppress(RuntimeError):
         activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
         with torch.profiler.profile(activities=activities) as profile:
             function()
             torch.cuda.synchronize(device)
-        on_gpu = torch.autograd.DeviceType.CUDA
-        return sorted({event.name[:_SHOWN] for event in profile.events() if event.device_type == on_gpu})
+        gpu = torch.autograd.DeviceType.CUDA
+        return sorted(
+            {event.name[:_SHOWN] for event in profile.events() if event.device_type == gpu}
+        )
     return []

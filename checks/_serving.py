@@ -1,4 +1,4 @@
-"""Looks at a server that is already running, from the outside: what it is, what it holds, and whether it generates."""
+"""Inspects a running server from the outside: whether it is vLLM, and whether it generates."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 
 from . import _openai, _timing
 from ._contract import Verdict
-from ._openai import Said
+from ._openai import Response
 
+# One short generation: the server may be in production.
 _TOKENS = 4
 _OF = {"tokens": str(_TOKENS)}
-_GREEN = 200
-# Of vllm:cache_config_info; not all of them are there in every release.
+_OK = 200
+_KEY_REFUSED = {401, 403}
+# Labels of vllm:cache_config_info; no release has all of them.
 _CACHE = (
     "block_size",
     "cache_dtype",
@@ -27,7 +29,7 @@ _CACHE = (
     "num_gpu_blocks",
     "prefix_caching_hash_algo",
 )
-# Of several engines behind one address, the fullest cache counts.
+# With several engines behind one address the fullest cache counts.
 _LOAD: dict[str, tuple[Callable[[list[float]], float], tuple[str, ...]]] = {
     "running": (sum, ("vllm:num_requests_running",)),
     "waiting": (sum, ("vllm:num_requests_waiting",)),
@@ -35,12 +37,16 @@ _LOAD: dict[str, tuple[Callable[[list[float]], float], tuple[str, ...]]] = {
     "preemptions": (sum, ("vllm:num_preemptions_total",)),
 }
 _KEY = "set VLLM_API_KEY to the key of the server"
+_LOG = "the server's log says why; its engine may have died"
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+# A problem or "", and a hint.
+_Finding = tuple[str, str]
 
 
 @dataclass
-class _Look:
-    """One look, with its deadline and what was found so far; the key stays in here."""
+class _Inspection:
+    """One inspection with its deadline and its evidence. The key never leaves it."""
 
     url: str
     key: str
@@ -50,105 +56,119 @@ class _Look:
     def __post_init__(self) -> None:
         self._until = time.monotonic() + self.deadline_s
 
-    def ask(self, path: str, document: object = None) -> Said:
-        left = max(self._until - time.monotonic(), 0.1)
-        said = _openai.ask(self.url + path, document, seconds=left, key=self.key)
-        return Said(said.status, said.text.replace(self.key, "***")) if self.key else said
+    def ask(self, path: str, document: object = None) -> Response:
+        seconds = max(self._until - time.monotonic(), 0.1)
+        response = _openai.ask(self.url + path, document, seconds=seconds, key=self.key)
+        if not self.key:
+            return response
+        return Response(response.status, response.text.replace(self.key, "***"))
 
-    def late(self) -> bool:
+    def is_late(self) -> bool:
         return time.monotonic() >= self._until
 
 
-def looked_at(url: str, key: str, deadline_s: float) -> Verdict:
-    """One short generation is all that it is asked to do; the rest is read."""
-    place = _place(url)
-    if not place:
+def inspect_server(url: str, key: str, deadline_s: float) -> Verdict:
+    """Read what the server tells, and have it generate a few tokens."""
+    address = _address(url)
+    if not address:
         summary = "the address of a server is http://HOST:PORT, without a login"
         return Verdict(passed=False, summary=summary, hint="a key is taken from VLLM_API_KEY")
     key = key.strip()
-    if not re.fullmatch("[!-~]*", key):  # whoever complains of it would show it
-        return Verdict(passed=False, summary="VLLM_API_KEY is no key: it holds what no request can carry", hint=_KEY)
-    path = place.path.rstrip("/").removesuffix("/v1")
-    look = _Look(f"{place.scheme}://{place.netloc}{path}", key, deadline_s)
-    for part in (_listens, _is_vllm, _has_a_model, _generates):
-        problem, hint = part(look)
+    # http.client would show a key that it refuses in its error.
+    if not re.fullmatch("[!-~]*", key):
+        summary = "VLLM_API_KEY is no key: it holds characters that no request can carry"
+        return Verdict(passed=False, summary=summary, hint=_KEY)
+    path = address.path.rstrip("/").removesuffix("/v1")
+    inspection = _Inspection(f"{address.scheme}://{address.netloc}{path}", key, deadline_s)
+    for step in (_listens, _is_vllm, _has_a_model, _generates):
+        problem, hint = step(inspection)
         if problem:
-            return Verdict(passed=False, summary=problem, evidence=look.evidence, hint=hint)
-    _load(look)
-    found = look.evidence
-    load = ", ".join(f"{value:g} {name}" for name, value in found["load"].items() if name in {"running", "waiting"})
-    summary = f"vLLM {found['version']} serves {found['model']} and generates: {_TOKENS} tokens in"
+            evidence = inspection.evidence
+            return Verdict(passed=False, summary=problem, evidence=evidence, hint=hint)
+    _read_load(inspection)
+    return _passed(inspection.evidence)
+
+
+def _passed(evidence: dict[str, Any]) -> Verdict:
+    seconds, load = evidence["generation_s"], evidence["load"]
+    queue = [f"{load[name]:g} {name}" for name in ("running", "waiting") if name in load]
+    server = f"vLLM {evidence['version']} serves {evidence['model']}"
+    summary = f"{server} and generates: {_TOKENS} tokens in {seconds:.2f} s"
+    figure = _timing.figure("time of a generation", [seconds], "s", better="lower", of=_OF)
     return Verdict(
         passed=True,
-        summary=f"{summary} {found['generation_s']:.2f} s" + (f"; {load}" if load else ""),
-        evidence=found,
-        hint=_throttled(found["load"]),
-        figures=(_timing.figure("time of a generation", [found["generation_s"]], "s", better="lower", of=_OF),),
+        summary=summary + (f"; {', '.join(queue)}" if queue else ""),
+        evidence=evidence,
+        hint=_limits(load),
+        figures=(figure,),
     )
 
 
-def _place(url: str) -> urllib.parse.SplitResult | None:
+def _address(url: str) -> urllib.parse.SplitResult | None:
     try:
-        place = urllib.parse.urlsplit(url)
+        address = urllib.parse.urlsplit(url)
     except ValueError:  # half an IPv6 address
         return None
-    return place if place.scheme in {"http", "https"} and place.hostname and "@" not in place.netloc else None
+    usable = address.scheme in {"http", "https"} and address.hostname
+    return address if usable and "@" not in address.netloc else None
 
 
-def _listens(look: _Look) -> tuple[str, str]:
-    said = look.ask("/health")
-    look.evidence["health"] = said.status
-    if said.status:
+def _listens(inspection: _Inspection) -> _Finding:
+    response = inspection.ask("/health")
+    inspection.evidence["health"] = response.status
+    if response.status:
         return "", ""
-    if look.late():
-        return f"it listens and did not answer within {look.deadline_s:g} s", _LOG
-    return (
-        f"nobody answers there in HTTP: {said.text[:200]}",
-        "is the server started, and is this its address and port?",
-    )
+    if inspection.is_late():
+        return f"it listens and did not answer within {inspection.deadline_s:g} s", _LOG
+    hint = "is the server started, and is this its address and port?"
+    return f"no HTTP server answers there: {response.text[:200]}", hint
 
 
-def _is_vllm(look: _Look) -> tuple[str, str]:
-    """Any of three signs will do: what stands in front of a server may hide the others."""
-    version, models, metrics = (look.ask(path) for path in ("/version", "/v1/models", "/metrics"))
+def _is_vllm(inspection: _Inspection) -> _Finding:
+    paths = ("/version", "/v1/models", "/metrics")
+    version, models, metrics = (inspection.ask(path) for path in paths)
     owners = [model.get("owned_by") for model in _models(models)]
-    if not ("vllm:" in metrics.text or "vllm" in owners or isinstance(version.document.get("version"), str)):
-        if look.late():
-            return f"it did not say what it is within {look.deadline_s:g} s", ""
-        if models.status in {401, 403}:
-            return _refused(look, models.status)
-        return f"what answers there is not vLLM: /version {version.status}, /v1/models {models.status}", ""
-    look.evidence |= {
+    number = version.document.get("version")
+    # Any of three signs is enough: a proxy in front of the server may hide the others.
+    if not ("vllm:" in metrics.text or "vllm" in owners or isinstance(number, str)):
+        if inspection.is_late():
+            return f"it did not say what it is within {inspection.deadline_s:g} s", ""
+        if models.status in _KEY_REFUSED:
+            return _refused(inspection, models.status)
+        statuses = f"/version {version.status}, /v1/models {models.status}"
+        return f"what answers there is not vLLM: {statuses}", ""
+    inspection.evidence |= {
         "version": str(version.document.get("version", "of unknown version")),
         "cache": {name: value for name, value in _labels(metrics.text).items() if name in _CACHE},
-        "attention_backend": "not told from the outside; the server's log has it",
+        "attention_backend": "not visible from the outside; the server's log has it",
     }
     return "", ""
 
 
-def _refused(look: _Look, status: int) -> tuple[str, str]:
-    taken = "does not take the key in VLLM_API_KEY" if look.key else "wants a key"
-    return f"the server {taken} ({status})", _KEY
+def _refused(inspection: _Inspection, status: int) -> _Finding:
+    problem = "does not accept the key in VLLM_API_KEY" if inspection.key else "requires a key"
+    return f"the server {problem} ({status})", _KEY
 
 
-def _models(said: Said) -> list[dict[str, Any]]:
-    data = said.document.get("data")
+def _models(response: Response) -> list[dict[str, Any]]:
+    data = response.document.get("data")
     return [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
 
 
 def _labels(metrics: str) -> dict[str, str]:
-    line = next((line for line in metrics.splitlines() if line.startswith("vllm:cache_config_info{")), "")
+    lines = metrics.splitlines()
+    line = next((line for line in lines if line.startswith("vllm:cache_config_info{")), "")
     return dict(_LABEL.findall(line))
 
 
-def _has_a_model(look: _Look) -> tuple[str, str]:
-    said = look.ask("/v1/models")
-    if said.status in {401, 403}:
-        return _refused(look, said.status)
-    models = _models(said)
-    if said.status != _GREEN or not models:
-        return f"/v1/models answered {said.status} and names no model", ""
-    look.evidence |= {
+def _has_a_model(inspection: _Inspection) -> _Finding:
+    response = inspection.ask("/v1/models")
+    if response.status in _KEY_REFUSED:
+        return _refused(inspection, response.status)
+    models = _models(response)
+    if response.status != _OK or not models:
+        return f"/v1/models answered {response.status} and names no model", ""
+    inspection.evidence |= {
         "model": str(models[0].get("id")),
         "models": len(models),
         "max_model_len": models[0].get("max_model_len"),
@@ -156,45 +176,51 @@ def _has_a_model(look: _Look) -> tuple[str, str]:
     return "", ""
 
 
-def _generates(look: _Look) -> tuple[str, str]:
-    """A few tokens: a green /health says only that the HTTP side is alive."""
-    began = time.monotonic()
-    asked = {"model": look.evidence["model"], "prompt": "1", "max_tokens": _TOKENS, "temperature": 0}
-    said = look.ask("/v1/completions", {**asked, "ignore_eos": True})
-    seconds = time.monotonic() - began
-    look.evidence |= {"generation_s": round(seconds, 3), "completion_tokens": said.tokens}
-    health = f"/health answers {look.evidence['health']}, and"
-    if said.status in {401, 403}:
-        return _refused(look, said.status)
-    if not said.status and look.late():
-        _load(look)
-        return f"{health} {_TOKENS} tokens did not come within {look.deadline_s:g} s", _throttled(look.evidence["load"])
-    if said.status != _GREEN or said.tokens != _TOKENS:
-        got = f"{said.status or 'nothing'} and {said.tokens or 0} tokens"
-        return f"{health} a generation of {_TOKENS} tokens was answered with {got}: {said.text[:200]}", _LOG
-    if look.evidence["health"] != _GREEN:
-        return f"it generates, and /health answers {look.evidence['health']}", _LOG
+def _generates(inspection: _Inspection) -> _Finding:
+    """Have it generate: a green /health only says that its HTTP side is alive."""
+    evidence, began = inspection.evidence, time.monotonic()
+    request = {"model": evidence["model"], "prompt": "1", "max_tokens": _TOKENS, "temperature": 0}
+    response = inspection.ask("/v1/completions", {**request, "ignore_eos": True})
+    evidence["generation_s"] = round(time.monotonic() - began, 3)
+    evidence["completion_tokens"] = response.tokens
+    health = f"/health answers {evidence['health']}, and"
+    if response.status in _KEY_REFUSED:
+        return _refused(inspection, response.status)
+    if not response.status and inspection.is_late():
+        _read_load(inspection)
+        problem = f"{health} {_TOKENS} tokens did not come within {inspection.deadline_s:g} s"
+        return problem, _limits(evidence["load"])
+    if response.status != _OK or response.tokens != _TOKENS:
+        answer = f"{response.status or 'nothing'} and {response.tokens or 0} tokens"
+        request_text = f"a generation of {_TOKENS} tokens was answered with {answer}"
+        return f"{health} {request_text}: {response.text[:200]}", _LOG
+    if evidence["health"] != _OK:
+        return f"it generates, and /health answers {evidence['health']}", _LOG
     return "", ""
 
 
-_LOG = "the server's log says why; its engine may have died"
-
-
-def _load(look: _Look) -> None:
-    """What it has to do, where /metrics tells."""
-    found = _openai.metrics(_openai.ask(f"{look.url}/metrics", seconds=5, key=look.key).text)
-    look.evidence["load"] = {
-        what: together(found[name]) for what, (together, names) in _LOAD.items() for name in names if name in found
+def _read_load(inspection: _Inspection) -> None:
+    """Add the load of the server to the evidence, as far as /metrics tells it."""
+    url = f"{inspection.url}/metrics"
+    values = _openai.metrics(_openai.ask(url, seconds=5, key=inspection.key).text)
+    inspection.evidence["load"] = {
+        key: combine(values[name])
+        for key, (combine, names) in _LOAD.items()
+        for name in names
+        if name in values
     }
 
 
-def _throttled(load: dict[str, float]) -> str:
-    """Which of its limits it works at."""
-    said = []
+def _limits(load: dict[str, float]) -> str:
+    """Return the limits at which the server works, and how to raise them."""
+    texts = []
     if load.get("waiting"):
-        said.append(f"{load['waiting']:g} requests wait: --max-num-seqs, more KV cache, or another server")
+        options = "--max-num-seqs, more KV cache, or another server"
+        texts.append(f"{load['waiting']:g} requests wait: {options}")
     if load.get("kv_cache_used", 0.0) > 0.9:
-        said.append(f"the KV cache is {load['kv_cache_used']:.0%} full: --gpu-memory-utilization, or a shorter context")
+        options = "--gpu-memory-utilization, or a shorter context"
+        texts.append(f"the KV cache is {load['kv_cache_used']:.0%} full: {options}")
     if load.get("preemptions"):
-        said.append(f"{load['preemptions']:g} requests were preempted since its start, for want of KV cache")
-    return "; ".join(said)
+        cause = "since the server started, for lack of KV cache"
+        texts.append(f"{load['preemptions']:g} requests were preempted {cause}")
+    return "; ".join(texts)

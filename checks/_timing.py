@@ -1,4 +1,4 @@
-"""How long something takes on a device: after a warm-up, each time out of a cold cache; the median and the spread."""
+"""Measures how long a call takes on a device: after a warm-up, with a cold cache, many times."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ from typing import Any, Literal
 
 from ._contract import Figure
 
-_COLD = 256 * 2**20  # more than the last cache of any GPU of today holds
-_FEWEST = 5
-_LONG = "the last cache overwritten before each"
+_COLD_BYTES = 256 * 2**20  # more than the last cache of any of today's GPUs
+_FEWEST = 5  # fewer samples make no median
+_COLD = "the last cache overwritten before each"
 _EXPONENTS = {"GB/s": -3, "TFLOP/s": -6}  # of bytes or operations in a microsecond
 
 
 @dataclass(frozen=True)
-class Timed:
-    """How many microseconds each call took, and how that was measured."""
+class Timing:
+    """The microseconds of each call, and how they were measured."""
 
-    took_us: tuple[float, ...]
+    samples_us: tuple[float, ...]
     method: str
 
     @property
     def median_us(self) -> float:
-        return statistics.median(self.took_us)
+        return statistics.median(self.samples_us)
 
     def evidence(self) -> dict[str, Any]:
-        """The spread is that of the middle 80 %, in medians; each time by itself is in the figure made of it."""
-        tenths, median = statistics.quantiles(self.took_us, n=10, method="inclusive"), self.median_us
+        """Return median and spread; the figure made of this timing holds each sample."""
+        # The spread is that of the middle 80 %, as a part of the median.
+        tenths = statistics.quantiles(self.samples_us, n=10, method="inclusive")
+        median = self.median_us
         spread = (tenths[-1] - tenths[0]) / median if median else 0.0
         return {
             "median_us": round(median, 2),
             "spread": round(spread, 3),
-            "times": len(self.took_us),
+            "times": len(self.samples_us),
             "method": self.method,
         }
 
-    def rate(self, name: str, work: float, unit: Literal["GB/s", "TFLOP/s"], of: Mapping[str, str]) -> Figure:
-        """`work`: the bytes or operations of each call."""
-        each = [work * 10.0 ** _EXPONENTS[unit] / took for took in self.took_us]
-        return figure(name, each, unit, of=of, method=self.method)
+    def rate(
+        self, name: str, work: float, unit: Literal["GB/s", "TFLOP/s"], of: Mapping[str, str]
+    ) -> Figure:
+        """Return a figure of the rate; `work` is the bytes or operations of each call."""
+        rates = [work * 10.0 ** _EXPONENTS[unit] / sample for sample in self.samples_us]
+        return figure(name, rates, unit, of=of, method=self.method)
 
     def milliseconds(self, name: str, of: Mapping[str, str]) -> Figure:
-        each = [took / 1000 for took in self.took_us]
-        return figure(name, each, "ms", better="lower", of=of, method=self.method)
+        times = [sample / 1000 for sample in self.samples_us]
+        return figure(name, times, "ms", better="lower", of=of, method=self.method)
 
 
 def figure(
@@ -59,17 +63,19 @@ def figure(
     of: Mapping[str, str] = MappingProxyType({}),
     method: str = "",
 ) -> Figure:
-    """Of what was measured as often as there are samples; five digits are more than any of it repeats."""
-    kept = tuple(map(five_digits, samples))
-    value = five_digits(statistics.median(kept))
-    return Figure(name, value, unit, better, dict(of), kept, repeats=len(kept), method=method)
+    """Return the figure of a number that was measured once per sample."""
+    rounded = tuple(map(five_digits, samples))
+    value = five_digits(statistics.median(rounded))
+    repeats = len(rounded)
+    return Figure(name, value, unit, better, dict(of), rounded, repeats=repeats, method=method)
 
 
 def five_digits(number: float) -> float:
+    """Round to five digits, more than any measurement here repeats."""
     return float(f"{number:.5g}")
 
 
-def timed(
+def measure(
     torch: Any,
     device: str,
     function: Callable[[], Any],
@@ -78,29 +84,34 @@ def timed(
     warm_up: int = 5,
     cold: bool = True,
     budget_s: float = math.inf,
-) -> Timed:
-    """`cold`: nothing of the last time is left in the cache.
+) -> Timing:
+    """Time a call, as often as `times` and the budget allow, and a few times in any case.
 
-    Within the budget as often as was said, and a few times in any case.
+    `cold`: the last cache of the GPU is overwritten before each call.
     """
-    waste = torch.empty(_COLD if cold and device != "cpu" else 0, dtype=torch.uint8, device=device)
-    took = _on_cpu if device == "cpu" else _on_gpu
+    size = _COLD_BYTES if cold and device != "cpu" else 0
+    waste = torch.empty(size, dtype=torch.uint8, device=device)
+    run = _time_on_cpu if device == "cpu" else _time_on_gpu
     for _ in range(warm_up):
         function()
     if budget_s < math.inf:
-        (once,) = took(torch, device, function, waste, 1)
+        (once,) = run(torch, device, function, waste, 1)
         times = max(_FEWEST, min(times, int(budget_s * 1e6 / max(once, 1))))
-    found = took(torch, device, function, waste, times)
+    samples = run(torch, device, function, waste, times)
     clock = "time.perf_counter" if device == "cpu" else "CUDA events"
-    how = f"{clock} around each call{f', {_LONG}' if len(waste) else ''}; {warm_up} to warm up, median of {times}"
-    return Timed(tuple(found), how)
+    cache = f", {_COLD}" if len(waste) else ""
+    method = f"{clock} around each call{cache}; {warm_up} to warm up, median of {times}"
+    return Timing(tuple(samples), method)
 
 
-def _on_gpu(torch: Any, device: str, function: Callable[[], Any], waste: Any, times: int) -> list[float]:
-    """All are queued before any is waited for, so that the time to launch is hidden behind the overwriting."""
+def _time_on_gpu(
+    torch: Any, device: str, function: Callable[[], Any], waste: Any, times: int
+) -> list[float]:
     with torch.cuda.device(device):
         events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(times)]
         torch.cuda.synchronize()
+        # All calls are queued before any is waited for, so that the time to launch one is hidden
+        # behind the overwriting of the cache.
         for begin, end in events:
             waste.zero_()
             begin.record()
@@ -110,20 +121,32 @@ def _on_gpu(torch: Any, device: str, function: Callable[[], Any], waste: Any, ti
         return [begin.elapsed_time(end) * 1000 for begin, end in events]
 
 
-def _on_cpu(torch: Any, device: str, function: Callable[[], Any], waste: Any, times: int) -> list[float]:  # noqa: ARG001
-    found = []
+def _time_on_cpu(
+    torch: Any,  # noqa: ARG001 - called like its twin for GPUs
+    device: str,  # noqa: ARG001
+    function: Callable[[], Any],
+    waste: Any,  # noqa: ARG001
+    times: int,
+) -> list[float]:
+    samples = []
     for _ in range(times):
         began = time.perf_counter()
         function()
-        found.append((time.perf_counter() - began) * 1e6)
-    return found
+        samples.append((time.perf_counter() - began) * 1e6)
+    return samples
 
 
-def slow(rates: Mapping[Any, float], kinds: Mapping[Any, str], least: float) -> dict[Any, float]:
-    """Those far below the others of their kind, each with the median of the others."""
-    found = {}
-    for one, rate in rates.items():
-        others = [other for key, other in rates.items() if key != one and kinds.get(key) == kinds.get(one)]
-        if others and rate < least * (median := statistics.median(others)):
-            found[one] = median
-    return found
+def slower_than_peers(
+    rates: Mapping[Any, float], kinds: Mapping[Any, str], least: float
+) -> dict[Any, float]:
+    """Return those far below the others of their kind, each with the median of the others."""
+    slow = {}
+    for key, rate in rates.items():
+        peers = [
+            other
+            for name, other in rates.items()
+            if name != key and kinds.get(name) == kinds.get(key)
+        ]
+        if peers and rate < least * (median := statistics.median(peers)):
+            slow[key] = median
+    return slow

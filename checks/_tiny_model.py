@@ -1,4 +1,4 @@
-"""A Llama of two megabytes made on the spot, what it answers, and how vLLM is made to run it without a network."""
+"""A Llama of two megabytes: its files, its right answers, and the settings to run it offline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from . import _tiny_weights
 from ._contract import Context
 
-# Read when transformers is imported; later it is too late.
+# transformers reads these when it is imported; later they have no effect.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 NAME = "tiny-llama"
 WORDS = _tiny_weights.WORDS
@@ -17,7 +17,8 @@ SEED = _tiny_weights.SEED
 CONTEXT = 256
 ROPE_THETA, NORM_EPS = 10000.0, 1e-6
 TOKENS = 12
-# The first choice of every token leads the second by this much of the logits' spread, ten times what bfloat16 costs.
+# The first choice of every token leads the second by at least this part of the logits' spread:
+# ten times the error of bfloat16, so that no rounding decides a token.
 MARGIN = 0.2
 
 _CONFIG = {
@@ -38,30 +39,32 @@ _CONFIG = {
     "eos_token_id": 2,
     "pad_token_id": 0,
     "tie_word_embeddings": False,
-    # vLLM then takes the half precision that the device has
+    # From "float32" vLLM chooses the half precision that the device has.
     "torch_dtype": "float32",
 }
-# The words of a chat are those of its messages, so it is answered as the same words are completed.
+# A chat is the bare text of its messages, so it has the same answer as a completion of that text.
 _CHAT = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
 def _prompt(name: str, length: int) -> tuple[int, ...]:
-    """Words that mean nothing, special tokens left out."""
-    silent = len(_tiny_weights.SPECIAL)
-    return tuple(silent + byte % (WORDS - silent) for byte in _tiny_weights.some_bytes(name, length))
+    """Return pseudo-random tokens without the special ones."""
+    special = len(_tiny_weights.SPECIAL)
+    data = _tiny_weights.pseudo_random_bytes(name, length)
+    return tuple(special + byte % (WORDS - special) for byte in data)
 
 
-# The numbers were searched for: few prompts are answered with the margin in every token. The answers of the third
-# and the fourth cross a block of 128 words, two begin alike, and five do not fit into a batch of four.
-_ALIKE = _prompt("shared", 144)
+# The numbers in the names were searched for: few prompts have the margin in every token of their
+# answer. The third and fourth answers cross a block of 128 tokens, two prompts begin alike (for
+# the prefix cache), and five do not fit into a batch of four.
+_PREFIX = _prompt("shared", 144)
 PROMPTS = (
     _prompt("short 3105", 7),
     _prompt("middle 673", 26),
     _prompt("long 452", 120),
-    _ALIKE + _prompt("one 2514", 5),
-    _ALIKE + _prompt("other 6116", 5),
+    _PREFIX + _prompt("one 2514", 5),
+    _PREFIX + _prompt("other 6116", 5),
 )
-# As the tests compute them in 64 bits, by _plain_llama.py.
+# Computed in 64 bits by _plain_llama.py; the tests compute them again.
 ANSWERS = (
     (49, 170, 36, 221, 152, 247, 115, 235, 227, 132, 14, 40),
     (79, 151, 43, 247, 153, 122, 176, 75, 211, 185, 194, 152),
@@ -72,14 +75,21 @@ ANSWERS = (
 
 
 def make(scratch: str) -> str:
-    """The model's folder."""
+    """Write the model below `scratch` and return its folder."""
     folder = Path(scratch) / NAME
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(_CONFIG))
-    (folder / "model.safetensors").write_bytes(_tiny_weights.safetensors(_tiny_weights.made()))
-    (folder / "generation_config.json").write_text(json.dumps({"bos_token_id": 1, "eos_token_id": 2}))
-    told = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
-    (folder / "tokenizer_config.json").write_text(json.dumps({**told, "chat_template": _CHAT}))
+    weights = _tiny_weights.safetensors(_tiny_weights.make_tensors())
+    (folder / "model.safetensors").write_bytes(weights)
+    generation = {"bos_token_id": 1, "eos_token_id": 2}
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    tokenizer = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "chat_template": _CHAT,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer()))
     return str(folder)
 
@@ -89,42 +99,53 @@ def text(tokens: tuple[int, ...]) -> str:
 
 
 def _tokenizer() -> dict[str, object]:
-    """The tokenizers library's own format: one word, one token."""
-    words = [*_tiny_weights.SPECIAL, *(f"w{number}" for number in range(len(_tiny_weights.SPECIAL), WORDS))]
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    """Return a tokenizer with one token per word, in the format of the tokenizers library."""
+    special = _tiny_weights.SPECIAL
+    words = [*special, *(f"w{number}" for number in range(len(special), WORDS))]
+    flags = {
+        **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False),
+        "special": True,
+    }
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": number, "content": word, **flags} for number, word in enumerate(_tiny_weights.SPECIAL)],
+        "added_tokens": [
+            {"id": number, "content": word, **flags} for number, word in enumerate(special)
+        ],
         "normalizer": None,
         "pre_tokenizer": {"type": "WhitespaceSplit"},
         "post_processor": None,
         "decoder": None,
-        "model": {"type": "WordLevel", "vocab": {word: at for at, word in enumerate(words)}, "unk_token": "<pad>"},
+        "model": {
+            "type": "WordLevel",
+            "vocab": {word: number for number, word in enumerate(words)},
+            "unk_token": "<pad>",
+        },
     }
 
 
 def settings(context: Context) -> dict[str, object]:
-    """How an engine runs it, as vLLM's LLM takes them; the command line has the same names."""
+    """Return settings as vLLM's LLM takes them; options of the command line have the same names."""
     return {
         "dtype": "float32" if context.profile == "cpu" else "auto",
         "seed": SEED,
         "max_model_len": CONTEXT,
         "max_num_seqs": 4,
         "gpu_memory_utilization": 0.2,
-        # Of that share it takes no more: of so small a cache it would make millions of blocks, which takes seconds.
+        # Without a limit it would divide that memory into millions of blocks, which takes seconds.
         "num_gpu_blocks_override": 1024,
         "enforce_eager": True,
     }
 
 
 def environment(scratch: str) -> dict[str, str]:
-    """No network, little memory, and every cache where it goes away afterwards."""
+    """Return variables for no network, little memory, and caches that go away with `scratch`."""
     return {
         **OFFLINE,
         "VLLM_NO_USAGE_STATS": "1",
-        # FlashInfer would compile its sampler anew in each of these caches; whether it can is another check's claim.
+        # FlashInfer would compile its sampler again in each of these caches; flashinfer_compiles
+        # is the check for that.
         "VLLM_USE_FLASHINFER_SAMPLER": os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0"),
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HOME": scratch,
@@ -141,7 +162,7 @@ def environment(scratch: str) -> dict[str, str]:
     }
 
 
-def settle(scratch: str) -> None:
-    """This process answers under those settings, vLLM's engine inside it."""
+def apply_environment(scratch: str) -> None:
+    """Set those variables in this process, and have vLLM run its engine inside it."""
     os.environ.update(environment(scratch))
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"

@@ -1,4 +1,4 @@
-"""The tiny model's weights, the same on every machine, and the file that they are kept in."""
+"""The weights of the tiny model, the same on every machine, and their file format."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Tensor = tuple[list[int], "array[float]"]  # in quotes: not every Python has arr
 
 SEED = 0
 WORDS, HIDDEN, INNER, LAYERS = 256, 128, 256, 2
-HEADS, SHARED, SIZE = 8, 2, 64  # of the query, of key and value, and how wide each is
-# A special token is never the best choice, so no answer ends early.
+HEADS, SHARED, SIZE = 8, 2, 64  # heads of the query, heads of key and value, width of a head
+# Special tokens have zero weights in the head, so none is ever chosen and no answer ends early.
 SPECIAL = ("<pad>", "<s>", "</s>")
 _LAYER = (
-    # The scales let attention look at a few words, and every part weigh about as much as the others.
+    # With these scales attention looks at a few tokens, and all parts weigh about the same.
     ("input_layernorm", [HIDDEN], 512, 1.0),
     ("self_attn.q_proj", [HEADS * SIZE, HIDDEN], 512, 0.0),
     ("self_attn.k_proj", [SHARED * SIZE, HIDDEN], 512, 0.0),
@@ -27,34 +27,36 @@ _LAYER = (
 )
 
 
-def made() -> dict[str, Tensor]:
-    """Shape and values of each tensor by name; a value is a byte and a power of two, so no half precision rounds it."""
+def make_tensors() -> dict[str, Tensor]:
+    """Return shape and values of each tensor by name."""
+    # A value is a byte divided by a power of two, so no half precision has to round it.
     _, head = _tensor("head", [WORDS, HIDDEN], 256, 0.0)
-    silent = len(SPECIAL) * HIDDEN
+    zeros = len(SPECIAL) * HIDDEN
     tensors = {
         "model.embed_tokens.weight": _tensor("embed", [WORDS, HIDDEN], 64, 0.0),
         "model.norm.weight": _tensor("norm", [HIDDEN], 512, 1.0),
-        "lm_head.weight": ([WORDS, HIDDEN], array("f", [0.0] * silent) + head[silent:]),
+        "lm_head.weight": ([WORDS, HIDDEN], array("f", [0.0] * zeros) + head[zeros:]),
     }
     for layer in range(LAYERS):
         for name, shape, scale, middle in _LAYER:
-            tensors[f"model.layers.{layer}.{name}.weight"] = _tensor(f"{layer} {name}", shape, scale, middle)
+            tensor = _tensor(f"{layer} {name}", shape, scale, middle)
+            tensors[f"model.layers.{layer}.{name}.weight"] = tensor
     return tensors
 
 
 def _tensor(name: str, shape: list[int], scale: int, middle: float) -> Tensor:
     count = shape[0] * (shape[1] if len(shape) > 1 else 1)
-    of_byte = [(byte - 128) / scale + middle for byte in range(256)]
-    return shape, array("f", map(of_byte.__getitem__, some_bytes(name, count)))
+    by_byte = [(byte - 128) / scale + middle for byte in range(256)]
+    return shape, array("f", map(by_byte.__getitem__, pseudo_random_bytes(name, count)))
 
 
-def some_bytes(name: str, count: int) -> bytes:
-    """As good as random, and the same under every Python."""
+def pseudo_random_bytes(name: str, count: int) -> bytes:
+    # A hash, since random generators differ between versions of Python and torch.
     return hashlib.shake_256(f"{SEED} {name}".encode()).digest(count)
 
 
 def safetensors(tensors: dict[str, Tensor]) -> bytes:
-    """The length of the header in eight bytes, the header, and the values one after the other."""
+    """Return the file: the header's length in eight bytes, the header, and all values."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     data, end = [], 0
     for name, (shape, values) in tensors.items():
@@ -62,5 +64,5 @@ def safetensors(tensors: dict[str, Tensor]) -> bytes:
         begin, end = end, end + len(data[-1])
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
     head = json.dumps(header).encode()
-    head += b" " * (-len(head) % 8)
+    head += b" " * (-len(head) % 8)  # the format wants values aligned to 8 bytes
     return len(head).to_bytes(8, "little") + head + b"".join(data)

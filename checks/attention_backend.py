@@ -1,4 +1,4 @@
-"""Which attention backend vLLM takes on each GPU, and whether it is the one that was planned."""
+"""Checks that vLLM takes the planned attention backend on each GPU."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from . import _planned_backend, _tiny_model
-from ._contract import Check, Context, Figure, Needs, Verdict, tried_by_one, whole
+from ._contract import Check, Context, Figure, Needs, Verdict, gpus_of_one_process, whole_gpus
 
-# What is asked of one GPU, in a process of its own: with vLLM's arguments for an engine, where to write.
+# Answers for one GPU, in a process of its own, from vLLM's arguments for an engine.
 Ask = Callable[[dict[str, object]], dict[str, Any]]
 _SELECTORS = ("vllm.v1.attention.selector", "vllm.attention.selector")
 _WAIT_S = 120.0
+_HINT = (
+    "vllm serve --attention-backend NAME says why a backend is not taken; "
+    "the plan's reasons: ./setup.sh plan"
+)
 
 
 def body(context: Context) -> Verdict:
-    _tiny_model.settle(context.scratch)
-    planned = _planned_backend.of_each(context)
-    asked = {"model": _tiny_model.make(context.scratch), **_tiny_model.settings(context)}
-    found = on_each(context, asked, of_vllm)
-    return replace(judged(planned, found), figures=figures(context, found), gpus=tried_by_one(context.gpus))
+    _tiny_model.apply_environment(context.scratch)
+    planned = _planned_backend.planned_backends(context)
+    model = _tiny_model.make(context.scratch)
+    answers = ask_each(context, {"model": model, **_tiny_model.settings(context)}, ask_vllm)
+    gpus = gpus_of_one_process(context.gpus)
+    return replace(judge(planned, answers), figures=figures(context, answers), gpus=gpus)
 
 
-def of_vllm(asked: dict[str, object]) -> dict[str, Any]:
-    """Its own choice, by the function that its engine calls; no engine is started and no memory taken."""
-    config = importlib.import_module("vllm.engine.arg_utils").EngineArgs(**asked).create_engine_config()
+def ask_vllm(arguments: dict[str, object]) -> dict[str, Any]:
+    """Call the function by which vLLM's engine chooses; no engine starts and no memory is taken."""
+    engine_args = importlib.import_module("vllm.engine.arg_utils").EngineArgs(**arguments)
+    config = engine_args.create_engine_config()
     choose = _selector()
     known = {
         "head_size": config.model_config.get_head_size(),
@@ -43,9 +49,10 @@ def of_vllm(asked: dict[str, object]) -> dict[str, Any]:
         "is_attention_free": False,
         "use_v1": True,
     }
-    taken = {name: known[name] for name in inspect.signature(choose).parameters if name in known}
+    # The parameters differ from release to release.
+    wanted = inspect.signature(choose).parameters
     with importlib.import_module("vllm.config").set_current_vllm_config(config):
-        name = choose(**taken).get_name()
+        name = choose(**{key: known[key] for key in wanted if key in known}).get_name()
     platform = importlib.import_module("vllm.platforms").current_platform
     return {
         "backend": str(name).removesuffix(_planned_backend.OLD_SUFFIX),
@@ -63,73 +70,76 @@ def _selector() -> Any:
     raise ImportError(f"this vLLM has no get_attn_backend in {' or '.join(_SELECTORS)}")
 
 
-def on_each(context: Context, asked: dict[str, object], ask: Ask) -> dict[str, dict[str, Any]]:
-    """All at once, each where it sees one GPU alone; "" is the CPU, or whatever a slice of a GPU is."""
+def ask_each(context: Context, arguments: dict[str, object], ask: Ask) -> dict[str, dict[str, Any]]:
+    """Return the answer for each GPU, or for "": the CPU, or the first slice of a GPU."""
+    # Each GPU is asked at once, by a process that sees it alone.
     fork = multiprocessing.get_context("fork")
     children = {}
-    for gpu in whole(context.gpus) or ("",):
+    for gpu in whole_gpus(context.gpus) or ("",):
         file = Path(context.scratch) / f"backend-{gpu}.json"
-        child = fork.Process(target=_asked, args=(gpu, asked, ask, file))
+        child = fork.Process(target=_ask_in_child, args=(gpu, arguments, ask, file))
         child.start()
         children[gpu] = child, file
-    found = {}
+    answers = {}
     for gpu, (child, file) in children.items():
         child.join(_WAIT_S)
+        answers[gpu] = {"problem": f"no answer, status {child.exitcode}"}
         if file.exists():
-            found[gpu] = json.loads(file.read_text())
-        else:
-            found[gpu] = {"problem": f"no answer, status {child.exitcode}"}
-    return found
+            answers[gpu] = json.loads(file.read_text())
+    return answers
 
 
-def _asked(gpu: str, asked: dict[str, object], ask: Ask, file: Path) -> None:
+def _ask_in_child(gpu: str, arguments: dict[str, object], ask: Ask, file: Path) -> None:
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     try:
-        found = ask(asked)
-    except Exception as problem:  # noqa: BLE001 - whatever vLLM raises is the finding
+        answer = ask(arguments)
+    except Exception as error:  # noqa: BLE001 - any exception of vLLM is the finding
         traceback.print_exc()
-        found = {"problem": f"{type(problem).__name__}: {(str(problem).strip().splitlines() or [''])[0]}"}
+        first, *_ = str(error).strip().splitlines() or [""]
+        answer = {"problem": f"{type(error).__name__}: {first}"}
     aside = file.with_suffix(".aside")
-    aside.write_text(json.dumps(found))
+    aside.write_text(json.dumps(answer))
     aside.replace(file)
 
 
-def figures(context: Context, found: dict[str, dict[str, Any]]) -> tuple[Figure, ...]:
-    """By torch's number, as those of other checks."""
-    backends = [("CPU" if context.profile == "cpu" else f"GPU {at}", each) for at, each in enumerate(found.values())]
-    return tuple(Figure("backend", each["backend"], of={"on": on}) for on, each in backends if "backend" in each)
+def figures(context: Context, answers: dict[str, dict[str, Any]]) -> tuple[Figure, ...]:
+    """Return each backend with torch's number of its GPU, as in the figures of other checks."""
+    places = ["CPU" if context.profile == "cpu" else f"GPU {at}" for at in range(len(answers))]
+    return tuple(
+        Figure("backend", answer["backend"], of={"on": place})
+        for place, answer in zip(places, answers.values(), strict=True)
+        if "backend" in answer
+    )
 
 
-def judged(planned: dict[str, str], found: dict[str, dict[str, Any]]) -> Verdict:
-    """A plan without a word on attention, as one for the CPU, cannot be broken: what is taken is told."""
-    names = {gpu: f"GPU {gpu if gpu.isdigit() else at}" if gpu else "" for at, gpu in enumerate(found)}
-    evidence = {"found": {names[gpu] or "here": each for gpu, each in found.items()}, "planned": planned}
+def judge(planned: dict[str, str], answers: dict[str, dict[str, Any]]) -> Verdict:
+    """Compare with the plan. Without a plan, as for a CPU, the backend is only reported."""
+    # A UUID names one card in the world; a report says "GPU 0" instead.
+    names = {
+        gpu: f"GPU {gpu if gpu.isdigit() else at}" if gpu else "" for at, gpu in enumerate(answers)
+    }
+    found = {names[gpu] or "here": answer for gpu, answer in answers.items()}
+    evidence = {"found": found, "planned": planned}
     problems = []
-    for gpu, each in found.items():
-        name, wanted = names[gpu] and f"{names[gpu]}: ", planned.get(gpu)
-        if "problem" in each:
-            problems.append(f"{name}vLLM names no attention backend: {each['problem']}")
-        elif wanted and each["backend"] != wanted:
-            problems.append(f"{name}vLLM takes {each['backend']}, and {wanted} was planned")
+    for gpu, answer in answers.items():
+        name, expected = f"{names[gpu]}: " if gpu else "", planned.get(gpu)
+        if "problem" in answer:
+            problems.append(f"{name}vLLM names no attention backend: {answer['problem']}")
+        elif expected and answer["backend"] != expected:
+            problems.append(f"{name}vLLM takes {answer['backend']}, and {expected} was planned")
     if problems:
         return Verdict(passed=False, summary="; ".join(problems), evidence=evidence, hint=_HINT)
-    taken = " and ".join(sorted({each["backend"] for each in found.values()}))
-    judged_by = "as planned" if planned.keys() & found.keys() else "nothing was planned"
-    return Verdict(passed=True, summary=f"vLLM takes {taken}, {judged_by}", evidence=evidence)
-
-
-_HINT = "vllm serve --attention-backend NAME says why a backend is not taken; the plan's reasons: ./setup.sh plan"
+    taken = " and ".join(sorted({answer["backend"] for answer in answers.values()}))
+    basis = "as planned" if planned.keys() & answers.keys() else "nothing was planned"
+    return Verdict(passed=True, summary=f"vLLM takes {taken}, {basis}", evidence=evidence)
 
 
 CHECK = Check(
-    name="attention_backend",
     title="Attention backend",
     proves="on every GPU vLLM takes the attention backend that was planned",
     step=50,
     weight="should",
-    on="environment",
-    profile="quick",
     deadline_s=180,
     needs=Needs(packages=("torch", "vllm"), gpus=1),
     body=body,

@@ -1,4 +1,4 @@
-"""Whether several GPUs, or several processes on a CPU, come to the right sum together; and if not, what breaks it."""
+"""Checks that several GPUs reach the right sums together, and names what breaks them."""
 
 from __future__ import annotations
 
@@ -10,72 +10,79 @@ from pathlib import Path
 from typing import Any
 
 from . import _pairs, _ranks
-from ._contract import Check, Context, Needs, Verdict, whole
+from ._contract import Check, Context, Needs, Verdict, whole_gpus
+from ._ranks import GroupRun
 
-_WITHOUT = {"NCCL_P2P_DISABLE": "1"}
-_SAID = "NCCL_P2P_DISABLE=1"
+_WITHOUT_P2P = {"NCCL_P2P_DISABLE": "1"}
+_SETTING = "NCCL_P2P_DISABLE=1"
+_OTHER_CAUSES = (
+    "NCCL_DEBUG=INFO names the transport; look at the size of /dev/shm, the fabric manager "
+    "and Xid in the kernel log"
+)
+
+# Runs the group with a number for its folder, and environment variables.
+Run = Callable[[int, dict[str, str]], GroupRun]
 
 
 def body(context: Context) -> Verdict:
-    """gloo over two processes where there is no GPU: the code around it is the same."""
-    importlib.import_module("torch.distributed")  # without it nothing is decided, and no sum is wrong
-    backend, count = ("gloo", 2) if context.profile == "cpu" else ("nccl", len(whole(context.gpus)))
+    importlib.import_module("torch.distributed")  # an error without it, and not a wrong sum
+    gpus = whole_gpus(context.gpus)
+    # On a CPU, gloo over two processes tries at least the same code around it.
+    backend, count = ("gloo", 2) if context.profile == "cpu" else ("nccl", len(gpus))
 
-    def one(number: int, environment: dict[str, str]) -> _ranks.Try:
-        return _ranks.go({"backend": backend, "count": count}, Path(context.scratch) / str(number), environment)
+    def run(number: int, environment: dict[str, str]) -> GroupRun:
+        folder = Path(context.scratch) / str(number)
+        return _ranks.run_group({"backend": backend, "count": count}, folder, environment)
 
-    return replace(judged(one, backend, count, context.facts), gpus=whole(context.gpus))
+    return replace(judge(run, backend, count, context.facts), gpus=gpus)
 
 
-def judged(
-    one: Callable[[int, dict[str, str]], _ranks.Try], backend: str, count: int, facts: dict[str, Any]
-) -> Verdict:
-    """What is wrong is tried again without peer-to-peer: that tells the links from the rest."""
-    first = one(1, {})
-    version = next((word["version"] for words in first.said for word in words if "version" in word), "")
-    with_what = f"NCCL {version}".strip() if backend == "nccl" else backend
-    evidence = {"with": with_what, "ranks": count, "try": first.evidence(), "set": _set()}
-    if first.how == "healthy":
+def judge(run: Run, backend: str, count: int, facts: dict[str, Any]) -> Verdict:
+    """Run the group; if it fails, run it again without peer-to-peer to tell the cause."""
+    first = run(1, {})
+    versions = (
+        message["version"] for own in first.messages for message in own if "version" in message
+    )
+    library = f"NCCL {next(versions, '')}".strip() if backend == "nccl" else backend
+    settings = {
+        name: value for name, value in sorted(os.environ.items()) if name.startswith("NCCL_")
+    }
+    evidence = {"with": library, "ranks": count, "try": first.evidence(), "set": settings}
+    if first.outcome == "healthy":
         where = f"{count} GPUs" if backend == "nccl" else f"{count} processes"
-        summary = f"all-reduce, all-gather and reduce-scatter up to 16 MiB are right on {where} ({with_what})"
+        right = f"are right on {where} ({library})"
+        summary = f"all-reduce, all-gather and reduce-scatter up to 16 MiB {right}"
         return Verdict(passed=True, summary=summary, evidence=evidence)
     if backend != "nccl":
-        return Verdict(passed=False, summary=first.what, evidence=evidence)
-    control = one(2, _WITHOUT)
-    said, hint = blamed(first, control, facts)
-    return Verdict(passed=False, summary=said, evidence=evidence | {f"with {_SAID}": control.evidence()}, hint=hint)
+        return Verdict(passed=False, summary=first.problem, evidence=evidence)
+    control = run(2, _WITHOUT_P2P)
+    summary, hint = blame(first, control, facts)
+    evidence |= {f"with {_SETTING}": control.evidence()}
+    return Verdict(passed=False, summary=summary, evidence=evidence, hint=hint)
 
 
-def blamed(first: _ranks.Try, control: _ranks.Try, facts: dict[str, Any]) -> tuple[str, str]:
-    """What both tries together say, and what to do."""
-    if control.how == "healthy":
-        hint = f"{_pairs.suspect(facts)}; until then {_SAID} lets vLLM run, more slowly; see peer_copies for the pair"
-        return f"{first.what}; it works with {_SAID}: peer-to-peer is broken", hint
-    if control.how == "died":
-        return f"{first.what}; inconclusive: with {_SAID} {control.what}", _OTHERS
-    if control.how == first.how:
-        return f"{first.what}; the same with {_SAID}, so it is not peer-to-peer: {control.what}", _OTHERS
-    return f"{first.what}; otherwise with {_SAID}: {control.what}", _OTHERS
-
-
-_OTHERS = (
-    "NCCL_DEBUG=INFO names the transport; look at the size of /dev/shm, the fabric manager and Xid in the kernel log"
-)
-
-
-def _set() -> dict[str, str]:
-    """What of NCCL's settings came with the environment."""
-    return {name: value for name, value in sorted(os.environ.items()) if name.startswith("NCCL_")}
+def blame(first: GroupRun, control: GroupRun, facts: dict[str, Any]) -> tuple[str, str]:
+    """Return the conclusion from both runs, and the hint."""
+    if control.outcome == "healthy":
+        hint = (
+            f"{_pairs.describe_suspects(facts)}; until then {_SETTING} lets vLLM run, "
+            "more slowly; see peer_copies for the pair"
+        )
+        return f"{first.problem}; it works with {_SETTING}: peer-to-peer is broken", hint
+    if control.outcome == "died":
+        text = f"inconclusive: with {_SETTING} {control.problem}"
+    elif control.outcome == first.outcome:
+        text = f"the same with {_SETTING}, so it is not peer-to-peer: {control.problem}"
+    else:
+        text = f"otherwise with {_SETTING}: {control.problem}"
+    return f"{first.problem}; {text}", _OTHER_CAUSES
 
 
 CHECK = Check(
-    name="collectives",
     title="GPUs work together",
-    proves="all-reduce, all-gather and reduce-scatter over all used GPUs give the right values and do not hang",
+    proves="all-reduce, all-gather and reduce-scatter over all used GPUs "
+    "give the right values and do not hang",
     step=40,
-    weight="must",
-    on="environment",
-    profile="quick",
     deadline_s=900,
     needs=Needs(packages=("torch",), gpus=2),
     body=body,

@@ -1,4 +1,4 @@
-"""Whether every requirement of every installed distribution is met, with the markers and extras of this interpreter."""
+"""Checks that the requirements of all installed distributions are met in this interpreter."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from typing import Any
 
 from . import _installed
 from ._contract import Check, Context, Needs, Verdict
+from ._host import first_of
 
-# Who requires it, and the requirement as packaging has parsed it.
-Asked = tuple[str, Any]
+# The distribution that requires something, and the requirement as packaging has parsed it.
+_Requirement = tuple[str, Any]
+_HINT = (
+    "vllm-ready provision installs what was locked again; "
+    "packages that you add belong in extra_packages"
+)
 
 
 def body(context: Context) -> Verdict:
@@ -25,12 +30,16 @@ def body(context: Context) -> Verdict:
             name, lines = _metadata(folder)
             required[name] = [requirements.Requirement(line) for line in lines]
         except (OSError, requirements.InvalidRequirement) as error:
-            unreadable.append(f"{folder.name}/METADATA: {' '.join(str(error).split())}")
-    asked = _asked(required)
+            text = " ".join(str(error).split())
+            unreadable.append(f"{folder.name}/METADATA: {text}")
+    applicable = _applicable(required)
     pins = {_installed.normalized(name) for name in context.pins}
-    left_out = sorted({what.name for who, what in asked if _left_out(who, what, pins, versions)})
-    counted = [(who, what) for who, what in asked if what.name not in left_out]
-    unmet = sorted({said for who, what in counted if (said := _unmet(who, what, versions, pins))})
+    left_out = sorted(
+        {need.name for who, need in applicable if _left_out(who, need, pins, versions)}
+    )
+    counted = [(who, need) for who, need in applicable if need.name not in left_out]
+    texts = (_unmet(who, need, versions, pins) for who, need in counted)
+    unmet = sorted(set(filter(None, texts)))
     evidence = {
         "distributions": len(required),
         "requirements": len(counted),
@@ -38,75 +47,71 @@ def body(context: Context) -> Verdict:
         "unreadable": unreadable,
         "left_out_by_the_lock": left_out,
     }
-    problems = unmet + unreadable
-    if problems or not required:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        return Verdict(
-            passed=False,
-            summary="; ".join(problems[:3]) + more or "no distribution is installed",
-            evidence=evidence,
-            hint="vllm-ready provision has what was locked again; what you add belongs in extra_packages",
-        )
-    return Verdict(
-        passed=True,
-        summary=f"{len(counted)} requirements of {len(required)} distributions are met",
-        evidence=evidence,
-    )
+    if problems := unmet + unreadable:
+        summary = first_of(problems)
+        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
+    if not required:
+        summary = "no distribution is installed"
+        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
+    summary = f"{len(counted)} requirements of {len(required)} distributions are met"
+    return Verdict(passed=True, summary=summary, evidence=evidence)
 
 
 def _metadata(folder: Path) -> tuple[str, list[str]]:
-    head = HeaderParser().parsestr((folder / "METADATA").read_text(encoding="utf-8", errors="replace"))
-    return _installed.normalized(str(head["Name"])), [str(line) for line in head.get_all("Requires-Dist", [])]
+    text = (folder / "METADATA").read_text(encoding="utf-8", errors="replace")
+    head = HeaderParser().parsestr(text)
+    lines = [str(line) for line in head.get_all("Requires-Dist", [])]
+    return _installed.normalized(str(head["Name"])), lines
 
 
-def _asked(required: dict[str, list[Any]]) -> list[Asked]:
-    """Every requirement that counts here: of each distribution itself, and of the extras that others ask of it."""
-    asked: list[Asked] = []
-    queue, seen = [(name, "") for name in required], set[tuple[str, str]]()
+def _applicable(required: dict[str, list[Any]]) -> list[_Requirement]:
+    """Return the requirements that apply here, with those of the extras that others ask for."""
+    applicable: list[_Requirement] = []
+    queue, known = [(name, "") for name in required], set[tuple[str, str]]()
     while queue:
         name, extra = pair = queue.pop()
-        if pair in seen:
+        if pair in known:
             continue
-        seen.add(pair)
-        for one in required.get(name, ()):
-            base = one.marker is None or one.marker.evaluate({"extra": ""})
-            # With an extra only what it adds; what it has in common was asked without it.
-            if base if not extra else not base and one.marker.evaluate({"extra": extra}):
-                asked.append((f"{name}[{extra}]" if extra else name, one))
-                queue += [(_installed.normalized(one.name), wanted) for wanted in one.extras]
-    return asked
+        known.add(pair)
+        for need in required.get(name, ()):
+            base = need.marker is None or need.marker.evaluate({"extra": ""})
+            # For an extra only what it adds counts; the rest was counted without it.
+            added = not base and extra and need.marker.evaluate({"extra": extra})
+            if added if extra else base:
+                applicable.append((f"{name}[{extra}]" if extra else name, need))
+                queue += [(_installed.normalized(need.name), wanted) for wanted in need.extras]
+    return applicable
 
 
-def _left_out(who: str, what: Any, pins: set[str], versions: dict[str, list[str]]) -> bool:
-    """A lock is complete: what one of its own requires and it does not have was left out on purpose.
+def _left_out(who: str, need: Any, pins: set[str], versions: dict[str, list[str]]) -> bool:
+    """Return whether the lock left a requirement out on purpose.
 
-    vLLM for the CPU requires torchvision and more, of which there is none without CUDA.
+    A lock is complete, so a requirement of one of its own that it lacks was left out: vLLM for
+    the CPU requires torchvision and more, which do not exist without CUDA.
     """
-    name = _installed.normalized(what.name)
+    name = _installed.normalized(need.name)
     return who.partition("[")[0] in pins and name not in pins and name not in versions
 
 
-def _unmet(who: str, what: Any, versions: dict[str, list[str]], pins: set[str]) -> str:
-    found = versions.get(_installed.normalized(what.name))
-    wanted = f"{what.name}{what.specifier}"
-    if not found:
-        return f"{who} requires {wanted}, which is not installed"
-    allowed = what.specifier
-    if {who.partition("[")[0], _installed.normalized(what.name)} <= pins:
-        # Of a version that is pinned the lock may take another build: 2.13.0 in place of 2.13.0+cpu.
+def _unmet(who: str, need: Any, versions: dict[str, list[str]], pins: set[str]) -> str:
+    name = _installed.normalized(need.name)
+    text = f"{who} requires {need.name}{need.specifier}"
+    installed = versions.get(name)
+    if not installed:
+        return f"{text}, which is not installed"
+    allowed = need.specifier
+    if {who.partition("[")[0], name} <= pins:
+        # The lock may take another build of a pinned version: 2.13.0 in place of 2.13.0+cpu.
         allowed = type(allowed)(re.sub(r"\+[\w.]+", "", str(allowed)))
-    if all(allowed.contains(version, prereleases=True) for version in found):
+    if all(allowed.contains(version, prereleases=True) for version in installed):
         return ""
-    return f"{who} requires {wanted}; installed is {' and '.join(found)}"
+    return f"{text}; installed is {' and '.join(installed)}"
 
 
 CHECK = Check(
-    name="dependencies_consistent",
     title="Dependencies consistent",
-    proves="what every installed distribution requires on this interpreter is installed, in a version that it allows",
+    proves="every requirement of every distribution is installed in a version that it allows",
     step=90,
-    weight="must",
-    on="environment",
     profile="passive",
     deadline_s=60,
     needs=Needs(packages=("packaging",), distributions=("packaging",)),

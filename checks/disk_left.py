@@ -1,54 +1,56 @@
-"""Whether there is room left where the environment, temporary files and caches are written."""
+"""Checks that disks have room for another environment, temporary files and caches."""
 
 from __future__ import annotations
 
 from . import _host
-from ._contract import Check, Context, Needs
-from ._host import Found
+from ._contract import Context, Needs
+from ._host import Observation
 
+# GiB. Argued, not measured: temporary files, compile caches and logs are small, so 2 GiB leave
+# room to spare. For another environment the plan knows the size.
 _LEAST_GB = {"tmpdir": 2.0, "cache": 2.0, "logs": 0.2, "models": 2.0}
+_HINT = (
+    "vllm-ready prune and uv cache prune make room; "
+    "--prefix, TMPDIR, XDG_CACHE_HOME and HF_HOME name other places"
+)
 
 
-def look(context: Context) -> Found:
+def look(context: Context) -> Observation:
     disks = _host.fact(context.facts, "disks")
-    room = {"prefix": context.plan.get("disk_mb", 0) / 1024, **_LEAST_GB}
-    problems = []
-    for role, least in room.items():
+    least_gb = {"prefix": context.plan.get("disk_mb", 0) / 1024, **_LEAST_GB}
+    problems, free_gb = [], {}
+    for role, least in least_gb.items():
         disk = disks.get(role)
         if disk is None:
             continue
-        named = f"{disk['path']} ({role})"
-        if disk["free_gb"] < least:
-            why = ", and another environment such as this one takes" if role == "prefix" else " of"
-            problems.append(f"{named} has {disk['free_gb']:.1f} GiB left{why} {least:.1f} GiB")
+        free_gb[role] = free = disk["free_gb"]
+        name = f"{disk['path']} ({role})"
+        if free < least:
+            problems.append(f"{name} has {free:.1f} GiB left; {_need(role, least)}")
         if not disk["writable"] or "ro" in disk["options"]:
-            problems.append(f"{named} cannot be written")
+            problems.append(f"{name} cannot be written")
         elif "noexec" in disk["options"]:
-            problems.append(f"{named} is mounted noexec: what is compiled there does not load")
-    left = {role: disks[role]["free_gb"] for role in room if role in disks}
-    if not left:
-        raise _host.Unread("disk space could not be read: no folder was looked at")
-    hint = (
-        "vllm-ready prune and uv cache prune make room; --prefix, TMPDIR, XDG_CACHE_HOME and HF_HOME name other places"
-    )
-    least_of_all = min(left, key=lambda role: left[role])
-    return Found(
-        problems,
-        f"{left[least_of_all]:.1f} GiB left in {disks[least_of_all]['path']}, more elsewhere",
-        {"free_gb": left},
-        hint,
-    )
+            problems.append(
+                f"{name} is mounted noexec: libraries that are compiled there do not load"
+            )
+    if not free_gb:
+        raise _host.UnreadableFact("disk space could not be read: no folder was recorded")
+    fullest = min(free_gb, key=lambda role: free_gb[role])
+    holds = f"{free_gb[fullest]:.1f} GiB left in {disks[fullest]['path']}, more elsewhere"
+    return Observation(problems, holds, {"free_gb": free_gb}, _HINT)
 
 
-CHECK = Check(
-    name="disk_left",
+def _need(role: str, least: float) -> str:
+    if role == "prefix":
+        return f"another environment like this one takes {least:.1f} GiB"
+    return f"at least {least:.1f} GiB are needed"
+
+
+CHECK = _host.check(
+    look,
     title="Disk space",
-    proves="another environment, temporary files and compile caches have room, where files may be run",
-    step=10,
+    proves="another environment, temporary files and compile caches have room, "
+    "where files may be executed",
     weight="should",
-    on="host",
-    profile="passive",
-    deadline_s=20,
     needs=Needs(recording=True),
-    body=_host.judged(look),
 )

@@ -1,11 +1,12 @@
-"""Whether exactly what was locked is installed, and what was replaced where it is not."""
+"""Checks that exactly the locked distributions are installed, and names the replaced ones."""
 
 from __future__ import annotations
 
 from . import _installed
 from ._contract import Check, Context, Needs, Verdict
+from ._host import first_of
 
-# A virtual environment may bring these itself; where the lock names one, its version counts.
+# A virtual environment may bring these itself; if the lock names one, its version counts.
 _OF_THE_VENV = {"pip", "setuptools", "wheel"}
 
 
@@ -16,36 +17,38 @@ def body(context: Context) -> Verdict:
     became = [
         f"{name} {version} became {' and '.join(installed[name])}"
         for name, version in sorted(pins.items())
-        if name in installed
-        and not (len(installed[name]) == 1 and _installed.same_version(version, installed[name][0]))
+        if name in installed and not _is_only(version, installed[name])
     ]
-    extra = [f"{name} {' and '.join(installed[name])}" for name in sorted(installed.keys() - pins - _OF_THE_VENV)]
-    found = became + missing
-    evidence = {"locked": len(pins), "installed": len(installed), "became": became, "missing": missing, "extra": extra}
-    if found:
-        return Verdict(
-            passed=False,
-            summary=_few(found),
-            evidence=evidence,
-            hint="run vllm-ready provision to have what was locked; name what you add in extra_packages",
-        )
+    extra = [
+        f"{name} {' and '.join(installed[name])}"
+        for name in sorted(installed.keys() - pins - _OF_THE_VENV)
+    ]
+    evidence = {
+        "locked": len(pins),
+        "installed": len(installed),
+        "became": became,
+        "missing": missing,
+        "extra": extra,
+    }
+    if problems := became + missing:
+        hint = "vllm-ready provision installs what was locked; name what you add in extra_packages"
+        return Verdict(passed=False, summary=first_of(problems), evidence=evidence, hint=hint)
     summary = f"all {len(pins)} distributions are the locked ones"
-    if extra:  # somebody's own: what it breaks, other checks find
-        summary += f"; added by hand, and lost with the next upgrade unless extra_packages names it: {_few(extra)}"
+    if extra:
+        # The user may add packages; what they break is found by other checks.
+        advice = "added by hand, and lost with the next upgrade unless extra_packages names it"
+        summary += f"; {advice}: {first_of(extra)}"
     return Verdict(passed=True, summary=summary, evidence=evidence)
 
 
-def _few(found: list[str]) -> str:
-    return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+def _is_only(version: str, installed: list[str]) -> bool:
+    return len(installed) == 1 and _installed.is_same_version(version, installed[0])
 
 
 CHECK = Check(
-    name="distributions_as_locked",
     title="Distributions as locked",
-    proves="every locked distribution is installed at its version; what is beside them is named",
+    proves="every locked distribution is installed at its version; others are named",
     step=90,
-    weight="must",
-    on="environment",
     profile="passive",
     deadline_s=60,
     needs=Needs(lock=True),

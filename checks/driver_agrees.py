@@ -1,41 +1,38 @@
-"""Whether the loaded kernel module and the driver's user-space library are of one version."""
+"""Checks that the loaded kernel module and the driver's user-space library have one version."""
 
 from __future__ import annotations
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
 
 
-def look(context: Context) -> Found:
+def look(context: Context) -> Observation:
     driver = _host.fact(context.facts, "driver")
     loaded, library = driver["version"], driver["library"]
-    if not library and _host.integrated(context):
-        return Found([], f"driver {loaded} is part of this board's system image", driver)
+    if not library and _host.all_integrated(context):
+        holds = f"driver {loaded} is part of this board's system image"
+        return Observation([], holds, driver)
     problems = []
     if not library:
-        problems.append(f"driver {loaded} is loaded, and its user-space library (libnvidia-ml.so.1) answers nowhere")
+        problems.append(
+            f"driver {loaded} is loaded, but its user-space library (libnvidia-ml.so.1) "
+            "does not answer"
+        )
     elif library != loaded:
         problems.append(
-            f"the loaded kernel module is {loaded} and the user-space library {library}: CUDA refuses to start"
+            f"the loaded kernel module is {loaded} and the user-space library {library}: "
+            "CUDA refuses to start"
         )
-    hint = (
-        "give the container its GPUs through the NVIDIA Container Toolkit"
-        if _host.in_container(context.facts)
-        else "a reboot loads the module that is on disk; nvidia-smi must name one version afterwards"
-    )
-    return Found(problems, f"kernel module and library are both {loaded}", driver, hint)
+    hint = "a reboot loads the module that is on disk; nvidia-smi must name one version afterwards"
+    if _host.in_container(context.facts):
+        hint = "give the container its GPUs through the NVIDIA Container Toolkit"
+    return Observation(problems, f"kernel module and library are both {loaded}", driver, hint)
 
 
-CHECK = Check(
-    name="driver_agrees",
+CHECK = _host.check(
+    look,
     title="One driver version",
-    proves="the loaded NVIDIA kernel module and the user-space driver are of the same version",
-    step=10,
+    proves="the loaded NVIDIA kernel module and the user-space driver have the same version",
     weight="must",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

@@ -1,4 +1,4 @@
-"""Whether the fabric manager runs, in the driver's version, where GPUs meet in NVSwitches."""
+"""Checks that the fabric manager runs, in the driver's version, on hosts with NVSwitches."""
 
 from __future__ import annotations
 
@@ -6,66 +6,71 @@ import re
 from typing import Any
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
 
-# Their switches, and the fabric manager with them, are not on the compute node.
-_ELSEWHERE = re.compile(r"\bGB[23]00\b")
-
-
-def look(context: Context) -> Found:
-    facts = context.facts
-    manager: dict[str, Any] = _host.known(facts, "fabric_manager") or {}
-    fabric = {gpu["id"]: gpu["state"] for gpu in _host.known(facts, "gpu_fabric") or []}
-    evidence = {"fabric_manager": manager, "fabric": fabric}
-    if _host.integrated(context) or not _switched(facts):
-        return Found([], "no NVSwitches here, so no fabric manager is needed", evidence)
-    if any(_ELSEWHERE.search(gpu["name"]) for gpu in _host.used(context)):
-        return Found(_unregistered(fabric), "the NVSwitches of these GPUs are managed elsewhere", evidence, _IMEX)
-    loaded, version = _host.fact(facts, "driver")["version"], manager.get("version")
-    problems = _unregistered(fabric)
-    if manager.get("running") is False:
-        problems.append("the fabric manager does not run")
-    if version and version != loaded:
-        problems.append(f"the fabric manager is {version} and the driver {loaded}: they must be the same")
-    if manager.get("running") is None and "completed" not in fabric.values() and not _host.in_container(facts):
-        problems.append("the GPUs meet in NVSwitches, and no fabric manager was found")
-    holds = f"the fabric manager {version or loaded} runs" if manager.get("running") else "the GPUs joined the fabric"
-    if not manager.get("running") and not fabric:
-        holds = "the fabric manager is outside of this container, and nothing seen from here says that it is stopped"
-    hint = f"install it as {loaded}; systemctl enable --now nvidia-fabricmanager: without it CUDA ends in error 802"
-    return Found(problems, holds, evidence, hint)
-
-
+# The switches of these GPUs, and with them the fabric manager, are not on the compute node.
+_MANAGED_ELSEWHERE = re.compile(r"\bGB[23]00\b")
 _IMEX = "systemctl status nvidia-imex, and the fabric manager on the switch trays, say more"
 
 
-def _switched(facts: dict[str, Any]) -> bool:
-    switched = _host.fact(facts, "gpu_links")["nvswitch"]
-    if switched is None:
-        raise _host.Unread("whether the GPUs meet in NVSwitches nobody tells: NVML does not answer")
-    return bool(switched)
+def look(context: Context) -> Observation:
+    facts = context.facts
+    manager: dict[str, Any] = _host.optional_fact(facts, "fabric_manager") or {}
+    states = {gpu["id"]: gpu["state"] for gpu in _host.optional_fact(facts, "gpu_fabric") or []}
+    evidence = {"fabric_manager": manager, "fabric": states}
+    if _host.all_integrated(context) or not _has_switches(facts):
+        return Observation([], "no NVSwitches here, so no fabric manager is needed", evidence)
+    problems = _unregistered(states)
+    if any(_MANAGED_ELSEWHERE.search(gpu["name"]) for gpu in _host.used_gpus(context)):
+        holds = "the NVSwitches of these GPUs are managed elsewhere"
+        return Observation(problems, holds, evidence, _IMEX)
+    driver, version = _host.fact(facts, "driver")["version"], manager.get("version")
+    running = manager.get("running")
+    if running is False:
+        problems.append("the fabric manager does not run")
+    if version and version != driver:
+        problems.append(
+            f"the fabric manager is {version} and the driver {driver}: they must be the same"
+        )
+    outside = _host.in_container(facts)
+    if running is None and "completed" not in states.values() and not outside:
+        problems.append("the GPUs are joined by NVSwitches, and no fabric manager was found")
+    holds = (
+        f"the fabric manager {version or driver} runs" if running else "the GPUs joined the fabric"
+    )
+    if not running and not states:
+        holds = "the fabric manager is outside of this container; no sign that it is stopped"
+    hint = (
+        f"install it as {driver}; systemctl enable --now nvidia-fabricmanager: "
+        "without it CUDA ends in error 802"
+    )
+    return Observation(problems, holds, evidence, hint)
 
 
-def _unregistered(fabric: dict[str, str]) -> list[str]:
-    return _host.by_value(
+def _has_switches(facts: dict[str, Any]) -> bool:
+    switches = _host.fact(facts, "gpu_links")["nvswitch"]
+    if switches is None:
+        raise _host.UnreadableFact(
+            "whether NVSwitches join the GPUs could not be read: NVML does not answer"
+        )
+    return bool(switches)
+
+
+def _unregistered(states: dict[str, str]) -> list[str]:
+    return _host.group_by_text(
         [
             (gpu, f"registration with the NVLink fabric: {state}")
-            for gpu, state in fabric.items()
+            for gpu, state in states.items()
             if state not in {"completed", "not supported"}
         ]
     )
 
 
-CHECK = Check(
-    name="fabric_manager_runs",
+CHECK = _host.check(
+    look,
     title="Fabric manager",
-    proves="where GPUs meet in NVSwitches, nothing tells that their fabric manager is stopped or of another version",
-    step=10,
+    proves="on hosts with NVSwitches, the fabric manager is not known to be stopped "
+    "or of another version",
     weight="must",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

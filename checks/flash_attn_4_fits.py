@@ -1,4 +1,4 @@
-"""Whether the package flash-attn 4 fits this torch: it loads, and on its GPUs its numbers are those of attention."""
+"""Checks that the package flash-attn 4 loads beside this torch and computes attention right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the flash-attn package fits this torch: it links, and on every GPU its numbers are those of attention."""
+"""Checks that flash-attn 2 links with this torch and computes attention right on every GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from . import _devices, _flash_attn, _flash_attn_packages, _forward_and_backward, _timing
 from ._contract import Check, Context, Needs, Verdict
 
-_LEAST = _flash_attn_packages.TWO.least  # it has code for nothing older
+_LEAST = _flash_attn_packages.TWO.least  # it has no code for older GPUs
 _BATCH, _LENGTH, _HEADS, _WIDTH = 2, 512, 12, 64
 
 
@@ -19,52 +19,55 @@ def body(context: Context) -> Verdict:
     try:
         flash_attn: Any = importlib.import_module("flash_attn")
         importlib.import_module(_flash_attn.MODULE)
-    except Exception as error:  # noqa: BLE001 - whatever it raises keeps vLLM from starting too
+    except Exception as error:  # noqa: BLE001 - any exception keeps vLLM from starting, too
         summary = f"does not load: {type(error).__name__}: {error}"
-        hint = "it was built for another torch; flash_attn.mode: none does without it"
+        hint = "it was built for another torch; flash_attn.mode: none goes without it"
         return Verdict(passed=False, summary=summary, hint=hint)
     versions = {"torch": str(torch.__version__), "flash_attn": str(flash_attn.__version__)}
-    said = f"flash-attn {versions['flash_attn']} loads beside torch {versions['torch']}"
+    package = f"flash-attn {versions['flash_attn']}"
     if not context.gpus:
-        return Verdict(passed=True, summary=f"{said}; no GPU is used here, so only linked", evidence=versions)
-    right = f"flash-attn {versions['flash_attn']} is right forward and backward, in varied lengths and with a KV cache"
-    return _devices.on_each(context, partial(_on_gpu, flash_attn), right, least=_LEAST)
+        loads = f"{package} loads beside torch {versions['torch']}"
+        summary = f"{loads}; nothing was computed, since no GPU is used here"
+        return Verdict(passed=True, summary=summary, evidence=versions)
+    holds = f"{package} is right forward and backward, in varied lengths and with a KV cache"
+    return _devices.try_on_each(context, partial(_try, flash_attn), holds, least=_LEAST)
 
 
-def _on_gpu(flash_attn: Any, torch: Any, device: str) -> _devices.Found:
+def _try(flash_attn: Any, torch: Any, device: str) -> _devices.DeviceResult:
     plain, varied = flash_attn.flash_attn_func, flash_attn.flash_attn_varlen_func
-    problem, found = judge(torch, plain, varied, flash_attn.flash_attn_with_kvcache, device)
+    problem, evidence = judge(torch, plain, varied, flash_attn.flash_attn_with_kvcache, device)
     if not problem:
-        found |= _timed(torch, plain, device)
-    return problem, found
+        evidence |= _measure(torch, plain, device)
+    return problem, evidence
 
 
-def judge(torch: Any, plain: Any, varied: Any, cached: Any, device: str) -> _devices.Found:
-    """Each of the package's three functions."""
-    tried = {
+def judge(torch: Any, plain: Any, varied: Any, cached: Any, device: str) -> _devices.DeviceResult:
+    """Judge each of the package's three functions."""
+    cases = {
         **_forward_and_backward.cases(torch, plain, device),
-        "varied lengths": (_flash_attn.varied(torch, varied, device), 2.0),
-        "KV cache": (_flash_attn.cached(torch, cached, device), 2.0),
+        "varied lengths": (_flash_attn.varied_length_cases(torch, varied, device), 2.0),
+        "KV cache": (_flash_attn.cached_cases(torch, cached, device), 2.0),
     }
-    return _forward_and_backward.judged(torch, tried)
+    return _forward_and_backward.judge(torch, cases)
 
 
-def _timed(torch: Any, function: Any, device: str) -> dict[str, Any]:
-    inputs = [torch.randn(_BATCH, _LENGTH, _HEADS, _WIDTH, device=device, dtype=torch.float16) for _ in range(3)]
-    of = f"batch {_BATCH}, sequence {_LENGTH}, {_HEADS} heads of {_WIDTH}, float16, not causal"
-    time = _timing.timed(torch, device, functools.partial(function, *inputs), times=50, warm_up=20)
-    figure = time.milliseconds("attention time", {"way": "flash-attn", "tokens": str(_LENGTH), "pass": "forward"})
-    return {"forward takes": {**time.evidence(), "of": of}, "figures": [figure]}
+def _measure(torch: Any, function: Any, device: str) -> dict[str, Any]:
+    shape = (_BATCH, _LENGTH, _HEADS, _WIDTH)
+    inputs = [torch.randn(shape, device=device, dtype=torch.float16) for _ in range(3)]
+    call = functools.partial(function, *inputs)
+    timing = _timing.measure(torch, device, call, times=50, warm_up=20)
+    of = {"way": "flash-attn", "tokens": str(_LENGTH), "pass": "forward"}
+    size = f"batch {_BATCH}, sequence {_LENGTH}, {_HEADS} heads of {_WIDTH}"
+    return {
+        "forward takes": {**timing.evidence(), "of": f"{size}, float16, not causal"},
+        "figures": [timing.milliseconds("attention time", of)],
+    }
 
 
 CHECK = Check(
-    name="flash_attn_fits",
     title="flash-attn fits",
-    proves="the flash-attn package links with this torch and computes attention and its gradients on every GPU",
+    proves="flash-attn links with this torch and computes attention and its gradients on every GPU",
     step=60,
-    weight="must",
-    on="environment",
-    profile="quick",
     deadline_s=600,
     needs=Needs(
         packages=("torch", _flash_attn.MODULE),

@@ -1,4 +1,4 @@
-"""Whether FlashInfer has or compiles a kernel here that is right: it needs nvcc, ninja and a C++ compiler for that."""
+"""Checks that FlashInfer has, or can compile, a kernel here that computes the right values."""
 
 from __future__ import annotations
 
@@ -13,65 +13,72 @@ from pathlib import Path
 from typing import Any
 
 from . import _devices, _numbers, _tiny_model
-from ._contract import Check, Context, Needs, Verdict, whole
+from ._contract import Check, Context, Needs, Verdict, whole_gpus
 
 _SHAPE = (83, 1024)
-_PATIENCE_S = 240
+_LIMIT_S = 240
 _HINT = (
-    "FlashInfer compiles on first use: it takes CUDA_HOME or nvcc on PATH, ninja, and a C++ compiler. "
-    "vLLM does without it where another attention backend is chosen: VLLM_ATTENTION_BACKEND or --attention-backend"
+    "FlashInfer compiles on first use: it needs CUDA_HOME or nvcc on PATH, ninja, and a C++ "
+    "compiler. vLLM runs without it if another attention backend is chosen: --attention-backend"
 )
-# In a process of its own, for where FlashInfer keeps what it compiles is settled when it is imported; in one for all
-# GPUs, for that takes seconds.
+# In a process of its own, because FlashInfer chooses the folder for what it compiles when it is
+# imported; in one process for all GPUs, because the import takes seconds.
 _CODE = """
 import sys, torch, flashinfer
 path, *devices = sys.argv[1:]
-given, found = torch.load(path), {}
+given, answers = torch.load(path), {}
 for device in devices:
     try:
         if device != "cpu":
             torch.cuda.set_device(device)
-        found[device] = flashinfer.silu_and_mul(given.to(device)).cpu()
+        answers[device] = flashinfer.silu_and_mul(given.to(device)).cpu()
     except Exception as problem:
-        found[device] = f"{type(problem).__name__}: {problem}"
-torch.save(found, path)
+        answers[device] = f"{type(problem).__name__}: {problem}"
+torch.save(answers, path)
 """
 
 
 def body(context: Context) -> Verdict:
-    made = _made(context.scratch, [f"cuda:{number}" for number in range(len(whole(context.gpus)) or 1)])
-    tried = partial(judge, gated=partial(_gated, made))
-    verdict = _devices.on_each(context, tried, "FlashInfer's kernel is right")
-    compiled = sorted(path.name for path in Path(context.scratch).rglob("*.so"))
-    evidence = verdict.evidence | {"compiled": compiled or "nothing: FlashInfer brought the kernel with it"}
-    return replace(verdict, evidence=evidence, hint=verdict.hint or ("" if verdict.passed else _HINT))
+    count = len(whole_gpus(context.gpus)) or 1
+    answers = compute(context.scratch, [f"cuda:{number}" for number in range(count)])
+    body = partial(judge, gated=partial(answer, answers))
+    verdict = _devices.try_on_each(context, body, "FlashInfer's kernel is right")
+    libraries = sorted(path.name for path in Path(context.scratch).rglob("*.so"))
+    compiled = libraries or "nothing: FlashInfer brought the kernel with it"
+    hint = verdict.hint or ("" if verdict.passed else _HINT)
+    return replace(verdict, evidence={**verdict.evidence, "compiled": compiled}, hint=hint)
 
 
-def _gated(made: dict[str, Any], given: Any, device: str) -> Any:
-    found = made.get(device, "this GPU was not there")
-    if isinstance(found, str):
-        raise ChildProcessError(found)
-    return found.to(given.device)
+def answer(answers: dict[str, Any], given: Any, device: str) -> Any:
+    """Return the answer of one device. Raise ChildProcessError if there is only a message."""
+    result = answers.get(device, "this GPU was not there")
+    if isinstance(result, str):
+        raise ChildProcessError(result)
+    return result.to(given.device)
 
 
-def _made(scratch: str, devices: list[str]) -> dict[str, Any]:
-    """What FlashInfer makes of the same rows on every device, or what it says."""
+def compute(scratch: str, devices: list[str]) -> dict[str, Any]:
+    """Return FlashInfer's answer for the same rows on every device, or its message."""
     torch: Any = importlib.import_module("torch")
-    path = f"{scratch}/given.pt"
-    torch.save(_rows(torch), path)
-    argv = [sys.executable, "-I", "-B", "-c", _CODE, path, *devices]
-    path_of_launchers = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # ninja is in the environment
-    settings = {**os.environ, **_tiny_model.environment(scratch), "PATH": path_of_launchers}
+    file = f"{scratch}/given.pt"
+    torch.save(_rows(torch), file)
+    argv = [sys.executable, "-I", "-B", "-c", _CODE, file, *devices]
+    # ninja may be installed in the environment only.
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
+    variables = {**os.environ, **_tiny_model.environment(scratch), "PATH": path}
     try:
-        done = subprocess.run(argv, env=settings, capture_output=True, text=True, timeout=_PATIENCE_S, check=False)
+        done = subprocess.run(
+            argv, env=variables, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+        )
     except subprocess.TimeoutExpired:
-        return dict.fromkeys(devices, f"it did not end within {_PATIENCE_S} s")
+        return dict.fromkeys(devices, f"it did not end within {_LIMIT_S} s")
     print(done.stdout, done.stderr, flush=True)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        return dict.fromkeys(devices, lines[-1] if lines else f"it ended with status {done.returncode}")
-    found: dict[str, Any] = torch.load(path)
-    return found
+        status = f"it ended with status {done.returncode}"
+        return dict.fromkeys(devices, lines[-1] if lines else status)
+    answers: dict[str, Any] = torch.load(file)
+    return answers
 
 
 def _rows(torch: Any) -> Any:
@@ -79,28 +86,30 @@ def _rows(torch: Any) -> Any:
     return torch.randn(_SHAPE).half()
 
 
-def judge(torch: Any, device: str, gated: Callable[[Any, str], Any]) -> _devices.Found:
-    return _numbers.judged(torch, _cases(torch, device, gated))
+def judge(torch: Any, device: str, gated: Callable[[Any, str], Any]) -> _devices.DeviceResult:
+    return _numbers.judge_cases(torch, _cases(torch, device, gated))
 
 
 def _cases(torch: Any, device: str, gated: Callable[[Any, str], Any]) -> Iterator[_numbers.Case]:
     given = _rows(torch).to(device)
     gate, up = given.chunk(2, 1)
     silu = torch.nn.functional.silu
-    same, exact = silu(gate.float()).half() * up, silu(gate.double()) * up.double()
-    yield "silu_and_mul, float16", partial(gated, given, device), same, exact
+    reference = silu(gate.float()).half() * up
+    exact = silu(gate.double()) * up.double()
+    yield "silu_and_mul, float16", partial(gated, given, device), reference, exact
 
 
 CHECK = Check(
-    name="flashinfer_compiles",
     title="FlashInfer",
-    proves="FlashInfer has or compiles a kernel for every GPU, and it computes what it should",
+    proves="FlashInfer has or compiles a kernel for every GPU, and it computes the right values",
     step=50,
     weight="should",
-    on="environment",
-    profile="quick",
-    deadline_s=300,
-    needs=Needs(packages=("torch", "flashinfer"), gpus=1, profile="cuda", distributions=("flashinfer-python",)),
+    needs=Needs(
+        packages=("torch", "flashinfer"),
+        gpus=1,
+        profile="cuda",
+        distributions=("flashinfer-python",),
+    ),
     body=body,
     every_gpu=True,
 )

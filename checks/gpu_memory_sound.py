@@ -1,50 +1,52 @@
-"""Whether ECC has met no error that it could not correct, and no memory waits to be replaced."""
+"""Checks that ECC met no uncorrectable error, and that no memory waits to be replaced."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
 
-# Of these ECC is off as they are sold, or not there at all.
+# Sold without ECC, or with ECC switched off.
 _WITHOUT_ECC = ("GeForce", "RTX", "TITAN")
-_SAID = {
-    "remap_failed": "a row of memory could not be replaced: the GPU is a case for its maker",
+_PROBLEMS = {
+    "remap_failed": "a row of memory could not be replaced: return the GPU to its maker",
     "remap_pending": "a row of memory waits to be replaced: a GPU reset or reboot does it",
     "pages_pending": "a page of memory waits to be retired: a reboot does it",
     "uncorrected": "uncorrected memory errors since the driver was loaded",
 }
 
 
-def look(context: Context) -> Found:
-    gpus = _host.used(context)
-    unseen = "ECC is off: memory errors pass unseen"
-    off = [(gpu["id"], unseen) for gpu in gpus if gpu["ecc"] is False and _sold_with(gpu)]
-    if all(gpu["integrated"] or (gpu["ecc"] is not True and not _sold_with(gpu)) for gpu in gpus):
-        return Found([], "these GPUs have no ECC, or it is off as they are sold: nothing counts errors")
-    counted = _host.used(context, "gpu_memory_errors")
-    wrong = [(each["id"], said) for each in counted for field, said in _SAID.items() if each[field]]
-    evidence = {"counts": {each["id"]: {field: each[field] for field in each if field != "id"} for each in counted}}
-    hint = "nvidia-smi -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT names the counts; dmesg | grep -i xid what was met"
-    holds = "no memory error that was not corrected, and no repair is waiting"
-    return Found(_host.by_value(wrong + off), holds, evidence, hint)
+def look(context: Context) -> Observation:
+    gpus = _host.used_gpus(context)
+    if all(gpu["integrated"] or (gpu["ecc"] is not True and not _has_ecc(gpu)) for gpu in gpus):
+        holds = "these GPUs have no ECC, or it is off as they are sold: nothing counts errors"
+        return Observation([], holds)
+    off = "ECC is off: memory errors go unnoticed"
+    texts = [(gpu["id"], off) for gpu in gpus if gpu["ecc"] is False and _has_ecc(gpu)]
+    counters = _host.used_gpus(context, "gpu_memory_errors")
+    wrong = [(row["id"], text) for row in counters for key, text in _PROBLEMS.items() if row[key]]
+    counts = {row["id"]: {key: row[key] for key in row if key != "id"} for row in counters}
+    return Observation(
+        _host.group_by_text(wrong + texts),
+        "no uncorrected memory error, and no repair is pending",
+        {"counts": counts},
+        "nvidia-smi -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT shows the counts, "
+        "dmesg | grep -i xid the errors",
+    )
 
 
-def _sold_with(gpu: dict[str, Any]) -> bool:
-    return not any(word in gpu["name"] for word in _WITHOUT_ECC) and not gpu["vgpu"] and not gpu["integrated"]
+def _has_ecc(gpu: dict[str, Any]) -> bool:
+    """Return whether this GPU is sold with ECC switched on."""
+    sold_without = any(word in gpu["name"] for word in _WITHOUT_ECC)
+    return not sold_without and not gpu["vgpu"] and not gpu["integrated"]
 
 
-CHECK = Check(
-    name="gpu_memory_sound",
+CHECK = _host.check(
+    look,
     title="GPU memory",
-    proves="ECC met no uncorrectable error since the driver was loaded, and no row or page waits to be replaced",
-    step=10,
+    proves="ECC met no uncorrectable error since the driver was loaded, "
+    "and no row or page waits to be replaced",
     weight="should",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

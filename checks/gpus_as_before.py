@@ -1,64 +1,69 @@
-"""Whether every GPU is still there that an earlier run found on this host."""
+"""Checks that every GPU of an earlier run on this host is still there."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
+
+_HINT = (
+    "dmesg | grep -i xid says more; a reboot or a power cycle may bring it back, "
+    "else return it to its maker"
+)
 
 
-def look(context: Context) -> Found:
-    before, now = _by_bus(context.earlier), _by_bus(context.facts)
-    lost = sorted(before.keys() - now.keys())
-    if _allotted(context.facts):  # which GPUs a job or a container is given changes; what is off the bus is lost
-        lost = [bus_id for bus_id in lost if bus_id not in _on_the_bus(context.facts)]
+def look(context: Context) -> Observation:
+    facts = context.facts
+    before, now = _by_bus(context.earlier), _by_bus(facts)
+    if not before:
+        evidence = {"before": before, "now": now, "lost": []}
+        holds = f"no earlier run knows of GPUs here; now there are {len(now)}"
+        return Observation([], holds, evidence)
+    missing = sorted(before.keys() - now.keys())
+    lost = missing
+    # Jobs and containers get other GPUs each time; only one that is off the bus is lost.
+    if _is_allotted(facts):
+        lost = [bus_id for bus_id in missing if bus_id not in _on_the_bus(facts)]
     moved = len(now.keys() - before.keys()) >= len(lost)
     evidence = {"before": before, "now": now, "lost": [] if moved else lost}
-    if not before:
-        return Found([], f"no earlier run knows of GPUs here; now there are {len(now)}", evidence)
-    if moved or not lost:
-        what = f"{len(now)} GPUs: " + (
-            "as many as before, at other places" if lost else "all that an earlier run found"
-        )
-        if not lost and before.keys() - now.keys():
-            what = f"{len(now)} of {len(before)} GPUs of an earlier run: those that this job or container was given"
-        return Found([], what, evidence)
-    xids = _host.known(context.facts, "xids") or []
-    problems = [f"{before[bus_id]} at {bus_id} is gone{_last_words(bus_id, xids)}" for bus_id in lost]
-    hint = "dmesg | grep -i xid says more; a reboot or a power cycle may bring it back, else it is a case for its maker"
-    return Found(problems, "", evidence, hint)
+    if lost and moved:
+        holds = f"{len(now)} GPUs: as many as before, at other places"
+        return Observation([], holds, evidence)
+    if not lost:
+        holds = f"{len(now)} GPUs: all that an earlier run found"
+        if missing:
+            given = "those that this job or container was given"
+            holds = f"{len(now)} of {len(before)} GPUs of an earlier run: {given}"
+        return Observation([], holds, evidence)
+    xids = _host.optional_fact(facts, "xids") or []
+    problems = [f"{before[bus_id]} at {bus_id} is gone{_last_xid(bus_id, xids)}" for bus_id in lost]
+    return Observation(problems, "", evidence, _HINT)
 
 
 def _by_bus(facts: dict[str, Any]) -> dict[str, str]:
-    gpus = _host.known(facts, "gpus") or []
+    gpus = _host.optional_fact(facts, "gpus") or []
     return {gpu["bus_id"]: f"GPU {gpu['id']} ({gpu['name']})" for gpu in gpus if gpu["bus_id"]}
 
 
 def _on_the_bus(facts: dict[str, Any]) -> set[str]:
-    return {device["bus_id"] for device in _host.known(facts, "pci_gpus") or []}
+    return {device["bus_id"] for device in _host.optional_fact(facts, "pci_gpus") or []}
 
 
-def _allotted(facts: dict[str, Any]) -> bool:
-    work = _host.known(facts, "scheduler") or {}
-    return _host.in_container(facts) or work.get("place") in {"job", "pod"}
+def _is_allotted(facts: dict[str, Any]) -> bool:
+    scheduler = _host.optional_fact(facts, "scheduler") or {}
+    return _host.in_container(facts) or scheduler.get("place") in {"job", "pod"}
 
 
-def _last_words(bus_id: str, xids: list[dict[str, Any]]) -> str:
+def _last_xid(bus_id: str, xids: list[dict[str, Any]]) -> str:
     numbers = [str(xid["xid"]) for xid in xids if xid["bus_id"] == bus_id]
-    return f"; the kernel's last word of it was Xid {numbers[-1]}" if numbers else ""
+    return f"; the last Xid in the kernel log for it is {numbers[-1]}" if numbers else ""
 
 
-CHECK = Check(
-    name="gpus_as_before",
+CHECK = _host.check(
+    look,
     title="GPUs as before",
     proves="no GPU has gone since an earlier run on this host",
-    step=10,
     weight="must",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

@@ -1,31 +1,40 @@
-"""Whether nothing slows a GPU down now that should not: heat, a power brake, the hardware itself."""
+"""Checks that neither heat, a power brake nor the hardware slows a GPU down now."""
 
 from __future__ import annotations
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
 
-_HARMFUL = ("hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake")
-
-
-def look(context: Context) -> Found:
-    states = _host.used(context, "gpu_throttling")
-    slowed = [(state["id"], reason) for state in states for reason in _HARMFUL if reason in state["reasons"]]
-    evidence = {"reasons": {state["id"]: state["reasons"] for state in states}}
-    hint = "look at fans, air and power supply: nvidia-smi -q -d TEMPERATURE,POWER,PERFORMANCE"
-    return Found(_host.by_value(slowed), "no GPU is slowed down by heat, power brake or hardware", evidence, hint)
+# Other reasons, such as "idle" and "power cap", are part of normal operation.
+_HARMFUL = (
+    "hardware slowdown",
+    "software thermal slowdown",
+    "hardware thermal slowdown",
+    "power brake",
+)
 
 
-CHECK = Check(
-    name="gpus_not_throttled",
+def look(context: Context) -> Observation:
+    states = _host.used_gpus(context, "gpu_throttling")
+    slowed = [
+        (state["id"], reason)
+        for state in states
+        for reason in _HARMFUL
+        if reason in state["reasons"]
+    ]
+    return Observation(
+        _host.group_by_text(slowed),
+        "no GPU is slowed down by heat, power brake or hardware",
+        {"reasons": {state["id"]: state["reasons"] for state in states}},
+        "look at fans, air and power supply: nvidia-smi -q -d TEMPERATURE,POWER,PERFORMANCE",
+    )
+
+
+CHECK = _host.check(
+    look,
     title="No throttling",
-    proves="at the time of the recording neither heat, a power brake nor the hardware slows a GPU down",
-    step=10,
+    proves="neither heat, a power brake nor the hardware slowed a GPU down "
+    "at the time of the recording",
     weight="should",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

@@ -1,33 +1,32 @@
-"""Whether nobody else computes on the GPUs that are used."""
+"""Checks that no other process computes on the GPUs in use."""
 
 from __future__ import annotations
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
 
 
-def look(context: Context) -> Found:
-    wanted = {gpu.partition(":")[0] for gpu in context.gpus}
-    others = [each for each in _host.fact(context.facts, "gpu_processes") if each["id"] in wanted]
+def look(context: Context) -> Observation:
+    used = {gpu.partition(":")[0] for gpu in context.gpus}
+    processes = _host.fact(context.facts, "gpu_processes")
+    others = [process for process in processes if process["id"] in used]
     problems = [
-        f"GPU {each['id']}: {each['name'] or 'a process out of sight'} (PID {each['pid']})"
-        + (f" holds {each['memory_mib']} MiB" if each["memory_mib"] is not None else "")
-        for each in sorted(others, key=lambda each: -(each["memory_mib"] or 0))
+        f"GPU {process['id']}: {process['name'] or 'an invisible process'} (PID {process['pid']})"
+        + (f" holds {process['memory_mib']} MiB" if process["memory_mib"] is not None else "")
+        for process in sorted(others, key=lambda process: -(process["memory_mib"] or 0))
     ]
-    hint = "vLLM takes the share of memory that --gpu-memory-utilization names, and fails where others hold it"
-    return Found(problems, "nobody else computes on these GPUs", {"processes": others}, hint)
+    hint = (
+        "vLLM takes the share of memory that --gpu-memory-utilization names, "
+        "and fails if other processes hold it"
+    )
+    holds = "no other process computes on these GPUs"
+    return Observation(problems, holds, {"processes": others}, hint)
 
 
-CHECK = Check(
-    name="gpus_to_ourselves",
+CHECK = _host.check(
+    look,
     title="GPUs free of others",
-    proves="no other process computes on the GPUs that are used",
-    step=10,
+    proves="no other process computes on the GPUs in use",
     weight="should",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

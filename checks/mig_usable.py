@@ -1,36 +1,36 @@
-"""Whether MIG is off, or every GPU with MIG is cut into instances and none is whole beside them."""
+"""Checks that MIG is off, or that every GPU is divided into instances."""
 
 from __future__ import annotations
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
 
 
-def look(context: Context) -> Found:
+def look(context: Context) -> Observation:
     gpus = _host.fact(context.facts, "gpus")
-    cut = [gpu["id"] for gpu in gpus if gpu["mig"] and gpu["slices"]]
+    divided = [gpu["id"] for gpu in gpus if gpu["mig"] and gpu["slices"]]
     empty = [gpu["id"] for gpu in gpus if gpu["mig"] and not gpu["slices"]]
     whole = [gpu["id"] for gpu in gpus if not gpu["mig"]]
-    problems = _host.by_value([(gpu, "MIG is on and no instance exists, so nothing can run there") for gpu in empty])
-    if cut and whole:
+    unusable = "MIG is on and no instance exists, so nothing can run there"
+    problems = _host.group_by_text([(gpu, unusable) for gpu in empty])
+    if divided and whole:
         problems.append(
-            f"GPU {', '.join(cut)} cut by MIG beside whole GPU {', '.join(whole)}: vLLM spans only whole ones"
+            f"GPU {', '.join(divided)} divided by MIG beside whole GPU {', '.join(whole)}: "
+            "vLLM spans only whole ones"
         )
-    evidence = {"cut": cut, "without_instances": empty, "whole": whole}
-    hint = "nvidia-smi mig -cgi ... -C makes instances; nvidia-smi -i GPU -mig 0 makes the GPU whole (both as root)"
-    return Found(problems, f"every GPU is cut by MIG: {', '.join(cut)}" if cut else "MIG is off", evidence, hint)
+    evidence = {"cut": divided, "without_instances": empty, "whole": whole}
+    hint = (
+        "nvidia-smi mig -cgi ... -C creates instances; "
+        "nvidia-smi -i GPU -mig 0 makes the GPU whole (both as root)"
+    )
+    holds = f"every GPU is divided by MIG: {', '.join(divided)}" if divided else "MIG is off"
+    return Observation(problems, holds, evidence, hint)
 
 
-CHECK = Check(
-    name="mig_usable",
+CHECK = _host.check(
+    look,
     title="MIG",
-    proves="no GPU is lost to MIG without instances, and whole and cut GPUs are not mixed",
-    step=10,
+    proves="no GPU is lost to MIG without instances, and whole and divided GPUs are not mixed",
     weight="should",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

@@ -1,12 +1,14 @@
-"""Whether the kernel log of this boot has no Xid that tells of a GPU's or the driver's own trouble."""
+"""Checks that the kernel log of this boot has no Xid of a GPU or of the driver itself."""
 
 from __future__ import annotations
 
-from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from collections import Counter
 
-# What a program does wrong is reported too: these say nothing of the GPU.
+from . import _host
+from ._contract import Context
+from ._host import Observation
+
+# Faults of programs are reported as Xids too, and say nothing of the GPU.
 _OF_PROGRAMS = {13, 31, 43, 45, 68, 69, 94}
 _MEANINGS = {
     48: "a double-bit memory error",
@@ -20,38 +22,30 @@ _MEANINGS = {
     119: "the GPU's system processor (GSP) does not answer",
     120: "the GPU's system processor (GSP) failed",
 }
+_HINT = (
+    "NVIDIA's list of Xids says what to do for each; "
+    "if one returns after a reboot, ask the GPU's maker"
+)
 
 
-def look(context: Context) -> Found:
+def look(context: Context) -> Observation:
     xids = _host.fact(context.facts, "xids")
-    counts: dict[tuple[str, int], int] = {}
-    for each in xids:
-        if each["xid"] not in _OF_PROGRAMS:
-            key = each["bus_id"], each["xid"]
-            counts[key] = counts.get(key, 0) + 1
+    faults = [xid for xid in xids if xid["xid"] not in _OF_PROGRAMS]
+    counts = Counter((xid["bus_id"], xid["xid"]) for xid in faults)
     problems = [
-        f"Xid {xid} at {bus_id}" + (f", {count} times" if count > 1 else "") + _meaning(xid)
-        for (bus_id, xid), count in counts.items()
+        f"Xid {number} at {bus_id}"
+        + (f", {count} times" if count > 1 else "")
+        + (f" ({_MEANINGS[number]})" if number in _MEANINGS else "")
+        for (bus_id, number), count in counts.items()
     ]
-    of_programs = sum(each["xid"] in _OF_PROGRAMS for each in xids)
-    holds = f"no Xid of a GPU or the driver since the start; of programs: {of_programs}"
-    hint = "NVIDIA's list of Xids says what each asks for; one that returns after a reboot is for the GPU's maker"
-    return Found(problems, holds, {"xids": xids[-20:]}, hint)
+    rest = len(xids) - len(faults)
+    holds = f"no Xid of a GPU or the driver since the start; of programs: {rest}"
+    return Observation(problems, holds, {"xids": xids[-20:]}, _HINT)
 
 
-def _meaning(xid: int) -> str:
-    return f" ({_MEANINGS[xid]})" if xid in _MEANINGS else ""
-
-
-CHECK = Check(
-    name="no_xid",
+CHECK = _host.check(
+    look,
     title="No Xid",
-    proves="the kernel log since the start holds no Xid that tells of a GPU or the driver itself",
-    step=10,
+    proves="the kernel log since the start holds no Xid of a GPU or of the driver itself",
     weight="should",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

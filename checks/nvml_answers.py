@@ -1,38 +1,37 @@
-"""Whether the driver answers through NVML, in its own words if not."""
+"""Checks that the driver's management library (NVML) answers."""
 
 from __future__ import annotations
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
 
 _FIXES = {
-    "version mismatch": "a reboot makes the kernel module and the library one version again",
-    "driver not loaded": "modprobe nvidia as root; dmesg says why where that fails",
-    "no library": "in a container: start it with its GPUs; else the driver's user-space package is missing",
-    "no permission": "this user may not open /dev/nvidia*: look at their modes and at the container's device rules",
-    "timed out": "the driver hangs: dmesg names an Xid or a stuck task; a reboot is the usual way out",
+    "version mismatch": "a reboot gives kernel module and library one version again",
+    "driver not loaded": "modprobe nvidia as root; if that fails, dmesg says why",
+    "no library": "in a container: start it with its GPUs; "
+    "else the driver's user-space package is missing",
+    "no permission": "this user may not open /dev/nvidia*: "
+    "look at their modes and at the container's device rules",
+    "timed out": "the driver hangs: dmesg names an Xid or a stuck task; "
+    "usually only a reboot helps",
 }
 
 
-def look(context: Context) -> Found:
+def look(context: Context) -> Observation:
     nvml = _host.fact(context.facts, "nvml")
-    if nvml["state"] == "no library" and _host.integrated(context):
-        return Found([], "this board has no NVML; its GPU is known by other means", nvml)
-    problems = [] if nvml["state"] == "ok" else [f"NVML: {nvml['detail'] or nvml['state']}"]
-    holds = f"NVML answers; its driver runs CUDA up to {nvml['cuda'] or 'a version that it does not tell'}"
-    return Found(problems, holds, nvml, _FIXES.get(nvml["state"], "nvidia-smi and dmesg say more"))
+    state = nvml["state"]
+    if state == "no library" and _host.all_integrated(context):
+        return Observation([], "this board has no NVML; its GPU is known by other means", nvml)
+    problems = [] if state == "ok" else [f"NVML: {nvml['detail'] or state}"]
+    cuda = nvml["cuda"] or "an unknown version"
+    holds = f"NVML answers; its driver runs CUDA up to {cuda}"
+    return Observation(problems, holds, nvml, _FIXES.get(state, "nvidia-smi and dmesg say more"))
 
 
-CHECK = Check(
-    name="nvml_answers",
+CHECK = _host.check(
+    look,
     title="NVML answers",
     proves="the driver's management library answers",
-    step=10,
     weight="must",
-    on="host",
-    profile="passive",
-    deadline_s=20,
-    needs=_host.GPU,
-    body=_host.judged(look),
 )

@@ -1,4 +1,4 @@
-"""Whether what one GPU copies to another arrives, byte by byte, over every pair and in both directions."""
+"""Checks that copies between GPUs arrive byte by byte, over every pair and in both directions."""
 
 from __future__ import annotations
 
@@ -8,123 +8,142 @@ from dataclasses import replace
 from typing import Any
 
 from . import _devices, _pairs
-from ._contract import Check, Context, Needs, Verdict, whole
+from ._contract import Check, Context, Needs, Verdict, whole_gpus
+from ._host import first_of
 
-# Bytes, and how far source and destination lie off the start of their memory: one, a page and more, many.
+# Bytes, and the offsets of source and destination in their memory: a single byte, a page and
+# more, and many. Odd sizes and offsets, so that both ends of a copy are tried, too.
 _CASES = ((1, 0, 0), (4_097, 1, 3), (2**20 + 3, 0, 1), (2**23 + 5, 3, 0))
 _AROUND, _UNTOUCHED = 64, 0xA5
-_STUCK_S = 60.0
+_HANG_S = 60.0
+_METHOD = (
+    "a pattern of position and pair; compared with the host's on the destination, "
+    "and again back on the host"
+)
+
+Copy = Callable[[Any, Any], None]
 
 
 def body(context: Context) -> Verdict:
     torch: Any = importlib.import_module("torch")
-    gpus = whole(context.gpus)
-    seen, count = torch.cuda.device_count(), len(gpus)
-    if seen < count:
-        return Verdict(passed=False, summary=f"torch sees {seen} GPUs of {count}", hint="see the check gpus_seen")
+    gpus = whole_gpus(context.gpus)
+    visible, count = torch.cuda.device_count(), len(gpus)
+    if visible < count:
+        summary = f"torch sees {visible} GPUs of {count}"
+        return Verdict(passed=False, summary=summary, hint="see the check gpus_seen")
     links = _pairs.links(context.facts, gpus)
     access = {pair: bool(torch.cuda.can_device_access_peer(*pair)) for pair in _pairs.pairs(count)}
-    with _devices.room():
-        found = judged(torch, [f"cuda:{number}" for number in range(count)], _copy, _STUCK_S, denied(access, links))
-    told = [{"pair": _pairs.name(pair), "link": links.get(pair), "peer_access": can} for pair, can in access.items()]
-    hint = "" if found.passed else _pairs.suspect(context.facts)
-    return replace(found, evidence=found.evidence | {"pairs": told}, hint=hint, gpus=gpus)
+    devices = [f"cuda:{number}" for number in range(count)]
+    with _devices.errors_if_full():
+        verdict = judge(torch, devices, _copy, _HANG_S, missing_access(access, links))
+    rows = [
+        {"pair": _pairs.name(pair), "link": links.get(pair), "peer_access": can}
+        for pair, can in access.items()
+    ]
+    evidence = {**verdict.evidence, "pairs": rows}
+    hint = "" if verdict.passed else _pairs.describe_suspects(context.facts)
+    return replace(verdict, evidence=evidence, hint=hint, gpus=gpus)
 
 
 def _copy(destination: Any, source: Any) -> None:
-    """By the driver, directly where the two may access each other and else by way of the host."""
+    # The driver copies directly if the two GPUs may access each other, else through the host.
     destination.copy_(source)
 
 
-def denied(access: dict[_pairs.Pair, bool], links: dict[_pairs.Pair, str]) -> list[str]:
-    """NVLink always comes with peer access; over PCIe some GPUs are sold without."""
-    without = [pair for pair, can in access.items() if links.get(pair, "").startswith("NV") and not can]
-    return [f"{_pairs.name(pair)}: joined by {links[pair]}, and no peer access" for pair in without]
+def missing_access(access: dict[_pairs.Pair, bool], links: dict[_pairs.Pair, str]) -> list[str]:
+    """Return the pairs with NVLink and without peer access; over PCIe some GPUs are sold so."""
+    return [
+        f"{_pairs.name(pair)}: joined by {links[pair]}, and no peer access"
+        for pair, can in access.items()
+        if links.get(pair, "").startswith("NV") and not can
+    ]
 
 
-def judged(
-    torch: Any, devices: list[str], copy: Callable[[Any, Any], None], stuck_s: float, problems: list[str]
+def judge(
+    torch: Any, devices: list[str], copy: Copy, hang_s: float, known_problems: list[str]
 ) -> Verdict:
-    problems = list(problems)
-    hangs = _pairs.stuck(_every_pair(torch, devices, copy, problems), stuck_s)
-    if hangs:
-        problems.insert(0, f"{hangs}: a copy does not end within {stuck_s:g} s")
+    problems = list(known_problems)
+    hanging = _pairs.find_hang(_try_pairs(torch, devices, copy, problems), hang_s)
+    if hanging:
+        problems.insert(0, f"{hanging}: a copy does not end within {hang_s:g} s")
     evidence = {"problems": problems, "bytes": [size for size, _, _ in _CASES], "method": _METHOD}
     if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        return Verdict(passed=False, summary="; ".join(problems[:3]) + more, evidence=evidence)
-    ordered = len(_pairs.pairs(len(devices)))
-    summary = f"over each of {ordered} ordered pairs of GPUs {len(_CASES)} copies arrived byte by byte"
+        return Verdict(passed=False, summary=first_of(problems), evidence=evidence)
+    count = len(_pairs.pairs(len(devices)))
+    copies = f"{len(_CASES)} copies arrived byte by byte"
+    summary = f"over each of {count} ordered pairs of GPUs {copies}"
     return Verdict(passed=True, summary=summary, evidence=evidence)
 
 
-_METHOD = "a pattern of position and pair; compared with the host's on the destination, and again back on the host"
-
-
-def _every_pair(torch: Any, devices: list[str], copy: Callable[[Any, Any], None], problems: list[str]) -> Iterator[str]:
+def _try_pairs(torch: Any, devices: list[str], copy: Copy, problems: list[str]) -> Iterator[str]:
+    """Yield the name of each pair before it is tried, and add what is wrong to the problems."""
     patterns = {size: pattern(torch, size) for size in sorted({size for size, _, _ in _CASES})}
     for number, pair in enumerate(_pairs.pairs(len(devices)), start=1):
-        yield _pairs.name(pair)
+        name = _pairs.name(pair)
+        yield name
         try:
             for size, before, after in _CASES:
-                given = patterns[size] + number  # bytes wrap: what an earlier pair left behind is wrong everywhere
-                text = _tried(torch, copy, given, (devices[pair[0]], before), (devices[pair[1]], after))
-                if text:
-                    problems.append(f"{_pairs.name(pair)}: {size} bytes: {text}")
+                # Each pair has its own bytes (they wrap), so that what an earlier pair left
+                # behind is wrong everywhere.
+                given = patterns[size] + number
+                source, destination = (devices[pair[0]], before), (devices[pair[1]], after)
+                if text := _try_copy(torch, copy, given, source, destination):
+                    problems.append(f"{name}: {size} bytes: {text}")
                     break
-        except RuntimeError as problem:  # what the driver says is the finding
-            if _devices.full(problem):
+        except RuntimeError as error:  # the driver's words are the finding
+            if _devices.means_full(error):
                 raise
-            problems.append(f"{_pairs.name(pair)}: {str(problem).strip().splitlines()[0]}")
+            problems.append(f"{name}: {str(error).strip().splitlines()[0]}")
 
 
 def pattern(torch: Any, size: int) -> Any:
-    """Bytes that tell where they belong: no two blocks of it are alike, at whatever distance."""
+    """Return bytes that show their position: no two blocks are alike, at any distance."""
     position = torch.arange(size, dtype=torch.int64)
-    return (((position * 2_654_435_761) ^ (position >> 7) * 40_503) >> 11 & 0xFF).to(torch.uint8)
+    mixed = ((position * 2_654_435_761) ^ (position >> 7) * 40_503) >> 11 & 0xFF
+    return mixed.to(torch.uint8)
 
 
-def _tried(
-    torch: Any, copy: Callable[[Any, Any], None], given: Any, source: tuple[str, int], destination: tuple[str, int]
+def _try_copy(
+    torch: Any, copy: Copy, given: Any, source: tuple[str, int], destination: tuple[str, int]
 ) -> str:
-    """What is wrong with one copy, if anything; what lies around it must stay as it was."""
+    """Return what is wrong with one copy, or with the bytes around it, which must not change."""
     (sender, before), (receiver, after) = source, destination
     skipped, lead, trail = (
-        torch.full((length,), _UNTOUCHED, dtype=torch.uint8) for length in (before, _AROUND + after, _AROUND)
+        torch.full((length,), _UNTOUCHED, dtype=torch.uint8)
+        for length in (before, _AROUND + after, _AROUND)
     )
     sent = torch.cat([skipped, given]).to(sender)[before:]
-    wanted = torch.cat([lead, given, trail])
-    # What lies there before differs in every byte, so that nothing that did not come can be taken for it.
+    expected = torch.cat([lead, given, trail])
+    # The destination first differs in every byte, so that a byte that did not arrive shows.
     received = torch.cat([lead, 255 - given, trail]).to(receiver)
     if text := _first_wrong(sent.cpu(), given, 0):
         return f"the first GPU does not give back what the host wrote there: {text}"
     copy(received[len(lead) : len(lead) + len(given)], sent)
     for device in {sender, receiver} - {"cpu"}:
         torch.cuda.synchronize(device)
-    there = _first_wrong(received, wanted.to(receiver), len(lead))
-    back = _first_wrong(received.cpu(), wanted, len(lead))
-    if there and not back:
-        return f"wrong where the second GPU looks ({there}), and right back on the host"
-    return there or (back and f"right on the second GPU, and wrong back on the host: {back}")
+    on_gpu = _first_wrong(received, expected.to(receiver), len(lead))
+    on_host = _first_wrong(received.cpu(), expected, len(lead))
+    if on_gpu and not on_host:
+        return f"wrong where the second GPU looks ({on_gpu}), and right back on the host"
+    if on_host and not on_gpu:
+        return f"right on the second GPU, and wrong back on the host: {on_host}"
+    return on_gpu
 
 
-def _first_wrong(found: Any, wanted: Any, lead: int) -> str:
-    if found.equal(wanted):
+def _first_wrong(received: Any, expected: Any, lead: int) -> str:
+    if received.equal(expected):
         return ""
-    wrong = (found != wanted).nonzero()
+    wrong = (received != expected).nonzero()
     at = int(wrong[0])
-    return f"{len(wrong)} wrong, the first is byte {at - lead}: {int(found[at])} instead of {int(wanted[at])}"
+    values = f"{int(received[at])} instead of {int(expected[at])}"
+    return f"{len(wrong)} wrong, the first is byte {at - lead}: {values}"
 
 
 CHECK = Check(
-    name="peer_copies",
     title="Copies between GPUs",
-    proves="what any GPU copies to any other arrives byte by byte, and GPUs joined by NVLink may access each other",
+    proves="copies from any GPU to any other arrive byte by byte, "
+    "and GPUs joined by NVLink may access each other",
     step=40,
-    weight="must",
-    on="environment",
-    profile="quick",
-    deadline_s=300,
     needs=Needs(packages=("torch",), profile="cuda", gpus=2),
     body=body,
     every_gpu=True,

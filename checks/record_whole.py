@@ -1,4 +1,4 @@
-"""Whether every file of every installed distribution is as its RECORD says, and nothing else runs at every start."""
+"""Checks that installed files are as their RECORD says, and that no foreign code runs at start."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from . import _installed
 from ._contract import Check, Context, Verdict
 
 _SHOWN = 20
-# path -> every (distribution, hash, size) that claims it
-Claims = dict[Path, list[tuple[str, str, str]]]
+# By path: the distribution, hash and size of each RECORD that lists it.
+_Claims = dict[Path, list[tuple[str, str, str]]]
 
 
 def body(context: Context) -> Verdict:
-    claims, wrong, count = _claims(context.contents)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing lets go of the interpreter
-        wrong += [found for found in pool.map(_difference, claims.items()) if found]
+    claims, wrong, count = _read_records(context.contents)
+    # Hashing releases the interpreter's lock; beyond 8 threads the disk is the limit.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        wrong += filter(None, pool.map(_difference, claims.items()))
     wrong += _foreign_hooks(claims)
-    shared = sorted(str(path) for path, owners in claims.items() if len({digest for _, digest, _ in owners}) > 1)
+    shared = sorted(
+        str(path) for path, owners in claims.items() if len({digest for _, digest, _ in owners}) > 1
+    )
     evidence = {
         "distributions": count,
         "files": len(claims),
@@ -39,19 +42,18 @@ def body(context: Context) -> Verdict:
             passed=False,
             summary=f"{min(wrong)}{more}",
             evidence=evidence,
-            hint="run vllm-ready provision: it puts back what is damaged, and names what it may not take out",
+            hint="vllm-ready provision restores damaged files, and names those it may not remove",
         )
-    return Verdict(
-        passed=True, summary=f"{len(claims)} files of {count} distributions are as recorded", evidence=evidence
-    )
+    summary = f"{len(claims)} files of {count} distributions are as recorded"
+    return Verdict(passed=True, summary=summary, evidence=evidence)
 
 
-def _claims(contents: dict[str, str]) -> tuple[Claims, list[str], int]:
-    claims: Claims = {}
+def _read_records(contents: dict[str, str]) -> tuple[_Claims, list[str], int]:
+    """Return the claims of every RECORD, the problems, and the number of distributions."""
+    claims: _Claims = {}
     wrong: list[str] = []
-    count = 0
-    for folder in _installed.dist_infos():
-        count += 1
+    folders = list(_installed.dist_infos())
+    for folder in folders:
         try:
             with (folder / "RECORD").open(encoding="utf-8", newline="") as lines:
                 rows = list(csv.reader(lines, strict=True))
@@ -60,16 +62,18 @@ def _claims(contents: dict[str, str]) -> tuple[Claims, list[str], int]:
             continue
         for row in rows:
             if len(row) != 3:
-                wrong.append(f"{folder.name}/RECORD has a line that is none: {row}")
-            elif row[1] or not row[0].endswith(".pyc"):  # interpreters write bytecode anew
-                known = contents.get(row[0])
-                claim = (folder.name, known, "") if known else (folder.name, row[1], row[2])
-                claims.setdefault(Path(os.path.normpath(folder.parent / row[0])), []).append(claim)
-    return claims, wrong, count
+                wrong.append(f"{folder.name}/RECORD has an invalid line: {row}")
+            elif row[1] or not row[0].endswith(".pyc"):  # interpreters rewrite bytecode
+                true_digest = contents.get(row[0])
+                digest, size = (true_digest, "") if true_digest else (row[1], row[2])
+                path = Path(os.path.normpath(folder.parent / row[0]))
+                claims.setdefault(path, []).append((folder.name, digest, size))
+    return claims, wrong, len(folders)
 
 
-def _foreign_hooks(claims: Claims) -> list[str]:
-    """What runs at every start of this Python, and so before every check, although no distribution brought it."""
+def _foreign_hooks(claims: _Claims) -> list[str]:
+    """Return files that run at every start of this Python, and that no distribution brought."""
+    # They run before every check, too, and can change what it sees.
     listed = {
         path.relative_to(folder).parts[0]
         for folder in _installed.folders()
@@ -80,24 +84,26 @@ def _foreign_hooks(claims: Claims) -> list[str]:
         f"{path.name} runs whenever this Python starts, and no RECORD lists it: {path}"
         for folder in _installed.folders()
         for path in folder.iterdir()
-        if path.name.endswith(".pth") or path.name.partition(".")[0] in ("sitecustomize", "usercustomize")
+        if path.name.endswith(".pth")
+        or path.name.partition(".")[0] in ("sitecustomize", "usercustomize")
         if path.name not in listed
     ]
 
 
 def _difference(claim: tuple[Path, list[tuple[str, str, str]]]) -> str:
-    """A file that two distributions bring is whole if it is as one of them says: the last one wrote it."""
+    """Return how a file differs from its RECORD, or ""."""
     path, owners = claim
-    found = ""
+    text = ""
     for name, digest, size in owners:
-        found = _as_recorded(path, digest, size)
-        if not found:
+        difference = _compare(path, digest, size)
+        # Of two distributions with the same file the last one wrote it, so one match is enough.
+        if not difference:
             return ""
-        found = f"{path.name} of {name.removesuffix('.dist-info')} {found}: {path}"
-    return found
+        text = f"{path.name} of {name.removesuffix('.dist-info')} {difference}: {path}"
+    return text
 
 
-def _as_recorded(path: Path, digest: str, size: str) -> str:
+def _compare(path: Path, digest: str, size: str) -> str:
     try:
         actual = path.stat().st_size
         if size and size != str(actual):
@@ -106,24 +112,22 @@ def _as_recorded(path: Path, digest: str, size: str) -> str:
         if not expected:
             return ""
         with path.open("rb") as stream:
-            summed = hashlib.new(algorithm)
+            actual_digest = hashlib.new(algorithm)
             while chunk := stream.read(1 << 20):
-                summed.update(chunk)
+                actual_digest.update(chunk)
     except FileNotFoundError:
         return "is missing"
     except (OSError, ValueError) as error:
         return f"cannot be read ({error})"
-    return "" if base64.urlsafe_b64encode(summed.digest()).rstrip(b"=").decode() == expected else "was changed"
+    encoded = base64.urlsafe_b64encode(actual_digest.digest()).rstrip(b"=").decode()
+    return "" if encoded == expected else "was changed"
 
 
 CHECK = Check(
-    name="record_whole",
     title="Files as recorded",
-    proves="every file of every installed distribution is as its RECORD states, and nothing foreign runs at start-up",
+    proves="every file of every distribution is as its RECORD states, "
+    "and no foreign code runs at start-up",
     step=90,
-    weight="must",
-    on="environment",
-    profile="quick",
     deadline_s=900,
     body=body,
 )

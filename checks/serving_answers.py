@@ -1,4 +1,4 @@
-"""Whether a server that is already running is a vLLM and generates."""
+"""Checks that a running server is a vLLM and generates."""
 
 from __future__ import annotations
 
@@ -11,17 +11,14 @@ _DEADLINE_S = 60.0
 
 
 def body(context: Context) -> Verdict:
-    return _serving.looked_at(context.serving, os.environ.get("VLLM_API_KEY", ""), _DEADLINE_S)
+    key = os.environ.get("VLLM_API_KEY", "")
+    return _serving.inspect_server(context.serving, key, _DEADLINE_S)
 
 
 CHECK = Check(
-    name="serving_answers",
     title="A running server",
     proves="the server at the given address is a vLLM, and a short generation comes back in time",
     step=80,
-    weight="must",
-    on="environment",
-    profile="quick",
     deadline_s=120,
     needs=Needs(serving=True),
     body=body,

@@ -1,35 +1,37 @@
-"""Whether /dev/shm has room for what several GPUs' processes hand to each other."""
+"""Checks that /dev/shm has room for the data that processes of several GPUs exchange."""
 
 from __future__ import annotations
 
 from . import _host
-from ._contract import Check, Context
-from ._host import Found
+from ._contract import Context
+from ._host import Observation
 
+# Docker gives a container 64 MiB, too little for the buffers that NCCL shares between GPUs.
 _TOTAL_GB, _FREE_GB = 1.0, 0.5
 
 
-def look(context: Context) -> Found:
+def look(context: Context) -> Observation:
     shm = _host.fact(context.facts, "shm")
-    problems, hint = [], "ls -l /dev/shm: what killed processes left there may be deleted"
-    if shm["total_gb"] < _TOTAL_GB:
-        size = f"{shm['total_gb'] * 1024:.0f} MiB"
+    total, free = shm["total_gb"], shm["free_gb"]
+    problems, hint = [], "ls -l /dev/shm: delete what killed processes left there"
+    if total < _TOTAL_GB:
+        size = f"{total * 1024:.0f} MiB"
         problems.append(f"shared memory is {size}, too little for several GPUs")
-        hint = "start the container with --shm-size=16g (Kubernetes: an emptyDir with medium: Memory at /dev/shm)"
-    elif shm["free_gb"] < _FREE_GB:
-        problems.append(f"of {shm['total_gb']:.1f} GiB of shared memory only {shm['free_gb'] * 1024:.0f} MiB are free")
-    return Found(problems, f"{shm['free_gb']:.1f} of {shm['total_gb']:.1f} GiB of shared memory are free", shm, hint)
+        hint = (
+            "start the container with --shm-size=16g "
+            "(Kubernetes: an emptyDir with medium: Memory at /dev/shm)"
+        )
+    elif free < _FREE_GB:
+        left = f"{free * 1024:.0f} MiB"
+        problems.append(f"only {left} of {total:.1f} GiB of shared memory are free")
+    holds = f"{free:.1f} of {total:.1f} GiB of shared memory are free"
+    return Observation(problems, holds, shm, hint)
 
 
-CHECK = Check(
-    name="shared_memory",
+CHECK = _host.check(
+    look,
     title="Shared memory",
     proves="shared memory is large enough for several GPUs, and not full",
-    step=10,
     weight="should",
-    on="host",
-    profile="passive",
-    deadline_s=20,
     needs=_host.SEVERAL,
-    body=_host.judged(look),
 )

@@ -1,4 +1,4 @@
-"""How fast data comes from the host to each GPU and back, against the PCIe link that the GPU can have."""
+"""Measures copies between host and each GPU, and compares them with the GPU's PCIe link."""
 
 from __future__ import annotations
 
@@ -10,74 +10,89 @@ from . import _devices, _rates, _timing
 from ._contract import Check, Context, Needs, Verdict
 
 _BYTES = 2**28
-# GB/s of one lane in one direction, its coding counted and its packets not.
+# GB/s of one lane in one direction by generation, after coding and before packet headers.
 _LANE = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
-# 16 lanes give 55 GB/s of 63 on generation 5 and 25 of 31.5 on generation 4: 79 to 88 %. The memory of another socket
-# costs some of it; half the lanes, or a generation less, is half.
+# 16 lanes reach 55 GB/s of 63 on generation 5, and 25 of 31.5 on generation 4: 79 to 88 %. Memory
+# of another socket costs some of it; half the lanes, or a lower generation, is half.
 _LEAST = 0.65
 _WAYS = {"to_gpu": "to GPU", "to_host": "to host"}
+_DIRECTIONS = {"to_gpu": "from the host to the GPU", "to_host": "from the GPU to the host"}
 
 
 def body(context: Context) -> Verdict:
-    links = recorded(context)
+    links = recorded_links(context)
 
-    def tried(torch: Any, device: str) -> _devices.Found:
+    def measure_gpu(torch: Any, device: str) -> _devices.DeviceResult:
         link = links.get(int(device.rpartition(":")[2]), {})
-        return carried(torch, device, link, torch.empty(_BYTES, dtype=torch.uint8, pin_memory=True))
+        # The GPU reads pinned memory by itself; else a copy in between would be timed, too.
+        host = torch.empty(_BYTES, dtype=torch.uint8, pin_memory=True)
+        return measure(torch, device, link, host)
 
-    return _rates.told(_devices.on_each(context, tried, "", at_once=False), "between host and GPU, the slower way:")
+    verdict = _devices.try_on_each(context, measure_gpu, "", at_once=False)
+    return _rates.compare_gpus(verdict, "between host and GPU, in the slower direction:")
 
 
-def recorded(context: Context) -> dict[int, Mapping[str, Any]]:
-    """The PCIe link of each GPU by torch's number, as far as the recording has it."""
+def recorded_links(context: Context) -> dict[int, Mapping[str, Any]]:
+    """Return the PCIe link of each GPU by torch's number, as far as it is recorded."""
     gpus = context.facts.get("gpus")
     by_id = {gpu["id"]: gpu.get("link") or {} for gpu in gpus} if isinstance(gpus, list) else {}
     return {number: by_id.get(gpu, {}) for number, gpu in enumerate(context.gpus)}
 
 
-def best(link: Mapping[str, Any]) -> float | None:
-    """Of the link that GPU and slot could have: what runs now may be a GPU at rest, whose link is slowed down."""
+def best_rate(link: Mapping[str, Any]) -> float | None:
+    """Return the rate of the best link that GPU and slot allow."""
+    # Not that of the current link, which an idle GPU slows down.
     lane = _LANE.get(link.get("generation_max") or 0)
     return lane * link["width_max"] if lane and link.get("width_max") else None
 
 
-def carried(torch: Any, device: str, link: Mapping[str, Any], host: Any) -> _devices.Found:
-    """`host`: memory that the GPU may read by itself, so that no copy in between is timed."""
+def measure(torch: Any, device: str, link: Mapping[str, Any], host: Any) -> _devices.DeviceResult:
+    """Copy `host` to the GPU and back, and compare the slower direction with the link."""
     host.copy_(torch.arange(len(host), dtype=torch.int32))  # bytes wrap
     there, back = torch.zeros_like(host, device=device), torch.zeros_like(host)
     if device != "cpu":
         back = back.pin_memory()
-    ways = {"to_gpu": partial(there.copy_, host, non_blocking=True)}
-    ways["to_host"] = partial(back.copy_, there, non_blocking=True)
-    times = {way: _timing.timed(torch, device, copy, times=10, cold=False) for way, copy in ways.items()}
+    copies = {
+        "to_gpu": partial(there.copy_, host, non_blocking=True),
+        "to_host": partial(back.copy_, there, non_blocking=True),
+    }
+    timings = {
+        way: _timing.measure(torch, device, copy, times=10, cold=False)
+        for way, copy in copies.items()
+    }
     if not back.equal(host):
-        return "what went to the GPU and back is not what was sent", {}
-    rates = {way: len(host) / time.median_us / 1000 for way, time in times.items()}
+        return "data that went to the GPU and back differs from what was sent", {}
+    rates = {way: len(host) / timing.median_us / 1000 for way, timing in timings.items()}
     slower = min(rates, key=lambda way: rates[way])
-    what = "from the host to the GPU" if slower == "to_gpu" else "from the GPU to the host"
-    problem, found = _rates.held(rates[slower], best(link), _LEAST, what)
+    problem, evidence = _rates.compare_with_peak(
+        rates[slower], best_rate(link), _LEAST, _DIRECTIONS[slower]
+    )
     if problem:
-        problem += f" of PCIe {link['generation_max']} x{link['width_max']}{narrow(link)}"
-    detail = {way: {"rate_gb_per_s": round(rates[way], 1), **times[way].evidence()} for way in ways}
-    figures = [time.rate("host link", len(host), "GB/s", {"way": _WAYS[way]}) for way, time in times.items()]
-    return problem, found | {"bytes": len(host), "link": dict(link), **detail, "figures": figures}
+        problem += f" of PCIe {link['generation_max']} x{link['width_max']}{missing_lanes(link)}"
+    details = {
+        way: {"rate_gb_per_s": round(rates[way], 1), **timing.evidence()}
+        for way, timing in timings.items()
+    }
+    figures = [
+        timing.rate("host link", len(host), "GB/s", {"way": _WAYS[way]})
+        for way, timing in timings.items()
+    ]
+    evidence |= {"bytes": len(host), "link": dict(link), **details, "figures": figures}
+    return problem, evidence
 
 
-def narrow(link: Mapping[str, Any]) -> str:
-    """Whether the recording shows fewer lanes than there could be; their number does not change at rest."""
+def missing_lanes(link: Mapping[str, Any]) -> str:
+    """Return a remark if lanes are missing; unlike the speed, their number is the same at rest."""
     width = link.get("width")
     return f"; the link runs at x{width}" if width and width < link["width_max"] else ""
 
 
 CHECK = Check(
-    name="speed_host_link",
     title="Speed between host and GPU",
-    proves="data comes to every GPU and back at the speed of the PCIe link that GPU and slot can have",
+    proves="copies to every GPU and back have the speed of the PCIe link that GPU and slot allow",
     step=40,
     weight="should",
-    on="environment",
     profile="full",
-    deadline_s=300,
     needs=Needs(packages=("torch",), profile="cuda", gpus=1),
     body=body,
     every_gpu=True,

@@ -1,4 +1,4 @@
-"""Whether all that compiled extensions ask of torch is in the installed torch; they are read, not loaded."""
+"""Checks that torch has every symbol that compiled extensions need, without loading them."""
 
 from __future__ import annotations
 
@@ -9,53 +9,63 @@ from pathlib import Path
 
 from . import _installed
 from ._contract import Check, Context, Needs, Verdict
-from ._elf import SharedObject
+from ._elf import ElfFile
 
-# The driver's own, which is not there on a host without a GPU.
+# The driver's own libraries, missing on a host without a GPU.
 _OF_THE_DRIVER = {"libcuda.so.1", "libnvidia-ml.so.1"}
-_OF_TORCH = re.compile(r"(?:2at|3c10|5torch|6caffe2)(?=\d|[A-Z])|^(?:aoti_)?torch_|^THP")
-_LIBRARY_OF_TORCH = re.compile(r"lib(?:torch|c10)\w*\.so")
-# Of several variants in one package, each for the torch in its name, one is loaded.
+_TORCH_SYMBOL = re.compile(r"(?:2at|3c10|5torch|6caffe2)(?=\d|[A-Z])|^(?:aoti_)?torch_|^THP")
+_TORCH_LIBRARY = re.compile(r"lib(?:torch|c10)\w*\.so")
+# A package may bring a variant for each torch, with the version in its name, and loads one.
 _FOR_A_TORCH = re.compile(r"torch(\d)(\d+)(?!\d)")
 _MULTIARCH = f"{platform.machine()}-linux-gnu"
-_SYSTEM = ("/lib64", "/usr/lib64", f"/lib/{_MULTIARCH}", f"/usr/lib/{_MULTIARCH}", "/lib", "/usr/lib")
+_SYSTEM = (
+    *("/lib64", "/usr/lib64", f"/lib/{_MULTIARCH}", f"/usr/lib/{_MULTIARCH}"),
+    *("/lib", "/usr/lib"),
+)
+_HINT = "it was built for another torch: vllm-ready provision puts back the matching one"
 
 
 class _Libraries:
-    """The libraries of the environment and of the system by their names, each read once."""
+    """The libraries of the environment and of the system by name, each read once."""
 
     def __init__(self, files: list[Path]) -> None:
-        self._here = {path.name: path for path in reversed(files)}
-        self._read: dict[str, SharedObject | None] = {}
+        self._of_environment = {path.name: path for path in reversed(files)}
+        self._read: dict[str, ElfFile | None] = {}
 
-    def find(self, name: str) -> SharedObject | None:
+    def find(self, name: str) -> ElfFile | None:
         if name not in self._read:
-            folders = [*filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")), *_SYSTEM]
-            places = [self._here.get(name), *(Path(folder, name) for folder in folders)]
-            path = next((each for each in places if each and each.is_file()), None)
-            self._read[name] = SharedObject(path) if path else None
+            path = next((path for path in self._candidates(name) if path.is_file()), None)
+            self._read[name] = ElfFile(path) if path else None
         return self._read[name]
 
-    def beside(self, read: SharedObject) -> tuple[list[SharedObject], set[str]]:
-        """Everything that is loaded with it, and the names of what is nowhere."""
-        queue, seen, found = list(read.needed), set[str](), list[SharedObject]()
+    def _candidates(self, name: str) -> list[Path]:
+        own = self._of_environment.get(name)
+        variable = os.environ.get("LD_LIBRARY_PATH", "")
+        folders = [*filter(None, variable.split(":")), *_SYSTEM]
+        return [*([own] if own else []), *(Path(folder, name) for folder in folders)]
+
+    def loaded_with(self, file: ElfFile) -> tuple[list[ElfFile], set[str]]:
+        """Return the libraries that the linker loads with a file, and the names it cannot find."""
+        queue, names, libraries = list(file.needed), set[str](), list[ElfFile]()
         while queue:
-            if (name := queue.pop()) not in seen:
-                seen.add(name)
+            if (name := queue.pop()) not in names:
+                names.add(name)
                 if library := self.find(name):
-                    found.append(library)
+                    libraries.append(library)
                     queue += library.needed
-        return found, {name for name in seen if self._read[name] is None}
+        return libraries, {name for name in names if self._read[name] is None}
 
 
 def body(context: Context) -> Verdict:  # noqa: ARG001 - all it needs is installed
-    files = sorted(path for folder in _installed.folders() for path in folder.rglob("*.so*") if path.is_file())
+    files = sorted(
+        path for folder in _installed.folders() for path in folder.rglob("*.so*") if path.is_file()
+    )
     return judge(files, next(iter(_installed.versions().get("torch", [])), ""))
 
 
 def judge(files: list[Path], torch: str = "") -> Verdict:
-    """The claim over the compiled files of an environment with this torch."""
-    others = [path for path in files if (named := _FOR_A_TORCH.search(path.name)) and not _is(torch, *named.groups())]
+    """Judge the compiled files of an environment with this version of torch."""
+    others = [path for path in files if _is_for_another(path, torch)]
     files = [path for path in files if path not in others]
     of_torch = {path.name for path in files if path.parts[-3:-1] == ("torch", "lib")}
     libraries, problems, wants = _Libraries(files), list[str](), dict[str, list[str]]()
@@ -63,63 +73,69 @@ def judge(files: list[Path], torch: str = "") -> Verdict:
     for path in files:
         if "torch" in path.parts[-4:-1] or not re.search(r"\.so(?:[.\d]*)$", path.name):
             continue
+        name = _short(path)
         try:
-            read = SharedObject(path)
-            if read.needed.isdisjoint(of_torch):
+            file = ElfFile(path)
+            if file.needed.isdisjoint(of_torch):
                 continue
             count += 1
-            unmet, absent = _unmet(read, libraries)
+            unmet, absent = _unmet(file, libraries)
         except ValueError as error:
-            problems.append(f"{_shown(path)}: {error}")
+            problems.append(f"{name}: {error}")
             continue
         if absent:
-            wants[_shown(path)] = sorted(absent)
+            wants[name] = sorted(absent)
         if unmet:
             more = f" and {len(unmet) - 1} more" if len(unmet) > 1 else ""
-            problems.append(f"{_shown(path)} needs {unmet[0]}{more}, which this torch does not have")
-    evidence = {"extensions": count, "problems": problems, "libraries_not_found": wants}
-    evidence["for_other_torches"] = [_shown(path) for path in others]
+            problems.append(f"{name} needs {unmet[0]}{more}, which this torch does not have")
+    evidence = {
+        "extensions": count,
+        "problems": problems,
+        "libraries_not_found": wants,
+        "for_other_torches": [_short(path) for path in others],
+    }
     if problems or not count:
-        return Verdict(
-            passed=False,
-            summary="; ".join(problems[:3]) or "no extension is linked with torch",
-            evidence=evidence,
-            hint="it was built for another torch: vllm-ready provision puts back what belongs together",
-        )
-    return Verdict(
-        passed=True, summary=f"all symbols that {count} extensions ask of torch are there", evidence=evidence
-    )
+        summary = "; ".join(problems[:3]) or "no extension is linked with torch"
+        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
+    summary = f"torch has all symbols that {count} extensions need"
+    return Verdict(passed=True, summary=summary, evidence=evidence)
 
 
-def _is(torch: str, major: str, minor: str) -> bool:
-    return not torch or torch.split(".")[:2] == [major, minor]
+def _is_for_another(path: Path, torch: str) -> bool:
+    match = _FOR_A_TORCH.search(path.name)
+    if not match or not torch:
+        return False
+    return torch.split(".")[:2] != [match[1], match[2]]
 
 
-def _unmet(read: SharedObject, libraries: _Libraries) -> tuple[list[str], set[str]]:
-    beside, absent = libraries.beside(read)
-    if of_torch := sorted(name for name in absent if _LIBRARY_OF_TORCH.fullmatch(name)):
-        return of_torch, absent
-    unmet = read.undefined.difference(*(library.defined for library in beside))
+def _unmet(file: ElfFile, libraries: _Libraries) -> tuple[list[str], set[str]]:
+    """Return the symbols that no library has, and the libraries that were not found."""
+    loaded, absent = libraries.loaded_with(file)
+    if missing := sorted(name for name in absent if _TORCH_LIBRARY.fullmatch(name)):
+        return missing, absent
+    unmet = file.undefined.difference(*(library.defined for library in loaded))
+    # The interpreter itself defines Python's symbols.
     unmet = frozenset(symbol for symbol in unmet if not symbol.startswith(("Py", "_Py")))
     if absent & _OF_THE_DRIVER:
         unmet = frozenset(symbol for symbol in unmet if not symbol.startswith(("cu", "nvml")))
-    if absent - _OF_THE_DRIVER:  # a variant for other libraries, as torchcodec brings several: judge what is torch's
-        unmet = frozenset(symbol for symbol in unmet if _OF_TORCH.search(symbol))
+    # torchcodec brings a variant for each FFmpeg; of one whose FFmpeg is not here, only the
+    # symbols of torch can be judged.
+    if absent - _OF_THE_DRIVER:
+        unmet = frozenset(symbol for symbol in unmet if _TORCH_SYMBOL.search(symbol))
     return sorted(unmet), absent
 
 
-def _shown(path: Path) -> str:
+def _short(path: Path) -> str:
     parts = path.parts
-    return "/".join(parts[parts.index("site-packages") + 1 :]) if "site-packages" in parts else path.name
+    if "site-packages" not in parts:
+        return path.name
+    return "/".join(parts[parts.index("site-packages") + 1 :])
 
 
 CHECK = Check(
-    name="symbols_of_torch",
     title="Symbols of torch",
-    proves="every symbol that compiled extensions ask of torch is in the installed torch, also where no GPU is there",
+    proves="the installed torch has every symbol that compiled extensions need, also without a GPU",
     step=50,
-    weight="must",
-    on="environment",
     profile="passive",
     deadline_s=120,
     needs=Needs(packages=("torch", "vllm")),

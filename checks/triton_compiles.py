@@ -1,4 +1,4 @@
-"""Whether Triton compiles a kernel for every GPU, and whether that kernel is right."""
+"""Checks that Triton compiles a kernel for every GPU, and that the kernel is right."""
 
 from __future__ import annotations
 
@@ -15,37 +15,35 @@ _SHAPE = (83, 770)
 
 
 def body(context: Context) -> Verdict:
-    _tiny_model.settle(context.scratch)  # an empty cache: what was compiled before proves nothing
-    return _devices.on_each(context, partial(judge, softmax=softmax), "Triton compiles, and its kernel is right")
+    # With an empty cache, since an earlier compilation proves nothing.
+    _tiny_model.apply_environment(context.scratch)
+    judge_triton = partial(judge, softmax=softmax)
+    return _devices.try_on_each(context, judge_triton, "Triton compiles, and its kernel is right")
 
 
 def softmax(given: Any) -> Any:
     return importlib.import_module(f"{__package__}._triton_kernel").softmax(given)
 
 
-def judge(torch: Any, device: str, softmax: Callable[[Any], Any]) -> _devices.Found:
+def judge(torch: Any, device: str, softmax: Callable[[Any], Any]) -> _devices.DeviceResult:
     began = time.monotonic()
-    problem, found = _numbers.judged(torch, _cases(torch, device, softmax))
-    return problem, found | {"seconds": round(time.monotonic() - began, 1)}
+    problem, evidence = _numbers.judge_cases(torch, _cases(torch, device, softmax))
+    return problem, {**evidence, "seconds": round(time.monotonic() - began, 1)}
 
 
 def _cases(torch: Any, device: str, softmax: Callable[[Any], Any]) -> Iterator[_numbers.Case]:
-    for dtype in _devices.halves(torch, device):
+    for dtype in _devices.half_precisions(torch, device):
         torch.manual_seed(0)
         given = (4 * torch.randn(_SHAPE, device=device)).to(dtype)
-        same, exact = (torch.softmax(given.to(of), 1) for of in (torch.float32, torch.float64))
-        yield f"softmax, {_numbers.plain(dtype)}", partial(softmax, given), same.to(dtype), exact
+        single, exact = (torch.softmax(given.to(of), 1) for of in (torch.float32, torch.float64))
+        name = f"softmax, {_numbers.dtype_name(dtype)}"
+        yield name, partial(softmax, given), single.to(dtype), exact
 
 
 CHECK = Check(
-    name="triton_compiles",
     title="Triton",
-    proves="Triton compiles a kernel for every GPU, and it computes what it should",
+    proves="Triton compiles a kernel for every GPU, and it computes the right values",
     step=40,
-    weight="must",
-    on="environment",
-    profile="quick",
-    deadline_s=300,
     needs=Needs(packages=("torch", "triton"), gpus=1, profile="cuda", tools=("cc gcc clang",)),
     body=body,
     every_gpu=True,

@@ -1,4 +1,4 @@
-"""What a server does under a short load, as vLLM's own benchmark reports it, and whether every request is answered."""
+"""Puts a short load on a server, and reports what vLLM's own benchmark measures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from ._contract import Check, Context, Figure, Needs, Verdict
 from ._server import Server, environment
 
 _PROMPTS, _INPUT, _OUTPUT = 64, 32, 16
-_AT_ONCE = 4  # as many as the server takes: more would measure its queue
+_AT_ONCE = 4  # the server's own limit: more requests would measure its queue
 _DEADLINE_S = 180.0
 _MISSING = re.compile(r"No module named '([\w.]+)'")
-_TOLD = {
+# Names in the benchmark's result, and ours.
+_MEASURES = {
     "duration": "duration_s",
     "request_throughput": "requests_per_s",
     "output_throughput": "output_tokens_per_s",
@@ -27,10 +28,11 @@ _TOLD = {
     "median_tpot_ms": "median_tpot_ms",
     "p99_tpot_ms": "p99_tpot_ms",
 }
-_OF: dict[str, dict[str, str]] = {"median": {}, "p99": {"of": "p99"}}
+_STATISTICS: dict[str, dict[str, str]] = {"median": {}, "p99": {"of": "p99"}}
 _METHOD = (
-    f"vllm bench serve against a server of a 2 MB model: {_PROMPTS} random prompts of {_INPUT} tokens, {_AT_ONCE} at a"
-    f" time, {_OUTPUT} tokens each, streamed, on this host, without a warm-up; compare it with other runs here only"
+    f"vllm bench serve against a server of a 2 MB model: {_PROMPTS} random prompts of {_INPUT} "
+    f"tokens, {_AT_ONCE} at a time, {_OUTPUT} tokens each, streamed, on this host, without a "
+    "warm-up; compare it with other runs here only"
 )
 
 
@@ -38,57 +40,63 @@ def body(context: Context) -> Verdict:
     server = Server(context)
     if problem := server.wait():
         return Verdict(passed=False, summary=problem, evidence=server.evidence)
-    result = Path(context.scratch) / "bench.json"
-    status, said = _benched(context, server.url, result)
-    ended = server.stop()
-    problem, found = judged(result.read_text() if result.exists() else "", status, said)
-    evidence = {**server.evidence, **found, "method": _METHOD}
-    if problem := problem or ended:
+    file = Path(context.scratch) / "bench.json"
+    status, output = _run_benchmark(context, server.url, file)
+    problem_at_end = server.stop()
+    problem, values = judge(file.read_text() if file.exists() else "", status, output)
+    evidence = {**server.evidence, **values, "method": _METHOD}
+    if problem := problem or problem_at_end:
         return Verdict(passed=False, summary=problem, evidence=evidence)
-    speed = f"{found['requests_per_s']:.1f} requests/s, {found['output_tokens_per_s']:.0f} tokens/s"
-    late = f"first token after {found['median_ttft_ms']:.1f} ms, each next {found['median_tpot_ms']:.2f} ms"
-    summary = f"{_PROMPTS} requests answered: {speed}, {late}"
-    return Verdict(passed=True, summary=summary, evidence=evidence, figures=figures(found))
+    requests, tokens = values["requests_per_s"], values["output_tokens_per_s"]
+    first, following = values["median_ttft_ms"], values["median_tpot_ms"]
+    speed = f"{requests:.1f} requests/s, {tokens:.0f} tokens/s"
+    latency = f"first token after {first:.1f} ms, each next {following:.2f} ms"
+    summary = f"{_PROMPTS} requests answered: {speed}, {latency}"
+    return Verdict(passed=True, summary=summary, evidence=evidence, figures=figures(values))
 
 
-def figures(found: dict[str, Any]) -> tuple[Figure, ...]:
+def figures(values: dict[str, Any]) -> tuple[Figure, ...]:
     rates = (
         ("requests per second", "requests/s", "requests_per_s"),
         ("output tokens per second", "tokens/s", "output_tokens_per_s"),
     )
     times = (("time to first token", "ttft_ms"), ("time per output token", "tpot_ms"))
     return (
-        *(_timing.figure(name, [found[key]], unit, method=_METHOD) for name, unit, key in rates),
+        *(_timing.figure(name, [values[key]], unit, method=_METHOD) for name, unit, key in rates),
         *(
-            _timing.figure(name, [found[f"{which}_{key}"]], "ms", better="lower", of=of, method=_METHOD)
+            _timing.figure(
+                name, [values[f"{statistic}_{key}"]], "ms", better="lower", of=of, method=_METHOD
+            )
             for name, key in times
-            for which, of in _OF.items()
+            for statistic, of in _STATISTICS.items()
         ),
     )
 
 
-def _benched(context: Context, url: str, result: Path) -> tuple[int, str]:
-    """Status and output of the benchmark; status -1 where it did not end in time."""
-    model = str(Path(context.scratch) / _tiny_model.NAME)
-    command = [context.launcher] if context.launcher else [sys.executable, "-I", "-m", "vllm.entrypoints.cli.main"]
-    asked = {
+def _run_benchmark(context: Context, url: str, file: Path) -> tuple[int, str]:
+    """Return status and output; status -1 if the benchmark did not end in time."""
+    command = [sys.executable, "-I", "-m", "vllm.entrypoints.cli.main"]
+    if context.launcher:
+        command = [context.launcher]
+    options = {
         "backend": "openai",
         "base-url": url,
         "model": _tiny_model.NAME,
-        "tokenizer": model,
+        "tokenizer": str(Path(context.scratch) / _tiny_model.NAME),
         "dataset-name": "random",
         "random-input-len": _INPUT,
         "random-output-len": _OUTPUT,
         "num-prompts": _PROMPTS,
         "max-concurrency": _AT_ONCE,
         "seed": _tiny_model.SEED,
-        "result-dir": str(result.parent),
-        "result-filename": result.name,
+        "result-dir": str(file.parent),
+        "result-filename": file.name,
     }
-    words = [word for name, value in asked.items() for word in (f"--{name}", str(value))]
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    flags = ("--ignore-eos", "--save-result", "--disable-tqdm")
     try:
         done = subprocess.run(
-            [*command, "bench", "serve", *words, "--ignore-eos", "--save-result", "--disable-tqdm"],
+            [*command, "bench", "serve", *words, *flags],
             env=environment(context),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -104,38 +112,43 @@ def _benched(context: Context, url: str, result: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def judged(result: str, status: int, said: str) -> tuple[str, dict[str, Any]]:
-    """What is wrong, if anything, and the figures that the benchmark itself has written down."""
+def judge(result: str, status: int, output: str) -> tuple[str, dict[str, Any]]:
+    """Return a problem or "", and the values that the benchmark itself has written down."""
     if status == -1:
         return f"the benchmark did not end within {_DEADLINE_S:g} s", {}
-    if missing := _MISSING.search(said):
+    if missing := _MISSING.search(output):
         return f"vllm bench serve needs {missing[1]}, which this environment lacks", {}
     if status or not result:
-        last = said.strip().splitlines()[-1:] or ["it said nothing"]
+        last = output.strip().splitlines()[-1:] or ["it printed nothing"]
         return f"vllm bench serve ended with status {status}: {last[0][:200]}", {}
-    told = json.loads(result)
-    found: dict[str, Any] = {ours: told.get(name) for name, ours in _TOLD.items()}
-    found |= {"completed": told.get("completed"), "asked": _PROMPTS, "output_tokens": told.get("total_output_tokens")}
-    if found["completed"] != _PROMPTS:
-        return f"of {_PROMPTS} requests {found['completed']} were answered", {}
-    if found["output_tokens"] != _PROMPTS * _OUTPUT:
-        return f"{found['output_tokens']} tokens came, {_PROMPTS * _OUTPUT} were asked for", {}
-    if odd := [name for name in _TOLD.values() if not _measured(found[name])]:
-        return f"the benchmark reports no {odd[0]}", {}
-    return "", found
+    document = json.loads(result)
+    values: dict[str, Any] = {ours: document.get(name) for name, ours in _MEASURES.items()}
+    values |= {
+        "completed": document.get("completed"),
+        "asked": _PROMPTS,
+        "output_tokens": document.get("total_output_tokens"),
+    }
+    # The benchmark leaves failed requests out of its averages.
+    if values["completed"] != _PROMPTS:
+        return f"of {_PROMPTS} requests {values['completed']} were answered", {}
+    expected = _PROMPTS * _OUTPUT
+    if values["output_tokens"] != expected:
+        return f"{values['output_tokens']} tokens were generated, {expected} were requested", {}
+    invalid = [name for name in _MEASURES.values() if not _is_measured(values[name])]
+    if invalid:
+        return f"the benchmark reports no {invalid[0]}", {}
+    return "", values
 
 
-def _measured(value: object) -> bool:
+def _is_measured(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
 
 
 CHECK = Check(
-    name="vllm_bench",
     title="vLLM under load",
-    proves="a server answers every request of a short load; what vLLM's own benchmark reports of it is written down",
+    proves="a server answers every request of a short load; the benchmark's values are recorded",
     step=80,
     weight="should",
-    on="environment",
     profile="full",
     deadline_s=720,
     needs=Needs(packages=("torch", "vllm"), gpus=1),

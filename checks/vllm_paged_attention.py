@@ -1,4 +1,4 @@
-"""Whether vLLM writes keys and values into the pages of its cache and attends to them as it should, against 64 bits."""
+"""Checks that vLLM writes keys and values into the pages of its cache and attends to them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from . import _devices, _numbers, _vllm_operators
 from ._contract import Check, Context, Needs, Verdict
 
-# New tokens of every sequence, and all of them with those before: prompts, a part of one, and single tokens.
+# New tokens of every sequence, and all of its tokens: prompts, a part of one, and single tokens.
 _NEW, _ALL = (37, 1, 5, 1), (37, 129, 301, 16)
-_LEAST = (8, 0)  # vLLM's FlashAttention has code for nothing older
+_LEAST = (8, 0)  # vLLM's FlashAttention has no code for older GPUs
 _WIDTHS, _HEADS, _SHARED = (64, 128), 6, 2
 _PAGES = 32
 _CPU_PAGE, _GPU_PAGE = 32, 16
@@ -22,7 +22,7 @@ _CPU_PAGE, _GPU_PAGE = 32, 16
 
 @dataclass(frozen=True)
 class Batch:
-    """Several sequences behind each other, and where in the pages each of their tokens lies."""
+    """Several sequences one behind the other, and the slots of their tokens in the pages."""
 
     query: Any
     key: Any
@@ -34,49 +34,61 @@ class Batch:
     page: int
 
 
-# The attention of a batch, by way of a cache that was empty.
+# Computes the attention of a batch through an empty cache.
 Paged = Callable[[Batch], Any]
 
 
 def body(context: Context) -> Verdict:
-    return _devices.on_each(context, _on_device, "vLLM's paged attention is right", least=_LEAST)
+    holds = "vLLM's paged attention is right"
+    return _devices.try_on_each(context, _try, holds, least=_LEAST)
 
 
-def _on_device(torch: Any, device: str) -> _devices.Found:
+def _try(torch: Any, device: str) -> _devices.DeviceResult:
     if device == "cpu":
-        return judge(torch, device, {"CPU attention": _by_cpu}, _CPU_PAGE)
+        return judge(torch, device, {"CPU attention": cpu_attention}, _CPU_PAGE)
     try:
         flash: Any = importlib.import_module("vllm.vllm_flash_attn")
         version = _vllm_operators.flash_version(torch, device, flash)
-    except (ImportError, AttributeError) as problem:
-        return f"vLLM's FlashAttention is not where it was: {type(problem).__name__}: {problem}", {}
-    return judge(torch, device, {f"FlashAttention {version}": partial(_by_flash, flash, version)}, _GPU_PAGE)
+    except (ImportError, AttributeError) as error:
+        text = f"{type(error).__name__}: {error}"
+        return f"vLLM's FlashAttention is not at its usual place: {text}", {}
+    function = partial(_flash_attention, flash, version)
+    return judge(torch, device, {f"FlashAttention {version}": function}, _GPU_PAGE)
 
 
-def judge(torch: Any, device: str, ways: Mapping[str, Paged], page: int) -> _devices.Found:
-    return _numbers.judged(torch, _cases(torch, device, ways, page))
+def judge(
+    torch: Any, device: str, functions: Mapping[str, Paged], page: int
+) -> _devices.DeviceResult:
+    return _numbers.judge_cases(torch, _cases(torch, device, functions, page))
 
 
-def _cases(torch: Any, device: str, ways: Mapping[str, Paged], page: int) -> Iterator[_numbers.Case]:
-    for dtype, width in _sorts(torch, device):
+def _cases(
+    torch: Any, device: str, functions: Mapping[str, Paged], page: int
+) -> Iterator[_numbers.Case]:
+    for dtype, width in _variants(torch, device):
         torch.manual_seed(0)
         rows = ((sum(_NEW), _HEADS), (sum(_ALL), _SHARED), (sum(_ALL), _SHARED))
-        given = [torch.randn(length, heads, width, device=device).to(dtype) for length, heads in rows]
-        batch = _paged(torch, device, given, page)
-        rounded, in_32_bits, exact = (_one_by_one(torch, given, of) for of in (dtype, torch.float32, torch.float64))
-        same = _numbers.books(torch, rounded, in_32_bits)
-        for name, way in ways.items():
-            yield f"{name}, {_numbers.plain(dtype)}, head dimension {width}", partial(way, batch), same, exact
+        inputs = [
+            torch.randn(length, heads, width, device=device).to(dtype) for length, heads in rows
+        ]
+        batch = _make_batch(torch, device, inputs, page)
+        precisions = (dtype, torch.float32, torch.float64)
+        rounded, in_32_bits, exact = (_one_by_one(torch, inputs, of) for of in precisions)
+        reference = _numbers.accepted_roundings(torch, rounded, in_32_bits)
+        for name, function in functions.items():
+            case = f"{name}, {_numbers.dtype_name(dtype)}, head dimension {width}"
+            yield case, partial(function, batch), reference, exact
 
 
-def _sorts(torch: Any, device: str) -> list[tuple[Any, int]]:
-    """Each is code of its own; where the driver has to compile it first, the one most used is enough."""
-    sorts = list(itertools.product(_devices.halves(torch, device), _WIDTHS))
-    return sorts[-1:] if _vllm_operators.compiled_by_driver(torch, device) else sorts
+def _variants(torch: Any, device: str) -> list[tuple[Any, int]]:
+    """Return precisions and head dimensions, each of which is a kernel of its own."""
+    variants = list(itertools.product(_devices.half_precisions(torch, device), _WIDTHS))
+    # If the driver has to compile each kernel first, the one that is used most is enough.
+    return variants[-1:] if _vllm_operators.is_compiled_by_driver(torch, device) else variants
 
 
-def _paged(torch: Any, device: str, given: list[Any], page: int) -> Batch:
-    """The pages in no order; the first one belongs to nobody."""
+def _make_batch(torch: Any, device: str, inputs: list[Any], page: int) -> Batch:
+    # The pages lie in no order, and the first one belongs to no sequence.
     most = -(-max(_ALL) // page)
     order = (torch.randperm(most * len(_ALL)) + 1).to(device, torch.int32).view(len(_ALL), most)
     slots = [
@@ -86,23 +98,29 @@ def _paged(torch: Any, device: str, given: list[Any], page: int) -> Batch:
     ]
     starts = torch.tensor([0, *itertools.accumulate(_NEW)], dtype=torch.int32, device=device)
     lengths = torch.tensor(_ALL, dtype=torch.int32, device=device)
-    query, key, value = given
+    query, key, value = inputs
     return Batch(query, key, value, torch.cat(slots), order, starts, lengths, page)
 
 
-def _one_by_one(torch: Any, given: list[Any], precision: Any) -> Any:
-    attention = _numbers.attention if precision == torch.float64 else _numbers.fused
-    query, key, value = (each.to(precision) for each in given)
+def _one_by_one(torch: Any, inputs: list[Any], precision: Any) -> Any:
+    """Return the attention of each sequence by itself, in a precision."""
+    attention = _numbers.fused_attention
+    if precision == torch.float64:
+        attention = _numbers.attention
+    query, key, value = (tensor.to(precision) for tensor in inputs)
     parts = zip(query.split(_NEW), key.split(_ALL), value.split(_ALL), strict=True)
-    return torch.cat([attention(torch, *(each[None] for each in part), causal=True)[0] for part in parts])
+    answers = [
+        attention(torch, *(tensor[None] for tensor in part), causal=True)[0] for part in parts
+    ]
+    return torch.cat(answers)
 
 
-def _by_flash(flash: Any, version: int, batch: Batch) -> Any:
+def _flash_attention(flash: Any, version: int, batch: Batch) -> Any:
     shape = (int(batch.table.max()) + 1, batch.page, *batch.key.shape[1:])
     keys, values = (batch.key.new_zeros(shape) for _ in range(2))
     scales = [batch.starts.new_ones(1).float() for _ in range(2)]
-    written = (batch.key, batch.value, keys, values, batch.slots)
-    _vllm_operators.call("reshape_and_cache_flash", *written, "auto", *scales)
+    tensors = (batch.key, batch.value, keys, values, batch.slots)
+    _vllm_operators.call("reshape_and_cache_flash", *tensors, "auto", *scales)
     return flash.flash_attn_varlen_func(
         q=batch.query,
         k=keys,
@@ -117,13 +135,14 @@ def _by_flash(flash: Any, version: int, batch: Batch) -> Any:
     )
 
 
-def _by_cpu(batch: Batch) -> Any:
+def cpu_attention(batch: Batch) -> Any:
     backend: Any = importlib.import_module("vllm.v1.attention.backends.cpu_attn")
     width, (_, heads, _) = batch.query.shape[-1], batch.key.shape
-    isa = backend._get_attn_isa(batch.query.dtype, batch.page, width)  # noqa: SLF001 - nobody else knows
+    isa = backend._get_attn_isa(batch.query.dtype, batch.page, width)  # noqa: SLF001 - vLLM has no public name for it
     shape = (int(batch.table.max()) + 1, heads, 2 * batch.page, width)
-    keys, values = batch.key.new_zeros(shape).chunk(2, dim=2)  # as the backend cuts its cache
-    _vllm_operators.call("cpu_attn_reshape_and_cache", batch.key, batch.value, keys, values, batch.slots, isa)
+    keys, values = batch.key.new_zeros(shape).chunk(2, dim=2)  # as the backend divides its cache
+    tensors = (batch.key, batch.value, keys, values, batch.slots)
+    _vllm_operators.call("cpu_attn_reshape_and_cache", *tensors, isa)
     plan = _vllm_operators.call(
         "cpu_attn_get_scheduler_metadata",
         num_reqs=len(_ALL),
@@ -138,13 +157,13 @@ def _by_cpu(batch: Batch) -> Any:
         isa=isa,
         enable_kv_split=True,
     )
-    found = batch.query.new_full(batch.query.shape, float("nan"))
+    output = batch.query.new_full(batch.query.shape, float("nan"))
     _vllm_operators.call(
         "cpu_attention_with_kv_cache",
         query=batch.query,
         key_cache=keys,
         value_cache=values,
-        output=found,
+        output=output,
         query_start_loc=batch.starts,
         seq_lens=batch.lengths,
         scale=width**-0.5,
@@ -156,18 +175,16 @@ def _by_cpu(batch: Batch) -> Any:
         scheduler_metadata=plan,
         s_aux=None,
     )
-    return found
+    return output
 
 
 CHECK = Check(
-    name="vllm_paged_attention",
     title="vLLM's paged attention",
-    proves="vLLM writes keys and values into its cache and attends to them right, prompts and single tokens alike",
+    proves="vLLM writes keys and values into its cache and attends to them right, "
+    "for prompts and for single tokens",
     step=50,
-    weight="should",  # these functions are vLLM's own affair, and have changed from release to release
-    on="environment",
-    profile="quick",
-    deadline_s=600,  # the driver may have to compile it
+    weight="should",  # these functions are internal to vLLM and change from release to release
+    deadline_s=600,  # the driver may have to compile the kernel
     needs=Needs(packages=("torch", "vllm"), gpus=1, capability=_LEAST),
     body=body,
     every_gpu=True,

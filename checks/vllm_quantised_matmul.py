@@ -1,4 +1,4 @@
-"""Whether vLLM's products of quantised matrices are right: fp8 on a GPU that has it, else int8."""
+"""Checks vLLM's products of quantised matrices: fp8 on a GPU that has it, else int8."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from typing import Any
 from . import _devices, _numbers, _vllm_operators
 from ._contract import Check, Context, Needs, Verdict
 
-_LEAST = (7, 5)  # from there on GPUs multiply int8
+_LEAST = (7, 5)  # the first GPUs that multiply int8
 _ROWS, _SUMMED, _COLUMNS = (83, 1), 1024, 512
-# GPUs keep 13 or 14 bits of a sum of fp8, and cut it off there every 32 products. Computed so, 1024 products are off by
-# up to 5.7 times the rounding of float16 and 1.4 times that of bfloat16, and 256 by up to 2.1 times that of float16: so
-# float16 has short sums, and 1 % in a tile is still 15 times what is allowed.
+# GPUs keep 13 or 14 bits of a sum of fp8, and truncate it every 32 products. Computed so, 1024
+# products are off by up to 5.7 times the rounding of float16 and 1.4 times that of bfloat16, and
+# 256 by up to 2.1 times that of float16. So float16 has short sums, and 1 % in a tile is still 15
+# times the allowed error. Sums of int8 are exact in 32 bits, so only one rounding is allowed.
 _SUMMED_FROM_FP8_TO_FLOAT16 = 256
-_OF_FP8, _OF_INT8 = 3.0, 1.3
+_FP8_TOLERANCE, _INT8_TOLERANCE = 3.0, 1.3
 _LARGEST = {"float8_e4m3fn": 448.0, "int8": 127.0}
 
-# Rows to quantised rows and a scale for each; and the product of these with quantised weights and theirs.
+SATURATES = (
+    "this CPU has no VNNI: oneDNN then adds products of int8 in 16 bits, where large ones "
+    "saturate; serve models here that are not quantised to int8"
+)
+
+# Turns rows into quantised rows and a scale for each.
 Quantise = Callable[[Any], tuple[Any, Any]]
+# Multiplies quantised rows and weights, each with their scales, into a precision.
 Multiply = Callable[[Any, Any, Any, Any, Any], Any]
 
 
 def body(context: Context) -> Verdict:
-    verdict = _devices.on_each(context, _on_device, "vLLM's quantised products are right", least=_LEAST)
+    holds = "vLLM's quantised products are right"
+    verdict = _devices.try_on_each(context, _try, holds, least=_LEAST)
     if context.profile == "cpu" and not verdict.passed and not _has_vnni():
-        return replace(verdict, hint=_SATURATES)
+        return replace(verdict, hint=SATURATES)
     return verdict
 
 
-_SATURATES = (
-    "this CPU has no VNNI: oneDNN adds products of int8 in 16 bits then, where large ones saturate; "
-    "here serve models that are not quantised to int8"
-)
-
-
 def _has_vnni() -> bool:
-    """Whatever it is called: avx512_vnni or avx_vnni. Elsewhere than on x86 it is another story, and no hint."""
+    """Return False only for an x86 CPU without VNNI, which is called avx512_vnni or avx_vnni."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -47,102 +49,119 @@ def _has_vnni() -> bool:
     return "vnni" in flags or "avx2" not in flags
 
 
-def _on_device(torch: Any, device: str) -> _devices.Found:
+def _try(torch: Any, device: str) -> _devices.DeviceResult:
     if device == "cpu":
-        return judge(torch, device, torch.int8, _int8_by_onednn, _by_onednn)
+        return judge(torch, device, torch.int8, quantise_by_onednn, _onednn)
     major, minor = torch.cuda.get_device_capability(device)
     if (major, minor) < (8, 9):
-        return judge(torch, device, torch.int8, _int8, _by_cutlass)
+        return judge(torch, device, torch.int8, _int8, _cutlass)
     try:
         if not _vllm_operators.call("cutlass_scaled_mm_supports_fp8", major * 10 + minor):
-            return f"this build of vLLM has no fp8 product for compute capability {major}.{minor}", {}
-    except (ImportError, AttributeError) as problem:
-        return f"vLLM's fp8 product is not where it was: {type(problem).__name__}: {problem}", {}
-    return judge(torch, device, torch.float8_e4m3fn, _fp8, _by_cutlass)
+            version = f"compute capability {major}.{minor}"
+            return f"this build of vLLM has no fp8 product for {version}", {}
+    except (ImportError, AttributeError) as error:
+        text = f"{type(error).__name__}: {error}"
+        return f"vLLM's fp8 product is not at its usual place: {text}", {}
+    return judge(torch, device, torch.float8_e4m3fn, _fp8, _cutlass)
 
 
-def judge(torch: Any, device: str, narrow: Any, quantise: Quantise, multiply: Multiply) -> _devices.Found:
-    problem, rows = _numbers.judged(torch, _rows(torch, device, narrow, quantise))
+def judge(
+    torch: Any, device: str, narrow: Any, quantise: Quantise, multiply: Multiply
+) -> _devices.DeviceResult:
+    problem, rows = _numbers.judge_cases(torch, _row_cases(torch, device, narrow, quantise))
     if problem:
         return problem, rows
-    times = _OF_INT8 if narrow == torch.int8 else _OF_FP8
-    problem, products = _numbers.judged(torch, _products(torch, device, narrow, multiply), times)
-    return problem, {"precision": _numbers.plain(narrow), "quantised": rows, "products": products}
+    tolerance = _INT8_TOLERANCE if narrow == torch.int8 else _FP8_TOLERANCE
+    cases = _product_cases(torch, device, narrow, multiply)
+    problem, products = _numbers.judge_cases(torch, cases, tolerance)
+    precision = _numbers.dtype_name(narrow)
+    return problem, {"precision": precision, "quantised": rows, "products": products}
 
 
-def _rows(torch: Any, device: str, narrow: Any, quantise: Quantise) -> Iterator[_numbers.Case]:
-    for dtype, shape, rows, _ in _given(torch, device, narrow):
-        kept, scales = _by_the_book(torch, rows, narrow)
-        name = f"{_numbers.plain(dtype)} {shape[0]} x {shape[1]} to {_numbers.plain(narrow)}"
-        yield name, partial(_restored, quantise, rows), kept.float() * scales, rows.double()
+def _row_cases(torch: Any, device: str, narrow: Any, quantise: Quantise) -> Iterator[_numbers.Case]:
+    for dtype, shape, rows, _ in _inputs(torch, device, narrow):
+        quantised, scales = quantise_by_hand(torch, rows, narrow)
+        target = _numbers.dtype_name(narrow)
+        name = f"{_numbers.dtype_name(dtype)} {shape[0]} x {shape[1]} to {target}"
+        reference = quantised.float() * scales
+        yield name, partial(_restore, quantise, rows), reference, rows.double()
 
 
-def _products(torch: Any, device: str, narrow: Any, multiply: Multiply) -> Iterator[_numbers.Case]:
-    for dtype, shape, rows, weights in _given(torch, device, narrow):
-        (left, by_row), (right, by_column) = (_by_the_book(torch, each, narrow) for each in (rows, weights))
+def _product_cases(
+    torch: Any, device: str, narrow: Any, multiply: Multiply
+) -> Iterator[_numbers.Case]:
+    for dtype, shape, rows, weights in _inputs(torch, device, narrow):
+        left, by_row = quantise_by_hand(torch, rows, narrow)
+        right, by_column = quantise_by_hand(torch, weights, narrow)
         exact = (left.double() @ right.double().T) * by_row.double() * by_column.double().T
-        name = f"{_numbers.plain(narrow)} to {_numbers.plain(dtype)} {' x '.join(map(str, shape))}"
+        reference = ((left.float() @ right.float().T) * by_row * by_column.T).to(dtype)
+        precisions = f"{_numbers.dtype_name(narrow)} to {_numbers.dtype_name(dtype)}"
+        name = f"{precisions} {' x '.join(map(str, shape))}"
         call = partial(multiply, left, by_row, right.T, by_column.T, dtype)
-        yield name, call, ((left.float() @ right.float().T) * by_row * by_column.T).to(dtype), exact
+        yield name, call, reference, exact
 
 
-def _given(torch: Any, device: str, narrow: Any) -> Iterator[tuple[Any, tuple[int, int, int], Any, Any]]:
-    for dtype in _devices.halves(torch, device):
+def _inputs(
+    torch: Any, device: str, narrow: Any
+) -> Iterator[tuple[Any, tuple[int, int, int], Any, Any]]:
+    """Yield precision, shape, rows and weights."""
+    for dtype in _devices.half_precisions(torch, device):
         short = narrow != torch.int8 and dtype == torch.float16
         summed = _SUMMED_FROM_FP8_TO_FLOAT16 if short else _SUMMED
         for height in _ROWS:
             torch.manual_seed(0)
             lengths = (height, _COLUMNS)
-            given = (torch.randn(each, summed, device=device).to(dtype) for each in lengths)
-            yield dtype, (height, summed, _COLUMNS), *given
+            rows, weights = (
+                torch.randn(length, summed, device=device).to(dtype) for length in lengths
+            )
+            yield dtype, (height, summed, _COLUMNS), rows, weights
 
 
-def _by_the_book(torch: Any, rows: Any, narrow: Any) -> tuple[Any, Any]:
-    scales = rows.float().abs().amax(1, keepdim=True) / _LARGEST[_numbers.plain(narrow)]
+def quantise_by_hand(torch: Any, rows: Any, narrow: Any) -> tuple[Any, Any]:
+    """Return rows scaled to the largest number of a narrow precision, and the scales."""
+    scales = rows.float().abs().amax(1, keepdim=True) / _LARGEST[_numbers.dtype_name(narrow)]
     scaled = rows.float() / scales
     return (scaled.round() if narrow == torch.int8 else scaled).to(narrow), scales
 
 
-def _restored(quantise: Quantise, rows: Any) -> Any:
-    kept, scales = quantise(rows)
-    return kept.float() * scales
+def _restore(quantise: Quantise, rows: Any) -> Any:
+    quantised, scales = quantise(rows)
+    return quantised.float() * scales
 
 
 def _fp8(rows: Any) -> tuple[Any, Any]:
-    kept, scales = _vllm_operators.call("scaled_fp8_quant", rows, use_per_token_if_dynamic=True)
-    return kept, scales
+    options = {"use_per_token_if_dynamic": True}
+    quantised, scales = _vllm_operators.call("scaled_fp8_quant", rows, **options)
+    return quantised, scales
 
 
-def _by_cutlass(left: Any, by_row: Any, right: Any, by_column: Any, dtype: Any) -> Any:
+def _cutlass(left: Any, by_row: Any, right: Any, by_column: Any, dtype: Any) -> Any:
     return _vllm_operators.call("cutlass_scaled_mm", left, right, by_row, by_column, dtype)
 
 
 def _int8(rows: Any) -> tuple[Any, Any]:
-    kept, scales, _ = _vllm_operators.call("scaled_int8_quant", rows)
-    return kept, scales
+    quantised, scales, _ = _vllm_operators.call("scaled_int8_quant", rows)
+    return quantised, scales
 
 
-def _int8_by_onednn(rows: Any) -> tuple[Any, Any]:
-    kept, scales, _ = _vllm_operators.call("onednn_scaled_int8_quant", rows)
-    return kept, scales
+def quantise_by_onednn(rows: Any) -> tuple[Any, Any]:
+    quantised, scales, _ = _vllm_operators.call("onednn_scaled_int8_quant", rows)
+    return quantised, scales
 
 
-def _by_onednn(left: Any, by_row: Any, right: Any, by_column: Any, dtype: Any) -> Any:
-    # Scales that come with the rows, and no zero point.
+def _onednn(left: Any, by_row: Any, right: Any, by_column: Any, dtype: Any) -> Any:
+    # The scales come with the rows, and there is no zero point.
     handler = _vllm_operators.call("create_onednn_scaled_mm", right, by_column, dtype, True, False)
-    found = by_row.new_full((left.shape[0], right.shape[1]), float("nan"), dtype=dtype)
-    return _vllm_operators.call("onednn_scaled_mm", handler, left, found, by_row, None, None, None)
+    output = by_row.new_full((left.shape[0], right.shape[1]), float("nan"), dtype=dtype)
+    tensors = (left, output, by_row)
+    return _vllm_operators.call("onednn_scaled_mm", handler, *tensors, None, None, None)
 
 
 CHECK = Check(
-    name="vllm_quantised_matmul",
     title="vLLM's quantised products",
-    proves="vLLM quantises rows and multiplies quantised matrices right: fp8 on GPUs that have it, else int8",
+    proves="vLLM quantises rows and multiplies them right: fp8 on GPUs that have it, else int8",
     step=50,
-    weight="should",  # these functions are vLLM's own affair, and have changed from release to release
-    on="environment",
-    profile="quick",
-    deadline_s=300,
+    weight="should",  # these functions are internal to vLLM and change from release to release
     needs=Needs(packages=("torch", "vllm"), gpus=1, capability=_LEAST),
     body=body,
     every_gpu=True,

@@ -135,6 +135,7 @@ def make(
     }
     own = list(control.values())
     _download(folder / CONTROL, own, "wheels of vllm-ready itself", environment, events)
+    # Some file systems and upload forms limit the size of a file.
     for pin in lock.pins:
         parts.split(folder / WHEELS / pin.wheel.file, most)
     files.write(folder / TOOL, _archive(checkout))
@@ -146,6 +147,7 @@ def make(
         kept=_brought_notes(known, lock),
         files=tuple(_files(folder)),
     )
+    # The manifest comes after all files that it lists.
     document = msgspec.json.format(msgspec.json.encode(bundle), indent=1)
     files.write(folder / MANIFEST, document)
     sums = "".join(f"{file.sha256}  {file.path}\n" for file in bundle.files)
@@ -291,6 +293,7 @@ def _archive(checkout: Path) -> bytes:
     ):
         for path in _files_of_the_tool(checkout):
             member = archive.gettarinfo(path, str(path.relative_to(checkout)))
+            # Owners and times are left out, so that the same files give the same archive.
             member.uid = member.gid = member.mtime = 0
             member.uname = member.gname = ""
             content = path.read_bytes()

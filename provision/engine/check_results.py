@@ -35,7 +35,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one check ended, as a report shows it; `measured` counts its figures.
+    """The end of one check, as a report shows it; `measured` counts its figures.
 
     `gpus` are the GPUs on which it was tried. A check about `every_gpu` must be tried on all GPUs
     that are used.

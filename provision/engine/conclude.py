@@ -90,6 +90,7 @@ def _lost(tried: Tried) -> list[str]:
 
 
 def _count_different(figures: Iterable[Figure]) -> int:
+    # A figure that is there twice does not replace a missing one.
     return len({(figure.name, *sorted(figure.of.items())) for figure in figures})
 
 

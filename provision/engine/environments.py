@@ -54,6 +54,7 @@ def found(prefix: Path) -> list[Generation]:
     environments = []
     for record in prefix.glob(f"*/{STATE}/{MADE}"):
         folder = record.parents[1]
+        # `current` is a link to one of them, and a hidden folder is being removed.
         if folder.is_symlink() or folder.name.startswith("."):
             continue
         try:
@@ -105,6 +106,7 @@ def place(prefix: Path, target: str, run: str) -> Generation:
     refuse_foreign_current(prefix)
     if existing := standing(prefix, target):
         return existing
+    # A number, because the clock may have been set back since the last one was begun.
     made = Made(
         number=max((environment.number for environment in found(prefix)), default=0) + 1,
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -158,6 +160,7 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the listing calls it 
     _sync_file_system(prefix)
     for leftover in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed before its rename
         leftover.unlink()
+    # A link cannot be changed in place: a new one is renamed over it.
     aside = prefix / f".{CURRENT}-{secrets.token_hex(4)}"
     aside.symlink_to(id, target_is_directory=True)
     os.replace(aside, prefix / CURRENT)
@@ -272,6 +275,7 @@ def _runs_from(process: Path, inside: tuple[bytes, ...]) -> bool:
         paths = (os.path.normpath(os.path.join(folder, word)) for word in words)
         if any(path.startswith(inside) for path in paths):
             return True
+    # Only real paths appear among the mapped files.
     with contextlib.suppress(OSError):
         return inside[0] in (process / "maps").read_bytes()
     return False

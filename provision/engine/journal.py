@@ -87,6 +87,7 @@ class Journal:
             # End a line that was cut short first, or this entry would be lost with it.
             cut_short = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             os.write(handle, b"\n" * cut_short + msgspec.json.encode(entry) + b"\n")
+            # A note that a power cut could undo must not be relied on by the next step.
             os.fsync(handle)
         finally:
             os.close(handle)

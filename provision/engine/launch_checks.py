@@ -95,6 +95,7 @@ class CheckDone(msgspec.Struct, frozen=True, kw_only=True, tag="check done"):
     figures: tuple[Figure, ...] = ()
 
 
+# The folder does not change during a run, and every list starts a process.
 @functools.cache
 def discover(folder: Path = CHECKS, python: str = sys.executable) -> tuple[Description, ...]:
     """List every check of a folder.

@@ -109,6 +109,7 @@ def _loads(library: str) -> bool:
     return True
 
 
+# As text, 2.9 would be newer than 2.28.
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 

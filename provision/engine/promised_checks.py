@@ -56,6 +56,7 @@ def expected(
 
     A vLLM for CUDA needs a GPU: without one, the checks of GPUs are expected and skipped.
     """
+    # Any one GPU stands for those that this host lacks.
     checks = _applicable(depth, python.profile, gpus or ("0",), capabilities)
     return tuple(
         check.name for check in checks if not check.needs.lock and not check.needs.distributions

@@ -115,6 +115,7 @@ def resolve(
             return needed
         _write(folder, requirement_files(plan, settings, needed))
     note = ""
+    # Dependencies that are newer than this vLLM were never tested with it: avoid them if possible.
     output = compile_lock(plan, uv, env, folder, dated=True)
     if output.refusal:
         if refused := _refused_optional(output, plan, uv, env, folder, dated=True):
@@ -285,6 +286,7 @@ def compile_lock(
     stderr = Scrubber().text(finished.stderr)
     if refusals.is_refusal(stderr):
         return Compiled("", stderr)
+    # uv reports a network fault with its causes on the next lines.
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     problem = "; ".join(lines[:3]) if lines else Scrubber().text(finished.problem())
     remedy = (

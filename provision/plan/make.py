@@ -62,6 +62,7 @@ def _without_settings(
         if getattr(settings, name) != getattr(plain, name)
     )
     free = msgspec.structs.replace(settings, **{name: getattr(plain, name) for name in names})
+    # This cannot recurse again: the settings that led here are at their defaults.
     plan = make(host, free, catalogue, optional=optional) if names else None
     vllm = plan.packages["vllm"] if isinstance(plan, Plan) else None
     if vllm is None:

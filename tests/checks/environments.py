@@ -30,7 +30,10 @@ class Environment:
 
     def install(self, name: str, version: str, files: dict[str, str | bytes]) -> None:
         info = f"{name.replace('-', '_')}-{version}.dist-info"
-        files = {**files, f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"}
+        files = {
+            **files,
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        }
         rows = []
         for path, content in files.items():
             data = textwrap.dedent(content).encode() if isinstance(content, str) else content
@@ -65,7 +68,9 @@ def some_extension() -> Path:
 
 def checks_folder(folder: Path, **bodies: str) -> Path:
     """A folder of checks with the real machinery and the given bodies."""
-    shutil.copytree(launch_checks.CHECKS, folder, ignore=shutil.ignore_patterns("[!_]*.py", "__pycache__"))
+    shutil.copytree(
+        launch_checks.CHECKS, folder, ignore=shutil.ignore_patterns("[!_]*.py", "__pycache__")
+    )
     for name, body in bodies.items():
         (folder / f"{name}.py").write_text(
             "import ctypes, json, os, signal, subprocess, sys, time\n"

@@ -47,7 +47,11 @@ class Place:
 
     def run(self, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
         folders = [f"{name}={self.folder / name}" for name in ("logs", "tasks")]
-        mine = ["--prefix", str(self.prefix), *(word for each in folders for word in ("--set", each))]
+        mine = [
+            "--prefix",
+            str(self.prefix),
+            *(word for each in folders for word in ("--set", each)),
+        ]
         return subprocess.run(
             [sys.executable, "-I", "-c", START, *argv, *mine],
             capture_output=True,
@@ -83,7 +87,9 @@ class Vllm:
 
     def answers(self, code: str, *arguments: str, **environment: str) -> Any:
         """What `code` has put into `said`, with torch and the checks at hand; the arguments are in sys.argv."""
-        script = _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said, default=vars))"
+        script = (
+            _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said, default=vars))"
+        )
         argv = [self.python, "-I", "-B", "-c", script, *arguments]
         # Threads that wait for each other crawl where other tests run beside them.
         settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}

@@ -13,6 +13,7 @@ from checks import attention_backend as check
 from checks._contract import Context
 from tests.checks import real
 from tests.checks.environments import Environment
+from tests.checks.twins import twin_of
 
 FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
 
@@ -20,7 +21,12 @@ FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
 @pytest.mark.parametrize(
     ("planned", "found", "passed", "says"),
     [
-        ({"0": "FLASH_ATTN", "1": "FLASH_ATTN"}, {"0": FLASH, "1": FLASH}, True, "vLLM takes FLASH_ATTN, as planned"),
+        (
+            {"0": "FLASH_ATTN", "1": "FLASH_ATTN"},
+            {"0": FLASH, "1": FLASH},
+            True,
+            "vLLM takes FLASH_ATTN, as planned",
+        ),
         (
             {"0": "FLASH_ATTN", "1": "FLASH_ATTN"},
             {"0": FLASH, "1": TRITON},
@@ -34,13 +40,18 @@ FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
             "vLLM takes FLASH_ATTN and TRITON_ATTN, as planned",
         ),
         ({}, {"": {"backend": "CPU_ATTN"}}, True, "vLLM takes CPU_ATTN, nothing was planned"),
-        ({"0": "X"}, {"0": {"problem": "ValueError: []"}}, False, "GPU 0: vLLM names no attention backend: ValueError"),
+        (
+            {"0": "X"},
+            {"0": {"problem": "ValueError: []"}},
+            False,
+            "GPU 0: vLLM names no attention backend: ValueError",
+        ),
     ],
 )
 def test_what_was_planned_is_what_counts(
     planned: dict[str, str], found: dict[str, dict[str, Any]], passed: bool, says: str
 ) -> None:
-    verdict = check.judged(planned, found)
+    verdict = check.judge(planned, found)
     assert verdict.passed is passed
     assert verdict.summary.startswith(says)
 
@@ -55,14 +66,17 @@ def test_each_gpu_is_asked_where_it_is_alone(tmp_path: Path) -> None:
         return {"backend": f"of {gpu}"}
 
     context = Context(profile="cuda", scratch=str(tmp_path), gpus=("1", "4", "5"))
-    assert check.on_each(context, {}, ask) == {
+    assert check.ask_each(context, {}, ask) == {
         "1": {"backend": "of 1"},
         "4": {"problem": "RuntimeError: no kernel"},
         "5": {"problem": "no answer, status 3"},
     }
 
 
-def test_every_gpu_has_its_word_whatever_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@twin_of("attention_backend")
+def test_every_gpu_has_its_word_whatever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def ask(_: dict[str, object]) -> dict[str, Any]:
         if os.environ["CUDA_VISIBLE_DEVICES"].endswith("3"):
             raise RuntimeError("no kernel")
@@ -72,8 +86,8 @@ def test_every_gpu_has_its_word_whatever_it_is_called(tmp_path: Path, monkeypatc
         (scratch := tmp_path / str(len(list(tmp_path.iterdir())))).mkdir()
         return check.body(Context(profile="cuda", scratch=str(scratch), gpus=gpus))
 
-    monkeypatch.setattr(_tiny_model, "settle", lambda _: None)
-    monkeypatch.setattr(check, "of_vllm", ask)
+    monkeypatch.setattr(_tiny_model, "apply_environment", lambda _: None)
+    monkeypatch.setattr(check, "ask_vllm", ask)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all")
     found = verdict("GPU-1a", "GPU-2b")
     assert found.gpus == ("GPU-1a", "GPU-2b")
@@ -81,7 +95,9 @@ def test_every_gpu_has_its_word_whatever_it_is_called(tmp_path: Path, monkeypatc
         ("backend", "GPU-1a", {"on": "GPU 0"}),
         ("backend", "GPU-2b", {"on": "GPU 1"}),
     ]
-    assert list(found.evidence["found"]) == ["GPU 0", "GPU 1"], "a report names no card in the world"
+    assert list(found.evidence["found"]) == ["GPU 0", "GPU 1"], (
+        "a report names no card in the world"
+    )
     half = verdict("2", "3")
     assert (half.passed, half.gpus, len(half.figures)) == (False, ("2", "3"), 1)
     assert (verdict("0:0", "0:1").gpus, verdict("MIG-a", "MIG-b").gpus) == (("0:0",), ("MIG-a",))
@@ -104,11 +120,15 @@ def test_a_real_vllm_names_what_it_takes(brought_up: real.BroughtUp) -> None:
 
 
 def test_an_engine_that_took_another_says_so() -> None:
-    plan = {"attention": [{"gpu": "0", "backend": "FLASH_ATTN"}, {"gpu": "1", "backend": "TRITON_ATTN"}]}
+    plan = {
+        "attention": [{"gpu": "0", "backend": "FLASH_ATTN"}, {"gpu": "1", "backend": "TRITON_ATTN"}]
+    }
     context = Context(profile="cuda", scratch="", gpus=("0", "1"), plan=plan)
-    assert _planned_backend.deviation(context, ["FLASH_ATTN"]) == ""
-    assert _planned_backend.deviation(context, ["FLASH_ATTN_VLLM_V1"]) == ""
-    assert _planned_backend.deviation(context, []) == "", "it has not said"
+    assert _planned_backend.describe_deviation(context, ["FLASH_ATTN"]) == ""
+    assert _planned_backend.describe_deviation(context, ["FLASH_ATTN_VLLM_V1"]) == ""
+    assert _planned_backend.describe_deviation(context, []) == "", "it has not said"
     said = "; it took FLASHINFER, and FLASH_ATTN was planned"
-    assert _planned_backend.deviation(context, ["FLASHINFER"]) == said
-    assert _planned_backend.deviation(Context(profile="cpu", scratch=""), ["CPU_ATTN"]) == "", "nothing was planned"
+    assert _planned_backend.describe_deviation(context, ["FLASHINFER"]) == said
+    assert (
+        _planned_backend.describe_deviation(Context(profile="cpu", scratch=""), ["CPU_ATTN"]) == ""
+    ), "nothing was planned"

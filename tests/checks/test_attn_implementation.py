@@ -13,13 +13,19 @@ from checks import attn_implementation as check
 from checks._contract import Context
 from tests.checks import real
 from tests.checks.environments import Environment
+from tests.checks.twins import twin_of
 
 GOOD = {"device": "GPU 0 (H100)", "kernels": ["flash_fwd_kernel"], "of_allowed": 0.3}
-NOT_THERE = {"device": "GPU 0 (H100)", "absent": "the package flash-attn is not in this environment"}
+NOT_THERE = {
+    "device": "GPU 0 (H100)",
+    "absent": "the package flash-attn is not in this environment",
+}
 
 
-def verdict(flash: dict[str, Any], sdpa: dict[str, Any] = GOOD, eager: dict[str, Any] = GOOD) -> tuple[bool, str]:
-    found = check._verdict({"flash_attention_2": [flash], "sdpa": [sdpa], "eager": [eager]}, "5.0")
+def verdict(
+    flash: dict[str, Any], sdpa: dict[str, Any] = GOOD, eager: dict[str, Any] = GOOD
+) -> tuple[bool, str]:
+    found = check.judge({"flash_attention_2": [flash], "sdpa": [sdpa], "eager": [eager]}, "5.0")
     return found.passed, found.summary
 
 
@@ -30,27 +36,40 @@ def test_the_best_that_runs_is_named() -> None:
     )
     passed, summary = verdict(NOT_THERE)
     assert passed
-    assert summary.startswith("set attn_implementation='sdpa': it ran flash_fwd_kernel, and sdpa and eager agree; ")
-    assert summary.endswith("; flash_attention_2: not here, because the package flash-attn is not in this environment")
-    assert "the profiler saw no kernel of attention" in verdict(NOT_THERE, {**GOOD, "kernels": []})[1]
+    assert summary.startswith(
+        "set attn_implementation='sdpa': it ran flash_fwd_kernel, and sdpa and eager agree; "
+    )
+    assert summary.endswith(
+        "; flash_attention_2 cannot run here: the package flash-attn is not in this environment"
+    )
+    assert "the profiler saw no attention kernel" in verdict(NOT_THERE, {**GOOD, "kernels": []})[1]
 
 
+@twin_of("attn_implementation")
 def test_what_is_wrong_fails_and_another_is_named() -> None:
     wrong = {"device": "GPU 1 (L4)", "problem": "off by 1, and 0.1 is allowed"}
     passed, summary = verdict(GOOD, wrong)
     assert not passed
-    assert summary == "sdpa: GPU 1 (L4): off by 1, and 0.1 is allowed; set attn_implementation='flash_attention_2'"
+    assert (
+        summary
+        == "sdpa: GPU 1 (L4): off by 1, and 0.1 is allowed; set attn_implementation='flash_attention_2'"
+    )
     assert verdict(wrong, wrong, wrong)[1].count("off by 1") == 3
 
 
 def test_one_gpu_without_it_is_enough_to_name_another() -> None:
     old = {"device": "GPU 1 (V100)", "absent": "it needs compute capability 8.0, and 7.0 is here"}
-    found = check._verdict({"flash_attention_2": [GOOD, old], "sdpa": [GOOD, GOOD], "eager": [GOOD, GOOD]}, "5.0")
+    found = check.judge(
+        {"flash_attention_2": [GOOD, old], "sdpa": [GOOD, GOOD], "eager": [GOOD, GOOD]}, "5.0"
+    )
     assert found.evidence["set"] == "sdpa"
 
 
 def test_without_any_device_nothing_is_named() -> None:
-    assert check._verdict({"flash_attention_2": [], "sdpa": [], "eager": []}, "5.0").summary == "torch sees no GPU"
+    assert (
+        check.judge({"flash_attention_2": [], "sdpa": [], "eager": []}, "5.0").summary
+        == "torch sees no GPU"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,11 +89,15 @@ def test_why_flash_attention_is_not_possible(
     assert check._why_no_flash(torch, "cpu") == "it needs a GPU"
 
 
-def test_the_folder_of_flash_attention_4_is_not_that_of_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_flash_attention_4_is_not_that_of_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
     torch = SimpleNamespace(cuda=SimpleNamespace(get_device_capability=lambda _: (9, 0)))
-    assert check._why_no_flash(torch, "cuda:0") == "the package flash-attn is not in this environment"
+    assert (
+        check._why_no_flash(torch, "cuda:0") == "the package flash-attn is not in this environment"
+    )
     (tmp_path / "flash_attn_2_cuda.py").touch()
     importlib.invalidate_caches()
     assert check._why_no_flash(torch, "cuda:0") == ""
@@ -83,9 +106,13 @@ def test_the_folder_of_flash_attention_4_is_not_that_of_2(tmp_path: Path, monkey
 def test_one_gpu_of_each_kind_is_tried() -> None:
     kinds = [(8, 0), (9, 0), (8, 0)]
     cuda = SimpleNamespace(
-        device_count=lambda: 3, get_device_capability=lambda n: kinds[n], get_device_name=lambda n: f"kind {kinds[n]}"
+        device_count=lambda: 3,
+        get_device_capability=lambda n: kinds[n],
+        get_device_name=lambda n: f"kind {kinds[n]}",
     )
-    devices = list(check._each(SimpleNamespace(cuda=cuda), Context(profile="cuda", scratch="")))
+    devices = list(
+        check._devices_to_try(SimpleNamespace(cuda=cuda), Context(profile="cuda", scratch=""))
+    )
     assert devices == [("cuda:0", "GPU 0 (kind (8, 0))"), ("cuda:1", "GPU 1 (kind (9, 0))")]
 
 
@@ -98,13 +125,19 @@ def test_kernels_are_those_of_the_gpu_and_else_the_innermost_operators() -> None
     inner = event("aten::_scaled_dot_product_attention_math", event("aten::bmm"))
     operators = [event("aten::scaled_dot_product_attention", inner), inner, event("aten::bmm")]
     assert check._kernels(torch, operators) == ["aten::_scaled_dot_product_attention_math"]
-    kernels = [event("void flash_fwd_kernel<128>", device="CUDA"), event("Memcpy DtoD", device="CUDA")]
+    kernels = [
+        event("void flash_fwd_kernel<128>", device="CUDA"),
+        event("Memcpy DtoD", device="CUDA"),
+    ]
     assert check._kernels(torch, operators + kernels) == ["void flash_fwd_kernel<128>"]
 
 
 def test_without_transformers_there_is_nothing_to_decide(tmp_path: Path) -> None:
     result = Environment(tmp_path / "env").check("attn_implementation")
-    assert (result.outcome, result.summary) == ("skip", "needs torch and transformers in this environment")
+    assert (result.outcome, result.summary) == (
+        "skip",
+        "needs torch and transformers in this environment",
+    )
 
 
 def test_a_transformers_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
@@ -126,6 +159,7 @@ SABOTAGE = {
 }
 
 
+@twin_of("attn_implementation")
 def test_a_wrong_attention_is_found_out(real_vllm: real.Vllm, tmp_path: Path) -> None:
     code = f"""
         import tempfile, transformers

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from checks.__main__ import _expected, _seen, _visible
+from checks.__main__ import _capabilities, _is_expected, _visible
 from provision.engine import launch_checks
 from provision.report import read
 from provision.report._model import Report
@@ -40,8 +40,12 @@ def test_list_and_run(environment: Environment, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
     listed = by_hand(environment, "list", "--json", str(answer))
     assert listed.returncode == 0, listed.stderr
-    assert [check["name"] for check in json.loads(answer.read_text())] == [c.name for c in launch_checks.discover()]
-    done = by_hand(environment, "run", "record_whole", "distributions_as_locked", "--json", str(answer))
+    assert [check["name"] for check in json.loads(answer.read_text())] == [
+        c.name for c in launch_checks.discover()
+    ]
+    done = by_hand(
+        environment, "run", "record_whole", "distributions_as_locked", "--json", str(answer)
+    )
     assert done.returncode == 5, "what was asked for by name and skipped is not proved"
     report = msgspec.json.decode(answer.read_bytes(), type=Report)
     assert (report.verdict, report.exit_code) == ("undecided", 5)
@@ -73,7 +77,9 @@ OF_EACH = {
 
 
 @pytest.mark.parametrize("body", OF_EACH)
-def test_its_report_is_read_and_concludes_the_same(environment: Environment, tmp_path: Path, body: str) -> None:
+def test_its_report_is_read_and_concludes_the_same(
+    environment: Environment, tmp_path: Path, body: str
+) -> None:
     checks = checks_folder(tmp_path / "checks", one=body)
     text = (checks / "one.py").read_text().replace("body=body)", "body=body, every_gpu=True)")
     copy = "def copy(on): return Figure('copy', 2.0, 'GB/s', 'higher', {'on': on}, (1.0, 2.0, 3.0), 3, 'timed')\n"
@@ -81,12 +87,24 @@ def test_its_report_is_read_and_concludes_the_same(environment: Environment, tmp
         text.replace("weight, needs", f"from ._contract import Figure\n{copy}weight, needs", 1)
     )
     (tmp_path / "context.json").write_text(json.dumps({"gpus": ["0", "1"]}))
-    argv = [environment.python, "-m", "checks", "run", "one", "--json", "report.json", "--context", "context.json"]
+    argv = [
+        environment.python,
+        "-m",
+        "checks",
+        "run",
+        "one",
+        "--json",
+        "report.json",
+        "--context",
+        "context.json",
+    ]
     subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False)
     told = read.report((tmp_path / "report.json").read_bytes(), "report.json")
     assert told.verdict == OF_EACH[body]
     concluded = told.conclusion
-    assert (concluded.verdict, concluded.exit_code) == (told.verdict, told.exit_code), concluded.against
+    assert (concluded.verdict, concluded.exit_code) == (told.verdict, told.exit_code), (
+        concluded.against
+    )
     if told.checks[0].outcome == "pass" and told.figures:
         assert (told.figures[0].check, told.figures[0].samples, told.figures[0].method) == (
             "one",
@@ -96,7 +114,9 @@ def test_its_report_is_read_and_concludes_the_same(environment: Environment, tmp
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", '{"gpus": 3}', '{"no_such": 1}'])
-def test_what_is_no_context_is_refused(environment: Environment, tmp_path: Path, content: str | None) -> None:
+def test_what_is_no_context_is_refused(
+    environment: Environment, tmp_path: Path, content: str | None
+) -> None:
     context = tmp_path / "context.json"
     if content:
         context.write_text(content)
@@ -108,7 +128,9 @@ def test_what_is_no_context_is_refused(environment: Environment, tmp_path: Path,
 def test_a_report_that_cannot_be_written_is_refused_before_anything_is_tried(
     environment: Environment, tmp_path: Path
 ) -> None:
-    done = by_hand(environment, "run", "record_whole", "--json", str(tmp_path / "no" / "report.json"))
+    done = by_hand(
+        environment, "run", "record_whole", "--json", str(tmp_path / "no" / "report.json")
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert "No such file or directory" in done.stderr
 
@@ -118,7 +140,9 @@ def test_a_reader_may_go_away(environment: Environment) -> None:
         read, write = os.pipe()
         os.close(read)
         argv = [environment.python, "-m", "checks", *words]
-        done = subprocess.run(argv, cwd=launch_checks.CHECKS.parent, stdout=write, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            argv, cwd=launch_checks.CHECKS.parent, stdout=write, stderr=subprocess.PIPE, check=False
+        )
         os.close(write)
         assert (done.returncode, done.stderr) == (0, b"")
 
@@ -144,12 +168,14 @@ def test_gpus_are_those_that_are_here_and_visible(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if said is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
-    assert _seen() == {"0": (9, 0), "1": (7, 5)}
+    assert _capabilities() == {"0": (9, 0), "1": (7, 5)}
     if used is None:
-        with pytest.raises(ValueError, match=r"CUDA_VISIBLE_DEVICES=.* is no GPU of this host; there are: 0, 1"):
-            _visible(_seen())
+        with pytest.raises(
+            ValueError, match=r"CUDA_VISIBLE_DEVICES=.* is no GPU of this host; there are: 0, 1"
+        ):
+            _visible(_capabilities())
         return
-    assert _visible(_seen()) == used
+    assert _visible(_capabilities()) == used
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert _visible({}) == [], "where none is, that is for the checks to say"
 
@@ -157,14 +183,16 @@ def test_gpus_are_those_that_are_here_and_visible(
 def test_what_no_gpu_here_can_do_is_not_expected_of_an_environment() -> None:
     context = {"profile": "cuda", "gpus": ["0"]}
     check = {"needs": {"gpus": 1, "capability": [8, 0]}}
-    assert _expected(check, context, {"0": (8, 6)})
-    assert not _expected(check, context, {"0": (7, 5)})
-    assert _expected(check, context, {"0": None}), "where nobody tells, it is to be tried"
-    assert not _expected({"needs": {"tools": ["no-such-compiler"]}}, context, {})
+    assert _is_expected(check, context, {"0": (8, 6)})
+    assert not _is_expected(check, context, {"0": (7, 5)})
+    assert _is_expected(check, context, {"0": None}), "where nobody tells, it is to be tried"
+    assert not _is_expected({"needs": {"tools": ["no-such-compiler"]}}, context, {})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_whoever_ends_it_leaves_nothing(environment: Environment, tmp_path: Path, number: signal.Signals) -> None:
+def test_whoever_ends_it_leaves_nothing(
+    environment: Environment, tmp_path: Path, number: signal.Signals
+) -> None:
     note, work = tmp_path / "pids", tmp_path / "work"
     work.mkdir()
     body = f"""
@@ -175,7 +203,9 @@ def test_whoever_ends_it_leaves_nothing(environment: Environment, tmp_path: Path
     folder = checks_folder(tmp_path / "checks", one=body).parent
     inside = {**os.environ, "TMPDIR": str(work)}
     argv = [environment.python, "-m", "checks", "run"]
-    with subprocess.Popen(argv, cwd=folder, env=inside, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        argv, cwd=folder, env=inside, stderr=subprocess.PIPE, text=True
+    ) as running:
         until = time.monotonic() + 30
         while not (note.exists() and note.read_text().endswith("\n")) and time.monotonic() < until:
             time.sleep(0.05)
@@ -184,7 +214,9 @@ def test_whoever_ends_it_leaves_nothing(environment: Environment, tmp_path: Path
     assert (running.returncode, said) == (130 if number == signal.SIGINT else -number, "")
     pids = note.read_text().split()
     until = time.monotonic() + 10
-    while time.monotonic() < until and (any(Path("/proc", pid).exists() for pid in pids) or any(work.iterdir())):
+    while time.monotonic() < until and (
+        any(Path("/proc", pid).exists() for pid in pids) or any(work.iterdir())
+    ):
         time.sleep(0.05)
     assert not [pid for pid in pids if Path("/proc", pid).exists()]
     assert not list(work.iterdir())

@@ -11,6 +11,7 @@ from checks import _ranks
 from checks import collective_speed as check
 from checks._contract import Context
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 GIB = 2**30
 SXM = "NVIDIA H100 80GB HBM3"
@@ -26,19 +27,32 @@ def test_busbw_is_that_of_nccl_tests() -> None:
 def test_the_slowest_rank_counts_and_only_what_all_did() -> None:
     quick: list[dict[str, Any]]
     slow: list[dict[str, Any]]
-    quick = [{"at": "start"}, {"size": GIB, "times_us": [900.0] * 20}, {"size": 4 * GIB, "times_us": [3600.0] * 20}]
+    quick = [
+        {"at": "start"},
+        {"size": GIB, "times_us": [900.0] * 20},
+        {"size": 4 * GIB, "times_us": [3600.0] * 20},
+    ]
     slow = [{"at": "start"}, {"size": GIB, "times_us": [1000.0] * 19 + [9000.0]}]
     took = check.slowest([quick, slow])
     assert took == {GIB: [1000.0] * 19 + [9000.0]}
     assert check.rows(took, 2) == [
-        {"bytes": GIB, "median_us": 1000.0, "spread": 0.0, "algbw_gb_per_s": 1073.74, "busbw_gb_per_s": 1073.74}
+        {
+            "bytes": GIB,
+            "median_us": 1000.0,
+            "spread": 0.0,
+            "algbw_gb_per_s": 1073.74,
+            "busbw_gb_per_s": 1073.74,
+        }
     ]
 
 
-def judged(bandwidth: float, name: str = SXM, count: int = 8, size: int = 16 * GIB, *, nvlink: bool = True) -> Any:
-    return check.judged([{"bytes": size, "busbw_gb_per_s": bandwidth}], (name, count, nvlink))
+def judged(
+    bandwidth: float, name: str = SXM, count: int = 8, size: int = 16 * GIB, *, nvlink: bool = True
+) -> Any:
+    return check.judge([{"bytes": size, "busbw_gb_per_s": bandwidth}], (name, count, nvlink))
 
 
+@twin_of("collective_speed")
 def test_known_machines_are_held_to_their_mark() -> None:
     assert judged(437.5).passed
     assert judged(520.0).passed, "more than the wire carries is legal where the switches add up"
@@ -57,10 +71,10 @@ def test_known_machines_are_held_to_their_mark() -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (judged(30.0, "NVIDIA L4"), "nobody knows what is usual here"),
-        (judged(30.0, count=4), "nobody knows what is usual here"),
-        (judged(30.0, nvlink=False), "nobody knows what is usual here"),
-        (judged(30.0, "NVIDIA H200 NVL"), "nobody knows what is usual here"),
+        (judged(30.0, "NVIDIA L4"), "the usual speed of such a machine is not known"),
+        (judged(30.0, count=4), "the usual speed of such a machine is not known"),
+        (judged(30.0, nvlink=False), "the usual speed of such a machine is not known"),
+        (judged(30.0, "NVIDIA H200 NVL"), "the usual speed of such a machine is not known"),
         (judged(300.0, size=GIB), "the largest message that was tried is too small to judge it"),
     ],
 )
@@ -70,11 +84,13 @@ def test_what_cannot_be_judged_is_shown(said: Any, why: str) -> None:
 
 
 def test_without_memory_nothing_is_claimed_to_be_right() -> None:
-    assert not check.judged([], (SXM, 8, True)).passed
+    assert not check.judge([], (SXM, 8, True)).passed
 
 
 def test_the_machine_is_that_of_the_used_gpus() -> None:
-    gpus = [{"id": str(number), "name": name} for number, name in enumerate((SXM, "NVIDIA L4", SXM))]
+    gpus = [
+        {"id": str(number), "name": name} for number, name in enumerate((SXM, "NVIDIA L4", SXM))
+    ]
     links = {"pairs": [{"a": "0", "b": "2", "kind": "NV18"}, {"a": "0", "b": "1", "kind": "SYS"}]}
     context = Context(profile="cuda", scratch="", facts={"gpus": gpus, "gpu_links": links})
     assert check.machine(context, ("0", "2")) == (SXM, 2, True)
@@ -87,8 +103,8 @@ def test_a_group_is_timed_for_real(real_vllm: real.Vllm, tmp_path: Path) -> None
         from pathlib import Path
         from checks import _ranks, collective_speed
         asked = {"backend": "gloo", "count": 2, "sizes": [2**16, 2**20]}
-        tried = _ranks.go(asked, Path(sys.argv[1]) / "speed", {})
-        said = [tried.how, tried.what, collective_speed.rows(collective_speed.slowest(tried.said), 2)]
+        tried = _ranks.run_group(asked, Path(sys.argv[1]) / "speed", {})
+        said = [tried.outcome, tried.problem, collective_speed.rows(collective_speed.slowest(tried.messages), 2)]
     """
     how, what, rows = real_vllm.answers(code, str(tmp_path))
     assert (how, what) == ("healthy", "")
@@ -97,16 +113,23 @@ def test_a_group_is_timed_for_real(real_vllm: real.Vllm, tmp_path: Path) -> None
         assert row["busbw_gb_per_s"] == row["algbw_gb_per_s"], "with two they are the same"
 
 
+@twin_of("collective_speed")
 def test_a_group_that_does_not_come_through_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    hangs = _ranks.Try(how="hangs", what="all-reduce of 256 MiB, timed hangs on all 2 GPUs")
-    monkeypatch.setattr(_ranks, "go", lambda *_: hangs)
+    hangs = _ranks.GroupRun(
+        outcome="hangs", problem="all-reduce of 256 MiB, timed hangs on all 2 GPUs"
+    )
+    monkeypatch.setattr(_ranks, "run_group", lambda *_: hangs)
     said = check.body(TWO)
-    assert (said.passed, said.summary, said.gpus) == (False, hangs.what, ("0", "1"))
+    assert (said.passed, said.summary, said.gpus) == (False, hangs.problem, ("0", "1"))
 
 
 def test_bandwidths_are_figures_each_time_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     words: list[dict[str, Any]] = [{"size": GIB // 4, "times_us": [1000.0, 2000.0, 4000.0]}]
-    monkeypatch.setattr(_ranks, "go", lambda *_: _ranks.Try(how="healthy", what="", said=[words, words]))
+    monkeypatch.setattr(
+        _ranks,
+        "run_group",
+        lambda *_: _ranks.GroupRun(outcome="healthy", problem="", messages=[words, words]),
+    )
     said = check.body(TWO)
     (figure,) = said.figures
     assert (said.passed, said.gpus) == (True, ("0", "1"))

@@ -11,60 +11,85 @@ from checks import _ranks
 from checks import collectives as check
 from provision.engine import launch_checks
 from tests.checks import real
+from tests.checks.twins import twin_of
 
-HEALTHY = _ranks.Try(how="healthy", what="")
-HANGS = _ranks.Try(how="hangs", what="all-reduce of 16 MiB in float32 hangs on all 4 GPUs")
-WRONG = _ranks.Try(how="wrong data", what="all-reduce of 16 MiB in float32 is wrong on GPU 2: 7 numbers")
-DIED = _ranks.Try(how="died", what="GPU 1 was killed by SIGBUS in joining the others")
+HEALTHY = _ranks.GroupRun(outcome="healthy", problem="")
+HANGS = _ranks.GroupRun(
+    outcome="hangs", problem="all-reduce of 16 MiB in float32 hangs on all 4 GPUs"
+)
+WRONG = _ranks.GroupRun(
+    outcome="wrong data", problem="all-reduce of 16 MiB in float32 is wrong on GPU 2: 7 numbers"
+)
+DIED = _ranks.GroupRun(outcome="died", problem="GPU 1 was killed by SIGBUS in joining the others")
 
 
-def judged(first: _ranks.Try, control: _ranks.Try, facts: dict[str, Any] | None = None) -> Any:
+def judged(
+    first: _ranks.GroupRun, control: _ranks.GroupRun, facts: dict[str, Any] | None = None
+) -> Any:
     tried: list[dict[str, str]] = []
 
-    def one(number: int, environment: dict[str, str]) -> _ranks.Try:
+    def one(number: int, environment: dict[str, str]) -> _ranks.GroupRun:
         tried.append(environment)
         return (first, control)[number - 1]
 
-    said = check.judged(one, "nccl", 4, facts or {})
-    assert tried == ([{}] if first.how == "healthy" else [{}, {"NCCL_P2P_DISABLE": "1"}])
+    said = check.judge(one, "nccl", 4, facts or {})
+    assert tried == ([{}] if first.outcome == "healthy" else [{}, {"NCCL_P2P_DISABLE": "1"}])
     return said
 
 
 def test_an_image_without_vllm_has_what_the_example_in_the_readme_tries() -> None:
-    words = (launch_checks.CHECKS / "README.md").read_text().split("nvcr.io/nvidia/pytorch", 1)[1].split("--json")[0]
+    words = (
+        (launch_checks.CHECKS / "README.md")
+        .read_text()
+        .split("nvcr.io/nvidia/pytorch", 1)[1]
+        .split("--json")[0]
+    )
     known = {one.name: one for one in launch_checks.discover()}
     tried = [known[word] for word in words.split() if word in known]
-    assert check.CHECK.name in [one.name for one in tried]
+    assert "collectives" in [one.name for one in tried]
     assert {package for one in tried for package in one.needs.packages} == {"torch"}
 
 
 def test_what_hangs_and_works_without_peer_to_peer_is_laid_to_it() -> None:
     said = judged(HANGS, HEALTHY, {"iommu": {"acs_redirects": True}})
     assert not said.passed
-    assert said.summary == f"{HANGS.what}; it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"
+    assert (
+        said.summary == f"{HANGS.problem}; it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"
+    )
     assert "here ACS is on" in said.hint
     assert said.evidence["with NCCL_P2P_DISABLE=1"]["outcome"] == "healthy"
 
 
+@twin_of("collectives")
 @pytest.mark.parametrize(
     ("first", "control", "says"),
     [
-        (HANGS, HANGS, f"the same with NCCL_P2P_DISABLE=1, so it is not peer-to-peer: {HANGS.what}"),
-        (WRONG, WRONG, f"the same with NCCL_P2P_DISABLE=1, so it is not peer-to-peer: {WRONG.what}"),
+        (
+            HANGS,
+            HANGS,
+            f"the same with NCCL_P2P_DISABLE=1, so it is not peer-to-peer: {HANGS.problem}",
+        ),
+        (
+            WRONG,
+            WRONG,
+            f"the same with NCCL_P2P_DISABLE=1, so it is not peer-to-peer: {WRONG.problem}",
+        ),
         (WRONG, HEALTHY, "it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"),
-        (HANGS, WRONG, f"otherwise with NCCL_P2P_DISABLE=1: {WRONG.what}"),
-        (HANGS, DIED, f"inconclusive: with NCCL_P2P_DISABLE=1 {DIED.what}"),
-        (DIED, DIED, f"inconclusive: with NCCL_P2P_DISABLE=1 {DIED.what}"),
+        (HANGS, WRONG, f"otherwise with NCCL_P2P_DISABLE=1: {WRONG.problem}"),
+        (HANGS, DIED, f"inconclusive: with NCCL_P2P_DISABLE=1 {DIED.problem}"),
+        (DIED, DIED, f"inconclusive: with NCCL_P2P_DISABLE=1 {DIED.problem}"),
     ],
 )
-def test_the_control_decides(first: _ranks.Try, control: _ranks.Try, says: str) -> None:
+def test_the_control_decides(first: _ranks.GroupRun, control: _ranks.GroupRun, says: str) -> None:
     said = judged(first, control)
-    assert (said.passed, said.summary) == (False, f"{first.what}; {says}")
+    assert (said.passed, said.summary) == (False, f"{first.problem}; {says}")
     assert said.hint
 
 
 def test_what_is_right_is_not_tried_again() -> None:
-    said = judged(_ranks.Try(how="healthy", what="", said=[[{"version": "2.27.3"}]]), HANGS)
+    said = judged(
+        _ranks.GroupRun(outcome="healthy", problem="", messages=[[{"version": "2.27.3"}]]), HANGS
+    )
     assert said.passed
     assert said.summary.endswith("up to 16 MiB are right on 4 GPUs (NCCL 2.27.3)")
 
@@ -75,16 +100,25 @@ def lines(*at: str) -> list[dict[str, Any]]:
 
 def test_those_who_are_behind_are_told_from_those_who_wait() -> None:
     ahead, behind = lines("start", "joining", "all-reduce of 4 B"), lines("start", "joining")
-    assert _ranks._hang([ahead, ahead], "nccl") == "all-reduce of 4 B hangs on all 2 GPUs"
-    assert _ranks._hang([ahead, behind, ahead], "nccl") == "GPU 1 hangs in joining, the others are at all-reduce of 4 B"
-    assert _ranks._hang([behind, [], []], "gloo") == "process 1, 2 hangs in starting, the others are at joining"
+    assert _ranks.describe_hang([ahead, ahead], "nccl") == "all-reduce of 4 B hangs on all 2 GPUs"
+    assert (
+        _ranks.describe_hang([ahead, behind, ahead], "nccl")
+        == "GPU 1 hangs in joining, the others are at all-reduce of 4 B"
+    )
+    assert (
+        _ranks.describe_hang([behind, [], []], "gloo")
+        == "process 1, 2 hangs in starting, the others are at joining"
+    )
 
 
 # What each twin does in rank 1, before or in place of a collective; and what is said of it.
 TWINS = {
     "pass": ("healthy", ""),
     "late()": ("healthy", ""),
-    "patch('reduce_scatter_single', lambda real, to, x: (real(to, x), time.sleep(0.3)))": ("healthy", ""),
+    "patch('reduce_scatter_single', lambda real, to, x: (real(to, x), time.sleep(0.3)))": (
+        "healthy",
+        "",
+    ),
     "patch('all_reduce', lambda real, x, **k: (real(x, **k), x.add_(x.numel() == 1)))": (
         "wrong data",
         "all-reduce of 4 B in float32 is wrong on process 1: 1 of 1 numbers are wrong, number 0 is 16777216 instead of 16777215",
@@ -109,7 +143,10 @@ TWINS = {
         "wrong data",
         "all-gather of 1 MiB in float32 is wrong on all 2 processes: ",
     ),
-    "patch('all_reduce', lambda real, x, **k: (real(x, **k), x.fill_(float('nan'))))": ("wrong data", "is nan instead"),
+    "patch('all_reduce', lambda real, x, **k: (real(x, **k), x.fill_(float('nan'))))": (
+        "wrong data",
+        "is nan instead",
+    ),
     "patch('all_reduce', lambda *_, **k: wait())": (
         "hangs",
         "all-reduce of 4 B in float32 hangs on all 2 processes",
@@ -152,12 +189,12 @@ def test_a_rank_without_room_on_its_gpu_is_no_failure(real_vllm: real.Vllm, tmp_
             finally:
                 os._exit(1)
         try:
-            _ranks.go({"backend": "gloo", "count": 2}, Path(sys.argv[1]) / "0", {}, start=start)
+            _ranks.run_group({"backend": "gloo", "count": 2}, Path(sys.argv[1]) / "0", {}, start=start)
         except MemoryError as problem:
             said = str(problem)
     """
     found: str = real_vllm.answers(code, str(tmp_path))
-    assert found.startswith("a GPU has too little left for a small check: process ")
+    assert found.startswith("a GPU has too little free memory for a small check: process ")
     assert found.endswith("Last error: Cuda failure 2 'out of memory'")
 
 
@@ -191,9 +228,9 @@ def said(real_vllm: real.Vllm, tmp_path_factory: pytest.TempPathFactory) -> dict
                 finally:
                     os._exit(1)
             patience = _ranks.Patience(step_s=4.0 if "wait" in twin else 60.0)
-            tried = _ranks.go({{"backend": "gloo", "count": 2}}, Path(sys.argv[1]) / str(number), {{}},
+            tried = _ranks.run_group({{"backend": "gloo", "count": 2}}, Path(sys.argv[1]) / str(number), {{}},
                               start=start, patience=patience)
-            said[twin] = [tried.how, tried.what, sorted(_processes.descendants().values())]
+            said[twin] = [tried.outcome, tried.problem, sorted(_processes.descendants().values())]
     """
     answer: dict[str, list[Any]] = real_vllm.answers(code, str(tmp_path_factory.mktemp("ranks")))
     return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 COMPILES = """
 from functools import partial
@@ -23,6 +24,10 @@ def tile(found):
 def broken(*given):
     raise RuntimeError("no C compiler")
 
+def body(check):
+    verdict = check.body(Context(profile="cpu", scratch=SCRATCH))
+    return "" if verdict.passed else verdict.summary
+
 def compiles(compiler):
     return torch_compiles.judge(torch, compiler, "cpu")[0]
 
@@ -31,18 +36,23 @@ said["torch.compile"] = "" if verdict.passed else verdict.summary
 said["torch.compile: switched off"] = compiles(lambda function: function)
 said["torch.compile: tile"] = compiles(lambda function: lambda *given: tile(function(*given)))
 said["torch.compile: no compiler"] = compiles(broken)
+compile, torch.compile = torch.compile, broken
+said["torch.compile: body"] = body(torch_compiles)
+torch.compile = compile
 
 def triton(softmax):
     return triton_compiles.judge(torch, "cpu", softmax)[0]
 
 right = triton_compiles.softmax
-halves = _devices.halves
-_devices.halves = lambda *_: [torch.float16]  # Triton's interpreter cuts bfloat16 off where a GPU rounds
+halves = _devices.half_precisions
+_devices.half_precisions = lambda *_: [torch.float16]  # Triton's interpreter cuts bfloat16 off where a GPU rounds
 said["triton"] = triton(right)
 said["triton: tile"] = triton(lambda given: tile(right(given)))
 said["triton: row"] = triton(lambda given: row(right(given)))
 said["triton: no compiler"] = triton(broken)
-_devices.halves = halves
+triton_compiles.softmax = lambda given: tile(right(given))
+said["triton: body"] = body(triton_compiles)
+_devices.half_precisions = halves
 
 def graphs(capture):
     return cuda_graphs.judge(torch, "cpu", capture)[0]
@@ -62,6 +72,8 @@ said["graph"] = graphs(lambda function, given: lambda: function(given))
 said["graph: stale"] = graphs(stale)
 said["graph: first only"] = graphs(first_only)
 said["graph: refused"] = graphs(broken)
+cuda_graphs.capture = stale
+said["graph: body"] = body(cuda_graphs)
 
 def flashinfer(gated):
     return flashinfer_compiles.judge(torch, "cpu", gated)[0]
@@ -71,33 +83,41 @@ def silu(given, device):
     return (torch.nn.functional.silu(gate) * up).half()
 
 said["flashinfer"] = flashinfer(silu)
+said["flashinfer: body"] = body(flashinfer_compiles)
 said["flashinfer: tile"] = flashinfer(lambda *given: tile(silu(*given)))
-said["flashinfer: one says no"] = flashinfer(partial(flashinfer_compiles._gated, {"cpu": "RuntimeError: no nvcc"}))
-said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles._gated, flashinfer_compiles._made(SCRATCH, ["cpu"])))
+said["flashinfer: one says no"] = flashinfer(partial(flashinfer_compiles.answer, {"cpu": "RuntimeError: no nvcc"}))
+said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles.answer, flashinfer_compiles.compute(SCRATCH, ["cpu"])))
 """
 
 
+@twin_of("cuda_graphs", "flashinfer_compiles", "torch_compiles", "triton_compiles")
 def test_compilers_pass_and_wrong_twins_are_named(real_vllm: real.Vllm, tmp_path: Path) -> None:
     expected = {
         "torch.compile": "",
         "torch.compile: switched off": "nothing was compiled; TORCH_COMPILE_DISABLE",
         "torch.compile: tile": "bfloat16 83 x 770: ",
         "torch.compile: no compiler": "bfloat16 83 x 770: RuntimeError: no C compiler",
+        "torch.compile: body": "CPU: bfloat16 83 x 770: RuntimeError: no C compiler",
         "triton": "",
         "triton: tile": "softmax, float16: ",
         "triton: row": "softmax, float16: off by nan",
         "triton: no compiler": "softmax, float16: RuntimeError: no C compiler",
+        "triton: body": "CPU: softmax, float16: ",
         "graph": "",
         "graph: stale": "replay 1: off by ",
         "graph: first only": "replay 2: off by ",
         "graph: refused": "replay 1: RuntimeError: no C compiler",
+        "graph: body": "CPU: replay 1: off by ",
         "flashinfer": "",
+        "flashinfer: body": "CPU: silu_and_mul, float16: ChildProcessError: this GPU was not there",
         "flashinfer: tile": "silu_and_mul, float16: ",
         "flashinfer: one says no": "silu_and_mul, float16: ChildProcessError: RuntimeError: no nvcc",
         "flashinfer: not here": "silu_and_mul, float16: ChildProcessError: ModuleNotFoundError: No module named 'flashinfer'",
     }
     # Triton's own interpreter runs the kernel where no GPU is.
-    real.assert_says(real_vllm.answers(f"SCRATCH = {str(tmp_path)!r}{COMPILES}", TRITON_INTERPRET="1"), expected)
+    real.assert_says(
+        real_vllm.answers(f"SCRATCH = {str(tmp_path)!r}{COMPILES}", TRITON_INTERPRET="1"), expected
+    )
 
 
 FOR_GPUS = """
@@ -112,6 +132,8 @@ for capability in (75, 80, 90, 100, 120):
 """
 
 
-def test_the_kernel_compiles_for_gpus_that_are_not_here(real_vllm: real.Vllm, tmp_path: Path) -> None:
+def test_the_kernel_compiles_for_gpus_that_are_not_here(
+    real_vllm: real.Vllm, tmp_path: Path
+) -> None:
     """The interpreter takes what the compiler refuses."""
     assert not any(real_vllm.answers(FOR_GPUS, TRITON_CACHE_DIR=str(tmp_path)).values())

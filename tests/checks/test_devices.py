@@ -55,7 +55,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def on_gpus(body: Any, *gpus: str, scratch: Path = Path(), at_once: bool = True) -> Any:
     context = Context(profile="cuda", scratch=str(scratch), gpus=gpus)
-    return _devices.on_each(context, body, "all is well", at_once=at_once)
+    return _devices.try_on_each(context, body, "all is well", at_once=at_once)
 
 
 def raising(problem: Exception) -> Any:
@@ -70,60 +70,89 @@ def raising(problem: Exception) -> Any:
 def test_a_full_gpu_is_no_failure_and_its_holder_is_named(torch: Any, said: str) -> None:
     for body in (
         lambda *_: raising(RuntimeError(said))(),
-        lambda *_: _numbers.judged(torch, [("a case", raising(RuntimeError(said)), None, None)]),
+        lambda *_: _numbers.judge_cases(
+            torch, [("a case", raising(RuntimeError(said)), None, None)]
+        ),
     ):
         with pytest.raises(MemoryError) as full:
             on_gpus(body, "0")
-        assert str(full.value) == "cuda:0 has too little left for a small check: python3 (PID 4711) holds 78000 MiB"
+        assert (
+            str(full.value)
+            == "cuda:0 has too little free memory for a small check: python3 (PID 4711) holds 78000 MiB"
+        )
 
 
 @pytest.mark.usefixtures("driver")
 def test_what_cublas_says_of_little_memory_and_of_other_faults_alike(torch: Any) -> None:
     torch.cuda.is_initialized = lambda: True
     torch.cuda.mem_get_info = lambda: (3 * 2**20, 80 * 2**30)
-    with pytest.raises(MemoryError, match="cuda:0 has too little left"):
+    with pytest.raises(MemoryError, match="cuda:0 has too little free memory"):
         on_gpus(lambda *_: raising(RuntimeError(UNSURE))(), "0")
     torch.cuda.mem_get_info = lambda: (70 * 2**30, 80 * 2**30)
     assert on_gpus(lambda *_: raising(RuntimeError(UNSURE))(), "0").summary.endswith(UNSURE)
     torch.cuda.is_initialized = lambda: False  # to ask would wake the driver up
-    assert not _devices.full(UNSURE)
+    assert not _devices.means_full(UNSURE)
 
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_gpu_beyond_the_claim_is_named_and_not_counted(two: Any, tmp_path: Path, at_once: bool) -> None:
+def test_a_gpu_beyond_the_claim_is_named_and_not_counted(
+    two: Any, tmp_path: Path, at_once: bool
+) -> None:
     two.cuda.get_device_capability = lambda device: (7, 5) if device == "cuda:0" else (8, 0)
     context = Context(profile="cuda", scratch=str(tmp_path), gpus=("4", "7"))
-    found = _devices.on_each(context, lambda *_: ("", {}), "all is well", at_once=at_once, least=(8, 0))
+    found = _devices.try_on_each(
+        context, lambda *_: ("", {}), "all is well", at_once=at_once, least=(8, 0)
+    )
     assert (found.passed, found.gpus) == (True, ("7",))
     assert found.summary == "all is well on GPU 1 (NVIDIA H100 80GB HBM3)"
     assert found.evidence["beyond"] == {"4": "it has compute capability 7.5, and 8.0 is needed"}
     two.cuda.get_device_capability = lambda device: (10, 0) if device == "cuda:0" else (9, 0)
-    found = _devices.on_each(context, lambda *_: ("", {}), "", at_once=at_once, least=(9, 0), most=(9, 9))
+    found = _devices.try_on_each(
+        context, lambda *_: ("", {}), "", at_once=at_once, least=(9, 0), most=(9, 9)
+    )
     assert (found.passed, found.gpus) == (True, ("7",))
     two.cuda.get_device_capability = lambda _: (7, 0)
-    with pytest.raises(RuntimeError, match=r"nothing was tried on GPU 0 .*: it has compute capability 7\.0"):
-        _devices.on_each(context, lambda *_: ("", {}), "all is well", at_once=False, least=(8, 0))
+    with pytest.raises(
+        RuntimeError, match=r"nothing was tried on GPU 0 .*: it has compute capability 7\.0"
+    ):
+        _devices.try_on_each(
+            context, lambda *_: ("", {}), "all is well", at_once=False, least=(8, 0)
+        )
 
 
-def test_where_nobody_knows_the_holder_the_words_stay(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nobody_knows_the_holder_the_words_stay(
+    torch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
-    torch.cuda.get_device_properties = lambda _: raising(RuntimeError("CUDA error: out of memory"))()
-    with pytest.raises(MemoryError, match=r"small check: CUDA error: out of memory CUDA kernel errors"):
+    torch.cuda.get_device_properties = lambda _: raising(
+        RuntimeError("CUDA error: out of memory")
+    )()
+    with pytest.raises(
+        MemoryError, match=r"small check: CUDA error: out of memory CUDA kernel errors"
+    ):
         on_gpus(lambda *_: raising(RuntimeError(FULL[0]))(), "0")
 
 
 @pytest.mark.usefixtures("torch")
 def test_what_a_kernel_says_is_a_failure() -> None:
-    found = on_gpus(lambda *_: raising(RuntimeError("CUDA error: no kernel image is available\nmore"))(), "0")
+    found = on_gpus(
+        lambda *_: raising(RuntimeError("CUDA error: no kernel image is available\nmore"))(), "0"
+    )
     assert not found.passed
-    assert found.summary == "GPU 0 (NVIDIA H100 80GB HBM3): RuntimeError: CUDA error: no kernel image is available"
+    assert (
+        found.summary
+        == "GPU 0 (NVIDIA H100 80GB HBM3): RuntimeError: CUDA error: no kernel image is available"
+    )
 
 
 @pytest.mark.usefixtures("torch")
 @pytest.mark.parametrize("gpus", [("0:0", "0:1", "0:2"), ("MIG-a", "MIG-b"), ("0",)])
 def test_of_slices_a_process_sees_one(gpus: tuple[str, ...]) -> None:
-    assert on_gpus(lambda *_: ("", {}), *gpus).summary == "all is well on GPU 0 (NVIDIA H100 80GB HBM3)"
+    assert (
+        on_gpus(lambda *_: ("", {}), *gpus).summary
+        == "all is well on GPU 0 (NVIDIA H100 80GB HBM3)"
+    )
 
 
 @pytest.mark.usefixtures("torch")
@@ -141,7 +170,9 @@ def two(torch: Any) -> Any:
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("at_once", [True, False])
-def test_several_gpus_are_tried_at_once_unless_they_are_timed(tmp_path: Path, at_once: bool) -> None:
+def test_several_gpus_are_tried_at_once_unless_they_are_timed(
+    tmp_path: Path, at_once: bool
+) -> None:
     def body(_: Any, device: str) -> Any:
         return "wrong" if device == "cuda:1" else "", {"process": os.getpid()}
 
@@ -181,14 +212,20 @@ def test_where_cuda_is_awake_already_nobody_is_forked(two: Any, tmp_path: Path) 
         (
             lambda: os.kill(os.getpid(), 9),
             ChildProcessError,
-            "GPU 1: its process ended with status -9 and said nothing",
+            "GPU 1: its process ended with status -9 without a result",
         ),
         (lambda: 1 / 0, ChildProcessError, "GPU 1: ZeroDivisionError: division by zero"),
-        (raising(RuntimeError(FULL[0])), MemoryError, "cuda:1 has too little left for a small check"),
+        (
+            raising(RuntimeError(FULL[0])),
+            MemoryError,
+            "cuda:1 has too little free memory for a small check",
+        ),
     ],
     ids=["killed", "raised", "full"],
 )
-def test_what_ends_the_try_of_one_gpu_is_no_verdict(tmp_path: Path, ends: Any, error: type, says: str) -> None:
+def test_what_ends_the_try_of_one_gpu_is_no_verdict(
+    tmp_path: Path, ends: Any, error: type, says: str
+) -> None:
     def body(_: Any, device: str) -> Any:
         if device == "cuda:1":
             ends()

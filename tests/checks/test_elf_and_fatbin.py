@@ -29,42 +29,54 @@ def written(folder: Path, data: bytes) -> Path:
 
 
 def of_this_system() -> list[Path]:
-    mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line}
+    mapped = {
+        line.split()[-1]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if ".so" in line
+    }
     return [some_extension(), *sorted(Path(path) for path in mapped if Path(path).is_file())[:12]]
 
 
 @pytest.mark.parametrize("path", of_this_system(), ids=lambda path: path.name)
 def test_real_libraries_read_alike(path: Path) -> None:
-    ours, theirs = _elf.SharedObject(path), elf.SharedObject.mapped(path)
+    ours, theirs = _elf.ElfFile(path), elf.SharedObject.mapped(path)
     assert ours.needed == frozenset(theirs.needed)
     assert ours.undefined == theirs.unversioned
     assert ours.defined == theirs.defined
 
 
 def test_a_small_one(tmp_path: Path) -> None:
-    read = _elf.SharedObject(written(tmp_path, TINY))
+    read = _elf.ElfFile(written(tmp_path, TINY))
     assert read.needed == {"libc10.so", "libtorch.so"}
     assert read.undefined == {"_ZN2at3addEv", "_ZN3c104listEv"}
     assert read.defined == {"PyInit__C"}
     assert _fatbin.containers(read.fatbin) == [
-        _fatbin.Code(frozenset({75, 80}), frozenset({80})),
-        _fatbin.Code(frozenset({90}), frozenset()),
+        _fatbin.GpuCode(frozenset({75, 80}), frozenset({80})),
+        _fatbin.GpuCode(frozenset({90}), frozenset()),
     ]
 
 
-@pytest.mark.parametrize("kept", [0, 3, 63, 64, 200, len(TINY) // 2, len(TINY) - 700, len(TINY) - 1])
+@pytest.mark.parametrize(
+    "kept", [0, 3, 63, 64, 200, len(TINY) // 2, len(TINY) - 700, len(TINY) - 1]
+)
 def test_what_is_cut_off_is_said_to_be(tmp_path: Path, kept: int) -> None:
-    with pytest.raises(ValueError, match=r"_C\.abi3\.so (is cut off|is no shared object|cannot be read)"):
-        _elf.SharedObject(written(tmp_path, TINY[:kept]))
+    with pytest.raises(
+        ValueError, match=r"_C\.abi3\.so (is cut off|is no shared object|cannot be read)"
+    ):
+        _elf.ElfFile(written(tmp_path, TINY[:kept]))
 
 
-@pytest.mark.parametrize(("more", "says"), [(1, ".dynsym ends within an entry"), (len(TINY), "lies beyond its end")])
+@pytest.mark.parametrize(
+    ("more", "says"), [(1, ".dynsym ends within an entry"), (len(TINY), "lies beyond its end")]
+)
 def test_a_section_of_another_size(tmp_path: Path, more: int, says: str) -> None:
-    where = struct.unpack_from("<Q", TINY, 40)[0] + 2 * 64 + 32  # of the second section, after none and .rodata
+    where = (
+        struct.unpack_from("<Q", TINY, 40)[0] + 2 * 64 + 32
+    )  # of the second section, after none and .rodata
     size = struct.unpack_from("<Q", TINY, where)[0]
     path = written(tmp_path, TINY[:where] + struct.pack("<Q", size + more) + TINY[where + 8 :])
     with pytest.raises(ValueError, match=says):
-        assert _elf.SharedObject(path).undefined
+        assert _elf.ElfFile(path).undefined
 
 
 @pytest.mark.parametrize("byte", [b"\0", b"\1", b"\xff"])
@@ -72,7 +84,7 @@ def test_damage_anywhere_ends_in_a_sentence_or_nothing(tmp_path: Path, byte: byt
     for at in range(0, len(TINY) - 1, 3):
         damaged = TINY[:at] + byte * 2 + TINY[at + 2 :]
         try:
-            read = _elf.SharedObject(written(tmp_path, damaged))
+            read = _elf.ElfFile(written(tmp_path, damaged))
             assert isinstance(read.needed | read.undefined | read.defined, frozenset)
             _fatbin.general(read.fatbin)
         except ValueError as error:
@@ -118,20 +130,35 @@ def test_a_fat_binary_that_is_cut_off(cut: int) -> None:
     ],
 )
 def test_what_code_runs_where(text: str, architecture: int, code: str) -> None:
-    assert _fatbin.general(memoryview(fat_section(*([text] if text else [])))).on(architecture) == code
+    assert (
+        _fatbin.general(memoryview(fat_section(*([text] if text else [])))).on(architecture) == code
+    )
 
 
 def test_what_a_real_compiler_leaves(tmp_path: Path) -> None:
     nvcc, compiler = shutil.which("nvcc"), shutil.which("g++")
     if not (nvcc and compiler):
         pytest.skip("no nvcc or no g++")
-    (tmp_path / "k.cu").write_text("__global__ void k(float *x) { *x = 1; }\nvoid call(float *x) { k<<<1, 1>>>(x); }\n")
+    (tmp_path / "k.cu").write_text(
+        "__global__ void k(float *x) { *x = 1; }\nvoid call(float *x) { k<<<1, 1>>>(x); }\n"
+    )
     argv = [nvcc, "-c", "-Xcompiler", "-fPIC", "--cudart", "none", "k.cu", "-o", "k.o"]
-    argv += ["-gencode", "arch=compute_80,code=sm_80", "-gencode", "arch=compute_90,code=[sm_90,compute_90]"]
+    argv += [
+        "-gencode",
+        "arch=compute_80,code=sm_80",
+        "-gencode",
+        "arch=compute_90,code=[sm_90,compute_90]",
+    ]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"this nvcc compiles nothing: {done.stderr.strip().splitlines()[-1]}")
     subprocess.run([compiler, "-shared", "k.o", "-o", "k.so"], cwd=tmp_path, check=True)
-    code = _fatbin.general(_elf.SharedObject(tmp_path / "k.so").fatbin)
-    assert code == _fatbin.Code(frozenset({80, 90}), frozenset({90}))
-    assert [code.on(each) for each in (75, 80, 86, 90, 100)] == ["none", "native", "native", "native", "ptx-jit"]
+    code = _fatbin.general(_elf.ElfFile(tmp_path / "k.so").fatbin)
+    assert code == _fatbin.GpuCode(frozenset({80, 90}), frozenset({90}))
+    assert [code.on(each) for each in (75, 80, 86, 90, 100)] == [
+        "none",
+        "native",
+        "native",
+        "native",
+        "ptx-jit",
+    ]

@@ -12,12 +12,13 @@ import pytest
 
 from checks import architecture_truth, symbols_of_torch
 from checks._contract import Verdict
-from checks._host import Found
+from checks._host import Observation
 from provision.engine import launch_checks
 from provision.engine.launch_checks import Context
 from tests.binary.tiny_elf import fat_section, shared_object
 from tests.checks import real
 from tests.checks.environments import Environment
+from tests.checks.twins import twin_of
 
 CPU, CUDA = Context(profile="cpu"), Context(profile="cuda")
 
@@ -33,7 +34,11 @@ def environment(tmp_path: Path) -> Environment:
 def require(environment: Environment, name: str, version: str, *requires: str) -> None:
     environment.install(name, version, {f"{name}.py": ""})
     path = environment.site / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA"
-    path.write_text(path.read_text() + "".join(f"Requires-Dist: {each}\n" for each in requires) + "\nText: none\n")
+    path.write_text(
+        path.read_text()
+        + "".join(f"Requires-Dist: {each}\n" for each in requires)
+        + "\nText: none\n"
+    )
 
 
 @pytest.fixture
@@ -41,14 +46,30 @@ def with_packaging(environment: Environment) -> Environment:
     files = [each for each in importlib.metadata.files("packaging") or () if each.suffix == ".py"]
     content: dict[str, str | bytes] = {str(each): each.read_binary() for each in files}
     environment.install("packaging", importlib.metadata.version("packaging"), content)
-    require(environment, "alpha", "1.0", "beta[fast]>=2,<3", "old; python_version < '3'", "gamma; extra == 'all'")
-    require(environment, "beta", "2.5.0rc1", "alpha", "delta==1.*; extra == 'fast'", "epsilon; extra == 'slow'")
+    require(
+        environment,
+        "alpha",
+        "1.0",
+        "beta[fast]>=2,<3",
+        "old; python_version < '3'",
+        "gamma; extra == 'all'",
+    )
+    require(
+        environment,
+        "beta",
+        "2.5.0rc1",
+        "alpha",
+        "delta==1.*; extra == 'fast'",
+        "epsilon; extra == 'slow'",
+    )
     require(environment, "delta", "1.7")
     return environment
 
 
 def requirements(environment: Environment, *pins: str) -> tuple[str, str]:
-    result = environment.check("dependencies_consistent", Context(profile="cpu", pins=dict.fromkeys(pins, "1")))
+    result = environment.check(
+        "dependencies_consistent", Context(profile="cpu", pins=dict.fromkeys(pins, "1"))
+    )
     return result.outcome, result.summary
 
 
@@ -56,10 +77,14 @@ def test_requirements_are_met(with_packaging: Environment) -> None:
     assert requirements(with_packaging) == ("pass", "3 requirements of 4 distributions are met")
 
 
+@twin_of("dependencies_consistent")
 def test_what_is_not_met_is_named(with_packaging: Environment) -> None:
     require(with_packaging, "zeta", "1", "delta>=2", "absent>1", "Beta~=2.4,!=2.5.0rc1")
     said = "zeta requires Beta!=2.5.0rc1,~=2.4; installed is 2.5.0rc1; zeta requires absent>1, which is not installed; "
-    assert requirements(with_packaging) == ("fail", said + "zeta requires delta>=2; installed is 1.7")
+    assert requirements(with_packaging) == (
+        "fail",
+        said + "zeta requires delta>=2; installed is 1.7",
+    )
 
 
 def test_an_extra_that_somebody_asks_for_counts(with_packaging: Environment) -> None:
@@ -76,7 +101,9 @@ def test_a_requirement_that_nobody_can_read(with_packaging: Environment) -> None
     assert requirements(with_packaging)[0] == "fail"
 
 
-def test_what_the_lock_left_out_is_not_missed_and_another_build_is_allowed(with_packaging: Environment) -> None:
+def test_what_the_lock_left_out_is_not_missed_and_another_build_is_allowed(
+    with_packaging: Environment,
+) -> None:
     require(with_packaging, "zeta", "1", "torchvision==0.28", "delta==1.7+cpu")
     assert requirements(with_packaging)[0] == "fail"
     assert requirements(with_packaging, "delta", "alpha")[0] == "fail"
@@ -105,9 +132,14 @@ def with_cuda(environment: Environment, *loaded: Path) -> None:
         "13.0.96",
         {f"nvidia/cu13/lib/{name}": b"13" for name in ("libcudart.so.13", "libnvrtc.so.13")},
     )
-    triton: dict[str, str | bytes] = {"triton/lib/libcupti.so.12": b"12", "nvidia/cu13/lib/libnvrtc.alt.so.13": b"alt"}
+    triton: dict[str, str | bytes] = {
+        "triton/lib/libcupti.so.12": b"12",
+        "nvidia/cu13/lib/libnvrtc.alt.so.13": b"alt",
+    }
     environment.install("triton", "3.8.0", triton)
-    paths = [str(path) for path in loaded] or [str(environment.site / "nvidia/cu13/lib/libcudart.so.13")]
+    paths = [str(path) for path in loaded] or [
+        str(environment.site / "nvidia/cu13/lib/libcudart.so.13")
+    ]
     environment.install("torch", "2.13.0", {"torch.py": LOADS.format(paths=paths)})
 
 
@@ -124,12 +156,15 @@ def test_each_cuda_library_once(environment: Environment) -> None:
     assert cuda(environment)[0] == "pass", "a copy of the same content is no other library"
 
 
+@twin_of("one_cuda")
 def test_a_second_copy_is_named_with_who_brings_it(environment: Environment) -> None:
     with_cuda(environment)
     environment.install("private", "1", {"private.libs/libcudart-0123abcd.so.12.4.127": b"12"})
-    assert cuda(environment)[0] == "pass", "only the extensions of that wheel find a library of this name"
+    assert cuda(environment)[0] == "pass", (
+        "only the extensions of that wheel find a library of this name"
+    )
     environment.install("old", "1", {"old/libcudart.so.12": b"12"})
-    said = "libcudart is there twice: libcudart.so.13 of nvidia_cuda_runtime-13.0.96 and libcudart.so.12 of old-1"
+    said = "libcudart exists twice: libcudart.so.13 of nvidia_cuda_runtime-13.0.96 and libcudart.so.12 of old-1"
     assert cuda(environment) == ("warn", said)
 
 
@@ -138,7 +173,10 @@ def test_one_that_is_loaded_from_elsewhere(environment: Environment, tmp_path: P
     foreign.parent.mkdir()
     foreign.write_bytes(b"12")
     with_cuda(environment, foreign)
-    assert cuda(environment) == ("warn", f"torch has loaded {foreign}, not the libcudart of this environment")
+    assert cuda(environment) == (
+        "warn",
+        f"torch has loaded {foreign}, not the libcudart of this environment",
+    )
     with_cuda(environment, foreign, environment.site / "nvidia/cu13/lib/libcudart.so.13")
     assert "torch loaded libcudart twice: libcudart.so.12 of" in cuda(environment)[1]
 
@@ -157,7 +195,9 @@ ADD, LIST = "_ZN2at3addERKNS_6TensorE", "_ZN3c104listEv"
 def symbols(site: Path, files: dict[str, bytes]) -> Verdict:
     """Of an environment whose torch defines two symbols, with other files beside it."""
     content = {
-        "torch/lib/libtorch_cpu.so": shared_object(defined=(ADD,), needed=("libc10.so",), undefined=("mkl",)),
+        "torch/lib/libtorch_cpu.so": shared_object(
+            defined=(ADD,), needed=("libc10.so",), undefined=("mkl",)
+        ),
         "torch/lib/libc10.so": shared_object(defined=(LIST,)),
         **files,
     }
@@ -174,15 +214,21 @@ def extension(*undefined: str, needed: tuple[str, ...] = ()) -> bytes:
 
 def test_symbols_that_are_there(tmp_path: Path) -> None:
     other = shared_object(undefined=("not_of_torch",))
-    found = symbols(tmp_path, {"vllm/_C.so": extension(ADD, LIST, "PyLong_Type"), "numpy/core.so": other})
-    assert (found.passed, found.summary) == (True, "all symbols that 1 extensions ask of torch are there")
+    found = symbols(
+        tmp_path, {"vllm/_C.so": extension(ADD, LIST, "PyLong_Type"), "numpy/core.so": other}
+    )
+    assert (found.passed, found.summary) == (True, "torch has all symbols that 1 extensions need")
 
 
+@twin_of("symbols_of_torch")
 def test_an_extension_for_another_torch(tmp_path: Path) -> None:
     stale = extension(ADD, "_ZN3c106DeviceC1ESs", "_ZN2at5emptyE")
     found = symbols(tmp_path, {"vllm/_C.so": extension(ADD), "flash_attn_2_cuda.so": stale})
     assert not found.passed
-    assert found.summary == "flash_attn_2_cuda.so needs _ZN2at5emptyE and 1 more, which this torch does not have"
+    assert (
+        found.summary
+        == "flash_attn_2_cuda.so needs _ZN2at5emptyE and 1 more, which this torch does not have"
+    )
 
 
 def test_of_variants_for_several_torches_the_right_one_is_judged(tmp_path: Path) -> None:
@@ -196,7 +242,12 @@ def test_of_variants_for_several_torches_the_right_one_is_judged(tmp_path: Path)
 
     fine = judged({**stale, names[2]: extension(ADD)})
     assert (fine.passed, fine.evidence["extensions"]) == (True, 1)
-    assert [name in fine.evidence["for_other_torches"] for name in names] == [True, True, False, True]
+    assert [name in fine.evidence["for_other_torches"] for name in names] == [
+        True,
+        True,
+        False,
+        True,
+    ]
     wrong = judged(stale)
     assert wrong.summary.startswith(f"{names[2]} needs _ZN2at5emptyE, ")
 
@@ -207,7 +258,10 @@ def test_a_torch_without_cuda_beside_extensions_that_want_it(tmp_path: Path) -> 
 
 
 def test_a_library_of_the_package_itself_counts(tmp_path: Path) -> None:
-    own = {"vllm/_C.so": extension("own", needed=("libown.so",)), "vllm/libown.so": shared_object(defined=("own",))}
+    own = {
+        "vllm/_C.so": extension("own", needed=("libown.so",)),
+        "vllm/libown.so": shared_object(defined=("own",)),
+    }
     found = symbols(tmp_path, own)
     assert found.passed, found.summary
 
@@ -233,7 +287,9 @@ def test_the_driver_and_other_libraries(
 
 
 def test_damage_and_nothing_to_look_at_fail(tmp_path: Path) -> None:
-    cut = symbols(tmp_path / "1", {"vllm/_C.so": extension(ADD), "vllm/_D.so": extension(ADD)[:-100]})
+    cut = symbols(
+        tmp_path / "1", {"vllm/_C.so": extension(ADD), "vllm/_D.so": extension(ADD)[:-100]}
+    )
     assert not cut.passed
     assert "vllm/_D.so: _D.so is cut off" in cut.summary
     assert symbols(tmp_path / "2", {}).summary == "no extension is linked with torch"
@@ -251,7 +307,9 @@ def test_a_real_vllm_is_consistent_and_linked_with_its_torch(real_vllm: real.Vll
         assert "torch" not in sys.modules
         print(json.dumps([linked.passed, linked.evidence["extensions"], consistent.passed, consistent.summary]))
     """
-    done = subprocess.run([real_vllm.python, "-I", "-B", "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [real_vllm.python, "-I", "-B", "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     linked, extensions, consistent, summary = json.loads(done.stdout)
     assert (linked, consistent) == (True, True), summary
@@ -260,15 +318,27 @@ def test_a_real_vllm_is_consistent_and_linked_with_its_torch(real_vllm: real.Vll
 
 # Code for GPUs
 
-TORCH, CORE, FLASH = "torch/lib/libtorch_cuda.so", "vllm/_C_stable_libtorch.abi3.so", "flash_attn_2_cuda.so"
-SOUND = {TORCH: "sm80 sm90;sm90", CORE: "sm80 sm90 ptx90;sm100", "vllm/vllm_flash_attn/_vllm_fa3_C.abi3.so": "sm90"}
+TORCH, CORE, FLASH = (
+    "torch/lib/libtorch_cuda.so",
+    "vllm/_C_stable_libtorch.abi3.so",
+    "flash_attn_2_cuda.so",
+)
+SOUND = {
+    TORCH: "sm80 sm90;sm90",
+    CORE: "sm80 sm90 ptx90;sm100",
+    "vllm/vllm_flash_attn/_vllm_fa3_C.abi3.so": "sm90",
+}
 
 
-def code(site: Path, files: dict[str, str], *capabilities: str) -> Found:
+def code(site: Path, files: dict[str, str], *capabilities: str) -> Observation:
     for name, text in files.items():
         (site / name).parent.mkdir(parents=True, exist_ok=True)
-        (site / name).write_bytes(shared_object(fatbin=fat_section(*text.split(";")) if text else b""))
-    return architecture_truth.judge([site], [{"id": str(at), "cc": cc} for at, cc in enumerate(capabilities)])
+        (site / name).write_bytes(
+            shared_object(fatbin=fat_section(*text.split(";")) if text else b"")
+        )
+    return architecture_truth.judge(
+        [site], [{"id": str(at), "cc": cc} for at, cc in enumerate(capabilities)]
+    )
 
 
 def test_code_for_every_gpu(tmp_path: Path) -> None:
@@ -279,7 +349,10 @@ def test_code_for_every_gpu(tmp_path: Path) -> None:
         CORE: "native",
         "vllm/vllm_flash_attn/_vllm_fa3_C.abi3.so": "none",
     }
-    assert code(tmp_path, {**SOUND, TORCH: "sm80 sm120"}, "12.0").holds == "on 1 GPUs: torch native, vLLM ptx-jit"
+    assert (
+        code(tmp_path, {**SOUND, TORCH: "sm80 sm120"}, "12.0").holds
+        == "on 1 GPUs: torch native, vLLM ptx-jit"
+    )
 
 
 @pytest.mark.parametrize(
@@ -289,7 +362,10 @@ def test_code_for_every_gpu(tmp_path: Path) -> None:
         ({CORE: "sm80 ptx100"}, "GPU 1: vLLM has no code for 9.0; it carries sm_80, PTX 100"),
         ({TORCH: "sm90"}, "GPU 0: torch has no code for 8.0; it carries sm_90"),
         ({FLASH: "sm90"}, "GPU 0: flash-attn has no code for 8.0; it carries sm_90"),
-        ({FLASH: "ptx100"}, "GPU 0: flash-attn has no code for 8.0; it carries no machine code, PTX 100"),
+        (
+            {FLASH: "ptx100"},
+            "GPU 0: flash-attn has no code for 8.0; it carries no machine code, PTX 100",
+        ),
         ({CORE: ""}, "vLLM has no GPU code at all"),
         ({TORCH: ""}, "torch has no GPU code at all"),
     ],
@@ -309,11 +385,14 @@ def test_a_file_that_is_cut_off_has_no_code_to_trust(tmp_path: Path) -> None:
     assert "torch has no GPU code at all" in problems
 
 
+@twin_of("architecture_truth")
 def test_which_gpus_are_here_a_recording_must_say(environment: Environment) -> None:
     for name in ("torch", "vllm"):
         environment.install(name, "1", {f"{name}/__init__.py": ""})
     for path, text in SOUND.items():
-        environment.install("code", "1", {path: shared_object(fatbin=fat_section(*text.split(";")))})
+        environment.install(
+            "code", "1", {path: shared_object(fatbin=fat_section(*text.split(";")))}
+        )
     facts = {"gpus": [{"id": "0", "cc": "9.0"}, {"id": "1", "cc": "7.0"}]}
 
     def found(**told: Any) -> tuple[str, str]:
@@ -331,15 +410,25 @@ def test_which_gpus_are_here_a_recording_must_say(environment: Environment) -> N
 
     fine = "by the plan, on 1 kinds of GPU: torch native, vLLM native"
     assert found(plan=planned("9.0", "9.0")) == ("pass", fine), "built here for a host elsewhere"
-    assert found(plan=planned("9.0", "7.0"))[1].startswith("GPU 7.0 of the plan: torch has no code for 7.0")
-    assert found(plan=planned()) == ("skip", "needs 1 GPU; this host has none"), "an older plan does not say"
+    assert found(plan=planned("9.0", "7.0"))[1].startswith(
+        "GPU 7.0 of the plan: torch has no code for 7.0"
+    )
+    assert found(plan=planned()) == ("skip", "needs 1 GPU; this host has none"), (
+        "an older plan does not say"
+    )
     assert found(plan=planned("9.0"), gpus=("0",)) == (
         "skip",
         "needs a recording of this host, which `vllm-ready check` makes",
     )
-    assert found(gpus=("0", "1"), facts=facts, plan=planned("9.0"))[0] == "fail", "what is here goes before it"
+    assert found(gpus=("0", "1"), facts=facts, plan=planned("9.0"))[0] == "fail", (
+        "what is here goes before it"
+    )
     half = {"gpus": [{"id": "0", "cc": "9.0"}, {"id": "1", "cc": None}]}
-    judged = environment.check("architecture_truth", Context(profile="cuda", gpus=("0", "1"), facts=half))
-    assert (judged.outcome, judged.every_gpu, judged.gpus) == ("pass", True, ("0",)), "which proves it for one of two"
+    judged = environment.check(
+        "architecture_truth", Context(profile="cuda", gpus=("0", "1"), facts=half)
+    )
+    assert (judged.outcome, judged.every_gpu, judged.gpus) == ("pass", True, ("0",)), (
+        "which proves it for one of two"
+    )
     assert found(gpus=("0",))[0] == "skip"
     assert environment.check("architecture_truth", CPU).outcome == "skip"

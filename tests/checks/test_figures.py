@@ -15,71 +15,79 @@ from provision.engine.check_results import Tried
 from provision.engine.launch_checks import Context
 from tests.checks.environments import Environment, checks_folder
 
-COPY = asdict(Figure("copy", 2.0, "GB/s", "higher", {"on": "GPU 0"}, (1.0, 2.0, 3.0), 3, "as timed"))
+COPY = asdict(
+    Figure("copy", 2.0, "GB/s", "higher", {"on": "GPU 0"}, (1.0, 2.0, 3.0), 3, "as timed")
+)
 WORD = asdict(Figure("backend", "FLASH_ATTN"))
 
 
 def test_numbers_and_words_are_figures() -> None:
-    assert not _figures.wrong(
+    assert not _figures.problem(
         [COPY, WORD, {**COPY, "of": {"on": "GPU 1"}}, {**COPY, "of": {}, "samples": [2.00004] * 3}]
     )
-    assert not _figures.wrong(())
-    assert not _figures.wrong([{**COPY, "of": {"at": str(at)}} for at in range(5_000)])
+    assert not _figures.problem(())
+    assert not _figures.problem([{**COPY, "of": {"at": str(at)}} for at in range(5_000)])
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"name": ""}, "its name, unit and method have to be words"),
-        ({"name": 3}, "its name, unit and method have to be words"),
-        ({"unit": None}, "its name, unit and method have to be words"),
-        ({"method": ["x"]}, "its name, unit and method have to be words"),
-        ({"better": "faster"}, "better is higher, lower or the same"),
-        ({"better": ["higher"]}, "better is higher, lower or the same"),
-        ({"of": ["GPU 0"]}, "what it is of has to be said in words"),
-        ({"of": {"gpu": 0}}, "what it is of has to be said in words"),
+        ({"name": ""}, "its name, unit and method must be text"),
+        ({"name": 3}, "its name, unit and method must be text"),
+        ({"unit": None}, "its name, unit and method must be text"),
+        ({"method": ["x"]}, "its name, unit and method must be text"),
+        ({"better": "faster"}, "better must be higher, lower or same"),
+        ({"better": ["higher"]}, "better must be higher, lower or same"),
+        ({"of": ["GPU 0"]}, "what it is of must be text"),
+        ({"of": {"gpu": 0}}, "what it is of must be text"),
         ({"value": None}, "its value is neither a number nor a word"),
         ({"value": True}, "its value is neither a number nor a word"),
         ({"value": float("nan")}, "its value is neither a number nor a word"),
         ({"value": float("inf")}, "its value is neither a number nor a word"),
         ({"value": 10**400}, "its value is neither a number nor a word"),
         ({"value": 2.1}, "its value is 2.1, the median of its samples 2.0"),
-        ({"value": "two"}, "a word has no samples, and is better the same"),
-        ({"value": "two", "samples": (), "repeats": 0}, "a word has no samples, and is better the same"),
-        ({"samples": (), "repeats": 0}, "a number has samples"),
+        ({"value": "two"}, "a word has no samples, and better must be same"),
+        (
+            {"value": "two", "samples": (), "repeats": 0},
+            "a word has no samples, and better must be same",
+        ),
+        ({"samples": (), "repeats": 0}, "a number needs samples"),
         ({"samples": (1.0, 3.0)}, "it was repeated 3 times and has 2 samples"),
-        ({"samples": (1.0, float("nan"), 3.0)}, "its samples have to be numbers"),
-        ({"samples": (1.0, "2", 3.0)}, "its samples have to be numbers"),
-        ({"samples": 2.0}, "its samples have to be numbers"),
+        ({"samples": (1.0, float("nan"), 3.0)}, "its samples must be numbers"),
+        ({"samples": (1.0, "2", 3.0)}, "its samples must be numbers"),
+        ({"samples": 2.0}, "its samples must be numbers"),
         ({"repeats": "3"}, "it was repeated '3' times and has 3 samples"),
         ({"repeats": 3.0}, "it was repeated 3.0 times and has 3 samples"),
-        ({"check": "another"}, "it has to have better, method, name, of, repeats, samples, unit, value"),
+        (
+            {"check": "another"},
+            "it must have better, method, name, of, repeats, samples, unit, value",
+        ),
     ],
 )
 def test_what_is_no_figure_is_named(change: dict[str, Any], says: str) -> None:
-    assert _figures.wrong([WORD, {**COPY, **change}]) == f"its figure 2 is none: {says}"
+    assert _figures.problem([WORD, {**COPY, **change}]) == f"its figure 2 is invalid: {says}"
 
 
 @pytest.mark.parametrize(
     ("figures", "says"),
     [
-        ([WORD, COPY, WORD], "two of its figures are 'backend' of the same"),
-        ([COPY] * 5_001, "it left 5001 figures, and 5000 are the most"),
+        ([WORD, COPY, WORD], "two of its figures are 'backend' of the same thing"),
+        ([COPY] * 5_001, "it left 5001 figures; at most 5000 are allowed"),
         (7, "its figures are no list"),
         ({"name": "copy"}, "its figures are no list"),
-        (["copy"], "its figure 1 is none: it has to have"),
-        ([{}], "its figure 1 is none: it has to have"),
-        ([{**WORD, "method": "x" * 100_000}], "its figures are too large: figure 1 takes"),
+        (["copy"], "its figure 1 is invalid: it must have"),
+        ([{}], "its figure 1 is invalid: it must have"),
+        ([{**WORD, "method": "x" * 100_000}], "its figures are too large: figure 1 has"),
         (
             [{**WORD, "method": "x" * 90_000, "of": {"at": str(at)}} for at in range(200)],
-            "its figures are too large: figure 111 takes",
+            "its figures are too large: figure 111 has",
         ),
     ],
 )
 def test_what_is_wrong_with_all_of_them(figures: Any, says: str) -> None:
-    assert _figures.wrong(figures).startswith(says)
+    assert _figures.problem(figures).startswith(says)
     with pytest.raises(ValueError, match="figure"):
-        _figures.plain(figures)
+        _figures.as_json(figures)
 
 
 MADE = """
@@ -108,15 +116,21 @@ def tried(folder: Path, **bodies: str) -> Tried:
     leaves = (
         "def leave(figures, gpus=()):\n"
         "    claim = dict(outcome='pass', summary='', figures=figures, gpus=gpus)\n"
-        "    Path(os.getcwd(), '../verdict.json').write_text(json.dumps(claim))\n"
+        "    Path(os.getcwd(), '../claim.json').write_text(json.dumps(claim))\n"
         "    os._exit(0)\n"
     )
     for name in bodies:
         text = (checks / f"{name}.py").read_text()
-        (checks / f"{name}.py").write_text(text.replace("weight, needs", f"{MADE}{leaves}weight, needs", 1))
+        (checks / f"{name}.py").write_text(
+            text.replace("weight, needs", f"{MADE}{leaves}weight, needs", 1)
+        )
     python = Environment(folder / "env").python
     return launch_checks.run(
-        python, launch_checks.discover(checks), Context(profile="cpu"), folder / "logs", folder=checks
+        python,
+        launch_checks.discover(checks),
+        Context(profile="cpu"),
+        folder / "logs",
+        folder=checks,
     )
 
 
@@ -128,11 +142,20 @@ def test_rubbish_is_an_error_with_a_sentence_and_hurts_no_other(tmp_path: Path) 
     for name in RUBBISH:
         assert results[name].outcome == "error", results[name]
         said = results[name].summary
-        assert any(words in said for words in ("figure", "cannot be read", "a verdict of 65 MiB, and 64 are")), said
+        assert any(
+            words in said
+            for words in ("figure", "cannot be read", "a verdict of 65 MiB; at most 64 MiB")
+        ), said
         assert not results[name].measured
-    assert "64 are the most" in results["left_without_end"].summary, "it is not read at all"
+    assert "at most 64 MiB are allowed" in results["left_without_end"].summary, (
+        "it is not read at all"
+    )
     assert [(one.check, one.of["on"], one.samples) for one in found.figures] == [
         (name, on, (1.0, 2.0, 3.0)) for name in ("a_good", "z_good") for on in ("GPU 0", "GPU 1")
     ]
     for name in ("a_good", "z_good"):
-        assert (results[name].outcome, results[name].measured, results[name].gpus) == ("pass", 2, ("0", "1"))
+        assert (results[name].outcome, results[name].measured, results[name].gpus) == (
+            "pass",
+            2,
+            ("0", "1"),
+        )

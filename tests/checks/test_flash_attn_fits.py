@@ -12,6 +12,7 @@ from provision.plan._model import UsedGpus
 from provision.steps.model import Lock, Pin, Wheel
 from tests.checks import real
 from tests.checks.environments import Environment
+from tests.checks.twins import twin_of
 from tests.engine.small_index import plan
 
 CUDA = Context(profile="cuda")
@@ -26,9 +27,15 @@ def test_only_an_environment_that_has_it_promises_it() -> None:
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
     assert "flash_attn_fits" in promised_checks.promised(with_gpus, lock("torch", "flash-attn"))
     assert "flash_attn_fits" not in promised_checks.promised(with_gpus, lock("torch"))
-    assert "flash_attn_fits" not in promised_checks.promised(plan(profile="cpu"), lock("torch", "flash-attn"))
-    assert "flashinfer_compiles" in promised_checks.promised(with_gpus, lock("torch", "flashinfer-python"))
-    assert "flashinfer_compiles" not in promised_checks.promised(with_gpus, lock("torch")), "older vLLMs do without it"
+    assert "flash_attn_fits" not in promised_checks.promised(
+        plan(profile="cpu"), lock("torch", "flash-attn")
+    )
+    assert "flashinfer_compiles" in promised_checks.promised(
+        with_gpus, lock("torch", "flashinfer-python")
+    )
+    assert "flashinfer_compiles" not in promised_checks.promised(with_gpus, lock("torch")), (
+        "older vLLMs do without it"
+    )
     assert "attn_implementation" in promised_checks.promised(plan(profile="cpu"), lock("torch"))
 
 
@@ -47,7 +54,9 @@ def environment(tmp_path: Path) -> Environment:
 
 def install(environment: Environment, module: str = "") -> None:
     package = "import flash_attn_2_cuda\n__version__ = '2.8.3'\nflash_attn_func = print\n"
-    environment.install("flash_attn", "2.8.3", {"flash_attn.py": package, "flash_attn_2_cuda.py": module})
+    environment.install(
+        "flash_attn", "2.8.3", {"flash_attn.py": package, "flash_attn_2_cuda.py": module}
+    )
 
 
 def test_without_the_package_there_is_nothing_to_decide(environment: Environment) -> None:
@@ -65,21 +74,30 @@ def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: Environme
     old = "class cuda: device_count, get_device_capability = lambda: 1, lambda _: (7, 5)\n"
     torch.write_text("__version__ = '2.13.0+cu130'\n" + old)
     result = environment.check("flash_attn_fits", Context(profile="cuda", gpus=("0",)))
-    assert (result.outcome, result.summary) == ("skip", "needs compute capability 8.0; the best here is 7.5")
-    assert environment.check("flash_attn_fits", CUDA).outcome == "pass", "one that is not used is not asked"
+    assert (result.outcome, result.summary) == (
+        "skip",
+        "needs compute capability 8.0; the best here is 7.5",
+    )
+    assert environment.check("flash_attn_fits", CUDA).outcome == "pass", (
+        "one that is not used is not asked"
+    )
 
 
 def test_without_a_gpu_it_is_linked_and_that_is_said(environment: Environment) -> None:
     install(environment)
     result = environment.check("flash_attn_fits", CUDA)
-    said = "flash-attn 2.8.3 loads beside torch 2.13.0+cu130; no GPU is used here, so only linked"
+    said = "flash-attn 2.8.3 loads beside torch 2.13.0+cu130; nothing was computed, since no GPU is used here"
     assert (result.outcome, result.summary) == ("pass", said)
 
 
+@twin_of("flash_attn_fits")
 def test_one_that_does_not_load_fails(environment: Environment) -> None:
     install(environment, "raise ImportError('undefined symbol: _ZN2at')")
     result = environment.check("flash_attn_fits", CUDA)
-    assert (result.outcome, result.summary) == ("fail", "does not load: ImportError: undefined symbol: _ZN2at")
+    assert (result.outcome, result.summary) == (
+        "fail",
+        "does not load: ImportError: undefined symbol: _ZN2at",
+    )
     assert "flash_attn.mode: none" in result.hint
 
 
@@ -93,7 +111,7 @@ TWINS = """
 from checks import _flash_attn, flash_attn_fits as check
 
 def plain(q, k, v, causal):
-    return _numbers.fused(torch, q, k, v, causal=causal)
+    return _numbers.fused_attention(torch, q, k, v, causal=causal)
 
 def varied(q, k, v, starts, ends, most_queries, most_keys, causal):
     ranges = [[slice(*pair) for pair in zip(each.tolist(), each.tolist()[1:])] for each in (starts, ends)]
@@ -115,10 +133,10 @@ def judged(twin=plain):
     return check.judge(torch, twin, varied, cached, "cpu")[0]
 
 def in_varied(twin):
-    return _numbers.judged(torch, _flash_attn.varied(torch, twin, "cpu"))[0]
+    return _numbers.judge_cases(torch, _flash_attn.varied_length_cases(torch, twin, "cpu"))[0]
 
 def in_cache(twin):
-    return _numbers.judged(torch, _flash_attn.cached(torch, twin, "cpu"))[0]
+    return _numbers.judge_cases(torch, _flash_attn.cached_cases(torch, twin, "cpu"))[0]
 
 def tile(found):
     found = found.clone()
@@ -173,7 +191,7 @@ from types import SimpleNamespace
 from checks import _flash_attn_packages as packages
 
 def plain(q, k, v, causal):
-    return _numbers.fused(torch, q, k, v, causal=causal)
+    return _numbers.fused_attention(torch, q, k, v, causal=causal)
 
 def with_sums(*given, causal):
     return plain(*given, causal), "the logarithms of the sums"
@@ -194,7 +212,10 @@ for package in (packages.THREE, packages.FOUR):
 
 
 def test_the_newer_packages_are_judged_too(real_vllm: real.Vllm) -> None:
-    first = {"flash-attn 3": "float16, head dimension 64, ", "flash-attn 4": "bfloat16, head dimension 128, "}
+    first = {
+        "flash-attn 3": "float16, head dimension 64, ",
+        "flash-attn 4": "bfloat16, head dimension 128, ",
+    }
     expected = dict[str, str]()
     for package, name in first.items():
         expected |= {f"{package}: plain": "", f"{package}: with_sums": ""}
@@ -205,10 +226,13 @@ def test_the_newer_packages_are_judged_too(real_vllm: real.Vllm) -> None:
     real.assert_says(real_vllm.answers(NEWER), expected)
 
 
+@twin_of("flash_attn_3_fits", "flash_attn_4_fits")
 @pytest.mark.parametrize(
     ("flavour", "module"), [("3", "flash_attn_interface.py"), ("4", "flash_attn/cute/__init__.py")]
 )
-def test_each_of_the_newer_packages_has_a_check(environment: Environment, flavour: str, module: str) -> None:
+def test_each_of_the_newer_packages_has_a_check(
+    environment: Environment, flavour: str, module: str
+) -> None:
     name = f"flash_attn_{flavour}_fits"
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
     assert name in promised_checks.promised(with_gpus, lock("torch", f"flash-attn-{flavour}"))
@@ -218,4 +242,7 @@ def test_each_of_the_newer_packages_has_a_check(environment: Environment, flavou
     assert environment.check(name, CUDA).outcome == "pass"
     (environment.site / module).write_text("raise ImportError('undefined symbol')")
     result = environment.check(name, CUDA)
-    assert (result.outcome, result.summary) == ("warn", "does not load: ImportError: undefined symbol")
+    assert (result.outcome, result.summary) == (
+        "warn",
+        "does not load: ImportError: undefined symbol",
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from checks import gpus_seen as check
+from tests.checks.twins import twin_of
 
 H100, L4 = "NVIDIA H100 80GB HBM3", "NVIDIA L4"
 SORTED = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
@@ -16,18 +17,30 @@ SORTED = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 def recorded(*names: str) -> list[dict[str, Any]]:
     """As `vllm-ready host --json` has them."""
     return [
-        {"id": str(number), "name": name, "memory_gb": 80.0 if name == H100 else 22.5, "bus_id": f"0000:{number}7:00.0"}
+        {
+            "id": str(number),
+            "name": name,
+            "memory_gb": 80.0 if name == H100 else 22.5,
+            "bus_id": f"0000:{number}7:00.0",
+        }
         for number, name in enumerate(names)
     ]
 
 
 def seen(number: int, name: str = H100, **changed: Any) -> dict[str, Any]:
-    told = {"name": name, "memory_gb": 79.2 if name == H100 else 22.0, "bus_id": f"0000:{number}7:00.0"}
+    told = {
+        "name": name,
+        "memory_gb": 79.2 if name == H100 else 22.0,
+        "bus_id": f"0000:{number}7:00.0",
+    }
     return told | changed
 
 
 def compared(
-    found: list[dict[str, Any]], *used: str, names: tuple[str, ...] = (H100, H100), **environment: str
+    found: list[dict[str, Any]],
+    *used: str,
+    names: tuple[str, ...] = (H100, H100),
+    **environment: str,
 ) -> tuple[bool, str]:
     verdict = check.compare(found, used, {"gpus": recorded(*names)}, SORTED | environment)
     return verdict.passed, verdict.summary
@@ -36,11 +49,17 @@ def compared(
 def test_the_recorded_gpus_pass() -> None:
     assert compared([seen(0), seen(1)], "0", "1") == (True, f"torch sees 2 x {H100}")
     assert check.compare([seen(0), seen(1)], ("0", "1"), {}, SORTED).gpus == ("0", "1")
-    assert check.compare([seen(0)], ("0:0", "0:1"), {}, SORTED).gpus == ("0:0",), "of slices a process sees one"
+    assert check.compare([seen(0)], ("0:0", "0:1"), {}, SORTED).gpus == ("0:0",), (
+        "of slices a process sees one"
+    )
     assert compared([seen(1)], "1", CUDA_VISIBLE_DEVICES="1") == (True, f"torch sees 1 x {H100}")
-    assert compared([seen(0), seen(1, L4)], "0", "1", names=(H100, L4))[1] == f"torch sees 2 x {H100} and {L4}"
+    assert (
+        compared([seen(0), seen(1, L4)], "0", "1", names=(H100, L4))[1]
+        == f"torch sees 2 x {H100} and {L4}"
+    )
 
 
+@twin_of("gpus_seen")
 @pytest.mark.parametrize(
     ("found", "says"),
     [
@@ -72,19 +91,21 @@ UUID = "GPU-1f2e3d4c-0000-1111-2222-333344445555"
     ("value", "says"),
     [
         ("0", "CUDA_VISIBLE_DEVICES=0 shows 1 of 3"),
-        ("", "CUDA_VISIBLE_DEVICES is set to nothing, which hides every GPU"),
+        ("", "CUDA_VISIBLE_DEVICES is empty, which hides every GPU"),
         ("0,x,2", "CUDA_VISIBLE_DEVICES=0,x,2: x is no GPU, and CUDA reads no further"),
         ("0,,2", "CUDA_VISIBLE_DEVICES=0,,2: an empty word is no GPU, and CUDA reads no further"),
         ("0,-1,2", "CUDA_VISIBLE_DEVICES=0,-1,2: -1 is no GPU, and CUDA reads no further"),
         ("0,7", "CUDA_VISIBLE_DEVICES=0,7: there is no GPU 7, and CUDA reads no further"),
-        ("0,1,1", "CUDA_VISIBLE_DEVICES=0,1,1 names GPU 1 twice, for which CUDA shows none"),
+        ("0,1,1", "CUDA_VISIBLE_DEVICES=0,1,1 names GPU 1 twice, and CUDA then shows none"),
         ("0, 1gpu", "CUDA_VISIBLE_DEVICES=0, 1gpu shows 2 of 3"),
         (f"{UUID},{UUID}", "CUDA_VISIBLE_DEVICES=GPU-…,GPU-… names 2 by UUID, of which CUDA reads up to the first that is not here"),
         ("MIG-1f2e", "CUDA_VISIBLE_DEVICES=MIG-… names slices of MIG, of which a process sees one"),
     ],
 )  # fmt: skip
 def test_what_hides_gpus_is_named(value: str, says: str) -> None:
-    passed, summary = compared([seen(0)], "0", "1", "2", names=(H100,) * 3, CUDA_VISIBLE_DEVICES=value)
+    passed, summary = compared(
+        [seen(0)], "0", "1", "2", names=(H100,) * 3, CUDA_VISIBLE_DEVICES=value
+    )
     assert (passed, summary) == (False, f"torch sees 1 GPU, and 3 should be there: {says}")
 
 
@@ -101,23 +122,32 @@ def test_of_the_slices_of_mig_one_is_seen() -> None:
 
 
 def test_what_the_board_and_old_sources_tell_contradicts_nothing() -> None:
-    orin = [{"id": "0", "name": "Orin (nvgpu)", "memory_gb": 61.4, "bus_id": None, "integrated": True}]
+    orin = [
+        {"id": "0", "name": "Orin (nvgpu)", "memory_gb": 61.4, "bus_id": None, "integrated": True}
+    ]
     found = [{"name": "Orin", "memory_gb": 30.0, "bus_id": None}]
     assert check.compare(found, ("0",), {"gpus": orin}, SORTED).passed
-    unread = {"gpus": {"type": "Missing", "why": "refused"}, "environment": {"type": "Missing", "why": "not read"}}
+    unread = {
+        "gpus": {"type": "Missing", "why": "refused"},
+        "environment": {"type": "Missing", "why": "not read"},
+    }
     assert check.compare([seen(0)], ("0",), unread, SORTED).passed
 
 
 def test_the_shell_of_the_user_is_told_of() -> None:
     facts = {"gpus": recorded(H100, H100), "environment": {"CUDA_VISIBLE_DEVICES": "0"}}
-    found = check.compare([seen(0), seen(1)], ("0", "1"), facts, SORTED | {"CUDA_VISIBLE_DEVICES": "0,1"})
+    found = check.compare(
+        [seen(0), seen(1)], ("0", "1"), facts, SORTED | {"CUDA_VISIBLE_DEVICES": "0,1"}
+    )
     assert (found.passed, found.summary) == (
         True,
-        f"torch sees 2 x {H100}; what is started from this shell: CUDA_VISIBLE_DEVICES=0 shows 1 of 2",
+        f"torch sees 2 x {H100}; for programs started from this shell: CUDA_VISIBLE_DEVICES=0 shows 1 of 2",
     )
 
 
 def test_what_torch_tells_is_put_as_the_driver_does() -> None:
-    told = SimpleNamespace(name=H100, total_memory=85_000_000_000, pci_domain_id=0, pci_bus_id=0x9A, pci_device_id=0)
-    assert check.told(told) == {"name": H100, "memory_gb": 79.2, "bus_id": "0000:9a:00.0"}
-    assert check.told(SimpleNamespace(name=H100, total_memory=0))["bus_id"] is None
+    told = SimpleNamespace(
+        name=H100, total_memory=85_000_000_000, pci_domain_id=0, pci_bus_id=0x9A, pci_device_id=0
+    )
+    assert check.describe(told) == {"name": H100, "memory_gb": 79.2, "bus_id": "0000:9a:00.0"}
+    assert check.describe(SimpleNamespace(name=H100, total_memory=0))["bus_id"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 TWINS = """
 from checks import matmul
@@ -41,9 +42,13 @@ for twin in (torch.matmul, tile, row, twice, twice_in_bfloat16, through_bfloat16
         assert found["halves"]["cases"] == 8 and found["float32"]["cases"] == 1
 verdict = matmul.body(Context(profile="cpu", scratch=""))
 said["body"] = "" if verdict.passed else verdict.summary
+right, torch.matmul = torch.matmul, tile
+verdict = matmul.body(Context(profile="cpu", scratch=""))
+said["body: tile"] = "" if verdict.passed else verdict.summary
 """
 
 
+@twin_of("matmul")
 def test_what_is_a_little_wrong_is_named(real_vllm: real.Vllm) -> None:
     expected = {
         "matmul": "",
@@ -55,5 +60,6 @@ def test_what_is_a_little_wrong_is_named(real_vllm: real.Vllm) -> None:
         "in_tf32": "float32 257 x 1031 x 515: off by ",
         "gone": "float16 512 x 1024 x 1024: RuntimeError: no kernel image is available",
         "body": "",
+        "body: tile": "CPU: float16 512 x 1024 x 1024: ",
     }
     real.assert_says(real_vllm.answers(TWINS), expected)

@@ -9,7 +9,7 @@ from tests.checks import real
 
 CODE = """
 def wrong(found, same, exact, times=2.0):
-    return _numbers.wrong(torch, found, same, exact, times)[0]
+    return _numbers.compare(torch, found, same, exact, times)[0]
 
 torch.manual_seed(0)
 exact = torch.randn(129, 64, dtype=torch.float64)
@@ -29,29 +29,31 @@ said["exact where nothing is allowed"] = wrong(exact * 0, exact * 0, exact * 0)
 
 halved = torch.randn(83, 256, dtype=torch.float64)
 in_32 = halved.float()
-cut = _numbers.cut_off(torch, in_32)
-books = _numbers.books(torch, in_32.bfloat16(), in_32)
+cut = _numbers.truncate(torch, in_32)
+books = _numbers.accepted_roundings(torch, in_32.bfloat16(), in_32)
 said["cut off"] = wrong(cut, books, halved)
 said["cut off where others round"] = wrong(cut, books.rounded, halved)
-said["cut off twice"] = wrong(_numbers.cut_off(torch, _numbers.cut_off(torch, in_32 * 3).float() / 3), books, halved)
+said["cut off twice"] = wrong(_numbers.truncate(torch, _numbers.truncate(torch, in_32 * 3).float() / 3), books, halved)
 for share in (1.01, 0.99):
     tile = cut.clone()
     tile[16:32, 16:32] *= share
     said[f"cut off, and a tile times {share}"] = wrong(tile, books, halved)
-said["float16 is rounded"] = str(type(_numbers.books(torch, in_32.half(), in_32)))
+said["float16 is rounded"] = str(type(_numbers.accepted_roundings(torch, in_32.half(), in_32)))
 
 def case(name, call):
     return name, call, once, exact
 
-said["nothing"] = _numbers.judged(torch, [])[0]
-said["second"] = _numbers.judged(torch, [case("one", lambda: once), case("two", lambda: once * 1.01)])[0]
-said["refused"] = _numbers.judged(torch, [case("one", lambda: 1 / 0)])[0]
+said["nothing"] = _numbers.judge_cases(torch, [])[0]
+said["second"] = _numbers.judge_cases(torch, [case("one", lambda: once), case("two", lambda: once * 1.01)])[0]
+said["refused"] = _numbers.judge_cases(torch, [case("one", lambda: 1 / 0)])[0]
 """
 
 
 def test_on_a_gpu_nothing_may_be_cut_off() -> None:
     rounded = SimpleNamespace(device=SimpleNamespace(type="cuda"), dtype="bfloat16")
-    assert _numbers.books(SimpleNamespace(bfloat16="bfloat16"), rounded, None) is rounded
+    assert (
+        _numbers.accepted_roundings(SimpleNamespace(bfloat16="bfloat16"), rounded, None) is rounded
+    )
 
 
 def test_the_judge(real_vllm: real.Vllm) -> None:
@@ -59,8 +61,8 @@ def test_the_judge(real_vllm: real.Vllm) -> None:
         "a lucky last row": "",
         "a lucky tile": "tile 0 of 36 is off by ",
         "few rows, lucky in some": "",
-        "another type": "it is torch.float16 (129, 64), and torch.float32 (129, 64) was asked for",
-        "another shape": "it is torch.float32 (1, 64), and torch.float32 (129, 64) was asked for",
+        "another type": "it is torch.float16 (129, 64), and torch.float32 (129, 64) was expected",
+        "another shape": "it is torch.float32 (1, 64), and torch.float32 (129, 64) was expected",
         "exact where nothing is allowed": "",
         "cut off": "",
         "cut off where others round": "tile ",

@@ -9,6 +9,7 @@ import pytest
 from checks import _pairs
 from checks import peer_copies as check
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 # What each copy does to the bytes that it should only carry over, and the words in which it is said out.
 WRONG = {
@@ -44,7 +45,7 @@ def said(real_vllm: real.Vllm) -> dict[str, list[Any]]:
         for body in {list(WRONG)!r}:
             known = dict(globals(), old=[])
             exec("def copy(d, s):\\n    " + body, known)
-            verdict = check.judged(torch, ["cpu", "cpu"], known["copy"], 60.0, [])
+            verdict = check.judge(torch, ["cpu", "cpu"], known["copy"], 60.0, [])
             said[body] = verdict.passed, verdict.summary
         check._CASES = ((1, 0, 0),)
         calls = []
@@ -52,13 +53,14 @@ def said(real_vllm: real.Vllm) -> dict[str, list[Any]]:
             calls.append(1)
             len(calls) < 2 or threading.Event().wait()
             d.copy_(s)
-        verdict = check.judged(torch, ["cpu", "cpu"], hang, 3.0, [])
+        verdict = check.judge(torch, ["cpu", "cpu"], hang, 3.0, [])
         said["a hang"] = verdict.passed, verdict.summary
     """
     answer: dict[str, list[Any]] = real_vllm.answers(code)
     return answer
 
 
+@twin_of("peer_copies")
 @pytest.mark.parametrize("body", WRONG)
 def test_a_wrong_copy_is_found_out(said: dict[str, list[Any]], body: str) -> None:
     passed, summary = said[body]
@@ -75,15 +77,18 @@ def test_a_copy_that_hangs_is_named(said: dict[str, list[Any]]) -> None:
 def test_nvlink_without_peer_access_fails_and_pcie_without_it_does_not() -> None:
     access = dict.fromkeys(_pairs.pairs(3), False)
     links = {(0, 1): "NV18", (1, 0): "NV18", (0, 2): "PIX"}
-    assert check.denied(access, links) == [
+    assert check.missing_access(access, links) == [
         "GPU 0 to 1: joined by NV18, and no peer access",
         "GPU 1 to 0: joined by NV18, and no peer access",
     ]
-    assert check.denied(dict.fromkeys(_pairs.pairs(3), True), links) == []
+    assert check.missing_access(dict.fromkeys(_pairs.pairs(3), True), links) == []
 
 
 def test_links_are_those_of_the_used_gpus() -> None:
-    told: list[dict[str, Any]] = [{"a": "0", "b": "2", "kind": "NV4"}, {"a": "0", "b": "1", "kind": "SYS"}]
+    told: list[dict[str, Any]] = [
+        {"a": "0", "b": "2", "kind": "NV4"},
+        {"a": "0", "b": "1", "kind": "SYS"},
+    ]
     facts = {"gpu_links": {"pairs": told, "nvswitch": False}}
     assert _pairs.links(facts, ("0", "2")) == {(0, 1): "NV4", (1, 0): "NV4"}
     assert _pairs.links({"gpu_links": {"type": "Missing", "why": "absent"}}, ("0", "2")) == {}
@@ -91,10 +96,10 @@ def test_links_are_those_of_the_used_gpus() -> None:
 
 
 def test_what_the_recording_knows_of_acs_is_told() -> None:
-    assert "ACS is on; here the IOMMU is on (92 groups)" in _pairs.suspect(
+    assert "ACS is on; here the IOMMU is on (92 groups)" in _pairs.describe_suspects(
         {"iommu": {"acs_redirects": True, "groups": 92}}
     )
-    assert "here" not in _pairs.suspect({"iommu": {"acs_redirects": None, "groups": 0}})
+    assert "here" not in _pairs.describe_suspects({"iommu": {"acs_redirects": None, "groups": 0}})
 
 
 def test_what_a_step_raises_is_raised() -> None:
@@ -103,4 +108,4 @@ def test_what_a_step_raises_is_raised() -> None:
         raise MemoryError("full")
 
     with pytest.raises(MemoryError):
-        _pairs.stuck(steps(), 60.0)
+        _pairs.find_hang(steps(), 60.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 TWINS = """
 from checks import sdpa
@@ -43,14 +44,18 @@ def broken(*given, **settings):
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 sdpa._BACKENDS.pop(sdpa._OWN)
+torch.nn.functional.scaled_dot_product_attention = tile
+verdict = sdpa.body(Context(profile="cpu", scratch=""))
+said["body: tile"] = "" if verdict.passed else verdict.summary
+torch.nn.functional.scaled_dot_product_attention = right
 for twin in (right, tile, row, off_by_one, bottom_right, other_heads, lazy, broken):
     said[twin.__name__], found = sdpa.judge(torch, twin, "cpu")
     if twin is right:
         assert {found[name]["cases"] for name in ("math", "flash")} == {24}, found
 refused = {}
 (name, call, *_), *_ = sdpa._cases(torch, "cpu")
-forced = lambda: sdpa._forced("EFFICIENT_ATTENTION", lambda: call(right))
-said["refuses"] = str(sdpa._refuses(forced, name, refused, sdpa._REFUSALS))
+forced = lambda: sdpa._force("EFFICIENT_ATTENTION", lambda: call(right))
+said["refuses"] = str(sdpa._is_refused(forced, name, refused, sdpa._REFUSALS))
 said["refused"] = str(refused)
 
 def without_engine(*given, **settings):
@@ -68,8 +73,10 @@ for backends in ({"cuDNN": "MATH"}, {"memory-efficient": "MATH"}):
 FIRST = "math: float16, head dimension 64, "
 
 
+@twin_of("sdpa")
 def test_what_is_a_little_wrong_is_named(real_vllm: real.Vllm) -> None:
     expected = {
+        "body: tile": "CPU: " + FIRST + "full 113 x 203: off by ",
         "scaled_dot_product_attention": "",
         "tile": FIRST + "full 113 x 203: off by ",
         "row": FIRST + "full 113 x 203: off by nan",

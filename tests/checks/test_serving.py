@@ -17,6 +17,7 @@ from checks import _serving
 from checks._contract import Verdict
 from provision.engine.launch_checks import Context
 from tests.checks.environments import Environment
+from tests.checks.twins import twin_of
 
 METRICS = """# HELP vllm:num_requests_waiting Number of requests waiting.
 vllm:num_requests_running{engine="0",model_name="m"} 3.0
@@ -60,7 +61,11 @@ def pretended() -> Iterator[tuple[Pretended, str]]:
             if self.path == server.slow:
                 time.sleep(1.5)
             status, text = server.answers.get(self.path, (404, ""))
-            if server.key and self.path.startswith("/v1") and self.headers["Authorization"] != f"Bearer {server.key}":
+            if (
+                server.key
+                and self.path.startswith("/v1")
+                and self.headers["Authorization"] != f"Bearer {server.key}"
+            ):
                 status, text = 401, '{"error":"Unauthorized"}'
             self.send_response(status)
             if server.points_to:
@@ -82,33 +87,51 @@ def pretended() -> Iterator[tuple[Pretended, str]]:
 
 def test_what_it_tells(pretended: tuple[Pretended, str]) -> None:
     server, url = pretended
-    verdict = _serving.looked_at(url + "/v1/", "", 10)
+    verdict = _serving.inspect_server(url + "/v1/", "", 10)
     assert verdict.passed, verdict.summary
     assert verdict.summary.startswith("vLLM 0.32.0 serves m and generates: 4 tokens in ")
     assert verdict.summary.endswith("; 5 running, 0 waiting")
     assert verdict.evidence["max_model_len"] == 4096
-    assert verdict.evidence["cache"] == {"block_size": "16", "cache_dtype": "auto", "num_gpu_blocks": "4096"}
-    assert verdict.evidence["load"] == {"running": 5, "waiting": 0, "kv_cache_used": 0.5, "preemptions": 0}
+    assert verdict.evidence["cache"] == {
+        "block_size": "16",
+        "cache_dtype": "auto",
+        "num_gpu_blocks": "4096",
+    }
+    assert verdict.evidence["load"] == {
+        "running": 5,
+        "waiting": 0,
+        "kv_cache_used": 0.5,
+        "preemptions": 0,
+    }
     assert not verdict.hint
     (took,) = verdict.figures
-    assert (took.name, took.of, took.unit, took.better) == ("time of a generation", {"tokens": "4"}, "s", "lower")
+    assert (took.name, took.of, took.unit, took.better) == (
+        "time of a generation",
+        {"tokens": "4"},
+        "s",
+        "lower",
+    )
     generations = [json.loads(body) for path, body in server.asked if path == "/v1/completions"]
-    assert [each["max_tokens"] for each in generations] == [4], "one short generation is all that it is asked for"
+    assert [each["max_tokens"] for each in generations] == [4], (
+        "one short generation is all that it is asked for"
+    )
 
 
 def test_a_queue_and_a_full_cache_are_told(pretended: tuple[Pretended, str]) -> None:
     server, url = pretended
     server.answers["/metrics"] = (200, METRICS.replace("WAITING", "7.0").replace("USED", "0.97"))
-    verdict = _serving.looked_at(url, "", 10)
+    verdict = _serving.inspect_server(url, "", 10)
     assert verdict.passed
     assert verdict.hint.startswith("7 requests wait: ")
     assert "the KV cache is 97% full" in verdict.hint
 
 
-def broken(change: Callable[[Pretended], object], key: str = "", seconds: float = 10.0) -> Callable[..., Verdict]:
+def broken(
+    change: Callable[[Pretended], object], key: str = "", seconds: float = 10.0
+) -> Callable[..., Verdict]:
     def look(server: Pretended, url: str) -> Verdict:
         change(server)
-        return _serving.looked_at(url, key, seconds)
+        return _serving.inspect_server(url, key, seconds)
 
     return look
 
@@ -118,17 +141,20 @@ def answering(path: str, status: int, text: str = "") -> Callable[[Pretended], o
 
 
 def is_another(server: Pretended) -> None:
-    server.answers = {"/v1/models": (200, '{"data": [{"id": "m", "owned_by": "other"}]}'), "/metrics": (200, "up 1")}
+    server.answers = {
+        "/v1/models": (200, '{"data": [{"id": "m", "owned_by": "other"}]}'),
+        "/metrics": (200, "up 1"),
+    }
 
 
 @pytest.mark.parametrize(
     ("look", "says"),
     [
         (broken(is_another), "what answers there is not vLLM: /version 404, /v1/models 200"),
-        (broken(lambda server: setattr(server, "key", KEY)), "the server wants a key (401)"),
+        (broken(lambda server: setattr(server, "key", KEY)), "the server requires a key (401)"),
         (
             broken(lambda server: setattr(server, "key", "another"), KEY),
-            "the server does not take the key in VLLM_API_KEY (401)",
+            "the server does not accept the key in VLLM_API_KEY (401)",
         ),
         (
             broken(answering("/v1/completions", 500, '{"error": "EngineDeadError"}')),
@@ -138,7 +164,10 @@ def is_another(server: Pretended) -> None:
             broken(answering("/v1/completions", 200, '{"usage": {"completion_tokens": 0}}')),
             "/health answers 200, and a generation of 4 tokens was answered with 200 and 0 tokens",
         ),
-        (broken(answering("/v1/models", 200, '{"data": []}')), "/v1/models answered 200 and names no model"),
+        (
+            broken(answering("/v1/models", 200, '{"data": []}')),
+            "/v1/models answered 200 and names no model",
+        ),
         (broken(answering("/health", 503)), "it generates, and /health answers 503"),
         (
             broken(lambda server: setattr(server, "slow", "/v1/completions"), seconds=1.0),
@@ -162,8 +191,8 @@ def test_what_is_wrong_is_told_apart(
 def test_nobody_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        verdict = _serving.looked_at(f"http://127.0.0.1:{unused.getsockname()[1]}", "", 10)
-    assert verdict.summary == "nobody answers there in HTTP: [Errno 111] Connection refused"
+        verdict = _serving.inspect_server(f"http://127.0.0.1:{unused.getsockname()[1]}", "", 10)
+    assert verdict.summary == "no HTTP server answers there: [Errno 111] Connection refused"
     assert "is the server started" in verdict.hint
 
 
@@ -171,7 +200,7 @@ def test_nobody_listens() -> None:
     "url", ["localhost:8000", "ftp://host", "http://", f"http://me:{KEY}@host:8000", "file:///etc"]
 )
 def test_what_is_no_address_is_not_asked(url: str) -> None:
-    verdict = _serving.looked_at(url, "", 10)
+    verdict = _serving.inspect_server(url, "", 10)
     assert verdict.summary == "the address of a server is http://HOST:PORT, without a login"
     assert KEY not in repr(verdict)
 
@@ -179,18 +208,22 @@ def test_what_is_no_address_is_not_asked(url: str) -> None:
 def test_the_key_reaches_the_server_and_no_report(pretended: tuple[Pretended, str]) -> None:
     server, url = pretended
     server.key = KEY
-    assert _serving.looked_at(url, KEY, 10).passed
+    assert _serving.inspect_server(url, KEY, 10).passed
     server.answers["/v1/completions"] = (500, f"refused: Bearer {KEY}")
-    verdict = _serving.looked_at(url, KEY, 10)
+    verdict = _serving.inspect_server(url, KEY, 10)
     assert "refused: Bearer ***" in verdict.summary
     assert KEY not in repr(verdict)
 
 
-@pytest.mark.parametrize(("key", "taken"), [(f"{KEY}\r\n", True), (f"{KEY}\nx", False), (f"{KEY}\u2192", False)])
-def test_a_key_that_no_request_can_carry_is_not_shown(pretended: tuple[Pretended, str], key: str, taken: bool) -> None:
+@pytest.mark.parametrize(
+    ("key", "taken"), [(f"{KEY}\r\n", True), (f"{KEY}\nx", False), (f"{KEY}\u2192", False)]
+)
+def test_a_key_that_no_request_can_carry_is_not_shown(
+    pretended: tuple[Pretended, str], key: str, taken: bool
+) -> None:
     server, url = pretended
     server.key = KEY
-    verdict = _serving.looked_at(url, key, 10)
+    verdict = _serving.inspect_server(url, key, 10)
     assert verdict.passed == taken
     assert KEY not in repr(verdict)
 
@@ -213,15 +246,22 @@ def test_a_key_is_not_sent_to_where_a_server_points(pretended: tuple[Pretended, 
         threading.Thread(target=other.serve_forever, daemon=True).start()
         server.answers["/v1/models"] = (307, "")
         server.points_to = f"http://127.0.0.1:{other.server_port}/"
-        verdict = _serving.looked_at(url, KEY, 10)
+        verdict = _serving.inspect_server(url, KEY, 10)
         other.shutdown()
     assert not came
     assert verdict.summary == "/v1/models answered 307 and names no model"
 
 
+@twin_of("serving_answers")
 def test_as_a_check_it_wants_a_server(tmp_path: Path, pretended: tuple[Pretended, str]) -> None:
     environment = Environment(tmp_path / "env")
     without = environment.check("serving_answers")
     assert (without.outcome, without.summary) == ("skip", "needs a server: --serving URL")
     result = environment.check("serving_answers", Context(profile="cpu", serving=pretended[1]))
     assert result.outcome == "pass", result.summary
+    is_another(pretended[0])
+    result = environment.check("serving_answers", Context(profile="cpu", serving=pretended[1]))
+    assert (result.outcome, result.summary) == (
+        "fail",
+        "what answers there is not vLLM: /version 404, /v1/models 200",
+    )

@@ -9,6 +9,7 @@ import pytest
 
 from checks import _figures, _timing, speed_attention
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 HEALTHY = {"eager": 35.0, "SDPA flash": 300.0, "SDPA cuDNN": 520.0}
 
@@ -16,10 +17,14 @@ HEALTHY = {"eager": 35.0, "SDPA flash": 300.0, "SDPA cuDNN": 520.0}
 def ways(**changed: float | None) -> dict[int, dict[str, Any]]:
     names = {"eager": "eager", "flash": "SDPA flash", "cudnn": "SDPA cuDNN"}
     speeds = {**HEALTHY, **{names[name]: speed for name, speed in changed.items()}}
-    told = {name: {"tflops": speed} if speed else {"none": "OutOfMemoryError"} for name, speed in speeds.items()}
+    told = {
+        name: {"tflops": speed} if speed else {"none": "OutOfMemoryError"}
+        for name, speed in speeds.items()
+    }
     return {512: {"eager": {"none": "not judged"}}, 8192: told}
 
 
+@twin_of("speed_attention")
 @pytest.mark.parametrize(
     ("changed", "capability", "says"),
     [
@@ -38,22 +43,34 @@ def ways(**changed: float | None) -> dict[int, dict[str, Any]]:
             (9, 0),
             "at 8192 tokens the best attention, SDPA cuDNN, does 520 TFLOP/s, less than twice the 300 of the eager one",
         ),
-        ({"flash": None, "cudnn": None}, (9, 0), "at 8192 tokens no attention but the eager one runs"),
+        (
+            {"flash": None, "cudnn": None},
+            (9, 0),
+            "at 8192 tokens no attention but the eager one runs",
+        ),
         ({"flash": None, "cudnn": None}, (7, 5), ""),
     ],
 )
-def test_what_is_unusual_is_named(changed: dict[str, float | None], capability: tuple[int, int], says: str) -> None:
+def test_what_is_unusual_is_named(
+    changed: dict[str, float | None], capability: tuple[int, int], says: str
+) -> None:
     assert speed_attention.judge(790.0, ways(**changed), capability) == says
 
 
 def on_gpu(capability: tuple[int, int] = (9, 0), **more: Any) -> Any:
-    return SimpleNamespace(cuda=SimpleNamespace(get_device_capability=lambda _: capability, **more), int32="int32")
+    return SimpleNamespace(
+        cuda=SimpleNamespace(get_device_capability=lambda _: capability, **more), int32="int32"
+    )
 
 
 @pytest.mark.parametrize(
     ("capability", "here", "measured"),
     [
-        ((9, 0), ("flash_attn_2_cuda", "flash_attn_interface", "flash_attn.cute"), ["", " 3", " 4"]),
+        (
+            (9, 0),
+            ("flash_attn_2_cuda", "flash_attn_interface", "flash_attn.cute"),
+            ["", " 3", " 4"],
+        ),
         ((8, 0), ("flash_attn_2_cuda", "flash_attn_interface", "flash_attn.cute"), [""]),
         ((10, 0), ("flash_attn_2_cuda", "flash_attn_interface", "flash_attn.cute"), ["", " 4"]),
         ((9, 0), ("flash_attn", "flash_attn.cute"), [" 4"]),  # nothing but the folder around it
@@ -61,11 +78,16 @@ def on_gpu(capability: tuple[int, int] = (9, 0), **more: Any) -> Any:
     ],
 )
 def test_every_package_is_measured_where_it_has_code_for_the_gpu(
-    capability: tuple[int, int], here: tuple[str, ...], measured: list[str], monkeypatch: pytest.MonkeyPatch
+    capability: tuple[int, int],
+    here: tuple[str, ...],
+    measured: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in here else None)
-    names = [name for name, _, _ in speed_attention._ways(on_gpu(capability), "cuda:0")]
-    assert [name.removeprefix("flash-attn") for name in names if name.startswith("flash-attn")] == measured
+    names = [name for name, _, _ in speed_attention._implementations(on_gpu(capability), "cuda:0")]
+    assert [
+        name.removeprefix("flash-attn") for name in names if name.startswith("flash-attn")
+    ] == measured
 
 
 def test_what_vllm_is_told_of_the_sequences_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,18 +101,21 @@ def test_what_vllm_is_told_of_the_sequences_is_made_once(monkeypatch: pytest.Mon
     torch.arange = arange
     asked: list[dict[str, Any]] = []
     flash = SimpleNamespace(
-        is_fa_version_supported=lambda _: True, flash_attn_varlen_func=lambda *_, **given: asked.append(given)
+        is_fa_version_supported=lambda _: True,
+        flash_attn_varlen_func=lambda *_, **given: asked.append(given),
     )
     monkeypatch.setattr("importlib.import_module", lambda _: flash)
     query = SimpleNamespace(shape=(2, 512, 16, 128), device="cuda:0", flatten=lambda *_: "flat")
-    way = speed_attention._ByVllm(torch)
+    way = speed_attention._VllmAttention(torch)
     for _ in range(3):
         way(query, query, query)
     assert made == [(0, 3 * 512, 512)]
     assert [each["cu_seqlens_q"] for each in asked] == [(0, 3 * 512, 512)] * 3
 
 
-def test_the_memory_is_that_of_one_call_and_not_of_what_clears_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_is_that_of_one_call_and_not_of_what_clears_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     log: list[str] = []
 
     def logged(word: str, answer: Any = None) -> Any:
@@ -101,11 +126,15 @@ def test_the_memory_is_that_of_one_call_and_not_of_what_clears_the_cache(monkeyp
         return call
 
     tensor = SimpleNamespace(to=lambda _: SimpleNamespace(requires_grad_=lambda _: "given"))
-    torch = on_gpu(reset_peak_memory_stats=logged("reset"), max_memory_allocated=logged("read", 96 * 2**20))
+    torch = on_gpu(
+        reset_peak_memory_stats=logged("reset"), max_memory_allocated=logged("read", 96 * 2**20)
+    )
     torch.randn = lambda *_, **__: tensor
-    monkeypatch.setattr(_timing, "timed", logged("timed", _timing.Timed((1.0, 2.0), "as timed")))
+    monkeypatch.setattr(_timing, "measure", logged("timed", _timing.Timing((1.0, 2.0), "as timed")))
     way = logged("call")
-    told, figures = speed_attention._speed(torch, "cuda:0", "bfloat16", 512, way, {"way": "one"}, backward=False)
+    told, figures = speed_attention._speed(
+        torch, "cuda:0", "bfloat16", 512, way, {"way": "one"}, backward=False
+    )
     assert log == ["reset", "call", "read", "timed"]
     assert told["peak_mb"] == 96
     assert [figure.value for figure in figures if figure.name == "attention memory"] == [96]
@@ -124,18 +153,31 @@ def test_a_cpu_is_shown_and_not_judged(real_vllm: real.Vllm) -> None:
     assert found["verdict"] == [True, "attention measured on CPU; shown, not judged"]
     said, (word,) = found["full"]
     assert said == {"none": "OutOfMemoryError: Tried to allocate 64 GiB"}
-    assert (word["name"], word["value"], word["of"]) == ("attention", "OutOfMemoryError", {"way": "full"})
-    assert not _figures.wrong([*found["figures"], word])
-    told = {(one["name"], one["unit"], one["of"].get("way"), one["of"].get("pass")) for one in found["figures"]}
+    assert (word["name"], word["value"], word["of"]) == (
+        "attention",
+        "OutOfMemoryError",
+        {"way": "full"},
+    )
+    assert not _figures.problem([*found["figures"], word])
+    told = {
+        (one["name"], one["unit"], one["of"].get("way"), one["of"].get("pass"))
+        for one in found["figures"]
+    }
     ways = [(way, each) for way in ("eager", "SDPA flash") for each in ("forward", "backward")]
     rates = {("attention", "TFLOP/s", *each) for each in ways}
-    assert told == rates | {("attention time", "ms", *each) for each in ways} | {("product", "TFLOP/s", None, None)}
-    assert {(one["of"]["on"], one["of"].get("tokens", "512")) for one in found["figures"]} == {("CPU", "512")}
+    assert told == rates | {("attention time", "ms", *each) for each in ways} | {
+        ("product", "TFLOP/s", None, None)
+    }
+    assert {(one["of"]["on"], one["of"].get("tokens", "512")) for one in found["figures"]} == {
+        ("CPU", "512")
+    }
     # Two sequences of 512 tokens, heads times width 2048: 2 products of 2 * 512^2 * 2048 operations each, half masked.
     forward = 2 * 2 * 2 * 512**2 * 2048 / 2
     assert forward == 2_147_483_648
     counts = {"forward": forward, "backward": 2.5 * forward}
-    figures = {(one["name"], one["of"].get("way"), one["of"].get("pass")): one for one in found["figures"]}
+    figures = {
+        (one["name"], one["of"].get("way"), one["of"].get("pass")): one for one in found["figures"]
+    }
     for (name, way, which), one in figures.items():
         if name == "attention":
             times_ms = figures["attention time", way, which]["samples"]

@@ -9,6 +9,7 @@ import pytest
 from checks import _figures
 from checks import speed_decode as check
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 RIGHT = "book(q, k[t].flatten(1, 2), v[t].flatten(1, 2))"
 DECODES = {
@@ -31,12 +32,13 @@ def said(real_vllm: real.Vllm) -> dict[str, Any]:
         said = {{}}
         for body in {list(DECODES)!r}:
             decode = eval("lambda q, k, v, t, used: " + body)
-            said[body] = check.decoded(torch, "cpu", decode, (64, 128), shape, torch.float32)
+            said[body] = check.measure(torch, "cpu", decode, (64, 128), shape, torch.float32)
     """
     answer: dict[str, Any] = real_vllm.answers(code)
     return answer
 
 
+@twin_of("speed_decode")
 @pytest.mark.parametrize("body", DECODES)
 def test_a_wrong_decode_is_found_out(said: dict[str, Any], body: str) -> None:
     problem, told = said[body]
@@ -44,7 +46,7 @@ def test_a_wrong_decode_is_found_out(said: dict[str, Any], body: str) -> None:
         assert problem == ""
         assert told["tokens"]["128"]["bytes_read"] == 2 * 4 * 128 * 2 * 32 * 4
         assert "gb_per_s" in told
-        assert not _figures.wrong(told["figures"])
+        assert not _figures.problem(told["figures"])
         assert [(one["name"], one["unit"], one["of"]) for one in told["figures"]] == [
             ("decode", "GB/s", {"tokens": "64"}),
             ("decode", "GB/s", {"tokens": "128"}),
@@ -80,7 +82,7 @@ def test_hopper_takes_flash_attention_3_and_others_2() -> None:
         shape = (16, 16, 8, 128)
 
     for device in ("cuda:0", "cuda:1"):
-        check._vllms(Torch, device, Flash)(Pages, Pages, Pages, Pages, "used")
+        check.vllm_decode(Torch, device, Flash)(Pages, Pages, Pages, Pages, "used")
     assert [each["fa_version"] for each in calls] == [3, 2]
     assert calls[0]["max_seqlen_k"] == 256
     assert (calls[0]["seqused_k"], calls[0]["cu_seqlens_q"]) == ("used", "starts")

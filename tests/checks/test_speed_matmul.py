@@ -6,12 +6,14 @@ import pytest
 
 from checks import _figures, speed_matmul
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 
+@twin_of("speed_matmul")
 def test_one_that_is_slower_than_its_like_is_named() -> None:
     healthy = {f"GPU {number} (NVIDIA H200)": 700.0 + 20 * number for number in range(4)}
     assert speed_matmul.judge(healthy) == []
-    said = "GPU 3 (NVIDIA H200) does 590 TFLOP/s, and its like here 710"
+    said = "GPU 3 (NVIDIA H200) does 590 TFLOP/s, and its peers here 710"
     assert speed_matmul.judge({**healthy, "GPU 3 (NVIDIA H200)": 590.0}) == [said]
     assert speed_matmul.judge({**healthy, "GPU 4 (NVIDIA L4)": 60.0}) == []
 
@@ -36,10 +38,12 @@ def test_a_cpu_is_shown_and_not_judged(real_vllm: real.Vllm) -> None:
         (said["timed"],) = verdict.evidence["devices"]["CPU"]["sizes"].values()
     """)
     assert found["passed"] is True
-    assert found["speed"] * found["timed"]["median_us"] * 1e6 == pytest.approx(2 * 1024**3, rel=0.01)
+    assert found["speed"] * found["timed"]["median_us"] * 1e6 == pytest.approx(
+        2 * 1024**3, rel=0.01
+    )
     assert found["speed"] > 0
     (figure,) = found["figures"]
-    assert not _figures.wrong([figure])
+    assert not _figures.problem([figure])
     assert figure["value"] == pytest.approx(found["speed"], rel=0.01)
     assert (figure["name"], figure["unit"]) == ("product", "TFLOP/s")
     assert figure["of"] == {"on": "CPU", "size": "1024", "precision": "bfloat16"}

@@ -25,7 +25,9 @@ def pretended(log: list[str]) -> Any:
             return (end.at - self.at) * 0.01
 
     cuda = SimpleNamespace(
-        Event=Event, device=lambda _: contextlib.nullcontext(), synchronize=lambda: log.append("wait")
+        Event=Event,
+        device=lambda _: contextlib.nullcontext(),
+        synchronize=lambda: log.append("wait"),
     )
 
     class Waste:
@@ -43,10 +45,12 @@ def pretended(log: list[str]) -> Any:
 
 def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache() -> None:
     log: list[str] = []
-    found = _timing.timed(pretended(log), "cuda:0", lambda: log.append("call"), times=3, warm_up=2)
+    found = _timing.measure(
+        pretended(log), "cuda:0", lambda: log.append("call"), times=3, warm_up=2
+    )
     once = ["overwrite 256 MiB", "event", "call", "event"]
     assert log == ["call", "call", "wait", *once * 3, "wait"]
-    assert found.took_us == (20.0,) * 3
+    assert found.samples_us == (20.0,) * 3
     assert found.evidence() == {
         "median_us": 20.0,
         "spread": 0.0,
@@ -57,28 +61,32 @@ def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache() -> None:
 
 def test_on_the_cpu_the_clock_of_the_host_is_taken() -> None:
     calls: list[int] = []
-    found = _timing.timed(pretended([]), "cpu", lambda: calls.append(1), times=4, warm_up=1)
+    found = _timing.measure(pretended([]), "cpu", lambda: calls.append(1), times=4, warm_up=1)
     assert len(calls) == 5
     assert found.method == "time.perf_counter around each call; 1 to warm up, median of 4"
-    assert len(found.took_us) == 4
+    assert len(found.samples_us) == 4
 
 
 def test_a_budget_bounds_how_often() -> None:
     log: list[str] = []
-    found = _timing.timed(pretended(log), "cuda:0", lambda: log.append("call"), times=50, warm_up=0, budget_s=0.00014)
-    assert len(found.took_us) == 7, "of 20 us each"
-    few = _timing.timed(pretended([]), "cuda:0", lambda: None, times=50, budget_s=0.0)
-    assert len(few.took_us) == 5, "a few at least"
+    found = _timing.measure(
+        pretended(log), "cuda:0", lambda: log.append("call"), times=50, warm_up=0, budget_s=0.00014
+    )
+    assert len(found.samples_us) == 7, "of 20 us each"
+    few = _timing.measure(pretended([]), "cuda:0", lambda: None, times=50, budget_s=0.0)
+    assert len(few.samples_us) == 5, "a few at least"
 
 
 def test_a_figure_is_the_median_of_all_that_was_measured() -> None:
-    time = _timing.Timed((20.0, 10.0, 40.0, 30.0), "as timed")
+    time = _timing.Timing((20.0, 10.0, 40.0, 30.0), "as timed")
     rate = time.rate("copy", 3_000_000, "GB/s", {"way": "to GPU"})
     assert rate.samples == (150.0, 300.0, 75.0, 100.0), "in the order of time, each by itself"
     assert (rate.value, rate.unit, rate.better, rate.repeats) == (125.0, "GB/s", "higher", 4)
     assert (rate.of, rate.method) == ({"way": "to GPU"}, "as timed")
-    assert time.rate("product", 2e9, "TFLOP/s", {}).samples == (100.0, 200.0, 50.0, 66.667), "five digits"
+    assert time.rate("product", 2e9, "TFLOP/s", {}).samples == (100.0, 200.0, 50.0, 66.667), (
+        "five digits"
+    )
     took = time.milliseconds("time", {})
     assert (took.value, took.samples, took.better) == (0.025, (0.02, 0.01, 0.04, 0.03), "lower")
-    assert not _figures.wrong([asdict(each) for each in (rate, took)])
+    assert not _figures.problem([asdict(each) for each in (rate, took)])
     assert "samples" not in str(time.evidence()), "which are not kept twice"

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from checks.vllm_bench import judged
+from checks.vllm_bench import judge
 from provision.engine.launch_checks import Context
 from tests.checks.environments import Environment
 from tests.checks.pretended_vllm import pretend
+from tests.checks.twins import twin_of
 
 GOOD: dict[str, Any] = {
     "completed": 64,
@@ -54,7 +55,9 @@ def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
     assert result.evidence["p99_tpot_ms"] == 3.5
     assert "64 random prompts of 32 tokens, 4 at a time" in result.evidence["method"]
     assert "left_running" not in result.evidence
-    assert [(one.name, one.of, one.value, one.unit, one.better, one.repeats) for one in tried.figures] == [
+    assert [
+        (one.name, one.of, one.value, one.unit, one.better, one.repeats) for one in tried.figures
+    ] == [
         ("requests per second", {}, 128.0, "requests/s", "higher", 1),
         ("output tokens per second", {}, 2048.0, "tokens/s", "higher", 1),
         ("time to first token", {}, 20.0, "ms", "lower", 1),
@@ -64,6 +67,7 @@ def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
     ]
 
 
+@twin_of("vllm_bench")
 def test_what_the_environment_lacks_is_named(tmp_path: Path) -> None:
     environment = Environment(tmp_path / "env")
     result = environment.check("vllm_bench", bench(environment, "import pandas_that_nobody_has"))
@@ -77,15 +81,22 @@ def test_what_the_environment_lacks_is_named(tmp_path: Path) -> None:
     [
         ({}, 0, "", ""),
         ({"completed": 63}, 0, "", "of 64 requests 63 were answered"),
-        ({"total_output_tokens": 1000}, 0, "", "1000 tokens came, 1024 were asked for"),
+        ({"total_output_tokens": 1000}, 0, "", "1000 tokens were generated, 1024 were requested"),
         ({"median_tpot_ms": 0.0}, 0, "", "the benchmark reports no median_tpot_ms"),
         ({"request_throughput": float("nan")}, 0, "", "the benchmark reports no requests_per_s"),
-        ({}, 2, "usage\nno such option: --ignore-eos\n", "ended with status 2: no such option: --ignore-eos"),
+        (
+            {},
+            2,
+            "usage\nno such option: --ignore-eos\n",
+            "ended with status 2: no such option: --ignore-eos",
+        ),
         ({}, -1, "", "the benchmark did not end within 180 s"),
     ],
 )
-def test_what_is_wrong_is_told(change: dict[str, Any], status: int, said: str, problem: str) -> None:
-    found, figures = judged(json.dumps({**GOOD, **change}), status, said)
+def test_what_is_wrong_is_told(
+    change: dict[str, Any], status: int, said: str, problem: str
+) -> None:
+    found, figures = judge(json.dumps({**GOOD, **change}), status, said)
     assert problem in found
     assert bool(found) == bool(problem)
     assert bool(figures) != bool(problem)

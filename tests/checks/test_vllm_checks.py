@@ -14,6 +14,7 @@ from provision.engine.launch_checks import Context
 from tests.checks import real
 from tests.checks.environments import Environment, some_extension
 from tests.checks.pretended_vllm import pretend
+from tests.checks.twins import twin_of
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ def test_extensions_load(environment: Environment) -> None:
     assert result.summary == "torch 0.0+cpu, vllm 0.0+cpu; extensions loaded: 1"
 
 
+@twin_of("extensions_import", "driver_extensions_import")
 def test_an_extension_that_does_not_load_is_named(environment: Environment) -> None:
     pretend(environment)
     (environment.site / "vllm" / "_moe.abi3.so").write_text("not a library")
@@ -40,29 +42,44 @@ def test_an_extension_that_does_not_load_is_named(environment: Environment) -> N
     assert result.outcome == "fail"
     assert result.summary.startswith("extensions that do not load: 1; vllm._moe: ")
     assert "loading vllm._moe" in environment.log("extensions_import")
+    beside_gpu = environment.check("driver_extensions_import", Context(profile="cuda", gpus=("0",)))
+    assert beside_gpu.outcome == "fail"
+    assert beside_gpu.summary.startswith("vllm._moe: ")
 
 
 def test_a_torch_that_does_not_import_is_an_error(environment: Environment) -> None:
     pretend(environment)
-    (environment.site / "torch" / "__init__.py").write_text("raise ImportError('undefined symbol: _ZN2at')\n")
+    (environment.site / "torch" / "__init__.py").write_text(
+        "raise ImportError('undefined symbol: _ZN2at')\n"
+    )
     result = environment.check("extensions_import")
     assert (result.outcome, result.summary) == ("error", "ImportError: undefined symbol: _ZN2at")
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
-def test_one_that_asks_for_the_driver_is_left_to_a_host_that_has_it(environment: Environment, tmp_path: Path) -> None:
+def test_one_that_asks_for_the_driver_is_left_to_a_host_that_has_it(
+    environment: Environment, tmp_path: Path
+) -> None:
     pretend(environment)
     source, stub = tmp_path / "empty.c", tmp_path / "libcuda.so.1"
     source.write_text("int nothing;\n")
     subprocess.run(["cc", "-shared", "-Wl,-soname,libcuda.so.1", "-o", stub, source], check=True)
     extension = environment.site / "vllm" / "_C.abi3.so"
-    subprocess.run(["cc", "-shared", "-Wl,--no-as-needed", "-o", extension, source, stub], check=True)
+    subprocess.run(
+        ["cc", "-shared", "-Wl,--no-as-needed", "-o", extension, source, stub], check=True
+    )
     stub.unlink()
     result = environment.check("extensions_import", Context(profile="cuda"))
     assert (result.outcome, result.evidence["want_driver"]) == ("pass", ["vllm._C"])
     without, beside = Context(profile="cuda"), Context(profile="cuda", gpus=("0",))
-    assert environment.check("driver_extensions_import", without).summary == "needs 1 GPU; this host has none"
-    assert environment.check("driver_extensions_import", beside).summary == "vllm._C find no libcuda.so.1"
+    assert (
+        environment.check("driver_extensions_import", without).summary
+        == "needs 1 GPU; this host has none"
+    )
+    assert (
+        environment.check("driver_extensions_import", beside).summary
+        == "vllm._C cannot find libcuda.so.1"
+    )
 
 
 def test_the_choice_for_this_cpu_is_vllms_own(environment: Environment) -> None:
@@ -77,10 +94,16 @@ def test_the_choice_for_this_cpu_is_vllms_own(environment: Environment) -> None:
 
 def test_what_kept_vllm_from_its_kernels_is_told(environment: Environment) -> None:
     missing = "libnuma.so.1: cannot open shared object file"
-    pretend(environment, import_kernels=f"import logging; logging.getLogger('vllm.x').warning({missing!r})")
+    pretend(
+        environment,
+        import_kernels=f"import logging; logging.getLogger('vllm.x').warning({missing!r})",
+    )
     shutil.copy(some_extension(), environment.site / "vllm" / "_C.abi3.so")
     result = environment.check("extensions_import")
-    assert result.summary == f"extensions that do not load: 1; vllm._C: vLLM loaded none of vllm._C: {missing}"
+    assert (
+        result.summary
+        == f"extensions that do not load: 1; vllm._C: vLLM loaded none of vllm._C: {missing}"
+    )
     assert "libnuma1" in result.hint
 
 
@@ -89,7 +112,12 @@ def test_serves(environment: Environment) -> None:
     tried = environment.tried("vllm_serves")
     (result,), (ready,) = tried.checks, tried.figures
     assert result.outcome == "pass", result.summary
-    assert (ready.name, ready.unit, ready.better, ready.repeats) == ("time until ready", "s", "lower", 1)
+    assert (ready.name, ready.unit, ready.better, ready.repeats) == (
+        "time until ready",
+        "s",
+        "lower",
+        1,
+    )
     assert ready.value == pytest.approx(result.evidence["startup_s"], rel=1e-4)
     assert result.evidence["backend"] == ["FLASH_ATTN"]
     assert result.evidence["counted"]["vllm:generation_tokens_total"] == 12 * 11
@@ -112,12 +140,16 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@twin_of("vllm_serves")
 @pytest.mark.parametrize(
     ("broken", "summary"),
     [
         ({"status": "500"}, "a completion of 12 tokens was answered with 500 and 12 tokens"),
         ({"status": "500 if chat else 200"}, "a chat of 12 tokens was answered with 500"),
-        ({"status": "500 if stream else 200"}, "a streamed completion broke: it was answered with 500"),
+        (
+            {"status": "500 if stream else 200"},
+            "a streamed completion broke: it was answered with 500",
+        ),
         ({"words": "words[:-1]"}, "a completion of 12 tokens was answered with 200 and 11 tokens"),
         ({"words": "words[::-1]"}, "a completion said «w40 "),
         ({"words": "words[::-1] if chat else words"}, "a chat said «w40 "),
@@ -127,7 +159,10 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"slow": "True", "words": "words if alone else words[::-1]"}, "of 8 requests at once, "),
         ({"model": "'another'"}, "/v1/models answered 200 and does not name the model"),
         ({"metrics": "''"}, "/metrics answers without a metric of vLLM"),
-        ({"generated": "0"}, "/metrics counts 0 more in vllm:generation_tokens_total, and 132 were asked for"),
+        (
+            {"generated": "0"},
+            "/metrics counts 0 more in vllm:generation_tokens_total, and 132 were requested",
+        ),
         ({"on_start": "sys.exit(3)"}, "the server ended with status 3 before it was ready"),
         ({"on_stop": "os._exit(7)"}, "the server ended with status 7 on SIGTERM"),
         (
@@ -148,36 +183,42 @@ def test_a_server_that_is_broken_fails(
 
 
 def test_a_server_without_room_on_the_gpu_is_an_error(environment: Environment) -> None:
-    said = (
-        "ValueError: Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU memory utilization"
-    )
+    said = "ValueError: Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU memory utilization"
     pretend(environment, on_start=f"sys.exit({said!r})")
     result = environment.check("vllm_serves")
     assert (result.outcome, result.summary) == (
         "error",
-        f"MemoryError: a GPU has too little left for a small check: {said}",
+        f"MemoryError: a GPU has too little free memory for a small check: {said}",
     )
 
 
 def test_a_split_model_answers_as_a_whole_one(environment: Environment) -> None:
     pretend(environment, on_start="assert settings['--tensor-parallel-size'] == '4'")
-    result = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0", "1", "2", "5", "7", "9")))
+    result = environment.check(
+        "vllm_tensor_parallel", Context(profile="cuda", gpus=("0", "1", "2", "5", "7", "9"))
+    )
     assert result.outcome == "pass", result.summary
     assert result.summary.startswith("split 4 ways, 5 prompts were completed as on one")
     alone = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0",)))
     assert (alone.outcome, alone.summary) == ("skip", "needs 2 GPUs; this host has 1")
 
 
+@twin_of("vllm_tensor_parallel")
 @pytest.mark.parametrize(
     ("broken", "summary"),
     [
         ({"words": "words[:6] + words[:6]"}, "split 2 ways, a completion said «w49 "),
-        ({"on_start": "sys.exit(1)"}, "split 2 ways, the server ended with status 1 before it was ready"),
+        (
+            {"on_start": "sys.exit(1)"},
+            "split 2 ways, the server ended with status 1 before it was ready",
+        ),
         ({"on_stop": "os._exit(1)"}, "split 2 ways, the server ended with status 1 on SIGTERM"),
     ],
     ids=str,
 )
-def test_a_split_that_is_broken_fails(environment: Environment, broken: dict[str, str], summary: str) -> None:
+def test_a_split_that_is_broken_fails(
+    environment: Environment, broken: dict[str, str], summary: str
+) -> None:
     pretend(environment, **broken)
     result = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0", "1")))
     assert result.outcome == "fail"
@@ -201,12 +242,18 @@ def test_the_launcher_is_used_where_there_is_one(environment: Environment) -> No
 LONGER = ("speed_attention", "speed_matmul", "vllm_bench")
 
 
-@pytest.mark.parametrize("names", [("vllm_tensor_parallel",), pytest.param(LONGER, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "names", [("vllm_tensor_parallel",), pytest.param(LONGER, marks=pytest.mark.long)]
+)
 def test_a_real_vllm_passes_what_is_tried_for_acceptance(
     real_vllm: real.Vllm, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     """`up` has tried all others."""
-    full = [one for one in launch_checks.discover() if one.profile == "full" and one.needs.profile != "cuda"]
+    full = [
+        one
+        for one in launch_checks.discover()
+        if one.profile == "full" and one.needs.profile != "cuda"
+    ]
     assert [one.name for one in full] == [*LONGER, "vllm_tensor_parallel"]
     wanted = [one for one in full if one.name in names]
     tried = launch_checks.run(real_vllm.python, wanted, Context(profile="cpu"), tmp_path / "logs")

@@ -12,20 +12,23 @@ from pathlib import Path
 import pytest
 
 from checks import _tiny_model as tiny
-from checks.vllm_generates import Answer, Reference, _verdict, problem
+from checks.vllm_generates import GeneratedAnswer, Reference, find_problem, judge
 from provision.engine import launch_checks
 from tests.checks import real
+from tests.checks.twins import twin_of
 
-RIGHT = [Answer(tokens, (1.0,) * tiny.TOKENS) for tokens in tiny.ANSWERS]
+RIGHT = [GeneratedAnswer(tokens, (1.0,) * tiny.TOKENS) for tokens in tiny.ANSWERS]
 BOOK = Reference(RIGHT, margin=0.3, allowed=0.01)
 
 
-def changed(**change: tuple[int, ...] | tuple[float, ...]) -> list[Answer]:
+def changed(**change: tuple[int, ...] | tuple[float, ...]) -> list[GeneratedAnswer]:
     """The third answer is another."""
     return [*RIGHT[:2], replace(RIGHT[2], **change), *RIGHT[3:]]  # type: ignore[arg-type]  # one field at a time
 
 
-def test_the_model_is_the_same_everywhere_and_in_a_file_that_says_what_it_holds(tmp_path: Path) -> None:
+def test_the_model_is_the_same_everywhere_and_in_a_file_that_says_what_it_holds(
+    tmp_path: Path,
+) -> None:
     file = Path(tiny.make(str(tmp_path))) / "model.safetensors"
     data = file.read_bytes()
     length = int.from_bytes(data[:8], "little")
@@ -33,7 +36,10 @@ def test_the_model_is_the_same_everywhere_and_in_a_file_that_says_what_it_holds(
     begin, end = header["model.layers.1.mlp.down_proj.weight"]["data_offsets"]
     assert header["model.layers.1.mlp.down_proj.weight"]["shape"] == [128, 256]
     assert end - begin == 4 * 128 * 256
-    assert max(tensor.get("data_offsets", [0, 0])[1] for tensor in header.values()) == len(data) - 8 - length
+    assert (
+        max(tensor.get("data_offsets", [0, 0])[1] for tensor in header.values())
+        == len(data) - 8 - length
+    )
     first = header["model.embed_tokens.weight"]["data_offsets"][0] + 8 + length
     assert struct.unpack_from("<3f", data, first) == (0.515625, -1.515625, -0.328125)
 
@@ -47,7 +53,7 @@ def test_no_sampler_is_compiled_unless_the_user_wants_it(monkeypatch: pytest.Mon
 
 
 def test_right_tokens_pass() -> None:
-    assert not problem([RIGHT, RIGHT], BOOK)
+    assert not find_problem([RIGHT, RIGHT], BOOK)
 
 
 WRONG = (*tiny.ANSWERS[2][:6], 7, *tiny.ANSWERS[2][7:])
@@ -56,34 +62,51 @@ WRONG = (*tiny.ANSWERS[2][:6], 7, *tiny.ANSWERS[2][7:])
 @pytest.mark.parametrize(
     ("runs", "says"),
     [
-        ([changed(tokens=WRONG), RIGHT], "the same greedy prompts gave other tokens the second time"),
-        ([RIGHT, changed(tokens=WRONG)], "the same greedy prompts gave other tokens the second time"),
+        (
+            [changed(tokens=WRONG), RIGHT],
+            "the same greedy prompts gave other tokens the second time",
+        ),
+        (
+            [RIGHT, changed(tokens=WRONG)],
+            "the same greedy prompts gave other tokens the second time",
+        ),
         ([changed(tokens=WRONG)] * 2, "after 120 words, token 7 is 7, and plain torch says 46"),
-        ([changed(tokens=WRONG[:-1])] * 2, "12 and 12 and 11 and 12 and 12 tokens came, 12 each were asked for"),
-        ([changed(tokens=(*WRONG[:-1], 256))] * 2, "a token came that the model does not have"),
-        ([RIGHT, changed(leads=(1.0,) * 11 + (1.02,))], "their leads are off by 0.02, and 0.01 is allowed"),
+        (
+            [changed(tokens=WRONG[:-1])] * 2,
+            "12 and 12 and 11 and 12 and 12 tokens were generated, 12 each were requested",
+        ),
+        (
+            [changed(tokens=(*WRONG[:-1], 256))] * 2,
+            "a token was generated that the model does not have",
+        ),
+        (
+            [RIGHT, changed(leads=(1.0,) * 11 + (1.02,))],
+            "their leads are off by 0.02, and 0.01 is allowed",
+        ),
         ([RIGHT, changed(leads=(1.0,) * 11 + (float("nan"),))], "their leads are off by nan"),
     ],
 )
-def test_wrong_tokens_are_told_apart(runs: list[list[Answer]], says: str) -> None:
-    assert says in problem(runs, BOOK)
+def test_wrong_tokens_are_told_apart(runs: list[list[GeneratedAnswer]], says: str) -> None:
+    assert says in find_problem(runs, BOOK)
 
 
 def test_a_wrong_reference_proves_nothing() -> None:
-    said = problem([changed(tokens=WRONG)] * 2, replace(BOOK, answers=changed(tokens=WRONG)))
+    said = find_problem([changed(tokens=WRONG)] * 2, replace(BOOK, answers=changed(tokens=WRONG)))
     assert "torch itself is wrong here" in said
-    assert "a rounding could decide" in problem([RIGHT, RIGHT], replace(BOOK, margin=0.1))
-    assert "a rounding could decide" in problem([RIGHT, RIGHT], replace(BOOK, margin=float("nan")))
+    assert "a rounding could decide" in find_problem([RIGHT, RIGHT], replace(BOOK, margin=0.1))
+    assert "a rounding could decide" in find_problem(
+        [RIGHT, RIGHT], replace(BOOK, margin=float("nan"))
+    )
 
 
 # Each is a vLLM whose model computes something else; the last ones only a little.
 SABOTAGE = {
     "nothing": "",
-    "no rotary embedding": "turned = lambda self, heads: heads",
+    "no rotary embedding": "rotate = lambda self, heads: heads",
     "heads of key and value confused": "linear = lambda self, name, x: "
     "PlainLlama.linear(self, name, x).unflatten(-1, (2, 64)).flip(-2).flatten(-2) if 'v_proj' in name else "
     "PlainLlama.linear(self, name, x)",
-    "no gate": "mixed = lambda self, layer, x: self.linear(layer + '.down_proj', self.linear(layer + '.up_proj', x))",
+    "no gate": "feed_forward = lambda self, layer, x: self.linear(layer + '.down_proj', self.linear(layer + '.up_proj', x))",
     "no mean": "norm = lambda self, name, x: x * self.weights[name]",
     "a value off by 1 %": "linear = lambda self, name, x: "
     "PlainLlama.linear(self, name, x) * (1.01 if 'v_proj' in name else 1)",
@@ -95,28 +118,36 @@ TRIED = """if True:
     import torch
     from checks import _tiny_model as tiny, vllm_generates as check
     from checks._plain_llama import PlainLlama
-    book = check.by_the_book(torch, torch.float32)
+    book = check.make_reference(torch, torch.float32)
     said = {"margin": book.margin}
     def generates(model):
-        answers, _, _ = check._answers(torch, model)
-        return check.problem([answers, answers], book)
+        answers, _, _ = check._answer(torch, model)
+        return check.find_problem([answers, answers], book)
     def changed(change):
         return type("Changed", (PlainLlama,), eval(f"dict({change})", {"PlainLlama": PlainLlama}))
     with torch.no_grad():
         for name, change in json.loads(sys.argv[2]).items():
             said[name] = generates(changed(change)(torch, torch.float32))
-        said["in half"] = check.problem([check._answers(torch, PlainLlama(torch, torch.bfloat16))[0]] * 2,
-            check.by_the_book(torch, torch.bfloat16))
-        said["in float16"] = check.problem([check._answers(torch, PlainLlama(torch, torch.float16))[0]] * 2,
-            check.by_the_book(torch, torch.float16))
-        wrong = check.by_the_book(torch, torch.float32, changed(json.loads(sys.argv[2])["no gate"]))
-        said["a wrong reference"] = check.problem([book.answers] * 2, wrong)
+        said["in half"] = check.find_problem([check._answer(torch, PlainLlama(torch, torch.bfloat16))[0]] * 2,
+            check.make_reference(torch, torch.bfloat16))
+        said["in float16"] = check.find_problem([check._answer(torch, PlainLlama(torch, torch.float16))[0]] * 2,
+            check.make_reference(torch, torch.float16))
+        wrong = check.make_reference(torch, torch.float32, changed(json.loads(sys.argv[2])["no gate"]))
+        said["a wrong reference"] = check.find_problem([book.answers] * 2, wrong)
     print(json.dumps(said))
 """
 
 
 def test_models_that_compute_wrongly_are_found_out(real_vllm: real.Vllm) -> None:
-    argv = [real_vllm.python, "-I", "-B", "-c", TRIED, str(launch_checks.CHECKS.parent), json.dumps(SABOTAGE)]
+    argv = [
+        real_vllm.python,
+        "-I",
+        "-B",
+        "-c",
+        TRIED,
+        str(launch_checks.CHECKS.parent),
+        json.dumps(SABOTAGE),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -132,9 +163,13 @@ def test_models_that_compute_wrongly_are_found_out(real_vllm: real.Vllm) -> None
 
 
 @pytest.mark.long
-def test_it_needs_no_compiler(real_vllm: real.Vllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_needs_no_compiler(
+    real_vllm: real.Vllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """vLLM compiles what gathers log-probabilities, also where eager is enforced."""
-    (tmp_path / "lscpu").symlink_to(str(shutil.which("lscpu")))  # all that vLLM itself asks the system for
+    (tmp_path / "lscpu").symlink_to(
+        str(shutil.which("lscpu"))
+    )  # all that vLLM itself asks the system for
     monkeypatch.setenv("PATH", str(tmp_path))
     tried = real_vllm.tried("vllm_generates", tmp_path / "logs")
     (result,) = tried.checks
@@ -150,9 +185,10 @@ def test_it_needs_no_compiler(real_vllm: real.Vllm, tmp_path: Path, monkeypatch:
     assert len(speed.samples) == speed.repeats >= 5
 
 
+@twin_of("vllm_generates")
 def test_of_a_wrong_answer_the_words_are_kept_and_no_speed_is() -> None:
     evidence = {"backend": [], "precision": "float32", "start_s": 1.0}
-    found = _verdict([changed(tokens=WRONG)] * 2, BOOK, evidence)
+    found = judge([changed(tokens=WRONG)] * 2, BOOK, evidence)
     assert not found.passed
     assert [one.name for one in found.figures] == ["tokens", "attention backend", "precision"]
     assert " ".join(map(str, WRONG)) in str(found.figures[0].value)

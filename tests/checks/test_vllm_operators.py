@@ -10,39 +10,55 @@ from typing import Any
 import pytest
 
 from checks import _vllm_operators, vllm_paged_attention, vllm_quantised_matmul
-from checks._contract import Check, Context, unmet
+from checks._contract import Check, Context, unmet_need
 from tests.checks import real
+from tests.checks.twins import twin_of
 
 
 def with_gpu(*capability: int) -> Any:
     return SimpleNamespace(cuda=SimpleNamespace(get_device_capability=lambda _: capability))
 
 
-@pytest.mark.parametrize(("capability", "version"), [((8, 0), 2), ((8, 9), 2), ((9, 0), 3), ((10, 0), 2), ((12, 0), 2)])
-def test_flash_attention_is_the_one_that_has_code_for_the_gpu(capability: tuple[int, int], version: int) -> None:
+@pytest.mark.parametrize(
+    ("capability", "version"), [((8, 0), 2), ((8, 9), 2), ((9, 0), 3), ((10, 0), 2), ((12, 0), 2)]
+)
+def test_flash_attention_is_the_one_that_has_code_for_the_gpu(
+    capability: tuple[int, int], version: int
+) -> None:
     everything = SimpleNamespace(is_fa_version_supported=lambda _: True)
     assert _vllm_operators.flash_version(with_gpu(*capability), "cuda:0", everything) == version
 
 
-@pytest.mark.parametrize(("capability", "sorts"), [((8, 0), 4), ((9, 0), 4), ((10, 3), 1), ((12, 0), 1)])
-def test_of_what_the_driver_must_compile_one_is_tried(capability: tuple[int, int], sorts: int) -> None:
+@pytest.mark.parametrize(
+    ("capability", "sorts"), [((8, 0), 4), ((9, 0), 4), ((10, 3), 1), ((12, 0), 1)]
+)
+def test_of_what_the_driver_must_compile_one_is_tried(
+    capability: tuple[int, int], sorts: int
+) -> None:
     torch = with_gpu(*capability)
     torch.float16, torch.bfloat16 = "float16", "bfloat16"
-    found = vllm_paged_attention._sorts(torch, "cuda:0")
+    found = vllm_paged_attention._variants(torch, "cuda:0")
     assert (len(found), found[-1]) == (sorts, ("bfloat16", 128))
 
 
-@pytest.mark.parametrize("check", [vllm_quantised_matmul.CHECK, vllm_paged_attention.CHECK], ids=lambda one: one.name)
-def test_where_no_gpu_has_what_is_tried_nothing_passes(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "check", [vllm_quantised_matmul.CHECK, vllm_paged_attention.CHECK], ids=lambda one: one.name
+)
+def test_where_no_gpu_has_what_is_tried_nothing_passes(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
     v100 = with_gpu(7, 0)
     v100.cuda.device_count = lambda: 1
     v100.cuda.get_device_name = lambda _: "Tesla V100-SXM2-32GB"
     v100.cuda.is_initialized, v100.__version__ = lambda: True, "2.10.0"
-    v100.cuda.set_device, v100.cuda.get_device_properties = (lambda _: None), (lambda _: SimpleNamespace(uuid=""))
+    v100.cuda.set_device, v100.cuda.get_device_properties = (
+        (lambda _: None),
+        (lambda _: SimpleNamespace(uuid="")),
+    )
     monkeypatch.setitem(sys.modules, "torch", v100)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     context = Context(profile="cuda", scratch="", gpus=("0",))
-    assert unmet(check.needs, context).endswith("the best here is 7.0")
+    assert unmet_need(check.needs, context).endswith("the best here is 7.0")
     with pytest.raises(RuntimeError, match="nothing was tried on"):
         check.body(context)
 
@@ -63,7 +79,7 @@ def brain(right, twin):
     return lambda *given: twin(*given) if torch.bfloat16 in (given[-1], getattr(given[-1], "dtype", None)) else right(*given)
 
 def twice(in_32):
-    return _numbers.cut_off(torch, _numbers.cut_off(torch, in_32 * 3).float() / 3)
+    return _numbers.truncate(torch, _numbers.truncate(torch, in_32 * 3).float() / 3)
 
 def row(found):
     found = found.clone()
@@ -91,8 +107,10 @@ said["norm: residual forgotten"] = norm(added=lambda given, residual, weight: (r
 said["norm: residual not added"] = norm(added=lambda given, residual, weight: right(given, residual * 0, weight))
 plain = vllm_rms_norm.plain
 said["norm: bfloat16, tile"] = norm(brain(plain, lambda *given: tile(plain(*given))))
-said["norm: bfloat16, twice"] = norm(brain(plain, lambda given, weight: twice(vllm_rms_norm._normed(torch, given, torch.float32) * weight)))
+said["norm: bfloat16, twice"] = norm(brain(plain, lambda given, weight: twice(vllm_rms_norm.norm(torch, given, torch.float32) * weight)))
 said["norm: gone"] = norm(gone)
+vllm_rms_norm.plain = lambda given, weight: tile(plain(given, weight))
+said["norm: body"] = body(vllm_rms_norm)
 """
 
 ROTARY = """
@@ -107,6 +125,8 @@ said["rotary: layout"] = rotary(lambda *given, halves: right(*given, halves=True
 said["rotary: key forgotten"] = rotary(lambda *given, **layout: (right(*given, **layout)[0], given[2]))
 said["rotary: bfloat16, tile"] = rotary(lambda *given, **layout: tuple(map(brain(lambda found: found, tile), right(*given, **layout))))
 said["rotary: gone"] = rotary(gone)
+vllm_rotary.rotate = lambda *given, halves: right(*given, halves=not halves)
+said["rotary: body"] = body(vllm_rotary)
 """
 
 ACTIVATION = """
@@ -123,13 +143,15 @@ said["activation: bfloat16, tile"] = activation(brain(right, lambda name, given:
 silu = lambda gate, up: torch.nn.functional.silu(gate.float()) * up.float()
 said["activation: bfloat16, twice"] = activation(brain(right, lambda name, given: twice(silu(*given.chunk(2, 1)))))
 said["activation: gone"] = activation(lambda name, given: gone(given))
+vllm_activation.gated = lambda name, given: tile(right(name, given))
+said["activation: body"] = body(vllm_activation)
 """
 
 PAGED = """
 def paged(twin):
     return vllm_paged_attention.judge(torch, "cpu", {"twin": twin}, 32)[0]
 
-right = vllm_paged_attention._by_cpu
+right = vllm_paged_attention.cpu_attention
 change = dataclasses.replace
 
 def pages_of_another(batch):
@@ -148,11 +170,14 @@ said["paged: row"] = paged(lambda batch: row(right(batch)))
 for twin in (pages_of_another, one_slot_further, one_key_less):
     said[f"paged: {twin.__name__}"] = paged(twin)
 said["paged: gone"] = paged(gone)
+vllm_paged_attention.cpu_attention = pages_of_another
+said["paged: body"] = body(vllm_paged_attention)
+vllm_paged_attention.cpu_attention = right
 said["paged: no way"] = vllm_paged_attention.judge(torch, "cpu", {}, 32)[0]
 """
 
 QUANTISED = """
-def quantised(quantise=vllm_quantised_matmul._int8_by_onednn, multiply=None):
+def quantised(quantise=vllm_quantised_matmul.quantise_by_onednn, multiply=None):
     return vllm_quantised_matmul.judge(torch, "cpu", torch.int8, quantise, multiply or right)[0]
 
 def floor(rows):
@@ -171,9 +196,12 @@ said["quantised: tile"] = quantised(multiply=lambda *given: tile(right(*given)))
 said["quantised: row"] = quantised(multiply=lambda *given: row(right(*given)))
 said["quantised: one scale"] = quantised(multiply=lambda left, by_row, *given: right(left, by_row.mean().expand_as(by_row).clone(), *given))
 said["quantised: gone"] = quantised(multiply=gone)
+onednn, vllm_quantised_matmul.quantise_by_onednn = vllm_quantised_matmul.quantise_by_onednn, floor
+said["quantised: body"] = body(vllm_quantised_matmul)
+vllm_quantised_matmul.quantise_by_onednn = onednn
 
 def by_the_book(rows):
-    return vllm_quantised_matmul._by_the_book(torch, rows, torch.float8_e4m3fn)
+    return vllm_quantised_matmul.quantise_by_hand(torch, rows, torch.float8_e4m3fn)
 
 def few_bits(left, by_row, right, by_column, dtype):
     # As tensor cores add up fp8: 13 bits are kept, every 32 products.
@@ -195,6 +223,13 @@ VNNI = "vnni" in Path("/proc/cpuinfo").read_text()
 GONE = "AttributeError: '_OpNamespace' '_C' object has no attribute 'renamed_in_the_next_release'"
 
 
+@twin_of(
+    "vllm_activation",
+    "vllm_paged_attention",
+    "vllm_quantised_matmul",
+    "vllm_rms_norm",
+    "vllm_rotary",
+)
 def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) -> None:
     expected = {
         "norm": "",
@@ -206,6 +241,7 @@ def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) ->
         "norm: bfloat16, tile": "bfloat16 83 x 4096: tile ",
         "norm: bfloat16, twice": "bfloat16 83 x 4096: tile ",
         "norm: gone": f"float16 83 x 4096: {GONE}",
+        "norm: body": "CPU: float16 83 x 4096: ",
         "rotary": "",
         "rotary: tile": "float16, 128 of 128, a half with the other: ",
         "rotary: next position": "float16, 128 of 128, a half with the other: off by ",
@@ -213,6 +249,7 @@ def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) ->
         "rotary: key forgotten": "float16, 128 of 128, a half with the other: off by ",
         "rotary: bfloat16, tile": "bfloat16, 128 of 128, a half with the other: tile ",
         "rotary: gone": "float16, 128 of 128, a half with the other: ",
+        "rotary: body": "CPU: float16, 128 of 128, a half with the other: ",
         "activation": "",
         "activation: tile": "silu_and_mul, float16 83 x 4096: ",
         "activation: row": "silu_and_mul, float16 83 x 4096: off by nan",
@@ -221,6 +258,7 @@ def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) ->
         "activation: bfloat16, tile": "silu_and_mul, bfloat16 83 x 4096: tile ",
         "activation: bfloat16, twice": "silu_and_mul, bfloat16 83 x 4096: tile ",
         "activation: gone": f"silu_and_mul, float16 83 x 4096: {GONE}",
+        "activation: body": "CPU: silu_and_mul, float16 83 x 4096: ",
         "paged": "",
         "paged: tile": "twin, float16, head dimension 64: ",
         "paged: bfloat16, tile": "twin, bfloat16, head dimension 64: ",
@@ -229,6 +267,7 @@ def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) ->
         "paged: one_slot_further": "twin, float16, head dimension 64: off by ",
         "paged: one_key_less": "twin, float16, head dimension 64: off by ",
         "paged: gone": f"twin, float16, head dimension 64: {GONE}",
+        "paged: body": "CPU: CPU attention, float16, head dimension 64: off by ",
         "paged: no way": "nothing could be tried",
         "quantised": "" if VNNI else "CPU: int8 to float16 83 x 1024 x 512: off by ",
         "quantised: right": "",
@@ -237,6 +276,7 @@ def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) ->
         "quantised: row": "int8 to float16 83 x 1024 x 512: off by nan",
         "quantised: one scale": "int8 to float16 83 x 1024 x 512: off by ",
         "quantised: gone": f"int8 to float16 83 x 1024 x 512: {GONE}",
+        "quantised: body": "CPU: float16 83 x 1024 to int8: off by ",
         "fp8": "",
         "fp8: tile": "float8_e4m3fn to float16 83 x 256 x 512: ",
         "fp8: few bits": "",
@@ -245,4 +285,4 @@ def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) ->
     }
     said = real_vllm.answers(START + NORM + ROTARY + ACTIVATION + PAGED + QUANTISED)
     real.assert_says(said, expected)
-    assert VNNI or said["quantised"].endswith(vllm_quantised_matmul._SATURATES)
+    assert VNNI or said["quantised"].endswith(vllm_quantised_matmul.SATURATES)

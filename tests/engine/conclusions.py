@@ -275,7 +275,7 @@ def _report(case: Case, **more: Any) -> Report:
 
 
 def reported_by_hand(report: Callable[..., tuple[dict[str, Any], int]]) -> None:
-    """Require that `python -m checks` reports all that it tried, and concludes as the engine does."""
+    """Require that `python -m checks` reports all checks and concludes as the engine does."""
     for case in CASES:
         documents = list(_documents(case.tried))
         names = {document["result"]["name"] for document in documents}

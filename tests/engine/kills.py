@@ -1,4 +1,4 @@
-"""Kill builds at random moments and examine what is left. benchmarks/kills.py does it many times."""
+"""Kill builds at random moments and examine what is left; also for benchmarks/kills.py."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _build(world: World, version: str) -> float:
 def kill(
     world: World, version: str, after: float = 0.0, die_at: int = 0, standing: Lock | None = None
 ) -> Kill:
-    """Start a build, kill its process group or let it kill itself, and start the same command again.
+    """Start a build, kill its process group or let it kill itself, and retry the same command.
 
     `standing` is the lock of the environment that was current before. It must stay current and
     undamaged until the new one is.

@@ -124,7 +124,7 @@ def test_foreign_hooks_are_named_and_never_called_whole(finished: Small) -> None
         assert code == 4, out + err
         assert "sitecustomize.py, usercustomize, zz.pth run" in err
         assert "and no package has brought it" in err
-        assert "take it out; what is to stay must come in a package that extra_packages names" in err
+        assert "remove it; to keep it, put it into a package that extra_packages names" in err
     assert (finished.logs / "summary.txt").read_text().startswith("NOT PROVISIONED")
     assert all(path.exists() for path in hooks)
     assert environments.current(finished.prefix) == now, "what runs is not taken away"

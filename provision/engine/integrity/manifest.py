@@ -82,6 +82,7 @@ def changed(environment: Path, manifest: Manifest) -> list[str]:
 
     Every file costs one `stat`; contents are read only of files whose `stat` differs.
     """
+    # Strings instead of Path objects: there are too many files to make one for each.
     root = f"{environment}/"
     return [known.path for known in manifest.files if not _is_unchanged(root + known.path, known)]
 

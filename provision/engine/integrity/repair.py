@@ -52,6 +52,7 @@ def find(
         for distribution in _cut_short(environment):
             if distribution.name in unfinished:
                 torn.setdefault(distribution.dist_info, distribution)
+    # A name is intact only if every installed copy of it is.
     names = {distribution.name for distribution in torn.values()}
     return msgspec.structs.replace(
         result,
@@ -104,11 +105,12 @@ def take_out(environment: Path, torn: Torn) -> None:
             continue
         with contextlib.suppress(OSError):
             path.unlink()
-        if path.suffix == ".py":
+        if path.suffix == ".py":  # its bytecode is not always listed
             for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
                 bytecode.unlink(missing_ok=True)
             folders.add(path.parent / "__pycache__")
         folders.add(path.parent)
+    # The deepest first, so that their parents become empty.
     for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
         with contextlib.suppress(OSError):  # not empty: it holds files of others
             folder.rmdir()

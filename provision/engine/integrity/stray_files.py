@@ -50,6 +50,7 @@ def hooks(environment: Path, known: Iterable[Mark] = ()) -> list[str]:
             for path in (mark.path for mark in known)
             if path.startswith(inside)
         }
+    # RECORD files are read only if there is something to look for in them.
     for dist_info in dist_infos(environment) if names else ():
         names -= top_level_names(dist_info)
     return sorted(names)

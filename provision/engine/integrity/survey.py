@@ -16,6 +16,7 @@ from provision.engine.integrity.installed import dist_infos, name_and_version
 from provision.engine.integrity.manifest import Mark, is_still, mark, matches
 from provision.steps.model import Lock
 
+# Files for one job of a thread: with one file each, the queue would cost more than the reading.
 _BATCH = 64
 # A file's path, its line in RECORD, and every (digest, size) that the file may have.
 _Job = tuple[str, record.Entry, tuple[tuple[str, str], ...]]
@@ -63,6 +64,7 @@ def survey(
     locked: dict[str, str] = {canonicalize_name(pin.name): pin.version for pin in lock.pins}
     copies = {name: len(installed) for name, installed in versions(environment).items()}
     torn, extra, whole, marks, pending = [], [], {}, [], []
+    # Threads suffice: hashing and reading release the interpreter lock.
     with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 1)) as pool:
         for dist_info in dist_infos(environment):
             name, version = name_and_version(dist_info.name)
@@ -140,6 +142,7 @@ class _Comparison:
         listed = self._records[dist_info.name]
         if isinstance(listed, str):
             return listed
+        # Every installer lists these two: a RECORD without them was cut short.
         own = {f"{dist_info.name}/RECORD", f"{dist_info.name}/METADATA"}
         if not own <= {entry.path for entry in listed}:
             return f"{dist_info.name}/RECORD is incomplete"
