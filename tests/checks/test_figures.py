@@ -11,8 +11,8 @@ import pytest
 from checks import _figures
 from checks._contract import Figure
 from provision.engine import launch_checks
-from provision.engine.check_results import Tried
 from provision.engine.launch_checks import Context
+from provision.results import Tried
 from tests.checks.environments import Environment, checks_folder
 
 COPY = asdict(

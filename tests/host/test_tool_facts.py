@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 
 from provision.doors.reading import Reading
-from provision.host import compilers, cuda_toolkits, disks, installer_config, packages, pythons, sources
+from provision.host import (
+    compilers,
+    cuda_toolkits,
+    disks,
+    installer_config,
+    packages,
+    pythons,
+    sources,
+)
 from tests.host.recorded import known, missing, value
 
 
