@@ -33,7 +33,7 @@ def resolved(session: Session, *, upgrade: bool = False) -> tuple[Resolution | U
     if last and last.tool == resolution_cache.tool() and not upgrade:
         return last, False
     try:
-        resolution = _anew(session)
+        resolution = _resolve_again(session)
     except SourceFailed as failure:
         if last is None or upgrade:
             raise
@@ -76,7 +76,7 @@ def _read(facts: tuple[Fact[Any], ...]) -> Host:
     return Host(record.record(network=False, paths={}, sources={}, facts=facts).readings)
 
 
-def _anew(session: Session) -> Resolution | Unsupported:
+def _resolve_again(session: Session) -> Resolution | Unsupported:
     """Record the host, plan and resolve."""
     builder = here(session)
     if session.target and (refused := other_host.refused(session.target, builder)):

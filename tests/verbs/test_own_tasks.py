@@ -275,7 +275,7 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     assert listed[85]["tried"] == {"record_whole": "pass"}
     assert "dependencies_consistent" not in listed[90]["tried"], "nobody has tried it"
     said = small.run("tasks")[1].partition("90 Plan and lock")[2].partition("85 ")[0]
-    assert "   pass: distributions_as_locked, record_whole\n   not tried: dependencies_consistent" in said
+    assert "   pass: distributions_as_locked, record_whole\n   not run: dependencies_consistent" in said
     assert all(one["when"].endswith("Z") and one["current"] for one in listed.values() if one["outcome"] != "not yet")
     assert small.run("check")[0] == small.run("check", "record_whole")[0] == 0
     place = verified.place(small.current)
