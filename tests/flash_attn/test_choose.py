@@ -209,7 +209,7 @@ def test_a_host_without_the_memory_for_one_file_builds_nothing() -> None:
     assert "compiling one file needs 7 GB" in rejected(small, "flash-attn")
     assert "5.2 GB free: free some memory, or build on another host" in small.flash_attn.why
     required = none_recorded(with_memory(cores=4, available_gb=5.2), CERTAIN, "flash_attn.mode=require")
-    assert "5.2 GB are free" in required.unsupported[0].reasons[0]
+    assert "this host has 5.2 GB free" in required.unsupported[0].reasons[0]
 
 
 def test_a_host_without_what_compiles_builds_nothing() -> None:
@@ -224,7 +224,7 @@ def test_a_host_without_what_compiles_builds_nothing() -> None:
     no_compiler = recorded(with_compilers(), CERTAIN)
     assert no_compiler.flash_attn.mode == "none"
     assert "need g++ " in no_compiler.flash_attn.why
-    assert "here is none: install one" in no_compiler.flash_attn.why
+    assert "this host has none: install it" in no_compiler.flash_attn.why
 
 
 def test_modes() -> None:
