@@ -85,6 +85,7 @@ def _against_code(truth: WheelTruth, capabilities: Sequence[str]) -> list[str]:
         return []
     if not truth.modules:
         return ["it contains no compiled file: it was built without its kernels"]
+    # PTX does not count: an older driver cannot compile it.
     lacking = [capability for capability in capabilities if not serves(truth.sm, capability)]
     carried = f"machine code for {' '.join(truth.sm)}" if truth.sm else "no machine code at all"
     return (
@@ -99,6 +100,7 @@ def _against_torch(truth: WheelTruth, torch: Libraries, version: str) -> list[st
     own = {module.rpartition("/")[2] for module in truth.modules}
     absent = sorted(set(truth.needed) - torch.names - own - _SYSTEM_LIBRARIES)
     reasons = [f"it needs {', '.join(absent)}, which {name} does not bring"] if absent else []
+    # The interpreter provides the symbols of Python, the driver those of CUDA.
     elsewhere = ("Py", "_Py", *(("cu",) if "libcuda.so.1" in truth.needed else ()))
     unmet = sorted(
         symbol for symbol in truth.undefined - torch.defined if not symbol.startswith(elsewhere)

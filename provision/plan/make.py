@@ -54,6 +54,7 @@ def _without_settings(host: Host, settings: Settings, catalogue: Catalogue) -> t
         if getattr(settings, name) != getattr(plain, name)
     )
     free = msgspec.structs.replace(settings, **{name: getattr(plain, name) for name in names})
+    # This cannot recurse again: the settings that led here are at their defaults.
     plan = make(host, free, catalogue) if names else None
     vllm = plan.packages["vllm"] if isinstance(plan, Plan) else None
     if vllm is None:

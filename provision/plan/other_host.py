@@ -51,6 +51,7 @@ def refused(target: Host, builder: Host) -> Unsupported | None:
 
 def unlike(fresh: Plan, brought: Plan) -> Unsupported | None:
     """Return the refusal of a bundle whose plan does not suit this host."""
+    # A wheel for an older glibc runs on a newer one.
     its_machine, _, its_glibc = brought.platform.partition("-manylinux_2_")
     our_machine, _, our_glibc = fresh.platform.partition("-manylinux_2_")
     same = all(fresh.packages[name] == brought.packages[name] for name in ("vllm", "torch"))
@@ -74,6 +75,7 @@ def unlike_wish(
     vllm = brought.packages["vllm"]
     version = vllm.version if vllm else ""
     reasons = []
+    # A bare version means exactly it, as in config.yaml.
     if settings.vllm != "latest" and not SpecifierSet(f"=={settings.vllm}").contains(
         version, prereleases=True
     ):

@@ -51,6 +51,7 @@ def _outcomes(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]
 
 def _outcome_change(old: CheckResult, new: CheckResult) -> Change:
     is_worse = _FROM_BEST.index(new.outcome) > _FROM_BEST.index(old.outcome)
+    # Where a check passes now, the earlier summary tells what was wrong.
     reason = cut(first_line((old if new.outcome == "pass" else new).summary), _LONG)
     text = f"{new.name}: {old.outcome} -> {new.outcome}{f' ({reason})' if reason else ''}"
     return _change(new, "worse" if is_worse else "better", old.outcome, new.outcome, text)

@@ -120,6 +120,7 @@ def _excerpts(before: str, after: str) -> tuple[str, ...]:
     """Return both words, long ones from a little before their first difference."""
     pairs = enumerate(zip(before, after, strict=False))
     same = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
+    # Ten letters of context before the first difference.
     start = same - 10 if max(len(before), len(after)) > _LONG and same > 10 else 0
     parts = ((word[start : start + _LONG], word[start + _LONG :]) for word in (before, after))
     return tuple(f"{'…' * bool(start)}{shown}{'…' * bool(rest)}" for shown, rest in parts)

@@ -83,6 +83,7 @@ def labels(task: Task, report: Report) -> list[str]:
         for label in known
         if task.is_step
         and label[:1] == task.label[:1]
+        # 61 and 62 are parts of step 60, 65 is a task of the user.
         and label[1:2] in "12"
         and task.number % 10 == 0
     }

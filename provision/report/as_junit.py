@@ -31,6 +31,7 @@ def text(report: Report) -> str:
 
 def _add_suite(root: ET.Element, name: str, report: Report) -> ET.Element:
     suite = ET.SubElement(root, "testsuite", name=f"vllm-ready.{name}")
+    # The schema of JUnit allows no time zone.
     suite.set("timestamp", _legal(report.started.removesuffix("Z")))
     properties = ET.SubElement(suite, "properties")
     values = {

@@ -10,6 +10,7 @@ from provision.report._markup import fenced, plain
 from provision.report._model import Report
 from provision.report.short import seconds
 
+# GitHub refuses an issue of more than 65,536 letters.
 _MOST_EVIDENCE = 4000
 
 

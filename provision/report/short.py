@@ -33,6 +33,7 @@ def cut(text: str, columns: int) -> str:
 def number(value: float) -> str:
     """Return a number with four significant digits: 1,234  0.01235."""
     size = abs(value)
+    # True of infinity and NaN.
     if not size < float("inf"):
         return str(value)
     if size and (size < 0.0001 or size >= 1e15):

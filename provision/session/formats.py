@@ -25,5 +25,6 @@ def said(report: Report, format_: str) -> str:
         raise WrongUsage(f"unknown report format `{format_}`", hint=f"one of {', '.join(FORMATS)}")
     module = importlib.import_module(f"{reports.__name__}.as_{format_}")
     templates = {name: files.read_text(_TEMPLATES / name) for name in row.templates}
+    # A format is told by its name, so mypy does not know its function.
     text: str = module.text(report, templates) if templates else module.text(report)
     return text

@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
     report = runs.read(logs, options.run)
     if options.share:
+        # Only --share needs the recorder, which loads slowly.
         from provision.host import record
         from provision.report import share
 
@@ -35,5 +36,6 @@ def run(options: argparse.Namespace) -> int:
     elif format_name == "text":
         terminal.write(text)  # with replacements for letters that the terminal lacks
     else:
+        # Documents are UTF-8 whatever the terminal's encoding.
         terminal.out(text.encode())
     return DONE

@@ -34,7 +34,7 @@ def test_the_store_fills_up(small: Small) -> None:
     store = small.prefix / "wheels"
     first, then, said = on_a_disk(small, store, "size=4k", *UP, then="size=9m")
     assert (first, then) == (4, 0), said
-    why = f"the wheels cannot be kept: No space left on device: {store}"
+    why = f"the wheels cannot be stored: No space left on device: {store}"
     assert f"error: step 40-torch: fetch 3 wheels: {why}" in said
     assert "hint: free some space, or use another disk (--prefix DIR); then retry with the same command" in said
     logs = [path.read_text() for path in small.logs.glob("*/40-torch.log")]

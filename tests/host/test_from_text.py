@@ -115,8 +115,8 @@ def test_a_system_without_wheels_is_refused_by_its_name(name: str, reason: str) 
         (RECORDING[: len(RECORDING) // 2], "host.txt", "is not complete JSON", "record the host again"),
         (RECORDING[:2], "host.txt", "is not complete JSON", "record the host again"),
         (RECORDING.replace('"outcome": "ok"', '"outcome": "fine"', 1), "host.txt", "$.readings", "record the host again"),
-        ("gpus: [{name: NVIDIA\n", "host.txt:2", "is not YAML", "not closed"),
-        ("gpus:\n- name: a\n\x1b[0m\n", "host.txt:3", "holds a character", "right file"),
+        ("gpus: [{name: NVIDIA\n", "host.txt:2", "is not YAML", "missing bracket"),
+        ("gpus:\n- name: a\n\x1b[0m\n", "host.txt:3", "contains a character", "right file"),
     ],
 )  # fmt: skip
 def test_a_text_that_is_none_of_them(text: str, where: str, says: str, hint: str) -> None:

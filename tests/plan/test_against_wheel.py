@@ -1,4 +1,4 @@
-"""Wheels that must not be installed: each reason, with what is there and what is wanted."""
+"""Wheels that must not be installed: the reasons name the value here and the one needed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ OLD = "_ZN3c105ErrorC2ENS_14SourceLocationESs"
 
 def test_one_that_fits(tmp_path: Path) -> None:
     assert against(read(wheel(tmp_path)), **HERE) == []
-    assert against(read(wheel(tmp_path)), **{**HERE, "version": "2.8.3+cu13torch2.13cxx11abiTRUE"}) == []
+    assert (
+        against(read(wheel(tmp_path)), **{**HERE, "version": "2.8.3+cu13torch2.13cxx11abiTRUE"})
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,11 @@ def test_one_that_fits(tmp_path: Path) -> None:
             "it has no machine code for 7.5, 10.0: it carries machine code for 8.0 9.0",
         ),
         (
-            {"torch": Libraries(defined=frozenset({OF_C10}), names=frozenset({"libc10.so", "libcudart.so.12"}))},
+            {
+                "torch": Libraries(
+                    defined=frozenset({OF_C10}), names=frozenset({"libc10.so", "libcudart.so.12"})
+                )
+            },
             "it needs libcudart.so.13, which torch 2.13.0 does not bring",
         ),
         (
@@ -81,7 +88,9 @@ def test_lies_come_first(tmp_path: Path) -> None:
 
 
 def test_the_driver_and_python_bring_theirs(tmp_path: Path) -> None:
-    with_driver = module(needed=("libcuda.so.1",), undefined=("cuLaunchKernel", "PyList_New", "_Py_Dealloc"))
+    with_driver = module(
+        needed=("libcuda.so.1",), undefined=("cuLaunchKernel", "PyList_New", "_Py_Dealloc")
+    )
     assert against(read(wheel(tmp_path, {MODULE: with_driver})), **HERE) == []
     without = module(undefined=("cuLaunchKernel",))
     assert "cuLaunchKernel" in against(read(wheel(tmp_path, {MODULE: without})), **HERE)[0]
@@ -89,7 +98,10 @@ def test_the_driver_and_python_bring_theirs(tmp_path: Path) -> None:
 
 def test_a_pure_wheel_needs_no_code(tmp_path: Path) -> None:
     path = wheel(
-        tmp_path, {"flash_attn/__init__.py": b""}, named="flash_attn-2.8.3-py3-none-any.whl", tag="py3-none-any"
+        tmp_path,
+        {"flash_attn/__init__.py": b""},
+        named="flash_attn-2.8.3-py3-none-any.whl",
+        tag="py3-none-any",
     )
     assert against(read(path), **{**HERE, "capabilities": ()}) == []
 

@@ -41,11 +41,21 @@ def test_right_versions(name: str, catalogue: Catalogue) -> None:
     assert vllm
     assert torch
     first = plan.attention[0]
-    assert (vllm.version, torch.version.split("+")[0], plan.cuda, first.backend, first.code) == RIGHT[name]
+    assert (
+        vllm.version,
+        torch.version.split("+")[0],
+        plan.cuda,
+        first.backend,
+        first.code,
+    ) == RIGHT[name]
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("p100", "no machine code for 6.0"), ("b200-550", "the NVIDIA B200 (10.0) needs driver branch 570 or newer; this host has 550")]
+    ("name", "reason"),
+    [
+        ("p100", "no machine code for 6.0"),
+        ("b200-550", "the NVIDIA B200 (10.0) needs driver branch 570 or newer; this host has 550"),
+    ],
 )
 def test_hosts_that_cannot(name: str, reason: str, catalogue: Catalogue) -> None:
     plan = planned(name, catalogue)

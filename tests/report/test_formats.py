@@ -156,10 +156,10 @@ def test_a_supported_verdict_is_not_doubted(format_: str) -> None:
 
 @pytest.mark.parametrize("format_", ["text", "markdown", "html", "junit"])
 def test_a_failure_hides_no_check_that_was_not_tried(format_: str) -> None:
-    told = big_report(
+    source = big_report(
         {0: "fail", 7: "skip"}, promised=("speed_attention", "claim_007", "never_tried")
     )
-    text = formats.said(told, format_).replace("\\", "")
+    text = formats.said(source, format_).replace("\\", "")
     for problem in ("speed_attention failed", "claim_007 was skipped", "never_tried was not tried"):
         assert problem in text
 
@@ -194,7 +194,7 @@ def test_a_minimal_report_has_every_format(format_: str) -> None:
     value=st.one_of(st.floats(), st.text(max_size=10)),
     host=st.recursive(
         st.text(max_size=5) | st.floats() | st.none(),
-        lambda one: st.dictionaries(st.text(max_size=5), one),
+        lambda inner: st.dictionaries(st.text(max_size=5), inner),
     ),
 )
 def test_random_reports_have_every_format(words: str, value: float | str, host: Any) -> None:
@@ -212,7 +212,8 @@ def test_random_reports_have_every_format(words: str, value: float | str, host: 
         },
         checks=(CheckResult(name=words, outcome="fail", summary=words, evidence={words: words}),),
         figures=tuple(
-            Figure(check=words, name="attention", of=one, value=value, samples=(1.0,)) for one in of
+            Figure(check=words, name="attention", of=subject, value=value, samples=(1.0,))
+            for subject in of
         ),
     )
     for format_ in FORMATS:
@@ -229,16 +230,16 @@ def test_random_reports_have_every_format(words: str, value: float | str, host: 
 def test_text_fits_on_one_screen(outcomes: dict[int, Any] | None) -> None:
     long = big_report(outcomes)
     checks = tuple(
-        msgspec.structs.replace(one, summary="long " * 99 + "\nand more") for one in long.checks
+        msgspec.structs.replace(check, summary="long " * 99 + "\nand more") for check in long.checks
     )
-    for told in (
+    for source in (
         long,
         msgspec.structs.replace(long, checks=checks, owed=tuple(f"claim_{at}" for at in range(99))),
     ):
-        lines = formats.said(told, "text").splitlines()
+        lines = formats.said(source, "text").splitlines()
         assert len(lines) <= 40
         assert max(map(len, lines)) <= 100
-        assert lines[0].startswith(told.verdict.upper())
+        assert lines[0].startswith(source.verdict.upper())
         assert "and more" not in "\n".join(lines)
 
 
@@ -254,16 +255,20 @@ def test_text_lists_problems_and_counts_the_rest() -> None:
 
 def test_control_characters_never_reach_a_terminal() -> None:
     odd = "\x1b]0;x\x07\u202e\u2066\x9b"
-    told = big_report(checks=12, run=f"r{odd}", started=odd, generation=odd, tool=odd, owed=(odd,))
-    plan = told.plan
+    source = big_report(
+        checks=12, run=f"r{odd}", started=odd, generation=odd, tool=odd, owed=(odd,)
+    )
+    plan = source.plan
     assert plan
-    told = msgspec.structs.replace(told, plan=msgspec.structs.replace(plan, python=odd, cuda=odd))
+    source = msgspec.structs.replace(
+        source, plan=msgspec.structs.replace(plan, python=odd, cuda=odd)
+    )
     steering = {*odd} - {*"]0;x"}
     for text in (
-        formats.said(told, "text"),
-        as_text.text(told, odd),
-        as_text.brief(told),
-        formats.said(told, "markdown"),
+        formats.said(source, "text"),
+        as_text.text(source, odd),
+        as_text.brief(source),
+        formats.said(source, "markdown"),
     ):
         assert not {*text} & steering
 
@@ -271,10 +276,10 @@ def test_control_characters_never_reach_a_terminal() -> None:
 def test_words_and_numbers_are_short() -> None:
     assert first_line("\n \x1b[2Jone\r\ntwo") == "[2Jone"
     assert cut("abcdefgh", 6) == "abc..."
-    assert [number(one) for one in (0, 1, 51.0, 0.012345, 1234.5, 98765.4, 1e-9)] == [
+    assert [number(value) for value in (0, 1, 51.0, 0.012345, 1234.5, 98765.4, 1e-9)] == [
         "0", "1", "51", "0.01235", "1,234", "98,765", "1e-09",
     ]  # fmt: skip
-    assert [seconds(one) for one in (0.04, 59.9, 61.4, 9000)] == [
+    assert [seconds(value) for value in (0.04, 59.9, 61.4, 9000)] == [
         "0.0 s",
         "59.9 s",
         "1 min 1 s",
@@ -341,24 +346,24 @@ def test_junit_is_xml_for_any_character() -> None:
     odd = CheckResult(
         name="a\x00b", outcome="error", summary=every, evidence={every: every}, hint="]]>"
     )
-    told = msgspec.structs.replace(report(), checks=(odd,), run="\x1b")
-    root = ET.fromstring(formats.said(told, "junit").encode())
+    source = msgspec.structs.replace(report(), checks=(odd,), run="\x1b")
+    root = ET.fromstring(formats.said(source, "junit").encode())
     assert root.find(".//testcase[@name='a\ufffdb']/error") is not None
 
 
 # --- Prometheus -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("told", [big_report(), poisoned()], ids=["big", "poisoned"])
-def test_prometheus_is_well_formed_without_duplicates(told: Report) -> None:
-    lines = formats.said(told, "prometheus").splitlines()
+@pytest.mark.parametrize("source", [big_report(), poisoned()], ids=["big", "poisoned"])
+def test_prometheus_is_well_formed_without_duplicates(source: Report) -> None:
+    lines = formats.said(source, "prometheus").splitlines()
     samples = [line for line in lines if not line.startswith("#")]
     assert [line for line in samples if not SAMPLE.fullmatch(line)] == []
     series = [line.rpartition(" ")[0] for line in samples]
     assert len(series) == len(set(series)), "a collector throws the whole file away"
     typed = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(typed) == len(set(typed))
-    assert {one.partition("{")[0] for one in series} == set(typed)
+    assert {name.partition("{")[0] for name in series} == set(typed)
 
 
 def test_prometheus_has_verdict_outcomes_and_figures() -> None:
@@ -412,16 +417,16 @@ def test_no_text_becomes_an_element_of_the_page() -> None:
 def test_the_page_has_landmarks_and_no_address() -> None:
     page = formats.said(big_report(), "html")
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
-    found = tags(page)
-    names = [tag for tag, _ in found]
+    elements = tags(page)
+    names = [tag for tag, _ in elements]
     assert names.count("h1") == 1
     assert {"header", "nav", "main", "footer"} <= {*names}
     assert all(
-        attributes.get("scope") in ("col", "row") for tag, attributes in found if tag == "th"
+        attributes.get("scope") in ("col", "row") for tag, attributes in elements if tag == "th"
     )
-    ids = [attributes["id"] for _, attributes in found if "id" in attributes]
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    for _, attributes in found:
+    for _, attributes in elements:
         target = attributes.get("href") or ""
         assert not target.startswith("#") or target[1:] in ids
 

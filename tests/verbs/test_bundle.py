@@ -228,7 +228,7 @@ def change_a_wheel(bundle: Path) -> None:
         (point_to_another_wheel, 2, "torch-0.8-py3-none-any.whl is not einops"),
         (name_an_option, 2, "is not --index-url=http://elsewhere"),
         (rename_vllm, 2, "it contains no vllm"),
-        (change_a_wheel, 4, "its content is not the one that was locked"),
+        (change_a_wheel, 4, "its content does not match the locked SHA-256"),
     ],
 )
 def test_a_damaged_bundle_is_refused(

@@ -120,7 +120,7 @@ def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
     assert foreign_python.visible(cut, "0") == ("0:0",)
     with pytest.raises(WrongUsage, match=r"`1` is not a GPU of this host") as raised:
         foreign_python.visible(cut, "1")
-    assert "cut into slices: name one as nvidia-smi -L does" in raised.value.hint
+    assert "MIG slices: name one as `nvidia-smi -L` does" in raised.value.hint
 
 
 @pytest.mark.parametrize(("said", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")])

@@ -638,7 +638,7 @@ def test_where_nobody_tells_its_hash_it_is_recorded(toy: Toy, release_page: Rele
 @pytest.mark.parametrize(
     ("of_the_module", "digest", "reason"),
     [
-        ({}, "0" * 64, "its content is not the one that was locked"),
+        ({}, "0" * 64, "its content does not match the locked SHA-256"),
         ({"fatbin": fat_section("sm80")}, None, "no machine code for 9.0: it carries machine code for 8.0"),
         pytest.param({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, None, "it needs glibc 2.99", marks=pytest.mark.long),
     ],

@@ -176,7 +176,7 @@ def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Sm
     assert code == 0, said
     outcomes = {one["number"]: one["outcome"] for one in json.loads(out)["steps"]}
     assert (outcomes[40], outcomes[85]) == ("done", "done"), "it is repaired, verified, and the tasks go on"
-    assert "sympy is torn and is installed anew" in section(page(small, "README"), "What came up on the way")
+    assert "sympy is torn and is installed anew" in section(page(small, "README"), "Notes of the run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -239,17 +239,17 @@ def test_pages_say_what_was_asked_done_and_proved_also_when_it_was_kept(small: S
     write(small)
     assert small.run("up")[0] == 0
     own, torch, index = page(small, "85-models"), page(small, "40-torch"), page(small, "README")
-    assert section(own, "What was asked") == "people ask for them"
+    assert section(own, "Purpose and settings") == "people ask for them"
     assert section(own, "What was done").splitlines()[-1].strip() == "bash -c 'echo once >> ran-85'"
     assert "record_whole: pass." in section(own, "What proves it")
     assert section(own, "If it fails") == "ask Ann"
     assert "serve MODEL" in section(page(small, "15-last"), "What comes next")
     assert "$ENV/bin/python" in section(torch, "What was done"), "kept, and its commands too"
-    assert "torch 2.0+cpu" in section(torch, "What it left")
+    assert "torch 2.0+cpu" in section(torch, "What it installed")
     assert "kept from an earlier run" in section(torch, "What deviates from the plan")
     assert "distributions_as_locked: pass." in section(page(small, "90-lock"), "What proves it"), "proved before"
     assert "| [90](90-lock.md) | Plan and lock | kept from an earlier run | 2 passed, 1 not tried |" in index
-    assert "All that was promised is proved." in index
+    assert "Nothing: every promised check passed or warned." in index
 
     assert small.run("check")[0] == 0
     again = page(small, "40-torch")

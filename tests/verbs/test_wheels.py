@@ -250,9 +250,7 @@ def test_other_files_are_refused(target: Path, tmp_path: Path) -> None:
     assert "No such file" in refused(target, "import", str(tmp_path / "none.whl"))
     html = tmp_path / NAMED
     html.write_text("<html>Sign in</html>")
-    assert "is not a usable wheel: File is not a zip file" in refused(
-        target, "import", str(html)
-    )
+    assert "is not a usable wheel: File is not a zip file" in refused(target, "import", str(html))
 
 
 def test_an_import_takes_the_lock_and_a_killed_one_leaves_nothing(
