@@ -187,7 +187,7 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
         "junit.xml",
     }
     index = (place.folder / "tasks" / "task-results" / "README.md").read_text()
-    assert "* anything: there is no plan for this host\n* vllm: 0.6.0 needs a GPU" in index
+    assert "* nothing was proved: this host has no plan\n* vllm: 0.6.0 needs a GPU" in index
 
 
 def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
