@@ -14,7 +14,7 @@ from rich.console import Console
 from provision import arguments, errors
 from provision.catalog.rows import Catalogue
 from provision.host import from_text
-from provision.plan.explain import explained
+from provision.plan.explain import render
 from provision.session.planning import make_plan
 from provision.settings import Settings, load
 
@@ -55,7 +55,7 @@ def test_help_is_shown(request: pytest.FixtureRequest) -> None:
 def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) -> None:
     host = from_text.parse((ROOT / "tests/hosts/h100-550.yaml").read_text(), "h100-550.yaml")
     page = io.StringIO()
-    Console(file=page, width=110, color_system=None).print(explained(make_plan(host, Settings(), catalogue)))
+    Console(file=page, width=110, color_system=None).print(render(make_plan(host, Settings(), catalogue)))
     shown = "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
     check("README.md", "output: plan of tests/hosts/h100-550.yaml", shown, request)
 

@@ -21,7 +21,7 @@ def generation(prefix: Path, number: int, *, complete: bool = True) -> Path:
     folder = prefix / f"2026010{number}T000000Z-000{number}"
     state = folder / environments.STATE
     state.mkdir(parents=True)
-    made = environments.Made(number=number, made=f"2026-01-0{number}T00:00:00Z", target=f"target {number}")
+    made = environments.Creation(number=number, made=f"2026-01-0{number}T00:00:00Z", target=f"target {number}")
     (state / environments.MADE).write_bytes(msgspec.json.encode(made))
     if complete:
         (state / environments.COMPLETE).write_text("{}")
@@ -56,7 +56,7 @@ def test_no_environment_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_rollback_goes_back_and_to_a_named_one(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "the current environment is 20260102T000000Z-0002" in said(capsys, "rollback", "--prefix", str(prefix))
     assert "0003" in said(capsys, "rollback", "20260103T000000Z-0003", "--prefix", str(prefix))
-    assert environments.current(prefix) == "20260103T000000Z-0003"
+    assert environments.current_id(prefix) == "20260103T000000Z-0003"
 
 
 def test_rollback_passes_over_what_never_passed_its_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_rollback_and_prune_as_documents(prefix: Path, capsys: pytest.CaptureFix
 def test_rollback_to_what_is_not_complete_is_refused(prefix: Path) -> None:
     with pytest.raises(WrongUsage, match="not complete"):
         cli.run(["rollback", "20260104T000000Z-0004", "--prefix", str(prefix)])
-    assert environments.current(prefix) == "20260103T000000Z-0003"
+    assert environments.current_id(prefix) == "20260103T000000Z-0003"
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_prune_keeps_what_is_current_and_what_is_in_use(
 ) -> None:
     assert str(running) in said(capsys, "generations", "--prefix", str(prefix))
     said(capsys, "prune", "--set", "keep=1", "--prefix", str(prefix))
-    left = {one.id for one in environments.found(prefix)}
+    left = {one.id for one in environments.list_environments(prefix)}
     assert {"20260101T000000Z-0001", "20260103T000000Z-0003"} <= left
     assert "20260102T000000Z-0002" not in left
 

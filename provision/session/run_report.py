@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from provision.engine import bring_up, discover_steps, environments, user_tasks, verified
-from provision.engine.check_results import Tried
+from provision.engine.check_results import CheckResults
 from provision.engine.conclude import conclude
 from provision.engine.journal import Journal
 from provision.engine.promised_checks import Interpreter
@@ -62,7 +62,7 @@ def report(session: Session, outcome: Outcome) -> Report:
         figures=outcome.tried.figures,
         regressions=outcome.regressions,
     )
-    return share.kept(result, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def unsupported(session: Session, refused: Unsupported) -> Report:
@@ -70,7 +70,7 @@ def unsupported(session: Session, refused: Unsupported) -> Report:
     reasons = {row.subject: row.reasons for row in refused.unsupported}
     if "vllm" in reasons:  # the oldest release is named last, and asks for least: it comes first
         reasons["vllm"] = reasons["vllm"][::-1]
-    in_use = environments.current(Path(session.prefix))
+    in_use = environments.current_id(Path(session.prefix))
     advice = (*refused.advice, *([f"{in_use} is in use, as it was"] if in_use else []))
     result = Report(
         **_of_run(session),
@@ -86,7 +86,7 @@ def unsupported(session: Session, refused: Unsupported) -> Report:
         notes={"plan": advice},
         checks=(),
     )
-    return share.kept(result, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def installed(place: Path) -> Installed:
@@ -106,7 +106,7 @@ def installed(place: Path) -> Installed:
 
 def of_checks(
     session: Session,
-    tried: Tried,
+    tried: CheckResults,
     promised: tuple[str, ...],
     gpus: tuple[str, ...],
     facts: dict[str, Any],
@@ -140,7 +140,7 @@ def of_checks(
         checks=tried.checks,
         figures=tried.figures,
     )
-    return share.kept(result, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def _from_journal(
@@ -151,7 +151,7 @@ def _from_journal(
     if not generation or not place.is_dir():
         return {}, {}
     site = Site(generation=generation, prefix=session.prefix, uv=bring_up.own_uv(), host_python="")
-    steps, tasks = Journal(Path(site.state)).last(), user_tasks.journal(place).last()
+    steps, tasks = Journal(Path(site.state)).last_entries(), user_tasks.journal(place).last_entries()
     left = {
         step.label: _left_by(step, plan, lock, site)
         if steps[step.label].outcome == "done"

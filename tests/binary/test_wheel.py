@@ -29,7 +29,7 @@ def test_reads_what_it_is(tmp_path: Path) -> None:
     assert truth.needed == ("libc.so.6", "libc10.so", "libcudart.so.13")
     assert truth.undefined == {OF_C10, "PyModule_Create2"}
     assert truth.cxx11_abi is True
-    assert truth.lies == ()
+    assert truth.contradictions == ()
 
 
 def test_its_own_files_bring_symbols_to_each_other(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_cxx_abi_is_told_by_what_torch_is_asked_for(
     ],
 )  # fmt: skip
 def test_lies_are_told(tmp_path: Path, changed: dict[str, object], lie: str) -> None:
-    lies = read(wheel(tmp_path, **changed)).lies  # type: ignore[arg-type]  # one knob at a time
+    lies = read(wheel(tmp_path, **changed)).contradictions  # type: ignore[arg-type]  # one knob at a time
     assert len(lies) == 1
     assert lie in lies[0]
 
@@ -75,18 +75,18 @@ def test_a_file_of_two_contents_is_a_lie(tmp_path: Path) -> None:
     path = wheel(tmp_path)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("flash_attn/__init__.py", b"import evil")
-    assert "it holds flash_attn/__init__.py twice" in read(path).lies
+    assert "it holds flash_attn/__init__.py twice" in read(path).contradictions
 
 
 def test_a_promise_of_manylinux_is_no_lie(tmp_path: Path) -> None:
     named = NAMED.replace("linux_x86_64", "manylinux_2_17_x86_64.manylinux2014_x86_64")
-    assert read(wheel(tmp_path, named=named)).lies == ()
-    assert read(wheel(tmp_path, named=NAMED.replace("linux", "musllinux_1_2"))).lies
+    assert read(wheel(tmp_path, named=named)).contradictions == ()
+    assert read(wheel(tmp_path, named=NAMED.replace("linux", "musllinux_1_2"))).contradictions
 
 
 def test_a_misnamed_wheel_has_a_true_name(tmp_path: Path) -> None:
     assert (
-        read(wheel(tmp_path, version="2.8.3.post1")).true_name == "flash_attn-2.8.3.post1-cp312-cp312-linux_x86_64.whl"
+        read(wheel(tmp_path, version="2.8.3.post1")).corrected_name == "flash_attn-2.8.3.post1-cp312-cp312-linux_x86_64.whl"
     )
 
 
@@ -98,7 +98,7 @@ def test_the_installer_sees_the_same_lies_in_names(tmp_path: Path, version: str)
     done = subprocess.run(
         [*argv, "--target", str(tmp_path / "t"), str(path)], capture_output=True, text=True, check=False, timeout=60
     )
-    assert (done.returncode != 0) == bool(read(path).lies), done.stderr
+    assert (done.returncode != 0) == bool(read(path).contradictions), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from provision.binary.record import encoded
+from provision.binary.record import encode_digest
 from tests.binary.tiny_elf import fat_section, shared_object
 
 MODULE = "flash_attn_2_cuda.cpython-312-x86_64-linux-gnu.so"
@@ -47,7 +47,7 @@ def wheel(
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n".encode(),
     }
     lines: dict[str, str | None] = {
-        path: f"{path},sha256={encoded(hashlib.sha256(data).digest())},{len(data)}" for path, data in members.items()
+        path: f"{path},sha256={encode_digest(hashlib.sha256(data).digest())},{len(data)}" for path, data in members.items()
     }
     lines |= {f"{info}/RECORD": f"{info}/RECORD,,", **(record or {})}
     members[f"{info}/RECORD"] = "".join(f"{line}\n" for line in lines.values() if line).encode()

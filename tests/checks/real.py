@@ -18,7 +18,7 @@ import pytest
 
 from provision.doors import network
 from provision.engine import launch_checks
-from provision.engine.check_results import CheckResult, Tried
+from provision.engine.check_results import CheckResult, CheckResults
 from provision.report import read
 
 ROOT = Path(__file__).parents[2]
@@ -97,10 +97,10 @@ class Vllm:
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout.splitlines()[-1])
 
-    def tried(self, name: str, logs: Path) -> Tried:
+    def tried(self, name: str, logs: Path) -> CheckResults:
         """One check through the launcher, as the engine tries it."""
         found = [check for check in launch_checks.discover() if check.name == name]
-        return launch_checks.run(self.python, found, launch_checks.Context(profile="cpu"), logs)
+        return launch_checks.run(self.python, found, launch_checks.CheckContext(profile="cpu"), logs)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ mount -o "remount,$then" "$place" || exit 77
 # The disk had room when step 10 looked at it, and others fill it since.
 FILLED_LATER = CODE.replace(
     "from provision.cli",
-    "from provision.engine import needs; needs._enough = lambda *_: needs.Measured('', met=True)\nfrom provision.cli",
+    "from provision.engine import needs; needs._enough = lambda *_: needs.NeedResult('', met=True)\nfrom provision.cli",
 )
 _UNSHARE = ["unshare", "--map-root-user", "--mount"]  # no root is needed where the kernel lets users have namespaces
 

@@ -126,5 +126,5 @@ def locked(folder: Path) -> Lock:
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), "UV_CACHE_DIR": str(folder / "cache")}
     env |= {"UV_FIND_LINKS": str(folder / "wheels"), "UV_DEFAULT_INDEX": (folder / "no-index").as_uri()}
     found = resolve.resolve(PLAN, Settings(), find_uv_bin(), env, folder / "asked")
-    assert isinstance(found, resolve.Resolved)
+    assert isinstance(found, resolve.ResolvedLock)
     return found.lock

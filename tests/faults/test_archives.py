@@ -49,7 +49,7 @@ def test_a_wheel_that_is_not_the_locked_one(small: Small, source: str, damage: C
         assert "error: step 40-torch: fetch 3 wheels: its content does not match the locked SHA-256: " in err
         assert path.name in err
         assert "hint: the index or a proxy changed it" in err
-        assert environments.current(small.prefix) is None
+        assert environments.current_id(small.prefix) is None
         assert not list(small.prefix.glob("*/lib/python*/site-packages/*sympy*"))
         assert not list(small.prefix.glob("wheels/*sympy*")), "nor is it kept"
         path.write_bytes(right)

@@ -67,7 +67,7 @@ def test_nobody_reads_what_is_said(small: Small, stream: str, how: str) -> None:
     assert child.returncode == (2 if (stream, how) == ("stdout", "full") else 0)
     if child.returncode:
         assert "standard output: cannot be written: No space left" in err
-    assert environments.current(small.prefix), "what was said nowhere is done all the same"
+    assert environments.current_id(small.prefix), "what was said nowhere is done all the same"
     assert small.run(*UP)[1].startswith("nothing to do")
 
 
@@ -127,11 +127,11 @@ def test_killed_before_each_of_the_last_renames_of_up(small: Small, renames: int
     """The manifest, the mark of completeness, the verdict, the switch, the report, and its last page."""
     nth = renames - back + 1
     assert small.run(str(nth), *UP, code=_counting(CODE), start_new_session=True)[0] == -signal.SIGKILL
-    now = environments.current(small.prefix)
+    now = environments.current_id(small.prefix)
     assert now is None or list((small.prefix / now / environments.STATE / "verified").glob("*.json"))
     code, _, err = small.run(*UP)
     assert code == 0, err
-    (made,) = environments.found(small.prefix)
+    (made,) = environments.list_environments(small.prefix)
     assert made.current
     assert small.run("check")[0] == 0
 
@@ -163,10 +163,10 @@ def test_what_is_not_verified_never_becomes_current(small: Small) -> None:
     code, out, _ = small.run(*UP)
     assert code == 5
     assert out.startswith("UNDECIDED")
-    assert environments.current(small.prefix) is None
+    assert environments.current_id(small.prefix) is None
     small.wish()
     assert small.run(*UP)[0] == 0
-    assert environments.current(small.prefix)
+    assert environments.current_id(small.prefix)
 
 
 def test_two_runs_at_once(small: Small) -> None:
@@ -181,6 +181,6 @@ with locks.hold(Path(sys.argv[1]), "provision"):
             code, out, err = small.run(*verb)
             assert (code, out) == (6, "")
             assert f"another run works here: `provision`, pid {holder.pid}, since " in err
-        assert not environments.found(small.prefix)
+        assert not environments.list_environments(small.prefix)
         holder.kill()
     assert small.run(*UP)[0] == 0, "a killed holder holds nothing"

@@ -118,7 +118,7 @@ def test_foreign_hooks_are_named_and_never_called_whole(finished: Small) -> None
     for path in hooks:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    now = environments.current(finished.prefix)
+    now = environments.current_id(finished.prefix)
     for verb in (UP, ("provision",)):
         code, out, err = finished.run(*verb)
         assert code == 4, out + err
@@ -127,7 +127,7 @@ def test_foreign_hooks_are_named_and_never_called_whole(finished: Small) -> None
         assert "remove it; to keep it, put it into a package that extra_packages names" in err
     assert (finished.logs / "summary.txt").read_text().startswith("NOT PROVISIONED")
     assert all(path.exists() for path in hooks)
-    assert environments.current(finished.prefix) == now, "what runs is not taken away"
+    assert environments.current_id(finished.prefix) == now, "what runs is not taken away"
     code, _, err = finished.run("check", "record_whole")
     assert code == 1
     assert "runs whenever this Python starts" in err

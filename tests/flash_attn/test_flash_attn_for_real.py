@@ -98,7 +98,7 @@ def test_one_command_compiles_installs_and_tries_it_beside_vllm(made: Made) -> N
 
 def test_it_holds_code_for_the_asked_architecture_and_no_other(made: Made) -> None:
     (path,) = made.packages.glob("flash_attn_2_cuda*.so")
-    code = fatbin.containers(SharedObject.mapped(path).fatbin)
+    code = fatbin.fat_binaries(SharedObject.mapped(path).fatbin)
     assert code
     assert {(each.sm, each.ptx) for each in code} == {(frozenset({90}), frozenset())}
     (one,) = wheel_store.found(made.prefix)
@@ -120,9 +120,9 @@ def test_its_symbols_are_those_of_its_own_torch(made: Made, tmp_path: Path) -> N
     (one,) = wheel_store.found(made.prefix)
     truth = wheel.read(made.prefix / "wheels" / one.file)
     own = libraries.read(made.packages / "torch" / "lib")
-    assert against_wheel.against(truth, torch=own, torch_version=one.torch) == []
+    assert against_wheel.reasons_against(truth, torch=own, torch_version=one.torch) == []
     for library in (made.packages / "torch" / "lib").glob("*.so"):
         if library.name != "libc10.so":
             (tmp_path / library.name).symlink_to(library)
-    (reason, *_) = against_wheel.against(truth, torch=libraries.read(tmp_path), torch_version="another")
+    (reason, *_) = against_wheel.reasons_against(truth, torch=libraries.read(tmp_path), torch_version="another")
     assert "which torch another here does not have" in reason

@@ -73,4 +73,4 @@ def test_a_cut_reading_is_unparsable() -> None:
     ],
 )
 def test_normalised(bus_id: str, kernel: str | None) -> None:
-    assert pci_gpus.normalised(bus_id) == kernel
+    assert pci_gpus.normalise(bus_id) == kernel

@@ -18,7 +18,7 @@ def rendered(readings: dict[str, Reading], width: int = 100) -> str:
     recording = Recording(taken="2026-11-20T06:00:00Z", tool="vllm-ready 0.1.0", readings=readings)
     text = io.StringIO()
     console = Console(file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False)
-    for part in show.shown(recording):
+    for part in show.table(recording):
         console.print(part)
     return text.getvalue()
 

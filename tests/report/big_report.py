@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.engine.check_results import CheckResult, Figure, Tried
+from provision.engine.check_results import CheckResult, Figure, CheckResults
 from provision.engine.conclude import conclude
 from provision.engine.events import StepResult
 from provision.report._model import Package, Report
@@ -65,7 +65,7 @@ def big_report(outcomes: dict[int, Any] | None = None, checks: int = 200, **chan
         "figures": figures if checks >= len(_MEASURING) else (),
     }
     conclusion = conclude(
-        Tried(checks=tuple(tried), figures=fields["figures"]), fields["promised"], GPUS
+        CheckResults(checks=tuple(tried), figures=fields["figures"]), fields["promised"], GPUS
     )
     verdict = {"verdict": conclusion.verdict, "exit_code": conclusion.exit_code}
     return Report(**{**fields, **verdict, **changes})

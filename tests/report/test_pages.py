@@ -11,7 +11,7 @@ from provision.engine.check_results import CheckResult, Figure
 from provision.engine.discover_tasks import discover
 from provision.engine.events import StepResult
 from provision.plan._model import Decision, Rejected
-from provision.report import as_task_result, read
+from provision.report import task_pages, read
 from provision.report._model import Left, Package, Report
 from provision.tasks import Task
 from tests.plan.described import plan
@@ -115,7 +115,7 @@ PROVING = {
 
 
 def pages(source: Report, before: Report | None = None) -> dict[str, str]:
-    return as_task_result.pages(source, TASKS, before, PROVING)
+    return task_pages.pages(source, TASKS, before, PROVING)
 
 
 def section(text: str, title: str) -> str:

@@ -38,7 +38,7 @@ class Place(msgspec.Struct, frozen=True):
         return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in self.folder.rglob("*")}
 
     def generations(self) -> list[str]:
-        return [one.id for one in environments.found(self.prefix)]
+        return [one.id for one in environments.list_environments(self.prefix)]
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     )
     env = {**os.environ, "UV_DEFAULT_INDEX": (tmp_path / "no-index").as_uri()}
     found = resolve.resolve(made, Settings(), find_uv_bin(), env, tmp_path / "asked")
-    assert isinstance(found, resolve.Resolved)
+    assert isinstance(found, resolve.ResolvedLock)
     seen = Host(record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings)
     wish = resolution_cache.wish(seen, Settings())
     here = Resolution(

@@ -48,7 +48,7 @@ class Measuring:
         found = launch_checks.discover(folder)
         monkeypatch.setattr(launch_checks, "discover", lambda: found)
         monkeypatch.setattr(launch_checks, "run", functools.partial(launch_checks.run, folder=folder))
-        assert promised_checks.promised(place.wanted.plan, place.wanted.lock) == PROMISED
+        assert promised_checks.choose_promised(place.wanted.plan, place.wanted.lock) == PROMISED
         resolution_cache.save(place.prefix, self.with_numpy("2.2"))
 
     def say(self, numpy: str, **changes: Any) -> None:

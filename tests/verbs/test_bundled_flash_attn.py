@@ -87,7 +87,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(inputs, "checkout", lambda: str(checkout))
     monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
     provable = ("distributions_as_locked", "record_whole")
-    monkeypatch.setattr(promised_checks, "promised", lambda plan, lock: provable)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(promised_checks, "choose_promised", lambda plan, lock: provable)  # noqa: ARG005 - all that toys can pass
     with serving() as server:
         for path in (tmp_path / "wheels").iterdir():
             name = path.name.partition("-")[0].replace("_", "-")
@@ -106,7 +106,7 @@ def with_an_h100(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def begin(text: str = H100) -> None:
         described = from_description.parse(text, "h100.yaml")
         facts = {fact.name: described.value(fact) for fact in FACTS}
-        monkeypatch.setattr(resolve, "Host", lambda readings: Host(readings).but(facts))
+        monkeypatch.setattr(resolve, "Host", lambda readings: Host(readings).replace(facts))
         monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
 
     return begin

@@ -11,14 +11,14 @@ from provision import cli
 from provision.engine import launch_checks
 from provision.errors import WrongUsage
 from provision.session import foreign_python
-from tests.checks.environments import Environment, checks_folder
+from tests.checks.environments import SmallEnvironment, checks_folder
 
 GPUS = ("0", "1", "2:0", "2:1")
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    made = Environment(tmp_path / "env")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    made = SmallEnvironment(tmp_path / "env")
     made.install("alpha", "1.0", {"alpha.py": "one = 1\n"})
     return made
 
@@ -28,7 +28,7 @@ def check(tmp_path: Path, *words: str) -> int:
 
 
 def test_any_python_is_tried_and_reported(
-    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    environment: SmallEnvironment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert check(tmp_path, "record_whole", "--python", environment.python, "--json") == 0
     told = json.loads(capfd.readouterr().out)
@@ -41,7 +41,7 @@ def test_any_python_is_tried_and_reported(
     assert check(tmp_path, "record_whole", "--python", environment.python) == 1
 
 
-def test_without_vllm_nothing_is_proved(environment: Environment, tmp_path: Path) -> None:
+def test_without_vllm_nothing_is_proved(environment: SmallEnvironment, tmp_path: Path) -> None:
     assert check(tmp_path, "--python", environment.python, "--quiet") == 5
 
 
@@ -75,7 +75,7 @@ def test_what_was_left_empty_is_no_look_at_ours(tmp_path: Path, words: tuple[str
 
 
 def test_a_wrapper_is_what_is_tried(
-    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    environment: SmallEnvironment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrapper = tmp_path / "a wrapper for Jürgen"
     wrapper.write_text(f'#!/bin/sh\necho wrapped >&2\nexec {environment.python} "$@"\n')
@@ -89,7 +89,7 @@ def test_a_wrapper_is_what_is_tried(
 
 
 def test_gpus_that_do_not_answer_are_not_passed_over(
-    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    environment: SmallEnvironment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foreign_python, "has_gpus", lambda: True)
     if foreign_python.gpus_here():

@@ -144,7 +144,7 @@ def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> Non
     assert started == [one["result"]["name"] for one in told if one["type"] == "check done"]
     assert started == [one["name"] for one in ended["report"]["checks"]]
 
-    (made,) = (one for one in environments.found(place.prefix) if one.complete)
+    (made,) = (one for one in environments.list_environments(place.prefix) if one.complete)
     environments.switch(place.prefix, made.id)  # by hand: as if they had passed
     verified.save(Path(made.path), json.dumps(ended["report"]).encode())
     again = place.run("up", "--events")

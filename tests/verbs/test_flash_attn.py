@@ -19,7 +19,7 @@ import pytest
 from provision import cli
 from provision.catalog import rows
 from provision.engine import discover_steps, environments, promised_checks, resolution_cache
-from provision.engine.check_results import Tried
+from provision.engine.check_results import CheckResults
 from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.flash_attn import find as published_wheels
 from provision.flash_attn import partial_build, step_60_flash_attn, wheel_store
@@ -127,7 +127,7 @@ class Toy:
 
     @property
     def generations(self) -> int:
-        return len(environments.found(self.prefix))
+        return len(environments.list_environments(self.prefix))
 
 
 def steps(report: dict[str, object]) -> dict[int, str]:
@@ -182,7 +182,7 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path))
     monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
     (tmp_path / "try.py").write_text("")
-    monkeypatch.setattr(promised_checks, "promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(promised_checks, "choose_promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
     monkeypatch.setattr(choose_jobs, "PROCESS_GB", 0.1)  # a toy compiler needs no more, whatever else runs here
     return Toy(tmp_path, server)
 
@@ -288,7 +288,7 @@ def test_an_imported_wheel_is_taken_and_its_word_is_tried(
 
 def test_an_environment_that_an_upgrade_leaves_stays_the_way_back(toy: Toy, tmp_path: Path) -> None:
     """Two are kept: not two of the upgrade, one without flash-attn and one with it."""
-    before = environments.place(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
+    before = environments.find_or_begin(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
     state = Path(before.path) / environments.STATE
     for name in (environments.COMPLETE, environments.USED):
         (state / name).write_text("{}")
@@ -302,12 +302,12 @@ def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: P
     want(toy, tmp_path)
     (tmp_path / "try.py").write_text("import sys; sys.exit('vLLM does not import beside it: boom')\n")
     assert toy.run() == 5
-    first = environments.current(toy.prefix)
+    first = environments.current_id(toy.prefix)
     assert not toy.has_flash_attn()
     assert "boom" in toy.reason
     assert "flash-attn   none: vLLM does not import beside it: boom" in (tmp_path / "logs" / "summary.txt").read_text()
     assert toy.run() == 5
-    assert environments.current(toy.prefix) == first, "neither made nor tried again"
+    assert environments.current_id(toy.prefix) == first, "neither made nor tried again"
     assert toy.built == 1
     (tmp_path / "try.py").write_text("")
     assert toy.run("--only", "60") == 5
@@ -485,7 +485,7 @@ def test_what_is_required_and_cannot_be_had_is_a_failure(toy: Toy, tmp_path: Pat
     toy.page(release("print('x.cu(1): error: no'); sys.exit(1)"))
     with pytest.raises(StepFailed, match=r"cannot be installed: x\.cu\(1\): error: no"):
         toy.run("--set", "flash_attn.mode=require")
-    assert environments.current(toy.prefix) is None
+    assert environments.current_id(toy.prefix) is None
 
 
 def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
@@ -550,10 +550,10 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
 ) -> None:
     """Also after a run that was killed while it was tried."""
     want(toy, tmp_path)
-    fail_where_it_is = promised_checks.ours
+    fail_where_it_is = promised_checks.check_environment
     first = True
 
-    def check(plan: Plan, lock: Lock, *more: Any) -> Tried:
+    def check(plan: Plan, lock: Lock, *more: Any) -> CheckResults:
         nonlocal first
         if lock.version("flash-attn") and first:
             first = False
@@ -565,7 +565,7 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
         )
         return msgspec.structs.replace(found, checks=tuple(checks))
 
-    monkeypatch.setattr(promised_checks, "ours", check)
+    monkeypatch.setattr(promised_checks, "check_environment", check)
     with pytest.raises(Interrupted):
         toy.run()
     assert toy.run() == 5

@@ -67,8 +67,8 @@ def test_steps_one_by_one(place: Place, said: Callable[..., str]) -> None:
     assert cli.run(["provision", "--only", "10", "--yes"]) == 5
     with pytest.raises(WrongUsage, match="step 30 builds on step 20"):
         cli.run(["provision", "--only", "30", "--yes"])
-    (made,) = environments.found(place.prefix)
-    assert [*Journal(Path(made.path) / environments.STATE).done()] == ["10-preflight"], "what was done is not undone"
+    (made,) = environments.list_environments(place.prefix)
+    assert [*Journal(Path(made.path) / environments.STATE).done_fingerprints()] == ["10-preflight"], "what was done is not undone"
     for number in ("20", "30", "40", "50"):
         assert cli.run(["provision", "--only", number, "--yes"]) == 5, number
     said("provision", "--from", "60", "--yes")

@@ -170,7 +170,7 @@ def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Sm
     write(small, _84_tear=f"title: Tear\ncommands: [[bash, -c, '{tear}']]\nchecks: [record_whole]\n")
     code, out, _ = small.run("up", "--json")
     assert (code, json.loads(out)["verdict"]) == (1, "not verified")
-    assert verified.report(small.current) is None
+    assert verified.read_report(small.current) is None
     (small.folder / "tasks" / "84-tear.yaml").unlink()
     code, out, said = small.run("up", "--json")
     assert code == 0, said
@@ -278,7 +278,7 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     assert "   pass: distributions_as_locked, record_whole\n   not tried: dependencies_consistent" in said
     assert all(one["when"].endswith("Z") and one["current"] for one in listed.values() if one["outcome"] != "not yet")
     assert small.run("check")[0] == small.run("check", "record_whole")[0] == 0
-    place = verified.place(small.current)
+    place = verified.report_path(small.current)
     proof = place.read_bytes()
     place.unlink()
     listed = {one["number"]: one for one in json.loads(small.run("tasks", "--json")[1])}

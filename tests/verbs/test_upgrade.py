@@ -33,7 +33,7 @@ def measuring(place: Place, monkeypatch: pytest.MonkeyPatch) -> Measuring:
 
 
 def in_use(measuring: Measuring) -> str | None:
-    return environments.current(measuring.place.prefix)
+    return environments.current_id(measuring.place.prefix)
 
 
 SLOWER = {"quick": 475.0}
@@ -150,7 +150,7 @@ def test_a_verdict_of_before_there_were_figures_is_tried_for_anew(measuring: Mea
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 1
     (new,) = [one for one in measuring.place.generations() if one != before]
-    report = verified.place(measuring.place.prefix / new)
+    report = verified.report_path(measuring.place.prefix / new)
     report.write_text(json.dumps({**json.loads(report.read_text()), "figures": {}}))
     measuring.tried()
     assert cli.run(["up"]) == 1
@@ -222,11 +222,11 @@ def test_nothing_is_built_upon_an_environment_with_regressions(measuring: Measur
 
 def test_another_driver_leaves_nothing_to_be_measured_by(measuring: Measuring, monkeypatch: pytest.MonkeyPatch) -> None:
     before = in_use(measuring)
-    place = verified.place(measuring.place.prefix / str(before))
+    place = verified.report_path(measuring.place.prefix / str(before))
     report = json.loads(place.read_bytes())
     report["host"]["facts"] = {"driver": {"version": "580.65"}}
     place.write_text(json.dumps(report))
-    monkeypatch.setattr(promised_checks, "facts_for", lambda names, places: {"driver": {"version": "570.124"}})  # noqa: ARG005
+    monkeypatch.setattr(promised_checks, "record_facts", lambda names, places: {"driver": {"version": "570.124"}})  # noqa: ARG005
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 0, "what ran with one driver may not run with another"
     assert in_use(measuring) != before

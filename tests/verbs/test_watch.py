@@ -69,7 +69,7 @@ def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.Capture
 
 
 def test_another_kernel_is_named(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
-    place = verified.place((measuring.place.prefix / environments.CURRENT).resolve())
+    place = verified.report_path((measuring.place.prefix / environments.CURRENT).resolve())
     report = json.loads(place.read_bytes())
     report["host"]["facts"] = {"kernel": "5.4.0-old", "driver": {"type": "Missing", "why": "absent"}}
     place.write_text(json.dumps(report))
