@@ -15,10 +15,10 @@ import jsonschema
 import pytest
 
 from provision import cli
-from provision.session.event_stream import Stream
 from provision.engine import environments, locks, verified
 from provision.engine.events import Line
 from provision.session import inputs
+from provision.session.event_stream import Stream
 from provision.verbs import up
 from tests.display.screen import Screen, Terminal
 from tests.doors.local_server import LocalServer, Resource, serving
