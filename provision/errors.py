@@ -80,9 +80,27 @@ class SourceFailed(Failure):
 
 
 class StepFailed(Failure):
-    """A step that failed; its results so far stay, and the same command continues there."""
+    """A step that failed; its results so far stay, and the same command continues there.
+
+    `reason` is one sentence without commands and paths, `output` the last lines of the command that
+    failed, and `step` the number of the step whose action failed (0: none).
+    """
 
     exit_code = 4
+    step: int = 0
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        hint: str = "",
+        reason: str = "",
+        output: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.reason = reason or what.partition("\n")[0]
+        self.output = output
 
 
 class Locked(Failure):

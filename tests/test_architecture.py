@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -26,12 +27,11 @@ FLOORS: list[set[str]] = [
     {"doors"},
     {"host", "binary"},
     {"catalog"},
-    {"plan", "flash_attn.choose", "flash_attn.match", "flash_attn.build_rules"},
-    {"steps", "flash_attn.step_60_flash_attn"},
+    {"plan"},
+    {"steps"},
     {"tasks"},
-    {"flash_attn.build_steps", "flash_attn.partial_build"},
-    {"engine", "flash_attn.wheel_store"},
-    {"flash_attn"},  # two floors of one room, until the loops around it are gone
+    {"flash_attn"},
+    {"engine"},
     {"report"},
     {"crash", "arguments", "display"},
     {"session"},
@@ -45,6 +45,19 @@ ONLY_AT_THE_DOOR = {
     "requests": {"doors/network.py", "doors/sessions.py", "doors/remote_file.py"},
     "pypi_simple": {"doors/network.py", "catalog/published.py", "catalog/freshness.py"},
     "pynvml": {"doors/nvml_child.py"},
+}
+# Outside its room the optional package is named in these rooms and files only.
+NAMES_FLASH_ATTN = {
+    "catalog": "its wheels and releases are rows",
+    "plan": "a plan and its printout have fields for it",
+    "report": "a report shows its plan",
+    "settings.py": "it has settings",
+    "arguments.py": "the help of `wheels`",
+    "verbs/wheels.py": "the verb is about its wheels",
+    "host/_filesystem.py": "the packages that a recording lists",
+    "session/planning.py": "hands its chooser to the planner",
+    "session/optional.py": "hands its candidates to the engine",
+    "engine/bundle.py": "a bundle's manifest has the notes of its wheels",
 }
 ANSWER_ON_STDOUT = {"doors/nvml_child.py", "host/_reader.py"}  # children
 MOST_STATEMENTS = 200
@@ -114,6 +127,15 @@ def test_no_arrow_runs_up() -> None:
                 if not same_folder and floor(there) > floor(here):
                     wrong.append(f"{name(path)} imports {module}, which lies above it")
     assert wrong == []
+
+
+def test_flash_attn_is_named_in_its_room_only() -> None:
+    others = [path for path in SOURCES if room(path) != "flash_attn"]
+    naming = {path for path in others if re.search(r"(?i)flash[-_]attn", path.read_text())}
+    allowed = {path for path in naming if {name(path), room(path)} & NAMES_FLASH_ATTN.keys()}
+    assert {name(path) for path in naming - allowed} == set()
+    used = {key for path in allowed for key in (name(path), room(path))}
+    assert NAMES_FLASH_ATTN.keys() - used == set(), "a reason that is needed no more"
 
 
 def test_facts_plans_and_reports_do_no_io() -> None:

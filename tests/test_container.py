@@ -15,7 +15,7 @@ from provision.catalog.rows import Catalogue
 from provision.engine import bundle
 from provision.host import from_text
 from provision.plan._model import Plan
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +75,6 @@ def test_an_ordinary_user_and_no_secret() -> None:
 @pytest.mark.parametrize("name", ["h100.yaml", "cpu.yaml"])
 def test_the_described_hosts_can_be_planned(name: str, catalogue: Catalogue) -> None:
     text = (FOLDER / name).read_text()
-    plan = make(from_text.parse(text, name), Settings(), catalogue)
+    plan = make_plan(from_text.parse(text, name), Settings(), catalogue)
     assert isinstance(plan, Plan)
     assert plan.python == yaml.safe_load(text)["python"]

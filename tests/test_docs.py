@@ -15,7 +15,7 @@ from provision import arguments, errors
 from provision.catalog.rows import Catalogue
 from provision.host import from_text
 from provision.plan.explain import explained
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings, load
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +55,7 @@ def test_help_is_shown(request: pytest.FixtureRequest) -> None:
 def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) -> None:
     host = from_text.parse((ROOT / "tests/hosts/h100-550.yaml").read_text(), "h100-550.yaml")
     page = io.StringIO()
-    Console(file=page, width=110, color_system=None).print(explained(make(host, Settings(), catalogue)))
+    Console(file=page, width=110, color_system=None).print(explained(make_plan(host, Settings(), catalogue)))
     shown = "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
     check("README.md", "output: plan of tests/hosts/h100-550.yaml", shown, request)
 
@@ -122,7 +122,7 @@ def test_every_setting_has_a_row() -> None:
 
 def test_the_description_of_a_host_can_be_planned(catalogue: Catalogue) -> None:
     (described,) = re.findall(r"```yaml\n(gpus:.*?)```", (ROOT / "docs/planning.md").read_text(), re.DOTALL)
-    assert "0.19.1" in str(make(from_text.parse(described, "planning.md"), Settings(), catalogue))
+    assert "0.19.1" in str(make_plan(from_text.parse(described, "planning.md"), Settings(), catalogue))
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:

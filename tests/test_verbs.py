@@ -54,7 +54,7 @@ def test_no_environment_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_rollback_goes_back_and_to_a_named_one(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "current is 20260102T000000Z-0002" in said(capsys, "rollback", "--prefix", str(prefix))
+    assert "the current environment is 20260102T000000Z-0002" in said(capsys, "rollback", "--prefix", str(prefix))
     assert "0003" in said(capsys, "rollback", "20260103T000000Z-0003", "--prefix", str(prefix))
     assert environments.current(prefix) == "20260103T000000Z-0003"
 
@@ -65,7 +65,7 @@ def test_rollback_passes_over_what_never_passed_its_checks(tmp_path: Path, capsy
         cli.run(["rollback", "--prefix", str(tmp_path)])
     for used in (first, third):
         environments.switch(tmp_path, used.name)
-    assert f"current is {first.name}" in said(capsys, "rollback", "--prefix", str(tmp_path))
+    assert f"the current environment is {first.name}" in said(capsys, "rollback", "--prefix", str(tmp_path))
 
 
 def test_rollback_and_prune_as_documents(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:

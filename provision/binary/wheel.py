@@ -229,7 +229,7 @@ def _cxx11_abi(symbols: frozenset[str]) -> bool | None:
 def _misnamed(file: str, distribution: str, version: str, tags: frozenset[str]) -> list[str]:
     """Return how the file's name differs from its contents.
 
-    A name may add a local part to the version, as flash-attn's authors do; nothing else may differ.
+    A name may add a local part to the version, as some authors do; nothing else may differ.
     """
     name, named, _, named_tags = parse_wheel_filename(file)
     lies = []

@@ -11,7 +11,6 @@ from provision.doors import files
 from provision.engine import discover_steps, launch_checks
 from provision.engine.launch_checks import Description
 from provision.errors import UnreadableInput
-from provision.flash_attn.build_steps import NAMES
 from provision.tasks import Task
 
 OURS: Final = Path(__file__).parents[2] / "tasks"
@@ -33,9 +32,11 @@ def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ..
                     hint="replace it by a file, or delete it",
                 )
             texts[f"{name}/{path.name}"] = files.read_text(path)
-    steps = {step.number: step.name for step in discover_steps.discover()}
+    known = discover_steps.discover()
+    steps = {step.number: step.name for step in known}
+    parts = {number: name for step in known for number, name in step.parts.items()}
     checks = (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py"))
-    return tasks.read(texts, steps, checks, NAMES)
+    return tasks.read(texts, steps, checks, parts)
 
 
 def proving(task: Task, checks: Iterable[Description]) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ STATE = ".vllm-ready"
 COMPLETE = "complete.json"
 MADE = "made.json"
 USED = "used"  # this environment was current once, so `rollback` may return to it
-TOOLKITS = "toolkits"  # where flash-attn is compiled; an interrupted build resumes there
+TOOLKITS = "toolkits"  # for compiling an optional package; a killed build resumes there
 _TRASH = ".trash-"
 
 

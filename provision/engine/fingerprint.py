@@ -23,16 +23,7 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
     checkout's path, because checkouts move and may share a prefix. Reasons and warnings of the
     plan, downloads, and the needs of a step are left out: they do not change what is installed.
     """
-    # Environments made before plans had `published` keep their fingerprints.
-    plan = msgspec.structs.replace(
-        plan,
-        decisions=(),
-        warnings=(),
-        advice=(),
-        checks=(),
-        flash_attn=msgspec.structs.replace(plan.flash_attn, published=msgspec.UNSET),
-    )
-    # The steps get a placeholder for the path, which differs in every environment.
+    plan = plan.without_words()
     anywhere = msgspec.structs.replace(site, generation=GENERATION, uv="uv")
     first = f"{plan.profile}\n{plan.python}\n{lock.text}"
     link = hashlib.sha256(first.encode()).hexdigest()

@@ -14,12 +14,12 @@ from provision.doors import files, process
 from provision.engine import pylock, refusals
 from provision.engine.uv import planned
 from provision.errors import SourceFailed, WrongSetting
-from provision.flash_attn.choose import candidate_name
 from provision.host._model import Host
 from provision.host._scrub import Scrubber
-from provision.plan._model import Plan, Reasons, Refusal, Unsupported
+from provision.plan._model import OPTIONAL, Plan, Reasons, Refusal, Unsupported
 from provision.plan.choose_toolkit import torch_cuda
 from provision.plan.make import make
+from provision.plan.optional import Chooser
 from provision.settings import Settings
 from provision.steps.model import Lock
 
@@ -72,15 +72,18 @@ def plan_and_resolve(
     folder: Path,
     checks: tuple[str, ...] = (),
     refused: tuple[Refusal, ...] = (),
+    *,
+    optional: Chooser,
 ) -> tuple[Plan, Lock] | Unsupported:
     """Return the newest plan that the index can fulfil, with its lock.
 
     `env` returns uv's environment for a plan, because it depends on the plan's sources. `refused`
-    holds refusals from elsewhere, such as a flash-attn wheel that is not published after all.
+    holds refusals from elsewhere, and `optional` chooses the optional package.
     """
     refusals_so_far = list(refused)
     while sum(refusal.package == "vllm" for refusal in refusals_so_far) < ROUNDS:
-        plan = make(host, settings, catalogue, tuple(refusals_so_far), checks)
+        known = tuple(refusals_so_far)
+        plan = make(host, settings, catalogue, known, checks, optional=optional)
         if isinstance(plan, Unsupported):
             return plan
         result = resolve(plan, settings, uv, env(plan), folder)
@@ -115,13 +118,13 @@ def resolve(
     # Dependencies that are newer than this vLLM were never tested with it: avoid them if possible.
     output = compile_lock(plan, uv, env, folder, dated=True)
     if output.refusal:
-        if refused := _refused_flash_attn(output, plan, uv, env, folder, dated=True):
+        if refused := _refused_optional(output, plan, uv, env, folder, dated=True):
             return refused
         # Without the cut-off day there may be a solution.
         note = _note(output.refusal, plan.uploaded_before)
         output = compile_lock(plan, uv, env, folder, dated=False)
     if output.refusal:
-        if refused := _refused_flash_attn(output, plan, uv, env, folder, dated=False):
+        if refused := _refused_optional(output, plan, uv, env, folder, dated=False):
             return refused
         _refuse_impossible_extras(plan, settings, uv, env, folder)
         return _refused_vllm(plan, refusals.describe(output.refusal))
@@ -141,17 +144,17 @@ def _refused_vllm(plan: Plan, reason: str) -> Refused:
     return Refused(version=planned(plan, "vllm").version.partition("+")[0], reason=reason)
 
 
-def _refused_flash_attn(
+def _refused_optional(
     output: Compiled, plan: Plan, uv: str, env: Mapping[str, str], folder: Path, *, dated: bool
 ) -> Refused | None:
-    """Return flash-attn as refused if everything else resolves without it, as of the same day."""
-    if not _resolved_flash_attn(plan):
+    """Refuse the optional package if everything else resolves without it, as of the same day."""
+    if not plan.resolved_with_vllm:
         return None
-    if compile_lock(plan, uv, env, folder, "without-flash-attn.in", dated=dated).refusal:
+    if compile_lock(plan, uv, env, folder, "without-optional.in", dated=dated).refusal:
         return None
     vllm = planned(plan, "vllm").version
     reason = f"beside vLLM {vllm}: {refusals.describe(output.refusal)}"
-    return Refused(package="flash-attn", version=candidate_name(plan), reason=reason)
+    return Refused(package=OPTIONAL, version=plan.resolved_with_vllm[0], reason=reason)
 
 
 def _needed_by_extras(
@@ -213,21 +216,13 @@ def requirement_files(
         *settings.extra_packages,
     )
     return {
-        "requirements.in": (*base, *_resolved_flash_attn(plan)),
-        "without-flash-attn.in": base,
+        "requirements.in": (*base, *plan.resolved_with_vllm),
+        "without-optional.in": base,
         "constraints.in": _constraints(plan),
         "overrides.in": overrides,
         "extras.in": tuple(settings.extra_packages),
         "extras-beside-torch.in": (*settings.extra_packages, _exactly("torch", torch.version)),
     }
-
-
-def _resolved_flash_attn(plan: Plan) -> tuple[str, ...]:
-    # Flavours 3 and 4 come from an index and have dependencies, so they are part of the resolution.
-    package = plan.packages.get("flash-attn")
-    if package is None or plan.flash_attn.mode != "wheel" or package.distribution is None:
-        return ()
-    return (f"{package.distribution}=={package.version}",)
 
 
 def _exactly(name: str, version: str) -> str:
@@ -267,9 +262,9 @@ def compile_command(
         undated = [
             name for source in sorted(sources & _UNDATED.keys()) for name in _UNDATED[source]
         ]
-        # flash-attn's betas are required by version, which may be newer than this vLLM.
-        flash_attn = [package.partition("==")[0] for package in _resolved_flash_attn(plan)]
-        for name in (*undated, *flash_attn):
+        # A beta of it is required by version, which may be newer than this vLLM.
+        optional = [package.partition("==")[0] for package in plan.resolved_with_vllm]
+        for name in (*undated, *optional):
             argv += ["--exclude-newer-package", f"{name}=false"]
     return argv
 

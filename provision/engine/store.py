@@ -11,9 +11,7 @@ import msgspec
 from provision.doors import parts
 from provision.engine import environments, resolution_cache
 from provision.steps.model import Lock
-
-FOLDER = "wheels"
-ASIDE = ".imported"  # for a wheel that is inspected before it is imported
+from provision.steps.wheel_folder import ASIDE, FOLDER, note
 
 
 def named(prefix: Path) -> frozenset[Path]:
@@ -48,11 +46,6 @@ def remove_toolkits(prefix: Path) -> None:
     folder = prefix / environments.TOOLKITS
     prune(prefix, _files(prefix, _locks(folder.glob("*"))))  # first, while their locks exist
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def note(wheel: Path) -> Path:
-    """Return the path of the note beside a flash-attn wheel."""
-    return wheel.with_name(f"{wheel.name}.json")
 
 
 def _locks(folders: Iterable[Path]) -> Iterator[Lock]:

@@ -25,7 +25,7 @@ _INHERITED = (
     "CC",  # Triton uses it at run time, so the check for a compiler must use it too
 )
 # The folder of FlashAttention 3 in the PyTorch index by CUDA major: its ABI is stable across torch.
-_FLASH_ATTN_3: Final = {"12": "cu126", "13": "cu130"}
+_STABLE_ABI: Final = {"12": "cu126", "13": "cu130"}
 _DEFAULT_INDEX: Final = "UV_DEFAULT_INDEX"
 
 
@@ -128,9 +128,8 @@ def _indexes(settings: Settings, plan: Plan) -> list[str]:
     if torch.source == "pytorch":
         variant = torch.version.partition("+")[2]
         indexes.append(f"{addresses['pytorch'].rstrip('/')}/{variant}".rstrip("/"))
-    flash_attn = plan.packages.get("flash-attn")
-    if flash_attn and flash_attn.source == "pytorch":
-        variant = _FLASH_ATTN_3[(plan.cuda or "").partition(".")[0]]
+    if plan.optional and plan.optional.source == "pytorch":
+        variant = _STABLE_ABI[(plan.cuda or "").partition(".")[0]]
         indexes.append(f"{addresses['pytorch'].rstrip('/')}/{variant}")
     return list(dict.fromkeys(indexes))
 

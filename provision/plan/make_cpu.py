@@ -9,7 +9,6 @@ from typing import TypeAlias
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.flash_attn import choose
 from provision.plan import advice, choose_cpu, sizes, warn
 from provision.plan._model import (
     Decision,
@@ -30,6 +29,7 @@ from provision.plan.frame import (
     pythons,
     silent_sources,
 )
+from provision.plan.optional import Chooser
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
 
@@ -67,8 +67,9 @@ def plan(
     profile: Decision,
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
+    optional: Chooser,
 ) -> Plan | Unsupported:
-    flash = choose.for_cpu()
+    flash = optional.for_cpu()
     if situation.settings.flash_attn.mode == "require":
         return Unsupported(
             unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),),

@@ -7,7 +7,6 @@ from functools import partial
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.flash_attn import choose as choose_flash_attn
 from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn
 from provision.plan._model import (
     Decision,
@@ -36,6 +35,7 @@ from provision.plan.frame import (
     pythons,
     silent_sources,
 )
+from provision.plan.optional import Chooser
 from provision.plan.situation import Situation
 from provision.plan.versions import major, newer
 
@@ -76,6 +76,7 @@ def plan(
     profile: Decision,
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
+    optional: Chooser,
 ) -> Plan | Unsupported:
     releases = Releases(situation, catalogue, refused_releases(refusals))
     dead = choose_gpus.against_driver(situation, catalogue)
@@ -89,7 +90,7 @@ def plan(
     candidate = msgspec.structs.replace(candidate, python=python)
     price = _price(situation, releases) if len(candidate.runs) < len(situation.gpus) else None
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
-    flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue, refusals)
+    flash = optional.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
         # The summary may repeat a rejection word for word: show it once.
@@ -100,6 +101,7 @@ def plan(
         )
         reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
         return Unsupported(unsupported=(reason,), advice=(way_out,))
+    names = {python: choice.name for python, choice in choices.items()}
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
     return Plan(
@@ -108,19 +110,13 @@ def plan(
         platform=platform(situation),
         gpus=gpus,
         cuda=candidate.build.cuda,
-        packages={
-            "torch": Package(version=candidate.torch_name, source=candidate.torch.where),
-            "vllm": Package(version=candidate.name, source=_vllm_source(candidate, situation)),
-            "flash-attn": flash.package,
-        },
+        packages={**_packages(candidate, situation), "flash-attn": flash.package},
         flash_attn=flash.plan,
         attention=attention,
         decisions=(
             profile,
             gpus_decision,
-            python_decision(
-                situation, python, {python: choice.name for python, choice in choices.items()}
-            ),
+            python_decision(situation, python, names),
             _vllm_decision(candidate, rejected, situation, enough=choices[python].enough),
             _torch_decision(candidate),
             flash.decision,
@@ -184,10 +180,14 @@ def _no_vllm(
     return Unsupported(unsupported=(*reasons, *silent_sources(situation)), advice=tuple(way_out))
 
 
-def _vllm_source(candidate: Candidate, situation: Situation) -> str:
-    if candidate.build.where == "pypi":
-        return "pypi"
-    return "vllm" if situation.sources["vllm"] else "github"
+def _packages(candidate: Candidate, situation: Situation) -> dict[str, Package | None]:
+    vllm: str = candidate.build.where
+    if vllm != "pypi" and not situation.sources["vllm"]:
+        vllm = "github"  # which has the wheels of the vLLM index, too
+    return {
+        "torch": Package(version=candidate.torch_name, source=candidate.torch.where),
+        "vllm": Package(version=candidate.name, source=vllm),
+    }
 
 
 def _vllm_decision(

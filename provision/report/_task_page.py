@@ -43,7 +43,7 @@ def page(
     result, proofs = result_of(task, report), proofs_of(task, report)
     yield from (f"# {task.number} {plain(task.title)}", "", f"**{headline(task, report)}**")
     # The text of a task is its author's Markdown, so it is not escaped.
-    yield from section("What was asked", [task.why or "The task's file gives no reason."])
+    yield from section("Purpose and settings", [task.why or "The task's file gives no reason."])
     yield from section("", _asked(task, report))
     yield from section("What was done", _commands(task, report), _no_commands(task, report))
     yield from section("What went wrong", problem(task, report))
@@ -57,7 +57,7 @@ def page(
     yield from section("What proves it", [proof(check, report) for check in proofs], unproved)
     if missing := untried(task, proofs, proving):
         yield from section("", [not_tried(missing, report)])
-    yield from section("What it left", _left(task, report), "Not known to vllm-ready.")
+    yield from section("What it installed", _left(task, report), "Not known to vllm-ready.")
     yield from section("If it fails", [task.if_it_fails or "Retry with the same command."])
     yield from section("How to undo it", [task.undo or "The task's file does not say."])
     yield from section("What comes next", [_next(task, tasks, report)])

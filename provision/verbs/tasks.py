@@ -18,7 +18,7 @@ from provision.engine.journal import Entry, Journal
 from provision.errors import DONE, Failure
 from provision.report.short import OUTCOMES
 from provision.session import outputs, request, run_tasks, runs
-from provision.session.request import Wish
+from provision.session._model import Session
 from provision.tasks import Task
 
 _MOST_RUNS: Final = 100  # runs to search for the last outcome of a check
@@ -75,7 +75,7 @@ def _proofs(state: TaskState) -> Iterator[str]:
         yield "no check covers it"
 
 
-def _outcomes(session: Wish) -> dict[str, str]:
+def _outcomes(session: Session) -> dict[str, str]:
     """Return the last outcome of each check on this host in the current environment.
 
     The search goes back to the newest run that tried all checks.

@@ -165,7 +165,7 @@ def test_without_repair_a_damaged_environment_does_not_become_complete(
     synthetic.provision(world, "1.0")
     monkeypatch.setattr(repair, repair.take_out.__name__, lambda *_: None)
     (world.packages() / "toy07" / "part03.py").unlink()
-    with pytest.raises(StepFailed, match="toy07 does not become whole"):
+    with pytest.raises(StepFailed, match="toy07 stays damaged"):
         synthetic.provision(world, "1.0")
     assert not any(environment.complete for environment in environments.found(world.prefix))
 

@@ -44,7 +44,7 @@ def store_plan(folder: Path, *checks: str) -> None:
         from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ())
     )
     lock, python = locked(folder / "wheels"), os.path.realpath(sys.executable)
-    known = resolution_cache.Wanted(
+    known = resolution_cache.Resolution(
         wish=wish, tool=resolution_cache.tool(), plan=new_plan, lock=lock, host_python=python
     )
     resolution_cache.save(folder / "envs", known)

@@ -19,6 +19,7 @@ from provision.engine.uv import environment
 from provision.errors import SourceFailed, WrongSetting
 from provision.host import from_description
 from provision.plan._model import FlashAttn, Package, Plan, Refusal, Unsupported
+from provision.session.planning import CHOOSER
 from provision.settings import Settings, load
 from provision.steps.model import Lock
 from tests.engine.small_index import PLAN, TORCH, VLLM, plan, stock, wheel
@@ -45,7 +46,11 @@ def resolved(
 ) -> resolve.Resolved | resolve.Refused:
     env = offline(tmp_path / "wheels", tmp_path / "cache")
     return resolve.resolve(
-        planned, settings(*changes), find_uv_bin(), env, tmp_path / "requirements"
+        planned,
+        settings(*changes),
+        find_uv_bin(),
+        env,
+        tmp_path / "requirements",
     )
 
 
@@ -290,7 +295,13 @@ def test_a_plan_leaves_out_a_refused_flash_attn(tmp_path: Path, catalogue: Catal
     def plan_and_lock(mode: str) -> tuple[Plan, Lock] | Unsupported:
         chosen = settings(*PYPI_ONLY, "flash_attn.flavour=4", f"flash_attn.mode={mode}")
         return resolve.plan_and_resolve(
-            host, chosen, catalogue, find_uv_bin(), lambda _: env, tmp_path / "requirements"
+            host,
+            chosen,
+            catalogue,
+            find_uv_bin(),
+            lambda _: env,
+            tmp_path / "requirements",
+            optional=CHOOSER,
         )
 
     result = plan_and_lock("auto")
@@ -321,7 +332,9 @@ def test_a_refusal_from_elsewhere_is_planned_around(tmp_path: Path, catalogue: C
         find_uv_bin(),
         lambda _: env,
     )
-    result = resolve.plan_and_resolve(*arguments, tmp_path / "requirements", refused=refused)
+    result = resolve.plan_and_resolve(
+        *arguments, tmp_path / "requirements", refused=refused, optional=CHOOSER
+    )
     assert isinstance(result, Unsupported)
     assert "it cannot be loaded" in str(result.unsupported)
 
@@ -362,7 +375,13 @@ def test_the_planner_is_called_until_the_index_can_fulfil_its_plan(
         return offline(wheels, tmp_path / "cache")
 
     result = resolve.plan_and_resolve(
-        CPU, settings(*PYPI_ONLY), catalogue, find_uv_bin(), env, tmp_path / "requirements"
+        CPU,
+        settings(*PYPI_ONLY),
+        catalogue,
+        find_uv_bin(),
+        env,
+        tmp_path / "requirements",
+        optional=CHOOSER,
     )
     assert not isinstance(result, Unsupported)
     new_plan, lock = result
@@ -384,6 +403,7 @@ def test_an_empty_index_ends_with_every_reason(tmp_path: Path, catalogue: Catalo
         find_uv_bin(),
         lambda _: offline(tmp_path / "wheels", tmp_path / "cache"),
         tmp_path / "requirements",
+        optional=CHOOSER,
     )
     assert isinstance(result, Unsupported)
     assert "on this index" in str(result.unsupported)

@@ -82,7 +82,7 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
         seen = Host(record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings)
         wish = resolution_cache.wish(seen, Settings())
         made = msgspec.structs.replace(PLAN, **changes)
-        known = resolution_cache.Wanted(
+        known = resolution_cache.Resolution(
             wish=wish,
             tool=resolution_cache.tool(),
             plan=made,

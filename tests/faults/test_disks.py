@@ -71,10 +71,11 @@ def test_uvs_cache_fills_up(small: Small) -> None:
 
 
 def test_uvs_cache_fills_up_while_packages_are_resolved(small: Small) -> None:
-    real = """from pathlib import Path; from provision.engine import bring_up, resolve; from provision.session import request
+    real = """from pathlib import Path; from provision.engine import bring_up; from provision.engine.resolve import resolve as engine_resolve
+from provision.session import request, resolve
 from tests.faults.small_up import PLAN
-request._anew = lambda wish: resolve.resolve(
-    PLAN, wish.settings, bring_up.own_uv(), request.environment(wish, PLAN), Path(wish.prefix) / "asked")
+resolve._anew = lambda session: engine_resolve(
+    PLAN, session.settings, bring_up.own_uv(), request.environment(session, PLAN), Path(session.prefix) / "asked")
 from provision.cli"""
     code = CODE.replace("from provision.cli", real)
     first, _, said = on_a_disk(small, small.folder / "cache", "size=16k", *UP, "--upgrade", code=code)
@@ -100,7 +101,7 @@ def test_the_logs_fill_up(small: Small, options: str) -> None:
     """An environment is not worse for a log that is not whole."""
     first, _, said = on_a_disk(small, small.logs, options, *UP)
     assert first == 0, said
-    assert "is not whole" in said
+    assert "is incomplete" in said
     assert "VERIFIED" in said
     assert (small.prefix / environments.CURRENT).exists()
 

@@ -76,8 +76,8 @@ def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.S
     """Before anything is built too: the resolver goes, the lock is free, the exit code is that of an interruption."""
     note = small.folder / "asked"
     slow = f"""from provision.doors import process
-from provision.session import request
-request._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
+from provision.session import resolve
+resolve._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
 """
     argv = small.argv(*UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli"))
     with started(argv, env=small.environment, stderr=subprocess.PIPE) as child:

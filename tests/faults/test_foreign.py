@@ -156,5 +156,5 @@ def test_an_installed_file_edited_in_place_is_put_back(finished: Small) -> None:
     path.write_bytes(whole.replace(b"VERSION", b"vERSION"))
     code, _, err = finished.run(*UP)
     assert code == 0
-    assert "sympy is torn and is installed anew: sympy.py" in err
+    assert "sympy is damaged and is installed again: sympy.py" in err
     assert path.read_bytes() == whole

@@ -22,7 +22,7 @@ from provision.flash_attn import partial_build, wheel_store
 from provision.host import from_description
 from provision.plan import against_wheel
 from provision.plan._model import Plan
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import load
 from tests.checks import real
 from tests.plan.described import rejected
@@ -110,7 +110,7 @@ def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(partial_build.ONLY, "flash_fwd_hdim64_bf16_sm80")
     (one,) = wheel_store.found(made.prefix)
     other = load(None, "config.yaml", ["vllm=0.25.1"])
-    plan = make(from_description.parse(H100, "h100.yaml"), other, wheel_store.catalogue(made.prefix, rows.load()))
+    plan = make_plan(from_description.parse(H100, "h100.yaml"), other, wheel_store.catalogue(made.prefix, rows.load()))
     assert isinstance(plan, Plan)
     assert plan.flash_attn.origin != "store"
     assert f"{one.file}: for torch {one.torch}" in rejected(plan, "flash-attn")

@@ -14,6 +14,7 @@ from provision.engine import store
 from provision.flash_attn import partial_build, wheel_store
 from provision.flash_attn.wheel_store import Kept
 from provision.plan._model import FlashAttn
+from provision.steps import wheel_folder
 from provision.steps.model import Lock
 from tests.binary.tiny_wheel import MODULE, NAMED, module, wheel
 from tests.engine.small_index import plan
@@ -67,7 +68,7 @@ def test_how_it_came_is_said(tmp_path: Path) -> None:
 
 def test_a_file_without_its_note_and_a_note_without_its_file_are_not_offered(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
-    note = store.note(wheel_store.place(tmp_path, one.file))
+    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
     text = note.read_bytes()
     note.unlink()
     assert not wheel_store.found(tmp_path)
@@ -107,21 +108,21 @@ def test_a_file_that_is_cut_short_or_damaged_is_not_taken_and_its_note_goes(tmp_
 )
 def test_notes_that_make_no_sense_are_passed_over(tmp_path: Path, spoilt: dict[str, str]) -> None:
     one = kept_one(tmp_path)
-    note = store.note(wheel_store.place(tmp_path, one.file))
+    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
     note.write_bytes(msgspec.json.encode({**msgspec.to_builtins(one), **spoilt}))
     assert wheel_store.found(tmp_path) == []
 
 
 def test_a_note_under_another_name_is_passed_over(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
-    note = store.note(wheel_store.place(tmp_path, one.file))
+    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
     note.with_name("flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl.json").write_bytes(note.read_bytes())
     assert wheel_store.found(tmp_path) == [one]
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b'{"file": "\xff"}'])
 def test_notes_that_are_none_are_passed_over(tmp_path: Path, text: bytes) -> None:
-    store.note(wheel_store.place(tmp_path, kept_one(tmp_path).file)).write_bytes(text)
+    wheel_folder.note(wheel_store.place(tmp_path, kept_one(tmp_path).file)).write_bytes(text)
     assert wheel_store.found(tmp_path) == []
 
 
@@ -164,7 +165,7 @@ def test_two_hosts_of_one_prefix_have_each_their_own(tmp_path: Path) -> None:
 def test_prune_leaves_what_is_kept_and_takes_what_a_killed_import_has_left(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
     place, other = wheel_store.place(tmp_path, one.file), tmp_path / "wheels" / "einops-0.8-py3-none-any.whl"
-    aside = tmp_path / "wheels" / store.ASIDE
+    aside = tmp_path / "wheels" / wheel_folder.ASIDE
     aside.mkdir()
     (aside / NAMED).touch()
     other.touch()

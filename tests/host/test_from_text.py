@@ -16,7 +16,7 @@ from provision.catalog import rows
 from provision.errors import Failure, UnreadableInput
 from provision.host import from_text, glibc, gpus, machine
 from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 
 CATALOGUE = rows.load()
@@ -55,7 +55,7 @@ RECORDING = json.dumps(
 
 
 def planned(text: str) -> Plan | Unsupported:
-    return make(from_text.parse(text, "host.txt"), Settings(), CATALOGUE)
+    return make_plan(from_text.parse(text, "host.txt"), Settings(), CATALOGUE)
 
 
 def complaint(text: str) -> Failure | None:

@@ -7,7 +7,7 @@ import pytest
 from provision.catalog import rows
 from provision.host import from_text, other_gpus, pci_gpus
 from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 from tests.host.recorded import value
 from tests.plan.recordings import BARE, plan
@@ -31,7 +31,7 @@ Nvidia driver version: 560.94
 
 
 def made(text: str) -> Plan | Unsupported:
-    return make(from_text.parse(text, "issue.txt"), Settings(), rows.load())
+    return make_plan(from_text.parse(text, "issue.txt"), Settings(), rows.load())
 
 
 def bus(*devices: tuple[str, str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from provision.catalog import rows
 from provision.host import from_description
 from provision.plan._model import Plan, Refusal, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import load
 
 CATALOGUE = rows.load()
@@ -27,7 +27,7 @@ def result(
     text = (
         f'gpus: [{gpus}]\n{line}python: "{python}"\nglibc: "{glibc}"\nmachine: {machine}\n{more}\n'
     )
-    return make(
+    return make_plan(
         from_description.parse(text, "host.yaml"),
         load(None, "config.yaml", settings),
         catalogue,

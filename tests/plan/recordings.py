@@ -9,7 +9,7 @@ from provision.doors.reading import Reading
 from provision.host import _gpus_of_the_kernel as kernel
 from provision.host import _nvidia_smi, driver, nvml, pci_gpus
 from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import load
 from tests.host.recorded import host
 
@@ -72,7 +72,7 @@ def with_gpus(*gpus: dict[str, Any], version: str = "580.65.06", **changed: Any)
 
 
 def result(readings: dict[str, Any], *settings: str) -> Plan | Unsupported:
-    return make(host(readings), load(None, "config.yaml", settings), CATALOGUE)
+    return make_plan(host(readings), load(None, "config.yaml", settings), CATALOGUE)
 
 
 def plan(readings: dict[str, Any], *settings: str) -> Plan:

@@ -9,7 +9,7 @@ import pytest
 
 from provision.catalog.rows import Catalogue
 from provision.host import from_text
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 
 TESTS = Path(__file__).parents[1]
@@ -20,7 +20,7 @@ HOSTS = sorted((TESTS / "hosts").iterdir())
 def test_plan_is_as_recorded(
     path: Path, catalogue: Catalogue, request: pytest.FixtureRequest
 ) -> None:
-    made = make(from_text.parse(path.read_text(), path.name), Settings(), catalogue)
+    made = make_plan(from_text.parse(path.read_text(), path.name), Settings(), catalogue)
     text = msgspec.json.format(msgspec.json.encode(made), indent=1).decode() + "\n"
     golden = TESTS / "plans" / f"{path.stem}.json"
     if request.config.getoption("--renew-golden"):

@@ -9,7 +9,7 @@ from provision.errors import IncompleteHost, WrongSetting
 from provision.host import from_description, from_text
 from provision.plan import rules
 from provision.plan._model import Plan, Refusal
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 from tests.plan.described import CATALOGUE, PYPI_ONLY, no_plan, plan, rejected, result, version
 
@@ -380,7 +380,7 @@ def test_turing_moved_from_flashinfer_to_triton() -> None:
 def test_missing_facts_of_a_description_are_named() -> None:
     host = from_description.parse('python: "3.12"\nmachine: x86_64\n', "host.yaml")
     with pytest.raises(IncompleteHost, match=r"glibc.*gpus"):
-        make(host, Settings(), CATALOGUE)
+        make_plan(host, Settings(), CATALOGUE)
     with pytest.raises(IncompleteHost, match="`FooBar 9000` is unknown"):
         plan("{name: FooBar 9000}")
     assert version(plan('{name: FooBar 9000, cc: "9.0", memory_gb: 80}')) == "0.33.0"
@@ -435,7 +435,7 @@ GPU models and configuration: GPU 0: NVIDIA H100 80GB HBM3
 """
     for cut in (text, f"{text}Nvidia driver version: Could not collect\n"):
         with pytest.raises(IncompleteHost, match="a plan also needs: driver"):
-            make(from_text.parse(cut, "pasted.txt"), Settings(), CATALOGUE)
+            make_plan(from_text.parse(cut, "pasted.txt"), Settings(), CATALOGUE)
 
 
 def test_an_unsupported_machine_is_refused() -> None:

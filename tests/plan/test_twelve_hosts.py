@@ -9,7 +9,7 @@ import pytest
 from provision.catalog.rows import Catalogue
 from provision.host import from_text
 from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 
 HOSTS = Path(__file__).parents[1] / "hosts"
@@ -30,7 +30,7 @@ RIGHT = {
 
 
 def planned(name: str, catalogue: Catalogue) -> Plan | Unsupported:
-    return make(from_text.parse((HOSTS / f"{name}.yaml").read_text(), name), Settings(), catalogue)
+    return make_plan(from_text.parse((HOSTS / f"{name}.yaml").read_text(), name), Settings(), catalogue)
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -13,7 +13,7 @@ from uv import find_uv_bin
 
 from provision import cli
 from provision.engine import bring_up, environments, resolution_cache, resolve
-from provision.engine.resolution_cache import Wanted
+from provision.engine.resolution_cache import Resolution
 from provision.host import record
 from provision.host._model import Host
 from provision.plan._model import Decision
@@ -28,7 +28,7 @@ class Place(msgspec.Struct, frozen=True):
     """A checkout of its own, where a small environment is wanted; it needs no network."""
 
     folder: Path
-    wanted: Wanted
+    wanted: Resolution
 
     @property
     def prefix(self) -> Path:
@@ -70,7 +70,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     assert isinstance(found, resolve.Resolved)
     seen = Host(record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings)
     wish = resolution_cache.wish(seen, Settings())
-    here = Wanted(
+    here = Resolution(
         wish=wish,
         tool=resolution_cache.tool(),
         plan=made,

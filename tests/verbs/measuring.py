@@ -63,7 +63,7 @@ class Measuring:
         path.write_text("")
         return lines
 
-    def with_numpy(self, version: str) -> resolution_cache.Wanted:
+    def with_numpy(self, version: str) -> resolution_cache.Resolution:
         """What is wanted, under the wish that stands."""
         last = self.place.wanted
         path = self.place.folder / "wheels" / f"numpy-{version}-py3-none-any.whl"

@@ -20,7 +20,7 @@ from provision.errors import Failure
 from provision.flash_attn import step_60_flash_attn, wheel_store
 from provision.host import driver, from_description, glibc, gpus, machine, nvml, pci_gpus
 from provision.host._model import Fact, Host
-from provision.session import inputs, request
+from provision.session import inputs, resolve
 from tests.binary.tiny_wheel import MODULE, module, wheel
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.engine.small_index import wheel as plain_wheel
@@ -106,7 +106,7 @@ def with_an_h100(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def begin(text: str = H100) -> None:
         described = from_description.parse(text, "h100.yaml")
         facts = {fact.name: described.value(fact) for fact in FACTS}
-        monkeypatch.setattr(request, "Host", lambda readings: Host(readings).but(facts))
+        monkeypatch.setattr(resolve, "Host", lambda readings: Host(readings).but(facts))
         monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
 
     return begin

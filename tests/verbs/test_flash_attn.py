@@ -26,8 +26,8 @@ from provision.flash_attn import partial_build, step_60_flash_attn, wheel_store
 from provision.host import from_description
 from provision.plan import choose_jobs
 from provision.plan._model import Package, Plan
-from provision.plan.make import make
-from provision.session import inputs
+from provision.session import inputs, planning
+from provision.session.planning import make_plan
 from provision.settings import load
 from provision.steps.model import Lock, Pin, Wheel
 from tests.binary.tiny_elf import fat_section, shared_object
@@ -104,7 +104,7 @@ class Toy:
         return found
 
     @property
-    def wanted(self) -> resolution_cache.Wanted:
+    def wanted(self) -> resolution_cache.Resolution:
         found = resolution_cache.load(self.prefix)
         assert found
         return found
@@ -194,11 +194,11 @@ def want(toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False, p
     github = asked.sources.github if isinstance(asked.sources.github, str) else False
     sources = msgspec.structs.replace(asked.sources, github=github, pytorch=False, vllm=False)
     narrowed = msgspec.structs.replace(asked, vllm="0.32.0", sources=sources)
-    plan = make(described, narrowed, rows.load())
+    plan = make_plan(described, narrowed, rows.load())
     assert isinstance(plan, Plan)
     assert plan.flash_attn.mode == planned, plan.flash_attn
-    known = resolution_cache.Wanted(
-        wish=resolution_cache.wish(described, asked),
+    known = resolution_cache.Resolution(
+        wish=resolution_cache.wish(described, asked, planning.choices()),
         tool=resolution_cache.tool(),
         plan=msgspec.structs.replace(plan, checks=CHECKS, disk_mb=0, download_mb=0),
         lock=locked(tmp_path / "wheels", wrong_record=wrong_record),
@@ -338,7 +338,7 @@ def test_where_the_index_has_no_ninja_that_is_the_reason_and_vllm_is_there(toy: 
     assert toy.run() == 5
     assert not toy.has_flash_attn()
     assert toy.generations == 1
-    assert "what compiles it is not to be had: " in toy.reason
+    assert "the tools that compile it cannot be installed: " in toy.reason
     assert "ninja" in toy.reason
 
 
@@ -429,7 +429,7 @@ def test_too_little_memory_names_what_tries_anew(
     want(toy, tmp_path)
     monkeypatch.setattr(choose_jobs, "PROCESS_GB", 10000.0)
     assert toy.run() == 5
-    assert "provision --only 60 tries anew" in capfd.readouterr().err
+    assert "provision --only 60 tries again" in capfd.readouterr().err
     monkeypatch.setattr(choose_jobs, "PROCESS_GB", 0.1)
     assert toy.run("--only", "60") == 5
     assert toy.has_flash_attn()
@@ -483,7 +483,7 @@ def test_now_means_before_vllm(toy: Toy, tmp_path: Path) -> None:
 def test_what_is_required_and_cannot_be_had_is_a_failure(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path, "flash_attn.mode=require")
     toy.page(release("print('x.cu(1): error: no'); sys.exit(1)"))
-    with pytest.raises(StepFailed, match=r"cannot be had: x\.cu\(1\): error: no"):
+    with pytest.raises(StepFailed, match=r"cannot be installed: x\.cu\(1\): error: no"):
         toy.run("--set", "flash_attn.mode=require")
     assert environments.current(toy.prefix) is None
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from provision.display.progress import Followed
-from provision.engine import bring_up, environments, resolution_cache, user_tasks, verified
-from provision.engine.bring_up import BroughtUp
+from provision.engine import environments, resolution_cache, user_tasks, verified
+from provision.engine.bring_up import Built, Workplace
 from provision.engine.events import nobody
 from provision.engine.journal import Journal
 from provision.session import run_tasks
-from provision.session.request import Wish
+from provision.session._model import Outcome, Session
 from provision.settings import Settings
+from provision.steps.model import Site
 from provision.tasks import Task
 from tests.faults import small_up
 from tests.faults.small_up import Small
@@ -176,7 +176,7 @@ def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Sm
     assert code == 0, said
     outcomes = {one["number"]: one["outcome"] for one in json.loads(out)["steps"]}
     assert (outcomes[40], outcomes[85]) == ("done", "done"), "it is repaired, verified, and the tasks go on"
-    assert "sympy is torn and is installed anew" in section(page(small, "README"), "What came up on the way")
+    assert "sympy is damaged and is installed again" in section(page(small, "README"), "Notes of the run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -239,17 +239,17 @@ def test_pages_say_what_was_asked_done_and_proved_also_when_it_was_kept(small: S
     write(small)
     assert small.run("up")[0] == 0
     own, torch, index = page(small, "85-models"), page(small, "40-torch"), page(small, "README")
-    assert section(own, "What was asked") == "people ask for them"
+    assert section(own, "Purpose and settings") == "people ask for them"
     assert section(own, "What was done").splitlines()[-1].strip() == "bash -c 'echo once >> ran-85'"
     assert "record_whole: pass." in section(own, "What proves it")
     assert section(own, "If it fails") == "ask Ann"
     assert "serve MODEL" in section(page(small, "15-last"), "What comes next")
     assert "$ENV/bin/python" in section(torch, "What was done"), "kept, and its commands too"
-    assert "torch 2.0+cpu" in section(torch, "What it left")
+    assert "torch 2.0+cpu" in section(torch, "What it installed")
     assert "kept from an earlier run" in section(torch, "What deviates from the plan")
     assert "distributions_as_locked: pass." in section(page(small, "90-lock"), "What proves it"), "proved before"
     assert "| [90](90-lock.md) | Plan and lock | kept from an earlier run | 2 passed, 1 not tried |" in index
-    assert "All that was promised is proved." in index
+    assert "Nothing: every promised check passed or warned." in index
 
     assert small.run("check")[0] == 0
     again = page(small, "40-torch")
@@ -321,12 +321,17 @@ def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.Mon
 
     known = resolution_cache.load(small.prefix)
     assert known
-    asked = bring_up.Asked(
-        wanted=known, prefix=str(small.prefix), environment={}, run="r", logs=str(small.logs / "r"), keep=2
+    site = Site(
+        generation=str(small.current),
+        prefix=str(small.prefix),
+        uv="",
+        host_python="",
+        logs=str(small.logs / "r"),
     )
+    workplace = Workplace(site=site, environment={})
     monkeypatch.setattr(Journal, "append", full)
     task = Task(number=85, name="a", title="x", commands=(("true",),))
-    ran = user_tasks.Tasks(asked, small.current, small.folder, nobody, nobody).carry_out([task])
+    ran = user_tasks.Tasks(known, workplace, small.folder, {}, nobody).carry_out([task])
     assert str(ran.failure).startswith("error: task 85-a: its journal cannot be written: No space left on device")
     assert [one.outcome for one in ran.results] == ["failed"]
 
@@ -335,12 +340,18 @@ def test_what_is_verified_and_not_in_use_has_no_tasks(small: Small) -> None:
     known = resolution_cache.load(small.prefix)
     assert known
     task = Task(number=85, name="a", title="x", commands=(("true",),))
-    wish = Wish(
-        settings=Settings(), prefix=str(small.prefix), logs=str(small.logs / "r"), run="r", say=print, tasks=(task,)
+    session = Session(
+        settings=Settings(tasks=str(small.folder / "tasks")),
+        prefix=str(small.prefix),
+        logs=str(small.logs / "20261020T060000Z-0000"),
+        run="20261020T060000Z-0000",
+        say=print,
+        options=Namespace(quiet=True, json=False, stream=None),
+        tasks=(task,),
     )
-    came = BroughtUp(generation=str(small.prefix / "another"), steps=(), verdict="verified")
-    told = run_tasks.carried_out(wish, known, came, Namespace(quiet=True, json=False, stream=None), Followed(nobody))
-    assert told == (came, None)
+    built = Built(generation=str(small.prefix / "another"), steps=())
+    outcome = Outcome(resolution=known, built=built, verdict="verified")
+    assert run_tasks.carry_out(session, outcome) == (outcome, None)
 
 
 def test_another_definition_is_another_task() -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from provision import cli
 from provision.engine import resolution_cache
-from provision.engine.resolution_cache import Wanted
+from provision.engine.resolution_cache import Resolution
 from provision.errors import SourceFailed, StepFailed, WrongUsage
 from provision.plan._model import Reasons, Unsupported
-from provision.session import inputs, request, runs
+from provision.session import inputs, resolve, runs
 from provision.steps.model import Lock, Pin
 from tests.verbs.conftest import Place
 
@@ -68,7 +68,7 @@ def test_a_dry_run_of_a_step_whose_ground_is_missing_says_so(place: Place) -> No
 
 def test_what_preflight_refuses_leaves_the_prefix_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = msgspec.structs.replace(place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9))
-    monkeypatch.setattr(request, "_anew", lambda _: huge)
+    monkeypatch.setattr(resolve, "_anew", lambda _: huge)
     with pytest.raises(
         StepFailed, match="room for the environment and its wheels: 1100000100 MB of disk space are needed"
     ) as refused:
@@ -85,7 +85,7 @@ def test_news_are_shown_and_asked_about_at_a_terminal(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, answer: str, code: int
 ) -> None:
     (place.prefix / ".wanted.json").unlink()
-    monkeypatch.setattr(request, "_anew", lambda _: place.wanted)
+    monkeypatch.setattr(resolve, "_anew", lambda _: place.wanted)
     reading, writing = os.openpty()
     os.write(writing, f"{answer}\n".encode())
     with open(reading, encoding="utf-8") as terminal:
@@ -111,10 +111,10 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     with pytest.raises(SourceFailed):
         cli.run(["up", *argv])  # another wish: nothing stands for it
 
-    def unreachable(_: object) -> Wanted:
+    def unreachable(_: object) -> Resolution:
         raise SourceFailed("no package source answers: connection refused")
 
-    monkeypatch.setattr(request, "_anew", unreachable)
+    monkeypatch.setattr(resolve, "_anew", unreachable)
     capsys.readouterr()
     assert cli.run(["up"]) == 0
     out, err = capsys.readouterr()
@@ -126,7 +126,7 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     assert {Path(path).name for path in changed} <= {".lock"}
 
     newer = msgspec.structs.replace(place.wanted, tool="9.9.9 of tomorrow")
-    monkeypatch.setattr(request, "_anew", lambda _: newer)
+    monkeypatch.setattr(resolve, "_anew", lambda _: newer)
     assert cli.run(["up"]) == 0
     assert "Not taken" not in capsys.readouterr().out, "the same packages are no news"
     assert resolution_cache.load(place.prefix) == newer
@@ -141,9 +141,9 @@ def test_another_address_of_the_same_file_is_no_news(place: Place) -> None:
     last = place.wanted
     moved = msgspec.structs.replace(last, lock=Lock(pins=tuple(map(elsewhere, last.lock.pins))))
     fewer = msgspec.structs.replace(last, lock=Lock(pins=last.lock.pins[1:]))
-    assert not request._is_news(moved, last)
-    assert request._is_news(fewer, last)
-    assert request._is_news(last, None)
+    assert not resolve._is_news(moved, last)
+    assert resolve._is_news(fewer, last)
+    assert resolve._is_news(last, None)
 
 
 @pytest.mark.parametrize("name", ["a,b", "a:b"])
@@ -169,7 +169,7 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
     assert (logs / "summary.txt").read_text().startswith("VERIFIED")
     reasons = (Reasons(subject="vllm", reasons=("0.33.0 needs more", "0.6.0 needs a GPU")),)
     refused = Unsupported(unsupported=reasons, advice=("buy one",))
-    monkeypatch.setattr(request, "_anew", lambda _: refused)
+    monkeypatch.setattr(resolve, "_anew", lambda _: refused)
     assert cli.run([verb, "--set", "profile=cuda", "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", "as `plan` says it"
     summary = (logs / "summary.txt").read_text()
@@ -187,7 +187,7 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
         "junit.xml",
     }
     index = (place.folder / "tasks" / "task-results" / "README.md").read_text()
-    assert "* anything: there is no plan for this host\n* vllm: 0.6.0 needs a GPU" in index
+    assert "* nothing was proved: this host has no plan\n* vllm: 0.6.0 needs a GPU" in index
 
 
 def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
@@ -197,7 +197,7 @@ def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
     described = place.folder / "host.yaml"
     described.write_text('{gpus: [], python: "3.12", glibc: "2.35", machine: x86_64}\n')
     refused = Unsupported(unsupported=(Reasons(subject="profile", reasons=("no GPU",)),), advice=())
-    monkeypatch.setattr(request, "_anew", lambda _: refused)
+    monkeypatch.setattr(resolve, "_anew", lambda _: refused)
     before = place.snapshot()
     assert cli.run(["provision", "--host", str(described)]) == 3
     assert {path for path in place.snapshot().keys() - before.keys() if "/logs/" in path} == set()

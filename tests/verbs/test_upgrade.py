@@ -11,10 +11,11 @@ import pytest
 
 from provision import cli
 from provision.engine import environments, promised_checks, resolution_cache, verified
-from provision.engine.bring_up import BroughtUp
+from provision.engine.bring_up import Built
 from provision.errors import WrongSetting
 from provision.host._model import Host
-from provision.session import flash_attn
+from provision.session import optional
+from provision.session._model import Outcome
 from provision.settings import Settings, load
 from tests.verbs.conftest import Place
 from tests.verbs.measuring import Measuring
@@ -62,7 +63,7 @@ def test_what_is_worse_does_not_replace_what_is_in_use(
     assert in_use(measuring) == before
     (new,) = [one for one in measuring.place.generations() if one != before]
     things = "1 thing is" if "quick" in found else "2 things are"
-    assert f"{new} is verified, but {things} worse or another: the one in use stays current" in out
+    assert f"{new} is verified, but {things} worse or different: the one in use stays current" in out
     assert said in out
     assert f"./setup.sh rollback {new}" in out
     assert "serve a model" not in out
@@ -202,17 +203,21 @@ def test_a_program_that_follows_is_told_why(measuring: Measuring, capsys: pytest
 def test_flash_attn_beside_what_is_in_use_is_judged_likewise(
     measuring: Measuring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flash_attn, "is_guest", lambda wish, resolved: True)  # noqa: ARG005 - its signature
+    monkeypatch.setattr(optional, "only_adds", lambda session, resolution: True)  # noqa: ARG005 - its signature
     before = in_use(measuring)
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 1
     assert in_use(measuring) == before
 
 
-def test_nothing_is_built_upon_what_was_kept_out() -> None:
-    verified = BroughtUp(generation="g", steps=(), verdict="verified")
-    assert verified.stands
-    assert not msgspec.structs.replace(verified, regressions=("slower",)).stands
+def test_nothing_is_built_upon_an_environment_with_regressions(measuring: Measuring) -> None:
+    outcome = Outcome(
+        resolution=measuring.place.wanted,
+        built=Built(generation="g", steps=()),
+        verdict="verified",
+    )
+    assert outcome.is_current
+    assert not msgspec.structs.replace(outcome, regressions=("slower",)).is_current
 
 
 def test_another_driver_leaves_nothing_to_be_measured_by(measuring: Measuring, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.Capture
     file_of(measuring).write_text("VERSION = 'another'")
     code, out = watched(capsys)
     assert code == 0
-    assert "looked because: 1 file changed: sympy.py" in out
+    assert "checked because: 1 file changed: sympy.py" in out
     assert measuring.tried() == ["glance 2.2"], "only what disturbs nobody"
     for words, begins in {
         (): "VERIFIED (exit code 0): 1 of the 2 promised checks\n",
@@ -75,7 +75,7 @@ def test_another_kernel_is_named(measuring: Measuring, capsys: pytest.CaptureFix
     place.write_text(json.dumps(report))
     code, out = watched(capsys)
     assert code == 0
-    assert out.startswith("looked because: kernel 5.4.0-old -> ")
+    assert out.startswith("checked because: kernel 5.4.0-old -> ")
     assert watched(capsys) == (0, QUIET)
 
 
