@@ -14,7 +14,7 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 
 
-class Failure(Exception):  # noqa: N818 - reads better than FailureError in every traceback and message
+class Failure(Exception):  # noqa: N818 - reads better than FailureError
     """A failure that the user can understand and fix; any other exception is a bug."""
 
     exit_code: ClassVar[int]

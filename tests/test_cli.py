@@ -267,7 +267,7 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["zzz"], "'zzz'", "vllm-ready --help"),
         (["--quiet", "plam"], "plam", "did you mean `plan`?"),
         (["--hots", "x"], "--hots", "did you mean `--host`?"),
-        (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, torch"),
+        (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, exclude_vllm, torch"),
         (
             ["plan", "--host", H100, "--set", "gpus=[9]"],
             "--set gpus=[9]: gpus: there is no GPU 9",

@@ -60,7 +60,7 @@ def test_no_run_yet(tmp_path: Path) -> None:
 
 
 def test_a_report_that_is_too_large_is_refused(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_MOST", 1024 * 1024)
+    monkeypatch.setattr(runs, "_LIMIT", 1024 * 1024)
     with (logs / NEW / "report.json").open("ab") as stream:
         stream.truncate(1024 * 1024 + 1)
     with pytest.raises(UnreadableInput, match="larger than 1 MiB"):
