@@ -171,7 +171,9 @@ def _contents(archive: zipfile.ZipFile) -> tuple[list[_Module], list[str]]:
     of_record = _dist_info(archive, "RECORD")
     recorded = {
         entry.path: entry
-        for entry in record.parse_entries(_whole(archive, of_record, _LARGEST_TEXT).decode().splitlines())
+        for entry in record.parse_entries(
+            _whole(archive, of_record, _LARGEST_TEXT).decode().splitlines()
+        )
     }
     unsigned = {of_record.filename + ending for ending in ("", ".jws", ".p7s")}
     modules, lies, names = [], [], set[str]()
@@ -214,7 +216,10 @@ def _unlike(
         return f"its RECORD does not list {info.filename}"
     if algorithm not in _STRONG:
         return f"its RECORD has no SHA-256 of {info.filename}"
-    same = record.encode_digest(digest.digest()) == expected and entry.size in ("", str(info.file_size))
+    same = record.encode_digest(digest.digest()) == expected and entry.size in (
+        "",
+        str(info.file_size),
+    )
     return "" if same else f"{info.filename} differs from its RECORD"
 
 

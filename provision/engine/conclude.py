@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure, CheckResults
+from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.errors import CHECK_FAILED, DONE, UNDECIDED
 
 
@@ -25,7 +25,11 @@ def conclude(results: CheckResults, promised: Iterable[str], gpus: Sequence[str]
     A failed check decides the verdict. The undecided ones are named as well.
     """
     failed = [f"{check.name} failed" for check in results.checks if check.outcome == "fail"]
-    open_ = [*_undecided(results.checks, promised), *_untried(results.checks, gpus), *_lost(results)]
+    open_ = [
+        *_undecided(results.checks, promised),
+        *_untried(results.checks, gpus),
+        *_lost(results),
+    ]
     if failed:
         return Conclusion(verdict="not verified", exit_code=CHECK_FAILED, against=(*failed, *open_))
     if open_:

@@ -108,7 +108,8 @@ def find_or_begin(prefix: Path, target: str, run: str) -> Environment:
         return existing
     # A number, because the clock may have been set back since the last one was begun.
     made = Creation(
-        number=max((environment.number for environment in list_environments(prefix)), default=0) + 1,
+        number=max((environment.number for environment in list_environments(prefix)), default=0)
+        + 1,
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         target=target,
     )

@@ -59,7 +59,9 @@ class Journal:
     def done_fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of each step that is done and was not started again since."""
         return {
-            step: entry.fingerprint for step, entry in self.last_entries().items() if entry.what == "done"
+            step: entry.fingerprint
+            for step, entry in self.last_entries().items()
+            if entry.what == "done"
         }
 
     def write(

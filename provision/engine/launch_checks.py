@@ -13,7 +13,7 @@ import msgspec
 
 from provision.doors import process
 from provision.engine.check_process import CheckProcess, RunnableCheck, environment_of_a_check
-from provision.engine.check_results import CheckResult, Figure, CheckResults
+from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.errors import StepFailed
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"

@@ -15,7 +15,13 @@ from provision.engine import environments, launch_checks, verified
 from provision.engine.check_process import environment_of_a_check
 from provision.engine.check_results import CheckResults
 from provision.engine.integrity import wrong_records
-from provision.engine.launch_checks import CheckDone, CheckStarted, CheckContext, Depth, CheckDescription
+from provision.engine.launch_checks import (
+    CheckContext,
+    CheckDescription,
+    CheckDone,
+    CheckStarted,
+    Depth,
+)
 from provision.errors import WrongUsage
 from provision.host import record
 from provision.plan._model import Plan
@@ -144,7 +150,9 @@ def check_interpreter(
     return _run(python.command, names, context, logs, events)
 
 
-def _run(python: str, names: Sequence[str], context: CheckContext, logs: Path, events: CheckSubscriber) -> CheckResults:
+def _run(
+    python: str, names: Sequence[str], context: CheckContext, logs: Path, events: CheckSubscriber
+) -> CheckResults:
     checks = [check for check in launch_checks.discover() if check.name in names]
     return launch_checks.run(python, checks, context, logs, events)
 

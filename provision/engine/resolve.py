@@ -141,7 +141,9 @@ def _write(folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
 
 
 def _refused_vllm(plan: Plan, reason: str) -> RefusedPackage:
-    return RefusedPackage(version=planned_package(plan, "vllm").version.partition("+")[0], reason=reason)
+    return RefusedPackage(
+        version=planned_package(plan, "vllm").version.partition("+")[0], reason=reason
+    )
 
 
 def _refused_optional(

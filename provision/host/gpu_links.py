@@ -52,7 +52,8 @@ def matrix(text: str) -> tuple[GpuLink, ...]:
 
 def _by_nvml(readings: Readings) -> tuple[GpuLink, ...]:
     return tuple(
-        GpuLink(a=str(link.a), b=str(link.b), kind=link.kind) for link in nvml.document(readings).links
+        GpuLink(a=str(link.a), b=str(link.b), kind=link.kind)
+        for link in nvml.document(readings).links
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure, CheckResults
+from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.engine.conclude import Conclusion, conclude
 from provision.engine.events import StepResult
 from provision.plan._model import Plan

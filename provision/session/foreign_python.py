@@ -39,7 +39,9 @@ def run_checks(options: argparse.Namespace) -> Report:
     if options.serving is not None:
         default = promised_checks.server_checks()
     else:
-        default = promised_checks.choose_expected(python, options.profile or "quick", used, capabilities)
+        default = promised_checks.choose_expected(
+            python, options.profile or "quick", used, capabilities
+        )
     names = tuple(options.names) or default
     facts = promised_checks.record_facts(names, inputs.paths(session.settings))
     logs, url = Path(session.logs), options.serving or ""

@@ -12,7 +12,7 @@ from provision.display import terminal
 from provision.doors import files
 from provision.engine import discover_tasks, launch_checks, verified
 from provision.errors import NotWritable, UnreadableInput
-from provision.report import task_pages, as_text, read
+from provision.report import as_text, read, task_pages
 from provision.report._model import Report
 from provision.session import formats, inputs, runs
 from provision.session._model import Session

@@ -151,7 +151,10 @@ def _from_journal(
     if not generation or not place.is_dir():
         return {}, {}
     site = Site(generation=generation, prefix=session.prefix, uv=bring_up.own_uv(), host_python="")
-    steps, tasks = Journal(Path(site.state)).last_entries(), user_tasks.journal(place).last_entries()
+    steps, tasks = (
+        Journal(Path(site.state)).last_entries(),
+        user_tasks.journal(place).last_entries(),
+    )
     left = {
         step.label: _left_by(step, plan, lock, site)
         if steps[step.label].outcome == "done"

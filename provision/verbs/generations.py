@@ -20,7 +20,9 @@ def run(options: argparse.Namespace) -> int:
         return DONE
     for item in existing:
         state = "current" if item.current else "complete" if item.complete else "unfinished"
-        users = ", ".join(f"{name} ({pid})" for pid, name in environments.processes_using(Path(item.path)))
+        users = ", ".join(
+            f"{name} ({pid})" for pid, name in environments.processes_using(Path(item.path))
+        )
         in_use = f"  in use by {users}" if users else ""
         terminal.line(f"{item.id}  {state:<10}  built {item.made}{in_use}")
     if not existing:

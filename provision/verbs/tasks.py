@@ -14,7 +14,7 @@ import msgspec
 
 from provision.display import terminal
 from provision.engine import discover_tasks, environments, launch_checks, user_tasks, verified
-from provision.engine.journal import JournalEntry, Journal
+from provision.engine.journal import Journal, JournalEntry
 from provision.errors import DONE, Failure
 from provision.report.short import OUTCOMES
 from provision.session import outputs, request, run_tasks, runs

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.binary.elf import SharedObject
-from provision.binary.fatbin import FatBinary, capabilities, fat_binaries, common_code
+from provision.binary.fatbin import FatBinary, capabilities, common_code, fat_binaries
 from tests.binary.tiny_elf import fat_binary, fat_section
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ REAL_SHAPE = fat_section("sm75 sm80 ptx80", "sm90", "ptx52 sm52")
 
 
 def made_of(counts: dict[str, int]) -> list[FatBinary]:
-    return fat_binaries(fat_section(*(text for text, count in counts.items() for _ in range(count))))
+    return fat_binaries(
+        fat_section(*(text for text, count in counts.items() for _ in range(count)))
+    )
 
 
 def test_reads_every_container_with_its_kinds() -> None:
@@ -103,7 +105,9 @@ def test_capabilities_are_ordered_as_numbers() -> None:
     [
         pytest.param(struct.pack("<IHHQ", 0xBA55ED50, 1, 16, 1 << 40), id="payload beyond the end"),
         pytest.param(struct.pack("<IHHQ", 0xBA55ED50, 1, 0, 0) + bytes(64), id="header of no size"),
-        pytest.param(struct.pack("<IHHQ", 0xBA55ED50, 1, 16, 64) + bytes(64), id="entry of no size"),
+        pytest.param(
+            struct.pack("<IHHQ", 0xBA55ED50, 1, 16, 64) + bytes(64), id="entry of no size"
+        ),
         pytest.param(struct.pack("<I", 0xBA55ED50), id="a magic number alone"),
     ],
 )
@@ -129,7 +133,12 @@ def read_or_refused(section: bytes) -> int | str:
         return str(error)
 
 
-@given(st.lists(st.one_of(st.binary(max_size=40), st.just(REAL_SHAPE[:4]), st.just(REAL_SHAPE[:200])), max_size=8))
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=40), st.just(REAL_SHAPE[:4]), st.just(REAL_SHAPE[:200])),
+        max_size=8,
+    )
+)
 def test_any_bytes_are_read_or_refused(parts: list[bytes]) -> None:
     said = read_or_refused(b"".join(parts))
     assert isinstance(said, int) or "cut off" in said
@@ -147,8 +156,22 @@ def test_one_changed_byte_is_read_or_refused(at: int, value: int) -> None:
 def test_a_compiled_file_reads_as_it_was_compiled(tmp_path: Path) -> None:
     source, library = tmp_path / "two.cu", tmp_path / "libtwo.so"
     source.write_text("__global__ void twice(float *x) { x[threadIdx.x] *= 2; }\n")
-    targets = ("-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90,code=[sm_90,compute_90]")
-    command = ("nvcc", "-shared", "-Xcompiler", "-fPIC", "-cudart", "none", *targets, "-o", library, source)
+    targets = (
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_90,code=[sm_90,compute_90]",
+    )
+    command = (
+        "nvcc",
+        "-shared",
+        "-Xcompiler",
+        "-fPIC",
+        "-cudart",
+        "none",
+        *targets,
+        "-o",
+        library,
+        source,
+    )
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         pytest.skip(f"nvcc cannot compile here: {done.stderr.strip().splitlines()[:1]}")
@@ -157,7 +180,13 @@ def test_a_compiled_file_reads_as_it_was_compiled(tmp_path: Path) -> None:
     if shutil.which("cuobjdump"):
         for option, kind in (("--list-elf", "sm"), ("--list-ptx", "ptx")):
             listed = subprocess.run(
-                ("cuobjdump", option, library), capture_output=True, text=True, timeout=60, check=True
+                ("cuobjdump", option, library),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
             )
             theirs = Counter(int(number) for number in re.findall(r"\.sm_(\d+)\.", listed.stdout))
-            assert theirs == Counter(arch for container in found for arch in getattr(container, kind))
+            assert theirs == Counter(
+                arch for container in found for arch in getattr(container, kind)
+            )

@@ -44,7 +44,9 @@ def test_each_damaged_file_is_listed(site: Path) -> None:
     (site / "demo/_C.so").write_bytes(b"\x7fEL")
     assert differences(site, INFO) == ["demo/__init__.py", "demo/_C.so"], "another size"
     (site / "../../bin/demo").unlink()
-    assert differences(site, INFO) == ["demo/__init__.py", "demo/_C.so", "../../bin/demo"], "missing"
+    assert differences(site, INFO) == ["demo/__init__.py", "demo/_C.so", "../../bin/demo"], (
+        "missing"
+    )
 
 
 def test_a_digest_may_be_absent_but_not_unknown(site: Path) -> None:

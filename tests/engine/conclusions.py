@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure, CheckResults
+from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.engine.conclude import Conclusion
 from provision.engine.launch_checks import CheckDone
 from provision.report._model import Report

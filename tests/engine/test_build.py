@@ -36,7 +36,10 @@ def outcomes(results: list[StepResult]) -> list[str]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(folder.rglob("*"))}
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino)
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 def test_fresh_noop_upgrade_and_back(world: World) -> None:
@@ -59,8 +62,13 @@ def test_fresh_noop_upgrade_and_back(world: World) -> None:
     assert outcomes(synthetic.provision(world, "2.0")) == ["done"] * 4
     assert world.current != first
     assert synthetic.differences(first, synthetic.lock(world.wheels, "1.0")) == []
-    assert [generation.current for generation in environments.list_environments(world.prefix)] == [False, True]
-    assert outcomes(synthetic.provision(world, "1.0")) == ["kept"] * 4, "what stands already is only switched to"
+    assert [generation.current for generation in environments.list_environments(world.prefix)] == [
+        False,
+        True,
+    ]
+    assert outcomes(synthetic.provision(world, "1.0")) == ["kept"] * 4, (
+        "what stands already is only switched to"
+    )
     assert world.current == first
 
 
@@ -69,7 +77,9 @@ def test_contents_are_never_shared(world: World) -> None:
     assert {path.stat().st_nlink for path in world.packages().rglob("*") if path.is_file()} == {1}
 
 
-def test_hard_links_of_others_are_cut(world: World, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hard_links_of_others_are_cut(
+    world: World, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A backup made with cp -l: whoever edits it would edit the environment."""
     synthetic.provision(world, "1.0")
     victim = world.packages() / "toy03" / "part03.py"
@@ -117,7 +127,13 @@ def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: st
         _build_only(world, [step])
     text = str(caught.value)
     assert caught.value.exit_code == 4
-    for part in ("step 30-bad", said, f"sh -c '{script}'", str(world.logs / "30-bad.log"), "the same command goes on"):
+    for part in (
+        "step 30-bad",
+        said,
+        f"sh -c '{script}'",
+        str(world.logs / "30-bad.log"),
+        "the same command goes on",
+    ):
         assert part in text
     if "why" in script:
         assert "    why" in text
@@ -130,10 +146,14 @@ def test_wheels_come_while_a_command_runs_and_never_before(world: World) -> None
 
     def waiting(*given: Any) -> tuple[Action, ...]:
         wait = ("sh", "-c", f"until [ -e '{last}' ]; do sleep 0.05; done")
-        return *first.actions(*given), Run(title="wait for the next step's wheels", argv=wait, deadline_s=60)
+        return *first.actions(*given), Run(
+            title="wait for the next step's wheels", argv=wait, deadline_s=60
+        )
 
     refused = Need(title="room", kind="free space", path=str(world.prefix), mb=10**9)
-    preflight = Step(number=10, name="preflight", title="Preflight", why="", actions=lambda *_: (refused,))
+    preflight = Step(
+        number=10, name="preflight", title="Preflight", why="", actions=lambda *_: (refused,)
+    )
     with pytest.raises(StepFailed, match="room"):
         _build_only(world, [preflight, first, *others], lock)
     assert not wheels.exists(), "what cannot end does not begin"
@@ -143,7 +163,9 @@ def test_wheels_come_while_a_command_runs_and_never_before(world: World) -> None
 
 def _build_only(world: World, steps: list[Step], lock: Lock = Lock(pins=())) -> None:  # noqa: B008 - it is frozen
     site = world.site("g")
-    apply.build(synthetic.PLAN, lock, site, steps, log_folder=world.logs, environment=world.environment)
+    apply.build(
+        synthetic.PLAN, lock, site, steps, log_folder=world.logs, environment=world.environment
+    )
 
 
 def test_commands_do_not_see_what_reaches_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,14 +200,28 @@ def test_fingerprints_chain(world: World) -> None:
     assert chain == fingerprint.chain(synthetic.PLAN, lock, world.site("b"), steps)
     other = [steps[0], msgspec.structs.replace(steps[1], actions=lambda *_: ()), *steps[2:]]
     changed = fingerprint.chain(synthetic.PLAN, lock, world.site("a"), other)
-    assert [one == two for one, two in zip(chain, changed, strict=True)] == [True, False, False, False]
+    assert [one == two for one, two in zip(chain, changed, strict=True)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
-def test_fingerprints_are_the_same_from_another_checkout(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, steps, site = synthetic.lock(world.wheels, "1.0"), discover_steps.discover(), world.site("a")
+def test_fingerprints_are_the_same_from_another_checkout(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, steps, site = (
+        synthetic.lock(world.wheels, "1.0"),
+        discover_steps.discover(),
+        world.site("a"),
+    )
     plan = msgspec.structs.replace(
         synthetic.PLAN,
-        packages={"vllm": Package(version="1", source="pypi"), "torch": Package(version="1", source="pypi")},
+        packages={
+            "vllm": Package(version="1", source="pypi"),
+            "torch": Package(version="1", source="pypi"),
+        },
     )
     chain = fingerprint.chain(plan, lock, site, steps)
     elsewhere = Path("/elsewhere/provision")
@@ -195,11 +231,15 @@ def test_fingerprints_are_the_same_from_another_checkout(world: World, monkeypat
     there = fingerprint.chain(plan, lock, theirs, [one for one in steps if one.number <= 20])
     assert there == chain[: len(there)]
     other = msgspec.structs.replace(site, host_python="/opt/python3.11")
-    assert fingerprint.chain(plan, lock, other, steps) != chain, "another Python makes another environment"
+    assert fingerprint.chain(plan, lock, other, steps) != chain, (
+        "another Python makes another environment"
+    )
 
 
 def test_needs_refuse_with_numbers(world: World) -> None:
-    short = needs.measure(Need(title="", kind="free space", path=str(world.prefix / "not yet"), mb=10**9))
+    short = needs.measure(
+        Need(title="", kind="free space", path=str(world.prefix / "not yet"), mb=10**9)
+    )
     assert not short.met
     assert "1000000000 MB of disk space are needed" in short.text
     assert "MB are free on" in short.text
@@ -228,7 +268,13 @@ def test_another_disk_is_looked_at_and_the_same_one_only_once(world: World) -> N
 
 
 def test_prune_is_named_where_it_would_remove_something(world: World) -> None:
-    room = Need(title="room", kind="free space", path=str(world.prefix), mb=10**9, hint="free some space there")
+    room = Need(
+        title="room",
+        kind="free space",
+        path=str(world.prefix),
+        mb=10**9,
+        hint="free some space there",
+    )
     built = world.prefix / "none"
     assert needs.hint_for(room, built) == room.hint
     for version in ("1.0", "2.0"):
@@ -238,8 +284,12 @@ def test_prune_is_named_where_it_would_remove_something(world: World) -> None:
 
 def test_needs_are_logged_with_what_is_there(world: World) -> None:
     need = Need(title="room for it", kind="free space", path=str(world.prefix), mb=1)
-    _build_only(world, [Step(number=10, name="look", title="Look", why="", actions=lambda *_: (need,))])
-    assert "room for it: 1 MB of disk space are needed, " in (world.logs / "10-look.log").read_text()
+    _build_only(
+        world, [Step(number=10, name="look", title="Look", why="", actions=lambda *_: (need,))]
+    )
+    assert (
+        "room for it: 1 MB of disk space are needed, " in (world.logs / "10-look.log").read_text()
+    )
 
 
 def test_a_generation_that_was_only_begun_on_paper_is_taken_away(world: World) -> None:
@@ -297,7 +347,12 @@ def test_rollback_and_prune(world: World) -> None:
     environments.find_or_begin(world.prefix, "abandoned", environments.new_id())
     assert len(environments.prune(world.prefix, keep=1)) == 1
     assert environments.prune(world.prefix, keep=0) == [second.id]
-    assert sorted(path.name for path in world.prefix.iterdir()) == [".lock", first.id, "current", "wheels"]
+    assert sorted(path.name for path in world.prefix.iterdir()) == [
+        ".lock",
+        first.id,
+        "current",
+        "wheels",
+    ]
 
 
 def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
@@ -353,7 +408,9 @@ def test_who_was_started_by_way_of_current_uses_what_it_points_at(world: World, 
         assert runs.pid in [pid for pid, _ in environments.processes_using(world.current)]
         synthetic.provision(world, "2.0")
         first, second = environments.list_environments(world.prefix)
-        assert runs.pid in [pid for pid, _ in environments.processes_using(Path(second.path))], "as far as anybody can tell"
+        assert runs.pid in [pid for pid, _ in environments.processes_using(Path(second.path))], (
+            "as far as anybody can tell"
+        )
         went, users = environments.rollback(world.prefix, first.id)
         assert (went, runs.pid in [pid for pid, _ in users]) == (first.id, True)
         runs.communicate(b"\n")

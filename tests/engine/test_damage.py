@@ -167,7 +167,9 @@ def test_without_repair_a_damaged_environment_does_not_become_complete(
     (world.packages() / "toy07" / "part03.py").unlink()
     with pytest.raises(StepFailed, match="toy07 stays damaged"):
         synthetic.provision(world, "1.0")
-    assert not any(environment.complete for environment in environments.list_environments(world.prefix))
+    assert not any(
+        environment.complete for environment in environments.list_environments(world.prefix)
+    )
 
 
 def notes(events: list[Event]) -> list[str]:

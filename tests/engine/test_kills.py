@@ -12,7 +12,7 @@ import pytest
 
 from provision.engine import environments
 from provision.engine.integrity import repair
-from provision.engine.journal import JournalEntry, Journal
+from provision.engine.journal import Journal, JournalEntry
 from provision.errors import StepFailed
 from tests.engine import kills, synthetic
 from tests.engine.synthetic import World

@@ -12,7 +12,7 @@ import pytest
 
 from provision.engine import check_process, launch_checks
 from provision.engine.check_results import CheckResult
-from provision.engine.launch_checks import CheckDone, CheckStarted, CheckContext, CheckDescription
+from provision.engine.launch_checks import CheckContext, CheckDescription, CheckDone, CheckStarted
 from provision.errors import NotWritable
 from tests.checks.environments import SmallEnvironment, checks_folder
 

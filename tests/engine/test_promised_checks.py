@@ -26,7 +26,9 @@ NEEDS = {
 
 @pytest.fixture(autouse=True)
 def only_these_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks = [CheckDescription(name=name, profile="quick", needs=needs) for name, needs in NEEDS.items()]
+    checks = [
+        CheckDescription(name=name, profile="quick", needs=needs) for name, needs in NEEDS.items()
+    ]
     checks.append(CheckDescription(name="deep", profile="full"))
     monkeypatch.setattr(launch_checks, "discover", lambda: checks)
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")

@@ -79,13 +79,17 @@ def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.S
 from provision.session import resolve
 resolve._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
 """
-    argv = small.argv(*UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli"))
+    argv = small.argv(
+        *UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli")
+    )
     with started(argv, env=small.environment, stderr=subprocess.PIPE) as child:
         until(lambda: note.exists() and note.read_text().endswith("\n"))
         child.send_signal(number)
         _, err = child.communicate(timeout=20)
     assert (child.returncode, err.splitlines()[-1]) == (130, "interrupted")
-    until(lambda: not Path(f"/proc/{note.read_text().strip()}").exists())  # whoever adopts it may be slow to notice
+    until(
+        lambda: not Path(f"/proc/{note.read_text().strip()}").exists()
+    )  # whoever adopts it may be slow to notice
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -107,9 +111,14 @@ def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
                 assert err.splitlines()[-2:] == ["error: interrupted", hint]
         came = next(small.prefix.glob("wheels/.torch-*.part")).stat().st_size
         assert came > len(torch.data) // 3
-        torch.faults, before = [], {name: resource.served for name, resource in server.resources.items()}
+        torch.faults, before = (
+            [],
+            {name: resource.served for name, resource in server.resources.items()},
+        )
         assert small.run(*UP)[0] == 0
-        served = {name: resource.served - before[name] for name, resource in server.resources.items()}
+        served = {
+            name: resource.served - before[name] for name, resource in server.resources.items()
+        }
         assert served[f"/{quote(path.name)}"] == len(torch.data) - came
 
 
@@ -122,13 +131,21 @@ def renames(stocked: tuple[Path, Lock], tmp_path_factory: pytest.TempPathFactory
     return int(err.rpartition("renames: ")[2])
 
 
-@pytest.mark.parametrize("back", [16, *(pytest.param(back, marks=pytest.mark.long) for back in (15, 14, 1)), 12, 11])
-def test_killed_before_each_of_the_last_renames_of_up(small: Small, renames: int, back: int) -> None:
+@pytest.mark.parametrize(
+    "back", [16, *(pytest.param(back, marks=pytest.mark.long) for back in (15, 14, 1)), 12, 11]
+)
+def test_killed_before_each_of_the_last_renames_of_up(
+    small: Small, renames: int, back: int
+) -> None:
     """The manifest, the mark of completeness, the verdict, the switch, the report, and its last page."""
     nth = renames - back + 1
-    assert small.run(str(nth), *UP, code=_counting(CODE), start_new_session=True)[0] == -signal.SIGKILL
+    assert (
+        small.run(str(nth), *UP, code=_counting(CODE), start_new_session=True)[0] == -signal.SIGKILL
+    )
     now = environments.current_id(small.prefix)
-    assert now is None or list((small.prefix / now / environments.STATE / "verified").glob("*.json"))
+    assert now is None or list(
+        (small.prefix / now / environments.STATE / "verified").glob("*.json")
+    )
     code, _, err = small.run(*UP)
     assert code == 0, err
     (made,) = environments.list_environments(small.prefix)
@@ -138,7 +155,9 @@ def test_killed_before_each_of_the_last_renames_of_up(small: Small, renames: int
 
 def _counting(code: str) -> str:
     """Its number comes before all other arguments."""
-    return f"import sys; sys.argv[1:] = [*sys.argv[3:4], *sys.argv[1:3], *sys.argv[4:]]\n{DYING}{code}"
+    return (
+        f"import sys; sys.argv[1:] = [*sys.argv[3:4], *sys.argv[1:3], *sys.argv[4:]]\n{DYING}{code}"
+    )
 
 
 def test_a_command_goes_with_its_killed_run(small: Small) -> None:

@@ -30,7 +30,9 @@ OLD = "_ZN3c105ErrorC2ENS_14SourceLocationESs"
 def test_one_that_fits(tmp_path: Path) -> None:
     assert reasons_against(read(wheel(tmp_path)), **HERE) == []
     assert (
-        reasons_against(read(wheel(tmp_path)), **{**HERE, "version": "2.8.3+cu13torch2.13cxx11abiTRUE"})
+        reasons_against(
+            read(wheel(tmp_path)), **{**HERE, "version": "2.8.3+cu13torch2.13cxx11abiTRUE"}
+        )
         == []
     )
 
@@ -108,4 +110,6 @@ def test_a_pure_wheel_needs_no_code(tmp_path: Path) -> None:
 
 def test_libraries_as_they_lie(tmp_path: Path) -> None:
     (tmp_path / "libc10.so").write_bytes(module(defined=(OF_C10,), undefined=()))
-    assert reasons_against(read(wheel(tmp_path)), **{**HERE, "torch": libraries.read(tmp_path)}) == []
+    assert (
+        reasons_against(read(wheel(tmp_path)), **{**HERE, "torch": libraries.read(tmp_path)}) == []
+    )

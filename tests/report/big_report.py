@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.engine.check_results import CheckResult, Figure, CheckResults
+from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.engine.conclude import conclude
 from provision.engine.events import StepResult
 from provision.report._model import Package, Report

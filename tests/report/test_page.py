@@ -14,8 +14,12 @@ import pytest
 from provision.session import formats
 from tests.report.big_report import big_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright has no build for this system")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright has no build for this system"
+)
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = [
     pytest.mark.environment,
     pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH: apt-get install chromium"),

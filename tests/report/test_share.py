@@ -67,7 +67,9 @@ def test_a_report_without_names_stays_as_it_is() -> None:
     original: Report = report()
     assert share.scrubbed_for_sharing(original, ME) == original
     urls = "https://github.com/x/y https://download.pytorch.org/whl/cu129 http://localhost:8000/v1 file:///data/wheels"
-    scrubbed = share.scrubbed_for_sharing(msgspec.structs.replace(original, commands={"50-vllm": (urls,)}), ME)
+    scrubbed = share.scrubbed_for_sharing(
+        msgspec.structs.replace(original, commands={"50-vllm": (urls,)}), ME
+    )
     assert scrubbed.commands == {"50-vllm": (urls,)}
 
 

@@ -47,7 +47,11 @@ def test_a_killed_run_is_named_with_the_newest_report(logs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("2026", "is the beginning of 2 runs"), ("nowhere", "no run and no file `nowhere`"), ("", "no run")],
+    [
+        ("2026", "is the beginning of 2 runs"),
+        ("nowhere", "no run and no file `nowhere`"),
+        ("", "no run"),
+    ],
 )
 def test_a_name_without_a_run(logs: Path, name: str, problem: str) -> None:
     with pytest.raises(WrongUsage, match=problem):

@@ -113,7 +113,8 @@ def _is_unchanged(path: str, known: FileMark) -> bool:
             # A link is unchanged only if its target still exists.
             return not stat.S_ISLNK(status.st_mode) or os.path.exists(path)
         return (
-            status.st_size == known.size and read_mark(path, known.path, status).digest == known.digest
+            status.st_size == known.size
+            and read_mark(path, known.path, status).digest == known.digest
         )
     except OSError:
         return False

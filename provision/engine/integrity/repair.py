@@ -22,7 +22,7 @@ from provision.engine.integrity.installed import (
     site_packages,
     top_level_names,
 )
-from provision.engine.integrity.survey import Survey, DamagedDistribution, survey
+from provision.engine.integrity.survey import DamagedDistribution, Survey, survey
 from provision.steps.model import Lock
 
 
@@ -42,7 +42,9 @@ def find_damage(
     distribution. `unfinished` names the distributions of steps that did not end; an unlisted file
     beside theirs means that RECORD was cut short.
     """
-    result = survey(environment, lock, contents=contents, step_files=step_files, true_digests=true_digests)
+    result = survey(
+        environment, lock, contents=contents, step_files=step_files, true_digests=true_digests
+    )
     torn = {distribution.dist_info: distribution for distribution in result.damaged}
     for path in changed:
         dist_info = next((part for part in Path(path).parts if part.endswith(".dist-info")), "")

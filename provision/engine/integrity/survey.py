@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from provision.binary import record
 from provision.engine.integrity.installed import dist_infos, name_and_version
-from provision.engine.integrity.manifest import FileMark, is_unmodified, read_mark, matches
+from provision.engine.integrity.manifest import FileMark, is_unmodified, matches, read_mark
 from provision.steps.model import Lock
 
 # Files for one job of a thread: with one file each, the queue would cost more than the reading.
@@ -60,7 +60,9 @@ def survey(
     for which a wheel's own RECORD is wrong. `already` holds fresh marks of files; those that `stat`
     confirms are not read again.
     """
-    comparison = _Comparison(environment, contents, step_files, true_digests or {}, fresh_marks or {})
+    comparison = _Comparison(
+        environment, contents, step_files, true_digests or {}, fresh_marks or {}
+    )
     locked: dict[str, str] = {canonicalize_name(pin.name): pin.version for pin in lock.pins}
     copies = {name: len(installed) for name, installed in installed_versions(environment).items()}
     torn, extra, whole, marks, pending = [], [], {}, [], []

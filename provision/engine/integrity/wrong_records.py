@@ -78,5 +78,6 @@ class WrongRecords:
             return {}
         present = (path for path in paths if (site / path).is_file())
         return {
-            path: read_mark(str(site / path), path, os.lstat(site / path)).digest for path in present
+            path: read_mark(str(site / path), path, os.lstat(site / path)).digest
+            for path in present
         }
