@@ -11,8 +11,7 @@ import msgspec
 import pytest
 
 from provision.engine.bundle import Bundle
-from provision.engine.events import Event
-from provision.engine.launch_checks import CheckDone, CheckStarted
+from provision.events import CheckDone, CheckStarted, Event
 from provision.host._model import Recording
 from provision.plan._model import Plan, Unsupported
 from provision.report._comparison import Comparison

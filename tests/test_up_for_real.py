@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from provision.engine import resolution_cache as wanted
-from provision.engine.check_results import CheckResult
+from provision.results import CheckResult
 from tests.checks import real
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from provision.display import terminal
 from provision.display.lines import RunEvent
-from provision.engine.events import (
+from provision.events import (
     CommandStarted,
     Note,
     StepDone,

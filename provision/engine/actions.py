@@ -11,9 +11,9 @@ import msgspec
 
 from provision.doors import files, process
 from provision.engine import fetch, needs
-from provision.engine.events import CommandStarted, Line, Note, Progress, Subscriber
 from provision.engine.logs import StepLog
 from provision.errors import NotWritable, SourceFailed, StepFailed
+from provision.events import CommandStarted, Line, Note, Progress, Subscriber
 from provision.host._scrub import hide_secrets
 from provision.steps.model import Action, Fetch, Need, Run, Site, Step, Write
 

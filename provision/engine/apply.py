@@ -9,10 +9,10 @@ from pathlib import Path
 from provision.engine import fingerprint
 from provision.engine.actions import Carrier, clean
 from provision.engine.building import Building
-from provision.engine.events import StepResult, Subscriber, nobody
 from provision.engine.fetch import Fetching
 from provision.engine.work import Work
 from provision.errors import NotWritable, StepFailed, WrongUsage
+from provision.events import StepResult, Subscriber, nobody
 from provision.plan._model import Plan
 from provision.steps.model import Lock, Site, Step
 

@@ -18,8 +18,8 @@ from provision.engine import (
     verified,
 )
 from provision.engine.dry_run import Glance, Touched
-from provision.engine.events import StepResult, Subscriber, nobody
 from provision.engine.resolution_cache import Resolution
+from provision.events import StepResult, Subscriber, nobody
 from provision.steps.model import Site
 
 

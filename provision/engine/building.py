@@ -13,13 +13,13 @@ from packaging.utils import canonicalize_name
 from provision.doors import interruption
 from provision.engine import environments, work
 from provision.engine.actions import Carrier
-from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.integrity import manifest as marks
 from provision.engine.integrity import repair, stray_files, survey
 from provision.engine.integrity.wrong_records import WrongRecords
 from provision.engine.journal import Journal
 from provision.engine.work import Work
 from provision.errors import Failure, StepFailed, WrongUsage
+from provision.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.steps.model import Action, Fetch, Lock, Run, Site, Write
 
 # The first attempt repairs damage, the second files that differ from RECORD in the wheel itself.

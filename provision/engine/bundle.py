@@ -22,8 +22,8 @@ from packaging.version import Version
 
 from provision.doors import files, parts, process
 from provision.engine import fetch, pylock
-from provision.engine.events import Subscriber
 from provision.errors import SourceFailed, UnreadableInput, WrongUsage
+from provision.events import Subscriber
 from provision.flash_attn import wheel_store
 from provision.flash_attn.wheel_store import Kept
 from provision.host import sources

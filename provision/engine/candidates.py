@@ -10,9 +10,9 @@ from typing import Final
 
 from provision.engine import apply, environments, fetch, resolve, store
 from provision.engine.bring_up import Workplace
-from provision.engine.events import Note
 from provision.engine.resolution_cache import Resolution
 from provision.errors import StepFailed
+from provision.events import Note
 from provision.plan._model import Plan
 from provision.steps.model import CandidateRefused, Lock, Site, WheelCandidate, WheelWork
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.errors import CHECK_FAILED, DONE, UNDECIDED
+from provision.results import CheckResult, CheckResults, Figure
 
 
 class Conclusion(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from packaging.utils import canonicalize_name
 
 from provision.engine.building import Building
-from provision.engine.events import StepResult
 from provision.engine.integrity.survey import DamagedDistribution
 from provision.engine.work import Work
+from provision.events import StepResult
 from provision.steps.model import Fetch
 
 

@@ -15,8 +15,8 @@ import msgspec
 
 from provision.doors import at_once, download, interruption, sessions
 from provision.engine import uv
-from provision.engine.events import Progress, Subscriber
 from provision.errors import NotWritable
+from provision.events import Progress, Subscriber
 from provision.steps.model import Fetch, Lock, Wheel
 
 _AT_ONCE: Final = 8

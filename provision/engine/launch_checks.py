@@ -13,8 +13,9 @@ import msgspec
 
 from provision.doors import process
 from provision.engine.check_process import CheckProcess, RunnableCheck, environment_of_a_check
-from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.errors import StepFailed
+from provision.events import CheckDone, CheckStarted
+from provision.results import CheckResult, CheckResults
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"
 # The key of a running server that is checked. A server that a check starts itself must not get it.
@@ -79,20 +80,6 @@ class CheckContext(msgspec.Struct, frozen=True, kw_only=True):
     earlier: dict[str, Any] = {}
     plan: dict[str, Any] = {}
     serving: str = ""
-
-
-class CheckStarted(msgspec.Struct, frozen=True, kw_only=True, tag="check started"):
-    """The start of a check."""
-
-    name: str
-    title: str
-
-
-class CheckDone(msgspec.Struct, frozen=True, kw_only=True, tag="check done"):
-    """The end of a check with its result; the child process writes its file in this form."""
-
-    result: CheckResult
-    figures: tuple[Figure, ...] = ()
 
 
 # The folder does not change during a run, and every list starts a process.

@@ -13,18 +13,13 @@ import msgspec
 from provision.doors import process
 from provision.engine import environments, launch_checks, verified
 from provision.engine.check_process import environment_of_a_check
-from provision.engine.check_results import CheckResults
 from provision.engine.integrity import wrong_records
-from provision.engine.launch_checks import (
-    CheckContext,
-    CheckDescription,
-    CheckDone,
-    CheckStarted,
-    Depth,
-)
+from provision.engine.launch_checks import CheckContext, CheckDescription, Depth
 from provision.errors import WrongUsage
+from provision.events import CheckDone, CheckStarted
 from provision.host import record
 from provision.plan._model import Plan
+from provision.results import CheckResults
 from provision.steps.model import Lock
 
 CheckSubscriber = Callable[[CheckStarted | CheckDone], None]

@@ -16,15 +16,15 @@ from provision.doors import interruption, process
 from provision.engine import promised_checks, verified
 from provision.engine.actions import Carrier, clean
 from provision.engine.bring_up import Workplace
-from provision.engine.check_results import CheckResults
 from provision.engine.conclude import Conclusion, conclude
 from provision.engine.environments import STATE
-from provision.engine.events import StepDone, StepResult, StepStarted
 from provision.engine.fetch import Fetching
 from provision.engine.journal import Journal
 from provision.engine.promised_checks import CheckSubscriber
 from provision.engine.resolution_cache import Resolution
 from provision.errors import DONE, NotWritable, StepFailed
+from provision.events import StepDone, StepResult, StepStarted
+from provision.results import CheckResults
 from provision.steps.model import Run, Step
 from provision.tasks import Task
 

@@ -9,7 +9,7 @@ import msgspec
 
 from provision.doors import files
 from provision.engine import environments
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.steps.model import Action, Fetch, Step
 
 

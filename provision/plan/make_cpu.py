@@ -29,7 +29,7 @@ from provision.plan.frame import (
     pythons,
     silent_sources,
 )
-from provision.plan.optional import Chooser
+from provision.plan.optional import Chooser, OptionalChoice
 from provision.plan.situation import Situation
 from provision.plan.versions import newer
 
@@ -71,10 +71,7 @@ def plan(
 ) -> Plan | Unsupported:
     flash = optional.for_cpu()
     if situation.settings.flash_attn.mode == "require":
-        return Unsupported(
-            unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),),
-            advice=("`flash_attn.mode: auto` leaves flash-attn out where it cannot be installed",),
-        )
+        return _without_required(flash)
     python, choices = search(situation, catalogue, refusals)
     best, rejected = choices[python]
     if best is None:
@@ -122,6 +119,14 @@ def plan(
             ),
             *_third_party(situation, catalogue, best),
         ),
+    )
+
+
+def _without_required(flash: OptionalChoice) -> Unsupported:
+    """Return that the settings require the optional package, which needs a GPU."""
+    return Unsupported(
+        unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),),
+        advice=("`flash_attn.mode: auto` leaves flash-attn out where it cannot be installed",),
     )
 
 

@@ -35,7 +35,7 @@ from provision.plan.frame import (
     pythons,
     silent_sources,
 )
-from provision.plan.optional import Chooser
+from provision.plan.optional import Chooser, OptionalChoice
 from provision.plan.situation import Situation
 from provision.plan.versions import major, newer
 
@@ -92,15 +92,7 @@ def plan(
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
     flash = optional.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
-        way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
-        # The summary may repeat a rejection word for word: show it once.
-        lines = (
-            f"{rejection.candidate}: {rejection.reason}"
-            for rejection in flash.rejected
-            if rejection.reason not in flash.plan.why
-        )
-        reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
-        return Unsupported(unsupported=(reason,), advice=(way_out,))
+        return _without_required(flash, candidate)
     names = {python: choice.name for python, choice in choices.items()}
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
@@ -147,6 +139,19 @@ def _advice(
     if price is None and len(gpus.used) < len(choose_gpus.requested(situation)):
         hints += advice.more_gpus(situation, catalogue, now, answer)
     return (*hints, *advice.forward_compatibility(situation, catalogue, now, answer))
+
+
+def _without_required(flash: OptionalChoice, candidate: Candidate) -> Unsupported:
+    """Return that the settings require the optional package, which cannot be installed."""
+    way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
+    # The summary may repeat a rejection word for word: show it once.
+    lines = (
+        f"{rejection.candidate}: {rejection.reason}"
+        for rejection in flash.rejected
+        if rejection.reason not in flash.plan.why
+    )
+    reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
+    return Unsupported(unsupported=(reason,), advice=(way_out,))
 
 
 def _price(situation: Situation, releases: Releases) -> str | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.engine.check_results import CheckResult
 from provision.report._comparison import Change, How
 from provision.report._gpu_names import GpuNames
 from provision.report._model import Report
 from provision.report.short import cut, first_line
+from provision.results import CheckResult
 
 _LONG = 200  # letters of a summary; the report has the rest
 # A skip decides nothing, while a warning still keeps a promise.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.engine.check_results import Figure
 from provision.report import short
 from provision.report._comparison import Change, How
 from provision.report._gpu_names import GpuNames, on
 from provision.report._model import Report
+from provision.results import Figure
 
 # Two medians differ where the intervals median ± spread do not overlap. The spread is that of
 # single samples; medians of ten samples lie far closer together, so chance hardly ever separates

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from provision.engine.check_results import Figure
 from provision.plan._model import Plan
 from provision.report._model import Report
+from provision.results import Figure
 
 Facts = Mapping[str, Any]
 

@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.engine.conclude import Conclusion, conclude
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.plan._model import Plan
 from provision.report import short
+from provision.results import CheckResult, CheckResults, Figure
 
 SCHEMA: Final = "vllm-ready/report/1"
 

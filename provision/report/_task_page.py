@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from provision.engine.check_results import CheckResult
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.plan import serve
 from provision.plan._model import Decision
 from provision.report._markup import plain, section
@@ -30,6 +29,7 @@ from provision.report._task_state import (
     untried,
 )
 from provision.report.short import first_line, printable
+from provision.results import CheckResult
 from provision.tasks import Task
 
 EARLIER = "earlier"  # a key of notes that cannot be the label of a step

@@ -6,11 +6,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-from provision.engine.check_results import CheckResult
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.report.short import OUTCOMES, cut, first_line, printable
+from provision.results import CheckResult
 
 _FLASH_ATTN = "flash-attn"
 _MARKS = {"fail": "FAIL", "error": "ERROR", "warn": "WARN", "skip": "skip", "pass": "pass"}

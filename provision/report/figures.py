@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from provision.engine.check_results import Figure
 from provision.report import charts, short
+from provision.results import Figure
 
 _ATTENTION: Final[tuple[tuple[str, str, Literal["linear", "log"]], ...]] = (
     ("attention", "Speed", "linear"),

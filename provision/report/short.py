@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Final
 
-from provision.engine.check_results import Figure
+from provision.results import Figure
 
 OUTCOMES: Final = ("fail", "error", "warn", "skip", "pass")  # the order in which lists show them
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")

@@ -11,10 +11,10 @@ import msgspec
 
 from provision.display.progress import EventRecorder
 from provision.engine.bring_up import Built
-from provision.engine.check_results import CheckResults
-from provision.engine.events import StepResult, nobody
 from provision.engine.resolution_cache import Resolution
+from provision.events import StepResult, nobody
 from provision.host._model import Host
+from provision.results import CheckResults
 from provision.settings import Settings
 from provision.tasks import Task
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from provision.engine import promised_checks, verified
-from provision.engine.check_results import CheckResults
 from provision.engine.conclude import conclude
 from provision.errors import DONE
+from provision.results import CheckResults
 from provision.session import inputs
 from provision.session._model import Outcome, Session
 

@@ -12,12 +12,12 @@ import msgspec
 
 from provision.doors import files
 from provision.engine import environments, launch_checks, promised_checks, verified
-from provision.engine.check_results import CheckResults
 from provision.errors import CHECK_FAILED
 from provision.report import compare as reports
 from provision.report import diff_as_text, read
 from provision.report._comparison import Comparison
 from provision.report._model import Report
+from provision.results import CheckResults
 from provision.session import baselines, run_report
 from provision.session._model import Outcome, Session
 

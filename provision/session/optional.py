@@ -18,10 +18,10 @@ from provision.engine import (
     launch_checks,
     promised_checks,
 )
-from provision.engine.events import Note
 from provision.engine.resolution_cache import Resolution
 from provision.engine.uv import connection
 from provision.errors import SourceFailed, StepFailed
+from provision.events import Note
 from provision.flash_attn import admit, wheel_store
 from provision.flash_attn.admit import Order
 from provision.flash_attn.candidates import candidate

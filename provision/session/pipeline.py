@@ -16,9 +16,9 @@ import msgspec
 from provision.display import progress, terminal
 from provision.engine import resolution_cache
 from provision.engine.bring_up import Built
-from provision.engine.events import Note, StepResult
 from provision.engine.resolution_cache import Resolution
 from provision.errors import Failure, Interrupted, StepFailed
+from provision.events import Note, StepResult
 from provision.plan._model import OPTIONAL
 from provision.session import (
     announce,

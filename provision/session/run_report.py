@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 
 from provision.engine import bring_up, discover_steps, environments, user_tasks, verified
-from provision.engine.check_results import CheckResults
 from provision.engine.conclude import conclude
 from provision.engine.journal import Journal
 from provision.engine.promised_checks import Interpreter
@@ -19,6 +18,7 @@ from provision.host import record
 from provision.plan._model import Plan, Unsupported
 from provision.report import share
 from provision.report._model import Left, Package, Report
+from provision.results import CheckResults
 from provision.session._model import Outcome, Session
 from provision.steps.model import Lock, Site, Step, Write
 from provision.version import VERSION

@@ -13,8 +13,8 @@ from packaging.version import Version
 from provision.display import progress, terminal
 from provision.engine import bring_up, bundle, locks
 from provision.engine.bundle import Bundle
-from provision.engine.events import Note
 from provision.errors import DONE, NotWritable, WrongUsage
+from provision.events import Note
 from provision.host import installer_config, pythons, sources
 from provision.host._model import Host
 from provision.plan import other_host

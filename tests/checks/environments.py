@@ -11,8 +11,8 @@ import venv
 from pathlib import Path
 
 from provision.engine import launch_checks
-from provision.engine.check_results import CheckResult, CheckResults
 from provision.engine.launch_checks import CheckContext
+from provision.results import CheckResult, CheckResults
 
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 

@@ -18,8 +18,8 @@ import pytest
 
 from provision.doors import network
 from provision.engine import launch_checks
-from provision.engine.check_results import CheckResult, CheckResults
 from provision.report import read
+from provision.results import CheckResult, CheckResults
 
 ROOT = Path(__file__).parents[2]
 SHARED = "VLLM_READY_TEST_SHARED"  # names the folder that all workers share

@@ -11,8 +11,8 @@ import pytest
 from checks import _figures
 from checks._contract import Figure
 from provision.engine import launch_checks
-from provision.engine.check_results import CheckResults
 from provision.engine.launch_checks import CheckContext
+from provision.results import CheckResults
 from tests.checks.environments import SmallEnvironment, checks_folder
 
 COPY = asdict(

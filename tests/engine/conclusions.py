@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.engine.conclude import Conclusion
-from provision.engine.launch_checks import CheckDone
+from provision.events import CheckDone
 from provision.report._model import Report
+from provision.results import CheckResult, CheckResults, Figure
 from tests.plan.described import plan
 
 Conclude = Callable[[CheckResults, Any, Any], Conclusion]

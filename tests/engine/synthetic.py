@@ -15,7 +15,7 @@ import msgspec
 
 from provision.doors import interruption
 from provision.engine import apply, environments, fingerprint, locks
-from provision.engine.events import StepResult, Subscriber, nobody
+from provision.events import StepResult, Subscriber, nobody
 from provision.plan._model import FlashAttn, Plan, UsedGpus
 from provision.steps.model import (
     Action,

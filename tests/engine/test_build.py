@@ -15,9 +15,9 @@ import pytest
 
 from provision.doors import parts
 from provision.engine import apply, discover_steps, environments, fingerprint, locks, needs, store
-from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.engine.integrity import manifest
 from provision.errors import Locked, StepFailed, WrongUsage
+from provision.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.plan._model import Package
 from provision.steps import step_20_toolchain
 from provision.steps.model import Action, Lock, Need, Run, Step

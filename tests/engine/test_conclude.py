@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.engine.conclude import conclude
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.report._model import Report
+from provision.results import CheckResult, CheckResults, Figure
 from tests.engine.conclusions import concludes
 from tests.plan.described import plan
 

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from provision.engine import environments
-from provision.engine.events import Event, Note
 from provision.engine.integrity import manifest, repair, wrong_records
 from provision.errors import StepFailed
+from provision.events import Event, Note
 from tests.engine import synthetic
 from tests.engine.synthetic import World
 from tests.engine.test_build import snapshot

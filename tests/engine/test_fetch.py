@@ -13,8 +13,8 @@ import pytest
 
 from provision.doors import download, interruption, remote_file
 from provision.engine import fetch
-from provision.engine.events import Event, Progress
 from provision.errors import NotWritable, SourceFailed
+from provision.events import Event, Progress
 from provision.steps.model import Fetch, Lock, Pin, Wheel
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.patience import until

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from provision.engine import check_process, launch_checks
-from provision.engine.check_results import CheckResult
-from provision.engine.launch_checks import CheckContext, CheckDescription, CheckDone, CheckStarted
+from provision.engine.launch_checks import CheckContext, CheckDescription
 from provision.errors import NotWritable
+from provision.events import CheckDone, CheckStarted
+from provision.results import CheckResult
 from tests.checks.environments import SmallEnvironment, checks_folder
 
 PYTHON = sys.executable

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.engine.check_results import CheckResult, CheckResults, Figure
 from provision.engine.conclude import conclude
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.report._model import Package, Report
+from provision.results import CheckResult, CheckResults, Figure
 from tests.plan.described import plan
 
 GPUS = tuple(str(gpu) for gpu in range(8))

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from provision import cli
 from provision import report as reports
-from provision.engine.check_results import CheckResult, Figure
 from provision.errors import UnreadableInput, WrongUsage
 from provision.report import as_text, charts, figures
 from provision.report._model import Report
 from provision.report.format_table import FORMATS, Format
 from provision.report.short import cut, first_line, number, seconds
+from provision.results import CheckResult, Figure
 from provision.session import formats
 from tests.report.big_report import big_report
 from tests.report.test_texts import report

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from provision.engine.check_results import CheckResult
 from provision.report import share
+from provision.results import CheckResult
 from tests.report import canaries
 from tests.report.canaries import ME, VERSIONS
 from tests.report.test_share import shape, texts

@@ -7,12 +7,12 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure
 from provision.engine.discover_tasks import discover
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.plan._model import Decision, Rejected
 from provision.report import read, task_pages
 from provision.report._model import Left, Package, Report
+from provision.results import CheckResult, Figure
 from provision.tasks import Task
 from tests.plan.described import plan
 

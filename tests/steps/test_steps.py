@@ -14,7 +14,7 @@ from uv import find_uv_bin
 from provision.binary import record
 from provision.doors import files, process
 from provision.engine import fetch, fingerprint, resolve
-from provision.engine.events import nobody
+from provision.events import nobody
 from provision.flash_attn import step_60_flash_attn
 from provision.plan._model import Plan
 from provision.settings import Settings

@@ -16,7 +16,7 @@ import pytest
 
 from provision import cli
 from provision.engine import environments, locks, verified
-from provision.engine.events import Line
+from provision.events import Line
 from provision.session import inputs
 from provision.session.event_stream import Stream
 from provision.verbs import up

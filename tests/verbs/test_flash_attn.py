@@ -19,13 +19,13 @@ import pytest
 from provision import cli
 from provision.catalog import rows
 from provision.engine import discover_steps, environments, promised_checks, resolution_cache
-from provision.engine.check_results import CheckResults
 from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.flash_attn import find as published_wheels
 from provision.flash_attn import partial_build, step_60_flash_attn, wheel_store
 from provision.host import from_description
 from provision.plan import choose_jobs
 from provision.plan._model import Package, Plan
+from provision.results import CheckResults
 from provision.session import inputs, planning
 from provision.session.planning import make_plan
 from provision.settings import load

@@ -15,8 +15,8 @@ import pytest
 
 from provision.engine import environments, resolution_cache, user_tasks, verified
 from provision.engine.bring_up import Built, Workplace
-from provision.engine.events import nobody
 from provision.engine.journal import Journal
+from provision.events import nobody
 from provision.session import run_tasks
 from provision.session._model import Outcome, Session
 from provision.settings import Settings

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from provision.engine.events import Note, Subscriber
 from provision.engine.integrity.installed import dist_infos, site_packages, top_level_names
 from provision.engine.integrity.manifest import FileMark
 from provision.engine.integrity.survey import Survey
 from provision.errors import StepFailed
+from provision.events import Note, Subscriber
 
 
 def refuse_strays(environment: Path, found: Survey, events: Subscriber, *, finished: bool) -> None:

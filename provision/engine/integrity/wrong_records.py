@@ -13,11 +13,11 @@ import msgspec
 
 from provision.binary import record
 from provision.doors import files
-from provision.engine.events import Note, Subscriber
 from provision.engine.integrity import repair
 from provision.engine.integrity.installed import site_packages
 from provision.engine.integrity.manifest import read_mark
 from provision.engine.integrity.survey import DamagedDistribution
+from provision.events import Note, Subscriber
 
 CONTENTS = "contents.json"
 
