@@ -1,4 +1,4 @@
-"""Environments for checks: a bare venv, synthetic distributions in it, and a vLLM that only pretends."""
+"""Environments for checks: a bare venv with synthetic distributions, and folders of checks."""
 
 from __future__ import annotations
 

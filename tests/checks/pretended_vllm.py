@@ -1,4 +1,4 @@
-"""A torch and a vLLM of a few lines: enough for the checks to pass, with one knob per way to be broken."""
+"""A pretended torch and vLLM: enough for the checks to pass, with one parameter per fault."""
 
 from __future__ import annotations
 

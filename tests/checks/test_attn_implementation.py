@@ -1,4 +1,4 @@
-"""attn_implementation: what is named for which outcome, which kernels count, and a wrong attention that is found out."""
+"""attn_implementation: the named implementation, its kernels, and wrong attention that fails."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_best_that_runs_is_named() -> None:
 
 
 @twin_of("attn_implementation")
-def test_what_is_wrong_fails_and_another_is_named() -> None:
+def test_a_wrong_implementation_fails_and_another_is_named() -> None:
     wrong = {"device": "GPU 1 (L4)", "problem": "off by 1, and 0.1 is allowed"}
     passed, summary = verdict(GOOD, wrong)
     assert not passed
@@ -120,7 +120,7 @@ def event(name: str, *children: Any, device: str = "CPU") -> Any:
     return SimpleNamespace(name=name, cpu_children=list(children), device_type=device)
 
 
-def test_kernels_are_those_of_the_gpu_and_else_the_innermost_operators() -> None:
+def test_kernels_of_the_gpu_or_else_the_innermost_operators() -> None:
     torch = SimpleNamespace(autograd=SimpleNamespace(DeviceType=SimpleNamespace(CUDA="CUDA")))
     inner = event("aten::_scaled_dot_product_attention_math", event("aten::bmm"))
     operators = [event("aten::scaled_dot_product_attention", inner), inner, event("aten::bmm")]

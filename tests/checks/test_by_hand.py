@@ -1,4 +1,4 @@
-"""`python -m checks`: the same children and the same files, for a person at a prompt."""
+"""`python -m checks`: the same child process and result files, run by hand."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ OF_EACH = {
 
 
 @pytest.mark.parametrize("body", OF_EACH)
-def test_its_report_is_read_and_concludes_the_same(
+def test_its_report_can_be_read_and_has_the_same_verdict(
     environment: SmallEnvironment, tmp_path: Path, body: str
 ) -> None:
     checks = checks_folder(tmp_path / "checks", one=body)
@@ -114,7 +114,7 @@ def test_its_report_is_read_and_concludes_the_same(
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", '{"gpus": 3}', '{"no_such": 1}'])
-def test_what_is_no_context_is_refused(
+def test_an_invalid_context_is_refused(
     environment: SmallEnvironment, tmp_path: Path, content: str | None
 ) -> None:
     context = tmp_path / "context.json"
@@ -157,7 +157,7 @@ def test_a_reader_may_go_away(environment: SmallEnvironment) -> None:
         *((said, None) for said in ("7", "1, 7", "00", "all", "-1")),
     ],
 )
-def test_gpus_are_those_that_are_here_and_visible(
+def test_gpus_are_the_visible_ones_of_this_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, used: list[str] | None
 ) -> None:
     """A container has nvidia-smi of its own; /proc shows it the GPUs of the whole host."""
@@ -180,7 +180,7 @@ def test_gpus_are_those_that_are_here_and_visible(
     assert _visible({}) == [], "where none is, that is for the checks to say"
 
 
-def test_what_no_gpu_here_can_do_is_not_expected_of_an_environment() -> None:
+def test_a_check_beyond_every_gpu_here_is_not_expected() -> None:
     context = {"profile": "cuda", "gpus": ["0"]}
     check = {"needs": {"gpus": 1, "capability": [8, 0]}}
     assert _is_expected(check, context, {"0": (8, 6)})
@@ -190,7 +190,7 @@ def test_what_no_gpu_here_can_do_is_not_expected_of_an_environment() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_whoever_ends_it_leaves_nothing(
+def test_a_signal_leaves_no_process_and_no_file(
     environment: SmallEnvironment, tmp_path: Path, number: signal.Signals
 ) -> None:
     note, work = tmp_path / "pids", tmp_path / "work"

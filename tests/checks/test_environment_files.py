@@ -1,4 +1,4 @@
-"""What the files of an environment say: requirements, CUDA libraries, symbols of torch, code for GPUs; each with twins."""
+"""Checks of an environment's files: requirements, CUDA libraries, torch's symbols, GPU code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_requirements_are_met(with_packaging: SmallEnvironment) -> None:
 
 
 @twin_of("dependencies_consistent")
-def test_what_is_not_met_is_named(with_packaging: SmallEnvironment) -> None:
+def test_unmet_requirements_are_named(with_packaging: SmallEnvironment) -> None:
     require(with_packaging, "zeta", "1", "delta>=2", "absent>1", "Beta~=2.4,!=2.5.0rc1")
     said = "zeta requires Beta!=2.5.0rc1,~=2.4; installed is 2.5.0rc1; zeta requires absent>1, which is not installed; "
     assert requirements(with_packaging) == (
@@ -87,13 +87,13 @@ def test_what_is_not_met_is_named(with_packaging: SmallEnvironment) -> None:
     )
 
 
-def test_an_extra_that_somebody_asks_for_counts(with_packaging: SmallEnvironment) -> None:
+def test_a_requested_extra_counts(with_packaging: SmallEnvironment) -> None:
     require(with_packaging, "zeta", "1", "beta[slow]")
     said = "beta[slow] requires epsilon, which is not installed"
     assert requirements(with_packaging) == ("fail", said)
 
 
-def test_a_requirement_that_nobody_can_read(with_packaging: SmallEnvironment) -> None:
+def test_an_unreadable_requirement_fails(with_packaging: SmallEnvironment) -> None:
     require(with_packaging, "zeta", "1", "delta>=not a version")
     outcome, summary = requirements(with_packaging)
     assert (outcome, summary.startswith("zeta-1.dist-info/METADATA: ")) == ("fail", True)
@@ -101,7 +101,7 @@ def test_a_requirement_that_nobody_can_read(with_packaging: SmallEnvironment) ->
     assert requirements(with_packaging)[0] == "fail"
 
 
-def test_what_the_lock_left_out_is_not_missed_and_another_build_is_allowed(
+def test_the_lock_may_leave_out_requirements_and_take_other_builds(
     with_packaging: SmallEnvironment,
 ) -> None:
     require(with_packaging, "zeta", "1", "torchvision==0.28", "delta==1.7+cpu")
@@ -157,7 +157,7 @@ def test_each_cuda_library_once(environment: SmallEnvironment) -> None:
 
 
 @twin_of("one_cuda")
-def test_a_second_copy_is_named_with_who_brings_it(environment: SmallEnvironment) -> None:
+def test_a_second_copy_is_named_with_its_distribution(environment: SmallEnvironment) -> None:
     with_cuda(environment)
     environment.install("private", "1", {"private.libs/libcudart-0123abcd.so.12.4.127": b"12"})
     assert cuda(environment)[0] == "pass", (
@@ -168,7 +168,7 @@ def test_a_second_copy_is_named_with_who_brings_it(environment: SmallEnvironment
     assert cuda(environment) == ("warn", said)
 
 
-def test_one_that_is_loaded_from_elsewhere(environment: SmallEnvironment, tmp_path: Path) -> None:
+def test_a_library_loaded_from_elsewhere_fails(environment: SmallEnvironment, tmp_path: Path) -> None:
     foreign = tmp_path / "cuda" / "libcudart.so.12"
     foreign.parent.mkdir()
     foreign.write_bytes(b"12")

@@ -1,4 +1,4 @@
-"""_figures: what is none is named, whoever leaves it, and hurts no other check."""
+"""_figures: an invalid figure is named, makes its check an error, and affects no other check."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_numbers_and_words_are_figures() -> None:
         ),
     ],
 )
-def test_what_is_no_figure_is_named(change: dict[str, Any], says: str) -> None:
+def test_an_invalid_figure_is_named(change: dict[str, Any], says: str) -> None:
     assert _figures.problem([WORD, {**COPY, **change}]) == f"its figure 2 is invalid: {says}"
 
 
@@ -84,7 +84,7 @@ def test_what_is_no_figure_is_named(change: dict[str, Any], says: str) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_all_of_them(figures: Any, says: str) -> None:
+def test_invalid_lists_of_figures_are_described(figures: Any, says: str) -> None:
     assert _figures.problem(figures).startswith(says)
     with pytest.raises(ValueError, match="figure"):
         _figures.as_json(figures)

@@ -1,4 +1,4 @@
-"""flash_attn_fits: who promises it, what it says of a copy that does not load, and wrong numbers with a real torch."""
+"""flash_attn_fits: the promise, a package that does not load, and wrong numbers in a real torch."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: SmallEnvi
     )
 
 
-def test_without_a_gpu_it_is_linked_and_that_is_said(environment: SmallEnvironment) -> None:
+def test_without_a_gpu_only_linking_is_claimed(environment: SmallEnvironment) -> None:
     install(environment)
     result = environment.check("flash_attn_fits", CUDA)
     said = "flash-attn 2.8.3 loads beside torch 2.13.0+cu130; nothing was computed, since no GPU is used here"
@@ -91,7 +91,7 @@ def test_without_a_gpu_it_is_linked_and_that_is_said(environment: SmallEnvironme
 
 
 @twin_of("flash_attn_fits")
-def test_one_that_does_not_load_fails(environment: SmallEnvironment) -> None:
+def test_a_package_that_does_not_load_fails(environment: SmallEnvironment) -> None:
     install(environment, "raise ImportError('undefined symbol: _ZN2at')")
     result = environment.check("flash_attn_fits", CUDA)
     assert (result.outcome, result.summary) == (

@@ -1,4 +1,4 @@
-"""Files as recorded and distributions as locked: both must see what an edit, an upgrade or a stranger did."""
+"""record_whole and distributions_as_locked: edited, replaced and added files are found."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def environment(tmp_path: Path) -> SmallEnvironment:
     return made
 
 
-def test_whole(environment: SmallEnvironment) -> None:
+def test_recorded_files_pass(environment: SmallEnvironment) -> None:
     result = environment.check("record_whole")
     assert (result.outcome, result.summary) == (
         "pass",
@@ -59,11 +59,11 @@ def test_damage_is_found_and_named(environment: SmallEnvironment) -> None:
     assert "has an invalid line" in summary()
 
 
-def test_nothing_installed_is_not_whole(tmp_path: Path) -> None:
+def test_an_empty_environment_fails(tmp_path: Path) -> None:
     assert SmallEnvironment(tmp_path / "env").check("record_whole").outcome == "fail"
 
 
-def test_a_file_of_two_distributions_is_whole_as_one_of_them_says(environment: SmallEnvironment) -> None:
+def test_a_file_of_two_distributions_must_match_one_of_them(environment: SmallEnvironment) -> None:
     environment.install("gamma", "1", {"tests/__init__.py": "first\n"})
     environment.install("delta", "1", {"tests/__init__.py": "second\n"})
     result = environment.check("record_whole")
@@ -101,7 +101,7 @@ def test_as_locked(environment: SmallEnvironment) -> None:
 
 
 @twin_of("distributions_as_locked")
-def test_what_was_replaced_is_named(environment: SmallEnvironment) -> None:
+def test_replaced_distributions_are_named(environment: SmallEnvironment) -> None:
     assert locked(environment, {**PINS, "beta": "2.15.0"}) == (
         "fail",
         "beta 2.15.0 became 2.13.0+cu130",

@@ -1,4 +1,4 @@
-"""vllm_bench: the figures are the benchmark's own, and a request that fails is never averaged away."""
+"""vllm_bench: the values are the benchmark's own, and a failed request is never averaged away."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
 
 
 @twin_of("vllm_bench")
-def test_what_the_environment_lacks_is_named(tmp_path: Path) -> None:
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
     environment = SmallEnvironment(tmp_path / "env")
     result = environment.check("vllm_bench", bench(environment, "import pandas_that_nobody_has"))
     said = "vllm bench serve needs pandas_that_nobody_has, which this environment lacks"
@@ -93,7 +93,7 @@ def test_what_the_environment_lacks_is_named(tmp_path: Path) -> None:
         ({}, -1, "", "the benchmark did not end within 180 s"),
     ],
 )
-def test_what_is_wrong_is_told(
+def test_wrong_results_are_reported(
     change: dict[str, Any], status: int, said: str, problem: str
 ) -> None:
     found, figures = judge(json.dumps({**GOOD, **change}), status, said)

@@ -1,4 +1,4 @@
-"""Extensions and serving: against a pretended vLLM that can be broken, and against a real one."""
+"""Checks of extensions and serving: against a pretended vLLM with faults, and a real one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_torch_that_does_not_import_is_an_error(environment: SmallEnvironment)
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
-def test_one_that_asks_for_the_driver_is_left_to_a_host_that_has_it(
+def test_extensions_that_need_the_driver_are_left_to_a_host_with_one(
     environment: SmallEnvironment, tmp_path: Path
 ) -> None:
     pretend(environment)
@@ -92,7 +92,7 @@ def test_the_choice_for_this_cpu_is_vllms_own(environment: SmallEnvironment) -> 
     assert (result.outcome, result.evidence["other_cpus"]) == ("pass", ["vllm._C"])
 
 
-def test_what_kept_vllm_from_its_kernels_is_told(environment: SmallEnvironment) -> None:
+def test_the_reason_for_missing_kernels_is_reported(environment: SmallEnvironment) -> None:
     missing = "libnuma.so.1: cannot open shared object file"
     pretend(
         environment,
@@ -245,7 +245,7 @@ LONGER = ("speed_attention", "speed_matmul", "vllm_bench")
 @pytest.mark.parametrize(
     "names", [("vllm_tensor_parallel",), pytest.param(LONGER, marks=pytest.mark.long)]
 )
-def test_a_real_vllm_passes_what_is_tried_for_acceptance(
+def test_a_real_vllm_passes_the_full_profile(
     real_vllm: real.Vllm, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     """`up` has tried all others."""
