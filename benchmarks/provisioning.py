@@ -203,7 +203,7 @@ def main() -> None:
         build(options.build, options.prefix)
         return
     resolution = resolution_cache.load(options.prefix)
-    if resolution is None or environments.current(options.prefix) is None:
+    if resolution is None or environments.current_id(options.prefix) is None:
         sys.exit(f"{options.prefix} has no environment: ./setup.sh makes one")
     index = served(options.prefix / "wheels", Line(options.line))
     pins = [

@@ -82,8 +82,10 @@ class _Request:
     def finish(self, at: int, claim: Document, seconds: float) -> None:
         # Its room is needed by the next check, and by the result.
         shutil.rmtree(self.place(at, "s"), ignore_errors=True)
-        document = _module("_conclude").result_document(self.checks[at], claim, seconds)
-        _write(self.place(at, "result.json"), document)
+        _write(
+            self.place(at, "result.json"),
+            _module("_conclude").result_document(self.checks[at], claim, seconds),
+        )
         self._announce("ended", at)
 
     def give_up(self, at: int, summary: str) -> None:

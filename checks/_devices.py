@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -74,8 +74,9 @@ def try_on_each(
             (name, *_try(torch, device, body)) for name, device in devices if visible >= expected
         ]
     if visible < expected:
-        summary = f"torch sees {visible} GPUs of {expected}"
-        return Verdict(passed=False, summary=summary, hint=_HIDDEN)
+        return Verdict(
+            passed=False, summary=f"torch sees {visible} GPUs of {expected}", hint=_HIDDEN
+        )
     return _verdict(context, results, holds, str(torch.__version__))
 
 
@@ -150,23 +151,14 @@ def _try_at_once(
 ) -> tuple[int, list[_NamedResult]]:
     """Return how many GPUs torch sees, and the result of each."""
     # Nothing here may touch CUDA: a process that has started it cannot be forked.
-    fork = multiprocessing.get_context("fork")
-    files = [Path(context.scratch) / f"gpu-{number}.json" for number in range(expected)]
-    children = [
-        fork.Process(target=_try_in_child, args=(torch, context, body, number, file))
-        for number, file in enumerate(files)
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join()
     answers = []
-    for number, (child, file) in enumerate(zip(children, files, strict=True)):
-        if not file.exists():
+    calls = [partial(_try_in_child, torch, context, body, number) for number in range(expected)]
+    for number, (answer, status) in enumerate(run_in_forks(Path(context.scratch), calls)):
+        if answer is None:
             raise ChildProcessError(
-                f"GPU {number}: its process ended with status {child.exitcode} without a result"
+                f"GPU {number}: its process ended with status {status} without a result"
             )
-        answers.append(json.loads(file.read_text()))
+        answers.append(answer)
     for answer in answers:
         if "no_room" in answer:
             raise MemoryError(answer["no_room"])
@@ -177,23 +169,43 @@ def _try_at_once(
     return visible, [tuple(answer["tried"]) for answer in answers if "tried" in answer]
 
 
-def _try_in_child(torch: Any, context: Context, body: Body, number: int, file: Path) -> None:
-    """Write the result of the GPU of this number. Runs in a process of its own."""
+def _try_in_child(torch: Any, context: Context, body: Body, number: int) -> dict[str, Any]:
+    """Return the result of the GPU of this number. Runs in a process of its own."""
     try:
         devices = all_devices(torch, context)
         answer: dict[str, Any] = {"seen": len(devices)}
         if number < len(devices):
             name, device = devices[number]
             answer["tried"] = [name, *_try(torch, device, body)]
-        text = json.dumps(answer, default=_plain)
     except MemoryError as error:
-        text = json.dumps({"no_room": str(error)})
+        answer = {"no_room": str(error)}
     except Exception as error:  # noqa: BLE001 - it is raised again in the parent
         traceback.print_exc()
-        text = json.dumps({"raised": f"GPU {number}: {type(error).__name__}: {error}"})
+        answer = {"raised": f"GPU {number}: {type(error).__name__}: {error}"}
+    return answer
+
+
+def run_in_forks(
+    folder: Path, calls: Sequence[Callable[[], object]], wait_s: float | None = None
+) -> list[tuple[Any, int | None]]:
+    """Run each call at once in a fork of its own; return its answer or None, and its status."""
+    fork = multiprocessing.get_context("fork")
+    files = [folder / f"fork-{number}.json" for number in range(len(calls))]
+    children = [fork.Process(target=_answer, args=pair) for pair in zip(calls, files, strict=True)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(wait_s)
+    return [
+        (json.loads(file.read_text()) if file.exists() else None, child.exitcode)
+        for child, file in zip(children, files, strict=True)
+    ]
+
+
+def _answer(call: Callable[[], object], file: Path) -> None:
     aside = file.with_suffix(".aside")
-    aside.write_text(text)
-    aside.replace(file)
+    aside.write_text(json.dumps(call(), default=_plain))
+    aside.replace(file)  # a process that is killed while it writes has no answer
 
 
 def _plain(value: Any) -> Any:

@@ -79,16 +79,20 @@ def _fits(package: FlashAttnPackage, context: Context) -> Verdict:
     try:
         importlib.import_module(package.module)
     except Exception as error:  # noqa: BLE001 - any exception is the finding
-        summary = f"does not load: {type(error).__name__}: {error}"
-        return Verdict(passed=False, summary=summary, hint=_WITHOUT)
+        return Verdict(
+            passed=False, summary=f"does not load: {type(error).__name__}: {error}", hint=_WITHOUT
+        )
     if not context.gpus:
-        summary = f"{package.name} loads; nothing was computed, since no GPU is used here"
-        return Verdict(passed=True, summary=summary)
+        return Verdict(
+            passed=True,
+            summary=f"{package.name} loads; nothing was computed, since no GPU is used here",
+        )
     holds, body = f"{package.name} is right forward and backward", partial(judge, package)
     verdict = _devices.try_on_each(context, body, holds, least=package.least, most=package.most)
     return verdict if verdict.passed else replace(verdict, hint=_WITHOUT)
 
 
 def judge(package: FlashAttnPackage, torch: Any, device: str) -> _devices.DeviceResult:
-    cases = _forward_and_backward.cases(torch, package.attention, device, package.tried)
-    return _forward_and_backward.judge(torch, cases)
+    return _forward_and_backward.judge(
+        torch, _forward_and_backward.cases(torch, package.attention, device, package.tried)
+    )

@@ -69,10 +69,12 @@ def _judge(look: Callable[[Context], Observation], context: Context) -> Verdict:
     problems, evidence, gpus = observation.problems, observation.evidence, observation.gpus
     if not problems:
         return Verdict(passed=True, summary=observation.holds, evidence=evidence, gpus=gpus)
-    evidence = {**evidence, "problems": problems}
-    hint = observation.hint
     return Verdict(
-        passed=False, summary=first_of(problems), evidence=evidence, hint=hint, gpus=gpus
+        passed=False,
+        summary=first_of(problems),
+        evidence={**evidence, "problems": problems},
+        hint=observation.hint,
+        gpus=gpus,
     )
 
 

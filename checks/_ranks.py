@@ -58,8 +58,11 @@ def spawn(request: dict[str, Any], environment: dict[str, str]) -> int:
     of this run alone.
     """
     path = str(Path(__file__).with_name("_rank.py"))
-    argv = [sys.executable, "-I", "-B", path, json.dumps(request)]
-    return os.posix_spawn(sys.executable, argv, {**os.environ, **environment})
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-B", path, json.dumps(request)],
+        {**os.environ, **environment},
+    )
 
 
 def run_group(

@@ -71,20 +71,25 @@ def inspect_server(url: str, key: str, deadline_s: float) -> Verdict:
     """Read what the server tells, and have it generate a few tokens."""
     address = _address(url)
     if not address:
-        summary = "the address of a server is http://HOST:PORT, without a login"
-        return Verdict(passed=False, summary=summary, hint="a key is taken from VLLM_API_KEY")
+        return Verdict(
+            passed=False,
+            summary="the address of a server is http://HOST:PORT, without a login",
+            hint="a key is taken from VLLM_API_KEY",
+        )
     key = key.strip()
     # http.client would show a key that it refuses in its error.
     if not re.fullmatch("[!-~]*", key):
-        summary = "VLLM_API_KEY is no key: it holds characters that no request can carry"
-        return Verdict(passed=False, summary=summary, hint=_KEY)
+        return Verdict(
+            passed=False,
+            summary="VLLM_API_KEY is no key: it holds characters that no request can carry",
+            hint=_KEY,
+        )
     path = address.path.rstrip("/").removesuffix("/v1")
     inspection = _Inspection(f"{address.scheme}://{address.netloc}{path}", key, deadline_s)
     for step in (_listens, _is_vllm, _has_a_model, _generates):
         problem, hint = step(inspection)
         if problem:
-            evidence = inspection.evidence
-            return Verdict(passed=False, summary=problem, evidence=evidence, hint=hint)
+            return Verdict(passed=False, summary=problem, evidence=inspection.evidence, hint=hint)
     _read_load(inspection)
     return _passed(inspection.evidence)
 

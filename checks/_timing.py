@@ -100,8 +100,9 @@ def measure(
     samples = run(torch, device, function, waste, times)
     clock = "time.perf_counter" if device == "cpu" else "CUDA events"
     cache = f", {_COLD}" if len(waste) else ""
-    method = f"{clock} around each call{cache}; {warm_up} to warm up, median of {times}"
-    return Timing(tuple(samples), method)
+    return Timing(
+        tuple(samples), f"{clock} around each call{cache}; {warm_up} to warm up, median of {times}"
+    )
 
 
 def _time_on_gpu(

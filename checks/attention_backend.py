@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
-import multiprocessing
 import os
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import _planned_backend, _tiny_model
+from . import _devices, _planned_backend, _tiny_model
 from ._contract import Check, Context, Figure, Needs, Verdict, gpus_of_one_process, whole_gpus
 
 # Answers for one GPU, in a process of its own, from vLLM's arguments for an engine.
@@ -73,34 +72,24 @@ def _selector() -> Any:
 def ask_each(context: Context, arguments: dict[str, object], ask: Ask) -> dict[str, dict[str, Any]]:
     """Return the answer for each GPU, or for "": the CPU, or the first slice of a GPU."""
     # Each GPU is asked at once, by a process that sees it alone.
-    fork = multiprocessing.get_context("fork")
-    children = {}
-    for gpu in whole_gpus(context.gpus) or ("",):
-        file = Path(context.scratch) / f"backend-{gpu}.json"
-        child = fork.Process(target=_ask_in_child, args=(gpu, arguments, ask, file))
-        child.start()
-        children[gpu] = child, file
-    answers = {}
-    for gpu, (child, file) in children.items():
-        child.join(_WAIT_S)
-        answers[gpu] = {"problem": f"no answer, status {child.exitcode}"}
-        if file.exists():
-            answers[gpu] = json.loads(file.read_text())
-    return answers
+    gpus = whole_gpus(context.gpus) or ("",)
+    calls = [partial(_ask_in_child, gpu, arguments, ask) for gpu in gpus]
+    answers = _devices.run_in_forks(Path(context.scratch), calls, _WAIT_S)
+    return {
+        gpu: answer or {"problem": f"no answer, status {status}"}
+        for gpu, (answer, status) in zip(gpus, answers, strict=True)
+    }
 
 
-def _ask_in_child(gpu: str, arguments: dict[str, object], ask: Ask, file: Path) -> None:
+def _ask_in_child(gpu: str, arguments: dict[str, object], ask: Ask) -> dict[str, Any]:
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     try:
-        answer = ask(arguments)
+        return ask(arguments)
     except Exception as error:  # noqa: BLE001 - any exception of vLLM is the finding
         traceback.print_exc()
         first, *_ = str(error).strip().splitlines() or [""]
-        answer = {"problem": f"{type(error).__name__}: {first}"}
-    aside = file.with_suffix(".aside")
-    aside.write_text(json.dumps(answer))
-    aside.replace(file)
+        return {"problem": f"{type(error).__name__}: {first}"}
 
 
 def figures(context: Context, answers: dict[str, dict[str, Any]]) -> tuple[Figure, ...]:

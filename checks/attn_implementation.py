@@ -33,8 +33,9 @@ def body(context: Context) -> Verdict:
     # vLLM runs without this part of transformers: one that has changed too much for this check is
     # a warning, and no reason to rebuild an environment.
     except Exception as error:  # noqa: BLE001
-        summary = f"transformers cannot be tried: {type(error).__name__}: {error}"
-        return Verdict(passed=False, summary=summary)
+        return Verdict(
+            passed=False, summary=f"transformers cannot be tried: {type(error).__name__}: {error}"
+        )
     best = verdict.evidence.get("set")
     return replace(verdict, figures=(Figure("attn_implementation", best),) if best else ())
 
@@ -92,8 +93,11 @@ def judge(findings: Findings, version: str) -> Verdict:
     without = f"; {_FLASH} cannot run here: {absent[_FLASH]}" if absent[_FLASH] else ""
     *most, last = usable
     agree = f"{', '.join(most)} and {last} agree"
-    summary = f"set attn_implementation='{best}': it{ran}, and {agree}{without}"
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+    return Verdict(
+        passed=True,
+        summary=f"set attn_implementation='{best}': it{ran}, and {agree}{without}",
+        evidence=evidence,
+    )
 
 
 def _devices_to_try(torch: Any, context: Context) -> Iterator[tuple[str, str]]:

@@ -60,8 +60,9 @@ def slowest(messages: list[_ranks.Messages]) -> dict[int, list[float]]:
 
 def _figure(size: int, samples: list[float], count: int) -> Figure:
     bandwidths = [busbw(size, sample, count) for sample in samples]
-    of = {"size": f"{size / _GIB:g} GiB"}
-    return _timing.figure("all-reduce", bandwidths, "GB/s", of=of, method=_METHOD)
+    return _timing.figure(
+        "all-reduce", bandwidths, "GB/s", of={"size": f"{size / _GIB:g} GiB"}, method=_METHOD
+    )
 
 
 def rows(times: dict[int, list[float]], count: int) -> list[dict[str, Any]]:
@@ -101,8 +102,11 @@ def judge(rows: list[dict[str, Any]], machine: tuple[str, int, bool]) -> Verdict
     name, count, nvlink = machine
     evidence: dict[str, Any] = {"sizes": rows, "method": _METHOD}
     if not rows:
-        summary = f"no GPU has {2 * _SIZES[0] >> 20} MiB free to try it"
-        return Verdict(passed=False, summary=summary, evidence=evidence)
+        return Verdict(
+            passed=False,
+            summary=f"no GPU has {2 * _SIZES[0] >> 20} MiB free to try it",
+            evidence=evidence,
+        )
     largest = rows[-1]
     bandwidth, size = largest["busbw_gb_per_s"], f"{largest['bytes'] / _GIB:g} GiB"
     measured = f"all-reduce of {size} on {count} GPUs: {bandwidth:.0f} GB/s of bus bandwidth"
@@ -113,20 +117,29 @@ def judge(rows: list[dict[str, Any]], machine: tuple[str, int, bool]) -> Verdict
     )
     mark = next(marks, None)
     if mark is None:
-        summary = f"{measured}; the usual speed of such a machine is not known"
-        return Verdict(passed=True, summary=summary, evidence=evidence)
+        return Verdict(
+            passed=True,
+            summary=f"{measured}; the usual speed of such a machine is not known",
+            evidence=evidence,
+        )
     if largest["bytes"] < _LARGE:
-        summary = f"{measured}; the largest message that was tried is too small to judge it"
-        return Verdict(passed=True, summary=summary, evidence=evidence)
+        return Verdict(
+            passed=True,
+            summary=f"{measured}; the largest message that was tried is too small to judge it",
+            evidence=evidence,
+        )
     evidence["pass_mark_gb_per_s"] = mark
     if bandwidth >= mark * (1 - _BAND):
         return Verdict(passed=True, summary=f"{measured}; {mark:.0f} are usual", evidence=evidence)
-    hint = (
-        "see odd_pair_out for a slow link; "
-        "NCCL_DEBUG=INFO says which transport and algorithm NCCL took"
+    return Verdict(
+        passed=False,
+        summary=f"{measured}, and {mark:.0f} are usual for {count} x {name}",
+        evidence=evidence,
+        hint=(
+            "see odd_pair_out for a slow link; "
+            "NCCL_DEBUG=INFO says which transport and algorithm NCCL took"
+        ),
     )
-    summary = f"{measured}, and {mark:.0f} are usual for {count} x {name}"
-    return Verdict(passed=False, summary=summary, evidence=evidence, hint=hint)
 
 
 CHECK = Check(

@@ -31,8 +31,9 @@ def body(context: Context) -> Verdict:
     backend, count = ("gloo", 2) if context.profile == "cpu" else ("nccl", len(gpus))
 
     def run(number: int, environment: dict[str, str]) -> GroupRun:
-        folder = Path(context.scratch) / str(number)
-        return _ranks.run_group({"backend": backend, "count": count}, folder, environment)
+        return _ranks.run_group(
+            {"backend": backend, "count": count}, Path(context.scratch) / str(number), environment
+        )
 
     return replace(judge(run, backend, count, context.facts), gpus=gpus)
 
@@ -51,8 +52,11 @@ def judge(run: Run, backend: str, count: int, facts: dict[str, Any]) -> Verdict:
     if first.outcome == "healthy":
         where = f"{count} GPUs" if backend == "nccl" else f"{count} processes"
         right = f"are right on {where} ({library})"
-        summary = f"all-reduce, all-gather and reduce-scatter up to 16 MiB {right}"
-        return Verdict(passed=True, summary=summary, evidence=evidence)
+        return Verdict(
+            passed=True,
+            summary=f"all-reduce, all-gather and reduce-scatter up to 16 MiB {right}",
+            evidence=evidence,
+        )
     if backend != "nccl":
         return Verdict(passed=False, summary=first.problem, evidence=evidence)
     control = run(2, _WITHOUT_P2P)

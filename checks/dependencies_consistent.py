@@ -48,13 +48,16 @@ def body(context: Context) -> Verdict:
         "left_out_by_the_lock": left_out,
     }
     if problems := unmet + unreadable:
-        summary = first_of(problems)
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
+        return Verdict(passed=False, summary=first_of(problems), evidence=evidence, hint=_HINT)
     if not required:
-        summary = "no distribution is installed"
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
-    summary = f"{len(counted)} requirements of {len(required)} distributions are met"
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+        return Verdict(
+            passed=False, summary="no distribution is installed", evidence=evidence, hint=_HINT
+        )
+    return Verdict(
+        passed=True,
+        summary=f"{len(counted)} requirements of {len(required)} distributions are met",
+        evidence=evidence,
+    )
 
 
 def _metadata(folder: Path) -> tuple[str, list[str]]:

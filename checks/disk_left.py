@@ -36,8 +36,12 @@ def look(context: Context) -> Observation:
     if not free_gb:
         raise _host.UnreadableFact("disk space could not be read: no folder was recorded")
     fullest = min(free_gb, key=lambda role: free_gb[role])
-    holds = f"{free_gb[fullest]:.1f} GiB left in {disks[fullest]['path']}, more elsewhere"
-    return Observation(problems, holds, {"free_gb": free_gb}, _HINT)
+    return Observation(
+        problems,
+        f"{free_gb[fullest]:.1f} GiB left in {disks[fullest]['path']}, more elsewhere",
+        {"free_gb": free_gb},
+        _HINT,
+    )
 
 
 def _need(role: str, least: float) -> str:

@@ -31,8 +31,13 @@ def body(context: Context) -> Verdict:
         "extra": extra,
     }
     if problems := became + missing:
-        hint = "vllm-ready provision installs what was locked; name what you add in extra_packages"
-        return Verdict(passed=False, summary=first_of(problems), evidence=evidence, hint=hint)
+        return Verdict(
+            passed=False,
+            summary=first_of(problems),
+            evidence=evidence,
+            hint="vllm-ready provision installs what was locked; "
+            "name what you add in extra_packages",
+        )
     summary = f"all {len(pins)} distributions are the locked ones"
     if extra:
         # The user may add packages; what they break is found by other checks.

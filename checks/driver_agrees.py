@@ -11,8 +11,7 @@ def look(context: Context) -> Observation:
     driver = _host.fact(context.facts, "driver")
     loaded, library = driver["version"], driver["library"]
     if not library and _host.all_integrated(context):
-        holds = f"driver {loaded} is part of this board's system image"
-        return Observation([], holds, driver)
+        return Observation([], f"driver {loaded} is part of this board's system image", driver)
     problems = []
     if not library:
         problems.append(

@@ -16,13 +16,18 @@ def body(context: Context) -> Verdict:
     evidence = result.evidence()
     if result.want_driver:
         names, driver = ", ".join(result.want_driver), _extensions.DRIVER
-        summary = f"{names} cannot find {driver}"
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_NO_DRIVER)
+        return Verdict(
+            passed=False,
+            summary=f"{names} cannot find {driver}",
+            evidence=evidence,
+            hint=_NO_DRIVER,
+        )
     if result.failed:
         name, reason = next(iter(result.failed.items()))
         return Verdict(passed=False, summary=f"{name}: {reason}", evidence=evidence)
-    summary = f"extensions loaded: {len(result.loaded)}"
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+    return Verdict(
+        passed=True, summary=f"extensions loaded: {len(result.loaded)}", evidence=evidence
+    )
 
 
 CHECK = Check(

@@ -22,12 +22,14 @@ def body(context: Context) -> Verdict:
     evidence = result.evidence()
     if result.failed:
         name, reason = next(iter(result.failed.items()))
-        summary = f"extensions that do not load: {len(result.failed)}; {name}: {reason}"
-        hint = _NO_LIBRARY if "cannot open shared object" in reason else _OTHER_TORCH
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=hint)
+        return Verdict(
+            passed=False,
+            summary=f"extensions that do not load: {len(result.failed)}; {name}: {reason}",
+            evidence=evidence,
+            hint=_NO_LIBRARY if "cannot open shared object" in reason else _OTHER_TORCH,
+        )
     if not any(name.startswith("vllm.") for name in result.loaded + result.want_driver):
-        summary = "vLLM has no compiled extension"
-        return Verdict(passed=False, summary=summary, evidence=evidence)
+        return Verdict(passed=False, summary="vLLM has no compiled extension", evidence=evidence)
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     summary = f"{versions}; extensions loaded: {len(result.loaded)}"
     if result.want_driver:

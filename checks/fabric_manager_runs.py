@@ -23,8 +23,9 @@ def look(context: Context) -> Observation:
         return Observation([], "no NVSwitches here, so no fabric manager is needed", evidence)
     problems = _unregistered(states)
     if any(_MANAGED_ELSEWHERE.search(gpu["name"]) for gpu in _host.used_gpus(context)):
-        holds = "the NVSwitches of these GPUs are managed elsewhere"
-        return Observation(problems, holds, evidence, _IMEX)
+        return Observation(
+            problems, "the NVSwitches of these GPUs are managed elsewhere", evidence, _IMEX
+        )
     driver, version = _host.fact(facts, "driver")["version"], manager.get("version")
     running = manager.get("running")
     if running is False:
@@ -41,11 +42,15 @@ def look(context: Context) -> Observation:
     )
     if not running and not states:
         holds = "the fabric manager is outside of this container; no sign that it is stopped"
-    hint = (
-        f"install it as {driver}; systemctl enable --now nvidia-fabricmanager: "
-        "without it CUDA ends in error 802"
+    return Observation(
+        problems,
+        holds,
+        evidence,
+        hint=(
+            f"install it as {driver}; systemctl enable --now nvidia-fabricmanager: "
+            "without it CUDA ends in error 802"
+        ),
     )
-    return Observation(problems, holds, evidence, hint)
 
 
 def _has_switches(facts: dict[str, Any]) -> bool:

@@ -20,17 +20,26 @@ def body(context: Context) -> Verdict:
         flash_attn: Any = importlib.import_module("flash_attn")
         importlib.import_module(_flash_attn.MODULE)
     except Exception as error:  # noqa: BLE001 - any exception keeps vLLM from starting, too
-        summary = f"does not load: {type(error).__name__}: {error}"
-        hint = "it was built for another torch; flash_attn.mode: none goes without it"
-        return Verdict(passed=False, summary=summary, hint=hint)
+        return Verdict(
+            passed=False,
+            summary=f"does not load: {type(error).__name__}: {error}",
+            hint="it was built for another torch; flash_attn.mode: none goes without it",
+        )
     versions = {"torch": str(torch.__version__), "flash_attn": str(flash_attn.__version__)}
     package = f"flash-attn {versions['flash_attn']}"
     if not context.gpus:
         loads = f"{package} loads beside torch {versions['torch']}"
-        summary = f"{loads}; nothing was computed, since no GPU is used here"
-        return Verdict(passed=True, summary=summary, evidence=versions)
-    holds = f"{package} is right forward and backward, in varied lengths and with a KV cache"
-    return _devices.try_on_each(context, partial(_try, flash_attn), holds, least=_LEAST)
+        return Verdict(
+            passed=True,
+            summary=f"{loads}; nothing was computed, since no GPU is used here",
+            evidence=versions,
+        )
+    return _devices.try_on_each(
+        context,
+        partial(_try, flash_attn),
+        f"{package} is right forward and backward, in varied lengths and with a KV cache",
+        least=_LEAST,
+    )
 
 
 def _try(flash_attn: Any, torch: Any, device: str) -> _devices.DeviceResult:

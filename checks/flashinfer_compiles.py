@@ -45,8 +45,11 @@ def body(context: Context) -> Verdict:
     verdict = _devices.try_on_each(context, body, "FlashInfer's kernel is right")
     libraries = sorted(path.name for path in Path(context.scratch).rglob("*.so"))
     compiled = libraries or "nothing: FlashInfer brought the kernel with it"
-    hint = verdict.hint or ("" if verdict.passed else _HINT)
-    return replace(verdict, evidence={**verdict.evidence, "compiled": compiled}, hint=hint)
+    return replace(
+        verdict,
+        evidence={**verdict.evidence, "compiled": compiled},
+        hint=verdict.hint or ("" if verdict.passed else _HINT),
+    )
 
 
 def answer(answers: dict[str, Any], given: Any, device: str) -> Any:

@@ -14,8 +14,9 @@ def look(context: Context) -> Observation:
     usable = {row["path"]: row["usable"] for row in rows}
     evidence = {"device_files": usable}
     if _host.all_integrated(context):
-        holds = "an integrated GPU, whose device files differ from board to board"
-        return Observation([], holds, evidence)
+        return Observation(
+            [], "an integrated GPU, whose device files differ from board to board", evidence
+        )
     windows = _host.optional_fact(context.facts, "wsl")
     present = [path for path in usable if re.fullmatch(r"/dev/nvidia\d+", path)]
     shared = ("/dev/dxg",) if windows else ("/dev/nvidiactl", "/dev/nvidia-uvm")
@@ -36,8 +37,12 @@ def look(context: Context) -> Observation:
     )
     if _host.in_container(context.facts):
         hint = "the container was started without its GPUs or as a user who may not open them"
-    holds = f"the device files of {len(present) or len(used)} GPUs can be opened"
-    return Observation(problems, holds, evidence, hint)
+    return Observation(
+        problems,
+        f"the device files of {len(present) or len(used)} GPUs can be opened",
+        evidence,
+        hint,
+    )
 
 
 CHECK = _host.check(

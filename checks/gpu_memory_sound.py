@@ -21,8 +21,9 @@ _PROBLEMS = {
 def look(context: Context) -> Observation:
     gpus = _host.used_gpus(context)
     if all(gpu["integrated"] or (gpu["ecc"] is not True and not _has_ecc(gpu)) for gpu in gpus):
-        holds = "these GPUs have no ECC, or it is off as they are sold: nothing counts errors"
-        return Observation([], holds)
+        return Observation(
+            [], "these GPUs have no ECC, or it is off as they are sold: nothing counts errors"
+        )
     off = "ECC is off: memory errors go unnoticed"
     texts = [(gpu["id"], off) for gpu in gpus if gpu["ecc"] is False and _has_ecc(gpu)]
     counters = _host.used_gpus(context, "gpu_memory_errors")

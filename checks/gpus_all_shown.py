@@ -15,8 +15,9 @@ def look(context: Context) -> Observation:
     hidden = sorted(set(bound) - shown)
     evidence = {"on_the_bus": len(bound), "shown": len(shown), "not_shown": hidden}
     if _host.in_container(facts):
-        holds = f"this container was given {len(shown)} of {len(bound)} GPUs on the bus"
-        return Observation([], holds, evidence)
+        return Observation(
+            [], f"this container was given {len(shown)} of {len(bound)} GPUs on the bus", evidence
+        )
     if hidden and None in shown:
         raise _host.UnreadableFact(
             "the bus addresses of the GPUs could not be read from the driver"
@@ -25,11 +26,15 @@ def look(context: Context) -> Observation:
         f"the GPU at {bus_id} is bound to the nvidia driver and not shown by it"
         for bus_id in hidden
     ]
-    hint = (
-        "it fell off the bus or did not start: dmesg | grep -i xid; "
-        "a reboot or a power cycle may bring it back"
+    return Observation(
+        problems,
+        f"the driver shows all {len(shown)} GPUs",
+        evidence,
+        hint=(
+            "it fell off the bus or did not start: dmesg | grep -i xid; "
+            "a reboot or a power cycle may bring it back"
+        ),
     )
-    return Observation(problems, f"the driver shows all {len(shown)} GPUs", evidence, hint)
 
 
 CHECK = _host.check(

@@ -18,9 +18,11 @@ def look(context: Context) -> Observation:
     facts = context.facts
     before, now = _by_bus(context.earlier), _by_bus(facts)
     if not before:
-        evidence = {"before": before, "now": now, "lost": []}
-        holds = f"no earlier run knows of GPUs here; now there are {len(now)}"
-        return Observation([], holds, evidence)
+        return Observation(
+            [],
+            f"no earlier run knows of GPUs here; now there are {len(now)}",
+            {"before": before, "now": now, "lost": []},
+        )
     missing = sorted(before.keys() - now.keys())
     lost = missing
     # Jobs and containers get other GPUs each time; only one that is off the bus is lost.
@@ -29,8 +31,7 @@ def look(context: Context) -> Observation:
     moved = len(now.keys() - before.keys()) >= len(lost)
     evidence = {"before": before, "now": now, "lost": [] if moved else lost}
     if lost and moved:
-        holds = f"{len(now)} GPUs: as many as before, at other places"
-        return Observation([], holds, evidence)
+        return Observation([], f"{len(now)} GPUs: as many as before, at other places", evidence)
     if not lost:
         holds = f"{len(now)} GPUs: all that an earlier run found"
         if missing:

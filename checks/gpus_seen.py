@@ -65,11 +65,14 @@ def compare(
             problems.append(f"{_ORDER}=PCI_BUS_ID is not set")
         if visible:
             problems.append(explain(visible, len(recorded), len(seen)))
-        summary = "; ".join(problems)
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
+        return Verdict(passed=False, summary="; ".join(problems), evidence=evidence, hint=_HINT)
     names = " and ".join(sorted({gpu["name"] for gpu in seen}))
-    summary = f"torch sees {len(seen)} x {names}{_remark_on_the_shell(facts)}"
-    return Verdict(passed=True, summary=summary, evidence=evidence, gpus=gpus)
+    return Verdict(
+        passed=True,
+        summary=f"torch sees {len(seen)} x {names}{_remark_on_the_shell(facts)}",
+        evidence=evidence,
+        gpus=gpus,
+    )
 
 
 def _differences(

@@ -16,12 +16,15 @@ def look(context: Context) -> Observation:
         + (f" holds {process['memory_mib']} MiB" if process["memory_mib"] is not None else "")
         for process in sorted(others, key=lambda process: -(process["memory_mib"] or 0))
     ]
-    hint = (
-        "vLLM takes the share of memory that --gpu-memory-utilization names, "
-        "and fails if other processes hold it"
+    return Observation(
+        problems,
+        "no other process computes on these GPUs",
+        {"processes": others},
+        hint=(
+            "vLLM takes the share of memory that --gpu-memory-utilization names, "
+            "and fails if other processes hold it"
+        ),
     )
-    holds = "no other process computes on these GPUs"
-    return Observation(problems, holds, {"processes": others}, hint)
 
 
 CHECK = _host.check(

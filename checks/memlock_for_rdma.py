@@ -19,8 +19,9 @@ def look(context: Context) -> Observation:
     memlock = _host.fact(context.facts, "limits")["memlock"]
     evidence = {"rdma_devices": devices, "memlock_bytes": memlock}
     if not devices:
-        holds = "no InfiniBand or RoCE device here: locked memory is not needed"
-        return Observation([], holds, evidence)
+        return Observation(
+            [], "no InfiniBand or RoCE device here: locked memory is not needed", evidence
+        )
     limit = memlock["soft"]
     allowed = "without limit" if limit is None else f"up to {limit / 2**20:.0f} MiB"
     holds, problems = f"processes may lock memory {allowed}", []

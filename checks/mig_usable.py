@@ -19,13 +19,15 @@ def look(context: Context) -> Observation:
             f"GPU {', '.join(divided)} divided by MIG beside whole GPU {', '.join(whole)}: "
             "vLLM spans only whole ones"
         )
-    evidence = {"cut": divided, "without_instances": empty, "whole": whole}
-    hint = (
-        "nvidia-smi mig -cgi ... -C creates instances; "
-        "nvidia-smi -i GPU -mig 0 makes the GPU whole (both as root)"
+    return Observation(
+        problems,
+        f"every GPU is divided by MIG: {', '.join(divided)}" if divided else "MIG is off",
+        {"cut": divided, "without_instances": empty, "whole": whole},
+        hint=(
+            "nvidia-smi mig -cgi ... -C creates instances; "
+            "nvidia-smi -i GPU -mig 0 makes the GPU whole (both as root)"
+        ),
     )
-    holds = f"every GPU is divided by MIG: {', '.join(divided)}" if divided else "MIG is off"
-    return Observation(problems, holds, evidence, hint)
 
 
 CHECK = _host.check(

@@ -33,8 +33,12 @@ def look(context: Context) -> Observation:
         raise _host.UnreadableFact(
             f"the driver of the next boot cannot be seen {where}: {source} could not be read"
         )
-    holds = f"the next boot loads driver {on_disk} again, with kernel {newest['kernel']}"
-    return Observation(problems, holds, {"driver": driver, "kernels": kernels}, _HINT)
+    return Observation(
+        problems,
+        f"the next boot loads driver {on_disk} again, with kernel {newest['kernel']}",
+        {"driver": driver, "kernels": kernels},
+        _HINT,
+    )
 
 
 CHECK = _host.check(

@@ -39,8 +39,12 @@ def look(context: Context) -> Observation:
         for (bus_id, number), count in counts.items()
     ]
     rest = len(xids) - len(faults)
-    holds = f"no Xid of a GPU or the driver since the start; of programs: {rest}"
-    return Observation(problems, holds, {"xids": xids[-20:]}, _HINT)
+    return Observation(
+        problems,
+        f"no Xid of a GPU or the driver since the start; of programs: {rest}",
+        {"xids": xids[-20:]},
+        _HINT,
+    )
 
 
 CHECK = _host.check(

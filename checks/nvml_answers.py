@@ -25,8 +25,12 @@ def look(context: Context) -> Observation:
         return Observation([], "this board has no NVML; its GPU is known by other means", nvml)
     problems = [] if state == "ok" else [f"NVML: {nvml['detail'] or state}"]
     cuda = nvml["cuda"] or "an unknown version"
-    holds = f"NVML answers; its driver runs CUDA up to {cuda}"
-    return Observation(problems, holds, nvml, _FIXES.get(state, "nvidia-smi and dmesg say more"))
+    return Observation(
+        problems,
+        f"NVML answers; its driver runs CUDA up to {cuda}",
+        nvml,
+        _FIXES.get(state, "nvidia-smi and dmesg say more"),
+    )
 
 
 CHECK = _host.check(

@@ -32,8 +32,14 @@ def body(context: Context) -> Verdict:
             timing = _measure(torch, *pair)
             rates[pair] = _BYTES / timing.median_us / 1000
             source, destination = (f"GPU {number}" for number in pair)
-            of = {"from": source, "to": destination, "link": links.get(pair, "unknown")}
-            figures.append(timing.rate("peer copy", _BYTES, "GB/s", of))
+            figures.append(
+                timing.rate(
+                    "peer copy",
+                    _BYTES,
+                    "GB/s",
+                    {"from": source, "to": destination, "link": links.get(pair, "unknown")},
+                )
+            )
             method = timing.method
     return replace(judge(rates, links, method), figures=tuple(figures), gpus=gpus)
 
@@ -44,8 +50,9 @@ def _measure(torch: Any, source: int, destination: int) -> _timing.Timing:
         for number in (source, destination)
     )
     # torch queues a copy between GPUs on the stream of the sender, so it is timed there.
-    copy = partial(taken.copy_, given)
-    return _timing.measure(torch, f"cuda:{source}", copy, times=7, cold=False)
+    return _timing.measure(
+        torch, f"cuda:{source}", partial(taken.copy_, given), times=7, cold=False
+    )
 
 
 def judge(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method: str) -> Verdict:
@@ -63,15 +70,17 @@ def judge(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method
             f"{links.get(pair, 'an unknown link')}, the others {median:.0f}"
             for pair, median in slow.items()
         ]
-        summary = first_of(problems)
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
+        return Verdict(passed=False, summary=first_of(problems), evidence=evidence, hint=_HINT)
     kinds = sorted({links.get(pair, "") for pair in rates})
     ranges = [
         _range(kind, [rate for pair, rate in rates.items() if links.get(pair, "") == kind])
         for kind in kinds
     ]
-    summary = f"no pair is far slower than its peers: {', '.join(ranges)}"
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+    return Verdict(
+        passed=True,
+        summary=f"no pair is far slower than its peers: {', '.join(ranges)}",
+        evidence=evidence,
+    )
 
 
 def _range(kind: str, rates: list[float]) -> str:

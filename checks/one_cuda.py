@@ -52,10 +52,12 @@ def body(context: Context) -> Verdict:  # noqa: ARG001 - all it needs is install
     ]
     evidence = {"libraries": _as_text(copies), "loaded": _as_text(mapped)}
     if problems:
-        summary = "; ".join(problems[:3])
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
-    summary = f"{len(copies)} CUDA libraries, each once; torch has loaded {len(mapped)} of them"
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+        return Verdict(passed=False, summary="; ".join(problems[:3]), evidence=evidence, hint=_HINT)
+    return Verdict(
+        passed=True,
+        summary=f"{len(copies)} CUDA libraries, each once; torch has loaded {len(mapped)} of them",
+        evidence=evidence,
+    )
 
 
 def _copies(paths: Iterable[Path]) -> dict[str, list[Path]]:

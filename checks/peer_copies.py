@@ -29,8 +29,11 @@ def body(context: Context) -> Verdict:
     gpus = whole_gpus(context.gpus)
     visible, count = torch.cuda.device_count(), len(gpus)
     if visible < count:
-        summary = f"torch sees {visible} GPUs of {count}"
-        return Verdict(passed=False, summary=summary, hint="see the check gpus_seen")
+        return Verdict(
+            passed=False,
+            summary=f"torch sees {visible} GPUs of {count}",
+            hint="see the check gpus_seen",
+        )
     links = _pairs.links(context.facts, gpus)
     access = {pair: bool(torch.cuda.can_device_access_peer(*pair)) for pair in _pairs.pairs(count)}
     devices = [f"cuda:{number}" for number in range(count)]
@@ -40,9 +43,12 @@ def body(context: Context) -> Verdict:
         {"pair": _pairs.name(pair), "link": links.get(pair), "peer_access": can}
         for pair, can in access.items()
     ]
-    evidence = {**verdict.evidence, "pairs": rows}
-    hint = "" if verdict.passed else _pairs.describe_suspects(context.facts)
-    return replace(verdict, evidence=evidence, hint=hint, gpus=gpus)
+    return replace(
+        verdict,
+        evidence={**verdict.evidence, "pairs": rows},
+        hint="" if verdict.passed else _pairs.describe_suspects(context.facts),
+        gpus=gpus,
+    )
 
 
 def _copy(destination: Any, source: Any) -> None:
@@ -71,8 +77,11 @@ def judge(
         return Verdict(passed=False, summary=first_of(problems), evidence=evidence)
     count = len(_pairs.pairs(len(devices)))
     copies = f"{len(_CASES)} copies arrived byte by byte"
-    summary = f"over each of {count} ordered pairs of GPUs {copies}"
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+    return Verdict(
+        passed=True,
+        summary=f"over each of {count} ordered pairs of GPUs {copies}",
+        evidence=evidence,
+    )
 
 
 def _try_pairs(torch: Any, devices: list[str], copy: Copy, problems: list[str]) -> Iterator[str]:

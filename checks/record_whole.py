@@ -44,8 +44,11 @@ def body(context: Context) -> Verdict:
             evidence=evidence,
             hint="vllm-ready provision restores damaged files, and names those it may not remove",
         )
-    summary = f"{len(claims)} files of {count} distributions are as recorded"
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+    return Verdict(
+        passed=True,
+        summary=f"{len(claims)} files of {count} distributions are as recorded",
+        evidence=evidence,
+    )
 
 
 def _read_records(contents: dict[str, str]) -> tuple[_Claims, list[str], int]:
@@ -66,8 +69,9 @@ def _read_records(contents: dict[str, str]) -> tuple[_Claims, list[str], int]:
             elif row[1] or not row[0].endswith(".pyc"):  # interpreters rewrite bytecode
                 true_digest = contents.get(row[0])
                 digest, size = (true_digest, "") if true_digest else (row[1], row[2])
-                path = Path(os.path.normpath(folder.parent / row[0]))
-                claims.setdefault(path, []).append((folder.name, digest, size))
+                claims.setdefault(Path(os.path.normpath(folder.parent / row[0])), []).append(
+                    (folder.name, digest, size)
+                )
     return claims, wrong, len(folders)
 
 

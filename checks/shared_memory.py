@@ -24,8 +24,9 @@ def look(context: Context) -> Observation:
     elif free < _FREE_GB:
         left = f"{free * 1024:.0f} MiB"
         problems.append(f"only {left} of {total:.1f} GiB of shared memory are free")
-    holds = f"{free:.1f} of {total:.1f} GiB of shared memory are free"
-    return Observation(problems, holds, shm, hint)
+    return Observation(
+        problems, f"{free:.1f} of {total:.1f} GiB of shared memory are free", shm, hint
+    )
 
 
 CHECK = _host.check(

@@ -190,9 +190,16 @@ def _speed(
     ]
     if peak_mb is not None:
         evidence["peak_mb"] = peak_mb
-        how = "torch.cuda.max_memory_allocated after one call before any is timed, inputs included"
         figures.append(
-            _timing.figure("attention memory", [peak_mb], "MB", better="lower", of=of, method=how)
+            _timing.figure(
+                "attention memory",
+                [peak_mb],
+                "MB",
+                better="lower",
+                of=of,
+                method="torch.cuda.max_memory_allocated after one call before any is timed, "
+                "inputs included",
+            )
         )
     return evidence, figures
 

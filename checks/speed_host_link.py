@@ -25,8 +25,7 @@ def body(context: Context) -> Verdict:
     def measure_gpu(torch: Any, device: str) -> _devices.DeviceResult:
         link = links.get(int(device.rpartition(":")[2]), {})
         # The GPU reads pinned memory by itself; else a copy in between would be timed, too.
-        host = torch.empty(_BYTES, dtype=torch.uint8, pin_memory=True)
-        return measure(torch, device, link, host)
+        return measure(torch, device, link, torch.empty(_BYTES, dtype=torch.uint8, pin_memory=True))
 
     verdict = _devices.try_on_each(context, measure_gpu, "", at_once=False)
     return _rates.compare_gpus(verdict, "between host and GPU, in the slower direction:")

@@ -71,8 +71,14 @@ def _measure(torch: Any, device: str) -> _devices.DeviceResult:
         timing = _timing.measure(torch, device, call, times=50, budget_s=_BUDGET_S)
         speed = _timing.five_digits(2e-6 * size**3 / timing.median_us)
         sizes[f"{size} x {size} x {size}"] = {"tflops": speed, **timing.evidence()}
-        of = {"size": str(size), "precision": _numbers.dtype_name(dtype)}
-        figures.append(timing.rate("product", 2 * size**3, "TFLOP/s", of))
+        figures.append(
+            timing.rate(
+                "product",
+                2 * size**3,
+                "TFLOP/s",
+                {"size": str(size), "precision": _numbers.dtype_name(dtype)},
+            )
+        )
     best = max(row["tflops"] for row in sizes.values())
     return "", {"precision": str(dtype), "best_tflops": best, "sizes": sizes, "figures": figures}
 

@@ -95,10 +95,17 @@ def judge(files: list[Path], torch: str = "") -> Verdict:
         "for_other_torches": [_short(path) for path in others],
     }
     if problems or not count:
-        summary = "; ".join(problems[:3]) or "no extension is linked with torch"
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
-    summary = f"torch has all symbols that {count} extensions need"
-    return Verdict(passed=True, summary=summary, evidence=evidence)
+        return Verdict(
+            passed=False,
+            summary="; ".join(problems[:3]) or "no extension is linked with torch",
+            evidence=evidence,
+            hint=_HINT,
+        )
+    return Verdict(
+        passed=True,
+        summary=f"torch has all symbols that {count} extensions need",
+        evidence=evidence,
+    )
 
 
 def _is_for_another(path: Path, torch: str) -> bool:

@@ -13,8 +13,9 @@ _SHAPES = ((83, 4096), (1, 11008))
 
 
 def body(context: Context) -> Verdict:
-    judge_vllm = partial(judge, gated=gated)
-    return _devices.try_on_each(context, judge_vllm, "vLLM's activations are right")
+    return _devices.try_on_each(
+        context, partial(judge, gated=gated), "vLLM's activations are right"
+    )
 
 
 def gated(name: str, given: Any) -> Any:

@@ -51,8 +51,12 @@ def body(context: Context) -> Verdict:
     first, following = values["median_ttft_ms"], values["median_tpot_ms"]
     speed = f"{requests:.1f} requests/s, {tokens:.0f} tokens/s"
     latency = f"first token after {first:.1f} ms, each next {following:.2f} ms"
-    summary = f"{_PROMPTS} requests answered: {speed}, {latency}"
-    return Verdict(passed=True, summary=summary, evidence=evidence, figures=figures(values))
+    return Verdict(
+        passed=True,
+        summary=f"{_PROMPTS} requests answered: {speed}, {latency}",
+        evidence=evidence,
+        figures=figures(values),
+    )
 
 
 def figures(values: dict[str, Any]) -> tuple[Figure, ...]:

@@ -122,8 +122,7 @@ def make_reference(torch: Any, precision: Any, model: Callable[..., Any] = Plain
         own, _, _ = _answer(torch, model(torch, precision))
     # Log-probabilities are rounded to a few units in the last place of the largest logit.
     rounding = 8 * float(torch.finfo(precision).eps) * largest
-    allowed = _TOLERANCE * largest_difference(own, exact) + rounding
-    return Reference(exact, margin, allowed)
+    return Reference(exact, margin, _TOLERANCE * largest_difference(own, exact) + rounding)
 
 
 def _answer(torch: Any, model: Any) -> tuple[list[GeneratedAnswer], float, float]:
@@ -216,8 +215,12 @@ def judge(
         "lead_allowed": reference.allowed,
     }
     tokens = f"{len(runs[0])} x {_TOKENS} greedy tokens, twice those of plain torch"
-    summary = f"{tokens}; started in {evidence['start_s']:.1f} s"
-    return Verdict(passed=True, summary=summary, evidence=evidence, figures=figures)
+    return Verdict(
+        passed=True,
+        summary=f"{tokens}; started in {evidence['start_s']:.1f} s",
+        evidence=evidence,
+        figures=figures,
+    )
 
 
 def _words(answers: Sequence[GeneratedAnswer], evidence: dict[str, Any]) -> tuple[Figure, ...]:

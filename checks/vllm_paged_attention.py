@@ -39,8 +39,7 @@ Paged = Callable[[Batch], Any]
 
 
 def body(context: Context) -> Verdict:
-    holds = "vLLM's paged attention is right"
-    return _devices.try_on_each(context, _try, holds, least=_LEAST)
+    return _devices.try_on_each(context, _try, "vLLM's paged attention is right", least=_LEAST)
 
 
 def _try(torch: Any, device: str) -> _devices.DeviceResult:

@@ -18,8 +18,9 @@ AddedNorm = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 def body(context: Context) -> Verdict:
-    judge_vllm = partial(judge, plain=plain, added=added)
-    return _devices.try_on_each(context, judge_vllm, "vLLM's RMS norm is right")
+    return _devices.try_on_each(
+        context, partial(judge, plain=plain, added=added), "vLLM's RMS norm is right"
+    )
 
 
 def plain(given: Any, weight: Any) -> Any:

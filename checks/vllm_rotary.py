@@ -20,8 +20,9 @@ Rotate = Callable[..., tuple[Any, Any]]
 
 
 def body(context: Context) -> Verdict:
-    judge_vllm = partial(judge, rotate=rotate)
-    return _devices.try_on_each(context, judge_vllm, "vLLM's rotary embedding is right")
+    return _devices.try_on_each(
+        context, partial(judge, rotate=rotate), "vLLM's rotary embedding is right"
+    )
 
 
 def rotate(positions: Any, query: Any, key: Any, table: Any, *, halves: bool) -> tuple[Any, Any]:

@@ -35,8 +35,12 @@ def body(context: Context) -> Verdict:
     start, stop = evidence["startup_s"], evidence["stop_s"]
     answers = f"answered {evidence['requests']} requests right"
     deviation = _planned_backend.describe_deviation(context, evidence["backend"])
-    summary = f"ready after {start:.1f} s, {answers}, stopped in {stop:.1f} s{deviation}"
-    return Verdict(passed=True, summary=summary, evidence=evidence, figures=figures)
+    return Verdict(
+        passed=True,
+        summary=f"ready after {start:.1f} s, {answers}, stopped in {stop:.1f} s{deviation}",
+        evidence=evidence,
+        figures=figures,
+    )
 
 
 def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:

@@ -27,8 +27,9 @@ def body(context: Context) -> Verdict:
     evidence = server.evidence
     evidence["tensor_parallel_size"] = ways
     if problem := server.wait():
-        summary = f"split {ways} ways, {problem}"
-        return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
+        return Verdict(
+            passed=False, summary=f"split {ways} ways, {problem}", evidence=evidence, hint=_HINT
+        )
     prompts = len(_tiny_model.PROMPTS)
     results = (check_completion(server.url, number) for number in range(prompts))
     problem = next(filter(None, results), "")
@@ -36,9 +37,12 @@ def body(context: Context) -> Verdict:
     of = {"split": f"{ways} ways"}
     figures = tuple(replace(figure, of=of) for figure in server.figures)
     if problem := problem or problem_at_end:
-        summary = f"split {ways} ways, {problem}"
         return Verdict(
-            passed=False, summary=summary, evidence=evidence, hint=_HINT, figures=figures
+            passed=False,
+            summary=f"split {ways} ways, {problem}",
+            evidence=evidence,
+            hint=_HINT,
+            figures=figures,
         )
     summary = f"split {ways} ways, {prompts} prompts were completed as on one"
     summary += f"; ready after {evidence['startup_s']:.1f} s"

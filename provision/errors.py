@@ -14,7 +14,7 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 
 
-class Failure(Exception):  # noqa: N818 - reads better than FailureError in every traceback and message
+class Failure(Exception):  # noqa: N818 - reads better than FailureError
     """A failure that the user can understand and fix; any other exception is a bug."""
 
     exit_code: ClassVar[int]
@@ -26,7 +26,7 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError in ever
         self.hint = hint
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """Return place, message and hint, without the leading word `error:`."""
         lines = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.hint:
@@ -34,7 +34,7 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError in ever
         return "\n".join(lines)
 
     def __str__(self) -> str:
-        return f"error: {self.said}"
+        return f"error: {self.text}"
 
 
 class WrongUsage(Failure):

@@ -55,7 +55,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     measured: int = 0
 
 
-class Tried(msgspec.Struct, frozen=True, kw_only=True):
+class CheckResults(msgspec.Struct, frozen=True, kw_only=True):
     """The results and figures of all checks of a run."""
 
     checks: tuple[CheckResult, ...] = ()

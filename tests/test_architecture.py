@@ -39,7 +39,17 @@ FLOORS: list[set[str]] = [
     {"verbs"},
     {"cli"},
 ]
-IMPURE = {"io", "os", "pathlib.Path", "shutil", "socket", "subprocess", "tempfile", "threading", "requests"}
+IMPURE = {
+    "io",
+    "os",
+    "pathlib.Path",
+    "shutil",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "requests",
+}
 IO_CALLS = {"open", "print", "exec", "eval", "input"}
 ONLY_AT_THE_DOOR = {
     "subprocess": {"doors/process.py", "flash_attn/compile_flash_attn.py"},
@@ -105,7 +115,11 @@ def tops(path: Path) -> set[str]:
 def calls(path: Path) -> set[str]:
     """The bare names that a file calls."""
     nodes = ast.walk(tree(path))
-    return {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return {
+        node.func.id
+        for node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
 
 
 def floor(of: str) -> int:
@@ -169,7 +183,10 @@ def test_checks_and_provision_keep_apart() -> None:
 
 def test_sizes() -> None:
     """Count statements: a limit on lines would squeeze code instead of splitting it."""
-    sizes = {name(path): sum(isinstance(node, ast.stmt) for node in ast.walk(tree(path))) for path in SOURCES}
+    sizes = {
+        name(path): sum(isinstance(node, ast.stmt) for node in ast.walk(tree(path)))
+        for path in SOURCES
+    }
     assert {path: size for path, size in sizes.items() if size > MOST_STATEMENTS} == {}
     functions = [
         (name(path), node.name, (node.end_lineno or 0) - node.lineno)
@@ -195,15 +212,33 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_nothing_of_torch_on_this_side() -> None:
-    wrong = {name(path): found for path in SOURCES if (found := {"torch", "vllm", "flash_attn"} & tops(path))}
+    wrong = {
+        name(path): found
+        for path in SOURCES
+        if (found := {"torch", "vllm", "flash_attn"} & tops(path))
+    }
     assert wrong == {}
 
 
 @pytest.mark.parametrize(
     ("argv", "forbidden"),
     [
-        (["--version"], {"argparse", "msgspec", "yaml", "packaging", "rich", "requests", "re", "pathlib"}),
-        (["--help"], {"msgspec", "yaml", "packaging", "rich", "requests", "provision.settings", "provision.host"}),
+        (
+            ["--version"],
+            {"argparse", "msgspec", "yaml", "packaging", "rich", "requests", "re", "pathlib"},
+        ),
+        (
+            ["--help"],
+            {
+                "msgspec",
+                "yaml",
+                "packaging",
+                "rich",
+                "requests",
+                "provision.settings",
+                "provision.host",
+            },
+        ),
         (
             ["plan", "--json", "--host", str(ROOT / "tests" / "hosts" / "h100-550.yaml")],
             {
@@ -235,9 +270,13 @@ def test_what_a_report_in_text_may_import(tmp_path: Path) -> None:
 
 def test_no_verb_brings_what_only_pages_need() -> None:
     """The page of a report, and those of an index."""
-    verbs = [f"provision.verbs.{path.stem}" for path in (ROOT / "provision" / "verbs").glob("[a-z]*.py")]
+    verbs = [
+        f"provision.verbs.{path.stem}" for path in (ROOT / "provision" / "verbs").glob("[a-z]*.py")
+    ]
     code = f"import sys, {', '.join(verbs)}; sys.exit(' '.join({{'jinja2', 'pypi_simple'}} & set(sys.modules)) or 0)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -249,7 +288,9 @@ def imported_by(argv: list[str]) -> set[str]:
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "print('\\n'.join(sorted(set(sys.modules) - before)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *argv], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     found = set(done.stderr.split())
     assert "provision.cli" in found
     return found

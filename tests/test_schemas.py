@@ -35,7 +35,9 @@ PLANS = sorted((ROOT / "tests" / "plans").glob("*.json"))
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_schema_is_current(name: str, request: pytest.FixtureRequest) -> None:
-    shapes, definitions = msgspec.json.schema_components(SCHEMAS[name], ref_template="#/$defs/{name}")
+    shapes, definitions = msgspec.json.schema_components(
+        SCHEMAS[name], ref_template="#/$defs/{name}"
+    )
     document = {"$schema": DIALECT, "anyOf": list(shapes), "$defs": definitions}
     text = json.dumps(document, indent=1) + "\n"
     path = ROOT / "docs" / "schemas" / f"{name}.json"

@@ -174,8 +174,10 @@ def _compiled(wheel: OpenWheel, modules: tuple[str, ...]) -> list[SharedObject]:
 def _code(objects: list[SharedObject]) -> CompiledCode | None:
     if not objects:
         return None
-    containers = [container for module in objects for container in fatbin.containers(module.fatbin)]
-    kernels = fatbin.general(containers)
+    containers = [
+        container for module in objects for container in fatbin.fat_binaries(module.fatbin)
+    ]
+    kernels = fatbin.common_code(containers)
     return CompiledCode(sm=fatbin.capabilities(kernels.sm), ptx=fatbin.capabilities(kernels.ptx))
 
 

@@ -70,9 +70,9 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check(self, step: Step, need: Need, log: StepLog) -> None:
         measured = needs.measure(need)
-        line = log.line(f"{need.title}: {measured.said}")
+        line = log.line(f"{need.title}: {measured.text}")
         if not measured.met:
-            hint = needs.way_out(need, Path(self.site.generation))
+            hint = needs.hint_for(need, Path(self.site.generation))
             raise StepFailed(line, where=f"step {step.label}", hint=hint or _RESUME)
 
     def _run(self, step: Step, action: Run, log: StepLog) -> str:

@@ -88,11 +88,11 @@ def build(
 ) -> Built:
     """Build the environment of a resolution, or resume or repair the one that is there."""
     prefix = workplace.prefix
-    before, wheels_before = environments.current(prefix), store.named(prefix)
+    before, wheels_before = environments.current_id(prefix), store.referenced(prefix)
     last = resolution_cache.load(prefix)
     resolution_cache.save(prefix, resolution)
     target = _target(resolution, workplace.site)
-    place = environments.place(prefix, target, workplace.run)
+    place = environments.find_or_begin(prefix, target, workplace.run)
     try:
         results = apply.build(
             resolution.plan,
@@ -108,7 +108,7 @@ def build(
         )
     except BaseException:
         # A refusal before anything was begun leaves the prefix as it was.
-        if environments.take_away_unbegun(Path(place.path), workplace.run):
+        if environments.remove_if_unbegun(Path(place.path), workplace.run):
             resolution_cache.save(prefix, last)
         raise
     return Built(
@@ -126,8 +126,8 @@ def glance(resolution: Resolution, site: Site) -> Built | None:
     No lock is taken and nothing is written.
     """
     steps = discover_steps.discover()
-    standing = environments.standing(Path(site.prefix), _target(resolution, site))
-    if not standing or not standing.current or verified.report(Path(standing.path)) is None:
+    standing = environments.find_by_target(Path(site.prefix), _target(resolution, site))
+    if not standing or not standing.current or verified.read_report(Path(standing.path)) is None:
         return None
     there = msgspec.structs.replace(site, generation=standing.path)
     try:
@@ -139,7 +139,7 @@ def glance(resolution: Resolution, site: Site) -> Built | None:
 
 def is_current(resolution: Resolution, site: Site) -> bool:
     """Return whether the environment of a resolution is current, intact or not."""
-    standing = environments.standing(Path(site.prefix), _target(resolution, site))
+    standing = environments.find_by_target(Path(site.prefix), _target(resolution, site))
     return bool(standing and standing.current)
 
 
@@ -166,4 +166,4 @@ def tidy(
 def _target(resolution: Resolution, site: Site) -> str:
     anywhere = msgspec.structs.replace(site, generation="")
     steps = discover_steps.discover()
-    return fingerprint.target(resolution.plan, resolution.lock, anywhere, steps)
+    return fingerprint.target_fingerprint(resolution.plan, resolution.lock, anywhere, steps)

@@ -45,20 +45,20 @@ class Building:
         self._records = WrongRecords(self._generation, self._state, events)
         # The last survey, while every byte was read, all was well and nothing was changed since.
         self._clean: survey.Survey | None = None
-        self._already: dict[str, marks.Mark] = {}  # files that this run has read
+        self._already: dict[str, marks.FileMark] = {}  # files that this run has read
         # Files of no distribution (the interpreter's links, activate) are damaged.
         self._is_bare = False
 
     def everything(self) -> list[StepResult]:
         """Carry out every step that is not in place. Where all are in place, write nothing."""
         was_complete = work.is_complete(self._state, self._target)
-        manifest = marks.of_this_boot(self._state) if was_complete else None
-        changed = marks.changed(self._generation, manifest) if manifest else []
+        manifest = marks.read_of_this_boot(self._state) if was_complete else None
+        changed = marks.changed_files(self._generation, manifest) if manifest else []
         if (
             manifest
             and not changed
             and not self._replaced()
-            and not stray_files.hooks(self._generation, manifest.files)
+            and not stray_files.startup_hooks(self._generation, manifest.files)
         ):
             return [self._keep(item) for item in self._work]
         self._heal(was_complete=was_complete, changed=changed)
@@ -113,7 +113,7 @@ class Building:
 
     def _replaced(self) -> bool:
         """Return whether a locked distribution was replaced, or installed twice, by hand."""
-        installed = survey.versions(self._generation)
+        installed = survey.installed_versions(self._generation)
         names = (canonicalize_name(pin.name) for pin in self._lock.pins)
         return any(len(installed.get(name, ())) != 1 for name in names)
 
@@ -131,20 +131,20 @@ class Building:
         self._is_bare = not self._python.exists() or any(
             packages not in path and path not in ours for path in changed
         )
-        done = self._journal.done()
+        done = self._journal.done_fingerprints()
         unfinished = [item for item in self._work if done.get(item.step.label) != item.fingerprint]
-        damage = repair.find(
+        damage = repair.find_damage(
             self._generation,
             self._lock,
             contents=was_complete,
-            written=self._written,
+            step_files=self._written,
             changed=changed,
             unfinished={canonicalize_name(name) for item in unfinished for name in item.leaves},
-            known=self._records.known,
+            true_digests=self._records.true_digests,
         )
-        self._intact = set(damage.whole)
-        self._clean = damage if was_complete and not damage.torn else None
-        self._remove(damage.torn, was_installed=was_complete)
+        self._intact = set(damage.intact)
+        self._clean = damage if was_complete and not damage.damaged else None
+        self._remove(damage.damaged, was_installed=was_complete)
 
     def _holds(self, path: str) -> bool:
         return path.startswith(f"{self._generation}/")
@@ -156,7 +156,7 @@ class Building:
         """
         shutil.rmtree(self._unpacked, ignore_errors=True)
 
-    def _remove(self, torn: tuple[survey.Torn, ...], *, was_installed: bool) -> None:
+    def _remove(self, torn: tuple[survey.DamagedDistribution, ...], *, was_installed: bool) -> None:
         """Remove damaged distributions.
 
         If every step had ended (`was_installed`), the difference may come from the wheel itself.
@@ -167,24 +167,24 @@ class Building:
             self._events(Note(text=text))
             self._intact.discard(damaged.name)
             if was_installed:
-                self._records.taken_out(damaged)
+                self._records.remove(damaged)
             else:
-                repair.take_out(self._generation, damaged)
+                repair.remove_distribution(self._generation, damaged)
 
     def _survey(self) -> survey.Survey:
         return survey.survey(
             self._generation,
             self._lock,
             contents=True,
-            written=self._written,
-            known=self._records.known,
-            already=self._already,
+            step_files=self._written,
+            true_digests=self._records.true_digests,
+            fresh_marks=self._already,
         )
 
     def _is_in_place(self, item: Work) -> bool:
         """Return whether the journal says "done" and the environment really holds the result."""
         return (
-            self._journal.done().get(item.step.label) == item.fingerprint
+            self._journal.done_fingerprints().get(item.step.label) == item.fingerprint
             and {canonicalize_name(name) for name in item.leaves} <= self._intact
             and all(self._holds_result(action) for action in item.actions)
         )
@@ -207,7 +207,7 @@ class Building:
         return result
 
     def _carry_out(self, item: Work, ahead: Fetch | None = None) -> None:
-        interruption.look()
+        interruption.raise_pending()
         began = time.monotonic()
         step = item.step
         self._clean = None
@@ -217,8 +217,8 @@ class Building:
         leaves = {canonicalize_name(name) for name in item.leaves}
         try:
             commands = self._carrier.carry_out(step, self._reduced(item.actions), ahead)
-            interruption.look()
-            installed = survey.versions(self._generation).keys()
+            interruption.raise_pending()
+            installed = survey.installed_versions(self._generation).keys()
             if missing := sorted(leaves - installed):
                 raise StepFailed(
                     f"its commands ended well, but {', '.join(missing)} is missing",
@@ -260,7 +260,7 @@ class Building:
         commands: tuple[str, ...] = (),
     ) -> None:
         run = self._carrier.folder.name
-        self._journal.note(event, item.step.label, item.fingerprint, run, commands)
+        self._journal.write(event, item.step.label, item.fingerprint, run, commands)
 
     def _complete(self, *, was_complete: bool) -> list[StepResult]:
         """Read every byte, install again what differs, and mark the environment as complete."""
@@ -268,13 +268,13 @@ class Building:
         for _ in range(_ATTEMPTS):
             self._forget_unpacked()
             result = self._clean or self._survey()
-            if self._records.learn(result.torn):
+            if self._records.remember(result.damaged):
                 result = self._survey()
             locked = {canonicalize_name(pin.name) for pin in self._lock.pins}
-            missing = sorted(locked - result.whole.keys())
+            missing = sorted(locked - result.intact.keys())
             if not missing:
                 break
-            self._remove(result.torn, was_installed=True)
+            self._remove(result.damaged, was_installed=True)
             self._intact -= set(missing)
             if all(map(self._is_in_place, self._work)):
                 raise StepFailed(f"no step installs {', '.join(missing)}, which the lock names")
@@ -282,13 +282,13 @@ class Building:
                 if not self._is_in_place(item):
                     self._carry_out(item)
         else:
-            why = "; ".join(damaged.why for damaged in result.torn)
+            why = "; ".join(damaged.why for damaged in result.damaged)
             what = f"{', '.join(missing)} stays damaged: {why}"
             raise StepFailed(what, where=str(self._generation))
         # A repair of an environment that was in use may have been killed.
-        finished = was_complete or environments.was_used(self._generation)
-        stray_files.refuse(self._generation, result, self._events, finished=finished)
-        own = marks.of_the_environment_itself(self._generation, result.marks, self._written)
+        finished = was_complete or environments.was_current(self._generation)
+        stray_files.refuse_strays(self._generation, result, self._events, finished=finished)
+        own = marks.marks_of_other_files(self._generation, result.marks, self._written)
         marks.write(self._state, (*result.marks, *own))
         work.mark_complete(self._state, self._target)
         return self._in_order()

@@ -203,7 +203,7 @@ def _validate(bundle: Bundle) -> None:
         raise ValueError(f"there is no source {min(foreign)}")
 
 
-def lock(bundle: Bundle, folder: Path) -> Lock:
+def lock_within(bundle: Bundle, folder: Path) -> Lock:
     """Return the bundle's lock with the wheels' addresses in this folder."""
     wheels = (folder / WHEELS).absolute()
     return Lock(

@@ -45,7 +45,7 @@ def _tools(candidate: WheelCandidate, resolution: Resolution, workplace: Workpla
     if not candidate.tools:
         return Lock(pins=())
     with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
-        tools = resolve.beside(
+        tools = resolve.resolve_beside(
             resolution.plan,
             resolution.lock,
             candidate.tools,

@@ -9,7 +9,7 @@ from typing import Final
 from provision import tasks
 from provision.doors import files
 from provision.engine import discover_steps, launch_checks
-from provision.engine.launch_checks import Description
+from provision.engine.launch_checks import CheckDescription
 from provision.errors import UnreadableInput
 from provision.tasks import Task
 
@@ -39,7 +39,7 @@ def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ..
     return tasks.read(texts, steps, checks, parts)
 
 
-def proving(task: Task, checks: Iterable[Description]) -> tuple[str, ...]:
+def checks_that_prove(task: Task, checks: Iterable[CheckDescription]) -> tuple[str, ...]:
     """Return the names of the checks that prove a task."""
     # A user's task names its checks; a check of ours names its step.
     of_step = (check.name for check in checks if check.step == task.number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.utils import canonicalize_name
 
 from provision.engine.building import Building
-from provision.engine.integrity.survey import Torn
+from provision.engine.integrity.survey import DamagedDistribution
 from provision.engine.work import Work
 from provision.events import StepResult
 from provision.steps.model import Fetch
@@ -31,7 +31,7 @@ class DryRun(Building):
     def _forget_unpacked(self) -> None:
         """Keep what a killed run has unpacked."""
 
-    def _remove(self, torn: tuple[Torn, ...], *, was_installed: bool) -> None:
+    def _remove(self, torn: tuple[DamagedDistribution, ...], *, was_installed: bool) -> None:
         """Count damaged distributions as missing, and keep them."""
 
     def _carry_out(self, item: Work, ahead: Fetch | None = None) -> None:  # noqa: ARG002 - overridden

@@ -30,7 +30,7 @@ def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> 
         return fetching.finish(action)
 
 
-def sized(lock: Lock, environment: Mapping[str, str]) -> Lock:
+def with_sizes(lock: Lock, environment: Mapping[str, str]) -> Lock:
     """Return the lock with sizes that the index left out, as far as the file servers tell them."""
     connection = uv.connection(environment)
     jobs = {
@@ -133,7 +133,7 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
     def _wait_for(self, title: str, jobs: list[_Job]) -> None:
         waiting = {job.end for job in jobs}
         while True:
-            interruption.look()
+            interruption.raise_pending()
             done, waiting = wait(waiting, timeout=_PROGRESS_EVERY_S, return_when=FIRST_EXCEPTION)
             _raise_first(done)
             self._report(title, jobs, ended=not waiting)

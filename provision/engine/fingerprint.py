@@ -11,7 +11,7 @@ import msgspec
 from provision.plan._model import Plan
 from provision.steps.model import Lock, Run, Site, Step, Write
 
-GENERATION = "<generation>"
+ANYWHERE = "<generation>"
 _OURS = f"{Path(__file__).parents[1]}/"
 
 
@@ -24,7 +24,7 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
     plan, downloads, and the needs of a step are left out: they do not change what is installed.
     """
     plan = plan.without_words()
-    anywhere = msgspec.structs.replace(site, generation=GENERATION, uv="uv")
+    anywhere = msgspec.structs.replace(site, generation=ANYWHERE, uv="uv")
     first = f"{plan.profile}\n{plan.python}\n{lock.text}"
     link = hashlib.sha256(first.encode()).hexdigest()
     links = []
@@ -48,6 +48,6 @@ def _without_checkout(action: Run | Write) -> Run | Write:
     return msgspec.structs.replace(action, argv=tuple(argv))
 
 
-def target(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> str:
+def target_fingerprint(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> str:
     """Return the fingerprint of the whole environment: the last link of the chain."""
     return chain(plan, lock, site, steps)[-1]

@@ -28,8 +28,8 @@ def preview(
     plan, lock = resolution.plan, resolution.lock
     steps = discover_steps.discover()
     anywhere = msgspec.structs.replace(site, generation="")
-    target = fingerprint.target(plan, lock, anywhere, steps)
-    standing = environments.standing(Path(site.prefix), target)
+    target = fingerprint.target_fingerprint(plan, lock, anywhere, steps)
+    standing = environments.find_by_target(Path(site.prefix), target)
     place = standing.path if standing else f"{site.prefix}/{Path(site.logs).name}"
     there = msgspec.structs.replace(site, generation=place)
     by_number = {step.number: step for step in steps}

@@ -12,7 +12,7 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.doors import files, process
 from provision.engine import pylock, refusals
-from provision.engine.uv import planned
+from provision.engine.uv import planned_package
 from provision.errors import SourceFailed, WrongSetting
 from provision.host._model import Host
 from provision.host._scrub import Scrubber
@@ -38,7 +38,7 @@ _UNDATED: Final = {
 }
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
+class RefusedPackage(msgspec.Struct, frozen=True, kw_only=True):
     """A package that cannot be installed here, and why.
 
     The index lacks something that it needs, or vLLM does not allow it.
@@ -49,7 +49,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+class ResolvedLock(msgspec.Struct, frozen=True, kw_only=True):
     """A lock, and a note for the user about how it was resolved."""
 
     lock: Lock
@@ -87,7 +87,7 @@ def plan_and_resolve(
         if isinstance(plan, Unsupported):
             return plan
         result = resolve(plan, settings, uv, env(plan), folder)
-        if isinstance(result, Resolved):
+        if isinstance(result, ResolvedLock):
             warnings = (*plan.warnings, result.note) if result.note else plan.warnings
             return msgspec.structs.replace(plan, warnings=warnings), result.lock
         refusals_so_far.append(
@@ -103,7 +103,7 @@ def plan_and_resolve(
 
 def resolve(
     plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path
-) -> Resolved | Refused:
+) -> ResolvedLock | RefusedPackage:
     """Resolve one plan into a lock, or return the requirement that the index cannot fulfil.
 
     The requirement files stay in `folder`.
@@ -111,7 +111,7 @@ def resolve(
     _write(folder, requirement_files(plan, settings))
     if plan.profile == "cpu" and settings.extra_packages:
         needed = _needed_by_extras(plan, settings, uv, env, folder)
-        if isinstance(needed, Refused):
+        if isinstance(needed, RefusedPackage):
             return needed
         _write(folder, requirement_files(plan, settings, needed))
     note = ""
@@ -128,7 +128,7 @@ def resolve(
             return refused
         _refuse_impossible_extras(plan, settings, uv, env, folder)
         return _refused_vllm(plan, refusals.describe(output.refusal))
-    return Resolved(lock=_lock(output, plan), note=note)
+    return ResolvedLock(lock=_lock(output, plan), note=note)
 
 
 def _lock(output: Compiled, plan: Plan) -> Lock:
@@ -140,26 +140,28 @@ def _write(folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
         files.write(folder / name, "".join(f"{line}\n" for line in lines))
 
 
-def _refused_vllm(plan: Plan, reason: str) -> Refused:
-    return Refused(version=planned(plan, "vllm").version.partition("+")[0], reason=reason)
+def _refused_vllm(plan: Plan, reason: str) -> RefusedPackage:
+    return RefusedPackage(
+        version=planned_package(plan, "vllm").version.partition("+")[0], reason=reason
+    )
 
 
 def _refused_optional(
     output: Compiled, plan: Plan, uv: str, env: Mapping[str, str], folder: Path, *, dated: bool
-) -> Refused | None:
+) -> RefusedPackage | None:
     """Refuse the optional package if everything else resolves without it, as of the same day."""
     if not plan.resolved_with_vllm:
         return None
     if compile_lock(plan, uv, env, folder, "without-optional.in", dated=dated).refusal:
         return None
-    vllm = planned(plan, "vllm").version
+    vllm = planned_package(plan, "vllm").version
     reason = f"beside vLLM {vllm}: {refusals.describe(output.refusal)}"
-    return Refused(package=OPTIONAL, version=plan.resolved_with_vllm[0], reason=reason)
+    return RefusedPackage(package=OPTIONAL, version=plan.resolved_with_vllm[0], reason=reason)
 
 
 def _needed_by_extras(
     plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path
-) -> frozenset[str] | Refused:
+) -> frozenset[str] | RefusedPackage:
     """Return the overridden CUDA packages that extra packages need.
 
     They must not be taken from the extra packages silently.
@@ -203,7 +205,7 @@ def requirement_files(
 
     Packages that are `needed` by extra packages are not overridden.
     """
-    vllm, torch = planned(plan, "vllm"), planned(plan, "torch")
+    vllm, torch = planned_package(plan, "vllm"), planned_package(plan, "torch")
     overrides: tuple[str, ...] = ()
     if plan.profile == "cpu":
         overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY if name not in needed)
@@ -258,7 +260,7 @@ def compile_command(
     if dated:
         # A date without a time would include its whole day.
         argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]
-        sources = {planned(plan, name).source for name in ("torch", "vllm")}
+        sources = {planned_package(plan, name).source for name in ("torch", "vllm")}
         undated = [
             name for source in sorted(sources & _UNDATED.keys()) for name in _UNDATED[source]
         ]
@@ -312,10 +314,10 @@ def _note(refusal: str, day: str) -> str:
     )
 
 
-def beside(
+def resolve_beside(
     plan: Plan,
     lock: Lock,
-    wanted: tuple[str, ...],
+    names: tuple[str, ...],
     uv: str,
     env: Mapping[str, str],
     folder: Path,
@@ -325,8 +327,8 @@ def beside(
     Named packages that the lock has keep their versions; its others are constraints.
     """
     locked = {pin.name: _exactly(pin.name, pin.version) for pin in lock.pins}
-    requirements = [locked.get(name, name) for name in wanted]
-    constraints = [locked[name] for name in locked if name not in wanted]
+    requirements = [locked.get(name, name) for name in names]
+    constraints = [locked[name] for name in locked if name not in names]
     texts: dict[str, Sequence[str]] = {
         "requirements.in": requirements,
         "constraints.in": constraints,

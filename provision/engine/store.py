@@ -14,10 +14,10 @@ from provision.steps.model import Lock
 from provision.steps.wheel_folder import ASIDE, FOLDER, note
 
 
-def named(prefix: Path) -> frozenset[Path]:
+def referenced(prefix: Path) -> frozenset[Path]:
     """Return the wheels that environments or the last plan use, and partial downloads of them."""
     last = resolution_cache.load(prefix)
-    folders = (Path(environment.path) for environment in environments.found(prefix))
+    folders = (Path(environment.path) for environment in environments.list_environments(prefix))
     return _files(prefix, (*([last.lock] if last else ()), *_locks(folders)))
 
 
@@ -36,7 +36,7 @@ def prune(prefix: Path, before: frozenset[Path]) -> None:
     prefix, so that no import is running.
     """
     shutil.rmtree(prefix / FOLDER / ASIDE, ignore_errors=True)
-    for path in before - named(prefix):
+    for path in before - referenced(prefix):
         if not note(path).exists():
             path.unlink(missing_ok=True)
 

@@ -20,11 +20,11 @@ from provision.engine.conclude import Conclusion, conclude
 from provision.engine.environments import STATE
 from provision.engine.fetch import Fetching
 from provision.engine.journal import Journal
-from provision.engine.promised_checks import Checks
+from provision.engine.promised_checks import CheckSubscriber
 from provision.engine.resolution_cache import Resolution
 from provision.errors import DONE, NotWritable, StepFailed
 from provision.events import StepDone, StepResult, StepStarted
-from provision.results import Tried
+from provision.results import CheckResults
 from provision.steps.model import Run, Step
 from provision.tasks import Task
 
@@ -40,7 +40,7 @@ class TasksResult(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     results: tuple[StepResult, ...] = ()
-    tried: Tried = Tried()
+    tried: CheckResults = CheckResults()
     concluded: Conclusion | None = None
     failure: StepFailed | None = None
 
@@ -66,7 +66,7 @@ def fingerprints(tasks: Iterable[Task]) -> dict[str, str]:
 
 def pending(generation: Path, tasks: Sequence[Task]) -> list[Task]:
     """Return the tasks that are not done here, on this host, as they are defined now."""
-    done = journal(generation).done()
+    done = journal(generation).done_fingerprints()
     links = fingerprints(tasks)
     return [task for task in tasks if done.get(task.label) != links[task.label]]
 
@@ -97,7 +97,7 @@ class Tasks:
         workplace: Workplace,
         at: Path,
         places: dict[str, Path],
-        checks: Checks,
+        checks: CheckSubscriber,
     ) -> None:
         self._plan, self._lock = resolution.plan, resolution.lock
         self._workplace, self._at, self._places = workplace, at, places
@@ -125,22 +125,22 @@ class Tasks:
     def _task(
         self, task: Task, link: str, variables: dict[str, str], before: TasksResult
     ) -> TasksResult:
-        interruption.look()
+        interruption.raise_pending()
         began = time.monotonic()
         self._events(StepStarted(number=task.number, name=task.name, title=task.title))
-        failure, against, tried = None, None, Tried()
+        failure, against, tried = None, None, CheckResults()
         run = self._workplace.run
         try:
-            self._journal.note("started", task.label, link, run)
+            self._journal.write("started", task.label, link, run)
             commands = self._commands(task, variables)
-            interruption.look()
+            interruption.raise_pending()
             tried, against = self._proof(task)
-            self._journal.note("failed" if against else "done", task.label, link, run, commands)
+            self._journal.write("failed" if against else "done", task.label, link, run, commands)
         except (StepFailed, OSError) as error:
             failure = error if isinstance(error, StepFailed) else _not_written(error, task)
             # On a full disk the journal's "started" is enough.
             with contextlib.suppress(OSError):
-                self._journal.note("failed", task.label, link, run)
+                self._journal.write("failed", task.label, link, run)
         problem = failure.what if failure else "; ".join(against.against) if against else ""
         result = StepResult(
             number=task.number,
@@ -187,12 +187,12 @@ class Tasks:
                 failure.what, where=f"task {task.label}", hint=failure.hint
             ) from failure
 
-    def _proof(self, task: Task) -> tuple[Tried, Conclusion | None]:
+    def _proof(self, task: Task) -> tuple[CheckResults, Conclusion | None]:
         """Try the checks of a task. Withdraw the environment's verdict if a promised one fails."""
         if not task.checks:
-            return Tried(), None
+            return CheckResults(), None
         plan, used = self._plan, self._plan.gpus.used
-        tried = promised_checks.ours(
+        tried = promised_checks.check_environment(
             plan,
             self._lock,
             str(self._generation),
@@ -200,7 +200,7 @@ class Tasks:
             self._workplace.logs / task.label,
             self._checks,
             used,
-            promised_checks.facts_for(task.checks, self._places),
+            promised_checks.record_facts(task.checks, self._places),
         )
         concluded = conclude(tried, task.checks, used)
         if concluded.exit_code == DONE:
@@ -225,9 +225,9 @@ def _not_written(error: OSError, task: Task) -> StepFailed:
     return StepFailed(what, where=f"task {task.label}", hint=_REPAIR)
 
 
-def joined(before: Tried, now: Tried) -> Tried:
+def joined(before: CheckResults, now: CheckResults) -> CheckResults:
     """Join the results of two series of checks; of a check tried twice the later one counts."""
     again = {check.name for check in now.checks}
     checks = tuple(check for check in before.checks if check.name not in again)
     figures = tuple(figure for figure in before.figures if figure.check not in again)
-    return Tried(checks=(*checks, *now.checks), figures=(*figures, *now.figures))
+    return CheckResults(checks=(*checks, *now.checks), figures=(*figures, *now.figures))

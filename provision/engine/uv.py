@@ -120,7 +120,7 @@ def _is_on(value: str) -> bool:
 def _indexes(settings: Settings, plan: Plan) -> list[str]:
     """Return the vLLM and PyTorch indexes from which the plan takes a package."""
     addresses = package_sources.addresses(settings, "")
-    torch, vllm = planned(plan, "torch"), planned(plan, "vllm")
+    torch, vllm = planned_package(plan, "torch"), planned_package(plan, "vllm")
     indexes = []
     if vllm.source == "vllm":
         release, _, variant = vllm.version.partition("+")
@@ -138,7 +138,7 @@ def _links(
     settings: Settings, plan: Plan, pip: Mapping[str, str], uv: Mapping[str, str]
 ) -> list[str]:
     links = words(uv.get("find-links", "")) or words(pip.get("find-links", ""))
-    vllm = planned(plan, "vllm")
+    vllm = planned_package(plan, "vllm")
     if vllm.source == "github":
         # uv reads the page that lists the files of a release like an index of wheels.
         github = package_sources.addresses(settings, "")["github"].rstrip("/")
@@ -147,7 +147,7 @@ def _links(
     return [str(Path(link).expanduser()) if link.startswith("~") else link for link in links]
 
 
-def planned(plan: Plan, name: str) -> Package:
+def planned_package(plan: Plan, name: str) -> Package:
     """Return a package that every plan has: torch or vllm."""
     package = plan.packages[name]
     assert package is not None  # noqa: S101 - every plan has it

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from provision.binary import wheel
-from provision.binary.wheel import WheelTruth
+from provision.binary.wheel import WheelContents
 from provision.catalog.rows import Catalogue, Machine, TorchRelease
 from provision.doors.sessions import Connection
 from provision.flash_attn import wheel_store
@@ -80,7 +80,7 @@ def admit(
     """
     plan = order.plan
     path, truth = _read(path, order.version)
-    reasons = against_wheel.against(
+    reasons = against_wheel.reasons_against(
         truth,
         distribution="flash-attn",
         python=plan.python,
@@ -112,7 +112,7 @@ def admit(
     wheel_store.keep(order.prefix, path, kept)
 
 
-def _read(path: Path, version: str) -> tuple[Path, WheelTruth]:
+def _read(path: Path, version: str) -> tuple[Path, WheelContents]:
     """Read a wheel, and rename its file where it is named after the release before.
 
     uv installs no file whose name differs from its contents.

@@ -14,7 +14,7 @@ from packaging.version import Version
 from provision.catalog.rows import Catalogue, FlashAttnWheels, Machine
 from provision.doors import files, parts
 from provision.flash_attn import partial_build
-from provision.flash_attn.choose import build_of
+from provision.flash_attn.choose import build_name
 from provision.flash_attn.match import BUILT
 from provision.plan._model import OPTIONAL, Plan
 from provision.steps.model import Lock, Pin, Wheel
@@ -71,7 +71,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     def came_from(self) -> str:
         """The planner's name of the candidate that it was."""
         if self.origin == "built":
-            return build_of(self.version.partition("+")[0])
+            return build_name(self.version.partition("+")[0])
         return Wheel(url=self.made_from.get("url", self.file), sha256="").file
 
     @property

@@ -15,7 +15,7 @@ from provision.plan.situation import SOURCE_NAMES
 _SOURCES = {**SOURCE_NAMES, "find-links": "a find-links folder"}
 
 
-def explained(plan: Plan | Unsupported) -> RenderableType:
+def render(plan: Plan | Unsupported) -> RenderableType:
     """Return everything that a reader needs before confirming."""
     if isinstance(plan, Unsupported):
         return _unsupported(plan)

@@ -93,6 +93,7 @@ def plan(
     flash = optional.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
         return _without_required(flash, candidate)
+    names = {python: choice.name for python, choice in choices.items()}
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
     return Plan(
@@ -101,19 +102,13 @@ def plan(
         platform=platform(situation),
         gpus=gpus,
         cuda=candidate.build.cuda,
-        packages={
-            "torch": Package(version=candidate.torch_name, source=candidate.torch.where),
-            "vllm": Package(version=candidate.name, source=_vllm_source(candidate, situation)),
-            "flash-attn": flash.package,
-        },
+        packages={**_packages(candidate, situation), "flash-attn": flash.package},
         flash_attn=flash.plan,
         attention=attention,
         decisions=(
             profile,
             gpus_decision,
-            python_decision(
-                situation, python, {python: choice.name for python, choice in choices.items()}
-            ),
+            python_decision(situation, python, names),
             _vllm_decision(candidate, rejected, situation, enough=choices[python].enough),
             _torch_decision(candidate),
             flash.decision,
@@ -190,10 +185,14 @@ def _no_vllm(
     return Unsupported(unsupported=(*reasons, *silent_sources(situation)), advice=tuple(way_out))
 
 
-def _vllm_source(candidate: Candidate, situation: Situation) -> str:
-    if candidate.build.where == "pypi":
-        return "pypi"
-    return "vllm" if situation.sources["vllm"] else "github"
+def _packages(candidate: Candidate, situation: Situation) -> dict[str, Package | None]:
+    vllm: str = candidate.build.where
+    if vllm != "pypi" and not situation.sources["vllm"]:
+        vllm = "github"  # which has the wheels of the vLLM index, too
+    return {
+        "torch": Package(version=candidate.torch_name, source=candidate.torch.where),
+        "vllm": Package(version=candidate.name, source=vllm),
+    }
 
 
 def _vllm_decision(

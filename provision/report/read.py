@@ -40,7 +40,7 @@ def report(content: bytes, name: str) -> Report:
         ) from error
 
 
-def where_readable(content: bytes | None) -> Report | None:
+def report_or_none(content: bytes | None) -> Report | None:
     """Return the report, or None where there is no content or this version cannot read it."""
     try:
         return report(content, "") if content else None

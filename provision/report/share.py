@@ -17,21 +17,21 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _COUNT: Final = 9999
 
 
-def shared(report: Report, scrubber: Scrubber) -> Report:
+def scrubbed_for_sharing(report: Report, scrubber: Scrubber) -> Report:
     """Return the report for publication: every text and key is scrubbed, at every depth.
 
     Versions, starts of hashes, numbers and the structure stay.
     """
     # A version such as 9.1.0.70 would be taken for an address.
-    scrub = _Scrub(scrubber.knowing(_versions(report)), others=True)
+    scrub = _Scrub(scrubber.with_versions(_versions(report)), others=True)
     scrubbed: Report = scrub.value(report)
     host = {**scrubbed.host, "id": HIDDEN} if "id" in scrubbed.host else scrubbed.host
     return msgspec.structs.replace(scrubbed, host=host)
 
 
-def kept(report: Report, scrubber: Scrubber) -> Report:
+def scrubbed_for_logs(report: Report, scrubber: Scrubber) -> Report:
     """Return the report for logs/: without names of this user and host, and without secrets."""
-    scrub = _Scrub(scrubber.knowing(_versions(report)), others=False, words=_words(report))
+    scrub = _Scrub(scrubber.with_versions(_versions(report)), others=False, words=_words(report))
     # Facts were scrubbed when they were recorded; two scrubs of one fact could differ.
     facts = {name: fact for name, fact in report.host.items() if name == "facts"}
     others = {name: value for name, value in report.host.items() if name != "facts"}

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from provision.display.progress import Followed
+from provision.display.progress import EventRecorder
 from provision.engine.bring_up import Built
 from provision.engine.resolution_cache import Resolution
 from provision.events import StepResult, nobody
 from provision.host._model import Host
-from provision.results import Tried
+from provision.results import CheckResults
 from provision.settings import Settings
 from provision.tasks import Task
 
@@ -38,7 +38,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str | None = None
     tasks: tuple[Task, ...] = ()
     lock: int | None = None
-    listener: Followed = msgspec.field(default_factory=lambda: Followed(nobody))
+    listener: EventRecorder = msgspec.field(default_factory=lambda: EventRecorder(nobody))
     only: int | None = None
     start: int | None = None
     slow: bool = False
@@ -60,7 +60,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     resolution: Resolution
     built: Built
     steps: tuple[StepResult, ...] = ()
-    tried: Tried = Tried()
+    tried: CheckResults = CheckResults()
     promised: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()  # the GPUs on which checks were to be tried
     verdict: Literal["verified", "not verified", "undecided", "not provisioned"] = "not provisioned"

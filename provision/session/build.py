@@ -19,7 +19,7 @@ def build(session: Session, resolution: Resolution) -> Outcome:
     if not built.complete:
         return msgspec.structs.replace(outcome, verdict="undecided", exit_code=UNDECIDED)
     is_current = built.before == outcome.place.name
-    if built.is_unchanged and is_current and verified.report(outcome.place) is not None:
+    if built.is_unchanged and is_current and verified.read_report(outcome.place) is not None:
         return _in_place(outcome)
     return outcome
 

@@ -9,7 +9,7 @@ import msgspec
 from provision.engine import promised_checks, verified
 from provision.engine.conclude import conclude
 from provision.errors import DONE
-from provision.results import Tried
+from provision.results import CheckResults
 from provision.session import inputs
 from provision.session._model import Outcome, Session
 
@@ -20,8 +20,8 @@ def check(session: Session, outcome: Outcome) -> Outcome:
     elsewhere = session.target is not None
     gpus = () if elsewhere else plan.gpus.used
     places = inputs.paths(session.settings)
-    facts = {} if elsewhere else promised_checks.facts_for(plan.checks, places)
-    tried = promised_checks.ours(
+    facts = {} if elsewhere else promised_checks.record_facts(plan.checks, places)
+    tried = promised_checks.check_environment(
         plan,
         lock,
         outcome.generation,
@@ -48,11 +48,11 @@ def stored(outcome: Outcome) -> Outcome | None:
 
     None if a step was carried out since, or if there is no readable report.
     """
-    report = verified.report(outcome.place) if outcome.built.is_unchanged else None
+    report = verified.read_report(outcome.place) if outcome.built.is_unchanged else None
     if report is None:
         return None
     try:
-        tried = msgspec.json.decode(report, type=Tried)
+        tried = msgspec.json.decode(report, type=CheckResults)
         facts = msgspec.json.decode(report).get("host", {}).get("facts", {})
     except msgspec.DecodeError:
         return None

@@ -17,7 +17,7 @@ from provision.report import compare as reports
 from provision.report import diff_as_text, read
 from provision.report._comparison import Comparison
 from provision.report._model import Report
-from provision.results import Tried
+from provision.results import CheckResults
 from provision.session import baselines, run_report
 from provision.session._model import Outcome, Session
 
@@ -35,8 +35,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     beside: str
-    old: Tried
-    new: Tried
+    old: CheckResults
+    new: CheckResults
 
 
 def compare(session: Session, outcome: Outcome, *, is_stored: bool = False) -> Outcome:
@@ -49,7 +49,7 @@ def compare(session: Session, outcome: Outcome, *, is_stored: bool = False) -> O
         return outcome
     outcome = msgspec.structs.replace(outcome, earlier=earlier)
     settings = session.settings.upgrade
-    before = read.where_readable(earlier)
+    before = read.report_or_none(earlier)
     if settings.on_regression == "switch" or before is None:
         return outcome
     after = run_report.report(session, outcome)
@@ -72,14 +72,14 @@ def _earlier(session: Session, outcome: Outcome) -> bytes | None:
     before = outcome.built.before
     if before is None or before == outcome.place.name or session.target is not None:
         return None
-    return verified.report(Path(session.prefix) / before)
+    return verified.read_report(Path(session.prefix) / before)
 
 
 def describe(report: Report, outcome: Outcome, *, quiet: bool) -> str:
     """Return what the switch changed, or what prevents it, for a person who knows the verdict."""
     if report.regressions:
         return f"{problem(report)}\n" if quiet else f"{problem(report)}\n{hint(report)}\n"
-    before = read.where_readable(outcome.earlier)
+    before = read.report_or_none(outcome.earlier)
     if quiet or before is None:
         return ""
     changes = diff_as_text.brief(baselines.diff(before, report)).splitlines()
@@ -112,7 +112,7 @@ def _has_changed_host(comparison: Comparison) -> bool:
     return bool({cause.about.split()[0] for cause in causes} & _OF_THE_HOST)
 
 
-def _with(report: Report, tried: Tried) -> Report:
+def _with(report: Report, tried: CheckResults) -> Report:
     checks, figures = (*report.checks, *tried.checks), (*report.figures, *tried.figures)
     return msgspec.structs.replace(report, checks=checks, figures=figures)
 
@@ -128,10 +128,10 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
     if known and known.beside == old.name:
         return known
     in_use = run_report.installed(old)
-    full = promised_checks.promised(in_use.plan, in_use.lock, "full")
-    names = sorted({*full} - {*promised_checks.promised(in_use.plan, in_use.lock)})
+    full = promised_checks.choose_promised(in_use.plan, in_use.lock, "full")
+    names = sorted({*full} - {*promised_checks.choose_promised(in_use.plan, in_use.lock)})
     logs = Path(session.logs)
-    before = promised_checks.ours(
+    before = promised_checks.check_environment(
         in_use.plan,
         in_use.lock,
         str(old),
@@ -144,7 +144,7 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
     # A check without figures has nothing to compare.
     measuring = sorted({figure.check for figure in before.figures})
     resolution = outcome.resolution
-    after = promised_checks.ours(
+    after = promised_checks.check_environment(
         resolution.plan,
         resolution.lock,
         str(new),
@@ -163,12 +163,12 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
     return measured
 
 
-def _without_evidence(tried: Tried, names: Sequence[str]) -> Tried:
+def _without_evidence(tried: CheckResults, names: Sequence[str]) -> CheckResults:
     """Return results without evidence: it may name users and hosts, and is not compared."""
     checks = (
         msgspec.structs.replace(check, evidence={}) for check in tried.checks if check.name in names
     )
-    return Tried(checks=tuple(checks), figures=tried.figures)
+    return CheckResults(checks=tuple(checks), figures=tried.figures)
 
 
 def _measured(path: Path) -> Measured | None:

@@ -40,14 +40,14 @@ def no_plan(unsupported: Unsupported, options: argparse.Namespace) -> int:
     elif options.json:
         terminal.document(unsupported)
     else:
-        terminal.show(explain.explained(unsupported))
+        terminal.show(explain.render(unsupported))
     return UNSUPPORTED
 
 
 def agreed(plan: Plan, lock: Lock, options: argparse.Namespace) -> bool:
     """Show the plan and its download; return False if a person at a terminal says no."""
     if not (options.json or options.quiet or options.events):
-        terminal.show(explain.explained(plan))
+        terminal.show(explain.render(plan))
         sizes = [pin.wheel.size for pin in lock.pins]
         is_exact = all(sizes)
         size = (

@@ -18,7 +18,7 @@ METRICS: Final = "metrics.prom"  # in the folder of all runs, for node_exporter
 _TEMPLATES = Path(reports.__file__).with_name("templates")
 
 
-def said(report: Report, format_: str) -> str:
+def render(report: Report, format_: str) -> str:
     """Return the whole report in one format; raise WrongUsage where the table has no such row."""
     row = FORMATS.get(format_)
     if row is None:

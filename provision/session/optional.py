@@ -71,7 +71,7 @@ def obtain(session: Session, resolution: Resolution) -> Resolution:
     it, unless a source did not answer.
     """
     here = resolve.here(session)
-    host = other_host.built_here(session.target, here) if session.target else here
+    host = other_host.with_builder(session.target, here) if session.target else here
     was_planned = resolution.plan.optional is not None
     obtained: set[str] = set()
     unreachable: set[str] = set()
@@ -145,7 +145,7 @@ def _planned_again(session: Session, resolution: Resolution, host: Host) -> Reso
     choice = next(old for old in planned.decisions if old.subject == OPTIONAL)
     plan = plan.with_optional_of(planned, _with_refusals(choice, resolution))
     lock = _without_replaced(plan, planning.locked(Path(session.prefix), plan, resolution.lock))
-    plan = msgspec.structs.replace(plan, checks=promised_checks.promised(plan, lock))
+    plan = msgspec.structs.replace(plan, checks=promised_checks.choose_promised(plan, lock))
     return msgspec.structs.replace(resolution, plan=plan, lock=lock)
 
 

@@ -12,7 +12,7 @@ from provision.display import terminal
 from provision.doors import files
 from provision.engine import discover_tasks, launch_checks, verified
 from provision.errors import NotWritable, UnreadableInput
-from provision.report import as_task_result, as_text, read
+from provision.report import as_text, read, task_pages
 from provision.report._model import Report
 from provision.session import formats, inputs, runs
 from provision.session._model import Session
@@ -38,7 +38,7 @@ def document(report: Report) -> bytes:
 
 def verified_with(generation: Path) -> Report | None:
     """Return the report with which this host verified an environment, if it did."""
-    return read.where_readable(verified.report(generation))
+    return read.report_or_none(verified.read_report(generation))
 
 
 def _write(
@@ -56,7 +56,7 @@ def _write(
             _note_failure(error)
     if refused:
         more = f" (and {len(refused) - 1} more files)" if refused[1:] else ""
-        terminal.note(f"this run's report is incomplete{more}: {refused[0].said}")
+        terminal.note(f"this run's report is incomplete{more}: {refused[0].text}")
 
 
 def _write_file(path: Path, content: Callable[[], bytes | str], refused: list[NotWritable]) -> None:
@@ -77,21 +77,21 @@ def _in_its_folder(report: Report, session: Session) -> Iterator[Output]:
     folder = Path(session.logs)
     yield folder / runs.REPORT, lambda: document(report)
     for name, format_ in formats.BESIDE.items():
-        yield folder / name, partial(formats.said, report, format_)
+        yield folder / name, partial(formats.render, report, format_)
 
 
 def _as_newest(report: Report, session: Session) -> Iterator[Output]:
     logs = Path(session.logs).parent
     yield logs / "summary.txt", lambda: as_text.text(report, session.prefix)
-    yield logs / formats.METRICS, lambda: formats.said(report, "prometheus")
+    yield logs / formats.METRICS, lambda: formats.render(report, "prometheus")
 
 
 def _as_pages(report: Report, session: Session) -> Iterator[Output]:
     folder = Path(inputs.checkout()) / session.settings.tasks / "task-results"
     tasks, known = _tasks(session), launch_checks.discover()
-    proving = {task.label: discover_tasks.proving(task, known) for task in tasks}
+    proving = {task.label: discover_tasks.checks_that_prove(task, known) for task in tasks}
     before = verified_with(Path(session.prefix) / report.generation) if report.generation else None
-    for name, page in as_task_result.pages(report, tasks, before, proving).items():
+    for name, page in task_pages.pages(report, tasks, before, proving).items():
         yield folder / name, partial(str, page)
 
 
@@ -101,5 +101,5 @@ def _tasks(session: Session) -> tuple[Task, ...]:
     try:
         return discover_tasks.discover(Path(inputs.checkout()) / folder, folder)
     except UnreadableInput as failure:
-        terminal.note(f"your tasks are not in its pages: {failure.said}")
+        terminal.note(f"your tasks are not in its pages: {failure.text}")
         return discover_tasks.discover()

@@ -41,7 +41,7 @@ def made(options: argparse.Namespace) -> Session:
         run=run,
         say=progress.notes(options),
         options=options,
-        target=inputs.described(options) if getattr(options, "host", None) else None,
+        target=inputs.described_host(options) if getattr(options, "host", None) else None,
         bundle=getattr(options, "bundle", None),
         only=getattr(options, "only", None),
         start=getattr(options, "start", None),

@@ -79,14 +79,14 @@ def _read(facts: tuple[Fact[Any], ...]) -> Host:
 def _resolve_again(session: Session) -> Resolution | Unsupported:
     """Record the host, plan and resolve."""
     builder = here(session)
-    if session.target and (refused := other_host.refused(session.target, builder)):
+    if session.target and (refused := other_host.against_machine(session.target, builder)):
         return refused
-    host = other_host.built_here(session.target, builder) if session.target else builder
+    host = other_host.with_builder(session.target, builder) if session.target else builder
     planned = plan_and_lock(session, host)
     if isinstance(planned, Unsupported):
         return planned
     plan, lock = planned
-    if missing := other_host.without_its_python(plan, builder):
+    if missing := other_host.against_python(plan, builder):
         return missing
     python = _interpreter(builder, plan.python)
     return _resolution(session, session.target or builder, plan, lock, python)
@@ -118,20 +118,20 @@ def plan_and_lock(session: Session, host: Host) -> tuple[Plan, Lock] | Unsupport
         return planned
     plan, lock = planned
     return plan, planning.locked(
-        prefix, plan, fetch.sized(lock, request.environment(session, plan))
+        prefix, plan, fetch.with_sizes(lock, request.environment(session, plan))
     )
 
 
 def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
     """Return what a bundle brings, if the plan for this host is the same."""
     brought = bundle.load(folder)
-    pins = bundle.lock(brought, folder).pins
+    pins = bundle.lock_within(brought, folder).pins
     versions = {pin.name: pin.version for pin in pins}
-    if other := other_host.unlike_wish(session.settings, brought.plan, versions):
+    if other := other_host.against_settings(session.settings, brought.plan, versions):
         return other
     facts = record.record(network=False, paths=inputs.paths(session.settings), sources={})
     # The plan rests on what answered the host that made the bundle: here nothing does.
-    host = Host(facts.readings).but(
+    host = Host(facts.readings).replace(
         {
             sources.FACT.name: {
                 name: SourceAnswer(answers=answers) for name, answers in brought.answered.items()
@@ -149,9 +149,9 @@ def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
     plan = planning.plan_for_bundle(host, settings, brought.kept)
     if isinstance(plan, Unsupported):
         return plan
-    offline = host.but({sources.FACT.name: {}})
-    refused = other_host.unlike(plan, brought.plan)
-    refused = refused or other_host.without_its_python(plan, offline)
+    offline = host.replace({sources.FACT.name: {}})
+    refused = other_host.against_plan(plan, brought.plan)
+    refused = refused or other_host.against_python(plan, offline)
     lock = planning.locked_from_bundle(plan, Lock(pins=pins))
     return refused or _resolution(session, host, plan, lock, _interpreter(host, plan.python))
 
@@ -160,7 +160,7 @@ def _resolution(session: Session, host: Host, plan: Plan, lock: Lock, python: st
     return Resolution(
         wish=_wish(host, session),
         tool=resolution_cache.tool(),
-        plan=msgspec.structs.replace(plan, checks=promised_checks.promised(plan, lock)),
+        plan=msgspec.structs.replace(plan, checks=promised_checks.choose_promised(plan, lock)),
         lock=lock,
         host_python=python,
     )

@@ -18,7 +18,7 @@ from provision.host import record
 from provision.plan._model import Plan, Unsupported
 from provision.report import share
 from provision.report._model import Left, Package, Report
-from provision.results import Tried
+from provision.results import CheckResults
 from provision.session._model import Outcome, Session
 from provision.steps.model import Lock, Site, Step, Write
 from provision.version import VERSION
@@ -62,7 +62,7 @@ def report(session: Session, outcome: Outcome) -> Report:
         figures=outcome.tried.figures,
         regressions=outcome.regressions,
     )
-    return share.kept(result, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def unsupported(session: Session, refused: Unsupported) -> Report:
@@ -70,7 +70,7 @@ def unsupported(session: Session, refused: Unsupported) -> Report:
     reasons = {row.subject: row.reasons for row in refused.unsupported}
     if "vllm" in reasons:  # the oldest release is named last, and asks for least: it comes first
         reasons["vllm"] = reasons["vllm"][::-1]
-    in_use = environments.current(Path(session.prefix))
+    in_use = environments.current_id(Path(session.prefix))
     advice = (*refused.advice, *([f"{in_use} is in use, as it was"] if in_use else []))
     result = Report(
         **_of_run(session),
@@ -86,7 +86,7 @@ def unsupported(session: Session, refused: Unsupported) -> Report:
         notes={"plan": advice},
         checks=(),
     )
-    return share.kept(result, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def installed(place: Path) -> Installed:
@@ -106,7 +106,7 @@ def installed(place: Path) -> Installed:
 
 def of_checks(
     session: Session,
-    tried: Tried,
+    tried: CheckResults,
     promised: tuple[str, ...],
     gpus: tuple[str, ...],
     facts: dict[str, Any],
@@ -140,7 +140,7 @@ def of_checks(
         checks=tried.checks,
         figures=tried.figures,
     )
-    return share.kept(result, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def _from_journal(
@@ -151,7 +151,10 @@ def _from_journal(
     if not generation or not place.is_dir():
         return {}, {}
     site = Site(generation=generation, prefix=session.prefix, uv=bring_up.own_uv(), host_python="")
-    steps, tasks = Journal(Path(site.state)).last(), user_tasks.journal(place).last()
+    steps, tasks = (
+        Journal(Path(site.state)).last_entries(),
+        user_tasks.journal(place).last_entries(),
+    )
     left = {
         step.label: _left_by(step, plan, lock, site)
         if steps[step.label].outcome == "done"

@@ -111,7 +111,7 @@ def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFaile
 
 
 def _is_current(outcome: Outcome) -> bool:
-    return environments.current(outcome.place.parent) == outcome.place.name
+    return environments.current_id(outcome.place.parent) == outcome.place.name
 
 
 def _chosen(session: Session) -> Sequence[Task]:

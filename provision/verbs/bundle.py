@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     part_size = _bytes(options.part_size) if options.part_size else 2**63
     folder = Path(options.output)
     bundle.refuse_foreign(folder)
-    with locks.alone(folder):
+    with locks.hold_folder(folder):
         return _run(folder, part_size, options)
 
 
@@ -42,7 +42,7 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     session = request.made(options)
     builder = resolve.here(session)
     target = session.target or builder
-    planned = resolve.plan_and_lock(session, other_host.fetched_here(target, builder))
+    planned = resolve.plan_and_lock(session, other_host.with_sources_of(target, builder))
     if isinstance(planned, Unsupported):
         return confirm.no_plan(planned, options)
     if not confirm.agreed(*planned, options):

@@ -11,7 +11,7 @@ import msgspec
 
 from provision.display import progress, terminal
 from provision.engine import environments, launch_checks, locks, promised_checks, verified
-from provision.engine.launch_checks import Description
+from provision.engine.launch_checks import CheckDescription
 from provision.errors import CHECK_FAILED, DONE, WrongUsage
 from provision.plan._model import Plan
 from provision.report._model import Report
@@ -32,9 +32,9 @@ def run(options: argparse.Namespace) -> int:
         raise WrongUsage(f"there is no check `{unknown[0]}`", hint=hint)
     # Also with an empty value, which is a mistake: our own environment was not meant.
     if options.python is not None or options.serving is not None:
-        return _show(foreign_python.checked(options), options)
+        return _show(foreign_python.run_checks(options), options)
     session = request.made(options)
-    if environments.current(Path(session.prefix)) is None:
+    if environments.current_id(Path(session.prefix)) is None:
         raise WrongUsage(
             "there is no current environment to check",
             where=session.prefix,
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     return _show(report, options, "./setup.sh repairs what is damaged and verifies it again")
 
 
-def _list(known: Sequence[Description], options: argparse.Namespace) -> int:
+def _list(known: Sequence[CheckDescription], options: argparse.Namespace) -> int:
     if options.json:
         terminal.document([msgspec.to_builtins(check) for check in known])
         return DONE
@@ -57,7 +57,7 @@ def _list(known: Sequence[Description], options: argparse.Namespace) -> int:
     return DONE
 
 
-def _needs(check: Description) -> list[str]:
+def _needs(check: CheckDescription) -> list[str]:
     """Return the needs of a check in words."""
     needs = check.needs
     words = list(needs.packages)
@@ -82,9 +82,9 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
     plan, lock = environment.plan, environment.lock
     names = tuple(options.names) or _of_profile(plan, lock, options.profile)
     gpus = plan.gpus.used if foreign_python.has_gpus() else ()
-    facts = promised_checks.facts_for(names, inputs.paths(session.settings))
+    facts = promised_checks.record_facts(names, inputs.paths(session.settings))
     with progress.followed(options) as listener:
-        tried = promised_checks.ours(
+        tried = promised_checks.check_environment(
             plan, lock, str(place), names, Path(session.logs), listener, gpus, facts
         )
     report = run_report.of_checks(session, tried, names, gpus, facts, environment)
@@ -100,7 +100,7 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
 
 
 def _of_profile(plan: Plan, lock: Lock, depth: launch_checks.Depth | None) -> tuple[str, ...]:
-    return plan.checks if depth is None else promised_checks.promised(plan, lock, depth)
+    return plan.checks if depth is None else promised_checks.choose_promised(plan, lock, depth)
 
 
 def _show(report: Report, options: argparse.Namespace, hint: str = "") -> int:

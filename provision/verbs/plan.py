@@ -40,13 +40,13 @@ def run(options: argparse.Namespace) -> int:
     else:
         from provision.plan import explain
 
-        terminal.show(explain.explained(plan))
+        terminal.show(explain.render(plan))
     return UNSUPPORTED if isinstance(plan, Unsupported) else DONE
 
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
     if options.host is not None:
-        return inputs.described(options)
+        return inputs.described_host(options)
     from provision.host import record
     from provision.host._model import Host
 

@@ -67,4 +67,4 @@ def _line(action: Action) -> str:
         return f"write {action.path} ({action.title})"
     measured = needs.measure(action)
     outcome = "" if measured.met else ", WHICH IS NOT MET"
-    return f"need {action.title}: {measured.said}{outcome}"
+    return f"need {action.title}: {measured.text}{outcome}"

@@ -26,9 +26,9 @@ def run(options: argparse.Namespace) -> int:
         from provision.host import record
         from provision.report import share
 
-        report = share.shared(report, record.who_and_where())
+        report = share.scrubbed_for_sharing(report, record.own_scrubber())
     format_name = "json" if options.json else options.format or "text"
-    text = formats.said(report, format_name)
+    text = formats.render(report, format_name)
     if options.output is not None:
         files.write(Path(options.output), text, make_folders=False)
         if not options.quiet:

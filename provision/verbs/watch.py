@@ -16,7 +16,7 @@ from provision.report._comparison import Comparison
 from provision.report._model import Report
 from provision.session import baselines, drift, request
 from provision.session._model import Session
-from provision.session.drift import Look, Seen
+from provision.session.drift import LastCheck, Snapshot
 from provision.verbs import check
 
 _ALWAYS = "asked for with --always"
@@ -37,14 +37,14 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 def run(options: argparse.Namespace) -> int:
     """Look, check if something changed, and return the exit code."""
     session = request.made(options)
-    if environments.current(Path(session.prefix)) is None:
+    if environments.current_id(Path(session.prefix)) is None:
         raise WrongUsage(
             "there is no current environment to watch",
             where=session.prefix,
             hint="./setup.sh makes one",
         )
     # Where nothing changed not even a lock is touched.
-    if not options.always and not _changed(session, drift.seen(_place(session))):
+    if not options.always and not _changed(session, drift.snapshot(_place(session))):
         return _show(Watched(changed=()), options)
     with locks.hold(Path(session.prefix), "watch", only_look=True):
         return _show(_checked(session, options), options)
@@ -60,24 +60,24 @@ def _stored_look(session: Session) -> Path:
 
 def _verified_with(place: Path) -> Report | None:
     """Return the report that verified an environment. A failed check withdraws it."""
-    return read.where_readable(verified.report(place))
+    return read.report_or_none(verified.read_report(place))
 
 
-def _changed(session: Session, now: Seen) -> tuple[str, ...]:
+def _changed(session: Session, now: Snapshot) -> tuple[str, ...]:
     last = drift.last(_stored_look(session), _verified_with(_place(session)))
     return drift.differences(last, now)
 
 
 def _checked(session: Session, options: argparse.Namespace) -> Watched:
     place = _place(session)
-    before, now = _verified_with(place), drift.seen(place)
+    before, now = _verified_with(place), drift.snapshot(place)
     changed = _changed(session, now)
     # A run that ended before this one took the lock may have verified the environment.
     if not changed and not options.always:
         return Watched(changed=())
     options.names = []
     report = check.checked(session, options)
-    look = Look(run=report.run, exit_code=report.exit_code, seen=now)
+    look = LastCheck(run=report.run, exit_code=report.exit_code, seen=now)
     _store(_stored_look(session), look)
     before = before or baselines.baseline(Path(session.logs).parent, but=report.run)
     return Watched(
@@ -88,12 +88,12 @@ def _checked(session: Session, options: argparse.Namespace) -> Watched:
     )
 
 
-def _store(path: Path, look: Look) -> None:
+def _store(path: Path, look: LastCheck) -> None:
     """Store a look. If that fails, the next look is as thorough as this one."""
     try:
         files.write(path, msgspec.json.encode(look))
     except NotWritable as failure:
-        terminal.note(f"this look is not stored: {failure.said}")
+        terminal.note(f"this look is not stored: {failure.text}")
 
 
 def _show(watched: Watched, options: argparse.Namespace) -> int:

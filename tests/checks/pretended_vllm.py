@@ -1,11 +1,11 @@
-"""A torch and a vLLM of a few lines: enough for the checks to pass, with one knob per way to be broken."""
+"""A pretended torch and vLLM: enough for the checks to pass, with one parameter per fault."""
 
 from __future__ import annotations
 
 import json
 
 from checks import _tiny_model
-from tests.checks.environments import Environment, some_extension
+from tests.checks.environments import SmallEnvironment, some_extension
 
 _SERVER = """
     import json, os, signal, subprocess, sys, threading, time
@@ -71,7 +71,7 @@ _SERVER = """
 
 
 def pretend(
-    environment: Environment,
+    environment: SmallEnvironment,
     *,
     on_start: str = "pass",
     on_stop: str = "pass",

@@ -1,4 +1,4 @@
-"""attention_backend: what was planned against what vLLM takes, one answer for each GPU, and the real one on a CPU."""
+"""attention_backend: planned and taken backends, one answer per GPU, and a real vLLM on a CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from checks import _planned_backend, _tiny_model
 from checks import attention_backend as check
 from checks._contract import Context
 from tests.checks import real
-from tests.checks.environments import Environment
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 
 FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
@@ -48,7 +48,7 @@ FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
         ),
     ],
 )
-def test_what_was_planned_is_what_counts(
+def test_the_backend_is_compared_with_the_plan(
     planned: dict[str, str], found: dict[str, dict[str, Any]], passed: bool, says: str
 ) -> None:
     verdict = check.judge(planned, found)
@@ -74,7 +74,7 @@ def test_each_gpu_is_asked_where_it_is_alone(tmp_path: Path) -> None:
 
 
 @twin_of("attention_backend")
-def test_every_gpu_has_its_word_whatever_it_is_called(
+def test_every_gpu_has_an_answer_by_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ask(_: dict[str, object]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def test_every_gpu_has_its_word_whatever_it_is_called(
 
 
 def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     environment.install("torch", "2", {"torch.py": ""})
     environment.install("vllm", "9", {"vllm/__init__.py": ""})
     result = environment.check("attention_backend")
@@ -112,7 +112,7 @@ def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
     assert "ModuleNotFoundError: No module named 'vllm.engine'" in result.summary
 
 
-def test_a_real_vllm_names_what_it_takes(brought_up: real.BroughtUp) -> None:
+def test_a_real_vllm_names_its_backend(brought_up: real.BroughtUp) -> None:
     result = brought_up.check("attention_backend")
     (word,) = [one for one in brought_up.report.figures if one.check == result.name]
     assert (word.name, word.value, word.of) == ("backend", "CPU_ATTN", {"on": "CPU"})

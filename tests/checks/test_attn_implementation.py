@@ -1,4 +1,4 @@
-"""attn_implementation: what is named for which outcome, which kernels count, and a wrong attention that is found out."""
+"""attn_implementation: the named implementation, its kernels, and wrong attention that fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from checks import attn_implementation as check
 from checks._contract import Context
 from tests.checks import real
-from tests.checks.environments import Environment
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 
 GOOD = {"device": "GPU 0 (H100)", "kernels": ["flash_fwd_kernel"], "of_allowed": 0.3}
@@ -46,7 +46,7 @@ def test_the_best_that_runs_is_named() -> None:
 
 
 @twin_of("attn_implementation")
-def test_what_is_wrong_fails_and_another_is_named() -> None:
+def test_a_wrong_implementation_fails_and_another_is_named() -> None:
     wrong = {"device": "GPU 1 (L4)", "problem": "off by 1, and 0.1 is allowed"}
     passed, summary = verdict(GOOD, wrong)
     assert not passed
@@ -120,7 +120,7 @@ def event(name: str, *children: Any, device: str = "CPU") -> Any:
     return SimpleNamespace(name=name, cpu_children=list(children), device_type=device)
 
 
-def test_kernels_are_those_of_the_gpu_and_else_the_innermost_operators() -> None:
+def test_kernels_of_the_gpu_or_else_the_innermost_operators() -> None:
     torch = SimpleNamespace(autograd=SimpleNamespace(DeviceType=SimpleNamespace(CUDA="CUDA")))
     inner = event("aten::_scaled_dot_product_attention_math", event("aten::bmm"))
     operators = [event("aten::scaled_dot_product_attention", inner), inner, event("aten::bmm")]
@@ -133,7 +133,7 @@ def test_kernels_are_those_of_the_gpu_and_else_the_innermost_operators() -> None
 
 
 def test_without_transformers_there_is_nothing_to_decide(tmp_path: Path) -> None:
-    result = Environment(tmp_path / "env").check("attn_implementation")
+    result = SmallEnvironment(tmp_path / "env").check("attn_implementation")
     assert (result.outcome, result.summary) == (
         "skip",
         "needs torch and transformers in this environment",
@@ -141,7 +141,7 @@ def test_without_transformers_there_is_nothing_to_decide(tmp_path: Path) -> None
 
 
 def test_a_transformers_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     environment.install("torch", "2", {"torch.py": ""})
     environment.install("transformers", "9", {"transformers.py": "__version__ = '9'\n"})
     result = environment.check("attn_implementation")

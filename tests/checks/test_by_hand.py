@@ -1,4 +1,4 @@
-"""`python -m checks`: the same children and the same files, for a person at a prompt."""
+"""`python -m checks`: the same child process and result files, run by hand."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from checks.__main__ import _capabilities, _is_expected, _visible
 from provision.engine import launch_checks
 from provision.report import read
 from provision.report._model import Report
-from tests.checks.environments import Environment, checks_folder
+from tests.checks.environments import SmallEnvironment, checks_folder
 
 
-def by_hand(environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
+def by_hand(environment: SmallEnvironment, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [environment.python, "-m", "checks", *arguments],
         cwd=launch_checks.CHECKS.parent,
@@ -30,13 +30,13 @@ def by_hand(environment: Environment, *arguments: str) -> subprocess.CompletedPr
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    made = Environment(tmp_path / "env")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    made = SmallEnvironment(tmp_path / "env")
     made.install("alpha", "1.0", {"alpha.py": "one = 1\n"})
     return made
 
 
-def test_list_and_run(environment: Environment, tmp_path: Path) -> None:
+def test_list_and_run(environment: SmallEnvironment, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
     listed = by_hand(environment, "list", "--json", str(answer))
     assert listed.returncode == 0, listed.stderr
@@ -55,7 +55,7 @@ def test_list_and_run(environment: Environment, tmp_path: Path) -> None:
     assert by_hand(environment, "run").returncode == 5, "there is no vLLM here"
 
 
-def test_a_failure_shows_in_the_status(environment: Environment, tmp_path: Path) -> None:
+def test_a_failure_shows_in_the_status(environment: SmallEnvironment, tmp_path: Path) -> None:
     context = tmp_path / "context.json"
     context.write_text(json.dumps({"pins": {"alpha": "2.0"}}))
     done = by_hand(environment, "run", "distributions_as_locked", "--context", str(context))
@@ -77,8 +77,8 @@ OF_EACH = {
 
 
 @pytest.mark.parametrize("body", OF_EACH)
-def test_its_report_is_read_and_concludes_the_same(
-    environment: Environment, tmp_path: Path, body: str
+def test_its_report_can_be_read_and_has_the_same_verdict(
+    environment: SmallEnvironment, tmp_path: Path, body: str
 ) -> None:
     checks = checks_folder(tmp_path / "checks", one=body)
     text = (checks / "one.py").read_text().replace("body=body)", "body=body, every_gpu=True)")
@@ -114,8 +114,8 @@ def test_its_report_is_read_and_concludes_the_same(
 
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", '{"gpus": 3}', '{"no_such": 1}'])
-def test_what_is_no_context_is_refused(
-    environment: Environment, tmp_path: Path, content: str | None
+def test_an_invalid_context_is_refused(
+    environment: SmallEnvironment, tmp_path: Path, content: str | None
 ) -> None:
     context = tmp_path / "context.json"
     if content:
@@ -126,7 +126,7 @@ def test_what_is_no_context_is_refused(
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_anything_is_tried(
-    environment: Environment, tmp_path: Path
+    environment: SmallEnvironment, tmp_path: Path
 ) -> None:
     done = by_hand(
         environment, "run", "record_whole", "--json", str(tmp_path / "no" / "report.json")
@@ -135,7 +135,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_tried(
     assert "No such file or directory" in done.stderr
 
 
-def test_a_reader_may_go_away(environment: Environment) -> None:
+def test_a_reader_may_go_away(environment: SmallEnvironment) -> None:
     for words in (["list"], ["run", "record_whole"]):
         read, write = os.pipe()
         os.close(read)
@@ -157,7 +157,7 @@ def test_a_reader_may_go_away(environment: Environment) -> None:
         *((said, None) for said in ("7", "1, 7", "00", "all", "-1")),
     ],
 )
-def test_gpus_are_those_that_are_here_and_visible(
+def test_gpus_are_the_visible_ones_of_this_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, used: list[str] | None
 ) -> None:
     """A container has nvidia-smi of its own; /proc shows it the GPUs of the whole host."""
@@ -180,7 +180,7 @@ def test_gpus_are_those_that_are_here_and_visible(
     assert _visible({}) == [], "where none is, that is for the checks to say"
 
 
-def test_what_no_gpu_here_can_do_is_not_expected_of_an_environment() -> None:
+def test_a_check_beyond_every_gpu_here_is_not_expected() -> None:
     context = {"profile": "cuda", "gpus": ["0"]}
     check = {"needs": {"gpus": 1, "capability": [8, 0]}}
     assert _is_expected(check, context, {"0": (8, 6)})
@@ -190,8 +190,8 @@ def test_what_no_gpu_here_can_do_is_not_expected_of_an_environment() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_whoever_ends_it_leaves_nothing(
-    environment: Environment, tmp_path: Path, number: signal.Signals
+def test_a_signal_leaves_no_process_and_no_file(
+    environment: SmallEnvironment, tmp_path: Path, number: signal.Signals
 ) -> None:
     note, work = tmp_path / "pids", tmp_path / "work"
     work.mkdir()

@@ -1,4 +1,4 @@
-"""collective_speed: bus bandwidth by its definition, pass marks of known machines, and a real group timed on the CPU."""
+"""collective_speed: bus bandwidth, pass marks of known machines, and a real group on the CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_busbw_is_that_of_nccl_tests() -> None:
     assert check.busbw(16 * GIB, 62_500, 2) == pytest.approx(274.88, abs=0.01)
 
 
-def test_the_slowest_rank_counts_and_only_what_all_did() -> None:
+def test_the_slowest_rank_counts_for_sizes_that_all_measured() -> None:
     quick: list[dict[str, Any]]
     slow: list[dict[str, Any]]
     quick = [
@@ -78,7 +78,7 @@ def test_known_machines_are_held_to_their_mark() -> None:
         (judged(300.0, size=GIB), "the largest message that was tried is too small to judge it"),
     ],
 )
-def test_what_cannot_be_judged_is_shown(said: Any, why: str) -> None:
+def test_an_unknown_machine_is_shown_and_not_judged(said: Any, why: str) -> None:
     assert said.passed
     assert said.summary.endswith(f"GB/s of bus bandwidth; {why}")
 

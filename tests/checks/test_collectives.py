@@ -1,4 +1,4 @@
-"""collectives: right values pass, every way to lose or spoil them is found out, and what hangs is named and ended."""
+"""collectives: right values pass; lost or wrong values fail; a hang is named and ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def judged(
     return said
 
 
-def test_an_image_without_vllm_has_what_the_example_in_the_readme_tries() -> None:
+def test_the_example_of_the_readme_needs_torch_only() -> None:
     words = (
         (launch_checks.CHECKS / "README.md")
         .read_text()
@@ -50,7 +50,7 @@ def test_an_image_without_vllm_has_what_the_example_in_the_readme_tries() -> Non
     assert {package for one in tried for package in one.needs.packages} == {"torch"}
 
 
-def test_what_hangs_and_works_without_peer_to_peer_is_laid_to_it() -> None:
+def test_a_hang_that_ends_without_peer_to_peer_is_blamed_on_it() -> None:
     said = judged(HANGS, HEALTHY, {"iommu": {"acs_redirects": True}})
     assert not said.passed
     assert (
@@ -86,7 +86,7 @@ def test_the_control_decides(first: _ranks.GroupRun, control: _ranks.GroupRun, s
     assert said.hint
 
 
-def test_what_is_right_is_not_tried_again() -> None:
+def test_a_healthy_group_is_not_run_again() -> None:
     said = judged(
         _ranks.GroupRun(outcome="healthy", problem="", messages=[[{"version": "2.27.3"}]]), HANGS
     )
@@ -98,7 +98,7 @@ def lines(*at: str) -> list[dict[str, Any]]:
     return [{"at": each} for each in at]
 
 
-def test_those_who_are_behind_are_told_from_those_who_wait() -> None:
+def test_ranks_that_are_behind_are_named() -> None:
     ahead, behind = lines("start", "joining", "all-reduce of 4 B"), lines("start", "joining")
     assert _ranks.describe_hang([ahead, ahead], "nccl") == "all-reduce of 4 B hangs on all 2 GPUs"
     assert (
@@ -170,7 +170,7 @@ TWINS = {
 }
 
 
-def test_a_rank_without_room_on_its_gpu_is_no_failure(real_vllm: real.Vllm, tmp_path: Path) -> None:
+def test_a_full_gpu_is_an_error_and_no_failure(real_vllm: real.Vllm, tmp_path: Path) -> None:
     """NCCL's first line does not tell."""
     code = """
         import os
@@ -237,13 +237,13 @@ def said(real_vllm: real.Vllm, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 @pytest.mark.parametrize("twin", TWINS)
-def test_a_twin_fares_as_it_must(said: dict[str, list[Any]], twin: str) -> None:
+def test_each_planted_fault_has_its_outcome(said: dict[str, list[Any]], twin: str) -> None:
     how, what, left = said[twin]
     assert (how, left) == (TWINS[twin][0], [])
     assert TWINS[twin][1] in what
 
 
-def test_values_show_what_is_lost_or_doubled_for_any_number_of_ranks(real_vllm: real.Vllm) -> None:
+def test_values_show_lost_and_doubled_parts_for_any_number_of_ranks(real_vllm: real.Vllm) -> None:
     code = """
         from checks import _rank
         said = []

@@ -1,4 +1,4 @@
-"""torch_compiles, triton_compiles, cuda_graphs, flashinfer_compiles: what does not compile, or compiles to something else."""
+"""torch_compiles, triton_compiles, cuda_graphs, flashinfer_compiles: kernels that are missing or wrong."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles.answer, fl
 
 
 @twin_of("cuda_graphs", "flashinfer_compiles", "torch_compiles", "triton_compiles")
-def test_compilers_pass_and_wrong_twins_are_named(real_vllm: real.Vllm, tmp_path: Path) -> None:
+def test_compilers_pass_and_wrong_kernels_fail(real_vllm: real.Vllm, tmp_path: Path) -> None:
     expected = {
         "torch.compile": "",
         "torch.compile: switched off": "nothing was compiled; TORCH_COMPILE_DISABLE",

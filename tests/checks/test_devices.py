@@ -1,4 +1,4 @@
-"""_devices: each device judged for itself, a slice of MIG counted as one, and a full GPU told from a wrong kernel."""
+"""_devices: every device judged by itself, MIG slices, and a full GPU as an error."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def raising(problem: Exception) -> Any:
 
 @pytest.mark.usefixtures("driver")
 @pytest.mark.parametrize("said", FULL)
-def test_a_full_gpu_is_no_failure_and_its_holder_is_named(torch: Any, said: str) -> None:
+def test_a_full_gpu_is_an_error_that_names_the_holder(torch: Any, said: str) -> None:
     for body in (
         lambda *_: raising(RuntimeError(said))(),
         lambda *_: _numbers.judge_cases(
@@ -83,7 +83,7 @@ def test_a_full_gpu_is_no_failure_and_its_holder_is_named(torch: Any, said: str)
 
 
 @pytest.mark.usefixtures("driver")
-def test_what_cublas_says_of_little_memory_and_of_other_faults_alike(torch: Any) -> None:
+def test_words_of_cublas_mean_a_full_gpu_only_with_little_memory(torch: Any) -> None:
     torch.cuda.is_initialized = lambda: True
     torch.cuda.mem_get_info = lambda: (3 * 2**20, 80 * 2**30)
     with pytest.raises(MemoryError, match="cuda:0 has too little free memory"):
@@ -121,7 +121,7 @@ def test_a_gpu_beyond_the_claim_is_named_and_not_counted(
         )
 
 
-def test_where_nobody_knows_the_holder_the_words_stay(
+def test_without_a_known_holder_the_message_stays(
     torch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -135,7 +135,7 @@ def test_where_nobody_knows_the_holder_the_words_stay(
 
 
 @pytest.mark.usefixtures("torch")
-def test_what_a_kernel_says_is_a_failure() -> None:
+def test_an_error_of_a_kernel_is_a_failure() -> None:
     found = on_gpus(
         lambda *_: raising(RuntimeError("CUDA error: no kernel image is available\nmore"))(), "0"
     )
@@ -184,7 +184,7 @@ def test_several_gpus_are_tried_at_once_unless_they_are_timed(
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("at_once", [True, False])
-def test_figures_come_from_every_gpu_whoever_tried_it(tmp_path: Path, at_once: bool) -> None:
+def test_figures_come_from_every_gpu_in_any_process(tmp_path: Path, at_once: bool) -> None:
     def body(_: Any, device: str) -> Any:
         one = Figure("copy", 2.0, "GB/s", "higher", {"way": "to GPU"}, (1.0, 2.0, 3.0), 3, "timed")
         return "wrong" if device == "cuda:1" else "", {"figures": [one], "more": 1}
@@ -198,7 +198,7 @@ def test_figures_come_from_every_gpu_whoever_tried_it(tmp_path: Path, at_once: b
     assert "figures" not in str(found.evidence), "they are not kept twice"
 
 
-def test_where_cuda_is_awake_already_nobody_is_forked(two: Any, tmp_path: Path) -> None:
+def test_after_cuda_has_started_nothing_is_forked(two: Any, tmp_path: Path) -> None:
     two.cuda.is_initialized = lambda: True
     found = on_gpus(lambda *_: ("", {"process": os.getpid()}), "0", "1", scratch=tmp_path)
     assert found.summary == "all is well on 2 GPUs"
@@ -223,7 +223,7 @@ def test_where_cuda_is_awake_already_nobody_is_forked(two: Any, tmp_path: Path) 
     ],
     ids=["killed", "raised", "full"],
 )
-def test_what_ends_the_try_of_one_gpu_is_no_verdict(
+def test_a_death_of_one_process_is_an_error(
     tmp_path: Path, ends: Any, error: type, says: str
 ) -> None:
     def body(_: Any, device: str) -> Any:

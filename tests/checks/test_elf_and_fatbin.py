@@ -1,4 +1,4 @@
-"""The standard-library readers of the checks against those of provision, which use pyelftools; and damage."""
+"""The readers of compiled files beside those of provision, which use pyelftools; damaged files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_small_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kept", [0, 3, 63, 64, 200, len(TINY) // 2, len(TINY) - 700, len(TINY) - 1]
 )
-def test_what_is_cut_off_is_said_to_be(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, kept: int) -> None:
     with pytest.raises(
         ValueError, match=r"_C\.abi3\.so (is cut off|is no shared object|cannot be read)"
     ):
@@ -103,7 +103,7 @@ def test_damage_anywhere_ends_in_a_sentence_or_nothing(tmp_path: Path, byte: byt
 )
 def test_fat_binaries_mean_the_same(texts: tuple[str, ...]) -> None:
     section = fat_section(*texts)
-    ours, theirs = _fatbin.general(memoryview(section)), fatbin.general(fatbin.containers(section))
+    ours, theirs = _fatbin.general(memoryview(section)), fatbin.common_code(fatbin.fat_binaries(section))
     assert ours == (theirs.sm, theirs.ptx)
 
 
@@ -129,13 +129,13 @@ def test_a_fat_binary_that_is_cut_off(cut: int) -> None:
         ("", 80, "none"),
     ],
 )
-def test_what_code_runs_where(text: str, architecture: int, code: str) -> None:
+def test_code_runs_on_the_right_architectures(text: str, architecture: int, code: str) -> None:
     assert (
         _fatbin.general(memoryview(fat_section(*([text] if text else [])))).on(architecture) == code
     )
 
 
-def test_what_a_real_compiler_leaves(tmp_path: Path) -> None:
+def test_the_output_of_a_real_compiler_can_be_read(tmp_path: Path) -> None:
     nvcc, compiler = shutil.which("nvcc"), shutil.which("g++")
     if not (nvcc and compiler):
         pytest.skip("no nvcc or no g++")

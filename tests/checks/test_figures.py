@@ -1,4 +1,4 @@
-"""_figures: what is none is named, whoever leaves it, and hurts no other check."""
+"""_figures: an invalid figure is named, makes its check an error, and affects no other check."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from checks import _figures
 from checks._contract import Figure
 from provision.engine import launch_checks
-from provision.engine.launch_checks import Context
-from provision.results import Tried
-from tests.checks.environments import Environment, checks_folder
+from provision.engine.launch_checks import CheckContext
+from provision.results import CheckResults
+from tests.checks.environments import SmallEnvironment, checks_folder
 
 COPY = asdict(
     Figure("copy", 2.0, "GB/s", "higher", {"on": "GPU 0"}, (1.0, 2.0, 3.0), 3, "as timed")
@@ -64,7 +64,7 @@ def test_numbers_and_words_are_figures() -> None:
         ),
     ],
 )
-def test_what_is_no_figure_is_named(change: dict[str, Any], says: str) -> None:
+def test_an_invalid_figure_is_named(change: dict[str, Any], says: str) -> None:
     assert _figures.problem([WORD, {**COPY, **change}]) == f"its figure 2 is invalid: {says}"
 
 
@@ -84,7 +84,7 @@ def test_what_is_no_figure_is_named(change: dict[str, Any], says: str) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_all_of_them(figures: Any, says: str) -> None:
+def test_invalid_lists_of_figures_are_described(figures: Any, says: str) -> None:
     assert _figures.problem(figures).startswith(says)
     with pytest.raises(ValueError, match="figure"):
         _figures.as_json(figures)
@@ -111,7 +111,7 @@ RUBBISH = {
 }
 
 
-def tried(folder: Path, **bodies: str) -> Tried:
+def tried(folder: Path, **bodies: str) -> CheckResults:
     checks = checks_folder(folder / "checks", **bodies)
     leaves = (
         "def leave(figures, gpus=()):\n"
@@ -124,11 +124,11 @@ def tried(folder: Path, **bodies: str) -> Tried:
         (checks / f"{name}.py").write_text(
             text.replace("weight, needs", f"{MADE}{leaves}weight, needs", 1)
         )
-    python = Environment(folder / "env").python
+    python = SmallEnvironment(folder / "env").python
     return launch_checks.run(
         python,
         launch_checks.discover(checks),
-        Context(profile="cpu"),
+        CheckContext(profile="cpu"),
         folder / "logs",
         folder=checks,
     )

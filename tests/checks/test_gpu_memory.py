@@ -1,4 +1,4 @@
-"""What a server has left on a GPU: told from what others hold, and waited for."""
+"""_gpu_memory: memory that a server left behind, apart from that of other processes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SAID = {
 }
 
 
-def test_what_a_living_process_holds_is_its_own() -> None:
+def test_memory_of_living_processes_is_accounted_for() -> None:
     assert _gpu_memory.unaccounted(SAID.__getitem__) == {"GPU-a": 500, "GPU-b": 40}
 
 
-def test_without_a_driver_nothing_is_said() -> None:
+def test_without_a_driver_there_is_no_answer() -> None:
     assert not _gpu_memory.unaccounted(lambda _: [])
     assert not _gpu_memory.describe_growth({}, wait_s=0)
 
@@ -35,5 +35,5 @@ def test_memory_that_is_given_back_late_is_not() -> None:
     assert not _gpu_memory.describe_growth({"GPU-a": 50}, lambda: next(later))
 
 
-def test_what_somebody_out_of_sight_takes_is_not_laid_to_the_server() -> None:
+def test_growth_of_an_invisible_process_is_not_blamed_on_the_server() -> None:
     assert not _gpu_memory.describe_growth({"GPU-a": 900}, lambda: {"GPU-a": 1500}, wait_s=0)

@@ -1,4 +1,4 @@
-"""gpus_seen: a GPU too few, too many, another one or in another order; and what CUDA_VISIBLE_DEVICES has to do with it."""
+"""gpus_seen: missing, extra, other or reordered GPUs, and the part of CUDA_VISIBLE_DEVICES in it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_another_gpu_fails(found: list[dict[str, Any]], says: str) -> None:
     assert compared(found, "0", "1") == (False, says)
 
 
-def test_another_order_is_laid_to_what_orders_them() -> None:
+def test_another_order_is_blamed_on_its_variable() -> None:
     passed, summary = compared([seen(1), seen(0)], "0", "1", CUDA_DEVICE_ORDER="FASTEST_FIRST")
     assert not passed
     assert "torch's GPU 0 is at 0000:17:00.0, which is GPU 1 of this host" in summary
@@ -102,14 +102,14 @@ UUID = "GPU-1f2e3d4c-0000-1111-2222-333344445555"
         ("MIG-1f2e", "CUDA_VISIBLE_DEVICES=MIG-… names slices of MIG, of which a process sees one"),
     ],
 )  # fmt: skip
-def test_what_hides_gpus_is_named(value: str, says: str) -> None:
+def test_variables_that_hide_gpus_are_named(value: str, says: str) -> None:
     passed, summary = compared(
         [seen(0)], "0", "1", "2", names=(H100,) * 3, CUDA_VISIBLE_DEVICES=value
     )
     assert (passed, summary) == (False, f"torch sees 1 GPU, and 3 should be there: {says}")
 
 
-def test_too_many_and_none() -> None:
+def test_too_many_gpus_and_none_fail() -> None:
     assert compared([seen(0), seen(1)], "0")[1] == (
         "torch sees 2 GPUs, and 1 should be there: CUDA_VISIBLE_DEVICES is not set"
     )
@@ -121,7 +121,7 @@ def test_of_the_slices_of_mig_one_is_seen() -> None:
     assert not compared([], "0:0", "0:1")[0]
 
 
-def test_what_the_board_and_old_sources_tell_contradicts_nothing() -> None:
+def test_boards_and_old_recordings_contradict_nothing() -> None:
     orin = [
         {"id": "0", "name": "Orin (nvgpu)", "memory_gb": 61.4, "bus_id": None, "integrated": True}
     ]
@@ -134,7 +134,7 @@ def test_what_the_board_and_old_sources_tell_contradicts_nothing() -> None:
     assert check.compare([seen(0)], ("0",), unread, SORTED).passed
 
 
-def test_the_shell_of_the_user_is_told_of() -> None:
+def test_a_variable_of_the_users_shell_is_remarked() -> None:
     facts = {"gpus": recorded(H100, H100), "environment": {"CUDA_VISIBLE_DEVICES": "0"}}
     found = check.compare(
         [seen(0), seen(1)], ("0", "1"), facts, SORTED | {"CUDA_VISIBLE_DEVICES": "0,1"}
@@ -145,7 +145,7 @@ def test_the_shell_of_the_user_is_told_of() -> None:
     )
 
 
-def test_what_torch_tells_is_put_as_the_driver_does() -> None:
+def test_properties_of_torch_are_written_as_the_driver_does() -> None:
     told = SimpleNamespace(
         name=H100, total_memory=85_000_000_000, pci_domain_id=0, pci_bus_id=0x9A, pci_device_id=0
     )

@@ -1,4 +1,4 @@
-"""Host checks over facts: a healthy host passes all of them, each has hosts that it must name, and nothing unread passes."""
+"""Host checks over facts: a healthy host passes, each fault fails, and an unread fact never passes."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def judged(name: str, earlier: Any = HEALTHY, plan: Any = None, **changed: Any) 
 
 
 @pytest.mark.parametrize("check", HOST_CHECKS, ids=lambda check: check.name)
-def test_a_healthy_host_passes(check: launch_checks.Description) -> None:
+def test_a_healthy_host_passes(check: launch_checks.CheckDescription) -> None:
     verdict = judged(check.name)
     assert verdict.passed, verdict.summary
 
@@ -213,7 +213,7 @@ TWINS: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("name", "changed", "says"), TWINS, ids=lambda each: each if isinstance(each, str) else ""
 )
-def test_what_is_wrong_is_named(name: str, changed: dict[str, Any], says: str) -> None:
+def test_a_host_with_a_fault_fails(name: str, changed: dict[str, Any], says: str) -> None:
     verdict = judged(name, **changed)
     assert not verdict.passed
     assert says in verdict.summary
@@ -250,14 +250,14 @@ SOUND: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("name", "changed", "says"), SOUND, ids=lambda each: each if isinstance(each, str) else ""
 )
-def test_what_only_looks_wrong_passes(name: str, changed: dict[str, Any], says: str) -> None:
+def test_hosts_that_only_look_wrong_pass(name: str, changed: dict[str, Any], says: str) -> None:
     verdict = judged(name, **changed)
     assert verdict.passed, verdict.summary
     assert says in verdict.summary
 
 
 @pytest.mark.parametrize("check", HOST_CHECKS, ids=lambda check: check.name)
-def test_what_was_not_read_does_not_pass(check: launch_checks.Description) -> None:
+def test_an_unreadable_fact_does_not_pass(check: launch_checks.CheckDescription) -> None:
     """Each fact taken away in turn: the check does without it, or says that it could not be read; it never breaks."""
     earlier = {} if check.name == "gpus_as_before" else HEALTHY
     said = {name: judged(check.name, earlier, **{name: MISSING}) for name in HEALTHY}
@@ -270,7 +270,7 @@ def test_what_was_not_read_does_not_pass(check: launch_checks.Description) -> No
 
 
 @pytest.mark.parametrize("check", HOST_CHECKS, ids=lambda check: check.name)
-def test_host_checks_read_only_facts_that_a_recording_has(check: launch_checks.Description) -> None:
+def test_host_checks_read_only_facts_that_a_recording_has(check: launch_checks.CheckDescription) -> None:
     assert (check.profile, check.step) == ("passive", 10)
     assert check.needs.recording
     assert set(HEALTHY) <= {fact.name for fact in discover()}

@@ -1,4 +1,4 @@
-"""matmul: a healthy product passes, and one that is only a little wrong is named."""
+"""matmul: right products pass, and slightly wrong ones fail."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ said["body: tile"] = "" if verdict.passed else verdict.summary
 
 
 @twin_of("matmul")
-def test_what_is_a_little_wrong_is_named(real_vllm: real.Vllm) -> None:
+def test_slightly_wrong_answers_fail(real_vllm: real.Vllm) -> None:
     expected = {
         "matmul": "",
         "tile": "float16 512 x 1024 x 1024: ",

@@ -1,4 +1,4 @@
-"""_numbers: what is a little wrong is found, also where bfloat16 is cut off on a CPU, and luck of the book in a few values is not held against anybody."""
+"""_numbers: small errors are found, also in truncated bfloat16; a lucky reference sets no bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""odd_pair_out: the slow pair is named, against its like and never against pairs that are joined otherwise."""
+"""odd_pair_out: a slow pair is named, compared only with pairs of the same link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""peer_copies: every way in which a copy can go wrong is seen, also on the CPU, and a copy that hangs is left behind."""
+"""peer_copies: every fault of a copy is found, also on the CPU, and a hanging copy is left behind."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ def test_links_are_those_of_the_used_gpus() -> None:
     assert _pairs.links({}, ("0", "2")) == {}
 
 
-def test_what_the_recording_knows_of_acs_is_told() -> None:
+def test_the_hint_has_the_recorded_acs_and_iommu() -> None:
     assert "ACS is on; here the IOMMU is on (92 groups)" in _pairs.describe_suspects(
         {"iommu": {"acs_redirects": True, "groups": 92}}
     )
     assert "here" not in _pairs.describe_suspects({"iommu": {"acs_redirects": None, "groups": 0}})
 
 
-def test_what_a_step_raises_is_raised() -> None:
+def test_an_error_of_a_step_is_raised() -> None:
     def steps() -> Any:
         yield "one"
         raise MemoryError("full")

@@ -1,4 +1,4 @@
-"""sdpa: wrong attention is named by backend and case, and a backend that refuses cannot pass by that."""
+"""sdpa: wrong attention is named by backend and case, and refusing a case is no way to pass."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ FIRST = "math: float16, head dimension 64, "
 
 
 @twin_of("sdpa")
-def test_what_is_a_little_wrong_is_named(real_vllm: real.Vllm) -> None:
+def test_slightly_wrong_answers_fail(real_vllm: real.Vllm) -> None:
     expected = {
         "body: tile": "CPU: " + FIRST + "full 113 x 203: off by ",
         "scaled_dot_product_attention": "",

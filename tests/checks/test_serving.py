@@ -1,4 +1,4 @@
-"""A server that is already running, seen from the outside: what it tells, and each way in which it is none."""
+"""serving_answers: a running server, inspected from the outside, and each of its faults."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 
 from checks import _serving
 from checks._contract import Verdict
-from provision.engine.launch_checks import Context
-from tests.checks.environments import Environment
+from provision.engine.launch_checks import CheckContext
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 
 METRICS = """# HELP vllm:num_requests_waiting Number of requests waiting.
@@ -85,7 +85,7 @@ def pretended() -> Iterator[tuple[Pretended, str]]:
         listener.shutdown()
 
 
-def test_what_it_tells(pretended: tuple[Pretended, str]) -> None:
+def test_a_healthy_server_passes_with_its_load(pretended: tuple[Pretended, str]) -> None:
     server, url = pretended
     verdict = _serving.inspect_server(url + "/v1/", "", 10)
     assert verdict.passed, verdict.summary
@@ -117,7 +117,7 @@ def test_what_it_tells(pretended: tuple[Pretended, str]) -> None:
     )
 
 
-def test_a_queue_and_a_full_cache_are_told(pretended: tuple[Pretended, str]) -> None:
+def test_a_queue_and_a_full_cache_are_in_the_hint(pretended: tuple[Pretended, str]) -> None:
     server, url = pretended
     server.answers["/metrics"] = (200, METRICS.replace("WAITING", "7.0").replace("USED", "0.97"))
     verdict = _serving.inspect_server(url, "", 10)
@@ -180,7 +180,7 @@ def is_another(server: Pretended) -> None:
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-def test_what_is_wrong_is_told_apart(
+def test_each_fault_of_a_server_is_named(
     pretended: tuple[Pretended, str], look: Callable[[Pretended, str], Verdict], says: str
 ) -> None:
     verdict = look(*pretended)
@@ -188,7 +188,7 @@ def test_what_is_wrong_is_told_apart(
     assert verdict.summary.startswith(says)
 
 
-def test_nobody_listens() -> None:
+def test_an_address_without_a_server_fails() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         verdict = _serving.inspect_server(f"http://127.0.0.1:{unused.getsockname()[1]}", "", 10)
@@ -199,7 +199,7 @@ def test_nobody_listens() -> None:
 @pytest.mark.parametrize(
     "url", ["localhost:8000", "ftp://host", "http://", f"http://me:{KEY}@host:8000", "file:///etc"]
 )
-def test_what_is_no_address_is_not_asked(url: str) -> None:
+def test_an_invalid_address_is_not_asked(url: str) -> None:
     verdict = _serving.inspect_server(url, "", 10)
     assert verdict.summary == "the address of a server is http://HOST:PORT, without a login"
     assert KEY not in repr(verdict)
@@ -254,13 +254,13 @@ def test_a_key_is_not_sent_to_where_a_server_points(pretended: tuple[Pretended, 
 
 @twin_of("serving_answers")
 def test_as_a_check_it_wants_a_server(tmp_path: Path, pretended: tuple[Pretended, str]) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     without = environment.check("serving_answers")
     assert (without.outcome, without.summary) == ("skip", "needs a server: --serving URL")
-    result = environment.check("serving_answers", Context(profile="cpu", serving=pretended[1]))
+    result = environment.check("serving_answers", CheckContext(profile="cpu", serving=pretended[1]))
     assert result.outcome == "pass", result.summary
     is_another(pretended[0])
-    result = environment.check("serving_answers", Context(profile="cpu", serving=pretended[1]))
+    result = environment.check("serving_answers", CheckContext(profile="cpu", serving=pretended[1]))
     assert (result.outcome, result.summary) == (
         "fail",
         "what answers there is not vLLM: /version 404, /v1/models 200",

@@ -1,4 +1,4 @@
-"""speed_attention: what is called slow, what is only told, and a run on the CPU."""
+"""speed_attention: speeds that fail, speeds that are only shown, and a run on the CPU."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def ways(**changed: float | None) -> dict[int, dict[str, Any]]:
         ({"flash": None, "cudnn": None}, (7, 5), ""),
     ],
 )
-def test_what_is_unusual_is_named(
+def test_unusual_speeds_are_named(
     changed: dict[str, float | None], capability: tuple[int, int], says: str
 ) -> None:
     assert speed_attention.judge(790.0, ways(**changed), capability) == says
@@ -90,7 +90,7 @@ def test_every_package_is_measured_where_it_has_code_for_the_gpu(
     ] == measured
 
 
-def test_what_vllm_is_told_of_the_sequences_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_starts_of_sequences_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     torch = on_gpu()
 
@@ -113,7 +113,7 @@ def test_what_vllm_is_told_of_the_sequences_is_made_once(monkeypatch: pytest.Mon
     assert [each["cu_seqlens_q"] for each in asked] == [(0, 3 * 512, 512)] * 3
 
 
-def test_the_memory_is_that_of_one_call_and_not_of_what_clears_the_cache(
+def test_the_peak_memory_is_that_of_one_untimed_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     log: list[str] = []

@@ -1,4 +1,4 @@
-"""speed_copy: a peak by clock and bus, a share that is judged, a GPU slower than its like, and a copy that copies nothing."""
+"""speed_copy: the peak by clock and bus, the least share of it, peers, and a copy that copies nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_peak_is_that_of_the_datasheets() -> None:
     ) == pytest.approx(1008, abs=1)
 
 
-def test_no_peak_is_claimed_of_what_is_shared_or_not_told() -> None:
+def test_shared_or_unknown_memory_has_no_peak() -> None:
     assert (
         _rates.peak_bandwidth(
             torch_with(2_619_000, 5120, "NVIDIA H100 80GB HBM3 MIG 1g.10gb"), "cuda:0"
@@ -76,7 +76,7 @@ def test_figures_come_into_the_summary() -> None:
     assert _rates.compare_gpus(failed, "it copies") is failed
 
 
-def test_the_gpu_that_is_slower_than_its_like_is_named() -> None:
+def test_a_gpu_slower_than_its_peers_is_named() -> None:
     good = {"gb_per_s": 2900.0, "of_peak": 0.87}
     said = over(g0=good, g1={"gb_per_s": 2300.0, "of_peak": 0.69}, g2=good)
     assert (said.passed, said.summary) == (

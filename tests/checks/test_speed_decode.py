@@ -1,4 +1,4 @@
-"""speed_decode: who reads fewer pages, or others, is found out before any time is taken; the bytes are those of the cache."""
+"""speed_decode: reading fewer or other pages fails before anything is timed."""
 
 from __future__ import annotations
 

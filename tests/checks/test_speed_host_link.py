@@ -1,4 +1,4 @@
-"""speed_host_link: the link by the recording, what is far below it, and data that does not come back as it went."""
+"""speed_host_link: the recorded link, rates far below it, and data that comes back changed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_missing_lanes_are_named() -> None:
 
 
 @twin_of("speed_host_link")
-def test_what_is_carried_is_compared_and_timed(real_vllm: real.Vllm) -> None:
+def test_copies_are_compared_and_timed(real_vllm: real.Vllm) -> None:
     code = """
         from checks import speed_host_link as check
         host = lambda: torch.empty(2**20, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""speed_matmul: which GPU is called slow, what is timed how, and that a CPU is only shown."""
+"""speed_matmul: slow GPUs beside peers and published values; a CPU is only shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.checks.twins import twin_of
 
 
 @twin_of("speed_matmul")
-def test_one_that_is_slower_than_its_like_is_named() -> None:
+def test_a_gpu_slower_than_its_peers_fails() -> None:
     healthy = {f"GPU {number} (NVIDIA H200)": 700.0 + 20 * number for number in range(4)}
     assert speed_matmul.judge(healthy) == []
     said = "GPU 3 (NVIDIA H200) does 590 TFLOP/s, and its peers here 710"
@@ -25,7 +25,7 @@ def test_all_of_them_may_be_slow() -> None:
     ] * 2
 
 
-def test_a_slice_is_not_held_to_a_whole_gpu() -> None:
+def test_a_slice_is_not_compared_with_a_whole_gpu() -> None:
     assert speed_matmul.judge({"GPU 0 (NVIDIA H200 MIG 1g.18gb)": 95.0}) == []
 
 

@@ -1,4 +1,4 @@
-"""_timing: what is timed runs as often as is said, warm-up apart, and on a GPU each time out of a cold cache."""
+"""_timing: the number of calls, the warm-up, and a cold cache before each call on a GPU."""
 
 from __future__ import annotations
 

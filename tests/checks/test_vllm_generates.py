@@ -1,4 +1,4 @@
-"""vllm_generates: which tokens are wrong and why, a reference that is not believed, and models that compute wrongly."""
+"""vllm_generates: wrong tokens and their reasons, a wrong reference, and models that are wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def changed(**change: tuple[int, ...] | tuple[float, ...]) -> list[GeneratedAnsw
     return [*RIGHT[:2], replace(RIGHT[2], **change), *RIGHT[3:]]  # type: ignore[arg-type]  # one field at a time
 
 
-def test_the_model_is_the_same_everywhere_and_in_a_file_that_says_what_it_holds(
+def test_the_model_file_is_the_same_everywhere(
     tmp_path: Path,
 ) -> None:
     file = Path(tiny.make(str(tmp_path))) / "model.safetensors"

@@ -1,4 +1,4 @@
-"""vllm_rms_norm, _rotary, _activation, _paged_attention and _quantised_matmul: each right as it is, and wrong twins named."""
+"""Checks of vLLM's operators: right as they are, and failing with each planted fault."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def with_gpu(*capability: int) -> Any:
 @pytest.mark.parametrize(
     ("capability", "version"), [((8, 0), 2), ((8, 9), 2), ((9, 0), 3), ((10, 0), 2), ((12, 0), 2)]
 )
-def test_flash_attention_is_the_one_that_has_code_for_the_gpu(
-    capability: tuple[int, int], version: int
-) -> None:
+def test_flash_attention_has_code_for_the_gpu(capability: tuple[int, int], version: int) -> None:
     everything = SimpleNamespace(is_fa_version_supported=lambda _: True)
     assert _vllm_operators.flash_version(with_gpu(*capability), "cuda:0", everything) == version
 
@@ -32,7 +30,7 @@ def test_flash_attention_is_the_one_that_has_code_for_the_gpu(
 @pytest.mark.parametrize(
     ("capability", "sorts"), [((8, 0), 4), ((9, 0), 4), ((10, 3), 1), ((12, 0), 1)]
 )
-def test_of_what_the_driver_must_compile_one_is_tried(
+def test_one_variant_is_tried_if_the_driver_must_compile(
     capability: tuple[int, int], sorts: int
 ) -> None:
     torch = with_gpu(*capability)
@@ -44,7 +42,7 @@ def test_of_what_the_driver_must_compile_one_is_tried(
 @pytest.mark.parametrize(
     "check", [vllm_quantised_matmul.CHECK, vllm_paged_attention.CHECK], ids=lambda one: one.name
 )
-def test_where_no_gpu_has_what_is_tried_nothing_passes(
+def test_without_a_capable_gpu_nothing_passes(
     check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     v100 = with_gpu(7, 0)
@@ -230,7 +228,7 @@ GONE = "AttributeError: '_OpNamespace' '_C' object has no attribute 'renamed_in_
     "vllm_rms_norm",
     "vllm_rotary",
 )
-def test_vllms_operators_pass_and_wrong_twins_are_named(real_vllm: real.Vllm) -> None:
+def test_vllms_operators_pass_and_wrong_ones_fail(real_vllm: real.Vllm) -> None:
     expected = {
         "norm": "",
         "norm: tile": "float16 83 x 4096: ",

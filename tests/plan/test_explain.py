@@ -23,7 +23,7 @@ def rendered(made: Plan | Unsupported, width: int = 100) -> str:
     text = io.StringIO()
     Console(
         file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False
-    ).print(explain.explained(made))
+    ).print(explain.render(made))
     return text.getvalue()
 
 

@@ -30,7 +30,9 @@ RIGHT = {
 
 
 def planned(name: str, catalogue: Catalogue) -> Plan | Unsupported:
-    return make_plan(from_text.parse((HOSTS / f"{name}.yaml").read_text(), name), Settings(), catalogue)
+    return make_plan(
+        from_text.parse((HOSTS / f"{name}.yaml").read_text(), name), Settings(), catalogue
+    )
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -10,7 +10,7 @@ import msgspec
 from provision.engine.discover_tasks import discover
 from provision.events import StepResult
 from provision.plan._model import Decision, Rejected
-from provision.report import as_task_result, read
+from provision.report import read, task_pages
 from provision.report._model import Left, Package, Report
 from provision.results import CheckResult, Figure
 from provision.tasks import Task
@@ -115,7 +115,7 @@ PROVING = {
 
 
 def pages(source: Report, before: Report | None = None) -> dict[str, str]:
-    return as_task_result.pages(source, TASKS, before, PROVING)
+    return task_pages.pages(source, TASKS, before, PROVING)
 
 
 def section(text: str, title: str) -> str:
@@ -128,7 +128,9 @@ def test_every_task_has_a_page_beside_an_index() -> None:
 
 def test_the_page_of_a_step() -> None:
     page = pages(report())["40-torch.md"]
-    assert "* torch: auto\n  * chosen: 2.13.0: vLLM pins it" in section(page, "Purpose and settings")
+    assert "* torch: auto\n  * chosen: 2.13.0: vLLM pins it" in section(
+        page, "Purpose and settings"
+    )
     assert section(page, "What was done") == "uv --python $ENV/bin/python x"
     assert section(page, "What was measured") == (
         "* matmul: rate (gpu 0): 12.35 TFLOP/s, spread 3.3% over 2 repeats; m"
@@ -207,7 +209,9 @@ def test_the_index_names_unproved_and_owed_checks() -> None:
         index, "What was not proved"
     )
     assert "40 PyTorch" not in section(index, "What was not proved")
-    assert "matmul: to be proved on the target host" in section(index, "What the target host must prove")
+    assert "matmul: to be proved on the target host" in section(
+        index, "What the target host must prove"
+    )
     assert section(index, "Notes of the run") == "* numpy is torn and is installed anew"
     broken = pages(report(verdict="not provisioned", checks=(), generation=""))["README.md"]
     assert "nothing was proved: the checks did not run" in section(broken, "What was not proved")

@@ -214,7 +214,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     }
     plan = small_index.plan(python=python)
     resolution = resolve.resolve(plan, Settings(), find_uv_bin(), env, folder / "asked")
-    assert isinstance(resolution, resolve.Resolved)
+    assert isinstance(resolution, resolve.ResolvedLock)
     prefix = folder / "envs"
     site = Site(
         generation=str(prefix / "one"),

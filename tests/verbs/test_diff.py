@@ -89,7 +89,7 @@ def test_the_document_matches_its_schema(logs: Logs, output: Output) -> None:
 
 
 def test_a_baseline_survives_its_run(logs: Logs, output: Output) -> None:
-    assert "there is none" in output("baseline")
+    assert "no baseline" in output("baseline")
     first, last = logs.add(1, rate=600.0), logs.add(2)
     assert output("baseline", "show").startswith(f"{last}, started")
     assert "not set" in output("baseline")

@@ -27,7 +27,9 @@ def outcomes(document: str) -> dict[str, str]:
     return {one["step"]: one["outcome"] for one in json.loads(document)["steps"]}
 
 
-def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(place: Place, said: Callable[..., str]) -> None:
+def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(
+    place: Place, said: Callable[..., str]
+) -> None:
     before = place.snapshot()
     shown = said("provision", "--dry-run")
     assert "which would be new" in shown.splitlines()[0]
@@ -45,17 +47,26 @@ def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(place: Place
     document = said("provision", "--dry-run", "--json")
     assert json.loads(document)["generation"] == str(place.prefix / there)
     assert set(outcomes(document).values()) == {"kept"}
-    assert outcomes(said("provision", "--dry-run", "--json", "--only", "80")) == {"80-launchers": "would run"}
-    assert list(outcomes(said("provision", "--dry-run", "--json", "--from", "80"))) == ["80-launchers", "90-lock"]
+    assert outcomes(said("provision", "--dry-run", "--json", "--only", "80")) == {
+        "80-launchers": "would run"
+    }
+    assert list(outcomes(said("provision", "--dry-run", "--json", "--from", "80"))) == [
+        "80-launchers",
+        "90-lock",
+    ]
     assert place.snapshot() == before
 
-    next(place.prefix.glob("current/lib/python*/site-packages/sympy.py")).write_text("VERSION = 'torn'")
+    next(place.prefix.glob("current/lib/python*/site-packages/sympy.py")).write_text(
+        "VERSION = 'torn'"
+    )
     before = place.snapshot()
     again = outcomes(said("provision", "--dry-run", "--json"))
     assert {step for step, outcome in again.items() if outcome == "would run"} == {"40-torch"}
     assert place.snapshot() == before, "what is torn stays, too"
     real = json.loads(said("provision", "--json"))
-    assert {f"{one['number']}-{one['name']}" for one in real["steps"] if one["outcome"] == "done"} == {"40-torch"}
+    assert {
+        f"{one['number']}-{one['name']}" for one in real["steps"] if one["outcome"] == "done"
+    } == {"40-torch"}
 
 
 def test_a_dry_run_of_a_step_whose_ground_is_missing_says_so(place: Place) -> None:
@@ -66,11 +77,16 @@ def test_a_dry_run_of_a_step_whose_ground_is_missing_says_so(place: Place) -> No
     assert place.generations() == []
 
 
-def test_what_preflight_refuses_leaves_the_prefix_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    huge = msgspec.structs.replace(place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9))
+def test_what_preflight_refuses_leaves_the_prefix_as_it_was(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = msgspec.structs.replace(
+        place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9)
+    )
     monkeypatch.setattr(resolve, "_resolve_again", lambda _: huge)
     with pytest.raises(
-        StepFailed, match="room for the environment and its wheels: 1100000100 MB of disk space are needed"
+        StepFailed,
+        match="room for the environment and its wheels: 1100000100 MB of disk space are needed",
     ) as refused:
         cli.run(["up", "--upgrade", "--yes"])
     assert "prune" not in refused.value.hint, "there is nothing to prune"
@@ -80,9 +96,16 @@ def test_what_preflight_refuses_leaves_the_prefix_as_it_was(place: Place, monkey
     assert "room for the environment and its wheels: 1100000100 MB" in log.read_text()
 
 
-@pytest.mark.parametrize(("verb", "answer", "code"), [("up", "n", 0), ("provision", "n", 0), ("provision", "y", 0)])
+@pytest.mark.parametrize(
+    ("verb", "answer", "code"), [("up", "n", 0), ("provision", "n", 0), ("provision", "y", 0)]
+)
 def test_news_are_shown_and_asked_about_at_a_terminal(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, answer: str, code: int
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    answer: str,
+    code: int,
 ) -> None:
     (place.prefix / ".wanted.json").unlink()
     monkeypatch.setattr(resolve, "_resolve_again", lambda _: place.wanted)
@@ -107,7 +130,9 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     monkeypatch.setattr(resolution_cache, "tool", lambda: "9.9.9 of tomorrow")
     before = place.snapshot()
     silent = {"pypi", "pytorch", "vllm", "github"}
-    argv = [word for name in silent for word in ("--set", f"sources.{name}=http://127.0.0.1:9/simple")]
+    argv = [
+        word for name in silent for word in ("--set", f"sources.{name}=http://127.0.0.1:9/simple")
+    ]
     with pytest.raises(SourceFailed):
         cli.run(["up", *argv])  # another wish: nothing stands for it
 
@@ -171,7 +196,9 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
     refused = Unsupported(unsupported=reasons, advice=("buy one",))
     monkeypatch.setattr(resolve, "_resolve_again", lambda _: refused)
     assert cli.run([verb, "--set", "profile=cuda", "--json"]) == 3
-    assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", "as `plan` says it"
+    assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", (
+        "as `plan` says it"
+    )
     summary = (logs / "summary.txt").read_text()
     assert summary.startswith("NOT PROVISIONED (exit code 3)\n")
     assert "problems     vllm: 0.6.0 needs a GPU" in summary

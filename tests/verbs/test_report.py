@@ -66,7 +66,7 @@ def test_a_report_is_written_to_a_file(
     assert run_report(capsys, logs, "--format", "html", "-o", str(page))[:2] == (0, "")
     assert page.read_text().startswith("<!doctype html>")
     code, _, err = run_report(capsys, logs, "-o", str(tmp_path / "none" / "page"))
-    assert (code, "no such folder" in err) == (2, True)
+    assert (code, "does not exist" in err) == (2, True)
 
 
 def test_two_formats_at_once_are_refused(capsys: pytest.CaptureFixture[str], logs: Path) -> None:

@@ -73,7 +73,8 @@ def _index(
     rows = [_row(task, report, proving) for task in tasks]
     yield from section("Tasks", ["| task | | outcome | checks |", "|---|---|---|---|", *rows])
     unproved = [*_unproved(report), *_unfinished(tasks, report)]
-    yield from section("What was not proved", unproved, "Nothing: every promised check passed or warned.")
+    none = "Nothing: every promised check passed or warned."
+    yield from section("What was not proved", unproved, none)
     without = [task for task in tasks if not proofs_of(task, report)]
     if without:
         names = ", ".join(f"{task.number} {plain(task.title)}" for task in without)
