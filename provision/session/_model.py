@@ -12,7 +12,7 @@ import msgspec
 from provision.display.progress import EventRecorder
 from provision.engine.bring_up import Built
 from provision.engine.resolution_cache import Resolution
-from provision.events import StepResult, nobody
+from provision.events import StepResult, ignore
 from provision.host._model import Host
 from provision.results import CheckResults
 from provision.settings import Settings
@@ -38,7 +38,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str | None = None
     tasks: tuple[Task, ...] = ()
     lock: int | None = None
-    listener: EventRecorder = msgspec.field(default_factory=lambda: EventRecorder(nobody))
+    listener: EventRecorder = msgspec.field(default_factory=lambda: EventRecorder(ignore))
     only: int | None = None
     start: int | None = None
     slow: bool = False

@@ -221,14 +221,14 @@ def without_candidate(session: Session, resolution: Resolution, reason: str) -> 
     """
     prefix, file = Path(session.prefix), resolution.plan.flash_attn.wheel
     damaged = wheel_store.forget_damaged(prefix)
-    if file in damaged or (file and not wheel_store.place(prefix, file).exists()):
+    if file in damaged or (file and not wheel_store.path_of(prefix, file).exists()):
         note = f"{file} is damaged or missing; obtaining it again"
         session.listener(Note(text=note))
         return obtain(session, resolution)
     session.listener(Note(text=f"{OPTIONAL} is removed again: {reason}"))
     names = {candidate_name(resolution.plan)}
     # Nor is the wheel made or fetched again under the name that it had before it was kept.
-    names |= {wheel.came_from for wheel in wheel_store.found(prefix) if wheel.file == file}
+    names |= {wheel.candidate for wheel in wheel_store.kept_wheels(prefix) if wheel.file == file}
     for name in sorted(names):
         resolution = _refuse(resolution, name, reason)
     return obtain(session, resolution)

@@ -172,7 +172,7 @@ def _stages(session: Session, resolution: Resolution, *, only_adds: bool) -> Out
 @contextlib.contextmanager
 def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
     """Yield the session with a listener; report a failure to programs and in the output files."""
-    with progress.followed(session.options) as listener:
+    with progress.listening(session.options) as listener:
         session = msgspec.structs.replace(session, listener=listener)
         try:
             yield session

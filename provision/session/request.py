@@ -22,7 +22,7 @@ from provision.session._model import Session
 from provision.steps.model import Site
 
 
-def made(options: argparse.Namespace) -> Session:
+def new_session(options: argparse.Namespace) -> Session:
     """Return the session of a command line."""
     settings = inputs.settings(options)
     root, run = Path(inputs.checkout()), environments.new_id()

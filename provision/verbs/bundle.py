@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
-    session = request.made(options)
+    session = request.new_session(options)
     builder = resolve.here(session)
     target = session.target or builder
     planned = resolve.plan_and_lock(session, other_host.with_sources_of(target, builder))
@@ -48,7 +48,7 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     if not confirm.agreed(*planned, options):
         return DONE
     try:
-        with progress.followed(options) as listener:
+        with progress.listening(options) as listener:
             session = msgspec.structs.replace(session, listener=listener)
             plan, lock = optional.fetch_for_bundle(session, target, *planned)
             missing = optional.missing_from_bundle(planned[0], plan, lock, options.host)
@@ -91,7 +91,7 @@ def _make(
         lock,
         _answers(builder, session.settings),
         config.local_wheels if config else (),
-        planning.kept(Path(session.prefix)),
+        planning.kept_wheels(Path(session.prefix)),
         missing,
         _pythons(target, plan),
         bring_up.own_uv(),

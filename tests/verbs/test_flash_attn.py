@@ -255,7 +255,7 @@ def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Pa
     told = toy.report()
     assert steps(told)[61] == steps(told)[62] == steps(told)[60] == "done"
     assert {step.number for step in discover_steps.discover()} < set(steps(told))
-    (made,) = wheel_store.found(toy.prefix)
+    (made,) = wheel_store.kept_wheels(toy.prefix)
     assert (made.torch, made.cuda, made.sm, made.cpython, made.origin) == (
         "2.13.0",
         "13.0",
@@ -287,8 +287,8 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
     """Where an environment that is torn needs it, and where somebody asks for flash-attn anew."""
     want(toy, tmp_path)
     assert toy.run() == 5
-    (made,) = wheel_store.found(toy.prefix)
-    place = wheel_store.place(toy.prefix, made.file)
+    (made,) = wheel_store.kept_wheels(toy.prefix)
+    place = wheel_store.path_of(toy.prefix, made.file)
     content = place.read_bytes()
     place.write_bytes(
         content[:-1] + bytes([content[-1] ^ 1]) if damage == "damaged" else content[:-1]
@@ -302,9 +302,9 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
         assert toy.run() == 5
     assert toy.has_flash_attn()
     assert toy.built == 2
-    (again,) = wheel_store.found(toy.prefix)
+    (again,) = wheel_store.kept_wheels(toy.prefix)
     assert again.file == made.file
-    assert wheel_store.is_whole(toy.prefix, again)
+    assert wheel_store.is_intact(toy.prefix, again)
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
     toy.page(release(more={"csrc/flash_attn/flash_api.cpp": b""}))
     assert toy.run() == 5
     assert toy.has_flash_attn()
-    (part,) = wheel_store.found(toy.prefix)
+    (part,) = wheel_store.kept_wheels(toy.prefix)
     assert cli.run(["wheels", "list", "--prefix", str(toy.prefix)]) == 0
     said = " ".join(capfd.readouterr().out.split())
     assert (
@@ -421,7 +421,7 @@ def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
     assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
     resolution_cache.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
     assert toy.run("--only", "60") == 5
-    (whole,) = (one for one in wheel_store.found(toy.prefix) if not one.only)
+    (whole,) = (one for one in wheel_store.kept_wheels(toy.prefix) if not one.only)
     assert toy.built == 2
     assert toy.wanted.plan.flash_attn.wheel == whole.file
     assert toy.wanted.lock.version("flash-attn") == whole.version != part.version
@@ -719,7 +719,7 @@ def test_a_published_wheel_is_there_before_vllm_is(toy: Toy, release_page: Relea
     assert release_page.run() == 5
     assert toy.has_flash_attn()
     assert toy.generations == 1
-    (one,) = wheel_store.found(toy.prefix)
+    (one,) = wheel_store.kept_wheels(toy.prefix)
     assert (one.file, one.version, one.origin) == (NAMED, "2.8.3.post2", "fetched")
     assert 62 not in steps(toy.report())
 
@@ -728,7 +728,7 @@ def test_where_nobody_tells_its_hash_it_is_recorded(toy: Toy, release_page: Rele
     data = release_page.wheel()
     release_page.publish(data, "")
     assert release_page.run() == 5
-    (one,) = wheel_store.found(toy.prefix)
+    (one,) = wheel_store.kept_wheels(toy.prefix)
     assert one.sha256 == hashlib.sha256(data).hexdigest()
 
 
@@ -756,7 +756,7 @@ def test_a_published_wheel_that_is_not_right_is_never_installed_and_vllm_does_no
     assert release_page.run() == 5
     assert toy.has_flash_attn(), "compiled instead"
     assert toy.generations == 2, "and vLLM was there first"
-    (one,) = wheel_store.found(toy.prefix)
+    (one,) = wheel_store.kept_wheels(toy.prefix)
     assert one.origin == "built"
     (decision,) = [one for one in toy.wanted.plan.decisions if one.subject == "flash-attn"]
     assert reason in "\n".join(each.reason for each in decision.rejected if each.candidate == NAMED)
@@ -768,13 +768,13 @@ def test_what_is_not_in_the_list_is_compiled(toy: Toy, release_page: Release) ->
     page = b'<a href="/gh/Dao-AILab/flash-attention/archive/refs/tags/v2.8.3.post2.zip">Source</a>'
     toy.server.resources[at] = Resource(page, "text/html")
     assert release_page.run() == 5
-    assert wheel_store.found(toy.prefix)[0].origin == "built"
+    assert wheel_store.kept_wheels(toy.prefix)[0].origin == "built"
 
 
 def test_a_line_that_breaks_goes_on_where_it_stopped(toy: Toy, release_page: Release) -> None:
     release_page.publish(release_page.wheel(), None, "reset")
     assert release_page.run() == 5
-    assert wheel_store.found(toy.prefix)[0].origin == "fetched"
+    assert wheel_store.kept_wheels(toy.prefix)[0].origin == "fetched"
 
 
 def test_a_release_page_that_cannot_be_read_once_is_asked_again(
@@ -791,7 +791,7 @@ def test_a_release_page_that_cannot_be_read_once_is_asked_again(
 
     monkeypatch.setattr(published_wheels, "find", once_silent)
     assert release_page.run() == 5
-    assert wheel_store.found(toy.prefix)[0].origin == "fetched", "and nothing was compiled"
+    assert wheel_store.kept_wheels(toy.prefix)[0].origin == "fetched", "and nothing was compiled"
     assert toy.built == 0
 
 

@@ -16,7 +16,7 @@ import pytest
 from provision.engine import environments, resolution_cache, user_tasks, verified
 from provision.engine.bring_up import Built, Workplace
 from provision.engine.journal import Journal
-from provision.events import nobody
+from provision.events import ignore
 from provision.session import run_tasks
 from provision.session._model import Outcome, Session
 from provision.settings import Settings
@@ -389,7 +389,7 @@ def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.Mon
     workplace = Workplace(site=site, environment={})
     monkeypatch.setattr(Journal, "append", full)
     task = Task(number=85, name="a", title="x", commands=(("true",),))
-    ran = user_tasks.Tasks(known, workplace, small.folder, {}, nobody).carry_out([task])
+    ran = user_tasks.Tasks(known, workplace, small.folder, {}, ignore).carry_out([task])
     assert str(ran.failure).startswith(
         "error: task 85-a: its journal cannot be written: No space left on device"
     )
