@@ -104,7 +104,7 @@ def test_a_python_that_has_gone_is_followed_by_another_of_its_version(
 
 def test_a_copy_that_followed_links_is_named_before_anything_is_built(place: Place) -> None:
     (place.prefix / "current").mkdir()
-    with pytest.raises(WrongUsage, match="not the link to an environment"):
+    with pytest.raises(WrongUsage, match="is a folder or file instead of a link to an environment"):
         cli.run(["up", "--yes"])
     assert place.generations() == []
 

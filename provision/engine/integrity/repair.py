@@ -58,7 +58,7 @@ def find_damage(
     names = {distribution.name for distribution in torn.values()}
     return msgspec.structs.replace(
         result,
-        torn=tuple(torn.values()),
+        damaged=tuple(torn.values()),
         whole={name: version for name, version in result.intact.items() if name not in names},
     )
 
