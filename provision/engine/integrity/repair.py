@@ -59,7 +59,7 @@ def find_damage(
     return msgspec.structs.replace(
         result,
         damaged=tuple(torn.values()),
-        whole={name: version for name, version in result.intact.items() if name not in names},
+        intact={name: version for name, version in result.intact.items() if name not in names},
     )
 
 
