@@ -34,7 +34,7 @@ _ACTIVATED: Final = '. "$1" && env -0'
 
 
 class TasksResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How each task ended, the checks after them, and the failure that ended the series.
+    """The end of each task, the checks after them, and the failure that ended the series.
 
     `concluded` holds the conclusion of checks that speak against a task.
     """

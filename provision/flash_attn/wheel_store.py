@@ -54,7 +54,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def origin_text(self) -> str:
-        """How and when it came into the store, in words."""
+        """Return in words how and when it came into the store."""
         if self.brought:
             elsewhere = f"{BUILT} elsewhere, " if self.origin == "built" else ""
             return f"{elsewhere}imported on {self.brought[:10]}"

@@ -73,6 +73,7 @@ def environment(session: Session, plan: Plan) -> dict[str, str]:
 def site(session: Session, resolution: Resolution, generation: str = "") -> Site:
     """Return the places of a session, with an environment chosen or not yet."""
     elsewhere = session.target is not None
+    # Models of this host are not those of the target.
     models = "" if elsewhere else inputs.paths(session.settings).get("models", "")
     return Site(
         generation=generation,

@@ -91,6 +91,7 @@ def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFaile
     chosen = _chosen(session)
     if not chosen or outcome.verdict != "verified" or not _is_current(outcome):
         return outcome, None
+    # A display of its own: that of the steps has ended, and has given the cursor back.
     with progress.listening(session.options) as listener:
         there = msgspec.structs.replace(session, listener=listener)
         tasks = user_tasks.Tasks(
@@ -145,6 +146,7 @@ def _with(outcome: Outcome, result: TasksResult) -> Outcome:
         steps=(*outcome.steps, *result.results),
         nothing_to_do=outcome.nothing_to_do and is_quiet,
     )
+    # A check of a task may contradict what the environment proved before.
     if result.tried.checks:
         gpus = outcome.resolution.plan.gpus.used
         tried = user_tasks.join(outcome.tried, result.tried)

@@ -55,6 +55,7 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
             if missing and optional.is_required(session):
                 reasons = (Reasons(subject=OPTIONAL, reasons=(missing,)),)
                 return confirm.no_plan(Unsupported(unsupported=reasons, advice=()), options)
+            # Said now and with the result: the host cannot fetch it without a network.
             if missing:
                 listener(Note(text=missing))
             made = _make(session, folder, part_size, builder, target, plan, lock, missing)
