@@ -64,7 +64,7 @@ def in_turns(
 
 def run_checks(python: str, names: list[str], profile: str, folder: Path, work: Path) -> None:
     checks = [check for check in launch_checks.discover(folder) if check.name in names]
-    context = launch_checks.Context(profile="cpu" if profile == "cpu" else "cuda")
+    context = launch_checks.CheckContext(profile="cpu" if profile == "cpu" else "cuda")
     results = launch_checks.run(python, checks, context, work / "logs", folder=folder).checks
     others = [result for result in results if result.outcome != "pass"]
     assert not others, others
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     python, rounds = options.python, options.rounds
-    profile = promised_checks.interpreter(python).profile
+    profile = promised_checks.inspect_interpreter(python).profile
     host = f"{os.cpu_count()} cores, {platform.machine()}, torch for {profile}"
     print(f"{time.strftime('%Y-%m-%d')}, {host}\nmedians of {rounds} rounds\n")
     print("| what | s | compared with, s | ratio | goal |\n|---|---|---|---|---|")

@@ -101,7 +101,7 @@ def reuse(toolkit: Toolkit, wheel_file: Path) -> float:
     began = time.monotonic()
     truth = wheel.read(wheel_file)
     torch = libraries.read(toolkit.packages / "torch" / "lib")
-    if reasons := against_wheel.against(truth, capabilities=("9.0",), torch=torch):
+    if reasons := against_wheel.reasons_against(truth, capabilities=("9.0",), torch=torch):
         raise SystemExit("; ".join(reasons))
     toolkit.install(str(wheel_file), options=("--no-deps", "--reinstall", "--no-cache", "--quiet"))
     return time.monotonic() - began

@@ -35,7 +35,7 @@ def ours(world: World, number: int, before: str | None, version: str) -> Row:
     shutil.rmtree(world.prefix, ignore_errors=True)
     if before:
         kills.clean_seconds(world, before)
-    standing = environments.current(world.prefix)
+    standing = environments.current_id(world.prefix)
     seconds = (
         kills.upgrade_seconds(world, standing, version)
         if before

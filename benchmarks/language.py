@@ -52,7 +52,9 @@ def figures(paths: list[Path]) -> Iterator[tuple[str, str, str]]:
     docstrings = [text for tree in trees.values() for text in docstrings_of(tree)]
     relative = [text for text in docstrings if text.split()[0].lower().strip("`,:") in RELATIVE]
     comments = [comment for text in texts.values() for comment in comments_of(text)]
-    prose = " ".join([*docstrings, *comments, *(text for tree in trees.values() for text in strings_of(tree))])
+    prose = " ".join(
+        [*docstrings, *comments, *(text for tree in trees.values() for text in strings_of(tree))]
+    )
     long = [line for line in lines if len(line) > LONGEST_LINE]
     code = sum(1 for line in lines if line.strip())
     yield "files / lines", f"{len(paths)} / {len(lines)}", ""
@@ -63,11 +65,23 @@ def figures(paths: list[Path]) -> Iterator[tuple[str, str, str]]:
         f"{statistics.median(functions):.0f} / {ninth} / {functions[-1]}",
         "",
     )
-    yield "docstrings that begin with a relative word", share(len(relative), len(docstrings)), "at most 1 %"
-    yield "vague subjects in 1,000 words", f"{1000 * len(VAGUE.findall(prose)) / len(WORD.findall(prose)):.2f}", "0.2"
+    yield (
+        "docstrings that begin with a relative word",
+        share(len(relative), len(docstrings)),
+        "at most 1 %",
+    )
+    yield (
+        "vague subjects in 1,000 words",
+        f"{1000 * len(VAGUE.findall(prose)) / len(WORD.findall(prose)):.2f}",
+        "0.2",
+    )
     yield f"lines over {LONGEST_LINE} columns", share(len(long), len(lines)), "at most 1 %"
     yield "comment lines in 100", f"{100 * len(comments) / code:.1f}", "4 to 9"
-    yield "README words", str(len((ROOT / "README.md").read_text(encoding="utf-8").split())), "at most 1,200"
+    yield (
+        "README words",
+        str(len((ROOT / "README.md").read_text(encoding="utf-8").split())),
+        "at most 1,200",
+    )
 
 
 def share(part: int, whole: int) -> str:
@@ -88,7 +102,11 @@ def strings_of(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, Documented) and node.body and isinstance(node.body[0], ast.Expr)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documented
+        ):
             yield from [node.value] * (" " in node.value)
 
 
@@ -98,7 +116,9 @@ def comments_of(text: str) -> list[str]:
 
 
 def statements(path: Path) -> int:
-    return sum(isinstance(node, ast.stmt) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return sum(
+        isinstance(node, ast.stmt) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    )
 
 
 def by_room(paths: Iterable[Path]) -> dict[str, list[Path]]:
@@ -106,7 +126,9 @@ def by_room(paths: Iterable[Path]) -> dict[str, list[Path]]:
     rooms: dict[str, list[Path]] = {}
     for path in paths:
         parts = path.relative_to(ROOT).parts
-        rooms.setdefault("/".join(parts[:2]) if parts[0] == "provision" else parts[0], []).append(path)
+        rooms.setdefault("/".join(parts[:2]) if parts[0] == "provision" else parts[0], []).append(
+            path
+        )
     return rooms
 
 

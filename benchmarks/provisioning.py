@@ -41,7 +41,7 @@ from provision.engine import (  # noqa: E402 - after the path is set
     resolution_cache,
 )
 from provision.engine.integrity.survey import survey  # noqa: E402
-from provision.engine.resolution_cache import Wanted  # noqa: E402
+from provision.engine.resolution_cache import Resolution  # noqa: E402
 from provision.steps.model import Lock, Site  # noqa: E402
 
 
@@ -110,7 +110,7 @@ def served(folder: Path, line: Line) -> str:
 
 def build(described: Path, prefix: Path) -> None:
     """Run every step without checks; a child process does this."""
-    resolution = msgspec.json.decode(described.read_bytes(), type=Wanted)
+    resolution = msgspec.json.decode(described.read_bytes(), type=Resolution)
     site = Site(
         generation=str(prefix / "one"),
         prefix=str(prefix),
@@ -133,7 +133,7 @@ def ours(described: Path, prefix: Path) -> list[str]:
     return [sys.executable, __file__, "--build", str(described), "--prefix", str(prefix)]
 
 
-def theirs(resolution: Wanted, index: str, prefix: Path) -> list[str]:
+def theirs(resolution: Resolution, index: str, prefix: Path) -> list[str]:
     uv, python = bring_up.own_uv(), resolution.host_python or resolution.plan.python
     (prefix / "lock.txt").write_text(resolution.lock.text)
     cache = f"--cache-dir '{prefix}/uv'"
@@ -157,7 +157,7 @@ def timed(
     return before + seconds
 
 
-def hashed(resolution: Wanted, index: str, work: Path) -> tuple[float, float]:
+def hashed(resolution: Resolution, index: str, work: Path) -> tuple[float, float]:
     """Return the seconds of uv alone, and of uv with our comparison of every file with RECORD."""
     prefix = Path(tempfile.mkdtemp(dir=work))
     alone = run(theirs(resolution, index, prefix))
@@ -203,7 +203,7 @@ def main() -> None:
         build(options.build, options.prefix)
         return
     resolution = resolution_cache.load(options.prefix)
-    if resolution is None or environments.current(options.prefix) is None:
+    if resolution is None or environments.current_id(options.prefix) is None:
         sys.exit(f"{options.prefix} has no environment: ./setup.sh makes one")
     index = served(options.prefix / "wheels", Line(options.line))
     pins = [
@@ -220,7 +220,7 @@ def main() -> None:
         report(resolution, described, index, work, options.pairs)
 
 
-def report(resolution: Wanted, described: Path, index: str, work: Path, pairs: int) -> None:
+def report(resolution: Resolution, described: Path, index: str, work: Path, pairs: int) -> None:
     cold, compared, resumed, chance = [], [], [], random.Random(1)
     for _ in range(pairs):
         mine = timed(lambda prefix: ours(described, prefix), work)

@@ -35,7 +35,7 @@ from pathlib import Path
 from provision.session import formats, runs
 report = runs.read(Path("/"), sys.argv[2])
 for name in formats.FORMATS:
-    assert formats.said(report, name)
+    assert formats.render(report, name)
 """
 GOALS = {"text": 0.3}
 GOAL_OF_ALL = 2.0

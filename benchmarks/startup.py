@@ -22,12 +22,28 @@ PROGRAM = str(ROOT / ".venv" / "bin" / "vllm-ready")
 # The third-party modules that a plan for a described host imports.
 THIRD_PARTY = "import msgspec, yaml, packaging.version, packaging.specifiers"
 HOST = str(ROOT / "tests" / "hosts" / "h100-550.yaml")
+# The most work for the planner: GPUs that no vLLM runs, and others that are short of driver, Python and glibc.
+THREE_KINDS = """
+gpus:
+- {name: Tesla P100-PCIE-16GB, count: 2}
+- {name: Tesla V100-SXM2-32GB, count: 2}
+- {name: NVIDIA A100-SXM4-80GB, count: 2}
+driver: "525.60.13"
+python: "3.10"
+glibc: "2.28"
+machine: x86_64
+"""
 
 PAIRS = {
     "--version": ([PROGRAM, "--version"], [PYTHON, "-I", "-c", "pass"], 1.5),
     "--help": ([PROGRAM, "--help"], [PYTHON, "-I", "-c", "pass"], 2.5),
     "plan --host FILE --json": (
         [PROGRAM, "plan", "--host", HOST, "--json"],
+        [PYTHON, "-I", "-c", THIRD_PARTY],
+        1.5,
+    ),
+    "plan --host - --json (3 kinds of GPU)": (
+        [PROGRAM, "plan", "--host", "-", "--json"],
         [PYTHON, "-I", "-c", THIRD_PARTY],
         1.5,
     ),
@@ -38,7 +54,10 @@ PAIRS = {
 def seconds(command: Sequence[str]) -> float:
     """Return how long a command runs."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+    # Only `plan --host -` reads its standard input.
+    subprocess.run(
+        command, check=True, input=THREE_KINDS.encode(), stdout=subprocess.DEVNULL, cwd="/"
+    )
     return time.perf_counter() - start
 
 

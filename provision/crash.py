@@ -10,14 +10,14 @@ from pathlib import Path
 
 from provision.doors import files
 from provision.errors import NotWritable
-from provision.host.record import who_and_where
+from provision.host.record import own_scrubber
 from provision.version import VERSION
 
 
 def report(argv: list[str], checkout: str) -> str:
     """Write the log of the current exception and return the message for the user."""
     kind, error, _ = sys.exc_info()
-    scrub = who_and_where().text
+    scrub = own_scrubber().text
     body = [
         f"vllm-ready {VERSION}, Python {platform.python_version()}, {platform.platform()}",
         f"arguments: {argv}",

@@ -14,7 +14,7 @@ BUG: Final = 70
 INTERRUPTED: Final = 130
 
 
-class Failure(Exception):  # noqa: N818 - reads better than FailureError in every traceback and message
+class Failure(Exception):  # noqa: N818 - reads better than FailureError
     """A failure that the user can understand and fix; any other exception is a bug."""
 
     exit_code: ClassVar[int]
@@ -26,7 +26,7 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError in ever
         self.hint = hint
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """Return place, message and hint, without the leading word `error:`."""
         lines = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.hint:
@@ -34,7 +34,7 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError in ever
         return "\n".join(lines)
 
     def __str__(self) -> str:
-        return f"error: {self.said}"
+        return f"error: {self.text}"
 
 
 class WrongUsage(Failure):
@@ -80,9 +80,27 @@ class SourceFailed(Failure):
 
 
 class StepFailed(Failure):
-    """A step that failed; its results so far stay, and the same command continues there."""
+    """A step that failed; its results so far stay, and the same command continues there.
+
+    `reason` is one sentence without commands and paths, `output` the last lines of the command that
+    failed, and `step` the number of the step whose action failed (0: none).
+    """
 
     exit_code = 4
+    step: int = 0
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str = "",
+        hint: str = "",
+        reason: str = "",
+        output: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.reason = reason or what.partition("\n")[0]
+        self.output = output
 
 
 class Locked(Failure):

@@ -92,7 +92,12 @@ class _Builder:
         self.document = document
         self.events = events
 
-    def refusal(self, event: Any, what: str, hint: str) -> UnreadableInput:  # noqa: ANN401 - yaml has no types
+    def refusal(
+        self,
+        event: Any,  # noqa: ANN401 - yaml has no types
+        what: str,
+        hint: str,
+    ) -> UnreadableInput:
         """Return an error at the line of an event."""
         return UnreadableInput(what, where=f"{self.name}:{event.start_mark.line + 1}", hint=hint)
 

@@ -25,7 +25,9 @@ RESULTS = ROOT / "tasks" / "task-results"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--renew-golden", action="store_true", help="write tests/plans anew; look at the diff")
+    parser.addoption(
+        "--renew-golden", action="store_true", help="write tests/plans anew; look at the diff"
+    )
     parser.addoption("--fast", action="store_true", help="leave out the tests marked `environment`")
     parser.addoption("--long", action="store_true", help="run the long tests at their full size")
 
@@ -125,7 +127,9 @@ def real_vllm(request: pytest.FixtureRequest) -> real.Vllm:
 @pytest.fixture
 def programs_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask each Python and compiler of this host once: a look at all of them costs more than a test."""
-    monkeypatch.setattr(_programs, "_all_at_once", lambda commands: [_answer(command) for command in commands])
+    monkeypatch.setattr(
+        _programs, "_all_at_once", lambda commands: [_answer(command) for command in commands]
+    )
 
 
 _all_programs_at_once = _programs._all_at_once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -19,32 +20,55 @@ SOURCES = sorted((ROOT / "provision").rglob("*.py"))
 
 # From the ground up; a room may import itself and what lies below it, never what lies above or beside it.
 FLOORS: list[set[str]] = [
-    {"errors", "version", "display.tables"},
-    {"yamltext"},
+    {"errors", "version", "results"},
+    {"events", "yamltext"},
     {"settings"},
     {"package_sources"},
     {"doors"},
+    {"display"},
     {"host", "binary"},
     {"catalog"},
-    {"plan", "flash_attn.choose", "flash_attn.match", "flash_attn.build_rules"},
-    {"steps", "flash_attn.step_60_flash_attn"},
+    {"plan"},
+    {"steps"},
     {"tasks"},
-    {"flash_attn.build_steps", "flash_attn.partial_build"},
-    {"engine", "flash_attn.wheel_store"},
-    {"flash_attn"},  # two floors of one room, until the loops around it are gone
+    {"flash_attn"},
+    {"engine"},
     {"report"},
-    {"crash", "arguments", "display"},
+    {"crash", "arguments"},
     {"session"},
     {"verbs"},
     {"cli"},
 ]
-IMPURE = {"io", "os", "pathlib.Path", "shutil", "socket", "subprocess", "tempfile", "threading", "requests"}
+IMPURE = {
+    "io",
+    "os",
+    "pathlib.Path",
+    "shutil",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "requests",
+}
 IO_CALLS = {"open", "print", "exec", "eval", "input"}
 ONLY_AT_THE_DOOR = {
     "subprocess": {"doors/process.py", "flash_attn/compile_flash_attn.py"},
     "requests": {"doors/network.py", "doors/sessions.py", "doors/remote_file.py"},
     "pypi_simple": {"doors/network.py", "catalog/published.py", "catalog/freshness.py"},
     "pynvml": {"doors/nvml_child.py"},
+}
+# Outside its room the optional package is named in these rooms and files only.
+NAMES_FLASH_ATTN = {
+    "catalog": "its wheels and releases are rows",
+    "plan": "a plan and its printout have fields for it",
+    "report": "a report shows its plan",
+    "settings.py": "it has settings",
+    "arguments.py": "the help of `wheels`",
+    "verbs/wheels.py": "the verb is about its wheels",
+    "host/_filesystem.py": "the packages that a recording lists",
+    "session/planning.py": "hands its chooser to the planner",
+    "session/optional.py": "hands its candidates to the engine",
+    "engine/bundle.py": "a bundle's manifest has the notes of its wheels",
 }
 ANSWER_ON_STDOUT = {"doors/nvml_child.py", "host/_reader.py"}  # children
 MOST_STATEMENTS = 200
@@ -91,7 +115,11 @@ def tops(path: Path) -> set[str]:
 def calls(path: Path) -> set[str]:
     """The bare names that a file calls."""
     nodes = ast.walk(tree(path))
-    return {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return {
+        node.func.id
+        for node in nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
 
 
 def floor(of: str) -> int:
@@ -114,6 +142,15 @@ def test_no_arrow_runs_up() -> None:
                 if not same_folder and floor(there) > floor(here):
                     wrong.append(f"{name(path)} imports {module}, which lies above it")
     assert wrong == []
+
+
+def test_flash_attn_is_named_in_its_room_only() -> None:
+    others = [path for path in SOURCES if room(path) != "flash_attn"]
+    naming = {path for path in others if re.search(r"(?i)flash[-_]attn", path.read_text())}
+    allowed = {path for path in naming if {name(path), room(path)} & NAMES_FLASH_ATTN.keys()}
+    assert {name(path) for path in naming - allowed} == set()
+    used = {key for path in allowed for key in (name(path), room(path))}
+    assert NAMES_FLASH_ATTN.keys() - used == set(), "a reason that is needed no more"
 
 
 def test_facts_plans_and_reports_do_no_io() -> None:
@@ -146,7 +183,10 @@ def test_checks_and_provision_keep_apart() -> None:
 
 def test_sizes() -> None:
     """Count statements: a limit on lines would squeeze code instead of splitting it."""
-    sizes = {name(path): sum(isinstance(node, ast.stmt) for node in ast.walk(tree(path))) for path in SOURCES}
+    sizes = {
+        name(path): sum(isinstance(node, ast.stmt) for node in ast.walk(tree(path)))
+        for path in SOURCES
+    }
     assert {path: size for path, size in sizes.items() if size > MOST_STATEMENTS} == {}
     functions = [
         (name(path), node.name, (node.end_lineno or 0) - node.lineno)
@@ -172,15 +212,33 @@ def test_only_the_command_line_prints() -> None:
 
 
 def test_nothing_of_torch_on_this_side() -> None:
-    wrong = {name(path): found for path in SOURCES if (found := {"torch", "vllm", "flash_attn"} & tops(path))}
+    wrong = {
+        name(path): found
+        for path in SOURCES
+        if (found := {"torch", "vllm", "flash_attn"} & tops(path))
+    }
     assert wrong == {}
 
 
 @pytest.mark.parametrize(
     ("argv", "forbidden"),
     [
-        (["--version"], {"argparse", "msgspec", "yaml", "packaging", "rich", "requests", "re", "pathlib"}),
-        (["--help"], {"msgspec", "yaml", "packaging", "rich", "requests", "provision.settings", "provision.host"}),
+        (
+            ["--version"],
+            {"argparse", "msgspec", "yaml", "packaging", "rich", "requests", "re", "pathlib"},
+        ),
+        (
+            ["--help"],
+            {
+                "msgspec",
+                "yaml",
+                "packaging",
+                "rich",
+                "requests",
+                "provision.settings",
+                "provision.host",
+            },
+        ),
         (
             ["plan", "--json", "--host", str(ROOT / "tests" / "hosts" / "h100-550.yaml")],
             {
@@ -212,9 +270,13 @@ def test_what_a_report_in_text_may_import(tmp_path: Path) -> None:
 
 def test_no_verb_brings_what_only_pages_need() -> None:
     """The page of a report, and those of an index."""
-    verbs = [f"provision.verbs.{path.stem}" for path in (ROOT / "provision" / "verbs").glob("[a-z]*.py")]
+    verbs = [
+        f"provision.verbs.{path.stem}" for path in (ROOT / "provision" / "verbs").glob("[a-z]*.py")
+    ]
     code = f"import sys, {', '.join(verbs)}; sys.exit(' '.join({{'jinja2', 'pypi_simple'}} & set(sys.modules)) or 0)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -226,7 +288,9 @@ def imported_by(argv: list[str]) -> set[str]:
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         "print('\\n'.join(sorted(set(sys.modules) - before)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *argv], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     found = set(done.stderr.split())
     assert "provision.cli" in found
     return found

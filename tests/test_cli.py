@@ -246,7 +246,7 @@ def test_the_catalogue_against_an_empty_index() -> None:
             "catalog", "check", "--json", "--set", f"sources.pypi={server.url('/simple/')}"
         )
     assert (code, out) == (4, "")
-    assert "asking the index for vllm" in err
+    assert "reading the index for vllm" in err
     assert "error: " in err
     assert "Traceback" not in err
 
@@ -267,7 +267,7 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["zzz"], "'zzz'", "vllm-ready --help"),
         (["--quiet", "plam"], "plam", "did you mean `plan`?"),
         (["--hots", "x"], "--hots", "did you mean `--host`?"),
-        (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, torch"),
+        (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, exclude_vllm, torch"),
         (
             ["plan", "--host", H100, "--set", "gpus=[9]"],
             "--set gpus=[9]: gpus: there is no GPU 9",
@@ -282,9 +282,9 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["catalog", "show", "vlm"], "there is no table `vlm`", "vllm"),
         (["catalog", "check", "vllm"], "takes no names", "catalog check"),
         (["catalog", "add"], "needs a release", "vllm==0"),
-        (["catalog", "add", "vllm"], "`vllm` is no release", "vllm==X"),
-        (["catalog", "add", "numpy==1.0"], "`numpy==1.0` is no release", "vllm==X"),
-        (["catalog", "add", "vllm==1..2"], "`vllm==1..2` is no release", "vllm==X"),
+        (["catalog", "add", "vllm"], "`vllm` is not a release", "vllm==X"),
+        (["catalog", "add", "numpy==1.0"], "`numpy==1.0` is not a release", "vllm==X"),
+        (["catalog", "add", "vllm==1..2"], "`vllm==1..2` is not a release", "vllm==X"),
         (["plan", "--set", "vlm=1"], "no setting `vlm`", "did you mean `vllm`?"),
         (["plan", "--set", "vllm=newest"], "`newest` is not a version", "write latest"),
         (["plan", "--prefix", ""], "not a valid folder name", "/data/prefix"),
@@ -373,7 +373,7 @@ def test_a_file_that_is_not_a_host(
 def test_a_future_cuda_is_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = at_hand(capsys, "plan", "--host", H100, "--set", "cuda=15.0")
     assert code == 3
-    assert "config asks for 15.0" in out
+    assert "the settings ask for CUDA 15.0" in out
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from provision.catalog.rows import Catalogue
 from provision.engine import bundle
 from provision.host import from_text
 from provision.plan._model import Plan
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -25,14 +25,18 @@ TEXT = (FOLDER / "Containerfile").read_text()
 
 def instructions() -> list[tuple[str, str]]:
     """Every instruction with its arguments, on one line."""
-    joined = "".join(line for line in TEXT.splitlines(keepends=True) if not line.startswith("#")).replace("\\\n", " ")
+    joined = "".join(
+        line for line in TEXT.splitlines(keepends=True) if not line.startswith("#")
+    ).replace("\\\n", " ")
     found = (line.partition(" ") for line in joined.splitlines() if line.strip())
     return [(name, " ".join(rest.split())) for name, _, rest in found]
 
 
 def copied() -> list[str]:
     values = dict(rest.split("=", 1) for name, rest in instructions() if name == "ARG")
-    words = [word for name, rest in instructions() if name == "COPY" for word in shlex.split(rest)[:-1]]
+    words = [
+        word for name, rest in instructions() if name == "COPY" for word in shlex.split(rest)[:-1]
+    ]
     return [values.get(word.strip("${}"), word) for word in words if not word.startswith("--")]
 
 
@@ -43,14 +47,25 @@ def test_what_runs_is_copied_and_nothing_else() -> None:
 
 
 def test_nothing_that_is_copied_is_kept_from_the_builder() -> None:
-    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    ignored = [
+        line
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if not line.startswith("#")
+    ]
     assert {".git", "envs", "logs"} <= set(ignored)
-    assert not [path for path in copied() for one in ignored if fnmatch(path, one) or path.startswith(f"{one}/")]
+    assert not [
+        path
+        for path in copied()
+        for one in ignored
+        if fnmatch(path, one) or path.startswith(f"{one}/")
+    ]
 
 
 def test_every_command_of_ours_exists() -> None:
     page = (FOLDER / "README.md").read_text()
-    calls = re.findall(r"\./setup\.sh ([a-z][^|&)`]*)", " ".join(rest for _, rest in instructions()))
+    calls = re.findall(
+        r"\./setup\.sh ([a-z][^|&)`]*)", " ".join(rest for _, rest in instructions())
+    )
     assert len(calls) == 2
     inside = re.findall(r"--entrypoint \./setup\.sh vllm-ready (.*)", page)
     for call in (*calls, *inside, *re.findall(r"`\./setup\.sh ([^`]+)`", page)):
@@ -69,12 +84,14 @@ def test_an_ordinary_user_and_no_secret() -> None:
     assert ("USER", "vllm") in instructions()[:first]
     assert names.count("USER") == 1
     assert "ENV" not in names
-    assert not re.search(r"token|passw|://", " ".join(rest for _, rest in instructions()), re.IGNORECASE)
+    assert not re.search(
+        r"token|passw|://", " ".join(rest for _, rest in instructions()), re.IGNORECASE
+    )
 
 
 @pytest.mark.parametrize("name", ["h100.yaml", "cpu.yaml"])
 def test_the_described_hosts_can_be_planned(name: str, catalogue: Catalogue) -> None:
     text = (FOLDER / name).read_text()
-    plan = make(from_text.parse(text, name), Settings(), catalogue)
+    plan = make_plan(from_text.parse(text, name), Settings(), catalogue)
     assert isinstance(plan, Plan)
     assert plan.python == yaml.safe_load(text)["python"]

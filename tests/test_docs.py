@@ -14,8 +14,8 @@ from rich.console import Console
 from provision import arguments, errors
 from provision.catalog.rows import Catalogue
 from provision.host import from_text
-from provision.plan.explain import explained
-from provision.plan.make import make
+from provision.plan.explain import render
+from provision.session.planning import make_plan
 from provision.settings import Settings, load
 
 ROOT = Path(__file__).parents[1]
@@ -29,11 +29,21 @@ PAGES = [
 ]
 MOST_WORDS = 1200
 # Commands of others: what the pages may show beside our own.
-FOREIGN = ("git clone", "source ", "vllm serve", "envs/current/bin/vllm ", "docker ", "podman ", "python3 -m checks")
+FOREIGN = (
+    "git clone",
+    "source ",
+    "vllm serve",
+    "envs/current/bin/vllm ",
+    "docker ",
+    "podman ",
+    "python3 -m checks",
+)
 
 
 def between(text: str, mark: str) -> str:
-    block = re.search(rf"<!-- {re.escape(mark)} -->\n```text\n(.*?)```\n<!-- end -->", text, re.DOTALL)
+    block = re.search(
+        rf"<!-- {re.escape(mark)} -->\n```text\n(.*?)```\n<!-- end -->", text, re.DOTALL
+    )
     assert block, f"the page has no place for {mark}"
     return block[1]
 
@@ -55,7 +65,9 @@ def test_help_is_shown(request: pytest.FixtureRequest) -> None:
 def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) -> None:
     host = from_text.parse((ROOT / "tests/hosts/h100-550.yaml").read_text(), "h100-550.yaml")
     page = io.StringIO()
-    Console(file=page, width=110, color_system=None).print(explained(make(host, Settings(), catalogue)))
+    Console(file=page, width=110, color_system=None).print(
+        render(make_plan(host, Settings(), catalogue))
+    )
     shown = "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
     check("README.md", "output: plan of tests/hosts/h100-550.yaml", shown, request)
 
@@ -95,12 +107,22 @@ def test_every_exit_code_has_a_row() -> None:
 
 
 def exit_codes() -> set[int]:
-    codes = {errors.DONE, errors.CHECK_FAILED, errors.UNSUPPORTED, errors.UNDECIDED, errors.BUG, errors.INTERRUPTED}
+    codes = {
+        errors.DONE,
+        errors.CHECK_FAILED,
+        errors.UNSUPPORTED,
+        errors.UNDECIDED,
+        errors.BUG,
+        errors.INTERRUPTED,
+    }
     return codes | {failure.exit_code for failure in errors.Failure.__subclasses__()}
 
 
 def test_every_exit_code_is_explained() -> None:
-    explained_codes = {int(code) for code in re.findall(r"(?:^|\s{2,})(\d+) [a-z]", arguments.EXIT_CODES, re.MULTILINE)}
+    explained_codes = {
+        int(code)
+        for code in re.findall(r"(?:^|\s{2,})(\d+) [a-z]", arguments.EXIT_CODES, re.MULTILINE)
+    }
     assert explained_codes == exit_codes()
 
 
@@ -121,8 +143,12 @@ def test_every_setting_has_a_row() -> None:
 
 
 def test_the_description_of_a_host_can_be_planned(catalogue: Catalogue) -> None:
-    (described,) = re.findall(r"```yaml\n(gpus:.*?)```", (ROOT / "docs/planning.md").read_text(), re.DOTALL)
-    assert "0.19.1" in str(make(from_text.parse(described, "planning.md"), Settings(), catalogue))
+    (described,) = re.findall(
+        r"```yaml\n(gpus:.*?)```", (ROOT / "docs/planning.md").read_text(), re.DOTALL
+    )
+    assert "0.19.1" in str(
+        make_plan(from_text.parse(described, "planning.md"), Settings(), catalogue)
+    )
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:

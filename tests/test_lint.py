@@ -17,5 +17,7 @@ ROOT = Path(__file__).parents[1]
     ids=["ruff check", "ruff format", "mypy"],
 )
 def test_clean(tool: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -15,14 +15,22 @@ else:
     tomllib = pytest.importorskip("tomli", reason="tomllib came with Python 3.11")
 
 ROOT = Path(__file__).parents[1]
-SETUP: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+SETUP: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+    "tool"
+]["setuptools"]
 
 
 def found() -> set[str]:
     """Packages, as setuptools finds them: by pattern, where every folder on the way has an __init__.py."""
-    names = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("*/**/__init__.py")}
+    names = {
+        ".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("*/**/__init__.py")
+    }
     whole = {name for name in names if all(part in names for part in parents(name))}
-    return {name for name in whole if any(fnmatchcase(name, one) for one in SETUP["packages"]["find"]["include"])}
+    return {
+        name
+        for name in whole
+        if any(fnmatchcase(name, one) for one in SETUP["packages"]["find"]["include"])
+    }
 
 
 def parents(name: str) -> list[str]:
@@ -33,7 +41,9 @@ def parents(name: str) -> list[str]:
 @pytest.mark.parametrize("top", ["provision", "checks"])
 def test_every_folder_with_code_is_a_package_that_is_found(top: str) -> None:
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / top).rglob("*.py")}
-    assert {".".join(folder.parts) for folder in folders} == {name for name in found() if name.split(".")[0] == top}
+    assert {".".join(folder.parts) for folder in folders} == {
+        name for name in found() if name.split(".")[0] == top
+    }
 
 
 def test_nothing_else_is_packed() -> None:
@@ -49,7 +59,9 @@ def test_every_other_file_goes_with_its_package() -> None:
     }
     for top in ("provision", "checks"):
         others = {
-            path for path in (ROOT / top).rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".md")
+            path
+            for path in (ROOT / top).rglob("*")
+            if path.is_file() and path.suffix not in (".py", ".pyc", ".md")
         }
         assert others <= packed
     assert packed
@@ -57,4 +69,7 @@ def test_every_other_file_goes_with_its_package() -> None:
 
 def test_setuptools_agrees() -> None:
     setuptools = pytest.importorskip("setuptools", reason="only where it happens to be installed")
-    assert set(setuptools.find_packages(str(ROOT), include=SETUP["packages"]["find"]["include"])) == found()
+    assert (
+        set(setuptools.find_packages(str(ROOT), include=SETUP["packages"]["find"]["include"]))
+        == found()
+    )

@@ -11,8 +11,7 @@ import msgspec
 import pytest
 
 from provision.engine.bundle import Bundle
-from provision.engine.events import Event
-from provision.engine.launch_checks import CheckDone, CheckStarted
+from provision.events import CheckDone, CheckStarted, Event
 from provision.host._model import Recording
 from provision.plan._model import Plan, Unsupported
 from provision.report._comparison import Comparison
@@ -36,7 +35,9 @@ PLANS = sorted((ROOT / "tests" / "plans").glob("*.json"))
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_schema_is_current(name: str, request: pytest.FixtureRequest) -> None:
-    shapes, definitions = msgspec.json.schema_components(SCHEMAS[name], ref_template="#/$defs/{name}")
+    shapes, definitions = msgspec.json.schema_components(
+        SCHEMAS[name], ref_template="#/$defs/{name}"
+    )
     document = {"$schema": DIALECT, "anyOf": list(shapes), "$defs": definitions}
     text = json.dumps(document, indent=1) + "\n"
     path = ROOT / "docs" / "schemas" / f"{name}.json"

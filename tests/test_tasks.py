@@ -85,9 +85,9 @@ undo: delete them
         ("commands: [a]\n", 1, "`title` is missing", "add title"),
         ("title: ' '\ncommands: [a]", 1, "title: is empty", "what it is"),
         ("title: x\ncommand: [a]", 2, "there is no `command` here", "did you mean `commands`?"),
-        ("title: x\ncommands: [a]\ntitle: y", 3, "`title` is given twice", "keep one"),
+        ("title: x\ncommands: [a]\ntitle: y", 3, "`title` appears twice", "keep one"),
         ("title: x\ncommands: a", 2, "commands: `a` does not fit here", "write commands: [a]"),
-        ("title: x\ncommands: [7]", 2, "commands[0]", 'commands[0]: "7"'),
+        ("title: x\ncommands: [7]", 2, "commands[0]: YAML reads 7 as a number", 'write "7"'),
         ("title: x\ncommands:\n- a\n- {b: c}", 4, "commands[1]", "text or a list"),
         ("title: x\ncommands:\n- []", 3, "commands[0]: is empty", "words"),
         ("title: x\ncommands: ['']", 2, "commands[0]: is empty", "write a command"),
@@ -171,8 +171,8 @@ undo: delete them
         ("title: x\ncommands: [A=1 b]", 2, "`A=1` is not a command", "environment: {A: 1}"),
         ("title: x\ncommands: [cd /x]", 2, "`cd` is a shell builtin", "bash -c"),
         ("- a", 1, "a list does not fit here", "write {title: …}"),
-        ("title: x\n  commands: [a]", 2, "is not YAML", "indented"),
-        ("title: x\ncommands: [a]\n\0", 3, "no text has", "right file"),
+        ("title: x\n  commands: [a]", 2, "is not YAML", "indentation"),
+        ("title: x\ncommands: [a]\n\0", 3, "a character that is not text", "right file"),
     ],
 )
 def test_an_error_names_its_line_and_the_correction(

@@ -9,13 +9,15 @@ import msgspec
 import pytest
 
 from provision.engine import resolution_cache as wanted
-from provision.engine.check_results import CheckResult
+from provision.results import CheckResult
 from tests.checks import real
 
 
 def test_one_command_ends_with_a_vllm_that_generated_and_served(brought_up: real.BroughtUp) -> None:
     report = brought_up.report
-    wrong = [check for check in report.checks if check.outcome != "pass" and not is_of_this_cpu(check)]
+    wrong = [
+        check for check in report.checks if check.outcome != "pass" and not is_of_this_cpu(check)
+    ]
     assert wrong == []
     assert (report.schema, report.verdict) == ("vllm-ready/report/1", "verified")
     assert report.plan
@@ -34,7 +36,9 @@ def is_of_this_cpu(check: CheckResult) -> bool:
 
 def test_its_vllm_runs_and_activates(brought_up: real.BroughtUp) -> None:
     current = brought_up.prefix / "current"
-    said = subprocess.run([current / "bin" / "vllm", "--version"], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [current / "bin" / "vllm", "--version"], capture_output=True, text=True, check=True
+    )
     assert "+cpu" in said.stdout
     script = f". '{current}/bin/activate' && command -v vllm && python -c 'import torch; print(torch.__version__)'"
     active = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
@@ -45,7 +49,9 @@ def test_its_vllm_runs_and_activates(brought_up: real.BroughtUp) -> None:
 def test_nothing_to_do_needs_no_network_and_writes_nothing(brought_up: real.BroughtUp) -> None:
     prefix = brought_up.prefix
     before = {path: path.lstat().st_mtime_ns for path in prefix.rglob("*")}
-    again = brought_up.run("up", "--set", "profile=cpu", PIP_INDEX_URL="http://127.0.0.1:9/simple", UV_OFFLINE="1")
+    again = brought_up.run(
+        "up", "--set", "profile=cpu", PIP_INDEX_URL="http://127.0.0.1:9/simple", UV_OFFLINE="1"
+    )
     assert again.returncode == 0, again.stderr
     assert "nothing to do" in again.stdout
     after = {path: path.lstat().st_mtime_ns for path in prefix.rglob("*")}

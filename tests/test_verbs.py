@@ -21,7 +21,9 @@ def generation(prefix: Path, number: int, *, complete: bool = True) -> Path:
     folder = prefix / f"2026010{number}T000000Z-000{number}"
     state = folder / environments.STATE
     state.mkdir(parents=True)
-    made = environments.Made(number=number, made=f"2026-01-0{number}T00:00:00Z", target=f"target {number}")
+    made = environments.Creation(
+        number=number, made=f"2026-01-0{number}T00:00:00Z", target=f"target {number}"
+    )
     (state / environments.MADE).write_bytes(msgspec.json.encode(made))
     if complete:
         (state / environments.COMPLETE).write_text("{}")
@@ -53,19 +55,27 @@ def test_no_environment_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "no environment yet" in said(capsys, "generations", "--prefix", str(tmp_path / "none"))
 
 
-def test_rollback_goes_back_and_to_a_named_one(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "current is 20260102T000000Z-0002" in said(capsys, "rollback", "--prefix", str(prefix))
+def test_rollback_goes_back_and_to_a_named_one(
+    prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "the current environment is 20260102T000000Z-0002" in said(
+        capsys, "rollback", "--prefix", str(prefix)
+    )
     assert "0003" in said(capsys, "rollback", "20260103T000000Z-0003", "--prefix", str(prefix))
-    assert environments.current(prefix) == "20260103T000000Z-0003"
+    assert environments.current_id(prefix) == "20260103T000000Z-0003"
 
 
-def test_rollback_passes_over_what_never_passed_its_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rollback_passes_over_what_never_passed_its_checks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, _, third = (generation(tmp_path, number) for number in (1, 2, 3))
     with pytest.raises(WrongUsage, match="no earlier environment was ever in use"):
         cli.run(["rollback", "--prefix", str(tmp_path)])
     for used in (first, third):
         environments.switch(tmp_path, used.name)
-    assert f"current is {first.name}" in said(capsys, "rollback", "--prefix", str(tmp_path))
+    assert f"the current environment is {first.name}" in said(
+        capsys, "rollback", "--prefix", str(tmp_path)
+    )
 
 
 def test_rollback_and_prune_as_documents(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +88,7 @@ def test_rollback_and_prune_as_documents(prefix: Path, capsys: pytest.CaptureFix
 def test_rollback_to_what_is_not_complete_is_refused(prefix: Path) -> None:
     with pytest.raises(WrongUsage, match="not complete"):
         cli.run(["rollback", "20260104T000000Z-0004", "--prefix", str(prefix)])
-    assert environments.current(prefix) == "20260103T000000Z-0003"
+    assert environments.current_id(prefix) == "20260103T000000Z-0003"
 
 
 @pytest.fixture
@@ -86,7 +96,9 @@ def running(prefix: Path) -> Iterator[int]:
     """A process whose folder is the oldest generation."""
     folder = prefix / "20260101T000000Z-0001"
     code = "import sys, time; print('here', flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout
         process.stdout.readline()
         yield process.pid
@@ -98,7 +110,7 @@ def test_prune_keeps_what_is_current_and_what_is_in_use(
 ) -> None:
     assert str(running) in said(capsys, "generations", "--prefix", str(prefix))
     said(capsys, "prune", "--set", "keep=1", "--prefix", str(prefix))
-    left = {one.id for one in environments.found(prefix)}
+    left = {one.id for one in environments.list_environments(prefix)}
     assert {"20260101T000000Z-0001", "20260103T000000Z-0003"} <= left
     assert "20260102T000000Z-0002" not in left
 
@@ -106,7 +118,13 @@ def test_prune_keeps_what_is_current_and_what_is_in_use(
 def test_checks_are_listed_with_what_they_prove(capsys: pytest.CaptureFixture[str]) -> None:
     listed = json.loads(said(capsys, "check", "list", "--json"))
     names = {one["name"] for one in listed}
-    assert {"record_whole", "distributions_as_locked", "extensions_import", "vllm_generates", "vllm_serves"} <= names
+    assert {
+        "record_whole",
+        "distributions_as_locked",
+        "extensions_import",
+        "vllm_generates",
+        "vllm_serves",
+    } <= names
     assert all(one["proves"] and not one["problem"] for one in listed)
     assert "record_whole" in said(capsys, "check", "list")
 

@@ -32,7 +32,9 @@ def test_systemd_takes_it(unit: Path, tmp_path: Path) -> None:
         pytest.skip("there is no systemd-analyze")
     for path in UNITS:  # a timer is verified together with its service
         shutil.copy(path, tmp_path)
-    done = subprocess.run([analyze, "verify", str(tmp_path / unit.name)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [analyze, "verify", str(tmp_path / unit.name)], capture_output=True, text=True, check=False
+    )
     ours = [line for line in done.stderr.splitlines() if unit.stem in line]
     assert not ours, ours
 

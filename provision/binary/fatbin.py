@@ -19,14 +19,14 @@ _ENTRY = struct.Struct("<HHIQ12xI")
 _PTX, _SASS = 1, 2
 
 
-class Container(msgspec.Struct, frozen=True, kw_only=True):
+class FatBinary(msgspec.Struct, frozen=True, kw_only=True):
     """One fat binary: the architectures (90 for 9.0) of its machine code (sm) and of its PTX."""
 
     sm: frozenset[int] = frozenset()
     ptx: frozenset[int] = frozenset()
 
 
-def containers(section: bytes | memoryview) -> list[Container]:
+def fat_binaries(section: bytes | memoryview) -> list[FatBinary]:
     """Return every fat binary of a `.nv_fatbin` section, in order.
 
     Raise ValueError if one is cut off.
@@ -46,7 +46,7 @@ def containers(section: bytes | memoryview) -> list[Container]:
     return read_containers
 
 
-def _container(section: bytes | memoryview, at: int, end: int) -> Container:
+def _container(section: bytes | memoryview, at: int, end: int) -> FatBinary:
     architectures: dict[int, set[int]] = {_PTX: set(), _SASS: set()}
     while at < end:
         if at + _ENTRY.size > end:
@@ -59,10 +59,10 @@ def _container(section: bytes | memoryview, at: int, end: int) -> Container:
         # Other kinds hold intermediate code for the linker; no GPU runs it.
         architectures.get(kind, set()).add(architecture)
         at += header + payload
-    return Container(sm=frozenset(architectures[_SASS]), ptx=frozenset(architectures[_PTX]))
+    return FatBinary(sm=frozenset(architectures[_SASS]), ptx=frozenset(architectures[_PTX]))
 
 
-def general(all_containers: Sequence[Container]) -> Container:
+def common_code(all_containers: Sequence[FatBinary]) -> FatBinary:
     """Return the architectures of the kernels that every GPU needs.
 
     A file also holds special kernels for some architectures only: CMake intersects what a kernel
@@ -71,13 +71,13 @@ def general(all_containers: Sequence[Container]) -> Container:
     kernels have it.
     """
     if not all_containers:
-        return Container()
+        return FatBinary()
     counts = Counter(container.sm for container in all_containers)
     widest = max(counts, key=lambda sm: (len(sm), counts[sm], sorted(sm)))
     ptx = frozenset.intersection(
         *(container.ptx for container in all_containers if container.sm == widest)
     )
-    return Container(sm=widest, ptx=ptx)
+    return FatBinary(sm=widest, ptx=ptx)
 
 
 def capabilities(architectures: frozenset[int]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Entry(msgspec.Struct, frozen=True):
+class RecordEntry(msgspec.Struct, frozen=True):
     """One line of a RECORD.
 
     The path is relative to site-packages; digest and size may be empty.
@@ -27,19 +27,19 @@ class Entry(msgspec.Struct, frozen=True):
     size: str
 
 
-def entries(record: Path) -> list[Entry]:
+def read_entries(record: Path) -> list[RecordEntry]:
     """Read the lines of a RECORD. Raise ValueError if it is missing, cut short or malformed."""
     try:
         with record.open(encoding="utf-8", newline="") as lines:
-            return parsed(lines)
+            return parse_entries(lines)
     except (OSError, ValueError) as error:
         raise ValueError(f"{record.parent.name}/RECORD: {error}") from error
 
 
-def parsed(lines: Iterable[str]) -> list[Entry]:
+def parse_entries(lines: Iterable[str]) -> list[RecordEntry]:
     """Parse the lines of a RECORD. Raise ValueError if they are malformed."""
     try:
-        return [Entry(*row) for row in csv.reader(lines, strict=True)]
+        return [RecordEntry(*row) for row in csv.reader(lines, strict=True)]
     except (csv.Error, TypeError) as error:
         raise ValueError(str(error)) from error
 
@@ -49,17 +49,17 @@ def differences(site_packages: Path, dist_info: str) -> list[str]:
 
     Raise ValueError if RECORD cannot be read.
     """
-    listed = entries(site_packages / dist_info / "RECORD")
+    listed = read_entries(site_packages / dist_info / "RECORD")
     return [entry.path for entry in listed if not _is_as_recorded(site_packages, entry)]
 
 
-def unlisted(site_packages: Path) -> list[str]:
+def unlisted_files(site_packages: Path) -> list[str]:
     """List the files below site-packages that no RECORD lists.
 
     Raise ValueError if a RECORD cannot be read.
     """
     records = sorted(site_packages.glob("*.dist-info/RECORD"))
-    listed = {entry.path for record in records for entry in entries(record)}
+    listed = {entry.path for record in records for entry in read_entries(record)}
     return [
         relative
         for path in sorted(site_packages.rglob("*"))
@@ -78,15 +78,15 @@ def matches(path: str | Path, digest: str) -> bool:
 
 def digest_of(path: str | Path, algorithm: str = "sha256") -> str:
     """Return the digest of a file's content as RECORD writes it, without the algorithm's name."""
-    return encoded(file_digest.of_file(path, algorithm).digest())
+    return encode_digest(file_digest.of_file(path, algorithm).digest())
 
 
-def encoded(digest: bytes) -> str:
+def encode_digest(digest: bytes) -> str:
     """Encode a digest as RECORD writes it: URL-safe base64 without padding."""
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _is_as_recorded(site_packages: Path, entry: Entry) -> bool:
+def _is_as_recorded(site_packages: Path, entry: RecordEntry) -> bool:
     path = site_packages / entry.path
     if not path.is_file() or entry.size not in ("", str(path.stat().st_size)):
         return False

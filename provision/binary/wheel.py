@@ -41,7 +41,7 @@ _DAMAGE = (
 )
 
 
-class WheelTruth(msgspec.Struct, frozen=True, kw_only=True):
+class WheelContents(msgspec.Struct, frozen=True, kw_only=True):
     """The contents of a wheel.
 
     Name and version come from METADATA, tags from WHEEL, code from the compiled files. `sm` and
@@ -62,10 +62,10 @@ class WheelTruth(msgspec.Struct, frozen=True, kw_only=True):
     cxx11_abi: bool | None
     needed: tuple[str, ...]
     undefined: frozenset[str]
-    lies: tuple[str, ...]
+    contradictions: tuple[str, ...]
 
     @property
-    def true_name(self) -> str:
+    def corrected_name(self) -> str:
         """Return the file name with METADATA's version: some files are misnamed."""
         name, _, rest = self.file.split("-", 2)
         return f"{name}-{self.version}-{rest}"
@@ -76,7 +76,7 @@ class _Module(msgspec.Struct, frozen=True):
 
     name: str
     machine: str
-    kernels: list[fatbin.Container]
+    kernels: list[fatbin.FatBinary]
     glibc: str | None
     needed: tuple[str, ...]
     defined: frozenset[str]
@@ -85,12 +85,12 @@ class _Module(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, data: mmap.mmap, name: str) -> _Module:
         read = SharedObject(data, name)
-        kernels = fatbin.containers(read.fatbin)
+        kernels = fatbin.fat_binaries(read.fatbin)
         glibc = read.highest("GLIBC")
         return cls(name, read.machine, kernels, glibc, read.needed, read.defined, read.unversioned)
 
 
-def read(path: Path) -> WheelTruth:
+def read(path: Path) -> WheelContents:
     """Read every byte once and write none.
 
     Raise ValueError, a sentence, if this is not a complete wheel.
@@ -103,18 +103,18 @@ def read(path: Path) -> WheelTruth:
         raise ValueError(f"{path.name} is not a usable wheel: {why}") from error
 
 
-def _truth(archive: zipfile.ZipFile, file: str) -> WheelTruth:
+def _truth(archive: zipfile.ZipFile, file: str) -> WheelContents:
     size = sum(member.file_size for member in archive.infolist())
     if size > _LARGEST_WHEEL:
         raise ValueError(f"it would unpack to {size / _GIB:.0f} GiB")
     metadata, tagged = _header(archive, "METADATA"), _header(archive, "WHEEL")
     modules, lies = _contents(archive)
-    kernels = fatbin.general([container for module in modules for container in module.kernels])
+    kernels = fatbin.common_code([container for module in modules for container in module.kernels])
     defined = frozenset[str]().union(*(module.defined for module in modules))
     undefined = frozenset[str]().union(*(module.undefined for module in modules)) - defined
     distribution, version = canonicalize_name(_field(metadata, "Name")), _field(metadata, "Version")
     tags = frozenset(str(tag) for line in tagged.get_all("Tag", []) for tag in parse_tag(line))
-    return WheelTruth(
+    return WheelContents(
         file=file,
         distribution=distribution,
         version=version,
@@ -127,7 +127,7 @@ def _truth(archive: zipfile.ZipFile, file: str) -> WheelTruth:
         cxx11_abi=_cxx11_abi(undefined),
         needed=tuple(sorted({library for module in modules for library in module.needed})),
         undefined=undefined,
-        lies=(*_misnamed(file, distribution, version, tags), *lies),
+        contradictions=(*_misnamed(file, distribution, version, tags), *lies),
     )
 
 
@@ -171,7 +171,9 @@ def _contents(archive: zipfile.ZipFile) -> tuple[list[_Module], list[str]]:
     of_record = _dist_info(archive, "RECORD")
     recorded = {
         entry.path: entry
-        for entry in record.parsed(_whole(archive, of_record, _LARGEST_TEXT).decode().splitlines())
+        for entry in record.parse_entries(
+            _whole(archive, of_record, _LARGEST_TEXT).decode().splitlines()
+        )
     }
     unsigned = {of_record.filename + ending for ending in ("", ".jws", ".p7s")}
     modules, lies, names = [], [], set[str]()
@@ -197,7 +199,7 @@ def _contents(archive: zipfile.ZipFile) -> tuple[list[_Module], list[str]]:
 
 
 def _unlike(
-    entry: record.Entry | None,
+    entry: record.RecordEntry | None,
     archive: zipfile.ZipFile,
     info: zipfile.ZipInfo,
     copy: mmap.mmap | None,
@@ -214,7 +216,10 @@ def _unlike(
         return f"its RECORD does not list {info.filename}"
     if algorithm not in _STRONG:
         return f"its RECORD has no SHA-256 of {info.filename}"
-    same = record.encoded(digest.digest()) == expected and entry.size in ("", str(info.file_size))
+    same = record.encode_digest(digest.digest()) == expected and entry.size in (
+        "",
+        str(info.file_size),
+    )
     return "" if same else f"{info.filename} differs from its RECORD"
 
 
@@ -229,7 +234,7 @@ def _cxx11_abi(symbols: frozenset[str]) -> bool | None:
 def _misnamed(file: str, distribution: str, version: str, tags: frozenset[str]) -> list[str]:
     """Return how the file's name differs from its contents.
 
-    A name may add a local part to the version, as flash-attn's authors do; nothing else may differ.
+    A name may add a local part to the version, as some authors do; nothing else may differ.
     """
     name, named, _, named_tags = parse_wheel_filename(file)
     lies = []

@@ -1,1 +1,1 @@
-"""What is known of published builds: data files with sources and dates, and their reader."""
+"""The catalogue of published builds: data files with sources and dates, read, shown and grown."""

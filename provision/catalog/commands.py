@@ -78,6 +78,7 @@ def add(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> Cat
         raise WrongUsage(
             "catalog add needs a release", hint="for example: catalog add vllm==0.33.0"
         )
+    # Reading wheels needs a dozen modules that no other verb loads.
     from provision.catalog import grow, merge
 
     derive: dict[str, Callable[[str, str], merge.Release]] = {
@@ -94,6 +95,7 @@ def add(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> Cat
         table: tuple[merge.Release, ...] = rows.read_rows(existing, type(row), str(path))
         known = {old.version: old for old in table}
         differences = merge.compare(known[version], row) if version in known else ["new"]
+        # Written after each release: a failure later keeps the ones before it.
         files.write(path, merge.merge(existing, row))
         data[f"{name}=={version}"] = differences
     lines = [f"{name}: {'; '.join(lines) or 'no difference'}" for name, lines in data.items()]

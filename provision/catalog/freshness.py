@@ -28,6 +28,7 @@ def behind(known: Iterable[str], page: ProjectPage) -> CatalogLag:
     released = _releases(page)
     floor = Version(newest_known) if newest_known else Version("0")
     missing = sorted(version for version in released if version > floor)
+    # The lag in days is that between two uploads, not until today.
     first, last = released.get(floor), released[missing[-1]] if missing else None
     return CatalogLag(
         newest_known=newest_known,
@@ -40,6 +41,7 @@ def _releases(page: ProjectPage) -> dict[Version, datetime | None]:
     """Return every final release with wheels, and its first upload where the index has dates."""
     released: dict[Version, datetime | None] = {}
     for package in page.packages:
+        # A yanked release is not one to add.
         if package.package_type != "wheel" or package.is_yanked or not package.version:
             continue
         try:

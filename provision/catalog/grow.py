@@ -82,8 +82,10 @@ def torch_release(version: str, index: str) -> TorchRelease:
         with open_wheel(published) as wheel:
             builds.append(_torch_build(wheel))
             metadata = metadata or wheel.metadata()
+            # All builds of a release have the same headers.
             standard = _cxx_standard(wheel)
     needed = requirements(metadata) if metadata else {}
+    # The name of the package has the CUDA major: nvidia-nccl-cu12.
     nccl = next((name for name in needed if name.startswith("nvidia-nccl-cu")), "")
     return TorchRelease(
         source=f"{_RANGE_READ}: version.py, libtorch_python.so, libc10.so, METADATA",
@@ -124,6 +126,7 @@ def _vllm_build(wheel: OpenWheel, index: str) -> VllmBuild:
     if not compiled["core"]:
         raise ValueError("it has no vllm/_C extension: a build without CUDA, or an unknown layout")
     code = {part: _code(objects) for part, objects in compiled.items()}
+    # The toolkit decides which driver can compile the PTX.
     cuda = _toolkit(compiled["core"])
     glibc, glibc_why = _glibc(wheel, compiled["core"], index)
     moe_glibc = _highest_glibc([glibc], compiled["moe"])
@@ -149,6 +152,7 @@ def _vllm_build(wheel: OpenWheel, index: str) -> VllmBuild:
 
 def _glibc(wheel: OpenWheel, core: list[SharedObject], index: str) -> tuple[str, str]:
     """Return the glibc that a host needs, and the reason."""
+    # Compiled code may need a newer glibc than its tag says.
     tag = wheel.published.name.glibc
     needs = [
         (tag, "the wheel's tag"),
@@ -170,8 +174,10 @@ def _compiled(wheel: OpenWheel, modules: tuple[str, ...]) -> list[SharedObject]:
 def _code(objects: list[SharedObject]) -> CompiledCode | None:
     if not objects:
         return None
-    containers = [container for module in objects for container in fatbin.containers(module.fatbin)]
-    kernels = fatbin.general(containers)
+    containers = [
+        container for module in objects for container in fatbin.fat_binaries(module.fatbin)
+    ]
+    kernels = fatbin.common_code(containers)
     return CompiledCode(sm=fatbin.capabilities(kernels.sm), ptx=fatbin.capabilities(kernels.ptx))
 
 

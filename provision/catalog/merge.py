@@ -46,6 +46,7 @@ def merge(existing: bytes, row: Release) -> bytes:
     """
     rows = {old.version: old for old in read_rows(existing, type(row), "the catalogue")}
     old = rows.get(row.version)
+    # The index does not state everything: the old row completes the new one.
     rows[row.version] = _joined(old, row) if old else row
     newest_first = sorted(rows.values(), key=lambda release: Version(release.version), reverse=True)
     return msgspec.json.Encoder().encode_lines(newest_first)
@@ -131,9 +132,11 @@ def _counterpart(old: tuple[Build, ...], build: Build) -> Build | None:
 def _filled(old: Build, new: Build) -> Build:
     """Return the new build, completed by what only the old one states."""
     if isinstance(old, VllmBuild) and isinstance(new, VllmBuild):
+        # Code from before CUDA 12.8 does not name its toolkit.
         if new.cuda is None:
             new = replace(new, cuda=old.cuda, variant=old.variant)
         new = replace(new, uploaded=new.uploaded or old.uploaded)
+        # The glibc of the whole wheel already covers its mixture-of-experts part.
         if new.moe_glibc and Version(new.moe_glibc) <= Version(old.glibc):
             new = replace(new, moe_glibc=None)
         if Version(old.glibc) > Version(new.glibc):

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     import pypi_simple
 
 _PLATFORM = re.compile(r"manylinux(?:_(\d+)_(\d+)|(1|2010|2014))_(x86_64|aarch64)")
+# The legacy names of manylinux tags (PEP 600).
 _OLD_TAGS = {"1": (2, 5), "2010": (2, 12), "2014": (2, 17)}
+# Everything that zipfile raises for damaged archives.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, KeyError, ValueError)
 
 
@@ -60,6 +62,7 @@ class WheelName(msgspec.Struct, frozen=True, kw_only=True):
                 cpython = tag.interpreter if tag.abi in (tag.interpreter, "abi3") else tag.abi
         if not glibcs:
             return None
+        # A name may have several tags: the wheel runs on the lowest.
         lowest = min(glibcs)
         return cls(
             machine=cast("Machine", machine),
@@ -105,6 +108,7 @@ def wheels(index: str, project: str, version: str) -> list[Published]:
 def newest_uploads(listed: Iterable[Published]) -> list[Published]:
     """Return the wheel with the highest build number for each machine, x86_64 first."""
     newest: dict[str, Published] = {}
+    # A later wheel replaces an earlier one of the same machine.
     for wheel in sorted(listed, key=lambda wheel: wheel.name.build):
         newest[wheel.name.machine] = wheel
     return [newest[machine] for machine in sorted(newest, reverse=True)]
@@ -138,6 +142,7 @@ class OpenWheel:
 
     def metadata(self) -> Message:
         """Return the header fields of METADATA."""
+        # A vendored package may have a dist-info folder deeper in the wheel.
         (member,) = (
             name for name in self.members if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)
         )
@@ -166,6 +171,7 @@ def requirements(metadata: Message) -> dict[str, list[Requirement]]:
             requirement = Requirement(line)
         except InvalidRequirement as error:
             raise ValueError(f"METADATA: {error}") from error
+        # Extras are not installed with vLLM.
         if "extra" not in str(requirement.marker or ""):
             needed.setdefault(requirement.name.lower(), []).append(requirement)
     return needed

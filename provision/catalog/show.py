@@ -31,6 +31,7 @@ def rows_of(table: str, rows: Iterable[Row]) -> Rows:
     lines: list[tuple[str, str]] = []
     for row in rows:
         fields = msgspec.to_builtins(row)
+        # Tables of releases are named by their version.
         named_by = _NAMED_BY.get(table, ("version",))
         name = (
             " to ".join(dict.fromkeys(str(fields.pop(key)) for key in named_by))

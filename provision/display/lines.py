@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 
-from provision.engine.check_results import CheckResult
-from provision.engine.events import Event, Note, StepDone, StepResult
-from provision.engine.launch_checks import CheckDone, CheckStarted
+from provision.events import CheckDone, CheckStarted, Event, Note, StepDone, StepResult
+from provision.results import CheckResult
 
 RunEvent = Event | CheckStarted | CheckDone
 

@@ -19,8 +19,15 @@ from rich.text import Text
 from provision.display import lines, terminal
 from provision.display.lines import RunEvent
 from provision.display.rate import Pace, Paces, duration
-from provision.engine.events import CommandStarted, Line, Progress, StepDone, StepStarted
-from provision.engine.launch_checks import CheckDone, CheckStarted
+from provision.events import (
+    CheckDone,
+    CheckStarted,
+    CommandStarted,
+    Line,
+    Progress,
+    StepDone,
+    StepStarted,
+)
 
 _REFRESH_S: Final = 0.2
 _SPARE: Final = 4  # columns for the ^C that the terminal echoes behind the last line

@@ -10,8 +10,7 @@ from typing import Final
 from provision.display import lines
 from provision.display.lines import RunEvent
 from provision.display.rate import Paces
-from provision.engine.events import CommandStarted, Progress, StepDone
-from provision.engine.launch_checks import CheckStarted
+from provision.events import CheckStarted, CommandStarted, Progress, StepDone
 
 _EVERY_S: Final = 30.0
 

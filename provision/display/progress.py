@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from provision.display import terminal
 from provision.display.lines import RunEvent
-from provision.engine.events import (
+from provision.events import (
     CommandStarted,
     Note,
     StepDone,
@@ -21,7 +21,7 @@ from provision.engine.events import (
 Listener = Callable[[RunEvent], None]
 
 
-class Followed:
+class EventRecorder:
     """A listener that passes events on and records the commands, notes and results of steps."""
 
     def __init__(self, listener: Listener) -> None:
@@ -42,7 +42,7 @@ class Followed:
             self.notes.setdefault(self._step, []).append(event.text)
         self._listener(event)
 
-    def add(self, other: Followed) -> None:
+    def add(self, other: EventRecorder) -> None:
         """Append what another listener recorded."""
         self.results += other.results
         for own, added in ((self.commands, other.commands), (self.notes, other.notes)):
@@ -51,10 +51,10 @@ class Followed:
 
 
 @contextlib.contextmanager
-def followed(options: argparse.Namespace) -> Iterator[Followed]:
+def followed(options: argparse.Namespace) -> Iterator[EventRecorder]:
     """Display and record the events of the engine inside the block."""
     with _listener(options) as listener:
-        yield Followed(listener)
+        yield EventRecorder(listener)
 
 
 def notes(options: argparse.Namespace) -> Callable[[str], None]:

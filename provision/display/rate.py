@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from provision.engine.events import Progress
+from provision.events import Progress
 
 _WINDOW_S: Final = 15.0  # the speed of the last seconds, so that a slower connection shows
 _BYTES: Final = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))

@@ -31,7 +31,7 @@ class Workers:
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Run the work in the next free thread."""
         future: Future[T] = Future()
-        self._queue.put((future, work))  # type: ignore[arg-type] # each future has the type of its own work
+        self._queue.put((future, work))  # type: ignore[arg-type] # mixed types
         if self._threads < self._limit:
             self._threads += 1
             threading.Thread(target=self._work, name=self._name, daemon=True).start()

@@ -16,10 +16,10 @@ _deferring = False
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a handler's shape
     _received.append(number)
     if not _deferring:
-        look()
+        raise_pending()
 
 
-def look() -> None:
+def raise_pending() -> None:
     """Raise KeyboardInterrupt if an interruption was received.
 
     Python swallows an exception that a handler raises inside some of its own callbacks (a
@@ -37,7 +37,7 @@ def deferred() -> Iterator[Callable[[], None]]:
     is_main = threading.current_thread() is threading.main_thread()
     _deferring |= is_main
     try:
-        yield lambda: look() if is_main and len(_received) > before else None
+        yield lambda: raise_pending() if is_main and len(_received) > before else None
     finally:
         _deferring &= not is_main
 

@@ -32,7 +32,7 @@ SM = 1  # NVML_CLOCK_SM
 UNCORRECTED, SINCE_START, EVER = 1, 0, 1  # of nvmlMemoryErrorType_t and nvmlEccCounterType_t
 
 
-def ask(question: Callable[[], Any], errors: dict[str, str], field: str) -> Any:  # noqa: ANN401 - ctypes
+def ask(question: Callable[[], Any], errors: dict[str, str], field: str) -> Any:  # noqa: ANN401 - ctypes has no types
     """Return the answer, or None after noting the reason under the field's name."""
     try:
         return question()

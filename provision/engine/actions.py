@@ -1,4 +1,4 @@
-"""Carries out one action: runs a command with its log, writes a file, or sees whether a need is met."""
+"""Carry out one action: fetch files, run a command with its log, write a file, or check a need."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import msgspec
 
 from provision.doors import files, process
 from provision.engine import fetch, needs
-from provision.engine.events import CommandStarted, Line, Note, Progress, Subscriber
 from provision.engine.logs import StepLog
 from provision.errors import NotWritable, SourceFailed, StepFailed
+from provision.events import CommandStarted, Line, Note, Progress, Subscriber
 from provision.host._scrub import hide_secrets
 from provision.steps.model import Action, Fetch, Need, Run, Site, Step, Write
 
-_FAR = re.compile(r"\[(\d+)/(\d+)\] ")  # how ninja says it, and whoever compiles here
+_PROGRESS = re.compile(r"\[(\d+)/(\d+)\] ")  # the format of ninja
 _RESUME = "the same command goes on from here"
-# What would reach into a command from the outside and change what it does.
+# These would reach into a command from outside and change its behaviour.
 _FOREIGN = ("LD_", "PYTHON", "PIP_", "VIRTUAL_ENV", "CONDA_", "BASH_ENV")
 
 
 class Carrier(msgspec.Struct, frozen=True, kw_only=True):
-    """What all actions of one build have in common."""
+    """The executor of actions, with all that the actions of one build share."""
 
     site: Site
     folder: Path
@@ -32,45 +32,48 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     fetching: fetch.Fetching
     keep_open: tuple[int, ...]
-    at: Path | None = None  # where commands work; None: where we do
+    at: Path | None = None  # the working directory of commands; None: our own
 
-    def carry_out(self, step: Step, actions: Iterable[Action], ahead: Fetch | None = None) -> tuple[str, ...]:
-        """All actions of a step, in order; StepFailed where one of them does not end well. The commands that ran.
+    def carry_out(
+        self, step: Step, actions: Iterable[Action], ahead: Fetch | None = None
+    ) -> tuple[str, ...]:
+        """Carry out the actions of a step in order and return the commands that ran.
 
-        `ahead`: what the next step needs comes while commands run; before, it would only share the line.
+        Raise StepFailed if an action does not end well. `ahead` are files of a later step.
         """
-        ran: list[str] = []
+        commands: list[str] = []
         with contextlib.closing(StepLog(self.folder / f"{step.label}.log")) as log:
             for action in actions:
                 if isinstance(action, Run):
+                    # Begun here and not before: earlier it would compete with this step's files.
                     if ahead:
                         self.fetching.begin(ahead)
-                    ran.append(self._run(step, action, log))
+                    commands.append(self._run(step, action, log))
                 elif isinstance(action, Fetch):
                     self._fetch(step, action, log)
                 elif isinstance(action, Write):
                     files.write(Path(action.path), action.text, action.mode)
                 else:
-                    self._see(step, action, log)
+                    self._check(step, action, log)
             if log.full:
-                self.events(Note(text=f"{log.path} is not whole: no space was left"))
-        return tuple(ran)
+                self.events(Note(text=f"{log.path} is incomplete: no space was left"))
+        return tuple(commands)
 
     def _fetch(self, step: Step, action: Fetch, log: StepLog) -> None:
         log.line(f"# {action.title}")
         try:
-            for said in self.fetching.finish(action):
-                log.line(said)
+            for line in self.fetching.finish(action):
+                log.line(line)
         except (SourceFailed, NotWritable) as failure:
             what = log.line(f"{action.title}: {failure.what}: {failure.where}")
             raise StepFailed(what, where=f"step {step.label}", hint=failure.hint) from None
 
-    def _see(self, step: Step, need: Need, log: StepLog) -> None:
-        found = needs.measure(need)
-        said = log.line(f"{need.title}: {found.said}")
-        if not found.met:
-            hint = needs.way_out(need, Path(self.site.generation))
-            raise StepFailed(said, where=f"step {step.label}", hint=hint or _RESUME)
+    def _check(self, step: Step, need: Need, log: StepLog) -> None:
+        measured = needs.measure(need)
+        line = log.line(f"{need.title}: {measured.text}")
+        if not measured.met:
+            hint = needs.hint_for(need, Path(self.site.generation))
+            raise StepFailed(line, where=f"step {step.label}", hint=hint or _RESUME)
 
     def _run(self, step: Step, action: Run, log: StepLog) -> str:
         environment = {**self.environment, **action.env}
@@ -88,30 +91,47 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             keep_open=self.keep_open,
         )
         if not finished.ok:
-            last = "\n".join(f"    {line}" for line in log.last) or f"    {finished.stderr}".rstrip()
-            raise StepFailed(
-                f"{action.title}: {how(finished)}\n  {command}\n{last}\n  log: {log.path}",
-                where=f"step {step.label}",
-                hint=f"free some space there; {_RESUME}" if "No space left" in last else _RESUME,
-            )
+            raise _command_failed(step, action, finished, command, log)
         return command
 
     def _hear(self, text: str, title: str) -> None:
         self.events(Line(text=text))
-        if far := _FAR.match(text):
-            self.events(Progress(title=title, done=int(far[1]), total=int(far[2]), unit="files"))
+        if progress := _PROGRESS.match(text):
+            done, total = int(progress[1]), int(progress[2])
+            self.events(Progress(title=title, done=done, total=total, unit="files"))
 
 
-def how(finished: process.Finished) -> str:
-    """How a command came to its end, in a few words."""
+def _command_failed(
+    step: Step, action: Run, finished: process.Finished, command: str, log: StepLog
+) -> StepFailed:
+    """Return the failure of a command, with its last lines as text and as data."""
+    headline = f"{action.title}: {ending(finished)}"
+    output = tuple(line.strip() for line in log.last if line.strip())
+    last = "\n".join(f"    {line}" for line in log.last) or f"    {finished.stderr}".rstrip()
+    # A command that ended by itself explains itself last; one that was killed explains nothing.
+    explained = () if finished.signal or finished.timed_out or finished.status is None else output
+    return StepFailed(
+        f"{headline}\n  {command}\n{last}\n  log: {log.path}",
+        where=f"step {step.label}",
+        hint=f"free some space there; {_RESUME}" if "No space left" in last else _RESUME,
+        reason=explained[-1] if explained else headline,
+        output=output,
+    )
+
+
+def ending(finished: process.Finished) -> str:
+    """Say in a few words how a command ended."""
     if finished.missing:
         return f"{finished.argv[0]} was not found"
     if finished.timed_out:
         return f"did not end within {finished.seconds:.0f} s"
     if finished.signal:
         return f"was ended by {finished.signal}"
-    return f"ended with status {finished.status}" if finished.status is not None else "could not be started"
+    if finished.status is None:
+        return "could not be started"
+    return f"ended with status {finished.status}"
 
 
 def clean(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without variables that would change what commands do."""
     return {name: value for name, value in environment.items() if not name.startswith(_FOREIGN)}

@@ -1,4 +1,4 @@
-"""Carries out steps in a generation: keeps what stands, heals what is torn, proves the whole before it is complete."""
+"""Carry out steps in an environment: keep what is done, repair damage, verify every file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 from provision.engine import fingerprint
 from provision.engine.actions import Carrier, clean
-from provision.engine.building import Building, Work
-from provision.engine.events import StepResult, Subscriber, nobody
+from provision.engine.building import Building
 from provision.engine.fetch import Fetching
+from provision.engine.work import Work
 from provision.errors import NotWritable, StepFailed, WrongUsage
+from provision.events import StepResult, Subscriber, nobody
 from provision.plan._model import Plan
 from provision.steps.model import Lock, Site, Step
 
@@ -30,43 +31,61 @@ def build(
     keep_open: Sequence[int] = (),
     by: type[Building] = Building,
 ) -> list[StepResult]:
-    """Bring a generation to what the steps say; the caller holds the prefix's lock (`keep_open`: its handle), and
-    makes every polite end a KeyboardInterrupt.
+    """Bring an environment to what the steps say. Making it current is left to the caller.
 
-    Steps that `only` or `start` name are carried out even where they stand; what lies before them must stand.
-    When all stand, every file is compared with its RECORD and the generation is marked complete; to make it
-    current is the caller's. `environment` is what commands start with (ours, cleaned, where it is None); `by`
-    is who does it (DryRun: nobody).
+    The caller holds the prefix's lock (`keep_open` is its handle, which commands inherit) and turns
+    every polite end into a KeyboardInterrupt. The steps that `only` or `start` name are carried out
+    even if they are done; the steps before them must be done. Once all are done, every file is
+    compared with its RECORD and the environment is marked complete.
+
+    Commands start with `environment` (None: our own, cleaned). `by` may be a build that changes
+    nothing, such as DryRun.
     """
     numbers = [step.number for step in steps]
-    if only is not None or start is not None:
-        asked = only if only is not None else start
-        if asked not in numbers:
-            raise WrongUsage(f"there is no step {asked}", hint=f"there are: {', '.join(map(str, numbers))}")
-    work = [
-        Work(step=step, actions=step.actions(plan, lock, site), leaves=step.leaves(plan, lock), fingerprint=link)
-        for step, link in zip(steps, fingerprint.chain(plan, lock, site, steps), strict=True)
-    ]
-    given = clean(os.environ) if environment is None else environment
+    _refuse_unknown(only if only is not None else start, numbers)
+    variables = clean(os.environ) if environment is None else environment
     try:
-        with Fetching(given, events) as fetching:
+        with Fetching(variables, events) as fetching:
             carrier = Carrier(
                 site=site,
                 folder=log_folder,
                 events=events,
-                environment=given,
+                environment=variables,
                 fetching=fetching,
                 keep_open=tuple(keep_open),
             )
-            building = by(lock, site, work, carrier, events)
+            building = by(lock, site, _work(plan, lock, site, steps), carrier, events)
             if only is not None:
                 return building.part(only, only)
-            return building.part(start, numbers[-1]) if start is not None else building.everything()
-    except NotWritable as failure:  # a disk that filled up, not a wrong setting: what was done stays
+            if start is not None:
+                return building.part(start, numbers[-1])
+            return building.everything()
+    except NotWritable as failure:
+        # The disk filled up, which is no wrong setting: what was done stays, and a retry resumes.
         raise StepFailed(failure.what, where=failure.where, hint=failure.hint) from failure
     except OSError as error:
         raise StepFailed(
             f"the environment cannot be written: {error.strerror or error}",
             where=str(error.filename or site.generation),
-            hint="mend that; the same command goes on from here",
+            hint="repair that; the same command goes on from here",
         ) from error
+
+
+def _work(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> list[Work]:
+    """Return each step with its actions and fingerprint."""
+    links = fingerprint.chain(plan, lock, site, steps)
+    return [
+        Work(
+            step=step,
+            actions=step.actions(plan, lock, site),
+            leaves=step.leaves(plan, lock),
+            fingerprint=link,
+        )
+        for step, link in zip(steps, links, strict=True)
+    ]
+
+
+def _refuse_unknown(number: int | None, numbers: list[int]) -> None:
+    if number is not None and number not in numbers:
+        known = ", ".join(map(str, numbers))
+        raise WrongUsage(f"there is no step {number}", hint=f"there are: {known}")

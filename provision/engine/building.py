@@ -1,4 +1,4 @@
-"""One pass over the steps of a generation: keeps what stands, heals what is torn, proves the whole at the end."""
+"""One pass over the steps of an environment: keep what is done, repair damage, verify files."""
 
 from __future__ import annotations
 
@@ -8,258 +8,289 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from packaging.utils import canonicalize_name
 
-from provision.doors import files, interruption
-from provision.engine import environments
+from provision.doors import interruption
+from provision.engine import environments, work
 from provision.engine.actions import Carrier
-from provision.engine.events import Note, StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.integrity import manifest as marks
 from provision.engine.integrity import repair, stray_files, survey
 from provision.engine.integrity.wrong_records import WrongRecords
 from provision.engine.journal import Journal
+from provision.engine.work import Work
 from provision.errors import Failure, StepFailed, WrongUsage
-from provision.steps.model import Action, Fetch, Lock, Run, Site, Step, Write
+from provision.events import Note, StepDone, StepResult, StepStarted, Subscriber
+from provision.steps.model import Action, Fetch, Lock, Run, Site, Write
 
-_ATTEMPTS = 3  # damage, what the wheel itself has wrong, and whole
+# The first attempt repairs damage, the second files that differ from RECORD in the wheel itself.
+_ATTEMPTS = 3
 SITE_PACKAGES = "site-packages"
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """One step with what it says for this generation."""
-
-    step: Step
-    actions: tuple[Action, ...]
-    leaves: tuple[str, ...]
-    fingerprint: str
-
-    @property
-    def fetches(self) -> bool:
-        return any(isinstance(action, Fetch) for action in self.actions)
-
-
 class Building:
-    """Knows what a generation holds, and brings it step by step to what it is to hold."""
+    """The state of one environment, brought step by step to what its plan says."""
 
-    def __init__(self, lock: Lock, site: Site, work: list[Work], carrier: Carrier, events: Subscriber) -> None:
-        self._lock, self._work, self._carrier, self._events = lock, work, carrier, events
-        self._generation, self._state, self._python = Path(site.generation), Path(site.state), Path(site.python)
+    def __init__(
+        self, lock: Lock, site: Site, items: list[Work], carrier: Carrier, events: Subscriber
+    ) -> None:
+        self._lock, self._work, self._carrier, self._events = lock, items, carrier, events
+        self._generation, self._state = Path(site.generation), Path(site.state)
+        self._python, self._unpacked = Path(site.python), Path(site.unpacked)
         self._journal = Journal(self._state)
-        self._written = frozenset(action.path for each in work for action in each.actions if isinstance(action, Write))
+        self._written = frozenset(
+            action.path for item in items for action in item.actions if isinstance(action, Write)
+        )
         self._results: dict[int, StepResult] = {}
-        self._whole: set[str] = set()  # distributions that are there, whole, at the lock's version
-        self._unpacked = Path(site.unpacked)
+        self._intact: set[str] = set()  # distributions that are complete, at the lock's version
         self._records = WrongRecords(self._generation, self._state, events)
-        self._read: survey.Survey | None = None  # every byte was read, all was well, nothing was changed since
-        self._already: dict[str, marks.Mark] = {}  # what was read in this very run
-        self._bare = False  # what belongs to no distribution (the interpreter's links, activate) is damaged
+        # The last survey, while every byte was read, all was well and nothing was changed since.
+        self._clean: survey.Survey | None = None
+        self._already: dict[str, marks.FileMark] = {}  # files that this run has read
+        # Files of no distribution (the interpreter's links, activate) are damaged.
+        self._is_bare = False
 
     def everything(self) -> list[StepResult]:
-        """Whatever does not stand is carried out; where all of it stands, nothing is written."""
-        was_complete = self._is_complete()
-        manifest = marks.of_this_boot(self._state) if was_complete else None
-        changed = marks.changed(self._generation, manifest) if manifest else []
+        """Carry out every step that is not in place. Where all are in place, write nothing."""
+        was_complete = work.is_complete(self._state, self._target)
+        manifest = marks.read_of_this_boot(self._state) if was_complete else None
+        changed = marks.changed_files(self._generation, manifest) if manifest else []
         if (
             manifest
             and not changed
             and not self._replaced()
-            and not stray_files.hooks(self._generation, manifest.files)
+            and not stray_files.startup_hooks(self._generation, manifest.files)
         ):
-            return [self._keep(each) for each in self._work]
+            return [self._keep(item) for item in self._work]
         self._heal(was_complete=was_complete, changed=changed)
-        for each in self._work:
-            if self._stands(each):
-                self._keep(each)
+        for item in self._work:
+            if self._is_in_place(item):
+                self._keep(item)
             else:
-                self._carry_out(each, ahead=self._fetched_next(each))
-                self._read_ahead(each)
+                self._carry_out(item, ahead=self._next_fetch(item))
+                self._read_ahead(item)
         return self._complete(was_complete=was_complete)
 
-    def _fetched_next(self, before: Work) -> Fetch | None:
-        """While a step's commands run, these wheels of the next one that needs any come."""
-        later = [each for each in self._work[self._work.index(before) + 1 :] if not self._stands(each)]
-        fetches = (action for each in later for action in each.actions if isinstance(action, Fetch))
-        found = next(fetches, None)
-        return found and self._lacking(found)
-
-    def _read_ahead(self, before: Work) -> None:
-        """And its files are read then; at the end only what is not the very same file is read again."""
-        if before.fetches and any(each.fetches for each in self._work[self._work.index(before) + 1 :]):
-            self._forget_unpacked()
-            self._already = {mark.path: mark for mark in self._survey().marks}
-
     def part(self, first: int, last: int) -> list[StepResult]:
-        """The steps from one number to another, also where they stand; complete when all the others stand too."""
-        was_complete = self._is_complete()
+        """Carry out the steps from one number to another, even those that are in place.
+
+        The environment is complete if all other steps are in place, too.
+        """
+        was_complete = work.is_complete(self._state, self._target)
         self._heal(was_complete=was_complete, changed=[])
-        for each in self._work:
-            if first <= each.step.number <= last:
-                self._carry_out(each)
-            elif each.step.number < first and not self._stands(each):
+        for item in self._work:
+            if first <= item.step.number <= last:
+                self._carry_out(item)
+            elif item.step.number < first and not self._is_in_place(item):
                 raise WrongUsage(
-                    f"step {first} builds on step {each.step.label}, which does not stand here",
-                    hint=f"./setup.sh provision --from {each.step.number}",
+                    f"step {first} builds on step {item.step.label}, which is not done here",
+                    hint=f"./setup.sh provision --from {item.step.number}",
                 )
-        if all(self._stands(each) for each in self._work):
+        if all(self._is_in_place(item) for item in self._work):
             return self._complete(was_complete=was_complete)
         return self._in_order()
 
-    def _is_complete(self) -> bool:
-        try:
-            done = msgspec.json.decode((self._state / environments.COMPLETE).read_bytes(), type=dict[str, str])
-        except (OSError, msgspec.MsgspecError):
-            return False
-        return done.get("fingerprint") == self._work[-1].fingerprint
+    def _next_fetch(self, before: Work) -> Fetch | None:
+        """Return the files of the next step that needs any; they come while commands run."""
+        later = self._work[self._work.index(before) + 1 :]
+        todo = [item for item in later if not self._is_in_place(item)]
+        fetches = (action for item in todo for action in item.actions if isinstance(action, Fetch))
+        fetch = next(fetches, None)
+        return fetch and self._missing(fetch)
+
+    def _read_ahead(self, before: Work) -> None:
+        """Read what is installed while later wheels still come.
+
+        At the end only files that changed since are read again.
+        """
+        later = self._work[self._work.index(before) + 1 :]
+        if before.fetches and any(item.fetches for item in later):
+            self._forget_unpacked()
+            self._already = {mark.path: mark for mark in self._survey().marks}
+
+    @property
+    def _target(self) -> str:
+        return self._work[-1].fingerprint
 
     def _replaced(self) -> bool:
-        """Whether a hand put another version beside or in place of a locked one."""
-        there = survey.versions(self._generation)
-        return any(len(there.get(canonicalize_name(pin.name), ())) != 1 for pin in self._lock.pins)
+        """Return whether a locked distribution was replaced, or installed twice, by hand."""
+        installed = survey.installed_versions(self._generation)
+        names = (canonicalize_name(pin.name) for pin in self._lock.pins)
+        return any(len(installed.get(name, ())) != 1 for name in names)
 
     def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
-        """Find what is torn and take it out, so that the installer does not believe it."""
-        if was_complete:  # else a killed run goes on from what it had unpacked; at the end every byte is read
+        """Find damaged distributions and remove them, so that the installer does not trust them."""
+        # A killed run resumes from what it had unpacked; every byte is read at the end.
+        if was_complete:
             self._forget_unpacked()
-        site = f"/{SITE_PACKAGES}/"
-        brought = {str(Path(path).relative_to(self._generation)) for path in self._written if self._holds(path)}
-        self._bare = not self._python.exists() or any(site not in path and path not in brought for path in changed)
-        done = self._journal.done()
-        unfinished = [each for each in self._work if done.get(each.step.label) != each.fingerprint]
-        found = repair.find(
+        packages = f"/{SITE_PACKAGES}/"
+        ours = {
+            str(Path(path).relative_to(self._generation))
+            for path in self._written
+            if self._holds(path)
+        }
+        self._is_bare = not self._python.exists() or any(
+            packages not in path and path not in ours for path in changed
+        )
+        done = self._journal.done_fingerprints()
+        unfinished = [item for item in self._work if done.get(item.step.label) != item.fingerprint]
+        damage = repair.find_damage(
             self._generation,
             self._lock,
             contents=was_complete,
-            written=self._written,
+            step_files=self._written,
             changed=changed,
-            unfinished={canonicalize_name(name) for each in unfinished for name in each.leaves},
-            known=self._records.known,
+            unfinished={canonicalize_name(name) for item in unfinished for name in item.leaves},
+            true_digests=self._records.true_digests,
         )
-        self._whole = set(found.whole)
-        self._read = found if was_complete and not found.torn else None
-        self._take_out(found.torn, looked_at=was_complete)
+        self._intact = set(damage.intact)
+        self._clean = damage if was_complete and not damage.damaged else None
+        self._remove(damage.damaged, was_installed=was_complete)
 
     def _holds(self, path: str) -> bool:
         return path.startswith(f"{self._generation}/")
 
     def _forget_unpacked(self) -> None:
-        """What uv has unpacked goes before files are looked at, which are links to it, and before a repair."""
+        """Remove what uv has unpacked: installed files are hard links to it.
+
+        A file that is read must have one name only, and a repair must not link damage again.
+        """
         shutil.rmtree(self._unpacked, ignore_errors=True)
 
-    def _take_out(self, torn: tuple[survey.Torn, ...], *, looked_at: bool) -> None:
-        """`looked_at`: every step had ended, so what is unlike its RECORD may be so in the wheel."""
-        for each in torn:
-            self._reopen()
-            self._events(Note(text=f"{each.name} is torn and is installed anew: {each.why}"))
-            self._whole.discard(each.name)
-            if looked_at:
-                self._records.taken_out(each)
+    def _remove(self, torn: tuple[survey.DamagedDistribution, ...], *, was_installed: bool) -> None:
+        """Remove damaged distributions.
+
+        If every step had ended (`was_installed`), the difference may come from the wheel itself.
+        """
+        for damaged in torn:
+            work.unmark_complete(self._state)
+            text = f"{damaged.name} is damaged and is installed again: {damaged.why}"
+            self._events(Note(text=text))
+            self._intact.discard(damaged.name)
+            if was_installed:
+                self._records.remove(damaged)
             else:
-                repair.take_out(self._generation, each)
+                repair.remove_distribution(self._generation, damaged)
 
     def _survey(self) -> survey.Survey:
         return survey.survey(
             self._generation,
             self._lock,
             contents=True,
-            written=self._written,
-            known=self._records.known,
-            already=self._already,
+            step_files=self._written,
+            true_digests=self._records.true_digests,
+            fresh_marks=self._already,
         )
 
-    def _reopen(self) -> None:
-        """A generation that is worked on is not complete, whatever it was before."""
-        (self._state / environments.COMPLETE).unlink(missing_ok=True)
-
-    def _stands(self, each: Work) -> bool:
-        """Done by the journal, and what it leaves is really there: believe the environment, not the marker."""
+    def _is_in_place(self, item: Work) -> bool:
+        """Return whether the journal says "done" and the environment really holds the result."""
         return (
-            self._journal.done().get(each.step.label) == each.fingerprint
-            and {canonicalize_name(name) for name in each.leaves} <= self._whole
-            and all(self._in_place(action) for action in each.actions)
+            self._journal.done_fingerprints().get(item.step.label) == item.fingerprint
+            and {canonicalize_name(name) for name in item.leaves} <= self._intact
+            and all(self._holds_result(action) for action in item.actions)
         )
 
-    def _in_place(self, action: Action) -> bool:
+    def _holds_result(self, action: Action) -> bool:
         if isinstance(action, Write):
             try:
                 return Path(action.path).read_bytes() == action.text.encode()
             except OSError:
                 return False
-        return not (self._bare and isinstance(action, Run) and action.is_about(str(self._generation)))
+        is_about_us = isinstance(action, Run) and action.is_about(str(self._generation))
+        return not (self._is_bare and is_about_us)
 
-    def _keep(self, each: Work) -> StepResult:
-        return self._end(each, StepResult(number=each.step.number, name=each.step.name, outcome="kept"))
+    def _keep(self, item: Work) -> StepResult:
+        return self._end(item.result("kept"))
 
-    def _end(self, each: Work, result: StepResult) -> StepResult:
-        result = msgspec.structs.replace(result, fingerprint=each.fingerprint)
-        self._results[each.step.number] = result
+    def _end(self, result: StepResult) -> StepResult:
+        self._results[result.number] = result
         self._events(StepDone(result=result))
         return result
 
-    def _carry_out(self, each: Work, ahead: Fetch | None = None) -> None:
-        interruption.look()
+    def _carry_out(self, item: Work, ahead: Fetch | None = None) -> None:
+        interruption.raise_pending()
         began = time.monotonic()
-        self._read = None
-        self._reopen()
-        self._events(StepStarted(number=each.step.number, name=each.step.name, title=each.step.title))
-        self._note("started", each)
-        leaves = {canonicalize_name(name) for name in each.leaves}
-        result = StepResult(number=each.step.number, name=each.step.name, outcome="done")
+        step = item.step
+        self._clean = None
+        work.unmark_complete(self._state)
+        self._events(StepStarted(number=step.number, name=step.name, title=step.title))
+        self._note("started", item)
+        leaves = {canonicalize_name(name) for name in item.leaves}
         try:
-            actions = tuple(self._lacking(action) if isinstance(action, Fetch) else action for action in each.actions)
-            ran = self._carrier.carry_out(each.step, actions, ahead)
-            interruption.look()
-            there = survey.versions(self._generation).keys()
-            if lacking := sorted(leaves - there):
+            commands = self._carrier.carry_out(step, self._reduced(item.actions), ahead)
+            interruption.raise_pending()
+            installed = survey.installed_versions(self._generation).keys()
+            if missing := sorted(leaves - installed):
                 raise StepFailed(
-                    f"its commands ended well, but {', '.join(lacking)} is not there", where=f"step {each.step.label}"
+                    f"its commands ended well, but {', '.join(missing)} is missing",
+                    where=f"step {step.label}",
                 )
         except Failure as failure:
             seconds = time.monotonic() - began
-            with contextlib.suppress(OSError):  # on a full disk, that it was started is enough
-                self._note("failed", each)
-            self._end(each, msgspec.structs.replace(result, outcome="failed", problem=failure.what, seconds=seconds))
+            # On a full disk the journal's "started" is enough.
+            with contextlib.suppress(OSError):
+                self._note("failed", item)
+            self._end(item.result("failed", seconds=seconds, problem=failure.what))
+            if isinstance(failure, StepFailed):
+                failure.step = step.number
             raise
-        self._note("done", each, ran)
-        self._whole = (self._whole & there) | leaves  # a step may take out what a later one has brought
-        self._end(each, msgspec.structs.replace(result, seconds=time.monotonic() - began))
+        self._note("done", item, commands)
+        # A step may remove what a later one has installed.
+        self._intact = (self._intact & installed) | leaves
+        self._end(item.result("done", seconds=time.monotonic() - began))
 
-    def _lacking(self, fetch: Fetch) -> Fetch:
-        """Of files to fetch those whose distribution is not there already."""
-        there = {pin.wheel.sha256 for pin in self._lock.pins if canonicalize_name(pin.name) in self._whole}
-        return fetch.only(wheel for wheel in fetch.wheels if wheel.sha256 not in there)
+    def _reduced(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        """Return the actions with only those files to fetch that are not installed already."""
+        return tuple(
+            self._missing(action) if isinstance(action, Fetch) else action for action in actions
+        )
 
-    def _note(self, what: Literal["started", "done", "failed"], each: Work, ran: tuple[str, ...] = ()) -> None:
-        self._journal.note(what, each.step.label, each.fingerprint, self._carrier.folder.name, ran)
+    def _missing(self, fetch: Fetch) -> Fetch:
+        """Return the part of a Fetch whose distributions are not installed."""
+        installed = {
+            pin.wheel.sha256
+            for pin in self._lock.pins
+            if canonicalize_name(pin.name) in self._intact
+        }
+        return fetch.only(wheel for wheel in fetch.wheels if wheel.sha256 not in installed)
+
+    def _note(
+        self,
+        event: Literal["started", "done", "failed"],
+        item: Work,
+        commands: tuple[str, ...] = (),
+    ) -> None:
+        run = self._carrier.folder.name
+        self._journal.write(event, item.step.label, item.fingerprint, run, commands)
 
     def _complete(self, *, was_complete: bool) -> list[StepResult]:
-        """Read every byte; what does not agree is taken out and installed anew."""
-        self._bare = False  # whatever it lacked, every step has ended by now
+        """Read every byte, install again what differs, and mark the environment as complete."""
+        self._is_bare = False  # every step has ended by now
         for _ in range(_ATTEMPTS):
             self._forget_unpacked()
-            found = self._read or self._survey()
-            if self._records.learn(found.torn):
-                found = self._survey()
-            lacking = sorted({canonicalize_name(pin.name) for pin in self._lock.pins} - found.whole.keys())
-            if not lacking:
+            result = self._clean or self._survey()
+            if self._records.remember(result.damaged):
+                result = self._survey()
+            locked = {canonicalize_name(pin.name) for pin in self._lock.pins}
+            missing = sorted(locked - result.intact.keys())
+            if not missing:
                 break
-            self._take_out(found.torn, looked_at=True)
-            self._whole -= set(lacking)
-            if all(map(self._stands, self._work)):
-                raise StepFailed(f"no step installs {', '.join(lacking)}, which the lock names")
-            for each in self._work:
-                if not self._stands(each):
-                    self._carry_out(each)
+            self._remove(result.damaged, was_installed=True)
+            self._intact -= set(missing)
+            if all(map(self._is_in_place, self._work)):
+                raise StepFailed(f"no step installs {', '.join(missing)}, which the lock names")
+            for item in self._work:
+                if not self._is_in_place(item):
+                    self._carry_out(item)
         else:
-            why = "; ".join(each.why for each in found.torn)
-            raise StepFailed(f"{', '.join(lacking)} does not become whole: {why}", where=str(self._generation))
-        finished = was_complete or environments.was_used(self._generation)  # a repair may have been killed
-        stray_files.refuse(self._generation, found, self._events, finished=finished)
-        itself = marks.of_the_environment_itself(self._generation, found.marks, self._written)
-        marks.write(self._state, (*found.marks, *itself))
-        files.write(
-            self._state / environments.COMPLETE, msgspec.json.encode({"fingerprint": self._work[-1].fingerprint})
-        )
+            why = "; ".join(damaged.why for damaged in result.damaged)
+            what = f"{', '.join(missing)} stays damaged: {why}"
+            raise StepFailed(what, where=str(self._generation))
+        # A repair of an environment that was in use may have been killed.
+        finished = was_complete or environments.was_current(self._generation)
+        stray_files.refuse_strays(self._generation, result, self._events, finished=finished)
+        own = marks.marks_of_other_files(self._generation, result.marks, self._written)
+        marks.write(self._state, (*result.marks, *own))
+        work.mark_complete(self._state, self._target)
         return self._in_order()
 
     def _in_order(self) -> list[StepResult]:

@@ -22,8 +22,8 @@ from packaging.version import Version
 
 from provision.doors import files, parts, process
 from provision.engine import fetch, pylock
-from provision.engine.events import Subscriber
 from provision.errors import SourceFailed, UnreadableInput, WrongUsage
+from provision.events import Subscriber
 from provision.flash_attn import wheel_store
 from provision.flash_attn.wheel_store import Kept
 from provision.host import sources
@@ -135,6 +135,7 @@ def make(
     }
     own = list(control.values())
     _download(folder / CONTROL, own, "wheels of vllm-ready itself", environment, events)
+    # Some file systems and upload forms limit the size of a file.
     for pin in lock.pins:
         parts.split(folder / WHEELS / pin.wheel.file, most)
     files.write(folder / TOOL, _archive(checkout))
@@ -146,6 +147,7 @@ def make(
         kept=_brought_notes(known, lock),
         files=tuple(_files(folder)),
     )
+    # The manifest comes after all files that it lists.
     document = msgspec.json.format(msgspec.json.encode(bundle), indent=1)
     files.write(folder / MANIFEST, document)
     sums = "".join(f"{file.sha256}  {file.path}\n" for file in bundle.files)
@@ -201,7 +203,7 @@ def _validate(bundle: Bundle) -> None:
         raise ValueError(f"there is no source {min(foreign)}")
 
 
-def lock(bundle: Bundle, folder: Path) -> Lock:
+def lock_within(bundle: Bundle, folder: Path) -> Lock:
     """Return the bundle's lock with the wheels' addresses in this folder."""
     wheels = (folder / WHEELS).absolute()
     return Lock(
@@ -291,6 +293,7 @@ def _archive(checkout: Path) -> bytes:
     ):
         for path in _files_of_the_tool(checkout):
             member = archive.gettarinfo(path, str(path.relative_to(checkout)))
+            # Owners and times are left out, so that the same files give the same archive.
             member.uid = member.gid = member.mtime = 0
             member.uname = member.gname = ""
             content = path.read_bytes()

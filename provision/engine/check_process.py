@@ -130,6 +130,7 @@ class CheckProcess(Generic[C]):
         self._started(check)
 
     def _end(self, check: C, result: Path) -> None:
+        # The child renames the file into place before it announces the end.
         document = result.read_bytes()
         self.at_work = None
         self._wait()

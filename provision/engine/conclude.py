@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.errors import CHECK_FAILED, DONE, UNDECIDED
+from provision.results import CheckResult, CheckResults, Figure
 
 
 class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,13 +19,17 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     against: tuple[str, ...] = ()
 
 
-def conclude(tried: Tried, promised: Iterable[str], gpus: Sequence[str]) -> Conclusion:
+def conclude(results: CheckResults, promised: Iterable[str], gpus: Sequence[str]) -> Conclusion:
     """Conclude from the results of checks; `gpus` are all GPUs that are used.
 
     A failed check decides the verdict. The undecided ones are named as well.
     """
-    failed = [f"{check.name} failed" for check in tried.checks if check.outcome == "fail"]
-    open_ = [*_undecided(tried.checks, promised), *_untried(tried.checks, gpus), *_lost(tried)]
+    failed = [f"{check.name} failed" for check in results.checks if check.outcome == "fail"]
+    open_ = [
+        *_undecided(results.checks, promised),
+        *_untried(results.checks, gpus),
+        *_lost(results),
+    ]
     if failed:
         return Conclusion(verdict="not verified", exit_code=CHECK_FAILED, against=(*failed, *open_))
     if open_:
@@ -72,7 +76,7 @@ def _gpus(ids: Sequence[str]) -> str:
     return f"GPU {', '.join(ids)}" if ids else "no GPU"
 
 
-def _lost(tried: Tried) -> list[str]:
+def _lost(tried: CheckResults) -> list[str]:
     """List figures and samples that were measured and are missing."""
     measured: dict[str, list[Figure]] = {}
     for figure in tried.figures:
@@ -90,6 +94,7 @@ def _lost(tried: Tried) -> list[str]:
 
 
 def _count_different(figures: Iterable[Figure]) -> int:
+    # A figure that is there twice does not replace a missing one.
     return len({(figure.name, *sorted(figure.of.items())) for figure in figures})
 
 

@@ -9,9 +9,8 @@ from typing import Final
 from provision import tasks
 from provision.doors import files
 from provision.engine import discover_steps, launch_checks
-from provision.engine.launch_checks import Description
+from provision.engine.launch_checks import CheckDescription
 from provision.errors import UnreadableInput
-from provision.flash_attn.build_steps import NAMES
 from provision.tasks import Task
 
 OURS: Final = Path(__file__).parents[2] / "tasks"
@@ -33,12 +32,14 @@ def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ..
                     hint="replace it by a file, or delete it",
                 )
             texts[f"{name}/{path.name}"] = files.read_text(path)
-    steps = {step.number: step.name for step in discover_steps.discover()}
+    known = discover_steps.discover()
+    steps = {step.number: step.name for step in known}
+    parts = {number: name for step in known for number, name in step.parts.items()}
     checks = (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py"))
-    return tasks.read(texts, steps, checks, NAMES)
+    return tasks.read(texts, steps, checks, parts)
 
 
-def proving(task: Task, checks: Iterable[Description]) -> tuple[str, ...]:
+def checks_that_prove(task: Task, checks: Iterable[CheckDescription]) -> tuple[str, ...]:
     """Return the names of the checks that prove a task."""
     # A user's task names its checks; a check of ours names its step.
     of_step = (check.name for check in checks if check.step == task.number)

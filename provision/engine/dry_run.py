@@ -1,41 +1,42 @@
-"""Builds with their hands tied: what a build would carry out, and whether there is anything to do at all."""
+"""Builds that change nothing: one only looks whether all is in place, one says what would run."""
 
 from __future__ import annotations
 
 from packaging.utils import canonicalize_name
 
-from provision.engine.building import Building, Work
-from provision.engine.events import StepResult
-from provision.engine.integrity.survey import Torn
+from provision.engine.building import Building
+from provision.engine.integrity.survey import DamagedDistribution
+from provision.engine.work import Work
+from provision.events import StepResult
 from provision.steps.model import Fetch
 
 
 class Touched(Exception):  # noqa: N818 - nothing is wrong
-    """Something has changed since every file was read, or it is not known; only a build can tell what to do."""
+    """A sign that something changed since every file was read; only a build can decide."""
 
 
 class Glance(Building):
-    """Whether everything stands untouched: what stands is told, anything else raises Touched."""
+    """A build that keeps steps in place and raises Touched where anything would have to be done."""
 
-    def _heal(self, *, was_complete: bool, changed: list[str]) -> None:  # noqa: ARG002 - a build asks more
+    def _heal(self, *, was_complete: bool, changed: list[str]) -> None:  # noqa: ARG002 - overridden
         raise Touched
 
 
 class DryRun(Building):
-    """What a build changes is left out here; what it decides by is the same code."""
+    """A build whose changes are left out; it decides by the same code."""
 
     def _read_ahead(self, before: Work) -> None:
-        """Nothing was installed."""
+        """Do nothing: nothing was installed."""
 
     def _forget_unpacked(self) -> None:
-        """What a killed run has left stays."""
+        """Keep what a killed run has unpacked."""
 
-    def _take_out(self, torn: tuple[Torn, ...], *, looked_at: bool) -> None:
-        """What is torn counts as missing, and stays."""
+    def _remove(self, torn: tuple[DamagedDistribution, ...], *, was_installed: bool) -> None:
+        """Count damaged distributions as missing, and keep them."""
 
-    def _carry_out(self, each: Work, ahead: Fetch | None = None) -> None:  # noqa: ARG002 - nothing is fetched
-        self._whole |= {canonicalize_name(name) for name in each.leaves}
-        self._end(each, StepResult(number=each.step.number, name=each.step.name, outcome="done"))
+    def _carry_out(self, item: Work, ahead: Fetch | None = None) -> None:  # noqa: ARG002 - overridden
+        self._intact |= {canonicalize_name(name) for name in item.leaves}
+        self._end(item.result("done"))
 
-    def _complete(self, *, was_complete: bool) -> list[StepResult]:  # noqa: ARG002 - nothing is proved here
+    def _complete(self, *, was_complete: bool) -> list[StepResult]:  # noqa: ARG002 - overridden
         return self._in_order()

@@ -21,11 +21,11 @@ STATE = ".vllm-ready"
 COMPLETE = "complete.json"
 MADE = "made.json"
 USED = "used"  # this environment was current once, so `rollback` may return to it
-TOOLKITS = "toolkits"  # where flash-attn is compiled; an interrupted build resumes there
+TOOLKITS = "toolkits"  # for compiling an optional package; a killed build resumes there
 _TRASH = ".trash-"
 
 
-class Made(msgspec.Struct, frozen=True, kw_only=True):
+class Creation(msgspec.Struct, frozen=True, kw_only=True):
     """The file that is written when an environment is begun.
 
     `number` gives the order of environments, because clocks go backwards.
@@ -36,7 +36,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     target: str
 
 
-class Generation(msgspec.Struct, frozen=True, kw_only=True):
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """One environment of a prefix."""
 
     id: str
@@ -48,23 +48,24 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     current: bool
 
 
-def found(prefix: Path) -> list[Generation]:
+def list_environments(prefix: Path) -> list[Environment]:
     """List every environment of a prefix, oldest first."""
-    in_use_id = current(prefix)
+    in_use_id = current_id(prefix)
     environments = []
     for record in prefix.glob(f"*/{STATE}/{MADE}"):
         folder = record.parents[1]
+        # `current` is a link to one of them, and a hidden folder is being removed.
         if folder.is_symlink() or folder.name.startswith("."):
             continue
         try:
-            made = msgspec.json.decode(record.read_bytes(), type=Made)
+            made = msgspec.json.decode(record.read_bytes(), type=Creation)
         except OSError:
             continue
         except msgspec.MsgspecError:
             # Damaged. Listed as the oldest and without a target, so that it can be pruned.
-            made = Made(number=0, made="", target="")
+            made = Creation(number=0, made="", target="")
         environments.append(
-            Generation(
+            Environment(
                 id=folder.name,
                 path=str(folder),
                 number=made.number,
@@ -77,7 +78,7 @@ def found(prefix: Path) -> list[Generation]:
     return sorted(environments, key=lambda environment: environment.number)
 
 
-def current(prefix: Path) -> str | None:
+def current_id(prefix: Path) -> str | None:
     """Return the id of the environment that `current` points to."""
     try:
         return os.readlink(prefix / CURRENT)
@@ -85,7 +86,7 @@ def current(prefix: Path) -> str | None:
         return None
 
 
-def was_used(environment: Path) -> bool:
+def was_current(environment: Path) -> bool:
     """Return whether an environment was ever current, and therefore was finished once."""
     return (environment / STATE / USED).exists()
 
@@ -100,34 +101,36 @@ def refuse_foreign_current(prefix: Path) -> None:
         )
 
 
-def place(prefix: Path, target: str, run: str) -> Generation:
+def find_or_begin(prefix: Path, target: str, run: str) -> Environment:
     """Return the environment with this target, or begin a new one that is named after the run."""
     refuse_foreign_current(prefix)
-    if existing := standing(prefix, target):
+    if existing := find_by_target(prefix, target):
         return existing
-    made = Made(
-        number=max((environment.number for environment in found(prefix)), default=0) + 1,
+    # A number, because the clock may have been set back since the last one was begun.
+    made = Creation(
+        number=max((environment.number for environment in list_environments(prefix)), default=0)
+        + 1,
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         target=target,
     )
     # A run that builds a second environment beside its first needs another id for it.
     new = new_id() if os.path.lexists(prefix / run) else run
     files.write(prefix / new / STATE / MADE, msgspec.json.encode(made))
-    return next(environment for environment in found(prefix) if environment.id == new)
+    return next(environment for environment in list_environments(prefix) if environment.id == new)
 
 
-def standing(prefix: Path, target: str) -> Generation | None:
+def find_by_target(prefix: Path, target: str) -> Environment | None:
     """Return the best environment with this target: current before complete before newest."""
     return max(
-        (environment for environment in found(prefix) if environment.target == target),
+        (environment for environment in list_environments(prefix) if environment.target == target),
         key=lambda environment: (environment.current, environment.complete, environment.number),
         default=None,
     )
 
 
-def take_away_unbegun(environment: Path, run: str) -> bool:
+def remove_if_unbegun(environment: Path, run: str) -> bool:
     """Remove an environment in which only this run has written its state; return whether it did."""
-    entries = Journal(environment / STATE).last().values()
+    entries = Journal(environment / STATE).last_entries().values()
     done_before = any(entry.what == "done" and entry.run != run for entry in entries)
     if done_before or {path.name for path in environment.iterdir()} != {STATE}:
         return False
@@ -151,13 +154,14 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the listing calls it 
             hint="./setup.sh provision completes it",
         )
     refuse_foreign_current(prefix)
-    if current(prefix) == id:
+    if current_id(prefix) == id:
         return
-    if not was_used(prefix / id):  # no write if it was: a full disk must not prevent a rollback
+    if not was_current(prefix / id):  # no write if it was: a full disk must not prevent a rollback
         files.write(prefix / id / STATE / USED, "")
     _sync_file_system(prefix)
     for leftover in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed before its rename
         leftover.unlink()
+    # A link cannot be changed in place: a new one is renamed over it.
     aside = prefix / f".{CURRENT}-{secrets.token_hex(4)}"
     aside.symlink_to(id, target_is_directory=True)
     os.replace(aside, prefix / CURRENT)
@@ -177,13 +181,13 @@ def rollback(
 
     Return its id and the processes that still run from the environment that is left.
     """
-    known = found(prefix)
+    known = list_environments(prefix)
     left = next((environment for environment in known if environment.current), None)
     if id is None:
         before = [
             environment.id
             for environment in known
-            if was_used(Path(environment.path))
+            if was_current(Path(environment.path))
             and not environment.current
             and (left is None or environment.number < left.number)
         ]
@@ -196,7 +200,7 @@ def rollback(
         hint = f"existing environments: {names}"
         raise WrongUsage(f"there is no environment {id}", where=str(prefix), hint=hint)
     # Looked for before the switch, while `current` in their command lines still means this one.
-    users = in_use(Path(left.path)) if left and left.id != id else []
+    users = processes_using(Path(left.path)) if left and left.id != id else []
     switch(prefix, id)
     return id, users
 
@@ -210,15 +214,15 @@ def prune(prefix: Path, keep: int, replaced: str | None = None) -> list[str]:
     """
     for leftover in prefix.glob(f"{_TRASH}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    removed = prunable(prefix, keep, replaced)
+    removed = list_prunable(prefix, keep, replaced)
     for environment in removed:
         _remove(Path(environment.path))
     return [environment.id for environment in removed]
 
 
-def prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[Generation]:
+def list_prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[Environment]:
     """List the environments that `prune` would remove."""
-    known = found(prefix)
+    known = list_environments(prefix)
     complete = [environment.id for environment in known if environment.complete]
     complete.sort(key=lambda name: name != replaced)
     spared = set(complete[len(complete) - keep :]) if keep > 0 else set()
@@ -227,7 +231,7 @@ def prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[Gener
         for environment in known
         if not environment.current
         and environment.id not in spared
-        and not in_use(Path(environment.path))
+        and not processes_using(Path(environment.path))
     ]
 
 
@@ -238,13 +242,13 @@ def _remove(environment: Path) -> None:
     shutil.rmtree(trash, ignore_errors=True)
 
 
-def in_use(environment: Path) -> list[tuple[int, str]]:
+def processes_using(environment: Path) -> list[tuple[int, str]]:
     """List the processes that run from an environment, as (process id, command name).
 
     A process does so if it was started there, works there, or has mapped files of it.
     """
     folders = [environment]
-    if current(environment.parent) == environment.name:
+    if current_id(environment.parent) == environment.name:
         folders.append(environment.parent / CURRENT)
     # /proc shows real paths; a command line shows the path as typed, perhaps through `current`.
     real = os.fsencode(os.path.realpath(environment)) + b"/"
@@ -272,6 +276,7 @@ def _runs_from(process: Path, inside: tuple[bytes, ...]) -> bool:
         paths = (os.path.normpath(os.path.join(folder, word)) for word in words)
         if any(path.startswith(inside) for path in paths):
             return True
+    # Only real paths appear among the mapped files.
     with contextlib.suppress(OSError):
         return inside[0] in (process / "maps").read_bytes()
     return False

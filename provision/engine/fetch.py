@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from functools import partial
@@ -14,8 +15,8 @@ import msgspec
 
 from provision.doors import at_once, download, interruption, sessions
 from provision.engine import uv
-from provision.engine.events import Progress, Subscriber
 from provision.errors import NotWritable
+from provision.events import Progress, Subscriber
 from provision.steps.model import Fetch, Lock, Wheel
 
 _AT_ONCE: Final = 8
@@ -29,7 +30,7 @@ def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> 
         return fetching.finish(action)
 
 
-def sized(lock: Lock, environment: Mapping[str, str]) -> Lock:
+def with_sizes(lock: Lock, environment: Mapping[str, str]) -> Lock:
     """Return the lock with sizes that the index left out, as far as the file servers tell them."""
     connection = uv.connection(environment)
     jobs = {
@@ -56,11 +57,12 @@ class _Stopped(Exception):  # noqa: N818 - not an error: another download failed
 class _Job:
     """The download of one wheel: its bytes so far, and at the end whether it was fetched."""
 
-    def __init__(self, wheel: Wheel, folder: Path) -> None:
+    end: Future[bool]
+
+    def __init__(self, wheel: Wheel, folder: Path, stop: threading.Event) -> None:
         self.wheel, self.path = wheel, folder / wheel.file
         self.received = 0
-        self.stopped = False
-        self.end: Future[bool]
+        self._stop = stop
 
     def run(self, connection: sessions.Connection) -> bool:
         """Fetch the wheel unless the store has it; return whether it was fetched."""
@@ -72,7 +74,7 @@ class _Job:
         return True
 
     def _count(self, count: int) -> None:
-        if self.stopped:
+        if self._stop.is_set():
             raise _Stopped
         self.received += count
 
@@ -84,6 +86,7 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
         self._connection, self._events = uv.connection(environment), events
         self._jobs: dict[Path, _Job] = {}
         self._workers = at_once.Workers(_AT_ONCE, "download")
+        self._stop = threading.Event()
 
     def __exit__(
         self,
@@ -91,8 +94,7 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for job in self._jobs.values():
-            job.stopped = True
+        self._stop.set()
         self._workers.stop()
         wait([job.end for job in self._jobs.values() if job.end.running()], timeout=_GRACE_S)
 
@@ -104,8 +106,10 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
         for wheel in sorted(action.wheels, key=lambda wheel: -wheel.size):
             path = Path(action.folder) / wheel.file
             if path not in self._jobs or self._jobs[path].wheel.sha256 != wheel.sha256:
-                job = self._jobs[path] = _Job(wheel, path.parent)
+                job = _Job(wheel, path.parent, self._stop)
                 job.end = self._workers.submit(partial(job.run, self._connection))
+                # Last, because an interruption may come in between and __exit__ needs `end`.
+                self._jobs[path] = job
 
     def finish(self, action: Fetch) -> list[str]:
         """Wait until every file of an action is in its folder; return what was fetched."""
@@ -129,7 +133,7 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
     def _wait_for(self, title: str, jobs: list[_Job]) -> None:
         waiting = {job.end for job in jobs}
         while True:
-            interruption.look()
+            interruption.raise_pending()
             done, waiting = wait(waiting, timeout=_PROGRESS_EVERY_S, return_when=FIRST_EXCEPTION)
             _raise_first(done)
             self._report(title, jobs, ended=not waiting)

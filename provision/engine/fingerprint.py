@@ -11,7 +11,7 @@ import msgspec
 from provision.plan._model import Plan
 from provision.steps.model import Lock, Run, Site, Step, Write
 
-GENERATION = "<generation>"
+ANYWHERE = "<generation>"
 _OURS = f"{Path(__file__).parents[1]}/"
 
 
@@ -23,16 +23,8 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
     checkout's path, because checkouts move and may share a prefix. Reasons and warnings of the
     plan, downloads, and the needs of a step are left out: they do not change what is installed.
     """
-    # Environments made before plans had `published` keep their fingerprints.
-    plan = msgspec.structs.replace(
-        plan,
-        decisions=(),
-        warnings=(),
-        advice=(),
-        checks=(),
-        flash_attn=msgspec.structs.replace(plan.flash_attn, published=msgspec.UNSET),
-    )
-    anywhere = msgspec.structs.replace(site, generation=GENERATION, uv="uv")
+    plan = plan.without_words()
+    anywhere = msgspec.structs.replace(site, generation=ANYWHERE, uv="uv")
     first = f"{plan.profile}\n{plan.python}\n{lock.text}"
     link = hashlib.sha256(first.encode()).hexdigest()
     links = []
@@ -56,6 +48,6 @@ def _without_checkout(action: Run | Write) -> Run | Write:
     return msgspec.structs.replace(action, argv=tuple(argv))
 
 
-def target(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> str:
+def target_fingerprint(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> str:
     """Return the fingerprint of the whole environment: the last link of the chain."""
     return chain(plan, lock, site, steps)[-1]

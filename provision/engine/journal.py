@@ -12,7 +12,7 @@ import msgspec
 FILE = "journal.jsonl"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the journal.
 
     `when` is for people only: clocks go backwards, so the order in the file counts. A step that is
@@ -38,7 +38,7 @@ class Journal:
     def __init__(self, state: Path) -> None:
         self._path = state / FILE
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """Read all readable entries in order."""
         try:
             lines = self._path.read_bytes().split(b"\n")
@@ -47,22 +47,24 @@ class Journal:
         entries = []
         for line in lines:
             try:
-                entries.append(msgspec.json.decode(line, type=Entry))
+                entries.append(msgspec.json.decode(line, type=JournalEntry))
             except msgspec.MsgspecError:
                 continue
         return entries
 
-    def last(self) -> dict[str, Entry]:
+    def last_entries(self) -> dict[str, JournalEntry]:
         """Return the last entry of each step."""
         return {entry.step: entry for entry in self.entries()}
 
-    def done(self) -> dict[str, str]:
+    def done_fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of each step that is done and was not started again since."""
         return {
-            step: entry.fingerprint for step, entry in self.last().items() if entry.what == "done"
+            step: entry.fingerprint
+            for step, entry in self.last_entries().items()
+            if entry.what == "done"
         }
 
-    def note(
+    def write(
         self,
         what: Literal["started", "done", "failed"],
         step: str,
@@ -72,12 +74,12 @@ class Journal:
     ) -> None:
         """Append an entry about a step with the current time."""
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        entry = Entry(
+        entry = JournalEntry(
             what=what, step=step, fingerprint=fingerprint, when=when, run=run, commands=commands
         )
         self.append(entry)
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: JournalEntry) -> None:
         """Append an entry and wait until it is on the disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -87,6 +89,7 @@ class Journal:
             # End a line that was cut short first, or this entry would be lost with it.
             cut_short = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
             os.write(handle, b"\n" * cut_short + msgspec.json.encode(entry) + b"\n")
+            # A note that a power cut could undo must not be relied on by the next step.
             os.fsync(handle)
         finally:
             os.close(handle)

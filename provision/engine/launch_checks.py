@@ -13,8 +13,9 @@ import msgspec
 
 from provision.doors import process
 from provision.engine.check_process import CheckProcess, RunnableCheck, environment_of_a_check
-from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.errors import StepFailed
+from provision.events import CheckDone, CheckStarted
+from provision.results import CheckResult, CheckResults
 
 CHECKS: Final = Path(__file__).parents[2] / "checks"
 # The key of a running server that is checked. A server that a check starts itself must not get it.
@@ -25,7 +26,7 @@ Depth = Literal["passive", "quick", "full"]
 _DEPTHS: Final[tuple[Depth, ...]] = ("passive", "quick", "full")
 
 
-class Needs(msgspec.Struct, frozen=True, kw_only=True):
+class CheckNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """The requirements without which a check is skipped.
 
     A check with `distributions` is promised only if the lock has them.
@@ -43,7 +44,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     or_plan: bool = False
 
 
-class Description(RunnableCheck, frozen=True, kw_only=True):
+class CheckDescription(RunnableCheck, frozen=True, kw_only=True):
     """The declaration of a check.
 
     If its file could not be loaded, `problem` says why and only the name is known.
@@ -54,12 +55,12 @@ class Description(RunnableCheck, frozen=True, kw_only=True):
     weight: Literal["must", "should"] = "must"
     on: Literal["environment", "host"] = "environment"
     profile: Depth = "passive"
-    needs: Needs = Needs()
+    needs: CheckNeeds = CheckNeeds()
     every_gpu: bool = False
     problem: str = ""
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class CheckContext(msgspec.Struct, frozen=True, kw_only=True):
     """The information that a check gets about the environment and the host.
 
     `pins` are the lock's versions by name, `prefix` is the environment, `launcher` its `vllm`
@@ -81,22 +82,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     serving: str = ""
 
 
-class CheckStarted(msgspec.Struct, frozen=True, kw_only=True, tag="check started"):
-    """The start of a check."""
-
-    name: str
-    title: str
-
-
-class CheckDone(msgspec.Struct, frozen=True, kw_only=True, tag="check done"):
-    """The end of a check with its result; the child process writes its file in this form."""
-
-    result: CheckResult
-    figures: tuple[Figure, ...] = ()
-
-
+# The folder does not change during a run, and every list starts a process.
 @functools.cache
-def discover(folder: Path = CHECKS, python: str = sys.executable) -> tuple[Description, ...]:
+def discover(folder: Path = CHECKS, python: str = sys.executable) -> tuple[CheckDescription, ...]:
     """List every check of a folder.
 
     A child process imports the check files, so that their import code stays out of this process.
@@ -109,12 +97,12 @@ def discover(folder: Path = CHECKS, python: str = sys.executable) -> tuple[Descr
             if not finished.ok:
                 problem = f"the checks cannot be listed: {finished.problem()}"
                 raise StepFailed(problem, hint=_NO_SPACE)
-            return msgspec.json.decode(answer.read_bytes(), type=tuple[Description, ...])
+            return msgspec.json.decode(answer.read_bytes(), type=tuple[CheckDescription, ...])
     except OSError as error:
         raise StepFailed(f"the checks cannot be listed: {error}", hint=_NO_SPACE) from error
 
 
-def chosen(checks: Iterable[Description], depth: Depth) -> list[Description]:
+def select(checks: Iterable[CheckDescription], depth: Depth) -> list[CheckDescription]:
     """Select the checks of a profile and of the lighter ones before it.
 
     A check that could not be loaded is always selected, so that its problem is reported.
@@ -125,13 +113,13 @@ def chosen(checks: Iterable[Description], depth: Depth) -> list[Description]:
 
 def run(
     python: str,
-    checks: Sequence[Description],
-    context: Context,
+    checks: Sequence[CheckDescription],
+    context: CheckContext,
     log_folder: Path,
     events: Callable[[CheckStarted | CheckDone], None] = lambda _: None,
     *,
     folder: Path = CHECKS,
-) -> Tried:
+) -> CheckResults:
     """Run every check in isolation; a check that crashes or hangs does not affect the others.
 
     Checks that import torch run after those that do not, and checks that import vLLM last: each is
@@ -139,14 +127,14 @@ def run(
     """
     done: dict[str, CheckDone] = {}
 
-    def start(check: Description) -> None:
+    def start(check: CheckDescription) -> None:
         events(CheckStarted(name=check.name, title=check.title))
 
-    def end(check: Description, event: CheckDone) -> None:
+    def end(check: CheckDescription, event: CheckDone) -> None:
         done[check.name] = event
         events(event)
 
-    def read(check: Description, document: bytes) -> None:
+    def read(check: CheckDescription, document: bytes) -> None:
         end(check, _read(check, document))
 
     keep = _KEY if context.serving else ()
@@ -162,20 +150,20 @@ def run(
                 start(check)
             end(check, _error(check, problem))
         waiting = [check for check in waiting if check.name not in done]
-    return Tried(
+    return CheckResults(
         checks=tuple(event.result for event in done.values()),
         figures=tuple(figure for event in done.values() for figure in event.figures),
     )
 
 
-def _read(check: Description, document: bytes) -> CheckDone:
+def _read(check: CheckDescription, document: bytes) -> CheckDone:
     try:
         return msgspec.json.decode(document, type=CheckDone)
     except (msgspec.DecodeError, RecursionError) as error:
         return _error(check, f"left a result that cannot be read: {error}")
 
 
-def _error(check: Description, summary: str) -> CheckDone:
+def _error(check: CheckDescription, summary: str) -> CheckDone:
     return CheckDone(
         result=CheckResult(
             name=check.name,

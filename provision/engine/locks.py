@@ -50,7 +50,7 @@ def hold(prefix: Path, verb: str, *, only_look: bool = False) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def hold_folder(folder: Path) -> Iterator[None]:
     """Lock a folder that this run fills alone; the folder itself is the lock.
 
     A missing folder is created, and removed again if it stays empty.

@@ -16,14 +16,14 @@ from provision.steps.model import Need
 _MIB = 1024 * 1024
 
 
-class Measured(msgspec.Struct, frozen=True):
+class NeedResult(msgspec.Struct, frozen=True):
     """One sentence with the needed and the present amount, and whether the need is met."""
 
-    said: str
+    text: str
     met: bool
 
 
-def measure(need: Need) -> Measured:
+def measure(need: Need) -> NeedResult:
     """Measure one need on this host."""
     if need.kind == "memory":
         return _enough("memory", need.mb, _memory_mb(), "this host")
@@ -33,25 +33,25 @@ def measure(need: Need) -> Measured:
         return _symbols(need)
     if need.kind == "library":
         met = _loads(need.path)
-        return Measured(f"{need.path} {'can' if met else 'cannot'} be loaded", met)
-    folder = nearest(Path(need.path))
+        return NeedResult(f"{need.path} {'can' if met else 'cannot'} be loaded", met)
+    folder = nearest_existing(Path(need.path))
     if need.kind == "locks":
         met = locks.supported(folder)
-        return Measured(
+        return NeedResult(
             f"the file system of {folder} {'supports' if met else 'does not support'} locks", met
         )
-    if need.beside and folder.stat().st_dev == nearest(Path(need.beside)).stat().st_dev:
-        return Measured(f"{folder} is on the same disk as {need.beside}", met=True)
+    if need.beside and folder.stat().st_dev == nearest_existing(Path(need.beside)).stat().st_dev:
+        return NeedResult(f"{folder} is on the same disk as {need.beside}", met=True)
     space = os.statvfs(folder)
     free = space.f_bavail * space.f_frsize // _MIB
     return _enough("disk space", need.mb, free, str(folder))
 
 
-def way_out(need: Need, environment: Path) -> str:
+def hint_for(need: Need, environment: Path) -> str:
     """Return the hint for a need that is not met; suggest `prune` only if it would free space."""
     spare = [
         other
-        for other in environments.prunable(environment.parent, keep=1)
+        for other in environments.list_prunable(environment.parent, keep=1)
         if other.path != str(environment)
     ]
     if need.kind == "free space" and not need.beside and spare:
@@ -59,36 +59,36 @@ def way_out(need: Need, environment: Path) -> str:
     return need.hint
 
 
-def nearest(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """Return the folder or its nearest existing parent, which is on the same disk."""
     while not path.is_dir():
         path = path.parent
     return path
 
 
-def _enough(what: str, needed: int, free: int, where: str) -> Measured:
+def _enough(what: str, needed: int, free: int, where: str) -> NeedResult:
     text = f"{needed} MB of {what} are needed, {free} MB are free on {where}"
-    return Measured(text, free >= needed)
+    return NeedResult(text, free >= needed)
 
 
-def _glibc(needed: str) -> Measured:
+def _glibc(needed: str) -> NeedResult:
     try:
         version = (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
     except (OSError, ValueError):
         version = ""
     met = bool(version) and _numbers(version) >= _numbers(needed)
-    return Measured(
+    return NeedResult(
         f"glibc {needed} or newer is needed, this host has {version or 'no glibc'}", met
     )
 
 
-def _symbols(need: Need) -> Measured:
+def _symbols(need: Need) -> NeedResult:
     """Compare the symbols that a wheel's compiled files need with those of the installed torch."""
     path, torch, version = Path(need.path), Path(need.beside), need.version
     if not path.is_file() or not torch.is_dir():
-        return Measured(f"{path.name} has not been compared with torch {version} yet", met=False)
+        return NeedResult(f"{path.name} has not been compared with torch {version} yet", met=False)
     try:
-        against = against_wheel.against(
+        against = against_wheel.reasons_against(
             wheel.read(path),
             glibc=need.glibc,
             capabilities=need.capabilities,
@@ -96,9 +96,9 @@ def _symbols(need: Need) -> Measured:
             torch_version=version,
         )
     except ValueError as error:
-        return Measured(str(error), met=False)
+        return NeedResult(str(error), met=False)
     fits = f"{path.name} finds its symbols in torch {version}"
-    return Measured("; ".join(against) or fits, not against)
+    return NeedResult("; ".join(against) or fits, not against)
 
 
 def _loads(library: str) -> bool:
@@ -109,6 +109,7 @@ def _loads(library: str) -> bool:
     return True
 
 
+# As text, 2.9 would be newer than 2.28.
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 

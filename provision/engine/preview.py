@@ -1,4 +1,4 @@
-"""What a build would do: the generation that it would work on, and every step of it; nothing is changed."""
+"""Say what a build would do: the environment that it would work on, and its steps."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ from typing import Literal
 import msgspec
 
 from provision.engine import apply, discover_steps, environments, fingerprint
-from provision.engine.bring_up import Asked, site
 from provision.engine.dry_run import DryRun
-from provision.engine.events import StepResult
-from provision.steps.model import Action, Site, Step
+from provision.engine.resolution_cache import Resolution
+from provision.steps.model import Action, Site
 
 
-class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
-    """One step before it is carried out: whether it stands, and else what it would do."""
+class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step before it is carried out: kept, or the actions that would run."""
 
     step: str
     outcome: Literal["kept", "would run"]
     actions: tuple[Action, ...] = ()
 
 
-def foreseen(asked: Asked, *, only: int | None = None, start: int | None = None) -> tuple[str, list[Foreseen]]:
-    """The generation that a build would work on, and what it would do there; nothing is changed."""
+def preview(
+    resolution: Resolution, site: Site, *, only: int | None = None, start: int | None = None
+) -> tuple[str, list[PlannedStep]]:
+    """Return the environment that a build would work on, and its steps. Nothing is changed."""
+    plan, lock = resolution.plan, resolution.lock
     steps = discover_steps.discover()
-    standing = environments.standing(
-        Path(asked.prefix), fingerprint.target(asked.plan, asked.lock, site(asked, ""), steps)
-    )
-    there = site(asked, standing.path if standing else f"{asked.prefix}/{asked.run}")
-    results = apply.build(asked.plan, asked.lock, there, steps, only=only, start=start, by=DryRun)
+    anywhere = msgspec.structs.replace(site, generation="")
+    target = fingerprint.target_fingerprint(plan, lock, anywhere, steps)
+    standing = environments.find_by_target(Path(site.prefix), target)
+    place = standing.path if standing else f"{site.prefix}/{Path(site.logs).name}"
+    there = msgspec.structs.replace(site, generation=place)
     by_number = {step.number: step for step in steps}
-    return there.generation, [_foreseen(by_number[one.number], one, asked, there) for one in results]
-
-
-def _foreseen(step: Step, result: StepResult, asked: Asked, there: Site) -> Foreseen:
-    if result.outcome == "kept":
-        return Foreseen(step=step.label, outcome="kept")
-    return Foreseen(step=step.label, outcome="would run", actions=step.actions(asked.plan, asked.lock, there))
+    planned = []
+    for result in apply.build(plan, lock, there, steps, only=only, start=start, by=DryRun):
+        step = by_number[result.number]
+        if result.outcome == "kept":
+            planned.append(PlannedStep(step=step.label, outcome="kept"))
+        else:
+            actions = step.actions(plan, lock, there)
+            planned.append(PlannedStep(step=step.label, outcome="would run", actions=actions))
+    return place, planned

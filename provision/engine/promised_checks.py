@@ -13,15 +13,16 @@ import msgspec
 from provision.doors import process
 from provision.engine import environments, launch_checks, verified
 from provision.engine.check_process import environment_of_a_check
-from provision.engine.check_results import Tried
 from provision.engine.integrity import wrong_records
-from provision.engine.launch_checks import CheckDone, CheckStarted, Context, Depth, Description
+from provision.engine.launch_checks import CheckContext, CheckDescription, Depth
 from provision.errors import WrongUsage
+from provision.events import CheckDone, CheckStarted
 from provision.host import record
 from provision.plan._model import Plan
+from provision.results import CheckResults
 from provision.steps.model import Lock
 
-Checks = Callable[[CheckStarted | CheckDone], None]
+CheckSubscriber = Callable[[CheckStarted | CheckDone], None]
 # The depth of what `up` promises: checks that a later run can repeat within a minute.
 _PROMISED: Depth = "quick"
 
@@ -41,7 +42,7 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, str]
 
 
-def promised(plan: Plan, lock: Lock, depth: Depth = _PROMISED) -> tuple[str, ...]:
+def choose_promised(plan: Plan, lock: Lock, depth: Depth = _PROMISED) -> tuple[str, ...]:
     """Return the checks that an environment of this plan and lock promises to pass on its host."""
     checks = _applicable(depth, plan.profile, plan.gpus.used, plan.gpus.capabilities)
     return tuple(
@@ -49,31 +50,32 @@ def promised(plan: Plan, lock: Lock, depth: Depth = _PROMISED) -> tuple[str, ...
     )
 
 
-def expected(
+def choose_expected(
     python: Interpreter, depth: Depth, gpus: Sequence[str], capabilities: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the checks that any Python with vLLM should pass.
 
     A vLLM for CUDA needs a GPU: without one, the checks of GPUs are expected and skipped.
     """
+    # Any one GPU stands for those that this host lacks.
     checks = _applicable(depth, python.profile, gpus or ("0",), capabilities)
     return tuple(
         check.name for check in checks if not check.needs.lock and not check.needs.distributions
     )
 
 
-def of_servers() -> tuple[str, ...]:
+def server_checks() -> tuple[str, ...]:
     """Return the checks that examine a running server."""
     return tuple(check.name for check in launch_checks.discover() if check.needs.serving)
 
 
 def _applicable(
     depth: Depth, profile: str, gpus: Sequence[str], capabilities: tuple[str, ...]
-) -> list[Description]:
+) -> list[CheckDescription]:
     """List the checks whose needs these GPUs and this host's tools meet."""
     return [
         check
-        for check in launch_checks.chosen(launch_checks.discover(), depth)
+        for check in launch_checks.select(launch_checks.discover(), depth)
         if check.needs.profile in (None, profile)
         and not check.needs.serving
         and all(any(map(shutil.which, tools.split())) for tools in check.needs.tools)
@@ -82,7 +84,7 @@ def _applicable(
     ]
 
 
-def _has_gpus(check: Description, gpus: Sequence[str], capabilities: tuple[str, ...]) -> bool:
+def _has_gpus(check: CheckDescription, gpus: Sequence[str], capabilities: tuple[str, ...]) -> bool:
     # One process sees one MIG slice: several GPUs must be whole ones.
     usable = [gpu for gpu in gpus if check.needs.gpus < 2 or ":" not in gpu]
     if len(usable) < check.needs.gpus:
@@ -93,22 +95,22 @@ def _has_gpus(check: Description, gpus: Sequence[str], capabilities: tuple[str, 
     return best >= check.needs.capability
 
 
-def ours(
+def check_environment(
     plan: Plan,
     lock: Lock,
     environment: str,
     names: Sequence[str],
     logs: Path,
-    events: Checks,
+    events: CheckSubscriber,
     gpus: tuple[str, ...],
     facts: dict[str, Any],
-) -> Tried:
+) -> CheckResults:
     """Run the named checks on an environment that was built here."""
     folder = Path(environment)
-    context = Context(
+    context = CheckContext(
         profile=plan.profile,
         pins={pin.name: pin.version for pin in lock.pins},
-        contents=wrong_records.true_digests(folder / environments.STATE),
+        contents=wrong_records.read_true_digests(folder / environments.STATE),
         gpus=gpus,
         promised=tuple(names),
         prefix=environment,
@@ -120,18 +122,18 @@ def ours(
     return _run(f"{environment}/bin/python", names, context, logs, events)
 
 
-def theirs(
+def check_interpreter(
     python: Interpreter,
     names: Sequence[str],
     logs: Path,
-    events: Checks,
+    events: CheckSubscriber,
     gpus: tuple[str, ...],
     facts: dict[str, Any],
     serving: str = "",
-) -> Tried:
+) -> CheckResults:
     """Run the named checks in any interpreter, without a plan or lock."""
     launcher = Path(python.prefix) / "bin" / "vllm"
-    context = Context(
+    context = CheckContext(
         profile="cpu" if python.profile == "cpu" else "cuda",
         gpus=gpus,
         promised=tuple(names),
@@ -143,12 +145,14 @@ def theirs(
     return _run(python.command, names, context, logs, events)
 
 
-def _run(python: str, names: Sequence[str], context: Context, logs: Path, events: Checks) -> Tried:
+def _run(
+    python: str, names: Sequence[str], context: CheckContext, logs: Path, events: CheckSubscriber
+) -> CheckResults:
     checks = [check for check in launch_checks.discover() if check.name in names]
     return launch_checks.run(python, checks, context, logs, events)
 
 
-def interpreter(executable: str) -> Interpreter:
+def inspect_interpreter(executable: str) -> Interpreter:
     """Start an interpreter and have it describe itself.
 
     Raise WrongUsage if it is not a Python that can run checks.
@@ -175,7 +179,7 @@ def interpreter(executable: str) -> Interpreter:
             raise WrongUsage(problem, where=f"--python {executable}", hint=hint) from error
 
 
-def facts_for(names: Iterable[str], places: dict[str, Path]) -> dict[str, Any]:
+def record_facts(names: Iterable[str], places: dict[str, Path]) -> dict[str, Any]:
     """Record the facts of this host, if one of the named checks needs them."""
     chosen = set(names)
     if not any(check.needs.recording for check in launch_checks.discover() if check.name in chosen):
@@ -186,7 +190,7 @@ def facts_for(names: Iterable[str], places: dict[str, Path]) -> dict[str, Any]:
 def _earlier_facts(environment: Path) -> dict[str, Any]:
     """Return the facts of this host when it last verified the environment."""
     try:
-        report = msgspec.json.decode(verified.report(environment) or b"{}")
+        report = msgspec.json.decode(verified.read_report(environment) or b"{}")
         return dict(report["host"]["facts"])
     except (msgspec.DecodeError, KeyError, TypeError):
         return {}

@@ -8,6 +8,7 @@ from typing import Final
 _HEADING: Final = "No solution found when resolving dependencies"
 _NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
 _VERSIONS = r"(?:[<>=!~]=?=?[\w.*+!]+(?:, ?[<>=!~]=?=?[\w.*+!]+)*)"
+# The wordings of uv for a missing package; the first group is its name.
 _MISSING = (
     re.compile(rf"there (?:is|are) no versions? of ({_NAME})({_VERSIONS})?"),
     re.compile(rf"({_NAME}) was not found in the "),

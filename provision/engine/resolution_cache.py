@@ -1,8 +1,9 @@
-"""What was asked for and resolved, kept beside the generations: the same wish goes on from there, without a network."""
+"""The last resolution of a prefix: with it the same request needs no network."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import msgspec
 
 from provision.catalog import rows
 from provision.doors import files
-from provision.flash_attn import partial_build
 from provision.host import driver, glibc, gpus, machine
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Refusal
@@ -20,12 +20,16 @@ from provision.version import VERSION
 
 _FILE = ".wanted.json"
 
-# What a plan would change with; that a new Python was installed, or a disk filled up, is no reason to change it.
+# A plan changes with these. A new Python or a full disk is no reason to plan again.
 FACTS: tuple[Fact[Any], ...] = (machine.FACT, glibc.FACT, driver.FACT, gpus.FACT)
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan and its lock, under the wish that they came from, and what was found to stand against candidates."""
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan and its lock, with the request that they answer.
+
+    `wish` identifies the request, `tool` the version that planned. `against` holds refused
+    candidates of an optional step, so that later runs do not try them again.
+    """
 
     wish: str
     tool: str = ""
@@ -35,41 +39,43 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     against: tuple[Refusal, ...] = ()
 
 
-def wish(host: Host, settings: Settings) -> str:
-    """The settings and those facts of the host that a plan rests on, as one number."""
+def wish(host: Host, settings: Settings, more: Mapping[str, str] | None = None) -> str:
+    """Return one number for the settings and those facts of the host that a plan rests on.
+
+    `more` are choices made outside the settings.
+    """
     facts = {fact.name: msgspec.to_builtins(host.value(fact)) for fact in FACTS}
-    for gpu in facts[gpus.FACT.name] if isinstance(facts[gpus.FACT.name], (list, tuple)) else ():
+    known = facts[gpus.FACT.name]
+    for gpu in known if isinstance(known, (list, tuple)) else ():
         gpu.pop("link", None)  # its speed follows the load
     choices = for_fingerprint(settings)
-    if only := partial_build.only():  # the wheel that is made of it is nobody else's
-        choices["only"] = only
-    said = msgspec.json.encode([choices, facts], order="sorted")
-    return hashlib.sha256(said).hexdigest()
+    document = msgspec.json.encode([{**choices, **(more or {})}, facts], order="sorted")
+    return hashlib.sha256(document).hexdigest()
 
 
 def tool() -> str:
-    """What planned: this version, with what it knows of published builds.
+    """Return the version that plans, with a hash of its catalogue.
 
-    Kept apart from the wish, which stays what the user asked for: a newer vllm-ready plans anew, since it may know
-    better what runs here, but where that needs a network that is not there, the older one's plan still stands.
+    It is no part of the request. A newer vllm-ready plans again, because it may know better
+    releases; where the network is missing for that, the older plan is kept.
     """
-    known = hashlib.sha256()
+    catalogue = hashlib.sha256()
     for table in sorted(Path(rows.DATA).glob("*.jsonl")):
-        known.update(table.read_bytes())
-    return f"{VERSION} {known.hexdigest()}"
+        catalogue.update(table.read_bytes())
+    return f"{VERSION} {catalogue.hexdigest()}"
 
 
-def load(prefix: Path) -> Wanted | None:
-    """What was wanted last in this prefix, if it can still be read."""
+def load(prefix: Path) -> Resolution | None:
+    """Return the last resolution of a prefix, if it can still be read."""
     try:
-        return msgspec.json.decode((prefix / _FILE).read_bytes(), type=Wanted)
+        return msgspec.json.decode((prefix / _FILE).read_bytes(), type=Resolution)
     except (OSError, msgspec.MsgspecError):
         return None
 
 
-def save(prefix: Path, wanted: Wanted | None) -> None:
-    """From here on this is wanted (None: nothing); what is there already is not written again."""
-    if wanted is None:
+def save(prefix: Path, resolution: Resolution | None) -> None:
+    """Store a resolution (None: remove it). An equal one is not written again."""
+    if resolution is None:
         (prefix / _FILE).unlink(missing_ok=True)
-    elif wanted != load(prefix):
-        files.write(prefix / _FILE, msgspec.json.encode(wanted), mode=0o600)
+    elif resolution != load(prefix):
+        files.write(prefix / _FILE, msgspec.json.encode(resolution), mode=0o600)

@@ -12,14 +12,14 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.doors import files, process
 from provision.engine import pylock, refusals
-from provision.engine.uv import planned
+from provision.engine.uv import planned_package
 from provision.errors import SourceFailed, WrongSetting
-from provision.flash_attn.choose import candidate_name
 from provision.host._model import Host
 from provision.host._scrub import Scrubber
-from provision.plan._model import Plan, Reasons, Refusal, Unsupported
+from provision.plan._model import OPTIONAL, Plan, Reasons, Refusal, Unsupported
 from provision.plan.choose_toolkit import torch_cuda
 from provision.plan.make import make
+from provision.plan.optional import Chooser
 from provision.settings import Settings
 from provision.steps.model import Lock
 
@@ -38,7 +38,7 @@ _UNDATED: Final = {
 }
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
+class RefusedPackage(msgspec.Struct, frozen=True, kw_only=True):
     """A package that cannot be installed here, and why.
 
     The index lacks something that it needs, or vLLM does not allow it.
@@ -49,7 +49,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+class ResolvedLock(msgspec.Struct, frozen=True, kw_only=True):
     """A lock, and a note for the user about how it was resolved."""
 
     lock: Lock
@@ -72,19 +72,22 @@ def plan_and_resolve(
     folder: Path,
     checks: tuple[str, ...] = (),
     refused: tuple[Refusal, ...] = (),
+    *,
+    optional: Chooser,
 ) -> tuple[Plan, Lock] | Unsupported:
     """Return the newest plan that the index can fulfil, with its lock.
 
     `env` returns uv's environment for a plan, because it depends on the plan's sources. `refused`
-    holds refusals from elsewhere, such as a flash-attn wheel that is not published after all.
+    holds refusals from elsewhere, and `optional` chooses the optional package.
     """
     refusals_so_far = list(refused)
     while sum(refusal.package == "vllm" for refusal in refusals_so_far) < ROUNDS:
-        plan = make(host, settings, catalogue, tuple(refusals_so_far), checks)
+        known = tuple(refusals_so_far)
+        plan = make(host, settings, catalogue, known, checks, optional=optional)
         if isinstance(plan, Unsupported):
             return plan
         result = resolve(plan, settings, uv, env(plan), folder)
-        if isinstance(result, Resolved):
+        if isinstance(result, ResolvedLock):
             warnings = (*plan.warnings, result.note) if result.note else plan.warnings
             return msgspec.structs.replace(plan, warnings=warnings), result.lock
         refusals_so_far.append(
@@ -100,7 +103,7 @@ def plan_and_resolve(
 
 def resolve(
     plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path
-) -> Resolved | Refused:
+) -> ResolvedLock | RefusedPackage:
     """Resolve one plan into a lock, or return the requirement that the index cannot fulfil.
 
     The requirement files stay in `folder`.
@@ -108,23 +111,24 @@ def resolve(
     _write(folder, requirement_files(plan, settings))
     if plan.profile == "cpu" and settings.extra_packages:
         needed = _needed_by_extras(plan, settings, uv, env, folder)
-        if isinstance(needed, Refused):
+        if isinstance(needed, RefusedPackage):
             return needed
         _write(folder, requirement_files(plan, settings, needed))
     note = ""
+    # Dependencies that are newer than this vLLM were never tested with it: avoid them if possible.
     output = compile_lock(plan, uv, env, folder, dated=True)
     if output.refusal:
-        if refused := _refused_flash_attn(output, plan, uv, env, folder, dated=True):
+        if refused := _refused_optional(output, plan, uv, env, folder, dated=True):
             return refused
         # Without the cut-off day there may be a solution.
         note = _note(output.refusal, plan.uploaded_before)
         output = compile_lock(plan, uv, env, folder, dated=False)
     if output.refusal:
-        if refused := _refused_flash_attn(output, plan, uv, env, folder, dated=False):
+        if refused := _refused_optional(output, plan, uv, env, folder, dated=False):
             return refused
         _refuse_impossible_extras(plan, settings, uv, env, folder)
         return _refused_vllm(plan, refusals.describe(output.refusal))
-    return Resolved(lock=_lock(output, plan), note=note)
+    return ResolvedLock(lock=_lock(output, plan), note=note)
 
 
 def _lock(output: Compiled, plan: Plan) -> Lock:
@@ -136,26 +140,28 @@ def _write(folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
         files.write(folder / name, "".join(f"{line}\n" for line in lines))
 
 
-def _refused_vllm(plan: Plan, reason: str) -> Refused:
-    return Refused(version=planned(plan, "vllm").version.partition("+")[0], reason=reason)
+def _refused_vllm(plan: Plan, reason: str) -> RefusedPackage:
+    return RefusedPackage(
+        version=planned_package(plan, "vllm").version.partition("+")[0], reason=reason
+    )
 
 
-def _refused_flash_attn(
+def _refused_optional(
     output: Compiled, plan: Plan, uv: str, env: Mapping[str, str], folder: Path, *, dated: bool
-) -> Refused | None:
-    """Return flash-attn as refused if everything else resolves without it, as of the same day."""
-    if not _resolved_flash_attn(plan):
+) -> RefusedPackage | None:
+    """Refuse the optional package if everything else resolves without it, as of the same day."""
+    if not plan.resolved_with_vllm:
         return None
-    if compile_lock(plan, uv, env, folder, "without-flash-attn.in", dated=dated).refusal:
+    if compile_lock(plan, uv, env, folder, "without-optional.in", dated=dated).refusal:
         return None
-    vllm = planned(plan, "vllm").version
+    vllm = planned_package(plan, "vllm").version
     reason = f"beside vLLM {vllm}: {refusals.describe(output.refusal)}"
-    return Refused(package="flash-attn", version=candidate_name(plan), reason=reason)
+    return RefusedPackage(package=OPTIONAL, version=plan.resolved_with_vllm[0], reason=reason)
 
 
 def _needed_by_extras(
     plan: Plan, settings: Settings, uv: str, env: Mapping[str, str], folder: Path
-) -> frozenset[str] | Refused:
+) -> frozenset[str] | RefusedPackage:
     """Return the overridden CUDA packages that extra packages need.
 
     They must not be taken from the extra packages silently.
@@ -199,7 +205,7 @@ def requirement_files(
 
     Packages that are `needed` by extra packages are not overridden.
     """
-    vllm, torch = planned(plan, "vllm"), planned(plan, "torch")
+    vllm, torch = planned_package(plan, "vllm"), planned_package(plan, "torch")
     overrides: tuple[str, ...] = ()
     if plan.profile == "cpu":
         overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY if name not in needed)
@@ -212,21 +218,13 @@ def requirement_files(
         *settings.extra_packages,
     )
     return {
-        "requirements.in": (*base, *_resolved_flash_attn(plan)),
-        "without-flash-attn.in": base,
+        "requirements.in": (*base, *plan.resolved_with_vllm),
+        "without-optional.in": base,
         "constraints.in": _constraints(plan),
         "overrides.in": overrides,
         "extras.in": tuple(settings.extra_packages),
         "extras-beside-torch.in": (*settings.extra_packages, _exactly("torch", torch.version)),
     }
-
-
-def _resolved_flash_attn(plan: Plan) -> tuple[str, ...]:
-    # Flavours 3 and 4 come from an index and have dependencies, so they are part of the resolution.
-    package = plan.packages.get("flash-attn")
-    if package is None or plan.flash_attn.mode != "wheel" or package.distribution is None:
-        return ()
-    return (f"{package.distribution}=={package.version}",)
 
 
 def _exactly(name: str, version: str) -> str:
@@ -262,13 +260,13 @@ def compile_command(
     if dated:
         # A date without a time would include its whole day.
         argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]
-        sources = {planned(plan, name).source for name in ("torch", "vllm")}
+        sources = {planned_package(plan, name).source for name in ("torch", "vllm")}
         undated = [
             name for source in sorted(sources & _UNDATED.keys()) for name in _UNDATED[source]
         ]
-        # flash-attn's betas are required by version, which may be newer than this vLLM.
-        flash_attn = [package.partition("==")[0] for package in _resolved_flash_attn(plan)]
-        for name in (*undated, *flash_attn):
+        # A beta of it is required by version, which may be newer than this vLLM.
+        optional = [package.partition("==")[0] for package in plan.resolved_with_vllm]
+        for name in (*undated, *optional):
             argv += ["--exclude-newer-package", f"{name}=false"]
     return argv
 
@@ -290,6 +288,7 @@ def compile_lock(
     stderr = Scrubber().text(finished.stderr)
     if refusals.is_refusal(stderr):
         return Compiled("", stderr)
+    # uv reports a network fault with its causes on the next lines.
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     problem = "; ".join(lines[:3]) if lines else Scrubber().text(finished.problem())
     remedy = (
@@ -315,10 +314,10 @@ def _note(refusal: str, day: str) -> str:
     )
 
 
-def beside(
+def resolve_beside(
     plan: Plan,
     lock: Lock,
-    wanted: tuple[str, ...],
+    names: tuple[str, ...],
     uv: str,
     env: Mapping[str, str],
     folder: Path,
@@ -328,8 +327,8 @@ def beside(
     Named packages that the lock has keep their versions; its others are constraints.
     """
     locked = {pin.name: _exactly(pin.name, pin.version) for pin in lock.pins}
-    requirements = [locked.get(name, name) for name in wanted]
-    constraints = [locked[name] for name in locked if name not in wanted]
+    requirements = [locked.get(name, name) for name in names]
+    constraints = [locked[name] for name in locked if name not in names]
     texts: dict[str, Sequence[str]] = {
         "requirements.in": requirements,
         "constraints.in": constraints,

@@ -11,15 +11,13 @@ import msgspec
 from provision.doors import parts
 from provision.engine import environments, resolution_cache
 from provision.steps.model import Lock
-
-FOLDER = "wheels"
-ASIDE = ".imported"  # for a wheel that is inspected before it is imported
+from provision.steps.wheel_folder import ASIDE, FOLDER, note
 
 
-def named(prefix: Path) -> frozenset[Path]:
+def referenced(prefix: Path) -> frozenset[Path]:
     """Return the wheels that environments or the last plan use, and partial downloads of them."""
     last = resolution_cache.load(prefix)
-    folders = (Path(environment.path) for environment in environments.found(prefix))
+    folders = (Path(environment.path) for environment in environments.list_environments(prefix))
     return _files(prefix, (*([last.lock] if last else ()), *_locks(folders)))
 
 
@@ -38,7 +36,7 @@ def prune(prefix: Path, before: frozenset[Path]) -> None:
     prefix, so that no import is running.
     """
     shutil.rmtree(prefix / FOLDER / ASIDE, ignore_errors=True)
-    for path in before - named(prefix):
+    for path in before - referenced(prefix):
         if not note(path).exists():
             path.unlink(missing_ok=True)
 
@@ -48,11 +46,6 @@ def remove_toolkits(prefix: Path) -> None:
     folder = prefix / environments.TOOLKITS
     prune(prefix, _files(prefix, _locks(folder.glob("*"))))  # first, while their locks exist
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def note(wheel: Path) -> Path:
-    """Return the path of the note beside a flash-attn wheel."""
-    return wheel.with_name(f"{wheel.name}.json")
 
 
 def _locks(folders: Iterable[Path]) -> Iterator[Lock]:

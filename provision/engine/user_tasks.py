@@ -1,4 +1,4 @@
-"""The user's tasks in an environment that is current: each is carried out once, killed ones again, as steps are."""
+"""The user's tasks in the current environment: each is carried out once, as a step is."""
 
 from __future__ import annotations
 
@@ -13,102 +13,134 @@ from typing import Final
 import msgspec
 
 from provision.doors import interruption, process
-from provision.engine import bring_up, promised_checks, verified
+from provision.engine import promised_checks, verified
 from provision.engine.actions import Carrier, clean
-from provision.engine.bring_up import Asked
-from provision.engine.check_results import Tried
+from provision.engine.bring_up import Workplace
 from provision.engine.conclude import Conclusion, conclude
 from provision.engine.environments import STATE
-from provision.engine.events import StepDone, StepResult, StepStarted, Subscriber
 from provision.engine.fetch import Fetching
 from provision.engine.journal import Journal
-from provision.engine.promised_checks import Checks
+from provision.engine.promised_checks import CheckSubscriber
+from provision.engine.resolution_cache import Resolution
 from provision.errors import DONE, NotWritable, StepFailed
+from provision.events import StepDone, StepResult, StepStarted
+from provision.results import CheckResults
 from provision.steps.model import Run, Step
 from provision.tasks import Task
 
-_MEND: Final = "mend that; the same command goes on from here"
-# The words are ours; what a user's file says is never part of them.
+_REPAIR: Final = "repair that; the same command goes on from here"
+# This text is ours; no word of a user's file is ever part of it.
 _ACTIVATED: Final = '. "$1" && env -0'
 
 
-class Ran(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it: how each task ended, the checks that were tried after them, and what kept one from its end."""
+class TasksResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How each task ended, the checks after them, and the failure that ended the series.
+
+    `concluded` holds the conclusion of checks that speak against a task.
+    """
 
     results: tuple[StepResult, ...] = ()
-    tried: Tried = Tried()
-    concluded: Conclusion | None = None  # of the checks of a task that are against it
+    tried: CheckResults = CheckResults()
+    concluded: Conclusion | None = None
     failure: StepFailed | None = None
 
 
 def journal(generation: Path) -> Journal:
-    """A prefix may be shared: what was done on one host was not done on the others."""
+    """Return this host's journal of tasks: a prefix may be shared, and tasks act on the host."""
     return Journal(generation / STATE / "tasks" / verified.host_id())
 
 
 def fingerprints(tasks: Iterable[Task]) -> dict[str, str]:
-    """By label; another definition of what a task comes after makes it another task, too. Words make no difference."""
-    found: dict[str, str] = {}
+    """Return a fingerprint for each label: it changes with a task and with those it comes after.
+
+    Titles and reasons are no part of it.
+    """
+    links: dict[str, str] = {}
     for task in tasks:
-        before = [found.get(name, "") for name in task.after]
-        said = msgspec.json.encode([task.commands, task.checks, task.environment, before], order="sorted")
-        found[task.label] = hashlib.sha256(said).hexdigest()
-    return found
+        before = [links.get(name, "") for name in task.after]
+        definition = [task.commands, task.checks, task.environment, before]
+        document = msgspec.json.encode(definition, order="sorted")
+        links[task.label] = hashlib.sha256(document).hexdigest()
+    return links
 
 
 def pending(generation: Path, tasks: Sequence[Task]) -> list[Task]:
-    """Those that are not done in this environment, on this host, as they are defined now."""
-    done = journal(generation).done()
+    """Return the tasks that are not done here, on this host, as they are defined now."""
+    done = journal(generation).done_fingerprints()
     links = fingerprints(tasks)
     return [task for task in tasks if done.get(task.label) != links[task.label]]
 
 
 def kept(task: Task) -> StepResult:
+    """Return the result of a task that was done before."""
     return StepResult(number=task.number, name=task.name, outcome="kept")
 
 
 def actions(task: Task) -> tuple[Run, ...]:
-    return tuple(Run(title=argv[0], argv=argv, env=task.environment, deadline_s=task.timeout) for argv in task.commands)
+    """Return the commands of a task as actions."""
+    return tuple(
+        Run(title=argv[0], argv=argv, env=task.environment, deadline_s=task.timeout)
+        for argv in task.commands
+    )
 
 
 class Tasks:
-    """Carries them out in one environment; the caller holds the prefix's lock, as for steps."""
+    """The executor of tasks in one environment. The caller holds the prefix's lock, as for steps.
 
-    def __init__(self, asked: Asked, generation: Path, at: Path, events: Subscriber, checks: Checks) -> None:
-        self._asked, self._generation, self._at = asked, generation, at
-        self._events, self._checks = events, checks
-        self._journal = journal(generation)
+    `workplace.site` names the environment, `at` the working directory of commands, and `places`
+    are the disks that a host's facts are about.
+    """
 
-    def carry_out(self, tasks: Sequence[Task], again: Iterable[str] = ()) -> Ran:
-        """In this order, until one fails; what is done stays done, but for those that are to be done `again`."""
-        links, left = fingerprints(tasks), {task.label for task in pending(self._generation, tasks)} | set(again)
-        ran = Ran()
-        given = self._environment() if left else {}
+    def __init__(
+        self,
+        resolution: Resolution,
+        workplace: Workplace,
+        at: Path,
+        places: dict[str, Path],
+        checks: CheckSubscriber,
+    ) -> None:
+        self._plan, self._lock = resolution.plan, resolution.lock
+        self._workplace, self._at, self._places = workplace, at, places
+        self._events, self._checks = workplace.events, checks
+        self._generation = Path(workplace.site.generation)
+        self._journal = journal(self._generation)
+
+    def carry_out(self, tasks: Sequence[Task], again: Iterable[str] = ()) -> TasksResult:
+        """Carry out tasks in this order until one fails; done ones only if named in `again`."""
+        links = fingerprints(tasks)
+        todo = {task.label for task in pending(self._generation, tasks)} | set(again)
+        result = TasksResult()
+        variables = self._environment() if todo else {}
         for task in tasks:
-            if task.label not in left:
+            if task.label not in todo:
                 self._events(StepDone(result=kept(task)))
-                ran = msgspec.structs.replace(ran, results=(*ran.results, kept(task)))
+                results = (*result.results, kept(task))
+                result = msgspec.structs.replace(result, results=results)
                 continue
-            ran = self._one(task, links[task.label], given, ran)
-            if ran.failure or ran.concluded:
+            result = self._task(task, links[task.label], variables, result)
+            if result.failure or result.concluded:
                 break
-        return ran
+        return result
 
-    def _one(self, task: Task, link: str, given: dict[str, str], before: Ran) -> Ran:
-        interruption.look()
+    def _task(
+        self, task: Task, link: str, variables: dict[str, str], before: TasksResult
+    ) -> TasksResult:
+        interruption.raise_pending()
         began = time.monotonic()
         self._events(StepStarted(number=task.number, name=task.name, title=task.title))
-        failure, against, tried = None, None, Tried()
+        failure, against, tried = None, None, CheckResults()
+        run = self._workplace.run
         try:
-            self._journal.note("started", task.label, link, self._run)
-            commands = self._commands(task, given)
-            interruption.look()
-            tried, against = self._proved(task)
-            self._journal.note("failed" if against else "done", task.label, link, self._run, commands)
-        except (StepFailed, OSError) as stopped:
-            failure = stopped if isinstance(stopped, StepFailed) else _not_written(stopped, task)
-            with contextlib.suppress(OSError):  # on a full disk, that it was started is enough
-                self._journal.note("failed", task.label, link, self._run)
+            self._journal.write("started", task.label, link, run)
+            commands = self._commands(task, variables)
+            interruption.raise_pending()
+            tried, against = self._proof(task)
+            self._journal.write("failed" if against else "done", task.label, link, run, commands)
+        except (StepFailed, OSError) as error:
+            failure = error if isinstance(error, StepFailed) else _not_written(error, task)
+            # On a full disk the journal's "started" is enough.
+            with contextlib.suppress(OSError):
+                self._journal.write("failed", task.label, link, run)
         problem = failure.what if failure else "; ".join(against.against) if against else ""
         result = StepResult(
             number=task.number,
@@ -119,44 +151,57 @@ class Tasks:
             problem=problem,
         )
         self._events(StepDone(result=result))
-        return Ran(
-            results=(*before.results, result), tried=joined(before.tried, tried), concluded=against, failure=failure
+        return TasksResult(
+            results=(*before.results, result),
+            tried=joined(before.tried, tried),
+            concluded=against,
+            failure=failure,
         )
 
-    @property
-    def _run(self) -> str:
-        return Path(self._asked.logs).name
-
-    def _commands(self, task: Task, given: dict[str, str]) -> tuple[str, ...]:
+    def _commands(self, task: Task, variables: dict[str, str]) -> tuple[str, ...]:
         step = Step(
-            number=task.number, name=task.name, title=task.title, why=task.why, actions=lambda *_: actions(task)
+            number=task.number,
+            name=task.name,
+            title=task.title,
+            why=task.why,
+            actions=lambda *_: actions(task),
         )
         try:
-            with Fetching(given, self._events) as fetching:
+            with Fetching(variables, self._events) as fetching:
                 carrier = Carrier(
-                    site=bring_up.site(self._asked, str(self._generation)),
-                    folder=Path(self._asked.logs),
+                    site=self._workplace.site,
+                    folder=self._workplace.logs,
                     events=self._events,
-                    environment=given,
+                    environment=variables,
                     fetching=fetching,
-                    keep_open=(),  # a service that is started must not hold the prefix's lock
+                    keep_open=(),  # a service that a task starts must not hold the prefix's lock
                     at=self._at,
                 )
                 return carrier.carry_out(step, actions(task))
         except NotWritable as failure:
-            raise StepFailed(f"{failure.where} {failure.what}", where=f"task {task.label}", hint=_MEND) from failure
+            raise StepFailed(
+                f"{failure.where} {failure.what}", where=f"task {task.label}", hint=_REPAIR
+            ) from failure
         except StepFailed as failure:
-            raise StepFailed(failure.what, where=f"task {task.label}", hint=failure.hint) from failure
+            raise StepFailed(
+                failure.what, where=f"task {task.label}", hint=failure.hint
+            ) from failure
 
-    def _proved(self, task: Task) -> tuple[Tried, Conclusion | None]:
-        """What was promised of the environment and does not hold any more is not verified any more."""
+    def _proof(self, task: Task) -> tuple[CheckResults, Conclusion | None]:
+        """Try the checks of a task. Withdraw the environment's verdict if a promised one fails."""
         if not task.checks:
-            return Tried(), None
-        plan, used = self._asked.plan, self._asked.plan.gpus.used
-        logs = Path(self._asked.logs) / task.label
-        facts = promised_checks.facts_for(task.checks, self._asked.places)
-        place = str(self._generation)
-        tried = promised_checks.ours(plan, self._asked.lock, place, task.checks, logs, self._checks, used, facts)
+            return CheckResults(), None
+        plan, used = self._plan, self._plan.gpus.used
+        tried = promised_checks.check_environment(
+            plan,
+            self._lock,
+            str(self._generation),
+            task.checks,
+            self._workplace.logs / task.label,
+            self._checks,
+            used,
+            promised_checks.record_facts(task.checks, self._places),
+        )
         concluded = conclude(tried, task.checks, used)
         if concluded.exit_code == DONE:
             return tried, None
@@ -165,24 +210,24 @@ class Tasks:
         return tried, concluded
 
     def _environment(self) -> dict[str, str]:
-        """As in a shell that has activated it."""
+        """Return the variables of a shell that has activated the environment."""
         activate = f"{self._generation}/bin/activate"
         argv = ("/bin/sh", "-c", _ACTIVATED, "sh", activate)
-        told = process.run(argv, deadline_s=60.0, env=clean(os.environ))
-        if not told.ok:
-            raise StepFailed(f"the environment cannot be activated: {told.problem()}", where=activate)
-        return dict(line.split("=", 1) for line in told.stdout.split("\0") if "=" in line)
+        finished = process.run(argv, deadline_s=60.0, env=clean(os.environ))
+        if not finished.ok:
+            what = f"the environment cannot be activated: {finished.problem()}"
+            raise StepFailed(what, where=activate)
+        return dict(line.split("=", 1) for line in finished.stdout.split("\0") if "=" in line)
 
 
 def _not_written(error: OSError, task: Task) -> StepFailed:
     what = f"{error.filename or 'its journal'} cannot be written: {error.strerror or error}"
-    return StepFailed(what, where=f"task {task.label}", hint=_MEND)
+    return StepFailed(what, where=f"task {task.label}", hint=_REPAIR)
 
 
-def joined(before: Tried, now: Tried) -> Tried:
-    """What was tried again counts as it is now."""
+def joined(before: CheckResults, now: CheckResults) -> CheckResults:
+    """Join the results of two series of checks; of a check tried twice the later one counts."""
     again = {check.name for check in now.checks}
-    return Tried(
-        checks=(*(one for one in before.checks if one.name not in again), *now.checks),
-        figures=(*(one for one in before.figures if one.check not in again), *now.figures),
-    )
+    checks = tuple(check for check in before.checks if check.name not in again)
+    figures = tuple(figure for figure in before.figures if figure.check not in again)
+    return CheckResults(checks=(*checks, *now.checks), figures=(*figures, *now.figures))

@@ -25,7 +25,7 @@ _INHERITED = (
     "CC",  # Triton uses it at run time, so the check for a compiler must use it too
 )
 # The folder of FlashAttention 3 in the PyTorch index by CUDA major: its ABI is stable across torch.
-_FLASH_ATTN_3: Final = {"12": "cu126", "13": "cu130"}
+_STABLE_ABI: Final = {"12": "cu126", "13": "cu130"}
 _DEFAULT_INDEX: Final = "UV_DEFAULT_INDEX"
 
 
@@ -120,7 +120,7 @@ def _is_on(value: str) -> bool:
 def _indexes(settings: Settings, plan: Plan) -> list[str]:
     """Return the vLLM and PyTorch indexes from which the plan takes a package."""
     addresses = package_sources.addresses(settings, "")
-    torch, vllm = planned(plan, "torch"), planned(plan, "vllm")
+    torch, vllm = planned_package(plan, "torch"), planned_package(plan, "vllm")
     indexes = []
     if vllm.source == "vllm":
         release, _, variant = vllm.version.partition("+")
@@ -128,9 +128,8 @@ def _indexes(settings: Settings, plan: Plan) -> list[str]:
     if torch.source == "pytorch":
         variant = torch.version.partition("+")[2]
         indexes.append(f"{addresses['pytorch'].rstrip('/')}/{variant}".rstrip("/"))
-    flash_attn = plan.packages.get("flash-attn")
-    if flash_attn and flash_attn.source == "pytorch":
-        variant = _FLASH_ATTN_3[(plan.cuda or "").partition(".")[0]]
+    if plan.optional and plan.optional.source == "pytorch":
+        variant = _STABLE_ABI[(plan.cuda or "").partition(".")[0]]
         indexes.append(f"{addresses['pytorch'].rstrip('/')}/{variant}")
     return list(dict.fromkeys(indexes))
 
@@ -139,7 +138,7 @@ def _links(
     settings: Settings, plan: Plan, pip: Mapping[str, str], uv: Mapping[str, str]
 ) -> list[str]:
     links = words(uv.get("find-links", "")) or words(pip.get("find-links", ""))
-    vllm = planned(plan, "vllm")
+    vllm = planned_package(plan, "vllm")
     if vllm.source == "github":
         # uv reads the page that lists the files of a release like an index of wheels.
         github = package_sources.addresses(settings, "")["github"].rstrip("/")
@@ -148,7 +147,7 @@ def _links(
     return [str(Path(link).expanduser()) if link.startswith("~") else link for link in links]
 
 
-def planned(plan: Plan, name: str) -> Package:
+def planned_package(plan: Plan, name: str) -> Package:
     """Return a package that every plan has: torch or vllm."""
     package = plan.packages[name]
     assert package is not None  # noqa: S101 - every plan has it

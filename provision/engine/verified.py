@@ -23,25 +23,25 @@ def host_id() -> str:
     return hashlib.sha256((identity or os.uname().nodename).encode()).hexdigest()[:16]
 
 
-def place(environment: Path) -> Path:
+def report_path(environment: Path) -> Path:
     """Return the path of this host's verified report of an environment."""
     return environment / STATE / "verified" / f"{host_id()}.json"
 
 
-def report(environment: Path) -> bytes | None:
+def read_report(environment: Path) -> bytes | None:
     """Read the report with which this host verified an environment; None if it did not."""
     try:
-        return place(environment).read_bytes()
+        return report_path(environment).read_bytes()
     except OSError:
         return None
 
 
 def withdraw(environment: Path) -> None:
     """Withdraw this host's verification, and have the next run read all files again."""
-    for path in (place(environment), environment / STATE / manifest.FILE):
+    for path in (report_path(environment), environment / STATE / manifest.FILE):
         path.unlink(missing_ok=True)
 
 
 def save(environment: Path, report_document: bytes) -> None:
     """Save the report with which this host verified an environment."""
-    files.write(place(environment), report_document)
+    files.write(report_path(environment), report_document)

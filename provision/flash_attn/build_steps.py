@@ -1,4 +1,4 @@
-"""How flash-attn is compiled, as two steps in a toolkit of its own: pure, as the numbered steps are."""
+"""Steps 61 and 62: make a toolkit, and compile flash-attn in it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from provision.steps import step_20_toolchain, step_30_python, step_50_vllm
 from provision.steps.model import Action, Fetch, Lock, Pin, Run, Site, Step, Wheel, Write, fetch
 
 COMPILE: Final = Path(__file__).with_name("compile_flash_attn.py")
-# What compiles beside torch; its CUDA compiler comes at the very version that torch itself holds its CUDA libraries at.
+# The tools that compile beside torch.
 TOOLS: Final = ("setuptools", "wheel", "ninja", "packaging", "psutil")
+# Unpinned here: torch's lock holds it at the version of torch's own CUDA libraries.
 CUDA_COMPILER: Final = "cuda-toolkit[nvcc,cccl]"
 _A_DAY_S: Final = 86400.0
 NAMES: Final = {61: "toolkit", 62: "compile"}  # parts of step 60
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """What is compiled, for what, and with what; `cuda_home` is "" for the toolkit of the wheels.
+    """The source, target and tools of one compilation.
 
-    `only`: a pattern for the names of the sources that are compiled, for whoever works on the build itself; all
-    others are then left out, and say so when they are called.
+    `cuda_home` is "" for the toolkit that comes in wheels. `only` is a pattern of source names for
+    work on the build itself: the other sources are left out, and their functions raise.
     """
 
     source: Wheel
@@ -40,37 +41,41 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:
+    """Return the steps that make a toolkit and compile in it."""
     toolkit = Step(
         number=61,
         name=NAMES[61],
         title="A toolkit to compile with",
         why="nvcc, its headers and torch must be of one CUDA, whatever else is on the host",
         actions=partial(_toolkit, recipe),
-        leaves=lambda plan, lock: tuple(pin.name for pin in lock.pins),  # noqa: ARG005 - the contract's signature
+        leaves=lambda plan, lock: tuple(pin.name for pin in lock.pins),  # noqa: ARG005 - contract
     )
     compiled = Step(
         number=62,
         name=NAMES[62],
         title="Compile flash-attn",
-        why="no published wheel fits; for the GPUs of this host alone it takes a fraction of the time",
+        why="no published wheel fits; for the GPUs of this host alone it takes little of the time",
         actions=partial(_compile, recipe),
     )
     return (toolkit, compiled)
 
 
 def sources(site: Site) -> str:
-    """Beside the toolkit, whose files are its packages' alone."""
+    """Return the folder of the sources, beside the toolkit: it holds files of its packages only."""
     return f"{site.generation}-sources"
 
 
 def wheels(site: Site) -> str:
-    """Where the finished wheel lies until it is kept."""
+    """Return the folder of the finished wheel, until the store takes it."""
     return f"{sources(site)}/dist"
 
 
 def _toolkit(recipe: Recipe, plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
-    fetched = Lock(pins=(*lock.pins, Pin(name="flash-attn", version="", wheel=recipe.source))).without_tokens()
-    python, *_ = (action for action in step_30_python.actions(plan, lock, site) if isinstance(action, Run))
+    source = Pin(name="flash-attn", version="", wheel=recipe.source)
+    fetched = Lock(pins=(*lock.pins, source)).without_tokens()
+    python, *_ = (
+        action for action in step_30_python.actions(plan, lock, site) if isinstance(action, Run)
+    )
     return (
         *step_20_toolchain.actions(plan, lock, site),
         python,
@@ -89,15 +94,22 @@ def _toolkit(recipe: Recipe, plan: Plan, lock: Lock, site: Site) -> tuple[Action
     )
 
 
-def _compile(recipe: Recipe, plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - likewise
-    argv = (site.python, "-I", str(COMPILE), f"{site.wheels}/{recipe.source.file}", sources(site), wheels(site))
-    more = ("--jobs", str(recipe.jobs), "--std", str(recipe.cxx), *(("--only", recipe.only) if recipe.only else ()))
+def _compile(
+    recipe: Recipe,
+    plan: Plan,  # noqa: ARG001 - the contract's signature
+    lock: Lock,  # noqa: ARG001 - the contract's signature
+    site: Site,
+) -> tuple[Action, ...]:
+    source = f"{site.wheels}/{recipe.source.file}"
+    argv = (site.python, "-I", str(COMPILE), source, sources(site), wheels(site))
+    only = ("--only", recipe.only) if recipe.only else ()
+    options = ("--jobs", str(recipe.jobs), "--std", str(recipe.cxx), *only)
     arches = ";".join(arch.replace(".", "") for arch in recipe.arches)
     return (
         Fetch(title="fetch its source release", folder=site.wheels, wheels=(recipe.source,)),
         Run(
             title=f"compile flash-attn for {' '.join(recipe.arches)}",
-            argv=(*argv, *more),
+            argv=(*argv, *options),
             env=_environment(recipe, site) | {"FLASH_ATTN_CUDA_ARCHS": arches},
             deadline_s=_A_DAY_S,
         ),
@@ -106,17 +118,18 @@ def _compile(recipe: Recipe, plan: Plan, lock: Lock, site: Site) -> tuple[Action
 
 def _environment(recipe: Recipe, site: Site) -> dict[str, str]:
     home = recipe.cuda_home or site.toolkit
-    found = {
+    variables = {
         "CUDA_HOME": home,
         "CC": recipe.compiler,
         "CXX": recipe.compiler,
-        # torch has nvcc's bounds for g++ by heart, up to 2.11 narrower than nvcc's own, by which this one was chosen.
+        # Up to 2.11 torch's bounds for g++ are narrower than those of nvcc, which chose this one.
         "TORCH_DONT_CHECK_COMPILER_ABI": "1",
         "NVCC_THREADS": str(recipe.threads),
         "FLASH_ATTN_LOCAL_VERSION": recipe.local,
-        "FLASH_ATTENTION_FORCE_BUILD": "TRUE",  # else its setup first looks for a wheel, without a hash or a deadline
+        # Else its setup first looks for a wheel, without a hash or a deadline.
+        "FLASH_ATTENTION_FORCE_BUILD": "TRUE",
     }
     if recipe.ccache:
-        # Not CXX, which torch takes for one path: it asks that for its version, and quotes it whole in ninja's file.
-        found["PYTORCH_NVCC"] = f"{recipe.ccache} {home}/bin/nvcc"
-    return found
+        # Not in CXX: torch asks that path for its version, and quotes it as a whole for ninja.
+        variables["PYTORCH_NVCC"] = f"{recipe.ccache} {home}/bin/nvcc"
+    return variables

@@ -90,11 +90,11 @@ def candidate_name(plan: Plan) -> str:
     if package is None or flash.mode == "none":
         return ""
     if flash.mode == "build":
-        return build_of(package.version)
+        return build_name(package.version)
     return flash.wheel or f"{package.distribution}=={package.version}"
 
 
-def build_of(version: str) -> str:
+def build_name(version: str) -> str:
     return f"build of {version}"
 
 
@@ -280,7 +280,7 @@ def _without_wheel(case: _Case) -> Choice:
     source = next(iter(case.catalogue.flash_attn_source), None)
     if source is None:
         return _none(case, "no source release is known")
-    name = build_of(source.version)
+    name = build_name(source.version)
     release, capabilities = case.candidate.torch_release, case.capabilities
     reason = build_rules.obstacle(
         source, capabilities, case.target.cuda, release, case.situation, case.catalogue

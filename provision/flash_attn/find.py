@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import unescape
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -12,7 +12,7 @@ import msgspec
 
 from provision import package_sources
 from provision.doors import network
-from provision.engine import uv
+from provision.doors.sessions import Connection
 from provision.errors import Failure, SourceFailed
 from provision.plan._model import Plan
 from provision.settings import Settings
@@ -44,7 +44,7 @@ class _Release(msgspec.Struct, frozen=True):
     assets: list[_Asset] = []
 
 
-def find(plan: Plan, settings: Settings, environment: Mapping[str, str]) -> Wheel:
+def find(plan: Plan, settings: Settings, connection: Connection) -> Wheel:
     """Return the address, hash and size of the planned wheel; "" and 0 if the list lacks them.
 
     Raise NotPublished if the list was read and lacks the wheel, SourceFailed if it cannot be read.
@@ -54,9 +54,9 @@ def find(plan: Plan, settings: Settings, environment: Mapping[str, str]) -> Whee
     github = package_sources.addresses(settings, "").get("github", package_sources.GITHUB)
     github = github.rstrip("/")
     if plan.flash_attn.origin == "third party":
-        return _find_in_all_releases(github, file, environment)
+        return _find_in_all_releases(github, file, connection)
     address = f"{github}/{_AUTHORS}/releases/expanded_assets/{quote(f'v{package.version}')}"
-    page = network.page(address, uv.connection(environment))
+    page = network.page(address, connection)
     if page is None:
         raise NotPublished(f"there is no release {package.version} of {_AUTHORS}", where=address)
     html = page.decode("utf-8", "replace")
@@ -87,13 +87,11 @@ def _parse_list(html: str, address: str) -> Iterator[Wheel]:
         yield Wheel(url=urljoin(address, unescape(link[1])), sha256=digest[1] if digest else "")
 
 
-def _find_in_all_releases(github: str, file: str, environment: Mapping[str, str]) -> Wheel:
+def _find_in_all_releases(github: str, file: str, connection: Connection) -> Wheel:
     """Search all releases of the third party from the newest: their numbers are its own."""
     address = f"{_api(github)}/repos/{_THIRD_PARTY}/releases"
     for number in range(1, _PAGES + 1):
-        page = network.page(
-            f"{address}?per_page={_PER_PAGE}&page={number}", uv.connection(environment)
-        )
+        page = network.page(f"{address}?per_page={_PER_PAGE}&page={number}", connection)
         releases = _decode(page, address)
         for asset in (asset for release in releases for asset in release.assets):
             digest = _DIGEST.search(asset.digest or "")

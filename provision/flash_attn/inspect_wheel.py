@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from provision.binary.wheel import WheelTruth
+from provision.binary.wheel import WheelContents
 from provision.catalog.rows import Machine
 from provision.flash_attn.wheel_store import FILE, Kept
 from provision.plan import against_wheel
@@ -35,7 +35,7 @@ class StatedTarget(msgspec.Struct, frozen=True, kw_only=True):
     cuda: str = ""
 
 
-def inspect(truth: WheelTruth, statement: StatedTarget) -> Kept:
+def inspect(truth: WheelContents, statement: StatedTarget) -> Kept:
     """Return the entry for the store; raise ValueError with a sentence if it cannot be kept.
 
     The caller adds hash and size.
@@ -50,7 +50,7 @@ def inspect(truth: WheelTruth, statement: StatedTarget) -> Kept:
             "its name does not begin with flash_attn- or has characters that no published wheel"
             " has: rename it"
         )
-    if problems := against_wheel.against(truth):
+    if problems := against_wheel.reasons_against(truth):
         raise ValueError("; ".join(problems))
     if not truth.sm:
         raise ValueError("it has machine code for no GPU: it was built without its kernels")
@@ -74,7 +74,7 @@ def inspect(truth: WheelTruth, statement: StatedTarget) -> Kept:
     )
 
 
-def inspect_with_note(truth: WheelTruth, note: Kept) -> Kept:
+def inspect_with_note(truth: WheelContents, note: Kept) -> Kept:
     """Return the note as the entry for the store; raise ValueError if the file contradicts it."""
     # torch is taken from the note on trust: step 60 tries the wheel beside that torch.
     entry = inspect(truth, StatedTarget(source="its note", torch=note.torch, cuda=note.cuda))
@@ -89,11 +89,11 @@ def _text(value: object) -> str:
     return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _local_version(truth: WheelTruth) -> str:
+def _local_version(truth: WheelContents) -> str:
     return truth.file.split("-")[1].partition("+")[2].lower()
 
 
-def _torch(truth: WheelTruth, statement: StatedTarget) -> str:
+def _torch(truth: WheelContents, statement: StatedTarget) -> str:
     """Return the more precise of the named and the stated version; they must not differ."""
     in_name = match[1] if (match := _TORCH.search(_local_version(truth))) else ""
     if not (in_name or statement.torch):
@@ -104,7 +104,7 @@ def _torch(truth: WheelTruth, statement: StatedTarget) -> str:
     return long
 
 
-def _cuda(truth: WheelTruth, statement: StatedTarget) -> str:
+def _cuda(truth: WheelContents, statement: StatedTarget) -> str:
     """Return the CUDA of the wheel; the user, the name and the code must agree on its major."""
     match = _CUDA.search(_local_version(truth))
     runtimes = sorted(runtime[1] for name in truth.needed if (runtime := _CUDA_RUNTIME.match(name)))
@@ -124,7 +124,7 @@ def _cuda(truth: WheelTruth, statement: StatedTarget) -> str:
     return cuda
 
 
-def _cpython(truth: WheelTruth) -> str:
+def _cpython(truth: WheelContents) -> str:
     interpreters = {tuple(tag.split("-")[:2]) for tag in truth.tags}
     (interpreter, abi), *others = sorted(interpreters) or [("", "")]
     if others or interpreter != abi or not re.fullmatch(r"cp3\d+", interpreter):
@@ -132,7 +132,7 @@ def _cpython(truth: WheelTruth) -> str:
     return interpreter
 
 
-def _cxx11_abi(truth: WheelTruth, torch: str) -> bool:
+def _cxx11_abi(truth: WheelContents, torch: str) -> bool:
     in_name = (match[1] == "true") if (match := _ABI.search(_local_version(truth))) else None
     in_code = truth.cxx11_abi
     if None not in (in_name, in_code) and in_name != in_code:
@@ -146,7 +146,7 @@ def _cxx11_abi(truth: WheelTruth, torch: str) -> bool:
     return known is not False
 
 
-def _machine(truth: WheelTruth) -> Machine:
+def _machine(truth: WheelContents) -> Machine:
     if truth.machines == ("x86_64",):
         return "x86_64"
     if truth.machines == ("aarch64",):

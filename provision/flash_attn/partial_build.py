@@ -1,13 +1,13 @@
-"""The switch of whoever works on the build of flash-attn: some of its sources are compiled, the others left out."""
+"""The switch for work on the build of flash-attn: it compiles some of the sources only."""
 
 from __future__ import annotations
 
 import os
 from typing import Final
 
-ONLY: Final = "VLLM_READY_FLASH_ATTN_ONLY"  # CONTRIBUTING.md says what it does
+ONLY: Final = "VLLM_READY_FLASH_ATTN_ONLY"  # described in CONTRIBUTING.md
 
 
 def only() -> str:
-    """A pattern of source names, "" for all; a wheel that was made under another one is none for this run."""
+    """Return the pattern of source names, "" for all. A run takes only wheels of its pattern."""
     return os.environ.get(ONLY, "")

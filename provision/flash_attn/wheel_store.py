@@ -1,4 +1,4 @@
-"""flash-attn wheels of our own in the store: what each was made for, so that a later run takes it in seconds."""
+"""The flash-attn wheels that a prefix keeps for later runs, with notes on what they fit."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from packaging.version import Version
 
 from provision.catalog.rows import Catalogue, FlashAttnWheels, Machine
 from provision.doors import files, parts
-from provision.engine.store import FOLDER, note
 from provision.flash_attn import partial_build
-from provision.flash_attn.choose import build_of
+from provision.flash_attn.choose import build_name
 from provision.flash_attn.match import BUILT
-from provision.plan._model import Plan
+from provision.plan._model import OPTIONAL, Plan
 from provision.steps.model import Lock, Pin, Wheel
+from provision.steps.wheel_folder import FOLDER, note
 
 FILE = r"^flash_attn-[A-Za-z0-9._+-]+\.whl$"
 _Numbers = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)*$")]
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """One wheel: its file, what it fits, and what it was made from. `version` is the one inside, once installed.
+    """A kept wheel: its file, what it fits, and what it was made from.
 
-    `origin`: how it came to be; nobody knows that of what was "imported" without a note. `brought`: when it was
-    imported from another store, or from wherever the user had it.
+    `version` is the installed one. `origin` says how the wheel came to be: "imported" if it came
+    without a note. `brought` is when it was imported from another store or from the user.
     """
 
     file: Annotated[str, msgspec.Meta(pattern=FILE)]
@@ -54,26 +54,29 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def came(self) -> str:
-        """How and when it came into the store."""
-        if not self.brought:
-            return f"{BUILT} here on {self.made[:10]}" if self.origin == "built" else f"fetched on {self.made[:10]}"
-        return f"{f'{BUILT} elsewhere, ' if self.origin == 'built' else ''}imported on {self.brought[:10]}"
+        """How and when it came into the store, in words."""
+        if self.brought:
+            elsewhere = f"{BUILT} elsewhere, " if self.origin == "built" else ""
+            return f"{elsewhere}imported on {self.brought[:10]}"
+        if self.origin == "built":
+            return f"{BUILT} here on {self.made[:10]}"
+        return f"fetched on {self.made[:10]}"
 
     @property
     def only(self) -> str:
-        """The pattern of its sources, where not all of them were compiled; most of its functions only say so."""
+        """The pattern of its sources, if only some were compiled: its other functions raise."""
         return self.made_from.get("only", "")
 
     @property
     def came_from(self) -> str:
-        """The planner's name of the candidate that it once was."""
+        """The planner's name of the candidate that it was."""
         if self.origin == "built":
-            return build_of(self.version.partition("+")[0])
+            return build_name(self.version.partition("+")[0])
         return Wheel(url=self.made_from.get("url", self.file), sha256="").file
 
     @property
     def row(self) -> FlashAttnWheels:
-        """As the planner knows wheels."""
+        """The wheel as a row of the planner's catalogue."""
         return FlashAttnWheels(
             source=self.came,
             read=self.made[:10],
@@ -96,7 +99,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def for_others(self) -> Kept:
-        """Where this host fetched it from is nobody's business elsewhere; under which name it does no harm."""
+        """The note for other hosts, without the address of its source, which may be private."""
         if "url" not in self.made_from:
             return self
         name = Wheel(url=self.made_from["url"], sha256="").file
@@ -104,50 +107,56 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def key(made_from: dict[str, str]) -> str:
-    """What a build is told apart by: whatever could make another wheel is in it."""
-    return "k" + hashlib.sha256(msgspec.json.encode(made_from, order="sorted")).hexdigest()[:8]
+    """Return a short key of everything that could make another wheel of the same name."""
+    document = msgspec.json.encode(made_from, order="sorted")
+    return "k" + hashlib.sha256(document).hexdigest()[:8]
 
 
 def found(prefix: Path) -> list[Kept]:
-    """Every kept wheel whose file is there, the newest first. Its hash is looked at when it is taken."""
-    there = [kept for kept in _noted(prefix) if _size(prefix, kept) == kept.size]
-    return sorted(there, key=lambda one: (one.made, one.file), reverse=True)
+    """Return every kept wheel whose file exists, newest first. Hashes are checked on use."""
+    kept = [wheel for wheel in _noted(prefix) if _size(prefix, wheel) == wheel.size]
+    return sorted(kept, key=lambda wheel: (wheel.made, wheel.file), reverse=True)
 
 
 def place(prefix: Path, file: str) -> Path:
+    """Return the path of a file in the store."""
     return prefix / FOLDER / file
 
 
 def is_whole(prefix: Path, kept: Kept) -> bool:
-    """Whether its file is the one that was noted; every byte of it is read."""
+    """Return whether the file is the noted one. Every byte is read."""
     try:
-        return _size(prefix, kept) == kept.size and parts.sha256(place(prefix, kept.file)) == kept.sha256
+        is_complete = _size(prefix, kept) == kept.size
+        return is_complete and parts.sha256(place(prefix, kept.file)) == kept.sha256
     except OSError:
         return False
 
 
 def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
-    """Move a wheel into the store: first itself, then the note without which it is nothing."""
-    kept = msgspec.structs.replace(kept, sha256=parts.sha256(wheel), size=wheel.stat().st_size)
-    there = place(prefix, kept.file)
-    there.parent.mkdir(parents=True, exist_ok=True)
-    note(there).unlink(missing_ok=True)  # of another file of this name
+    """Move a wheel into the store, and then write the note without which it is not offered."""
+    digest, size = parts.sha256(wheel), wheel.stat().st_size
+    kept = msgspec.structs.replace(kept, sha256=digest, size=size)
+    path = place(prefix, kept.file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    note(path).unlink(missing_ok=True)  # that of an older file of this name
     with wheel.open("rb") as stream:
         os.fsync(stream.fileno())
-    if wheel != there:
-        os.replace(wheel, there)
+    if wheel != path:
+        os.replace(wheel, path)
     write_note(prefix, kept)
     return kept
 
 
 def write_note(prefix: Path, kept: Kept) -> None:
+    """Write the note of a kept wheel."""
     files.write(note(place(prefix, kept.file)), msgspec.json.encode(kept))
 
 
 def forget_damaged(prefix: Path) -> frozenset[str]:
-    """No longer offer a wheel that is gone or not as it was noted: it would be taken and refused again and again.
+    """Remove the notes of missing and damaged wheels, and return the names of the files.
 
-    Its file stays; it may be somebody's, and the next wheel of this name takes its place.
+    Else such a wheel would be chosen and refused again and again. Its file stays, as it may be the
+    user's; the next wheel of this name replaces it.
     """
     damaged = [kept for kept in _noted(prefix) if not is_whole(prefix, kept)]
     for kept in damaged:
@@ -156,27 +165,31 @@ def forget_damaged(prefix: Path) -> frozenset[str]:
 
 
 def catalogue(prefix: Path, known: Catalogue) -> Catalogue:
-    """What is published, and what this prefix has of its own."""
+    """Return a catalogue with the wheels that a prefix keeps."""
     return among(found(prefix), known)
 
 
 def among(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
-    offered = (one.row for one in kept if one.only == partial_build.only())
+    """Return a catalogue with some kept wheels. Wheels of another pattern are left out."""
+    offered = (wheel.row for wheel in kept if wheel.only == partial_build.only())
     return msgspec.structs.replace(known, flash_attn=(*offered, *known.flash_attn))
 
 
 def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
-    """The lock with the kept wheel that the plan names, and without any other."""
-    others = lock.without(("flash-attn",))
+    """Return the lock with the kept wheel that the plan names, and without any other."""
+    others = lock.without((OPTIONAL,))
     for kept in found(prefix):
-        if kept.file == plan.flash_attn.wheel and kept.only == partial_build.only() and is_whole(prefix, kept):
-            wheel = Wheel(url=place(prefix, kept.file).absolute().as_uri(), sha256=kept.sha256, size=kept.size)
-            return Lock(pins=(*others.pins, Pin(name="flash-attn", version=kept.version, wheel=wheel)))
+        is_planned = kept.file == plan.flash_attn.wheel and kept.only == partial_build.only()
+        if is_planned and is_whole(prefix, kept):
+            url = place(prefix, kept.file).absolute().as_uri()
+            wheel = Wheel(url=url, sha256=kept.sha256, size=kept.size)
+            pin = Pin(name=OPTIONAL, version=kept.version, wheel=wheel)
+            return Lock(pins=(*others.pins, pin))
     return others
 
 
 def _noted(prefix: Path) -> Iterator[Kept]:
-    """Every note that can be read and lies where it belongs."""
+    """Yield every readable note that lies beside the wheel it names."""
     for path in (prefix / FOLDER).glob("*.whl.json"):
         try:
             kept = msgspec.json.decode(path.read_bytes(), type=Kept)

@@ -17,12 +17,12 @@ import msgspec
 
 from provision.binary import wheel
 from provision.doors import files, parts
-from provision.engine.store import ASIDE, FOLDER
-from provision.engine.store import note as note_path
 from provision.errors import NotWritable, UnreadableInput, WrongUsage
 from provision.flash_attn import inspect_wheel, wheel_store
 from provision.flash_attn.inspect_wheel import StatedTarget
 from provision.flash_attn.wheel_store import Kept
+from provision.steps.wheel_folder import ASIDE, FOLDER
+from provision.steps.wheel_folder import note as note_path
 
 SUMS: Final = "SHA256SUMS"
 # Prefixes of files that a killed export leaves behind.

@@ -8,7 +8,7 @@ import msgspec
 
 from provision.host._model import File, Files, Readings
 from provision.host.nvml import GpuAnswer
-from provision.host.pci_gpus import normalised
+from provision.host.pci_gpus import normalise
 
 PROC = Files(("/proc/driver/nvidia/gpus/*/information",))
 LINKS = Files(
@@ -42,7 +42,7 @@ def by_proc(readings: Readings) -> tuple[GpuAnswer, ...] | None:
         return None
     names: dict[str, str] = {}
     for path, information in msgspec.json.decode(text, type=dict[str, str]).items():
-        bus_id = normalised(path)
+        bus_id = normalise(path)
         model = re.search(r"^Model:\s*(\S.*?)\s*$", information, re.MULTILINE)
         if bus_id and model and model[1] != "Unknown":
             names[bus_id] = model[1]
@@ -66,7 +66,7 @@ def bus_links(readings: Readings) -> dict[str, dict[str, int]]:
     text = readings.optional(LINKS)
     links: dict[str, dict[str, int]] = {}
     for path, value in (msgspec.json.decode(text, type=dict[str, str]) if text else {}).items():
-        bus_id, field = normalised(path), _LINK_FIELDS.get(path.rpartition("/")[2])
+        bus_id, field = normalise(path), _LINK_FIELDS.get(path.rpartition("/")[2])
         words = value.split()  # "16" or "32.0 GT/s PCIe"
         if not (bus_id and field and words):
             continue

@@ -163,7 +163,7 @@ class Host:
         self._values: dict[str, Any] = dict(described or {})
         self.is_recording = readings is not None
 
-    def but(self, facts: Mapping[str, object]) -> Host:
+    def replace(self, facts: Mapping[str, object]) -> Host:
         """Return this host with some facts replaced, by name."""
         other = Host(self._readings.by_key, {**self._values, **facts})
         other.is_recording = self.is_recording

@@ -84,7 +84,9 @@ def answer_all(
     work: Mapping[str, Callable[[], Answer]], deadline_s: float, emit: Callable[[str, Answer], None]
 ) -> None:
     """Do everything at once, emit each answer as it comes, return by the deadline."""
-    at_once.run_all({key: partial(_answer, key, job, emit) for key, job in work.items()}, deadline_s)
+    at_once.run_all(
+        {key: partial(_answer, key, job, emit) for key, job in work.items()}, deadline_s
+    )
 
 
 def _answer(key: str, job: Callable[[], Answer], emit: Callable[[str, Answer], None]) -> None:

@@ -161,7 +161,7 @@ class Scrubber:
         self._parts = [name for name in names if _is_telling(name)]
         self._patterns = (*_PATTERNS[:1], *own_names, *_PATTERNS[1:], (_ADDRESS, self._address))
 
-    def knowing(self, versions: Iterable[str]) -> Scrubber:
+    def with_versions(self, versions: Iterable[str]) -> Scrubber:
         """Return the same scrubber, knowing that these are versions."""
         return Scrubber(**self._who, versions=versions)
 

@@ -38,7 +38,7 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
         return max(1, min(self.cores, int(self.quota)))
 
 
-class _Group(msgspec.Struct, frozen=True):
+class _CpuGroup(msgspec.Struct, frozen=True):
     quotas: list[str] = []
 
 
@@ -91,7 +91,7 @@ def _numa_nodes(listing: str | None) -> int | None:
 
 def _quota(group: str | None) -> float | None:
     """Return the tightest quota in CPUs. No quota is written "max" or -1."""
-    texts = msgspec.json.decode(group, type=_Group).quotas if group else []
+    texts = msgspec.json.decode(group, type=_CpuGroup).quotas if group else []
     pairs = [re.fullmatch(r"(\d{1,18}) (\d{1,18})", text, re.ASCII) for text in texts]
     quotas = [int(pair[1]) / int(pair[2]) for pair in pairs if pair and int(pair[2])]
     return round(min(quotas), 2) if quotas else None

@@ -49,7 +49,7 @@ def _versions(readings: Readings) -> list[tuple[str, str]]:
     claims = (
         (MODULE.path, version_in(readings.optional(MODULE))),
         (PROC.path, version_in(readings.optional(PROC))),
-        ("NVML", version_in(nvml.said(readings).driver)),
+        ("NVML", version_in(nvml.document(readings).driver)),
         ("nvidia-smi", version_in(smi[0].get("driver_version"))),
     )
     return [(source, version) for source, version in claims if version]
@@ -57,7 +57,7 @@ def _versions(readings: Readings) -> list[tuple[str, str]]:
 
 def _library(readings: Readings) -> str | None:
     """Return the library's version. Its file name has it even if NVML refuses to answer."""
-    document = nvml.said(readings)
+    document = nvml.document(readings)
     for name in (document.library or "", *_link_targets(readings)):
         match = _LIBRARY_VERSION.search(name)
         if match:

@@ -31,7 +31,7 @@ def parse(readings: Readings) -> tuple[GpuClocks, ...]:
             power_w=_watts(clocks.power),
             power_default_w=_watts(clocks.power_default),
         )
-        for gpu, clocks in nvml.told(readings, "clocks")
+        for gpu, clocks in nvml.answers(readings, "clocks")
     )
 
 

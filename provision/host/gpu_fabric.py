@@ -16,7 +16,7 @@ class GpuFabric(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(readings: Readings) -> tuple[GpuFabric, ...]:
-    return tuple(GpuFabric(id=gpu, state=state) for gpu, state in nvml.told(readings, "fabric"))
+    return tuple(GpuFabric(id=gpu, state=state) for gpu, state in nvml.answers(readings, "fabric"))
 
 
 FACT: Fact[tuple[GpuFabric, ...]] = Fact(title="NVLink fabric", sources=(nvml.SOURCE,), parse=parse)

@@ -52,7 +52,8 @@ def matrix(text: str) -> tuple[GpuLink, ...]:
 
 def _by_nvml(readings: Readings) -> tuple[GpuLink, ...]:
     return tuple(
-        GpuLink(a=str(link.a), b=str(link.b), kind=link.kind) for link in nvml.said(readings).links
+        GpuLink(a=str(link.a), b=str(link.b), kind=link.kind)
+        for link in nvml.document(readings).links
     )
 
 
@@ -65,7 +66,7 @@ def parse(readings: Readings) -> GpuLinks:
         if reading.outcome == "ok":
             raise ValueError(f"no topology matrix in {reading.text[:60]!r}")
         raise Unread(Missing(why=reading.outcome, detail=reading.detail))
-    switched = nvml.said(readings).nvswitch or pci_gpus.nvswitches(readings) > 0
+    switched = nvml.document(readings).nvswitch or pci_gpus.nvswitches(readings) > 0
     return GpuLinks(
         pairs=by_matrix or _by_nvml(readings),
         nvswitch=switched if answers_nvml else switched or None,

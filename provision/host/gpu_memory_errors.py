@@ -17,7 +17,7 @@ class GpuMemoryErrors(nvml.MemoryErrors, frozen=True, kw_only=True):
 def parse(readings: Readings) -> tuple[GpuMemoryErrors, ...]:
     return tuple(
         GpuMemoryErrors(id=gpu, **msgspec.structs.asdict(errors))
-        for gpu, errors in nvml.told(readings, "memory_errors")
+        for gpu, errors in nvml.answers(readings, "memory_errors")
     )
 
 

@@ -25,7 +25,7 @@ def parse(readings: Readings) -> tuple[GpuProcess, ...]:
             name=process.name,
             memory_mib=None if process.memory is None else process.memory >> 20,
         )
-        for gpu, processes in nvml.told(readings, "processes")
+        for gpu, processes in nvml.answers(readings, "processes")
         for process in processes
     )
 

@@ -32,7 +32,7 @@ class GpuThrottling(msgspec.Struct, frozen=True, kw_only=True):
 def parse(readings: Readings) -> tuple[GpuThrottling, ...]:
     return tuple(
         GpuThrottling(id=gpu, reasons=tuple(word for bit, word in _REASONS.items() if bits & bit))
-        for gpu, bits in nvml.told(readings, "throttling")
+        for gpu, bits in nvml.answers(readings, "throttling")
     )
 
 

@@ -62,7 +62,7 @@ def _answers(readings: Readings) -> list[tuple[str, tuple[nvml.GpuAnswer, ...]]]
     """Return each source with its answer, the most trusted first."""
     answers_nvml = readings.optional(nvml.SOURCE) is not None
     sources = (
-        ("NVML", nvml.said(readings).gpus if answers_nvml else None),
+        ("NVML", nvml.document(readings).gpus if answers_nvml else None),
         ("nvidia-smi", _nvidia_smi.gpus(readings)),
         ("/proc/driver/nvidia", kernel.by_proc(readings)),
         ("the board", kernel.by_board(readings)),
@@ -96,7 +96,7 @@ def _without_an_answer(readings: Readings) -> tuple[Gpu, ...]:
 
 def _same(gpu: nvml.GpuAnswer, other: nvml.GpuAnswer) -> bool:
     if gpu.bus_id and other.bus_id:
-        return pci_gpus.normalised(gpu.bus_id) == pci_gpus.normalised(other.bus_id)
+        return pci_gpus.normalise(gpu.bus_id) == pci_gpus.normalise(other.bus_id)
     return gpu.index == other.index
 
 
@@ -125,7 +125,7 @@ def _gpu(
     links: dict[str, dict[str, int]],
     memory_of_the_host: int | None,
 ) -> Gpu:
-    bus_id = pci_gpus.normalised(answer.bus_id or "")
+    bus_id = pci_gpus.normalise(answer.bus_id or "")
     integrated = is_integrated(name)
     return Gpu(
         id=str(answer.index),

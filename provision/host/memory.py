@@ -33,7 +33,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         return self.limit_gb if self.group_free_gb is None else self.group_free_gb
 
 
-class _Group(msgspec.Struct, frozen=True):
+class _MemoryGroup(msgspec.Struct, frozen=True):
     limits: list[str] = []
     used: list[int | None] = []  # beside each limit; recordings of older versions lack it
 
@@ -59,7 +59,7 @@ def parse(readings: Readings) -> Memory:
 
 def _limits(group: str | None, total: int) -> list[tuple[int, int | None]]:
     """Return each limit with its use; "max" or a number beyond all memory means no limit."""
-    group_limits = msgspec.json.decode(group, type=_Group) if group else _Group()
+    group_limits = msgspec.json.decode(group, type=_MemoryGroup) if group else _MemoryGroup()
     pairs = itertools.zip_longest(
         group_limits.limits, group_limits.used[: len(group_limits.limits)]
     )

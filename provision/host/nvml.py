@@ -61,7 +61,7 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True):
     power_default: int | None = None
 
 
-class Computing(msgspec.Struct, frozen=True, kw_only=True):
+class NvmlProcess(msgspec.Struct, frozen=True, kw_only=True):
     """A process on a GPU; `memory` in bytes."""
 
     pid: int
@@ -88,7 +88,7 @@ class GpuAnswer(msgspec.Struct, frozen=True, kw_only=True):
     memory_errors: MemoryErrors | None = None
     clocks: Clocks | None = None
     throttling: int | None = None
-    processes: tuple[Computing, ...] | None = None
+    processes: tuple[NvmlProcess, ...] | None = None
     fabric: str | None = None
     slices: tuple[NvmlSlice, ...] = ()
     errors: dict[str, str] = {}
@@ -121,16 +121,16 @@ class Nvml(msgspec.Struct, frozen=True, kw_only=True):
     cuda: str | None = None
 
 
-def said(readings: Readings) -> NvmlDocument:
+def document(readings: Readings) -> NvmlDocument:
     """Return NVML's answer, also if it failed after it was loaded; empty if there was none."""
     text = readings.get(SOURCE).text
     return msgspec.json.decode(text, type=NvmlDocument) if text else NvmlDocument()
 
 
-def told(readings: Readings, field: str) -> list[tuple[str, Any]]:
+def answers(readings: Readings, field: str) -> list[tuple[str, Any]]:
     """Return GPU and answer for those that report `field`; raise Unread if none does."""
     readings.text(SOURCE)
-    gpus = said(readings).gpus
+    gpus = document(readings).gpus
     answers = [
         (str(gpu.index), answer) for gpu in gpus if (answer := getattr(gpu, field)) is not None
     ]
@@ -148,7 +148,7 @@ def parse(readings: Readings) -> Nvml:
     if SOURCE.key not in readings.by_key:
         raise Unread(Missing(why="not read", detail=reading.detail))
     if reading.outcome == "ok":
-        return Nvml(state="ok", cuda=said(readings).cuda)
+        return Nvml(state="ok", cuda=document(readings).cuda)
     code = _ERROR.match(reading.detail)
     state: State = "timed out" if reading.outcome == "timed out" else "failed"
     if code:

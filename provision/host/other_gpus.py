@@ -30,7 +30,7 @@ def named_in(lines: list[str]) -> tuple[str, ...]:
 def parse(readings: Readings) -> tuple[str, ...]:
     return tuple(
         f"{_MAKERS[maker]} GPU ({device['PCI_ID'].lower()})"
-        for device in pci_gpus.of_all(readings)
+        for device in pci_gpus.all_devices(readings)
         if (maker := device.get("PCI_ID", "").partition(":")[0].upper()) in _MAKERS
         and re.fullmatch(_ACCELERATOR, device.get("PCI_CLASS", ""))
         and device.get("PCI_SLOT_NAME") != _OF_A_PROCESSOR

@@ -24,13 +24,13 @@ class PciGpu(msgspec.Struct, frozen=True, kw_only=True):
     driver: str | None = None
 
 
-def normalised(bus_id: str) -> str | None:
+def normalise(bus_id: str) -> str | None:
     """Return the kernel's form of a PCI address: NVML's "00000000:17:00.0" is "0000:17:00.0"."""
     match = _BUS_ID.search(bus_id)
     return f"{int(match[1], 16):04x}:{match[2].lower()}" if match else None
 
 
-def of_all(readings: Readings) -> list[dict[str, str]]:
+def all_devices(readings: Readings) -> list[dict[str, str]]:
     """Return the kernel's description of every device on the bus, in the bus's order."""
     texts = msgspec.json.decode(readings.text(SOURCE), type=dict[str, str])
     return [
@@ -39,11 +39,11 @@ def of_all(readings: Readings) -> list[dict[str, str]]:
     ]
 
 
-def devices(readings: Readings) -> list[dict[str, str]]:
+def nvidia_devices(readings: Readings) -> list[dict[str, str]]:
     """Return those of NVIDIA."""
     return [
         device
-        for device in of_all(readings)
+        for device in all_devices(readings)
         if device.get("PCI_ID", "").upper().startswith(f"{_NVIDIA}:")
     ]
 
@@ -53,7 +53,7 @@ def nvswitches(readings: Readings) -> int:
     if readings.optional(SOURCE) is None:
         return 0
     return sum(
-        device.get("PCI_CLASS", "").startswith(_BRIDGE_OTHER) for device in devices(readings)
+        device.get("PCI_CLASS", "").startswith(_BRIDGE_OTHER) for device in nvidia_devices(readings)
     )
 
 
@@ -64,7 +64,7 @@ def parse(readings: Readings) -> tuple[PciGpu, ...]:
             device_id=device["PCI_ID"].split(":")[1].lower(),
             driver=device.get("DRIVER"),
         )
-        for device in devices(readings)
+        for device in nvidia_devices(readings)
         # The kernel writes the class without leading zeros: 030200 is "30200".
         if len(device.get("PCI_CLASS", "")) == 5 and device["PCI_CLASS"].startswith(_DISPLAY)
     )

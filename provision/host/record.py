@@ -35,7 +35,7 @@ def discover() -> list[Fact[Any]]:
     return [module.FACT for module in modules]
 
 
-def moving() -> dict[str, tuple[str, ...]]:
+def moving_parts() -> dict[str, tuple[str, ...]]:
     """Return what changes by itself in each fact."""
     return {fact.name: fact.moving for fact in discover()}
 
@@ -56,8 +56,8 @@ def record(
     chosen = discover() if facts is None else list(facts)
     wanted_sources = [source for fact in chosen for source in fact.sources]
     gathered = gather(wanted_sources, network=network, paths=paths, addresses=sources)
-    scrubber = who_and_where()
-    readings = {key: scrubbed(reading, scrubber) for key, reading in sorted(gathered.items())}
+    scrubber = own_scrubber()
+    readings = {key: scrub_reading(reading, scrubber) for key, reading in sorted(gathered.items())}
     host = Host(readings)
     return Recording(
         taken=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -106,7 +106,7 @@ def _other_document(schema: object, name: str) -> UnreadableInput:
     )
 
 
-def who_and_where() -> Scrubber:
+def own_scrubber() -> Scrubber:
     """Return a scrubber that knows this user and this host."""
     from provision.host._scrub import Scrubber  # compiling its patterns takes a while
 
@@ -119,7 +119,7 @@ def who_and_where() -> Scrubber:
     return Scrubber(home=home, users=tuple(users), hosts=(os.uname().nodename,))
 
 
-def scrubbed(reading: Reading, scrubber: Scrubber) -> Reading:
+def scrub_reading(reading: Reading, scrubber: Scrubber) -> Reading:
     """Scrub a reading. JSON is scrubbed value by value, so that no pattern breaks its quotes."""
     try:
         value = json.loads(reading.text) if reading.text.startswith(("{", "[")) else None

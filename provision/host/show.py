@@ -54,7 +54,7 @@ _LABELS = {
 }
 
 
-def shown(recording: Recording) -> list[RenderableType]:
+def table(recording: Recording) -> list[RenderableType]:
     """Return a table of facts with the warnings below it."""
     host = Host(recording.readings)
     rows = []

@@ -33,7 +33,7 @@ def parse(readings: Readings) -> tuple[Xid, ...]:
 
 def _bus_id(text: str) -> str:
     """Add the function that the kernel module leaves out: "0000:3b:00" is 0000:3b:00.0."""
-    return pci_gpus.normalised(text) or pci_gpus.normalised(f"{text}.0") or text
+    return pci_gpus.normalise(text) or pci_gpus.normalise(f"{text}.0") or text
 
 
 FACT = Fact[tuple[Xid, ...]](sources=(_LOG,), parse=parse, moving=("text",))

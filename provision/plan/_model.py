@@ -7,6 +7,9 @@ from typing import Final, Literal
 import msgspec
 
 SCHEMA: Final = "vllm-ready/plan/1"
+OPTIONAL: Final = "flash-attn"  # the package that a plan can go without
+# One distribution for each flavour of it.
+OPTIONAL_DISTRIBUTIONS: Final = ("flash-attn", "flash-attn-3", "flash-attn-4")
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +101,64 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def glibc(self) -> str:
         """Return the glibc of the host that the plan is for: 2.36 for x86_64-manylinux_2_36."""
         return self.platform.partition("-manylinux_")[2].replace("_", ".")
+
+    def package(self, name: str) -> Package:
+        """Return a package that every plan has: vllm or torch."""
+        package = self.packages[name]
+        assert package is not None  # noqa: S101 - the planner's own promise
+        return package
+
+    def without_words(self) -> Plan:
+        """Return this plan without reasons and warnings: words make no other environment."""
+        # Environments made before plans had `published` keep their fingerprints.
+        flash_attn = msgspec.structs.replace(self.flash_attn, published=msgspec.UNSET)
+        return msgspec.structs.replace(
+            self, decisions=(), warnings=(), advice=(), checks=(), flash_attn=flash_attn
+        )
+
+    @property
+    def optional(self) -> Package | None:
+        """The optional package, where it is planned."""
+        return self.packages.get(OPTIONAL)
+
+    @property
+    def resolved_with_vllm(self) -> tuple[str, ...]:
+        """The requirement of the optional package where an index resolves it together with vLLM."""
+        package = self.optional
+        if package is None or self.flash_attn.mode != "wheel" or package.distribution is None:
+            return ()
+        return (f"{package.distribution}=={package.version}",)
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the optional package is to be compiled."""
+        return self.flash_attn.mode == "build"
+
+    def with_optional_of(self, other: Plan, decision: Decision) -> Plan:
+        """Return this plan with another plan's choice of the optional package."""
+        decisions = (decision if old.subject == OPTIONAL else old for old in self.decisions)
+        return msgspec.structs.replace(
+            self,
+            packages={**self.packages, OPTIONAL: other.optional},
+            flash_attn=other.flash_attn,
+            decisions=tuple(decisions),
+        )
+
+    def without_optional(self) -> Plan:
+        """Return this plan without the optional package and the decision about it."""
+        # Step 90 writes this plan: its text is part of fingerprints.
+        none = FlashAttn(
+            mode="none",
+            flavour=self.flash_attn.flavour,
+            arches=(),
+            why="it is not in this environment",
+        )
+        return msgspec.structs.replace(
+            self,
+            packages={**self.packages, OPTIONAL: None},
+            flash_attn=none,
+            decisions=tuple(old for old in self.decisions if old.subject != OPTIONAL),
+        )
 
 
 class Reasons(msgspec.Struct, frozen=True, kw_only=True):

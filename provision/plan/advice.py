@@ -64,6 +64,7 @@ def more_gpus(
     situation: Situation, catalogue: Catalogue, than: ExpectedVllm, search: Search
 ) -> Iterator[str]:
     """Yield the smallest change of each kind that would run all GPUs of the host."""
+    # `gpus: all` accepts only a vLLM that runs every GPU.
     everything = replace(situation, settings=replace(situation.settings, gpus="all"))
     for kind in _KINDS:
         for change in kind(everything, catalogue):
@@ -83,12 +84,14 @@ def _together(
 ) -> Iterator[str]:
     """Yield the fewest changes that together allow a newer vLLM than any of them alone."""
     kinds = [list(kind(situation, catalogue)) for kind in _KINDS]
+    # A kind without changes (the newest driver is installed) cannot be combined.
     kinds = [changes for changes in kinds if changes]
     needed = [_most(changes) for changes in kinds]
     vllm = search(_all_of(needed, situation))
     if vllm is None or not _better(vllm, than):
         return
     for changes, most in zip(kinds, list(needed), strict=True):
+        # Drop a change that the others do not need; else look for the smallest that suffices.
         others = [other for other in needed if other is not most]
         if _allows(vllm, others, situation, search):
             needed = others
@@ -132,6 +135,7 @@ def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]
     least = max((limit.first or 0 for limit in limits), default=0)
     last = min((limit.last for limit in limits if limit.last), default=None)
     driver = situation.driver or "0"
+    # The driver has dropped a GPU: only an older branch helps.
     if last and numbers(driver)[:1] > (last,):
         yield HostChange(words=f"driver branch {last}", apply=partial(replace, driver=f"{last}.0"))
         return
@@ -153,6 +157,7 @@ def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]
     """Yield the Python that most wheels exist for, then the others from the newest."""
     if situation.settings.python != "auto":
         return
+    # torch's wheels show which Pythons exist for vLLM.
     known = {int(cpython[3:]) for row in catalogue.torch for cpython in row.cpython}
     known -= {max(known)}  # some dependency always lacks a wheel for the newest Python
     pythons = [f"3.{number}" for number in sorted(known, reverse=True)]
@@ -180,6 +185,7 @@ def _glibcs(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]:
         if bool(build.cuda) == for_gpus
     }
     for glibc in sorted(glibcs, key=numbers):
+        # On musl no version of glibc can be installed beside it.
         if not situation.missing_glibc and not reaches(situation.glibc, glibc):
             yield HostChange(
                 words=f"glibc {glibc} (a newer distribution, or a container)",
@@ -188,6 +194,7 @@ def _glibcs(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]:
 
 
 def _sources(situation: Situation, _: Catalogue) -> Iterator[HostChange]:
+    # Sources ruled out by settings and silent ones need different words.
     closed = [name for name, answers in situation.sources.items() if not answers]
     ruled_out = [name for name in closed if getattr(situation.settings.sources, name) is False]
     silent = [name for name in closed if name not in ruled_out]
@@ -216,6 +223,7 @@ def without_settings(situation: Situation, search: Search) -> Iterator[str]:
     narrowed = [
         name for name in NARROWING if getattr(situation.settings, name) != getattr(plain, name)
     ]
+    # Fewest settings first: the first size with a result is the advice.
     for size in range(1, len(narrowed) + 1):
         results = [
             (names, search(_without(names, situation, plain)))
@@ -248,6 +256,7 @@ def forward_compatibility(
     """Yield the advice of cuda-compat packages, for data-centre GPUs with an old driver."""
     models = [find(gpu.name, catalogue.gpus) for gpu in situation.gpus]
     newest = max(catalogue.cuda_major, key=lambda row: int(row.major))
+    # cuda-compat replaces only the user part of a driver that is too old.
     old = situation.driver is not None and not reaches(situation.driver, newest.driver)
     if (
         not old

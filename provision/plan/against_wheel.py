@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from provision.binary.libraries import Libraries
-    from provision.binary.wheel import WheelTruth
+    from provision.binary.wheel import WheelContents
 
 _SHOWN = 3
 # Every Linux with glibc has these; the driver brings libcuda.
@@ -33,8 +33,8 @@ _SYSTEM_LIBRARIES = frozenset(
 )
 
 
-def against(
-    truth: WheelTruth,
+def reasons_against(
+    truth: WheelContents,
     *,
     distribution: str = "",
     version: str = "",
@@ -49,7 +49,7 @@ def against(
 
     Each GPU in `capabilities` needs machine code in the wheel. `torch` is the content of torch/lib.
     """
-    reasons = [*_some(truth.lies, "lies")]
+    reasons = [*_some(truth.contradictions, "lies")]
     if distribution and canonicalize_name(distribution) != truth.distribution:
         reasons.append(f"it is {truth.distribution}, not {canonicalize_name(distribution)}")
     # The planned version may have the local part of the file name, which METADATA lacks.
@@ -80,11 +80,12 @@ def _for_python(tag: str, python: str) -> bool:
     )
 
 
-def _against_code(truth: WheelTruth, capabilities: Sequence[str]) -> list[str]:
+def _against_code(truth: WheelContents, capabilities: Sequence[str]) -> list[str]:
     if not capabilities:
         return []
     if not truth.modules:
         return ["it contains no compiled file: it was built without its kernels"]
+    # PTX does not count: an older driver cannot compile it.
     lacking = [capability for capability in capabilities if not serves(truth.sm, capability)]
     carried = f"machine code for {' '.join(truth.sm)}" if truth.sm else "no machine code at all"
     return (
@@ -94,11 +95,12 @@ def _against_code(truth: WheelTruth, capabilities: Sequence[str]) -> list[str]:
     )
 
 
-def _against_torch(truth: WheelTruth, torch: Libraries, version: str) -> list[str]:
+def _against_torch(truth: WheelContents, torch: Libraries, version: str) -> list[str]:
     name = f"torch {version}".strip()
     own = {module.rpartition("/")[2] for module in truth.modules}
     absent = sorted(set(truth.needed) - torch.names - own - _SYSTEM_LIBRARIES)
     reasons = [f"it needs {', '.join(absent)}, which {name} does not bring"] if absent else []
+    # The interpreter provides the symbols of Python, the driver those of CUDA.
     elsewhere = ("Py", "_Py", *(("cu",) if "libcuda.so.1" in truth.needed else ()))
     unmet = sorted(
         symbol for symbol in truth.undefined - torch.defined if not symbol.startswith(elsewhere)

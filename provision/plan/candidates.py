@@ -69,6 +69,7 @@ def _pairs(release: VllmRelease, situation: Situation, catalogue: Catalogue) -> 
     wheels = tuple(
         build for build in release.builds if build.cuda and build.machine == situation.machine
     )
+    # vLLM and torch load the same CUDA runtime: their majors must be equal.
     candidates = tuple(
         _with_gpus(
             Candidate(release=release, build=wheel, torch_release=pinned, torch=torch),
@@ -122,6 +123,7 @@ def torch_fits(torch: TorchBuild, situation: Situation) -> bool:
     """Return whether the settings, the sources and the glibc of a host admit a torch wheel."""
     variant = situation.settings.torch.partition("+")[2]
     return (
+        # `torch: 2.13.0+cu129` names a variant; without one every variant is allowed.
         variant in ("", torch.variant)
         and situation.sources[torch.where]
         and reaches(situation.glibc, torch.glibc)
@@ -132,6 +134,7 @@ def without_torch(wheel: VllmBuild, pairs: Pairs, situation: Situation) -> str:
     """Return the first reason that leaves a vLLM wheel without any torch wheel beside it."""
     if pairs.torch is None:
         return ""  # the rule torch_unknown speaks of the whole release
+    # The obstacles in the order in which a user can remove them.
     name = f"torch {pairs.torch.version} for CUDA {major(wheel.cuda)} on {situation.machine}"
     builds = [candidate.torch for candidate in pairs.candidates if candidate.build is wheel]
     if not builds:
@@ -155,6 +158,7 @@ def wheel_name(release: VllmRelease | TorchRelease, build: VllmBuild | TorchBuil
 def preference(candidate: Candidate) -> tuple[bool, bool, bool, tuple[int, ...]]:
     """Return the rank among equals: vLLM's own CUDA, torch of that minor, PyPI, the newest CUDA."""
     return (
+        # PyPI's wheel has the CUDA that the vLLM project chose.
         candidate.build.where == "pypi",
         minor(candidate.build.cuda or "") == minor(candidate.torch.cuda or ""),
         candidate.torch.where == "pypi",

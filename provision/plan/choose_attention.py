@@ -35,6 +35,7 @@ def _on(gpu: Gpu, candidate: Candidate, situation: Situation, catalogue: Catalog
     if rule.value == "FLASH_ATTN":
         return _flash_attention(gpu, candidate, situation, catalogue, rule.why)
     origin = _ORIGIN_OF_KERNELS.get(rule.value, "compiled for this GPU at run time")
+    # The catalogue marks orders that are read in the code and not measured.
     warning = rule.why if rule.unproved else ""
     return Attention(
         gpu=gpu.id,
@@ -47,6 +48,7 @@ def _on(gpu: Gpu, candidate: Candidate, situation: Situation, catalogue: Catalog
 
 def _first_choice(capability: str, vllm: str, catalogue: Catalogue) -> Rule | None:
     """Return the catalogue's rule for a capability: the first choice of this vLLM."""
+    # A rule names single capabilities ("7.5") or a whole generation ("8").
     generation = major(capability)
     for rule in catalogue.rules:
         covered = capability in rule.cc or generation in rule.cc
@@ -61,6 +63,7 @@ def _flash_attention(
     """Return FlashAttention 3 on Hopper, else 2; Triton where the driver cannot compile its PTX."""
     build, capability = candidate.build, gpu.cc or ""
     carries = "carries" if build.basis == "read" else "should carry (inferred)"
+    # Native FlashAttention is the default; the cases below replace it.
     flash = Attention(gpu=gpu.id, backend="FLASH_ATTN", code="native", why=why)
     if capability.startswith("9.") and build.fa3 and serves(build.fa3.sm, capability):
         return replace(

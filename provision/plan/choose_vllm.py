@@ -32,6 +32,10 @@ class VllmChoice(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Candidate | None
     enough: bool
 
+    @property
+    def name(self) -> str:
+        return self.candidate.name if self.candidate else ""
+
 
 def choose(
     releases: Releases, situation: Situation, python: str, usable: frozenset[str]
@@ -56,6 +60,7 @@ def choose(
             for candidate in pairs.candidates
             if requested.issubset(candidate.runs) and runs(candidate) > most
         ]
+        # A refused release stays out: the resolver has rejected it in an earlier round.
         if better and pairs.release.version not in releases.refused:
             fitting = list(_fitting(better, _offer(pairs, releases, situation, python)))
             if fitting:
@@ -81,6 +86,7 @@ def _fitting(candidates: list[Candidate], offer: rules.Offer) -> Iterator[Candid
     """Yield the candidates that no rule stands against."""
     if rules.against_release(offer):
         return
+    # Candidates with the same wheel are neighbours: its rules are asked once.
     wheel: VllmBuild | None = None
     for candidate in candidates:
         if candidate.build is not wheel:
@@ -119,6 +125,7 @@ def _reason(pairs: Pairs, offer: rules.Offer, usable: frozenset[str]) -> str:
     whole = rules.against_release(offer)
     if rules.other_vllm_requested(offer) or not pairs.wheels:
         return whole or f"no CUDA build for {offer.situation.machine}"
+    # Reasons are keys, so that wheels and GPUs with the same reason share one sentence.
     parts: dict[str, list[str]] = {whole: []} if whole else {}
     fitting: list[Candidate] = []
     for wheel in pairs.wheels:
@@ -169,6 +176,7 @@ def of_request(rejected: tuple[Rejected, ...], settings: Settings) -> tuple[Reje
 
 def grouped(rejected: tuple[Rejected, ...]) -> tuple[Rejected, ...]:
     """Join neighbours with the same reason into one line: "0.33.0 to 0.27.0"."""
+    # First candidate, last candidate, reason.
     runs: list[tuple[str, str, str]] = []
     for rejection in rejected:
         if runs and runs[-1][2] == rejection.reason:

@@ -21,6 +21,7 @@ _CONTAINER = (
 
 def reasons(situation: Situation, catalogue: Catalogue) -> Reasons | None:
     """Return the reasons against using the GPUs of this host, where they do not answer."""
+    # On the PCI bus, and no driver shows them.
     if situation.pci_gpus and not situation.gpus:
         lines = tuple(_fault(device, situation, catalogue) for device in situation.pci_gpus)
         return Reasons(subject="GPUs", reasons=lines)
@@ -39,6 +40,7 @@ def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
     """Return the fix for GPUs that do not answer."""
     if _in_a_container(situation):
         return (_CONTAINER,)
+    # The hypervisor owns these: no driver of this host helps.
     if any(device.driver == "vfio-pci" for device in situation.pci_gpus):
         return (
             "these GPUs are passed through to a virtual machine (vfio-pci): run vllm-ready in it",
@@ -55,6 +57,7 @@ def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
     capabilities = {row.cc for row in rows} or {gpu.cc or "" for gpu in situation.gpus}
     if hopeless := too_old(capabilities, catalogue):
         return (f"{hopeless}; another driver does not change that",)
+    # Several kinds of GPU may need several drivers: all are named.
     limits = [limit for limit in catalogue.drivers if limit.cc in capabilities]
     needed = " and ".join(
         sorted(
@@ -112,6 +115,7 @@ def _fault(device: PciGpu, situation: Situation, catalogue: Catalogue) -> str:
 
 def driver_needed(limit: DriverLimit | None, catalogue: Catalogue) -> str:
     """Return the driver to install for a GPU, in words: a branch that also runs the newest CUDA."""
+    # A driver for the newest CUDA runs all older ones, too.
     newest = max(catalogue.cuda_major, key=lambda row: int(row.major))
     branch = numbers(newest.driver)[0]
     if limit is None:

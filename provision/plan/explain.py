@@ -15,7 +15,7 @@ from provision.plan.situation import SOURCE_NAMES
 _SOURCES = {**SOURCE_NAMES, "find-links": "a find-links folder"}
 
 
-def explained(plan: Plan | Unsupported) -> RenderableType:
+def render(plan: Plan | Unsupported) -> RenderableType:
     """Return everything that a reader needs before confirming."""
     if isinstance(plan, Unsupported):
         return _unsupported(plan)
@@ -115,6 +115,7 @@ def _unsupported(plan: Unsupported) -> RenderableType:
         for subject in plan.unsupported
         for i, reason in enumerate(subject.reasons)
     )
+    # First, so that a reader does not search for it among the reasons.
     headline = Text("There is no plan for this host.", style="bold red")
     return Group(headline, reasons, *_listed("Advice", plan.advice, "cyan"))
 

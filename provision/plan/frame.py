@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
+from typing import TypeVar
 
 from provision.plan._model import Decision, Reasons, Rejected
 from provision.plan.choose_vllm import grouped
@@ -10,11 +12,21 @@ from provision.plan.situation import Situation
 
 # uv fetches it where a host has no usable Python: every vLLM since 0.6 allows it.
 FETCHED_PYTHON = "3.12"
+T = TypeVar("T")
 
 
 def pythons(situation: Situation) -> tuple[str, ...]:
     """Return the Pythons to try, newest first."""
     return situation.pythons or (FETCHED_PYTHON,)
+
+
+def best_python(choices: Mapping[str, T], better: Callable[[T, T], bool]) -> str:
+    """Return the Python with the best choice; the first, which is the newest, among equals."""
+    best = next(iter(choices))
+    for python, choice in choices.items():
+        if better(choice, choices[best]):
+            best = python
+    return best
 
 
 def platform(situation: Situation) -> str:
@@ -23,6 +35,7 @@ def platform(situation: Situation) -> str:
 
 def day_after(day: str) -> str:
     """Return the day at which dependencies are resolved: the day after the release of vLLM."""
+    # Dependencies that vLLM leaves open are taken as of its release; the limit is exclusive.
     return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
@@ -34,6 +47,7 @@ def python_decision(situation: Situation, python: str, allows: dict[str, str]) -
         because = "this host has no usable Python; uv downloads one"
     else:
         because = "the newest Python of this host that allows the newest vLLM"
+    # The other Pythons show what a reader would get by choosing one.
     others = tuple(
         Rejected(
             candidate=other, reason=f"allows vLLM {vllm}" if vllm else "allows no vLLM on this host"

@@ -47,6 +47,7 @@ def completed(gpu: Gpu, models: tuple[GpuModel, ...]) -> Gpu:
     stated_cc = gpu.cc if gpu.cc and re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII) else None
     memory = gpu.memory_gb
     if memory is None:
+        # Some names have the memory in them: "A100-PCIE-40GB".
         stated = re.search(r"(?<!\d)(\d{1,3}) ?GB?\b", gpu.name, re.IGNORECASE)
         same = model is not None and not (_VARIANTS & (words(gpu.name) - _known_words(model)))
         memory = float(stated[1]) if stated else model.memory_gb if model and same else None
@@ -60,12 +61,14 @@ def pci_row(device: PciGpu, table: tuple[PciDevice, ...]) -> PciDevice | None:
     if not re.fullmatch(r"[0-9a-f]{1,8}", device.device_id, re.IGNORECASE):
         return None  # a damaged recording
     number = int(device.device_id, 16)
+    # A range of one chip may contain ids of single products.
     rows = [row for row in table if int(row.first, 16) <= number <= int(row.last, 16)]
     return min(rows, key=lambda row: int(row.last, 16) - int(row.first, 16), default=None)
 
 
 def parts(gpu: Gpu) -> tuple[Gpu, ...]:
     """Return what vLLM sees of a GPU: the GPU, or each of its MIG slices as a GPU of its own."""
+    # vLLM addresses a slice by its own id and never the GPU around it.
     if not (gpu.mig and gpu.slices):
         return (gpu,)
     return tuple(

@@ -10,6 +10,7 @@ from provision.host._model import Host
 from provision.plan import advice as changes
 from provision.plan import choose_profile, dead_gpus, make_cpu, make_cuda
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
+from provision.plan.optional import Chooser
 from provision.plan.situation import gather
 from provision.settings import Settings
 
@@ -25,8 +26,13 @@ def make(
     catalogue: Catalogue,
     refusals: tuple[Refusal, ...] = (),
     checks: tuple[str, ...] = (),
+    *,
+    optional: Chooser,
 ) -> Plan | Unsupported:
-    """Return the plan for a host, or the reasons why there is none."""
+    """Return the plan for a host, or the reasons why there is none.
+
+    `optional` chooses the optional package.
+    """
     kind = host.known(machine.FACT)
     if kind not in (None, "x86_64", "aarch64"):  # asked first: no other fact matters then
         reason = f"vLLM publishes nothing for {kind}{_INSTEAD.get(kind or '', '')}"
@@ -36,16 +42,18 @@ def make(
     if isinstance(profile, Reasons):
         by_settings = profile.subject == "profile"
         advice = (
-            _without_settings(host, settings, catalogue)
+            _without_settings(host, settings, catalogue, optional)
             if by_settings
             else dead_gpus.advice(situation, catalogue)
         )
         return Unsupported(unsupported=(profile,), advice=advice)
     plan = make_cpu.plan if profile.chosen == "cpu" else make_cuda.plan
-    return plan(situation, catalogue, profile, refusals, checks)
+    return plan(situation, catalogue, profile, refusals, checks, optional)
 
 
-def _without_settings(host: Host, settings: Settings, catalogue: Catalogue) -> tuple[str, ...]:
+def _without_settings(
+    host: Host, settings: Settings, catalogue: Catalogue, optional: Chooser
+) -> tuple[str, ...]:
     """Return what this host gets without the settings that ask for a GPU."""
     plain = Settings()
     names = tuple(
@@ -54,7 +62,8 @@ def _without_settings(host: Host, settings: Settings, catalogue: Catalogue) -> t
         if getattr(settings, name) != getattr(plain, name)
     )
     free = msgspec.structs.replace(settings, **{name: getattr(plain, name) for name in names})
-    plan = make(host, free, catalogue) if names else None
+    # This cannot recurse again: the settings that led here are at their defaults.
+    plan = make(host, free, catalogue, optional=optional) if names else None
     vllm = plan.packages["vllm"] if isinstance(plan, Plan) else None
     if vllm is None:
         return ()

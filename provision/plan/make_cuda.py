@@ -7,7 +7,6 @@ from functools import partial
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.flash_attn import choose as choose_flash_attn
 from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn
 from provision.plan._model import (
     Decision,
@@ -20,48 +19,42 @@ from provision.plan._model import (
     UsedGpus,
 )
 from provision.plan.candidates import Candidate, Releases, wheel_name
-from provision.plan.choose_vllm import choose, grouped, of_request, refused_releases, rejections
-from provision.plan.frame import day_after, platform, python_decision, pythons, silent_sources
+from provision.plan.choose_vllm import (
+    VllmChoice,
+    choose,
+    grouped,
+    of_request,
+    refused_releases,
+    rejections,
+)
+from provision.plan.frame import (
+    best_python,
+    day_after,
+    platform,
+    python_decision,
+    pythons,
+    silent_sources,
+)
+from provision.plan.optional import Chooser, OptionalChoice
 from provision.plan.situation import Situation
 from provision.plan.versions import major, newer
 
 
-class CudaSearch(msgspec.Struct, frozen=True, kw_only=True):
-    """The best candidate over every Python of the host, and the vLLM that each Python allows."""
-
-    candidate: Candidate | None
-    enough: bool
-    python: str
-    allows: dict[str, str]
-
-
-def search(releases: Releases, situation: Situation) -> CudaSearch:
-    """Return the newest vLLM over every Python; of Pythons that allow the same one, the newest."""
+def search(releases: Releases, situation: Situation) -> tuple[str, dict[str, VllmChoice]]:
+    """Return the choice for every Python, and the Python with the newest vLLM."""
     usable = choose_gpus.usable(situation, releases.catalogue)
     choices = {python: choose(releases, situation, python, usable) for python in pythons(situation)}
-    best = next(iter(choices))
-    for python, choice in choices.items():
-        if _newer(choice.candidate, choices[best].candidate):
-            best = python
-    candidate = choices[best].candidate
-    return CudaSearch(
-        candidate=msgspec.structs.replace(candidate, python=best) if candidate else None,
-        enough=choices[best].enough,
-        python=best,
-        allows={
-            python: choice.candidate.name if choice.candidate else ""
-            for python, choice in choices.items()
-        },
-    )
+    return best_python(choices, _newer), choices
 
 
-def _answer(releases: Releases, situation: Situation) -> advice.ExpectedVllm | None:
+def _expected(releases: Releases, situation: Situation) -> advice.ExpectedVllm | None:
     """Return what would be chosen if the host were like this."""
-    candidate = search(releases, situation).candidate
-    return _answered(candidate, situation, releases.catalogue) if candidate else None
+    python, choices = search(releases, situation)
+    candidate = choices[python].candidate
+    return _as_expected(candidate, situation, releases.catalogue) if candidate else None
 
 
-def _answered(
+def _as_expected(
     candidate: Candidate, situation: Situation, catalogue: Catalogue
 ) -> advice.ExpectedVllm:
     used = choose_gpus.usable(situation, catalogue) & set(candidate.runs)
@@ -71,10 +64,10 @@ def _answered(
     )
 
 
-def _newer(candidate: Candidate | None, than: Candidate | None) -> bool:
-    if candidate is None or than is None:
-        return than is None and candidate is not None
-    return newer(candidate.release.version, than.release.version)
+def _newer(choice: VllmChoice, than: VllmChoice) -> bool:
+    if choice.candidate is None or than.candidate is None:
+        return than.candidate is None and choice.candidate is not None
+    return newer(choice.candidate.release.version, than.candidate.release.version)
 
 
 def plan(
@@ -83,47 +76,40 @@ def plan(
     profile: Decision,
     refusals: tuple[Refusal, ...],
     checks: tuple[str, ...],
+    optional: Chooser,
 ) -> Plan | Unsupported:
     releases = Releases(situation, catalogue, refused_releases(refusals))
     dead = choose_gpus.against_driver(situation, catalogue)
     usable = choose_gpus.usable(situation, catalogue)
-    searched = search(releases, situation)
-    candidate = searched.candidate
-    rejected = rejections(releases, situation, searched.python, usable, candidate)
+    python, choices = search(releases, situation)
+    candidate = choices[python].candidate
+    rejected = rejections(releases, situation, python, usable, candidate)
+    # A candidate may run only GPUs that the driver or the settings exclude.
     if candidate is None or not usable & set(candidate.runs):
         return _no_vllm(situation, releases, dead, rejected)
+    candidate = msgspec.structs.replace(candidate, python=python)
     price = _price(situation, releases) if len(candidate.runs) < len(situation.gpus) else None
     gpus, gpus_decision = choose_gpus.settle(candidate, situation, dead, price)
-    flash = choose_flash_attn.choose(candidate, gpus.used, situation, catalogue, refusals)
+    flash = optional.choose(candidate, gpus.used, situation, catalogue, refusals)
     if situation.settings.flash_attn.mode == "require" and flash.package is None:
-        way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
-        lines = (
-            f"{rejection.candidate}: {rejection.reason}"
-            for rejection in flash.rejected
-            if rejection.reason not in flash.plan.why
-        )
-        reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
-        return Unsupported(unsupported=(reason,), advice=(way_out,))
+        return _without_required(flash, candidate)
+    names = {python: choice.name for python, choice in choices.items()}
     attention = choose_attention.choose(candidate, situation, gpus.used, catalogue)
     download, disk = sizes.cuda(candidate, catalogue)
     return Plan(
         profile="cuda",
-        python=searched.python,
+        python=python,
         platform=platform(situation),
         gpus=gpus,
         cuda=candidate.build.cuda,
-        packages={
-            "torch": Package(version=candidate.torch_name, source=candidate.torch.where),
-            "vllm": Package(version=candidate.name, source=_vllm_source(candidate, situation)),
-            "flash-attn": flash.package,
-        },
+        packages={**_packages(candidate, situation), "flash-attn": flash.package},
         flash_attn=flash.plan,
         attention=attention,
         decisions=(
             profile,
             gpus_decision,
-            python_decision(situation, searched.python, searched.allows),
-            _vllm_decision(candidate, rejected, situation, enough=searched.enough),
+            python_decision(situation, python, names),
+            _vllm_decision(candidate, rejected, situation, enough=choices[python].enough),
             _torch_decision(candidate),
             flash.decision,
         ),
@@ -132,7 +118,7 @@ def plan(
         disk_mb=disk,
         checks=checks,
         warnings=(
-            *warn.of_any(situation, searched.python, disk),
+            *warn.of_any(situation, python, disk),
             *warn.of_gpus(candidate, situation, gpus.used, attention),
         ),
         advice=_advice(situation, releases, candidate, gpus, price),
@@ -146,12 +132,26 @@ def _advice(
     gpus: UsedGpus,
     price: str | None,
 ) -> tuple[str, ...]:
-    catalogue, answer = releases.catalogue, partial(_answer, releases)
-    now = _answered(candidate, situation, catalogue)
+    catalogue, answer = releases.catalogue, partial(_expected, releases)
+    now = _as_expected(candidate, situation, catalogue)
     hints = list(advice.newer_vllm(situation, catalogue, now, answer))
+    # With a price the sentence beside the excluded GPU already names the vLLM.
     if price is None and len(gpus.used) < len(choose_gpus.requested(situation)):
         hints += advice.more_gpus(situation, catalogue, now, answer)
     return (*hints, *advice.forward_compatibility(situation, catalogue, now, answer))
+
+
+def _without_required(flash: OptionalChoice, candidate: Candidate) -> Unsupported:
+    """Return that the settings require the optional package, which cannot be installed."""
+    way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
+    # The summary may repeat a rejection word for word: show it once.
+    lines = (
+        f"{rejection.candidate}: {rejection.reason}"
+        for rejection in flash.rejected
+        if rejection.reason not in flash.plan.why
+    )
+    reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
+    return Unsupported(unsupported=(reason,), advice=(way_out,))
 
 
 def _price(situation: Situation, releases: Releases) -> str | None:
@@ -159,8 +159,8 @@ def _price(situation: Situation, releases: Releases) -> str | None:
     everything = msgspec.structs.replace(
         situation, settings=msgspec.structs.replace(situation.settings, gpus="all")
     )
-    candidate = search(releases, everything).candidate
-    return f"vLLM {candidate.name}" if candidate else None
+    expected = _expected(releases, everything)
+    return f"vLLM {expected.name}" if expected else None
 
 
 def _no_vllm(
@@ -178,15 +178,21 @@ def _no_vllm(
     )
     if len(dead) < len(situation.gpus) and lines:
         reasons.append(Reasons(subject="vllm", reasons=lines))
-    on_the_cpu = make_cpu.answer(releases.catalogue, (), situation)
-    way_out = advice.way_out(situation, releases.catalogue, partial(_answer, releases), on_the_cpu)
+    on_the_cpu = make_cpu.expected(releases.catalogue, (), situation)
+    way_out = advice.way_out(
+        situation, releases.catalogue, partial(_expected, releases), on_the_cpu
+    )
     return Unsupported(unsupported=(*reasons, *silent_sources(situation)), advice=tuple(way_out))
 
 
-def _vllm_source(candidate: Candidate, situation: Situation) -> str:
-    if candidate.build.where == "pypi":
-        return "pypi"
-    return "vllm" if situation.sources["vllm"] else "github"
+def _packages(candidate: Candidate, situation: Situation) -> dict[str, Package | None]:
+    vllm: str = candidate.build.where
+    if vllm != "pypi" and not situation.sources["vllm"]:
+        vllm = "github"  # which has the wheels of the vLLM index, too
+    return {
+        "torch": Package(version=candidate.torch_name, source=candidate.torch.where),
+        "vllm": Package(version=candidate.name, source=vllm),
+    }
 
 
 def _vllm_decision(

@@ -20,12 +20,12 @@ from provision.settings import Settings
 _SOURCES: Final[tuple[Fact[Any], ...]] = (sources.FACT, installer_config.FACT)
 
 
-def fetched_here(target: Host, builder: Host) -> Host:
+def with_sources_of(target: Host, builder: Host) -> Host:
     """Return the target with the sources that this host can download from."""
-    return target.but({fact.name: builder.value(fact) for fact in _SOURCES})
+    return target.replace({fact.name: builder.value(fact) for fact in _SOURCES})
 
 
-def built_here(target: Host, builder: Host) -> Host:
+def with_builder(target: Host, builder: Host) -> Host:
     """Return the target with sources, cores and memory of this host and the older glibc."""
     # Compilers run here, and both hosts must load the result.
     facts: dict[str, Any] = {memory.FACT.name: builder.value(memory.FACT)}
@@ -37,10 +37,10 @@ def built_here(target: Host, builder: Host) -> Host:
     ours, theirs = builder.known(glibc.FACT), target.known(glibc.FACT)
     if ours and theirs:
         facts[glibc.FACT.name] = min(ours, theirs, key=Version)
-    return fetched_here(target, builder).but(facts)
+    return with_sources_of(target, builder).replace(facts)
 
 
-def refused(target: Host, builder: Host) -> Unsupported | None:
+def against_machine(target: Host, builder: Host) -> Unsupported | None:
     """Return the refusal of a target with another machine, whose code does not run here."""
     ours, theirs = builder.known(machine.FACT), target.known(machine.FACT)
     if theirs is None or ours == theirs:
@@ -49,8 +49,9 @@ def refused(target: Host, builder: Host) -> Unsupported | None:
     return _not_here(reason, f"build on a host that is {theirs}")
 
 
-def unlike(fresh: Plan, brought: Plan) -> Unsupported | None:
+def against_plan(fresh: Plan, brought: Plan) -> Unsupported | None:
     """Return the refusal of a bundle whose plan does not suit this host."""
+    # A wheel for an older glibc runs on a newer one.
     its_machine, _, its_glibc = brought.platform.partition("-manylinux_2_")
     our_machine, _, our_glibc = fresh.platform.partition("-manylinux_2_")
     same = all(fresh.packages[name] == brought.packages[name] for name in ("vllm", "torch"))
@@ -67,13 +68,14 @@ def unlike(fresh: Plan, brought: Plan) -> Unsupported | None:
     )
 
 
-def unlike_wish(
+def against_settings(
     settings: Settings, brought: Plan, versions: Mapping[str, str]
 ) -> Unsupported | None:
     """Return the refusal of a bundle, with packages `versions`, that the settings do not accept."""
     vllm = brought.packages["vllm"]
     version = vllm.version if vllm else ""
     reasons = []
+    # A bare version means exactly it, as in config.yaml.
     if settings.vllm != "latest" and not SpecifierSet(f"=={settings.vllm}").contains(
         version, prereleases=True
     ):
@@ -104,7 +106,7 @@ def _summary(plan: Plan) -> str:
     return f"{chosen}, Python {plan.python}, {plan.platform}"
 
 
-def without_its_python(plan: Plan, builder: Host) -> Unsupported | None:
+def against_python(plan: Plan, builder: Host) -> Unsupported | None:
     """Return the refusal where this host lacks the planned Python and uv cannot download it."""
     installed = {minor(python.version) for python in builder.known(pythons.FACT) or ()}
     answers = builder.known(sources.FACT) or {}

@@ -59,6 +59,7 @@ def excluded(offer: Offer) -> str:
 
 
 def other_torch_requested(offer: Offer) -> str:
+    # The local part (+cu129) names a wheel: candidates.torch_fits compares it.
     torch, pinned = offer.situation.settings.torch, offer.release.torch
     requested = torch == "auto" or allows(torch.partition("+")[0], pinned)
     return "" if requested else f"it pins torch {pinned}; the settings ask for torch {torch}"
@@ -75,12 +76,14 @@ def python_not_allowed(offer: Offer) -> str:
 
 
 def torch_without_python(offer: Offer) -> str:
+    # torch has one wheel per Python; those of vLLM are for every Python (abi3).
     if offer.torch is None or f"cp{offer.python.replace('.', '')}" in offer.torch.cpython:
         return ""
     return f"it pins torch {offer.torch.version}, which has no wheel for Python {offer.python}"
 
 
 def dependencies_without_python(offer: Offer) -> str:
+    # Pinned dependencies without wheels for a Python: no metadata states that before resolving.
     for row in offer.catalogue.rules:
         if row.kind == "python" and row.machine in (None, offer.situation.machine):
             covered = allows(row.versions, offer.release.version)
@@ -90,6 +93,7 @@ def dependencies_without_python(offer: Offer) -> str:
 
 
 def no_code_for_any_gpu(wheel: VllmBuild, offer: Offer) -> str:
+    # Without code for any GPU no other reason against this wheel matters, so this is asked first.
     capabilities = {gpu.cc or "" for gpu in offer.situation.gpus}
     if wheel.cuda is None or any(wheel.core and serves(wheel.core.sm, cc) for cc in capabilities):
         return ""
@@ -115,18 +119,21 @@ def source_unavailable(wheel: VllmBuild, offer: Offer) -> str:
 
 
 def driver_too_old(wheel: VllmBuild, offer: Offer) -> str:
+    # Any minor of a CUDA major runs with the first driver of that major (minor compatibility).
     drivers = {row.major: row.driver for row in offer.catalogue.cuda_major}
     needed, driver = drivers.get(major(wheel.cuda)), offer.situation.driver
     if wheel.cuda is None or (needed and driver and reaches(driver, needed)):
         return ""
     if needed is None:
         return f"the catalogue does not know which driver CUDA {wheel.cuda} needs"
+    # The table has 580.0 where the whole branch is meant.
     least = needed.removesuffix(".0")
     return f"CUDA {wheel.cuda} needs driver {least} or newer; this host has {driver or 'none'}"
 
 
 def glibc_too_old(wheel: VllmBuild, offer: Offer) -> str:
     situation = offer.situation
+    # On musl there is no glibc at all, and that is the reason.
     if situation.missing_glibc or reaches(situation.glibc, wheel.glibc):
         return situation.missing_glibc
     return f"it needs glibc {wheel.glibc} ({wheel.glibc_why}); this host has {situation.glibc}"
@@ -134,6 +141,7 @@ def glibc_too_old(wheel: VllmBuild, offer: Offer) -> str:
 
 def cpu_too_old(wheel: VllmBuild, offer: Offer) -> str:
     flags = offer.situation.vector_flags
+    # Only x86_64 wheels need more than the base instructions; a description has no flags.
     fits = wheel.cuda or wheel.machine != "x86_64" or flags is None or "avx2" in flags
     return "" if fits else "its kernels need AVX2, which this CPU lacks"
 

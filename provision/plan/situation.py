@@ -151,6 +151,7 @@ def _require_facts(host: Host, settings: Settings) -> None:
     without_gpus, without_driver = host.missing(gpus.FACT), host.missing(driver.FACT)
     if without_glibc and without_glibc.why != "absent":
         missing.append('glibc (such as "2.35")')
+    # The setting replaces the Pythons of the host.
     if host.missing(pythons.FACT) and settings.python == "auto":
         missing.append('python (such as "3.12")')
     if without_gpus and without_gpus.why == "not read":
@@ -170,6 +171,7 @@ def _pythons(host: Host) -> tuple[str, ...]:
         re.match(r"3\.(\d{1,3})(?!\d)", python.version, re.ASCII)
         for python in host.known(pythons.FACT) or ()
     )
+    # A pre-release such as 3.14.0rc1 counts as its minor version.
     minors = {int(version[1]) for version in versions if version}
     return tuple(f"3.{minor}" for minor in sorted(minors, reverse=True))
 
@@ -185,6 +187,7 @@ def _sources(host: Host, settings: Settings) -> dict[str, bool]:
         mirror = isinstance(setting, str) and not host.is_recording
         usable[name] = setting is not False and (mirror or answer is None or answer.answers)
     if config and config.no_index and not isinstance(settings.sources.pypi, str):
+        # pip.conf with no-index forbids PyPI; a mirror in the settings overrides it.
         usable["pypi"] = False
     return usable
 
@@ -206,6 +209,7 @@ def _driver_trouble(host: Host) -> str:
     """Return the reason why an installed driver does not answer, or ""."""
     answer = host.known(nvml.FACT)
     # A Jetson has no NVML, and WSL may have nvidia-smi alone: any answer counts there.
+    # A GPU without memory was seen on the bus only: no driver described it.
     unanswered = any(
         gpu.memory_gb is None and not gpu.integrated for gpu in host.known(gpus.FACT) or ()
     )

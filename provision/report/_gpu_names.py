@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from provision.engine.check_results import Figure
 from provision.plan._model import Plan
 from provision.report._model import Report
+from provision.results import Figure
 
 Facts = Mapping[str, Any]
 
@@ -33,6 +33,7 @@ class GpuNames(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def renumbered(self) -> str:
         """Return a sentence about GPUs that have another number in the later run, else ""."""
+        # A name with a bus address is clear without a note.
         pairs = [(name, id_) for id_, name in self.names.items() if name != id_ and " " not in name]
         text = ", ".join(f"GPU {name} is GPU {id_}" for name, id_ in pairs)
         return f"GPU numbers are those of the earlier run; in the later run {text}" if text else ""
@@ -49,6 +50,7 @@ def labels(facts: Facts, known: Mapping[str, str]) -> dict[str, str]:
         if not isinstance(gpu, dict):
             continue
         id_, bus = str(gpu.get("id")), str(gpu.get("bus_id") or gpu.get("id"))
+        # A new GPU may have the number that a lost one had.
         is_taken = f"GPU {id_}" in known.values() and known.get(bus) != f"GPU {id_}"
         own = f"GPU {id_} at {bus}" if is_taken else f"GPU {id_}"
         by_place[id_] = by_place[bus] = known.get(bus) or own

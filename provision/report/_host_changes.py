@@ -48,6 +48,7 @@ def _differences(before: Facts, after: Facts, moving: Moving) -> Iterator[_Diffe
         )
         for path, was, is_ in _walk((name,), *sides):
             gpus = {gpu for part in path for gpu in part.split(" - ")}
+            # A lost GPU is one change, not one in every fact about GPUs.
             if name == "gpus" or not lone & gpus:
                 yield path, _text(was, name), _text(is_, name)
 
@@ -97,7 +98,7 @@ def _is_key(elements: list[Any], field: str) -> bool:
     return len(values) == len(elements)
 
 
-def _walk(path: _Path, before: Any, after: Any) -> Iterator[tuple[_Path, Any, Any]]:  # noqa: ANN401 - any JSON
+def _walk(path: _Path, before: object, after: object) -> Iterator[tuple[_Path, Any, Any]]:
     """Yield each place where the two trees differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
@@ -117,6 +118,7 @@ def _text(value: Any, name: str) -> str:  # noqa: ANN401 - any JSON
         if value and all(isinstance(member, dict) for member in value.values()):  # was a list
             return ", ".join(value)
         keys = ("name", "version", "model", "kind", "state", "profile")
+        # The first of these keys names an object best.
         title = next((value[key] for key in keys if value.get(key)), None)
         return str(title) if title else json.dumps(value, sort_keys=True)[:80]
     return str(value) or '""'

@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.engine.conclude import Conclusion, conclude
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.plan._model import Plan
 from provision.report import short
+from provision.results import CheckResult, CheckResults, Figure
 
 SCHEMA: Final = "vllm-ready/report/1"
 
@@ -73,7 +73,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         # A build for another host has no host id, and its checks run on no GPU.
         if self.plan and "id" in self.host and (built or gpus):
             gpus = self.plan.gpus.used
-        return conclude(Tried(checks=self.checks, figures=self.figures), promised, gpus)
+        return conclude(CheckResults(checks=self.checks, figures=self.figures), promised, gpus)
 
     @property
     def doubt(self) -> str:

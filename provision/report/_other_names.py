@@ -22,8 +22,9 @@ _HERE: Final = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")  # noqa: S104 - th
 _PUBLIC_DOMAINS: Final = (*{".".join(host.split(".")[-2:]) for host in _PUBLIC}, "nvidia.com")
 # A key whose value names a person, a host or a device; blanks and dashes count as underscores.
 _NAMES: Final = re.compile(
-    r"(?:.*_)?(?:serials?(?:_?numbers?|_?no)?|uuids?|guids?|host_?names?|node_?names?|node_?list|machine_id|host_id|boot_id"
-    r"|macs?|mac_address(?:es)?|ips?|ip_address(?:es)?|users?|user_?names?|logins?|owners?|e?mails?)",
+    r"(?:.*_)?(?:serials?(?:_?numbers?|_?no)?|uuids?|guids?|host_?names?|node_?names?"
+    r"|node_?list|machine_id|host_id|boot_id|macs?|mac_address(?:es)?|ips?|ip_address(?:es)?"
+    r"|users?|user_?names?|logins?|owners?|e?mails?)",
     re.IGNORECASE,
 )
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
@@ -43,7 +44,8 @@ def _is_not_host(name: str) -> bool:
 _WHO: Final[tuple[_Pattern, ...]] = (
     (
         re.compile(
-            r"(?<![a-z0-9+.-])((?!file:)[a-z0-9+.-]+://)(?:[^\s/\"'<>@]*@)?(\[[^\s\]]*\]|[^\s/:\"'<>,;)]+)",
+            r"(?<![a-z0-9+.-])((?!file:)[a-z0-9+.-]+://)(?:[^\s/\"'<>@]*@)?"
+            r"(\[[^\s\]]*\]|[^\s/:\"'<>,;)]+)",
             re.IGNORECASE,
         ),
         lambda match: (
@@ -55,7 +57,8 @@ _WHO: Final[tuple[_Pattern, ...]] = (
         # No blank may follow the colon: "on a host: the driver is missing" is prose.
         re.compile(
             r"\b((?:host|node|server|user|owner)[=:][\"']?"
-            r"|(?:(?:host|node|user)_?name|login|logname|\w*_(?:HOST|ADDR|NODELIST|NODENAME|USER))\s*[=:]\s*[\"']?)"
+            r"|(?:(?:host|node|user)_?name|login|logname"
+            r"|\w*_(?:HOST|ADDR|NODELIST|NODENAME|USER))\s*[=:]\s*[\"']?)"
             r"(?!\*\*\*)[\w.-]+",
             re.IGNORECASE,
         ),
@@ -63,7 +66,8 @@ _WHO: Final[tuple[_Pattern, ...]] = (
     ),
     (
         re.compile(
-            r"(?<![\w.-])[\w-]+(?:\.[\w-]+)*\.(?:(?:internal|lan|intranet|localdomain|cluster\.local)(?!\.\w)"
+            r"(?<![\w.-])[\w-]+(?:\.[\w-]+)*"
+            r"\.(?:(?:internal|lan|intranet|localdomain|cluster\.local)(?!\.\w)"
             r"|corp(?:\.[\w-]+)*)(?![\w(-])"
         ),
         HIDDEN,

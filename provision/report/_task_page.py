@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from provision.engine.check_results import CheckResult
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.plan import serve
 from provision.plan._model import Decision
 from provision.report._markup import plain, section
@@ -30,6 +29,7 @@ from provision.report._task_state import (
     untried,
 )
 from provision.report.short import first_line, printable
+from provision.results import CheckResult
 from provision.tasks import Task
 
 EARLIER = "earlier"  # a key of notes that cannot be the label of a step
@@ -42,7 +42,8 @@ def page(
     """Yield the lines of the page of one task."""
     result, proofs = result_of(task, report), proofs_of(task, report)
     yield from (f"# {task.number} {plain(task.title)}", "", f"**{headline(task, report)}**")
-    yield from section("What was asked", [task.why or "The task's file gives no reason."])
+    # The text of a task is its author's Markdown, so it is not escaped.
+    yield from section("Purpose and settings", [task.why or "The task's file gives no reason."])
     yield from section("", _asked(task, report))
     yield from section("What was done", _commands(task, report), _no_commands(task, report))
     yield from section("What went wrong", problem(task, report))
@@ -56,7 +57,7 @@ def page(
     yield from section("What proves it", [proof(check, report) for check in proofs], unproved)
     if missing := untried(task, proofs, proving):
         yield from section("", [not_tried(missing, report)])
-    yield from section("What it left", _left(task, report), "Not known to vllm-ready.")
+    yield from section("What it installed", _left(task, report), "Not known to vllm-ready.")
     yield from section("If it fails", [task.if_it_fails or "Retry with the same command."])
     yield from section("How to undo it", [task.undo or "The task's file does not say."])
     yield from section("What comes next", [_next(task, tasks, report)])

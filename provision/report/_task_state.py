@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from provision.engine.check_results import CheckResult, Figure
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.report import short
 from provision.report._markup import plain
 from provision.report._model import Left, Report
 from provision.report.short import first_line, printable
+from provision.results import CheckResult, Figure
 from provision.tasks import Task
 
 NOT_DONE: Final = "not done"
@@ -83,6 +83,7 @@ def labels(task: Task, report: Report) -> list[str]:
         for label in known
         if task.is_step
         and label[:1] == task.label[:1]
+        # 61 and 62 are parts of step 60, 65 is a task of the user.
         and label[1:2] in "12"
         and task.number % 10 == 0
     }

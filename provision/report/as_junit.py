@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from provision.engine.check_results import CheckResult
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.report import short
 from provision.report._model import Report
+from provision.results import CheckResult
 
 # XML 1.0 has no way to write these characters, not even as a reference.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -31,6 +31,7 @@ def text(report: Report) -> str:
 
 def _add_suite(root: ET.Element, name: str, report: Report) -> ET.Element:
     suite = ET.SubElement(root, "testsuite", name=f"vllm-ready.{name}")
+    # The schema of JUnit allows no time zone.
     suite.set("timestamp", _legal(report.started.removesuffix("Z")))
     properties = ET.SubElement(suite, "properties")
     values = {

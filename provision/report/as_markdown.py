@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from provision.engine.check_results import CheckResult
 from provision.report import host_facts, short
 from provision.report._markup import fenced, plain
 from provision.report._model import Report
 from provision.report.short import seconds
+from provision.results import CheckResult
 
+# GitHub refuses an issue of more than 65,536 letters.
 _MOST_EVIDENCE = 4000
 
 

@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from provision.engine.check_results import Figure
 from provision.report._model import Report
+from provision.results import Figure
 
 _OUTCOMES = ("pass", "warn", "fail", "skip", "error")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})

@@ -6,15 +6,16 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-from provision.engine.check_results import CheckResult
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.report.short import OUTCOMES, cut, first_line, printable
+from provision.results import CheckResult
 
 _FLASH_ATTN = "flash-attn"
 _MARKS = {"fail": "FAIL", "error": "ERROR", "warn": "WARN", "skip": "skip", "pass": "pass"}
 _FINE = ("pass", "skip")
+# One screen of an ordinary terminal.
 _COLUMNS, _LINES, _PROBLEMS = 100, 40, 6
 
 
@@ -45,6 +46,7 @@ def _head(report: Report, environment: str) -> list[str]:
     doubt = f"This report {report.doubt}" if report.doubt else ""
     part = f": {report.part}" if report.part else ""
     return [
+        # A doubt lists every problem; more than four lines would push the rest off the screen.
         *textwrap.wrap(doubt, _COLUMNS, max_lines=4, placeholder=" ..."),
         f"{report.verdict.upper()} (exit code {report.exit_code}){part}",
         "",
@@ -77,6 +79,7 @@ def _worst(report: Report, room: int, *, counted: bool = True) -> list[str]:
     bad.sort(key=lambda check: OUTCOMES.index(check.outcome))
     lines = [*steps, *_gap(steps)]
     last = len(bad)
+    # Two lines are kept for the count of the other checks.
     while last and len(lines) + len(_checks(bad[:last])) > room - 2:
         last -= 1
     more = Counter(check.outcome for check in bad[last:])
@@ -129,6 +132,7 @@ def _checks(checks: Sequence[CheckResult]) -> list[str]:
 def _owed(report: Report) -> list[str]:
     if not report.owed:
         return []
+    # The rest of the line takes at most 48 columns.
     names = cut(f"owed     {', '.join(report.owed)}", _COLUMNS - 48)
     return [
         "",

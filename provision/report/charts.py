@@ -126,11 +126,13 @@ def _described(name: str, points: Sequence[Point], unit: str) -> str:
 def _placed(axis: Axis, start: float, end: float) -> _Place:
     """Return the function from a value to its coordinate between start and end."""
     low, high = axis.position(axis.low), axis.position(axis.high)
+    # A single value needs a range too.
     room = (high - low) * 0.04 or 0.5
     low, high = (low - room if axis.scale == "log" else low), high + room
 
     def place(value: float) -> float:
         part = (axis.position(value) - low) / (high - low)
+        # A spread may reach beyond the scale; its bar ends at the edge of the plot area.
         return round(start + min(max(part, 0.0), 1.0) * (end - start), 1)
 
     return place
@@ -156,6 +158,7 @@ def _ticks(axis: Axis) -> list[float]:
 def _log_ticks(axis: Axis) -> list[float]:
     """Return powers of two for token counts, else of ten; few enough that labels do not touch."""
     base = 2 if axis.unit == "tokens" else 10
+    # The logarithm of an exact power may be off by a rounding error.
     first = math.ceil(math.log(axis.low, base) - 1e-9)
     last = math.floor(math.log(axis.high, base) + 1e-9)
     step = 1 + max(last - first, 0) // 8

@@ -57,6 +57,7 @@ def _groups(
     """Return each effect under the only cause, else under those related to it, else under all."""
     effects_by_causes: dict[tuple[Change, ...], list[Change]] = {}
     for effect in effects:
+        # The first word is the name of the check.
         step = steps.get(effect.about.split()[0], "")
         words = f"{effect.about} {step}".lower().replace("-", "_")
         related = tuple(cause for cause in causes if _is_related(cause, effect, words))
@@ -73,18 +74,21 @@ def _groups(
 
 def _is_related(cause: Change, effect: Change, words: str) -> bool:
     about = cause.about.lower()
+    # A driver or kernel can affect every check on a GPU, and no other check.
     if about.split()[0] in ("driver", "kernel"):
         return bool(effect.gpus)
     if cause.gpus:
         return bool(set(cause.gpus) & set(effect.gpus))
     if cause.area == "environment":
         return about.replace("-", "_") in words
+    # Shorter words would match by chance.
     return any(word in words for word in about.replace("_", " ").split() if len(word) >= 3)
 
 
 def _is_silent(change: Change, gpus: GpuNames) -> bool:
     """Return whether this is a change for the worse, another word or a lost GPU."""
     if change.area == "host" and change.how == "gone" and change.about.strip() == "gpus":
+        # A GPU that only moved to another number is not lost.
         return gpus.gone >= {*change.gpus}
     if change.area in ("host", "environment"):
         return change.subject.startswith("attention backend")
@@ -95,6 +99,7 @@ def _is_regression(change: Change, threshold: float) -> bool:
     if change.area == "figure":
         if change.how == "changed":
             return change.name in _WORDS
+        # A measurement that failed has no part.
         return change.how == "worse" and (change.part > threshold or not change.part)
     if change.area == "check":
         return change.how == "worse" and change.before == "pass"

@@ -48,6 +48,7 @@ def _changes(comparison: Comparison) -> Iterator[str]:
             yield from _heading(group.causes)
             yield from _some(group.effects)
     idle = [group.causes[0] for group in comparison.groups if not group.effects]
+    # Causes without an effect stand alone, so they are not indented.
     yield from (line.removeprefix("  ") for line in _some(idle))
     if len(causes) == 1:
         yield "everything else is unchanged"

@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from provision.engine.check_results import Figure
 from provision.report import charts, short
+from provision.results import Figure
 
 _ATTENTION: Final[tuple[tuple[str, str, Literal["linear", "log"]], ...]] = (
     ("attention", "Speed", "linear"),
@@ -90,6 +90,7 @@ def _charts(on: str, figures: Sequence[Figure], ways: Sequence[str]) -> tuple[Ch
         for pass_ in dict.fromkeys(figure.of.get("pass", "") for figure in named):
             alike = [figure for figure in named if figure.of.get("pass", "") == pass_]
             values = [value for figure in alike for value in _range(figure)]
+            # One axis for all devices, so that their charts can be compared.
             y = charts.axis(values, alike[0].unit, scale)
             if here := [figure for figure in alike if figure.of["on"] == on]:
                 drawn.append(_chart(f"{title}, {pass_}" if pass_ else title, here, ways, x, y))
@@ -129,6 +130,7 @@ def _range(figure: Figure) -> tuple[float, ...]:
         return ()
     if len(figure.samples) < 2:
         return (figure.value, figure.value, figure.value)
+    # The same tenths as in Figure.spread.
     tenths = statistics.quantiles(figure.samples, n=10, method="inclusive")
     return (figure.value, tenths[0], tenths[-1])
 

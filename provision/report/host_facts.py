@@ -62,6 +62,7 @@ def _gpus(gpus: Any) -> list[str]:  # noqa: ANN401 - any JSON
     """Return one text for each kind of GPU, with their number and ids."""
     if isinstance(gpus, dict):
         return [_text(gpus, ())]
+    # A host with eight equal GPUs shows one line.
     kinds: dict[str, list[str]] = {}
     for gpu in gpus if isinstance(gpus, (list, tuple)) else ():
         if isinstance(gpu, dict):

@@ -40,7 +40,7 @@ def report(content: bytes, name: str) -> Report:
         ) from error
 
 
-def where_readable(content: bytes | None) -> Report | None:
+def report_or_none(content: bytes | None) -> Report | None:
     """Return the report, or None where there is no content or this version cannot read it."""
     try:
         return report(content, "") if content else None
@@ -73,6 +73,7 @@ def _from_before_figures(document: dict[str, Any]) -> dict[str, Any]:
         checks = _list(document.get("checks"))
         tried = _names(check.get("name") for check in checks if isinstance(check, dict))
         planned = _names(_list(plan.get("checks"))) if isinstance(plan, dict) else []
+        # A run of a part of the checks promised only those.
         is_whole = planned and set(planned) <= set(tried)
         document = {**document, "promised": planned if is_whole else tried}
     return document

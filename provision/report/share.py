@@ -13,23 +13,25 @@ from provision.report._model import Report
 from provision.report._other_names import is_identifying, without_others
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+# A larger number may be a serial number.
 _COUNT: Final = 9999
 
 
-def shared(report: Report, scrubber: Scrubber) -> Report:
+def scrubbed_for_sharing(report: Report, scrubber: Scrubber) -> Report:
     """Return the report for publication: every text and key is scrubbed, at every depth.
 
     Versions, starts of hashes, numbers and the structure stay.
     """
-    scrub = _Scrub(scrubber.knowing(_versions(report)), others=True)
+    # A version such as 9.1.0.70 would be taken for an address.
+    scrub = _Scrub(scrubber.with_versions(_versions(report)), others=True)
     scrubbed: Report = scrub.value(report)
     host = {**scrubbed.host, "id": HIDDEN} if "id" in scrubbed.host else scrubbed.host
     return msgspec.structs.replace(scrubbed, host=host)
 
 
-def kept(report: Report, scrubber: Scrubber) -> Report:
+def scrubbed_for_logs(report: Report, scrubber: Scrubber) -> Report:
     """Return the report for logs/: without names of this user and host, and without secrets."""
-    scrub = _Scrub(scrubber.knowing(_versions(report)), others=False, words=_words(report))
+    scrub = _Scrub(scrubber.with_versions(_versions(report)), others=False, words=_words(report))
     # Facts were scrubbed when they were recorded; two scrubs of one fact could differ.
     facts = {name: fact for name, fact in report.host.items() if name == "facts"}
     others = {name: value for name, value in report.host.items() if name != "facts"}
@@ -65,7 +67,7 @@ class _Scrub:
     ) -> None:
         self._scrubber, self._others, self._words = scrubber, others, words
 
-    def value(self, value: Any) -> Any:  # noqa: ANN401 - any value of a report
+    def value(self, value: Any) -> Any:  # noqa: ANN401 - any value
         """Return the value with every text in it scrubbed."""
         if isinstance(value, str):
             return self._without_names(self._scrubber.text(value))
@@ -76,7 +78,7 @@ class _Scrub:
             return type(value)(map(self.value, value))
         return self._object(value) if isinstance(value, dict) else value
 
-    def _field(self, struct: msgspec.Struct, name: str) -> Any:  # noqa: ANN401 - any value of a report
+    def _field(self, struct: msgspec.Struct, name: str) -> Any:  # noqa: ANN401 - any value
         value = getattr(struct, name)
         is_hash = name == "fingerprint" and _HASH.fullmatch(value)
         return value if is_hash else self.value(value)
@@ -91,7 +93,7 @@ class _Scrub:
             scrubbed[name] = self._member(key, value)
         return scrubbed
 
-    def _member(self, key: str, value: Any) -> Any:  # noqa: ANN401 - any value of a report
+    def _member(self, key: str, value: Any) -> Any:  # noqa: ANN401 - any value
         if self._others and is_identifying(key):
             return self._hidden(value)
         if not isinstance(value, str):
@@ -99,7 +101,7 @@ class _Scrub:
         (text,) = self._scrubber.value({key: value}).values()
         return self._without_names(text)
 
-    def _hidden(self, value: Any) -> Any:  # noqa: ANN401 - any value of a report
+    def _hidden(self, value: Any) -> Any:  # noqa: ANN401 - any value
         """Return the value with every text and large number hidden; a small one is a count."""
         if isinstance(value, (list, tuple)):
             return type(value)(map(self._hidden, value))

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Final
 
-from provision.engine.check_results import Figure
+from provision.results import Figure
 
 OUTCOMES: Final = ("fail", "error", "warn", "skip", "pass")  # the order in which lists show them
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -33,6 +33,7 @@ def cut(text: str, columns: int) -> str:
 def number(value: float) -> str:
     """Return a number with four significant digits: 1,234  0.01235."""
     size = abs(value)
+    # True of infinity and NaN.
     if not size < float("inf"):
         return str(value)
     if size and (size < 0.0001 or size >= 1e15):

@@ -1,4 +1,4 @@
-"""What `up` and `provision` do before anything is fetched: show the plan, and ask a person at a terminal."""
+"""Show the plan before anything is fetched, and ask a person at a terminal."""
 
 from __future__ import annotations
 
@@ -6,42 +6,54 @@ import argparse
 import sys
 
 from provision.display import terminal
-from provision.engine.resolution_cache import Wanted
+from provision.engine.resolution_cache import Resolution
 from provision.errors import DONE, UNSUPPORTED
 from provision.plan import explain
 from provision.plan._model import Plan, Unsupported
-from provision.session import outputs, request, run_report
-from provision.session.request import Wish
+from provision.session import outputs, resolve, run_report
+from provision.session._model import Session
 from provision.steps.model import Lock
 
 
-def settled(wish: Wish, options: argparse.Namespace, *, upgrade: bool = False) -> Wanted | int:
-    """What is to be brought up, agreed to where it is news; else the exit code."""
-    found, is_news = request.resolved(wish, upgrade=upgrade)
-    if isinstance(found, Unsupported):
-        if not wish.target:  # else an earlier verdict would stand as the newest
-            outputs.everywhere(run_report.unsupported(wish, found), wish)
-        return no_plan(found, options)
-    return found if not is_news or agreed(found.plan, found.lock, options) else DONE
+def confirmed(session: Session) -> Resolution | int:
+    """Resolve, and return what is to be built; the exit code if there is no plan or no consent.
+
+    A person is asked only if the packages differ from the last time.
+    """
+    upgrade = getattr(session.options, "upgrade", False)
+    resolution, is_news = resolve.resolved(session, upgrade=upgrade)
+    if isinstance(resolution, Unsupported):
+        # The report of a plan for another host would stand as the newest verdict on this one.
+        if not session.target:
+            outputs.everywhere(run_report.unsupported(session, resolution), session)
+        return no_plan(resolution, session.options)
+    if is_news and not agreed(resolution.plan, resolution.lock, session.options):
+        return DONE
+    return resolution
 
 
-def no_plan(found: Unsupported, options: argparse.Namespace) -> int:
+def no_plan(unsupported: Unsupported, options: argparse.Namespace) -> int:
+    """Say that there is no plan, in the way that was asked for; return the exit code."""
     if options.stream:
-        options.stream.problem, options.stream.hint = explain.in_one_line(found), "; ".join(found.advice)
+        options.stream.problem = explain.in_one_line(unsupported)
+        options.stream.hint = "; ".join(unsupported.advice)
     elif options.json:
-        terminal.document(found)
+        terminal.document(unsupported)
     else:
-        terminal.show(explain.explained(found))
+        terminal.show(explain.render(unsupported))
     return UNSUPPORTED
 
 
 def agreed(plan: Plan, lock: Lock, options: argparse.Namespace) -> bool:
-    """The plan, what it downloads and takes on disk; a person at a terminal is asked."""
+    """Show the plan and its download; return False if a person at a terminal says no."""
     if not (options.json or options.quiet or options.events):
-        terminal.show(explain.explained(plan))
+        terminal.show(explain.render(plan))
         sizes = [pin.wheel.size for pin in lock.pins]
-        exactly = f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else f"about {plan.download_mb / 1e3:.1f} GB"
-        terminal.line(f"\nto fetch: {exactly} in {len(sizes)} wheels, as far as they are not here already")
+        is_exact = all(sizes)
+        size = (
+            f"{sum(sizes) / 1e9:.2f} GB" if is_exact else f"about {plan.download_mb / 1e3:.1f} GB"
+        )
+        terminal.line(f"\nto download: {size} in {len(sizes)} wheels, less those that are here")
     if options.yes or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     sys.stderr.write("\nGo on? [y/N] ")

@@ -22,7 +22,7 @@ FACTS: Final[tuple[Fact[Any], ...]] = (driver.FACT, kernel.FACT, gpus.FACT)
 _MOST_NAMES = 3  # of changed files in a message
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a host and its environment; `touched` are the changed files."""
 
     generation: str
@@ -31,41 +31,41 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     touched: tuple[str, ...] = ()
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
+class LastCheck(msgspec.Struct, frozen=True, kw_only=True):
     """The snapshot and the outcome of the last checks; a state file of `watch`."""
 
     run: str
     exit_code: int
-    seen: Seen
+    seen: Snapshot
 
 
-def seen(environment: Path) -> Seen:
+def snapshot(environment: Path) -> Snapshot:
     """Take a snapshot: a stat of every file and three facts.
 
     It uses no GPU memory and does not disturb running jobs.
     """
     manifest = marks.read(environment / environments.STATE)
-    versions = survey.versions(environment)
-    return Seen(
+    versions = survey.installed_versions(environment)
+    return Snapshot(
         generation=environment.name,
         facts=record.record(network=False, paths={}, sources={}, facts=FACTS).facts,
         packages={name: ", ".join(map(_version, texts)) for name, texts in versions.items()},
-        touched=tuple(sorted(marks.changed(environment, manifest))) if manifest else (),
+        touched=tuple(sorted(marks.changed_files(environment, manifest))) if manifest else (),
     )
 
 
-def last(path: Path, proof: Report | None) -> Look | None:
+def last(path: Path, proof: Report | None) -> LastCheck | None:
     """Return the last check: the state file, or the verified run of the environment if newer."""
     try:
-        stored = msgspec.json.decode(path.read_bytes(), type=Look)
+        stored = msgspec.json.decode(path.read_bytes(), type=LastCheck)
     except (OSError, msgspec.MsgspecError):
         stored = None
     if proof and not (stored and stored.run >= proof.run):
-        return Look(run=proof.run, exit_code=DONE, seen=_of_report(proof))
+        return LastCheck(run=proof.run, exit_code=DONE, seen=_of_report(proof))
     return stored
 
 
-def differences(last: Look | None, now: Seen) -> tuple[str, ...]:
+def differences(last: LastCheck | None, now: Snapshot) -> tuple[str, ...]:
     """Return the reasons to check again; none if nothing changed and the last checks passed."""
     if last is None:
         return ("nothing has verified this environment on this host",)
@@ -92,9 +92,9 @@ def differences(last: Look | None, now: Seen) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _of_report(report: Report) -> Seen:
+def _of_report(report: Report) -> Snapshot:
     facts = report.host.get("facts") or {}
-    return Seen(
+    return Snapshot(
         generation=report.generation,
         facts={fact.name: facts[fact.name] for fact in FACTS if fact.name in facts},
         packages={

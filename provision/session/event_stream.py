@@ -6,9 +6,9 @@ import msgspec
 
 from provision.display import terminal
 from provision.display.json_lines import JsonLines
-from provision.engine.check_results import CheckResult
 from provision.errors import DONE
 from provision.report._model import Report
+from provision.results import CheckResult
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):

@@ -23,10 +23,10 @@ _SILENT = ("0",)  # stands for a GPU that is present and does not answer
 _GPU_ID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
-def checked(options: argparse.Namespace) -> Report:
+def run_checks(options: argparse.Namespace) -> Report:
     """Run the checks and return the report."""
     session = request.made(options)
-    python = promised_checks.interpreter(
+    python = promised_checks.inspect_interpreter(
         sys.executable if options.python is None else options.python
     )
     present = gpus_here()
@@ -37,14 +37,16 @@ def checked(options: argparse.Namespace) -> Report:
         used = _SILENT if silent else visible(_ids(present), os.environ.get(_VISIBLE))
     capabilities = tuple({gpu.cc for gpu in present if gpu.cc})
     if options.serving is not None:
-        default = promised_checks.of_servers()
+        default = promised_checks.server_checks()
     else:
-        default = promised_checks.expected(python, options.profile or "quick", used, capabilities)
+        default = promised_checks.choose_expected(
+            python, options.profile or "quick", used, capabilities
+        )
     names = tuple(options.names) or default
-    facts = promised_checks.facts_for(names, inputs.paths(session.settings))
+    facts = promised_checks.record_facts(names, inputs.paths(session.settings))
     logs, url = Path(session.logs), options.serving or ""
     with progress.followed(options) as followed:
-        results = promised_checks.theirs(python, names, logs, followed, used, facts, url)
+        results = promised_checks.check_interpreter(python, names, logs, followed, used, facts, url)
     report = run_report.of_checks(session, results, names, used, facts, python)
     outputs.in_logs(report, session)
     return report

@@ -18,12 +18,13 @@ METRICS: Final = "metrics.prom"  # in the folder of all runs, for node_exporter
 _TEMPLATES = Path(reports.__file__).with_name("templates")
 
 
-def said(report: Report, format_: str) -> str:
+def render(report: Report, format_: str) -> str:
     """Return the whole report in one format; raise WrongUsage where the table has no such row."""
     row = FORMATS.get(format_)
     if row is None:
         raise WrongUsage(f"unknown report format `{format_}`", hint=f"one of {', '.join(FORMATS)}")
     module = importlib.import_module(f"{reports.__name__}.as_{format_}")
     templates = {name: files.read_text(_TEMPLATES / name) for name in row.templates}
+    # A format is told by its name, so mypy does not know its function.
     text: str = module.text(report, templates) if templates else module.text(report)
     return text

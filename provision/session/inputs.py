@@ -34,7 +34,7 @@ def settings(options: argparse.Namespace) -> Settings:
     return settings.load(text, path if is_explicit else CONFIG, [*options.set, *prefix])
 
 
-def described(options: argparse.Namespace) -> Host:
+def described_host(options: argparse.Namespace) -> Host:
     """Return the host that --host describes: a file, or - for standard input."""
     from provision.doors import files
     from provision.host import from_text

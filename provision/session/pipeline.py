@@ -1,239 +1,209 @@
-"""What `up` and `provision` have in common: bringing an environment up, and telling how it ended."""
+"""The pipeline of `up` and `provision`: build, check, compare, switch, run tasks, write outputs.
+
+The first pass makes vLLM ready. A second pass follows if an optional package is still missing that
+takes hours to compile: it adds a second environment, and the first one stays ready meanwhile.
+"""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from provision.display import progress, terminal
-from provision.display.progress import Followed
-from provision.engine import bring_up, resolution_cache
-from provision.engine.bring_up import BroughtUp
-from provision.engine.events import Note, nobody
-from provision.engine.resolution_cache import Wanted
-from provision.errors import DONE, Failure, Interrupted, StepFailed
-from provision.plan import serve
-from provision.report import as_text
-from provision.report._model import Report
-from provision.session import flash_attn, formats, outputs, request, run_report, run_tasks, upgrade
-from provision.session.request import Wish, asked
+from provision.engine import resolution_cache
+from provision.engine.bring_up import Built
+from provision.engine.resolution_cache import Resolution
+from provision.errors import Failure, Interrupted, StepFailed
+from provision.events import Note, StepResult
+from provision.plan._model import OPTIONAL
+from provision.session import (
+    announce,
+    build,
+    check,
+    compare,
+    optional,
+    outputs,
+    resolve,
+    run_report,
+    run_tasks,
+    switch,
+)
+from provision.session._model import Outcome, Session
 
-_GOES_ON: Final = "nothing in use was changed; the same command goes on from here"
-_STANDS: Final = "vLLM is ready without flash-attn; the same command goes on with it"
+_RESUME: Final = "nothing in use was changed; the same command goes on from here"
+_READY: Final = f"vLLM is ready without {OPTIONAL}; the same command goes on with it"
+_SECOND_PASS: Final = (
+    f"vLLM is ready; what follows adds {OPTIONAL}, and may be interrupted at any time"
+)
 
 
-def nothing_to_do(wish: Wish, options: argparse.Namespace) -> int | None:
-    """The exit code where what was wanted last is wanted still and stands untouched; nothing is written to see that."""
-    last = request.known(wish)
-    if not last or last.tool != resolution_cache.tool() or flash_attn.owed(last):
+def nothing_to_do(session: Session) -> int | None:
+    """Return the exit code if the environment of the same request is in place and verified.
+
+    Nothing is written to find that out, and no lock is taken.
+    """
+    # Only the bundle itself shows which packages it brings.
+    if getattr(session.options, "upgrade", False) or session.bundle is not None:
         return None
-    came = bring_up.glance(asked(wish, last))
-    if not came or run_tasks.pending(wish, came):
+    last = resolve.known(session)
+    if not last or last.tool != resolution_cache.tool() or optional.is_missing(last):
         return None
-    _tell(wish, last, came, options, None)
-    return came.exit_code
+    outcome = build.glance(session, last)
+    if not outcome or run_tasks.pending(session, outcome):
+        return None
+    announce.announce(session, outcome)
+    return outcome.exit_code
 
 
-def carry_out(
-    wish: Wish,
-    resolved: Wanted,
-    options: argparse.Namespace,
-    lock: int,
-    *,
-    only: int | None = None,
-    start: int | None = None,
-) -> int:
-    """Bring it up, tell it everywhere, say how to serve a model; then add what vLLM does not wait for."""
-    anew = only == flash_attn.NUMBER
-    whole = only is None and start is None
-    if run_tasks.is_one(wish, only) or run_tasks.is_one(wish, start):
-        return _tasks_alone(wish, resolved, options, only, start)
-    with _heard(wish, resolved, options) as followed:
-        if anew or (whole and flash_attn.comes_first(wish, resolved)):
-            before = resolved.lock
-            resolved = msgspec.structs.replace(resolved, against=()) if anew else resolved
-            resolved = flash_attn.settled(wish, resolved, followed, lock, afterwards=anew)
-            only = None if resolved.lock != before else only
-        came, resolved = _brought_up(wish, resolved, followed, lock, only, start)
-        came = flash_attn.with_its_steps(came, followed)
-    failure = None
-    if only is None:
-        came, failure = _own(wish, resolved, came, options, followed, start=start)
-    more = whole and came.stands and not failure and flash_attn.owed(resolved)
-    heard = None if came.nothing_to_do else followed
-    _tell(wish, resolved, came, options, heard, last=not more, new=not (more and came.nothing_to_do))
+def bring_up(session: Session, resolution: Resolution) -> int:
+    """Bring up the environment of a resolution, write the run's outputs, return the exit code."""
+    if run_tasks.names_task(session):
+        outcome, failure = run_tasks.carry_out(session, run_tasks.base(session, resolution))
+        follows = False
+    else:
+        session, outcome, failure = _first_pass(session, resolution)
+        is_missing = optional.is_missing(outcome.resolution)
+        follows = session.is_whole and outcome.is_current and not failure and is_missing
+    is_news = not (follows and outcome.nothing_to_do)
+    announce.announce(session, outcome, is_last=not follows, is_news=is_news)
     if failure:
         raise failure
-    return _afterwards(wish, resolved, came, options, lock) if more else came.exit_code
+    return _second_pass(session, outcome) if follows else outcome.exit_code
 
 
-def _tasks_alone(wish: Wish, resolved: Wanted, options: argparse.Namespace, only: int | None, start: int | None) -> int:
-    """The user's tasks from one on, or one of them with what it comes after, in the environment as it stands."""
-    came, followed = run_tasks.alone(wish, resolved), Followed(nobody)
-    came, failure = run_tasks.carried_out(wish, resolved, came, options, followed, only, start)
-    _tell(wish, resolved, came, options, followed)
-    if failure:
-        raise failure
-    return came.exit_code
+def _first_pass(
+    session: Session, resolution: Resolution
+) -> tuple[Session, Outcome, StepFailed | None]:
+    """Make vLLM ready, with the optional package if that is quick, and run the user's tasks."""
+    with _listening(session, resolution) as live:
+        part, resolution = optional.prepare(live, resolution)
+        outcome = _all_steps(live, _environment(part, resolution))
+    if part.only is not None:
+        return live, outcome, None
+    outcome, failure = run_tasks.carry_out(part, outcome)
+    return live, outcome, failure
 
 
-def _own(
-    wish: Wish,
-    resolved: Wanted,
-    came: BroughtUp,
-    options: argparse.Namespace,
-    followed: Followed,
-    start: int | None = None,
-) -> tuple[BroughtUp, StepFailed | None]:
-    """The user's tasks; whatever becomes of them, the environment's own report is there before."""
-    if wish.tasks and not came.nothing_to_do and came.verdict == "verified":
-        outputs.everywhere(run_report.report(wish, resolved, came, followed.commands, followed.notes), wish)
+def _second_pass(session: Session, first: Outcome) -> int:
+    """Add the optional package. Whatever happens, the first environment stays ready."""
+    live = msgspec.structs.replace(session, slow=True)
+    outcome, failure = first, None
     try:
-        return run_tasks.carried_out(wish, resolved, came, options, followed, start=start)
-    except Interrupted as interrupted:  # the pages must not say that what was begun was not reached
-        ended = msgspec.structs.replace(came, exit_code=interrupted.exit_code)
-        outputs.everywhere(run_report.report(wish, resolved, ended, followed.commands, followed.notes), wish)
-        raise
-
-
-def _afterwards(wish: Wish, resolved: Wanted, came: BroughtUp, options: argparse.Namespace, lock: int) -> int:
-    """flash-attn, and a second environment with it; whatever comes of that, the first one stands."""
-    before, first = resolved, came
-    try:
-        with _heard(wish, resolved, options) as followed:
-            followed(Note(text="vLLM is ready; what follows adds flash-attn, and may be interrupted at any time"))
-            came, resolved = _with_flash_attn(wish, resolved, came, followed, lock)
-        failure = None
-        if came.generation != first.generation:
-            came, failure = _own(wish, resolved, came, options, followed)
+        with _listening(live, first.resolution) as live:
+            live.listener(Note(text=_SECOND_PASS))
+            outcome = _all_steps(live, _added(live, first))
+        if outcome.generation != first.generation:
+            outcome, failure = run_tasks.carry_out(live, outcome)
     except Interrupted:
-        if options.json:
-            terminal.document(run_report.report(wish, resolved, came))
-        raise Interrupted("interrupted", hint=_STANDS) from None
-    _tell(wish, resolved, came, options, followed, new=(resolved, came) != (before, first))
+        if session.options.json:
+            terminal.document(run_report.report(live, outcome))
+        raise Interrupted("interrupted", hint=_READY) from None
+    announce.announce(live, outcome, is_news=outcome != first)
     if failure:
         raise failure
-    return came.exit_code
+    return outcome.exit_code
 
 
-def _with_flash_attn(
-    wish: Wish, resolved: Wanted, first: BroughtUp, followed: Followed, lock: int
-) -> tuple[BroughtUp, Wanted]:
-    came = first
+def _added(session: Session, first: Outcome) -> Outcome:
+    """Return the environment with the optional package; the first one if that fails."""
+    resolution = first.resolution
     try:
-        found = flash_attn.settled(wish, resolved, followed, lock, afterwards=True)
-        if found.lock != resolved.lock:
-            came, resolved = _brought_up(wish, found, followed, lock)
+        resolution = optional.obtain(session, resolution)
+        outcome = msgspec.structs.replace(first, resolution=resolution)
+        if resolution.lock != first.resolution.lock:
+            outcome = _environment(session, resolution)
+            if outcome.nothing_to_do:  # the package was removed again
+                outcome = msgspec.structs.replace(first, resolution=outcome.resolution)
         else:
-            resolved = found
-            resolution_cache.save(Path(wish.prefix), resolved)
+            resolution_cache.save(Path(session.prefix), resolution)
     except Failure as failure:
-        resolution_cache.save(Path(wish.prefix), resolved)  # the next run, too, ends well without it
-        what, hint = failure.what.splitlines()[0], failure.hint or "the same command goes on with it"
-        followed(Note(text=f"flash-attn is not there yet: {what}; {hint}"))
-    came = first if came.nothing_to_do else came  # it was taken out again
-    return flash_attn.with_its_steps(msgspec.structs.replace(came, nothing_to_do=False), followed), resolved
+        # Stored without the package: the next run, too, ends well if it cannot be obtained.
+        resolution_cache.save(Path(session.prefix), first.resolution)
+        what = failure.what.partition("\n")[0]
+        hint = failure.hint or "the same command goes on with it"
+        session.listener(Note(text=f"{OPTIONAL} is not there yet: {what}; {hint}"))
+        outcome = first
+    return msgspec.structs.replace(outcome, nothing_to_do=False)
 
 
-def _brought_up(
-    wish: Wish,
-    resolved: Wanted,
-    followed: Followed,
-    lock: int,
-    only: int | None = None,
-    start: int | None = None,
-) -> tuple[BroughtUp, Wanted]:
-    """With a flash-attn that does not fit taken out again; as a guest it is all that is new, and to blame for all."""
-    while True:
-        guest = flash_attn.is_guest(wish, resolved)
-        try:
-            came = bring_up.bring_up(
-                asked(wish, resolved),
-                followed,
-                followed,
-                partial(_document, wish, resolved, followed),
-                partial(upgrade.judged, wish, resolved, followed),
-                lock=lock,
-                only=only,
-                start=start,
-                guest=guest,
-            )
-        except StepFailed:
-            without = flash_attn.taken_out(wish, resolved, followed, None, guest=guest)
-            if not without:
-                raise
-        else:
-            without = flash_attn.taken_out(wish, resolved, followed, came, guest=guest)
-            if not without:
-                return came, resolved
-        resolved = flash_attn.settled(wish, without, followed, lock)
+def _environment(session: Session, resolution: Resolution) -> Outcome:
+    """Bring an environment up. If its optional package does not work, try the next candidate."""
+    outcome, reason = _attempt(session, resolution)
+    while reason:
+        resolution = optional.without_candidate(session, outcome.resolution, reason)
+        outcome, reason = _attempt(session, resolution)
+    return outcome
 
 
-def _document(wish: Wish, resolved: Wanted, followed: Followed, ended: BroughtUp) -> bytes:
-    return outputs.document(run_report.report(wish, resolved, ended, followed.commands, followed.notes))
+def _attempt(session: Session, resolution: Resolution) -> tuple[Outcome, str]:
+    """Bring an environment up; return the reason against its optional package, or ""."""
+    only_adds = optional.only_adds(session, resolution)
+    try:
+        outcome = _stages(session, resolution, only_adds=only_adds)
+    except StepFailed as failure:
+        if failure.step != optional.step().number or not resolution.lock.optional:
+            raise
+        return _failed(resolution, failure), failure.reason
+    return outcome, optional.reason_against(outcome, only_adds=only_adds)
+
+
+def _stages(session: Session, resolution: Resolution, *, only_adds: bool) -> Outcome:
+    """Build, check, compare and switch; end early where a stage decides."""
+    outcome = build.build(session, resolution)
+    if outcome.nothing_to_do:
+        return switch.tidy(session, outcome)
+    if not outcome.built.complete:
+        return outcome
+    # An environment that was found worse before is not checked again to say the same.
+    if stored := check.stored(outcome):
+        compared = compare.compare(session, stored, is_stored=True)
+        if compared.regressions:
+            return compared
+    outcome = check.check(session, outcome)
+    if outcome.verdict == "verified":
+        outcome = compare.compare(session, outcome)
+    return switch.switch(session, outcome, only_adds=only_adds)
 
 
 @contextlib.contextmanager
-def _heard(wish: Wish, resolved: Wanted, options: argparse.Namespace) -> Iterator[Followed]:
-    """While inside, the engine is heard; where a step fails, programs have a report of it."""
-    with progress.followed(options) as followed:
+def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
+    """Yield the session with a listener; report a failure to programs and in the output files."""
+    with progress.followed(session.options) as listener:
+        session = msgspec.structs.replace(session, listener=listener)
         try:
-            yield followed
+            yield session
         except Failure as failure:
-            if followed.results or isinstance(failure, StepFailed):
-                steps = tuple(followed.results)
-                ended = BroughtUp(generation="", steps=steps, exit_code=failure.exit_code)
-                told = run_report.report(wish, resolved, ended, followed.commands, followed.notes)
-                _tell_programs(told, wish, options)
+            if listener.results or isinstance(failure, StepFailed):
+                steps = tuple(listener.results)
+                report = run_report.report(session, _failed(resolution, failure, steps))
+                outputs.everywhere(report, session)
+                announce.tell_programs(session, report)
             raise
         except KeyboardInterrupt:
-            raise Interrupted("interrupted", hint=_GOES_ON) from None
+            raise Interrupted("interrupted", hint=_RESUME) from None
 
 
-def _tell(
-    wish: Wish,
-    resolved: Wanted,
-    came: BroughtUp,
-    options: argparse.Namespace,
-    heard: Followed | None,
-    *,
-    last: bool = True,
-    new: bool = True,
-) -> None:
-    """A program has its one document when this is the `last` word; a person hears only what is `new`."""
-    told = run_report.report(wish, resolved, came, *((heard.commands, heard.notes) if heard else ()))
-    _tell_programs(told, wish, options, done=heard is not None, last=last)
-    if new and not (options.json or options.events):
-        _tell_a_person(told, came, wish, options)
+def _failed(
+    resolution: Resolution, failure: Failure, steps: tuple[StepResult, ...] = ()
+) -> Outcome:
+    built = Built(generation="", steps=())
+    return Outcome(resolution=resolution, built=built, steps=steps, exit_code=failure.exit_code)
 
 
-def _tell_programs(
-    told: Report, wish: Wish, options: argparse.Namespace, *, done: bool = True, last: bool = True
-) -> None:
-    """In all places where the report is looked for, unless nothing was `done`."""
-    if done:
-        outputs.everywhere(told, wish)
-    if options.stream:
-        options.stream.report = told
-        options.stream.problem, options.stream.hint = upgrade.problem(told), upgrade.hint(told)
-    if options.json and last:
-        terminal.document(told)
-
-
-def _tell_a_person(told: Report, came: BroughtUp, wish: Wish, options: argparse.Namespace) -> None:
-    if came.nothing_to_do:
-        terminal.line(f"nothing to do: {told.generation} is current, whole and verified")
-    elif not options.quiet:
-        terminal.write(as_text.brief(told))
-        if (page := Path(wish.logs) / formats.PAGE).exists():
-            terminal.line(f"report: {page}\n")
-    if came.earlier:
-        terminal.write(upgrade.told(told, came, quiet=options.quiet))
-    if came.exit_code == DONE and told.plan:
-        terminal.line(f"serve a model: {serve.command(told.plan, wish.prefix)}")
+def _all_steps(session: Session, outcome: Outcome) -> Outcome:
+    """Add the steps of candidates, and a failed optional step, to those of the environment."""
+    known = {result.number: result for result in outcome.steps}
+    others = {
+        result.number: result
+        for result in session.listener.results
+        if result.number not in known or result.outcome == "failed"
+    }
+    if not others:
+        return outcome
+    steps = known | others
+    ordered = tuple(steps[number] for number in sorted(steps))
+    return msgspec.structs.replace(outcome, steps=ordered, nothing_to_do=False)

@@ -1,240 +1,96 @@
-"""From what the user wishes to what is to be brought up: as resolved before, where nothing has changed, else anew."""
+"""From the command line to a Session, and from a Session to what the engine works with."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from provision.catalog import rows
 from provision.display import progress
-from provision.engine import bring_up, bundle, environments, fetch, promised_checks, resolution_cache, resolve, uv
-from provision.engine.resolution_cache import Wanted
-from provision.errors import SourceFailed, WrongUsage
-from provision.flash_attn import wheel_store
-from provision.host import _installer, installer_config, pythons, record, sources
-from provision.host._model import Host
-from provision.host.installer_config import InstallerConfig
-from provision.host.sources import SourceAnswer
-from provision.plan import other_host
-from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.engine import bring_up, environments, locks, uv
+from provision.engine.bring_up import Workplace
+from provision.engine.resolution_cache import Resolution
+from provision.errors import WrongUsage
+from provision.host import _installer
+from provision.plan._model import Plan
 from provision.session import inputs
-from provision.settings import FlashAttnSettings, Settings, SourceSettings
-from provision.steps.model import Lock
-from provision.tasks import Task
+from provision.session._model import Session
+from provision.steps.model import Site
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's beginnings: settings, places, its id, and whom to tell what is done before the engine is at work."""
-
-    settings: Settings
-    target: Host | None = None  # where the environment is for another host than this one
-    bundle: str | None = None  # where it comes out of a folder, and not over a network
-    prefix: str
-    logs: str
-    run: str
-    say: Callable[[str], None]
-    tasks: tuple[Task, ...] = ()  # the user's, to be carried out when it is current
-
-
-def made(options: argparse.Namespace) -> Wish:
+def made(options: argparse.Namespace) -> Session:
+    """Return the session of a command line."""
     settings = inputs.settings(options)
     root, run = Path(inputs.checkout()), environments.new_id()
     prefix, logs = root / settings.prefix, root / settings.logs
-    if {":", ","} & {*str(prefix)}:  # of PATH, and of uv's --find-links: here it is the checkout's own path
+    # PATH separates by colons, uv's --find-links by commas.
+    if {":", ","} & {*str(prefix)}:
         raise WrongUsage(
             "no environment can be made below a folder with a colon or comma in its name",
             where=str(prefix),
             hint="move the checkout, or name another place: --prefix DIR",
         )
-    target = inputs.described(options) if getattr(options, "host", None) else None
-    return Wish(
+    return Session(
         settings=settings,
-        target=target,
-        bundle=getattr(options, "bundle", None),
         prefix=str(prefix),
         logs=str(logs / run),
         run=run,
         say=progress.notes(options),
+        options=options,
+        target=inputs.described_host(options) if getattr(options, "host", None) else None,
+        bundle=getattr(options, "bundle", None),
+        only=getattr(options, "only", None),
+        start=getattr(options, "start", None),
     )
 
 
-def standing_prefix(wish: Wish) -> Path:
-    """For verbs that make nothing: a mistyped place is named, and not made."""
-    if not Path(wish.prefix).is_dir():
-        raise WrongUsage(
-            "there is no environment", where=wish.prefix, hint="./setup.sh makes one; --prefix DIR names it"
-        )
-    return Path(wish.prefix)
+@contextlib.contextmanager
+def locked(session: Session, verb: str) -> Iterator[Session]:
+    """Hold the prefix's lock, so that no other run works there."""
+    with locks.hold(Path(session.prefix), verb) as handle:
+        yield msgspec.structs.replace(session, lock=handle)
 
 
-def resolved(wish: Wish, *, upgrade: bool = False) -> tuple[Wanted | Unsupported, bool]:
-    """What is to be brought up, and whether that is news: another set of packages than the last time."""
-    last = known(wish)
-    if wish.bundle is not None:
-        brought = _brought(wish, Path(wish.bundle))
-        return brought, _is_news(brought, last)
-    if last and last.tool == resolution_cache.tool() and not upgrade:
-        return last, False
-    try:
-        found = _anew(wish)
-    except SourceFailed as failure:
-        if last is None or upgrade:
-            raise
-        wish.say(f"this version of vllm-ready would plan anew, but {failure.what}; the plan in use is kept")
-        return last, False
-    return found, _is_news(found, last)
+def standing_prefix(session: Session) -> Path:
+    """Return an existing prefix. A verb that makes nothing must not create a mistyped one."""
+    prefix = Path(session.prefix)
+    if not prefix.is_dir():
+        hint = "./setup.sh makes one; --prefix DIR names it"
+        raise WrongUsage("there is no environment", where=session.prefix, hint=hint)
+    return prefix
 
 
-def _is_news(found: Wanted | Unsupported, last: Wanted | None) -> bool:
-    """By names, versions and hashes: that the same file lies at another address is none."""
-    return not (last and isinstance(found, Wanted) and found.lock.text == last.lock.text)
+def environment(session: Session, plan: Plan) -> dict[str, str]:
+    """Return uv's environment. It may hold credentials, and is never written to a file."""
+    config = _installer.installer_config()
+    return uv.environment(session.settings, plan, config, session.prefix)
 
 
-def known(wish: Wish) -> Wanted | None:
-    """What was resolved for this very wish on this very host before; costs no network and a tenth of a second."""
-    seen = wish.target or Host(
-        record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings
-    )
-    last = resolution_cache.load(Path(wish.prefix))
-    return _with_a_python(last) if last and last.wish == resolution_cache.wish(seen, wish.settings) else None
-
-
-def _with_a_python(last: Wanted) -> Wanted | None:
-    """With another interpreter of its version where the host's own is gone; without any it must be planned anew."""
-    if not last.host_python or os.access(last.host_python, os.X_OK):
-        return last
-    facts = record.record(network=False, paths={}, sources={}, facts=(pythons.FACT,)).readings
-    another = _interpreter(Host(facts), last.plan.python)
-    return msgspec.structs.replace(last, host_python=another) if another else None
-
-
-def _anew(wish: Wish) -> Wanted | Unsupported:
-    """Record, plan and resolve; a refusal of the index goes back to the planner."""
-    builder = here(wish)
-    if wish.target and (refused := other_host.refused(wish.target, builder)):
-        return refused
-    found = planned(wish, other_host.built_here(wish.target, builder) if wish.target else builder)
-    if isinstance(found, Unsupported):
-        return found
-    plan, lock = found
-    if lacking := other_host.without_its_python(plan, builder):
-        return lacking
-    return _wanted(wish, wish.target or builder, plan, lock, _interpreter(builder, plan.python))
-
-
-def here(wish: Wish) -> Host:
-    """This host, with what answers it."""
-    wish.say("looking at this host and at what answers")
-    paths, addresses = inputs.paths(wish.settings), inputs.addresses(wish.settings)
-    return Host(record.record(network=True, paths=paths, sources=addresses).readings)
-
-
-def planned(wish: Wish, host: Host) -> tuple[Plan, Lock] | Unsupported:
-    """The newest plan for a host that can be resolved here, and its lock with all sizes."""
-    settings = wish.settings
-    wish.say("resolving the newest vLLM that can be installed here")
-    with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
-        found = resolve.plan_and_resolve(
-            host, settings, known_wheels(wish), bring_up.own_uv(), lambda plan: environment(wish, plan), Path(folder)
-        )
-    if isinstance(found, Unsupported):
-        complain_of_silence(host, settings)
-        return found
-    plan, lock = found
-    return plan, wheel_store.locked(Path(wish.prefix), plan, fetch.sized(lock, environment(wish, plan)))
-
-
-def known_wheels(wish: Wish) -> rows.Catalogue:
-    """What is published, and what this prefix has of its own."""
-    return wheel_store.catalogue(Path(wish.prefix), rows.load())
-
-
-def _brought(wish: Wish, folder: Path) -> Wanted | Unsupported:
-    """Out of a bundle: what it brings, where the plan for this host is the same."""
-    brought = bundle.load(folder)
-    pins = bundle.lock(brought, folder).pins  # flash-attn too, where it fits this host
-    if other := other_host.unlike_wish(wish.settings, brought.plan, {pin.name: pin.version for pin in pins}):
-        return other
-    taken = record.record(network=False, paths=inputs.paths(wish.settings), sources={})
-    host = Host(taken.readings).but(
-        {
-            sources.FACT.name: {name: SourceAnswer(answers=yes) for name, yes in brought.answered.items()},
-            installer_config.FACT.name: InstallerConfig(local_wheels=brought.local_wheels),
-        }
-    )
-    settings = msgspec.structs.replace(
-        wish.settings,
-        vllm=uv.planned(brought.plan, "vllm").version.partition("+")[0],
-        python=brought.plan.python,
-        sources=msgspec.convert(brought.answered, type=SourceSettings),
-        extra_packages=(),
-        flash_attn=_allowing(wish.settings.flash_attn, brought.kept),
-    )
-    plan = make(host, settings, wheel_store.among(brought.kept, rows.load()))
-    if isinstance(plan, Unsupported):
-        return plan
-    refused = other_host.unlike(plan, brought.plan) or other_host.without_its_python(
-        plan, host.but({sources.FACT.name: {}})
-    )
-    lock = Lock(pins=tuple(pin for pin in pins if pin.name != "flash-attn" or pin.wheel.file == plan.flash_attn.wheel))
-    return refused or _wanted(wish, host, plan, lock, _interpreter(host, plan.python))
-
-
-def _allowing(settings: FlashAttnSettings, brought: tuple[wheel_store.Kept, ...]) -> FlashAttnSettings:
-    """A third party's wheel was allowed where the bundle was made."""
-    third_party = settings.third_party or any(one.third_party for one in brought)
-    return msgspec.structs.replace(settings, third_party=third_party)
-
-
-def _wanted(wish: Wish, host: Host, plan: Plan, lock: Lock, python: str) -> Wanted:
-    return Wanted(
-        wish=resolution_cache.wish(host, wish.settings),
-        tool=resolution_cache.tool(),
-        plan=msgspec.structs.replace(plan, checks=promised_checks.promised(plan, lock)),
-        lock=lock,
-        host_python=python,
+def site(session: Session, resolution: Resolution, generation: str = "") -> Site:
+    """Return the places of a session, with an environment chosen or not yet."""
+    elsewhere = session.target is not None
+    models = "" if elsewhere else inputs.paths(session.settings).get("models", "")
+    return Site(
+        generation=generation,
+        prefix=session.prefix,
+        uv=bring_up.own_uv(),
+        host_python=resolution.host_python,
+        temporary=tempfile.gettempdir(),
+        logs=session.logs,
+        models=str(models),
+        elsewhere=elsewhere,
     )
 
 
-def complain_of_silence(host: Host, settings: Settings) -> None:
-    """Where no source at all answers, what is missing is the network and not another host."""
-    answers = host.known(sources.FACT) or {}
-    asked = [answers[name] for name in answers if getattr(settings.sources, name) is not False]
-    if asked and not any(answer.answers for answer in asked):
-        raise SourceFailed(
-            f"no package source answers: {asked[0].detail}",
-            hint="look at the network, the proxy and the certificates; nothing was changed, run the same command again",
-        )
-
-
-def environment(wish: Wish, plan: Plan) -> dict[str, str]:
-    """What uv runs with, credentials included: kept in memory only."""
-    return uv.environment(wish.settings, plan, _installer.installer_config(), wish.prefix)
-
-
-def asked(wish: Wish, resolved: Wanted) -> bring_up.Asked:
-    return bring_up.Asked(
-        wanted=resolved,
-        prefix=wish.prefix,
-        environment=environment(wish, resolved.plan),
-        run=wish.run,
-        logs=wish.logs,
-        keep=wish.settings.keep,
-        places=inputs.paths(wish.settings),
-        elsewhere=wish.target is not None,
+def workplace(session: Session, resolution: Resolution, generation: str = "") -> Workplace:
+    """Return what the engine works with."""
+    return Workplace(
+        site=site(session, resolution, generation),
+        environment=environment(session, resolution.plan),
+        events=session.listener,
+        lock=session.lock,
     )
-
-
-def _interpreter(host: Host, minor: str) -> str:
-    """The newest interpreter of a minor version on this host; none where uv is to fetch one."""
-    for found in host.known(pythons.FACT) or ():
-        path = os.path.expanduser(found.path or "")
-        if found.version.startswith(f"{minor}.") and os.access(path, os.X_OK):
-            return path
-    return ""

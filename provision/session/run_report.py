@@ -1,131 +1,136 @@
-"""A run's report: of one that builds, of one that only looks, of one that found no plan."""
+"""The report of a run: of one that builds, of one that only checks, of one that found no plan."""
 
 from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from provision.engine import bring_up, discover_steps, environments, user_tasks, verified
-from provision.engine.bring_up import BroughtUp
-from provision.engine.check_results import Tried
 from provision.engine.conclude import conclude
 from provision.engine.journal import Journal
 from provision.engine.promised_checks import Interpreter
-from provision.engine.resolution_cache import Wanted
 from provision.errors import UNSUPPORTED, UnreadableInput
 from provision.host import record
 from provision.plan._model import Plan, Unsupported
 from provision.report import share
 from provision.report._model import Left, Package, Report
-from provision.session.request import Wish
+from provision.results import CheckResults
+from provision.session._model import Outcome, Session
 from provision.steps.model import Lock, Site, Step, Write
 from provision.version import VERSION
 
-_SHOWN = 16  # of a hash
-
-Said = Mapping[str, Sequence[str]]
-no_words: Final[Said] = {}
+_SHOWN: Final = 16  # digits of a hash
 
 
-class Stood(msgspec.Struct, frozen=True, kw_only=True):
-    """An environment of ours as it was found."""
+class Installed(msgspec.Struct, frozen=True, kw_only=True):
+    """One of our environments, with the plan and the lock that lie inside it."""
 
     generation: str
     plan: Plan
     lock: Lock
 
 
-def report(wish: Wish, resolved: Wanted, came: BroughtUp, commands: Said = no_words, notes: Said = no_words) -> Report:
-    """Of a run that builds."""
-    here = {} if wish.target else {"id": verified.host_id()}
-    before, left = _kept(wish, resolved.plan, resolved.lock, came.generation)
-    told = Report(
-        **_of_run(wish),
-        verdict=came.verdict,
-        exit_code=came.exit_code,
-        host={"platform": resolved.plan.platform, **here, **_facts(came.facts)},
-        plan=resolved.plan,
-        generation=Path(came.generation).name,
-        packages=_locked(resolved.lock),
-        gpus=came.gpus,
-        steps=came.steps,
-        commands={**before, **{step: tuple(run) for step, run in commands.items()}},
-        notes={step: tuple(said) for step, said in notes.items()},
+def report(session: Session, outcome: Outcome) -> Report:
+    """Return the report of a run that builds."""
+    plan, lock = outcome.resolution.plan, outcome.resolution.lock
+    host = {} if session.target else {"id": verified.host_id()}
+    before, left = _from_journal(session, plan, lock, outcome.generation)
+    # A run that did nothing has no commands and notes of its own.
+    listener = session.listener
+    commands = {} if outcome.nothing_to_do else listener.commands
+    notes = {} if outcome.nothing_to_do else listener.notes
+    result = Report(
+        **_of_run(session),
+        verdict=outcome.verdict,
+        exit_code=outcome.exit_code,
+        host={"platform": plan.platform, **host, **_facts(outcome.facts)},
+        plan=plan,
+        generation=Path(outcome.generation).name,
+        packages=_locked(lock),
+        gpus=outcome.gpus,
+        steps=outcome.steps,
+        commands={**before, **{step: tuple(lines) for step, lines in commands.items()}},
+        notes={step: tuple(lines) for step, lines in notes.items()},
         left=left,
-        promised=came.promised,
-        checks=came.tried.checks,
-        owed=came.owed,
-        figures=came.tried.figures,
-        regressions=came.regressions,
+        promised=outcome.promised,
+        checks=outcome.tried.checks,
+        owed=outcome.owed,
+        figures=outcome.tried.figures,
+        regressions=outcome.regressions,
     )
-    return share.kept(told, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
-def unsupported(wish: Wish, found: Unsupported) -> Report:
-    """Of a run that found no plan for this host; nothing was begun, and what is in use stays so."""
-    reasons = {one.subject: one.reasons for one in found.unsupported}
-    if "vllm" in reasons:  # the oldest release, which is named last, asks for least
+def unsupported(session: Session, refused: Unsupported) -> Report:
+    """Return the report of a run that found no plan. It changed nothing."""
+    reasons = {row.subject: row.reasons for row in refused.unsupported}
+    if "vllm" in reasons:  # the oldest release is named last, and asks for least: it comes first
         reasons["vllm"] = reasons["vllm"][::-1]
-    in_use = environments.current(Path(wish.prefix))
-    told = Report(
-        **_of_run(wish),
+    in_use = environments.current_id(Path(session.prefix))
+    advice = (*refused.advice, *([f"{in_use} is in use, as it was"] if in_use else []))
+    result = Report(
+        **_of_run(session),
         verdict="not provisioned",
         exit_code=UNSUPPORTED,
         host={"id": verified.host_id()},
         plan=None,
-        unsupported=tuple(f"{subject}: {reason}" for subject, said in reasons.items() for reason in said),
+        unsupported=tuple(
+            f"{subject}: {reason}" for subject, rows in reasons.items() for reason in rows
+        ),
         generation="",
         steps=(),
-        notes={"plan": (*found.advice, *([f"{in_use} is in use, as it was"] if in_use else []))},
+        notes={"plan": advice},
         checks=(),
     )
-    return share.kept(told, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
-def stood(place: Path) -> Stood:
-    """What lies at a place, in its own words."""
+def installed(place: Path) -> Installed:
+    """Read the plan and the lock of an environment."""
     state = place / environments.STATE
     try:
         plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
         lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
     except (OSError, msgspec.MsgspecError) as error:
         raise UnreadableInput(
-            f"the current environment does not say what it is: {error}", where=str(state), hint="./setup.sh mends it"
+            f"the current environment does not say what it is: {error}",
+            where=str(state),
+            hint="./setup.sh repairs it",
         ) from error
-    return Stood(generation=place.name, plan=plan, lock=lock)
+    return Installed(generation=place.name, plan=plan, lock=lock)
 
 
 def of_checks(
-    wish: Wish,
-    tried: Tried,
+    session: Session,
+    tried: CheckResults,
     promised: tuple[str, ...],
     gpus: tuple[str, ...],
     facts: dict[str, Any],
-    of: Interpreter | Stood,
+    of: Interpreter | Installed,
 ) -> Report:
-    """Of a run that only looks: at an environment of ours, or at a Python that nobody has planned."""
+    """Return the report of a run that only checks: one of our environments, or any Python."""
     concluded = conclude(tried, promised, gpus)
     commands: dict[str, tuple[str, ...]] = {}
     left: dict[str, Left] = {}
-    if isinstance(of, Stood):
-        host = {"platform": of.plan.platform}
+    if isinstance(of, Installed):
+        host: dict[str, Any] = {"platform": of.plan.platform}
         packages = _locked(of.lock)
-        commands, left = _kept(wish, of.plan, of.lock, f"{wish.prefix}/{of.generation}")
+        generation = f"{session.prefix}/{of.generation}"
+        commands, left = _from_journal(session, of.plan, of.lock, generation)
     else:
         host = {"python": msgspec.to_builtins(of)}
         packages = {name: Package(version=version) for name, version in of.packages.items()}
-    told = Report(
-        **_of_run(wish),
+    result = Report(
+        **_of_run(session),
         verdict=concluded.verdict,
         exit_code=concluded.exit_code,
         host={**host, "id": verified.host_id(), **_facts(facts)},
-        plan=of.plan if isinstance(of, Stood) else None,
-        generation=of.generation if isinstance(of, Stood) else "",
+        plan=of.plan if isinstance(of, Installed) else None,
+        generation=of.generation if isinstance(of, Installed) else "",
         packages=packages,
         gpus=gpus,
         steps=(),
@@ -135,42 +140,55 @@ def of_checks(
         checks=tried.checks,
         figures=tried.figures,
     )
-    return share.kept(told, record.who_and_where())
+    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
-def _kept(wish: Wish, plan: Plan, lock: Lock, generation: str) -> tuple[dict[str, tuple[str, ...]], dict[str, Left]]:
-    """What a generation knows of how it was made, by step: the commands of its last run, its end and what it left."""
+def _from_journal(
+    session: Session, plan: Plan, lock: Lock, generation: str
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Left]]:
+    """Return, for each step and task, its last commands, and how it ended and what it left."""
     place = Path(generation)
     if not generation or not place.is_dir():
         return {}, {}
-    there = Site(generation=generation, prefix=wish.prefix, uv=bring_up.own_uv(), host_python="")
-    steps, own = Journal(Path(there.state)).last(), user_tasks.journal(place).last()
+    site = Site(generation=generation, prefix=session.prefix, uv=bring_up.own_uv(), host_python="")
+    steps, tasks = (
+        Journal(Path(site.state)).last_entries(),
+        user_tasks.journal(place).last_entries(),
+    )
     left = {
-        step.label: _left_by(step, plan, lock, there) if steps[step.label].outcome == "done" else Left()
+        step.label: _left_by(step, plan, lock, site)
+        if steps[step.label].outcome == "done"
+        else Left()
         for step in discover_steps.discover()
         if step.label in steps
     }
-    ended = {**steps, **own}
+    entries = {**steps, **tasks}
     left = {
-        label: msgspec.structs.replace(left.get(label, Left()), run=one.run, outcome=one.outcome)
-        for label, one in ended.items()
-        if label in left or label in own
+        label: msgspec.structs.replace(
+            left.get(label, Left()), run=entry.run, outcome=entry.outcome
+        )
+        for label, entry in entries.items()
+        if label in left or label in tasks
     }
-    return {label: one.commands for label, one in ended.items() if one.commands}, left
+    commands = {label: entry.commands for label, entry in entries.items() if entry.commands}
+    return commands, left
 
 
-def _left_by(step: Step, plan: Plan, lock: Lock, there: Site) -> Left:
-    actions = step.actions(plan, lock, there)
-    files = tuple(one.path.removeprefix(f"{there.generation}/") for one in actions if isinstance(one, Write))
-    return Left(files=files, distributions=step.leaves(plan, lock))
+def _left_by(step: Step, plan: Plan, lock: Lock, site: Site) -> Left:
+    written = (action for action in step.actions(plan, lock, site) if isinstance(action, Write))
+    paths = tuple(write.path.removeprefix(f"{site.generation}/") for write in written)
+    return Left(files=paths, distributions=step.leaves(plan, lock))
 
 
-def _of_run(wish: Wish) -> dict[str, Any]:
-    began = calendar.timegm(time.strptime(wish.run[:16], "%Y%m%dT%H%M%SZ"))
-    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began))
-    seconds = round(max(time.time() - began, 0), 1)
-    settings = {**msgspec.to_builtins(wish.settings), "prefix": wish.prefix}
-    return {"run": wish.run, "started": started, "seconds": seconds, "tool": VERSION, "settings": settings}
+def _of_run(session: Session) -> dict[str, Any]:
+    began = calendar.timegm(time.strptime(session.run[:16], "%Y%m%dT%H%M%SZ"))
+    return {
+        "run": session.run,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
+        "seconds": round(max(time.time() - began, 0), 1),
+        "tool": VERSION,
+        "settings": {**msgspec.to_builtins(session.settings), "prefix": session.prefix},
+    }
 
 
 def _facts(facts: dict[str, Any]) -> dict[str, Any]:
@@ -178,4 +196,7 @@ def _facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _locked(lock: Lock) -> dict[str, Package]:
-    return {pin.name: Package(version=pin.version, sha256=pin.wheel.sha256[:_SHOWN]) for pin in lock.pins}
+    return {
+        pin.name: Package(version=pin.version, sha256=pin.wheel.sha256[:_SHOWN])
+        for pin in lock.pins
+    }

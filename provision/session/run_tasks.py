@@ -1,8 +1,7 @@
-"""The user's tasks around a run: read before anything is changed, carried out when the environment is current."""
+"""The user's tasks in a run: read before anything changes, carried out at its end."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -10,125 +9,156 @@ from typing import Final
 import msgspec
 
 from provision.display import progress
-from provision.display.progress import Followed
-from provision.engine import bring_up, discover_tasks, environments, user_tasks
-from provision.engine.bring_up import BroughtUp
+from provision.engine import discover_tasks, environments, user_tasks
 from provision.engine.conclude import conclude
-from provision.engine.preview import Foreseen
-from provision.engine.resolution_cache import Wanted
+from provision.engine.preview import PlannedStep
+from provision.engine.resolution_cache import Resolution
+from provision.engine.user_tasks import TasksResult
 from provision.errors import Interrupted, StepFailed, WrongUsage
-from provision.session import inputs, request
-from provision.session.request import Wish
+from provision.session import build, inputs, outputs, request, run_report
+from provision.session._model import Outcome, Session
 from provision.tasks import Task
 
-_GOES_ON: Final = "the environment is current and verified; the same command goes on with your tasks"
+_RESUME: Final = "the environment is current and verified; the same command goes on with your tasks"
 
 
-def found(wish: Wish) -> tuple[Task, ...]:
-    """Every task, ours and the user's; whatever is wrong with one is said here."""
-    return discover_tasks.discover(Path(inputs.checkout()) / wish.settings.tasks, wish.settings.tasks)
+def found(session: Session) -> tuple[Task, ...]:
+    """Return every task, ours and the user's. Raise if one of them cannot be used."""
+    return discover_tasks.discover(
+        Path(inputs.checkout()) / session.settings.tasks, session.settings.tasks
+    )
 
 
-def joined(wish: Wish) -> Wish:
-    """With the tasks that are to be carried out, of which an environment for another host has none here."""
-    own = tuple(task for task in found(wish) if not task.is_step)
-    return msgspec.structs.replace(wish, tasks=() if wish.target else own)
+def joined(session: Session) -> Session:
+    """Return the session with the user's tasks. An environment for another host has none here."""
+    own = tuple(task for task in found(session) if not task.is_step)
+    return msgspec.structs.replace(session, tasks=() if session.target else own)
 
 
-def pending(wish: Wish, came: BroughtUp) -> bool:
-    return bool(user_tasks.pending(Path(came.generation), wish.tasks))
+def pending(session: Session, outcome: Outcome) -> bool:
+    """Return whether a task is still to be carried out."""
+    return bool(user_tasks.pending(outcome.place, session.tasks))
 
 
-def is_one(wish: Wish, number: int | None) -> bool:
-    return number in {task.number for task in wish.tasks}
+def names_task(session: Session) -> bool:
+    """Return whether `--only` or `--from` names a task, and no step."""
+    numbers = {task.number for task in session.tasks}
+    return session.only in numbers or session.start in numbers
 
 
-def alone(wish: Wish, resolved: Wanted) -> BroughtUp:
-    """What `--only` and `--from` a task build on: the environment as it stands."""
-    came = bring_up.glance(request.asked(wish, resolved))
-    if came is None:
-        raise WrongUsage("tasks need an environment that is current, whole and verified", hint="./setup.sh makes it so")
-    return came
+def base(session: Session, resolution: Resolution) -> Outcome:
+    """Return the environment that a named task needs. It must be in place and verified."""
+    outcome = build.glance(session, resolution)
+    if outcome is None:
+        what = "tasks need an environment that is current, intact and verified"
+        raise WrongUsage(what, hint="./setup.sh makes it so")
+    return outcome
 
 
-def foreseen(wish: Wish, generation: str, only: int | None = None, start: int | None = None) -> list[Foreseen]:
-    """For a dry run: what would be run, and what is done."""
-    left = {task.label for task in user_tasks.pending(Path(generation), wish.tasks)} | _again(wish, only, start)
-    return [
-        Foreseen(step=task.label, outcome="would run", actions=user_tasks.actions(task))
-        if task.label in left
-        else Foreseen(step=task.label, outcome="kept")
-        for task in _asked(wish, only)
-    ]
+def preview(session: Session, generation: str) -> list[PlannedStep]:
+    """Return the tasks of a dry run: which would run, and which are done."""
+    todo = {task.label for task in user_tasks.pending(Path(generation), session.tasks)}
+    todo |= _again(session)
+    planned = []
+    for task in _chosen(session):
+        if task.label in todo:
+            actions = user_tasks.actions(task)
+            planned.append(PlannedStep(step=task.label, outcome="would run", actions=actions))
+        else:
+            planned.append(PlannedStep(step=task.label, outcome="kept"))
+    return planned
 
 
-def carried_out(
-    wish: Wish,
-    resolved: Wanted,
-    came: BroughtUp,
-    options: argparse.Namespace,
-    followed: Followed,
-    only: int | None = None,
-    start: int | None = None,
-) -> tuple[BroughtUp, StepFailed | None]:
-    """With what came of them; and what kept one from its end, which is to be said after the report."""
-    asked = _asked(wish, only)
-    if not asked or came.verdict != "verified" or not _is_current(came):
-        return came, None
-    with progress.followed(options) as heard:
-        work = user_tasks.Tasks(
-            request.asked(wish, resolved), Path(came.generation), Path(inputs.checkout()), heard, heard
+def carry_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed | None]:
+    """Carry out the tasks; return the outcome and the failure to raise after its report.
+
+    The environment's own report is written before, and again if the user interrupts: its pages
+    must not say that a task was not reached that was begun.
+    """
+    is_ready = outcome.verdict == "verified" and not outcome.nothing_to_do
+    if session.tasks and is_ready and not names_task(session):
+        outputs.everywhere(run_report.report(session, outcome), session)
+    try:
+        return _carried_out(session, outcome)
+    except Interrupted as interrupted:
+        ended = msgspec.structs.replace(outcome, exit_code=interrupted.exit_code)
+        if not names_task(session):
+            outputs.everywhere(run_report.report(session, ended), session)
+        raise
+
+
+def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed | None]:
+    chosen = _chosen(session)
+    if not chosen or outcome.verdict != "verified" or not _is_current(outcome):
+        return outcome, None
+    with progress.followed(session.options) as listener:
+        there = msgspec.structs.replace(session, listener=listener)
+        tasks = user_tasks.Tasks(
+            outcome.resolution,
+            request.workplace(there, outcome.resolution, outcome.generation),
+            Path(inputs.checkout()),
+            inputs.paths(session.settings),
+            listener,
         )
         try:
-            ran = work.carry_out(asked, _again(wish, only, start))
+            result = tasks.carry_out(chosen, _again(session))
         except KeyboardInterrupt:
-            raise Interrupted("interrupted", hint=_GOES_ON) from None
+            raise Interrupted("interrupted", hint=_RESUME) from None
         except StepFailed as failure:
-            ran = user_tasks.Ran(failure=failure)
-    followed.add(heard)
-    return _with(came, resolved, ran), ran.failure
+            result = TasksResult(failure=failure)
+    session.listener.add(listener)
+    return _with(outcome, result), result.failure
 
 
-def _is_current(came: BroughtUp) -> bool:
-    place = Path(came.generation)
-    return environments.current(place.parent) == place.name
+def _is_current(outcome: Outcome) -> bool:
+    return environments.current_id(outcome.place.parent) == outcome.place.name
 
 
-def _asked(wish: Wish, only: int | None) -> Sequence[Task]:
-    if only is None:
-        return wish.tasks
-    (one,) = (task for task in wish.tasks if task.number == only)
-    return [*(task for task in wish.tasks if task.label in _before(wish, one)), one]
+def _chosen(session: Session) -> Sequence[Task]:
+    if session.only is None:
+        return session.tasks
+    (task,) = (task for task in session.tasks if task.number == session.only)
+    before = _before(session, task)
+    return [*(other for other in session.tasks if other.label in before), task]
 
 
-def _before(wish: Wish, task: Task) -> set[str]:
-    """All that it comes after, however far: what of that is not done is done first."""
-    by_label = {one.label: one for one in wish.tasks}
+def _before(session: Session, task: Task) -> set[str]:
+    """Return all that a task comes after, directly or not; what is not done is done first."""
+    by_label = {other.label: other for other in session.tasks}
     names = {name for name in task.after if name in by_label}
-    return names.union(*(_before(wish, by_label[name]) for name in names))
+    return names.union(*(_before(session, by_label[name]) for name in names))
 
 
-def _again(wish: Wish, only: int | None, start: int | None) -> set[str]:
-    """What was named is carried out also where it is done."""
-    numbers = [task.number for task in wish.tasks]
-    first = numbers.index(start) if start in numbers else len(numbers)
-    return {task.label for task in wish.tasks if task.number == only} | {task.label for task in wish.tasks[first:]}
+def _again(session: Session) -> set[str]:
+    """Return the tasks that are carried out even if they are done: those that were named."""
+    numbers = [task.number for task in session.tasks]
+    first = numbers.index(session.start) if session.start in numbers else len(numbers)
+    named = {task.label for task in session.tasks if task.number == session.only}
+    return named | {task.label for task in session.tasks[first:]}
 
 
-def _with(came: BroughtUp, resolved: Wanted, ran: user_tasks.Ran) -> BroughtUp:
-    steps = (*came.steps, *ran.results)
-    quiet = not ran.failure and all(one.outcome == "kept" for one in ran.results)
-    came = msgspec.structs.replace(came, steps=steps, nothing_to_do=came.nothing_to_do and quiet)
-    if ran.tried.checks:
-        tried = user_tasks.joined(came.tried, ran.tried)
-        names = dict.fromkeys((*came.promised, *(one.name for one in ran.tried.checks)))
-        concluded = conclude(tried, names, resolved.plan.gpus.used)
-        came = msgspec.structs.replace(
-            came,
+def _with(outcome: Outcome, result: TasksResult) -> Outcome:
+    """Add the results of tasks, and conclude again from all checks."""
+    is_quiet = not result.failure and all(task.outcome == "kept" for task in result.results)
+    outcome = msgspec.structs.replace(
+        outcome,
+        steps=(*outcome.steps, *result.results),
+        nothing_to_do=outcome.nothing_to_do and is_quiet,
+    )
+    if result.tried.checks:
+        gpus = outcome.resolution.plan.gpus.used
+        tried = user_tasks.joined(outcome.tried, result.tried)
+        names = (check.name for check in result.tried.checks)
+        promised = tuple(dict.fromkeys((*outcome.promised, *names)))
+        concluded = conclude(tried, promised, gpus)
+        outcome = msgspec.structs.replace(
+            outcome,
             tried=tried,
-            promised=tuple(names),
-            gpus=resolved.plan.gpus.used,
+            promised=promised,
+            gpus=gpus,
             verdict=concluded.verdict,
             exit_code=concluded.exit_code,
         )
-    return msgspec.structs.replace(came, exit_code=ran.failure.exit_code) if ran.failure else came
+    if not result.failure:
+        return outcome
+    return msgspec.structs.replace(outcome, exit_code=result.failure.exit_code)

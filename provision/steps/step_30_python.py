@@ -33,7 +33,7 @@ if [ -z "${VIRTUAL_ENV_DISABLE_PROMPT:-}" ] && [ -n "${PS1:-}" ]; then
 fi
 [ ! -r "$VIRTUAL_ENV/env.sh" ] || . "$VIRTUAL_ENV/env.sh"
 hash -r 2>/dev/null || true
-"""  # noqa: E501 - a hashed text
+"""
 _ANSWERS: Final = (
     "import ssl, sys; sys.exit(list(map(str, sys.version_info[:2])) != sys.argv[1].split('.'))"
 )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from provision.flash_attn import step_60_flash_attn
 from provision.plan._model import Plan
 from provision.steps import step_40_torch
-from provision.steps.model import Action, Lock, Pin, Run, Site, Step, Write, fetch, requirements
+from provision.steps.model import Action, Lock, Run, Site, Step, Write, fetch, requirements
 
 LAY_OUT = Path(__file__).with_name("lay_out_toolkit.py")
 
@@ -15,7 +14,7 @@ LAY_OUT = Path(__file__).with_name("lay_out_toolkit.py")
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     package = plan.packages["vllm"]
     of_torch = step_40_torch.leaves(plan, lock)
-    pins = _pins(plan, lock)
+    pins = lock.required.pins  # the optional step installs and tries the rest
     return (
         # Step 40 has fetched torch's part already.
         fetch((pin for pin in pins if pin.name not in of_torch), site),
@@ -40,13 +39,8 @@ def lay_out_toolkit(plan: Plan, site: Site) -> Run:
     )
 
 
-def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:
-    return tuple(pin.name for pin in _pins(plan, lock))
-
-
-def _pins(plan: Plan, lock: Lock) -> tuple[Pin, ...]:
-    """Return all pins but flash-attn, which step 60 installs and tries."""
-    return lock.without(step_60_flash_attn.leaves(plan, lock)).pins
+def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
+    return tuple(pin.name for pin in lock.required.pins)
 
 
 STEP = Step(

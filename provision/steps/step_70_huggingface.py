@@ -18,7 +18,7 @@ if [ -z "${HF_HOME:-}" ]; then
 fi
 # A host without the hub: touch @SWITCH@
 [ ! -e @SWITCH@ ] || vllm_ready_default HF_HUB_OFFLINE 1
-"""  # noqa: E501 - a hashed text
+"""
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - the contract's signature

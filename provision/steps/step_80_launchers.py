@@ -26,7 +26,7 @@ vllm_ready_default MPLCONFIGDIR @CACHE@/matplotlib
 vllm_ready_default UV_CONSTRAINT @CONSTRAINTS@
 @CUDA_HOME@. @GENERATION@/env-huggingface.sh
 unset -f vllm_ready_default
-"""  # noqa: E501 - a hashed text
+"""
 # FlashInfer compiles with the toolkit of step 50, which has the version of torch's CUDA. A
 # CUDA_HOME that the user has set takes precedence.
 _CUDA_HOME: Final = """\
@@ -66,7 +66,7 @@ if __name__ == "__main__":
 
     sys.argv[0] = "vllm"
     sys.exit(main())
-'''  # noqa: E501 - a hashed text
+'''
 _ENTER: Final = '''\
 """Enters bin/vllm into the RECORD that lists it, so that the environment can be proved whole."""
 
@@ -82,7 +82,7 @@ for record in pathlib.Path(sysconfig.get_path("purelib")).glob("vllm*.dist-info/
     aside = record.with_name("RECORD.aside")
     aside.write_text(text.getvalue(), encoding="utf-8")
     os.replace(aside, record)
-'''  # noqa: E501 - a hashed text
+'''
 
 
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - the contract's signature

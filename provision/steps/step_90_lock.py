@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from provision.flash_attn import step_60_flash_attn
-from provision.plan._model import FlashAttn, Plan
+from provision.plan._model import Plan
 from provision.steps.model import Action, Lock, Site, Step, Write
 
 
@@ -28,18 +27,11 @@ def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the con
 
 
 def as_built(plan: Plan, lock: Lock) -> Plan:
-    """Return the plan without a flash-attn that the lock lacks: built later, or given up.
+    """Return the plan without an optional package that the lock lacks: built later, or refused.
 
-    So the environment is the same with both plans. The words of `why` are hashed: they must stay.
+    So the environment is the same with both plans.
     """
-    if step_60_flash_attn.leaves(plan, lock):
-        return plan
-    decisions = tuple(decision for decision in plan.decisions if decision.subject != "flash-attn")
-    packages = {**plan.packages, "flash-attn": None}
-    none = FlashAttn(
-        mode="none", flavour=plan.flash_attn.flavour, arches=(), why="it is not in this environment"
-    )
-    return msgspec.structs.replace(plan, packages=packages, flash_attn=none, decisions=decisions)
+    return plan if lock.optional else plan.without_optional()
 
 
 def _document(value: Plan | Lock) -> str:

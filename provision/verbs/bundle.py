@@ -1,4 +1,4 @@
-"""`bundle`: everything for a host without a network, in one folder: wheels, lock, plan and vllm-ready itself."""
+"""`bundle`: put everything for a host without a network into a folder, vllm-ready included."""
 
 from __future__ import annotations
 
@@ -11,125 +11,123 @@ import msgspec
 from packaging.version import Version
 
 from provision.display import progress, terminal
-from provision.display.progress import Followed
 from provision.engine import bring_up, bundle, locks
-from provision.engine.events import Note
-from provision.engine.resolution_cache import Wanted
+from provision.engine.bundle import Bundle
 from provision.errors import DONE, NotWritable, WrongUsage
-from provision.flash_attn import wheel_store
-from provision.flash_attn.step_60_flash_attn import leaves
+from provision.events import Note
 from provision.host import installer_config, pythons, sources
 from provision.host._model import Host
 from provision.plan import other_host
-from provision.plan._model import Plan, Reasons, Unsupported
-from provision.session import confirm, flash_attn, inputs, request
-from provision.session.request import Wish
+from provision.plan._model import OPTIONAL, Plan, Reasons, Unsupported
+from provision.session import confirm, inputs, optional, planning, request, resolve
+from provision.session._model import Session
 from provision.settings import Settings
 from provision.steps.model import Lock
 
 _UNITS: Final = {"M": 2**20, "G": 2**30}
-_LEAST_MB: Final = 32  # the largest wheel of vllm-ready's own environment is not taken apart
+_LEAST_MB: Final = 32  # the largest wheel of vllm-ready's own environment is never split
 _OLDEST: Final = Version("3.10")  # that the control environment runs on
 
 
 def run(options: argparse.Namespace) -> int:
-    most = _bytes(options.part_size) if options.part_size else 2**63
+    """Make a bundle, or complete one, and return the exit code."""
+    part_size = _bytes(options.part_size) if options.part_size else 2**63
     folder = Path(options.output)
     bundle.refuse_foreign(folder)
-    with locks.alone(folder):
-        return _made(folder, most, options)
+    with locks.hold_folder(folder):
+        return _run(folder, part_size, options)
 
 
-def _made(folder: Path, most: int, options: argparse.Namespace) -> int:
-    wish = request.made(options)
-    builder = request.here(wish)
-    target = wish.target or builder
-    found = request.planned(wish, other_host.fetched_here(target, builder))
-    if isinstance(found, Unsupported):
-        return confirm.no_plan(found, options)
-    if not confirm.agreed(*found, options):
+def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
+    session = request.made(options)
+    builder = resolve.here(session)
+    target = session.target or builder
+    planned = resolve.plan_and_lock(session, other_host.with_sources_of(target, builder))
+    if isinstance(planned, Unsupported):
+        return confirm.no_plan(planned, options)
+    if not confirm.agreed(*planned, options):
         return DONE
     try:
-        with progress.followed(options) as followed:
-            plan, lock = _with_flash_attn(wish, target, *found, followed)
-            lacks = _lacks(found[0], lock, plan, options.host)
-            if lacks and wish.settings.flash_attn.mode == "require":
-                reasons = (Reasons(subject="flash-attn", reasons=(lacks,)),)
+        with progress.followed(options) as listener:
+            session = msgspec.structs.replace(session, listener=listener)
+            plan, lock = optional.fetch_for_bundle(session, target, *planned)
+            missing = optional.missing_from_bundle(planned[0], plan, lock, options.host)
+            if missing and optional.is_required(session):
+                reasons = (Reasons(subject=OPTIONAL, reasons=(missing,)),)
                 return confirm.no_plan(Unsupported(unsupported=reasons, advice=()), options)
-            if lacks:
-                followed(Note(text=lacks))
-            made = bundle.make(
-                folder,
-                Path(inputs.checkout()),
-                plan,
-                lock,
-                _answered(builder, wish.settings),
-                config.local_wheels if (config := builder.known(installer_config.FACT)) else (),
-                wheel_store.found(Path(wish.prefix)),
-                lacks,
-                _pythons(target, plan),
-                bring_up.own_uv(),
-                request.environment(wish, plan),
-                most,
-                followed,
-            )
-    except (OSError, NotWritable) as error:
-        why = error.what if isinstance(error, NotWritable) else f"cannot be written: {error.strerror}"
-        hint = "free some space, or name a folder elsewhere; the same command goes on from what is there"
-        raise NotWritable(why, where=str(folder), hint=hint) from error
+            if missing:
+                listener(Note(text=missing))
+            made = _make(session, folder, part_size, builder, target, plan, lock, missing)
+    except NotWritable as failure:
+        raise _not_written(failure.what, folder) from failure
+    except OSError as error:
+        raise _not_written(f"cannot be written: {error.strerror}", folder) from error
     if options.json:
         terminal.document(made)
     elif not options.events:
-        size = sum(each.size for each in made.files) / 1e9
-        terminal.line(f"{folder}: {len(made.files)} files, {size:.1f} GB; {folder}/README.txt says how to use it")
-        if lacks:
-            terminal.line(lacks)
+        size = sum(file.size for file in made.files) / 1e9
+        content = f"{len(made.files)} files, {size:.1f} GB"
+        terminal.line(f"{folder}: {content}; {folder}/README.txt says how to use it")
+        if missing:
+            terminal.line(missing)
     return DONE
 
 
-def _with_flash_attn(wish: Wish, target: Host, plan: Plan, lock: Lock, followed: Followed) -> tuple[Plan, Lock]:
-    """A published wheel that is planned is fetched into the store, as `up` does; nothing is compiled here."""
-    owing = Wanted(wish="", plan=plan, lock=lock, host_python="")
-    if plan.flash_attn.mode != "wheel" or not flash_attn.owed(owing):
-        return plan, lock
-    asked = wish.settings.flash_attn
-    lenient = msgspec.structs.replace(asked, mode="auto" if asked.mode == "require" else asked.mode, build="after")
-    settings = msgspec.structs.replace(wish.settings, flash_attn=lenient)
-    with locks.hold(Path(wish.prefix), "bundle") as handle:
-        made = flash_attn.settled(
-            msgspec.structs.replace(wish, target=target, settings=settings), owing, followed, handle
-        )
-    return made.plan, made.lock
-
-
-def _lacks(asked: Plan, lock: Lock, plan: Plan, host: str | None) -> str:
-    """That flash-attn was planned and is not in it, why, and what to do about that."""
-    if asked.packages.get("flash-attn") is None or leaves(plan, lock):
-        return ""
-    why = plan.flash_attn.why.partition(". ")[0]
-    compiles = f"`./setup.sh provision --host {host}`" if host else "`./setup.sh`"
-    return (
-        f"flash-attn is not in the bundle: {why}. {compiles} keeps a wheel of it that is compiled here,"
-        " `./setup.sh wheels import PATH` one from elsewhere; then make the bundle again"
+def _make(
+    session: Session,
+    folder: Path,
+    part_size: int,
+    builder: Host,
+    target: Host,
+    plan: Plan,
+    lock: Lock,
+    missing: str,
+) -> Bundle:
+    config = builder.known(installer_config.FACT)
+    return bundle.make(
+        folder,
+        Path(inputs.checkout()),
+        plan,
+        lock,
+        _answers(builder, session.settings),
+        config.local_wheels if config else (),
+        planning.kept(Path(session.prefix)),
+        missing,
+        _pythons(target, plan),
+        bring_up.own_uv(),
+        request.environment(session, plan),
+        part_size,
+        session.listener,
     )
 
 
-def _answered(builder: Host, settings: Settings) -> dict[str, bool]:
+def _not_written(what: str, folder: Path) -> NotWritable:
+    hint = "free some space, or name a folder elsewhere; the same command resumes"
+    return NotWritable(what, where=str(folder), hint=hint)
+
+
+def _answers(builder: Host, settings: Settings) -> dict[str, bool]:
+    """Return, for each package source, whether it answers and is allowed."""
     answers = builder.known(sources.FACT) or {}
-    allowed = (name for name in sources.NAMES if getattr(settings.sources, name) is not False)
-    return dict.fromkeys(sources.NAMES, False) | {name: name in answers and answers[name].answers for name in allowed}
+    return {
+        name: getattr(settings.sources, name) is not False
+        and name in answers
+        and answers[name].answers
+        for name in sources.NAMES
+    }
 
 
 def _pythons(target: Host, plan: Plan) -> tuple[str, ...]:
-    """Every Python of the host that may come to run vllm-ready itself."""
-    there = {".".join(found.version.split(".")[:2]) for found in target.known(pythons.FACT) or ()}
-    return tuple(sorted((one for one in there | {plan.python} if Version(one) >= _OLDEST), key=Version))
+    """Return every Python of the host that may come to run vllm-ready itself."""
+    known = target.known(pythons.FACT) or ()
+    minors = {".".join(python.version.split(".")[:2]) for python in known} | {plan.python}
+    return tuple(sorted((minor for minor in minors if Version(minor) >= _OLDEST), key=Version))
 
 
 def _bytes(size: str) -> int:
-    said = re.fullmatch(r"(\d+)([MG])", size)
-    if not said or int(said[1]) * _UNITS[said[2]] < _LEAST_MB * _UNITS["M"]:
-        raise WrongUsage(
-            f"--part-size {size}: is no size", hint=f"write megabytes or gigabytes, {_LEAST_MB}M or more: 60M"
-        )
-    return int(said[1]) * _UNITS[said[2]]
+    """Return the bytes of a size such as 60M."""
+    match = re.fullmatch(r"(\d+)([MG])", size)
+    if not match or int(match[1]) * _UNITS[match[2]] < _LEAST_MB * _UNITS["M"]:
+        hint = f"write megabytes or gigabytes, {_LEAST_MB}M or more: 60M"
+        raise WrongUsage(f"--part-size {size}: is no size", hint=hint)
+    return int(match[1]) * _UNITS[match[2]]

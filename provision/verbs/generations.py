@@ -14,13 +14,15 @@ from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    existing = environments.found(Path(request.made(options).prefix))
+    existing = environments.list_environments(Path(request.made(options).prefix))
     if options.json:
         terminal.document([msgspec.to_builtins(environment) for environment in existing])
         return DONE
     for item in existing:
         state = "current" if item.current else "complete" if item.complete else "unfinished"
-        users = ", ".join(f"{name} ({pid})" for pid, name in environments.in_use(Path(item.path)))
+        users = ", ".join(
+            f"{name} ({pid})" for pid, name in environments.processes_using(Path(item.path))
+        )
         in_use = f"  in use by {users}" if users else ""
         terminal.line(f"{item.id}  {state:<10}  built {item.made}{in_use}")
     if not existing:

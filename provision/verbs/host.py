@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     elif output is None:
         from provision.host import show
 
-        parts = show.warnings(recording) if options.quiet else [*show.shown(recording)]
+        parts = show.warnings(recording) if options.quiet else [*show.table(recording)]
         for part in (*parts, *_unusable_gpus(recording, settings)):
             terminal.show(part)
     return DONE

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 
-from provision.catalog import rows
 from provision.display import terminal
 from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
 from provision.plan._model import Unsupported
-from provision.plan.make import make
-from provision.session import inputs
+from provision.session import inputs, planning
 
 TYPE_CHECKING = False  # `typing` is not imported otherwise
 if TYPE_CHECKING:
     import argparse
 
-    from provision.catalog.rows import Catalogue
     from provision.host._model import Host
     from provision.settings import Settings
 
@@ -24,7 +21,8 @@ def run(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
     host = _host(options, settings)
     try:
-        plan = make(host, settings, _catalogue(settings))
+        known = planning.catalogue(os.path.join(inputs.checkout(), settings.prefix))
+        plan = planning.make_plan(host, settings, known)
     except IncompleteHost as failure:
         failure.where = inputs.host_name(options)
         raise
@@ -42,25 +40,13 @@ def run(options: argparse.Namespace) -> int:
     else:
         from provision.plan import explain
 
-        terminal.show(explain.explained(plan))
+        terminal.show(explain.render(plan))
     return UNSUPPORTED if isinstance(plan, Unsupported) else DONE
-
-
-def _catalogue(settings: Settings) -> Catalogue:
-    """Return the catalogue with the flash-attn wheels of the prefix."""
-    prefix = os.path.join(inputs.checkout(), settings.prefix)
-    if not os.path.isdir(prefix):
-        return rows.load()
-    from pathlib import Path
-
-    from provision.flash_attn import wheel_store  # loading it takes an eighth of a plan
-
-    return wheel_store.catalogue(Path(prefix), rows.load())
 
 
 def _host(options: argparse.Namespace, settings: Settings) -> Host:
     if options.host is not None:
-        return inputs.described(options)
+        return inputs.described_host(options)
     from provision.host import record
     from provision.host._model import Host
 

@@ -1,4 +1,4 @@
-"""`provision`: the numbered steps: all, one, from one on, or only shown."""
+"""`provision`: run the numbered steps: all, one, from one on, or show what they would do."""
 
 from __future__ import annotations
 
@@ -7,54 +7,55 @@ import shlex
 from pathlib import Path
 
 from provision.display import terminal
-from provision.engine import locks, needs, preview
-from provision.engine.preview import Foreseen
-from provision.engine.resolution_cache import Wanted
+from provision.engine import needs, preview
+from provision.engine.preview import PlannedStep
+from provision.engine.resolution_cache import Resolution
 from provision.errors import DONE
 from provision.plan._model import Unsupported
-from provision.session import confirm, pipeline, request, run_tasks
-from provision.session.request import Wish
+from provision.session import confirm, pipeline, request, resolve, run_tasks
+from provision.session._model import Session
 from provision.steps.model import Action, Fetch, Run, Write
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = run_tasks.joined(request.made(options))
-    part = {"only": options.only, "start": options.start}
+    """Carry out steps and the user's tasks, and return the exit code."""
+    session = run_tasks.joined(request.made(options))
     if options.dry_run:
-        found, _ = request.resolved(wish)
-        if isinstance(found, Unsupported):
-            return confirm.no_plan(found, options)
-        return _shown(*_foreseen(wish, found, **part), options)
-    with locks.hold(Path(wish.prefix), "provision") as lock:
-        settled = confirm.settled(wish, options)
-        return settled if isinstance(settled, int) else pipeline.carry_out(wish, settled, options, lock, **part)
+        return _dry_run(session)
+    with request.locked(session, "provision") as session:
+        resolution = confirm.confirmed(session)
+        if isinstance(resolution, int):
+            return resolution
+        return pipeline.bring_up(session, resolution)
 
 
-def _foreseen(
-    wish: Wish, resolved: Wanted, only: int | None = None, start: int | None = None
-) -> tuple[str, list[Foreseen]]:
-    """The steps, and then the user's tasks; a task that is named alone needs no step."""
-    steps: list[Foreseen] = []
-    if run_tasks.is_one(wish, only) or run_tasks.is_one(wish, start):
-        generation = run_tasks.alone(wish, resolved).generation
-    else:
-        generation, steps = preview.foreseen(request.asked(wish, resolved), only=only, start=start)
-        if only is not None:
-            return generation, steps
-    return generation, [*steps, *run_tasks.foreseen(wish, generation, only, start)]
-
-
-def _shown(generation: str, steps: list[Foreseen], options: argparse.Namespace) -> int:
-    """What stands, and every action of what would be carried out."""
-    if options.json:
+def _dry_run(session: Session) -> int:
+    resolution, _ = resolve.resolved(session)
+    if isinstance(resolution, Unsupported):
+        return confirm.no_plan(resolution, session.options)
+    generation, steps = _preview(session, resolution)
+    if session.options.json:
         terminal.document({"generation": generation, "steps": steps})
         return DONE
-    terminal.line(f"in {generation}{'' if Path(generation).exists() else ', which would be new'}")
-    for one in steps:
-        terminal.line(f"{one.step}: {one.outcome}")
-        for action in one.actions:
+    is_new = "" if Path(generation).exists() else ", which would be new"
+    terminal.line(f"in {generation}{is_new}")
+    for step in steps:
+        terminal.line(f"{step.step}: {step.outcome}")
+        for action in step.actions:
             terminal.line(f"    {_line(action)}")
     return DONE
+
+
+def _preview(session: Session, resolution: Resolution) -> tuple[str, list[PlannedStep]]:
+    """Return the environment, the steps, and then the tasks. A named task needs no step."""
+    if run_tasks.names_task(session):
+        generation = run_tasks.base(session, resolution).generation
+        return generation, run_tasks.preview(session, generation)
+    site = request.site(session, resolution)
+    generation, steps = preview.preview(resolution, site, only=session.only, start=session.start)
+    if session.only is None:
+        steps = [*steps, *run_tasks.preview(session, generation)]
+    return generation, steps
 
 
 def _line(action: Action) -> str:
@@ -64,5 +65,6 @@ def _line(action: Action) -> str:
         return f"{action.title} into {action.folder}"
     if isinstance(action, Write):
         return f"write {action.path} ({action.title})"
-    found = needs.measure(action)
-    return f"need {action.title}: {found.said}{'' if found.met else ', WHICH IS NOT MET'}"
+    measured = needs.measure(action)
+    outcome = "" if measured.met else ", WHICH IS NOT MET"
+    return f"need {action.title}: {measured.text}{outcome}"

@@ -14,7 +14,7 @@ def run(options: argparse.Namespace) -> int:
     session = request.made(options)
     prefix = request.standing_prefix(session)
     with locks.hold(prefix, "prune"):
-        before = store.named(prefix)
+        before = store.referenced(prefix)
         store.remove_toolkits(prefix)
         removed = environments.prune(prefix, session.settings.keep)
         store.prune(prefix, before)

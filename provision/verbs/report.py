@@ -22,12 +22,13 @@ def run(options: argparse.Namespace) -> int:
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
     report = runs.read(logs, options.run)
     if options.share:
+        # Only --share needs the recorder, which loads slowly.
         from provision.host import record
         from provision.report import share
 
-        report = share.shared(report, record.who_and_where())
+        report = share.scrubbed_for_sharing(report, record.own_scrubber())
     format_name = "json" if options.json else options.format or "text"
-    text = formats.said(report, format_name)
+    text = formats.render(report, format_name)
     if options.output is not None:
         files.write(Path(options.output), text, make_folders=False)
         if not options.quiet:
@@ -35,5 +36,6 @@ def run(options: argparse.Namespace) -> int:
     elif format_name == "text":
         terminal.write(text)  # with replacements for letters that the terminal lacks
     else:
+        # Documents are UTF-8 whatever the terminal's encoding.
         terminal.out(text.encode())
     return DONE

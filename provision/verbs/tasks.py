@@ -14,11 +14,11 @@ import msgspec
 
 from provision.display import terminal
 from provision.engine import discover_tasks, environments, launch_checks, user_tasks, verified
-from provision.engine.journal import Entry, Journal
+from provision.engine.journal import Journal, JournalEntry
 from provision.errors import DONE, Failure
 from provision.report.short import OUTCOMES
 from provision.session import outputs, request, run_tasks, runs
-from provision.session.request import Wish
+from provision.session._model import Session
 from provision.tasks import Task
 
 _MOST_RUNS: Final = 100  # runs to search for the last outcome of a check
@@ -44,7 +44,7 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(options: argparse.Namespace) -> int:
     session = request.made(options)
-    existing = environments.found(Path(session.prefix))
+    existing = environments.list_environments(Path(session.prefix))
     states = _states(run_tasks.found(session), existing, _outcomes(session))
     if options.json:
         terminal.document([msgspec.to_builtins(state) for state in states])
@@ -75,12 +75,12 @@ def _proofs(state: TaskState) -> Iterator[str]:
         yield "no check covers it"
 
 
-def _outcomes(session: Wish) -> dict[str, str]:
+def _outcomes(session: Session) -> dict[str, str]:
     """Return the last outcome of each check on this host in the current environment.
 
     The search goes back to the newest run that tried all checks.
     """
-    current = environments.current(Path(session.prefix))
+    current = environments.current_id(Path(session.prefix))
     logs, reports = Path(session.logs).parent, []
     for run in runs.ids(logs)[:_MOST_RUNS] if current else ():
         with contextlib.suppress(Failure):  # killed, still at work, or of another version
@@ -96,14 +96,14 @@ def _outcomes(session: Wish) -> dict[str, str]:
 
 def _states(
     tasks: Iterable[Task],
-    existing: Iterable[environments.Generation],
+    existing: Iterable[environments.Environment],
     outcomes: Mapping[str, str],
 ) -> list[TaskState]:
     checks = launch_checks.discover()
     journals = [(item, _journal(Path(item.path))) for item in reversed([*existing])]
     states = []
     for task in tasks:
-        proving = discover_tasks.proving(task, checks)
+        proving = discover_tasks.checks_that_prove(task, checks)
         entries = (
             (environment, journal[task.label])
             for environment, journal in journals
@@ -127,7 +127,7 @@ def _states(
     return states
 
 
-def _journal(environment: Path) -> dict[str, Entry]:
+def _journal(environment: Path) -> dict[str, JournalEntry]:
     """Return the last entry of each step and of each task of the user."""
-    steps = Journal(environment / environments.STATE).last()
-    return {**steps, **user_tasks.journal(environment).last()}
+    steps = Journal(environment / environments.STATE).last_entries()
+    return {**steps, **user_tasks.journal(environment).last_entries()}

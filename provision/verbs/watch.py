@@ -1,4 +1,4 @@
-"""`watch`: one cheap look, for a timer: where something changed since this host was verified, its checks are tried."""
+"""`watch`: a cheap look for a timer; run the checks if something changed since they passed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from provision.report import diff_as_text, read
 from provision.report._comparison import Comparison
 from provision.report._model import Report
 from provision.session import baselines, drift, request
-from provision.session.drift import Look, Seen
-from provision.session.request import Wish
+from provision.session._model import Session
+from provision.session.drift import LastCheck, Snapshot
 from provision.verbs import check
 
-_ASKED = "asked for with --always"
+_ALWAYS = "asked for with --always"
 
 
 class Watched(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a look: why it checked (empty: it did not), how that ended, and what changed."""
+    """The result of a look: what changed, and how the checks ended if they ran.
+
+    `changed` is empty if nothing was checked.
+    """
 
     changed: tuple[str, ...]
     exit_code: int = DONE
@@ -32,61 +35,74 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    wish = request.made(options)
-    if environments.current(Path(wish.prefix)) is None:
-        raise WrongUsage("there is no current environment to watch", where=wish.prefix, hint="./setup.sh makes one")
-    if not options.always and not _changed(wish, drift.seen(_place(wish))):  # not even a lock is touched
-        return _told(Watched(changed=()), options)
-    with locks.hold(Path(wish.prefix), "watch", only_look=True):
-        return _told(_checked(wish, options), options)
+    """Look, check if something changed, and return the exit code."""
+    session = request.made(options)
+    if environments.current_id(Path(session.prefix)) is None:
+        raise WrongUsage(
+            "there is no current environment to watch",
+            where=session.prefix,
+            hint="./setup.sh makes one",
+        )
+    # Where nothing changed not even a lock is touched.
+    if not options.always and not _changed(session, drift.snapshot(_place(session))):
+        return _show(Watched(changed=()), options)
+    with locks.hold(Path(session.prefix), "watch", only_look=True):
+        return _show(_checked(session, options), options)
 
 
-def _place(wish: Wish) -> Path:
-    return (Path(wish.prefix) / environments.CURRENT).resolve()
+def _place(session: Session) -> Path:
+    return (Path(session.prefix) / environments.CURRENT).resolve()
 
 
-def _kept(wish: Wish) -> Path:
-    return Path(wish.logs).parent / f"watch-{verified.host_id()}.json"
+def _stored_look(session: Session) -> Path:
+    return Path(session.logs).parent / f"watch-{verified.host_id()}.json"
 
 
-def _proved(place: Path) -> Report | None:
-    """The run that verified what is current; a check that fails withdraws it."""
-    return read.where_readable(verified.report(place))
+def _verified_with(place: Path) -> Report | None:
+    """Return the report that verified an environment. A failed check withdraws it."""
+    return read.report_or_none(verified.read_report(place))
 
 
-def _changed(wish: Wish, seen: Seen) -> tuple[str, ...]:
-    return drift.differences(drift.last(_kept(wish), _proved(_place(wish))), seen)
+def _changed(session: Session, now: Snapshot) -> tuple[str, ...]:
+    last = drift.last(_stored_look(session), _verified_with(_place(session)))
+    return drift.differences(last, now)
 
 
-def _checked(wish: Wish, options: argparse.Namespace) -> Watched:
-    place = _place(wish)
-    was, seen = _proved(place), drift.seen(place)
-    changed = _changed(wish, seen)
-    if not changed and not options.always:  # a run that has ended meanwhile has verified it
+def _checked(session: Session, options: argparse.Namespace) -> Watched:
+    place = _place(session)
+    before, now = _verified_with(place), drift.snapshot(place)
+    changed = _changed(session, now)
+    # A run that ended before this one took the lock may have verified the environment.
+    if not changed and not options.always:
         return Watched(changed=())
     options.names = []
-    told = check.checked(wish, options)
-    _keep(_kept(wish), Look(run=told.run, exit_code=told.exit_code, seen=seen))
-    before = was or baselines.baseline(Path(wish.logs).parent, but=told.run)
-    found = baselines.diff(before, told) if before else None
-    return Watched(changed=changed or (_ASKED,), exit_code=told.exit_code, run=told.run, diff=found)
+    report = check.checked(session, options)
+    look = LastCheck(run=report.run, exit_code=report.exit_code, seen=now)
+    _store(_stored_look(session), look)
+    before = before or baselines.baseline(Path(session.logs).parent, but=report.run)
+    return Watched(
+        changed=changed or (_ALWAYS,),
+        exit_code=report.exit_code,
+        run=report.run,
+        diff=baselines.diff(before, report) if before else None,
+    )
 
 
-def _keep(place: Path, look: Look) -> None:
-    """Where it cannot be kept the next look is as thorough as this one."""
+def _store(path: Path, look: LastCheck) -> None:
+    """Store a look. If that fails, the next look is as thorough as this one."""
     try:
-        files.write(place, msgspec.json.encode(look))
+        files.write(path, msgspec.json.encode(look))
     except NotWritable as failure:
-        terminal.note(f"this look is not kept: {failure.said}")
+        terminal.note(f"this look is not stored: {failure.text}")
 
 
-def _told(watched: Watched, options: argparse.Namespace) -> int:
+def _show(watched: Watched, options: argparse.Namespace) -> int:
     if options.json:
         terminal.document(watched)
     elif not watched.changed:
         terminal.line("nothing changed since this host was verified")
     else:
-        terminal.line(f"looked because: {'; '.join(watched.changed)}")
+        terminal.line(f"checked because: {'; '.join(watched.changed)}")
         terminal.line(f"run {watched.run}: exit code {watched.exit_code}")
         if watched.diff:
             terminal.write(diff_as_text.brief(watched.diff))

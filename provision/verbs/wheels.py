@@ -14,12 +14,12 @@ from packaging.utils import canonicalize_name
 from provision.display import terminal
 from provision.display.tables import Rows
 from provision.engine import locks
-from provision.engine.store import FOLDER
 from provision.errors import DONE, WrongUsage
 from provision.flash_attn import partial_build, wheel_store, wheel_transfer
 from provision.flash_attn.inspect_wheel import StatedTarget
 from provision.flash_attn.wheel_store import Kept
 from provision.session import request
+from provision.steps.wheel_folder import FOLDER
 
 _NUMBERS: Final = re.compile(r"\d+(\.\d+){1,2}")
 _STACKED: Final = 10_000  # wide enough that details always go below the long names of wheels

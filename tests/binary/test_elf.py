@@ -15,7 +15,10 @@ from tests.binary.tiny_elf import fat_section, shared_object
 
 WHOLE = shared_object(
     needed=("libcudart.so.13", "libc.so.6"),
-    versions={"libc.so.6": ("GLIBC_2.2.5", "GLIBC_2.14", "GLIBC_2.9"), "libstdc++.so.6": ("GLIBCXX_3.4.21",)},
+    versions={
+        "libc.so.6": ("GLIBC_2.2.5", "GLIBC_2.14", "GLIBC_2.9"),
+        "libstdc++.so.6": ("GLIBCXX_3.4.21",),
+    },
     undefined=("_ZN3c105ErrorC1ENS_14SourceLocationENSt7__cxx1112basic_stringIcEE",),
     defined=("PyInit__C",),
     fatbin=fat_section("sm80", "sm90"),
@@ -50,7 +53,9 @@ def test_what_a_linker_writes(tmp_path: Path) -> None:
 
 
 def test_a_private_version_is_no_number() -> None:
-    read = SharedObject(shared_object(versions={"libc.so.6": ("GLIBC_PRIVATE", "GLIBC_2.17")}), "x.so")
+    read = SharedObject(
+        shared_object(versions={"libc.so.6": ("GLIBC_PRIVATE", "GLIBC_2.17")}), "x.so"
+    )
     assert read.highest("GLIBC") == "2.17"
 
 
@@ -82,7 +87,9 @@ def test_a_cut_file_is_read_or_refused(length: int) -> None:
     assert said is None or said.startswith("broken.so: not a readable ELF file: ")
 
 
-@given(st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+@given(
+    st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=4)
+)
 def test_changed_bytes_are_read_or_refused(changes: list[tuple[int, int]]) -> None:
     data = bytearray(WHOLE)
     for at, value in changes:

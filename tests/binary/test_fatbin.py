@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.binary.elf import SharedObject
-from provision.binary.fatbin import Container, capabilities, containers, general
+from provision.binary.fatbin import FatBinary, capabilities, common_code, fat_binaries
 from tests.binary.tiny_elf import fat_binary, fat_section
 
 if TYPE_CHECKING:
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
 REAL_SHAPE = fat_section("sm75 sm80 ptx80", "sm90", "ptx52 sm52")
 
 
-def made_of(counts: dict[str, int]) -> list[Container]:
-    return containers(fat_section(*(text for text, count in counts.items() for _ in range(count))))
+def made_of(counts: dict[str, int]) -> list[FatBinary]:
+    return fat_binaries(
+        fat_section(*(text for text, count in counts.items() for _ in range(count)))
+    )
 
 
 def test_reads_every_container_with_its_kinds() -> None:
-    found = containers(REAL_SHAPE)
+    found = fat_binaries(REAL_SHAPE)
     assert found == [
-        Container(sm=frozenset({75, 80}), ptx=frozenset({80})),
-        Container(sm=frozenset({90})),
-        Container(sm=frozenset({52}), ptx=frozenset({52})),
+        FatBinary(sm=frozenset({75, 80}), ptx=frozenset({80})),
+        FatBinary(sm=frozenset({90})),
+        FatBinary(sm=frozenset({52}), ptx=frozenset({52})),
     ]
 
 
@@ -40,16 +42,16 @@ def test_a_magic_number_inside_code_is_code() -> None:
     inner = fat_binary(("sm", 120))
     outer = bytearray(fat_binary(("sm", 90), payload=256))
     outer[100 : 100 + len(inner)] = inner
-    assert containers(bytes(outer)) == [Container(sm=frozenset({90}))]
+    assert fat_binaries(bytes(outer)) == [FatBinary(sm=frozenset({90}))]
 
 
 def test_intermediate_code_is_no_architecture() -> None:
-    assert containers(fat_binary(("nvvm", 100), ("sm", 90))) == [Container(sm=frozenset({90}))]
+    assert fat_binaries(fat_binary(("nvvm", 100), ("sm", 90))) == [FatBinary(sm=frozenset({90}))]
 
 
 def test_nothing_in_an_empty_section() -> None:
-    assert containers(b"") == []
-    assert general([]) == Container()
+    assert fat_binaries(b"") == []
+    assert common_code([]) == FatBinary()
 
 
 @pytest.mark.parametrize(
@@ -85,13 +87,13 @@ def test_nothing_in_an_empty_section() -> None:
     ],
 )  # fmt: skip
 def test_general_kernels_of_published_wheels(counts: dict[str, int], sm: str, ptx: str) -> None:
-    kernels = general(made_of(counts))
+    kernels = common_code(made_of(counts))
     assert capabilities(kernels.sm) == tuple(sm.split())
     assert capabilities(kernels.ptx) == tuple(ptx.split())
 
 
 def test_equally_wide_sets_are_decided_by_number() -> None:
-    assert general(made_of({"sm80": 2, "sm90": 3})).sm == {90}
+    assert common_code(made_of({"sm80": 2, "sm90": 3})).sm == {90}
 
 
 def test_capabilities_are_ordered_as_numbers() -> None:
@@ -103,33 +105,40 @@ def test_capabilities_are_ordered_as_numbers() -> None:
     [
         pytest.param(struct.pack("<IHHQ", 0xBA55ED50, 1, 16, 1 << 40), id="payload beyond the end"),
         pytest.param(struct.pack("<IHHQ", 0xBA55ED50, 1, 0, 0) + bytes(64), id="header of no size"),
-        pytest.param(struct.pack("<IHHQ", 0xBA55ED50, 1, 16, 64) + bytes(64), id="entry of no size"),
+        pytest.param(
+            struct.pack("<IHHQ", 0xBA55ED50, 1, 16, 64) + bytes(64), id="entry of no size"
+        ),
         pytest.param(struct.pack("<I", 0xBA55ED50), id="a magic number alone"),
     ],
 )
 def test_damage_is_a_value_error(broken: bytes) -> None:
     with pytest.raises(ValueError, match="cut off"):
-        containers(broken)
+        fat_binaries(broken)
 
 
 @given(st.integers(0, len(REAL_SHAPE)))
 def test_a_cut_file_is_never_read_as_more_than_it_holds(length: int) -> None:
     try:
-        found = containers(REAL_SHAPE[:length])
+        found = fat_binaries(REAL_SHAPE[:length])
     except ValueError:
         return
-    assert found == containers(REAL_SHAPE)[: len(found)]
+    assert found == fat_binaries(REAL_SHAPE)[: len(found)]
 
 
 def read_or_refused(section: bytes) -> int | str:
     """How many containers there are, or the complaint; nothing but a ValueError may come."""
     try:
-        return len(containers(section))
+        return len(fat_binaries(section))
     except ValueError as error:
         return str(error)
 
 
-@given(st.lists(st.one_of(st.binary(max_size=40), st.just(REAL_SHAPE[:4]), st.just(REAL_SHAPE[:200])), max_size=8))
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=40), st.just(REAL_SHAPE[:4]), st.just(REAL_SHAPE[:200])),
+        max_size=8,
+    )
+)
 def test_any_bytes_are_read_or_refused(parts: list[bytes]) -> None:
     said = read_or_refused(b"".join(parts))
     assert isinstance(said, int) or "cut off" in said
@@ -147,17 +156,37 @@ def test_one_changed_byte_is_read_or_refused(at: int, value: int) -> None:
 def test_a_compiled_file_reads_as_it_was_compiled(tmp_path: Path) -> None:
     source, library = tmp_path / "two.cu", tmp_path / "libtwo.so"
     source.write_text("__global__ void twice(float *x) { x[threadIdx.x] *= 2; }\n")
-    targets = ("-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90,code=[sm_90,compute_90]")
-    command = ("nvcc", "-shared", "-Xcompiler", "-fPIC", "-cudart", "none", *targets, "-o", library, source)
+    targets = (
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_90,code=[sm_90,compute_90]",
+    )
+    command = (
+        "nvcc",
+        "-shared",
+        "-Xcompiler",
+        "-fPIC",
+        "-cudart",
+        "none",
+        *targets,
+        "-o",
+        library,
+        source,
+    )
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         pytest.skip(f"nvcc cannot compile here: {done.stderr.strip().splitlines()[:1]}")
-    found = containers(SharedObject(library.read_bytes(), "libtwo.so").fatbin)
-    assert general(found) == Container(sm=frozenset({80, 90}), ptx=frozenset({90}))
+    found = fat_binaries(SharedObject(library.read_bytes(), "libtwo.so").fatbin)
+    assert common_code(found) == FatBinary(sm=frozenset({80, 90}), ptx=frozenset({90}))
     if shutil.which("cuobjdump"):
         for option, kind in (("--list-elf", "sm"), ("--list-ptx", "ptx")):
             listed = subprocess.run(
-                ("cuobjdump", option, library), capture_output=True, text=True, timeout=60, check=True
+                ("cuobjdump", option, library),
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
             )
             theirs = Counter(int(number) for number in re.findall(r"\.sm_(\d+)\.", listed.stdout))
-            assert theirs == Counter(arch for container in found for arch in getattr(container, kind))
+            assert theirs == Counter(
+                arch for container in found for arch in getattr(container, kind)
+            )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provision.binary.record import differences, matches, unlisted
+from provision.binary.record import differences, matches, unlisted_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def site(tmp_path: Path) -> Path:
 
 def test_an_untouched_installation_has_no_findings(site: Path) -> None:
     assert differences(site, INFO) == []
-    assert unlisted(site) == []
+    assert unlisted_files(site) == []
 
 
 def test_each_damaged_file_is_listed(site: Path) -> None:
@@ -44,7 +44,9 @@ def test_each_damaged_file_is_listed(site: Path) -> None:
     (site / "demo/_C.so").write_bytes(b"\x7fEL")
     assert differences(site, INFO) == ["demo/__init__.py", "demo/_C.so"], "another size"
     (site / "../../bin/demo").unlink()
-    assert differences(site, INFO) == ["demo/__init__.py", "demo/_C.so", "../../bin/demo"], "missing"
+    assert differences(site, INFO) == ["demo/__init__.py", "demo/_C.so", "../../bin/demo"], (
+        "missing"
+    )
 
 
 def test_a_digest_may_be_absent_but_not_unknown(site: Path) -> None:
@@ -58,7 +60,7 @@ def test_unlisted_files_are_listed_and_bytecode_is_not(site: Path) -> None:
     (site / "demo/extra.py").touch()
     (site / "demo/__pycache__").mkdir()
     (site / "demo/__pycache__/extra.cpython-312.pyc").touch()
-    assert unlisted(site) == ["demo/extra.py"]
+    assert unlisted_files(site) == ["demo/extra.py"]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'"demo/a.py,sha256=x,1\n', b"a,b\n"])

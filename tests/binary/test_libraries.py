@@ -11,7 +11,9 @@ from tests.binary.tiny_elf import shared_object
 
 
 def test_offers_of_all_and_what_comes_with_them(tmp_path: Path) -> None:
-    (tmp_path / "libc10.so").write_bytes(shared_object(defined=("one",), undefined=("three",), needed=("libc.so.6",)))
+    (tmp_path / "libc10.so").write_bytes(
+        shared_object(defined=("one",), undefined=("three",), needed=("libc.so.6",))
+    )
     (tmp_path / "libgomp.so.1").write_bytes(shared_object(defined=("two",)))
     (tmp_path / "note.txt").touch()
     found = read(tmp_path)
@@ -20,7 +22,12 @@ def test_offers_of_all_and_what_comes_with_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "why"), [(None, "contains no shared libraries"), (b"", "libx.so: not a readable"), (b"text", "libx.so: ")]
+    ("data", "why"),
+    [
+        (None, "contains no shared libraries"),
+        (b"", "libx.so: not a readable"),
+        (b"text", "libx.so: "),
+    ],
 )
 def test_damage_is_named(tmp_path: Path, data: bytes | None, why: str) -> None:
     if data is not None:

@@ -23,23 +23,34 @@ INFO = "flash_attn-2.8.3.dist-info"
 
 def test_reads_what_it_is(tmp_path: Path) -> None:
     truth = read(wheel(tmp_path))
-    assert (truth.distribution, truth.version, truth.tags) == ("flash-attn", "2.8.3", ("cp312-cp312-linux_x86_64",))
+    assert (truth.distribution, truth.version, truth.tags) == (
+        "flash-attn",
+        "2.8.3",
+        ("cp312-cp312-linux_x86_64",),
+    )
     assert (truth.modules, truth.machines) == ((MODULE,), ("x86_64",))
     assert (truth.sm, truth.ptx, truth.glibc) == (("8.0", "9.0"), (), "2.14")
     assert truth.needed == ("libc.so.6", "libc10.so", "libcudart.so.13")
     assert truth.undefined == {OF_C10, "PyModule_Create2"}
     assert truth.cxx11_abi is True
-    assert truth.lies == ()
+    assert truth.contradictions == ()
 
 
 def test_its_own_files_bring_symbols_to_each_other(tmp_path: Path) -> None:
-    files = {MODULE: module(undefined=("_ZN5flash3runEv",)), "libflash.so.2": module(defined=("_ZN5flash3runEv",))}
+    files = {
+        MODULE: module(undefined=("_ZN5flash3runEv",)),
+        "libflash.so.2": module(defined=("_ZN5flash3runEv",)),
+    }
     assert read(wheel(tmp_path, files)).undefined == {OF_C10, "PyModule_Create2"}
 
 
 @pytest.mark.parametrize(
     ("symbols", "abi"),
-    [(("_ZN3c105ErrorC2ENS_14SourceLocationESs",), False), (("_ZNSt6localeC1Ev", "Ss"), None), ((), None)],
+    [
+        (("_ZN3c105ErrorC2ENS_14SourceLocationESs",), False),
+        (("_ZNSt6localeC1Ev", "Ss"), None),
+        ((), None),
+    ],
 )
 def test_the_cxx_abi_is_told_by_what_torch_is_asked_for(
     tmp_path: Path, symbols: tuple[str, ...], abi: bool | None
@@ -66,7 +77,7 @@ def test_the_cxx_abi_is_told_by_what_torch_is_asked_for(
     ],
 )  # fmt: skip
 def test_lies_are_told(tmp_path: Path, changed: dict[str, object], lie: str) -> None:
-    lies = read(wheel(tmp_path, **changed)).lies  # type: ignore[arg-type]  # one knob at a time
+    lies = read(wheel(tmp_path, **changed)).contradictions  # type: ignore[arg-type]  # one knob at a time
     assert len(lies) == 1
     assert lie in lies[0]
 
@@ -75,30 +86,46 @@ def test_a_file_of_two_contents_is_a_lie(tmp_path: Path) -> None:
     path = wheel(tmp_path)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("flash_attn/__init__.py", b"import evil")
-    assert "it holds flash_attn/__init__.py twice" in read(path).lies
+    assert "it holds flash_attn/__init__.py twice" in read(path).contradictions
 
 
 def test_a_promise_of_manylinux_is_no_lie(tmp_path: Path) -> None:
     named = NAMED.replace("linux_x86_64", "manylinux_2_17_x86_64.manylinux2014_x86_64")
-    assert read(wheel(tmp_path, named=named)).lies == ()
-    assert read(wheel(tmp_path, named=NAMED.replace("linux", "musllinux_1_2"))).lies
+    assert read(wheel(tmp_path, named=named)).contradictions == ()
+    assert read(wheel(tmp_path, named=NAMED.replace("linux", "musllinux_1_2"))).contradictions
 
 
 def test_a_misnamed_wheel_has_a_true_name(tmp_path: Path) -> None:
     assert (
-        read(wheel(tmp_path, version="2.8.3.post1")).true_name == "flash_attn-2.8.3.post1-cp312-cp312-linux_x86_64.whl"
+        read(wheel(tmp_path, version="2.8.3.post1")).corrected_name
+        == "flash_attn-2.8.3.post1-cp312-cp312-linux_x86_64.whl"
     )
 
 
-@pytest.mark.parametrize("version", ["2.8.3", "2.8.3+cu13torch2.13cxx11abitrue", "2.8.3.post1", "2.8.3+cpu"])
+@pytest.mark.parametrize(
+    "version", ["2.8.3", "2.8.3+cu13torch2.13cxx11abitrue", "2.8.3.post1", "2.8.3+cpu"]
+)
 def test_the_installer_sees_the_same_lies_in_names(tmp_path: Path, version: str) -> None:
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
     path = wheel(tmp_path, {"flash_attn.py": b""}, version=version)
-    argv = [uv, "pip", "install", "--no-deps", "--no-index", "--no-cache", "--python-version", "3.12"]
+    argv = [
+        uv,
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--no-cache",
+        "--python-version",
+        "3.12",
+    ]
     done = subprocess.run(
-        [*argv, "--target", str(tmp_path / "t"), str(path)], capture_output=True, text=True, check=False, timeout=60
+        [*argv, "--target", str(tmp_path / "t"), str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    assert (done.returncode != 0) == bool(read(path).lies), done.stderr
+    assert (done.returncode != 0) == bool(read(path).contradictions), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -125,7 +152,9 @@ def test_damage_is_a_sentence(tmp_path: Path, make: Callable[[Path], object], wh
 
 
 def test_a_name_that_is_no_wheels(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^flash\.whl is not a usable wheel: Invalid wheel filename"):
+    with pytest.raises(
+        ValueError, match=r"^flash\.whl is not a usable wheel: Invalid wheel filename"
+    ):
         read(wheel(tmp_path, named="flash.whl"))
 
 
@@ -155,7 +184,9 @@ def test_changed_bytes_are_read_or_refused(tmp_path: Path, data: st.DataObject) 
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    path.write_bytes(
+        content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content
+    )
     try:
         assert read(path).file == NAMED
     except ValueError as error:

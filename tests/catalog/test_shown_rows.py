@@ -27,7 +27,9 @@ def test_a_release_has_its_builds_one_a_line() -> None:
 
 
 def test_a_gpu_has_units_and_its_switches_by_name() -> None:
-    ((_, said),) = show.rows_of("gpus", [row for row in CATALOGUE.gpus if row.name == "V100 SXM2"]).rows
-    assert "Tesla V100 SXM2 / V100 / " in said
-    assert "memory 16 GB" in said
-    assert "bandwidth 900 GB/s, nvlink 300 GB/s, data center" in said
+    ((_, text),) = show.rows_of(
+        "gpus", [row for row in CATALOGUE.gpus if row.name == "V100 SXM2"]
+    ).rows
+    assert "Tesla V100 SXM2 / V100 / " in text
+    assert "memory 16 GB" in text
+    assert "bandwidth 900 GB/s, nvlink 300 GB/s, data center" in text

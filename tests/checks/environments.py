@@ -11,13 +11,13 @@ import venv
 from pathlib import Path
 
 from provision.engine import launch_checks
-from provision.engine.check_results import CheckResult, Tried
-from provision.engine.launch_checks import Context
+from provision.engine.launch_checks import CheckContext
+from provision.results import CheckResult, CheckResults
 
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-class Environment:
+class SmallEnvironment:
     """A virtual environment without pip; `install` writes a distribution as an installer does."""
 
     def __init__(self, folder: Path) -> None:
@@ -43,15 +43,15 @@ class Environment:
             rows.append(f"{path},sha256={digest},{len(data)}\n")
         (self.site / info / "RECORD").write_text("".join([*rows, f"{info}/RECORD,,\n"]))
 
-    def check(self, name: str, context: Context | None = None) -> CheckResult:
+    def check(self, name: str, context: CheckContext | None = None) -> CheckResult:
         """One check through the launcher, as the engine tries it."""
         (result,) = self.tried(name, context).checks
         return result
 
-    def tried(self, name: str, context: Context | None = None) -> Tried:
+    def tried(self, name: str, context: CheckContext | None = None) -> CheckResults:
         """The same, with what it measured."""
         found = [check for check in launch_checks.discover(self.checks) if check.name == name]
-        asked = context or Context(profile="cpu")
+        asked = context or CheckContext(profile="cpu")
         return launch_checks.run(self.python, found, asked, self.logs, folder=self.checks)
 
     def log(self, name: str) -> str:

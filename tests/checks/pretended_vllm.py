@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from checks import _tiny_model
-from tests.checks.environments import Environment, some_extension
+from tests.checks.environments import SmallEnvironment, some_extension
 
 _SERVER = """
     import json, os, signal, subprocess, sys, threading, time
@@ -71,7 +71,7 @@ _SERVER = """
 
 
 def pretend(
-    environment: Environment,
+    environment: SmallEnvironment,
     *,
     on_start: str = "pass",
     on_stop: str = "pass",

@@ -18,8 +18,8 @@ import pytest
 
 from provision.doors import network
 from provision.engine import launch_checks
-from provision.engine.check_results import CheckResult, Tried
 from provision.report import read
+from provision.results import CheckResult, CheckResults
 
 ROOT = Path(__file__).parents[2]
 SHARED = "VLLM_READY_TEST_SHARED"  # names the folder that all workers share
@@ -97,10 +97,12 @@ class Vllm:
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout.splitlines()[-1])
 
-    def tried(self, name: str, logs: Path) -> Tried:
+    def tried(self, name: str, logs: Path) -> CheckResults:
         """One check through the launcher, as the engine tries it."""
         found = [check for check in launch_checks.discover() if check.name == name]
-        return launch_checks.run(self.python, found, launch_checks.Context(profile="cpu"), logs)
+        return launch_checks.run(
+            self.python, found, launch_checks.CheckContext(profile="cpu"), logs
+        )
 
 
 @contextlib.contextmanager

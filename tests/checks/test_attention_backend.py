@@ -12,7 +12,7 @@ from checks import _planned_backend, _tiny_model
 from checks import attention_backend as check
 from checks._contract import Context
 from tests.checks import real
-from tests.checks.environments import Environment
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 
 FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
@@ -104,7 +104,7 @@ def test_every_gpu_has_an_answer_by_any_name(
 
 
 def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     environment.install("torch", "2", {"torch.py": ""})
     environment.install("vllm", "9", {"vllm/__init__.py": ""})
     result = environment.check("attention_backend")

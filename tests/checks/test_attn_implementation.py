@@ -12,7 +12,7 @@ import pytest
 from checks import attn_implementation as check
 from checks._contract import Context
 from tests.checks import real
-from tests.checks.environments import Environment
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 
 GOOD = {"device": "GPU 0 (H100)", "kernels": ["flash_fwd_kernel"], "of_allowed": 0.3}
@@ -133,7 +133,7 @@ def test_kernels_of_the_gpu_or_else_the_innermost_operators() -> None:
 
 
 def test_without_transformers_there_is_nothing_to_decide(tmp_path: Path) -> None:
-    result = Environment(tmp_path / "env").check("attn_implementation")
+    result = SmallEnvironment(tmp_path / "env").check("attn_implementation")
     assert (result.outcome, result.summary) == (
         "skip",
         "needs torch and transformers in this environment",
@@ -141,7 +141,7 @@ def test_without_transformers_there_is_nothing_to_decide(tmp_path: Path) -> None
 
 
 def test_a_transformers_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     environment.install("torch", "2", {"torch.py": ""})
     environment.install("transformers", "9", {"transformers.py": "__version__ = '9'\n"})
     result = environment.check("attn_implementation")

@@ -16,10 +16,10 @@ from checks.__main__ import _capabilities, _is_expected, _visible
 from provision.engine import launch_checks
 from provision.report import read
 from provision.report._model import Report
-from tests.checks.environments import Environment, checks_folder
+from tests.checks.environments import SmallEnvironment, checks_folder
 
 
-def by_hand(environment: Environment, *arguments: str) -> subprocess.CompletedProcess[str]:
+def by_hand(environment: SmallEnvironment, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [environment.python, "-m", "checks", *arguments],
         cwd=launch_checks.CHECKS.parent,
@@ -30,13 +30,13 @@ def by_hand(environment: Environment, *arguments: str) -> subprocess.CompletedPr
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    made = Environment(tmp_path / "env")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    made = SmallEnvironment(tmp_path / "env")
     made.install("alpha", "1.0", {"alpha.py": "one = 1\n"})
     return made
 
 
-def test_list_and_run(environment: Environment, tmp_path: Path) -> None:
+def test_list_and_run(environment: SmallEnvironment, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
     listed = by_hand(environment, "list", "--json", str(answer))
     assert listed.returncode == 0, listed.stderr
@@ -55,7 +55,7 @@ def test_list_and_run(environment: Environment, tmp_path: Path) -> None:
     assert by_hand(environment, "run").returncode == 5, "there is no vLLM here"
 
 
-def test_a_failure_shows_in_the_status(environment: Environment, tmp_path: Path) -> None:
+def test_a_failure_shows_in_the_status(environment: SmallEnvironment, tmp_path: Path) -> None:
     context = tmp_path / "context.json"
     context.write_text(json.dumps({"pins": {"alpha": "2.0"}}))
     done = by_hand(environment, "run", "distributions_as_locked", "--context", str(context))
@@ -78,7 +78,7 @@ OF_EACH = {
 
 @pytest.mark.parametrize("body", OF_EACH)
 def test_its_report_can_be_read_and_has_the_same_verdict(
-    environment: Environment, tmp_path: Path, body: str
+    environment: SmallEnvironment, tmp_path: Path, body: str
 ) -> None:
     checks = checks_folder(tmp_path / "checks", one=body)
     text = (checks / "one.py").read_text().replace("body=body)", "body=body, every_gpu=True)")
@@ -115,7 +115,7 @@ def test_its_report_can_be_read_and_has_the_same_verdict(
 
 @pytest.mark.parametrize("content", [None, "{", "[1]", '{"gpus": 3}', '{"no_such": 1}'])
 def test_an_invalid_context_is_refused(
-    environment: Environment, tmp_path: Path, content: str | None
+    environment: SmallEnvironment, tmp_path: Path, content: str | None
 ) -> None:
     context = tmp_path / "context.json"
     if content:
@@ -126,7 +126,7 @@ def test_an_invalid_context_is_refused(
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_anything_is_tried(
-    environment: Environment, tmp_path: Path
+    environment: SmallEnvironment, tmp_path: Path
 ) -> None:
     done = by_hand(
         environment, "run", "record_whole", "--json", str(tmp_path / "no" / "report.json")
@@ -135,7 +135,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_tried(
     assert "No such file or directory" in done.stderr
 
 
-def test_a_reader_may_go_away(environment: Environment) -> None:
+def test_a_reader_may_go_away(environment: SmallEnvironment) -> None:
     for words in (["list"], ["run", "record_whole"]):
         read, write = os.pipe()
         os.close(read)
@@ -191,7 +191,7 @@ def test_a_check_beyond_every_gpu_here_is_not_expected() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_leaves_no_process_and_no_file(
-    environment: Environment, tmp_path: Path, number: signal.Signals
+    environment: SmallEnvironment, tmp_path: Path, number: signal.Signals
 ) -> None:
     note, work = tmp_path / "pids", tmp_path / "work"
     work.mkdir()

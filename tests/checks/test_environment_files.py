@@ -14,24 +14,24 @@ from checks import architecture_truth, symbols_of_torch
 from checks._contract import Verdict
 from checks._host import Observation
 from provision.engine import launch_checks
-from provision.engine.launch_checks import Context
+from provision.engine.launch_checks import CheckContext
 from tests.binary.tiny_elf import fat_section, shared_object
 from tests.checks import real
-from tests.checks.environments import Environment
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 
-CPU, CUDA = Context(profile="cpu"), Context(profile="cuda")
+CPU, CUDA = CheckContext(profile="cpu"), CheckContext(profile="cuda")
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "env")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    return SmallEnvironment(tmp_path / "env")
 
 
 # Requirements
 
 
-def require(environment: Environment, name: str, version: str, *requires: str) -> None:
+def require(environment: SmallEnvironment, name: str, version: str, *requires: str) -> None:
     environment.install(name, version, {f"{name}.py": ""})
     path = environment.site / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA"
     path.write_text(
@@ -42,7 +42,7 @@ def require(environment: Environment, name: str, version: str, *requires: str) -
 
 
 @pytest.fixture
-def with_packaging(environment: Environment) -> Environment:
+def with_packaging(environment: SmallEnvironment) -> SmallEnvironment:
     files = [each for each in importlib.metadata.files("packaging") or () if each.suffix == ".py"]
     content: dict[str, str | bytes] = {str(each): each.read_binary() for each in files}
     environment.install("packaging", importlib.metadata.version("packaging"), content)
@@ -66,19 +66,19 @@ def with_packaging(environment: Environment) -> Environment:
     return environment
 
 
-def requirements(environment: Environment, *pins: str) -> tuple[str, str]:
+def requirements(environment: SmallEnvironment, *pins: str) -> tuple[str, str]:
     result = environment.check(
-        "dependencies_consistent", Context(profile="cpu", pins=dict.fromkeys(pins, "1"))
+        "dependencies_consistent", CheckContext(profile="cpu", pins=dict.fromkeys(pins, "1"))
     )
     return result.outcome, result.summary
 
 
-def test_requirements_are_met(with_packaging: Environment) -> None:
+def test_requirements_are_met(with_packaging: SmallEnvironment) -> None:
     assert requirements(with_packaging) == ("pass", "3 requirements of 4 distributions are met")
 
 
 @twin_of("dependencies_consistent")
-def test_unmet_requirements_are_named(with_packaging: Environment) -> None:
+def test_unmet_requirements_are_named(with_packaging: SmallEnvironment) -> None:
     require(with_packaging, "zeta", "1", "delta>=2", "absent>1", "Beta~=2.4,!=2.5.0rc1")
     said = "zeta requires Beta!=2.5.0rc1,~=2.4; installed is 2.5.0rc1; zeta requires absent>1, which is not installed; "
     assert requirements(with_packaging) == (
@@ -87,13 +87,13 @@ def test_unmet_requirements_are_named(with_packaging: Environment) -> None:
     )
 
 
-def test_a_requested_extra_counts(with_packaging: Environment) -> None:
+def test_a_requested_extra_counts(with_packaging: SmallEnvironment) -> None:
     require(with_packaging, "zeta", "1", "beta[slow]")
     said = "beta[slow] requires epsilon, which is not installed"
     assert requirements(with_packaging) == ("fail", said)
 
 
-def test_an_unreadable_requirement_fails(with_packaging: Environment) -> None:
+def test_an_unreadable_requirement_fails(with_packaging: SmallEnvironment) -> None:
     require(with_packaging, "zeta", "1", "delta>=not a version")
     outcome, summary = requirements(with_packaging)
     assert (outcome, summary.startswith("zeta-1.dist-info/METADATA: ")) == ("fail", True)
@@ -102,7 +102,7 @@ def test_an_unreadable_requirement_fails(with_packaging: Environment) -> None:
 
 
 def test_the_lock_may_leave_out_requirements_and_take_other_builds(
-    with_packaging: Environment,
+    with_packaging: SmallEnvironment,
 ) -> None:
     require(with_packaging, "zeta", "1", "torchvision==0.28", "delta==1.7+cpu")
     assert requirements(with_packaging)[0] == "fail"
@@ -111,7 +111,7 @@ def test_the_lock_may_leave_out_requirements_and_take_other_builds(
     assert requirements(with_packaging, "zeta", "delta")[0] == "pass"
 
 
-def test_without_packaging_nothing_is_decided(environment: Environment) -> None:
+def test_without_packaging_nothing_is_decided(environment: SmallEnvironment) -> None:
     assert requirements(environment) == ("skip", "needs packaging in this environment")
 
 
@@ -126,7 +126,7 @@ LOADS = """
 """
 
 
-def with_cuda(environment: Environment, *loaded: Path) -> None:
+def with_cuda(environment: SmallEnvironment, *loaded: Path) -> None:
     environment.install(
         "nvidia-cuda-runtime",
         "13.0.96",
@@ -143,12 +143,12 @@ def with_cuda(environment: Environment, *loaded: Path) -> None:
     environment.install("torch", "2.13.0", {"torch.py": LOADS.format(paths=paths)})
 
 
-def cuda(environment: Environment) -> tuple[str, str]:
+def cuda(environment: SmallEnvironment) -> tuple[str, str]:
     result = environment.check("one_cuda", CUDA)
     return result.outcome, result.summary
 
 
-def test_each_cuda_library_once(environment: Environment) -> None:
+def test_each_cuda_library_once(environment: SmallEnvironment) -> None:
     with_cuda(environment)
     assert cuda(environment) == ("pass", "2 CUDA libraries, each once; torch has loaded 1 of them")
     (environment.site / "nvidia/cu13/lib/libcudart.so").symlink_to("libcudart.so.13")
@@ -157,7 +157,7 @@ def test_each_cuda_library_once(environment: Environment) -> None:
 
 
 @twin_of("one_cuda")
-def test_a_second_copy_is_named_with_its_distribution(environment: Environment) -> None:
+def test_a_second_copy_is_named_with_its_distribution(environment: SmallEnvironment) -> None:
     with_cuda(environment)
     environment.install("private", "1", {"private.libs/libcudart-0123abcd.so.12.4.127": b"12"})
     assert cuda(environment)[0] == "pass", (
@@ -168,7 +168,9 @@ def test_a_second_copy_is_named_with_its_distribution(environment: Environment) 
     assert cuda(environment) == ("warn", said)
 
 
-def test_a_library_loaded_from_elsewhere_fails(environment: Environment, tmp_path: Path) -> None:
+def test_a_library_loaded_from_elsewhere_fails(
+    environment: SmallEnvironment, tmp_path: Path
+) -> None:
     foreign = tmp_path / "cuda" / "libcudart.so.12"
     foreign.parent.mkdir()
     foreign.write_bytes(b"12")
@@ -181,7 +183,7 @@ def test_a_library_loaded_from_elsewhere_fails(environment: Environment, tmp_pat
     assert "torch loaded libcudart twice: libcudart.so.12 of" in cuda(environment)[1]
 
 
-def test_no_cuda_library_at_all_is_no_pass(environment: Environment) -> None:
+def test_no_cuda_library_at_all_is_no_pass(environment: SmallEnvironment) -> None:
     environment.install("torch", "2.13.0", {"torch.py": ""})
     assert cuda(environment)[0] == "warn"
     assert environment.check("one_cuda", CPU).outcome == "skip"
@@ -386,7 +388,7 @@ def test_a_file_that_is_cut_off_has_no_code_to_trust(tmp_path: Path) -> None:
 
 
 @twin_of("architecture_truth")
-def test_which_gpus_are_here_a_recording_must_say(environment: Environment) -> None:
+def test_which_gpus_are_here_a_recording_must_say(environment: SmallEnvironment) -> None:
     for name in ("torch", "vllm"):
         environment.install(name, "1", {f"{name}/__init__.py": ""})
     for path, text in SOUND.items():
@@ -396,7 +398,7 @@ def test_which_gpus_are_here_a_recording_must_say(environment: Environment) -> N
     facts = {"gpus": [{"id": "0", "cc": "9.0"}, {"id": "1", "cc": "7.0"}]}
 
     def found(**told: Any) -> tuple[str, str]:
-        result = environment.check("architecture_truth", Context(profile="cuda", **told))
+        result = environment.check("architecture_truth", CheckContext(profile="cuda", **told))
         return result.outcome, result.summary
 
     assert found(gpus=("0",), facts=facts) == ("pass", "on 1 GPUs: torch native, vLLM native")
@@ -425,7 +427,7 @@ def test_which_gpus_are_here_a_recording_must_say(environment: Environment) -> N
     )
     half = {"gpus": [{"id": "0", "cc": "9.0"}, {"id": "1", "cc": None}]}
     judged = environment.check(
-        "architecture_truth", Context(profile="cuda", gpus=("0", "1"), facts=half)
+        "architecture_truth", CheckContext(profile="cuda", gpus=("0", "1"), facts=half)
     )
     assert (judged.outcome, judged.every_gpu, judged.gpus) == ("pass", True, ("0",)), (
         "which proves it for one of two"

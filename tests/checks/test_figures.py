@@ -11,9 +11,9 @@ import pytest
 from checks import _figures
 from checks._contract import Figure
 from provision.engine import launch_checks
-from provision.engine.check_results import Tried
-from provision.engine.launch_checks import Context
-from tests.checks.environments import Environment, checks_folder
+from provision.engine.launch_checks import CheckContext
+from provision.results import CheckResults
+from tests.checks.environments import SmallEnvironment, checks_folder
 
 COPY = asdict(
     Figure("copy", 2.0, "GB/s", "higher", {"on": "GPU 0"}, (1.0, 2.0, 3.0), 3, "as timed")
@@ -111,7 +111,7 @@ RUBBISH = {
 }
 
 
-def tried(folder: Path, **bodies: str) -> Tried:
+def tried(folder: Path, **bodies: str) -> CheckResults:
     checks = checks_folder(folder / "checks", **bodies)
     leaves = (
         "def leave(figures, gpus=()):\n"
@@ -124,11 +124,11 @@ def tried(folder: Path, **bodies: str) -> Tried:
         (checks / f"{name}.py").write_text(
             text.replace("weight, needs", f"{MADE}{leaves}weight, needs", 1)
         )
-    python = Environment(folder / "env").python
+    python = SmallEnvironment(folder / "env").python
     return launch_checks.run(
         python,
         launch_checks.discover(checks),
-        Context(profile="cpu"),
+        CheckContext(profile="cpu"),
         folder / "logs",
         folder=checks,
     )

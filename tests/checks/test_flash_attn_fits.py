@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from provision.engine import promised_checks
-from provision.engine.launch_checks import Context
+from provision.engine.launch_checks import CheckContext
 from provision.plan._model import UsedGpus
 from provision.steps.model import Lock, Pin, Wheel
 from tests.checks import real
-from tests.checks.environments import Environment
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 from tests.engine.small_index import plan
 
-CUDA = Context(profile="cuda")
+CUDA = CheckContext(profile="cuda")
 
 
 def lock(*names: str) -> Lock:
@@ -25,23 +25,27 @@ def lock(*names: str) -> Lock:
 
 def test_only_an_environment_that_has_it_promises_it() -> None:
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
-    assert "flash_attn_fits" in promised_checks.promised(with_gpus, lock("torch", "flash-attn"))
-    assert "flash_attn_fits" not in promised_checks.promised(with_gpus, lock("torch"))
-    assert "flash_attn_fits" not in promised_checks.promised(
+    assert "flash_attn_fits" in promised_checks.choose_promised(
+        with_gpus, lock("torch", "flash-attn")
+    )
+    assert "flash_attn_fits" not in promised_checks.choose_promised(with_gpus, lock("torch"))
+    assert "flash_attn_fits" not in promised_checks.choose_promised(
         plan(profile="cpu"), lock("torch", "flash-attn")
     )
-    assert "flashinfer_compiles" in promised_checks.promised(
+    assert "flashinfer_compiles" in promised_checks.choose_promised(
         with_gpus, lock("torch", "flashinfer-python")
     )
-    assert "flashinfer_compiles" not in promised_checks.promised(with_gpus, lock("torch")), (
+    assert "flashinfer_compiles" not in promised_checks.choose_promised(with_gpus, lock("torch")), (
         "older vLLMs do without it"
     )
-    assert "attn_implementation" in promised_checks.promised(plan(profile="cpu"), lock("torch"))
+    assert "attn_implementation" in promised_checks.choose_promised(
+        plan(profile="cpu"), lock("torch")
+    )
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    made = Environment(tmp_path / "env")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    made = SmallEnvironment(tmp_path / "env")
     made.install(
         "torch",
         "2.13.0",
@@ -52,14 +56,14 @@ def environment(tmp_path: Path) -> Environment:
     return made
 
 
-def install(environment: Environment, module: str = "") -> None:
+def install(environment: SmallEnvironment, module: str = "") -> None:
     package = "import flash_attn_2_cuda\n__version__ = '2.8.3'\nflash_attn_func = print\n"
     environment.install(
         "flash_attn", "2.8.3", {"flash_attn.py": package, "flash_attn_2_cuda.py": module}
     )
 
 
-def test_without_the_package_there_is_nothing_to_decide(environment: Environment) -> None:
+def test_without_the_package_there_is_nothing_to_decide(environment: SmallEnvironment) -> None:
     said = ("skip", "needs flash_attn_2_cuda in this environment")
     result = environment.check("flash_attn_fits", CUDA)
     assert (result.outcome, result.summary) == said
@@ -68,12 +72,12 @@ def test_without_the_package_there_is_nothing_to_decide(environment: Environment
     assert (result.outcome, result.summary) == said, "the folder is also FlashAttention 4's"
 
 
-def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: Environment) -> None:
+def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: SmallEnvironment) -> None:
     install(environment)
     torch = environment.site / "torch.py"
     old = "class cuda: device_count, get_device_capability = lambda: 1, lambda _: (7, 5)\n"
     torch.write_text("__version__ = '2.13.0+cu130'\n" + old)
-    result = environment.check("flash_attn_fits", Context(profile="cuda", gpus=("0",)))
+    result = environment.check("flash_attn_fits", CheckContext(profile="cuda", gpus=("0",)))
     assert (result.outcome, result.summary) == (
         "skip",
         "needs compute capability 8.0; the best here is 7.5",
@@ -83,7 +87,7 @@ def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: Environme
     )
 
 
-def test_without_a_gpu_only_linking_is_claimed(environment: Environment) -> None:
+def test_without_a_gpu_only_linking_is_claimed(environment: SmallEnvironment) -> None:
     install(environment)
     result = environment.check("flash_attn_fits", CUDA)
     said = "flash-attn 2.8.3 loads beside torch 2.13.0+cu130; nothing was computed, since no GPU is used here"
@@ -91,7 +95,7 @@ def test_without_a_gpu_only_linking_is_claimed(environment: Environment) -> None
 
 
 @twin_of("flash_attn_fits")
-def test_a_package_that_does_not_load_fails(environment: Environment) -> None:
+def test_a_package_that_does_not_load_fails(environment: SmallEnvironment) -> None:
     install(environment, "raise ImportError('undefined symbol: _ZN2at')")
     result = environment.check("flash_attn_fits", CUDA)
     assert (result.outcome, result.summary) == (
@@ -101,9 +105,9 @@ def test_a_package_that_does_not_load_fails(environment: Environment) -> None:
     assert "flash_attn.mode: none" in result.hint
 
 
-def test_a_gpu_that_torch_does_not_see_fails(environment: Environment) -> None:
+def test_a_gpu_that_torch_does_not_see_fails(environment: SmallEnvironment) -> None:
     install(environment)
-    result = environment.check("flash_attn_fits", Context(profile="cuda", gpus=("0", "1")))
+    result = environment.check("flash_attn_fits", CheckContext(profile="cuda", gpus=("0", "1")))
     assert (result.outcome, result.summary) == ("fail", "torch sees 0 GPUs of 2")
 
 
@@ -231,12 +235,14 @@ def test_the_newer_packages_are_judged_too(real_vllm: real.Vllm) -> None:
     ("flavour", "module"), [("3", "flash_attn_interface.py"), ("4", "flash_attn/cute/__init__.py")]
 )
 def test_each_of_the_newer_packages_has_a_check(
-    environment: Environment, flavour: str, module: str
+    environment: SmallEnvironment, flavour: str, module: str
 ) -> None:
     name = f"flash_attn_{flavour}_fits"
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
-    assert name in promised_checks.promised(with_gpus, lock("torch", f"flash-attn-{flavour}"))
-    assert name not in promised_checks.promised(with_gpus, lock("torch", "flash-attn"))
+    assert name in promised_checks.choose_promised(
+        with_gpus, lock("torch", f"flash-attn-{flavour}")
+    )
+    assert name not in promised_checks.choose_promised(with_gpus, lock("torch", "flash-attn"))
     assert environment.check(name, CUDA).outcome == "skip"
     environment.install("flash_attn_x", "1", {module: ""})
     assert environment.check(name, CUDA).outcome == "pass"

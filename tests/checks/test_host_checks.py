@@ -128,7 +128,7 @@ def judged(name: str, earlier: Any = HEALTHY, plan: Any = None, **changed: Any) 
 
 
 @pytest.mark.parametrize("check", HOST_CHECKS, ids=lambda check: check.name)
-def test_a_healthy_host_passes(check: launch_checks.Description) -> None:
+def test_a_healthy_host_passes(check: launch_checks.CheckDescription) -> None:
     verdict = judged(check.name)
     assert verdict.passed, verdict.summary
 
@@ -257,7 +257,7 @@ def test_hosts_that_only_look_wrong_pass(name: str, changed: dict[str, Any], say
 
 
 @pytest.mark.parametrize("check", HOST_CHECKS, ids=lambda check: check.name)
-def test_an_unreadable_fact_does_not_pass(check: launch_checks.Description) -> None:
+def test_an_unreadable_fact_does_not_pass(check: launch_checks.CheckDescription) -> None:
     """Each fact taken away in turn: the check does without it, or says that it could not be read; it never breaks."""
     earlier = {} if check.name == "gpus_as_before" else HEALTHY
     said = {name: judged(check.name, earlier, **{name: MISSING}) for name in HEALTHY}
@@ -270,7 +270,9 @@ def test_an_unreadable_fact_does_not_pass(check: launch_checks.Description) -> N
 
 
 @pytest.mark.parametrize("check", HOST_CHECKS, ids=lambda check: check.name)
-def test_host_checks_read_only_facts_that_a_recording_has(check: launch_checks.Description) -> None:
+def test_host_checks_read_only_facts_that_a_recording_has(
+    check: launch_checks.CheckDescription,
+) -> None:
     assert (check.profile, check.step) == ("passive", 10)
     assert check.needs.recording
     assert set(HEALTHY) <= {fact.name for fact in discover()}

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from provision.engine.launch_checks import Context
-from tests.checks.environments import Environment
+from provision.engine.launch_checks import CheckContext
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 
-CPU = Context(profile="cpu")
+CPU = CheckContext(profile="cpu")
 PINS = {"Alpha_One": "1.0", "beta": "2.13.0+cu130"}
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    made = Environment(tmp_path / "env with spaces ü")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    made = SmallEnvironment(tmp_path / "env with spaces ü")
     made.install(
         "alpha-one", "1.0", {"alpha/__init__.py": "one = 1\n", "alpha/data.bin": b"\0" * 3_000_000}
     )
@@ -28,7 +28,7 @@ def environment(tmp_path: Path) -> Environment:
     return made
 
 
-def test_recorded_files_pass(environment: Environment) -> None:
+def test_recorded_files_pass(environment: SmallEnvironment) -> None:
     result = environment.check("record_whole")
     assert (result.outcome, result.summary) == (
         "pass",
@@ -37,7 +37,7 @@ def test_recorded_files_pass(environment: Environment) -> None:
 
 
 @twin_of("record_whole")
-def test_damage_is_found_and_named(environment: Environment) -> None:
+def test_damage_is_found_and_named(environment: SmallEnvironment) -> None:
     def summary() -> str:
         result = environment.check("record_whole")
         assert result.outcome == "fail"
@@ -60,10 +60,10 @@ def test_damage_is_found_and_named(environment: Environment) -> None:
 
 
 def test_an_empty_environment_fails(tmp_path: Path) -> None:
-    assert Environment(tmp_path / "env").check("record_whole").outcome == "fail"
+    assert SmallEnvironment(tmp_path / "env").check("record_whole").outcome == "fail"
 
 
-def test_a_file_of_two_distributions_must_match_one_of_them(environment: Environment) -> None:
+def test_a_file_of_two_distributions_must_match_one_of_them(environment: SmallEnvironment) -> None:
     environment.install("gamma", "1", {"tests/__init__.py": "first\n"})
     environment.install("delta", "1", {"tests/__init__.py": "second\n"})
     result = environment.check("record_whole")
@@ -73,7 +73,9 @@ def test_a_file_of_two_distributions_must_match_one_of_them(environment: Environ
     assert environment.check("record_whole").outcome == "fail"
 
 
-def test_a_record_that_was_published_wrong_does_not_hide_damage(environment: Environment) -> None:
+def test_a_record_that_was_published_wrong_does_not_hide_damage(
+    environment: SmallEnvironment,
+) -> None:
     """Some wheels were changed after their RECORD was written; who fetched them knows what they really hold."""
     (environment.site / "beta.py").write_text("two = 'as in the wheel'\n")
     true = (
@@ -81,19 +83,19 @@ def test_a_record_that_was_published_wrong_does_not_hide_damage(environment: Env
         .rstrip(b"=")
         .decode()
     )
-    known = Context(profile="cpu", contents={"beta.py": f"sha256={true}"})
+    known = CheckContext(profile="cpu", contents={"beta.py": f"sha256={true}"})
     assert environment.check("record_whole").outcome == "fail"
     assert environment.check("record_whole", known).outcome == "pass"
     (environment.site / "beta.py").write_text("two = 'edited by hand.'\n")
     assert environment.check("record_whole", known).outcome == "fail"
 
 
-def locked(environment: Environment, pins: dict[str, str]) -> tuple[str, str]:
-    result = environment.check("distributions_as_locked", Context(profile="cpu", pins=pins))
+def locked(environment: SmallEnvironment, pins: dict[str, str]) -> tuple[str, str]:
+    result = environment.check("distributions_as_locked", CheckContext(profile="cpu", pins=pins))
     return result.outcome, result.summary
 
 
-def test_as_locked(environment: Environment) -> None:
+def test_as_locked(environment: SmallEnvironment) -> None:
     assert locked(environment, PINS) == ("pass", "all 2 distributions are the locked ones")
     environment.install("pip", "24.0", {})
     assert locked(environment, PINS)[0] == "pass", "a virtual environment may bring pip"
@@ -101,7 +103,7 @@ def test_as_locked(environment: Environment) -> None:
 
 
 @twin_of("distributions_as_locked")
-def test_replaced_distributions_are_named(environment: Environment) -> None:
+def test_replaced_distributions_are_named(environment: SmallEnvironment) -> None:
     assert locked(environment, {**PINS, "beta": "2.15.0"}) == (
         "fail",
         "beta 2.15.0 became 2.13.0+cu130",
@@ -120,13 +122,15 @@ def test_replaced_distributions_are_named(environment: Environment) -> None:
     assert "beta 2.13.0+cu130 became 2.13.0+cu130 and 2.14.0" in locked(environment, PINS)[1]
 
 
-def test_versions_are_compared_as_they_are_meant(environment: Environment) -> None:
+def test_versions_are_compared_as_they_are_meant(environment: SmallEnvironment) -> None:
     environment.install("calendar", "2024.01.0RC1", {})
     environment.install("greek", "1.0-Alpha.2", {})
     assert locked(environment, {**PINS, "calendar": "2024.1.0rc1", "greek": "1.0a2"})[0] == "pass"
     assert locked(environment, {**PINS, "calendar": "2024.10.0rc1", "greek": "1.0a2"})[0] == "fail"
 
 
-def test_a_distribution_without_metadata_is_not_the_locked_one(environment: Environment) -> None:
+def test_a_distribution_without_metadata_is_not_the_locked_one(
+    environment: SmallEnvironment,
+) -> None:
     (environment.site / "alpha_one-1.0.dist-info" / "METADATA").unlink()
     assert locked(environment, PINS) == ("fail", "alpha-one 1.0 became 1.0 (without metadata)")

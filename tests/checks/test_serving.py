@@ -15,8 +15,8 @@ import pytest
 
 from checks import _serving
 from checks._contract import Verdict
-from provision.engine.launch_checks import Context
-from tests.checks.environments import Environment
+from provision.engine.launch_checks import CheckContext
+from tests.checks.environments import SmallEnvironment
 from tests.checks.twins import twin_of
 
 METRICS = """# HELP vllm:num_requests_waiting Number of requests waiting.
@@ -254,13 +254,13 @@ def test_a_key_is_not_sent_to_where_a_server_points(pretended: tuple[Pretended, 
 
 @twin_of("serving_answers")
 def test_as_a_check_it_wants_a_server(tmp_path: Path, pretended: tuple[Pretended, str]) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     without = environment.check("serving_answers")
     assert (without.outcome, without.summary) == ("skip", "needs a server: --serving URL")
-    result = environment.check("serving_answers", Context(profile="cpu", serving=pretended[1]))
+    result = environment.check("serving_answers", CheckContext(profile="cpu", serving=pretended[1]))
     assert result.outcome == "pass", result.summary
     is_another(pretended[0])
-    result = environment.check("serving_answers", Context(profile="cpu", serving=pretended[1]))
+    result = environment.check("serving_answers", CheckContext(profile="cpu", serving=pretended[1]))
     assert (result.outcome, result.summary) == (
         "fail",
         "what answers there is not vLLM: /version 404, /v1/models 200",

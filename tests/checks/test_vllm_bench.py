@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from checks.vllm_bench import judge
-from provision.engine.launch_checks import Context
-from tests.checks.environments import Environment
+from provision.engine.launch_checks import CheckContext
+from tests.checks.environments import SmallEnvironment
 from tests.checks.pretended_vllm import pretend
 from tests.checks.twins import twin_of
 
@@ -27,7 +27,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def bench(environment: Environment, body: str) -> Context:
+def bench(environment: SmallEnvironment, body: str) -> CheckContext:
     """A `vllm` that serves as the pretended one does, and whose benchmark does what is given."""
     launcher = environment.folder / "bin" / "vllm"
     launcher.write_text(
@@ -40,11 +40,11 @@ def bench(environment: Environment, body: str) -> Context:
     )
     launcher.chmod(0o755)
     pretend(environment)
-    return Context(profile="cpu", launcher=str(launcher))
+    return CheckContext(profile="cpu", launcher=str(launcher))
 
 
 def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     context = bench(environment, f"result.write({json.dumps(json.dumps(GOOD))})")
     tried = environment.tried("vllm_bench", context)
     (result,) = tried.checks
@@ -69,7 +69,7 @@ def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
 
 @twin_of("vllm_bench")
 def test_a_missing_package_is_named(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     result = environment.check("vllm_bench", bench(environment, "import pandas_that_nobody_has"))
     said = "vllm bench serve needs pandas_that_nobody_has, which this environment lacks"
     assert (result.outcome, result.summary) == ("warn", said)

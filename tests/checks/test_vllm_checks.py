@@ -10,24 +10,24 @@ import pytest
 
 from provision.engine import launch_checks
 from provision.engine.conclude import conclude
-from provision.engine.launch_checks import Context
+from provision.engine.launch_checks import CheckContext
 from tests.checks import real
-from tests.checks.environments import Environment, some_extension
+from tests.checks.environments import SmallEnvironment, some_extension
 from tests.checks.pretended_vllm import pretend
 from tests.checks.twins import twin_of
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "env")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    return SmallEnvironment(tmp_path / "env")
 
 
-def test_without_vllm_there_is_nothing_to_decide(environment: Environment) -> None:
+def test_without_vllm_there_is_nothing_to_decide(environment: SmallEnvironment) -> None:
     result = environment.check("vllm_generates")
     assert (result.outcome, result.summary) == ("skip", "needs torch and vllm in this environment")
 
 
-def test_extensions_load(environment: Environment) -> None:
+def test_extensions_load(environment: SmallEnvironment) -> None:
     pretend(environment)
     result = environment.check("extensions_import")
     assert (result.outcome, result.evidence["loaded"]) == ("pass", ["vllm._bisect"])
@@ -35,19 +35,21 @@ def test_extensions_load(environment: Environment) -> None:
 
 
 @twin_of("extensions_import", "driver_extensions_import")
-def test_an_extension_that_does_not_load_is_named(environment: Environment) -> None:
+def test_an_extension_that_does_not_load_is_named(environment: SmallEnvironment) -> None:
     pretend(environment)
     (environment.site / "vllm" / "_moe.abi3.so").write_text("not a library")
     result = environment.check("extensions_import")
     assert result.outcome == "fail"
     assert result.summary.startswith("extensions that do not load: 1; vllm._moe: ")
     assert "loading vllm._moe" in environment.log("extensions_import")
-    beside_gpu = environment.check("driver_extensions_import", Context(profile="cuda", gpus=("0",)))
+    beside_gpu = environment.check(
+        "driver_extensions_import", CheckContext(profile="cuda", gpus=("0",))
+    )
     assert beside_gpu.outcome == "fail"
     assert beside_gpu.summary.startswith("vllm._moe: ")
 
 
-def test_a_torch_that_does_not_import_is_an_error(environment: Environment) -> None:
+def test_a_torch_that_does_not_import_is_an_error(environment: SmallEnvironment) -> None:
     pretend(environment)
     (environment.site / "torch" / "__init__.py").write_text(
         "raise ImportError('undefined symbol: _ZN2at')\n"
@@ -58,7 +60,7 @@ def test_a_torch_that_does_not_import_is_an_error(environment: Environment) -> N
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
 def test_extensions_that_need_the_driver_are_left_to_a_host_with_one(
-    environment: Environment, tmp_path: Path
+    environment: SmallEnvironment, tmp_path: Path
 ) -> None:
     pretend(environment)
     source, stub = tmp_path / "empty.c", tmp_path / "libcuda.so.1"
@@ -69,9 +71,9 @@ def test_extensions_that_need_the_driver_are_left_to_a_host_with_one(
         ["cc", "-shared", "-Wl,--no-as-needed", "-o", extension, source, stub], check=True
     )
     stub.unlink()
-    result = environment.check("extensions_import", Context(profile="cuda"))
+    result = environment.check("extensions_import", CheckContext(profile="cuda"))
     assert (result.outcome, result.evidence["want_driver"]) == ("pass", ["vllm._C"])
-    without, beside = Context(profile="cuda"), Context(profile="cuda", gpus=("0",))
+    without, beside = CheckContext(profile="cuda"), CheckContext(profile="cuda", gpus=("0",))
     assert (
         environment.check("driver_extensions_import", without).summary
         == "needs 1 GPU; this host has none"
@@ -82,7 +84,7 @@ def test_extensions_that_need_the_driver_are_left_to_a_host_with_one(
     )
 
 
-def test_the_choice_for_this_cpu_is_vllms_own(environment: Environment) -> None:
+def test_the_choice_for_this_cpu_is_vllms_own(environment: SmallEnvironment) -> None:
     load = "import ctypes, vllm; ctypes.CDLL(vllm.__path__[0] + '/_C_AVX2.abi3.so')"
     pretend(environment, import_kernels=load)
     variants = [environment.site / "vllm" / f"{name}.abi3.so" for name in ("_C", "_C_AVX2")]
@@ -92,7 +94,7 @@ def test_the_choice_for_this_cpu_is_vllms_own(environment: Environment) -> None:
     assert (result.outcome, result.evidence["other_cpus"]) == ("pass", ["vllm._C"])
 
 
-def test_the_reason_for_missing_kernels_is_reported(environment: Environment) -> None:
+def test_the_reason_for_missing_kernels_is_reported(environment: SmallEnvironment) -> None:
     missing = "libnuma.so.1: cannot open shared object file"
     pretend(
         environment,
@@ -107,7 +109,7 @@ def test_the_reason_for_missing_kernels_is_reported(environment: Environment) ->
     assert "libnuma1" in result.hint
 
 
-def test_serves(environment: Environment) -> None:
+def test_serves(environment: SmallEnvironment) -> None:
     pretend(environment)
     tried = environment.tried("vllm_serves")
     (result,), (ready,) = tried.checks, tried.figures
@@ -173,7 +175,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=str,
 )
 def test_a_server_that_is_broken_fails(
-    environment: Environment, impatient: Path, broken: dict[str, str], summary: str
+    environment: SmallEnvironment, impatient: Path, broken: dict[str, str], summary: str
 ) -> None:
     pretend(environment, **broken)
     environment.checks = impatient
@@ -182,7 +184,7 @@ def test_a_server_that_is_broken_fails(
     assert summary in result.summary
 
 
-def test_a_server_without_room_on_the_gpu_is_an_error(environment: Environment) -> None:
+def test_a_server_without_room_on_the_gpu_is_an_error(environment: SmallEnvironment) -> None:
     said = "ValueError: Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU memory utilization"
     pretend(environment, on_start=f"sys.exit({said!r})")
     result = environment.check("vllm_serves")
@@ -192,14 +194,14 @@ def test_a_server_without_room_on_the_gpu_is_an_error(environment: Environment) 
     )
 
 
-def test_a_split_model_answers_as_a_whole_one(environment: Environment) -> None:
+def test_a_split_model_answers_as_a_whole_one(environment: SmallEnvironment) -> None:
     pretend(environment, on_start="assert settings['--tensor-parallel-size'] == '4'")
     result = environment.check(
-        "vllm_tensor_parallel", Context(profile="cuda", gpus=("0", "1", "2", "5", "7", "9"))
+        "vllm_tensor_parallel", CheckContext(profile="cuda", gpus=("0", "1", "2", "5", "7", "9"))
     )
     assert result.outcome == "pass", result.summary
     assert result.summary.startswith("split 4 ways, 5 prompts were completed as on one")
-    alone = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0",)))
+    alone = environment.check("vllm_tensor_parallel", CheckContext(profile="cuda", gpus=("0",)))
     assert (alone.outcome, alone.summary) == ("skip", "needs 2 GPUs; this host has 1")
 
 
@@ -217,15 +219,17 @@ def test_a_split_model_answers_as_a_whole_one(environment: Environment) -> None:
     ids=str,
 )
 def test_a_split_that_is_broken_fails(
-    environment: Environment, broken: dict[str, str], summary: str
+    environment: SmallEnvironment, broken: dict[str, str], summary: str
 ) -> None:
     pretend(environment, **broken)
-    result = environment.check("vllm_tensor_parallel", Context(profile="cuda", gpus=("0", "1")))
+    result = environment.check(
+        "vllm_tensor_parallel", CheckContext(profile="cuda", gpus=("0", "1"))
+    )
     assert result.outcome == "fail"
     assert result.summary.startswith(summary)
 
 
-def test_the_launcher_is_used_where_there_is_one(environment: Environment) -> None:
+def test_the_launcher_is_used_where_there_is_one(environment: SmallEnvironment) -> None:
     pretend(environment)
     launcher = environment.folder / "bin" / "vllm"
     launcher.write_text(
@@ -234,7 +238,7 @@ def test_the_launcher_is_used_where_there_is_one(environment: Environment) -> No
         "runpy.run_module('vllm.entrypoints.openai.api_server', run_name='__main__')\n"
     )
     launcher.chmod(0o755)
-    result = environment.check("vllm_serves", Context(profile="cpu", launcher=str(launcher)))
+    result = environment.check("vllm_serves", CheckContext(profile="cpu", launcher=str(launcher)))
     assert result.outcome == "pass", result.summary
     assert "through the launcher" in environment.log("vllm_serves")
 
@@ -256,5 +260,7 @@ def test_a_real_vllm_passes_the_full_profile(
     ]
     assert [one.name for one in full] == [*LONGER, "vllm_tensor_parallel"]
     wanted = [one for one in full if one.name in names]
-    tried = launch_checks.run(real_vllm.python, wanted, Context(profile="cpu"), tmp_path / "logs")
+    tried = launch_checks.run(
+        real_vllm.python, wanted, CheckContext(profile="cpu"), tmp_path / "logs"
+    )
     assert conclude(tried, names, ()).verdict == "verified", tried.checks

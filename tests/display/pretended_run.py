@@ -10,8 +10,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from provision.display import progress, terminal
-from provision.engine.check_results import CheckResult
-from provision.engine.events import (
+from provision.events import (
+    CheckDone,
+    CheckStarted,
     CommandStarted,
     Line,
     Note,
@@ -20,7 +21,7 @@ from provision.engine.events import (
     StepResult,
     StepStarted,
 )
-from provision.engine.launch_checks import CheckDone, CheckStarted
+from provision.results import CheckResult
 
 WHEELS = "download torch-2.11.0-cp312-cp312-manylinux_2_28_x86_64.whl and 12 more files"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provision.display.plain import Plain
-from provision.engine.events import CommandStarted, Event, Line, Progress, StepDone, StepResult
+from provision.events import CommandStarted, Event, Line, Progress, StepDone, StepResult
 from tests.display.screen import Screen, Terminal
 
 pytestmark = pytest.mark.environment

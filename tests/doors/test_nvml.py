@@ -154,7 +154,7 @@ def test_direct_nvlinks_count_for_their_peer(read: Callable[..., Reading]) -> No
 def test_an_unsupported_call_loses_one_field(read: Callable[..., Reading]) -> None:
     reading = read(GB10)
     assert (
-        nvml_fact.said(Readings({nvml_fact.SOURCE.key: reading})).gpus[0].errors["memory"]
+        nvml_fact.document(Readings({nvml_fact.SOURCE.key: reading})).gpus[0].errors["memory"]
         == "Not Supported"
     )
     meminfo = Reading(outcome="ok", text="MemTotal:       125513884 kB\nMemFree:  1 kB\n")

@@ -1,4 +1,4 @@
-"""Provision a world in a separate process that, on request, kills itself at its n-th system call."""
+"""Provision a world in a process of its own that can kill itself at its n-th system call."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.engine import synthetic
 
 
 def die_before(nth: int) -> None:
-    """Kill this process group before the n-th rename, link or sync, or removal if `nth` is negative."""
+    """Kill this process group before the n-th rename, link or sync; negative: removal."""
     calls = 0
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:

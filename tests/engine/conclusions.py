@@ -7,20 +7,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.engine.conclude import Conclusion
-from provision.engine.launch_checks import CheckDone
+from provision.events import CheckDone
 from provision.report._model import Report
+from provision.results import CheckResult, CheckResults, Figure
 from tests.plan.described import plan
 
-Conclude = Callable[[Tried, Any, Any], Conclusion]
+Conclude = Callable[[CheckResults, Any, Any], Conclusion]
 CODES = {"verified": 0, "not verified": 1, "undecided": 5}
 
 
 class Case(NamedTuple):
     """The checks and GPUs of a run; its verdict and the reasons against "verified"."""
 
-    tried: Tried
+    tried: CheckResults
     promised: tuple[str, ...]
     gpus: tuple[str, ...]
     verdict: str
@@ -43,8 +43,8 @@ def figure(
     )
 
 
-def tried(*checks: CheckResult, figures: tuple[Figure, ...] = ()) -> Tried:
-    return Tried(checks=checks, figures=figures)
+def tried(*checks: CheckResult, figures: tuple[Figure, ...] = ()) -> CheckResults:
+    return CheckResults(checks=checks, figures=figures)
 
 
 PASS, WARN, FAIL, SKIP, ERROR = (
@@ -57,7 +57,7 @@ BOTH = (figure("GPU 0"), figure("GPU 1"))
 SLICES = ("0:0", "0:1")
 
 
-def _on(*gpus: str, outcome: str = "pass") -> Tried:
+def _on(*gpus: str, outcome: str = "pass") -> CheckResults:
     return tried(check("each", outcome, every_gpu=True, gpus=gpus))
 
 
@@ -275,7 +275,7 @@ def _report(case: Case, **more: Any) -> Report:
 
 
 def reported_by_hand(report: Callable[..., tuple[dict[str, Any], int]]) -> None:
-    """Require that `python -m checks` reports all that it tried, and concludes as the engine does."""
+    """Require that `python -m checks` reports all checks and concludes as the engine does."""
     for case in CASES:
         documents = list(_documents(case.tried))
         names = {document["result"]["name"] for document in documents}
@@ -290,7 +290,7 @@ def reported_by_hand(report: Callable[..., tuple[dict[str, Any], int]]) -> None:
         assert {"host", "plan", "generation", "steps", "owed"} <= set(document), "required fields"
 
 
-def _documents(tried: Tried) -> Iterator[dict[str, Any]]:
+def _documents(tried: CheckResults) -> Iterator[dict[str, Any]]:
     """Return the result documents of the child; leave out checks that lack a figure or sample."""
     for check in tried.checks:
         figures = [figure for figure in tried.figures if figure.check == check.name]

@@ -1,4 +1,4 @@
-"""Kill builds at random moments and examine what is left. benchmarks/kills.py does it many times."""
+"""Kill builds at random moments and examine what is left; also for benchmarks/kills.py."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
 def clean_seconds(world: World, version: str) -> float:
     """Return how long a build takes from a warm cache; keep the environment."""
     _build(world, version)
-    for environment in environments.found(world.prefix):
+    for environment in environments.list_environments(world.prefix):
         if environment.current:
             shutil.rmtree(environment.path)
     (world.prefix / "current").unlink()
@@ -55,7 +55,7 @@ def _build(world: World, version: str) -> float:
 def kill(
     world: World, version: str, after: float = 0.0, die_at: int = 0, standing: Lock | None = None
 ) -> Kill:
-    """Start a build, kill its process group or let it kill itself, and start the same command again.
+    """Start a build, kill its process group or let it kill itself, and retry the same command.
 
     `standing` is the lock of the environment that was current before. It must stay current and
     undamaged until the new one is.
@@ -67,7 +67,7 @@ def kill(
     )
     torn = any(
         synthetic.differences(Path(environment.path), target)
-        for environment in environments.found(world.prefix)
+        for environment in environments.list_environments(world.prefix)
         if not environment.complete
     )
     retry = synthetic.start(world, version)
@@ -102,7 +102,7 @@ def start_and_kill(world: World, version: str, after: float, die_at: int = 0) ->
 def back_to(world: World, name: str | None) -> None:
     """Make this environment current again and remove all others."""
     environments.rollback(world.prefix, name)
-    for environment in environments.found(world.prefix):
+    for environment in environments.list_environments(world.prefix):
         if environment.id != name:
             shutil.rmtree(environment.path)
 

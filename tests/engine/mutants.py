@@ -40,7 +40,7 @@ class Mutant(NamedTuple):
 
 
 def mutants(module: ModuleType, names: Iterable[str] = ()) -> Iterator[Mutant]:
-    """Return all mutants of the named functions, or of the whole module, which itself stays as it is."""
+    """Return all mutants of the named functions, or of a whole module, which stays as it is."""
     tree = ast.parse(inspect.getsource(module))
     chosen = set(names)
     definitions = [
@@ -71,7 +71,7 @@ _FLAGS = __import__("__future__").annotations.compiler_flag
 
 
 def _bare(function: ast.FunctionDef) -> ast.FunctionDef:
-    """Remove decorators, annotations and the docstring, which do not change what a function does."""
+    """Remove decorators, annotations and the docstring: they change no result."""
     function.decorator_list, function.returns = [], None
     for argument in (*function.args.args, *function.args.kwonlyargs):
         argument.annotation = None

@@ -15,7 +15,7 @@ import msgspec
 
 from provision.doors import interruption
 from provision.engine import apply, environments, fingerprint, locks
-from provision.engine.events import StepResult, Subscriber, nobody
+from provision.events import StepResult, Subscriber, nobody
 from provision.plan._model import FlashAttn, Plan, UsedGpus
 from provision.steps.model import (
     Action,
@@ -203,8 +203,8 @@ def provision(
     """Provision as the command line does: lock, find or begin the environment, build, switch."""
     locked, all_steps = lock(world.wheels, version), steps()
     with interruption.as_keyboard_interrupt(), locks.hold(world.prefix, "provision") as handle:
-        target = fingerprint.target(PLAN, locked, world.site(), all_steps)
-        place = environments.place(world.prefix, target, environments.new_id())
+        target = fingerprint.target_fingerprint(PLAN, locked, world.site(), all_steps)
+        place = environments.find_or_begin(world.prefix, target, environments.new_id())
         results = apply.build(
             PLAN,
             locked,

@@ -15,9 +15,9 @@ import pytest
 
 from provision.doors import parts
 from provision.engine import apply, discover_steps, environments, fingerprint, locks, needs, store
-from provision.engine.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.engine.integrity import manifest
 from provision.errors import Locked, StepFailed, WrongUsage
+from provision.events import CommandStarted, Event, Line, StepDone, StepResult, StepStarted
 from provision.plan._model import Package
 from provision.steps import step_20_toolchain
 from provision.steps.model import Action, Lock, Need, Run, Step
@@ -36,7 +36,10 @@ def outcomes(results: list[StepResult]) -> list[str]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(folder.rglob("*"))}
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino)
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 def test_fresh_noop_upgrade_and_back(world: World) -> None:
@@ -59,8 +62,13 @@ def test_fresh_noop_upgrade_and_back(world: World) -> None:
     assert outcomes(synthetic.provision(world, "2.0")) == ["done"] * 4
     assert world.current != first
     assert synthetic.differences(first, synthetic.lock(world.wheels, "1.0")) == []
-    assert [generation.current for generation in environments.found(world.prefix)] == [False, True]
-    assert outcomes(synthetic.provision(world, "1.0")) == ["kept"] * 4, "what stands already is only switched to"
+    assert [generation.current for generation in environments.list_environments(world.prefix)] == [
+        False,
+        True,
+    ]
+    assert outcomes(synthetic.provision(world, "1.0")) == ["kept"] * 4, (
+        "what stands already is only switched to"
+    )
     assert world.current == first
 
 
@@ -69,7 +77,9 @@ def test_contents_are_never_shared(world: World) -> None:
     assert {path.stat().st_nlink for path in world.packages().rglob("*") if path.is_file()} == {1}
 
 
-def test_hard_links_of_others_are_cut(world: World, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hard_links_of_others_are_cut(
+    world: World, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A backup made with cp -l: whoever edits it would edit the environment."""
     synthetic.provision(world, "1.0")
     victim = world.packages() / "toy03" / "part03.py"
@@ -117,7 +127,13 @@ def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: st
         _build_only(world, [step])
     text = str(caught.value)
     assert caught.value.exit_code == 4
-    for part in ("step 30-bad", said, f"sh -c '{script}'", str(world.logs / "30-bad.log"), "the same command goes on"):
+    for part in (
+        "step 30-bad",
+        said,
+        f"sh -c '{script}'",
+        str(world.logs / "30-bad.log"),
+        "the same command goes on",
+    ):
         assert part in text
     if "why" in script:
         assert "    why" in text
@@ -130,10 +146,14 @@ def test_wheels_come_while_a_command_runs_and_never_before(world: World) -> None
 
     def waiting(*given: Any) -> tuple[Action, ...]:
         wait = ("sh", "-c", f"until [ -e '{last}' ]; do sleep 0.05; done")
-        return *first.actions(*given), Run(title="wait for the next step's wheels", argv=wait, deadline_s=60)
+        return *first.actions(*given), Run(
+            title="wait for the next step's wheels", argv=wait, deadline_s=60
+        )
 
     refused = Need(title="room", kind="free space", path=str(world.prefix), mb=10**9)
-    preflight = Step(number=10, name="preflight", title="Preflight", why="", actions=lambda *_: (refused,))
+    preflight = Step(
+        number=10, name="preflight", title="Preflight", why="", actions=lambda *_: (refused,)
+    )
     with pytest.raises(StepFailed, match="room"):
         _build_only(world, [preflight, first, *others], lock)
     assert not wheels.exists(), "what cannot end does not begin"
@@ -143,7 +163,9 @@ def test_wheels_come_while_a_command_runs_and_never_before(world: World) -> None
 
 def _build_only(world: World, steps: list[Step], lock: Lock = Lock(pins=())) -> None:  # noqa: B008 - it is frozen
     site = world.site("g")
-    apply.build(synthetic.PLAN, lock, site, steps, log_folder=world.logs, environment=world.environment)
+    apply.build(
+        synthetic.PLAN, lock, site, steps, log_folder=world.logs, environment=world.environment
+    )
 
 
 def test_commands_do_not_see_what_reaches_in(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,14 +200,28 @@ def test_fingerprints_chain(world: World) -> None:
     assert chain == fingerprint.chain(synthetic.PLAN, lock, world.site("b"), steps)
     other = [steps[0], msgspec.structs.replace(steps[1], actions=lambda *_: ()), *steps[2:]]
     changed = fingerprint.chain(synthetic.PLAN, lock, world.site("a"), other)
-    assert [one == two for one, two in zip(chain, changed, strict=True)] == [True, False, False, False]
+    assert [one == two for one, two in zip(chain, changed, strict=True)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
-def test_fingerprints_are_the_same_from_another_checkout(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, steps, site = synthetic.lock(world.wheels, "1.0"), discover_steps.discover(), world.site("a")
+def test_fingerprints_are_the_same_from_another_checkout(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, steps, site = (
+        synthetic.lock(world.wheels, "1.0"),
+        discover_steps.discover(),
+        world.site("a"),
+    )
     plan = msgspec.structs.replace(
         synthetic.PLAN,
-        packages={"vllm": Package(version="1", source="pypi"), "torch": Package(version="1", source="pypi")},
+        packages={
+            "vllm": Package(version="1", source="pypi"),
+            "torch": Package(version="1", source="pypi"),
+        },
     )
     chain = fingerprint.chain(plan, lock, site, steps)
     elsewhere = Path("/elsewhere/provision")
@@ -195,28 +231,32 @@ def test_fingerprints_are_the_same_from_another_checkout(world: World, monkeypat
     there = fingerprint.chain(plan, lock, theirs, [one for one in steps if one.number <= 20])
     assert there == chain[: len(there)]
     other = msgspec.structs.replace(site, host_python="/opt/python3.11")
-    assert fingerprint.chain(plan, lock, other, steps) != chain, "another Python makes another environment"
+    assert fingerprint.chain(plan, lock, other, steps) != chain, (
+        "another Python makes another environment"
+    )
 
 
 def test_needs_refuse_with_numbers(world: World) -> None:
-    short = needs.measure(Need(title="", kind="free space", path=str(world.prefix / "not yet"), mb=10**9))
+    short = needs.measure(
+        Need(title="", kind="free space", path=str(world.prefix / "not yet"), mb=10**9)
+    )
     assert not short.met
-    assert "1000000000 MB of disk space are needed" in short.said
-    assert "MB are free on" in short.said
+    assert "1000000000 MB of disk space are needed" in short.text
+    assert "MB are free on" in short.text
     assert needs.measure(Need(title="", kind="free space", path="/", mb=1)).met
     memory = needs.measure(Need(title="", kind="memory", mb=10**9))
-    assert (memory.met, "memory" in memory.said) == (False, True)
+    assert (memory.met, "memory" in memory.text) == (False, True)
     assert needs.measure(Need(title="", kind="locks", path=str(world.prefix))).met
     assert needs.measure(Need(title="", kind="glibc", version="2.17")).met
     newer = needs.measure(Need(title="", kind="glibc", version="2.999"))
     assert not newer.met
-    assert newer.said.startswith("glibc 2.999 or newer is needed, 2.")
+    assert newer.text.startswith("glibc 2.999 or newer is needed, this host has 2.")
 
 
 def test_a_library_of_the_system_is_looked_for_as_the_linker_does() -> None:
     assert needs.measure(Need(title="", kind="library", path="libc.so.6")).met
     lacking = needs.measure(Need(title="", kind="library", path="libnothing.so.1"))
-    assert (lacking.said, lacking.met) == ("libnothing.so.1 cannot be loaded", False)
+    assert (lacking.text, lacking.met) == ("libnothing.so.1 cannot be loaded", False)
 
 
 def test_another_disk_is_looked_at_and_the_same_one_only_once(world: World) -> None:
@@ -228,27 +268,37 @@ def test_another_disk_is_looked_at_and_the_same_one_only_once(world: World) -> N
 
 
 def test_prune_is_named_where_it_would_remove_something(world: World) -> None:
-    room = Need(title="room", kind="free space", path=str(world.prefix), mb=10**9, hint="free some space there")
+    room = Need(
+        title="room",
+        kind="free space",
+        path=str(world.prefix),
+        mb=10**9,
+        hint="free some space there",
+    )
     built = world.prefix / "none"
-    assert needs.way_out(room, built) == room.hint
+    assert needs.hint_for(room, built) == room.hint
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
-    assert needs.way_out(room, built).startswith("./setup.sh prune --set keep=1")
+    assert needs.hint_for(room, built).startswith("./setup.sh prune --set keep=1")
 
 
 def test_needs_are_logged_with_what_is_there(world: World) -> None:
     need = Need(title="room for it", kind="free space", path=str(world.prefix), mb=1)
-    _build_only(world, [Step(number=10, name="look", title="Look", why="", actions=lambda *_: (need,))])
-    assert "room for it: 1 MB of disk space are needed, " in (world.logs / "10-look.log").read_text()
+    _build_only(
+        world, [Step(number=10, name="look", title="Look", why="", actions=lambda *_: (need,))]
+    )
+    assert (
+        "room for it: 1 MB of disk space are needed, " in (world.logs / "10-look.log").read_text()
+    )
 
 
 def test_a_generation_that_was_only_begun_on_paper_is_taken_away(world: World) -> None:
-    place = environments.place(world.prefix, "target", "20260101T000000Z-0000")
-    assert environments.take_away_unbegun(Path(place.path), "run")
-    assert environments.found(world.prefix) == []
+    place = environments.find_or_begin(world.prefix, "target", "20260101T000000Z-0000")
+    assert environments.remove_if_unbegun(Path(place.path), "run")
+    assert environments.list_environments(world.prefix) == []
     synthetic.provision(world, "1.0", only=30)
-    (begun,) = environments.found(world.prefix)
-    assert not environments.take_away_unbegun(Path(begun.path), "run")
+    (begun,) = environments.list_environments(world.prefix)
+    assert not environments.remove_if_unbegun(Path(begun.path), "run")
 
 
 def test_a_second_run_names_the_first(world: World) -> None:
@@ -278,7 +328,7 @@ def test_a_second_run_names_the_first(world: World) -> None:
 def test_rollback_and_prune(world: World) -> None:
     for version in ("1.0", "2.0"):
         synthetic.provision(world, version)
-    first, second = environments.found(world.prefix)
+    first, second = environments.list_environments(world.prefix)
     runs = subprocess.Popen(
         [f"{second.path}/bin/python", "-c", "print('up', flush=True); input()"],
         stdin=subprocess.PIPE,
@@ -289,15 +339,20 @@ def test_rollback_and_prune(world: World) -> None:
     went, users = environments.rollback(world.prefix)
     assert went == first.id
     assert runs.pid in [pid for pid, _ in users]
-    assert environments.current(world.prefix) == first.id
+    assert environments.current_id(world.prefix) == first.id
     with pytest.raises(WrongUsage, match="no earlier environment was ever in use"):
         environments.rollback(world.prefix)
     assert environments.prune(world.prefix, keep=0) == [], "one is current, the other in use"
     runs.communicate(b"\n")
-    environments.place(world.prefix, "abandoned", environments.new_id())
+    environments.find_or_begin(world.prefix, "abandoned", environments.new_id())
     assert len(environments.prune(world.prefix, keep=1)) == 1
     assert environments.prune(world.prefix, keep=0) == [second.id]
-    assert sorted(path.name for path in world.prefix.iterdir()) == [".lock", first.id, "current", "wheels"]
+    assert sorted(path.name for path in world.prefix.iterdir()) == [
+        ".lock",
+        first.id,
+        "current",
+        "wheels",
+    ]
 
 
 def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
@@ -308,7 +363,7 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     begun = parts.partial_path(wheels / old.pins[0].wheel.file, old.pins[0].wheel.sha256)
     begun.write_text("of a killed run")
     (wheels / "theirs-1.0-py3-none-any.whl").write_text("somebody's own")
-    before = store.named(world.prefix)
+    before = store.referenced(world.prefix)
     environments.prune(world.prefix, keep=1)
     store.prune(world.prefix, before)
     kept = {pin.wheel.file for pin in new.pins} | {"theirs-1.0-py3-none-any.whl"}
@@ -316,7 +371,7 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
 
 
 def test_only_complete_generations_become_current(world: World) -> None:
-    place = environments.place(world.prefix, "begun", "20260101T000000Z-0000")
+    place = environments.find_or_begin(world.prefix, "begun", "20260101T000000Z-0000")
     with pytest.raises(WrongUsage, match="is not complete"):
         environments.switch(world.prefix, place.id)
     assert not os.path.lexists(world.prefix / "current")
@@ -335,9 +390,9 @@ def test_who_was_started_in_an_activated_shell_uses_its_environment(world: World
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/") as runs:
         assert runs.stdout
         runs.stdout.readline()
-        assert [pid for pid, _ in environments.in_use(world.current)] == [runs.pid]
+        assert [pid for pid, _ in environments.processes_using(world.current)] == [runs.pid]
         synthetic.provision(world, "2.0")
-        first = environments.found(world.prefix)[0]
+        first = environments.list_environments(world.prefix)[0]
         assert environments.prune(world.prefix, keep=0) == []
         assert Path(first.path).exists()
 
@@ -350,10 +405,12 @@ def test_who_was_started_by_way_of_current_uses_what_it_points_at(world: World, 
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(argv, cwd=world.prefix, **pipes) as runs:  # type: ignore[call-overload]  # two pipes
         runs.stdout.readline()
-        assert runs.pid in [pid for pid, _ in environments.in_use(world.current)]
+        assert runs.pid in [pid for pid, _ in environments.processes_using(world.current)]
         synthetic.provision(world, "2.0")
-        first, second = environments.found(world.prefix)
-        assert runs.pid in [pid for pid, _ in environments.in_use(Path(second.path))], "as far as anybody can tell"
+        first, second = environments.list_environments(world.prefix)
+        assert runs.pid in [pid for pid, _ in environments.processes_using(Path(second.path))], (
+            "as far as anybody can tell"
+        )
         went, users = environments.rollback(world.prefix, first.id)
         assert (went, runs.pid in [pid for pid, _ in users]) == (first.id, True)
         runs.communicate(b"\n")
@@ -364,7 +421,7 @@ def test_a_generation_reached_by_a_link_is_seen_in_use(tmp_path: Path) -> None:
     (tmp_path / "envs").symlink_to("disk")
     runs = subprocess.Popen(["sleep", "60"], cwd=tmp_path / "disk" / "one")
     try:
-        assert environments.in_use(tmp_path / "envs" / "one") == [(runs.pid, "sleep")]
+        assert environments.processes_using(tmp_path / "envs" / "one") == [(runs.pid, "sleep")]
     finally:
         runs.kill()
         runs.wait()
@@ -376,7 +433,7 @@ def test_a_clock_that_goes_backwards(world: World, monkeypatch: pytest.MonkeyPat
     real = time.gmtime
     monkeypatch.setattr(time, "gmtime", lambda *_: real(0))
     synthetic.provision(world, "2.0")
-    older, newer = environments.found(world.prefix)
+    older, newer = environments.list_environments(world.prefix)
     assert newer.id < older.id
     assert newer.current
     assert [each.outcome for each in synthetic.provision(world, "2.0")] == ["kept"] * 4

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.engine.conclude import conclude
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.report._model import Report
+from provision.results import CheckResult, CheckResults, Figure
 from tests.engine.conclusions import concludes
 from tests.plan.described import plan
 
@@ -27,7 +27,7 @@ def check(name: str, outcome: Any, **more: Any) -> CheckResult:
 def verdict_of(
     *checks: CheckResult, promised: str = "ab", gpus: tuple[str, ...] = (), figures: Any = ()
 ) -> tuple[str, int]:
-    conclusion = conclude(Tried(checks=checks, figures=figures), list(promised), gpus)
+    conclusion = conclude(CheckResults(checks=checks, figures=figures), list(promised), gpus)
     assert bool(conclusion.against) == (conclusion.verdict != "verified")
     return conclusion.verdict, conclusion.exit_code
 
@@ -93,7 +93,7 @@ def test_every_case_ends_with_its_reasons() -> None:
     concludes(conclude)
 
 
-Run = tuple[Tried, tuple[str, ...], tuple[str, ...]]
+Run = tuple[CheckResults, tuple[str, ...], tuple[str, ...]]
 
 
 @st.composite
@@ -120,7 +120,7 @@ def verified(draw: st.DrawFn) -> Run:
             )
         )
         figures += new
-    shuffled = Tried(
+    shuffled = CheckResults(
         checks=tuple(draw(st.permutations(checks))), figures=tuple(draw(st.permutations(figures)))
     )
     return shuffled, tuple(result.name for result in checks), gpus

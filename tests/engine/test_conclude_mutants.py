@@ -62,7 +62,7 @@ def test_mutants_of_the_conclusion_die(target: Target) -> None:
         count += 1
         try:
             target.holds(mutant.names)
-        except Exception:  # noqa: BLE001 - whatever a mutant dies of
+        except Exception:  # noqa: BLE001 - any failure of a mutant counts
             continue
         alive.append(f"line {mutant.line}: {mutant.what}")
     print(f"{count} mutants, {len(alive)} alive", *alive, sep="\n")  # noqa: T201

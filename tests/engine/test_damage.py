@@ -12,9 +12,9 @@ import msgspec
 import pytest
 
 from provision.engine import environments
-from provision.engine.events import Event, Note
 from provision.engine.integrity import manifest, repair, wrong_records
 from provision.errors import StepFailed
+from provision.events import Event, Note
 from tests.engine import synthetic
 from tests.engine.synthetic import World
 from tests.engine.test_build import snapshot
@@ -61,7 +61,7 @@ def test_damage_is_found_and_repaired(two: World, times: int) -> None:
     lock, chance = synthetic.lock(two.wheels, "1.0"), random.Random(3)
     other = next(
         Path(environment.path)
-        for environment in environments.found(two.prefix)
+        for environment in environments.list_environments(two.prefix)
         if not environment.current
     )
     before, stored = snapshot(other), contents(two)
@@ -163,11 +163,13 @@ def test_without_repair_a_damaged_environment_does_not_become_complete(
 ) -> None:
     """Prove that these tests depend on the repair: without it the damage stays and is reported."""
     synthetic.provision(world, "1.0")
-    monkeypatch.setattr(repair, repair.take_out.__name__, lambda *_: None)
+    monkeypatch.setattr(repair, repair.remove_distribution.__name__, lambda *_: None)
     (world.packages() / "toy07" / "part03.py").unlink()
-    with pytest.raises(StepFailed, match="toy07 does not become whole"):
+    with pytest.raises(StepFailed, match="toy07 stays damaged"):
         synthetic.provision(world, "1.0")
-    assert not any(environment.complete for environment in environments.found(world.prefix))
+    assert not any(
+        environment.complete for environment in environments.list_environments(world.prefix)
+    )
 
 
 def notes(events: list[Event]) -> list[str]:
@@ -189,7 +191,7 @@ def test_a_wheel_with_a_wrong_record_is_compared_with_its_true_content(
     events: list[Event] = []
     synthetic.provision(world, "1.0", events.append)
     assert f"the wheel of toy05 has a wrong RECORD: {lying}" in notes(events)
-    assert list(wrong_records.true_digests(world.current / environments.STATE)) == [lying]
+    assert list(wrong_records.read_true_digests(world.current / environments.STATE)) == [lying]
     assert [step.outcome for step in synthetic.provision(world, "1.0")] == ["kept"] * 4
     truth = (world.packages() / lying).read_bytes()
     edit(world.packages() / lying)

@@ -44,7 +44,7 @@ def store_plan(folder: Path, *checks: str) -> None:
         from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ())
     )
     lock, python = locked(folder / "wheels"), os.path.realpath(sys.executable)
-    known = resolution_cache.Wanted(
+    known = resolution_cache.Resolution(
         wish=wish, tool=resolution_cache.tool(), plan=new_plan, lock=lock, host_python=python
     )
     resolution_cache.save(folder / "envs", known)
@@ -58,9 +58,9 @@ def test_checks_that_need_the_host_are_owed(
     report = msgspec.json.decode(capsys.readouterr().out)
     assert report["verdict"] == "undecided"
     assert report["owed"] == ["vllm_generates"]
-    current = environments.current(tmp_path / "envs")
+    current = environments.current_id(tmp_path / "envs")
     assert current == report["generation"]
-    assert verified.report(tmp_path / "envs" / str(current)) is None, "not verified yet"
+    assert verified.read_report(tmp_path / "envs" / str(current)) is None, "not verified yet"
     summary = (tmp_path / "logs" / "summary.txt").read_text()
     assert "owed     vllm_generates: to be proved on the target host" in summary
 
@@ -70,7 +70,7 @@ def test_an_environment_that_fails_a_check_does_not_become_current(
 ) -> None:
     store_plan(tmp_path, *PROVABLE, "vllm_generates", "extensions_import")
     assert cli.run(argv) == 1, "the toy has no torch to import"
-    assert environments.current(tmp_path / "envs") is None
+    assert environments.current_id(tmp_path / "envs") is None
 
 
 @pytest.mark.skipif(foreign_python.has_gpus(), reason="this host has a GPU")

@@ -13,8 +13,8 @@ import pytest
 
 from provision.doors import download, interruption, remote_file
 from provision.engine import fetch
-from provision.engine.events import Event, Progress
 from provision.errors import NotWritable, SourceFailed
+from provision.events import Event, Progress
 from provision.steps.model import Fetch, Lock, Pin, Wheel
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.patience import until
@@ -136,7 +136,7 @@ def test_missing_sizes_are_requested(server: LocalServer, tmp_path: Path) -> Non
     del server.resources[lost]
     urls = [here.as_uri(), server.url("/toy2-1.0-py3-none-any.whl"), server.url(lost)]
     pins = [Pin(name=url, version="1", wheel=Wheel(url=url, sha256="")) for url in urls]
-    assert [pin.wheel.size for pin in fetch.sized(Lock(pins=tuple(pins)), {}).pins] == [
+    assert [pin.wheel.size for pin in fetch.with_sizes(Lock(pins=tuple(pins)), {}).pins] == [
         5,
         400_000,
         0,

@@ -12,12 +12,11 @@ import pytest
 
 from provision.engine import environments
 from provision.engine.integrity import repair
-from provision.engine.journal import Entry, Journal
+from provision.engine.journal import Journal, JournalEntry
 from provision.errors import StepFailed
 from tests.engine import kills, synthetic
 from tests.engine.synthetic import World
 from tests.patience import until
-
 
 pytestmark = pytest.mark.environment
 
@@ -39,7 +38,7 @@ def test_killed_at_random_during_a_first_build(world: World, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_at_random_during_an_upgrade(world: World, seed: int) -> None:
     kills.clean_seconds(world, "1.0")
-    before = environments.current(world.prefix)
+    before = environments.current_id(world.prefix)
     seconds = kills.upgrade_seconds(world, before, "2.0")
     for after in kills.moments(seconds, 5, seed):
         kills.back_to(world, before)
@@ -53,7 +52,7 @@ def test_killed_at_random_during_an_upgrade(world: World, seed: int) -> None:
 def test_killed_before_every_rename_link_and_sync(world: World, step: int) -> None:
     """Kill at later and later calls, in steps, until a build ends before its kill."""
     kills.clean_seconds(world, "1.0")
-    before = environments.current(world.prefix)
+    before = environments.current_id(world.prefix)
     for nth in range(1, 200, step):
         kill = kills.kill(world, "2.0", die_at=nth, standing=synthetic.lock(world.wheels, "1.0"))
         assert (kill.after_kill, kill.after_retry, kill.failure) == ([], [], ""), (
@@ -85,9 +84,9 @@ def test_a_signal_ends_the_child_processes_as_well(world: World, number: signal.
     os.kill(child.pid, number)
     child.communicate(timeout=20)
     assert child.returncode == 130
-    (environment,) = environments.found(world.prefix)
+    (environment,) = environments.list_environments(world.prefix)
     assert not environment.complete
-    assert environments.in_use(Path(environment.path)) == []
+    assert environments.processes_using(Path(environment.path)) == []
     synthetic.provision(world, "1.0")
     assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
 
@@ -96,7 +95,7 @@ def test_without_repair_killed_builds_stay_damaged(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prove that these kills damage something: without the repair the same command fails."""
-    monkeypatch.setattr(repair, repair.take_out.__name__, lambda *_: None)
+    monkeypatch.setattr(repair, repair.remove_distribution.__name__, lambda *_: None)
     lock = synthetic.lock(world.wheels, "1.0")
     for _ in range(60):
         shutil.rmtree(world.prefix, ignore_errors=True)
@@ -119,14 +118,14 @@ def test_without_repair_killed_builds_stay_damaged(
 
 def test_the_journal_ignores_a_line_cut_short(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    entry = Entry(what="started", step="30-python", fingerprint="a", when="now")
+    entry = JournalEntry(what="started", step="30-python", fingerprint="a", when="now")
     journal.append(entry)
-    journal.append(Entry(what="done", step="30-python", fingerprint="a", when="now"))
+    journal.append(JournalEntry(what="done", step="30-python", fingerprint="a", when="now"))
     with (tmp_path / "journal.jsonl").open("a") as stream:
         stream.write('{"what":"started","st')
-    assert journal.done() == {"30-python": "a"}
+    assert journal.done_fingerprints() == {"30-python": "a"}
     journal.append(entry)
-    assert journal.done() == {}, "entries after the line cut short count"
+    assert journal.done_fingerprints() == {}, "entries after the line cut short count"
 
 
 def test_disk_full(world: World) -> None:

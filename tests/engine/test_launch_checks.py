@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 from provision.engine import check_process, launch_checks
-from provision.engine.check_results import CheckResult
-from provision.engine.launch_checks import CheckDone, CheckStarted, Context, Description
+from provision.engine.launch_checks import CheckContext, CheckDescription
 from provision.errors import NotWritable
-from tests.checks.environments import Environment, checks_folder
+from provision.events import CheckDone, CheckStarted
+from provision.results import CheckResult
+from tests.checks.environments import SmallEnvironment, checks_folder
 
 PYTHON = sys.executable
-CPU = Context(profile="cpu")
+CPU = CheckContext(profile="cpu")
 
 
 def try_one(
-    folder: Path, body: str, name: str = "one", context: Context = CPU, python: str = PYTHON
+    folder: Path, body: str, name: str = "one", context: CheckContext = CPU, python: str = PYTHON
 ) -> CheckResult:
     checks = checks_folder(folder / "checks", **{name: body})
     (result,) = launch_checks.run(
@@ -212,7 +213,7 @@ def test_a_check_that_crashes_does_not_affect_the_others(tmp_path: Path) -> None
 
 def all_of(
     folder: Path,
-    environment: Environment,
+    environment: SmallEnvironment,
     needs: str = "Needs(packages=('torch',))",
     profile: str = "quick",
     **bodies: str,
@@ -239,11 +240,11 @@ COUNTING = """
 """
 
 
-def imports(environment: Environment) -> int:
+def imports(environment: SmallEnvironment) -> int:
     return len((environment.site / "imports").read_text())
 
 
-def torch_in(environment: Environment, code: str) -> None:
+def torch_in(environment: SmallEnvironment, code: str) -> None:
     environment.install("torch", "1", {"torch/__init__.py": code})
 
 
@@ -251,7 +252,7 @@ FINE = "import torch; return Verdict(True, str(os.getppid()))"
 
 
 def test_torch_is_imported_once_for_all_checks(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     torch_in(environment, COUNTING.format(touched=False))
     results = all_of(tmp_path, environment, a=FINE, b="os.abort()", c=FINE, d="sys.exit(3)", e=FINE)
     assert {name: result.outcome for name, result in results.items()} == {
@@ -267,7 +268,7 @@ def test_torch_is_imported_once_for_all_checks(tmp_path: Path) -> None:
 
 
 def test_a_check_that_hangs_does_not_affect_the_others(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     torch_in(environment, COUNTING.format(touched=False))
     results = all_of(tmp_path, environment, a=FINE, b_slow="time.sleep(60)", c=FINE, d=FINE)
     assert [result.outcome for result in results.values()] == ["pass", "error", "pass", "pass"]
@@ -286,7 +287,7 @@ def test_a_check_that_hangs_does_not_affect_the_others(tmp_path: Path) -> None:
     ],
 )
 def test_a_result_that_cannot_be_read_is_an_error(document: bytes) -> None:
-    check = Description(name="a", step=40, weight="should", proves="p", every_gpu=True)
+    check = CheckDescription(name="a", step=40, weight="should", proves="p", every_gpu=True)
     result = launch_checks._read(check, document).result
     assert result.outcome == "error"
     assert "left a result that cannot be read" in result.summary
@@ -301,7 +302,7 @@ def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_passive_checks_import_nothing(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     torch_in(environment, COUNTING.format(touched=False))
     results = all_of(
         tmp_path, environment, profile="passive", a="return Verdict('torch' not in sys.modules, '')"
@@ -311,7 +312,7 @@ def test_passive_checks_import_nothing(tmp_path: Path) -> None:
 
 
 def test_a_torch_that_touches_the_gpu_on_import_is_not_forked(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     torch_in(environment, COUNTING.format(touched=True))
     results = all_of(tmp_path, environment, a=FINE, b=FINE)
     assert [result.outcome for result in results.values()] == ["pass", "pass"]
@@ -331,7 +332,7 @@ def test_a_torch_that_touches_the_gpu_on_import_is_not_forked(tmp_path: Path) ->
 def test_a_torch_that_crashes_on_import_is_reported_by_each_check(
     tmp_path: Path, code: str, says: str
 ) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     torch_in(environment, code)
     results = all_of(
         tmp_path, environment, a=FINE, b="return Verdict(True, 'does not import it')", c=FINE
@@ -344,7 +345,7 @@ def test_a_torch_that_crashes_on_import_is_reported_by_each_check(
 
 
 def test_a_torch_whose_import_hangs(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     torch_in(environment, "import time; time.sleep(300)")
     checks = checks_folder(tmp_path / "checks", a_slow=FINE, b="return Verdict(True, 'fine')")
     preload = checks / "_preload.py"
@@ -367,7 +368,7 @@ def test_a_torch_whose_import_hangs(tmp_path: Path) -> None:
 
 
 def test_a_check_that_kills_its_parent_does_not_affect_the_others(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     torch_in(environment, COUNTING.format(touched=False))
     kills = "os.kill(os.getppid(), signal.SIGKILL); time.sleep(20)"
     results = all_of(tmp_path, environment, a=FINE, b=kills, c=FINE)
@@ -380,7 +381,7 @@ def test_a_check_that_kills_its_parent_does_not_affect_the_others(tmp_path: Path
 
 
 def test_no_process_is_left_when_a_check_kills_any_of_its_parents(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     torch_in(environment, COUNTING.format(touched=False))
     note = tmp_path / "pids"
     body = f"""
@@ -426,7 +427,7 @@ def test_a_check_that_uses_too_much_memory_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_check_whose_needs_are_not_met_is_skipped_with_the_reason(tmp_path: Path) -> None:
-    def result_of(needs: str, context: Context) -> tuple[str, str]:
+    def result_of(needs: str, context: CheckContext) -> tuple[str, str]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         checks = checks_folder(folder / "checks", one="return Verdict(True, 'fine')")
         text = (checks / "one.py").read_text().replace("'must', Needs()", f"'must', {needs}")
@@ -436,16 +437,16 @@ def test_a_check_whose_needs_are_not_met_is_skipped_with_the_reason(tmp_path: Pa
         ).checks
         return result.outcome, result.summary
 
-    cuda = Context(profile="cuda")
+    cuda = CheckContext(profile="cuda")
     assert result_of("Needs(packages=('json', 'no_such'))", CPU) == (
         "skip",
         "needs no_such in this environment",
     )
     assert result_of("Needs(gpus=2)", cuda) == ("skip", "needs 2 GPUs; this host has none")
-    slices = Context(profile="cuda", gpus=("0", "1:0", "1:1"))
+    slices = CheckContext(profile="cuda", gpus=("0", "1:0", "1:1"))
     assert result_of("Needs(gpus=2)", slices) == ("skip", "needs 2 GPUs; this host has 1")
     assert result_of("Needs(gpus=1)", CPU) == ("pass", "fine")
-    assert result_of("Needs(gpus=1)", Context(profile="cuda", gpus=("0",)))[0] == "pass"
+    assert result_of("Needs(gpus=1)", CheckContext(profile="cuda", gpus=("0",)))[0] == "pass"
     assert (
         result_of("Needs(profile='cuda')", CPU)[1]
         == "is about vLLM for cuda; this environment is for cpu"
@@ -457,7 +458,7 @@ def test_a_check_whose_needs_are_not_met_is_skipped_with_the_reason(tmp_path: Pa
 
 
 def test_scratch_files_are_removed_before_the_next_check(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     body = "return Verdict(not list(Path(context.scratch).parents[1].glob('*/s/*')), '')"
     results = all_of(
         tmp_path, environment, "Needs()", a="Path('left').touch(); return Verdict(True, '')", b=body
@@ -468,7 +469,7 @@ def test_scratch_files_are_removed_before_the_next_check(tmp_path: Path) -> None
 def test_foreign_code_and_variables_do_not_reach_a_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = Environment(tmp_path / "env")
+    environment = SmallEnvironment(tmp_path / "env")
     environment.install("checks", "1", {"checks/__init__.py": "raise SystemExit('foreign')"})
     trap = tmp_path / "trap"
     (trap / "checks").mkdir(parents=True)
@@ -533,8 +534,8 @@ def test_without_a_python_every_check_is_an_error(tmp_path: Path) -> None:
 
 def test_a_profile_selects_its_checks() -> None:
     checks = launch_checks.discover()
-    names = {check.name for check in launch_checks.chosen(checks, "quick")}
-    passive = launch_checks.chosen(checks, "passive")
+    names = {check.name for check in launch_checks.select(checks, "quick")}
+    passive = launch_checks.select(checks, "passive")
     assert {check.name for check in passive} >= {
         "distributions_as_locked",
         "dependencies_consistent",

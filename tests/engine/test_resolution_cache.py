@@ -7,13 +7,13 @@ from provision.host import from_description
 from provision.settings import load
 
 HOST = from_description.parse(
-    '''
+    """
 gpus: [{name: NVIDIA H100 80GB HBM3}]
 driver: "580.65.06"
 python: "3.12"
 glibc: "2.39"
 machine: x86_64
-''',
+""",
     "host.yaml",
 )
 # Computed before `exclude_vllm` existed: prefixes made then are still found to need nothing.

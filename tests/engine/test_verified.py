@@ -16,9 +16,9 @@ def test_each_host_has_its_own_report(tmp_path: Path, monkeypatch: pytest.Monkey
     switch_host("one")
     verified.save(tmp_path, b"of one")
     switch_host("two")
-    assert verified.report(tmp_path) is None, "not verified on this host"
+    assert verified.read_report(tmp_path) is None, "not verified on this host"
     verified.save(tmp_path, b"of two")
     verified.withdraw(tmp_path)
-    assert verified.report(tmp_path) is None
+    assert verified.read_report(tmp_path) is None
     switch_host("one")
-    assert verified.report(tmp_path) == b"of one"
+    assert verified.read_report(tmp_path) == b"of one"

@@ -25,9 +25,13 @@ mount -o "remount,$then" "$place" || exit 77
 # The disk had room when step 10 looked at it, and others fill it since.
 FILLED_LATER = CODE.replace(
     "from provision.cli",
-    "from provision.engine import needs; needs._enough = lambda *_: needs.Measured('', met=True)\nfrom provision.cli",
+    "from provision.engine import needs; needs._enough = lambda *_: needs.NeedResult('', met=True)\nfrom provision.cli",
 )
-_UNSHARE = ["unshare", "--map-root-user", "--mount"]  # no root is needed where the kernel lets users have namespaces
+_UNSHARE = [
+    "unshare",
+    "--map-root-user",
+    "--mount",
+]  # no root is needed where the kernel lets users have namespaces
 
 
 def on_a_disk(
@@ -44,9 +48,24 @@ def on_a_disk(
     if shutil.which("unshare") is None:
         pytest.skip("there is no unshare, so no disk can be mounted here")
     wanted = small.prefix / ".wanted.json"
-    more = {"WANTED": str(wanted.rename(small.folder / "wanted.json"))} if place == small.prefix else {"WANTED": "/-"}
+    more = (
+        {"WANTED": str(wanted.rename(small.folder / "wanted.json"))}
+        if place == small.prefix
+        else {"WANTED": "/-"}
+    )
     done = subprocess.run(
-        [*_UNSHARE, "sh", "-c", _SCRIPT, "sh", str(place), options, then, before, *small.argv(*words, code=code)],
+        [
+            *_UNSHARE,
+            "sh",
+            "-c",
+            _SCRIPT,
+            "sh",
+            str(place),
+            options,
+            then,
+            before,
+            *small.argv(*words, code=code),
+        ],
         env={**small.environment, **(env or {}), **more},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

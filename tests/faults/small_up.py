@@ -59,15 +59,27 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def environment(self) -> dict[str, str]:
         home = {"HOME": str(self.folder / "home"), "UV_CACHE_DIR": str(self.folder / "cache")}
-        nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": (self.folder / "no-index").as_uri()}
-        return {"PATH": os.environ["PATH"], **home, **nowhere, "PIP_FIND_LINKS": self.wheels.as_uri()}
+        nowhere = {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": (self.folder / "no-index").as_uri(),
+        }
+        return {
+            "PATH": os.environ["PATH"],
+            **home,
+            **nowhere,
+            "PIP_FIND_LINKS": self.wheels.as_uri(),
+        }
 
     def with_wheel(self, path: Path) -> Small:
         """The lock as if this had been the published file of that name."""
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         pins = []
         for pin in self.lock.pins:
-            wheel = msgspec.structs.replace(pin.wheel, sha256=sha256) if pin.wheel.file == path.name else pin.wheel
+            wheel = (
+                msgspec.structs.replace(pin.wheel, sha256=sha256)
+                if pin.wheel.file == path.name
+                else pin.wheel
+            )
             pins.append(msgspec.structs.replace(pin, wheel=wheel))
         return msgspec.structs.replace(self, lock=Lock(pins=tuple(pins)))
 
@@ -79,10 +91,14 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
 
     def wish(self, prefix: Path | None = None, **changes: Any) -> None:
         """What `up` leaves once it has planned and resolved: the same wish goes on from there."""
-        seen = Host(record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings)
+        seen = Host(
+            record.record(
+                network=False, paths={}, sources={}, facts=resolution_cache.FACTS
+            ).readings
+        )
         wish = resolution_cache.wish(seen, Settings())
         made = msgspec.structs.replace(PLAN, **changes)
-        known = resolution_cache.Wanted(
+        known = resolution_cache.Resolution(
             wish=wish,
             tool=resolution_cache.tool(),
             plan=made,
@@ -124,7 +140,10 @@ def locked(folder: Path) -> Lock:
     """The small wheels in a folder, and the lock of all that the plan needs of them."""
     stock(folder / "wheels")
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), "UV_CACHE_DIR": str(folder / "cache")}
-    env |= {"UV_FIND_LINKS": str(folder / "wheels"), "UV_DEFAULT_INDEX": (folder / "no-index").as_uri()}
+    env |= {
+        "UV_FIND_LINKS": str(folder / "wheels"),
+        "UV_DEFAULT_INDEX": (folder / "no-index").as_uri(),
+    }
     found = resolve.resolve(PLAN, Settings(), find_uv_bin(), env, folder / "asked")
-    assert isinstance(found, resolve.Resolved)
+    assert isinstance(found, resolve.ResolvedLock)
     return found.lock

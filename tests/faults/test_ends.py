@@ -67,7 +67,7 @@ def test_nobody_reads_what_is_said(small: Small, stream: str, how: str) -> None:
     assert child.returncode == (2 if (stream, how) == ("stdout", "full") else 0)
     if child.returncode:
         assert "standard output: cannot be written: No space left" in err
-    assert environments.current(small.prefix), "what was said nowhere is done all the same"
+    assert environments.current_id(small.prefix), "what was said nowhere is done all the same"
     assert small.run(*UP)[1].startswith("nothing to do")
 
 
@@ -76,16 +76,20 @@ def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.S
     """Before anything is built too: the resolver goes, the lock is free, the exit code is that of an interruption."""
     note = small.folder / "asked"
     slow = f"""from provision.doors import process
-from provision.session import request
-request._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
+from provision.session import resolve
+resolve._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
 """
-    argv = small.argv(*UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli"))
+    argv = small.argv(
+        *UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli")
+    )
     with started(argv, env=small.environment, stderr=subprocess.PIPE) as child:
         until(lambda: note.exists() and note.read_text().endswith("\n"))
         child.send_signal(number)
         _, err = child.communicate(timeout=20)
     assert (child.returncode, err.splitlines()[-1]) == (130, "interrupted")
-    until(lambda: not Path(f"/proc/{note.read_text().strip()}").exists())  # whoever adopts it may be slow to notice
+    until(
+        lambda: not Path(f"/proc/{note.read_text().strip()}").exists()
+    )  # whoever adopts it may be slow to notice
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -107,9 +111,14 @@ def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
                 assert err.splitlines()[-2:] == ["error: interrupted", hint]
         came = next(small.prefix.glob("wheels/.torch-*.part")).stat().st_size
         assert came > len(torch.data) // 3
-        torch.faults, before = [], {name: resource.served for name, resource in server.resources.items()}
+        torch.faults, before = (
+            [],
+            {name: resource.served for name, resource in server.resources.items()},
+        )
         assert small.run(*UP)[0] == 0
-        served = {name: resource.served - before[name] for name, resource in server.resources.items()}
+        served = {
+            name: resource.served - before[name] for name, resource in server.resources.items()
+        }
         assert served[f"/{quote(path.name)}"] == len(torch.data) - came
 
 
@@ -122,23 +131,33 @@ def renames(stocked: tuple[Path, Lock], tmp_path_factory: pytest.TempPathFactory
     return int(err.rpartition("renames: ")[2])
 
 
-@pytest.mark.parametrize("back", [16, *(pytest.param(back, marks=pytest.mark.long) for back in (15, 14, 1)), 12, 11])
-def test_killed_before_each_of_the_last_renames_of_up(small: Small, renames: int, back: int) -> None:
+@pytest.mark.parametrize(
+    "back", [16, *(pytest.param(back, marks=pytest.mark.long) for back in (15, 14, 1)), 12, 11]
+)
+def test_killed_before_each_of_the_last_renames_of_up(
+    small: Small, renames: int, back: int
+) -> None:
     """The manifest, the mark of completeness, the verdict, the switch, the report, and its last page."""
     nth = renames - back + 1
-    assert small.run(str(nth), *UP, code=_counting(CODE), start_new_session=True)[0] == -signal.SIGKILL
-    now = environments.current(small.prefix)
-    assert now is None or list((small.prefix / now / environments.STATE / "verified").glob("*.json"))
+    assert (
+        small.run(str(nth), *UP, code=_counting(CODE), start_new_session=True)[0] == -signal.SIGKILL
+    )
+    now = environments.current_id(small.prefix)
+    assert now is None or list(
+        (small.prefix / now / environments.STATE / "verified").glob("*.json")
+    )
     code, _, err = small.run(*UP)
     assert code == 0, err
-    (made,) = environments.found(small.prefix)
+    (made,) = environments.list_environments(small.prefix)
     assert made.current
     assert small.run("check")[0] == 0
 
 
 def _counting(code: str) -> str:
     """Its number comes before all other arguments."""
-    return f"import sys; sys.argv[1:] = [*sys.argv[3:4], *sys.argv[1:3], *sys.argv[4:]]\n{DYING}{code}"
+    return (
+        f"import sys; sys.argv[1:] = [*sys.argv[3:4], *sys.argv[1:3], *sys.argv[4:]]\n{DYING}{code}"
+    )
 
 
 def test_a_command_goes_with_its_killed_run(small: Small) -> None:
@@ -163,10 +182,10 @@ def test_what_is_not_verified_never_becomes_current(small: Small) -> None:
     code, out, _ = small.run(*UP)
     assert code == 5
     assert out.startswith("UNDECIDED")
-    assert environments.current(small.prefix) is None
+    assert environments.current_id(small.prefix) is None
     small.wish()
     assert small.run(*UP)[0] == 0
-    assert environments.current(small.prefix)
+    assert environments.current_id(small.prefix)
 
 
 def test_two_runs_at_once(small: Small) -> None:
@@ -181,6 +200,6 @@ with locks.hold(Path(sys.argv[1]), "provision"):
             code, out, err = small.run(*verb)
             assert (code, out) == (6, "")
             assert f"another run works here: `provision`, pid {holder.pid}, since " in err
-        assert not environments.found(small.prefix)
+        assert not environments.list_environments(small.prefix)
         holder.kill()
     assert small.run(*UP)[0] == 0, "a killed holder holds nothing"

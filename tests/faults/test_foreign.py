@@ -34,7 +34,9 @@ def test_hostile_variables_reach_no_command(small: Small) -> None:
         "PYTHONPATH": str(trap),
         "PYTHONSTARTUP": str(trap / "sitecustomize.py"),
         "PYTHONUSERBASE": str(trap),
-        "LD_PRELOAD": str(trap / "no-library.so"),  # the loader complains in every process that it is given to
+        "LD_PRELOAD": str(
+            trap / "no-library.so"
+        ),  # the loader complains in every process that it is given to
         "LD_LIBRARY_PATH": str(trap),
         "PATH": f"{trap}:{os.environ['PATH']}",
         "PIP_CONSTRAINT": str(trap / "none"),
@@ -62,7 +64,12 @@ def test_a_prefix_of_any_name(small: Small, name: str) -> None:
     script = '. "$1/bin/activate" && command -v vllm && vllm serve'
     clean = {"PATH": os.environ["PATH"], "HOME": str(small.folder)}
     active = subprocess.run(
-        ["sh", "-c", script, "sh", current], env=clean, cwd=small.folder, capture_output=True, text=True, check=False
+        ["sh", "-c", script, "sh", current],
+        env=clean,
+        cwd=small.folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert active.returncode == 0, active.stderr
     assert active.stdout.splitlines()[0] == f"{current}/bin/vllm"
@@ -73,7 +80,10 @@ def test_a_prefix_of_any_name(small: Small, name: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("vllm", text) for text in ("$(touch X)", "0.32.1; touch X", "0.32.1\ntouch X", "`touch X`", "--help")),
+        *(
+            ("vllm", text)
+            for text in ("$(touch X)", "0.32.1; touch X", "0.32.1\ntouch X", "`touch X`", "--help")
+        ),
         *(("torch", text) for text in ("$(touch X)", "2.13.0+$(touch X)", "2.13.0+cu129\n")),
         *(("python", text) for text in ("3.11; touch X", "$(touch X)", "/bin/sh", "3.11\n")),
         ("cuda", "12.9; touch X"),
@@ -87,16 +97,34 @@ def test_a_prefix_of_any_name(small: Small, name: str) -> None:
         *(
             ("extra_packages", [text])
             for text in (
-                *("--index-url=http://evil/", "-r /etc/passwd", "-e .", "$(touch X)", "datasets --pre", "./wheel.whl"),
-                *("datasets\n--index-url=http://evil/", "datasets>=4\n-r /etc/passwd", "datasets\\"),
-                *("a @ http://x/a-1-py3-none-any.whl\n--index-url=http://evil/", "a @ http://x/a-1.whl\\"),
+                *(
+                    "--index-url=http://evil/",
+                    "-r /etc/passwd",
+                    "-e .",
+                    "$(touch X)",
+                    "datasets --pre",
+                    "./wheel.whl",
+                ),
+                *(
+                    "datasets\n--index-url=http://evil/",
+                    "datasets>=4\n-r /etc/passwd",
+                    "datasets\\",
+                ),
+                *(
+                    "a @ http://x/a-1-py3-none-any.whl\n--index-url=http://evil/",
+                    "a @ http://x/a-1.whl\\",
+                ),
             )
         ),
     ],
     ids=repr,
 )
 def test_a_command_where_a_value_belongs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str, value: object
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    value: object,
 ) -> None:
     """Refused with its line before anything is looked at; nothing is run or made of it."""
     monkeypatch.chdir(tmp_path)
@@ -114,20 +142,23 @@ def test_a_command_where_a_value_belongs(
 
 def test_foreign_hooks_are_named_and_never_called_whole(finished: Small) -> None:
     """They may be somebody's own, so they are not taken out; but they reach into every check: nothing is verified."""
-    hooks = [finished.packages / hook for hook in ("sitecustomize.py", "usercustomize/__init__.py", "zz.pth")]
+    hooks = [
+        finished.packages / hook
+        for hook in ("sitecustomize.py", "usercustomize/__init__.py", "zz.pth")
+    ]
     for path in hooks:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    now = environments.current(finished.prefix)
+    now = environments.current_id(finished.prefix)
     for verb in (UP, ("provision",)):
         code, out, err = finished.run(*verb)
         assert code == 4, out + err
         assert "sitecustomize.py, usercustomize, zz.pth run" in err
         assert "and no package has brought it" in err
-        assert "take it out; what is to stay must come in a package that extra_packages names" in err
+        assert "remove it; to keep it, put it into a package that extra_packages names" in err
     assert (finished.logs / "summary.txt").read_text().startswith("NOT PROVISIONED")
     assert all(path.exists() for path in hooks)
-    assert environments.current(finished.prefix) == now, "what runs is not taken away"
+    assert environments.current_id(finished.prefix) == now, "what runs is not taken away"
     code, _, err = finished.run("check", "record_whole")
     assert code == 1
     assert "runs whenever this Python starts" in err
@@ -143,7 +174,9 @@ def test_a_hook_that_a_package_brings_is_its_own(finished: Small) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Name: mine\nVersion: 1.0\n")
     (finished.packages / "mine.pth").touch()
-    (info / "RECORD").write_text("mine-1.0.dist-info/METADATA,,\nmine.pth,,\nmine-1.0.dist-info/RECORD,,\n")
+    (info / "RECORD").write_text(
+        "mine-1.0.dist-info/METADATA,,\nmine.pth,,\nmine-1.0.dist-info/RECORD,,\n"
+    )
     code, out, err = finished.run(*UP)
     assert (code, err) == (0, "")
     assert out.startswith("nothing to do")
@@ -156,5 +189,5 @@ def test_an_installed_file_edited_in_place_is_put_back(finished: Small) -> None:
     path.write_bytes(whole.replace(b"VERSION", b"vERSION"))
     code, _, err = finished.run(*UP)
     assert code == 0
-    assert "sympy is torn and is installed anew: sympy.py" in err
+    assert "sympy is damaged and is installed again: sympy.py" in err
     assert path.read_bytes() == whole

@@ -19,7 +19,12 @@ from tests.steps.planned import lock_of
 
 MADE = plan("{name: NVIDIA A100-SXM4-80GB}, {name: NVIDIA H100 80GB HBM3}", "vllm=0.32.0")
 LOCK = lock_of(MADE)
-SITE = Site(generation="/p/toolkits/flash-attn-k1", prefix="/p", uv="/opt/uv", host_python="/usr/bin/python3.12")
+SITE = Site(
+    generation="/p/toolkits/flash-attn-k1",
+    prefix="/p",
+    uv="/opt/uv",
+    host_python="/usr/bin/python3.12",
+)
 RECIPE = Recipe(
     source=Wheel(url="https://index/flash_attn-2.8.3.post2.tar.gz", sha256="ab"),
     local="cu130.torch2.13.0.sm80.sm90.k1",
@@ -61,7 +66,9 @@ def test_the_toolkit_is_torch_and_what_compiles_beside_it_out_of_the_store() -> 
     assert {"--require-hashes", "--no-index", "/p/wheels"} <= set(install.argv)
     written = next(one for one in said if isinstance(one, Write) and one.path == SITE.lock_file)
     assert written.text == LOCK.text
-    assert any(isinstance(one, Run) and one.argv[-1] == SITE.toolkit for one in said), "lib64 is laid out"
+    assert any(isinstance(one, Run) and one.argv[-1] == SITE.toolkit for one in said), (
+        "lib64 is laid out"
+    )
 
 
 def test_it_is_compiled_for_these_architectures_alone_as_many_at_once_as_was_chosen() -> None:
@@ -79,7 +86,11 @@ def test_it_is_compiled_for_these_architectures_alone_as_many_at_once_as_was_cho
 
 def test_the_host_compiler_and_the_toolkit_of_the_wheels_are_named() -> None:
     run = compiling()
-    assert (run.env["CC"], run.env["CXX"], run.env["CUDA_HOME"]) == ("/usr/bin/g++-12", "/usr/bin/g++-12", SITE.toolkit)
+    assert (run.env["CC"], run.env["CXX"], run.env["CUDA_HOME"]) == (
+        "/usr/bin/g++-12",
+        "/usr/bin/g++-12",
+        SITE.toolkit,
+    )
     assert "PYTORCH_NVCC" not in run.env
 
 
@@ -95,7 +106,9 @@ def test_the_hosts_own_toolkit_where_it_was_chosen() -> None:
 def test_ccache_stands_before_nvcc_alone() -> None:
     run = compiling(ccache="/usr/bin/ccache")
     assert run.env["PYTORCH_NVCC"] == f"/usr/bin/ccache {SITE.toolkit}/bin/nvcc"
-    assert run.env["CXX"] == run.env["CC"] == "/usr/bin/g++-12", "torch and nvcc's -ccbin take no words before it"
+    assert run.env["CXX"] == run.env["CC"] == "/usr/bin/g++-12", (
+        "torch and nvcc's -ccbin take no words before it"
+    )
 
 
 # One source of each kind, which torch's own classes compile; as torch 2.11 has it, whose bounds are older than nvcc's.
@@ -124,8 +137,14 @@ exec g++ "$@"
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler here")
-def test_a_real_torch_takes_the_compilers_as_they_are_named(real_vllm: real.Vllm, tmp_path: Path) -> None:
-    tools = {"nvcc": NVCC, "g++-14": GCC_14, "ccache": '#!/bin/sh\necho "$@" >> "$(dirname "$0")/cached"; exec "$@"\n'}
+def test_a_real_torch_takes_the_compilers_as_they_are_named(
+    real_vllm: real.Vllm, tmp_path: Path
+) -> None:
+    tools = {
+        "nvcc": NVCC,
+        "g++-14": GCC_14,
+        "ccache": '#!/bin/sh\necho "$@" >> "$(dirname "$0")/cached"; exec "$@"\n',
+    }
     (tmp_path / "bin").mkdir()
     for name, text in tools.items():
         (tmp_path / "bin" / name).write_text(text)
@@ -134,14 +153,23 @@ def test_a_real_torch_takes_the_compilers_as_they_are_named(real_vllm: real.Vllm
     for library in ("c10_cuda", "cudart", "torch_cuda"):  # a torch for a CPU has none
         stub = tmp_path / "lib64" / f"lib{library}.so"
         subprocess.run(["g++", "-shared", "-x", "c++", os.devnull, "-o", stub], check=True)
-    for name, text in {"setup.py": SETUP, "one.cpp": "int one();\n", "two.cu": "int two();\n"}.items():
+    for name, text in {
+        "setup.py": SETUP,
+        "one.cpp": "int one();\n",
+        "two.cu": "int two();\n",
+    }.items():
         (tmp_path / name).write_text(text)
     tool = str(tmp_path / "bin")
     run = compiling(ccache=f"{tool}/ccache", compiler=f"{tool}/g++-14", cuda_home=str(tmp_path))
     path = f"{Path(real_vllm.python).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, **run.env, "PATH": path, "TORCH_CUDA_ARCH_LIST": "9.0"}
     done = subprocess.run(
-        [real_vllm.python, "setup.py", "build_ext"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        [real_vllm.python, "setup.py", "build_ext"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(tmp_path.glob("build/*/one*.so"))

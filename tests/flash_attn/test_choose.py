@@ -297,8 +297,10 @@ def test_no_build_without_memory_for_one_file() -> None:
     assert small.flash_attn.mode == "none"
     assert "compiling one file needs 7 GB" in rejected(small, "flash-attn")
     assert "5.2 GB free: free some memory, or build on another host" in small.flash_attn.why
-    required = none_recorded(with_memory(cores=4, available_gb=5.2), CERTAIN, "flash_attn.mode=require")
-    assert "5.2 GB are free" in required.unsupported[0].reasons[0]
+    required = none_recorded(
+        with_memory(cores=4, available_gb=5.2), CERTAIN, "flash_attn.mode=require"
+    )
+    assert "5.2 GB free" in required.unsupported[0].reasons[0]
 
 
 def test_no_build_without_a_compiler() -> None:
@@ -311,12 +313,17 @@ def test_no_build_without_a_compiler() -> None:
 
     no_nvcc = recorded(with_compilers("12.2.0"), CERTAIN, "cuda=12.9")
     assert no_nvcc.flash_attn.mode == "none"
-    assert "compiling for this torch needs the CUDA toolkit 12.9; this host has none" in no_nvcc.flash_attn.why
-    assert recorded(with_compilers("12.2.0"), CERTAIN).flash_attn.mode == "build", "PyPI has the nvcc of CUDA 13"
+    assert (
+        "compiling for this torch needs the CUDA toolkit 12.9; this host has none"
+        in no_nvcc.flash_attn.why
+    )
+    assert recorded(with_compilers("12.2.0"), CERTAIN).flash_attn.mode == "build", (
+        "PyPI has the nvcc of CUDA 13"
+    )
     no_compiler = recorded(with_compilers(), CERTAIN)
     assert no_compiler.flash_attn.mode == "none"
     assert "need g++ " in no_compiler.flash_attn.why
-    assert "here is none: install one" in no_compiler.flash_attn.why
+    assert "this host has none: install it" in no_compiler.flash_attn.why
 
 
 def test_modes() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from provision.engine import uv
 from provision.errors import SourceFailed
 from provision.flash_attn import find as published_wheels
 from provision.flash_attn.find import NotPublished, find
@@ -70,7 +71,7 @@ def find_wheel(
     server: LocalServer, a_plan: Plan, environment: dict[str, str] | None = None
 ) -> Wheel:
     settings = load(None, "config.yaml", [f"sources.github={server.url('/')}"])
-    return find(a_plan, settings, environment or {})
+    return find(a_plan, settings, uv.connection(environment or {}))
 
 
 def test_a_listed_file_has_its_hash(server: LocalServer) -> None:

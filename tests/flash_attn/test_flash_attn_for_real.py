@@ -22,7 +22,7 @@ from provision.flash_attn import partial_build, wheel_store
 from provision.host import from_description
 from provision.plan import against_wheel
 from provision.plan._model import Plan
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import load
 from tests.checks import real
 from tests.plan.described import rejected
@@ -55,7 +55,10 @@ class Made:
 
     def python(self, code: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.current / "bin/python", "-I", "-c", code], capture_output=True, text=True, check=False
+            [self.current / "bin/python", "-I", "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
 
@@ -65,13 +68,36 @@ def made() -> Iterator[Made]:
     folder = Path(os.environ[real.SHARED]) / "flash-attn"
     folder.mkdir()
     real.needs(folder, gigabytes=20)
-    if not any(map(shutil.which, ("g++", "g++-12", "g++-13", "g++-14"))) or os.uname().machine != "x86_64":
+    if (
+        not any(map(shutil.which, ("g++", "g++-12", "g++-13", "g++-14")))
+        or os.uname().machine != "x86_64"
+    ):
         pytest.skip("there is no C++ compiler for x86_64")
     (folder / "h100.yaml").write_text(H100)
-    words = ["provision", "--host", str(folder / "h100.yaml"), "--yes", "--json", "--prefix", str(folder / "envs")]
-    settings = [f"logs={folder / 'logs'}", f"tasks={folder / 'tasks'}", "flash_attn.build=now", *PYPI_ALONE]
+    words = [
+        "provision",
+        "--host",
+        str(folder / "h100.yaml"),
+        "--yes",
+        "--json",
+        "--prefix",
+        str(folder / "envs"),
+    ]
+    settings = [
+        f"logs={folder / 'logs'}",
+        f"tasks={folder / 'tasks'}",
+        "flash_attn.build=now",
+        *PYPI_ALONE,
+    ]
     done = subprocess.run(
-        [sys.executable, "-I", "-c", real.START, *words, *(word for each in settings for word in ("--set", each))],
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            real.START,
+            *words,
+            *(word for each in settings for word in ("--set", each)),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -98,7 +124,7 @@ def test_one_command_compiles_installs_and_tries_it_beside_vllm(made: Made) -> N
 
 def test_it_holds_code_for_the_asked_architecture_and_no_other(made: Made) -> None:
     (path,) = made.packages.glob("flash_attn_2_cuda*.so")
-    code = fatbin.containers(SharedObject.mapped(path).fatbin)
+    code = fatbin.fat_binaries(SharedObject.mapped(path).fatbin)
     assert code
     assert {(each.sm, each.ptx) for each in code} == {(frozenset({90}), frozenset())}
     (one,) = wheel_store.found(made.prefix)
@@ -110,7 +136,11 @@ def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(partial_build.ONLY, "flash_fwd_hdim64_bf16_sm80")
     (one,) = wheel_store.found(made.prefix)
     other = load(None, "config.yaml", ["vllm=0.25.1"])
-    plan = make(from_description.parse(H100, "h100.yaml"), other, wheel_store.catalogue(made.prefix, rows.load()))
+    plan = make_plan(
+        from_description.parse(H100, "h100.yaml"),
+        other,
+        wheel_store.catalogue(made.prefix, rows.load()),
+    )
     assert isinstance(plan, Plan)
     assert plan.flash_attn.origin != "store"
     assert f"{one.file}: for torch {one.torch}" in rejected(plan, "flash-attn")
@@ -120,9 +150,11 @@ def test_its_symbols_are_those_of_its_own_torch(made: Made, tmp_path: Path) -> N
     (one,) = wheel_store.found(made.prefix)
     truth = wheel.read(made.prefix / "wheels" / one.file)
     own = libraries.read(made.packages / "torch" / "lib")
-    assert against_wheel.against(truth, torch=own, torch_version=one.torch) == []
+    assert against_wheel.reasons_against(truth, torch=own, torch_version=one.torch) == []
     for library in (made.packages / "torch" / "lib").glob("*.so"):
         if library.name != "libc10.so":
             (tmp_path / library.name).symlink_to(library)
-    (reason, *_) = against_wheel.against(truth, torch=libraries.read(tmp_path), torch_version="another")
+    (reason, *_) = against_wheel.reasons_against(
+        truth, torch=libraries.read(tmp_path), torch_version="another"
+    )
     assert "which torch another here does not have" in reason

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks import real
-from tests.checks.environments import Environment
+from tests.checks.environments import SmallEnvironment
 
 GUARD = Path(__file__).parents[2] / "provision" / "flash_attn" / "try_flash_attn.py"
 TORCH = "2.13.0"
@@ -72,12 +72,12 @@ pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="no C compiler h
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    return Environment(tmp_path / "env")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    return SmallEnvironment(tmp_path / "env")
 
 
 def install(
-    environment: Environment,
+    environment: SmallEnvironment,
     *,
     torch: str = TORCH,
     loads: str = "",
@@ -105,14 +105,14 @@ def install(
     environment.install("flash_attn", "2.8.3", files)
 
 
-def guard(environment: Environment, *argv: str) -> subprocess.CompletedProcess[str]:
+def guard(environment: SmallEnvironment, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [environment.python, "-I", GUARD, "--torch", TORCH, *argv],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
 
-def test_a_working_copy(environment: Environment) -> None:
+def test_a_working_copy(environment: SmallEnvironment) -> None:
     install(environment)
     result = guard(environment)
     assert (result.returncode, result.stderr) == (0, "")
@@ -123,7 +123,7 @@ def test_a_working_copy(environment: Environment) -> None:
 @pytest.mark.parametrize(
     "gives", ["torch.Tensor(1.001)", "(torch.Tensor(1.001), 'sums of the rows')"]
 )
-def test_flavour_3_has_one_module_and_runs(environment: Environment, gives: str) -> None:
+def test_flavour_3_has_one_module_and_runs(environment: SmallEnvironment, gives: str) -> None:
     install_3(environment, f"return {gives}")
     result = guard(environment, "--flavour", "3", "--gpus", "0")
     assert result.returncode == 0, result.stderr
@@ -149,14 +149,14 @@ def test_flavour_3_has_one_module_and_runs(environment: Environment, gives: str)
         ),
     ],
 )
-def test_a_broken_flavour_3(environment: Environment, forward: str, sentence: str) -> None:
+def test_a_broken_flavour_3(environment: SmallEnvironment, forward: str, sentence: str) -> None:
     install_3(environment, forward)
     result = guard(environment, "--flavour", "3", "--gpus", "0")
     assert result.returncode == 1
     assert sentence in result.stderr
 
 
-def install_3(environment: Environment, forward: str) -> None:
+def install_3(environment: SmallEnvironment, forward: str) -> None:
     """Install flavour 3 alone, with a torch that sees one GPU."""
     environment.install(
         "torch", TORCH, {"torch/__init__.py": textwrap.dedent(_TORCH.format(gpus=1))}
@@ -166,7 +166,7 @@ def install_3(environment: Environment, forward: str) -> None:
     environment.install("flash_attn_3", "3.0.0", {"flash_attn_interface.py": module})
 
 
-def test_a_working_copy_runs_on_every_gpu(environment: Environment) -> None:
+def test_a_working_copy_runs_on_every_gpu(environment: SmallEnvironment) -> None:
     install(environment, gpus=2)
     result = guard(environment, "--gpus", "0,1")
     assert result.returncode == 0, result.stderr
@@ -216,7 +216,7 @@ def test_a_working_copy_runs_on_every_gpu(environment: Environment) -> None:
     ],
 )
 def test_sentence_of_a_failure(
-    environment: Environment, broken: dict[str, str], sentence: str
+    environment: SmallEnvironment, broken: dict[str, str], sentence: str
 ) -> None:
     install(environment, **broken)  # type: ignore[arg-type]  # one knob at a time
     result = guard(environment)
@@ -225,12 +225,12 @@ def test_sentence_of_a_failure(
     assert result.stderr.count("\n") == 1
 
 
-def test_a_missing_triton_is_accepted(environment: Environment) -> None:
+def test_a_missing_triton_is_accepted(environment: SmallEnvironment) -> None:
     install(environment, rotary="import no_triton_here")
     assert guard(environment).returncode == 0
 
 
-def test_a_process_left_by_an_import_does_not_delay_it(environment: Environment) -> None:
+def test_a_process_left_by_an_import_does_not_delay_it(environment: SmallEnvironment) -> None:
     note = environment.folder / "pid"
     fork = (
         f"pid = os.fork()\nif not pid: time.sleep(300)\nopen({str(note)!r}, 'w').write(str(pid))\n"
@@ -240,14 +240,14 @@ def test_a_process_left_by_an_import_does_not_delay_it(environment: Environment)
     os.kill(int(note.read_text()), signal.SIGKILL)
 
 
-def test_a_long_message_is_cut(environment: Environment) -> None:
+def test_a_long_message_is_cut(environment: SmallEnvironment) -> None:
     install(environment, vllm="raise RuntimeError('x' * 500_000)")
     result = guard(environment)
     assert result.stderr.startswith("vllm cannot be imported: RuntimeError: xxx")
     assert len(result.stderr) < 3000
 
 
-def test_two_installed_torches_are_refused(environment: Environment) -> None:
+def test_two_installed_torches_are_refused(environment: SmallEnvironment) -> None:
     install(environment)
     environment.install("torch", "2.12.0", {})
     assert "2.12.0 and 2.13.0 is installed" in guard(environment).stderr
@@ -268,14 +268,14 @@ def test_two_installed_torches_are_refused(environment: Environment) -> None:
         ("import os; os.abort()", "running flash_attn on GPU 0 (H100) was killed by SIGABRT"),
     ],
 )
-def test_a_wrong_forward(environment: Environment, forward: str, sentence: str) -> None:
+def test_a_wrong_forward(environment: SmallEnvironment, forward: str, sentence: str) -> None:
     install(environment, forward=forward, gpus=1)
     result = guard(environment, "--gpus", "0")
     assert result.returncode == 1
     assert sentence in result.stderr
 
 
-def test_a_gpu_that_torch_does_not_see(environment: Environment) -> None:
+def test_a_gpu_that_torch_does_not_see(environment: SmallEnvironment) -> None:
     install(environment, gpus=1)
     assert guard(environment, "--gpus", "0,1").stderr == "GPU 0,1 was named, and torch sees 1\n"
 

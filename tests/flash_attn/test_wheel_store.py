@@ -14,6 +14,7 @@ from provision.engine import store
 from provision.flash_attn import partial_build, wheel_store
 from provision.flash_attn.wheel_store import Kept
 from provision.plan._model import FlashAttn
+from provision.steps import wheel_folder
 from provision.steps.model import Lock
 from tests.binary.tiny_wheel import MODULE, NAMED, module, wheel
 from tests.engine.small_index import plan
@@ -42,14 +43,21 @@ def kept_one(prefix: Path, **changed: Any) -> Kept:
 
 
 def locked(prefix: Path, file: str) -> Lock:
-    flash = FlashAttn(mode="wheel", flavour="2", arches=("9.0",), why="", wheel=file, origin="store")
+    flash = FlashAttn(
+        mode="wheel", flavour="2", arches=("9.0",), why="", wheel=file, origin="store"
+    )
     return wheel_store.locked(prefix, plan(flash_attn=flash), Lock(pins=()))
 
 
-def test_what_is_kept_is_found_planned_with_and_locked(tmp_path: Path, catalogue: Catalogue) -> None:
+def test_what_is_kept_is_found_planned_with_and_locked(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
     one = kept_one(tmp_path)
     assert wheel_store.found(tmp_path) == [one]
-    assert [row.file for row in wheel_store.catalogue(tmp_path, catalogue).flash_attn][:2] == [NAMED, ""]
+    assert [row.file for row in wheel_store.catalogue(tmp_path, catalogue).flash_attn][:2] == [
+        NAMED,
+        "",
+    ]
     (pin,) = locked(tmp_path, NAMED).pins
     assert (pin.wheel.file, pin.wheel.sha256) == (NAMED, one.sha256)
     assert pin.requirement.startswith("flash-attn==2.8.3+cu13torch2.13cxx11abitrue ")
@@ -65,9 +73,11 @@ def test_how_it_came_is_said(tmp_path: Path) -> None:
     assert came(origin="imported", brought="2026-11-21T00:00:00Z") == "imported on 2026-11-21"
 
 
-def test_a_file_without_its_note_and_a_note_without_its_file_are_not_offered(tmp_path: Path) -> None:
+def test_a_file_without_its_note_and_a_note_without_its_file_are_not_offered(
+    tmp_path: Path,
+) -> None:
     one = kept_one(tmp_path)
-    note = store.note(wheel_store.place(tmp_path, one.file))
+    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
     text = note.read_bytes()
     note.unlink()
     assert not wheel_store.found(tmp_path)
@@ -107,21 +117,23 @@ def test_a_file_that_is_cut_short_or_damaged_is_not_taken_and_its_note_goes(tmp_
 )
 def test_notes_that_make_no_sense_are_passed_over(tmp_path: Path, spoilt: dict[str, str]) -> None:
     one = kept_one(tmp_path)
-    note = store.note(wheel_store.place(tmp_path, one.file))
+    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
     note.write_bytes(msgspec.json.encode({**msgspec.to_builtins(one), **spoilt}))
     assert wheel_store.found(tmp_path) == []
 
 
 def test_a_note_under_another_name_is_passed_over(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
-    note = store.note(wheel_store.place(tmp_path, one.file))
-    note.with_name("flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl.json").write_bytes(note.read_bytes())
+    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
+    note.with_name("flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl.json").write_bytes(
+        note.read_bytes()
+    )
     assert wheel_store.found(tmp_path) == [one]
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b'{"file": "\xff"}'])
 def test_notes_that_are_none_are_passed_over(tmp_path: Path, text: bytes) -> None:
-    store.note(wheel_store.place(tmp_path, kept_one(tmp_path).file)).write_bytes(text)
+    wheel_folder.note(wheel_store.place(tmp_path, kept_one(tmp_path).file)).write_bytes(text)
     assert wheel_store.found(tmp_path) == []
 
 
@@ -130,7 +142,10 @@ def test_a_run_killed_while_it_puts_another_wheel_under_the_same_name_offers_nei
 ) -> None:
     kept_one(tmp_path)
     (tmp_path / "another").mkdir()
-    another = wheel(tmp_path / "another", {"flash_attn/__init__.py": b"", MODULE: module(defined=("PyInit_another",))})
+    another = wheel(
+        tmp_path / "another",
+        {"flash_attn/__init__.py": b"", MODULE: module(defined=("PyInit_another",))},
+    )
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -139,7 +154,9 @@ def test_a_run_killed_while_it_puts_another_wheel_under_the_same_name_offers_nei
         patch.setattr(files, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             wheel_store.keep(tmp_path, another, H100)
-    assert not list((tmp_path / "wheels").glob("*.json")), "the first one's note is not about what lies there now"
+    assert not list((tmp_path / "wheels").glob("*.json")), (
+        "the first one's note is not about what lies there now"
+    )
     assert wheel_store.found(tmp_path) == []
 
 
@@ -163,8 +180,11 @@ def test_two_hosts_of_one_prefix_have_each_their_own(tmp_path: Path) -> None:
 
 def test_prune_leaves_what_is_kept_and_takes_what_a_killed_import_has_left(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
-    place, other = wheel_store.place(tmp_path, one.file), tmp_path / "wheels" / "einops-0.8-py3-none-any.whl"
-    aside = tmp_path / "wheels" / store.ASIDE
+    place, other = (
+        wheel_store.place(tmp_path, one.file),
+        tmp_path / "wheels" / "einops-0.8-py3-none-any.whl",
+    )
+    aside = tmp_path / "wheels" / wheel_folder.ASIDE
     aside.mkdir()
     (aside / NAMED).touch()
     other.touch()

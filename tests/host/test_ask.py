@@ -31,12 +31,16 @@ def only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_interpreters_are_asked_and_broken_ones_left_out(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpreters_are_asked_and_broken_ones_left_out(
+    only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_programs, "PYTHON_PLACES", ("~/uv/*/bin/python3",))
     script(only / "bin/python3.9", "exit 1")
     script(only / "bin/python3.10", "sleep 30")
     script(only / "bin/python3.99t", "echo not asked > asked")
-    fake = json.dumps({"version": "3.12.9", "path": f"{only}/uv/c/bin/python3", "venv": True, "headers": True})
+    fake = json.dumps(
+        {"version": "3.12.9", "path": f"{only}/uv/c/bin/python3", "venv": True, "headers": True}
+    )
     script(only / "uv/c/bin/python3", f"echo '{fake}'")
     (only / "bin/python3").symlink_to(sys.executable)
     monkeypatch.setattr(_programs, "ASK_S", 1.0)

@@ -8,7 +8,11 @@ from provision.doors.reading import Reading
 from provision.host import cpu, memory
 from tests.host.recorded import missing, value
 
-CPUINFO, LSCPU, NODES = "file /proc/cpuinfo", "command lscpu", "files /sys/devices/system/node/node[0-9]*"
+CPUINFO, LSCPU, NODES = (
+    "file /proc/cpuinfo",
+    "command lscpu",
+    "files /sys/devices/system/node/node[0-9]*",
+)
 CPU_GROUP = "probe cgroup_cpu"
 MEMINFO, GROUP = "file /proc/meminfo", "probe cgroup_memory"
 
@@ -21,7 +25,9 @@ def xeon(processor: int, socket: int, core: int) -> str:
     )
 
 
-DGX = "".join(xeon(n, socket=n % 4 // 2, core=n % 2) for n in range(8))  # 2 sockets of 2 cores, 2 threads each
+DGX = "".join(
+    xeon(n, socket=n % 4 // 2, core=n % 2) for n in range(8)
+)  # 2 sockets of 2 cores, 2 threads each
 GRACE = "".join(
     f"processor\t: {n}\nBogoMIPS\t: 2000.00\nFeatures\t: fp asimd sve i8mm bf16\nCPU implementer\t: 0x41\n"
     "CPU architecture: 8\nCPU part\t: 0xd4f\n\n"
@@ -52,14 +58,18 @@ def test_threads_of_one_core_count_once() -> None:
         (["100000 0", "what"], None, 4),
     ],
 )
-def test_the_tightest_quota_of_group_and_parents_counts(quotas: list[str], quota: float | None, usable: int) -> None:
+def test_the_tightest_quota_of_group_and_parents_counts(
+    quotas: list[str], quota: float | None, usable: int
+) -> None:
     found = value(cpu.FACT, {CPUINFO: DGX, CPU_GROUP: {"kind": "cgroup2", "quotas": quotas}})
     assert isinstance(found, cpu.Cpu)
     assert (found.cores, found.quota, found.usable) == (4, quota, usable)
 
 
 def test_an_arm_processor_is_named_by_lscpu() -> None:
-    lscpu = "Architecture:           aarch64\nModel name:             Neoverse-V2\nNUMA node(s):   1\n"
+    lscpu = (
+        "Architecture:           aarch64\nModel name:             Neoverse-V2\nNUMA node(s):   1\n"
+    )
     found = value(cpu.FACT, {CPUINFO: GRACE, LSCPU: lscpu})
     assert found == cpu.Cpu(model="Neoverse-V2", cores=72, flags=None, numa_nodes=None)
 
@@ -71,7 +81,9 @@ def test_an_arm_processor_without_lscpu_has_no_name_and_still_its_cores() -> Non
 
 
 def test_an_old_processor_has_none_of_the_flags() -> None:
-    found = value(cpu.FACT, {CPUINFO: "processor\t: 0\nmodel name\t: Intel(R) Atom\nflags\t: fpu sse2\n"})
+    found = value(
+        cpu.FACT, {CPUINFO: "processor\t: 0\nmodel name\t: Intel(R) Atom\nflags\t: fpu sse2\n"}
+    )
     assert isinstance(found, cpu.Cpu)
     assert found.flags == ()
 
@@ -107,7 +119,12 @@ def test_no_limit_is_a_word_in_v2_and_a_huge_number_in_v1() -> None:
 @pytest.mark.parametrize(
     ("limits", "used", "free", "allowed"),
     [
-        (["max", "34359738368", "68719476736"], [1, 2**30, 60 * 2**30], 4.0, 4.0),  # the parent has others, too
+        (
+            ["max", "34359738368", "68719476736"],
+            [1, 2**30, 60 * 2**30],
+            4.0,
+            4.0,
+        ),  # the parent has others, too
         (["34359738368"], [40 * 2**30], 0.0, 0.0),
         (["34359738368"], [None], None, 32.0),
         (["34359738368"], [], None, 32.0),  # a recording of before
@@ -117,7 +134,9 @@ def test_no_limit_is_a_word_in_v2_and_a_huge_number_in_v1() -> None:
 def test_what_group_and_parents_use_already_is_not_free(
     limits: list[str], used: list[int | None], free: float | None, allowed: float | None
 ) -> None:
-    found = value(memory.FACT, {MEMINFO: HOST, GROUP: {"kind": "cgroup2", "limits": limits, "used": used}})
+    found = value(
+        memory.FACT, {MEMINFO: HOST, GROUP: {"kind": "cgroup2", "limits": limits, "used": used}}
+    )
     assert isinstance(found, memory.Memory)
     assert (found.group_free_gb, found.allowed_gb) == (free, allowed)
 

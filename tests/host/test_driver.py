@@ -61,7 +61,9 @@ def test_open_module_in_order() -> None:
         module="580.65.06\n",
         proc=OPEN,
         on_disk="580.65.06\n",
-        library=json.dumps({"/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1": "-> libnvidia-ml.so.580.65.06"}),
+        library=json.dumps(
+            {"/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1": "-> libnvidia-ml.so.580.65.06"}
+        ),
     )
     assert host.value(driver.FACT) == driver.Driver(
         version="580.65.06", on_disk="580.65.06", library="580.65.06", flavour="open"
@@ -70,11 +72,15 @@ def test_open_module_in_order() -> None:
 
 
 def test_proprietary_module_from_proc_alone() -> None:
-    assert recorded(proc=CLOSED).value(driver.FACT) == driver.Driver(version="535.183.01", flavour="proprietary")
+    assert recorded(proc=CLOSED).value(driver.FACT) == driver.Driver(
+        version="535.183.01", flavour="proprietary"
+    )
 
 
 def test_flavour_from_a_suffix() -> None:
-    assert recorded(module="580.65.06-open\n").value(driver.FACT) == driver.Driver(version="580.65.06", flavour="open")
+    assert recorded(module="580.65.06-open\n").value(driver.FACT) == driver.Driver(
+        version="580.65.06", flavour="open"
+    )
 
 
 def test_wsl_has_only_what_windows_tells() -> None:
@@ -100,7 +106,9 @@ def test_an_upgrade_that_waits_for_a_reboot() -> None:
             nvml.SOURCE.key: mismatch,
         }
     )
-    assert host.value(driver.FACT) == driver.Driver(version="580.65.06", on_disk="580.95.05", library="580.95.05")
+    assert host.value(driver.FACT) == driver.Driver(
+        version="580.65.06", on_disk="580.95.05", library="580.95.05"
+    )
     assert host.warnings(driver.FACT) == [
         (
             "the driver's library is 580.95.05 but the loaded module is 580.65.06: NVML and CUDA do not start "

@@ -49,7 +49,9 @@ def test_in_a_container_only_its_pid_file_shows() -> None:
     host = Host(
         {
             fabric_manager.SERVICE.key: Reading(outcome="absent"),
-            fabric_manager.PID.key: ok('{"/run/nvidia-fabricmanager/nv-fabricmanager.pid": "2211"}'),
+            fabric_manager.PID.key: ok(
+                '{"/run/nvidia-fabricmanager/nv-fabricmanager.pid": "2211"}'
+            ),
         }
     )
     assert host.value(fabric_manager.FACT) == fabric_manager.FabricManager(running=True)

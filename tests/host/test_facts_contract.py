@@ -17,14 +17,26 @@ from provision.host.record import discover
 FACTS = discover()
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 LINES = st.lists(
     st.one_of(
         st.text(max_size=40),
         st.tuples(st.text(max_size=12), st.text(max_size=12)).map(" : ".join),
-        st.sampled_from(["GPU 0: x", "a,b,c,d", "MemTotal: 12 kB", "Version 1.2", "processor : 0", "N/A", "0::/"]),
+        st.sampled_from(
+            [
+                "GPU 0: x",
+                "a,b,c,d",
+                "MemTotal: 12 kB",
+                "Version 1.2",
+                "processor : 0",
+                "N/A",
+                "0::/",
+            ]
+        ),
     ),
     max_size=8,
 ).map("\n".join)
@@ -105,7 +117,9 @@ def test_sources_that_did_not_answer_never_make_a_parser_break(fact: Fact[Any], 
 @every_fact
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_any_text_is_a_value_or_missing_never_an_exception(fact: Fact[Any], data: st.DataObject) -> None:
+def test_any_text_is_a_value_or_missing_never_an_exception(
+    fact: Fact[Any], data: st.DataObject
+) -> None:
     text = st.one_of(JSON.map(json.dumps), LINES)
     readings = {source.key: Reading(outcome="ok", text=data.draw(text)) for source in fact.sources}
     host = Host(readings)

@@ -24,7 +24,9 @@ H100 = (FOLDER / "vllm-2xh100.txt").read_text()
 def described(host: Host) -> dict[str, Any]:
     """What the host knows, in the form of the JSON files."""
     values = dict(host._values)
-    said: dict[str, Any] = {name: value.why for name, value in values.items() if isinstance(value, Missing)}
+    said: dict[str, Any] = {
+        name: value.why for name, value in values.items() if isinstance(value, Missing)
+    }
     found = {name: value for name, value in values.items() if not isinstance(value, Missing)}
     for name in ("glibc", "machine", "wsl", "packages"):
         if name in found:
@@ -66,7 +68,9 @@ def test_what_a_text_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("wrapped", ["windows", "colours", "quoted", "indented", "listed", "no-break spaces"])
+@pytest.mark.parametrize(
+    "wrapped", ["windows", "colours", "quoted", "indented", "listed", "no-break spaces"]
+)
 def test_what_pasting_puts_around_it_changes_nothing(name: str, wrapped: str) -> None:
     lines = (FOLDER / f"{name}.txt").read_text().splitlines()
     text = {
@@ -168,7 +172,15 @@ def test_foreign_lines_between(noise: list[tuple[int, str]]) -> None:
             st.from_regex(r"  MIG \d[cg]\.\d{1,4}gb +Device +\d{1,3}:", fullmatch=True),
             st.builds(
                 "{}: {}".format,
-                st.sampled_from(["Nvidia driver version", "GPU models and configuration", "CPU(s)", "Flags", "OS"]),
+                st.sampled_from(
+                    [
+                        "Nvidia driver version",
+                        "GPU models and configuration",
+                        "CPU(s)",
+                        "Flags",
+                        "OS",
+                    ]
+                ),
                 st.text(max_size=30),
             ),
             st.sampled_from(["GPU0\tGPU1", "GPU0 X NV4", "\x1b[0m", "```", "Python version: ٣.١٢"]),

@@ -54,16 +54,22 @@ def test_windows_line_ends_change_nothing() -> None:
 
 
 def test_json_is_yaml() -> None:
-    host = from_description.parse('{"gpus": [], "python": "3.12", "glibc": "2.39", "machine": "arm64"}', "host.json")
+    host = from_description.parse(
+        '{"gpus": [], "python": "3.12", "glibc": "2.39", "machine": "arm64"}', "host.json"
+    )
     assert host.value(gpus.FACT) == ()
     assert host.value(machine.FACT) == "aarch64"
 
 
 def test_what_is_not_said_is_not_invented() -> None:
     host = from_description.parse("gpus: []\n", "host.yaml")
-    assert host.value(driver.FACT) == Missing(why="absent", detail="the description names no driver")
+    assert host.value(driver.FACT) == Missing(
+        why="absent", detail="the description names no driver"
+    )
     nothing = Missing(why="not read", detail="the description does not say")
-    assert [host.missing(pythons.FACT), host.missing(glibc.FACT), host.missing(machine.FACT)] == [nothing] * 3
+    assert [host.missing(pythons.FACT), host.missing(glibc.FACT), host.missing(machine.FACT)] == [
+        nothing
+    ] * 3
     assert from_description.parse("python: '3.12'\n", "host.yaml").missing(gpus.FACT)
 
 
@@ -84,7 +90,9 @@ def test_a_driver_with_a_suffix(said: str, expected: Driver) -> None:
     assert from_description.parse(f'driver: "{said}"\n', "host.yaml").value(driver.FACT) == expected
 
 
-@pytest.mark.parametrize("said", ["latest", "R580", "v580.65", "580.65.06abc", "12.4", "9" * 5000, "580.65.", "٥٨٠.٦٥"])
+@pytest.mark.parametrize(
+    "said", ["latest", "R580", "v580.65", "580.65.06abc", "12.4", "9" * 5000, "580.65.", "٥٨٠.٦٥"]
+)
 def test_what_is_no_driver_version(said: str) -> None:
     failure = refused(f'gpus: []\ndriver: "{said}"\n')
     assert failure.where == "host.yaml:2"
@@ -96,31 +104,66 @@ def test_what_is_no_driver_version(said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "says", "hint"),
     [
-        ("python: 3.10", 1, "python: YAML has read 3.10 as a number", 'python: "3.10"'),
-        ("gpus: []\nglibc: 2.35", 2, "glibc: YAML has read 2.35 as a number", 'glibc: "2.35"'),
-        ("driver: 535.54", 1, "driver: YAML has read 535.54 as a number", 'driver: "535.54"'),
-        ("gpus:\n- name: x\n  cc: 7.0", 3, "gpus[0].cc: YAML has read 7.0 as a number", 'cc: "7.0"'),
-        ("machine: 1", 1, "machine: YAML has read 1 as a number", 'machine: "1"'),
+        ("python: 3.10", 1, "python: YAML reads 3.10 as a number", 'python: "3.10"'),
+        ("gpus: []\nglibc: 2.35", 2, "glibc: YAML reads 2.35 as a number", 'glibc: "2.35"'),
+        ("driver: 535.54", 1, "driver: YAML reads 535.54 as a number", 'driver: "535.54"'),
+        ("gpus:\n- name: x\n  cc: 7.0", 3, "gpus[0].cc: YAML reads 7.0 as a number", 'cc: "7.0"'),
+        ("machine: 1", 1, "machine: YAML reads 1 as a number", 'machine: "1"'),
         ("machine: X86_64", 1, "machine: `X86_64` is not a machine", "write machine: x86_64"),
         ('python: "2.7"', 1, "python: `2.7` is not a Python version", '"3.12"'),
         ("python: latest", 1, "python: `latest` is not a Python version", '"3.12"'),
         (f'python: "3.{"9" * 5000}"', 1, "is not a Python version", '"3.12"'),
         ("glibc: musl", 1, "glibc: `musl` is not a glibc version", '"2.35"'),
         ("gpus: NVIDIA L4", 1, "gpus: `NVIDIA L4` does not fit", "write a list: [{name: …}]"),
-        ("gpus: {name: NVIDIA L4}", 1, "gpus: a group of names does not fit", "write a list: [{name: …}]"),
+        (
+            "gpus: {name: NVIDIA L4}",
+            1,
+            "gpus: a group of names does not fit",
+            "write a list: [{name: …}]",
+        ),
         ("gpus:\n- NVIDIA L4", 2, "gpus[0]: `NVIDIA L4` does not fit", "write {name: …}"),
         ("gpus: [{nam: L4}]", 1, "gpus[0]: there is no `nam` here", "did you mean `name`?"),
         ("gpus: [{}]", 1, "gpus[0]: `name` is missing", "add name"),
         ('gpus: [{name: ""}]', 1, "gpus[0].name: is empty", "NVIDIA L4"),
-        ("gpus: [{name: 4090}]", 1, "gpus[0].name: YAML has read 4090 as a number", 'name: "4090"'),
-        ('gpus: [{name: x, cc: "sm_90"}]', 1, "gpus[0].cc: `sm_90` is not a compute capability", '"9.0"'),
-        ("gpus: [{name: x}, {name: y, count: 0}]", 1, "gpus[1].count: 0 is out of range", "from 1 to"),
+        ("gpus: [{name: 4090}]", 1, "gpus[0].name: YAML reads 4090 as a number", 'name: "4090"'),
+        (
+            'gpus: [{name: x, cc: "sm_90"}]',
+            1,
+            "gpus[0].cc: `sm_90` is not a compute capability",
+            '"9.0"',
+        ),
+        (
+            "gpus: [{name: x}, {name: y, count: 0}]",
+            1,
+            "gpus[1].count: 0 is out of range",
+            "from 1 to",
+        ),
         ("gpus: [{name: y, count: 999999999999999999999}]", 1, "gpus[0].count: 99999", "from 1 to"),
         ("gpus: [{name: y, count: 1e3}]", 1, "gpus[0].count", "whole number"),
-        ("gpus: [{name: y, memory_gb: 80GB}]", 1, "gpus[0].memory_gb: `80GB` does not fit", "a number"),
-        ("gpus: [{name: y, memory_gb: -1}]", 1, "gpus[0].memory_gb: -1 is out of range", "gigabytes"),
-        ("gpus: [{name: y, memory_gb: 1e999}]", 1, "gpus[0].memory_gb: inf is out of range", "gigabytes"),
-        ("gpus: [{name: a, count: 1000}, {name: b, count: 1000}]", 1, "gpus: more than 1024", "correct the counts"),
+        (
+            "gpus: [{name: y, memory_gb: 80GB}]",
+            1,
+            "gpus[0].memory_gb: `80GB` does not fit",
+            "a number",
+        ),
+        (
+            "gpus: [{name: y, memory_gb: -1}]",
+            1,
+            "gpus[0].memory_gb: -1 is out of range",
+            "gigabytes",
+        ),
+        (
+            "gpus: [{name: y, memory_gb: 1e999}]",
+            1,
+            "gpus[0].memory_gb: inf is out of range",
+            "gigabytes",
+        ),
+        (
+            "gpus: [{name: a, count: 1000}, {name: b, count: 1000}]",
+            1,
+            "gpus: more than 1024",
+            "correct the counts",
+        ),
         ("sources: {pypi: no}", 1, "sources.pypi: `no` does not fit", "write true or false"),
         ("sources: {pipy: true}", 1, "sources: there is no `pipy` here", "did you mean `pypi`?"),
         ("sources: all", 1, "sources: `all` does not fit", "write {pypi: …}"),
@@ -128,7 +171,9 @@ def test_what_is_no_driver_version(said: str) -> None:
         ("schema: vllm-ready/host/1", 1, "there is no `schema` here", "known: gpus"),
     ],
 )
-def test_a_wrong_value_is_named_with_line_and_what_to_write(text: str, line: int, says: str, hint: str) -> None:
+def test_a_wrong_value_is_named_with_line_and_what_to_write(
+    text: str, line: int, says: str, hint: str
+) -> None:
     failure = refused(text)
     assert failure.where == f"host.yaml:{line}"
     assert says in failure.what

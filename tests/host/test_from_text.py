@@ -16,7 +16,7 @@ from provision.catalog import rows
 from provision.errors import Failure, UnreadableInput
 from provision.host import from_text, glibc, gpus, machine
 from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 
 CATALOGUE = rows.load()
@@ -30,7 +30,13 @@ glibc: "2.35"
 machine: x86_64
 sources: {pypi: true, pytorch: true}
 """
-GPU = {"index": 0, "name": "NVIDIA H100 80GB HBM3", "bus_id": "00000000:17:00.0", "cc": "9.0", "memory": 85899345920}
+GPU = {
+    "index": 0,
+    "name": "NVIDIA H100 80GB HBM3",
+    "bus_id": "00000000:17:00.0",
+    "cc": "9.0",
+    "memory": 85899345920,
+}
 UEVENT = "DRIVER=nvidia\nPCI_CLASS=30200\nPCI_ID=10DE:2330\nPCI_SLOT_NAME=0000:17:00.0\n"
 TEXTS = {
     "command uname -m": "x86_64\n",
@@ -39,9 +45,13 @@ TEXTS = {
     "probe pythons": json.dumps(['{"version": "3.12.3", "path": "/usr/bin/python3"}']),
     "probe nvml": json.dumps({"driver": "580.65.06", "gpus": [GPU]}),
     "probe scheduler": json.dumps({"slurm_commands": False, "slurmd": False}),
-    "probe sources": json.dumps({name: {"answers": True} for name in ("pypi", "pytorch", "vllm", "github")}),
+    "probe sources": json.dumps(
+        {name: {"answers": True} for name in ("pypi", "pytorch", "vllm", "github")}
+    ),
     "probe installer_config": json.dumps({"pip": {}, "uv": {}, "wheels": []}),
-    "files /sys/bus/pci/devices/*/uevent": json.dumps({"/sys/bus/pci/devices/0000:17:00.0/uevent": UEVENT}),
+    "files /sys/bus/pci/devices/*/uevent": json.dumps(
+        {"/sys/bus/pci/devices/0000:17:00.0/uevent": UEVENT}
+    ),
 }
 RECORDING = json.dumps(
     {
@@ -55,7 +65,7 @@ RECORDING = json.dumps(
 
 
 def planned(text: str) -> Plan | Unsupported:
-    return make(from_text.parse(text, "host.txt"), Settings(), CATALOGUE)
+    return make_plan(from_text.parse(text, "host.txt"), Settings(), CATALOGUE)
 
 
 def complaint(text: str) -> Failure | None:
@@ -72,10 +82,16 @@ def is_told_or_planned(text: str) -> bool:
     if failure is None:
         return True
     lines = str(failure).split("\n")
-    return failure.exit_code in (2, 3) and all(len(line.strip()) > 10 for line in lines) and len(lines) <= 2
+    return (
+        failure.exit_code in (2, 3)
+        and all(len(line.strip()) > 10 for line in lines)
+        and len(lines) <= 2
+    )
 
 
-@pytest.mark.parametrize("text", [RECORDING, COLLECT_ENV, YAML], ids=["recording", "collect_env", "description"])
+@pytest.mark.parametrize(
+    "text", [RECORDING, COLLECT_ENV, YAML], ids=["recording", "collect_env", "description"]
+)
 @pytest.mark.parametrize("change", [str, lambda text: "\ufeff" + text, lambda text: "\n\n" + text])
 def test_each_kind_is_read_as_what_it_is(text: str, change: Callable[[str], str]) -> None:
     host = from_text.parse(change(text), "host.txt")
@@ -86,7 +102,10 @@ def test_each_kind_is_read_as_what_it_is(text: str, change: Callable[[str], str]
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("windows", "Windows: use WSL 2"), ("macos", "macOS: vLLM for NVIDIA GPUs runs on Linux only")],
+    [
+        ("windows", "Windows: use WSL 2"),
+        ("macos", "macOS: vLLM for NVIDIA GPUs runs on Linux only"),
+    ],
 )
 def test_a_system_without_wheels_is_refused_by_its_name(name: str, reason: str) -> None:
     text = (Path(__file__).parent / "collect_env" / f"{name}.txt").read_text()
@@ -115,8 +134,8 @@ def test_a_system_without_wheels_is_refused_by_its_name(name: str, reason: str) 
         (RECORDING[: len(RECORDING) // 2], "host.txt", "is not complete JSON", "record the host again"),
         (RECORDING[:2], "host.txt", "is not complete JSON", "record the host again"),
         (RECORDING.replace('"outcome": "ok"', '"outcome": "fine"', 1), "host.txt", "$.readings", "record the host again"),
-        ("gpus: [{name: NVIDIA\n", "host.txt:2", "is not YAML", "not closed"),
-        ("gpus:\n- name: a\n\x1b[0m\n", "host.txt:3", "holds a character", "right file"),
+        ("gpus: [{name: NVIDIA\n", "host.txt:2", "is not YAML", "missing bracket"),
+        ("gpus:\n- name: a\n\x1b[0m\n", "host.txt:3", "contains a character", "right file"),
     ],
 )  # fmt: skip
 def test_a_text_that_is_none_of_them(text: str, where: str, says: str, hint: str) -> None:
@@ -138,7 +157,9 @@ def test_a_text_that_is_none_of_them(text: str, where: str, says: str, hint: str
     ],
     ids=["windows", "colours", "other languages", "end cut off", "beginning cut off"],
 )  # fmt: skip
-def test_a_pasted_text_gives_the_same_plan_whatever_is_around_it(change: Callable[[str], str]) -> None:
+def test_a_pasted_text_gives_the_same_plan_whatever_is_around_it(
+    change: Callable[[str], str],
+) -> None:
     assert change(COLLECT_ENV) != COLLECT_ENV
     whole, changed = planned(COLLECT_ENV), planned(change(COLLECT_ENV))
     assert isinstance(whole, Plan)
@@ -147,7 +168,9 @@ def test_a_pasted_text_gives_the_same_plan_whatever_is_around_it(change: Callabl
 
 
 def test_a_recording_from_a_newer_driver_and_a_future_gpu() -> None:
-    future = RECORDING.replace("580.65.06", "1020.10").replace("NVIDIA H100 80GB HBM3", "NVIDIA Z900")
+    future = RECORDING.replace("580.65.06", "1020.10").replace(
+        "NVIDIA H100 80GB HBM3", "NVIDIA Z900"
+    )
     made = planned(future.replace('\\"9.0\\"', '\\"21.0\\"'))
     assert isinstance(made, Unsupported)
     assert "no machine code for 21.0" in made.unsupported[0].reasons[0]
@@ -188,7 +211,13 @@ def test_damage_that_only_the_planner_meets(text: str) -> None:
 
 def test_the_worst_texts_end_quickly() -> None:
     began = time.monotonic()
-    for text in ("gpus: " + "[" * 200_000, "{" * 200_000, '{"a":' * 100_000, "gpus: " + "{a: " * 50_000, "a" * 10**6):
+    for text in (
+        "gpus: " + "[" * 200_000,
+        "{" * 200_000,
+        '{"a":' * 100_000,
+        "gpus: " + "{a: " * 50_000,
+        "a" * 10**6,
+    ):
         assert complaint(text)
     assert time.monotonic() - began < 5
 
@@ -209,7 +238,12 @@ def test_any_text_at_all(text: str) -> None:
 
 @FEW
 @given(
-    KINDS, st.lists(st.tuples(st.floats(0, 1), st.integers(0, 30), NASTY | st.text(max_size=8)), min_size=1, max_size=4)
+    KINDS,
+    st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 30), NASTY | st.text(max_size=8)),
+        min_size=1,
+        max_size=4,
+    ),
 )
 def test_any_damage_to_a_good_text(text: str, wounds: list[tuple[float, int, str]]) -> None:
     for place, cut, put in wounds:
@@ -228,7 +262,8 @@ def test_any_part_of_a_good_text(text: str, first: float, last: float) -> None:
 @FEW
 @given(
     st.dictionaries(
-        st.sampled_from(sorted(TEXTS)), NASTY | st.text(max_size=30) | st.sampled_from(sorted(TEXTS.values()))
+        st.sampled_from(sorted(TEXTS)),
+        NASTY | st.text(max_size=30) | st.sampled_from(sorted(TEXTS.values())),
     )
 )
 def test_any_readings(changed: dict[str, str]) -> None:
@@ -243,12 +278,18 @@ def test_any_readings(changed: dict[str, str]) -> None:
         {},
         optional={
             "index": st.integers(-1, 3),
-            "name": st.none() | st.text(max_size=10) | st.sampled_from(["NVIDIA L4", "GRID T4-16Q", "Orin (nvgpu)"]),
-            "cc": st.none() | st.text(max_size=4) | st.sampled_from(["9.0", "7.0", "8.7", "3.5", "12.1", "1.0"]),
+            "name": st.none()
+            | st.text(max_size=10)
+            | st.sampled_from(["NVIDIA L4", "GRID T4-16Q", "Orin (nvgpu)"]),
+            "cc": st.none()
+            | st.text(max_size=4)
+            | st.sampled_from(["9.0", "7.0", "8.7", "3.5", "12.1", "1.0"]),
             "memory": st.none() | st.integers(-5, 2**62),
             "mig": st.booleans(),
             "slices": st.lists(
-                st.fixed_dictionaries({"index": st.integers(0, 9)}, optional={"name": st.text(max_size=9)})
+                st.fixed_dictionaries(
+                    {"index": st.integers(0, 9)}, optional={"name": st.text(max_size=9)}
+                )
             ),
         },
     )

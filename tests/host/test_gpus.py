@@ -12,9 +12,7 @@ from provision.host import _nvidia_smi, driver, gpus, nvml, pci_gpus
 from provision.host._model import Host, Missing, Readings
 
 LONG, SHORT, WSL = (command.key for command in _nvidia_smi.SOURCES)
-FULL_ROW = (
-    "{n}, NVIDIA A100-SXM4-80GB, 00000000:{bus}:00.0, 550.54.15, 81920, Enabled, Enabled, 8.0, Disabled, 4, 4, 8, 16"
-)
+FULL_ROW = "{n}, NVIDIA A100-SXM4-80GB, 00000000:{bus}:00.0, 550.54.15, 81920, Enabled, Enabled, 8.0, Disabled, 4, 4, 8, 16"
 
 
 def ok(text: str) -> Reading:
@@ -47,14 +45,18 @@ def test_nvidia_smi_stands_in_for_nvml() -> None:
         persistence=True,
         link=gpus.PcieLink(width=8, width_max=16, generation=4, generation_max=4),
     )
-    assert host.warnings(gpus.FACT) == ["NVML does not answer, the GPUs are as nvidia-smi lists them"]
+    assert host.warnings(gpus.FACT) == [
+        "NVML does not answer, the GPUs are as nvidia-smi lists them"
+    ]
 
 
 def test_an_old_nvidia_smi_knows_less() -> None:
     refusal = Reading(outcome="failed", detail='Field "compute_cap" is not a valid field to query.')
     row = "0, Tesla K80, 00000000:00:1E.0, 470.57.02, 11441, [Not Supported], [N/A]"
     host = Host({LONG: refusal, SHORT: ok(row)})
-    assert host.known(gpus.FACT) == (gpus.Gpu(id="0", name="Tesla K80", memory_gb=11.2, bus_id="0000:00:1e.0"),)
+    assert host.known(gpus.FACT) == (
+        gpus.Gpu(id="0", name="Tesla K80", memory_gb=11.2, bus_id="0000:00:1e.0"),
+    )
 
 
 def test_the_tool_of_windows_under_wsl() -> None:
@@ -70,9 +72,18 @@ def test_what_nvml_does_not_tell_comes_from_nvidia_smi_by_bus_id() -> None:
     host = Host(
         {
             nvml.SOURCE.key: answered(
-                {"index": 0, "name": "NVIDIA A100-SXM4-80GB", "bus_id": "00000000:0F:00.0", "cc": "8.0"}
+                {
+                    "index": 0,
+                    "name": "NVIDIA A100-SXM4-80GB",
+                    "bus_id": "00000000:0F:00.0",
+                    "cc": "8.0",
+                }
             ),
-            LONG: ok(FULL_ROW.format(n=1, bus="0F") + "\n" + FULL_ROW.format(n=0, bus="07").replace("81920", "1")),
+            LONG: ok(
+                FULL_ROW.format(n=1, bus="0F")
+                + "\n"
+                + FULL_ROW.format(n=0, bus="07").replace("81920", "1")
+            ),
         }
     )
     found = host.known(gpus.FACT)
@@ -84,12 +95,16 @@ def test_what_nvml_does_not_tell_comes_from_nvidia_smi_by_bus_id() -> None:
 def test_names_that_differ_are_a_warning() -> None:
     host = Host(
         {
-            nvml.SOURCE.key: answered({"index": 0, "name": "NVIDIA A100-SXM4-40GB", "bus_id": "00000000:07:00.0"}),
+            nvml.SOURCE.key: answered(
+                {"index": 0, "name": "NVIDIA A100-SXM4-40GB", "bus_id": "00000000:07:00.0"}
+            ),
             LONG: ok(FULL_ROW.format(n=0, bus="07")),
         }
     )
     assert named(host) == [("0", "NVIDIA A100-SXM4-40GB")]
-    assert host.warnings(gpus.FACT) == ["NVML calls GPU 0 'NVIDIA A100-SXM4-40GB', nvidia-smi 'NVIDIA A100-SXM4-80GB'"]
+    assert host.warnings(gpus.FACT) == [
+        "NVML calls GPU 0 'NVIDIA A100-SXM4-40GB', nvidia-smi 'NVIDIA A100-SXM4-80GB'"
+    ]
 
 
 def test_the_kernel_module_names_its_gpus_when_nothing_else_answers() -> None:
@@ -101,7 +116,9 @@ def test_the_kernel_module_names_its_gpus_when_nothing_else_answers() -> None:
                 json.dumps(
                     {
                         "/proc/driver/nvidia/gpus/0000:e1:00.0/information": information,
-                        "/proc/driver/nvidia/gpus/0000:01:00.0/information": information.replace("L40S", "L4"),
+                        "/proc/driver/nvidia/gpus/0000:01:00.0/information": information.replace(
+                            "L40S", "L4"
+                        ),
                         "/proc/driver/nvidia/gpus/0000:c1:00.0/information": "Model: Unknown\n",
                     }
                 )
@@ -109,7 +126,9 @@ def test_the_kernel_module_names_its_gpus_when_nothing_else_answers() -> None:
         }
     )
     assert named(host) == [("0", "NVIDIA L4"), ("1", "NVIDIA L40S")]
-    assert host.warnings(gpus.FACT) == ["NVML does not answer, the GPUs are as /proc/driver/nvidia lists them"]
+    assert host.warnings(gpus.FACT) == [
+        "NVML does not answer, the GPUs are as /proc/driver/nvidia lists them"
+    ]
 
 
 def test_the_bus_knows_what_the_gpu_could_in_a_better_slot() -> None:
@@ -117,7 +136,13 @@ def test_the_bus_knows_what_the_gpu_could_in_a_better_slot() -> None:
     host = Host(
         {
             nvml.SOURCE.key: answered(
-                {"index": 0, "name": "NVIDIA L4", "bus_id": "00000000:07:00.0", "width": 8, "width_max": 8}
+                {
+                    "index": 0,
+                    "name": "NVIDIA L4",
+                    "bus_id": "00000000:07:00.0",
+                    "width": 8,
+                    "width_max": 8,
+                }
             ),
             kernel.LINKS.key: ok(
                 json.dumps(
@@ -144,11 +169,15 @@ def test_a_gpu_on_the_bus_that_the_driver_does_not_show() -> None:
     }
     host = Host(
         {
-            nvml.SOURCE.key: answered({"index": 0, "name": "NVIDIA H100 PCIe", "bus_id": "00000000:17:00.0"}),
+            nvml.SOURCE.key: answered(
+                {"index": 0, "name": "NVIDIA H100 PCIe", "bus_id": "00000000:17:00.0"}
+            ),
             pci_gpus.SOURCE.key: ok(json.dumps(uevents)),
         }
     )
-    assert host.warnings(gpus.FACT) == ["the GPU at 0000:2a:00.0 is bound to the nvidia driver and not shown by it"]
+    assert host.warnings(gpus.FACT) == [
+        "the GPU at 0000:2a:00.0 is bound to the nvidia driver and not shown by it"
+    ]
 
 
 def test_a_jetson_without_nvml() -> None:
@@ -160,7 +189,13 @@ def test_a_jetson_without_nvml() -> None:
         }
     )
     assert host.known(gpus.FACT) == (
-        gpus.Gpu(id="0", name="NVIDIA Jetson AGX Orin Developer Kit", cc="8.7", memory_gb=61.4, integrated=True),
+        gpus.Gpu(
+            id="0",
+            name="NVIDIA Jetson AGX Orin Developer Kit",
+            cc="8.7",
+            memory_gb=61.4,
+            integrated=True,
+        ),
     )
 
 
@@ -200,6 +235,6 @@ def test_a_driver_without_gpus_is_not_a_host_without_a_driver() -> None:
     assert Host({driver.MODULE.key: ok("580.65.06\n")}).value(gpus.FACT) == ()
     assert Host({}).value(gpus.FACT) == Missing(why="absent", detail="no NVIDIA driver is loaded")
     failed = Reading(outcome="failed", detail="NVML error 999: Unknown Error")
-    assert Host({nvml.SOURCE.key: failed, driver.MODULE.key: ok("580.65.06\n")}).value(gpus.FACT) == Missing(
-        why="failed", detail="NVML error 999: Unknown Error"
-    )
+    assert Host({nvml.SOURCE.key: failed, driver.MODULE.key: ok("580.65.06\n")}).value(
+        gpus.FACT
+    ) == Missing(why="failed", detail="NVML error 999: Unknown Error")

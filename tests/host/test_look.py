@@ -23,12 +23,16 @@ def mounted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str) -> None:
     real = Path.read_text
 
     def read(path: Path, *args: str | None, **more: str | None) -> str:
-        return real(tmp_path / "mountinfo" if str(path) == "/proc/self/mountinfo" else path, *args, **more)
+        return real(
+            tmp_path / "mountinfo" if str(path) == "/proc/self/mountinfo" else path, *args, **more
+        )
 
     monkeypatch.setattr(Path, "read_text", read)
 
 
-def test_the_longest_mount_point_holds_a_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_longest_mount_point_holds_a_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     folder = tmp_path / "deep"
     folder.mkdir()
     text = MOUNTINFO.replace("/data/scratch", f"{folder}").replace("/data", f"{tmp_path}")
@@ -60,15 +64,27 @@ def test_our_group_below_its_mount(root: str, path: str, below: str) -> None:
     ("cgroup", "kind", "file", "root"),
     [
         ("0::/a.slice/b.scope\n", "cgroup2", "memory.max", "/"),
-        ("9:memory:/a.slice/b.scope\n1:name=systemd:/\n0::/\n", "cgroup", "memory.limit_in_bytes", "/"),
-        ("9:cpu,memory:/docker/x/a.slice/b.scope\n", "cgroup", "memory.limit_in_bytes", "/docker/x"),
+        (
+            "9:memory:/a.slice/b.scope\n1:name=systemd:/\n0::/\n",
+            "cgroup",
+            "memory.limit_in_bytes",
+            "/",
+        ),
+        (
+            "9:cpu,memory:/docker/x/a.slice/b.scope\n",
+            "cgroup",
+            "memory.limit_in_bytes",
+            "/docker/x",
+        ),
     ],
 )
 def test_limits_are_read_from_our_group_up_to_its_mount(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroup: str, kind: str, file: str, root: str
 ) -> None:
     use, idle = (
-        ("memory.current", "inactive_file") if kind == "cgroup2" else ("memory.usage_in_bytes", "total_inactive_file")
+        ("memory.current", "inactive_file")
+        if kind == "cgroup2"
+        else ("memory.usage_in_bytes", "total_inactive_file")
     )
     for name, limit, used in (
         ("a.slice/b.scope", "max", "10"),
@@ -98,12 +114,20 @@ def test_limits_are_read_from_our_group_up_to_its_mount(
     ],
 )
 def test_quotas_are_read_from_our_group_up_to_its_mount(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cgroup: str, kind: str, files: dict[str, str], root: str
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cgroup: str,
+    kind: str,
+    files: dict[str, str],
+    root: str,
 ) -> None:
     (tmp_path / "a.slice" / "b.scope").mkdir(parents=True)
     for name, text in files.items():
         (tmp_path / "a.slice" / name).write_text(f"{text}\n")
-    mounts = (f"{root} /elsewhere rw - cgroup cgroup rw,cpuset", f"{root} {tmp_path} rw - {kind} {kind} rw,cpu,cpuacct")
+    mounts = (
+        f"{root} /elsewhere rw - cgroup cgroup rw,cpuset",
+        f"{root} {tmp_path} rw - {kind} {kind} rw,cpu,cpuacct",
+    )
     in_group(monkeypatch, cgroup, *mounts)
     assert _filesystem.cgroup_cpu() == {"kind": kind, "quotas": ["200000 100000"]}
 
@@ -121,7 +145,14 @@ def config_space(*capabilities: tuple[int, int]) -> bytes:
     space = bytearray(4096)
     for n, (capability, control) in enumerate(capabilities):
         at, last = 0x100 + 0x40 * n, n == len(capabilities) - 1
-        struct.pack_into("<IHH", space, at, capability | 1 << 16 | (0 if last else at + 0x40) << 20, 0x5F, control)
+        struct.pack_into(
+            "<IHH",
+            space,
+            at,
+            capability | 1 << 16 | (0 if last else at + 0x40) << 20,
+            0x5F,
+            control,
+        )
     return bytes(space)
 
 
@@ -130,12 +161,22 @@ def test_acs_is_found_behind_other_capabilities() -> None:
     assert not _filesystem.acs_redirects(config_space((0x0001, 0), (0x000D, 0)))
     assert not _filesystem.acs_redirects(config_space((0x0001, 0xFFFF)))
     assert not _filesystem.acs_redirects(bytes(64))
-    assert not _filesystem.acs_redirects(bytes(256) + struct.pack("<I", 0x0001 | 0x100 << 20) + bytes(60))  # a circle
+    assert not _filesystem.acs_redirects(
+        bytes(256) + struct.pack("<I", 0x0001 | 0x100 << 20) + bytes(60)
+    )  # a circle
 
 
-def test_packages_of_the_active_environment_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_packages_of_the_active_environment_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     site = tmp_path / "lib/python3.12/site-packages"
-    for name in ("torch-2.8.0+cu128", "vllm-0.11.0", "requests-2.32.0", "flash_attn-2.8.3", "vllm_helper-1.0"):
+    for name in (
+        "torch-2.8.0+cu128",
+        "vllm-0.11.0",
+        "requests-2.32.0",
+        "flash_attn-2.8.3",
+        "vllm_helper-1.0",
+    ):
         (site / f"{name}.dist-info").mkdir(parents=True)
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
@@ -146,9 +187,18 @@ def test_packages_of_the_active_environment_only(monkeypatch: pytest.MonkeyPatch
     assert _filesystem.packages() is None
 
 
-def test_the_environment_tells_values_of_an_allow_list_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_tells_values_of_an_allow_list_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(
-        os, "environ", {"CUDA_HOME": "/c", "AWS_SECRET": "canary", "https_proxy": "http://canary", "HTTP_PROXY": ""}
+        os,
+        "environ",
+        {
+            "CUDA_HOME": "/c",
+            "AWS_SECRET": "canary",
+            "https_proxy": "http://canary",
+            "HTTP_PROXY": "",
+        },
     )
     assert _filesystem.environment() == {"variables": {"CUDA_HOME": "/c"}, "set": ["https_proxy"]}
 
@@ -158,7 +208,9 @@ USER = "[global]\nfind-links = /srv/wheels\npassword = canary\n[install]\nindex-
 
 
 def test_pip_merges_files_sections_and_variables_as_pip_does() -> None:
-    options = _installer.pip_options([GLOBAL, "not = a section", USER], {"PIP_FIND_LINKS": "/env", "PIP_CERT": ""})
+    options = _installer.pip_options(
+        [GLOBAL, "not = a section", USER], {"PIP_FIND_LINKS": "/env", "PIP_CERT": ""}
+    )
     assert options == {
         "index-url": "https://c.example/simple",
         "extra-index-url": "\nhttps://b.example/1\nhttps://b.example/2",
@@ -166,7 +218,9 @@ def test_pip_merges_files_sections_and_variables_as_pip_does() -> None:
     }
 
 
-def test_pips_files_are_taken_in_pips_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pips_files_are_taken_in_pips_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert _installer.pip_files({"VIRTUAL_ENV": "/venv"}) == [
         "/etc/xdg/pip/pip.conf",
@@ -177,7 +231,11 @@ def test_pips_files_are_taken_in_pips_order(tmp_path: Path, monkeypatch: pytest.
     ]
     own = tmp_path / "own.conf"
     own.write_text("")
-    assert _installer.pip_files({"PIP_CONFIG_FILE": str(own)}) == ["/etc/xdg/pip/pip.conf", "/etc/pip.conf", str(own)]
+    assert _installer.pip_files({"PIP_CONFIG_FILE": str(own)}) == [
+        "/etc/xdg/pip/pip.conf",
+        "/etc/pip.conf",
+        str(own),
+    ]
 
 
 UV = """# ours
@@ -207,7 +265,9 @@ def test_uv_configuration_is_read_without_a_toml_library() -> None:
     }
 
 
-def test_wheels_in_find_links_folders_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wheels_in_find_links_folders_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "with space"
     folder.mkdir()
     (folder / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()

@@ -34,6 +34,8 @@ def test_not_asked_is_not_an_answer() -> None:
 
 
 def test_a_document_cut_in_half_is_unparsable() -> None:
-    missing = Host({nvml.SOURCE.key: Reading(outcome="ok", text='{"gpus": [{"ind')}).value(nvml.FACT)
+    missing = Host({nvml.SOURCE.key: Reading(outcome="ok", text='{"gpus": [{"ind')}).value(
+        nvml.FACT
+    )
     assert isinstance(missing, Missing)
     assert missing.why == "unparsable"

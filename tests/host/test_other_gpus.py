@@ -7,7 +7,7 @@ import pytest
 from provision.catalog import rows
 from provision.host import from_text, other_gpus, pci_gpus
 from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 from tests.host.recorded import value
 from tests.plan.recordings import BARE, plan
@@ -31,7 +31,7 @@ Nvidia driver version: 560.94
 
 
 def made(text: str) -> Plan | Unsupported:
-    return make(from_text.parse(text, "issue.txt"), Settings(), rows.load())
+    return make_plan(from_text.parse(text, "issue.txt"), Settings(), rows.load())
 
 
 def bus(*devices: tuple[str, str, str]) -> dict[str, str]:
@@ -44,15 +44,23 @@ def bus(*devices: tuple[str, str, str]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("line", "name"),
     [
-        ("GPU models and configuration: AMD Instinct MI300X (gfx942:sramecc+:xnack-)", "AMD Instinct MI300X"),
+        (
+            "GPU models and configuration: AMD Instinct MI300X (gfx942:sramecc+:xnack-)",
+            "AMD Instinct MI300X",
+        ),
         ("GPU models and configuration: GPU 0: AMD Instinct MI300X", "AMD Instinct MI300X"),
         ("GPU 0: AMD Radeon RX 7900 XTX", "AMD Radeon RX 7900 XTX"),
         ("GPU models and configuration: Radeon RX 7900 XTX", "AMD Radeon RX 7900 XTX"),
-        ("Intel GPU models onboard: \n* Intel(R) Data Center GPU Max 1550", "Intel(R) Data Center GPU Max 1550"),
+        (
+            "Intel GPU models onboard: \n* Intel(R) Data Center GPU Max 1550",
+            "Intel(R) Data Center GPU Max 1550",
+        ),
         ("GPU 0: Intel(R) Arc(TM) A770 Graphics", "Intel(R) Arc(TM) A770 Graphics"),
     ],
 )
-def test_a_pasted_text_that_lists_one_is_planned_for_the_cpu_with_a_warning(line: str, name: str) -> None:
+def test_a_pasted_text_that_lists_one_is_planned_for_the_cpu_with_a_warning(
+    line: str, name: str
+) -> None:
     none = "" if "models and" in line else "GPU models and configuration: No CUDA\n"
     found = made(f"{LINUX}{none}{line}\n")
     assert isinstance(found, Plan)
@@ -78,7 +86,11 @@ BUS = bus(
 
 def test_on_the_bus_of_a_recording() -> None:
     readings = {pci_gpus.SOURCE.key: BUS}
-    assert value(other_gpus.FACT, readings) == ("AMD GPU (1002:74a1)", "AMD GPU (1002:74a1)", "Intel GPU (8086:0bd5)")
+    assert value(other_gpus.FACT, readings) == (
+        "AMD GPU (1002:74a1)",
+        "AMD GPU (1002:74a1)",
+        "Intel GPU (8086:0bd5)",
+    )
     found = plan({**BARE, **readings})
     assert isinstance(found, Plan)
     said = "this host has an AMD GPU (1002:74a1) and an Intel GPU (8086:0bd5): the plan uses NVIDIA GPUs only"

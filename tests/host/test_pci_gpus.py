@@ -49,10 +49,14 @@ def test_nvswitches() -> None:
 
 
 def test_a_bus_without_nvidia_is_not_a_bus_that_could_not_be_read() -> None:
-    other = Reading(outcome="ok", text=json.dumps(dict([uevent("0000:00:02.0", "8086:9A49", "30000", "i915")])))
+    other = Reading(
+        outcome="ok", text=json.dumps(dict([uevent("0000:00:02.0", "8086:9A49", "30000", "i915")]))
+    )
     assert Host({pci_gpus.SOURCE.key: other}).value(pci_gpus.FACT) == ()
     refused = Reading(outcome="refused", detail="no")
-    assert Host({pci_gpus.SOURCE.key: refused}).value(pci_gpus.FACT) == Missing(why="refused", detail="no")
+    assert Host({pci_gpus.SOURCE.key: refused}).value(pci_gpus.FACT) == Missing(
+        why="refused", detail="no"
+    )
 
 
 def test_a_cut_reading_is_unparsable() -> None:
@@ -73,4 +77,4 @@ def test_a_cut_reading_is_unparsable() -> None:
     ],
 )
 def test_normalised(bus_id: str, kernel: str | None) -> None:
-    assert pci_gpus.normalised(bus_id) == kernel
+    assert pci_gpus.normalise(bus_id) == kernel

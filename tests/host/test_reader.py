@@ -16,7 +16,10 @@ from provision.host._model import File
 
 def test_a_file_is_read_whole_and_an_absent_one_is_absent(tmp_path: Path) -> None:
     (tmp_path / "version").write_bytes(b"580.65.06\xff\n")
-    assert _reader.read_file(str(tmp_path / "version")) == {"outcome": "ok", "text": "580.65.06\ufffd\n"}
+    assert _reader.read_file(str(tmp_path / "version")) == {
+        "outcome": "ok",
+        "text": "580.65.06\ufffd\n",
+    }
     assert _reader.read_file(str(tmp_path / "none"))["outcome"] == "absent"
     assert _reader.read_file(str(tmp_path / "version" / "below"))["outcome"] == "absent"
 
@@ -38,7 +41,9 @@ def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
         assert _reader.read_file(str(path))["outcome"] == "failed"
 
 
-def test_a_file_of_somebody_else_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_of_somebody_else_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def refuse(_: str) -> str:
         raise PermissionError(13, "Permission denied")
 
@@ -115,11 +120,17 @@ time.sleep(60)
 """
 
 
-def test_what_a_hanging_child_did_not_answer_is_timed_out_and_not_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_hanging_child_did_not_answer_is_timed_out_and_not_absent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(_gather, "_READER", HANGS_HALF_WAY)
     monkeypatch.setattr(_gather, "_LEFT_BEHIND_S", 0.5)
     readings = _gather.read_in_child({key: {"file": "/x"} for key in ("one", "two", "three")}, 0.5)
-    assert [readings[key].outcome for key in ("one", "two", "three")] == ["timed out", "absent", "timed out"]
+    assert [readings[key].outcome for key in ("one", "two", "three")] == [
+        "timed out",
+        "absent",
+        "timed out",
+    ]
 
 
 def test_a_child_that_cannot_start_its_work_says_why() -> None:

@@ -28,7 +28,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     return record.record(network=False, paths=paths, sources={})
 
 
-def test_this_host_is_recorded_with_every_source_that_needs_no_network(recording: Recording) -> None:
+def test_this_host_is_recorded_with_every_source_that_needs_no_network(
+    recording: Recording,
+) -> None:
     host = Host(recording.readings)
     assert host.value(kernel.FACT) == Path("/proc/sys/kernel/osrelease").read_text().strip()
     assert host.value(machine.FACT) == platform.machine()
@@ -36,9 +38,16 @@ def test_this_host_is_recorded_with_every_source_that_needs_no_network(recording
     assert where
     assert not where["prefix"].exists
     assert host.known(sources.FACT) is None
-    wanted = {s.key for fact in record.discover() for s in fact.sources if not (isinstance(s, Probe) and s.network)}
+    wanted = {
+        s.key
+        for fact in record.discover()
+        for s in fact.sources
+        if not (isinstance(s, Probe) and s.network)
+    }
     assert set(recording.readings) == wanted
-    assert not [key for key, reading in recording.readings.items() if reading.outcome == "timed out"]
+    assert not [
+        key for key, reading in recording.readings.items() if reading.outcome == "timed out"
+    ]
 
 
 def test_the_document_is_read_back_to_the_same_facts(recording: Recording) -> None:
@@ -62,7 +71,9 @@ def test_who_and_where_we_are_is_in_no_reading(monkeypatch: pytest.MonkeyPatch) 
     }
     for name, value in canaries.items():
         monkeypatch.setenv(name, value)
-    document = record.to_json(record.record(network=False, paths={"prefix": Path("/home/canarykit/e")}, sources={}))
+    document = record.to_json(
+        record.record(network=False, paths={"prefix": Path("/home/canarykit/e")}, sources={})
+    )
     assert b"canary" not in document.lower()
     assert b"ca9a4b1c" not in document
     assert b"https://***@127.0.0.1:9/simple" in document
@@ -101,7 +112,9 @@ def test_a_thread_that_hangs_is_left_behind_and_does_not_hold_the_exit() -> None
         "print(at_once.run_all({'hangs': lambda: time.sleep(60), 'ends': lambda: 'ok'}, 0.2))"
     )
     began = time.monotonic()
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True
+    )
     assert time.monotonic() - began < 5
     assert ended.stdout == "{'ends': 'ok'}\n"
 
@@ -118,13 +131,23 @@ def test_a_probe_that_breaks_is_a_failed_reading(monkeypatch: pytest.MonkeyPatch
 def test_sources_are_asked_only_where_they_are_wanted() -> None:
     probe = Probe("sources", network=True)
     assert _gather.gather([probe], network=False, paths={}, addresses={}) == {}
-    readings = _gather.gather([probe], network=True, paths={}, addresses={"mirror": "http://127.0.0.1:9/"})
+    readings = _gather.gather(
+        [probe], network=True, paths={}, addresses={"mirror": "http://127.0.0.1:9/"}
+    )
     assert json.loads(readings[probe.key].text)["mirror"]["answers"] is False
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    whole = {"schema": "vllm-ready/host/1", "taken": "2026-11-20T06:00:00Z", "tool": "vllm-ready 0.1.0"}
-    return {**whole, "readings": {"command uname -m": {"outcome": "ok", "text": "x86_64\n"}}, **changes}
+    whole = {
+        "schema": "vllm-ready/host/1",
+        "taken": "2026-11-20T06:00:00Z",
+        "tool": "vllm-ready 0.1.0",
+    }
+    return {
+        **whole,
+        "readings": {"command uname -m": {"outcome": "ok", "text": "x86_64\n"}},
+        **changes,
+    }
 
 
 def test_a_document_with_a_windows_mark_and_unknown_additions_is_read() -> None:
@@ -140,12 +163,24 @@ def test_a_document_with_a_windows_mark_and_unknown_additions_is_read() -> None:
         ("[" * 100_000, "h.json", "not complete JSON"),
         ("[1]", "h.json: schema", "names no schema"),
         ("{}", "h.json: schema", "names no schema"),
-        (json.dumps(document(schema="vllm-ready/host/2")), "h.json: schema", "this vllm-ready reads"),
+        (
+            json.dumps(document(schema="vllm-ready/host/2")),
+            "h.json: schema",
+            "this vllm-ready reads",
+        ),
         (json.dumps(document(schema="vllm-ready/plan/1")), "h.json: schema", "vllm-ready/plan/1"),
         (json.dumps(document(schema=1)), "h.json: schema", "its schema is 1"),
         (json.dumps(document(readings=[])), "h.json", "$.readings"),
-        (json.dumps(document(readings={"x": {"outcome": "fine"}})), "h.json", "$.readings[...].outcome"),
-        (json.dumps(document(readings={"x": {"outcome": "ok", "text": 5}})), "h.json", "$.readings[...].text"),
+        (
+            json.dumps(document(readings={"x": {"outcome": "fine"}})),
+            "h.json",
+            "$.readings[...].outcome",
+        ),
+        (
+            json.dumps(document(readings={"x": {"outcome": "ok", "text": 5}})),
+            "h.json",
+            "$.readings[...].text",
+        ),
         ('{"schema": "\ud800"}', "h.json", "not complete JSON"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from provision.doors.reading import Reading
 from provision.host import sources
 from provision.host._scrub import Scrubber
-from provision.host.record import scrubbed
+from provision.host.record import scrub_reading
 from provision.session import inputs
 from provision.settings import Settings
 
@@ -94,9 +94,21 @@ def test_our_home_is_a_tilde() -> None:
 
 
 def test_a_name_that_says_secret_hides_its_value_whole() -> None:
-    seen = {"variables": {"HF_TOKEN": "two words", "VLLM_API_KEY": "x", "HF_HOME": "/data/hf", "HF_TOKEN_SET": "1"}}
+    seen = {
+        "variables": {
+            "HF_TOKEN": "two words",
+            "VLLM_API_KEY": "x",
+            "HF_HOME": "/data/hf",
+            "HF_TOKEN_SET": "1",
+        }
+    }
     assert ME.value(seen) == {
-        "variables": {"HF_TOKEN": "***", "VLLM_API_KEY": "***", "HF_HOME": "/data/hf", "HF_TOKEN_SET": "1"}
+        "variables": {
+            "HF_TOKEN": "***",
+            "VLLM_API_KEY": "***",
+            "HF_HOME": "/data/hf",
+            "HF_TOKEN_SET": "1",
+        }
     }
 
 
@@ -114,7 +126,9 @@ def test_a_user_called_vllm_costs_no_source_and_no_disk() -> None:
 
 def test_a_reading_is_scrubbed_in_text_and_detail_and_stays_json() -> None:
     text = json.dumps({"/home/miriam/pip.conf": "password = canary\nx = 1"})
-    reading = scrubbed(Reading(outcome="failed", text=text, detail="as miriam on dgx-canary-07"), ME)
+    reading = scrub_reading(
+        Reading(outcome="failed", text=text, detail="as miriam on dgx-canary-07"), ME
+    )
     assert json.loads(reading.text) == {"~/pip.conf": "password = ***\nx = 1"}
     assert reading.detail == "as *** on ***"
 
@@ -142,10 +156,27 @@ def test_four_numbers_that_are_a_version_stay(text: str) -> None:
 
 
 def test_which_four_numbers_are_versions_may_be_known() -> None:
-    said = {"cudnn": "9.1.0.70", "wanted": "9.1.0.71", "at": "10.31.7.99", "said": "found 9.1.0.71 at 10.31.7.99"}
-    assert ME.value(said) == {"cudnn": "9.1.0.70", "wanted": "***", "at": "***", "said": "found *** at ***"}
-    assert ME.knowing(["9.1.0.71", "2.0"]).value(said) == {**said, "at": "***", "said": "found 9.1.0.71 at ***"}
+    said = {
+        "cudnn": "9.1.0.70",
+        "wanted": "9.1.0.71",
+        "at": "10.31.7.99",
+        "said": "found 9.1.0.71 at 10.31.7.99",
+    }
+    assert ME.value(said) == {
+        "cudnn": "9.1.0.70",
+        "wanted": "***",
+        "at": "***",
+        "said": "found *** at ***",
+    }
+    assert ME.with_versions(["9.1.0.71", "2.0"]).value(said) == {
+        **said,
+        "at": "***",
+        "said": "found 9.1.0.71 at ***",
+    }
 
 
 def test_how_long_a_token_takes_is_no_secret() -> None:
-    assert ME.text("time to first token: 32.1 ms, tokens: 7") == "time to first token: 32.1 ms, tokens: 7"
+    assert (
+        ME.text("time to first token: 32.1 ms, tokens: 7")
+        == "time to first token: 32.1 ms, tokens: 7"
+    )

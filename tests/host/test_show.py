@@ -17,8 +17,10 @@ from provision.host.record import discover
 def rendered(readings: dict[str, Reading], width: int = 100) -> str:
     recording = Recording(taken="2026-11-20T06:00:00Z", tool="vllm-ready 0.1.0", readings=readings)
     text = io.StringIO()
-    console = Console(file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False)
-    for part in show.shown(recording):
+    console = Console(
+        file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False
+    )
+    for part in show.table(recording):
         console.print(part)
     return text.getvalue()
 
@@ -27,14 +29,20 @@ def ok(value: object) -> Reading:
     return Reading(outcome="ok", text=value if isinstance(value, str) else json.dumps(value))
 
 
-GPUS = [{"index": n, "name": "NVIDIA L4", "bus_id": f"00000000:0{n}:00.0", "cc": "8.9"} for n in (1, 2)]
+GPUS = [
+    {"index": n, "name": "NVIDIA L4", "bus_id": f"00000000:0{n}:00.0", "cc": "8.9"} for n in (1, 2)
+]
 READINGS = {
     "command uname -m": ok("x86_64\n"),
     "file /sys/module/nvidia/version": ok("580.65.06\n"),
-    "file /proc/driver/nvidia/version": ok("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.10.01  x\n"),
+    "file /proc/driver/nvidia/version": ok(
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.10.01  x\n"
+    ),
     "probe nvml": ok({"driver": "580.65.06", "gpus": GPUS}),
     "probe pythons": Reading(outcome="timed out", detail="no answer within the deadline"),
-    "file /proc/sys/kernel/osrelease": Reading(outcome="refused", detail="/proc: Permission denied"),
+    "file /proc/sys/kernel/osrelease": Reading(
+        outcome="refused", detail="/proc: Permission denied"
+    ),
 }
 
 
@@ -54,7 +62,9 @@ def test_values_are_read_at_a_glance() -> None:
     assert "{" not in lines[first]
 
 
-@pytest.mark.parametrize("why", ["timed out: no answer within the deadline", "refused: /proc: Permission denied"])
+@pytest.mark.parametrize(
+    "why", ["timed out: no answer within the deadline", "refused: /proc: Permission denied"]
+)
 def test_what_is_missing_says_why(why: str) -> None:
     assert why in rendered(READINGS)
 
@@ -66,7 +76,9 @@ def test_sources_that_disagree_are_named_below() -> None:
 
 
 def test_names_of_variables_are_left_as_they_are() -> None:
-    text = rendered({"probe environment": ok({"variables": {"CUDA_HOME": "/usr/local/cuda"}, "set": []})})
+    text = rendered(
+        {"probe environment": ok({"variables": {"CUDA_HOME": "/usr/local/cuda"}, "set": []})}
+    )
     assert "CUDA_HOME=/usr/local/cuda" in text
 
 
@@ -97,10 +109,16 @@ def test_no_line_is_wider_than_the_terminal() -> None:
             ["/cuda, 13.0", "wrapper /nvcc", "CUDA_HOME=/cuda"],
         ),
         (
-            {"prefix": {"path": "/envs", "exists": False, "writable": True}, "logs": {"path": "/logs", "exists": True}},
+            {
+                "prefix": {"path": "/envs", "exists": False, "writable": True},
+                "logs": {"path": "/logs", "exists": True},
+            },
             ["prefix: /envs, does not exist yet, writable", "logs: /logs"],
         ),
-        ({"cores": 1, "numa_nodes": 2, "flags": ["avx2", "amx"]}, ["1 core, 2 NUMA nodes, flags avx2 amx"]),
+        (
+            {"cores": 1, "numa_nodes": 2, "flags": ["avx2", "amx"]},
+            ["1 core, 2 NUMA nodes, flags avx2 amx"],
+        ),
         (["a", ["b", "c"]], ["a", "b c"]),
     ],
 )

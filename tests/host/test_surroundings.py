@@ -27,7 +27,11 @@ def hints(*names: str, **variables: str) -> dict[str, Any]:
         ({CGROUP: "0::/\n", MARKS: {"/.dockerenv": ""}}, "docker", False),
         ({CGROUP: "12:memory:/docker/***\n0::/docker/***\n"}, "docker", False),
         ({CGROUP: "0::/system.slice/docker-***.scope\n"}, "docker", False),
-        ({CGROUP: "0::/\n", MARKS: {"/run/.containerenv": 'engine="podman-4.9.3"\n'}}, "podman", False),
+        (
+            {CGROUP: "0::/\n", MARKS: {"/run/.containerenv": 'engine="podman-4.9.3"\n'}},
+            "podman",
+            False,
+        ),
         ({CGROUP: POD}, "containerd", True),
         ({CGROUP: "0::/\n", MARKS: {ACCOUNT: ""}}, "container", True),
         ({CGROUP: "0::/\n", HINTS: hints("KUBERNETES_SERVICE_HOST")}, "container", True),
@@ -38,7 +42,9 @@ def hints(*names: str, **variables: str) -> dict[str, Any]:
     ],
 )
 def test_containers(readings: dict[str, Any], engine: str | None, kubernetes: bool) -> None:
-    assert value(container.FACT, readings) == container.Container(engine=engine, kubernetes=kubernetes)
+    assert value(container.FACT, readings) == container.Container(
+        engine=engine, kubernetes=kubernetes
+    )
 
 
 def slurm(*, commands: bool = True, slurmd: bool = False) -> dict[str, bool]:
@@ -61,7 +67,10 @@ def test_schedulers(seen: dict[str, bool], names: list[str], expected: tuple[str
 
 
 def test_a_host_with_nothing_around_it() -> None:
-    seen = {**slurm(commands=False), "slurm_conf": True}  # older recordings say it; a configuration runs nothing
+    seen = {
+        **slurm(commands=False),
+        "slurm_conf": True,
+    }  # older recordings say it; a configuration runs nothing
     assert missing(scheduler.FACT, {"probe scheduler": seen, HINTS: hints()}).why == "absent"
 
 
@@ -89,5 +98,9 @@ def test_iommu_of_a_server_with_redirection() -> None:
 
 
 def test_iommu_seen_without_root() -> None:
-    readings = {CMDLINE: "quiet\n", GROUPS: Reading(outcome="absent"), ACS: Reading(outcome="refused")}
+    readings = {
+        CMDLINE: "quiet\n",
+        GROUPS: Reading(outcome="absent"),
+        ACS: Reading(outcome="refused"),
+    }
     assert value(iommu.FACT, readings) == iommu.Iommu(groups=0, acs_redirects=None)

@@ -11,7 +11,11 @@ from tests.host.recorded import missing, value
 
 ETC, USR = "file /etc/os-release", "file /usr/lib/os-release"
 RELEASE = "file /proc/sys/kernel/osrelease"
-GETCONF, LDD, MUSL = "command getconf GNU_LIBC_VERSION", "command ldd --version", "files /lib/ld-musl-*.so.1"
+GETCONF, LDD, MUSL = (
+    "command getconf GNU_LIBC_VERSION",
+    "command ldd --version",
+    "files /lib/ld-musl-*.so.1",
+)
 
 UBUNTU = """PRETTY_NAME="Ubuntu 22.04.5 LTS"
 NAME="Ubuntu"
@@ -29,7 +33,9 @@ VERSION_ID="9.4"
 PRETTY_NAME="Rocky Linux 9.4 (Blue Onyx)"
 """
 ALPINE = 'NAME="Alpine Linux"\nID=alpine\nVERSION_ID=3.20.3\nPRETTY_NAME="Alpine Linux v3.20"\n'
-ARCH = 'NAME="Arch Linux"\nPRETTY_NAME="Arch Linux"\nID=arch\nBUILD_ID=rolling\n# a comment = none\n'
+ARCH = (
+    'NAME="Arch Linux"\nPRETTY_NAME="Arch Linux"\nID=arch\nBUILD_ID=rolling\n# a comment = none\n'
+)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,9 @@ ARCH = 'NAME="Arch Linux"\nPRETTY_NAME="Arch Linux"\nID=arch\nBUILD_ID=rolling\n
         (UBUNTU.replace("\n", "\r\n"), "ubuntu", "22.04", ("debian",)),
     ],
 )
-def test_the_operating_system(text: str, id_: str, version: str | None, like: tuple[str, ...]) -> None:
+def test_the_operating_system(
+    text: str, id_: str, version: str | None, like: tuple[str, ...]
+) -> None:
     found = value(os_release.FACT, {ETC: text})
     assert isinstance(found, os_release.OsRelease)
     assert (found.id, found.version, found.like) == (id_, version, like)
@@ -86,7 +94,12 @@ def test_what_is_no_kernel_release_is_unparsable(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("said", "name"),
-    [("x86_64\n", "x86_64"), ("aarch64\n", "aarch64"), ("arm64\n", "aarch64"), ("ppc64le", "ppc64le")],
+    [
+        ("x86_64\n", "x86_64"),
+        ("aarch64\n", "aarch64"),
+        ("arm64\n", "aarch64"),
+        ("ppc64le", "ppc64le"),
+    ],
 )
 def test_the_machine(said: str, name: str) -> None:
     assert value(machine.FACT, {"command uname -m": said}) == name
@@ -117,7 +130,9 @@ def test_musl_is_named_as_what_it_is() -> None:
         LDD: Reading(outcome="failed", text=words, detail="ldd --version ended with status 1"),
         MUSL: {"/lib/ld-musl-x86_64.so.1": ""},
     }
-    assert missing(glibc.FACT, alpine) == Missing(why="absent", detail="musl libc 1.2.4: vLLM's wheels need glibc")
+    assert missing(glibc.FACT, alpine) == Missing(
+        why="absent", detail="musl libc 1.2.4: vLLM's wheels need glibc"
+    )
     del alpine[LDD]
     assert missing(glibc.FACT, alpine).detail == "musl libc: vLLM's wheels need glibc"
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 
 from provision.doors.reading import Reading
-from provision.host import compilers, cuda_toolkits, disks, installer_config, packages, pythons, sources
+from provision.host import (
+    compilers,
+    cuda_toolkits,
+    disks,
+    installer_config,
+    packages,
+    pythons,
+    sources,
+)
 from tests.host.recorded import known, missing, value
 
 
@@ -29,7 +37,13 @@ def test_of_equal_pythons_the_one_that_makes_environments_comes_first() -> None:
 
 
 def test_one_interpreter_is_listed_once_and_a_broken_answer_not_at_all() -> None:
-    said = [python("3.13.0", "/a"), python("3.13.0", "/a"), "Fatal Python error", '{"version": "new"}', "[1]"]
+    said = [
+        python("3.13.0", "/a"),
+        python("3.13.0", "/a"),
+        "Fatal Python error",
+        '{"version": "new"}',
+        "[1]",
+    ]
     assert value(pythons.FACT, {"probe pythons": said}) == (
         pythons.Python(version="3.13.0", path="/a", venv=True, headers=False),
     )
@@ -37,7 +51,10 @@ def test_one_interpreter_is_listed_once_and_a_broken_answer_not_at_all() -> None
 
 def test_compilers_are_known_by_what_they_say_not_by_their_name() -> None:
     said = [
-        {"path": "/usr/bin/gcc-12", "says": "gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022\n"},
+        {
+            "path": "/usr/bin/gcc-12",
+            "says": "gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022\n",
+        },
         {"path": "/usr/bin/g++-9", "says": "g++-9 (Ubuntu 9.4.0-1ubuntu1~20.04.2) 9.4.0\n"},
         {
             "path": "/opt/rh/gcc-toolset-13/root/usr/bin/gcc",
@@ -65,7 +82,9 @@ Build cuda_13.0.r13.0/compiler.36424714_0
 """
 
 
-def folder(path: str, *, nvcc: bool = True, headers: bool = True, version_json: str = "") -> dict[str, object]:
+def folder(
+    path: str, *, nvcc: bool = True, headers: bool = True, version_json: str = ""
+) -> dict[str, object]:
     real = f"{path}/bin/nvcc" if nvcc else ""
     return {"path": path, "nvcc": real, "headers": headers, "version_json": version_json}
 
@@ -87,8 +106,12 @@ def test_a_wrapper_is_named_and_the_toolkit_behind_it_counts() -> None:
     )
 
 
-def test_a_runtime_only_folder_is_no_toolkit_and_version_json_helps_where_nvcc_does_not_answer() -> None:
-    version = json.dumps({"cuda": {"name": "CUDA SDK", "version": "12.4.1"}, "cuda_nvcc": {"version": "12.4.131"}})
+def test_a_runtime_only_folder_is_no_toolkit_and_version_json_helps_where_nvcc_does_not_answer() -> (
+    None
+):
+    version = json.dumps(
+        {"cuda": {"name": "CUDA SDK", "version": "12.4.1"}, "cuda_nvcc": {"version": "12.4.131"}}
+    )
     seen = {
         "homes": {},
         "on_path": {},
@@ -110,7 +133,12 @@ def test_a_runtime_only_folder_is_no_toolkit_and_version_json_helps_where_nvcc_d
 def test_packages_of_the_active_environment() -> None:
     seen = {
         "environment": "~/venv",
-        "distributions": ["flash_attn-2.8.3", "torch-2.8.0+cu128", "vllm-0.11.0", "nvidia_nccl_cu12-2.27.3"],
+        "distributions": [
+            "flash_attn-2.8.3",
+            "torch-2.8.0+cu128",
+            "vllm-0.11.0",
+            "nvidia_nccl_cu12-2.27.3",
+        ],
     }
     assert value(packages.FACT, {"probe packages": seen}) == {
         "flash-attn": "2.8.3",
@@ -120,7 +148,9 @@ def test_packages_of_the_active_environment() -> None:
     }
 
 
-def settings(pip: dict[str, str], uv: dict[str, str] | None = None) -> installer_config.InstallerConfig:
+def settings(
+    pip: dict[str, str], uv: dict[str, str] | None = None
+) -> installer_config.InstallerConfig:
     seen = {"pip": pip, "uv": uv or {}, "wheels": ["torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl"]}
     found = value(installer_config.FACT, {"probe installer_config": seen})
     assert isinstance(found, installer_config.InstallerConfig)
@@ -189,6 +219,9 @@ def test_disks_are_told_in_gib_with_the_options_that_matter() -> None:
 def test_sources_that_nobody_asked_are_not_read_and_those_that_failed_are_not_silent() -> None:
     assert missing(sources.FACT, {}).why == "not read"
     assert missing(sources.FACT, {"probe sources": Reading(outcome="timed out")}).why == "timed out"
-    answers = {"pypi": {"answers": True, "detail": "200"}, "github": {"answers": False, "detail": "refused"}}
+    answers = {
+        "pypi": {"answers": True, "detail": "200"},
+        "github": {"answers": False, "detail": "refused"},
+    }
     found = known(sources.FACT, {"probe sources": answers})
     assert (found["pypi"].answers, found["github"].detail) == (True, "refused")

@@ -1,4 +1,4 @@
-"""A second opinion on the planner: every combination of published builds is tried, one rule after the other."""
+"""An independent planner: it tries every combination of published builds, rule by rule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTEGRATED = {(7, 2), (8, 7), (11, 0)}  # these load no code but their own
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU by what decides: its capability and its memory."""
+    """The properties of a GPU that decide: its capability and its memory."""
 
     name: str
     cc: str
@@ -26,7 +26,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Machine:
-    """A host by what decides; `wanted` None is `gpus: auto`."""
+    """The properties of a host that decide; `requested` is None for `gpus: auto`."""
 
     cards: tuple[Card, ...]
     driver: str
@@ -34,12 +34,12 @@ class Machine:
     glibc: str
     machine: str
     sources: frozenset[str]
-    wanted: frozenset[int] | None = None
+    requested: frozenset[int] | None = None
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One published vLLM wheel with one published torch wheel."""
+    """A published vLLM wheel with a published torch wheel."""
 
     release: VllmRelease
     vllm: VllmBuild
@@ -63,7 +63,7 @@ def as_pair(cc: str) -> tuple[int, int]:
 
 
 def loads(code: tuple[str, ...], card: Card) -> bool:
-    """Whether a GPU has machine code in a list: the same major, the minor not above its own."""
+    """Return whether a list has machine code for a GPU: same major, and a minor not above its own."""
     mine = as_pair(card.cc)
     theirs = [as_pair(cc) for cc in code]
     if mine in INTEGRATED:
@@ -72,7 +72,7 @@ def loads(code: tuple[str, ...], card: Card) -> bool:
 
 
 def pairs(machine: str, catalogue: Catalogue) -> Iterator[Pair]:
-    """Every CUDA build of vLLM for a machine with every CUDA build of the torch that it pins."""
+    """Yield every CUDA build of vLLM for a machine with every CUDA build of its torch."""
     torches = {torch.version: torch for torch in catalogue.torch}
     for release in catalogue.vllm:
         torch_release = torches[release.torch]
@@ -83,46 +83,52 @@ def pairs(machine: str, catalogue: Catalogue) -> Iterator[Pair]:
 
 
 def against_host(pair: Pair, host: Machine, catalogue: Catalogue) -> list[str]:
-    """What stands against a pair whatever the GPU."""
+    """Return the reasons against a pair that concern the host."""
     builds = (pair.vllm, pair.torch)
     majors = [(build.cuda or "").split(".")[0] for build in builds]
     oldest = {row.major: row.driver for row in catalogue.cuda_major}
     tag = "cp" + host.python.replace(".", "")
-    found = []
+    reasons = []
     if majors[0] != majors[1]:
-        found.append(f"CUDA {majors[0]} beside CUDA {majors[1]}")
-    found += [f"driver for CUDA {m}" for m in majors if number(host.driver) < number(oldest[m])]
-    found += [f"glibc {b.glibc}" for b in builds if number(host.glibc) < number(b.glibc)]
-    found += [f"{b.where} does not answer" for b in builds if b.where not in host.sources]
+        reasons.append(f"CUDA {majors[0]} beside CUDA {majors[1]}")
+    reasons += [f"driver for CUDA {m}" for m in majors if number(host.driver) < number(oldest[m])]
+    reasons += [f"glibc {b.glibc}" for b in builds if number(host.glibc) < number(b.glibc)]
+    reasons += [f"{b.where} does not answer" for b in builds if b.where not in host.sources]
     if not allows(pair.release.python, host.python) or tag not in pair.torch_release.cpython:
-        found.append(f"Python {host.python}")
+        reasons.append(f"Python {host.python}")
     for rule in catalogue.rules:
         if rule.kind == "python" and rule.machine in (None, host.machine):
-            outside = allows(rule.versions, pair.release.version) and not allows(rule.value, host.python)
-            found += [rule.why] if outside else []
-    return found
+            outside = allows(rule.versions, pair.release.version) and not allows(
+                rule.value, host.python
+            )
+            reasons += [rule.why] if outside else []
+    return reasons
 
 
 def against_card(pair: Pair, card: Card, host: Machine, catalogue: Catalogue) -> list[str]:
-    """What stands against a pair on one GPU."""
-    found = []
+    """Return the reasons against a pair on one GPU."""
+    reasons = []
     branch = int(host.driver.split(".")[0])
     for limit in catalogue.drivers:
         if limit.cc == card.cc:
-            found += ["the driver is too old for it"] if branch < (limit.first or 0) else []
-            found += ["the driver has dropped it"] if branch > (limit.last or branch) else []
+            reasons += ["the driver is too old for it"] if branch < (limit.first or 0) else []
+            reasons += ["the driver has dropped it"] if branch > (limit.last or branch) else []
     if pair.vllm.core is None or not loads(pair.vllm.core.sm, card):
-        found.append("no code in vLLM")
+        reasons.append("no code in vLLM")
     if not loads(pair.torch.sm, card):
-        found.append("no code in torch")
+        reasons.append("no code in torch")
     for rule in catalogue.rules:
-        if rule.kind == "triton" and card.cc in rule.cc and allows(rule.versions, pair.release.torch):
-            found.append(rule.why)
-    return found
+        if (
+            rule.kind == "triton"
+            and card.cc in rule.cc
+            and allows(rule.versions, pair.release.torch)
+        ):
+            reasons.append(rule.why)
+    return reasons
 
 
 def served(pair: Pair, host: Machine, catalogue: Catalogue) -> frozenset[int]:
-    """The GPUs that a pair runs on; none where the host itself stands against it."""
+    """Return the GPUs that a pair runs on; none where the host rules it out."""
     if against_host(pair, host, catalogue):
         return frozenset()
     good = {card: not against_card(pair, card, host, catalogue) for card in set(host.cards)}
@@ -134,14 +140,14 @@ def memory(host: Machine, ids: frozenset[int]) -> float:
 
 
 def newest(host: Machine, catalogue: Catalogue) -> tuple[str, frozenset[frozenset[int]]] | None:
-    """The newest release that runs enough of the GPUs, and the sets of GPUs that its builds run."""
-    found = [(pair, served(pair, host, catalogue)) for pair in pairs(host.machine, catalogue)]
-    if host.wanted is not None:
-        enough = [(pair, host.wanted) for pair, ids in found if host.wanted <= ids]
+    """Return the newest release that runs enough GPUs, and the sets of GPUs that its builds run."""
+    results = [(pair, served(pair, host, catalogue)) for pair in pairs(host.machine, catalogue)]
+    if host.requested is not None:
+        enough = [(pair, host.requested) for pair, ids in results if host.requested <= ids]
     else:
-        most = max((memory(host, ids) for _, ids in found), default=0)
+        most = max((memory(host, ids) for _, ids in results), default=0)
         goal = min(most, memory(host, frozenset(range(len(host.cards)))) / 2)
-        enough = [(pair, ids) for pair, ids in found if ids and memory(host, ids) >= goal]
+        enough = [(pair, ids) for pair, ids in results if ids and memory(host, ids) >= goal]
     if not enough:
         return None
     version = max((pair.release.version for pair, _ in enough), key=number)
@@ -149,12 +155,12 @@ def newest(host: Machine, catalogue: Catalogue) -> tuple[str, frozenset[frozense
 
 
 def named(version: str, build: VllmBuild | TorchBuild) -> str:
-    """A wheel's version in a plan: PyPI's carries no local part, the others their variant."""
+    """Return a wheel's version in a plan: PyPI's has no local part, the others have their variant."""
     return version if build.where == "pypi" else f"{version}+{build.variant}"
 
 
 def chosen(plan: Plan, host: Machine, catalogue: Catalogue) -> Pair | None:
-    """The published pair that a plan names."""
+    """Return the published pair that a plan names."""
     packages = (plan.packages["vllm"], plan.packages["torch"])
     versions = tuple(package.version for package in packages if package)
     for pair in pairs(host.machine, catalogue):
@@ -165,7 +171,7 @@ def chosen(plan: Plan, host: Machine, catalogue: Catalogue) -> Pair | None:
 
 
 def faults(plan: Plan | Unsupported, host: Machine, catalogue: Catalogue) -> list[str]:
-    """Everything that is wrong with a plan; nothing where it is valid and no newer one is."""
+    """Return all faults of a plan; none where it is valid and no newer release is possible."""
     best = newest(host, catalogue)
     if isinstance(plan, Unsupported) or best is None:
         agreed = isinstance(plan, Unsupported) and best is None
@@ -174,15 +180,17 @@ def faults(plan: Plan | Unsupported, host: Machine, catalogue: Catalogue) -> lis
     if pair is None:
         return ["no such wheels are published for this machine"]
     used = frozenset(int(gpu) for gpu in plan.gpus.used)
-    found = against_host(pair, host, catalogue)
+    wrong = against_host(pair, host, catalogue)
     for gpu in sorted(used):
-        found += [f"GPU {gpu}: {why}" for why in against_card(pair, host.cards[gpu], host, catalogue)]
+        wrong += [
+            f"GPU {gpu}: {why}" for why in against_card(pair, host.cards[gpu], host, catalogue)
+        ]
     if pair.release.version != best[0]:
-        found.append(f"the newest possible is {best[0]}")
+        wrong.append(f"the newest possible is {best[0]}")
     elif memory(host, used) < max(memory(host, ids) for ids in best[1]):
-        found.append("the same release runs more of the GPU memory")
+        wrong.append("the same release runs more of the GPU memory")
     if used | {int(gpu.id) for gpu in plan.gpus.excluded} != set(range(len(host.cards))):
-        found.append("a GPU is neither used nor excluded")
+        wrong.append("a GPU is neither used nor excluded")
     if plan.cuda != pair.vllm.cuda:
-        found.append(f"vLLM's wheel is built for CUDA {pair.vllm.cuda}")
-    return found
+        wrong.append(f"vLLM's wheel is built for CUDA {pair.vllm.cuda}")
+    return wrong

@@ -1,11 +1,11 @@
-"""Hosts for tests in one line, planned with settings as on the command line."""
+"""Plans for hosts described in one line, with settings as on the command line."""
 
 from __future__ import annotations
 
 from provision.catalog import rows
 from provision.host import from_description
 from provision.plan._model import Plan, Refusal, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import load
 
 CATALOGUE = rows.load()
@@ -23,18 +23,29 @@ def result(
     refusals: tuple[Refusal, ...] = (),
     catalogue: rows.Catalogue = CATALOGUE,
 ) -> Plan | Unsupported:
-    said = f'driver: "{driver}"\n' if driver else ""
-    text = f'gpus: [{gpus}]\n{said}python: "{python}"\nglibc: "{glibc}"\nmachine: {machine}\n{more}\n'
-    return make(from_description.parse(text, "host.yaml"), load(None, "config.yaml", settings), catalogue, refusals)
+    line = f'driver: "{driver}"\n' if driver else ""
+    text = (
+        f'gpus: [{gpus}]\n{line}python: "{python}"\nglibc: "{glibc}"\nmachine: {machine}\n{more}\n'
+    )
+    return make_plan(
+        from_description.parse(text, "host.yaml"),
+        load(None, "config.yaml", settings),
+        catalogue,
+        refusals,
+    )
 
 
-def plan(gpus: str = "{name: NVIDIA H100 80GB HBM3, count: 2}", *settings: str, **host: object) -> Plan:
+def plan(
+    gpus: str = "{name: NVIDIA H100 80GB HBM3, count: 2}", *settings: str, **host: object
+) -> Plan:
     made = result(gpus, *settings, **host)  # type: ignore[arg-type]  # the keywords of result
     assert isinstance(made, Plan), made
     return made
 
 
-def no_plan(gpus: str = "{name: NVIDIA H100 80GB HBM3, count: 2}", *settings: str, **host: object) -> Unsupported:
+def no_plan(
+    gpus: str = "{name: NVIDIA H100 80GB HBM3, count: 2}", *settings: str, **host: object
+) -> Unsupported:
     made = result(gpus, *settings, **host)  # type: ignore[arg-type]  # the keywords of result
     assert isinstance(made, Unsupported), made
     return made
@@ -47,6 +58,8 @@ def version(made: Plan, package: str = "vllm") -> str:
 
 
 def rejected(made: Plan, subject: str) -> str:
-    """Everything that stood against candidates of a subject, as one text."""
-    (decision,) = [one for one in made.decisions if one.subject == subject]
-    return "\n".join(f"{one.candidate}: {one.reason}" for one in decision.rejected)
+    """Return all rejected candidates of a subject with their reasons, as one text."""
+    (decision,) = [decision for decision in made.decisions if decision.subject == subject]
+    return "\n".join(
+        f"{rejection.candidate}: {rejection.reason}" for rejection in decision.rejected
+    )

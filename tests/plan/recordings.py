@@ -1,4 +1,4 @@
-"""Readings of whole hosts as real ones give them, to be changed by a test in what it is about."""
+"""Readings of whole hosts as real hosts give them; a test changes what it is about."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from provision.doors.reading import Reading
 from provision.host import _gpus_of_the_kernel as kernel
 from provision.host import _nvidia_smi, driver, nvml, pci_gpus
 from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import load
 from tests.host.recorded import host
 
 CATALOGUE = rows.load()
 MODULE, NVML, BUS, PROC = driver.MODULE.key, nvml.SOURCE.key, pci_gpus.SOURCE.key, kernel.PROC.key
 SMI_OF_WINDOWS = _nvidia_smi.SOURCES[2].key
-SCHEDULER, PYTHONS, SOURCES, CPUINFO = "probe scheduler", "probe pythons", "probe sources", "file /proc/cpuinfo"
+SCHEDULER, PYTHONS, SOURCES, CPUINFO = (
+    "probe scheduler",
+    "probe pythons",
+    "probe sources",
+    "file /proc/cpuinfo",
+)
 NAMES = ("pypi", "pytorch", "vllm", "github")
 
 BARE: dict[str, Any] = {
@@ -24,7 +29,9 @@ BARE: dict[str, Any] = {
     "command getconf GNU_LIBC_VERSION": "glibc 2.39\n",
     "probe environment": {"variables": {}, "set": []},
     "probe installer_config": {"pip": {}, "uv": {}, "wheels": []},
-    PYTHONS: ['{"version": "3.12.3", "path": "/usr/bin/python3.12", "venv": true, "headers": false}'],
+    PYTHONS: [
+        '{"version": "3.12.3", "path": "/usr/bin/python3.12", "venv": true, "headers": false}'
+    ],
     SCHEDULER: {"slurm_commands": False, "slurmd": False},
     SOURCES: {name: {"answers": True} for name in NAMES},
     MODULE: Reading(outcome="absent", detail="/sys/module/nvidia/version does not exist"),
@@ -38,26 +45,34 @@ MISMATCH = Reading(
 )
 
 
-def gpu(index: int = 0, name: str = "NVIDIA H100 80GB HBM3", cc: str = "9.0", **more: Any) -> dict[str, Any]:
-    """One GPU as NVML tells it."""
-    told = {"index": index, "name": name, "bus_id": f"00000000:{index + 23:02X}:00.0", "cc": cc, "memory": 85899345920}
-    return {**told, **more}
+def gpu(
+    index: int = 0, name: str = "NVIDIA H100 80GB HBM3", cc: str = "9.0", **more: Any
+) -> dict[str, Any]:
+    """Return a GPU as NVML reports it."""
+    values = {
+        "index": index,
+        "name": name,
+        "bus_id": f"00000000:{index + 23:02X}:00.0",
+        "cc": cc,
+        "memory": 85899345920,
+    }
+    return {**values, **more}
 
 
 def on_the_bus(slot: str, pci_id: str = "10DE:2330", bound_to: str = "") -> dict[str, str]:
-    """One GPU as the kernel's PCI folder tells it."""
+    """Return a GPU as the kernel's PCI folder reports it."""
     first = f"DRIVER={bound_to}\n" if bound_to else ""
     uevent = f"{first}PCI_CLASS=30200\nPCI_ID={pci_id}\nPCI_SLOT_NAME={slot}\n"
     return {f"/sys/bus/pci/devices/{slot}/uevent": uevent}
 
 
 def with_gpus(*gpus: dict[str, Any], version: str = "580.65.06", **changed: Any) -> dict[str, Any]:
-    """A host whose driver works and shows these GPUs."""
+    """Return a host whose driver works and shows these GPUs."""
     return {**BARE, MODULE: f"{version}\n", NVML: {"driver": version, "gpus": gpus}, **changed}
 
 
 def result(readings: dict[str, Any], *settings: str) -> Plan | Unsupported:
-    return make(host(readings), load(None, "config.yaml", settings), CATALOGUE)
+    return make_plan(host(readings), load(None, "config.yaml", settings), CATALOGUE)
 
 
 def plan(readings: dict[str, Any], *settings: str) -> Plan:

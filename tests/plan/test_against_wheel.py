@@ -1,4 +1,4 @@
-"""Wheels that must not be installed: each reason, with what is there and what is wanted."""
+"""Wheels that must not be installed: the reasons name the value here and the one needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from provision.binary import libraries
 from provision.binary.libraries import Libraries
 from provision.binary.wheel import read
-from provision.plan.against_wheel import against
+from provision.plan.against_wheel import reasons_against
 from tests.binary.tiny_wheel import MODULE, OF_C10, module, wheel
 
 TORCH = Libraries(defined=frozenset({OF_C10}), names=frozenset({"libc10.so", "libcudart.so.13"}))
@@ -28,8 +28,13 @@ OLD = "_ZN3c105ErrorC2ENS_14SourceLocationESs"
 
 
 def test_one_that_fits(tmp_path: Path) -> None:
-    assert against(read(wheel(tmp_path)), **HERE) == []
-    assert against(read(wheel(tmp_path)), **{**HERE, "version": "2.8.3+cu13torch2.13cxx11abiTRUE"}) == []
+    assert reasons_against(read(wheel(tmp_path)), **HERE) == []
+    assert (
+        reasons_against(
+            read(wheel(tmp_path)), **{**HERE, "version": "2.8.3+cu13torch2.13cxx11abiTRUE"}
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,11 @@ def test_one_that_fits(tmp_path: Path) -> None:
             "it has no machine code for 7.5, 10.0: it carries machine code for 8.0 9.0",
         ),
         (
-            {"torch": Libraries(defined=frozenset({OF_C10}), names=frozenset({"libc10.so", "libcudart.so.12"}))},
+            {
+                "torch": Libraries(
+                    defined=frozenset({OF_C10}), names=frozenset({"libc10.so", "libcudart.so.12"})
+                )
+            },
             "it needs libcudart.so.13, which torch 2.13.0 does not bring",
         ),
         (
@@ -55,7 +64,7 @@ def test_one_that_fits(tmp_path: Path) -> None:
     ],
 )
 def test_another_place(tmp_path: Path, here: dict[str, Any], reason: str) -> None:
-    assert against(read(wheel(tmp_path)), **{**HERE, **here}) == [reason]
+    assert reasons_against(read(wheel(tmp_path)), **{**HERE, **here}) == [reason]
 
 
 @pytest.mark.parametrize(
@@ -68,12 +77,12 @@ def test_another_place(tmp_path: Path, here: dict[str, Any], reason: str) -> Non
     ],
 )  # fmt: skip
 def test_another_wheel(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
-    reasons = against(read(wheel(tmp_path, files)), **HERE)
+    reasons = reasons_against(read(wheel(tmp_path, files)), **HERE)
     assert reasons[-1] == reason
 
 
 def test_lies_come_first(tmp_path: Path) -> None:
-    reasons = against(read(wheel(tmp_path, version="2.8.2")), **HERE)
+    reasons = reasons_against(read(wheel(tmp_path, version="2.8.2")), **HERE)
     assert reasons == [
         "its file is named 2.8.3+cu13torch2.13cxx11abitrue but its version is 2.8.2",
         "it is version 2.8.2, not 2.8.3",
@@ -81,19 +90,26 @@ def test_lies_come_first(tmp_path: Path) -> None:
 
 
 def test_the_driver_and_python_bring_theirs(tmp_path: Path) -> None:
-    with_driver = module(needed=("libcuda.so.1",), undefined=("cuLaunchKernel", "PyList_New", "_Py_Dealloc"))
-    assert against(read(wheel(tmp_path, {MODULE: with_driver})), **HERE) == []
+    with_driver = module(
+        needed=("libcuda.so.1",), undefined=("cuLaunchKernel", "PyList_New", "_Py_Dealloc")
+    )
+    assert reasons_against(read(wheel(tmp_path, {MODULE: with_driver})), **HERE) == []
     without = module(undefined=("cuLaunchKernel",))
-    assert "cuLaunchKernel" in against(read(wheel(tmp_path, {MODULE: without})), **HERE)[0]
+    assert "cuLaunchKernel" in reasons_against(read(wheel(tmp_path, {MODULE: without})), **HERE)[0]
 
 
 def test_a_pure_wheel_needs_no_code(tmp_path: Path) -> None:
     path = wheel(
-        tmp_path, {"flash_attn/__init__.py": b""}, named="flash_attn-2.8.3-py3-none-any.whl", tag="py3-none-any"
+        tmp_path,
+        {"flash_attn/__init__.py": b""},
+        named="flash_attn-2.8.3-py3-none-any.whl",
+        tag="py3-none-any",
     )
-    assert against(read(path), **{**HERE, "capabilities": ()}) == []
+    assert reasons_against(read(path), **{**HERE, "capabilities": ()}) == []
 
 
 def test_libraries_as_they_lie(tmp_path: Path) -> None:
     (tmp_path / "libc10.so").write_bytes(module(defined=(OF_C10,), undefined=()))
-    assert against(read(wheel(tmp_path)), **{**HERE, "torch": libraries.read(tmp_path)}) == []
+    assert (
+        reasons_against(read(wheel(tmp_path)), **{**HERE, "torch": libraries.read(tmp_path)}) == []
+    )

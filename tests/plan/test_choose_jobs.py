@@ -1,4 +1,4 @@
-"""How many processes compile flash-attn: 24 hosts by cores, free memory and control group; never more than there is."""
+"""The processes that compile flash-attn on 24 hosts, by cores, free memory and control group."""
 
 from __future__ import annotations
 
@@ -35,9 +35,18 @@ TABLE: list[tuple[int, float, float | None, int, int, int, float, float]] = [
 ]
 
 
-@pytest.mark.parametrize(("cores", "free", "limit", "arches", "jobs", "threads", "peak", "hours"), TABLE)
+@pytest.mark.parametrize(
+    ("cores", "free", "limit", "arches", "jobs", "threads", "peak", "hours"), TABLE
+)
 def test_jobs(
-    cores: int, free: float, limit: float | None, arches: int, jobs: int, threads: int, peak: float, hours: float
+    cores: int,
+    free: float,
+    limit: float | None,
+    arches: int,
+    jobs: int,
+    threads: int,
+    peak: float,
+    hours: float,
 ) -> None:
     chosen = choose(cores, free, limit, arches)
     if jobs:
@@ -54,16 +63,21 @@ def test_the_peak_is_never_above_what_is_there() -> None:
             for arches in (1, 2, 4):
                 chosen = choose(cores, float(there), None, arches)
                 if isinstance(chosen, Jobs):
-                    assert chosen.peak_gb == chosen.jobs * chosen.threads * PROCESS_GB <= there - REST_GB
+                    assert (
+                        chosen.peak_gb
+                        == chosen.jobs * chosen.threads * PROCESS_GB
+                        <= there - REST_GB
+                    )
                     assert chosen.jobs * chosen.threads <= cores
                 else:
                     assert there < PROCESS_GB + REST_GB
 
 
 def test_what_to_do_where_not_one_file_fits() -> None:
-    said = choose(4, 5.2, None, 1)
-    assert said == (
-        "compiling one file needs 7 GB beside 1 GB for everything else; this host has 5.2 GB free: free some memory, or build on "
+    reason = choose(4, 5.2, None, 1)
+    assert reason == (
+        "compiling one file needs 7 GB beside 1 GB for everything else; this host has 5.2 GB"
+        " free: free some memory, or build on "
         "another host and bring the wheel with `./setup.sh wheels import`"
     )
     limited = choose(4, 64.0, 6.0, 1)

@@ -1,4 +1,4 @@
-"""The toolkit that compiles for a torch: its CUDA, a C++ compiler that nvcc accepts, or the way out."""
+"""The toolkit that compiles for a torch: its CUDA and a C++ compiler, or the reason and the fix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from tests.plan.described import CATALOGUE, plan
 
 def gxx(*versions: str) -> tuple[Compiler, ...]:
     return tuple(
-        Compiler(name="g++", path=f"/usr/bin/g++-{version}", family="gcc", language="c++", version=version)
+        Compiler(
+            name="g++",
+            path=f"/usr/bin/g++-{version}",
+            family="gcc",
+            language="c++",
+            version=version,
+        )
         for version in versions
     )
 
@@ -23,7 +29,9 @@ CLANG = Compiler(name="c++", path="/usr/bin/c++", family="clang", language="c++"
 DEBIAN = ("12.2.0",)
 
 
-def choose(of: Plan, cxx: int, gcc: tuple[str, ...] = DEBIAN, *toolkits: CudaToolkit) -> Toolkit | str:
+def choose(
+    of: Plan, cxx: int, gcc: tuple[str, ...] = DEBIAN, *toolkits: CudaToolkit
+) -> Toolkit | str:
     return choose_toolkit.choose(torch_cuda(of), cxx, (*gxx(*gcc), CLANG), toolkits, CATALOGUE)
 
 
@@ -36,15 +44,17 @@ def test_the_plans_are_of_the_cudas_that_their_names_say() -> None:
 
 
 def test_wheels_make_the_toolkit_where_the_host_has_none() -> None:
-    found = choose(CUDA_13, 17)
-    assert found == Toolkit(cuda="13.0", compiler="/usr/bin/g++-12.2.0", compiler_version="12.2.0")
+    toolkit = choose(CUDA_13, 17)
+    assert toolkit == Toolkit(
+        cuda="13.0", compiler="/usr/bin/g++-12.2.0", compiler_version="12.2.0"
+    )
 
 
 def test_the_hosts_own_toolkit_where_it_is_of_this_cuda_and_whole() -> None:
     there = CudaToolkit(path="/usr/local/cuda-13.0", version="13.0.88", whole=True)
-    found = choose(CUDA_13, 17, ("12.2.0",), there)
-    assert isinstance(found, Toolkit)
-    assert (found.cuda_home, found.nvcc) == ("/usr/local/cuda-13.0", "13.0.88")
+    toolkit = choose(CUDA_13, 17, ("12.2.0",), there)
+    assert isinstance(toolkit, Toolkit)
+    assert (toolkit.cuda_home, toolkit.nvcc) == ("/usr/local/cuda-13.0", "13.0.88")
 
 
 @pytest.mark.parametrize(
@@ -57,17 +67,17 @@ def test_the_hosts_own_toolkit_where_it_is_of_this_cuda_and_whole() -> None:
     ],
 )
 def test_another_toolkit_is_left_alone(there: CudaToolkit) -> None:
-    found = choose(CUDA_13, 17, ("12.2.0",), there)
-    assert isinstance(found, Toolkit)
-    assert found.cuda_home == ""
+    toolkit = choose(CUDA_13, 17, ("12.2.0",), there)
+    assert isinstance(toolkit, Toolkit)
+    assert toolkit.cuda_home == ""
 
 
 def test_cuda_12_has_no_nvcc_in_wheels() -> None:
-    said = choose(CUDA_12, 17, ("12.2.0",), CudaToolkit(path="/opt/cuda", version="11.8.89"))
-    assert isinstance(said, str)
-    assert "needs the CUDA toolkit 12.9; this host has 11.8.89 in /opt/cuda" in said
-    assert "PyPI has no nvcc for CUDA 12" in said
-    assert "set CUDA_HOME" in said
+    text = choose(CUDA_12, 17, ("12.2.0",), CudaToolkit(path="/opt/cuda", version="11.8.89"))
+    assert isinstance(text, str)
+    assert "needs the CUDA toolkit 12.9; this host has 11.8.89 in /opt/cuda" in text
+    assert "PyPI has no nvcc for CUDA 12" in text
+    assert "set CUDA_HOME" in text
 
 
 @pytest.mark.parametrize(
@@ -80,9 +90,9 @@ def test_cuda_12_has_no_nvcc_in_wheels() -> None:
     ],
 )
 def test_the_newest_compiler_that_nvcc_accepts(gcc: tuple[str, ...], cxx: int, chosen: str) -> None:
-    found = choose(CUDA_13, cxx, gcc)
-    assert isinstance(found, Toolkit)
-    assert found.compiler_version == chosen
+    toolkit = choose(CUDA_13, cxx, gcc)
+    assert isinstance(toolkit, Toolkit)
+    assert toolkit.compiler_version == chosen
 
 
 @pytest.mark.parametrize(
@@ -90,11 +100,16 @@ def test_the_newest_compiler_that_nvcc_accepts(gcc: tuple[str, ...], cxx: int, c
     [
         ((), 17, "need g++ 9 to 15; this host has none: install it", "apt-get install g++;"),
         (("16.1.0",), 17, "need g++ 9 to 15; this host has 16.1.0", "apt-get install g++-15;"),
-        (("9.4.0", "8.5.0"), 20, "C++20 headers need g++ 11 to 15; this host has 8.5.0, 9.4.0", "install g++-11;"),
+        (
+            ("9.4.0", "8.5.0"),
+            20,
+            "C++20 headers need g++ 11 to 15; this host has 8.5.0, 9.4.0",
+            "install g++-11;",
+        ),
     ],
 )
 def test_no_compiler_that_fits(gcc: tuple[str, ...], cxx: int, reason: str, way_out: str) -> None:
-    said = choose(CUDA_13, cxx, gcc)
-    assert isinstance(said, str)
-    assert reason in said
-    assert way_out in said
+    text = choose(CUDA_13, cxx, gcc)
+    assert isinstance(text, str)
+    assert reason in text
+    assert way_out in text

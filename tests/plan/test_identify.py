@@ -1,4 +1,4 @@
-"""plan/identify.py: which model a name means, and what MIG makes of a GPU."""
+"""plan/identify.py: the model that a name means, and the slices of a GPU with MIG."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ CATALOGUE = rows.load()
     ],
 )
 def test_a_name_tells_capability_and_memory(name: str, cc: str, memory: float | None) -> None:
-    found = identify.completed(Gpu(id="0", name=name), CATALOGUE.gpus)
-    assert found.cc == cc
-    assert memory is None or found.memory_gb == memory
+    known = identify.completed(Gpu(id="0", name=name), CATALOGUE.gpus)
+    assert known.cc == cc
+    assert memory is None or known.memory_gb == memory
 
 
-@pytest.mark.parametrize("name", ["FooBar 9000", "NVIDIA", "", "NVIDIA Graphics Device", "Radeon RX 7900", "9090"])
+@pytest.mark.parametrize(
+    "name", ["FooBar 9000", "NVIDIA", "", "NVIDIA Graphics Device", "Radeon RX 7900", "9090"]
+)
 def test_an_unknown_name_stays_unknown(name: str) -> None:
     assert identify.completed(Gpu(id="0", name=name), CATALOGUE.gpus).cc is None
 
@@ -50,27 +52,35 @@ def test_an_unknown_name_stays_unknown(name: str) -> None:
 def test_every_model_of_the_catalogue_finds_itself() -> None:
     for model in CATALOGUE.gpus:
         for name in (model.name, f"NVIDIA {model.name}", *model.aliases):
-            found = identify.find(name, CATALOGUE.gpus)
-            assert found is not None, name
-            assert found.cc == model.cc, name
+            known = identify.find(name, CATALOGUE.gpus)
+            assert known is not None, name
+            assert known.cc == model.cc, name
 
 
 def test_what_the_driver_tells_goes_before_the_name() -> None:
-    found = identify.completed(Gpu(id="0", name="NVIDIA L4", cc="9.9", memory_gb=5.0), CATALOGUE.gpus)
-    assert (found.cc, found.memory_gb) == ("9.9", 5.0)
+    known = identify.completed(
+        Gpu(id="0", name="NVIDIA L4", cc="9.9", memory_gb=5.0), CATALOGUE.gpus
+    )
+    assert (known.cc, known.memory_gb) == ("9.9", 5.0)
 
 
 @pytest.mark.parametrize("nonsense", ["", "nine", "9", "sm_90", "9.0.1", "٣.٣", "9" * 5000 + ".0"])
 def test_a_capability_that_is_none_is_not_believed(nonsense: str) -> None:
-    assert identify.completed(Gpu(id="0", name="NVIDIA L4", cc=nonsense), CATALOGUE.gpus).cc == "8.9"
+    assert (
+        identify.completed(Gpu(id="0", name="NVIDIA L4", cc=nonsense), CATALOGUE.gpus).cc == "8.9"
+    )
     assert identify.completed(Gpu(id="0", name="FooBar", cc=nonsense), CATALOGUE.gpus).cc is None
 
 
 def test_slices_stand_for_their_gpu() -> None:
     slices = (MigSlice(id="3:0", profile="3g.40gb", memory_gb=39.5), MigSlice(id="3:1"))
-    whole = Gpu(id="3", name="NVIDIA A100-SXM4-80GB", cc="8.0", memory_gb=80, mig=True, slices=slices)
+    whole = Gpu(
+        id="3", name="NVIDIA A100-SXM4-80GB", cc="8.0", memory_gb=80, mig=True, slices=slices
+    )
     first, second = identify.parts(whole)
-    assert first == Gpu(id="3:0", name="NVIDIA A100-SXM4-80GB MIG 3g.40gb", cc="8.0", memory_gb=39.5, mig=True)
+    assert first == Gpu(
+        id="3:0", name="NVIDIA A100-SXM4-80GB MIG 3g.40gb", cc="8.0", memory_gb=39.5, mig=True
+    )
     assert (second.id, second.name, second.memory_gb) == ("3:1", "NVIDIA A100-SXM4-80GB MIG", None)
 
 
@@ -82,7 +92,12 @@ def test_a_gpu_without_slices_stays_what_it_is(mig: bool | None) -> None:
 
 @pytest.mark.parametrize(
     ("device_id", "chip", "cc"),
-    [("2330", "GH100", "9.0"), ("1db6", "GV100", "7.0"), ("1DB6", "GV100", "7.0"), ("20b0", "GA100", "8.0")],
+    [
+        ("2330", "GH100", "9.0"),
+        ("1db6", "GV100", "7.0"),
+        ("1DB6", "GV100", "7.0"),
+        ("20b0", "GA100", "8.0"),
+    ],
 )
 def test_a_device_id_tells_the_chip(device_id: str, chip: str, cc: str) -> None:
     row = identify.pci_row(PciGpu(bus_id="0000:17:00.0", device_id=device_id), CATALOGUE.pci)
@@ -91,14 +106,16 @@ def test_a_device_id_tells_the_chip(device_id: str, chip: str, cc: str) -> None:
 
 
 @pytest.mark.parametrize("device_id", ["fffe", "", "zzzz", "-1", "f" * 5000])
-def test_an_unknown_or_damaged_id_is_no_device(device_id: str) -> None:
-    assert identify.pci_row(PciGpu(bus_id="0000:17:00.0", device_id=device_id), CATALOGUE.pci) is None
+def test_an_unknown_or_damaged_id_matches_no_device(device_id: str) -> None:
+    assert (
+        identify.pci_row(PciGpu(bus_id="0000:17:00.0", device_id=device_id), CATALOGUE.pci) is None
+    )
 
 
 def test_of_two_ranges_the_narrower_names_it() -> None:
-    said = {"source": "s", "read": "2026-11-20"}
-    wide = rows.PciDevice(first="1000", last="1fff", chip="wide", cc="1.0", **said)
-    narrow = rows.PciDevice(first="1100", last="1100", chip="narrow", cc="2.0", **said)
+    origin = {"source": "s", "read": "2026-11-20"}
+    wide = rows.PciDevice(first="1000", last="1fff", chip="wide", cc="1.0", **origin)
+    narrow = rows.PciDevice(first="1100", last="1100", chip="narrow", cc="2.0", **origin)
     device = PciGpu(bus_id="0000:17:00.0", device_id="1100")
     assert identify.pci_row(device, (wide, narrow)) == narrow
     assert identify.pci_row(device, (narrow, wide)) == narrow

@@ -40,4 +40,6 @@ def test_serve_line(gpus: str, driver: str | None, line: str) -> None:
 
 
 def test_a_prefix_with_spaces_can_be_pasted() -> None:
-    assert command(plan("", driver=None), "/my envs").startswith("'/my envs/current/bin/vllm' serve")
+    assert command(plan("", driver=None), "/my envs").startswith(
+        "'/my envs/current/bin/vllm' serve"
+    )

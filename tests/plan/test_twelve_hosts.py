@@ -9,7 +9,7 @@ import pytest
 from provision.catalog.rows import Catalogue
 from provision.host import from_text
 from provision.plan._model import Plan, Unsupported
-from provision.plan.make import make
+from provision.session.planning import make_plan
 from provision.settings import Settings
 
 HOSTS = Path(__file__).parents[1] / "hosts"
@@ -30,7 +30,9 @@ RIGHT = {
 
 
 def planned(name: str, catalogue: Catalogue) -> Plan | Unsupported:
-    return make(from_text.parse((HOSTS / f"{name}.yaml").read_text(), name), Settings(), catalogue)
+    return make_plan(
+        from_text.parse((HOSTS / f"{name}.yaml").read_text(), name), Settings(), catalogue
+    )
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -41,11 +43,21 @@ def test_right_versions(name: str, catalogue: Catalogue) -> None:
     assert vllm
     assert torch
     first = plan.attention[0]
-    assert (vllm.version, torch.version.split("+")[0], plan.cuda, first.backend, first.code) == RIGHT[name]
+    assert (
+        vllm.version,
+        torch.version.split("+")[0],
+        plan.cuda,
+        first.backend,
+        first.code,
+    ) == RIGHT[name]
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("p100", "no machine code for 6.0"), ("b200-550", "the NVIDIA B200 (10.0) needs driver branch 570 or newer; this host has 550")]
+    ("name", "reason"),
+    [
+        ("p100", "no machine code for 6.0"),
+        ("b200-550", "the NVIDIA B200 (10.0) needs driver branch 570 or newer; this host has 550"),
+    ],
 )
 def test_hosts_that_cannot(name: str, reason: str, catalogue: Catalogue) -> None:
     plan = planned(name, catalogue)

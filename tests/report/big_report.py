@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from provision.engine.check_results import CheckResult, Figure, Tried
 from provision.engine.conclude import conclude
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.report._model import Package, Report
+from provision.results import CheckResult, CheckResults, Figure
 from tests.plan.described import plan
 
 GPUS = tuple(str(gpu) for gpu in range(8))
@@ -65,7 +65,7 @@ def big_report(outcomes: dict[int, Any] | None = None, checks: int = 200, **chan
         "figures": figures if checks >= len(_MEASURING) else (),
     }
     conclusion = conclude(
-        Tried(checks=tuple(tried), figures=fields["figures"]), fields["promised"], GPUS
+        CheckResults(checks=tuple(tried), figures=fields["figures"]), fields["promised"], GPUS
     )
     verdict = {"verdict": conclusion.verdict, "exit_code": conclusion.exit_code}
     return Report(**{**fields, **verdict, **changes})

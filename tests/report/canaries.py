@@ -115,7 +115,7 @@ def filled(kind: Any, text: str = ALL) -> Any:
 
 
 def report(text: str = ALL) -> Report:
-    report_: Report = filled(Report, text)
+    source: Report = filled(Report, text)
     return msgspec.structs.replace(
-        report_, packages={**report_.packages, "nvidia-cudnn-cu12": Package(version="9.1.0.70")}
+        source, packages={**source.packages, "nvidia-cudnn-cu12": Package(version="9.1.0.70")}
     )

@@ -19,7 +19,7 @@ from provision.report._gpu_names import match, rename
 from provision.report.compare import compare, regressions
 from tests.report.runs import GPU, LINK, Document, check, document, figure, measured, read, word
 
-MOVING = record.moving()
+MOVING = record.moving_parts()
 Alter = Callable[[Document], Any]
 
 

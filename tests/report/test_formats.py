@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from provision import cli
 from provision import report as reports
-from provision.engine.check_results import CheckResult, Figure
 from provision.errors import UnreadableInput, WrongUsage
 from provision.report import as_text, charts, figures
 from provision.report._model import Report
 from provision.report.format_table import FORMATS, Format
 from provision.report.short import cut, first_line, number, seconds
+from provision.results import CheckResult, Figure
 from provision.session import formats
 from tests.report.big_report import big_report
 from tests.report.test_texts import report
@@ -104,7 +104,7 @@ def test_every_format_has_one_file_and_one_row() -> None:
 
 def test_an_unknown_format_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(WrongUsage, match="unknown report format `yaml`") as refused:
-        formats.said(report(), "yaml")
+        formats.render(report(), "yaml")
     assert all(name in refused.value.hint for name in FORMATS)
     assert cli._guarded(["report", "--format", "yaml"]) == 2
     assert "yaml" in capsys.readouterr().err
@@ -123,7 +123,7 @@ def test_a_half_registered_format_is_an_error(
 ) -> None:
     monkeypatch.setitem(FORMATS, name, row)
     with pytest.raises(error):
-        formats.said(report(), name)
+        formats.render(report(), name)
 
 
 # --- all formats ------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_a_half_registered_format_is_an_error(
 @pytest.mark.parametrize("format_", FORMATS)
 def test_an_unsupported_verdict_is_named_first(format_: str) -> None:
     lie = msgspec.structs.replace(big_report(), verdict="verified", exit_code=0)
-    text = formats.said(lie, format_).replace("\\", "")
+    text = formats.render(lie, format_).replace("\\", "")
     assert "says verified, but its contents do not support that: speed_copy failed" in text
     body = text[text.index("<body>") :] if format_ == "html" else text
     verdict = {
@@ -151,15 +151,15 @@ def test_an_unsupported_verdict_is_named_first(format_: str) -> None:
 def test_a_supported_verdict_is_not_doubted(format_: str) -> None:
     fine = big_report({})
     assert fine.conclusion.verdict == "verified"
-    assert "not support" not in formats.said(fine, format_)
+    assert "not support" not in formats.render(fine, format_)
 
 
 @pytest.mark.parametrize("format_", ["text", "markdown", "html", "junit"])
 def test_a_failure_hides_no_check_that_was_not_tried(format_: str) -> None:
-    told = big_report(
+    source = big_report(
         {0: "fail", 7: "skip"}, promised=("speed_attention", "claim_007", "never_tried")
     )
-    text = formats.said(told, format_).replace("\\", "")
+    text = formats.render(source, format_).replace("\\", "")
     for problem in ("speed_attention failed", "claim_007 was skipped", "never_tried was not tried"):
         assert problem in text
 
@@ -177,8 +177,8 @@ def test_a_minimal_report_has_every_format(format_: str) -> None:
         steps=(),
         checks=(),
     )
-    assert formats.said(bare, format_).endswith("\n")
-    assert formats.said(poisoned(), format_)
+    assert formats.render(bare, format_).endswith("\n")
+    assert formats.render(poisoned(), format_)
 
 
 @settings(max_examples=10, deadline=None)
@@ -194,7 +194,7 @@ def test_a_minimal_report_has_every_format(format_: str) -> None:
     value=st.one_of(st.floats(), st.text(max_size=10)),
     host=st.recursive(
         st.text(max_size=5) | st.floats() | st.none(),
-        lambda one: st.dictionaries(st.text(max_size=5), one),
+        lambda inner: st.dictionaries(st.text(max_size=5), inner),
     ),
 )
 def test_random_reports_have_every_format(words: str, value: float | str, host: Any) -> None:
@@ -212,12 +212,13 @@ def test_random_reports_have_every_format(words: str, value: float | str, host: 
         },
         checks=(CheckResult(name=words, outcome="fail", summary=words, evidence={words: words}),),
         figures=tuple(
-            Figure(check=words, name="attention", of=one, value=value, samples=(1.0,)) for one in of
+            Figure(check=words, name="attention", of=subject, value=value, samples=(1.0,))
+            for subject in of
         ),
     )
     for format_ in FORMATS:
-        assert formats.said(odd, format_)
-    ET.fromstring(formats.said(odd, "junit"))
+        assert formats.render(odd, format_)
+    ET.fromstring(formats.render(odd, "junit"))
 
 
 # --- text -------------------------------------------------------------------------------------
@@ -229,21 +230,21 @@ def test_random_reports_have_every_format(words: str, value: float | str, host: 
 def test_text_fits_on_one_screen(outcomes: dict[int, Any] | None) -> None:
     long = big_report(outcomes)
     checks = tuple(
-        msgspec.structs.replace(one, summary="long " * 99 + "\nand more") for one in long.checks
+        msgspec.structs.replace(check, summary="long " * 99 + "\nand more") for check in long.checks
     )
-    for told in (
+    for source in (
         long,
         msgspec.structs.replace(long, checks=checks, owed=tuple(f"claim_{at}" for at in range(99))),
     ):
-        lines = formats.said(told, "text").splitlines()
+        lines = formats.render(source, "text").splitlines()
         assert len(lines) <= 40
         assert max(map(len, lines)) <= 100
-        assert lines[0].startswith(told.verdict.upper())
+        assert lines[0].startswith(source.verdict.upper())
         assert "and more" not in "\n".join(lines)
 
 
 def test_text_lists_problems_and_counts_the_rest() -> None:
-    text = formats.said(big_report(), "text")
+    text = formats.render(big_report(), "text")
     assert "claim_050                 FAIL" in text
     assert "claim_077                 ERROR" in text
     assert "claim_012                 WARN" in text
@@ -254,16 +255,20 @@ def test_text_lists_problems_and_counts_the_rest() -> None:
 
 def test_control_characters_never_reach_a_terminal() -> None:
     odd = "\x1b]0;x\x07\u202e\u2066\x9b"
-    told = big_report(checks=12, run=f"r{odd}", started=odd, generation=odd, tool=odd, owed=(odd,))
-    plan = told.plan
+    source = big_report(
+        checks=12, run=f"r{odd}", started=odd, generation=odd, tool=odd, owed=(odd,)
+    )
+    plan = source.plan
     assert plan
-    told = msgspec.structs.replace(told, plan=msgspec.structs.replace(plan, python=odd, cuda=odd))
+    source = msgspec.structs.replace(
+        source, plan=msgspec.structs.replace(plan, python=odd, cuda=odd)
+    )
     steering = {*odd} - {*"]0;x"}
     for text in (
-        formats.said(told, "text"),
-        as_text.text(told, odd),
-        as_text.brief(told),
-        formats.said(told, "markdown"),
+        formats.render(source, "text"),
+        as_text.text(source, odd),
+        as_text.brief(source),
+        formats.render(source, "markdown"),
     ):
         assert not {*text} & steering
 
@@ -271,10 +276,10 @@ def test_control_characters_never_reach_a_terminal() -> None:
 def test_words_and_numbers_are_short() -> None:
     assert first_line("\n \x1b[2Jone\r\ntwo") == "[2Jone"
     assert cut("abcdefgh", 6) == "abc..."
-    assert [number(one) for one in (0, 1, 51.0, 0.012345, 1234.5, 98765.4, 1e-9)] == [
+    assert [number(value) for value in (0, 1, 51.0, 0.012345, 1234.5, 98765.4, 1e-9)] == [
         "0", "1", "51", "0.01235", "1,234", "98,765", "1e-09",
     ]  # fmt: skip
-    assert [seconds(one) for one in (0.04, 59.9, 61.4, 9000)] == [
+    assert [seconds(value) for value in (0.04, 59.9, 61.4, 9000)] == [
         "0.0 s",
         "59.9 s",
         "1 min 1 s",
@@ -286,7 +291,7 @@ def test_words_and_numbers_are_short() -> None:
 
 
 def test_junit_has_every_check_and_step_with_its_outcome() -> None:
-    root = ET.fromstring(formats.said(big_report(), "junit"))
+    root = ET.fromstring(formats.render(big_report(), "junit"))
     assert root.tag == "testsuites"
     suites = {suite.get("name"): suite for suite in root}
     assert [*suites] == ["vllm-ready.verdict", "vllm-ready.steps", "vllm-ready.checks"]
@@ -330,7 +335,7 @@ def test_a_regression_is_named_in_every_format(format_: str) -> None:
     )
     assert not good.problems
     regressed = msgspec.structs.replace(good, exit_code=1, regressions=("rate: slower by 12 %",))
-    text = formats.said(regressed, format_)
+    text = formats.render(regressed, format_)
     assert "slower by 12" in text if format_ != "prometheus" else "vllm_ready_exit_code 1\n" in text
     if format_ == "junit":
         assert "verified, but not made current" in text
@@ -341,28 +346,28 @@ def test_junit_is_xml_for_any_character() -> None:
     odd = CheckResult(
         name="a\x00b", outcome="error", summary=every, evidence={every: every}, hint="]]>"
     )
-    told = msgspec.structs.replace(report(), checks=(odd,), run="\x1b")
-    root = ET.fromstring(formats.said(told, "junit").encode())
+    source = msgspec.structs.replace(report(), checks=(odd,), run="\x1b")
+    root = ET.fromstring(formats.render(source, "junit").encode())
     assert root.find(".//testcase[@name='a\ufffdb']/error") is not None
 
 
 # --- Prometheus -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("told", [big_report(), poisoned()], ids=["big", "poisoned"])
-def test_prometheus_is_well_formed_without_duplicates(told: Report) -> None:
-    lines = formats.said(told, "prometheus").splitlines()
+@pytest.mark.parametrize("source", [big_report(), poisoned()], ids=["big", "poisoned"])
+def test_prometheus_is_well_formed_without_duplicates(source: Report) -> None:
+    lines = formats.render(source, "prometheus").splitlines()
     samples = [line for line in lines if not line.startswith("#")]
     assert [line for line in samples if not SAMPLE.fullmatch(line)] == []
     series = [line.rpartition(" ")[0] for line in samples]
     assert len(series) == len(set(series)), "a collector throws the whole file away"
     typed = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(typed) == len(set(typed))
-    assert {one.partition("{")[0] for one in series} == set(typed)
+    assert {name.partition("{")[0] for name in series} == set(typed)
 
 
 def test_prometheus_has_verdict_outcomes_and_figures() -> None:
-    text = formats.said(big_report(), "prometheus")
+    text = formats.render(big_report(), "prometheus")
     assert "\nvllm_ready_verified 0\n" in text
     assert "\nvllm_ready_exit_code 1\n" in text
     assert "\nvllm_ready_run_timestamp_seconds 1795144452\n" in text
@@ -371,14 +376,14 @@ def test_prometheus_has_verdict_outcomes_and_figures() -> None:
     peer = 'check="odd_pair_out",name="peer copy",unit="GB/s",better="higher",of_from="GPU 2",of_to="GPU 5",of_link="NV18"'
     assert f"vllm_ready_figure{{{peer}}} 201\n" in text
     assert 'of_pass="forward",value="OutOfMemoryError"} 1\n' in text
-    assert "\nvllm_ready_verified 1\n" in formats.said(big_report({}), "prometheus")
+    assert "\nvllm_ready_verified 1\n" in formats.render(big_report({}), "prometheus")
 
 
 # --- Markdown ---------------------------------------------------------------------------------
 
 
 def test_markdown_escapes_every_text() -> None:
-    page = formats.said(poisoned(), "markdown")
+    page = formats.render(poisoned(), "markdown")
     outside, inside = [], False
     for line in page.splitlines():
         if re.match("`{3,}", line):
@@ -398,7 +403,7 @@ def test_markdown_escapes_every_text() -> None:
 
 
 def test_no_text_becomes_an_element_of_the_page() -> None:
-    clean, page = formats.said(big_report(checks=12), "html"), formats.said(poisoned(), "html")
+    clean, page = formats.render(big_report(checks=12), "html"), formats.render(poisoned(), "html")
     assert "canary()" in page
     assert len([tag for tag, _ in tags(page) if tag == "script"]) == 1
     assert len([tag for tag, _ in tags(clean) if tag == "script"]) == 1
@@ -410,18 +415,18 @@ def test_no_text_becomes_an_element_of_the_page() -> None:
 
 
 def test_the_page_has_landmarks_and_no_address() -> None:
-    page = formats.said(big_report(), "html")
+    page = formats.render(big_report(), "html")
     assert not re.search(r"https?://(?!www\.w3\.org)", page)
-    found = tags(page)
-    names = [tag for tag, _ in found]
+    elements = tags(page)
+    names = [tag for tag, _ in elements]
     assert names.count("h1") == 1
     assert {"header", "nav", "main", "footer"} <= {*names}
     assert all(
-        attributes.get("scope") in ("col", "row") for tag, attributes in found if tag == "th"
+        attributes.get("scope") in ("col", "row") for tag, attributes in elements if tag == "th"
     )
-    ids = [attributes["id"] for _, attributes in found if "id" in attributes]
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    for _, attributes in found:
+    for _, attributes in elements:
         target = attributes.get("href") or ""
         assert not target.startswith("#") or target[1:] in ids
 
@@ -496,7 +501,7 @@ def test_a_chart_shows_the_spread_of_its_samples() -> None:
 
 
 def test_a_chart_names_the_points_without_a_number() -> None:
-    page = formats.said(big_report(), "html")
+    page = formats.render(big_report(), "html")
     assert page.count('class="chart"') == 8 * 2 * 3
     assert "no value for SDPA math at 32k, 64k: OutOfMemoryError" in page
     assert "SDPA flash, 4,096 tokens: 453.8 TFLOP/s" in page

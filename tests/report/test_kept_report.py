@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from provision.engine.check_results import CheckResult
 from provision.report import share
+from provision.results import CheckResult
 from tests.report import canaries
 from tests.report.canaries import ME, VERSIONS
 from tests.report.test_share import shape, texts
@@ -25,7 +25,7 @@ HERE = (
 
 def test_no_text_names_this_user_this_host_or_a_secret() -> None:
     full = canaries.report()
-    document = msgspec.to_builtins(share.kept(full, ME))
+    document = msgspec.to_builtins(share.scrubbed_for_logs(full, ME))
     document["host"].pop("facts", None)
     for text in texts(document):
         assert not [needle for needle in HERE if needle.lower() in text.lower()], text
@@ -42,7 +42,7 @@ def test_paths_of_an_environment_hashes_and_mirrors_stay() -> None:
         canaries.report("x"), commands={"50-vllm": (line, "/home/miriam/envs/a/bin/vllm")}
     )
     step = msgspec.structs.replace(full.steps[0], fingerprint="ab" * 32)
-    scrubbed = share.kept(msgspec.structs.replace(full, steps=(step,)), ME)
+    scrubbed = share.scrubbed_for_logs(msgspec.structs.replace(full, steps=(step,)), ME)
     assert scrubbed.commands == {"50-vllm": (line, "~/envs/a/bin/vllm")}
     assert scrubbed.steps[0].fingerprint == "ab" * 32
 
@@ -53,5 +53,5 @@ def test_a_user_named_like_a_part_of_a_check_keeps_its_name() -> None:
     full = msgspec.structs.replace(
         canaries.report("x"), checks=(check,), commands={"50-vllm": ("ls /tmp/ray_speed",)}
     )
-    assert share.kept(full, speed).checks == (check,)
-    assert "speed" not in str(share.shared(full, speed))
+    assert share.scrubbed_for_logs(full, speed).checks == (check,)
+    assert "speed" not in str(share.scrubbed_for_sharing(full, speed))

@@ -14,8 +14,12 @@ import pytest
 from provision.session import formats
 from tests.report.big_report import big_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright has no build for this system")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright has no build for this system"
+)
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 pytestmark = [
     pytest.mark.environment,
     pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH: apt-get install chromium"),
@@ -67,7 +71,7 @@ CONTRAST = """() => {
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(formats.said(big_report(), "html"))
+    path.write_text(formats.render(big_report(), "html"))
     return path
 
 
@@ -184,7 +188,7 @@ def test_contrast_suffices_in_both_schemes(
 ) -> None:
     path = tmp_path / "r.html"
     changes: dict[str, Any] = {"verdict": "verified"} if doubt else {}
-    path.write_text(formats.said(big_report(**changes), "html"))
+    path.write_text(formats.render(big_report(**changes), "html"))
     opened = Opened(browser, path, color_scheme=scheme)
     opened.page.get_by_role("button", name=re.compile("^warn")).click()
     opened.page.evaluate(
@@ -218,7 +222,7 @@ def test_row_headings_stay_in_sight(browser: Any, tmp_path: Path) -> None:
         )
         for figure in big.figures
     )
-    path.write_text(formats.said(msgspec.structs.replace(big, figures=figures), "html"))
+    path.write_text(formats.render(msgspec.structs.replace(big, figures=figures), "html"))
     opened = Opened(browser, path, viewport={"width": 400, "height": 700})
     opened.page.evaluate(
         "document.querySelectorAll('details').forEach((details) => { details.open = true; })"

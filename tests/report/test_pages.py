@@ -1,4 +1,4 @@
-"""The pages of tasks: made from a report alone, ordered for small diffs, claiming no unproved result."""
+"""Pages of tasks: made from a report alone, ordered for small diffs, claiming nothing unproved."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine.check_results import CheckResult, Figure
 from provision.engine.discover_tasks import discover
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.plan._model import Decision, Rejected
-from provision.report import as_task_result, read
+from provision.report import read, task_pages
 from provision.report._model import Left, Package, Report
+from provision.results import CheckResult, Figure
 from provision.tasks import Task
 from tests.plan.described import plan
 
@@ -100,7 +100,7 @@ def report(**changes: object) -> Report:
             "40-torch": Left(run=RUN, files=("pip.conf",), distributions=("torch",)),
             "70-huggingface": Left(run="r"),
         },
-        promised=tuple(one.name for one in CHECKS),
+        promised=tuple(check.name for check in CHECKS),
         checks=CHECKS,
         owed=("matmul",),
         figures=(FIGURE,),
@@ -115,7 +115,7 @@ PROVING = {
 
 
 def pages(source: Report, before: Report | None = None) -> dict[str, str]:
-    return as_task_result.pages(source, TASKS, before, PROVING)
+    return task_pages.pages(source, TASKS, before, PROVING)
 
 
 def section(text: str, title: str) -> str:
@@ -128,7 +128,9 @@ def test_every_task_has_a_page_beside_an_index() -> None:
 
 def test_the_page_of_a_step() -> None:
     page = pages(report())["40-torch.md"]
-    assert "* torch: auto\n  * chosen: 2.13.0: vLLM pins it" in section(page, "What was asked")
+    assert "* torch: auto\n  * chosen: 2.13.0: vLLM pins it" in section(
+        page, "Purpose and settings"
+    )
     assert section(page, "What was done") == "uv --python $ENV/bin/python x"
     assert section(page, "What was measured") == (
         "* matmul: rate (gpu 0): 12.35 TFLOP/s, spread 3.3% over 2 repeats; m"
@@ -144,7 +146,7 @@ def test_the_page_of_a_step() -> None:
         page, "What proves it"
     )
     assert "* **gpus_seen: skip.**" in section(page, "What proves it")
-    assert section(page, "What it left") == "* $ENV/pip.conf\n* 1 package: torch 2.13.0"
+    assert section(page, "What it installed") == "* $ENV/pip.conf\n* 1 package: torch 2.13.0"
     assert section(page, "What comes next") == "[50 vLLM](50-vllm.md)"
     assert f"ENV={PREFIX}/{GENERATION}" in section(page, "When and where")
 
@@ -179,7 +181,7 @@ def test_an_earlier_failure_is_not_called_unreached() -> None:
     assert "logs/r/85-models.log" in section(texts["85-models.md"], "What went wrong")
     assert "did not reach" not in texts["85-models.md"] + texts["70-huggingface.md"]
     assert "**interrupted**" in texts["70-huggingface.md"]
-    assert section(texts["70-huggingface.md"], "What it left") == "Unknown: it did not finish."
+    assert section(texts["70-huggingface.md"], "What it installed") == "Unknown: it did not finish."
     unproved = section(texts["README.md"], "What was not proved").splitlines()
     assert {"* 85 Models: FAILED in an earlier run", "* 70 Hugging Face hub: interrupted"} < {
         *unproved
@@ -207,8 +209,10 @@ def test_the_index_names_unproved_and_owed_checks() -> None:
         index, "What was not proved"
     )
     assert "40 PyTorch" not in section(index, "What was not proved")
-    assert "matmul: to be proved on the target host" in section(index, "What is owed")
-    assert section(index, "What came up on the way") == "* numpy is torn and is installed anew"
+    assert "matmul: to be proved on the target host" in section(
+        index, "What the target host must prove"
+    )
+    assert section(index, "Notes of the run") == "* numpy is torn and is installed anew"
     broken = pages(report(verdict="not provisioned", checks=(), generation=""))["README.md"]
     assert "nothing was proved: the checks did not run" in section(broken, "What was not proved")
 

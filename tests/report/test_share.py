@@ -44,7 +44,7 @@ def shape(value: Any) -> Any:
 def test_no_canary_stays_and_every_version_does() -> None:
     full = msgspec.to_builtins(canaries.report())
     assert sum("miriam" in text for text in texts(full)) > 40, "the fields are filled"
-    shared = msgspec.to_builtins(share.shared(canaries.report(), ME))
+    shared = msgspec.to_builtins(share.scrubbed_for_sharing(canaries.report(), ME))
     for text in texts(shared):
         assert not [needle for needle in CANARIES if needle.lower() in text.lower()], text
         assert "S3RIAL" not in text
@@ -58,16 +58,18 @@ def test_no_canary_stays_and_every_version_does() -> None:
 
 
 def test_a_shared_report_can_be_read_and_shared_again() -> None:
-    once = share.shared(canaries.report(), ME)
+    once = share.scrubbed_for_sharing(canaries.report(), ME)
     assert read.report(msgspec.json.encode(once), "r") == once
-    assert share.shared(once, ME) == once
+    assert share.scrubbed_for_sharing(once, ME) == once
 
 
 def test_a_report_without_names_stays_as_it_is() -> None:
     original: Report = report()
-    assert share.shared(original, ME) == original
+    assert share.scrubbed_for_sharing(original, ME) == original
     urls = "https://github.com/x/y https://download.pytorch.org/whl/cu129 http://localhost:8000/v1 file:///data/wheels"
-    scrubbed = share.shared(msgspec.structs.replace(original, commands={"50-vllm": (urls,)}), ME)
+    scrubbed = share.scrubbed_for_sharing(
+        msgspec.structs.replace(original, commands={"50-vllm": (urls,)}), ME
+    )
     assert scrubbed.commands == {"50-vllm": (urls,)}
 
 
@@ -82,7 +84,7 @@ def test_texts_of_plans_and_checks_stay_as_they_are(path: Path) -> None:
         for check in (ROOT / "checks").glob("*.py")
     )
     words = (*sentences, *(line for lines in checks for line in lines if "://" not in line))
-    scrubbed = share.shared(msgspec.structs.replace(report(), notes={"": words}), ME)
+    scrubbed = share.scrubbed_for_sharing(msgspec.structs.replace(report(), notes={"": words}), ME)
     assert [
         pair for pair in zip(words, scrubbed.notes[""], strict=True) if pair[0] != pair[1]
     ] == []
@@ -102,7 +104,7 @@ def test_texts_of_plans_and_checks_stay_as_they_are(path: Path) -> None:
 )
 def test_text_that_only_looks_like_a_name_stays(text: str) -> None:
     original = msgspec.structs.replace(report(), notes={"": (text,)})
-    assert share.shared(original, ME).notes[""] == (text,)
+    assert share.scrubbed_for_sharing(original, ME).notes[""] == (text,)
 
 
 def test_device_numbers_are_hidden_and_counts_stay() -> None:
@@ -115,7 +117,7 @@ def test_device_numbers_are_hidden_and_counts_stay() -> None:
         "total": 1654922,
     }
     original = msgspec.structs.replace(report(), host={"facts": facts})
-    scrubbed = share.shared(original, ME).host["facts"]
+    scrubbed = share.scrubbed_for_sharing(original, ME).host["facts"]
     assert scrubbed == {**facts, "serial": "***", "Serial Number": ["***"]}
 
 
@@ -126,7 +128,7 @@ def test_a_long_line_takes_no_minutes(letters: str) -> None:
     """A pattern that restarts at every letter would take minutes."""
     long = msgspec.structs.replace(report(), notes={"": (letters * (200_000 // len(letters)),)})
     began = time.process_time()
-    share.shared(long, ME)
+    share.scrubbed_for_sharing(long, ME)
     assert time.process_time() - began < 20
 
 
@@ -134,13 +136,13 @@ def test_keys_that_become_equal_stay_separate() -> None:
     original = msgspec.structs.replace(
         report(), settings={"10.0.0.1": "a", "10.0.0.2": "b", "10.0.0.3": "c"}
     )
-    assert list(share.shared(original, ME).settings.values()) == ["a", "b", "c"]
+    assert list(share.scrubbed_for_sharing(original, ME).settings.values()) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("user", ["pass", "done", "must", "verified", "cuda", "higher"])
 def test_a_user_named_like_an_enumerated_value_breaks_no_report(user: str) -> None:
     scrubber = type(ME)(home=f"/home/{user}", users=(user,), hosts=(user,))
-    shared = share.shared(report(), scrubber)
+    shared = share.scrubbed_for_sharing(report(), scrubber)
     assert read.report(msgspec.json.encode(shared), "r").verdict == "not verified"
 
 
@@ -155,5 +157,5 @@ def test_a_canary_is_hidden_between_any_neighbours(needle: str, before: str, aft
     original = msgspec.structs.replace(
         report(), notes={"": (text,)}, settings={"deep": [{"er": text}]}
     )
-    scrubbed = " ".join(texts(msgspec.to_builtins(share.shared(original, ME))))
+    scrubbed = " ".join(texts(msgspec.to_builtins(share.scrubbed_for_sharing(original, ME))))
     assert needle.lower() not in scrubbed.lower(), scrubbed

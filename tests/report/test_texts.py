@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from provision.engine.check_results import CheckResult
-from provision.engine.events import StepResult
+from provision.events import StepResult
 from provision.report import as_text
 from provision.report._model import Report
+from provision.results import CheckResult
 from tests.plan.described import plan
 
 CHECKS = (

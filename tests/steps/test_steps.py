@@ -14,7 +14,7 @@ from uv import find_uv_bin
 from provision.binary import record
 from provision.doors import files, process
 from provision.engine import fetch, fingerprint, resolve
-from provision.engine.events import nobody
+from provision.events import nobody
 from provision.flash_attn import step_60_flash_attn
 from provision.plan._model import Plan
 from provision.settings import Settings
@@ -214,7 +214,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     }
     plan = small_index.plan(python=python)
     resolution = resolve.resolve(plan, Settings(), find_uv_bin(), env, folder / "asked")
-    assert isinstance(resolution, resolve.Resolved)
+    assert isinstance(resolution, resolve.ResolvedLock)
     prefix = folder / "envs"
     site = Site(
         generation=str(prefix / "one"),

@@ -13,7 +13,7 @@ from uv import find_uv_bin
 
 from provision import cli
 from provision.engine import bring_up, environments, resolution_cache, resolve
-from provision.engine.resolution_cache import Wanted
+from provision.engine.resolution_cache import Resolution
 from provision.host import record
 from provision.host._model import Host
 from provision.plan._model import Decision
@@ -28,17 +28,20 @@ class Place(msgspec.Struct, frozen=True):
     """A checkout of its own, where a small environment is wanted; it needs no network."""
 
     folder: Path
-    wanted: Wanted
+    wanted: Resolution
 
     @property
     def prefix(self) -> Path:
         return self.folder / "envs"
 
     def snapshot(self) -> Snapshot:
-        return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in self.folder.rglob("*")}
+        return {
+            str(path): (path.lstat().st_mtime_ns, path.lstat().st_ino)
+            for path in self.folder.rglob("*")
+        }
 
     def generations(self) -> list[str]:
-        return [one.id for one in environments.found(self.prefix)]
+        return [one.id for one in environments.list_environments(self.prefix)]
 
 
 @pytest.fixture(autouse=True)
@@ -62,15 +65,18 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         disk_mb=1,
         checks=("distributions_as_locked", "record_whole"),
         decisions=tuple(
-            Decision(subject=name, chosen="", because="it is small") for name in ("vllm", "torch", "python", "profile")
+            Decision(subject=name, chosen="", because="it is small")
+            for name in ("vllm", "torch", "python", "profile")
         ),
     )
     env = {**os.environ, "UV_DEFAULT_INDEX": (tmp_path / "no-index").as_uri()}
     found = resolve.resolve(made, Settings(), find_uv_bin(), env, tmp_path / "asked")
-    assert isinstance(found, resolve.Resolved)
-    seen = Host(record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings)
+    assert isinstance(found, resolve.ResolvedLock)
+    seen = Host(
+        record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings
+    )
     wish = resolution_cache.wish(seen, Settings())
-    here = Wanted(
+    here = Resolution(
         wish=wish,
         tool=resolution_cache.tool(),
         plan=made,

@@ -30,7 +30,14 @@ figures = (
 return Verdict(told["outcome"] != "fail", told["outcome"], figures=figures)
 """
 PROMISED = ("glance", "quick")
-_WELL = {"glance": 1.0, "quick": 540.0, "deep": 900.0, "tokens": "1 2 3", "backend": "FLASH_ATTN", "outcome": "pass"}
+_WELL = {
+    "glance": 1.0,
+    "quick": 540.0,
+    "deep": 900.0,
+    "tokens": "1 2 3",
+    "backend": "FLASH_ATTN",
+    "outcome": "pass",
+}
 
 
 class Measuring:
@@ -39,7 +46,10 @@ class Measuring:
     def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         self.place, self._told = place, place.folder / "told.json"
         self.say("2.2")
-        bodies = {name: _BODY.format(path=str(self._told), name=name) for name in ("glance", "quick", "deep")}
+        bodies = {
+            name: _BODY.format(path=str(self._told), name=name)
+            for name in ("glance", "quick", "deep")
+        }
         folder = checks_folder(place.folder / "checks", **bodies)
         deep = folder / "deep.py"
         deep.write_text(deep.read_text().replace("'quick', Verdict", "'full', Verdict"))
@@ -47,8 +57,10 @@ class Measuring:
         glance.write_text(glance.read_text().replace("'quick', Verdict", "'passive', Verdict"))
         found = launch_checks.discover(folder)
         monkeypatch.setattr(launch_checks, "discover", lambda: found)
-        monkeypatch.setattr(launch_checks, "run", functools.partial(launch_checks.run, folder=folder))
-        assert promised_checks.promised(place.wanted.plan, place.wanted.lock) == PROMISED
+        monkeypatch.setattr(
+            launch_checks, "run", functools.partial(launch_checks.run, folder=folder)
+        )
+        assert promised_checks.choose_promised(place.wanted.plan, place.wanted.lock) == PROMISED
         resolution_cache.save(place.prefix, self.with_numpy("2.2"))
 
     def say(self, numpy: str, **changes: Any) -> None:
@@ -63,7 +75,7 @@ class Measuring:
         path.write_text("")
         return lines
 
-    def with_numpy(self, version: str) -> resolution_cache.Wanted:
+    def with_numpy(self, version: str) -> resolution_cache.Resolution:
         """What is wanted, under the wish that stands."""
         last = self.place.wanted
         path = self.place.folder / "wheels" / f"numpy-{version}-py3-none-any.whl"

@@ -1,4 +1,4 @@
-"""`bundle` and `up --bundle` with a small index: a bundle installs without a network, or is refused."""
+"""`bundle` and `up --bundle`: a bundle installs without a network, or is refused."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_bundle_installs_without_a_network_and_is_not_needed_afterwards(place:
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5, (
         "toys: no check can run this vLLM"
     )
-    (environment,) = environments.found(place.prefix)
+    (environment,) = environments.list_environments(place.prefix)
     assert environment.complete
     assert (
         next(Path(environment.path).glob("lib/python*/site-packages/vllm_cpu_data.txt")).read_text()
@@ -228,7 +228,7 @@ def change_a_wheel(bundle: Path) -> None:
         (point_to_another_wheel, 2, "torch-0.8-py3-none-any.whl is not einops"),
         (name_an_option, 2, "is not --index-url=http://elsewhere"),
         (rename_vllm, 2, "it contains no vllm"),
-        (change_a_wheel, 4, "its content is not the one that was locked"),
+        (change_a_wheel, 4, "its content does not match the locked SHA-256"),
     ],
 )
 def test_a_damaged_bundle_is_refused(
@@ -239,7 +239,7 @@ def test_a_damaged_bundle_is_refused(
         place.run("up", "--yes", "--bundle", str(place.bundle))
     assert failure.value.exit_code == code
     assert message in str(failure.value)
-    assert environments.current(place.prefix) is None
+    assert environments.current_id(place.prefix) is None
 
 
 def test_a_bundle_for_another_host_is_refused_with_both_versions(
@@ -249,7 +249,7 @@ def test_a_bundle_for_another_host_is_refused_with_both_versions(
     manifest.write_text(manifest.read_text().replace('"2.13.0"', '"2.12.0"'))
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 3
     assert "it contains vllm 0.32.0, torch 2.12.0" in capsys.readouterr().out
-    assert not place.prefix.exists() or not environments.found(place.prefix)
+    assert not place.prefix.exists() or not environments.list_environments(place.prefix)
 
 
 def test_a_bundle_without_a_requested_package_is_refused(
@@ -265,7 +265,7 @@ def test_a_bundle_without_a_requested_package_is_refused(
 def test_a_bundle_is_read_although_the_current_environment_is_verified(place: Place) -> None:
     """Read the bundle, because it may bring something newer."""
     assert place.run("up", "--yes", "--bundle", str(place.bundle)) == 5
-    (environment,) = environments.found(place.prefix)
+    (environment,) = environments.list_environments(place.prefix)
     environments.switch(place.prefix, environment.id)
     verified.save(Path(environment.path), b"")
     assert place.run("up", "--yes") == 0, "nothing to do"
@@ -283,7 +283,7 @@ def test_an_unwritable_bundle_folder_is_named(packed_place: Place) -> None:
 def test_two_runs_do_not_fill_one_folder(packed_place: Place) -> None:
     before = {name: path.stat().st_mtime_ns for name, path in packed_place.packed().items()}
     with (
-        locks.alone(packed_place.bundle),
+        locks.hold_folder(packed_place.bundle),
         pytest.raises(Locked, match="another run writes to this folder"),
     ):
         packed_place.run("bundle", "-o", str(packed_place.bundle), "--yes")

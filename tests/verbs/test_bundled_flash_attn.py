@@ -20,7 +20,7 @@ from provision.errors import Failure
 from provision.flash_attn import step_60_flash_attn, wheel_store
 from provision.host import driver, from_description, glibc, gpus, machine, nvml, pci_gpus
 from provision.host._model import Fact, Host
-from provision.session import inputs, request
+from provision.session import inputs, resolve
 from tests.binary.tiny_wheel import MODULE, module, wheel
 from tests.doors.local_server import LocalServer, Resource, serving
 from tests.engine.small_index import wheel as plain_wheel
@@ -32,7 +32,14 @@ pytestmark = pytest.mark.environment
 FILE = f"flash_attn-2.8.3.post2+cu130.torch2.13.0.sm90.k01234567-{TAG}-{TAG}-linux_x86_64.whl"
 VERSION = FILE.split("-")[1]
 SETTINGS = ("sources.github=false", "sources.pytorch=false", "sources.vllm=false", "vllm=0.32.0")
-FACTS: tuple[Fact[Any], ...] = (gpus.FACT, driver.FACT, nvml.FACT, pci_gpus.FACT, glibc.FACT, machine.FACT)
+FACTS: tuple[Fact[Any], ...] = (
+    gpus.FACT,
+    driver.FACT,
+    nvml.FACT,
+    pci_gpus.FACT,
+    glibc.FACT,
+    machine.FACT,
+)
 
 
 class Place:
@@ -40,7 +47,11 @@ class Place:
 
     def __init__(self, folder: Path, server: LocalServer) -> None:
         self.server = server
-        self.here, self.there, self.bundle = folder / "envs here", folder / "envs there", folder / "a bundle"
+        self.here, self.there, self.bundle = (
+            folder / "envs here",
+            folder / "envs there",
+            folder / "a bundle",
+        )
         self.description = folder / "h100.yaml"
 
     def make(self, *words: str) -> int:
@@ -49,7 +60,9 @@ class Place:
         return cli.run([*argv, *words, "--prefix", str(self.here)])
 
     def up(self, *words: str) -> int:
-        return cli.run(["up", "--yes", "--bundle", str(self.bundle), "--prefix", str(self.there), *words])
+        return cli.run(
+            ["up", "--yes", "--bundle", str(self.bundle), "--prefix", str(self.there), *words]
+        )
 
     @property
     def manifest(self) -> Path:
@@ -87,7 +100,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(inputs, "checkout", lambda: str(checkout))
     monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
     provable = ("distributions_as_locked", "record_whole")
-    monkeypatch.setattr(promised_checks, "promised", lambda plan, lock: provable)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(promised_checks, "choose_promised", lambda plan, lock: provable)  # noqa: ARG005 - all that toys can pass
     with serving() as server:
         for path in (tmp_path / "wheels").iterdir():
             name = path.name.partition("-")[0].replace("_", "-")
@@ -106,23 +119,31 @@ def with_an_h100(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def begin(text: str = H100) -> None:
         described = from_description.parse(text, "h100.yaml")
         facts = {fact.name: described.value(fact) for fact in FACTS}
-        monkeypatch.setattr(request, "Host", lambda readings: Host(readings).but(facts))
+        monkeypatch.setattr(resolve, "Host", lambda readings: Host(readings).replace(facts))
         monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
 
     return begin
 
 
 def test_a_kept_wheel_comes_with_it_and_is_kept_there(
-    place: Place, tmp_path: Path, with_an_h100: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+    place: Place,
+    tmp_path: Path,
+    with_an_h100: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert cli.run(["wheels", "import", str(flash_attn(tmp_path)), "--prefix", str(place.here)]) == 0
+    assert (
+        cli.run(["wheels", "import", str(flash_attn(tmp_path)), "--prefix", str(place.here)]) == 0
+    )
     assert place.make("--quiet") == 0
     manifest = json.loads(place.manifest.read_text())
-    assert [pin["wheel"]["url"] for pin in manifest["lock"]["pins"] if pin["name"] == "flash-attn"] == [
-        f"wheels/{quote(FILE)}"
-    ]
+    assert [
+        pin["wheel"]["url"] for pin in manifest["lock"]["pins"] if pin["name"] == "flash-attn"
+    ] == [f"wheels/{quote(FILE)}"]
     assert str(tmp_path) not in place.manifest.read_text()
-    assert "flash-attn is not in the bundle" not in capsys.readouterr().out + (place.bundle / "README.txt").read_text()
+    assert (
+        "flash-attn is not in the bundle"
+        not in capsys.readouterr().out + (place.bundle / "README.txt").read_text()
+    )
     shutil.rmtree(place.here)
     with_an_h100(H100)
     assert place.up("--quiet") == 0
@@ -143,7 +164,9 @@ def test_a_kept_wheel_comes_with_it_and_is_kept_there(
 def test_a_wheel_that_does_not_fit_the_host_there_stays_out(
     place: Place, tmp_path: Path, with_an_h100: Callable[[str], None]
 ) -> None:
-    assert cli.run(["wheels", "import", str(flash_attn(tmp_path)), "--prefix", str(place.here)]) == 0
+    assert (
+        cli.run(["wheels", "import", str(flash_attn(tmp_path)), "--prefix", str(place.here)]) == 0
+    )
     assert place.make("--quiet") == 0
     with_an_h100(H100.replace("H100 80GB HBM3", "B200"))
     assert place.up("--quiet") == 0
@@ -151,7 +174,9 @@ def test_a_wheel_that_does_not_fit_the_host_there_stays_out(
     found = resolution_cache.load(place.there)
     assert found
     (decision,) = [one for one in found.plan.decisions if one.subject == "flash-attn"]
-    assert "no machine code for 10.0" in {one.candidate: one.reason for one in decision.rejected}[FILE]
+    assert (
+        "no machine code for 10.0" in {one.candidate: one.reason for one in decision.rejected}[FILE]
+    )
     assert not list((place.there / "wheels").glob("flash_attn*"))
 
 
@@ -168,7 +193,10 @@ def test_a_published_wheel_that_is_planned_is_fetched_for_it(
     page = f"{releases}/expanded_assets/v{version}"
     place.server.resources[page] = Resource(b'<a href="/archive/refs/tags/v1.zip">', "text/html")
     assert place.make("--quiet", "--set", github) == 0
-    assert "flash-attn is not in the bundle: no wheel can be used" in (place.bundle / "README.txt").read_text()
+    assert (
+        "flash-attn is not in the bundle: no wheel can be used"
+        in (place.bundle / "README.txt").read_text()
+    )
     place.server.resources[page] = Resource(f'<a href="{link}">{name}</a>'.encode(), "text/html")
     place.server.resources[link] = Resource(published.read_bytes())
     assert place.make("--quiet", "--set", github) == 0
@@ -179,7 +207,9 @@ def test_a_published_wheel_that_is_planned_is_fetched_for_it(
     assert place.installed == [f"flash_attn-{version}.dist-info"]
 
 
-def test_what_is_owed_is_not_in_it_and_that_is_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_owed_is_not_in_it_and_that_is_said(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert place.make("--quiet") == 0
     said = capsys.readouterr().out
     for text in (said, (place.bundle / "README.txt").read_text()):
@@ -195,7 +225,9 @@ def test_what_is_owed_is_not_in_it_and_that_is_said(place: Place, capsys: pytest
 def test_a_manifest_that_knows_of_what_it_does_not_bring(
     place: Place, tmp_path: Path, with_an_h100: Callable[[str], None]
 ) -> None:
-    assert cli.run(["wheels", "import", str(flash_attn(tmp_path)), "--prefix", str(place.here)]) == 0
+    assert (
+        cli.run(["wheels", "import", str(flash_attn(tmp_path)), "--prefix", str(place.here)]) == 0
+    )
     assert place.make("--quiet") == 0
     manifest = json.loads(place.manifest.read_text())
     manifest["kept"][0]["sha256"] = "0" * 64

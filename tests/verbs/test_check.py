@@ -11,29 +11,37 @@ from provision import cli
 from provision.engine import launch_checks
 from provision.errors import WrongUsage
 from provision.session import foreign_python
-from tests.checks.environments import Environment, checks_folder
+from tests.checks.environments import SmallEnvironment, checks_folder
 
 GPUS = ("0", "1", "2:0", "2:1")
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Environment:
-    made = Environment(tmp_path / "env")
+def environment(tmp_path: Path) -> SmallEnvironment:
+    made = SmallEnvironment(tmp_path / "env")
     made.install("alpha", "1.0", {"alpha.py": "one = 1\n"})
     return made
 
 
 def check(tmp_path: Path, *words: str) -> int:
-    return cli.run(["check", *words, "--set", f"logs={tmp_path / 'logs'}", "--prefix", str(tmp_path / "envs")])
+    return cli.run(
+        ["check", *words, "--set", f"logs={tmp_path / 'logs'}", "--prefix", str(tmp_path / "envs")]
+    )
 
 
 def test_any_python_is_tried_and_reported(
-    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    environment: SmallEnvironment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert check(tmp_path, "record_whole", "--python", environment.python, "--json") == 0
     told = json.loads(capfd.readouterr().out)
-    assert (told["verdict"], told["plan"], told["host"]["python"]["packages"]) == ("verified", None, {"alpha": "1.0"})
-    assert [one["summary"] for one in told["checks"]] == ["3 files of 1 distributions are as recorded"]
+    assert (told["verdict"], told["plan"], told["host"]["python"]["packages"]) == (
+        "verified",
+        None,
+        {"alpha": "1.0"},
+    )
+    assert [one["summary"] for one in told["checks"]] == [
+        "3 files of 1 distributions are as recorded"
+    ]
     (kept,) = (tmp_path / "logs").glob("*/report.json")
     assert json.loads(kept.read_text()) == told
     assert not (tmp_path / "logs" / "summary.txt").exists(), "no news of any environment of ours"
@@ -41,7 +49,7 @@ def test_any_python_is_tried_and_reported(
     assert check(tmp_path, "record_whole", "--python", environment.python) == 1
 
 
-def test_without_vllm_nothing_is_proved(environment: Environment, tmp_path: Path) -> None:
+def test_without_vllm_nothing_is_proved(environment: SmallEnvironment, tmp_path: Path) -> None:
     assert check(tmp_path, "--python", environment.python, "--quiet") == 5
 
 
@@ -54,7 +62,9 @@ def test_without_vllm_nothing_is_proved(environment: Environment, tmp_path: Path
         ("silent", "#!/bin/sh\n", "this is no working Python 3.10 or newer"),
     ],
 )
-def test_what_is_no_python_is_named(tmp_path: Path, name: str, content: str | None, says: str) -> None:
+def test_what_is_no_python_is_named(
+    tmp_path: Path, name: str, content: str | None, says: str
+) -> None:
     path = tmp_path / name
     if content is not None:
         path.write_text(content)
@@ -75,7 +85,10 @@ def test_what_was_left_empty_is_no_look_at_ours(tmp_path: Path, words: tuple[str
 
 
 def test_a_wrapper_is_what_is_tried(
-    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    environment: SmallEnvironment,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wrapper = tmp_path / "a wrapper for Jürgen"
     wrapper.write_text(f'#!/bin/sh\necho wrapped >&2\nexec {environment.python} "$@"\n')
@@ -89,7 +102,10 @@ def test_a_wrapper_is_what_is_tried(
 
 
 def test_gpus_that_do_not_answer_are_not_passed_over(
-    environment: Environment, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    environment: SmallEnvironment,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(foreign_python, "has_gpus", lambda: True)
     if foreign_python.gpus_here():
@@ -120,10 +136,12 @@ def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
     assert foreign_python.visible(cut, "0") == ("0:0",)
     with pytest.raises(WrongUsage, match=r"`1` is not a GPU of this host") as raised:
         foreign_python.visible(cut, "1")
-    assert "cut into slices: name one as nvidia-smi -L does" in raised.value.hint
+    assert "MIG slices: name one as `nvidia-smi -L` does" in raised.value.hint
 
 
-@pytest.mark.parametrize(("said", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")])
+@pytest.mark.parametrize(
+    ("said", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")]
+)
 def test_a_gpu_that_is_not_there_is_named(said: str, wrong: str) -> None:
     with pytest.raises(WrongUsage) as raised:
         foreign_python.visible(GPUS, said)
@@ -136,10 +154,14 @@ def test_the_list_says_what_each_needs(
     folder = checks_folder(tmp_path / "checks", one="return Verdict(True, '')")
     needs = "Needs(packages=('torch',), gpus=2, capability=(8, 0), tools=('c++ g++',), profile='cuda', lock=True, "
     needs += "recording=True, distributions=('flash-attn',))"
-    (folder / "one.py").write_text((folder / "one.py").read_text().replace("'must', Needs()", f"'must', {needs}"))
+    (folder / "one.py").write_text(
+        (folder / "one.py").read_text().replace("'must', Needs()", f"'must', {needs}")
+    )
     found = launch_checks.discover(folder)
     monkeypatch.setattr(launch_checks, "discover", lambda: found)
     assert cli.run(["check", "list"]) == 0
-    wants = "torch, 2 GPUs where vLLM is for CUDA, compute capability 8.0, vLLM for cuda, c++ on PATH"
+    wants = (
+        "torch, 2 GPUs where vLLM is for CUDA, compute capability 8.0, vLLM for cuda, c++ on PATH"
+    )
     wants += ", flash-attn in the lock, the lock of the environment, a recording of the host"
     assert f"(needs {wants})" in capfd.readouterr().out

@@ -89,7 +89,7 @@ def test_the_document_matches_its_schema(logs: Logs, output: Output) -> None:
 
 
 def test_a_baseline_survives_its_run(logs: Logs, output: Output) -> None:
-    assert "there is none" in output("baseline")
+    assert "no baseline" in output("baseline")
     first, last = logs.add(1, rate=600.0), logs.add(2)
     assert output("baseline", "show").startswith(f"{last}, started")
     assert "not set" in output("baseline")
@@ -110,7 +110,7 @@ def test_a_baseline_survives_its_run(logs: Logs, output: Output) -> None:
     [
         ({"host": "f" * 16}, "is of another host"),
         ({"verdict": "undecided", "exit_code": 5}, "undecided, exit code 5"),
-        ({"promised": ["shm"]}, "did not try all that is promised: attention_backend"),
+        ({"promised": ["shm"]}, "did not run all promised checks: attention_backend"),
         ({"checks": []}, "contents do not support that: matmul was not tried"),
     ],
     ids=["another host", "undecided", "a part", "unsupported by its contents"],
@@ -165,7 +165,7 @@ def test_an_older_report_can_still_be_compared(logs: Logs, output: Output, tmp_p
         (("diff", "1", "2", "3"), "not 3"),
         (("diff",), "no run yet"),
         (("baseline", "set"), "no run yet"),
-        (("baseline", "show", "x"), "one word too many"),
+        (("baseline", "show", "x"), "is not expected here"),
         (("baseline", "st"), "invalid action"),
         (("diff", "20261101"), "no run and no file `20261101`"),
     ],

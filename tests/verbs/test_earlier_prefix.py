@@ -47,7 +47,9 @@ def _adopt(prefix: Path) -> Lock:
     """Put this host in the place of the recorded one."""
     for path in prefix.glob("*/.vllm-ready/verified/*.json"):
         path.rename(path.with_name(f"{verified.host_id()}.json"))
-    host = Host(record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings)
+    host = Host(
+        record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings
+    )
     wanted = resolution_cache.load(prefix)
     assert wanted
     wish, tool = resolution_cache.wish(host, Settings()), resolution_cache.tool()

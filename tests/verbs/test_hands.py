@@ -26,8 +26,18 @@ pytestmark = pytest.mark.environment
 def add_by_hand(place: Place) -> Path:
     """The file of a package of the user's own."""
     made = wheel(place.folder / "mine", "myplugin", "1.0")
-    argv = [find_uv_bin(), "pip", "install", "-q", "--python", str(place.prefix / "current/bin/python"), str(made)]
-    subprocess.run(argv, check=True, env={**os.environ, "UV_CACHE_DIR": str(place.folder / "cache")})
+    argv = [
+        find_uv_bin(),
+        "pip",
+        "install",
+        "-q",
+        "--python",
+        str(place.prefix / "current/bin/python"),
+        str(made),
+    ]
+    subprocess.run(
+        argv, check=True, env={**os.environ, "UV_CACHE_DIR": str(place.folder / "cache")}
+    )
     return next(place.prefix.glob("current/lib/python*/site-packages/myplugin.py"))
 
 
@@ -41,7 +51,9 @@ def test_a_package_of_ones_own_stays_and_is_named(
     capsys.readouterr()
     assert cli.run(["check", "--json"]) == 0
     (locked,) = [
-        one for one in json.loads(capsys.readouterr().out)["checks"] if one["name"] == "distributions_as_locked"
+        one
+        for one in json.loads(capsys.readouterr().out)["checks"]
+        if one["name"] == "distributions_as_locked"
     ]
     assert "added by hand" in locked["summary"]
     assert locked["evidence"]["extra"] == ["myplugin 1.0"]
@@ -67,8 +79,10 @@ def test_steps_one_by_one(place: Place, said: Callable[..., str]) -> None:
     assert cli.run(["provision", "--only", "10", "--yes"]) == 5
     with pytest.raises(WrongUsage, match="step 30 builds on step 20"):
         cli.run(["provision", "--only", "30", "--yes"])
-    (made,) = environments.found(place.prefix)
-    assert [*Journal(Path(made.path) / environments.STATE).done()] == ["10-preflight"], "what was done is not undone"
+    (made,) = environments.list_environments(place.prefix)
+    assert [*Journal(Path(made.path) / environments.STATE).done_fingerprints()] == [
+        "10-preflight"
+    ], "what was done is not undone"
     for number in ("20", "30", "40", "50"):
         assert cli.run(["provision", "--only", number, "--yes"]) == 5, number
     said("provision", "--from", "60", "--yes")
@@ -96,7 +110,9 @@ def test_a_copy_that_followed_links_is_named_before_anything_is_built(place: Pla
 
 
 @pytest.mark.parametrize("spoilt", ["plan.json", "lock.json"])
-def test_an_environment_that_does_not_say_what_it_is(place: Place, said: Callable[..., str], spoilt: str) -> None:
+def test_an_environment_that_does_not_say_what_it_is(
+    place: Place, said: Callable[..., str], spoilt: str
+) -> None:
     said("up", "--yes")
     (place.prefix / "current" / environments.STATE / spoilt).write_text('{"cut":')
     with pytest.raises(UnreadableInput, match="does not say what it is"):
@@ -122,7 +138,9 @@ def test_a_mistyped_place_is_named_and_not_made(place: Place, tmp_path: Path, ve
     assert not (tmp_path / "envz").exists()
 
 
-def test_an_environment_whose_own_note_is_spoilt_is_seen_and_pruned(place: Place, said: Callable[..., str]) -> None:
+def test_an_environment_whose_own_note_is_spoilt_is_seen_and_pruned(
+    place: Place, said: Callable[..., str]
+) -> None:
     said("up", "--yes")
     stray = place.prefix / "20260101T000000Z-0000" / environments.STATE / environments.MADE
     stray.parent.mkdir(parents=True)

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from provision.display.progress import Followed
-from provision.engine import bring_up, environments, resolution_cache, user_tasks, verified
-from provision.engine.bring_up import BroughtUp
-from provision.engine.events import nobody
+from provision.engine import environments, resolution_cache, user_tasks, verified
+from provision.engine.bring_up import Built, Workplace
 from provision.engine.journal import Journal
+from provision.events import nobody
 from provision.session import run_tasks
-from provision.session.request import Wish
+from provision.session._model import Outcome, Session
 from provision.settings import Settings
+from provision.steps.model import Site
 from provision.tasks import Task
 from tests.faults import small_up
 from tests.faults.small_up import Small
@@ -58,7 +58,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def small(built: Small) -> Small:
     """With no task done in it yet."""
     subprocess.run(
-        ["rm", "-rf", str(built.current / environments.STATE / "tasks"), str(built.folder / "tasks")], check=True
+        [
+            "rm",
+            "-rf",
+            str(built.current / environments.STATE / "tasks"),
+            str(built.folder / "tasks"),
+        ],
+        check=True,
     )
     for path in built.folder.glob("ran-*"):
         path.unlink()
@@ -67,7 +73,10 @@ def small(built: Small) -> Small:
 
 def write(small: Small, **more: str) -> None:
     (small.folder / "tasks").mkdir(exist_ok=True)
-    for name, text in {**TASKS, **{name.strip("_").replace("_", "-"): text for name, text in more.items()}}.items():
+    for name, text in {
+        **TASKS,
+        **{name.strip("_").replace("_", "-"): text for name, text in more.items()},
+    }.items():
         (small.folder / "tasks" / f"{name}.yaml").write_text(text)
 
 
@@ -93,7 +102,9 @@ def test_each_is_done_once_as_if_the_environment_were_active(small: Small) -> No
     assert [one["outcome"] for one in report["steps"]][-2:] == ["done", "done"]
     assert (report["verdict"], report["promised"]) == ("verified", ["record_whole"])
     (log,) = small.folder.glob(f"logs/{report['run']}/85-models.log")
-    assert f"{small.current} {small.prefix}/cache/huggingface 1.10 {small.folder}\n" in log.read_text()
+    assert (
+        f"{small.current} {small.prefix}/cache/huggingface 1.10 {small.folder}\n" in log.read_text()
+    )
     code, out, _ = small.run("up")
     assert code == 0
     assert "nothing to do" in out
@@ -124,7 +135,11 @@ def test_what_is_wrong_in_a_file_is_said_before_anything_is_changed(small: Small
 
 def test_a_command_that_fails_ends_the_run_and_the_same_command_goes_on(small: Small) -> None:
     bad = "title: Bad\ncommands: [\"bash -c 'echo $HF_TOKEN no such model; exit 3'\"]\n"
-    write(small, _84_first="title: First\ncommands: [\"bash -c 'echo once >> ran-84'\"]\n", _86_bad=bad)
+    write(
+        small,
+        _84_first="title: First\ncommands: [\"bash -c 'echo once >> ran-84'\"]\n",
+        _86_bad=bad,
+    )
     write(small, _87_later="title: Later\ncommands: [\"bash -c 'echo once >> ran-87'\"]\n")
     code, out, said = small.run("up", "--json", env={"HF_TOKEN": "hf_CanaryCanaryCanary12"})
     report = json.loads(out)
@@ -139,18 +154,25 @@ def test_a_command_that_fails_ends_the_run_and_the_same_command_goes_on(small: S
     told = page(small, "86-bad")
     assert "**FAILED**" in told
     assert "no such model" in section(told, "What went wrong")
-    assert section(page(small, "README"), "What was not proved").splitlines()[0] == "* 86 Bad: FAILED"
+    assert (
+        section(page(small, "README"), "What was not proved").splitlines()[0] == "* 86 Bad: FAILED"
+    )
     assert small.run("check")[0] == 0, "the environment is current, and verified"
     text, index = page(small, "86-bad"), page(small, "README")
     assert "**FAILED in an earlier run**" in text
     assert f"logs/{report['run']}/86-bad.log" in section(text, "What went wrong")
     assert "not reached" not in text
     assert "**not done**" in page(small, "87-later")
-    assert section(index, "What was not proved").splitlines()[0] == "* 86 Bad: FAILED in an earlier run"
+    assert (
+        section(index, "What was not proved").splitlines()[0]
+        == "* 86 Bad: FAILED in an earlier run"
+    )
 
     write(small, _86_bad="title: Bad\ncommands: ['true']\n")
     assert small.run("up")[0] == 0
-    assert [ran(small, number) for number in (84, 85, 87, 15)] == [1, 1, 1, 1], "what was done is not done again"
+    assert [ran(small, number) for number in (84, 85, 87, 15)] == [1, 1, 1, 1], (
+        "what was done is not done again"
+    )
 
 
 def test_a_check_that_fails_is_a_task_that_fails(small: Small) -> None:
@@ -167,23 +189,29 @@ def test_a_check_that_fails_is_a_task_that_fails(small: Small) -> None:
 
 def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Small) -> None:
     tear = f"echo torn >> {small.packages}/sympy.py"
-    write(small, _84_tear=f"title: Tear\ncommands: [[bash, -c, '{tear}']]\nchecks: [record_whole]\n")
+    write(
+        small, _84_tear=f"title: Tear\ncommands: [[bash, -c, '{tear}']]\nchecks: [record_whole]\n"
+    )
     code, out, _ = small.run("up", "--json")
     assert (code, json.loads(out)["verdict"]) == (1, "not verified")
-    assert verified.report(small.current) is None
+    assert verified.read_report(small.current) is None
     (small.folder / "tasks" / "84-tear.yaml").unlink()
     code, out, said = small.run("up", "--json")
     assert code == 0, said
     outcomes = {one["number"]: one["outcome"] for one in json.loads(out)["steps"]}
-    assert (outcomes[40], outcomes[85]) == ("done", "done"), "it is repaired, verified, and the tasks go on"
-    assert "sympy is torn and is installed anew" in section(page(small, "README"), "What came up on the way")
+    assert (outcomes[40], outcomes[85]) == ("done", "done"), (
+        "it is repaired, verified, and the tasks go on"
+    )
+    assert "sympy is damaged and is installed again" in section(
+        page(small, "README"), "Notes of the run"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_in_the_middle_it_runs_again_and_what_was_done_does_not(small: Small, number: signal.Signals) -> None:
-    wait = (
-        "title: Wait\ncommands: [\"bash -c 'echo once >> ran-86; [ -e go ] || exec sleep 600'\"]\nafter: [85-models]\n"
-    )
+def test_killed_in_the_middle_it_runs_again_and_what_was_done_does_not(
+    small: Small, number: signal.Signals
+) -> None:
+    wait = "title: Wait\ncommands: [\"bash -c 'echo once >> ran-86; [ -e go ] || exec sleep 600'\"]\nafter: [85-models]\n"
     write(small, _86_wait=wait)
     with started(small.argv("up"), env=small.environment, stdout=-1, stderr=-1) as child:
         until(lambda: ran(small, 86))
@@ -209,7 +237,10 @@ def sleeping(small: Small) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(path / "cwd") == str(small.folder) and b"sleep" in (path / "cmdline").read_bytes():
+            if (
+                os.readlink(path / "cwd") == str(small.folder)
+                and b"sleep" in (path / "cmdline").read_bytes()
+            ):
                 found.append(path.name)
         except OSError:
             continue
@@ -217,7 +248,10 @@ def sleeping(small: Small) -> list[str]:
 
 
 def test_another_run_that_changes_the_prefix_keeps_out_of_the_way_of_a_task(small: Small) -> None:
-    write(small, _86_wait="title: Wait\ncommands: [\"bash -c 'echo once >> ran-86; exec sleep 600'\"]\n")
+    write(
+        small,
+        _86_wait="title: Wait\ncommands: [\"bash -c 'echo once >> ran-86; exec sleep 600'\"]\n",
+    )
     with started(small.argv("up"), env=small.environment, stdout=-1, stderr=-1) as child:
         until(lambda: ran(small, 86))
         assert small.run("provision")[0] == 6
@@ -227,7 +261,10 @@ def test_another_run_that_changes_the_prefix_keeps_out_of_the_way_of_a_task(smal
 
 def test_what_a_task_leaves_running_keeps_nobody_out(small: Small) -> None:
     """A service that was started must not hold the prefix's lock for as long as it runs."""
-    write(small, _86_serve="title: Serve\ncommands: [\"bash -c 'sleep 600 >/dev/null 2>&1 & echo $! > pid'\"]\n")
+    write(
+        small,
+        _86_serve="title: Serve\ncommands: [\"bash -c 'sleep 600 >/dev/null 2>&1 & echo $! > pid'\"]\n",
+    )
     try:
         assert small.run("up")[0] == 0
         assert small.run("provision")[0] == 0
@@ -239,17 +276,22 @@ def test_pages_say_what_was_asked_done_and_proved_also_when_it_was_kept(small: S
     write(small)
     assert small.run("up")[0] == 0
     own, torch, index = page(small, "85-models"), page(small, "40-torch"), page(small, "README")
-    assert section(own, "What was asked") == "people ask for them"
+    assert section(own, "Purpose and settings") == "people ask for them"
     assert section(own, "What was done").splitlines()[-1].strip() == "bash -c 'echo once >> ran-85'"
     assert "record_whole: pass." in section(own, "What proves it")
     assert section(own, "If it fails") == "ask Ann"
     assert "serve MODEL" in section(page(small, "15-last"), "What comes next")
     assert "$ENV/bin/python" in section(torch, "What was done"), "kept, and its commands too"
-    assert "torch 2.0+cpu" in section(torch, "What it left")
+    assert "torch 2.0+cpu" in section(torch, "What it installed")
     assert "kept from an earlier run" in section(torch, "What deviates from the plan")
-    assert "distributions_as_locked: pass." in section(page(small, "90-lock"), "What proves it"), "proved before"
-    assert "| [90](90-lock.md) | Plan and lock | kept from an earlier run | 2 passed, 1 not tried |" in index
-    assert "All that was promised is proved." in index
+    assert "distributions_as_locked: pass." in section(page(small, "90-lock"), "What proves it"), (
+        "proved before"
+    )
+    assert (
+        "| [90](90-lock.md) | Plan and lock | kept from an earlier run | 2 passed, 1 not tried |"
+        in index
+    )
+    assert "Nothing: every promised check passed or warned." in index
 
     assert small.run("check")[0] == 0
     again = page(small, "40-torch")
@@ -268,21 +310,35 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     code, out, _ = small.run("tasks", "--json")
     assert code == 0
     listed: dict[int, dict[str, Any]] = {one["number"]: one for one in json.loads(out)}
-    assert list(listed) == [*range(10, 100, 10), 85, 15, 86] or list(listed) == [*range(10, 100, 10), 85, 86, 15]
+    assert list(listed) == [*range(10, 100, 10), 85, 15, 86] or list(listed) == [
+        *range(10, 100, 10),
+        85,
+        86,
+        15,
+    ]
     assert (listed[85]["outcome"], listed[86]["outcome"]) == ("done", "failed")
     assert "record_whole" in listed[90]["checks"]
     assert listed[85]["checks"] == ["record_whole"]
     assert listed[85]["tried"] == {"record_whole": "pass"}
     assert "dependencies_consistent" not in listed[90]["tried"], "nobody has tried it"
     said = small.run("tasks")[1].partition("90 Plan and lock")[2].partition("85 ")[0]
-    assert "   pass: distributions_as_locked, record_whole\n   not tried: dependencies_consistent" in said
-    assert all(one["when"].endswith("Z") and one["current"] for one in listed.values() if one["outcome"] != "not yet")
+    assert (
+        "   pass: distributions_as_locked, record_whole\n   not tried: dependencies_consistent"
+        in said
+    )
+    assert all(
+        one["when"].endswith("Z") and one["current"]
+        for one in listed.values()
+        if one["outcome"] != "not yet"
+    )
     assert small.run("check")[0] == small.run("check", "record_whole")[0] == 0
-    place = verified.place(small.current)
+    place = verified.report_path(small.current)
     proof = place.read_bytes()
     place.unlink()
     listed = {one["number"]: one for one in json.loads(small.run("tasks", "--json")[1])}
-    assert set(listed[90]["tried"]) == {"distributions_as_locked", "record_whole"}, "a part hides no whole"
+    assert set(listed[90]["tried"]) == {"distributions_as_locked", "record_whole"}, (
+        "a part hides no whole"
+    )
     place.write_bytes(proof)
     assert small.run("tasks", "--set", "tasks=nowhere")[0] == 0
 
@@ -312,7 +368,9 @@ def test_a_report_carries_no_home_no_user_and_no_secret(small: Small) -> None:
         "bash -c 'ls ~/x --api-key=*** https://***@h.example/ || true'",
     ]
     (kept,) = small.folder.glob(f"logs/{report['run']}/report.json")
-    assert not [word for word in ("canary", "joe") if word in kept.read_text() + page(small, "86-say")]
+    assert not [
+        word for word in ("canary", "joe") if word in kept.read_text() + page(small, "86-say")
+    ]
 
 
 def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,13 +379,20 @@ def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.Mon
 
     known = resolution_cache.load(small.prefix)
     assert known
-    asked = bring_up.Asked(
-        wanted=known, prefix=str(small.prefix), environment={}, run="r", logs=str(small.logs / "r"), keep=2
+    site = Site(
+        generation=str(small.current),
+        prefix=str(small.prefix),
+        uv="",
+        host_python="",
+        logs=str(small.logs / "r"),
     )
+    workplace = Workplace(site=site, environment={})
     monkeypatch.setattr(Journal, "append", full)
     task = Task(number=85, name="a", title="x", commands=(("true",),))
-    ran = user_tasks.Tasks(asked, small.current, small.folder, nobody, nobody).carry_out([task])
-    assert str(ran.failure).startswith("error: task 85-a: its journal cannot be written: No space left on device")
+    ran = user_tasks.Tasks(known, workplace, small.folder, {}, nobody).carry_out([task])
+    assert str(ran.failure).startswith(
+        "error: task 85-a: its journal cannot be written: No space left on device"
+    )
     assert [one.outcome for one in ran.results] == ["failed"]
 
 
@@ -335,12 +400,18 @@ def test_what_is_verified_and_not_in_use_has_no_tasks(small: Small) -> None:
     known = resolution_cache.load(small.prefix)
     assert known
     task = Task(number=85, name="a", title="x", commands=(("true",),))
-    wish = Wish(
-        settings=Settings(), prefix=str(small.prefix), logs=str(small.logs / "r"), run="r", say=print, tasks=(task,)
+    session = Session(
+        settings=Settings(tasks=str(small.folder / "tasks")),
+        prefix=str(small.prefix),
+        logs=str(small.logs / "20261020T060000Z-0000"),
+        run="20261020T060000Z-0000",
+        say=print,
+        options=Namespace(quiet=True, json=False, stream=None),
+        tasks=(task,),
     )
-    came = BroughtUp(generation=str(small.prefix / "another"), steps=(), verdict="verified")
-    told = run_tasks.carried_out(wish, known, came, Namespace(quiet=True, json=False, stream=None), Followed(nobody))
-    assert told == (came, None)
+    built = Built(generation=str(small.prefix / "another"), steps=())
+    outcome = Outcome(resolution=known, built=built, verdict="verified")
+    assert run_tasks.carry_out(session, outcome) == (outcome, None)
 
 
 def test_another_definition_is_another_task() -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from provision import cli
 from provision.engine import resolution_cache
-from provision.engine.resolution_cache import Wanted
+from provision.engine.resolution_cache import Resolution
 from provision.errors import SourceFailed, StepFailed, WrongUsage
 from provision.plan._model import Reasons, Unsupported
-from provision.session import inputs, request, runs
+from provision.session import inputs, resolve, runs
 from provision.steps.model import Lock, Pin
 from tests.verbs.conftest import Place
 
@@ -27,7 +27,9 @@ def outcomes(document: str) -> dict[str, str]:
     return {one["step"]: one["outcome"] for one in json.loads(document)["steps"]}
 
 
-def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(place: Place, said: Callable[..., str]) -> None:
+def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(
+    place: Place, said: Callable[..., str]
+) -> None:
     before = place.snapshot()
     shown = said("provision", "--dry-run")
     assert "which would be new" in shown.splitlines()[0]
@@ -45,17 +47,26 @@ def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(place: Place
     document = said("provision", "--dry-run", "--json")
     assert json.loads(document)["generation"] == str(place.prefix / there)
     assert set(outcomes(document).values()) == {"kept"}
-    assert outcomes(said("provision", "--dry-run", "--json", "--only", "80")) == {"80-launchers": "would run"}
-    assert list(outcomes(said("provision", "--dry-run", "--json", "--from", "80"))) == ["80-launchers", "90-lock"]
+    assert outcomes(said("provision", "--dry-run", "--json", "--only", "80")) == {
+        "80-launchers": "would run"
+    }
+    assert list(outcomes(said("provision", "--dry-run", "--json", "--from", "80"))) == [
+        "80-launchers",
+        "90-lock",
+    ]
     assert place.snapshot() == before
 
-    next(place.prefix.glob("current/lib/python*/site-packages/sympy.py")).write_text("VERSION = 'torn'")
+    next(place.prefix.glob("current/lib/python*/site-packages/sympy.py")).write_text(
+        "VERSION = 'torn'"
+    )
     before = place.snapshot()
     again = outcomes(said("provision", "--dry-run", "--json"))
     assert {step for step, outcome in again.items() if outcome == "would run"} == {"40-torch"}
     assert place.snapshot() == before, "what is torn stays, too"
     real = json.loads(said("provision", "--json"))
-    assert {f"{one['number']}-{one['name']}" for one in real["steps"] if one["outcome"] == "done"} == {"40-torch"}
+    assert {
+        f"{one['number']}-{one['name']}" for one in real["steps"] if one["outcome"] == "done"
+    } == {"40-torch"}
 
 
 def test_a_dry_run_of_a_step_whose_ground_is_missing_says_so(place: Place) -> None:
@@ -66,11 +77,16 @@ def test_a_dry_run_of_a_step_whose_ground_is_missing_says_so(place: Place) -> No
     assert place.generations() == []
 
 
-def test_what_preflight_refuses_leaves_the_prefix_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    huge = msgspec.structs.replace(place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9))
-    monkeypatch.setattr(request, "_anew", lambda _: huge)
+def test_what_preflight_refuses_leaves_the_prefix_as_it_was(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = msgspec.structs.replace(
+        place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9)
+    )
+    monkeypatch.setattr(resolve, "_anew", lambda _: huge)
     with pytest.raises(
-        StepFailed, match="room for the environment and its wheels: 1100000100 MB of disk space are needed"
+        StepFailed,
+        match="room for the environment and its wheels: 1100000100 MB of disk space are needed",
     ) as refused:
         cli.run(["up", "--upgrade", "--yes"])
     assert "prune" not in refused.value.hint, "there is nothing to prune"
@@ -80,12 +96,19 @@ def test_what_preflight_refuses_leaves_the_prefix_as_it_was(place: Place, monkey
     assert "room for the environment and its wheels: 1100000100 MB" in log.read_text()
 
 
-@pytest.mark.parametrize(("verb", "answer", "code"), [("up", "n", 0), ("provision", "n", 0), ("provision", "y", 0)])
+@pytest.mark.parametrize(
+    ("verb", "answer", "code"), [("up", "n", 0), ("provision", "n", 0), ("provision", "y", 0)]
+)
 def test_news_are_shown_and_asked_about_at_a_terminal(
-    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, answer: str, code: int
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+    answer: str,
+    code: int,
 ) -> None:
     (place.prefix / ".wanted.json").unlink()
-    monkeypatch.setattr(request, "_anew", lambda _: place.wanted)
+    monkeypatch.setattr(resolve, "_anew", lambda _: place.wanted)
     reading, writing = os.openpty()
     os.write(writing, f"{answer}\n".encode())
     with open(reading, encoding="utf-8") as terminal:
@@ -107,14 +130,16 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     monkeypatch.setattr(resolution_cache, "tool", lambda: "9.9.9 of tomorrow")
     before = place.snapshot()
     silent = {"pypi", "pytorch", "vllm", "github"}
-    argv = [word for name in silent for word in ("--set", f"sources.{name}=http://127.0.0.1:9/simple")]
+    argv = [
+        word for name in silent for word in ("--set", f"sources.{name}=http://127.0.0.1:9/simple")
+    ]
     with pytest.raises(SourceFailed):
         cli.run(["up", *argv])  # another wish: nothing stands for it
 
-    def unreachable(_: object) -> Wanted:
+    def unreachable(_: object) -> Resolution:
         raise SourceFailed("no package source answers: connection refused")
 
-    monkeypatch.setattr(request, "_anew", unreachable)
+    monkeypatch.setattr(resolve, "_anew", unreachable)
     capsys.readouterr()
     assert cli.run(["up"]) == 0
     out, err = capsys.readouterr()
@@ -126,7 +151,7 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     assert {Path(path).name for path in changed} <= {".lock"}
 
     newer = msgspec.structs.replace(place.wanted, tool="9.9.9 of tomorrow")
-    monkeypatch.setattr(request, "_anew", lambda _: newer)
+    monkeypatch.setattr(resolve, "_anew", lambda _: newer)
     assert cli.run(["up"]) == 0
     assert "Not taken" not in capsys.readouterr().out, "the same packages are no news"
     assert resolution_cache.load(place.prefix) == newer
@@ -141,9 +166,9 @@ def test_another_address_of_the_same_file_is_no_news(place: Place) -> None:
     last = place.wanted
     moved = msgspec.structs.replace(last, lock=Lock(pins=tuple(map(elsewhere, last.lock.pins))))
     fewer = msgspec.structs.replace(last, lock=Lock(pins=last.lock.pins[1:]))
-    assert not request._is_news(moved, last)
-    assert request._is_news(fewer, last)
-    assert request._is_news(last, None)
+    assert not resolve._is_news(moved, last)
+    assert resolve._is_news(fewer, last)
+    assert resolve._is_news(last, None)
 
 
 @pytest.mark.parametrize("name", ["a,b", "a:b"])
@@ -169,9 +194,11 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
     assert (logs / "summary.txt").read_text().startswith("VERIFIED")
     reasons = (Reasons(subject="vllm", reasons=("0.33.0 needs more", "0.6.0 needs a GPU")),)
     refused = Unsupported(unsupported=reasons, advice=("buy one",))
-    monkeypatch.setattr(request, "_anew", lambda _: refused)
+    monkeypatch.setattr(resolve, "_anew", lambda _: refused)
     assert cli.run([verb, "--set", "profile=cuda", "--json"]) == 3
-    assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", "as `plan` says it"
+    assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", (
+        "as `plan` says it"
+    )
     summary = (logs / "summary.txt").read_text()
     assert summary.startswith("NOT PROVISIONED (exit code 3)\n")
     assert "problems     vllm: 0.6.0 needs a GPU" in summary
@@ -187,7 +214,7 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
         "junit.xml",
     }
     index = (place.folder / "tasks" / "task-results" / "README.md").read_text()
-    assert "* anything: there is no plan for this host\n* vllm: 0.6.0 needs a GPU" in index
+    assert "* nothing was proved: this host has no plan\n* vllm: 0.6.0 needs a GPU" in index
 
 
 def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
@@ -197,7 +224,7 @@ def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
     described = place.folder / "host.yaml"
     described.write_text('{gpus: [], python: "3.12", glibc: "2.35", machine: x86_64}\n')
     refused = Unsupported(unsupported=(Reasons(subject="profile", reasons=("no GPU",)),), advice=())
-    monkeypatch.setattr(request, "_anew", lambda _: refused)
+    monkeypatch.setattr(resolve, "_anew", lambda _: refused)
     before = place.snapshot()
     assert cli.run(["provision", "--host", str(described)]) == 3
     assert {path for path in place.snapshot().keys() - before.keys() if "/logs/" in path} == set()

@@ -15,7 +15,7 @@ from provision.doors import files
 from provision.errors import NotWritable
 from provision.report import as_text
 from provision.session import formats, outputs
-from provision.session.request import Wish
+from provision.session._model import Session
 from provision.settings import Settings
 from tests.report.big_report import big_report
 from tests.report.test_texts import report
@@ -66,15 +66,15 @@ def test_a_report_is_written_to_a_file(
     assert run_report(capsys, logs, "--format", "html", "-o", str(page))[:2] == (0, "")
     assert page.read_text().startswith("<!doctype html>")
     code, _, err = run_report(capsys, logs, "-o", str(tmp_path / "none" / "page"))
-    assert (code, "no such folder" in err) == (2, True)
+    assert (code, "does not exist" in err) == (2, True)
 
 
 def test_two_formats_at_once_are_refused(capsys: pytest.CaptureFixture[str], logs: Path) -> None:
     assert run_report(capsys, logs, "--json", "--format", "html")[0] == 2
 
 
-def wish(logs: Path) -> Wish:
-    return Wish(
+def wish(logs: Path) -> Session:
+    return Session(
         settings=Settings(tasks=str(logs / "run" / "tasks")),
         prefix=str(logs / "envs"),
         logs=str(logs / "run"),
@@ -113,7 +113,7 @@ def test_a_full_disk_for_one_file_blocks_no_other(
     outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
     assert (
         f"{name}: cannot be written: no space"
-        in capsys.readouterr().err.partition("not whole: ")[2]
+        in capsys.readouterr().err.partition("incomplete: ")[2]
     )
     there = {path.name for path in tmp_path.rglob("*")}
     assert {
@@ -137,7 +137,7 @@ def test_an_occupied_path_blocks_no_other_file(
         (tmp_path / place).mkdir()
     outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
     text = capsys.readouterr().err
-    assert text.count("not whole") == 1
+    assert text.count("incomplete") == 1
     assert str(tmp_path / place) in text
     written = {
         path.name for path in tmp_path.rglob("*") if path.is_file() and path != tmp_path / place
@@ -151,7 +151,7 @@ def test_a_format_that_fails_blocks_no_other(
 ) -> None:
     monkeypatch.setattr(formats, "_TEMPLATES", tmp_path / "none")
     outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
-    assert "not be told in every format" in capsys.readouterr().err
+    assert "cannot be written in every format" in capsys.readouterr().err
     assert (tmp_path / "run" / "junit.xml").exists()
     assert (tmp_path / "metrics.prom").exists()
 
@@ -161,7 +161,7 @@ def test_a_failing_summary_does_not_fail_the_run(
 ) -> None:
     monkeypatch.setattr(as_text, "_MARKS", {})
     outputs.everywhere(msgspec.structs.replace(report(), steps=()), wish(tmp_path))
-    assert "not be told in every format" in capsys.readouterr().err
+    assert "cannot be written in every format" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "report.json",
         "tasks",

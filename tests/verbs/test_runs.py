@@ -47,7 +47,11 @@ def test_a_killed_run_is_named_with_the_newest_report(logs: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("2026", "is the beginning of 2 runs"), ("nowhere", "no run and no file `nowhere`"), ("", "no run")],
+    [
+        ("2026", "is the beginning of 2 runs"),
+        ("nowhere", "no run and no file `nowhere`"),
+        ("", "no run"),
+    ],
 )
 def test_a_name_without_a_run(logs: Path, name: str, problem: str) -> None:
     with pytest.raises(WrongUsage, match=problem):
@@ -60,7 +64,7 @@ def test_no_run_yet(tmp_path: Path) -> None:
 
 
 def test_a_report_that_is_too_large_is_refused(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_MOST", 1024 * 1024)
+    monkeypatch.setattr(runs, "_LIMIT", 1024 * 1024)
     with (logs / NEW / "report.json").open("ab") as stream:
         stream.truncate(1024 * 1024 + 1)
     with pytest.raises(UnreadableInput, match="larger than 1 MiB"):

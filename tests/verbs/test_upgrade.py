@@ -11,10 +11,11 @@ import pytest
 
 from provision import cli
 from provision.engine import environments, promised_checks, resolution_cache, verified
-from provision.engine.bring_up import BroughtUp
+from provision.engine.bring_up import Built
 from provision.errors import WrongSetting
 from provision.host._model import Host
-from provision.session import flash_attn
+from provision.session import optional
+from provision.session._model import Outcome
 from provision.settings import Settings, load
 from tests.verbs.conftest import Place
 from tests.verbs.measuring import Measuring
@@ -32,7 +33,7 @@ def measuring(place: Place, monkeypatch: pytest.MonkeyPatch) -> Measuring:
 
 
 def in_use(measuring: Measuring) -> str | None:
-    return environments.current(measuring.place.prefix)
+    return environments.current_id(measuring.place.prefix)
 
 
 SLOWER = {"quick": 475.0}
@@ -62,7 +63,9 @@ def test_what_is_worse_does_not_replace_what_is_in_use(
     assert in_use(measuring) == before
     (new,) = [one for one in measuring.place.generations() if one != before]
     things = "1 thing is" if "quick" in found else "2 things are"
-    assert f"{new} is verified, but {things} worse or another: the one in use stays current" in out
+    assert (
+        f"{new} is verified, but {things} worse or different: the one in use stays current" in out
+    )
     assert said in out
     assert f"./setup.sh rollback {new}" in out
     assert "serve a model" not in out
@@ -93,10 +96,20 @@ def test_what_is_worse_does_not_replace_what_is_in_use(
         (SLOWER, ("--set", "upgrade.on_regression=switch"), "quick rate: slower by 12 %"),
         ({"deep": 100.0}, (), "everything else is unchanged"),
     ],
-    ids=["a little slower", "faster", "the threshold is higher", "asked to switch", "nobody looked"],
+    ids=[
+        "a little slower",
+        "faster",
+        "the threshold is higher",
+        "asked to switch",
+        "nobody looked",
+    ],
 )
 def test_after_a_switch_it_is_said_what_changed(
-    measuring: Measuring, capsys: pytest.CaptureFixture[str], found: dict[str, Any], words: tuple[str, ...], said: str
+    measuring: Measuring,
+    capsys: pytest.CaptureFixture[str],
+    found: dict[str, Any],
+    words: tuple[str, ...],
+    said: str,
 ) -> None:
     before = in_use(measuring)
     measuring.upgrade(**found)
@@ -126,14 +139,18 @@ def test_in_full_the_speeds_of_both_are_measured_one_after_the_other(
     assert cli.run(["up", *full, "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert told["regressions"][0].startswith("deep rate: slower by 22.2 %: 900 -> 700 TFLOP/s")
-    assert {one["check"] for one in told["figures"]} == {"glance", "quick"}, "a report has what was promised"
+    assert {one["check"] for one in told["figures"]} == {"glance", "quick"}, (
+        "a report has what was promised"
+    )
     assert measuring.tried() == ["glance 2.1", "quick 2.1", "deep 2.2", "deep 2.1"]
     assert in_use(measuring) == before
     assert cli.run(["up", *full]) == 1
     assert measuring.tried() == []
 
 
-def test_what_an_earlier_run_has_measured_and_nobody_can_read_is_measured_again(measuring: Measuring) -> None:
+def test_what_an_earlier_run_has_measured_and_nobody_can_read_is_measured_again(
+    measuring: Measuring,
+) -> None:
     measuring.upgrade(deep=700.0)
     full = ("--set", "upgrade.compare=full")
     assert cli.run(["up", *full]) == 1
@@ -149,7 +166,7 @@ def test_a_verdict_of_before_there_were_figures_is_tried_for_anew(measuring: Mea
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 1
     (new,) = [one for one in measuring.place.generations() if one != before]
-    report = verified.place(measuring.place.prefix / new)
+    report = verified.report_path(measuring.place.prefix / new)
     report.write_text(json.dumps({**json.loads(report.read_text()), "figures": {}}))
     measuring.tried()
     assert cli.run(["up"]) == 1
@@ -157,7 +174,9 @@ def test_a_verdict_of_before_there_were_figures_is_tried_for_anew(measuring: Mea
     assert in_use(measuring) == before
 
 
-def test_environments_that_were_kept_out_are_no_more_than_are_to_be_kept(measuring: Measuring) -> None:
+def test_environments_that_were_kept_out_are_no_more_than_are_to_be_kept(
+    measuring: Measuring,
+) -> None:
     before = in_use(measuring)
     older = measuring.place.prefix / "older"
     shutil.copytree(measuring.place.prefix / str(before) / ".vllm-ready", older / ".vllm-ready")
@@ -186,7 +205,9 @@ def test_an_upgrade_that_fails_is_not_verified_as_before(measuring: Measuring) -
     assert in_use(measuring) == before
 
 
-def test_a_program_that_follows_is_told_why(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_follows_is_told_why(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str]
+) -> None:
     from provision.session.event_stream import Stream
 
     measuring.upgrade(**SLOWER)
@@ -202,26 +223,34 @@ def test_a_program_that_follows_is_told_why(measuring: Measuring, capsys: pytest
 def test_flash_attn_beside_what_is_in_use_is_judged_likewise(
     measuring: Measuring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flash_attn, "is_guest", lambda wish, resolved: True)  # noqa: ARG005 - its signature
+    monkeypatch.setattr(optional, "only_adds", lambda session, resolution: True)  # noqa: ARG005 - its signature
     before = in_use(measuring)
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 1
     assert in_use(measuring) == before
 
 
-def test_nothing_is_built_upon_what_was_kept_out() -> None:
-    verified = BroughtUp(generation="g", steps=(), verdict="verified")
-    assert verified.stands
-    assert not msgspec.structs.replace(verified, regressions=("slower",)).stands
+def test_nothing_is_built_upon_an_environment_with_regressions(measuring: Measuring) -> None:
+    outcome = Outcome(
+        resolution=measuring.place.wanted,
+        built=Built(generation="g", steps=()),
+        verdict="verified",
+    )
+    assert outcome.is_current
+    assert not msgspec.structs.replace(outcome, regressions=("slower",)).is_current
 
 
-def test_another_driver_leaves_nothing_to_be_measured_by(measuring: Measuring, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_driver_leaves_nothing_to_be_measured_by(
+    measuring: Measuring, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = in_use(measuring)
-    place = verified.place(measuring.place.prefix / str(before))
+    place = verified.report_path(measuring.place.prefix / str(before))
     report = json.loads(place.read_bytes())
     report["host"]["facts"] = {"driver": {"version": "580.65"}}
     place.write_text(json.dumps(report))
-    monkeypatch.setattr(promised_checks, "facts_for", lambda names, places: {"driver": {"version": "570.124"}})  # noqa: ARG005
+    monkeypatch.setattr(
+        promised_checks, "record_facts", lambda names, places: {"driver": {"version": "570.124"}}
+    )  # noqa: ARG005
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 0, "what ran with one driver may not run with another"
     assert in_use(measuring) != before
@@ -231,5 +260,5 @@ def test_the_settings_of_upgrades_are_no_part_of_what_is_wanted() -> None:
     host = Host({})
     one = load(None, "config.yaml", ["upgrade.threshold=0.5", "upgrade.compare=full"])
     assert resolution_cache.wish(host, one) == resolution_cache.wish(host, Settings())
-    with pytest.raises(WrongSetting, match="no part of 1"):
+    with pytest.raises(WrongSetting, match="not between 0 and 1"):
         load(None, "config.yaml", ["upgrade.threshold=10"])

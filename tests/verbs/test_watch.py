@@ -48,11 +48,13 @@ def test_nothing_changed_is_one_line_and_writes_nothing(
     assert measuring.tried() == []
 
 
-def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_is_looked_at_once(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str]
+) -> None:
     file_of(measuring).write_text("VERSION = 'another'")
     code, out = watched(capsys)
     assert code == 0
-    assert "looked because: 1 file changed: sympy.py" in out
+    assert "checked because: 1 file changed: sympy.py" in out
     assert measuring.tried() == ["glance 2.2"], "only what disturbs nobody"
     for words, begins in {
         (): "VERIFIED (exit code 0): 1 of the 2 promised checks\n",
@@ -62,24 +64,33 @@ def test_a_change_is_looked_at_once(measuring: Measuring, capsys: pytest.Capture
         assert cli.run(["report", *words]) == 0
         assert capsys.readouterr().out.startswith(begins)
     assert cli.run(["report", "--format", "prometheus"]) == 0
-    assert "vllm_ready_verified 0\n" in capsys.readouterr().out.replace("{", " {").replace("  ", " ")
-    assert "promised" not in (measuring.place.folder / "logs" / "summary.txt").read_text(), "no news of the whole"
+    assert "vllm_ready_verified 0\n" in capsys.readouterr().out.replace("{", " {").replace(
+        "  ", " "
+    )
+    assert "promised" not in (measuring.place.folder / "logs" / "summary.txt").read_text(), (
+        "no news of the whole"
+    )
     assert watched(capsys) == (0, QUIET)
     assert measuring.tried() == []
 
 
 def test_another_kernel_is_named(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
-    place = verified.place((measuring.place.prefix / environments.CURRENT).resolve())
+    place = verified.report_path((measuring.place.prefix / environments.CURRENT).resolve())
     report = json.loads(place.read_bytes())
-    report["host"]["facts"] = {"kernel": "5.4.0-old", "driver": {"type": "Missing", "why": "absent"}}
+    report["host"]["facts"] = {
+        "kernel": "5.4.0-old",
+        "driver": {"type": "Missing", "why": "absent"},
+    }
     place.write_text(json.dumps(report))
     code, out = watched(capsys)
     assert code == 0
-    assert out.startswith("looked because: kernel 5.4.0-old -> ")
+    assert out.startswith("checked because: kernel 5.4.0-old -> ")
     assert watched(capsys) == (0, QUIET)
 
 
-def test_a_package_of_somebody_else_is_a_change(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_package_of_somebody_else_is_a_change(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str]
+) -> None:
     (file_of(measuring).parent / "strange-1.0.dist-info").mkdir()
     assert "strange none -> 1.0" in watched(capsys)[1]
     assert watched(capsys) == (0, QUIET)
@@ -92,7 +103,9 @@ def test_what_is_well_again_once_it_is_its_turn_is_not_looked_at(
     strange.mkdir()
     hold = locks.hold
 
-    def after_another_run(prefix: Path, verb: str, *, only_look: bool) -> AbstractContextManager[int]:
+    def after_another_run(
+        prefix: Path, verb: str, *, only_look: bool
+    ) -> AbstractContextManager[int]:
         strange.rmdir()
         return hold(prefix, verb, only_look=only_look)
 
@@ -118,7 +131,9 @@ def test_what_is_wrong_is_looked_at_each_time_until_it_is_well(
     assert watched(capsys) == (0, QUIET)
 
 
-def test_a_run_that_verifies_outdates_the_last_look(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_verifies_outdates_the_last_look(
+    measuring: Measuring, capsys: pytest.CaptureFixture[str]
+) -> None:
     measuring.say("2.2", outcome="fail")
     assert watched(capsys, "--always")[0] == 1
     measuring.say("2.2")

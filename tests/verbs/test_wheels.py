@@ -16,9 +16,10 @@ import msgspec
 import pytest
 
 from provision import cli
-from provision.engine import locks, store
+from provision.engine import locks
 from provision.errors import Failure, Locked
 from provision.flash_attn import wheel_store, wheel_transfer
+from provision.steps import wheel_folder
 from tests.binary.tiny_wheel import MODULE, NAMED, module, wheel
 from tests.flash_attn.test_wheel_store import kept_one
 from tests.test_cli import ROOT
@@ -79,7 +80,7 @@ def test_kept_wheels_are_listed(prefix: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_a_wheel_without_a_note_is_named(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store.note(prefix / "wheels" / NAMED).unlink()
+    wheel_folder.note(prefix / "wheels" / NAMED).unlink()
     wheels(prefix)
     assert f"{NAMED}: has no note or is damaged" in capsys.readouterr().out
     wheels(prefix, "import", str(prefix / "wheels" / NAMED))
@@ -250,9 +251,7 @@ def test_other_files_are_refused(target: Path, tmp_path: Path) -> None:
     assert "No such file" in refused(target, "import", str(tmp_path / "none.whl"))
     html = tmp_path / NAMED
     html.write_text("<html>Sign in</html>")
-    assert "is not a usable wheel: File is not a zip file" in refused(
-        target, "import", str(html)
-    )
+    assert "is not a usable wheel: File is not a zip file" in refused(target, "import", str(html))
 
 
 def test_an_import_takes_the_lock_and_a_killed_one_leaves_nothing(
@@ -261,7 +260,7 @@ def test_an_import_takes_the_lock_and_a_killed_one_leaves_nothing(
     local = wheel(tmp_path)
     with locks.hold(target, "up"), pytest.raises(Locked):
         cli.run(["wheels", "import", str(local), "--prefix", str(target)])
-    aside = target / "wheels" / store.ASIDE
+    aside = target / "wheels" / wheel_folder.ASIDE
     aside.mkdir(parents=True)
     (aside / NAMED).write_bytes(b"half")  # as SIGKILL leaves it
     wheels(target, "import", str(local))

@@ -29,6 +29,6 @@ def name_and_version(dist_info: str) -> tuple[str, str]:
 def top_level_names(dist_info: Path) -> set[str]:
     """Return the first path components of the files in a RECORD; empty if it cannot be read."""
     try:
-        return {entry.path.partition("/")[0] for entry in record.entries(dist_info / "RECORD")}
+        return {entry.path.partition("/")[0] for entry in record.read_entries(dist_info / "RECORD")}
     except ValueError:  # a damaged RECORD is reported by the survey
         return set()

@@ -15,7 +15,7 @@ from provision.doors import files
 FILE = "manifest.json"
 
 
-class Mark(msgspec.Struct, frozen=True, array_like=True):
+class FileMark(msgspec.Struct, frozen=True, array_like=True):
     """The state of one file: what `stat` reports, and its SHA-256 as RECORD writes it.
 
     For a symbolic link, `digest` holds the link's target.
@@ -32,28 +32,28 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Every file of an environment at its verification, and the boot id of the host then."""
 
     boot: str
-    files: tuple[Mark, ...]
+    files: tuple[FileMark, ...]
 
 
-def mark(path: str, name: str, status: os.stat_result) -> Mark:
+def read_mark(path: str, name: str, status: os.stat_result) -> FileMark:
     """Read a file and return its mark under the given name."""
     is_link = stat.S_ISLNK(status.st_mode)
     digest = f"-> {os.readlink(path)}" if is_link else f"sha256={record.digest_of(path)}"
-    return Mark(name, status.st_size, status.st_mtime_ns, status.st_ino, digest)
+    return FileMark(name, status.st_size, status.st_mtime_ns, status.st_ino, digest)
 
 
-def is_still(known: Mark, status: os.stat_result) -> bool:
+def is_unmodified(known: FileMark, status: os.stat_result) -> bool:
     """Return whether `stat` shows the same unmodified file as when the mark was made."""
     before = (known.size, known.mtime_ns, known.inode)
     return before == (status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def matches(known: Mark, path: str, digest: str) -> bool:
+def matches(known: FileMark, path: str, digest: str) -> bool:
     """Return whether a file has the digest of its RECORD line, reading it only if necessary."""
     return digest == known.digest if digest.startswith("sha256=") else record.matches(path, digest)
 
 
-def write(state: Path, marks: Iterable[Mark]) -> None:
+def write(state: Path, marks: Iterable[FileMark]) -> None:
     """Write the manifest of an environment."""
     manifest = Manifest(boot=_boot(), files=tuple(marks))
     files.write(state / FILE, msgspec.json.encode(manifest))
@@ -67,7 +67,7 @@ def read(state: Path) -> Manifest | None:
         return None
 
 
-def of_this_boot(state: Path) -> Manifest | None:
+def read_of_this_boot(state: Path) -> Manifest | None:
     """Read the manifest if it was written since the host's last boot.
 
     After a reboot the caller must read all contents once: a crash may have damaged files in ways
@@ -77,18 +77,19 @@ def of_this_boot(state: Path) -> Manifest | None:
     return manifest if manifest and manifest.boot == _boot() else None
 
 
-def changed(environment: Path, manifest: Manifest) -> list[str]:
+def changed_files(environment: Path, manifest: Manifest) -> list[str]:
     """List the files that differ from the manifest.
 
     Every file costs one `stat`; contents are read only of files whose `stat` differs.
     """
+    # Strings instead of Path objects: there are too many files to make one for each.
     root = f"{environment}/"
     return [known.path for known in manifest.files if not _is_unchanged(root + known.path, known)]
 
 
-def of_the_environment_itself(
-    environment: Path, besides: Iterable[Mark], written: Iterable[str]
-) -> list[Mark]:
+def marks_of_other_files(
+    environment: Path, besides: Iterable[FileMark], written: Iterable[str]
+) -> list[FileMark]:
     """Return marks of the files that belong to no distribution.
 
     These are the interpreter's links, the activate scripts and the files that steps write.
@@ -99,20 +100,21 @@ def of_the_environment_itself(
     paths = {f"{environment}/pyvenv.cfg", *map(str, (environment / "bin").glob("*"))}
     paths |= {path for path in written if path.startswith(root)}
     return [
-        mark(path, path.removeprefix(root), os.lstat(path))
+        read_mark(path, path.removeprefix(root), os.lstat(path))
         for path in sorted(paths)
         if path.removeprefix(root) not in listed and (os.path.isfile(path) or os.path.islink(path))
     ]
 
 
-def _is_unchanged(path: str, known: Mark) -> bool:
+def _is_unchanged(path: str, known: FileMark) -> bool:
     try:
         status = os.lstat(path)
-        if is_still(known, status):
+        if is_unmodified(known, status):
             # A link is unchanged only if its target still exists.
             return not stat.S_ISLNK(status.st_mode) or os.path.exists(path)
         return (
-            status.st_size == known.size and mark(path, known.path, status).digest == known.digest
+            status.st_size == known.size
+            and read_mark(path, known.path, status).digest == known.digest
         )
     except OSError:
         return False

@@ -22,19 +22,19 @@ from provision.engine.integrity.installed import (
     site_packages,
     top_level_names,
 )
-from provision.engine.integrity.survey import Survey, Torn, survey
+from provision.engine.integrity.survey import DamagedDistribution, Survey, survey
 from provision.steps.model import Lock
 
 
-def find(
+def find_damage(
     environment: Path,
     lock: Lock,
     *,
     contents: bool,
-    written: frozenset[str],
+    step_files: frozenset[str],
     changed: Iterable[str] = (),
     unfinished: AbstractSet[str] = frozenset(),
-    known: Mapping[str, str] | None = None,
+    true_digests: Mapping[str, str] | None = None,
 ) -> Survey:
     """Survey an environment, and also find distributions whose RECORD itself is damaged.
 
@@ -42,32 +42,35 @@ def find(
     distribution. `unfinished` names the distributions of steps that did not end; an unlisted file
     beside theirs means that RECORD was cut short.
     """
-    result = survey(environment, lock, contents=contents, written=written, known=known)
-    torn = {distribution.dist_info: distribution for distribution in result.torn}
+    result = survey(
+        environment, lock, contents=contents, step_files=step_files, true_digests=true_digests
+    )
+    torn = {distribution.dist_info: distribution for distribution in result.damaged}
     for path in changed:
         dist_info = next((part for part in Path(path).parts if part.endswith(".dist-info")), "")
         if dist_info:
             torn.setdefault(dist_info, _torn(dist_info, f"{path} has changed"))
-    if unfinished & result.whole.keys():
+    if unfinished & result.intact.keys():
         for distribution in _cut_short(environment):
             if distribution.name in unfinished:
                 torn.setdefault(distribution.dist_info, distribution)
+    # A name is intact only if every installed copy of it is.
     names = {distribution.name for distribution in torn.values()}
     return msgspec.structs.replace(
         result,
         torn=tuple(torn.values()),
-        whole={name: version for name, version in result.whole.items() if name not in names},
+        whole={name: version for name, version in result.intact.items() if name not in names},
     )
 
 
-def _torn(dist_info: str, why: str) -> Torn:
-    return Torn(name=name_and_version(dist_info)[0], dist_info=dist_info, why=why)
+def _torn(dist_info: str, why: str) -> DamagedDistribution:
+    return DamagedDistribution(name=name_and_version(dist_info)[0], dist_info=dist_info, why=why)
 
 
-def _cut_short(environment: Path) -> list[Torn]:
+def _cut_short(environment: Path) -> list[DamagedDistribution]:
     site = site_packages(environment)
     try:
-        strays = {path.partition("/")[0] for path in record.unlisted(site)} if site else set()
+        strays = {path.partition("/")[0] for path in record.unlisted_files(site)} if site else set()
     except ValueError:  # that RECORD is reported by the survey; the next pass sees the others
         strays = set()
     return [
@@ -80,7 +83,7 @@ def _cut_short(environment: Path) -> list[Torn]:
     ]
 
 
-def take_out(environment: Path, torn: Torn) -> None:
+def remove_distribution(environment: Path, distribution: DamagedDistribution) -> None:
     """Remove a distribution: the files in its RECORD, their bytecode, and last its .dist-info.
 
     A removal that is killed halfway leaves the distribution named and damaged, so that the next
@@ -89,9 +92,9 @@ def take_out(environment: Path, torn: Torn) -> None:
     site = site_packages(environment)
     if site is None:
         return
-    dist_info = site / torn.dist_info
+    dist_info = site / distribution.dist_info
     try:
-        listed = record.entries(dist_info / "RECORD")
+        listed = record.read_entries(dist_info / "RECORD")
     except ValueError:
         listed = []
     root = os.path.realpath(environment) + "/"
@@ -104,11 +107,12 @@ def take_out(environment: Path, torn: Torn) -> None:
             continue
         with contextlib.suppress(OSError):
             path.unlink()
-        if path.suffix == ".py":
+        if path.suffix == ".py":  # its bytecode is not always listed
             for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
                 bytecode.unlink(missing_ok=True)
             folders.add(path.parent / "__pycache__")
         folders.add(path.parent)
+    # The deepest first, so that their parents become empty.
     for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
         with contextlib.suppress(OSError):  # not empty: it holds files of others
             folder.rmdir()

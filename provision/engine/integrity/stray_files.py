@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from provision.engine.events import Note, Subscriber
 from provision.engine.integrity.installed import dist_infos, site_packages, top_level_names
-from provision.engine.integrity.manifest import Mark
+from provision.engine.integrity.manifest import FileMark
 from provision.engine.integrity.survey import Survey
 from provision.errors import StepFailed
+from provision.events import Note, Subscriber
 
 
-def refuse(environment: Path, found: Survey, events: Subscriber, *, finished: bool) -> None:
+def refuse_strays(environment: Path, found: Survey, events: Subscriber, *, finished: bool) -> None:
     """Raise StepFailed if an environment holds what must not be part of a verified one.
 
     A distribution that is not in the lock is only reported in a `finished` environment: the user
@@ -28,7 +28,7 @@ def refuse(environment: Path, found: Survey, events: Subscriber, *, finished: bo
             where=str(environment),
             hint="add it to extra_packages, or remove it from this unfinished environment",
         )
-    if names := hooks(environment, found.marks):
+    if names := startup_hooks(environment, found.marks):
         raise StepFailed(
             f"{', '.join(names)} runs whenever this Python starts, and no package has brought it",
             where=str(site_packages(environment)),
@@ -36,7 +36,7 @@ def refuse(environment: Path, found: Survey, events: Subscriber, *, finished: bo
         )
 
 
-def hooks(environment: Path, known: Iterable[Mark] = ()) -> list[str]:
+def startup_hooks(environment: Path, known: Iterable[FileMark] = ()) -> list[str]:
     """List what this Python runs at every start although no RECORD lists it.
 
     `known` holds marks of files that a RECORD lists.
@@ -50,6 +50,7 @@ def hooks(environment: Path, known: Iterable[Mark] = ()) -> list[str]:
             for path in (mark.path for mark in known)
             if path.startswith(inside)
         }
+    # RECORD files are read only if there is something to look for in them.
     for dist_info in dist_infos(environment) if names else ():
         names -= top_level_names(dist_info)
     return sorted(names)

@@ -13,17 +13,18 @@ from packaging.version import InvalidVersion, Version
 
 from provision.binary import record
 from provision.engine.integrity.installed import dist_infos, name_and_version
-from provision.engine.integrity.manifest import Mark, is_still, mark, matches
+from provision.engine.integrity.manifest import FileMark, is_unmodified, matches, read_mark
 from provision.steps.model import Lock
 
+# Files for one job of a thread: with one file each, the queue would cost more than the reading.
 _BATCH = 64
 # A file's path, its line in RECORD, and every (digest, size) that the file may have.
-_Job = tuple[str, record.Entry, tuple[tuple[str, str], ...]]
+_Job = tuple[str, record.RecordEntry, tuple[tuple[str, str], ...]]
 # Marks of the files that agree, or why one of them does not.
-_Result = list[Mark] | str
+_Result = list[FileMark] | str
 
 
-class Torn(msgspec.Struct, frozen=True, kw_only=True):
+class DamagedDistribution(msgspec.Struct, frozen=True, kw_only=True):
     """A distribution that differs from its RECORD or from the lock, and why."""
 
     name: str
@@ -37,10 +38,10 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     `extra` names those that are not in the lock. `marks` is empty unless contents were read.
     """
 
-    whole: dict[str, str]
-    torn: tuple[Torn, ...]
+    intact: dict[str, str]
+    damaged: tuple[DamagedDistribution, ...]
     extra: tuple[str, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[FileMark, ...]
 
 
 def survey(
@@ -48,9 +49,9 @@ def survey(
     lock: Lock,
     *,
     contents: bool,
-    written: frozenset[str] = frozenset(),
-    known: Mapping[str, str] | None = None,
-    already: Mapping[str, Mark] | None = None,
+    step_files: frozenset[str] = frozenset(),
+    true_digests: Mapping[str, str] | None = None,
+    fresh_marks: Mapping[str, FileMark] | None = None,
 ) -> Survey:
     """Compare every installed distribution with its RECORD and the lock.
 
@@ -59,10 +60,13 @@ def survey(
     for which a wheel's own RECORD is wrong. `already` holds fresh marks of files; those that `stat`
     confirms are not read again.
     """
-    comparison = _Comparison(environment, contents, written, known or {}, already or {})
+    comparison = _Comparison(
+        environment, contents, step_files, true_digests or {}, fresh_marks or {}
+    )
     locked: dict[str, str] = {canonicalize_name(pin.name): pin.version for pin in lock.pins}
-    copies = {name: len(installed) for name, installed in versions(environment).items()}
+    copies = {name: len(installed) for name, installed in installed_versions(environment).items()}
     torn, extra, whole, marks, pending = [], [], {}, [], []
+    # Threads suffice: hashing and reading release the interpreter lock.
     with ThreadPoolExecutor(min(16, (os.cpu_count() or 1) + 1)) as pool:
         for dist_info in dist_infos(environment):
             name, version = name_and_version(dist_info.name)
@@ -77,14 +81,14 @@ def survey(
         for name, version, dist_info_name, batches in pending:
             result = batches if isinstance(batches, str) else _collect(batches)
             if isinstance(result, str):
-                torn.append(Torn(name=name, dist_info=dist_info_name, why=result))
+                torn.append(DamagedDistribution(name=name, dist_info=dist_info_name, why=result))
             else:
                 whole[name] = version
                 marks += result
-    return Survey(whole=whole, torn=tuple(torn), extra=tuple(extra), marks=tuple(marks))
+    return Survey(intact=whole, damaged=tuple(torn), extra=tuple(extra), marks=tuple(marks))
 
 
-def versions(environment: Path) -> dict[str, list[str]]:
+def installed_versions(environment: Path) -> dict[str, list[str]]:
     """Return the installed versions of every distribution by name.
 
     More than one version of a name means that a package was installed by hand beside another.
@@ -111,7 +115,7 @@ class _Comparison:
         contents: bool,
         written: frozenset[str],
         known: Mapping[str, str],
-        already: Mapping[str, Mark],
+        already: Mapping[str, FileMark],
     ) -> None:
         self._root = f"{environment}/"
         self._contents, self._written, self._known, self._already = (
@@ -120,12 +124,12 @@ class _Comparison:
             known,
             already,
         )
-        self._records: dict[str, list[record.Entry] | str] = {}
+        self._records: dict[str, list[record.RecordEntry] | str] = {}
         self._shared: dict[str, tuple[tuple[str, str], ...]] = {}
-        first: dict[str, record.Entry] = {}
+        first: dict[str, record.RecordEntry] = {}
         for dist_info in dist_infos(environment):
             try:
-                listed = record.entries(dist_info / "RECORD")
+                listed = record.read_entries(dist_info / "RECORD")
             except ValueError as error:
                 self._records[dist_info.name] = str(error)
                 continue
@@ -140,6 +144,7 @@ class _Comparison:
         listed = self._records[dist_info.name]
         if isinstance(listed, str):
             return listed
+        # Every installer lists these two: a RECORD without them was cut short.
         own = {f"{dist_info.name}/RECORD", f"{dist_info.name}/METADATA"}
         if not own <= {entry.path for entry in listed}:
             return f"{dist_info.name}/RECORD is incomplete"
@@ -150,7 +155,7 @@ class _Comparison:
         batches = [jobs[start : start + _BATCH] for start in range(0, len(jobs), _BATCH)]
         return pool.map(self._compare, batches)
 
-    def _jobs(self, site: str, listed: list[record.Entry]) -> list[_Job]:
+    def _jobs(self, site: str, listed: list[record.RecordEntry]) -> list[_Job]:
         paths = ((os.path.normpath(f"{site}/{entry.path}"), entry) for entry in listed)
         return [
             (path, entry, self._allowed(entry))
@@ -158,7 +163,7 @@ class _Comparison:
             if path not in self._written
         ]
 
-    def _allowed(self, entry: record.Entry) -> tuple[tuple[str, str], ...]:
+    def _allowed(self, entry: record.RecordEntry) -> tuple[tuple[str, str], ...]:
         if entry.path in self._known:
             return ((self._known[entry.path], ""),)
         # Of several distributions with the same file, any one may have been installed last.
@@ -186,14 +191,14 @@ class _Comparison:
                 marks.append(current)
         return marks
 
-    def _mark(self, path: str, status: os.stat_result) -> Mark:
+    def _mark(self, path: str, status: os.stat_result) -> FileMark:
         name = path.removeprefix(self._root)
         fresh = self._already.get(name)
-        return fresh if fresh and is_still(fresh, status) else mark(path, name, status)
+        return fresh if fresh and is_unmodified(fresh, status) else read_mark(path, name, status)
 
 
 def _collect(batches: Iterator[_Result]) -> _Result:
-    marks: list[Mark] = []
+    marks: list[FileMark] = []
     for batch in batches:
         if isinstance(batch, str):
             return batch

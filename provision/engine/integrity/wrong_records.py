@@ -13,16 +13,16 @@ import msgspec
 
 from provision.binary import record
 from provision.doors import files
-from provision.engine.events import Note, Subscriber
 from provision.engine.integrity import repair
 from provision.engine.integrity.installed import site_packages
-from provision.engine.integrity.manifest import mark
-from provision.engine.integrity.survey import Torn
+from provision.engine.integrity.manifest import read_mark
+from provision.engine.integrity.survey import DamagedDistribution
+from provision.events import Note, Subscriber
 
 CONTENTS = "contents.json"
 
 
-def true_digests(state: Path) -> dict[str, str]:
+def read_true_digests(state: Path) -> dict[str, str]:
     """Read the remembered digests of an environment, by path below site-packages."""
     try:
         return msgspec.json.decode((state / CONTENTS).read_bytes(), type=dict[str, str])
@@ -34,21 +34,21 @@ class WrongRecords:
     """The wrong RECORD files found in one environment; `known` holds the true digests by path."""
 
     def __init__(self, environment: Path, state: Path, events: Subscriber) -> None:
-        self.known = true_digests(state)
+        self.true_digests = read_true_digests(state)
         self._environment, self._state, self._events = environment, state, events
         # By distribution: files that differed from RECORD and were removed.
         self._removed: dict[str, dict[str, str]] = {}
 
-    def taken_out(self, torn: Torn) -> None:
+    def remove(self, torn: DamagedDistribution) -> None:
         """Remove a distribution, and remember which of its files differed from RECORD."""
         differing = self._differing_files(torn.dist_info)
-        repair.take_out(self._environment, torn)
+        repair.remove_distribution(self._environment, torn)
         if site := site_packages(self._environment):
             self._removed[torn.name] = {
                 path: digest for path, digest in differing.items() if not (site / path).exists()
             }
 
-    def learn(self, torn: Iterable[Torn]) -> bool:
+    def remember(self, torn: Iterable[DamagedDistribution]) -> bool:
         """Remember files that differ from RECORD in the same way after a fresh installation.
 
         Only the wheel itself can have brought the same content again. Return whether there is one.
@@ -63,8 +63,8 @@ class WrongRecords:
                     Note(text=f"the wheel of {distribution.name} has a wrong RECORD: {paths}")
                 )
         if learned:
-            self.known |= learned
-            files.write(self._state / CONTENTS, msgspec.json.encode(self.known))
+            self.true_digests |= learned
+            files.write(self._state / CONTENTS, msgspec.json.encode(self.true_digests))
         return bool(learned)
 
     def _differing_files(self, dist_info: str) -> dict[str, str]:
@@ -78,5 +78,6 @@ class WrongRecords:
             return {}
         present = (path for path in paths if (site / path).is_file())
         return {
-            path: mark(str(site / path), path, os.lstat(site / path)).digest for path in present
+            path: read_mark(str(site / path), path, os.lstat(site / path)).digest
+            for path in present
         }

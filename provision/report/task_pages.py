@@ -73,7 +73,8 @@ def _index(
     rows = [_row(task, report, proving) for task in tasks]
     yield from section("Tasks", ["| task | | outcome | checks |", "|---|---|---|---|", *rows])
     unproved = [*_unproved(report), *_unfinished(tasks, report)]
-    yield from section("What was not proved", unproved, "Every promised check is proved.")
+    none = "Nothing: every promised check passed or warned."
+    yield from section("What was not proved", unproved, none)
     without = [task for task in tasks if not proofs_of(task, report)]
     if without:
         names = ", ".join(f"{task.number} {plain(task.title)}" for task in without)
@@ -84,9 +85,9 @@ def _index(
         if label != EARLIER
         for note in notes
     ]
-    yield from section("What came up on the way", notes, "Nothing.")
+    yield from section("Notes of the run", notes, "Nothing.")
     owed = [f"* {plain(name)}: to be proved on the target host" for name in report.owed]
-    yield from section("What is owed", owed, "Nothing.")
+    yield from section("What the target host must prove", owed, "Nothing.")
     yield from section("When and where", when(None, (), report))
 
 

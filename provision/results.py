@@ -35,7 +35,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one check ended, as a report shows it; `measured` counts its figures.
+    """The end of one check, as a report shows it; `measured` counts its figures.
 
     `gpus` are the GPUs on which it was tried. A check about `every_gpu` must be tried on all GPUs
     that are used.
@@ -55,7 +55,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     measured: int = 0
 
 
-class Tried(msgspec.Struct, frozen=True, kw_only=True):
+class CheckResults(msgspec.Struct, frozen=True, kw_only=True):
     """The results and figures of all checks of a run."""
 
     checks: tuple[CheckResult, ...] = ()

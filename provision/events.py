@@ -1,4 +1,4 @@
-"""What the engine says while it works: display, plain log and JSON lines subscribe; nothing here prints."""
+"""Events of a run: display, log and JSON lines subscribe to them; the code that works never prints."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Literal
 
 import msgspec
 
+from provision.results import CheckResult, Figure
+
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How one step ended: done now, kept from an earlier run, or failed with what was wrong."""
+    """The end of one step: done now, kept from an earlier run, or failed with its problem."""
 
     number: int
     name: str
@@ -20,7 +22,7 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepStarted(msgspec.Struct, frozen=True, kw_only=True, tag="step started"):
-    """A step is about to be carried out; a step that is kept does not start."""
+    """The start of a step. A step that is kept does not start."""
 
     number: int
     name: str
@@ -28,13 +30,13 @@ class StepStarted(msgspec.Struct, frozen=True, kw_only=True, tag="step started")
 
 
 class StepDone(msgspec.Struct, frozen=True, kw_only=True, tag="step done"):
-    """A step has ended, one way or another."""
+    """The end of a step, well or not."""
 
     result: StepResult
 
 
 class CommandStarted(msgspec.Struct, frozen=True, kw_only=True, tag="command started"):
-    """A command was started; its output goes to the log and comes as lines."""
+    """The start of a command; its output goes to the log and comes as lines."""
 
     title: str
     command: str
@@ -42,13 +44,13 @@ class CommandStarted(msgspec.Struct, frozen=True, kw_only=True, tag="command sta
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, tag="line"):
-    """One line of a command's output, secrets masked."""
+    """One line of a command's output, with secrets masked."""
 
     text: str
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
-    """How far something long has come; `total` is 0 where nobody knows."""
+    """The progress of something long; `total` is 0 if it is unknown."""
 
     title: str
     done: int
@@ -57,9 +59,23 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, tag="note"):
-    """Something that a person should know: a package that was torn and is installed anew, and why."""
+    """Something that a person should know, such as a damaged package that is installed again."""
 
     text: str
+
+
+class CheckStarted(msgspec.Struct, frozen=True, kw_only=True, tag="check started"):
+    """The start of a check."""
+
+    name: str
+    title: str
+
+
+class CheckDone(msgspec.Struct, frozen=True, kw_only=True, tag="check done"):
+    """The end of a check with its result; the child process writes its file in this form."""
+
+    result: CheckResult
+    figures: tuple[Figure, ...] = ()
 
 
 Event = StepStarted | StepDone | CommandStarted | Line | Progress | Note
@@ -67,4 +83,4 @@ Subscriber = Callable[[Event], None]
 
 
 def nobody(event: object) -> None:
-    """The subscriber that does not listen."""
+    """Ignore an event."""

@@ -1,0 +1,64 @@
+"""One step in one environment, and the mark of an environment whose steps are all done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from provision.doors import files
+from provision.engine import environments
+from provision.events import StepResult
+from provision.steps.model import Action, Fetch, Step
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """One step with its actions and fingerprint for one environment."""
+
+    step: Step
+    actions: tuple[Action, ...]
+    leaves: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def fetches(self) -> bool:
+        return any(isinstance(action, Fetch) for action in self.actions)
+
+    def result(
+        self,
+        outcome: Literal["done", "kept", "failed"],
+        *,
+        seconds: float = 0.0,
+        problem: str = "",
+    ) -> StepResult:
+        """Return the result of the step."""
+        return StepResult(
+            number=self.step.number,
+            name=self.step.name,
+            outcome=outcome,
+            seconds=seconds,
+            fingerprint=self.fingerprint,
+            problem=problem,
+        )
+
+
+def is_complete(state: Path, fingerprint: str) -> bool:
+    """Return whether all steps up to this fingerprint are done, as the mark says."""
+    try:
+        document = (state / environments.COMPLETE).read_bytes()
+        mark = msgspec.json.decode(document, type=dict[str, str])
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return mark.get("fingerprint") == fingerprint
+
+
+def mark_complete(state: Path, fingerprint: str) -> None:
+    """Mark an environment as complete."""
+    document = msgspec.json.encode({"fingerprint": fingerprint})
+    files.write(state / environments.COMPLETE, document)
+
+
+def unmark_complete(state: Path) -> None:
+    """Mark an environment as incomplete, before it is changed."""
+    (state / environments.COMPLETE).unlink(missing_ok=True)

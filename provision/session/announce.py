@@ -1,0 +1,53 @@
+"""Tell programs and a person how a run ended, after its output files are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from provision.display import terminal
+from provision.errors import DONE
+from provision.plan import serve
+from provision.report import as_text
+from provision.report._model import Report
+from provision.session import compare, formats, outputs, run_report
+from provision.session._model import Outcome, Session
+
+
+def announce(
+    session: Session, outcome: Outcome, *, is_last: bool = True, is_news: bool = True
+) -> None:
+    """Write the output files of a run that did something, and say how it ended.
+
+    A program gets its one document with the last outcome; a person reads only what is news.
+    """
+    report = run_report.report(session, outcome)
+    if not outcome.nothing_to_do:
+        outputs.everywhere(report, session)
+    tell_programs(session, report, is_last=is_last)
+    if is_news and not (session.options.json or session.options.events):
+        _tell_a_person(session, outcome, report)
+
+
+def tell_programs(session: Session, report: Report, *, is_last: bool = True) -> None:
+    """Hand the report to the stream of events, or print it as the one JSON document."""
+    stream = session.options.stream
+    if stream:
+        stream.report = report
+        stream.problem, stream.hint = compare.problem(report), compare.hint(report)
+    if session.options.json and is_last:
+        terminal.document(report)
+
+
+def _tell_a_person(session: Session, outcome: Outcome, report: Report) -> None:
+    quiet = session.options.quiet
+    if outcome.nothing_to_do:
+        terminal.line(f"nothing to do: {report.generation} is current, intact and verified")
+    elif not quiet:
+        terminal.write(as_text.brief(report))
+        if (page := Path(session.logs) / formats.PAGE).exists():
+            terminal.line(f"report: {page}\n")
+    if outcome.earlier:
+        terminal.write(compare.describe(report, outcome, quiet=quiet))
+    if outcome.exit_code == DONE and report.plan:
+        command = serve.command(report.plan, session.prefix)
+        terminal.line(f"serve a model: {command}")

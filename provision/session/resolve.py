@@ -1,0 +1,187 @@
+"""Resolve a request: to the stored resolution if nothing changed, else to a new plan and lock."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from provision.engine import bring_up, bundle, fetch, promised_checks, resolution_cache, resolve
+from provision.engine.resolution_cache import Resolution
+from provision.errors import SourceFailed
+from provision.host import installer_config, pythons, record, sources
+from provision.host._model import Fact, Host
+from provision.host.installer_config import InstallerConfig
+from provision.host.sources import SourceAnswer
+from provision.plan import other_host
+from provision.plan._model import Plan, Unsupported
+from provision.session import inputs, planning, request
+from provision.session._model import Session
+from provision.settings import Settings, SourceSettings
+from provision.steps.model import Lock
+
+
+def resolved(session: Session, *, upgrade: bool = False) -> tuple[Resolution | Unsupported, bool]:
+    """Return what is to be built, and whether its packages differ from the last time."""
+    last = known(session)
+    if session.bundle is not None:
+        brought = _from_bundle(session, Path(session.bundle))
+        return brought, _is_news(brought, last)
+    if last and last.tool == resolution_cache.tool() and not upgrade:
+        return last, False
+    try:
+        resolution = _anew(session)
+    except SourceFailed as failure:
+        if last is None or upgrade:
+            raise
+        session.say(
+            f"this version of vllm-ready would plan again, but {failure.what}; "
+            "the plan in use is kept"
+        )
+        return last, False
+    return resolution, _is_news(resolution, last)
+
+
+def _is_news(resolution: Resolution | Unsupported, last: Resolution | None) -> bool:
+    """Compare names, versions and hashes. The same file at another address is no news."""
+    if last is None or isinstance(resolution, Unsupported):
+        return True
+    return resolution.lock.text != last.lock.text
+
+
+def known(session: Session) -> Resolution | None:
+    """Return the stored resolution of this very request on this host. No network is needed."""
+    host = session.target or _read(resolution_cache.FACTS)
+    last = resolution_cache.load(Path(session.prefix))
+    return _with_a_python(last) if last and last.wish == _wish(host, session) else None
+
+
+def _wish(host: Host, session: Session) -> str:
+    return resolution_cache.wish(host, session.settings, planning.choices())
+
+
+def _with_a_python(last: Resolution) -> Resolution | None:
+    """Replace an interpreter that is gone by another of its version; None if there is none."""
+    if not last.host_python or os.access(last.host_python, os.X_OK):
+        return last
+    other = _interpreter(_read((pythons.FACT,)), last.plan.python)
+    return msgspec.structs.replace(last, host_python=other) if other else None
+
+
+def _read(facts: tuple[Fact[Any], ...]) -> Host:
+    """Read facts of this host that need neither a network nor disks."""
+    return Host(record.record(network=False, paths={}, sources={}, facts=facts).readings)
+
+
+def _anew(session: Session) -> Resolution | Unsupported:
+    """Record the host, plan and resolve."""
+    builder = here(session)
+    if session.target and (refused := other_host.against_machine(session.target, builder)):
+        return refused
+    host = other_host.with_builder(session.target, builder) if session.target else builder
+    planned = plan_and_lock(session, host)
+    if isinstance(planned, Unsupported):
+        return planned
+    plan, lock = planned
+    if missing := other_host.against_python(plan, builder):
+        return missing
+    python = _interpreter(builder, plan.python)
+    return _resolution(session, session.target or builder, plan, lock, python)
+
+
+def here(session: Session) -> Host:
+    """Record this host, and which package sources answer."""
+    session.say("looking at this host and at what answers")
+    paths, addresses = inputs.paths(session.settings), inputs.addresses(session.settings)
+    return Host(record.record(network=True, paths=paths, sources=addresses).readings)
+
+
+def plan_and_lock(session: Session, host: Host) -> tuple[Plan, Lock] | Unsupported:
+    """Return the newest plan for a host that can be resolved here, and its lock with sizes."""
+    prefix = Path(session.prefix)
+    session.say("resolving the newest vLLM that can be installed here")
+    with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
+        planned = resolve.plan_and_resolve(
+            host,
+            session.settings,
+            planning.catalogue(session.prefix),
+            bring_up.own_uv(),
+            lambda plan: request.environment(session, plan),
+            Path(folder),
+            optional=planning.CHOOSER,
+        )
+    if isinstance(planned, Unsupported):
+        complain_of_silence(host, session.settings)
+        return planned
+    plan, lock = planned
+    return plan, planning.locked(
+        prefix, plan, fetch.with_sizes(lock, request.environment(session, plan))
+    )
+
+
+def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
+    """Return what a bundle brings, if the plan for this host is the same."""
+    brought = bundle.load(folder)
+    pins = bundle.lock_within(brought, folder).pins
+    versions = {pin.name: pin.version for pin in pins}
+    if other := other_host.against_settings(session.settings, brought.plan, versions):
+        return other
+    facts = record.record(network=False, paths=inputs.paths(session.settings), sources={})
+    # The plan rests on what answered the host that made the bundle: here nothing does.
+    host = Host(facts.readings).replace(
+        {
+            sources.FACT.name: {
+                name: SourceAnswer(answers=answers) for name, answers in brought.answered.items()
+            },
+            installer_config.FACT.name: InstallerConfig(local_wheels=brought.local_wheels),
+        }
+    )
+    settings = msgspec.structs.replace(
+        session.settings,
+        vllm=brought.plan.package("vllm").version.partition("+")[0],
+        python=brought.plan.python,
+        sources=msgspec.convert(brought.answered, type=SourceSettings),
+        extra_packages=(),
+    )
+    plan = planning.plan_for_bundle(host, settings, brought.kept)
+    if isinstance(plan, Unsupported):
+        return plan
+    offline = host.replace({sources.FACT.name: {}})
+    refused = other_host.against_plan(plan, brought.plan)
+    refused = refused or other_host.against_python(plan, offline)
+    lock = planning.locked_from_bundle(plan, Lock(pins=pins))
+    return refused or _resolution(session, host, plan, lock, _interpreter(host, plan.python))
+
+
+def _resolution(session: Session, host: Host, plan: Plan, lock: Lock, python: str) -> Resolution:
+    return Resolution(
+        wish=_wish(host, session),
+        tool=resolution_cache.tool(),
+        plan=msgspec.structs.replace(plan, checks=promised_checks.choose_promised(plan, lock)),
+        lock=lock,
+        host_python=python,
+    )
+
+
+def complain_of_silence(host: Host, settings: Settings) -> None:
+    """Raise SourceFailed if no source answers: then the network is missing, not a better host."""
+    answers = host.known(sources.FACT) or {}
+    allowed = [answers[name] for name in answers if getattr(settings.sources, name) is not False]
+    if allowed and not any(answer.answers for answer in allowed):
+        raise SourceFailed(
+            f"no package source answers: {allowed[0].detail}",
+            hint="check the network, the proxy and the certificates; nothing was changed, "
+            "run the same command again",
+        )
+
+
+def _interpreter(host: Host, minor: str) -> str:
+    """Return the newest interpreter of a minor version on this host; "" if uv is to fetch one."""
+    for python in host.known(pythons.FACT) or ():
+        path = os.path.expanduser(python.path or "")
+        if python.version.startswith(f"{minor}.") and os.access(path, os.X_OK):
+            return path
+    return ""
