@@ -263,7 +263,7 @@ def fetch_for_bundle(session: Session, target: Host, plan: Plan, lock: Lock) -> 
 
 
 def missing_from_bundle(planned: Plan, plan: Plan, lock: Lock, host: str | None) -> str:
-    """Return why the planned package is not in a bundle, and the way out; "" if it is."""
+    """Return why a bundle lacks the planned package, and what to do; "" if it lacks nothing."""
     if planned.optional is None or lock.optional:
         return ""
     why = plan.flash_attn.why.partition(". ")[0]
