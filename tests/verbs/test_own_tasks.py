@@ -323,7 +323,7 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     assert "dependencies_consistent" not in listed[90]["tried"], "nobody has tried it"
     said = small.run("tasks")[1].partition("90 Plan and lock")[2].partition("85 ")[0]
     assert (
-        "   pass: distributions_as_locked, record_whole\n   not tried: dependencies_consistent"
+        "   pass: distributions_as_locked, record_whole\n   not run: dependencies_consistent"
         in said
     )
     assert all(
