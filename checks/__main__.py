@@ -42,8 +42,11 @@ def main() -> int:
         return _save(options.json, checks, 0)
     capabilities = _capabilities()
     try:
-        visible = _visible(capabilities)
-        context = {"profile": _installed.built_for(), "gpus": visible, **_context(options.context)}
+        context = {
+            "profile": _installed.built_for(),
+            "gpus": _visible(capabilities),
+            **_context(options.context),
+        }
         if options.json:
             open(options.json, "a").close()  # refused now, and not after an hour
     except (OSError, TypeError, ValueError) as error:
@@ -53,8 +56,10 @@ def main() -> int:
     for document in _results(checks, context):
         documents.append(document)
         result = document["result"]
-        head = f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s"
-        _print(f"{head}  {result['summary']}")
+        _print(
+            f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} "
+            f"s  {result['summary']}"
+        )
     expected = [check["name"] for check in checks if _is_expected(check, context, capabilities)]
     promised, gpus = options.names or expected, list(context["gpus"])
     return _save(options.json, *_conclude.report(documents, promised, gpus, started))
@@ -140,8 +145,9 @@ def _results(checks: list[dict[str, Any]], context: dict[str, Any]) -> Iterator[
             yield json.loads(Path(folder, str(at), "result.json").read_bytes())
     for at, check in enumerate(checks):
         if at not in finished:  # a check has killed even the process that outlives the others
-            claim = _conclude.error_claim("the process that tries the checks ended")
-            yield _conclude.result_document(check, claim, 0.0)
+            yield _conclude.result_document(
+                check, _conclude.error_claim("the process that tries the checks ended"), 0.0
+            )
 
 
 def _finished(checks: list[dict[str, Any]], context: dict[str, Any], folder: Path) -> Iterator[int]:
@@ -176,14 +182,11 @@ def _capabilities() -> dict[str, _Capability]:
     exe = shutil.which("nvidia-smi") or "/usr/lib/wsl/lib/nvidia-smi"
     argv = [exe, "--query-gpu=compute_cap", "--format=csv,noheader"]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-        lines = done.stdout.splitlines()
+        text = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
-        lines = []
-    known: list[_Capability] = []
-    for line in lines:
-        major, _, minor = line.strip().partition(".")
-        known += [(int(major), int(minor))] if major.isdigit() and minor.isdigit() else []
+        text = ""
+    pairs = re.findall(r"^\s*(\d+)\.(\d+)\s*$", text, re.MULTILINE)
+    known: list[_Capability] = [(int(major), int(minor)) for major, minor in pairs]
     # A container sees the GPUs of the whole host in /proc, but device files only of its own.
     files = sum(path.name[len("nvidia") :].isdigit() for path in Path("/dev").glob("nvidia*"))
     return {str(number): capability for number, capability in enumerate(known or [None] * files)}
@@ -191,16 +194,16 @@ def _capabilities() -> dict[str, _Capability]:
 
 def _visible(numbers: Iterable[str]) -> list[str]:
     """Return the GPUs that CUDA_VISIBLE_DEVICES leaves. Raise ValueError for an unknown one."""
-    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
-    present = list(numbers)
+    variable, present = os.environ.get("CUDA_VISIBLE_DEVICES"), list(numbers)
     if variable is None:
         return present
     names = [word.strip() for word in variable.split(",") if word.strip()]
     wrong = [name for name in names if name not in present and not _UUID.fullmatch(name)]
     if wrong and present:
-        setting = f"CUDA_VISIBLE_DEVICES={variable}"
-        listed = ", ".join(present)
-        raise ValueError(f"{setting}: `{wrong[0]}` is no GPU of this host; there are: {listed}")
+        raise ValueError(
+            f"CUDA_VISIBLE_DEVICES={variable}: `{wrong[0]}` is no GPU of this host; "
+            f"there are: {', '.join(present)}"
+        )
     return [name for name in names if name not in wrong]
 
 

@@ -135,8 +135,7 @@ def _try_each(request: _Request, waiting: list[int]) -> NoReturn:
             if body["imports"] and not preloaded:
                 preloaded = _module("_preload").Preloaded(_try)
             began = time.monotonic()
-            deadline_s = float(request.checks[at].get("deadline_s", 300))
-            claim = _watched(body, deadline_s, preloaded)
+            claim = _watched(body, float(request.checks[at].get("deadline_s", 300)), preloaded)
             request.finish(at, claim, round(time.monotonic() - began, 3))
         if preloaded:
             preloaded.end()
@@ -149,7 +148,7 @@ def _try_each(request: _Request, waiting: list[int]) -> NoReturn:
 def _watched(body: Document, deadline_s: float, preloaded: Any) -> Document:
     watchdog = _module("_watchdog")
     claim: Document = watchdog.watch(
-        lambda: (body["imports"] and preloaded.start(body)) or watchdog.Forked(lambda: _try(body)),
+        lambda: (body["imports"] and preloaded.start(body)) or watchdog.fork(lambda: _try(body)),
         deadline_s,
         Path(body["claim"]),
         frozenset({preloaded.number} if preloaded else ()),
@@ -193,8 +192,8 @@ def _try(body: Document) -> None:
         write_claim(_claim(body))
     except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt decide nothing
         traceback.print_exc()
-        summary = traceback.format_exception_only(type(error), error)[-1].strip()
-        write_claim({"outcome": "error", "summary": summary})
+        lines = traceback.format_exception_only(type(error), error)
+        write_claim({"outcome": "error", "summary": lines[-1].strip()})
     sys.stdout.flush()
 
 
@@ -221,8 +220,9 @@ def _write(path: Path, document: object) -> None:
     """Write a file aside and rename it, so that a reader finds a whole document or none."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     # Names of files may hold bytes that are no text; they become "?".
-    text = json.dumps(document, allow_nan=False, ensure_ascii=False)
-    aside.write_bytes(text.encode(errors="replace"))
+    aside.write_bytes(
+        json.dumps(document, allow_nan=False, ensure_ascii=False).encode(errors="replace")
+    )
     aside.replace(path)
 
 

@@ -176,8 +176,9 @@ def _capability_too_low(needs: Needs, context: Context) -> str:
     if not needs.capability or context.profile == "cpu" or not (needs.gpus or context.gpus):
         return ""
     cuda: Any = importlib.import_module("torch").cuda
-    numbers = range(cuda.device_count())
-    best = max((cuda.get_device_capability(number) for number in numbers), default=None)
+    best = max(
+        (cuda.get_device_capability(number) for number in range(cuda.device_count())), default=None
+    )
     # A GPU in use that torch does not see is a finding of the body, not a reason to skip it.
     if best is None or best >= needs.capability:
         return ""

@@ -82,16 +82,15 @@ def try_on_each(
 
 def _verdict(context: Context, results: list[_NamedResult], holds: str, version: str) -> Verdict:
     evidence: dict[str, Any] = {"torch": version, "devices": {}}
-    problems, figures = [], list[Figure]()
     gpus, beyond = _split_beyond(context, results)
     if beyond:
         evidence["beyond"] = beyond
+    figures: list[Figure] = []
     for name, problem, observed in results:
         place = name.partition(" (")[0]
         figures += [replace(row, of={"on": place, **row.of}) for row in _figures(observed)]
         evidence["devices"][name] = observed | ({"problem": problem} if problem else {})
-        if problem:
-            problems.append(f"{name}: {problem}")
+    problems = [f"{name}: {problem}" for name, problem, _ in results if problem]
     computed = [name for name, _, observed in results if _BEYOND not in observed]
     where = computed[0] if len(computed) == 1 else f"{len(computed)} GPUs"
     return Verdict(
@@ -109,14 +108,11 @@ def _unless_beyond(
     if device == "cpu" or least == (0, 0):
         return body(torch, device)
     own = torch.cuda.get_device_capability(device)
+    if least <= own <= most:
+        return body(torch, device)
     lowest, highest, has = (".".join(map(str, version)) for version in (least, most, own))
-    if own < least:
-        return "", {_BEYOND: f"it has compute capability {has}, and {lowest} is needed"}
-    if own > most:
-        return "", {
-            _BEYOND: f"it has compute capability {has}, and {highest} is the highest supported"
-        }
-    return body(torch, device)
+    limit = f"{lowest} is needed" if own < least else f"{highest} is the highest supported"
+    return "", {_BEYOND: f"it has compute capability {has}, and {limit}"}
 
 
 def _split_beyond(
@@ -133,8 +129,7 @@ def _split_beyond(
         if _BEYOND in observed
     }
     if results and len(reasons) == len(results):
-        first = next(iter(reasons.values()))
-        raise RuntimeError(f"nothing was tried on {results[0][0]}: {first}")
+        raise RuntimeError(f"nothing was tried on {results[0][0]}: {next(iter(reasons.values()))}")
     return tuple(gpu for gpu in ids if gpu and gpu not in reasons), reasons
 
 
@@ -159,12 +154,9 @@ def _try_at_once(
                 f"GPU {number}: its process ended with status {status} without a result"
             )
         answers.append(answer)
-    for answer in answers:
-        if "no_room" in answer:
-            raise MemoryError(answer["no_room"])
-    for answer in answers:
-        if "raised" in answer:
-            raise ChildProcessError(answer["raised"])
+    for key, kind in (("no_room", MemoryError), ("raised", ChildProcessError)):
+        if messages := [answer[key] for answer in answers if key in answer]:
+            raise kind(messages[0])
     visible = min(answer["seen"] for answer in answers)
     return visible, [tuple(answer["tried"]) for answer in answers if "tried" in answer]
 

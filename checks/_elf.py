@@ -61,14 +61,15 @@ class ElfFile:
         """Name, whether it is defined here, and whether any library must define it."""
         names = bytes(self._section(".dynstr"))
         rows = self._rows(_SYMBOL, ".dynsym")
-        versions = self._rows(_VERSION, ".gnu.version") or [(0,)] * len(rows)
         return [
             (
                 self._text(names, row[0]),
                 row[3] != _UNDEFINED,
                 row[1] >> 4 != _WEAK and version & 0x7FFF <= _ANY_VERSION,
             )
-            for row, (version,) in zip(rows, versions, strict=True)
+            for row, (version,) in zip(
+                rows, self._rows(_VERSION, ".gnu.version") or [(0,)] * len(rows), strict=True
+            )
             if row[0] and row[1] >> 4 != _LOCAL
         ]
 
@@ -81,8 +82,7 @@ class ElfFile:
         if size != _SECTION.size or start + size * count > len(data) or names_at >= max(count, 1):
             raise ValueError(f"{name} is cut off: its section table lies beyond its end")
         rows = [_SECTION.unpack_from(data, start + size * number) for number in range(count)]
-        end = max((row[4] + row[5] for row in rows if row[1] != _NOBITS), default=0)
-        if end > len(data):
+        if max((row[4] + row[5] for row in rows if row[1] != _NOBITS), default=0) > len(data):
             raise ValueError(f"{name} is cut off: a section lies beyond its end")
         offset, length = rows[names_at][4:6] if rows else (0, 0)
         names = bytes(data[offset : offset + length])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.machinery
 import importlib.util
-import logging
+import logging.handlers
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,17 +29,6 @@ class Loaded:
 
     def evidence(self) -> dict[str, Any]:
         return dict(vars(self))
-
-
-class _WarningLog(logging.Handler):
-    """Keeps the warnings that vLLM logs."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
 
 
 def load_all(profile: str) -> Loaded:
@@ -66,13 +55,12 @@ def load_all(profile: str) -> Loaded:
 
 def _extensions(package: str, folder: Path) -> dict[str, Path]:
     """Return the file of each extension by its module name."""
-    extensions: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.so")):
-        # Libraries that extensions are linked with (lib*.so) are loaded together with them.
-        if not path.name.startswith("lib"):
-            parts = (*path.relative_to(folder).parts[:-1], path.name.partition(".")[0])
-            extensions[".".join((package, *parts))] = path
-    return extensions
+    # Libraries that extensions are linked with (lib*.so) are loaded together with them.
+    return {
+        ".".join((package, *path.relative_to(folder).parts[:-1], path.name.partition(".")[0])): path
+        for path in sorted(folder.rglob("*.so"))
+        if not path.name.startswith("lib")
+    }
 
 
 def _choose_for_this_cpu(extensions: dict[str, Path], result: Loaded) -> None:
@@ -81,14 +69,18 @@ def _choose_for_this_cpu(extensions: dict[str, Path], result: Loaded) -> None:
     vLLM brings one per instruction set; loading another can end in an illegal instruction.
     """
     variants = {name for name in extensions if name == "vllm._C" or name.startswith("vllm._C_")}
-    platforms, warnings = importlib.import_module("vllm.platforms"), _WarningLog()
+    platforms = importlib.import_module("vllm.platforms")
+    warnings = logging.handlers.BufferingHandler(10_000)
+    warnings.setLevel(logging.WARNING)
     logging.getLogger("vllm").addHandler(warnings)  # vLLM logs the linker's reason, and goes on
     platforms.current_platform.import_kernels()
     logging.getLogger("vllm").removeHandler(warnings)
     mapped = Path("/proc/self/maps").read_text()
     chosen = {name for name in variants if str(extensions[name].resolve()) in mapped}
     if variants and not chosen:
-        reason = "; ".join(warnings.lines) or "it did not say why"
+        reason = (
+            "; ".join(record.getMessage() for record in warnings.buffer) or "it did not say why"
+        )
         result.failed["vllm._C"] = f"vLLM loaded none of {', '.join(sorted(variants))}: {reason}"
     result.loaded += sorted(chosen)
     result.other_cpus += sorted(variants - chosen)
@@ -98,8 +90,9 @@ def _choose_for_this_cpu(extensions: dict[str, Path], result: Loaded) -> None:
 
 def _problem(name: str, path: Path) -> str:
     # Load the file directly: the package's own code on import is not part of the claim.
-    loader = importlib.machinery.ExtensionFileLoader(name, str(path))
-    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    spec = importlib.util.spec_from_file_location(
+        name, path, loader=importlib.machinery.ExtensionFileLoader(name, str(path))
+    )
     try:
         if spec:
             importlib.util.module_from_spec(spec)

@@ -45,8 +45,10 @@ def problem(figures: Any) -> str:
         size = len(json.dumps(row))
         total += size
         if size > _LARGEST or total > _LARGEST_OF_ALL:
-            sizes = f"figure {number} has {size} characters, all so far have {total}"
-            return f"its figures are too large: {sizes}"
+            return (
+                f"its figures are too large: figure {number} has {size} "
+                f"characters, all so far have {total}"
+            )
     return ""
 
 
@@ -79,9 +81,8 @@ def _wrong_value(row: dict[str, Any]) -> str:
     if not samples:
         return "a number needs samples"
     median = statistics.median(samples)
-    if math.isclose(value, median, rel_tol=_ROUNDING):
-        return ""
-    return f"its value is {value}, the median of its samples {median}"
+    close = math.isclose(value, median, rel_tol=_ROUNDING)
+    return "" if close else f"its value is {value}, the median of its samples {median}"
 
 
 def _is_number(value: Any) -> bool:

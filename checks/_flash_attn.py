@@ -34,14 +34,16 @@ def varied_length_cases(
         parts = list(zip(query.split(_QUERIES), key.split(_KEYS), value.split(_KEYS), strict=True))
         mask = "causal" if causal else "full"
         name = f"varied lengths, {_numbers.dtype_name(dtype)}, {mask}"
-        longest = max(_QUERIES), max(_KEYS)
-        call = partial(function, query, key, value, *starts, *longest, causal=causal)
+        call = partial(
+            function, query, key, value, *starts, max(_QUERIES), max(_KEYS), causal=causal
+        )
         yield name, call, *_references(torch, parts, causal=causal)
 
 
 def cached_cases(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
-    dtypes = (torch.float16, torch.bfloat16)
-    for dtype, added, paged in itertools.product(dtypes, _ADDED, (False, True)):
+    for dtype, added, paged in itertools.product(
+        (torch.float16, torch.bfloat16), _ADDED, (False, True)
+    ):
         torch.manual_seed(0)
         count = len(_BEFORE)
         query = torch.randn(count, added, _HEADS, _WIDTH, device=device).to(dtype)
@@ -79,8 +81,9 @@ def _append(
         caches = [
             cache.view(pages, _PAGE, _SHARED, _WIDTH).flip(0).contiguous() for cache in caches
         ]
-        order = torch.arange(pages - 1, -1, -1, dtype=torch.int32, device=query.device)
-        settings["block_table"] = order.view(len(_BEFORE), -1)
+        settings["block_table"] = torch.arange(
+            pages - 1, -1, -1, dtype=torch.int32, device=query.device
+        ).view(len(_BEFORE), -1)
     answer = function(query, *caches, *new, **settings)
     for cache, rows in zip(caches, new, strict=True):
         whole = cache.flip(0).view(len(_BEFORE), _ROOM, _SHARED, _WIDTH) if paged else cache
@@ -96,6 +99,7 @@ def _references(torch: Any, parts: list[Any], *, causal: bool) -> tuple[Any, Any
     for part in parts:
         batch = [tensor[None] for tensor in part]
         own.append(_numbers.fused_attention(torch, *batch, causal=causal)[0])
-        wide = (tensor.double() for tensor in batch)
-        exact.append(_numbers.attention(torch, *wide, causal=causal)[0])
+        exact.append(
+            _numbers.attention(torch, *(tensor.double() for tensor in batch), causal=causal)[0]
+        )
     return torch.cat(own), torch.cat(exact)

@@ -57,9 +57,9 @@ def _inputs(
     ):
         torch.manual_seed(0)
         queries, keys, heads, shared = shape
-        shapes = ((queries, heads), (keys, shared), (keys, shared), (queries, heads))
         *inputs, upstream = (
-            torch.randn(2, rows, count, width, device=device, dtype=dtype) for rows, count in shapes
+            torch.randn(2, rows, count, width, device=device, dtype=dtype)
+            for rows, count in ((queries, heads), (keys, shared), (keys, shared), (queries, heads))
         )
         mask = "causal" if causal else "full"
         size = f"head dimension {width}, {mask}, {queries} x {keys}"
@@ -70,8 +70,7 @@ def _forward(
     torch: Any, function: Callable[..., Any], device: str, variants: Variants
 ) -> Iterator[_numbers.Case]:
     for name, inputs, _, causal in _inputs(torch, device, variants):
-        wide = (tensor.double() for tensor in inputs)
-        exact = _numbers.attention(torch, *wide, causal=causal)
+        exact = _numbers.attention(torch, *(tensor.double() for tensor in inputs), causal=causal)
         reference = _numbers.fused_attention(torch, *inputs, causal=causal)
         # Rows and width come last, since tiles are cut from these: with heads between them, a
         # wrong tile of one head would be thinned out.

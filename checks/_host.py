@@ -67,13 +67,11 @@ def _judge(look: Callable[[Context], Observation], context: Context) -> Verdict:
     except UnreadableFact as unreadable:
         return Verdict(passed=False, summary=str(unreadable), hint=_SHOW_FACTS)
     problems, evidence, gpus = observation.problems, observation.evidence, observation.gpus
-    if not problems:
-        return Verdict(passed=True, summary=observation.holds, evidence=evidence, gpus=gpus)
     return Verdict(
-        passed=False,
-        summary=first_of(problems),
-        evidence={**evidence, "problems": problems},
-        hint=observation.hint,
+        passed=not problems,
+        summary=first_of(problems) or observation.holds,
+        evidence={**evidence, "problems": problems} if problems else evidence,
+        hint=observation.hint if problems else "",
         gpus=gpus,
     )
 
@@ -85,7 +83,6 @@ def first_of(problems: list[str], shown: int = 3) -> str:
 
 
 def optional_fact(facts: dict[str, Any], name: str) -> Any:
-    """Return the value of a fact, or None if it has none."""
     value = facts.get(name, _UNKNOWN)
     return None if isinstance(value, dict) and value.get("type") == "Missing" else value
 

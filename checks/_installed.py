@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import sysconfig
 from collections.abc import Iterator
@@ -56,6 +57,14 @@ def _identity(folder: Path) -> tuple[str, str]:
     head = HeaderParser().parsestr(text)
     name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
     return head["Name"] or name, head["Version"] or f"{version} (without metadata)"
+
+
+def digest(path: Path, algorithm: str) -> bytes:
+    with path.open("rb") as stream:
+        state = hashlib.new(algorithm)
+        while chunk := stream.read(1 << 20):
+            state.update(chunk)
+    return state.digest()
 
 
 def normalized(name: str) -> str:

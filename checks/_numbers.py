@@ -54,8 +54,9 @@ def attention(
     query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if causal:
-        ones = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
-        hidden = ones.triu(1 + key.shape[-2] - query.shape[-2])
+        hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(
+            1 + key.shape[-2] - query.shape[-2]
+        )
         scores = scores.masked_fill(hidden, float("-inf"))
     shares = torch.softmax(scores, dim=-1)
     return (shares.to(weights or shares.dtype).to(value.dtype) @ value).transpose(1, 2)
@@ -93,8 +94,7 @@ def judge_cases(
             worst, worst_name = share, name
     if not count:
         return "nothing could be tried", {}
-    evidence = {"cases": count, "worst_of_allowed": round(worst, 3), "worst_case": worst_name}
-    return "", evidence
+    return "", {"cases": count, "worst_of_allowed": round(worst, 3), "worst_case": worst_name}
 
 
 def dtype_name(dtype: Any) -> str:
@@ -120,26 +120,28 @@ def compare(
         return f"it is {answer.dtype} {tuple(answer.shape)}, and {expected}", 0.0
     error, own = (float((tensor.double() - exact).abs().max()) for tensor in (answer, reference))
     # A reference without any error would allow none: two units in the last place are free.
-    free = 2 * float(torch.finfo(answer.dtype).eps) * float(exact.abs().max())
-    allowed = tolerance * own + free
+    allowed = tolerance * own + 2 * float(torch.finfo(answer.dtype).eps) * float(exact.abs().max())
     if not error <= allowed:  # "not <=", since a NaN is no answer
         return f"off by {error:.3g}, and {allowed:.3g} is allowed", 0.0
     # A reference that happens to be exact in one tile sets no bound below a single rounding.
-    once = exact.to(answer.dtype)
     spread, own_spread, least = (
-        _tile_errors(torch, tensor.double() - exact) for tensor in (answer, reference, once)
+        _tile_errors(torch, tensor.double() - exact)
+        for tensor in (answer, reference, exact.to(answer.dtype))
     )
     bounds = tolerance * torch.maximum(own_spread, least)
     if truncated is not None:
-        lower = _tile_errors(torch, truncated.double() - exact)
-        bounds = torch.maximum(bounds, _TRUNCATION_TOLERANCE * lower)
+        bounds = torch.maximum(
+            bounds, _TRUNCATION_TOLERANCE * _tile_errors(torch, truncated.double() - exact)
+        )
     shares = spread / bounds
     shares[spread == 0] = 0  # also where nothing is allowed
     worst = int(shares.argmax())
     share = float(shares[worst])
     if not share <= 1:
-        factor = f"{share:.3g} times the allowed mean error"
-        return f"tile {worst} of {len(shares)} is off by {factor}", 0.0
+        return (
+            f"tile {worst} of {len(shares)} is off by {share:.3g} times the allowed mean error",
+            0.0,
+        )
     return "", max(error / allowed if error else 0.0, share)
 
 

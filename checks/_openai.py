@@ -61,8 +61,7 @@ def ask(url: str, document: object = None, *, seconds: float, key: str = "") -> 
     except urllib.error.HTTPError as error:
         return Response(error.code, _error_text(error))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = str(getattr(error, "reason", ""))
-        return Response(0, reason or str(error) or type(error).__name__)
+        return Response(0, str(getattr(error, "reason", "")) or str(error) or type(error).__name__)
 
 
 def stream(
@@ -93,8 +92,9 @@ def _open(url: str, document: object, seconds: float, key: str) -> Any:
     request = urllib.request.Request(url, data, headers)  # noqa: S310 - callers allow only http(s)
     # No proxy, since the server is on this host or where the user says. No redirect, since a key
     # is meant for one server only.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
-    return opener.open(request, timeout=seconds)
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect).open(
+        request, timeout=seconds
+    )
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

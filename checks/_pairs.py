@@ -58,5 +58,7 @@ def describe_suspects(facts: Mapping[str, Any]) -> str:
     iommu = facts.get("iommu", {})
     known = "; here ACS is on" if iommu.get("acs_redirects") else ""
     known += f"; here the IOMMU is on ({iommu['groups']} groups)" if iommu.get("groups") else ""
-    cause = "PCIe access control (ACS) or an IOMMU breaks peer-to-peer"
-    return f"{cause}: switch ACS off, or boot with iommu=pt{known}"
+    return (
+        "PCIe access control (ACS) or an IOMMU breaks peer-to-peer: switch ACS "
+        f"off, or boot with iommu=pt{known}"
+    )

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from . import _tiny_model
-from ._watchdog import Forked, Process
+from ._watchdog import Process, fork
 
 # Importing vLLM can take minutes from a slow network disk; beyond this limit it hangs.
 _IMPORT_LIMIT_S = 300.0
@@ -27,7 +27,7 @@ class Preloaded:
 
     def __init__(self, try_body: Callable[[Any], None]) -> None:
         (orders, self._orders), (answers, answer) = os.pipe(), os.pipe()
-        process = Forked(lambda: _serve(try_body, orders, answer, (self._orders, answers)))
+        process = fork(lambda: _serve(try_body, orders, answer, (self._orders, answers)))
         _close(orders, answer)
         self.number = process.number
         # Unbuffered, since select does not see what lies in a buffer.
@@ -42,11 +42,11 @@ class Preloaded:
             number = self._read(_IMPORT_LIMIT_S)
             if isinstance(number, int):
                 self._status_due = True
-                return _PreloadedBody(self, number)
+                return Process(number, self._poll)
             self.end()
         return None
 
-    def poll(self) -> int | None:
+    def _poll(self) -> int | None:
         """Return the exit status of the body that was forked last, or None while it runs."""
         status = self._read(0)
         if status == _GONE:
@@ -76,16 +76,6 @@ class Preloaded:
         return json.loads(line) if line else _GONE
 
 
-class _PreloadedBody:
-    """A body that was forked from the preloaded process."""
-
-    def __init__(self, parent: Preloaded, number: int) -> None:
-        self._parent, self.number = parent, number
-
-    def poll(self) -> int | None:
-        return self._parent.poll()
-
-
 def _serve(
     try_body: Callable[[Any], None], orders: int, answer: int, other_ends: tuple[int, ...]
 ) -> NoReturn:
@@ -106,7 +96,7 @@ def _serve(
             break  # CUDA does not survive a fork
         # If an import made the kernel reap children by itself, no status could be read.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        process = Forked(partial(_run_body, try_body, body, orders, answer))
+        process = fork(partial(_run_body, try_body, body, orders, answer))
         send(process.number)
         send(os.waitstatus_to_exitcode(os.waitpid(process.number, 0)[1]))
     os._exit(0)

@@ -185,8 +185,10 @@ def difference(numbers: Any, whole: Any, digits: int, parts: int) -> str:
     wrong = (numbers != expected).nonzero()
     at = int(wrong[0])
     number, right = float(numbers[at]), int(whole[at])
-    count = f"{len(wrong)} of {len(whole)} numbers are wrong"
-    text = f"{count}, number {at} is {number:.10g} instead of {right}"
+    text = (
+        f"{len(wrong)} of {len(whole)} numbers are wrong, number {at} is "
+        f"{number:.10g} instead of {right}"
+    )
     for rank in range(parts):
         if number != right and abs(number - right) == part(right, rank, digits):
             problem = "is missing" if number < right else "came twice"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from . import _devices
+from . import _devices, _watchdog
 
 # Starts a rank with a request and environment variables, and returns the number of its process.
 Start = Callable[[dict[str, Any], dict[str, str]], int]
@@ -107,8 +107,9 @@ def _follow(
             return "died", _describe_death(
                 ended | _reap(running), [_read(file) for file in files], backend
             )
-        started = all(len(own) > 1 for own in messages)
-        if time.monotonic() > last_news + (patience.step_s if started else patience.start_s):
+        if time.monotonic() > last_news + (
+            patience.step_s if all(len(own) > 1 for own in messages) else patience.start_s
+        ):
             return "hangs", describe_hang(messages, backend)
         time.sleep(0.02)
 
@@ -136,23 +137,16 @@ def describe_hang(messages: list[Messages], backend: str) -> str:
     if min(progress) == max(progress):
         return f"{where} hangs on all {len(messages)} {_kind(backend)}"
     front = _step(messages[progress.index(max(progress))])
-    names = _names(behind, len(messages), backend)
-    return f"{names} hangs in {where}, the others are at {front}"
+    return f"{_names(behind, len(messages), backend)} hangs in {where}, the others are at {front}"
 
 
 def _describe_death(ended: dict[int, int], messages: list[Messages], backend: str) -> str:
     errors = {rank: message for rank in ended for message in messages[rank] if "problem" in message}
-
     # A rank that was killed is the cause, before one that raised an error; of those the first,
     # since the later ones only complain that it is gone.
-    def order(rank: int) -> tuple[bool, float]:
-        return ended[rank] >= 0, errors.get(rank, {}).get("clock", 0)
-
-    rank = min(ended, key=order)
+    rank = min(ended, key=lambda rank: (ended[rank] >= 0, errors.get(rank, {}).get("clock", 0)))
     status, problem = ended[rank], errors.get(rank, {}).get("problem", "")
-    how = f"ended with status {status}"
-    if status < 0:
-        how = f"was killed by {signal.Signals(-status).name}"
+    how = _watchdog.describe_end(status)
     where = f"{_names([rank], len(messages), backend)} {how} in {_step(messages[rank])}"
     return f"{where}: {problem}" if problem else where
 
@@ -168,8 +162,9 @@ def _names(ranks: list[int], count: int, backend: str) -> str:
 
 
 def _step(messages: Messages) -> str:
-    steps = (str(message["at"]) for message in reversed(messages) if "at" in message)
-    return next(steps, "starting")
+    return next(
+        (str(message["at"]) for message in reversed(messages) if "at" in message), "starting"
+    )
 
 
 def _read(file: Path) -> Messages:

@@ -53,8 +53,9 @@ def compare_gpus(verdict: Verdict, what: str) -> Verdict:
         return verdict
     devices = {name: row for name, row in verdict.evidence["devices"].items() if "gb_per_s" in row}
     rates = {name: row["gb_per_s"] for name, row in devices.items()}
-    kinds = {name: name.partition("(")[2] for name in rates}
-    slow = _timing.slower_than_peers(rates, kinds, _LEAST_OF_PEERS)
+    slow = _timing.slower_than_peers(
+        rates, {name: name.partition("(")[2] for name in rates}, _LEAST_OF_PEERS
+    )
     if slow:
         texts = [
             f"{name}: {what} {rates[name]:.0f} GB/s, the others of its kind {median:.0f}"
@@ -62,10 +63,9 @@ def compare_gpus(verdict: Verdict, what: str) -> Verdict:
         ]
         return replace(verdict, passed=False, summary="; ".join(texts))
     shares = [row["of_peak"] for row in devices.values() if "of_peak" in row]
-    beside = ", and the peak is not known"
-    if len(shares) == len(devices):
-        beside = f", at least {min(shares):.0%} of the peak"
-    return replace(verdict, summary=f"{what} {_range(list(rates.values()))}{beside}")
+    complete = len(shares) == len(devices)
+    beside = f"at least {min(shares):.0%} of the peak" if complete else "and the peak is not known"
+    return replace(verdict, summary=f"{what} {_range(list(rates.values()))}, {beside}")
 
 
 def _range(rates: list[float]) -> str:
@@ -79,8 +79,9 @@ def kernels_of(torch: Any, device: str, function: Callable[[], Any]) -> list[str
         return []
     # A host that forbids profiling says nothing about its speed by that.
     with contextlib.suppress(RuntimeError):
-        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-        with torch.profiler.profile(activities=activities) as profile:
+        with torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+        ) as profile:
             function()
             torch.cuda.synchronize(device)
         gpu = torch.autograd.DeviceType.CUDA

@@ -15,18 +15,16 @@ def _request(**content: object) -> dict[str, object]:
 
 
 def check_completion(url: str, number: int) -> str:
-    request = _request(prompt=_PROMPTS[number])
-    response = _openai.ask(f"{url}/v1/completions", request, seconds=ANSWER_S)
-    return _judge("completion", response, number)
+    return _ask("completion", f"{url}/v1/completions", number, prompt=_PROMPTS[number])
 
 
 def check_chat(url: str, number: int) -> str:
-    request = _request(messages=[{"role": "user", "content": _PROMPTS[number]}])
-    response = _openai.ask(f"{url}/v1/chat/completions", request, seconds=ANSWER_S)
-    return _judge("chat", response, number)
+    messages = [{"role": "user", "content": _PROMPTS[number]}]
+    return _ask("chat", f"{url}/v1/chat/completions", number, messages=messages)
 
 
-def _judge(kind: str, response: _openai.Response, number: int) -> str:
+def _ask(kind: str, url: str, number: int, **content: object) -> str:
+    response = _openai.ask(url, _request(**content), seconds=ANSWER_S)
     if response.status != 200 or response.tokens != _tiny_model.TOKENS:
         answer = f"{response.status} and {response.tokens} tokens: {response.text[:200]}"
         return f"a {kind} of {_tiny_model.TOKENS} tokens was answered with {answer}"
@@ -45,6 +43,5 @@ def check_stream(url: str, number: int) -> str:
 
 def _compare(kind: str, text: str, number: int) -> str:
     right = _ANSWERS[number]
-    if text.split() == right.split():
-        return ""
-    return f"a {kind} said «{text.strip()[:60]}», and plain torch says «{right[:60]}»"
+    wrong = f"a {kind} said «{text.strip()[:60]}», and plain torch says «{right[:60]}»"
+    return "" if text.split() == right.split() else wrong

@@ -59,9 +59,7 @@ class Server:
                 self._lines.append(line)
 
     def backends(self) -> list[str]:
-        """Return the attention backends that vLLM says it uses."""
-        matches = map(_BACKEND.search, list(self._lines))
-        return sorted({match[1] for match in matches if match})
+        return sorted({match[1] for match in map(_BACKEND.search, list(self._lines)) if match})
 
     def wait(self) -> str:
         """Wait until it is ready; return a problem or "".
@@ -73,8 +71,9 @@ class Server:
                 self._reader.join(_LEFT_S)
                 if full := next(filter(_devices.means_full, self._lines), ""):
                     raise _devices.full_error("a GPU", full)
-                status = self._process.returncode
-                return f"the server ended with status {status} before it was ready"
+                return (
+                    f"the server ended with status {self._process.returncode} before it was ready"
+                )
             if _openai.ask(f"{self.url}/health", seconds=5).status == 200:
                 seconds = round(time.monotonic() - self._began, 3)
                 self.evidence["startup_s"] = seconds
@@ -102,9 +101,8 @@ class Server:
             time.sleep(0.1)
         if running:
             return f"the server ended and left {', '.join(sorted(running.values()))} running"
-        if status not in (0, -signal.SIGTERM):
-            return f"the server ended with status {status} on SIGTERM"
-        return ""
+        clean = status in (0, -signal.SIGTERM)
+        return "" if clean else f"the server ended with status {status} on SIGTERM"
 
 
 def environment(context: Context) -> dict[str, str]:
@@ -124,7 +122,6 @@ def _command(context: Context, model: str, more: dict[str, object]) -> list[str]
         **_tiny_model.settings(context),
     }
     for name, value in settings.items():
-        server.append(f"--{name.replace('_', '-')}")
-        if value is not True:  # a flag has no value
-            server.append(str(value))
+        # A flag has no value.
+        server += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return server

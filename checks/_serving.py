@@ -59,9 +59,8 @@ class _Inspection:
     def ask(self, path: str, document: object = None) -> Response:
         seconds = max(self._until - time.monotonic(), 0.1)
         response = _openai.ask(self.url + path, document, seconds=seconds, key=self.key)
-        if not self.key:
-            return response
-        return Response(response.status, response.text.replace(self.key, "***"))
+        text = response.text.replace(self.key, "***") if self.key else response.text
+        return Response(response.status, text)
 
     def is_late(self) -> bool:
         return time.monotonic() >= self._until
@@ -76,16 +75,15 @@ def inspect_server(url: str, key: str, deadline_s: float) -> Verdict:
             summary="the address of a server is http://HOST:PORT, without a login",
             hint="a key is taken from VLLM_API_KEY",
         )
-    key = key.strip()
     # http.client would show a key that it refuses in its error.
-    if not re.fullmatch("[!-~]*", key):
+    if not re.fullmatch("[!-~]*", key.strip()):
         return Verdict(
             passed=False,
             summary="VLLM_API_KEY is no key: it holds characters that no request can carry",
             hint=_KEY,
         )
     path = address.path.rstrip("/").removesuffix("/v1")
-    inspection = _Inspection(f"{address.scheme}://{address.netloc}{path}", key, deadline_s)
+    inspection = _Inspection(f"{address.scheme}://{address.netloc}{path}", key.strip(), deadline_s)
     for step in (_listens, _is_vllm, _has_a_model, _generates):
         problem, hint = step(inspection)
         if problem:
@@ -97,15 +95,13 @@ def inspect_server(url: str, key: str, deadline_s: float) -> Verdict:
 def _passed(evidence: dict[str, Any]) -> Verdict:
     seconds, load = evidence["generation_s"], evidence["load"]
     queue = [f"{load[name]:g} {name}" for name in ("running", "waiting") if name in load]
-    server = f"vLLM {evidence['version']} serves {evidence['model']}"
-    summary = f"{server} and generates: {_TOKENS} tokens in {seconds:.2f} s"
-    figure = _timing.figure("time of a generation", [seconds], "s", better="lower", of=_OF)
     return Verdict(
         passed=True,
-        summary=summary + (f"; {', '.join(queue)}" if queue else ""),
+        summary=f"vLLM {evidence['version']} serves {evidence['model']} and generates: "
+        f"{_TOKENS} tokens in {seconds:.2f} s" + (f"; {', '.join(queue)}" if queue else ""),
         evidence=evidence,
         hint=_limits(load),
-        figures=(figure,),
+        figures=(_timing.figure("time of a generation", [seconds], "s", better="lower", of=_OF),),
     )
 
 
@@ -125,13 +121,16 @@ def _listens(inspection: _Inspection) -> _Finding:
         return "", ""
     if inspection.is_late():
         return f"it listens and did not answer within {inspection.deadline_s:g} s", _LOG
-    hint = "is the server started, and is this its address and port?"
-    return f"no HTTP server answers there: {response.text[:200]}", hint
+    return (
+        f"no HTTP server answers there: {response.text[:200]}",
+        "is the server started, and is this its address and port?",
+    )
 
 
 def _is_vllm(inspection: _Inspection) -> _Finding:
-    paths = ("/version", "/v1/models", "/metrics")
-    version, models, metrics = (inspection.ask(path) for path in paths)
+    version, models, metrics = (
+        inspection.ask(path) for path in ("/version", "/v1/models", "/metrics")
+    )
     owners = [model.get("owned_by") for model in _models(models)]
     number = version.document.get("version")
     # Any of three signs is enough: a proxy in front of the server may hide the others.
@@ -161,8 +160,9 @@ def _models(response: Response) -> list[dict[str, Any]]:
 
 
 def _labels(metrics: str) -> dict[str, str]:
-    lines = metrics.splitlines()
-    line = next((line for line in lines if line.startswith("vllm:cache_config_info{")), "")
+    line = next(
+        (line for line in metrics.splitlines() if line.startswith("vllm:cache_config_info{")), ""
+    )
     return dict(_LABEL.findall(line))
 
 
@@ -193,8 +193,10 @@ def _generates(inspection: _Inspection) -> _Finding:
         return _refused(inspection, response.status)
     if not response.status and inspection.is_late():
         _read_load(inspection)
-        problem = f"{health} {_TOKENS} tokens did not come within {inspection.deadline_s:g} s"
-        return problem, _limits(evidence["load"])
+        return (
+            f"{health} {_TOKENS} tokens did not come within {inspection.deadline_s:g} s",
+            _limits(evidence["load"]),
+        )
     if response.status != _OK or response.tokens != _TOKENS:
         answer = f"{response.status or 'nothing'} and {response.tokens or 0} tokens"
         request_text = f"a generation of {_TOKENS} tokens was answered with {answer}"
@@ -206,8 +208,9 @@ def _generates(inspection: _Inspection) -> _Finding:
 
 def _read_load(inspection: _Inspection) -> None:
     """Add the load of the server to the evidence, as far as /metrics tells it."""
-    url = f"{inspection.url}/metrics"
-    values = _openai.metrics(_openai.ask(url, seconds=5, key=inspection.key).text)
+    values = _openai.metrics(
+        _openai.ask(f"{inspection.url}/metrics", seconds=5, key=inspection.key).text
+    )
     inspection.evidence["load"] = {
         key: combine(values[name])
         for key, (combine, names) in _LOAD.items()
@@ -218,14 +221,14 @@ def _read_load(inspection: _Inspection) -> None:
 
 def _limits(load: dict[str, float]) -> str:
     """Return the limits at which the server works, and how to raise them."""
-    texts = []
-    if load.get("waiting"):
-        options = "--max-num-seqs, more KV cache, or another server"
-        texts.append(f"{load['waiting']:g} requests wait: {options}")
-    if load.get("kv_cache_used", 0.0) > 0.9:
-        options = "--gpu-memory-utilization, or a shorter context"
-        texts.append(f"the KV cache is {load['kv_cache_used']:.0%} full: {options}")
-    if load.get("preemptions"):
-        cause = "since the server started, for lack of KV cache"
-        texts.append(f"{load['preemptions']:g} requests were preempted {cause}")
-    return "; ".join(texts)
+    waiting, used, preemptions = (
+        load.get(name, 0.0) for name in ("waiting", "kv_cache_used", "preemptions")
+    )
+    texts = {
+        f"{waiting:g} requests wait: --max-num-seqs, more KV cache, or another server": waiting,
+        f"the KV cache is {used:.0%} full: --gpu-memory-utilization, or a shorter context": used
+        > 0.9,
+        f"{preemptions:g} requests were preempted since the server started, "
+        "for lack of KV cache": preemptions,
+    }
+    return "; ".join(text for text, applies in texts.items() if applies)

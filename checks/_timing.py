@@ -34,10 +34,9 @@ class Timing:
         # The spread is that of the middle 80 %, as a part of the median.
         tenths = statistics.quantiles(self.samples_us, n=10, method="inclusive")
         median = self.median_us
-        spread = (tenths[-1] - tenths[0]) / median if median else 0.0
         return {
             "median_us": round(median, 2),
-            "spread": round(spread, 3),
+            "spread": round((tenths[-1] - tenths[0]) / median if median else 0.0, 3),
             "times": len(self.samples_us),
             "method": self.method,
         }
@@ -66,8 +65,7 @@ def figure(
     """Return the figure of a number that was measured once per sample."""
     rounded = tuple(map(five_digits, samples))
     value = five_digits(statistics.median(rounded))
-    repeats = len(rounded)
-    return Figure(name, value, unit, better, dict(of), rounded, repeats=repeats, method=method)
+    return Figure(name, value, unit, better, dict(of), rounded, repeats=len(rounded), method=method)
 
 
 def five_digits(number: float) -> float:
@@ -89,8 +87,9 @@ def measure(
 
     `cold`: the last cache of the GPU is overwritten before each call.
     """
-    size = _COLD_BYTES if cold and device != "cpu" else 0
-    waste = torch.empty(size, dtype=torch.uint8, device=device)
+    waste = torch.empty(
+        _COLD_BYTES if cold and device != "cpu" else 0, dtype=torch.uint8, device=device
+    )
     run = _time_on_cpu if device == "cpu" else _time_on_gpu
     for _ in range(warm_up):
         function()

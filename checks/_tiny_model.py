@@ -78,19 +78,22 @@ def make(scratch: str) -> str:
     """Write the model below `scratch` and return its folder."""
     folder = Path(scratch) / NAME
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(_CONFIG))
-    weights = _tiny_weights.safetensors(_tiny_weights.make_tensors())
-    (folder / "model.safetensors").write_bytes(weights)
-    generation = {"bos_token_id": 1, "eos_token_id": 2}
-    (folder / "generation_config.json").write_text(json.dumps(generation))
-    tokenizer = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "chat_template": _CHAT,
+    (folder / "model.safetensors").write_bytes(
+        _tiny_weights.safetensors(_tiny_weights.make_tensors())
+    )
+    documents = {
+        "config": _CONFIG,
+        "generation_config": {"bos_token_id": 1, "eos_token_id": 2},
+        "tokenizer_config": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": "<s>",
+            "eos_token": "</s>",
+            "chat_template": _CHAT,
+        },
+        "tokenizer": _tokenizer(),
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
-    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer()))
+    for name, document in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps(document))
     return str(folder)
 
 

@@ -39,8 +39,9 @@ def make_tensors() -> dict[str, Tensor]:
     }
     for layer in range(LAYERS):
         for name, shape, scale, middle in _LAYER:
-            tensor = _tensor(f"{layer} {name}", shape, scale, middle)
-            tensors[f"model.layers.{layer}.{name}.weight"] = tensor
+            tensors[f"model.layers.{layer}.{name}.weight"] = _tensor(
+                f"{layer} {name}", shape, scale, middle
+            )
     return tensors
 
 

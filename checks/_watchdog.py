@@ -9,8 +9,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 from . import _figures, _memory, _processes
 from ._conclude import error_claim
@@ -24,27 +25,24 @@ _LARGEST_CLAIM = 64 * 2**20
 _OUTCOMES = {name: name for name in ("pass", "fail", "skip", "error")}
 
 
-class Process(Protocol):
-    """A running body."""
+class Process(NamedTuple):
+    """A running body; `poll` returns its exit status, negative for a signal, or None before."""
 
     number: int
-
-    def poll(self) -> int | None:
-        """Return the exit status, negative for a signal, or None while it runs."""
+    poll: Callable[[], int | None]
 
 
-class Forked:
-    """A body that runs as a child of this process."""
+def fork(body: Callable[[], object]) -> Process:
+    sys.stdout.flush()  # else both processes would write what is waiting there
+    number = os.fork()
+    if not number:
+        _run_in_child(body)
+    return Process(number, partial(_exit_status, number))
 
-    def __init__(self, body: Callable[[], object]) -> None:
-        sys.stdout.flush()  # else both processes would write what is waiting there
-        self.number = os.fork()
-        if not self.number:
-            _run_in_child(body)
 
-    def poll(self) -> int | None:
-        ended, status = os.waitpid(self.number, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if ended else None
+def _exit_status(number: int) -> int | None:
+    ended, status = os.waitpid(number, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def _run_in_child(body: Callable[[], object]) -> NoReturn:
@@ -74,10 +72,8 @@ def watch(
         name for number, name in _processes.descendants().items() if number not in ours
     )
     stuck = _processes.end_descendants(_GRACE_S, spared)
-    if status is not None:
-        claim = _read_claim(file, status)
-    else:
-        claim = error_claim(problem or f"no verdict in {deadline_s:g} s")
+    late = error_claim(problem or f"no verdict in {deadline_s:g} s")
+    claim = late if status is None else _read_claim(file, status)
     if running:
         claim["evidence"]["left_running"] = running
     if stuck:
@@ -110,8 +106,10 @@ def _read_claim(file: Path, status: int) -> dict[str, Any]:
     how = describe_end(status)
     try:
         if (size := file.stat().st_size) > _LARGEST_CLAIM:
-            most = f"{_LARGEST_CLAIM >> 20} MiB are allowed"
-            return error_claim(f"left a verdict of {size >> 20} MiB; at most {most}")
+            return error_claim(
+                f"left a verdict of {size >> 20} MiB; at most "
+                f"{_LARGEST_CLAIM >> 20} MiB are allowed"
+            )
         claim = json.loads(file.read_bytes())
         # A crash after the claim, for example while a library unloads, is a fault all the same.
         if claim["outcome"] == "pass" and status:

@@ -74,10 +74,11 @@ def ask_each(context: Context, arguments: dict[str, object], ask: Ask) -> dict[s
     # Each GPU is asked at once, by a process that sees it alone.
     gpus = whole_gpus(context.gpus) or ("",)
     calls = [partial(_ask_in_child, gpu, arguments, ask) for gpu in gpus]
-    answers = _devices.run_in_forks(Path(context.scratch), calls, _WAIT_S)
     return {
         gpu: answer or {"problem": f"no answer, status {status}"}
-        for gpu, (answer, status) in zip(gpus, answers, strict=True)
+        for gpu, (answer, status) in zip(
+            gpus, _devices.run_in_forks(Path(context.scratch), calls, _WAIT_S), strict=True
+        )
     }
 
 

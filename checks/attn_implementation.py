@@ -57,8 +57,7 @@ def _try_device(
     # flash-attn computes in half precision only.
     precision = torch.float32 if device == "cpu" else torch.float16
     model = _model(torch, transformers, config, "eager").to(device, precision)
-    own = _logits(torch, model, inputs)
-    references = own, _logits(torch, model.double(), inputs)
+    references = _logits(torch, model, inputs), _logits(torch, model.double(), inputs)
     for implementation in _BEST_FIRST:
         if implementation == _FLASH and (reason := _why_no_flash(torch, device)):
             yield implementation, {"absent": reason}
@@ -76,11 +75,14 @@ def judge(findings: Findings, version: str) -> Verdict:
     evidence: dict[str, Any] = {"transformers": version, "tried": findings}
     if not any(findings.values()):
         return Verdict(passed=False, summary="torch sees no GPU", evidence=evidence)
-    problems, absent = dict[str, str](), dict[str, str]()
-    for name, rows in findings.items():
-        texts = (f"{row['device']}: {row['problem']}" for row in rows if "problem" in row)
-        problems[name] = next(texts, "")
-        absent[name] = next((row["absent"] for row in rows if "absent" in row), "")
+    problems = {
+        name: next((f"{row['device']}: {row['problem']}" for row in rows if "problem" in row), "")
+        for name, rows in findings.items()
+    }
+    absent = {
+        name: next((row["absent"] for row in rows if "absent" in row), "")
+        for name, rows in findings.items()
+    }
     wrong = [f"{name}: {problem}" for name, problem in problems.items() if problem]
     usable = [name for name in _BEST_FIRST if not problems[name] and not absent[name]]
     best = usable[0] if usable else ""
@@ -92,10 +94,10 @@ def judge(findings: Findings, version: str) -> Verdict:
     ran = f" ran {kernels[0]}" if kernels else " ran, and the profiler saw no attention kernel"
     without = f"; {_FLASH} cannot run here: {absent[_FLASH]}" if absent[_FLASH] else ""
     *most, last = usable
-    agree = f"{', '.join(most)} and {last} agree"
     return Verdict(
         passed=True,
-        summary=f"set attn_implementation='{best}': it{ran}, and {agree}{without}",
+        summary=f"set attn_implementation='{best}': it{ran}, and "
+        f"{', '.join(most)} and {last} agree{without}",
         evidence=evidence,
     )
 
@@ -120,16 +122,16 @@ def _why_no_flash(torch: Any, device: str) -> str:
     if not is_importable(_flash_attn.MODULE):
         return "the package flash-attn is not in this environment"
     major, minor = torch.cuda.get_device_capability(device)
-    if (major, minor) >= (8, 0):
-        return ""
-    return f"it needs compute capability 8.0, and {major}.{minor} is here"
+    old = f"it needs compute capability 8.0, and {major}.{minor} is here"
+    return old if (major, minor) < (8, 0) else ""
 
 
 def _model(torch: Any, transformers: Any, config: Any, implementation: str) -> Any:
     """Return a model with the same weights for each implementation."""
     torch.manual_seed(_tiny_model.SEED)
-    factory = transformers.AutoModelForCausalLM
-    model = factory.from_config(config, attn_implementation=implementation).eval()
+    model = transformers.AutoModelForCausalLM.from_config(
+        config, attn_implementation=implementation
+    ).eval()
     taken = model.config._attn_implementation  # noqa: SLF001 - transformers has no other place for it
     if taken != implementation:
         raise ValueError(f"transformers took {taken} instead")
@@ -164,8 +166,9 @@ def _compare(
     )  # on first use kernels are chosen and compiled; do not profile that
     activity = torch.profiler.ProfilerActivity
     on_gpu = inputs["input_ids"].is_cuda
-    activities = [activity.CPU, *([activity.CUDA] if on_gpu else [])]
-    with torch.profiler.profile(activities=activities) as profile:
+    with torch.profiler.profile(
+        activities=[activity.CPU, *([activity.CUDA] if on_gpu else [])]
+    ) as profile:
         answer = _logits(torch, model, inputs)
         if on_gpu:
             torch.cuda.synchronize(answer.device)

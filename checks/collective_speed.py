@@ -40,9 +40,11 @@ def body(context: Context) -> Verdict:
         evidence, hint = {"try": run.evidence()}, "see collectives"
         return Verdict(passed=False, summary=run.problem, evidence=evidence, hint=hint, gpus=gpus)
     times = slowest(run.messages)
-    figures = [_figure(size, samples, len(gpus)) for size, samples in times.items()]
-    verdict = judge(rows(times, len(gpus)), machine(context, gpus))
-    return replace(verdict, figures=tuple(figures), gpus=gpus)
+    return replace(
+        judge(rows(times, len(gpus)), machine(context, gpus)),
+        figures=tuple(_figure(size, samples, len(gpus)) for size, samples in times.items()),
+        gpus=gpus,
+    )
 
 
 def slowest(messages: list[_ranks.Messages]) -> dict[int, list[float]]:
@@ -70,14 +72,15 @@ def rows(times: dict[int, list[float]], count: int) -> list[dict[str, Any]]:
     for size, samples in times.items():
         tenths = statistics.quantiles(samples, n=10, method="inclusive")
         median = statistics.median(samples)
-        row = {
-            "bytes": size,
-            "median_us": round(median, 1),
-            "spread": round((tenths[-1] - tenths[0]) / median, 3),
-            "algbw_gb_per_s": round(size / median / 1000, 2),
-            "busbw_gb_per_s": round(busbw(size, median, count), 2),
-        }
-        rows.append(row)
+        rows.append(
+            {
+                "bytes": size,
+                "median_us": round(median, 1),
+                "spread": round((tenths[-1] - tenths[0]) / median, 3),
+                "algbw_gb_per_s": round(size / median / 1000, 2),
+                "busbw_gb_per_s": round(busbw(size, median, count), 2),
+            }
+        )
     return rows
 
 
@@ -116,18 +119,11 @@ def judge(rows: list[dict[str, Any]], machine: tuple[str, int, bool]) -> Verdict
         if nvlink and count == number and re.search(pattern, name)
     )
     mark = next(marks, None)
-    if mark is None:
-        return Verdict(
-            passed=True,
-            summary=f"{measured}; the usual speed of such a machine is not known",
-            evidence=evidence,
-        )
-    if largest["bytes"] < _LARGE:
-        return Verdict(
-            passed=True,
-            summary=f"{measured}; the largest message that was tried is too small to judge it",
-            evidence=evidence,
-        )
+    if mark is None or largest["bytes"] < _LARGE:
+        unjudged = "the usual speed of such a machine is not known"
+        if mark is not None:
+            unjudged = "the largest message that was tried is too small to judge it"
+        return Verdict(passed=True, summary=f"{measured}; {unjudged}", evidence=evidence)
     evidence["pass_mark_gb_per_s"] = mark
     if bandwidth >= mark * (1 - _BAND):
         return Verdict(passed=True, summary=f"{measured}; {mark:.0f} are usual", evidence=evidence)

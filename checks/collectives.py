@@ -51,10 +51,10 @@ def judge(run: Run, backend: str, count: int, facts: dict[str, Any]) -> Verdict:
     evidence = {"with": library, "ranks": count, "try": first.evidence(), "set": settings}
     if first.outcome == "healthy":
         where = f"{count} GPUs" if backend == "nccl" else f"{count} processes"
-        right = f"are right on {where} ({library})"
         return Verdict(
             passed=True,
-            summary=f"all-reduce, all-gather and reduce-scatter up to 16 MiB {right}",
+            summary="all-reduce, all-gather and reduce-scatter up to 16 MiB "
+            f"are right on {where} ({library})",
             evidence=evidence,
         )
     if backend != "nccl":
@@ -68,11 +68,10 @@ def judge(run: Run, backend: str, count: int, facts: dict[str, Any]) -> Verdict:
 def blame(first: GroupRun, control: GroupRun, facts: dict[str, Any]) -> tuple[str, str]:
     """Return the conclusion from both runs, and the hint."""
     if control.outcome == "healthy":
-        hint = (
+        return f"{first.problem}; it works with {_SETTING}: peer-to-peer is broken", (
             f"{_pairs.describe_suspects(facts)}; until then {_SETTING} lets vLLM run, "
             "more slowly; see peer_copies for the pair"
         )
-        return f"{first.problem}; it works with {_SETTING}: peer-to-peer is broken", hint
     if control.outcome == "died":
         text = f"inconclusive: with {_SETTING} {control.problem}"
     elif control.outcome == first.outcome:

@@ -18,8 +18,9 @@ Capture = Callable[[Callable[[Any], Any], Any], Callable[[], Any]]
 
 
 def body(context: Context) -> Verdict:
-    judge_with_graphs = partial(judge, capture=capture)
-    return _devices.try_on_each(context, judge_with_graphs, "a CUDA graph replays right")
+    return _devices.try_on_each(
+        context, partial(judge, capture=capture), "a CUDA graph replays right"
+    )
 
 
 def capture(function: Callable[[Any], Any], tensor: Any) -> Callable[[], Any]:

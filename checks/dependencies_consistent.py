@@ -38,8 +38,7 @@ def body(context: Context) -> Verdict:
         {need.name for who, need in applicable if _left_out(who, need, pins, versions)}
     )
     counted = [(who, need) for who, need in applicable if need.name not in left_out]
-    texts = (_unmet(who, need, versions, pins) for who, need in counted)
-    unmet = sorted(set(filter(None, texts)))
+    unmet = sorted(set(filter(None, (_unmet(who, need, versions, pins) for who, need in counted))))
     evidence = {
         "distributions": len(required),
         "requirements": len(counted),
@@ -47,16 +46,15 @@ def body(context: Context) -> Verdict:
         "unreadable": unreadable,
         "left_out_by_the_lock": left_out,
     }
-    if problems := unmet + unreadable:
-        return Verdict(passed=False, summary=first_of(problems), evidence=evidence, hint=_HINT)
-    if not required:
-        return Verdict(
-            passed=False, summary="no distribution is installed", evidence=evidence, hint=_HINT
-        )
+    problems = unmet + unreadable
+    if not problems and not required:
+        problems = ["no distribution is installed"]
     return Verdict(
-        passed=True,
-        summary=f"{len(counted)} requirements of {len(required)} distributions are met",
+        passed=not problems,
+        summary=first_of(problems)
+        or f"{len(counted)} requirements of {len(required)} distributions are met",
         evidence=evidence,
+        hint=_HINT if problems else "",
     )
 
 
@@ -106,9 +104,8 @@ def _unmet(who: str, need: Any, versions: dict[str, list[str]], pins: set[str]) 
     if {who.partition("[")[0], name} <= pins:
         # The lock may take another build of a pinned version: 2.13.0 in place of 2.13.0+cpu.
         allowed = type(allowed)(re.sub(r"\+[\w.]+", "", str(allowed)))
-    if all(allowed.contains(version, prereleases=True) for version in installed):
-        return ""
-    return f"{text}; installed is {' and '.join(installed)}"
+    met = all(allowed.contains(version, prereleases=True) for version in installed)
+    return "" if met else f"{text}; installed is {' and '.join(installed)}"
 
 
 CHECK = Check(

@@ -26,7 +26,10 @@ def look(context: Context) -> Observation:
         free_gb[role] = free = disk["free_gb"]
         name = f"{disk['path']} ({role})"
         if free < least:
-            problems.append(f"{name} has {free:.1f} GiB left; {_need(role, least)}")
+            need = f"at least {least:.1f} GiB are needed"
+            if role == "prefix":
+                need = f"another environment like this one takes {least:.1f} GiB"
+            problems.append(f"{name} has {free:.1f} GiB left; {need}")
         if not disk["writable"] or "ro" in disk["options"]:
             problems.append(f"{name} cannot be written")
         elif "noexec" in disk["options"]:
@@ -42,12 +45,6 @@ def look(context: Context) -> Observation:
         {"free_gb": free_gb},
         _HINT,
     )
-
-
-def _need(role: str, least: float) -> str:
-    if role == "prefix":
-        return f"another environment like this one takes {least:.1f} GiB"
-    return f"at least {least:.1f} GiB are needed"
 
 
 CHECK = _host.check(

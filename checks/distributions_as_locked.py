@@ -41,8 +41,10 @@ def body(context: Context) -> Verdict:
     summary = f"all {len(pins)} distributions are the locked ones"
     if extra:
         # The user may add packages; what they break is found by other checks.
-        advice = "added by hand, and lost with the next upgrade unless extra_packages names it"
-        summary += f"; {advice}: {first_of(extra)}"
+        summary += (
+            "; added by hand, and lost with the next upgrade unless "
+            f"extra_packages names it: {first_of(extra)}"
+        )
     return Verdict(passed=True, summary=summary, evidence=evidence)
 
 

@@ -65,8 +65,7 @@ def _cuda_home(value: str, _: Context) -> Iterator[str]:
 
 
 def _allocator(value: str, context: Context) -> Iterator[str]:
-    expandable = re.search(r"expandable_segments\s*:\s*true", value, re.IGNORECASE)
-    if len(context.gpus) > 1 and expandable:
+    if len(context.gpus) > 1 and re.search(r"expandable_segments\s*:\s*true", value, re.IGNORECASE):
         yield "expandable segments cannot be shared between GPUs, as vLLM's all-reduce does"
 
 
@@ -97,8 +96,10 @@ def _architectures(value: str, context: Context) -> Iterator[str]:
         if gpu["id"] not in context.gpus or not major or not words:
             continue
         if not any(_serves(word, int(major), int(minor)) for word in words):
-            name = f"GPU {gpu['id']} ({gpu['cc']})"
-            yield f"leaves out {name}: what is compiled here would not run on it"
+            yield (
+                f"leaves out GPU {gpu['id']} ({gpu['cc']}): what is "
+                "compiled here would not run on it"
+            )
             return
 
 
@@ -107,19 +108,12 @@ def _serves(word: tuple[str, str, str], major: int, minor: int) -> bool:
     return (built[0] == major and built[1] <= minor) or (ptx and built <= (major, minor))
 
 
-def _if_on(problem: str, *, several: bool = False) -> _Rule:
+def _if_on(problem: str, *, several: bool = False, any_value: bool = False) -> _Rule:
     """Return the rule for a switch; with `several` it does harm only between GPUs."""
 
     def rule(value: str, context: Context) -> Iterator[str]:
-        if value.strip().lower() in _ON and (not several or len(context.gpus) > 1):
-            yield problem
-
-    return rule
-
-
-def _if_set(problem: str) -> _Rule:
-    def rule(value: str, _: Context) -> Iterator[str]:
-        if value:
+        is_on = bool(value) if any_value else value.strip().lower() in _ON
+        if is_on and (not several or len(context.gpus) > 1):
             yield problem
 
     return rule
@@ -137,13 +131,15 @@ _RULES: dict[str, _Rule] = {
     "NCCL_SHM_DISABLE": _if_on(
         "GPUs exchange through the network what could go through memory", several=True
     ),
-    "PYTHONHOME": _if_set("every Python looks for its standard library there"),
+    "PYTHONHOME": _if_on("every Python looks for its standard library there", any_value=True),
     "PYTHONPATH": _python_path,
     "PYTORCH_ALLOC_CONF": _allocator,
     "PYTORCH_CUDA_ALLOC_CONF": _allocator,
     "TORCH_CUDA_ARCH_LIST": _architectures,
     "TRITON_INTERPRET": _if_on("Python interprets Triton's kernels instead of compiling them"),
-    "VLLM_ATTENTION_BACKEND": _if_set("vLLM ignores it since it takes --attention-backend"),
+    "VLLM_ATTENTION_BACKEND": _if_on(
+        "vLLM ignores it since it takes --attention-backend", any_value=True
+    ),
 }
 
 CHECK = _host.check(

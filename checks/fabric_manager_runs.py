@@ -34,8 +34,7 @@ def look(context: Context) -> Observation:
         problems.append(
             f"the fabric manager is {version} and the driver {driver}: they must be the same"
         )
-    outside = _host.in_container(facts)
-    if running is None and "completed" not in states.values() and not outside:
+    if running is None and "completed" not in states.values() and not _host.in_container(facts):
         problems.append("the GPUs are joined by NVSwitches, and no fabric manager was found")
     holds = (
         f"the fabric manager {version or driver} runs" if running else "the GPUs joined the fabric"

@@ -28,10 +28,10 @@ def body(context: Context) -> Verdict:
     versions = {"torch": str(torch.__version__), "flash_attn": str(flash_attn.__version__)}
     package = f"flash-attn {versions['flash_attn']}"
     if not context.gpus:
-        loads = f"{package} loads beside torch {versions['torch']}"
         return Verdict(
             passed=True,
-            summary=f"{loads}; nothing was computed, since no GPU is used here",
+            summary=f"{package} loads beside torch {versions['torch']}; nothing was "
+            "computed, since no GPU is used here",
             evidence=versions,
         )
     return _devices.try_on_each(
@@ -62,13 +62,17 @@ def judge(torch: Any, plain: Any, varied: Any, cached: Any, device: str) -> _dev
 
 def _measure(torch: Any, function: Any, device: str) -> dict[str, Any]:
     shape = (_BATCH, _LENGTH, _HEADS, _WIDTH)
-    inputs = [torch.randn(shape, device=device, dtype=torch.float16) for _ in range(3)]
-    call = functools.partial(function, *inputs)
+    call = functools.partial(
+        function, *(torch.randn(shape, device=device, dtype=torch.float16) for _ in range(3))
+    )
     timing = _timing.measure(torch, device, call, times=50, warm_up=20)
     of = {"way": "flash-attn", "tokens": str(_LENGTH), "pass": "forward"}
-    size = f"batch {_BATCH}, sequence {_LENGTH}, {_HEADS} heads of {_WIDTH}"
     return {
-        "forward takes": {**timing.evidence(), "of": f"{size}, float16, not causal"},
+        "forward takes": {
+            **timing.evidence(),
+            "of": f"batch {_BATCH}, sequence {_LENGTH}, {_HEADS} heads "
+            f"of {_WIDTH}, float16, not causal",
+        },
         "figures": [timing.milliseconds("attention time", of)],
     }
 

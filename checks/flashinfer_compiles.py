@@ -39,10 +39,12 @@ torch.save(answers, path)
 
 
 def body(context: Context) -> Verdict:
-    count = len(whole_gpus(context.gpus)) or 1
-    answers = compute(context.scratch, [f"cuda:{number}" for number in range(count)])
-    body = partial(judge, gated=partial(answer, answers))
-    verdict = _devices.try_on_each(context, body, "FlashInfer's kernel is right")
+    answers = compute(
+        context.scratch, [f"cuda:{number}" for number in range(len(whole_gpus(context.gpus)) or 1)]
+    )
+    verdict = _devices.try_on_each(
+        context, partial(judge, gated=partial(answer, answers)), "FlashInfer's kernel is right"
+    )
     libraries = sorted(path.name for path in Path(context.scratch).rglob("*.so"))
     compiled = libraries or "nothing: FlashInfer brought the kernel with it"
     return replace(
@@ -78,8 +80,9 @@ def compute(scratch: str, devices: list[str]) -> dict[str, Any]:
     print(done.stdout, done.stderr, flush=True)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        status = f"it ended with status {done.returncode}"
-        return dict.fromkeys(devices, lines[-1] if lines else status)
+        return dict.fromkeys(
+            devices, lines[-1] if lines else f"it ended with status {done.returncode}"
+        )
     answers: dict[str, Any] = torch.load(file)
     return answers
 

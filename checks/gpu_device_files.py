@@ -10,8 +10,7 @@ from ._host import Observation
 
 
 def look(context: Context) -> Observation:
-    rows = _host.fact(context.facts, "device_files")
-    usable = {row["path"]: row["usable"] for row in rows}
+    usable = {row["path"]: row["usable"] for row in _host.fact(context.facts, "device_files")}
     evidence = {"device_files": usable}
     if _host.all_integrated(context):
         return Observation(

@@ -28,11 +28,10 @@ def look(context: Context) -> Observation:
     texts = [(gpu["id"], off) for gpu in gpus if gpu["ecc"] is False and _has_ecc(gpu)]
     counters = _host.used_gpus(context, "gpu_memory_errors")
     wrong = [(row["id"], text) for row in counters for key, text in _PROBLEMS.items() if row[key]]
-    counts = {row["id"]: {key: row[key] for key in row if key != "id"} for row in counters}
     return Observation(
         _host.group_by_text(wrong + texts),
         "no uncorrected memory error, and no repair is pending",
-        {"counts": counts},
+        {"counts": {row["id"]: {key: row[key] for key in row if key != "id"} for row in counters}},
         "nvidia-smi -q -d ECC,ROW_REMAPPER,PAGE_RETIREMENT shows the counts, "
         "dmesg | grep -i xid the errors",
     )

@@ -10,8 +10,9 @@ from ._host import Observation
 def look(context: Context) -> Observation:
     facts = context.facts
     shown = {gpu["bus_id"] for gpu in _host.fact(facts, "gpus")}
-    devices = _host.fact(facts, "pci_gpus")
-    bound = [device["bus_id"] for device in devices if device["driver"] == "nvidia"]
+    bound = [
+        device["bus_id"] for device in _host.fact(facts, "pci_gpus") if device["driver"] == "nvidia"
+    ]
     hidden = sorted(set(bound) - shown)
     evidence = {"on_the_bus": len(bound), "shown": len(shown), "not_shown": hidden}
     if _host.in_container(facts):
@@ -22,12 +23,11 @@ def look(context: Context) -> Observation:
         raise _host.UnreadableFact(
             "the bus addresses of the GPUs could not be read from the driver"
         )
-    problems = [
-        f"the GPU at {bus_id} is bound to the nvidia driver and not shown by it"
-        for bus_id in hidden
-    ]
     return Observation(
-        problems,
+        [
+            f"the GPU at {bus_id} is bound to the nvidia driver and not shown by it"
+            for bus_id in hidden
+        ],
         f"the driver shows all {len(shown)} GPUs",
         evidence,
         hint=(

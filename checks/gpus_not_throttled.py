@@ -17,14 +17,15 @@ _HARMFUL = (
 
 def look(context: Context) -> Observation:
     states = _host.used_gpus(context, "gpu_throttling")
-    slowed = [
-        (state["id"], reason)
-        for state in states
-        for reason in _HARMFUL
-        if reason in state["reasons"]
-    ]
     return Observation(
-        _host.group_by_text(slowed),
+        _host.group_by_text(
+            [
+                (state["id"], reason)
+                for state in states
+                for reason in _HARMFUL
+                if reason in state["reasons"]
+            ]
+        ),
         "no GPU is slowed down by heat, power brake or hardware",
         {"reasons": {state["id"]: state["reasons"] for state in states}},
         "look at fans, air and power supply: nvidia-smi -q -d TEMPERATURE,POWER,PERFORMANCE",

@@ -22,11 +22,13 @@ _HINT = "unset CUDA_VISIBLE_DEVICES; to use some of the GPUs only, set gpus in c
 def body(context: Context) -> Verdict:
     cuda: Any = importlib.import_module("torch").cuda
     try:
-        count = cuda.device_count()
-        observed = [describe(cuda.get_device_properties(number)) for number in range(count)]
+        observed = [
+            describe(cuda.get_device_properties(number)) for number in range(cuda.device_count())
+        ]
     except RuntimeError as error:  # the driver's words are the finding
-        first = str(error).strip().splitlines()[0]
-        return Verdict(passed=False, summary=f"CUDA does not start: {first}")
+        return Verdict(
+            passed=False, summary=f"CUDA does not start: {str(error).strip().splitlines()[0]}"
+        )
     return compare(observed, context.gpus, context.facts, os.environ)
 
 
@@ -56,8 +58,10 @@ def compare(
         why = explain(visible, len(recorded), len(observed))
         if not why and len(observed) > len(gpus):
             why = f"{_VISIBLE} is not set"
-        count = f"{len(observed) or 'no'} GPU{'s' * (len(observed) != 1)}"
-        summary = f"torch sees {count}, and {len(gpus)} should be there"
+        summary = (
+            f"torch sees {len(observed) or 'no'} GPU{'s' * (len(observed) != 1)}, "
+            f"and {len(gpus)} should be there"
+        )
         summary += f": {why}" if why else ""
         return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
     if problems := _differences(observed, gpus, recorded):
@@ -122,13 +126,16 @@ def _difference(number: int, observed: dict[str, Any], gpu: str, by_id: dict[str
     """Return how torch's GPU differs from the recorded one, or "" also for what is not recorded."""
     recorded = by_id[gpu]
     if observed["bus_id"] and recorded.get("bus_id") and observed["bus_id"] != recorded["bus_id"]:
-        matches = (name for name, row in by_id.items() if row.get("bus_id") == observed["bus_id"])
-        other = next(matches, "")
-        identity = "which the recording does not have"
-        if other:
-            identity = f"which is GPU {other} of this host"
-        address = f"torch's GPU {number} is at {observed['bus_id']}"
-        return f"{address}, {identity}; GPU {gpu} is at {recorded['bus_id']}"
+        other = next(
+            (name for name, row in by_id.items() if row.get("bus_id") == observed["bus_id"]), ""
+        )
+        identity = (
+            f"which is GPU {other} of this host" if other else "which the recording does not have"
+        )
+        return (
+            f"torch's GPU {number} is at {observed['bus_id']}, {identity}; GPU "
+            f"{gpu} is at {recorded['bus_id']}"
+        )
     if recorded.get("integrated"):  # it has the host's memory, and the board's name
         return ""
     if _DECORATION.sub("", observed["name"]) != _DECORATION.sub("", recorded["name"]):

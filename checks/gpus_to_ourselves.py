@@ -9,8 +9,9 @@ from ._host import Observation
 
 def look(context: Context) -> Observation:
     used = {gpu.partition(":")[0] for gpu in context.gpus}
-    processes = _host.fact(context.facts, "gpu_processes")
-    others = [process for process in processes if process["id"] in used]
+    others = [
+        process for process in _host.fact(context.facts, "gpu_processes") if process["id"] in used
+    ]
     problems = [
         f"GPU {process['id']}: {process['name'] or 'an invisible process'} (PID {process['pid']})"
         + (f" holds {process['memory_mib']} MiB" if process["memory_mib"] is not None else "")

@@ -41,8 +41,9 @@ def judge(torch: Any, multiply: Multiply, device: str) -> _devices.DeviceResult:
     problem, evidence = _numbers.judge_cases(torch, halves, _HALF_TOLERANCE)
     if problem:
         return problem, evidence
-    floats = _float_cases(torch, multiply, device)
-    problem, of_floats = _numbers.judge_cases(torch, floats, _FLOAT_TOLERANCE)
+    problem, of_floats = _numbers.judge_cases(
+        torch, _float_cases(torch, multiply, device), _FLOAT_TOLERANCE
+    )
     return problem, {"halves": evidence, "float32": of_floats, "method": _METHOD}
 
 

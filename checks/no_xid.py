@@ -32,16 +32,14 @@ def look(context: Context) -> Observation:
     xids = _host.fact(context.facts, "xids")
     faults = [xid for xid in xids if xid["xid"] not in _OF_PROGRAMS]
     counts = Counter((xid["bus_id"], xid["xid"]) for xid in faults)
-    problems = [
-        f"Xid {number} at {bus_id}"
-        + (f", {count} times" if count > 1 else "")
-        + (f" ({_MEANINGS[number]})" if number in _MEANINGS else "")
-        for (bus_id, number), count in counts.items()
-    ]
-    rest = len(xids) - len(faults)
     return Observation(
-        problems,
-        f"no Xid of a GPU or the driver since the start; of programs: {rest}",
+        [
+            f"Xid {number} at {bus_id}"
+            + (f", {count} times" if count > 1 else "")
+            + (f" ({_MEANINGS[number]})" if number in _MEANINGS else "")
+            for (bus_id, number), count in counts.items()
+        ],
+        f"no Xid of a GPU or the driver since the start; of programs: {len(xids) - len(faults)}",
         {"xids": xids[-20:]},
         _HINT,
     )

@@ -57,29 +57,27 @@ def _measure(torch: Any, source: int, destination: int) -> _timing.Timing:
 
 def judge(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method: str) -> Verdict:
     """Compare the pairs of each kind of link; pairs without a recorded link are one kind."""
-    rows = [
-        {"pair": _pairs.name(pair), "link": links.get(pair), "gb_per_s": round(rate, 1)}
-        for pair, rate in rates.items()
+    evidence = {
+        "pairs": [
+            {"pair": _pairs.name(pair), "link": links.get(pair), "gb_per_s": round(rate, 1)}
+            for pair, rate in rates.items()
+        ],
+        "method": f"{_BYTES >> 20} MiB from GPU to GPU, one pair at a time; {method}",
+    }
+    problems = [
+        f"{_pairs.name(pair)}: {rates[pair]:.0f} GB/s over "
+        f"{links.get(pair, 'an unknown link')}, the others {median:.0f}"
+        for pair, median in _timing.slower_than_peers(rates, links, _LEAST).items()
     ]
-    size = f"{_BYTES >> 20} MiB from GPU to GPU, one pair at a time"
-    evidence = {"pairs": rows, "method": f"{size}; {method}"}
-    slow = _timing.slower_than_peers(rates, links, _LEAST)
-    if slow:
-        problems = [
-            f"{_pairs.name(pair)}: {rates[pair]:.0f} GB/s over "
-            f"{links.get(pair, 'an unknown link')}, the others {median:.0f}"
-            for pair, median in slow.items()
-        ]
-        return Verdict(passed=False, summary=first_of(problems), evidence=evidence, hint=_HINT)
-    kinds = sorted({links.get(pair, "") for pair in rates})
     ranges = [
         _range(kind, [rate for pair, rate in rates.items() if links.get(pair, "") == kind])
-        for kind in kinds
+        for kind in sorted({links.get(pair, "") for pair in rates})
     ]
     return Verdict(
-        passed=True,
-        summary=f"no pair is far slower than its peers: {', '.join(ranges)}",
+        passed=not problems,
+        summary=first_of(problems) or f"no pair is far slower than its peers: {', '.join(ranges)}",
         evidence=evidence,
+        hint=_HINT if problems else "",
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import importlib
 import re
 from collections.abc import Iterable
@@ -29,10 +28,9 @@ def body(context: Context) -> Verdict:  # noqa: ARG001 - all it needs is install
     copies = _copies(path for folder in _installed.folders() for path in folder.rglob("*.so*"))
     importlib.import_module("torch")
     mapped = _copies(_mapped_files())
-    problems = []
-    if not copies:
-        problems.append("no CUDA library is in this environment: torch loads those of the system")
-    problems += [
+    none = "no CUDA library is in this environment: torch loads those of the system"
+    problems = [
+        *([] if copies else [none]),
         *(
             f"{name} exists twice: {_describe(paths, owners)}"
             for name, paths in copies.items()
@@ -50,13 +48,12 @@ def body(context: Context) -> Verdict:  # noqa: ARG001 - all it needs is install
             if name in copies and path not in copies[name]
         ),
     ]
-    evidence = {"libraries": _as_text(copies), "loaded": _as_text(mapped)}
-    if problems:
-        return Verdict(passed=False, summary="; ".join(problems[:3]), evidence=evidence, hint=_HINT)
     return Verdict(
-        passed=True,
-        summary=f"{len(copies)} CUDA libraries, each once; torch has loaded {len(mapped)} of them",
-        evidence=evidence,
+        passed=not problems,
+        summary="; ".join(problems[:3])
+        or f"{len(copies)} CUDA libraries, each once; torch has loaded {len(mapped)} of them",
+        evidence={"libraries": _as_text(copies), "loaded": _as_text(mapped)},
+        hint=_HINT if problems else "",
     )
 
 
@@ -80,17 +77,10 @@ def _as_text(copies: dict[str, list[Path]]) -> dict[str, list[str]]:
 
 def _differ(paths: list[Path]) -> bool:
     """Return whether copies differ; the same content twice on disk does no harm."""
-    if len({path.stat().st_size for path in paths}) > 1:
-        return True
-    return len(paths) > 1 and len({_digest(path) for path in paths}) > 1
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    sizes = {path.stat().st_size for path in paths}
+    return len(sizes) > 1 or (
+        len(paths) > 1 and len({_installed.digest(path, "sha256") for path in paths}) > 1
+    )
 
 
 def _owners() -> dict[Path, str]:

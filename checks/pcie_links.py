@@ -20,8 +20,9 @@ def look(context: Context) -> Observation:
     gpus = [gpu for gpu in _host.used_gpus(context) if not (gpu["vgpu"] or gpu["integrated"])]
     if not gpus:
         return Observation([], "these GPUs have no PCIe link of their own")
-    rows = _host.with_field(gpus, "link", "the PCIe link")
-    links: dict[str, Any] = {gpu["id"]: gpu["link"] for gpu in rows}
+    links: dict[str, Any] = {
+        gpu["id"]: gpu["link"] for gpu in _host.with_field(gpus, "link", "the PCIe link")
+    }
     narrow = [
         (gpu, f"the PCIe link has {link['width']} of {link['width_max']} lanes")
         for gpu, link in links.items()

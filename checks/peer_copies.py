@@ -73,13 +73,11 @@ def judge(
     if hanging:
         problems.insert(0, f"{hanging}: a copy does not end within {hang_s:g} s")
     evidence = {"problems": problems, "bytes": [size for size, _, _ in _CASES], "method": _METHOD}
-    if problems:
-        return Verdict(passed=False, summary=first_of(problems), evidence=evidence)
-    count = len(_pairs.pairs(len(devices)))
-    copies = f"{len(_CASES)} copies arrived byte by byte"
     return Verdict(
-        passed=True,
-        summary=f"over each of {count} ordered pairs of GPUs {copies}",
+        passed=not problems,
+        summary=first_of(problems)
+        or f"over each of {len(_pairs.pairs(len(devices)))} ordered pairs of GPUs "
+        f"{len(_CASES)} copies arrived byte by byte",
         evidence=evidence,
     )
 
@@ -108,8 +106,7 @@ def _try_pairs(torch: Any, devices: list[str], copy: Copy, problems: list[str]) 
 def pattern(torch: Any, size: int) -> Any:
     """Return bytes that show their position: no two blocks are alike, at any distance."""
     position = torch.arange(size, dtype=torch.int64)
-    mixed = ((position * 2_654_435_761) ^ (position >> 7) * 40_503) >> 11 & 0xFF
-    return mixed.to(torch.uint8)
+    return (((position * 2_654_435_761) ^ (position >> 7) * 40_503) >> 11 & 0xFF).to(torch.uint8)
 
 
 def _try_copy(
@@ -144,8 +141,10 @@ def _first_wrong(received: Any, expected: Any, lead: int) -> str:
         return ""
     wrong = (received != expected).nonzero()
     at = int(wrong[0])
-    values = f"{int(received[at])} instead of {int(expected[at])}"
-    return f"{len(wrong)} wrong, the first is byte {at - lead}: {values}"
+    return (
+        f"{len(wrong)} wrong, the first is byte {at - lead}: {int(received[at])} "
+        f"instead of {int(expected[at])}"
+    )
 
 
 CHECK = Check(

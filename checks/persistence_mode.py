@@ -9,9 +9,10 @@ from ._host import Observation
 
 def look(context: Context) -> Observation:
     gpus = _host.with_field(_host.used_gpus(context), "persistence", "persistence mode")
-    off = [(gpu["id"], "persistence mode is off") for gpu in gpus if not gpu["persistence"]]
     return Observation(
-        _host.group_by_text(off),
+        _host.group_by_text(
+            [(gpu["id"], "persistence mode is off") for gpu in gpus if not gpu["persistence"]]
+        ),
         "persistence mode is on",
         {"persistence": {gpu["id"]: gpu["persistence"] for gpu in gpus}},
         "each start waits for the GPU, and its settings are lost in between: "

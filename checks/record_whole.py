@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,15 +22,16 @@ def body(context: Context) -> Verdict:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         wrong += filter(None, pool.map(_difference, claims.items()))
     wrong += _foreign_hooks(claims)
-    shared = sorted(
-        str(path) for path, owners in claims.items() if len({digest for _, digest, _ in owners}) > 1
-    )
     evidence = {
         "distributions": count,
         "files": len(claims),
         "differences": len(wrong),
         "wrong": sorted(wrong)[:_SHOWN],
-        "claimed_by_several": shared[:_SHOWN],
+        "claimed_by_several": sorted(
+            str(path)
+            for path, owners in claims.items()
+            if len({digest for _, digest, _ in owners}) > 1
+        )[:_SHOWN],
         "record_known_to_be_wrong": sorted(context.contents)[:_SHOWN],
     }
     if not count:
@@ -115,15 +115,12 @@ def _compare(path: Path, digest: str, size: str) -> str:
         algorithm, _, expected = digest.partition("=")
         if not expected:
             return ""
-        with path.open("rb") as stream:
-            actual_digest = hashlib.new(algorithm)
-            while chunk := stream.read(1 << 20):
-                actual_digest.update(chunk)
+        actual_digest = _installed.digest(path, algorithm)
     except FileNotFoundError:
         return "is missing"
     except (OSError, ValueError) as error:
         return f"cannot be read ({error})"
-    encoded = base64.urlsafe_b64encode(actual_digest.digest()).rstrip(b"=").decode()
+    encoded = base64.urlsafe_b64encode(actual_digest).rstrip(b"=").decode()
     return "" if encoded == expected else "was changed"
 
 

@@ -63,8 +63,7 @@ def body(context: Context) -> Verdict:
 def judge(torch: Any, sdpa: Callable[..., Any], device: str) -> _devices.DeviceResult:
     torch.set_warn_always(True)  # by default torch gives each reason for a refusal only once
     evidence: dict[str, Any] = {"method": _METHOD}
-    backends = _BACKENDS | ({} if device == "cpu" else _GPU_BACKENDS)
-    for name, backend in backends.items():
+    for name, backend in (_BACKENDS | ({} if device == "cpu" else _GPU_BACKENDS)).items():
         refused: dict[str, list[str]] = {}
         words = (*_REFUSALS, *(_CUDNN_REFUSALS if name == _CUDNN else ()))
         cases = []
@@ -99,25 +98,26 @@ def _cases(torch: Any, device: str) -> list[_OpenCase]:
 
 
 def _make_cases(torch: Any, device: str) -> Iterator[_OpenCase]:
-    dtypes = _devices.half_precisions(torch, device)
-    for dtype, width, shape in itertools.product(dtypes, _WIDTHS, _SHAPES):
+    for dtype, width, shape in itertools.product(
+        _devices.half_precisions(torch, device), _WIDTHS, _SHAPES
+    ):
         queries, keys, heads, shared, causal = shape
         torch.manual_seed(0)
-        lengths = ((queries, heads), (keys, shared), (keys, shared))
         query, *cache = (
             torch.randn(2, length, count, width, device=device).to(dtype)
-            for length, count in lengths
+            for length, count in ((queries, heads), (keys, shared), (keys, shared))
         )
         # With torch's causal mask the first query sees the first key alone, so keys behind the
         # last query are never seen.
         visible = [query, *(tensor[:, :queries] if causal else tensor for tensor in cache)]
         reference = _numbers.fused_attention(torch, *visible, causal=causal)
-        wide = (tensor.double() for tensor in visible)
-        exact = _numbers.attention(torch, *wide, causal=causal)
+        exact = _numbers.attention(torch, *(tensor.double() for tensor in visible), causal=causal)
         grouped = f", {heads} heads on {shared}" if heads != shared else ""
         mask = "causal" if causal else "full"
-        precision = f"{_numbers.dtype_name(dtype)}, head dimension {width}"
-        name = f"{precision}{grouped}, {mask} {queries} x {keys}"
+        name = (
+            f"{_numbers.dtype_name(dtype)}, head dimension "
+            f"{width}{grouped}, {mask} {queries} x {keys}"
+        )
         inputs = [tensor.transpose(1, 2) for tensor in (query, *cache)]
         call = partial(_call, inputs, is_causal=causal, enable_gqa=heads != shared)
         yield name, call, reference.transpose(1, 2), exact.transpose(1, 2)
@@ -149,8 +149,7 @@ def _is_refused(
             messages = [str(warning.message).partition(" (Triggered")[0] for warning in caught]
             # These two only introduce a reason, or name a backend that we switched off.
             reasons = [text for text in messages if not text.endswith(("because:", "disabled."))]
-            reason = "; ".join(reasons or [str(error)])[:_REASON_LENGTH]
-            refused.setdefault(reason, []).append(case)
+            refused.setdefault("; ".join(reasons or [str(error)])[:_REASON_LENGTH], []).append(case)
             return True
         except Exception:  # noqa: BLE001 - it is raised again when the case is judged
             return False

@@ -11,8 +11,7 @@ _DEADLINE_S = 60.0
 
 
 def body(context: Context) -> Verdict:
-    key = os.environ.get("VLLM_API_KEY", "")
-    return _serving.inspect_server(context.serving, key, _DEADLINE_S)
+    return _serving.inspect_server(context.serving, os.environ.get("VLLM_API_KEY", ""), _DEADLINE_S)
 
 
 CHECK = Check(

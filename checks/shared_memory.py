@@ -15,15 +15,13 @@ def look(context: Context) -> Observation:
     total, free = shm["total_gb"], shm["free_gb"]
     problems, hint = [], "ls -l /dev/shm: delete what killed processes left there"
     if total < _TOTAL_GB:
-        size = f"{total * 1024:.0f} MiB"
-        problems.append(f"shared memory is {size}, too little for several GPUs")
+        problems.append(f"shared memory is {total * 1024:.0f} MiB, too little for several GPUs")
         hint = (
             "start the container with --shm-size=16g "
             "(Kubernetes: an emptyDir with medium: Memory at /dev/shm)"
         )
     elif free < _FREE_GB:
-        left = f"{free * 1024:.0f} MiB"
-        problems.append(f"only {left} of {total:.1f} GiB of shared memory are free")
+        problems.append(f"only {free * 1024:.0f} MiB of {total:.1f} GiB of shared memory are free")
     return Observation(
         problems, f"{free:.1f} of {total:.1f} GiB of shared memory are free", shm, hint
     )

@@ -35,8 +35,9 @@ Speeds = dict[int, dict[str, Any]]
 
 
 def body(context: Context) -> Verdict:
-    holds = "attention is as fast as usual"
-    verdict = _devices.try_on_each(context, _measure, holds, at_once=False)
+    verdict = _devices.try_on_each(
+        context, _measure, "attention is as fast as usual", at_once=False
+    )
     if context.profile == "cpu" and verdict.passed:
         return replace(verdict, summary="attention measured on CPU; shown, not judged")
     return verdict
@@ -72,11 +73,11 @@ def _measure(torch: Any, device: str) -> _devices.DeviceResult:
 def _measure_product(torch: Any, device: str, dtype: Any) -> tuple[float, list[Figure]]:
     size = 1024 if device == "cpu" else _PRODUCT
     square = torch.randn(size, size, device=device).to(dtype)
-    call = partial(torch.matmul, square, square)
-    timing = _timing.measure(torch, device, call, times=50, budget_s=5 * _BUDGET_S)
+    timing = _timing.measure(
+        torch, device, partial(torch.matmul, square, square), times=50, budget_s=5 * _BUDGET_S
+    )
     of = {"size": str(size), "precision": _numbers.dtype_name(dtype)}
-    figure = timing.rate("product", 2 * size**3, "TFLOP/s", of)
-    return 2e-6 * size**3 / timing.median_us, [figure]
+    return 2e-6 * size**3 / timing.median_us, [timing.rate("product", 2 * size**3, "TFLOP/s", of)]
 
 
 def judge(product: float, forward: Speeds, capability: tuple[int, int]) -> str:
@@ -139,8 +140,9 @@ class _VllmAttention:
         batch, length = inputs[0].shape[:2]
         # Made in the warm-up, so that no timed call copies the starts to the GPU.
         if (batch, length) not in self._starts:
-            ends = (batch + 1) * length
-            starts = self._torch.arange(0, ends, length, dtype=self._torch.int32, device=device)
+            starts = self._torch.arange(
+                0, (batch + 1) * length, length, dtype=self._torch.int32, device=device
+            )
             self._starts[batch, length] = starts
         starts = self._starts[batch, length]
         return flash.flash_attn_varlen_func(
@@ -174,8 +176,9 @@ def _speed(
         call = partial(function, *inputs)
         if backward:
             output = call()
-            ones = torch.ones_like(output)
-            call = partial(torch.autograd.grad, output, inputs, ones, retain_graph=True)
+            call = partial(
+                torch.autograd.grad, output, inputs, torch.ones_like(output), retain_graph=True
+            )
         peak_mb = _peak_mb(torch, device, call)
         timing = _timing.measure(torch, device, call, times=50, budget_s=_BUDGET_S)
     except Exception as error:  # noqa: BLE001 - a missing kernel, or too little memory

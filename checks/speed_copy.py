@@ -30,9 +30,9 @@ def measure(torch: Any, device: str, size: int = _BYTES) -> _devices.DeviceResul
     if not target.equal(source):  # a copy that copies nothing is fast
         return "a copy in its memory differs from the original", {}
     moved = 2 * source.numel() * 8
-    peak = _rates.peak_bandwidth(torch, device)
-    rate = moved / timing.median_us / 1000
-    problem, evidence = _rates.compare_with_peak(rate, peak, _LEAST, _WHAT)
+    problem, evidence = _rates.compare_with_peak(
+        moved / timing.median_us / 1000, _rates.peak_bandwidth(torch, device), _LEAST, _WHAT
+    )
     return problem, {
         **evidence,
         "bytes_read_and_written": moved,

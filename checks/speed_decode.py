@@ -39,13 +39,14 @@ def body(context: Context) -> Verdict:
     flash: Any = importlib.import_module("vllm.vllm_flash_attn.flash_attn_interface")
 
     def measure_vllm(torch: Any, device: str) -> _devices.DeviceResult:
-        decode = vllm_decode(torch, device, flash)
-        return measure(torch, device, decode, _LENGTHS, Shape(), torch.bfloat16)
+        return measure(
+            torch, device, vllm_decode(torch, device, flash), _LENGTHS, Shape(), torch.bfloat16
+        )
 
-    verdict = _devices.try_on_each(
-        context, measure_vllm, "", at_once=False, least=_LEAST_CAPABILITY
+    return _rates.compare_gpus(
+        _devices.try_on_each(context, measure_vllm, "", at_once=False, least=_LEAST_CAPABILITY),
+        _WHAT,
     )
-    return _rates.compare_gpus(verdict, _WHAT)
 
 
 def vllm_decode(torch: Any, device: str, flash: Any) -> Decode:
@@ -90,8 +91,9 @@ def measure(
             return f"{length} tokens: {text}", {}
         timing = _timing.measure(torch, device, call)
         size = 2 * keys.numel() * keys.element_size()
-        rate = size / timing.median_us / 1000
-        problem, evidence = _rates.compare_with_peak(rate, peak, _LEAST, _WHAT)
+        problem, evidence = _rates.compare_with_peak(
+            size / timing.median_us / 1000, peak, _LEAST, _WHAT
+        )
         rows[str(length)] = {**evidence, "bytes_read": size, **timing.evidence()}
         figures.append(timing.rate("decode", size, "GB/s", {"tokens": str(length)}))
         if problem:
@@ -100,8 +102,7 @@ def measure(
     rate_of_all: dict[str, Any] = {
         key: slowest[key] for key in ("gb_per_s", "of_peak") if key in slowest
     }
-    of = f"{shape}, {dtype}"
-    return "", {**rate_of_all, "tokens": rows, "of": of, "figures": figures}
+    return "", {**rate_of_all, "tokens": rows, "of": f"{shape}, {dtype}", "figures": figures}
 
 
 def compare(torch: Any, answer: Any, inputs: tuple[Any, Any, Any, Any]) -> str:
@@ -111,8 +112,7 @@ def compare(torch: Any, answer: Any, inputs: tuple[Any, Any, Any, Any]) -> str:
         cache = [pages[table[number].long()].flatten(0, 1)[None] for pages in (keys, values)]
         tensors = [query[number][None, None], *cache]
         reference = _numbers.fused_attention(torch, *tensors, causal=False)[0]
-        wide = (tensor.double() for tensor in tensors)
-        exact = _numbers.attention(torch, *wide, causal=False)[0]
+        exact = _numbers.attention(torch, *(tensor.double() for tensor in tensors), causal=False)[0]
         problem, _ = _numbers.compare(torch, answer[number][None], reference, exact)
         if problem:
             return f"sequence {number}: {problem}"

@@ -42,8 +42,9 @@ def judge(best: dict[str, float]) -> list[str]:
     """Return a problem for each GPU that is slow beside its peers or the published value."""
     problems = []
     for name, speed in best.items():
-        peers = [other for key, other in best.items() if _model(key) == _model(name)]
-        median = statistics.median(peers)
+        median = statistics.median(
+            [other for key, other in best.items() if _model(key) == _model(name)]
+        )
         values = (
             value
             for model, value in _PUBLISHED.items()
@@ -53,8 +54,9 @@ def judge(best: dict[str, float]) -> list[str]:
         if speed < _LEAST_OF_PEERS * median:
             problems.append(f"{name} does {speed:.3g} TFLOP/s, and its peers here {median:.3g}")
         elif speed < _LEAST_OF_PUBLISHED * published:
-            known = f"and {published} was published for it"
-            problems.append(f"{name} does {speed:.3g} TFLOP/s, {known}")
+            problems.append(
+                f"{name} does {speed:.3g} TFLOP/s, and {published} was published for it"
+            )
     return problems
 
 
@@ -67,8 +69,9 @@ def _measure(torch: Any, device: str) -> _devices.DeviceResult:
     sizes, figures = {}, []
     for size in _CPU_SIZES if device == "cpu" else _GPU_SIZES:
         left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-        call = partial(torch.matmul, left, right)
-        timing = _timing.measure(torch, device, call, times=50, budget_s=_BUDGET_S)
+        timing = _timing.measure(
+            torch, device, partial(torch.matmul, left, right), times=50, budget_s=_BUDGET_S
+        )
         speed = _timing.five_digits(2e-6 * size**3 / timing.median_us)
         sizes[f"{size} x {size} x {size}"] = {"tflops": speed, **timing.evidence()}
         figures.append(

@@ -40,8 +40,7 @@ class _Libraries:
 
     def _candidates(self, name: str) -> list[Path]:
         own = self._of_environment.get(name)
-        variable = os.environ.get("LD_LIBRARY_PATH", "")
-        folders = [*filter(None, variable.split(":")), *_SYSTEM]
+        folders = [*filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(":")), *_SYSTEM]
         return [*([own] if own else []), *(Path(folder, name) for folder in folders)]
 
     def loaded_with(self, file: ElfFile) -> tuple[list[ElfFile], set[str]]:
@@ -94,25 +93,19 @@ def judge(files: list[Path], torch: str = "") -> Verdict:
         "libraries_not_found": wants,
         "for_other_torches": [_short(path) for path in others],
     }
-    if problems or not count:
-        return Verdict(
-            passed=False,
-            summary="; ".join(problems[:3]) or "no extension is linked with torch",
-            evidence=evidence,
-            hint=_HINT,
-        )
+    if not problems and not count:
+        problems = ["no extension is linked with torch"]
     return Verdict(
-        passed=True,
-        summary=f"torch has all symbols that {count} extensions need",
+        passed=not problems,
+        summary="; ".join(problems[:3]) or f"torch has all symbols that {count} extensions need",
         evidence=evidence,
+        hint=_HINT if problems else "",
     )
 
 
 def _is_for_another(path: Path, torch: str) -> bool:
     match = _FOR_A_TORCH.search(path.name)
-    if not match or not torch:
-        return False
-    return torch.split(".")[:2] != [match[1], match[2]]
+    return bool(match and torch and torch.split(".")[:2] != [match[1], match[2]])
 
 
 def _unmet(file: ElfFile, libraries: _Libraries) -> tuple[list[str], set[str]]:
@@ -134,9 +127,8 @@ def _unmet(file: ElfFile, libraries: _Libraries) -> tuple[list[str], set[str]]:
 
 def _short(path: Path) -> str:
     parts = path.parts
-    if "site-packages" not in parts:
-        return path.name
-    return "/".join(parts[parts.index("site-packages") + 1 :])
+    inside = "site-packages" in parts
+    return "/".join(parts[parts.index("site-packages") + 1 :]) if inside else path.name
 
 
 CHECK = Check(

@@ -14,6 +14,11 @@ from . import _devices, _numbers, _tiny_model
 from ._contract import Check, Context, Needs, Verdict
 
 _SHAPE = (83, 770)
+_LOG = "the log of this check has the compiler's output"
+_SPACE = (
+    "it hands paths to the compiler without quotes, and this environment's has a space: "
+    "--prefix DIR"
+)
 _OFF = "TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE switch torch.compile off"
 
 
@@ -31,16 +36,7 @@ def body(context: Context) -> Verdict:
     verdict = _devices.try_on_each(context, judge_torch, "torch.compile is right")
     if verdict.passed or verdict.hint:
         return verdict
-    return replace(verdict, hint=_hint(str(torch.__file__)))
-
-
-def _hint(path: str) -> str:
-    if " " in path:
-        return (
-            "it hands paths to the compiler without quotes, and this environment's has a space: "
-            "--prefix DIR"
-        )
-    return "the log of this check has the compiler's output"
+    return replace(verdict, hint=_SPACE if " " in str(torch.__file__) else _LOG)
 
 
 def judge(torch: Any, compiler: Callable[..., Any], device: str) -> _devices.DeviceResult:

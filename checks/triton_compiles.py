@@ -17,8 +17,9 @@ _SHAPE = (83, 770)
 def body(context: Context) -> Verdict:
     # With an empty cache, since an earlier compilation proves nothing.
     _tiny_model.apply_environment(context.scratch)
-    judge_triton = partial(judge, softmax=softmax)
-    return _devices.try_on_each(context, judge_triton, "Triton compiles, and its kernel is right")
+    return _devices.try_on_each(
+        context, partial(judge, softmax=softmax), "Triton compiles, and its kernel is right"
+    )
 
 
 def softmax(tensor: Any) -> Any:

@@ -44,8 +44,7 @@ def _cases(torch: Any, device: str, gated: Callable[[str, Any], Any]) -> Iterato
                 gate, up = tensor.chunk(2, 1)
                 activated = activation(gate.float())
                 rounded = activated.to(dtype) * up  # rounded twice, as the kernel may
-                in_32_bits = activated * up.float()
-                reference = _numbers.accepted_roundings(torch, rounded, in_32_bits)
+                reference = _numbers.accepted_roundings(torch, rounded, activated * up.float())
                 exact = activation(gate.double()) * up.double()
                 case = f"{name}, {_numbers.dtype_name(dtype)} {rows} x {width}"
                 yield case, partial(gated, name, tensor), reference, exact

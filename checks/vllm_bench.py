@@ -49,11 +49,10 @@ def body(context: Context) -> Verdict:
         return Verdict(passed=False, summary=problem, evidence=evidence)
     requests, tokens = values["requests_per_s"], values["output_tokens_per_s"]
     first, following = values["median_ttft_ms"], values["median_tpot_ms"]
-    speed = f"{requests:.1f} requests/s, {tokens:.0f} tokens/s"
-    latency = f"first token after {first:.1f} ms, each next {following:.2f} ms"
     return Verdict(
         passed=True,
-        summary=f"{_PROMPTS} requests answered: {speed}, {latency}",
+        summary=f"{_PROMPTS} requests answered: {requests:.1f} requests/s, {tokens:.0f} tokens/s, "
+        f"first token after {first:.1f} ms, each next {following:.2f} ms",
         evidence=evidence,
         figures=figures(values),
     )
@@ -79,9 +78,8 @@ def figures(values: dict[str, Any]) -> tuple[Figure, ...]:
 
 def _run_benchmark(context: Context, url: str, file: Path) -> tuple[int, str]:
     """Return status and output; status -1 if the benchmark did not end in time."""
-    command = [sys.executable, "-I", "-m", "vllm.entrypoints.cli.main"]
-    if context.launcher:
-        command = [context.launcher]
+    module = [sys.executable, "-I", "-m", "vllm.entrypoints.cli.main"]
+    command = [context.launcher] if context.launcher else module
     options = {
         "backend": "openai",
         "base-url": url,

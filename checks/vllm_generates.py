@@ -89,12 +89,13 @@ def _speed(torch: Any, generate: Callable[[], object]) -> Figure:
     """Measure all prompts at once; by now they are in the prefix cache."""
     timing = _timing.measure(torch, "cpu", generate, warm_up=0, budget_s=_BUDGET_S)
     prompts = len(_tiny_model.PROMPTS)
-    rates = [prompts * _TOKENS / sample * 1e6 for sample in timing.samples_us]
-    method = (
-        f"{prompts} prompts to a 2 MB model, {_TOKENS} tokens each, "
-        f"with log-probabilities, eagerly; {timing.method}"
+    return _timing.figure(
+        "generation",
+        [prompts * _TOKENS / sample * 1e6 for sample in timing.samples_us],
+        "tokens/s",
+        method=f"{prompts} prompts to a 2 MB model, {_TOKENS} tokens each, with "
+        f"log-probabilities, eagerly; {timing.method}",
     )
-    return _timing.figure("generation", rates, "tokens/s", method=method)
 
 
 def generate(vllm: Any, engine: Any) -> list[GeneratedAnswer]:
@@ -103,8 +104,7 @@ def generate(vllm: Any, engine: Any) -> list[GeneratedAnswer]:
         temperature=0.0, max_tokens=_TOKENS, ignore_eos=True, logprobs=2, detokenize=False
     )
     prompts = [{"prompt_token_ids": list(prompt)} for prompt in _tiny_model.PROMPTS]
-    results = engine.generate(prompts, greedy, use_tqdm=False)
-    outputs = [result.outputs[0] for result in results]
+    outputs = [result.outputs[0] for result in engine.generate(prompts, greedy, use_tqdm=False)]
     return [
         GeneratedAnswer(tuple(output.token_ids), tuple(map(_lead, output.logprobs)))
         for output in outputs
@@ -132,12 +132,10 @@ def _answer(torch: Any, model: Any) -> tuple[list[GeneratedAnswer], float, float
     """
     answers, margin, largest = [], float("inf"), 0.0
     for prompt, answer in zip(_tiny_model.PROMPTS, _tiny_model.ANSWERS, strict=True):
-        tokens = torch.tensor([prompt + answer[:-1]])
-        logits = model.logits(tokens)[0, len(prompt) - 1 :].double()
+        logits = model.logits(torch.tensor([prompt + answer[:-1]]))[0, len(prompt) - 1 :].double()
         best = logits.topk(2)
         leads = best.values[:, 0] - best.values[:, 1]
-        chosen = tuple(best.indices[:, 0].tolist())
-        answers.append(GeneratedAnswer(chosen, tuple(leads.tolist())))
+        answers.append(GeneratedAnswer(tuple(best.indices[:, 0].tolist()), tuple(leads.tolist())))
         margin = min(margin, float((leads / logits.std(-1)).min()))
         largest = max(largest, float(logits.abs().max()))
     return answers, margin, largest
@@ -166,8 +164,10 @@ def find_problem(runs: Sequence[Sequence[GeneratedAnswer]], reference: Reference
             "torch itself is wrong here"
         )
     if not reference.margin >= _tiny_model.MARGIN:
-        lead = f"{reference.margin:.3g}"
-        return f"a token of the reference leads by only {lead}, so a rounding could decide"
+        return (
+            "a token of the reference leads by only "
+            f"{reference.margin:.3g}, so a rounding could decide"
+        )
     first, second = ([answer.tokens for answer in run] for run in runs)
     if any(len(tokens) != _TOKENS for tokens in first):
         counts = " and ".join(str(len(tokens)) for tokens in first)
@@ -181,18 +181,23 @@ def find_problem(runs: Sequence[Sequence[GeneratedAnswer]], reference: Reference
     for run in runs:
         # "not <=", since a NaN is wrong, too.
         if not (error := largest_difference(run, reference.answers)) <= reference.allowed:
-            allowed = f"{reference.allowed:.3g} is allowed"
-            return f"the tokens are right, but their leads are off by {error:.3g}, and {allowed}"
+            return (
+                f"the tokens are right, but their leads are off by {error:.3g}, and "
+                f"{reference.allowed:.3g} is allowed"
+            )
     return ""
 
 
 def _wrong_token(answers: Sequence[tuple[int, ...]]) -> str:
-    rows = zip(_tiny_model.PROMPTS, answers, _tiny_model.ANSWERS, strict=True)
-    for prompt, tokens, right in rows:
+    for prompt, tokens, right in zip(
+        _tiny_model.PROMPTS, answers, _tiny_model.ANSWERS, strict=True
+    ):
         for number, (token, expected) in enumerate(zip(tokens, right, strict=True), start=1):
             if token != expected:
-                place = f"after {len(prompt)} words, token {number}"
-                return f"{place} is {token}, and plain torch says {expected}"
+                return (
+                    f"after {len(prompt)} words, token {number} is {token}, "
+                    f"and plain torch says {expected}"
+                )
     return ""
 
 
@@ -214,10 +219,10 @@ def judge(
         "lead_off": largest_difference(runs[0], reference.answers),
         "lead_allowed": reference.allowed,
     }
-    tokens = f"{len(runs[0])} x {_TOKENS} greedy tokens, twice those of plain torch"
     return Verdict(
         passed=True,
-        summary=f"{tokens}; started in {evidence['start_s']:.1f} s",
+        summary=f"{len(runs[0])} x {_TOKENS} greedy tokens, twice those of plain torch; started "
+        f"in {evidence['start_s']:.1f} s",
         evidence=evidence,
         figures=figures,
     )
@@ -225,11 +230,9 @@ def judge(
 
 def _words(answers: Sequence[GeneratedAnswer], evidence: dict[str, Any]) -> tuple[Figure, ...]:
     """Return the figures that must be the same in the next run."""
-    tokens = "; ".join(" ".join(map(str, answer.tokens)) for answer in answers)
-    backend = " and ".join(evidence["backend"]) or "not told"
     words = {
-        "tokens": tokens,
-        "attention backend": backend,
+        "tokens": "; ".join(" ".join(map(str, answer.tokens)) for answer in answers),
+        "attention backend": " and ".join(evidence["backend"]) or "not told",
         "precision": evidence["precision"],
     }
     return tuple(Figure(name, word) for name, word in words.items())
@@ -238,8 +241,7 @@ def _words(answers: Sequence[GeneratedAnswer], evidence: dict[str, Any]) -> tupl
 def _backends(engine: Any) -> list[str]:
     """Return the attention backends of the layers; [] if this vLLM does not tell."""
     try:
-        config = engine.llm_engine.vllm_config.compilation_config
-        layers = config.static_forward_context.values()
+        layers = engine.llm_engine.vllm_config.compilation_config.static_forward_context.values()
         return sorted({layer.get_attn_backend().get_name() for layer in layers})
     except AttributeError:
         return []

@@ -16,7 +16,6 @@ from ._contract import Check, Context, Needs, Verdict
 _NEW, _ALL = (37, 1, 5, 1), (37, 129, 301, 16)
 _LEAST = (8, 0)  # vLLM's FlashAttention has no code for older GPUs
 _WIDTHS, _HEADS, _SHARED = (64, 128), 6, 2
-_PAGES = 32
 _CPU_PAGE, _GPU_PAGE = 32, 16
 
 
@@ -49,8 +48,10 @@ def _try(torch: Any, device: str) -> _devices.DeviceResult:
         flash: Any = importlib.import_module("vllm.vllm_flash_attn")
         version = _vllm_operators.flash_version(torch, device, flash)
     except (ImportError, AttributeError) as error:
-        text = f"{type(error).__name__}: {error}"
-        return f"vLLM's FlashAttention is not at its usual place: {text}", {}
+        return (
+            f"vLLM's FlashAttention is not at its usual place: {type(error).__name__}: {error}",
+            {},
+        )
     function = partial(_flash_attention, flash, version)
     return judge(torch, device, {f"FlashAttention {version}": function}, _GPU_PAGE)
 
@@ -66,13 +67,14 @@ def _cases(
 ) -> Iterator[_numbers.Case]:
     for dtype, width in _variants(torch, device):
         torch.manual_seed(0)
-        rows = ((sum(_NEW), _HEADS), (sum(_ALL), _SHARED), (sum(_ALL), _SHARED))
         inputs = [
-            torch.randn(length, heads, width, device=device).to(dtype) for length, heads in rows
+            torch.randn(length, heads, width, device=device).to(dtype)
+            for length, heads in ((sum(_NEW), _HEADS), (sum(_ALL), _SHARED), (sum(_ALL), _SHARED))
         ]
         batch = _make_batch(torch, device, inputs, page)
-        precisions = (dtype, torch.float32, torch.float64)
-        rounded, in_32_bits, exact = (_one_by_one(torch, inputs, of) for of in precisions)
+        rounded, in_32_bits, exact = (
+            _one_by_one(torch, inputs, of) for of in (dtype, torch.float32, torch.float64)
+        )
         reference = _numbers.accepted_roundings(torch, rounded, in_32_bits)
         for name, function in functions.items():
             case = f"{name}, {_numbers.dtype_name(dtype)}, head dimension {width}"
@@ -103,15 +105,15 @@ def _make_batch(torch: Any, device: str, inputs: list[Any], page: int) -> Batch:
 
 def _one_by_one(torch: Any, inputs: list[Any], precision: Any) -> Any:
     """Return the attention of each sequence by itself, in a precision."""
-    attention = _numbers.fused_attention
-    if precision == torch.float64:
-        attention = _numbers.attention
+    exact = precision == torch.float64
+    attention = _numbers.attention if exact else _numbers.fused_attention
     query, key, value = (tensor.to(precision) for tensor in inputs)
-    parts = zip(query.split(_NEW), key.split(_ALL), value.split(_ALL), strict=True)
-    answers = [
-        attention(torch, *(tensor[None] for tensor in part), causal=True)[0] for part in parts
-    ]
-    return torch.cat(answers)
+    return torch.cat(
+        [
+            attention(torch, *(tensor[None] for tensor in part), causal=True)[0]
+            for part in zip(query.split(_NEW), key.split(_ALL), value.split(_ALL), strict=True)
+        ]
+    )
 
 
 def _flash_attention(flash: Any, version: int, batch: Batch) -> Any:
@@ -140,8 +142,9 @@ def cpu_attention(batch: Batch) -> Any:
     isa = backend._get_attn_isa(batch.query.dtype, batch.page, width)  # noqa: SLF001 - vLLM has no public name for it
     shape = (int(batch.table.max()) + 1, heads, 2 * batch.page, width)
     keys, values = batch.key.new_zeros(shape).chunk(2, dim=2)  # as the backend divides its cache
-    tensors = (batch.key, batch.value, keys, values, batch.slots)
-    _vllm_operators.call("cpu_attn_reshape_and_cache", *tensors, isa)
+    _vllm_operators.call(
+        "cpu_attn_reshape_and_cache", batch.key, batch.value, keys, values, batch.slots, isa
+    )
     plan = _vllm_operators.call(
         "cpu_attn_get_scheduler_metadata",
         num_reqs=len(_ALL),

@@ -33,8 +33,9 @@ Multiply = Callable[[Any, Any, Any, Any, Any], Any]
 
 
 def body(context: Context) -> Verdict:
-    holds = "vLLM's quantised products are right"
-    verdict = _devices.try_on_each(context, _try, holds, least=_LEAST)
+    verdict = _devices.try_on_each(
+        context, _try, "vLLM's quantised products are right", least=_LEAST
+    )
     if context.profile == "cpu" and not verdict.passed and not _has_vnni():
         return replace(verdict, hint=SATURATES)
     return verdict
@@ -57,11 +58,12 @@ def _try(torch: Any, device: str) -> _devices.DeviceResult:
         return judge(torch, device, torch.int8, _int8, _cutlass)
     try:
         if not _vllm_operators.call("cutlass_scaled_mm_supports_fp8", major * 10 + minor):
-            version = f"compute capability {major}.{minor}"
-            return f"this build of vLLM has no fp8 product for {version}", {}
+            return (
+                f"this build of vLLM has no fp8 product for compute capability {major}.{minor}",
+                {},
+            )
     except (ImportError, AttributeError) as error:
-        text = f"{type(error).__name__}: {error}"
-        return f"vLLM's fp8 product is not at its usual place: {text}", {}
+        return f"vLLM's fp8 product is not at its usual place: {type(error).__name__}: {error}", {}
     return judge(torch, device, torch.float8_e4m3fn, _fp8, _cutlass)
 
 
@@ -71,9 +73,11 @@ def judge(
     problem, rows = _numbers.judge_cases(torch, _row_cases(torch, device, narrow, quantise))
     if problem:
         return problem, rows
-    tolerance = _INT8_TOLERANCE if narrow == torch.int8 else _FP8_TOLERANCE
-    cases = _product_cases(torch, device, narrow, multiply)
-    problem, products = _numbers.judge_cases(torch, cases, tolerance)
+    problem, products = _numbers.judge_cases(
+        torch,
+        _product_cases(torch, device, narrow, multiply),
+        _INT8_TOLERANCE if narrow == torch.int8 else _FP8_TOLERANCE,
+    )
     precision = _numbers.dtype_name(narrow)
     return problem, {"precision": precision, "quantised": rows, "products": products}
 
@@ -81,10 +85,10 @@ def judge(
 def _row_cases(torch: Any, device: str, narrow: Any, quantise: Quantise) -> Iterator[_numbers.Case]:
     for dtype, shape, rows, _ in _inputs(torch, device, narrow):
         quantised, scales = quantise_by_hand(torch, rows, narrow)
-        target = _numbers.dtype_name(narrow)
-        name = f"{_numbers.dtype_name(dtype)} {shape[0]} x {shape[1]} to {target}"
-        reference = quantised.float() * scales
-        yield name, partial(_restore, quantise, rows), reference, rows.double()
+        name = (
+            f"{_numbers.dtype_name(dtype)} {shape[0]} x {shape[1]} to {_numbers.dtype_name(narrow)}"
+        )
+        yield name, partial(_restore, quantise, rows), quantised.float() * scales, rows.double()
 
 
 def _product_cases(
@@ -95,10 +99,11 @@ def _product_cases(
         right, by_column = quantise_by_hand(torch, weights, narrow)
         exact = (left.double() @ right.double().T) * by_row.double() * by_column.double().T
         reference = ((left.float() @ right.float().T) * by_row * by_column.T).to(dtype)
-        precisions = f"{_numbers.dtype_name(narrow)} to {_numbers.dtype_name(dtype)}"
-        name = f"{precisions} {' x '.join(map(str, shape))}"
-        call = partial(multiply, left, by_row, right.T, by_column.T, dtype)
-        yield name, call, reference, exact
+        name = (
+            f"{_numbers.dtype_name(narrow)} to "
+            f"{_numbers.dtype_name(dtype)} {' x '.join(map(str, shape))}"
+        )
+        yield name, partial(multiply, left, by_row, right.T, by_column.T, dtype), reference, exact
 
 
 def _inputs(
@@ -110,9 +115,9 @@ def _inputs(
         summed = _SUMMED_FROM_FP8_TO_FLOAT16 if short else _SUMMED
         for height in _ROWS:
             torch.manual_seed(0)
-            lengths = (height, _COLUMNS)
             rows, weights = (
-                torch.randn(length, summed, device=device).to(dtype) for length in lengths
+                torch.randn(length, summed, device=device).to(dtype)
+                for length in (height, _COLUMNS)
             )
             yield dtype, (height, summed, _COLUMNS), rows, weights
 
@@ -130,8 +135,9 @@ def _restore(quantise: Quantise, rows: Any) -> Any:
 
 
 def _fp8(rows: Any) -> tuple[Any, Any]:
-    options = {"use_per_token_if_dynamic": True}
-    quantised, scales = _vllm_operators.call("scaled_fp8_quant", rows, **options)
+    quantised, scales = _vllm_operators.call(
+        "scaled_fp8_quant", rows, use_per_token_if_dynamic=True
+    )
     return quantised, scales
 
 
@@ -153,8 +159,7 @@ def _onednn(left: Any, by_row: Any, right: Any, by_column: Any, dtype: Any) -> A
     # The scales come with the rows, and there is no zero point.
     handler = _vllm_operators.call("create_onednn_scaled_mm", right, by_column, dtype, True, False)
     output = by_row.new_full((left.shape[0], right.shape[1]), float("nan"), dtype=dtype)
-    tensors = (left, output, by_row)
-    return _vllm_operators.call("onednn_scaled_mm", handler, *tensors, None, None, None)
+    return _vllm_operators.call("onednn_scaled_mm", handler, left, output, by_row, None, None, None)
 
 
 CHECK = Check(

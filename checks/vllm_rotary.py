@@ -37,8 +37,9 @@ def judge(torch: Any, device: str, rotate: Rotate) -> _devices.DeviceResult:
 
 
 def _cases(torch: Any, device: str, rotate: Rotate) -> Iterator[_numbers.Case]:
-    dtypes = _devices.half_precisions(torch, device)
-    for dtype, halves, turned in itertools.product(dtypes, (True, False), _TURNED):
+    for dtype, halves, turned in itertools.product(
+        _devices.half_precisions(torch, device), (True, False), _TURNED
+    ):
         torch.manual_seed(0)
         positions = torch.randint(0, _LONGEST, (_TOKENS,), device=device)
         table = _table(torch, device, turned).to(dtype)
@@ -80,8 +81,9 @@ def _turn(torch: Any, tensor: Any, rows: Any, *, halves: bool) -> Any:
     left, right = part.chunk(2, -1) if halves else (part[..., ::2], part[..., 1::2])
     cosine, sine = rows[:, None].chunk(2, -1)
     turned = left * cosine - right * sine, right * cosine + left * sine
-    joined = torch.cat(turned, -1) if halves else torch.stack(turned, -1).flatten(-2)
-    output[..., : rows.shape[1]] = joined
+    output[..., : rows.shape[1]] = (
+        torch.cat(turned, -1) if halves else torch.stack(turned, -1).flatten(-2)
+    )
     return output.view(tensor.shape)
 
 

@@ -60,8 +60,9 @@ def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:
     began = time.monotonic()
     numbers = list(islice(cycle(range(len(_tiny_model.PROMPTS))), _AT_ONCE))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        results = pool.map(lambda number: check_completion(url, number), numbers)
-        problems = list(filter(None, results))
+        problems = list(
+            filter(None, pool.map(lambda number: check_completion(url, number), numbers))
+        )
     evidence["at_once_s"] = round(time.monotonic() - began, 3)
     if problems:
         yield f"of {_AT_ONCE} requests at once, {len(problems)} failed: {problems[0]}"

@@ -31,8 +31,9 @@ def body(context: Context) -> Verdict:
             passed=False, summary=f"split {ways} ways, {problem}", evidence=evidence, hint=_HINT
         )
     prompts = len(_tiny_model.PROMPTS)
-    results = (check_completion(server.url, number) for number in range(prompts))
-    problem = next(filter(None, results), "")
+    problem = next(
+        filter(None, (check_completion(server.url, number) for number in range(prompts))), ""
+    )
     problem_at_end = server.stop()
     of = {"split": f"{ways} ways"}
     figures = tuple(replace(figure, of=of) for figure in server.figures)
