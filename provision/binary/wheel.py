@@ -132,7 +132,6 @@ def _truth(archive: zipfile.ZipFile, file: str) -> WheelContents:
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> Message:
-    """Read a file of the .dist-info folder that has the format of a mail header."""
     return HeaderParser().parsestr(
         _whole(archive, _dist_info(archive, name), _LARGEST_TEXT).decode()
     )

@@ -120,7 +120,6 @@ def _builds(release: Release) -> tuple[Build, ...]:
 
 
 def _counterpart(old: tuple[Build, ...], build: Build) -> Build | None:
-    """Return the build that a new one replaces."""
     for candidate in old:
         same_place = (candidate.machine, candidate.where) == (build.machine, build.where)
         # PyPI has one build per machine; its CUDA may have been inferred wrongly before.
@@ -130,7 +129,6 @@ def _counterpart(old: tuple[Build, ...], build: Build) -> Build | None:
 
 
 def _filled(old: Build, new: Build) -> Build:
-    """Return the new build, completed by what only the old one states."""
     if isinstance(old, VllmBuild) and isinstance(new, VllmBuild):
         # Code from before CUDA 12.8 does not name its toolkit.
         if new.cuda is None:

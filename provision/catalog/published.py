@@ -141,7 +141,6 @@ class OpenWheel:
         return compiled
 
     def metadata(self) -> Message:
-        """Return the header fields of METADATA."""
         # A vendored package may have a dist-info folder deeper in the wheel.
         (member,) = (
             name for name in self.members if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)

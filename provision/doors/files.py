@@ -52,15 +52,20 @@ def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
             hint="name a file that exists and that you may read",
         ) from error
     if len(content) > limit:
-        what = f"is larger than {limit // (1024 * 1024)} MiB"
-        raise UnreadableInput(what, where=str(path), hint="check that this is the right file")
+        raise UnreadableInput(
+            f"is larger than {limit // (1024 * 1024)} MiB",
+            where=str(path),
+            hint="check that this is the right file",
+        )
     return as_text(content)
 
 
 def as_text(content: bytes) -> str:
     """Decode a text file, also from Windows: with a byte order mark, or UTF-16 from PowerShell."""
-    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+    return content.decode(
+        "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig",
+        "replace",
+    )
 
 
 def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
@@ -85,7 +90,6 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a crash, on file systems that support it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

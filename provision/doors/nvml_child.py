@@ -142,10 +142,9 @@ def throttling(handle: Any) -> int:  # noqa: ANN401 - ctypes
 
 def processes(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
     """Return the processes on this GPU, by program name: their arguments may hold secrets."""
-    processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MAX_PROCESSES]
     return [
         {"pid": process.pid, "name": process_name(process.pid), "memory": process.usedGpuMemory}
-        for process in processes
+        for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MAX_PROCESSES]
     ]
 
 
@@ -156,7 +155,6 @@ def process_name(pid: int) -> str:
 
 
 def fabric(handle: Any) -> str:  # noqa: ANN401 - ctypes
-    """Return the state of the GPU in its NVLink fabric."""
     info = nvml.c_nvmlGpuFabricInfoV_t()
     nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
     state = FABRIC_STATES.get(info.state, f"state {info.state}")
@@ -166,7 +164,6 @@ def fabric(handle: Any) -> str:  # noqa: ANN401 - ctypes
 
 
 def slices(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
-    """Return the MIG instances of one GPU."""
     instances: list[dict[str, Any]] = []
     for index in range(ask(lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle), {}, "count") or 0):
         instance = ask(
@@ -178,7 +175,6 @@ def slices(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
 
 
 def slice_of(instance: Any) -> dict[str, Any]:  # noqa: ANN401 - ctypes
-    """Return name and memory of one MIG instance."""
     return {
         "name": ask(lambda: nvml.nvmlDeviceGetName(instance), {}, "name"),
         "memory": ask(lambda: memory(instance), {}, "memory"),
@@ -207,8 +203,7 @@ def links(handles: dict[int, Any], bus_ids: dict[int, str]) -> tuple[list[dict[s
     of_gpu = {index: nvlinks(handle) for index, handle in handles.items()}
     pairs: list[dict[str, Any]] = []
     for a, b in combinations(sorted(handles), 2):
-        direct = of_gpu[a][0][bus_ids.get(b, "")]
-        wires = direct or min(of_gpu[a][1], of_gpu[b][1])
+        wires = of_gpu[a][0][bus_ids.get(b, "")] or min(of_gpu[a][1], of_gpu[b][1])
         try:
             ancestor = nvml.nvmlDeviceGetTopologyCommonAncestor(handles[a], handles[b])
         except UNANSWERED:
@@ -239,8 +234,9 @@ def document() -> dict[str, Any]:
     count = ask(nvml.nvmlDeviceGetCount, errors, "gpus") or 0
     gpus = [gpu(index) for index in range(count)]
     handles = {answers["index"]: handle for handle, answers in gpus if handle is not None}
-    bus_ids = {answers["index"]: answers.get("bus_id", "?") for _, answers in gpus}
-    pairs, switched = links(handles, bus_ids)
+    pairs, switched = links(
+        handles, {answers["index"]: answers.get("bus_id", "?") for _, answers in gpus}
+    )
     return {
         "library": library(),
         "driver": ask(nvml.nvmlSystemGetDriverVersion, errors, "driver"),

@@ -20,7 +20,6 @@ def read(path: Path) -> Iterator[bytes]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, whole or in parts."""
     return digest.of_pieces(read(path)).hexdigest()
 
 
@@ -63,7 +62,6 @@ def split(path: Path, most: int) -> None:
 
 
 def _join(path: Path) -> None:
-    """Join the parts into one file, then remove them."""
     aside = path.with_name(f".{path.name}.joined")
     with aside.open("wb") as stream:
         stream.writelines(read(path))
@@ -77,5 +75,4 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _literal(name: str) -> str:
-    """Escape a name for glob."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

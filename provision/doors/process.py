@@ -78,8 +78,9 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 
     def last_line(self) -> str:
         """Return the last line of stderr that is not blank."""
-        lines = reversed(self.stderr.splitlines())
-        return next((line.strip() for line in lines if line.strip()), "")
+        return next(
+            (line.strip() for line in reversed(self.stderr.splitlines()) if line.strip()), ""
+        )
 
 
 def run(
@@ -127,8 +128,9 @@ def run(
             )
     except (OSError, ValueError) as error:
         missing = _is_missing(error, words[0], (os.environ if env is None else env).get("PATH"))
-        seconds = time.monotonic() - began
-        return Finished(argv=words, missing=missing, stderr=str(error), seconds=seconds)
+        return Finished(
+            argv=words, missing=missing, stderr=str(error), seconds=time.monotonic() - began
+        )
     try:
         deadline = began + deadline_s
         until = until or (lambda: deadline)
@@ -184,8 +186,10 @@ def _attend(
             errors.append(error)
             _end_group(child)
 
-    streams = ((child.stdout, out), (child.stderr, err))
-    threads = [pipes.thread(pipes.drain, pipe, output, forward) for pipe, output in streams]
+    threads = [
+        pipes.thread(pipes.drain, pipe, output, forward)
+        for pipe, output in ((child.stdout, out), (child.stderr, err))
+    ]
     if text is not None:
         threads.append(pipes.thread(pipes.feed, child.stdin, text.encode()))
     interrupt_if_deferred()

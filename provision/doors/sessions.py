@@ -47,8 +47,9 @@ def session(url: str = "", connection: Connection | None = None) -> requests.Ses
             # requests would raise an OSError here that looks like a failure of the connection.
             if isinstance(path, str) and not Path(path).exists():
                 reason = f"the certificate file {path} is missing"
-                hint = "correct `cert` in the settings of pip or uv"
-                raise SourceFailed(reason, where=scrubbed(url), hint=hint)
+                raise SourceFailed(
+                    reason, where=scrubbed(url), hint="correct `cert` in the settings of pip or uv"
+                )
         proxy = connection.proxy
         session.proxies = {"http": proxy, "https": proxy} if proxy else {}
     return session

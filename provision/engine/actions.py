@@ -65,15 +65,21 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             for line in self.fetching.finish(action):
                 log.line(line)
         except (SourceFailed, NotWritable) as failure:
-            what = log.line(f"{action.title}: {failure.what}: {failure.where}")
-            raise StepFailed(what, where=f"step {step.label}", hint=failure.hint) from None
+            raise StepFailed(
+                log.line(f"{action.title}: {failure.what}: {failure.where}"),
+                where=f"step {step.label}",
+                hint=failure.hint,
+            ) from None
 
     def _check(self, step: Step, need: Need, log: StepLog) -> None:
         measured = needs.measure(need)
         line = log.line(f"{need.title}: {measured.text}")
         if not measured.met:
-            hint = needs.hint_for(need, Path(self.site.generation))
-            raise StepFailed(line, where=f"step {step.label}", hint=hint or _RESUME)
+            raise StepFailed(
+                line,
+                where=f"step {step.label}",
+                hint=needs.hint_for(need, Path(self.site.generation)) or _RESUME,
+            )
 
     def _run(self, step: Step, action: Run, log: StepLog) -> str:
         environment = {**self.environment, **action.env}
@@ -104,7 +110,6 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
 def _command_failed(
     step: Step, action: Run, finished: process.Finished, command: str, log: StepLog
 ) -> StepFailed:
-    """Return the failure of a command, with its last lines as text and as data."""
     headline = f"{action.title}: {ending(finished)}"
     output = tuple(line.strip() for line in log.last if line.strip())
     last = "\n".join(f"    {line}" for line in log.last) or f"    {finished.stderr}".rstrip()

@@ -72,8 +72,6 @@ def build(
 
 
 def _work(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> list[Work]:
-    """Return each step with its actions and fingerprint."""
-    links = fingerprint.chain(plan, lock, site, steps)
     return [
         Work(
             step=step,
@@ -81,7 +79,7 @@ def _work(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> list[Wor
             leaves=step.leaves(plan, lock),
             fingerprint=link,
         )
-        for step, link in zip(steps, links, strict=True)
+        for step, link in zip(steps, fingerprint.chain(plan, lock, site, steps), strict=True)
     ]
 
 

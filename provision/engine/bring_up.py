@@ -52,7 +52,6 @@ class Workplace(msgspec.Struct, frozen=True, kw_only=True):
         return () if self.lock is None else (self.lock,)
 
     def at(self, generation: str) -> Site:
-        """Return the places with an environment chosen."""
         return msgspec.structs.replace(self.site, generation=generation)
 
 
@@ -91,8 +90,7 @@ def build(
     before, wheels_before = environments.current_id(prefix), store.referenced(prefix)
     last = resolution_cache.load(prefix)
     resolution_cache.save(prefix, resolution)
-    target = _target(resolution, workplace.site)
-    place = environments.find_or_begin(prefix, target, workplace.run)
+    place = environments.find_or_begin(prefix, _target(resolution, workplace.site), workplace.run)
     try:
         results = apply.build(
             resolution.plan,
@@ -165,5 +163,6 @@ def tidy(
 
 def _target(resolution: Resolution, site: Site) -> str:
     anywhere = msgspec.structs.replace(site, generation="")
-    steps = discover_steps.discover()
-    return fingerprint.target_fingerprint(resolution.plan, resolution.lock, anywhere, steps)
+    return fingerprint.target_fingerprint(
+        resolution.plan, resolution.lock, anywhere, discover_steps.discover()
+    )

@@ -163,8 +163,9 @@ class Building:
         """
         for damaged in torn:
             work.unmark_complete(self._state)
-            text = f"{damaged.name} is damaged and is installed again: {damaged.why}"
-            self._events(Note(text=text))
+            self._events(
+                Note(text=f"{damaged.name} is damaged and is installed again: {damaged.why}")
+            )
             self._intact.discard(damaged.name)
             if was_installed:
                 self._records.remove(damaged)
@@ -239,7 +240,6 @@ class Building:
         self._end(item.result("done", seconds=time.monotonic() - began))
 
     def _reduced(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
-        """Return the actions with only those files to fetch that are not installed already."""
         return tuple(
             self._missing(action) if isinstance(action, Fetch) else action for action in actions
         )
@@ -259,8 +259,9 @@ class Building:
         item: Work,
         commands: tuple[str, ...] = (),
     ) -> None:
-        run = self._carrier.folder.name
-        self._journal.write(event, item.step.label, item.fingerprint, run, commands)
+        self._journal.write(
+            event, item.step.label, item.fingerprint, self._carrier.folder.name, commands
+        )
 
     def _complete(self, *, was_complete: bool) -> list[StepResult]:
         """Read every byte, install again what differs, and mark the environment as complete."""
@@ -270,8 +271,9 @@ class Building:
             result = self._clean or self._survey()
             if self._records.remember(result.damaged):
                 result = self._survey()
-            locked = {canonicalize_name(pin.name) for pin in self._lock.pins}
-            missing = sorted(locked - result.intact.keys())
+            missing = sorted(
+                {canonicalize_name(pin.name) for pin in self._lock.pins} - result.intact.keys()
+            )
             if not missing:
                 break
             self._remove(result.damaged, was_installed=True)
@@ -283,8 +285,9 @@ class Building:
                     self._carry_out(item)
         else:
             why = "; ".join(damaged.why for damaged in result.damaged)
-            what = f"{', '.join(missing)} stays damaged: {why}"
-            raise StepFailed(what, where=str(self._generation))
+            raise StepFailed(
+                f"{', '.join(missing)} stays damaged: {why}", where=str(self._generation)
+            )
         # A repair of an environment that was in use may have been killed.
         finished = was_complete or environments.was_current(self._generation)
         stray_files.refuse_strays(self._generation, result, self._events, finished=finished)

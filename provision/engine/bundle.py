@@ -133,8 +133,9 @@ def make(
         for python in pythons
         for pin in _control_pins(checkout, python, plan, uv, environment)
     }
-    own = list(control.values())
-    _download(folder / CONTROL, own, "wheels of vllm-ready itself", environment, events)
+    _download(
+        folder / CONTROL, list(control.values()), "wheels of vllm-ready itself", environment, events
+    )
     # Some file systems and upload forms limit the size of a file.
     for pin in lock.pins:
         parts.split(folder / WHEELS / pin.wheel.file, most)
@@ -148,10 +149,8 @@ def make(
         files=tuple(_files(folder)),
     )
     # The manifest comes after all files that it lists.
-    document = msgspec.json.format(msgspec.json.encode(bundle), indent=1)
-    files.write(folder / MANIFEST, document)
-    sums = "".join(f"{file.sha256}  {file.path}\n" for file in bundle.files)
-    files.write(folder / SUMS, sums)
+    files.write(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(bundle), indent=1))
+    files.write(folder / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in bundle.files))
     return bundle
 
 
@@ -175,8 +174,11 @@ def load(folder: Path) -> Bundle:
         if not path.exists():
             raise UnreadableInput("is missing", where=str(path), hint="copy the whole bundle")
         if not path.is_file() or path.stat().st_size != file.size:
-            problem = f"has {path.stat().st_size} bytes, {file.size} were packed"
-            raise UnreadableInput(problem, where=str(path), hint="copy the whole bundle")
+            raise UnreadableInput(
+                f"has {path.stat().st_size} bytes, {file.size} were packed",
+                where=str(path),
+                hint="copy the whole bundle",
+            )
     return bundle
 
 
@@ -249,8 +251,7 @@ def _download(
     events: Subscriber,
 ) -> None:
     """Download wheels into a folder and remove all others from it."""
-    action = Fetch(title=title, folder=str(folder), wheels=tuple(wheels))
-    fetch.fetch(action, environment, events)
+    fetch.fetch(Fetch(title=title, folder=str(folder), wheels=tuple(wheels)), environment, events)
     names = {wheel.file for wheel in wheels}
     for path in folder.iterdir():
         if path.is_file() and path.name.partition(".whl")[0] + ".whl" not in names:
@@ -260,7 +261,6 @@ def _download(
 def _control_pins(
     checkout: Path, python: str, plan: Plan, uv: str, environment: Mapping[str, str]
 ) -> tuple[Pin, ...]:
-    """Resolve the hash-pinned wheels of the control environment for one Python version."""
     pinned = checkout / "requirements.txt"
     argv = [uv, "pip", "compile", str(pinned), "--no-deps", "--quiet", "--no-build"]
     argv += ["--format", "pylock.toml", "--no-header", "--color", "never"]
@@ -285,7 +285,6 @@ def _control_pins(
 
 
 def _archive(checkout: Path) -> bytes:
-    """Pack the checkout; the same files give the same bytes."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
@@ -308,12 +307,18 @@ def _archive(checkout: Path) -> bytes:
 def _files_of_the_tool(checkout: Path) -> Iterator[Path]:
     yield from (checkout / name for name in _OF_THE_TOOL)
     for folder in _FOLDERS_OF_THE_TOOL:
-        below = sorted((checkout / folder).rglob("*"))
-        yield from (path for path in below if path.is_file() and not _GENERATED & {*path.parts})
+        yield from (
+            path
+            for path in sorted((checkout / folder).rglob("*"))
+            if path.is_file() and not _GENERATED & {*path.parts}
+        )
 
 
 def _files(folder: Path) -> Iterator[File]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in (MANIFEST, SUMS):
-            name = str(path.relative_to(folder))
-            yield File(path=name, size=path.stat().st_size, sha256=parts.sha256(path))
+            yield File(
+                path=str(path.relative_to(folder)),
+                size=path.stat().st_size,
+                sha256=parts.sha256(path),
+            )

@@ -77,7 +77,6 @@ def _gpus(ids: Sequence[str]) -> str:
 
 
 def _lost(tried: CheckResults) -> list[str]:
-    """List figures and samples that were measured and are missing."""
     measured: dict[str, list[Figure]] = {}
     for figure in tried.figures:
         measured.setdefault(figure.check, []).append(figure)

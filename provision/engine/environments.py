@@ -79,7 +79,6 @@ def list_environments(prefix: Path) -> list[Environment]:
 
 
 def current_id(prefix: Path) -> str | None:
-    """Return the id of the environment that `current` points to."""
     try:
         return os.readlink(prefix / CURRENT)
     except OSError:
@@ -130,8 +129,10 @@ def find_by_target(prefix: Path, target: str) -> Environment | None:
 
 def remove_if_unbegun(environment: Path, run: str) -> bool:
     """Remove an environment in which only this run has written its state; return whether it did."""
-    entries = Journal(environment / STATE).last_entries().values()
-    done_before = any(entry.what == "done" and entry.run != run for entry in entries)
+    done_before = any(
+        entry.what == "done" and entry.run != run
+        for entry in Journal(environment / STATE).last_entries().values()
+    )
     if done_before or {path.name for path in environment.iterdir()} != {STATE}:
         return False
     _remove(environment)
@@ -257,8 +258,9 @@ def processes_using(environment: Path) -> list[tuple[int, str]]:
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) != os.getpid() and _runs_from(process, inside):
             with contextlib.suppress(OSError):
-                command = (process / "comm").read_text(errors="replace").strip()
-                users.append((int(process.name), command))
+                users.append(
+                    (int(process.name), (process / "comm").read_text(errors="replace").strip())
+                )
     return sorted(users)
 
 
@@ -283,8 +285,11 @@ def _runs_from(process: Path, inside: tuple[bytes, ...]) -> bool:
 
 
 def _on_path(process: Path, command: bytes) -> bytes:
-    variables = (process / "environ").read_bytes().split(b"\0")
-    paths = (word.removeprefix(b"PATH=") for word in variables if word.startswith(b"PATH="))
+    paths = (
+        word.removeprefix(b"PATH=")
+        for word in (process / "environ").read_bytes().split(b"\0")
+        if word.startswith(b"PATH=")
+    )
     path = os.fsdecode(next(paths, b""))
     return os.fsencode(shutil.which(os.fsdecode(command), path=path) or b"")
 

@@ -64,8 +64,11 @@ def _pin(package: dict[str, Any], ranks: dict[Tag, int]) -> Pin:
             hint="name a version or a .whl file: only wheels can be locked",
         )
     wheel = _wheel(files[min(ranked)[1]])
-    version = package.get("version") or str(parse_wheel_filename(wheel.file)[1])
-    return Pin(name=canonicalize_name(package["name"]), version=version, wheel=wheel)
+    return Pin(
+        name=canonicalize_name(package["name"]),
+        version=package.get("version") or str(parse_wheel_filename(wheel.file)[1]),
+        wheel=wheel,
+    )
 
 
 def _wheel(file: dict[str, Any]) -> Wheel:

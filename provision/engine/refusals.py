@@ -47,7 +47,6 @@ def describe(stderr: str) -> str:
 
 
 def _explanation(stderr: str) -> str:
-    """Return uv's explanation without hints, markers, extras and line breaks."""
     explanation = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0]
     return re.sub(
         r"\s+", " ", re.sub(r"\{[^}]*\}|\[[\w, -]*\](?=[<>=!~])", "", explanation)
@@ -60,6 +59,5 @@ def _required_versions(text: str, name: str) -> str:
 
 
 def _dependent(text: str, name: str) -> str:
-    """Name the package that needs another one, unless the user requires it."""
     match = re.search(rf"({_NAME}){_VERSIONS}? depends? on {re.escape(name)}(?![\w-])", text)
     return f", which {match[1]} needs" if match else ""

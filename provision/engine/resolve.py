@@ -82,8 +82,7 @@ def plan_and_resolve(
     """
     refusals_so_far = list(refused)
     while sum(refusal.package == "vllm" for refusal in refusals_so_far) < ROUNDS:
-        known = tuple(refusals_so_far)
-        plan = make(host, settings, catalogue, known, checks, optional=optional)
+        plan = make(host, settings, catalogue, tuple(refusals_so_far), checks, optional=optional)
         if isinstance(plan, Unsupported):
             return plan
         result = resolve(plan, settings, uv, env(plan), folder)
@@ -155,8 +154,11 @@ def _refused_optional(
     if compile_lock(plan, uv, env, folder, "without-optional.in", dated=dated).refusal:
         return None
     vllm = planned_package(plan, "vllm").version
-    reason = f"beside vLLM {vllm}: {refusals.describe(output.refusal)}"
-    return RefusedPackage(package=OPTIONAL, version=plan.resolved_with_vllm[0], reason=reason)
+    return RefusedPackage(
+        package=OPTIONAL,
+        version=plan.resolved_with_vllm[0],
+        reason=f"beside vLLM {vllm}: {refusals.describe(output.refusal)}",
+    )
 
 
 def _needed_by_extras(
@@ -281,8 +283,9 @@ def compile_lock(
     dated: bool,
 ) -> Compiled:
     """Run uv's resolver. Raise SourceFailed if it fails for any reason but a refusal."""
-    argv = compile_command(plan, uv, folder, requirements, dated=dated)
-    finished = process.run(argv, deadline_s=DEADLINE_S, env=env)
+    finished = process.run(
+        compile_command(plan, uv, folder, requirements, dated=dated), deadline_s=DEADLINE_S, env=env
+    )
     if finished.ok:
         return Compiled(finished.stdout, "")
     stderr = Scrubber().text(finished.stderr)
@@ -327,11 +330,9 @@ def resolve_beside(
     Named packages that the lock has keep their versions; its others are constraints.
     """
     locked = {pin.name: _exactly(pin.name, pin.version) for pin in lock.pins}
-    requirements = [locked.get(name, name) for name in names]
-    constraints = [locked[name] for name in locked if name not in names]
     texts: dict[str, Sequence[str]] = {
-        "requirements.in": requirements,
-        "constraints.in": constraints,
+        "requirements.in": [locked.get(name, name) for name in names],
+        "constraints.in": [locked[name] for name in locked if name not in names],
         "overrides.in": (),
     }
     _write(folder, texts)

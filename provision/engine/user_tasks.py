@@ -77,7 +77,6 @@ def kept(task: Task) -> StepResult:
 
 
 def actions(task: Task) -> tuple[Run, ...]:
-    """Return the commands of a task as actions."""
     return tuple(
         Run(title=argv[0], argv=argv, env=task.environment, deadline_s=task.timeout)
         for argv in task.commands
@@ -114,8 +113,7 @@ class Tasks:
         for task in tasks:
             if task.label not in todo:
                 self._events(StepDone(result=kept(task)))
-                results = (*result.results, kept(task))
-                result = msgspec.structs.replace(result, results=results)
+                result = msgspec.structs.replace(result, results=(*result.results, kept(task)))
                 continue
             result = self._task(task, links[task.label], variables, result)
             if result.failure or result.concluded:
@@ -212,17 +210,22 @@ class Tasks:
     def _environment(self) -> dict[str, str]:
         """Return the variables of a shell that has activated the environment."""
         activate = f"{self._generation}/bin/activate"
-        argv = ("/bin/sh", "-c", _ACTIVATED, "sh", activate)
-        finished = process.run(argv, deadline_s=60.0, env=clean(os.environ))
+        finished = process.run(
+            ("/bin/sh", "-c", _ACTIVATED, "sh", activate), deadline_s=60.0, env=clean(os.environ)
+        )
         if not finished.ok:
-            what = f"the environment cannot be activated: {finished.problem()}"
-            raise StepFailed(what, where=activate)
+            raise StepFailed(
+                f"the environment cannot be activated: {finished.problem()}", where=activate
+            )
         return dict(line.split("=", 1) for line in finished.stdout.split("\0") if "=" in line)
 
 
 def _not_written(error: OSError, task: Task) -> StepFailed:
-    what = f"{error.filename or 'its journal'} cannot be written: {error.strerror or error}"
-    return StepFailed(what, where=f"task {task.label}", hint=_REPAIR)
+    return StepFailed(
+        f"{error.filename or 'its journal'} cannot be written: {error.strerror or error}",
+        where=f"task {task.label}",
+        hint=_REPAIR,
+    )
 
 
 def joined(before: CheckResults, now: CheckResults) -> CheckResults:

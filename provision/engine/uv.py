@@ -118,7 +118,6 @@ def _is_on(value: str) -> bool:
 
 
 def _indexes(settings: Settings, plan: Plan) -> list[str]:
-    """Return the vLLM and PyTorch indexes from which the plan takes a package."""
     addresses = package_sources.addresses(settings, "")
     torch, vllm = planned_package(plan, "torch"), planned_package(plan, "vllm")
     indexes = []
@@ -166,7 +165,6 @@ def connection(environment: Mapping[str, str]) -> sessions.Connection:
 
 
 def _logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return the logins by host, from index addresses and from variables of named indexes."""
     logins: dict[str, tuple[str, str]] = {}
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS"):
         for entry in re.split(r"[ ,]", environment.get(variable, "")):

@@ -100,7 +100,6 @@ def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue)
 
 
 def _against_gpu(capability: str, candidate: Candidate, catalogue: Catalogue) -> str:
-    """Return the reason against GPUs of a capability: missing code, or a limit in the catalogue."""
     core = candidate.build.core
     if core is None or not serves(core.sm, capability):
         return rules.no_code([capability], "vLLM's kernels")
@@ -121,10 +120,9 @@ def _against_gpu(capability: str, candidate: Candidate, catalogue: Catalogue) ->
 
 def torch_fits(torch: TorchBuild, situation: Situation) -> bool:
     """Return whether the settings, the sources and the glibc of a host admit a torch wheel."""
-    variant = situation.settings.torch.partition("+")[2]
     return (
         # `torch: 2.13.0+cu129` names a variant; without one every variant is allowed.
-        variant in ("", torch.variant)
+        situation.settings.torch.partition("+")[2] in ("", torch.variant)
         and situation.sources[torch.where]
         and reaches(situation.glibc, torch.glibc)
     )

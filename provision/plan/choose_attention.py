@@ -20,15 +20,13 @@ _ORIGIN_OF_KERNELS = {
 def choose(
     candidate: Candidate, situation: Situation, used: tuple[str, ...], catalogue: Catalogue
 ) -> tuple[Attention, ...]:
-    """Return the backend of every used GPU."""
     return tuple(
         _on(gpu, candidate, situation, catalogue) for gpu in situation.gpus if gpu.id in used
     )
 
 
 def _on(gpu: Gpu, candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Attention:
-    capability = gpu.cc or ""
-    rule = _first_choice(capability, candidate.release.version, catalogue)
+    rule = _first_choice(gpu.cc or "", candidate.release.version, catalogue)
     if rule is None:
         why = "the first in vLLM's order; the catalogue has no order for this GPU"
         return _flash_attention(gpu, candidate, situation, catalogue, why)
@@ -36,18 +34,16 @@ def _on(gpu: Gpu, candidate: Candidate, situation: Situation, catalogue: Catalog
         return _flash_attention(gpu, candidate, situation, catalogue, rule.why)
     origin = _ORIGIN_OF_KERNELS.get(rule.value, "compiled for this GPU at run time")
     # The catalogue marks orders that are read in the code and not measured.
-    warning = rule.why if rule.unproved else ""
     return Attention(
         gpu=gpu.id,
         backend=rule.value,
         code="native",
         why=f"{rule.why}; kernels {origin}",
-        warning=warning,
+        warning=rule.why if rule.unproved else "",
     )
 
 
 def _first_choice(capability: str, vllm: str, catalogue: Catalogue) -> Rule | None:
-    """Return the catalogue's rule for a capability: the first choice of this vLLM."""
     # A rule names single capabilities ("7.5") or a whole generation ("8").
     generation = major(capability)
     for rule in catalogue.rules:

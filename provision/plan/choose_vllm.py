@@ -83,7 +83,6 @@ def _offer(pairs: Pairs, releases: Releases, situation: Situation, python: str) 
 
 
 def _fitting(candidates: list[Candidate], offer: rules.Offer) -> Iterator[Candidate]:
-    """Yield the candidates that no rule stands against."""
     if rules.against_release(offer):
         return
     # Candidates with the same wheel are neighbours: its rules are asked once.
@@ -109,10 +108,13 @@ def rejections(
         version = pairs.release.version
         if taken and version == taken.release.version:
             break
-        reason = releases.refused.get(version) or _reason(
-            pairs, _offer(pairs, releases, situation, python), usable
+        rejected.append(
+            Rejected(
+                candidate=version,
+                reason=releases.refused.get(version)
+                or _reason(pairs, _offer(pairs, releases, situation, python), usable),
+            )
         )
-        rejected.append(Rejected(candidate=version, reason=reason))
     return tuple(rejected)
 
 

@@ -90,7 +90,6 @@ def _promises(before: Report, after: Report) -> Iterator[Change]:
 
 
 def _change(check: CheckResult | str, how: How, before: str, after: str, text: str) -> Change:
-    """Return a change of a check; a check that was only promised is a name."""
     return Change(
         area="check",
         subject=check if isinstance(check, str) else check.name,

@@ -68,9 +68,10 @@ def match(before: Facts, after: Facts) -> GpuNames:
     old_names, new_names = (
         frozenset(label.removeprefix("GPU ") for label in side.values()) for side in (old, new)
     )
-    is_unique = len(set(names.values())) == len(names)
     return GpuNames(
-        names=names if is_unique else {}, gone=old_names - new_names, new=new_names - old_names
+        names=names if len(set(names.values())) == len(names) else {},
+        gone=old_names - new_names,
+        new=new_names - old_names,
     )
 
 
@@ -108,15 +109,20 @@ def _id(gpu: str, names: Mapping[str, str]) -> str:
 
 def _plan(plan: Plan, names: Mapping[str, str]) -> Plan:
     gpus = msgspec.structs.replace(plan.gpus, used=_ids(plan.gpus.used, names))
-    attention = tuple(
-        msgspec.structs.replace(choice, gpu=_id(choice.gpu, names)) for choice in plan.attention
+    return msgspec.structs.replace(
+        plan,
+        gpus=gpus,
+        attention=tuple(
+            msgspec.structs.replace(choice, gpu=_id(choice.gpu, names)) for choice in plan.attention
+        ),
     )
-    return msgspec.structs.replace(plan, gpus=gpus, attention=attention)
 
 
 def _figure(figure: Figure, names: Mapping[str, str]) -> Figure:
-    of = {
-        key: _GPU.sub(lambda gpu: f"GPU {_id(gpu[1], names)}", word)
-        for key, word in figure.of.items()
-    }
-    return msgspec.structs.replace(figure, of=of)
+    return msgspec.structs.replace(
+        figure,
+        of={
+            key: _GPU.sub(lambda gpu: f"GPU {_id(gpu[1], names)}", word)
+            for key, word in figure.of.items()
+        },
+    )

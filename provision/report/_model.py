@@ -89,20 +89,26 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """Return how many of the promised checks a partial run covers, else ""."""
         planned = set(self.plan.checks) if self.plan and not self.steps else set()
         tried = planned & set(self.promised)
-        is_part = self.promised and tried < planned
-        return f"{len(tried)} of the {len(planned)} promised checks" if is_part else ""
+        return (
+            f"{len(tried)} of the {len(planned)} promised checks"
+            if self.promised and tried < planned
+            else ""
+        )
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Return every reason against "verified", or against using the environment."""
-        failed = [step for step in self.steps if step.outcome == "failed"]
         steps = [
             f"step {step.number} {step.name} failed: {short.first_line(step.problem)}"
-            for step in failed
+            for step in self.steps
+            if step.outcome == "failed"
         ]
         if (
             self.verdict == "not provisioned"
         ):  # checks that could not run are no problem of their own
-            checks = [f"{check.name} failed" for check in self.checks if check.outcome == "fail"]
-            return (*self.unsupported, *steps, *checks)
+            return (
+                *self.unsupported,
+                *steps,
+                *[f"{check.name} failed" for check in self.checks if check.outcome == "fail"],
+            )
         return (*steps, *self.conclusion.against, *self.regressions)

@@ -63,7 +63,6 @@ def is_unfinished(task: Task, report: Report) -> bool:
 
 
 def problem(task: Task, report: Report) -> list[str]:
-    """Return the lines about why the task did not finish."""
     result = result_of(task, report)
     if result and result.problem:
         return [f"    {printable(stable(line, report))}" for line in result.problem.splitlines()]
@@ -100,7 +99,6 @@ def headline(task: Task, report: Report) -> str:
 
 
 def proofs_of(task: Task, report: Report) -> list[CheckResult]:
-    """Return the checks of the report that prove the task."""
     if task.is_step:
         return [check for check in report.checks if check.step == task.number]
     return [check for check in report.checks if check.name in task.checks]
@@ -133,11 +131,12 @@ def stable_line(text: str, report: Report) -> str:
 
 
 def counts(proofs: Sequence[CheckResult], missing: Sequence[str]) -> str:
-    """Return the number of checks by outcome."""
     outcomes: Counter[str] = Counter(check.outcome for check in proofs)
     outcomes["not tried"] = len(missing)
-    texts = (f"{outcomes[name]} {word}" for name, word in _OUTCOMES.items() if outcomes[name])
-    return ", ".join(texts) or "none"
+    return (
+        ", ".join(f"{outcomes[name]} {word}" for name, word in _OUTCOMES.items() if outcomes[name])
+        or "none"
+    )
 
 
 def proof(check: CheckResult, report: Report) -> str:
@@ -179,7 +178,6 @@ def _cut(lines: list[str]) -> list[str]:
 
 
 def figures(proofs: Sequence[CheckResult], report: Report) -> list[Figure]:
-    """Return the figures that these checks measured."""
     names = {check.name for check in proofs}
     return [figure for figure in report.figures if figure.check in names]
 

@@ -47,8 +47,11 @@ def compare(
 
 def regressions(comparison: Comparison, threshold: float) -> tuple[Change, ...]:
     """Return the changes against the later run; `threshold` is the slowdown that is accepted."""
-    changes = (*comparison.causes, *comparison.effects)
-    return tuple(change for change in changes if _is_regression(change, threshold))
+    return tuple(
+        change
+        for change in (*comparison.causes, *comparison.effects)
+        if _is_regression(change, threshold)
+    )
 
 
 def _groups(
@@ -127,7 +130,6 @@ def _side(report: Report) -> Side:
 
 
 def _notes(before: Report, after: Report, gpus: GpuNames) -> tuple[str, ...]:
-    """Return sentences about what could not be compared and about renumbered GPUs."""
     sides = before, after
     return *_unrecorded(*sides), *untried(*sides), *_without_figures(*sides), gpus.renumbered
 

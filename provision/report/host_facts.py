@@ -59,7 +59,6 @@ def _value(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 
 def _gpus(gpus: Any) -> list[str]:  # noqa: ANN401 - any JSON
-    """Return one text for each kind of GPU, with their number and ids."""
     if isinstance(gpus, dict):
         return [_text(gpus, ())]
     # A host with eight equal GPUs shows one line.

@@ -70,12 +70,15 @@ def _from_before_figures(document: dict[str, Any]) -> dict[str, Any]:
         document = {**document, "figures": []}
     if "promised" not in document:
         plan = document.get("plan")
-        checks = _list(document.get("checks"))
-        tried = _names(check.get("name") for check in checks if isinstance(check, dict))
+        tried = _names(
+            check.get("name") for check in _list(document.get("checks")) if isinstance(check, dict)
+        )
         planned = _names(_list(plan.get("checks"))) if isinstance(plan, dict) else []
         # A run of a part of the checks promised only those.
-        is_whole = planned and set(planned) <= set(tried)
-        document = {**document, "promised": planned if is_whole else tried}
+        document = {
+            **document,
+            "promised": planned if planned and set(planned) <= set(tried) else tried,
+        }
     return document
 
 

@@ -68,7 +68,6 @@ class WrongRecords:
         return bool(learned)
 
     def _differing_files(self, dist_info: str) -> dict[str, str]:
-        """Return the present files that differ from RECORD, with their digests."""
         site = site_packages(self._environment)
         if site is None:
             return {}
@@ -76,8 +75,8 @@ class WrongRecords:
             paths = record.differences(site, dist_info)
         except ValueError:
             return {}
-        present = (path for path in paths if (site / path).is_file())
         return {
             path: read_mark(str(site / path), path, os.lstat(site / path)).digest
-            for path in present
+            for path in paths
+            if (site / path).is_file()
         }
