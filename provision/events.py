@@ -1,4 +1,4 @@
-"""Events of a run: display, log and JSON lines subscribe to them; the code that works never prints."""
+"""Events of a run. Display, log and JSON lines listen to them; nothing else prints."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def fetch_for_bundle(session: Session, target: Host, plan: Plan, lock: Lock) -> 
 
 
 def missing_from_bundle(planned: Plan, plan: Plan, lock: Lock, host: str | None) -> str:
-    """Return why the planned package is not in a bundle, and what to do; "" if nothing is missing."""
+    """Return why a bundle lacks the planned package, and what to do; "" if it lacks nothing."""
     if planned.optional is None or lock.optional:
         return ""
     why = plan.flash_attn.why.partition(". ")[0]
