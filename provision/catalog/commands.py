@@ -120,8 +120,7 @@ def _lag(name: str, newest: str | None, missing: tuple[str, ...], days: int | No
     if not missing:
         return f"{name}: up to date ({newest})"
     lag = f", {days} days" if days is not None else ""
-    newer = ", ".join(missing)
     return (
-        f"{name}: {newest} is {len(missing)} release(s){lag} behind: {newer}; add them: catalog"
-        f" add {name}==X"
+        f"{name}: {newest} is {len(missing)} release(s){lag} behind: {', '.join(missing)};"
+        f" add them: catalog add {name}==X"
     )

@@ -164,10 +164,11 @@ def _glibc(wheel: OpenWheel, core: list[SharedObject], index: str) -> tuple[str,
 
 def _compiled(wheel: OpenWheel, modules: tuple[str, ...]) -> list[SharedObject]:
     """Return the extension modules of a part: `vllm/_C.abi3.so` is the module vllm/_C."""
-    members = [
-        name for name in wheel.members if name.endswith(".so") and name.partition(".")[0] in modules
+    return [
+        wheel.shared_object(member)
+        for member in wheel.members
+        if member.endswith(".so") and member.partition(".")[0] in modules
     ]
-    return [wheel.shared_object(member) for member in members]
 
 
 def _code(objects: list[SharedObject]) -> CompiledCode | None:

@@ -48,8 +48,9 @@ def merge(existing: bytes, row: Release) -> bytes:
     old = rows.get(row.version)
     # The index does not state everything: the old row completes the new one.
     rows[row.version] = _joined(old, row) if old else row
-    newest_first = sorted(rows.values(), key=lambda release: Version(release.version), reverse=True)
-    return msgspec.json.Encoder().encode_lines(newest_first)
+    return msgspec.json.Encoder().encode_lines(
+        sorted(rows.values(), key=lambda release: Version(release.version), reverse=True)
+    )
 
 
 def compare(old: Release, new: Release) -> list[str]:
@@ -120,12 +121,14 @@ def _builds(release: Release) -> tuple[Build, ...]:
 
 
 def _counterpart(old: tuple[Build, ...], build: Build) -> Build | None:
-    for candidate in old:
-        same_place = (candidate.machine, candidate.where) == (build.machine, build.where)
-        # PyPI has one build per machine; its CUDA may have been inferred wrongly before.
-        if same_place and (build.where == "pypi" or candidate.variant == build.variant):
-            return candidate
-    return None
+    # PyPI has one build per machine; its CUDA may have been inferred wrongly before.
+    matching = (
+        candidate
+        for candidate in old
+        if (candidate.machine, candidate.where) == (build.machine, build.where)
+        and (build.where == "pypi" or candidate.variant == build.variant)
+    )
+    return next(matching, None)
 
 
 def _filled(old: Build, new: Build) -> Build:

@@ -107,10 +107,10 @@ def wheels(index: str, project: str, version: str) -> list[Published]:
 
 def newest_uploads(listed: Iterable[Published]) -> list[Published]:
     """Return the wheel with the highest build number for each machine, x86_64 first."""
-    newest: dict[str, Published] = {}
     # A later wheel replaces an earlier one of the same machine.
-    for wheel in sorted(listed, key=lambda wheel: wheel.name.build):
-        newest[wheel.name.machine] = wheel
+    newest: dict[str, Published] = {
+        wheel.name.machine: wheel for wheel in sorted(listed, key=lambda wheel: wheel.name.build)
+    }
     return [newest[machine] for machine in sorted(newest, reverse=True)]
 
 

@@ -83,8 +83,7 @@ def _fetch(
     url: str, part: Path, count: Callable[[int], None], connection: sessions.Connection
 ) -> str:
     with part.open("a+b") as target:
-        local = _local(url)
-        if local:
+        if local := _local(url):
             target.truncate(0)  # a local copy is fast: no part of it is worth continuing
         target.seek(0)
         hasher = digest.of_pieces(iter(functools.partial(target.read, remote_file.CHUNK), b""))
@@ -107,9 +106,8 @@ def _read(source: Path) -> Iterator[bytes]:
     try:
         yield from parts.read(source)
     except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
         raise SourceFailed(
-            reason,
+            f"cannot be read: {error.strerror}",
             where=str(source),
             hint="check that the folder is mounted and readable, then retry with the same command",
         ) from None

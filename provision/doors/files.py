@@ -37,7 +37,11 @@ def write(path: Path, data: bytes | str, mode: int = 0o644, *, make_folders: boo
             path.parent.mkdir(parents=True, exist_ok=True)
         _write_aside_and_rename(path, content, mode)
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise NotWritable(
+            f"cannot be written: {error.strerror or error}",
+            where=str(path),
+            hint=_HINTS.get(error.errno or 0, "name another folder"),
+        ) from error
 
 
 def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
@@ -86,10 +90,11 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
         with contextlib.suppress(OSError):
             Path(aside).unlink()
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -98,11 +103,3 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def _not_writable(path: Path, error: OSError) -> NotWritable:
-    return NotWritable(
-        f"cannot be written: {error.strerror or error}",
-        where=str(path),
-        hint=_HINTS.get(error.errno or 0, "name another folder"),
-    )

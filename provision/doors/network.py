@@ -49,7 +49,6 @@ def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> Proje
     """Return the page of a project on a simple index (JSON or HTML)."""
     import pypi_simple  # here: importing it takes longer than a run that finds nothing to do
 
-    where = sessions.scrubbed(index)
     with (
         sessions.session() as connection,
         pypi_simple.PyPISimple(index, session=connection) as client,
@@ -64,7 +63,7 @@ def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> Proje
         except (pypi_simple.UnsupportedContentTypeError, ValueError) as error:
             reason = f"its page for {name} is not a simple index page ({type(error).__name__})"
             hint = "an index address ends in /simple/, and must not lead to a login page"
-        raise SourceFailed(reason, where=where, hint=hint)
+        raise SourceFailed(reason, where=sessions.scrubbed(index), hint=hint)
 
 
 def page(
@@ -82,8 +81,9 @@ def page(
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             status = error.response.status_code if isinstance(error, requests.HTTPError) else None
             if attempt == _ATTEMPTS or (status is not None and status not in sessions.TRANSIENT):
-                reason, where = sessions.reason(error), sessions.scrubbed(url)
-                raise SourceFailed(reason, where=where, hint=_RETRY) from None
+                raise SourceFailed(
+                    sessions.reason(error), where=sessions.scrubbed(url), hint=_RETRY
+                ) from None
             time.sleep(0.2 * attempt)
     raise AssertionError  # the last attempt returns or raises
 

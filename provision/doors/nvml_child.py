@@ -66,8 +66,11 @@ def gpu(index: int) -> tuple[Any, dict[str, Any]]:
         "processes": lambda: processes(handle),
         "fabric": lambda: fabric(handle),
     }
-    answers = {field: ask(question, errors, field) for field, question in questions.items()}
-    answers = {field: answer for field, answer in answers.items() if answer is not None}
+    answers = {
+        field: answer
+        for field, question in questions.items()
+        if (answer := ask(question, errors, field)) is not None
+    }
     if answers.get("mig"):
         answers["slices"] = slices(handle)
     return handle, {"index": index, **answers, "errors": errors}
@@ -95,8 +98,11 @@ def memory(handle: Any) -> int:  # noqa: ANN401 - ctypes
 def several(questions: dict[str, Callable[[], int]]) -> dict[str, int]:
     """Return the supported ones of several numbers; raise NVMLError if none is supported."""
     errors: dict[str, str] = {}
-    answers = {field: ask(question, errors, field) for field, question in questions.items()}
-    answers = {field: int(answer) for field, answer in answers.items() if answer is not None}
+    answers = {
+        field: int(answer)
+        for field, question in questions.items()
+        if (answer := ask(question, errors, field)) is not None
+    }
     if not answers:
         raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
     return answers
@@ -216,11 +222,9 @@ def links(handles: dict[int, Any], bus_ids: dict[int, str]) -> tuple[list[dict[s
 
 def library() -> str | None:
     """Return the file name of the loaded library, which carries its version."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = line.rsplit(" ", 1)[-1]
-        if "libnvidia-ml.so" in path:
-            return Path(path).name
-    return None
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    paths = (Path(line.rsplit(" ", 1)[-1]) for line in lines if "libnvidia-ml.so" in line)
+    return next((path.name for path in paths), None)
 
 
 def document() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,8 +72,4 @@ def _join(path: Path) -> None:
 
 
 def _parts(path: Path) -> list[Path]:
-    return sorted(path.parent.glob(f"{_literal(path.name)}.part-*"))
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}.part-*"))

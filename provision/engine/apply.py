@@ -42,7 +42,11 @@ def build(
     nothing, such as DryRun.
     """
     numbers = [step.number for step in steps]
-    _refuse_unknown(only if only is not None else start, numbers)
+    number = only if only is not None else start
+    if number is not None and number not in numbers:
+        raise WrongUsage(
+            f"there is no step {number}", hint=f"there are: {', '.join(map(str, numbers))}"
+        )
     variables = clean(os.environ) if environment is None else environment
     try:
         with Fetching(variables, events) as fetching:
@@ -81,9 +85,3 @@ def _work(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> list[Wor
         )
         for step, link in zip(steps, fingerprint.chain(plan, lock, site, steps), strict=True)
     ]
-
-
-def _refuse_unknown(number: int | None, numbers: list[int]) -> None:
-    if number is not None and number not in numbers:
-        known = ", ".join(map(str, numbers))
-        raise WrongUsage(f"there is no step {number}", hint=f"there are: {known}")

@@ -117,15 +117,18 @@ def make(
     name one. `lacks` says in the README what the bundle does not contain.
     """
     vllm = plan.packages["vllm"]
-    how_to = _HOW_TO.format(
-        vllm=vllm.version if vllm else "",
-        platform=plan.platform,
-        python=plan.python,
-        sums=SUMS,
-        tool=TOOL,
-        lacks=f"\n{lacks}\n" if lacks else "",
+    # The README comes first, because it marks the folder as a bundle.
+    files.write(
+        folder / README,
+        _HOW_TO.format(
+            vllm=vllm.version if vllm else "",
+            platform=plan.platform,
+            python=plan.python,
+            sums=SUMS,
+            tool=TOOL,
+            lacks=f"\n{lacks}\n" if lacks else "",
+        ),
     )
-    files.write(folder / README, how_to)  # first, because it marks the folder as a bundle
     wheels = [pin.wheel for pin in lock.pins]
     _download(folder / WHEELS, wheels, "wheels of the environment", environment, events)
     control = {
@@ -142,7 +145,8 @@ def make(
     files.write(folder / TOOL, _archive(checkout))
     bundle = Bundle(
         plan=plan,
-        lock=_with_relative_paths(lock),
+        # Addresses of the network that made the bundle are useless on the host, and may be private.
+        lock=_moved(lock, WHEELS),
         answered=dict(answered),
         local_wheels=local_wheels,
         kept=_brought_notes(known, lock),
@@ -207,10 +211,7 @@ def _validate(bundle: Bundle) -> None:
 
 def lock_within(bundle: Bundle, folder: Path) -> Lock:
     """Return the bundle's lock with the wheels' addresses in this folder."""
-    wheels = (folder / WHEELS).absolute()
-    return Lock(
-        pins=tuple(_at(pin, (wheels / pin.wheel.file).as_uri()) for pin in bundle.lock.pins)
-    )
+    return _moved(bundle.lock, (folder / WHEELS).absolute().as_uri())
 
 
 def write_notes(prefix: Path, folder: Path, lock: Lock) -> None:
@@ -234,13 +235,14 @@ def _brought_notes(known: Iterable[Kept], lock: Lock) -> tuple[Kept, ...]:
     )
 
 
-def _with_relative_paths(lock: Lock) -> Lock:
-    # Addresses of the network that made the bundle are useless on the host, and may be private.
-    return Lock(pins=tuple(_at(pin, f"{WHEELS}/{quote(pin.wheel.file)}") for pin in lock.pins))
-
-
-def _at(pin: Pin, url: str) -> Pin:
-    return msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, url=url))
+def _moved(lock: Lock, folder: str) -> Lock:
+    replace = msgspec.structs.replace
+    return Lock(
+        pins=tuple(
+            replace(pin, wheel=replace(pin.wheel, url=f"{folder}/{quote(pin.wheel.file)}"))
+            for pin in lock.pins
+        )
+    )
 
 
 def _download(

@@ -166,12 +166,8 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the listing calls it 
     aside = prefix / f".{CURRENT}-{secrets.token_hex(4)}"
     aside.symlink_to(id, target_is_directory=True)
     os.replace(aside, prefix / CURRENT)
-    handle = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems do not support it
-            os.fsync(handle)
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):  # the link is in place already
+        files.sync_folder(prefix)
 
 
 def rollback(
@@ -193,13 +189,19 @@ def rollback(
             and (left is None or environment.number < left.number)
         ]
         if not before:
-            hint = "./setup.sh generations lists all environments; rollback ID switches to one"
-            raise WrongUsage("no earlier environment was ever in use", where=str(prefix), hint=hint)
+            raise WrongUsage(
+                "no earlier environment was ever in use",
+                where=str(prefix),
+                hint="./setup.sh generations lists all environments; rollback ID switches to one",
+            )
         id = before[-1]  # noqa: A001 - as above
     elif id not in {environment.id for environment in known}:
         names = ", ".join(environment.id for environment in known) or "none"
-        hint = f"existing environments: {names}"
-        raise WrongUsage(f"there is no environment {id}", where=str(prefix), hint=hint)
+        raise WrongUsage(
+            f"there is no environment {id}",
+            where=str(prefix),
+            hint=f"existing environments: {names}",
+        )
     # Looked for before the switch, while `current` in their command lines still means this one.
     users = processes_using(Path(left.path)) if left and left.id != id else []
     switch(prefix, id)
@@ -224,8 +226,10 @@ def prune(prefix: Path, keep: int, replaced: str | None = None) -> list[str]:
 def list_prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[Environment]:
     """List the environments that `prune` would remove."""
     known = list_environments(prefix)
-    complete = [environment.id for environment in known if environment.complete]
-    complete.sort(key=lambda name: name != replaced)
+    complete = sorted(
+        (environment.id for environment in known if environment.complete),
+        key=lambda name: name != replaced,
+    )
     spared = set(complete[len(complete) - keep :]) if keep > 0 else set()
     return [
         environment

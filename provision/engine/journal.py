@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -46,10 +47,8 @@ class Journal:
             return []
         entries = []
         for line in lines:
-            try:
+            with contextlib.suppress(msgspec.MsgspecError):
                 entries.append(msgspec.json.decode(line, type=JournalEntry))
-            except msgspec.MsgspecError:
-                continue
         return entries
 
     def last_entries(self) -> dict[str, JournalEntry]:

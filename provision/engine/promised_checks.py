@@ -159,14 +159,8 @@ def inspect_interpreter(executable: str) -> Interpreter:
     """
     with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
         answer = Path(work) / "python.json"
-        argv = [
-            executable,
-            "-I",
-            "-B",
-            str(launch_checks.CHECKS / "_child.py"),
-            "tell",
-            str(answer),
-        ]
+        child = str(launch_checks.CHECKS / "_child.py")
+        argv = [executable, "-I", "-B", child, "tell", str(answer)]
         finished = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
         try:
             return msgspec.structs.replace(

@@ -78,8 +78,11 @@ def _wheel(file: dict[str, Any]) -> Wheel:
     else:
         url = Path(file["path"]).absolute().as_uri()
     if "sha256" not in file["hashes"]:
-        what, hint = "the index has no SHA-256 of this file", "use another mirror"
-        raise SourceFailed(what, where=sessions.scrubbed(url), hint=hint)
+        raise SourceFailed(
+            "the index has no SHA-256 of this file",
+            where=sessions.scrubbed(url),
+            hint="use another mirror",
+        )
     return Wheel(url=url, sha256=file["hashes"]["sha256"], size=file.get("size", 0))
 
 

@@ -32,7 +32,10 @@ def describe(stderr: str) -> str:
 
     If no known wording matches, use the first of uv's own reasons.
     """
-    text = _explanation(stderr)
+    explanation = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0]
+    # Without environment markers, extras and line breaks.
+    plain = re.sub(r"\{[^}]*\}|\[[\w, -]*\](?=[<>=!~])", "", explanation)
+    text = re.sub(r"\s+", " ", plain).strip()
     if no_wheel := _NO_WHEEL.search(text):
         return f"{no_wheel[1]}{no_wheel[2] or ''} has no wheel for this Python and platform"
     for pattern in _MISSING:
@@ -44,13 +47,6 @@ def describe(stderr: str) -> str:
     required = re.findall(r"because you require (.+?)(?:, we can conclude|\. |$)", text)
     reasons = [because[1] if because else text[:300]]
     return " and ".join([*reasons, *(f"{package} is required" for package in required)])
-
-
-def _explanation(stderr: str) -> str:
-    explanation = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0]
-    return re.sub(
-        r"\s+", " ", re.sub(r"\{[^}]*\}|\[[\w, -]*\](?=[<>=!~])", "", explanation)
-    ).strip()
 
 
 def _required_versions(text: str, name: str) -> str:

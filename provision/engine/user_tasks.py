@@ -58,8 +58,9 @@ def fingerprints(tasks: Iterable[Task]) -> dict[str, str]:
     links: dict[str, str] = {}
     for task in tasks:
         before = [links.get(name, "") for name in task.after]
-        definition = [task.commands, task.checks, task.environment, before]
-        document = msgspec.json.encode(definition, order="sorted")
+        document = msgspec.json.encode(
+            [task.commands, task.checks, task.environment, before], order="sorted"
+        )
         links[task.label] = hashlib.sha256(document).hexdigest()
     return links
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from provision import package_sources
 from provision.doors import certificates, sessions
 from provision.host._word_list import words
-from provision.plan._model import Package, Plan
+from provision.plan._model import Plan
 from provision.settings import Settings
 
 # The only variables that uv inherits. Others that steer installers (PIP_CONSTRAINT, UV_TARGET,
@@ -39,7 +39,9 @@ def environment(
     env = {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED or _is_credential(name)
+        # The logins of indexes are inherited, too: UV_INDEX_NAME_USERNAME and _PASSWORD.
+        if name in _INHERITED
+        or (name.startswith("UV_INDEX_") and name.endswith(("_USERNAME", "_PASSWORD")))
     }
     env |= {
         "UV_NO_CONFIG": "1",
@@ -49,11 +51,6 @@ def environment(
     # uv has no variable for --no-index. A folder that does not exist is an empty index.
     empty_index = f"file://{quote(prefix)}/no-index"
     return env | _connection(installers) | _sources(settings, plan, installers, empty_index)
-
-
-def _is_credential(name: str) -> bool:
-    """Return whether a variable is a login of an index: UV_INDEX_NAME_USERNAME or _PASSWORD."""
-    return name.startswith("UV_INDEX_") and name.endswith(("_USERNAME", "_PASSWORD"))
 
 
 def _connection(installers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -119,7 +116,7 @@ def _is_on(value: str) -> bool:
 
 def _indexes(settings: Settings, plan: Plan) -> list[str]:
     addresses = package_sources.addresses(settings, "")
-    torch, vllm = planned_package(plan, "torch"), planned_package(plan, "vllm")
+    torch, vllm = plan.package("torch"), plan.package("vllm")
     indexes = []
     if vllm.source == "vllm":
         release, _, variant = vllm.version.partition("+")
@@ -137,20 +134,13 @@ def _links(
     settings: Settings, plan: Plan, pip: Mapping[str, str], uv: Mapping[str, str]
 ) -> list[str]:
     links = words(uv.get("find-links", "")) or words(pip.get("find-links", ""))
-    vllm = planned_package(plan, "vllm")
+    vllm = plan.package("vllm")
     if vllm.source == "github":
         # uv reads the page that lists the files of a release like an index of wheels.
         github = package_sources.addresses(settings, "")["github"].rstrip("/")
         release = vllm.version.partition("+")[0]
         links.append(f"{github}/vllm-project/vllm/releases/expanded_assets/v{release}")
     return [str(Path(link).expanduser()) if link.startswith("~") else link for link in links]
-
-
-def planned_package(plan: Plan, name: str) -> Package:
-    """Return a package that every plan has: torch or vllm."""
-    package = plan.packages[name]
-    assert package is not None  # noqa: S101 - every plan has it
-    return package
 
 
 def connection(environment: Mapping[str, str]) -> sessions.Connection:

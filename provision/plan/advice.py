@@ -83,10 +83,11 @@ def _together(
     situation: Situation, catalogue: Catalogue, than: ExpectedVllm | None, search: Search
 ) -> Iterator[str]:
     """Yield the fewest changes that together allow a newer vLLM than any of them alone."""
-    kinds = [list(kind(situation, catalogue)) for kind in _KINDS]
     # A kind without changes (the newest driver is installed) cannot be combined.
-    kinds = [changes for changes in kinds if changes]
-    needed = [_most(changes) for changes in kinds]
+    kinds = list(filter(None, (list(kind(situation, catalogue)) for kind in _KINDS)))
+    needed = [
+        next((change for change in changes if change.suits_most), changes[-1]) for changes in kinds
+    ]
     vllm = search(_all_of(needed, situation))
     if vllm is None or not _better(vllm, than):
         return
@@ -103,10 +104,6 @@ def _together(
     if len(needed) > 1:
         words = f"{', '.join(change.words for change in needed[:-1])} and {needed[-1].words}"
         yield f"{words} together would allow vLLM {vllm.name}"
-
-
-def _most(changes: list[HostChange]) -> HostChange:
-    return next((change for change in changes if change.suits_most), changes[-1])
 
 
 def _allows(
@@ -283,14 +280,11 @@ def way_out(
     yield from hints
     yield from forward_compatibility(situation, catalogue, None, search)
     lowest = lowest_capability(catalogue)
-    old = sorted(
-        {gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)}
-    )
+    old = {gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)}
     if old:
-        names = ", ".join(old)
         yield (
-            f"{names}: no published vLLM has code for it; use a GPU of {lowest} or newer, or"
-            " build vLLM from source"
+            f"{', '.join(sorted(old))}: no published vLLM has code for it;"
+            f" use a GPU of {lowest} or newer, or build vLLM from source"
         )
     if any(gpu.cc in EXACT_CODE_ONLY for gpu in situation.gpus):
         yield "NVIDIA's Jetson AI Lab publishes vLLM wheels and containers for Jetson boards"

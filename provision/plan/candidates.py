@@ -87,9 +87,10 @@ def _pairs(release: VllmRelease, situation: Situation, catalogue: Catalogue) -> 
 
 
 def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Candidate:
-    capabilities = {gpu.cc or "" for gpu in situation.gpus}  # most hosts have eight of a kind
+    # Once for each capability: most hosts have eight GPUs of a kind.
     against = {
-        capability: _against_gpu(capability, candidate, catalogue) for capability in capabilities
+        capability: _against_gpu(capability, candidate, catalogue)
+        for capability in {gpu.cc or "" for gpu in situation.gpus}
     }
     reasons = {gpu.id: against[gpu.cc or ""] for gpu in situation.gpus}
     return msgspec.structs.replace(

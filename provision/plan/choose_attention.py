@@ -46,11 +46,14 @@ def _on(gpu: Gpu, candidate: Candidate, situation: Situation, catalogue: Catalog
 def _first_choice(capability: str, vllm: str, catalogue: Catalogue) -> Rule | None:
     # A rule names single capabilities ("7.5") or a whole generation ("8").
     generation = major(capability)
-    for rule in catalogue.rules:
-        covered = capability in rule.cc or generation in rule.cc
-        if rule.kind == "attention" and covered and allows(rule.versions, vllm):
-            return rule
-    return None
+    rules = (
+        rule
+        for rule in catalogue.rules
+        if rule.kind == "attention"
+        and (capability in rule.cc or generation in rule.cc)
+        and allows(rule.versions, vllm)
+    )
+    return next(rules, None)
 
 
 def _flash_attention(
@@ -87,10 +90,14 @@ def _flash_attention(
         f" {needed};"
         f" this host has {situation.driver}"
     )
-    warning = (
-        f"{reason}: serve with --attention-backend TRITON_ATTN, or install driver {needed} or newer"
+    return Attention(
+        gpu=gpu.id,
+        backend="TRITON_ATTN",
+        code="native",
+        why=reason,
+        warning=f"{reason}: serve with --attention-backend TRITON_ATTN,"
+        f" or install driver {needed} or newer",
     )
-    return Attention(gpu=gpu.id, backend="TRITON_ATTN", code="native", why=reason, warning=warning)
 
 
 def ptx_driver(cuda: str, catalogue: Catalogue) -> str:

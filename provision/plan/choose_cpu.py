@@ -37,10 +37,9 @@ class CpuChoice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def because(self) -> str:
-        third_party = (
-            "third-party wheels; the vLLM project's own CPU wheels are on the vLLM index only"
-        )
-        return "the official wheel for CPUs" if self.official else third_party
+        if self.official:
+            return "the official wheel for CPUs"
+        return "third-party wheels; the vLLM project's own CPU wheels are on the vLLM index only"
 
 
 def choose(

@@ -41,9 +41,10 @@ def choose(
     releases: Releases, situation: Situation, python: str, usable: frozenset[str]
 ) -> VllmChoice:
     """Walk the releases from the newest; stop at the first that runs enough of the usable GPUs."""
-    requested: frozenset[str] = frozenset()  # the GPUs that must all run
-    if situation.settings.gpus != "auto":
-        requested = choose_gpus.requested(situation)
+    # The GPUs that must all run.
+    requested: frozenset[str] = (
+        choose_gpus.requested(situation) if situation.settings.gpus != "auto" else frozenset()
+    )
     if not requested <= usable:
         return VllmChoice(candidate=None, enough=False)
     memory = {gpu.id: weight(gpu) for gpu in situation.gpus if gpu.id in usable}

@@ -30,11 +30,14 @@ def reasons(situation: Situation, catalogue: Catalogue) -> Reasons | None:
     if situation.gpus and (situation.driver is None or situation.driver_trouble):
         names = ", ".join(sorted({gpu.name for gpu in situation.gpus}))
         trouble = f" ({situation.driver_trouble})" if situation.driver_trouble else ""
-        line = f"{names}: no NVIDIA driver answers{trouble}"
-        return Reasons(subject="driver", reasons=(line,))
+        return Reasons(subject="driver", reasons=(f"{names}: no NVIDIA driver answers{trouble}",))
     if situation.driver_trouble:
-        line = f"the NVIDIA driver is installed and does not answer: {situation.driver_trouble}"
-        return Reasons(subject="driver", reasons=(line,))
+        return Reasons(
+            subject="driver",
+            reasons=(
+                f"the NVIDIA driver is installed and does not answer: {situation.driver_trouble}",
+            ),
+        )
     return None
 
 

@@ -218,30 +218,26 @@ def _vllm_decision(
 
 def _torch_decision(candidate: Candidate) -> Decision:
     beside = f"CUDA {candidate.torch.cuda} beside vLLM's {candidate.build.cuda}"
+    cuda = major(candidate.build.cuda)
     return Decision(
         subject="torch",
         chosen=candidate.torch_name,
         because=f"pinned by vLLM; {beside}, its architectures {_basis(candidate.torch.basis)}",
-        rejected=_other_torch(candidate),
+        rejected=tuple(
+            Rejected(
+                candidate=wheel_name(candidate.torch_release, torch),
+                reason=_against_torch(torch.cuda or "", cuda),
+            )
+            for torch in candidate.torch_release.builds
+            if torch.machine == candidate.torch.machine
+            and torch.cuda is not None
+            and torch is not candidate.torch
+        ),
     )
 
 
 def _basis(basis: str) -> str:
     return "read in the wheel" if basis == "read" else "inferred from build lists"
-
-
-def _other_torch(candidate: Candidate) -> tuple[Rejected, ...]:
-    cuda = major(candidate.build.cuda)
-    return tuple(
-        Rejected(
-            candidate=wheel_name(candidate.torch_release, torch),
-            reason=_against_torch(torch.cuda or "", cuda),
-        )
-        for torch in candidate.torch_release.builds
-        if torch.machine == candidate.torch.machine
-        and torch.cuda is not None
-        and torch is not candidate.torch
-    )
 
 
 def _against_torch(cuda: str, vllm_major: str) -> str:

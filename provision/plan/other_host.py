@@ -60,12 +60,12 @@ def against_plan(fresh: Plan, brought: Plan) -> Unsupported | None:
     if same and suits and fresh.python == brought.python:
         return None
     reason = f"it contains {_summary(brought)}; this host needs {_summary(fresh)}"
+    way_out = (
+        "record this host (./setup.sh host -o FILE)"
+        " and make a bundle for it (./setup.sh bundle --host FILE)"
+    )
     return Unsupported(
-        unsupported=(Reasons(subject="this bundle", reasons=(reason,)),),
-        advice=(
-            "record this host (./setup.sh host -o FILE) and make a bundle for it (./setup.sh bundle"
-            " --host FILE)",
-        ),
+        unsupported=(Reasons(subject="this bundle", reasons=(reason,)),), advice=(way_out,)
     )
 
 

@@ -97,9 +97,13 @@ def torch_without_python(offer: Offer) -> str:
 def dependencies_without_python(offer: Offer) -> str:
     # Pinned dependencies without wheels for a Python: no metadata states that before resolving.
     for row in offer.catalogue.rules:
-        if row.kind == "python" and row.machine in (None, offer.situation.machine):
-            if allows(row.versions, offer.release.version) and not allows(row.value, offer.python):
-                return f"{row.why} (Python {offer.python})"
+        if (
+            row.kind == "python"
+            and row.machine in (None, offer.situation.machine)
+            and allows(row.versions, offer.release.version)
+            and not allows(row.value, offer.python)
+        ):
+            return f"{row.why} (Python {offer.python})"
     return ""
 
 

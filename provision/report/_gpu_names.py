@@ -108,10 +108,9 @@ def _id(gpu: str, names: Mapping[str, str]) -> str:
 
 
 def _plan(plan: Plan, names: Mapping[str, str]) -> Plan:
-    gpus = msgspec.structs.replace(plan.gpus, used=_ids(plan.gpus.used, names))
     return msgspec.structs.replace(
         plan,
-        gpus=gpus,
+        gpus=msgspec.structs.replace(plan.gpus, used=_ids(plan.gpus.used, names)),
         attention=tuple(
             msgspec.structs.replace(choice, gpu=_id(choice.gpu, names)) for choice in plan.attention
         ),

@@ -103,9 +103,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             for step in self.steps
             if step.outcome == "failed"
         ]
-        if (
-            self.verdict == "not provisioned"
-        ):  # checks that could not run are no problem of their own
+        # Checks that could not run are no problem of their own.
+        if self.verdict == "not provisioned":
             return (
                 *self.unsupported,
                 *steps,

@@ -90,11 +90,12 @@ def _decisions(report: Report, settings: Sequence[str]) -> list[Decision]:
 
 
 def _commands(task: Task, report: Report) -> list[str]:
-    commands = [
-        command for label in labels(task, report) for command in report.commands.get(label, ())
+    return [
+        f"    {printable(line)}"
+        for label in labels(task, report)
+        for command in report.commands.get(label, ())
+        for line in stable(command, report).splitlines()
     ]
-    lines = [line for command in commands for line in stable(command, report).splitlines()]
-    return [f"    {printable(line)}" for line in lines]
 
 
 def _no_commands(task: Task, report: Report) -> str:
@@ -115,8 +116,11 @@ def _deviations(task: Task, proofs: Sequence[CheckResult], report: Report) -> li
         for decision in _decisions(report, task.settings)
         for other in decision.rejected
     ]
-    notes = [note for label in labels(task, report) for note in report.notes.get(label, ())]
-    lines += [f"* {stable_line(note, report)}" for note in notes]
+    lines += [
+        f"* {stable_line(note, report)}"
+        for label in labels(task, report)
+        for note in report.notes.get(label, ())
+    ]
     result = result_of(task, report)
     if result and result.outcome == "kept":
         lines.append("* kept from an earlier run, whose commands these are")

@@ -160,12 +160,13 @@ def not_tried(names: Sequence[str], report: Report) -> str:
 def details(check: CheckResult, report: Report) -> list[str]:
     """Return the lines about a check that did not pass: summary, hint, evidence."""
     hint = f" ({plain(check.hint)})" if check.hint else ""
-    evidence = ""
-    if check.evidence:
-        evidence = json.dumps(check.evidence, indent=1, sort_keys=True, ensure_ascii=False)
+    evidence = (
+        json.dumps(check.evidence, indent=1, sort_keys=True, ensure_ascii=False)
+        if check.evidence
+        else ""
+    )
     rest = check.summary.strip().partition("\n")[2]
-    texts = [stable(text, report).splitlines() for text in (rest, evidence)]
-    lines = [line for text in texts for line in _cut(text)]
+    lines = [line for text in (rest, evidence) for line in _cut(stable(text, report).splitlines())]
     # Code in a list needs a blank line and six blanks before it; otherwise it is read as markup.
     code = ["", *(f"      {printable(line)}".rstrip() for line in lines)] if lines else []
     return [f"* {plain(check.name)}: {stable_line(first_line(check.summary), report)}{hint}", *code]

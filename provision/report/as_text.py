@@ -90,8 +90,11 @@ def _gap(above: Sequence[object]) -> list[str]:
 
 
 def _planned(plan: Plan) -> tuple[str, str]:
-    packages = {name: one for name, one in plan.packages.items() if one and name != _FLASH_ATTN}
-    versions = ", ".join(f"{name} {package.version}" for name, package in packages.items())
+    versions = ", ".join(
+        f"{name} {package.version}"
+        for name, package in plan.packages.items()
+        if package and name != _FLASH_ATTN
+    )
     runs_on = f"CUDA {plan.cuda}" if plan.cuda else "CPU"
     return (
         f"plan         {versions}, Python {plan.python}, {runs_on}",

@@ -31,16 +31,23 @@ def compare(
     causes = [*host, *environment_changes(before, after, gpus)]
     figures, unjudged = figure_changes(before, after, gpus)
     effects = [*check_changes(before, after, gpus), *figures]
-    silent: list[Change] = []
-    if before.verdict == after.verdict:
-        silent = [change for change in (*causes, *effects) if _is_silent(change, gpus)]
+    notes = (
+        *_unrecorded(before, after),
+        *untried(before, after),
+        *_without_figures(before, after),
+        gpus.renumbered,
+    )
     return Comparison(
         before=_side(before),
         after=_side(after),
         other_host=_id(before) != _id(after),
-        silent=tuple(silent),
+        silent=tuple(
+            change
+            for change in (*causes, *effects)
+            if before.verdict == after.verdict and _is_silent(change, gpus)
+        ),
         groups=_groups(causes, effects, steps or {}),
-        notes=tuple(filter(None, _notes(before, after, gpus))),
+        notes=tuple(filter(None, notes)),
         unjudged=tuple(unjudged),
     )
 
@@ -127,11 +134,6 @@ def _side(report: Report) -> Side:
         generation=report.generation,
         host=_id(report),
     )
-
-
-def _notes(before: Report, after: Report, gpus: GpuNames) -> tuple[str, ...]:
-    sides = before, after
-    return *_unrecorded(*sides), *untried(*sides), *_without_figures(*sides), gpus.renumbered
 
 
 def _without_figures(before: Report, after: Report) -> list[str]:

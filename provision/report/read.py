@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -33,7 +33,7 @@ def report(content: bytes, name: str) -> Report:
             hint="read it with that version or a newer one",
         )
     try:
-        return msgspec.convert(_migrated(document), Report)
+        return msgspec.convert(_from_before_figures(document), Report)
     except msgspec.ValidationError as error:
         raise UnreadableInput(
             f"is not a complete report: {error}", where=name, hint=_HINT
@@ -52,13 +52,6 @@ def _is_newer(number: str) -> bool:
     # Compared as digits: int() refuses a number of thousands of digits.
     digits = number.lstrip("0")
     return (len(digits), digits) > (len(_NUMBER), _NUMBER)
-
-
-def _migrated(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document in the form of today; a change of the form adds a function here."""
-    for migrate in _MIGRATIONS:
-        document = migrate(document)
-    return document
 
 
 def _from_before_figures(document: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +82,3 @@ def _list(value: object) -> list[Any]:
 
 def _names(values: Iterable[object]) -> list[str]:
     return [value for value in values if isinstance(value, str)]
-
-
-_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_before_figures,)

@@ -107,8 +107,10 @@ def _row(task: Task, report: Report, proving: Mapping[str, Sequence[str]]) -> st
 def _unproved(report: Report) -> list[str]:
     if report.verdict == "not provisioned":
         why = "this host has no plan" if report.unsupported else "the checks did not run"
-        reasons = [f"* {stable_line(reason, report)}" for reason in report.unsupported]
-        return [f"* nothing was proved: {why}", *reasons]
+        return [
+            f"* nothing was proved: {why}",
+            *(f"* {stable_line(reason, report)}" for reason in report.unsupported),
+        ]
     lines = [f"* {stable_line(reason, report)}" for reason in report.conclusion.against]
     tried = {*report.promised, *(check.name for check in report.checks)}
     lines += [

@@ -31,7 +31,7 @@ def read_true_digests(state: Path) -> dict[str, str]:
 
 
 class WrongRecords:
-    """The wrong RECORD files found in one environment; `known` holds the true digests by path."""
+    """The wrong RECORD files of one environment; `true_digests` are by path."""
 
     def __init__(self, environment: Path, state: Path, events: Subscriber) -> None:
         self.true_digests = read_true_digests(state)
