@@ -85,9 +85,15 @@ class _Module(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, data: mmap.mmap, name: str) -> _Module:
         read = SharedObject(data, name)
-        kernels = fatbin.fat_binaries(read.fatbin)
-        glibc = read.highest("GLIBC")
-        return cls(name, read.machine, kernels, glibc, read.needed, read.defined, read.unversioned)
+        return cls(
+            name=name,
+            machine=read.machine,
+            kernels=fatbin.fat_binaries(read.fatbin),
+            glibc=read.highest("GLIBC"),
+            needed=read.needed,
+            defined=read.defined,
+            undefined=read.unversioned,
+        )
 
 
 def read(path: Path) -> WheelContents:

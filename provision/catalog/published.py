@@ -187,11 +187,13 @@ def release_day(listed: list[Published]) -> str:
 
 def pinned_version(needed: list[Requirement]) -> str | None:
     """Return the version that the first requirement pins, without its local part, or None."""
-    for requirement in needed:
-        for specifier in requirement.specifier:
-            if specifier.operator in ("==", "~="):
-                return specifier.version.partition("+")[0]
-    return None
+    pins = (
+        specifier.version.partition("+")[0]
+        for requirement in needed
+        for specifier in requirement.specifier
+        if specifier.operator in ("==", "~=")
+    )
+    return next(pins, None)
 
 
 def _last_versions(page: pypi_simple.ProjectPage) -> list[str]:

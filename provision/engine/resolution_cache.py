@@ -48,8 +48,8 @@ def wish(host: Host, settings: Settings, more: Mapping[str, str] | None = None) 
     known = facts[gpus.FACT.name]
     for gpu in known if isinstance(known, (list, tuple)) else ():
         gpu.pop("link", None)  # its speed follows the load
-    choices = for_fingerprint(settings)
-    document = msgspec.json.encode([{**choices, **(more or {})}, facts], order="sorted")
+    choices = {**for_fingerprint(settings), **(more or {})}
+    document = msgspec.json.encode([choices, facts], order="sorted")
     return hashlib.sha256(document).hexdigest()
 
 

@@ -32,7 +32,7 @@ _DEFAULT_INDEX: Final = "UV_DEFAULT_INDEX"
 def environment(
     settings: Settings,
     plan: Plan,
-    installers: Mapping[str, Mapping[str, str]],
+    installers: dict[str, dict[str, str]],
     prefix: str,
 ) -> dict[str, str]:
     """Return the environment for uv; `installers` are the settings of pip and uv here."""
@@ -53,7 +53,7 @@ def environment(
     return env | _connection(installers) | _sources(settings, plan, installers, empty_index)
 
 
-def _connection(installers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _connection(installers: dict[str, dict[str, str]]) -> dict[str, str]:
     pip, uv = installers["pip"], installers["uv"]
     bundle = certificates.bundle()
     default = bundle if isinstance(bundle, str) else ""
@@ -70,7 +70,7 @@ def _connection(installers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 def _sources(
     settings: Settings,
     plan: Plan,
-    installers: Mapping[str, Mapping[str, str]],
+    installers: dict[str, dict[str, str]],
     empty_index: str,
 ) -> dict[str, str]:
     pip, uv = installers["pip"], installers["uv"]
@@ -89,7 +89,7 @@ def _sources(
         # pip does the same with extra indexes. A user who configured indexes for uv gets uv's
         # default strategy.
         env["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    env[_DEFAULT_INDEX] = _default(settings, dict(pip), dict(uv), planned_indexes, empty_index)
+    env[_DEFAULT_INDEX] = _default(settings, installers, planned_indexes, empty_index)
     if _is_on(uv.get("offline", "")):
         env["UV_OFFLINE"] = "1"
     return {name: value for name, value in env.items() if value}
@@ -97,17 +97,18 @@ def _sources(
 
 def _default(
     settings: Settings,
-    pip: dict[str, str],
-    uv: dict[str, str],
+    installers: dict[str, dict[str, str]],
     planned_indexes: list[str],
     empty_index: str,
 ) -> str:
     choice = settings.sources.pypi
     if isinstance(choice, str):
         return choice
-    if choice is False or _is_on(uv.get("no-index") or pip.get("no-index", "")):
+    if choice is False or _is_on(
+        installers["uv"].get("no-index") or installers["pip"].get("no-index", "")
+    ):
         return planned_indexes[0] if planned_indexes else empty_index
-    return package_sources.configured({"pip": pip, "uv": uv}) or ""
+    return package_sources.configured(installers) or ""
 
 
 def _is_on(value: str) -> bool:

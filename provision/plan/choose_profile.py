@@ -28,8 +28,10 @@ def choose(situation: Situation, catalogue: Catalogue) -> Decision | Reasons:
         )
         return Reasons(subject="profile", reasons=(reason,))
     if requested == "cuda":
-        reason = "the settings ask for CUDA, and this host has no NVIDIA GPU"
-        return Reasons(subject="profile", reasons=(reason,))
+        return Reasons(
+            subject="profile",
+            reasons=("the settings ask for CUDA, and this host has no NVIDIA GPU",),
+        )
     return _cpu(situation, "this host has no NVIDIA GPU")
 
 

@@ -57,18 +57,16 @@ def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
     if situation.gpus and all(gpu.integrated for gpu in situation.gpus):
         system = "the system image (JetPack, DGX OS) has the driver of an integrated GPU"
         return (f"{system}: repair it; {_NO_DRIVER}",)
-    rows = [row for device in situation.pci_gpus if (row := pci_row(device, catalogue.pci))]
-    capabilities = {row.cc for row in rows} or {gpu.cc or "" for gpu in situation.gpus}
+    capabilities = {
+        row.cc for device in situation.pci_gpus if (row := pci_row(device, catalogue.pci))
+    } or {gpu.cc or "" for gpu in situation.gpus}
     if hopeless := too_old(capabilities, catalogue):
         return (f"{hopeless}; another driver does not change that",)
     # Several kinds of GPU may need several drivers: all are named.
-    limits = [limit for limit in catalogue.drivers if limit.cc in capabilities]
-    needed = " and ".join(
-        sorted(
-            {driver_needed(limit, catalogue) for limit in limits}
-            or {driver_needed(None, catalogue)}
-        )
-    )
+    drivers = {
+        driver_needed(limit, catalogue) for limit in catalogue.drivers if limit.cc in capabilities
+    }
+    needed = " and ".join(sorted(drivers or {driver_needed(None, catalogue)}))
     nouveau = (
         ", instead of nouveau,"
         if any(device.driver == "nouveau" for device in situation.pci_gpus)

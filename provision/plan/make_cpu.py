@@ -76,7 +76,6 @@ def plan(
     if best is None:
         return _no_vllm(situation, catalogue, refusals, rejected)
     download, disk = sizes.cpu(best, catalogue)
-    override = (choose_cpu.OVERRIDE,) if best.torch_is_for_cuda else ()
     return Plan(
         profile="cpu",
         python=python,
@@ -113,7 +112,10 @@ def plan(
         download_mb=download,
         disk_mb=disk,
         checks=checks,
-        warnings=(*warn.of_any(situation, python, disk), *override),
+        warnings=(
+            *warn.of_any(situation, python, disk),
+            *([choose_cpu.OVERRIDE] if best.torch_is_for_cuda else []),
+        ),
         advice=(
             *advice.newer_vllm(
                 situation, catalogue, _as_expected(best), partial(expected, catalogue, refusals)

@@ -34,8 +34,11 @@ class GpuNames(msgspec.Struct, frozen=True, kw_only=True):
     def renumbered(self) -> str:
         """Return a sentence about GPUs that have another number in the later run, else ""."""
         # A name with a bus address is clear without a note.
-        pairs = [(name, id_) for id_, name in self.names.items() if name != id_ and " " not in name]
-        text = ", ".join(f"GPU {name} is GPU {id_}" for name, id_ in pairs)
+        text = ", ".join(
+            f"GPU {name} is GPU {id_}"
+            for id_, name in self.names.items()
+            if name != id_ and " " not in name
+        )
         return f"GPU numbers are those of the earlier run; in the later run {text}" if text else ""
 
 

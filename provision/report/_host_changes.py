@@ -58,8 +58,11 @@ def _without(value: Any, unstable: tuple[str, ...]) -> Any:  # noqa: ANN401 - an
             return f"({value.get('why')})"
         return {key: _without(one, unstable) for key, one in value.items() if key not in unstable}
     if isinstance(value, (list, tuple)):
-        stable = (one for one in value if not (isinstance(one, str) and one in unstable))
-        return [_without(one, unstable) for one in stable]
+        return [
+            _without(one, unstable)
+            for one in value
+            if not (isinstance(one, str) and one in unstable)
+        ]
     return value
 
 

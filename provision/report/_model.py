@@ -62,6 +62,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     regressions: tuple[str, ...] = ()
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """Return the facts of the host; a report that was edited may have any JSON there."""
+        facts = self.host.get("facts")
+        return facts if isinstance(facts, dict) else {}
+
+    @property
     def conclusion(self) -> Conclusion:
         """Return the verdict that the report's own contents support."""
         promised, gpus = self.promised, self.gpus

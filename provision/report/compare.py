@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from provision.report._check_changes import check_changes, untried
 from provision.report._comparison import Change, Comparison, Group, Side
@@ -24,7 +23,7 @@ def compare(
     `moving` names the parts of each fact that change by themselves. `steps` names the step that
     each check proves.
     """
-    old, new = _facts(before), _facts(after)
+    old, new = before.facts, after.facts
     host = host_changes(old, new, moving) if old and new else []
     gpus = match(old, new)
     after = rename(after, gpus.names)
@@ -116,11 +115,6 @@ def _is_regression(change: Change, threshold: float) -> bool:
     return change.subject.startswith("attention backend")
 
 
-def _facts(report: Report) -> Mapping[str, Any]:
-    facts = report.host.get("facts")
-    return facts if isinstance(facts, dict) else {}
-
-
 def _id(report: Report) -> str:
     return str(report.host.get("id", ""))
 
@@ -144,7 +138,7 @@ def _without_figures(before: Report, after: Report) -> list[str]:
 
 
 def _unrecorded(before: Report, after: Report) -> list[str]:
-    old, new = _facts(before), _facts(after)
+    old, new = before.facts, after.facts
     sides = (("the earlier run", old), ("the later run", new))
     missing = [run for run, facts in sides if not facts]
     if missing:

@@ -112,13 +112,13 @@ def _chart(
         without += [f"{way} at {reason}" for reason in _without(by_length)]
         if by_length:
             rows.append((way, tuple(map(by_length.get, lengths))))
-    full_title = (
-        f"{figures[0].of['on']}: {title.lower()} of attention in {y.unit} by context length"
-    )
+    device = figures[0].of["on"]
     return Chart(
         title=title,
         unit=y.unit,
-        drawing=charts.draw(full_title, lines, x, y),
+        drawing=charts.draw(
+            f"{device}: {title.lower()} of attention in {y.unit} by context length", lines, x, y
+        ),
         columns=tuple(charts.tokens(at) for at in lengths),
         rows=tuple(rows),
         without=tuple(without),
