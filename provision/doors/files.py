@@ -12,6 +12,9 @@ from provision.errors import NotWritable, UnreadableInput
 TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 _HINTS = {
     errno.ENOENT: "this folder does not exist: create it, or name another one",
@@ -62,6 +65,16 @@ def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
             hint="check that this is the right file",
         )
     return as_text(content)
+
+
+def read_document(path: Path, kind: type[T]) -> T | None:
+    """Return our own JSON document; None where it is missing or damaged, and is written again."""
+    import msgspec  # here: the command line is loaded without it
+
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def as_text(content: bytes) -> str:

@@ -59,10 +59,18 @@ def gpu(index: int) -> tuple[Any, dict[str, Any]]:
         "width": lambda: nvml.nvmlDeviceGetCurrPcieLinkWidth(handle),
         "width_max": lambda: nvml.nvmlDeviceGetMaxPcieLinkWidth(handle),
         "generation": lambda: nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle),
-        "generation_max": lambda: generation_max(handle),
+        # Older drivers report the generation of GPU and slot together.
+        "generation_max": lambda: first_known(
+            lambda: nvml.nvmlDeviceGetGpuMaxPcieLinkGeneration(handle),
+            lambda: nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle),
+        ),
         "memory_errors": lambda: memory_errors(handle),
         "clocks": lambda: clocks(handle),
-        "throttling": lambda: throttling(handle),
+        # The bits of the reasons that lower the clocks; older drivers use an older name.
+        "throttling": lambda: first_known(
+            lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
+            lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+        ),
         "processes": lambda: processes(handle),
         "fabric": lambda: fabric(handle),
     }
@@ -76,12 +84,12 @@ def gpu(index: int) -> tuple[Any, dict[str, Any]]:
     return handle, {"index": index, **answers, "errors": errors}
 
 
-def generation_max(handle: Any) -> int:  # noqa: ANN401 - ctypes
-    """Return the PCIe generation of the GPU; older drivers report that of GPU and slot together."""
+def first_known(question: Callable[[], int], otherwise: Callable[[], int]) -> int:
+    """Return the answer to a question, or to another one that such a driver knows."""
     try:
-        return int(nvml.nvmlDeviceGetGpuMaxPcieLinkGeneration(handle))
+        return int(question())
     except UNANSWERED:
-        return int(nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle))
+        return int(otherwise())
 
 
 def memory(handle: Any) -> int:  # noqa: ANN401 - ctypes
@@ -89,10 +97,10 @@ def memory(handle: Any) -> int:  # noqa: ANN401 - ctypes
 
     The first call will be removed with CUDA 14, the second is unknown to old drivers.
     """
-    try:
-        return int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except nvml.NVMLError:
-        return int(nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2).total)
+    return first_known(
+        lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total,
+        lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2).total,
+    )
 
 
 def several(questions: dict[str, Callable[[], int]]) -> dict[str, int]:
@@ -136,14 +144,6 @@ def clocks(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes
             "power_default": lambda: nvml.nvmlDeviceGetPowerManagementDefaultLimit(handle),
         }
     )
-
-
-def throttling(handle: Any) -> int:  # noqa: ANN401 - ctypes
-    """Return the bits of the reasons that lower the clocks; older drivers use an older name."""
-    try:
-        return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-    except UNANSWERED:
-        return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
 
 
 def processes(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes

@@ -67,10 +67,7 @@ def tool() -> str:
 
 def load(prefix: Path) -> Resolution | None:
     """Return the last resolution of a prefix, if it can still be read."""
-    try:
-        return msgspec.json.decode((prefix / _FILE).read_bytes(), type=Resolution)
-    except (OSError, msgspec.MsgspecError):
-        return None
+    return files.read_document(prefix / _FILE, Resolution)
 
 
 def save(prefix: Path, resolution: Resolution | None) -> None:

@@ -44,13 +44,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_complete(state: Path, fingerprint: str) -> bool:
     """Return whether all steps up to this fingerprint are done, as the mark says."""
-    try:
-        mark = msgspec.json.decode(
-            (state / environments.COMPLETE).read_bytes(), type=dict[str, str]
-        )
-    except (OSError, msgspec.MsgspecError):
-        return False
-    return mark.get("fingerprint") == fingerprint
+    mark = files.read_document(state / environments.COMPLETE, dict[str, str])
+    return mark is not None and mark.get("fingerprint") == fingerprint
 
 
 def mark_complete(state: Path, fingerprint: str) -> None:

@@ -65,10 +65,7 @@ def write(state: Path, marks: Iterable[FileMark]) -> None:
 
 def read(state: Path) -> Manifest | None:
     """Read the manifest of any boot; return None if it is missing or unreadable."""
-    try:
-        return msgspec.json.decode((state / FILE).read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError):
-        return None
+    return files.read_document(state / FILE, Manifest)
 
 
 def read_of_this_boot(state: Path) -> Manifest | None:

@@ -24,10 +24,7 @@ CONTENTS = "contents.json"
 
 def read_true_digests(state: Path) -> dict[str, str]:
     """Read the remembered digests of an environment, by path below site-packages."""
-    try:
-        return msgspec.json.decode((state / CONTENTS).read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.MsgspecError):
-        return {}
+    return files.read_document(state / CONTENTS, dict[str, str]) or {}
 
 
 class WrongRecords:
