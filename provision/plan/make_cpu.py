@@ -76,6 +76,7 @@ def plan(
     if best is None:
         return _no_vllm(situation, catalogue, refusals, rejected)
     download, disk = sizes.cpu(best, catalogue)
+    override = (choose_cpu.OVERRIDE,) if best.torch_is_for_cuda else ()
     return Plan(
         profile="cpu",
         python=python,
@@ -112,10 +113,7 @@ def plan(
         download_mb=download,
         disk_mb=disk,
         checks=checks,
-        warnings=(
-            *warn.of_any(situation, python, disk),
-            *([choose_cpu.OVERRIDE] if best.torch_is_for_cuda else []),
-        ),
+        warnings=(*warn.of_any(situation, python, disk), *override),
         advice=(
             *advice.newer_vllm(
                 situation, catalogue, _as_expected(best), partial(expected, catalogue, refusals)

@@ -56,10 +56,9 @@ def survey(
     """Compare every installed distribution with its RECORD and the lock.
 
     Sizes are compared always, bytes only with `contents`. `step_files` names files that a step
-    writes
-    over those of a distribution; they are not compared. `known` holds the true digests of files
-    for which a wheel's own RECORD is wrong. `already` holds fresh marks of files; those that `stat`
-    confirms are not read again.
+    writes over those of a distribution; they are not compared. `true_digests` are those of files
+    for which a wheel's own RECORD is wrong. Files whose `fresh_marks` are confirmed by `stat` are
+    not read again.
     """
     comparison = _Comparison(
         environment, contents, step_files, true_digests or {}, fresh_marks or {}
