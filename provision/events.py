@@ -82,5 +82,5 @@ Event = StepStarted | StepDone | CommandStarted | Line | Progress | Note
 Subscriber = Callable[[Event], None]
 
 
-def nobody(event: object) -> None:
+def ignore(event: object) -> None:
     """Ignore an event."""

@@ -1,4 +1,4 @@
-"""README and docs show real output; --renew-golden writes it again."""
+"""What README and docs show is what the program does; --renew-golden writes the shown output again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""systemd and cron accept the files that docs/watch.md offers."""
+"""What docs/watch.md gives a user to install is what systemd and cron take."""
 
 from __future__ import annotations
 

@@ -16,9 +16,11 @@ def build(session: Session, resolution: Resolution) -> Outcome:
     workplace = request.workplace(session, resolution)
     built = bring_up.build(resolution, workplace, session.only, session.start)
     outcome = Outcome(resolution=resolution, built=built, steps=built.steps)
+    # After a part of the steps nothing can be checked yet.
     if not built.complete:
         return msgspec.structs.replace(outcome, verdict="undecided", exit_code=UNDECIDED)
     is_current = built.before == outcome.place.name
+    # A check that failed has withdrawn the report: then the checks run again.
     if built.is_unchanged and is_current and verified.read_report(outcome.place) is not None:
         return _in_place(outcome)
     return outcome

@@ -49,11 +49,12 @@ def agreed(plan: Plan, lock: Lock, options: argparse.Namespace) -> bool:
     if not (options.json or options.quiet or options.events):
         terminal.show(explain.render(plan))
         sizes = [pin.wheel.size for pin in lock.pins]
-        is_exact = all(sizes)
+        is_exact = all(sizes)  # some indexes do not tell the size of a file
         size = (
             f"{sum(sizes) / 1e9:.2f} GB" if is_exact else f"about {plan.download_mb / 1e3:.1f} GB"
         )
         terminal.line(f"\nto download: {size} in {len(sizes)} wheels, less those that are here")
+    # Without a terminal there is no one to ask: a script or CI means what it says.
     if options.yes or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     sys.stderr.write("\nGo on? [y/N] ")

@@ -75,11 +75,13 @@ def obtain(session: Session, resolution: Resolution) -> Resolution:
     was_planned = resolution.plan.optional is not None
     obtained: set[str] = set()
     unreachable: set[str] = set()
+    # First: a damaged wheel would be chosen, refused, and stay refused.
     wheel_store.forget_damaged(Path(session.prefix))
     resolution = _planned_again(session, resolution, host)
     while _may_try(session, resolution):
         name = candidate_name(resolution.plan)
         try:
+            # An obtained wheel that is chosen again would be obtained for ever.
             reason = _UNUSED if name in obtained else _refusal(session, resolution)
         except SourceFailed as failure:
             # After a build there is no other candidate: the next run tries it again.
@@ -131,6 +133,7 @@ def _refusal(session: Session, resolution: Resolution) -> str:
 def _planned_again(session: Session, resolution: Resolution, host: Host) -> Resolution:
     """Choose again beside the same vLLM and torch, without refused candidates."""
     plan = resolution.plan
+    # Pinned to what is resolved: a newer release must not come in by this way.
     settings = msgspec.structs.replace(
         session.settings,
         vllm=plan.package("vllm").version.partition("+")[0],
@@ -139,6 +142,7 @@ def _planned_again(session: Session, resolution: Resolution, host: Host) -> Reso
     )
     known = planning.catalogue(session.prefix)
     planned = planning.make_plan(host, settings, known, resolution.against)
+    # vLLM and torch are settled: only `flash_attn.mode: require` makes this impossible.
     if isinstance(planned, Unsupported):
         resolve.complain_of_silence(host, session.settings)
         raise _impossible(session, planned)
@@ -221,14 +225,14 @@ def without_candidate(session: Session, resolution: Resolution, reason: str) -> 
     """
     prefix, file = Path(session.prefix), resolution.plan.flash_attn.wheel
     damaged = wheel_store.forget_damaged(prefix)
-    if file in damaged or (file and not wheel_store.place(prefix, file).exists()):
+    if file in damaged or (file and not wheel_store.path_of(prefix, file).exists()):
         note = f"{file} is damaged or missing; obtaining it again"
         session.listener(Note(text=note))
         return obtain(session, resolution)
     session.listener(Note(text=f"{OPTIONAL} is removed again: {reason}"))
     names = {candidate_name(resolution.plan)}
     # Nor is the wheel made or fetched again under the name that it had before it was kept.
-    names |= {wheel.came_from for wheel in wheel_store.found(prefix) if wheel.file == file}
+    names |= {wheel.candidate for wheel in wheel_store.kept_wheels(prefix) if wheel.file == file}
     for name in sorted(names):
         resolution = _refuse(resolution, name, reason)
     return obtain(session, resolution)

@@ -60,14 +60,14 @@ def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     """Return the lock with the kept wheel that the plan names, and without any other."""
     from provision.flash_attn import wheel_store
 
-    return wheel_store.locked(prefix, plan, lock)
+    return wheel_store.lock_kept_wheel(prefix, plan, lock)
 
 
-def kept(prefix: Path) -> Iterable[Kept]:
+def kept_wheels(prefix: Path) -> Iterable[Kept]:
     """Return the wheels of the package that a prefix keeps."""
     from provision.flash_attn import wheel_store
 
-    return wheel_store.found(prefix)
+    return wheel_store.kept_wheels(prefix)
 
 
 def plan_for_bundle(
@@ -80,7 +80,7 @@ def plan_for_bundle(
     third_party = settings.flash_attn.third_party or any(wheel.third_party for wheel in brought)
     allowed = msgspec.structs.replace(settings.flash_attn, third_party=third_party)
     settings = msgspec.structs.replace(settings, flash_attn=allowed)
-    return make_plan(host, settings, wheel_store.among(brought, rows.load()))
+    return make_plan(host, settings, wheel_store.with_wheels(brought, rows.load()))
 
 
 def locked_from_bundle(plan: Plan, lock: Lock) -> Lock:

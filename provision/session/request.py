@@ -22,7 +22,7 @@ from provision.session._model import Session
 from provision.steps.model import Site
 
 
-def made(options: argparse.Namespace) -> Session:
+def new_session(options: argparse.Namespace) -> Session:
     """Return the session of a command line."""
     settings = inputs.settings(options)
     root, run = Path(inputs.checkout()), environments.new_id()
@@ -73,6 +73,7 @@ def environment(session: Session, plan: Plan) -> dict[str, str]:
 def site(session: Session, resolution: Resolution, generation: str = "") -> Site:
     """Return the places of a session, with an environment chosen or not yet."""
     elsewhere = session.target is not None
+    # Models of this host are not those of the target.
     models = "" if elsewhere else inputs.paths(session.settings).get("models", "")
     return Site(
         generation=generation,

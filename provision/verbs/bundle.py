@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
-    session = request.made(options)
+    session = request.new_session(options)
     builder = resolve.here(session)
     target = session.target or builder
     planned = resolve.plan_and_lock(session, other_host.with_sources_of(target, builder))
@@ -48,13 +48,14 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     if not confirm.agreed(*planned, options):
         return DONE
     try:
-        with progress.followed(options) as listener:
+        with progress.listening(options) as listener:
             session = msgspec.structs.replace(session, listener=listener)
             plan, lock = optional.fetch_for_bundle(session, target, *planned)
             missing = optional.missing_from_bundle(planned[0], plan, lock, options.host)
             if missing and optional.is_required(session):
                 reasons = (Reasons(subject=OPTIONAL, reasons=(missing,)),)
                 return confirm.no_plan(Unsupported(unsupported=reasons, advice=()), options)
+            # Said now and with the result: the host cannot fetch it without a network.
             if missing:
                 listener(Note(text=missing))
             made = _make(session, folder, part_size, builder, target, plan, lock, missing)
@@ -91,7 +92,7 @@ def _make(
         lock,
         _answers(builder, session.settings),
         config.local_wheels if config else (),
-        planning.kept(Path(session.prefix)),
+        planning.kept_wheels(Path(session.prefix)),
         missing,
         _pythons(target, plan),
         bring_up.own_uv(),

@@ -43,9 +43,9 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    session = request.made(options)
+    session = request.new_session(options)
     existing = environments.list_environments(Path(session.prefix))
-    states = _states(run_tasks.found(session), existing, _outcomes(session))
+    states = _states(run_tasks.all_tasks(session), existing, _outcomes(session))
     if options.json:
         terminal.document([msgspec.to_builtins(state) for state in states])
         return DONE

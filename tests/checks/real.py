@@ -86,7 +86,7 @@ class Vllm:
         self.python = python
 
     def answers(self, code: str, *arguments: str, **environment: str) -> Any:
-        """Run `code` beside torch and the checks, and return its `said`; arguments are in sys.argv."""
+        """What `code` has put into `said`, with torch and the checks at hand; the arguments are in sys.argv."""
         script = (
             _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said, default=vars))"
         )

@@ -1,4 +1,4 @@
-"""Outside influences: hostile variables, names and settings, and files of no package."""
+"""What reaches in from outside: hostile variables, names and settings, and files that no package has brought."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_command_where_a_value_belongs(
 
 
 def test_foreign_hooks_are_named_and_never_called_whole(finished: Small) -> None:
-    """Keep hooks, because they may be the user's; refuse to verify, because every check runs them."""
+    """They may be somebody's own, so they are not taken out; but they reach into every check: nothing is verified."""
     hooks = [
         finished.packages / hook
         for hook in ("sitecustomize.py", "usercustomize/__init__.py", "zz.pth")

@@ -1,4 +1,4 @@
-"""host/from_text.py: three kinds of text are recognised, and any text ends in a plan or a message."""
+"""host/from_text.py: the three kinds of text told apart; and whatever the text is, a plan or a sentence comes of it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def planned(text: str) -> Plan | Unsupported:
 
 
 def complaint(text: str) -> Failure | None:
-    """Return the failure that the user sees if the text is refused; any other error is a bug."""
+    """What the user is told if the text is refused; anything else that is raised is a bug."""
     try:
         planned(text)
     except Failure as failure:
