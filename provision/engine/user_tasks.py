@@ -58,8 +58,9 @@ def fingerprints(tasks: Iterable[Task]) -> dict[str, str]:
     links: dict[str, str] = {}
     for task in tasks:
         before = [links.get(name, "") for name in task.after]
-        definition = [task.commands, task.checks, task.environment, before]
-        document = msgspec.json.encode(definition, order="sorted")
+        document = msgspec.json.encode(
+            [task.commands, task.checks, task.environment, before], order="sorted"
+        )
         links[task.label] = hashlib.sha256(document).hexdigest()
     return links
 
@@ -77,7 +78,6 @@ def kept_result(task: Task) -> StepResult:
 
 
 def actions(task: Task) -> tuple[Run, ...]:
-    """Return the commands of a task as actions."""
     return tuple(
         Run(title=argv[0], argv=argv, env=task.environment, deadline_s=task.timeout)
         for argv in task.commands
@@ -113,9 +113,9 @@ class Tasks:
         variables = self._environment() if todo else {}
         for task in tasks:
             if task.label not in todo:
-                self._events(StepDone(result=kept_result(task)))
-                results = (*result.results, kept_result(task))
-                result = msgspec.structs.replace(result, results=results)
+                kept = kept_result(task)
+                self._events(StepDone(result=kept))
+                result = msgspec.structs.replace(result, results=(*result.results, kept))
                 continue
             result = self._task(task, links[task.label], variables, result)
             if result.failure or result.concluded:
@@ -212,17 +212,22 @@ class Tasks:
     def _environment(self) -> dict[str, str]:
         """Return the variables of a shell that has activated the environment."""
         activate = f"{self._generation}/bin/activate"
-        argv = ("/bin/sh", "-c", _ACTIVATED, "sh", activate)
-        finished = process.run(argv, deadline_s=60.0, env=clean(os.environ))
+        finished = process.run(
+            ("/bin/sh", "-c", _ACTIVATED, "sh", activate), deadline_s=60.0, env=clean(os.environ)
+        )
         if not finished.ok:
-            what = f"the environment cannot be activated: {finished.problem()}"
-            raise StepFailed(what, where=activate)
+            raise StepFailed(
+                f"the environment cannot be activated: {finished.problem()}", where=activate
+            )
         return dict(line.split("=", 1) for line in finished.stdout.split("\0") if "=" in line)
 
 
 def _not_written(error: OSError, task: Task) -> StepFailed:
-    what = f"{error.filename or 'its journal'} cannot be written: {error.strerror or error}"
-    return StepFailed(what, where=f"task {task.label}", hint=_REPAIR)
+    return StepFailed(
+        f"{error.filename or 'its journal'} cannot be written: {error.strerror or error}",
+        where=f"task {task.label}",
+        hint=_REPAIR,
+    )
 
 
 def join(before: CheckResults, now: CheckResults) -> CheckResults:
