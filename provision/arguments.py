@@ -64,7 +64,6 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Raise WrongUsage with a hint."""
         from provision.errors import WrongUsage
 
         what, _, choices = message.partition(" (choose from")
@@ -81,7 +80,6 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the parsers of the verbs by name."""
     actions = parser._actions  # noqa: SLF001 - as above
     verbs = (action.choices for action in actions if isinstance(action.choices, dict))
     return dict(next(verbs, {}))
@@ -102,7 +100,6 @@ def _nearest(wrong: str, known: list[str]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
     common = _Parser(add_help=False, prog="")
     option = common.add_argument
     option("--json", action="store_true", help="print one JSON document on stdout, nothing else")
@@ -144,7 +141,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_building(verbs: dict[str, _Parser]) -> None:
-    """Add the options of the verbs that install something or plan it."""
     verbs["plan"].add_argument(
         "--host",
         metavar="FILE",
@@ -193,7 +189,6 @@ def _add_building(verbs: dict[str, _Parser]) -> None:
 
 
 def _add_checking(verbs: dict[str, _Parser]) -> None:
-    """Add the options of the verbs that run checks."""
     option = verbs["check"].add_argument
     option(
         "names",
@@ -226,7 +221,6 @@ def _add_checking(verbs: dict[str, _Parser]) -> None:
 
 
 def _add_showing(verbs: dict[str, _Parser]) -> None:
-    """Add the options of the verbs that show something."""
     verbs["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
     verbs["catalog"].add_argument(
         "what",
@@ -264,7 +258,6 @@ def _add_showing(verbs: dict[str, _Parser]) -> None:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Return the options of a command line; raise WrongUsage if it cannot be understood."""
     top = parser()
     options, rest = top.parse_known_args(_verb_first(argv, top))
     if options.verb in ACTIONS and not any(word.startswith("-") for word in rest):
@@ -282,7 +275,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _refuse_other_output(options: argparse.Namespace) -> None:
-    """Raise WrongUsage if --events comes with an option that also writes to stdout."""
     from provision.errors import WrongUsage
 
     others = {"--json": options.json, "--dry-run": getattr(options, "dry_run", False)}
@@ -313,7 +305,6 @@ def _with_value(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def help_text() -> str:
-    """Return `vllm-ready --help`; its width does not depend on the terminal."""
     return parser().format_help()
 
 

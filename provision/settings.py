@@ -108,7 +108,6 @@ def load(text: str | None, name: str, overrides: Iterable[str] = ()) -> Settings
 
 
 def _override(settings: Settings, override: str, where: str) -> Settings:
-    """Apply one --set."""
     key, equals, text = override.partition("=")
     if not equals:
         raise WrongSetting("the value is missing", where=where, hint=f"write --set {key}=VALUE")
@@ -189,7 +188,6 @@ def _check(settings: Settings, where: str, lines: dict[str, int]) -> None:
 
 
 def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield key, message and hint of every wrong value."""
     for key, (shape, example) in _SHAPES.items():
         value = getattr(settings, key)
         places = (
@@ -229,7 +227,6 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def _requirement_problem(package: str) -> str:
-    """Return why a text is not a requirement; "" if it is one."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     # A URL in a requirement may contain characters that end or join lines of requirements.txt.

@@ -98,7 +98,6 @@ class _Builder:
         what: str,
         hint: str,
     ) -> UnreadableInput:
-        """Return an error at the line of an event."""
         return UnreadableInput(what, where=f"{self.name}:{event.start_mark.line + 1}", hint=hint)
 
     def value(self, event: Any, path: str, depth: int) -> Any:  # noqa: ANN401 - as above
@@ -157,7 +156,6 @@ def _scalar(value: str, *, plain: bool) -> Any:  # noqa: ANN401 - a YAML scalar 
 def typed(
     document: Document, kind: type[T], name: str, failure: type[Failure] = UnreadableInput
 ) -> T:
-    """Convert a document to a type; raise a failure with line and hint if it does not fit."""
     try:
         return msgspec.convert(document.data, kind)
     except msgspec.ValidationError as error:
@@ -214,7 +212,6 @@ def _suggestion(text: str, expected: inspect.Type) -> tuple[str, str] | None:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """Return a hint that names the known word closest to an unknown one."""
     import difflib
 
     # difflib does not match swapped letters (pipy for pypi) in short words.
@@ -224,7 +221,6 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def _type_at(info: inspect.Type, path: str) -> inspect.Type:
-    """Return the type that belongs at a path."""
     # msgspec writes paths such as $.gpus[0].cc, or [...] for the items of a dict.
     for name in re.findall(r"\.(\w+)|\[[^\]]*\]", path):
         container = inspect.StructType if name else inspect.ListType

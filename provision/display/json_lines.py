@@ -20,7 +20,6 @@ class JsonLines:
         self.failure: NotWritable | None = None
 
     def __call__(self, event: msgspec.Struct, *, last: bool = False) -> None:
-        """Write an event, unless stdout has failed or the last line was written."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         fields = msgspec.to_builtins(event)
         stamped = {"type": fields.pop("type"), "at": now.replace("+00:00", "Z"), **fields}

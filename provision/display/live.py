@@ -37,7 +37,6 @@ _BARS: Final = 4
 
 @contextlib.contextmanager
 def display() -> Iterator[Live]:
-    """Show the display inside the block; afterwards the terminal has its cursor back."""
     live = Live()
     try:
         live.start()
@@ -80,7 +79,6 @@ class Live:
         self._ticker.start()
 
     def stop(self) -> None:
-        """Remove everything but the permanent lines."""
         self._ended.set()
         try:
             with self._lock, contextlib.suppress(OSError):
@@ -149,7 +147,6 @@ def _cut(text: str, width: int, style: str = "") -> Text:
 
 
 def _bar(pace: Pace, now: float, width: int) -> Text | Table:
-    """Return bar and figures; only figures if the total is unknown or the page too narrow."""
     figures = pace.figures(now, width - 5)
     room = min(width - 5 - len(figures) - 2, 60)
     if pace.last.total <= 0 or room < 10:

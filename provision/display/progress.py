@@ -43,7 +43,6 @@ class EventRecorder:
         self._listener(event)
 
     def add(self, other: EventRecorder) -> None:
-        """Append what another listener recorded."""
         self.results += other.results
         for own, added in ((self.commands, other.commands), (self.notes, other.notes)):
             for step, texts in added.items():
@@ -52,7 +51,6 @@ class EventRecorder:
 
 @contextlib.contextmanager
 def followed(options: argparse.Namespace) -> Iterator[EventRecorder]:
-    """Display and record the events of the engine inside the block."""
     with _listener(options) as listener:
         yield EventRecorder(listener)
 

@@ -31,7 +31,6 @@ class Rows:
         self._narrow = narrow
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the layout that fits the width; rich calls this to print."""
         yield self._beside() if options.max_width >= self._narrow else self._stacked()
 
     def _beside(self) -> Table:
@@ -46,7 +45,6 @@ class Rows:
         return table
 
     def _stacked(self) -> Table:
-        """Return each row as a head line and the text below it."""
         grid = Table.grid()
         for row in self.rows:
             *cells, last = row

@@ -41,7 +41,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:
-    """Return the steps that make a toolkit and compile in it."""
     toolkit = Step(
         number=61,
         name=NAMES[61],

@@ -65,7 +65,6 @@ def _refusal(failure: StepFailed) -> str:
 
 
 def _source(order: Order) -> tuple[FlashAttnSource, Wheel]:
-    """Return the source release that the plan names, and its file on the index."""
     version = order.version
     source = next(row for row in order.catalogue.flash_attn_source if row.version == version)
     page = network.project(order.index, "flash-attn")
@@ -115,7 +114,6 @@ def _made_from(
 
 
 def _jobs(order: Order, source: FlashAttnSource) -> Jobs:
-    """Return how many files are compiled at once, within the host's cores and memory."""
     available, processor = order.host.known(memory.FACT), order.host.known(cpu.FACT)
     own = len(os.sched_getaffinity(0))
     jobs = choose_jobs.choose(

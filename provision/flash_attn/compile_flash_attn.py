@@ -104,7 +104,6 @@ class Build:
         self.first_error = self.last_raised = ""
 
     def run(self) -> int:
-        """Run setup.py and return its exit status."""
         shutil.rmtree(self._dist, ignore_errors=True)
         # ninja is installed beside this Python.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -127,7 +126,6 @@ class Build:
         return child.wait()
 
     def _read(self, line: str) -> None:
-        """Pass a line of output on, and note progress and the reasons of a failure."""
         started = _STARTED.match(line)
         _print(f"ninja {line}" if started else line)
         if started:

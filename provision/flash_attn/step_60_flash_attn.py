@@ -71,7 +71,6 @@ def _links(pin: Pin, torch: str, plan: Plan, site: Site) -> Need:
 
 
 def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
-    """Return the distributions of the locked wheels."""
     return tuple(pin.name for pin in lock.optional)
 
 

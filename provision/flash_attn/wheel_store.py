@@ -119,7 +119,6 @@ def found(prefix: Path) -> list[Kept]:
 
 
 def place(prefix: Path, file: str) -> Path:
-    """Return the path of a file in the store."""
     return prefix / FOLDER / file
 
 
@@ -148,7 +147,6 @@ def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
 
 
 def write_note(prefix: Path, kept: Kept) -> None:
-    """Write the note of a kept wheel."""
     files.write(note(place(prefix, kept.file)), msgspec.json.encode(kept))
 
 
@@ -165,7 +163,6 @@ def forget_damaged(prefix: Path) -> frozenset[str]:
 
 
 def catalogue(prefix: Path, known: Catalogue) -> Catalogue:
-    """Return a catalogue with the wheels that a prefix keeps."""
     return among(found(prefix), known)
 
 

@@ -38,7 +38,6 @@ _PACKAGE = re.compile(
 
 
 def environment() -> dict[str, Any]:
-    """Return variables that change behaviour with their values, and the names of others."""
     return {
         "variables": {
             name: value for name, value in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(name)
@@ -81,7 +80,6 @@ def _disk(path: Path, mounts: list[tuple[str, str, list[str]]]) -> dict[str, Any
 
 
 def _mounts() -> list[tuple[str, str, list[str]]]:
-    """Return mount point, type and options of every visible mount."""
     mounts = []
     for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
@@ -92,7 +90,6 @@ def _mounts() -> list[tuple[str, str, list[str]]]:
 
 
 def shm() -> dict[str, int] | None:
-    """Return size and free space of /dev/shm, through which workers exchange tensors."""
     if not Path("/dev/shm").is_dir():  # noqa: S108 - only its size is read
         return None
     space = os.statvfs("/dev/shm")  # noqa: S108 - likewise
@@ -114,7 +111,6 @@ def device_files() -> list[dict[str, Any]]:
 
 
 def kernel_modules() -> list[dict[str, Any]] | None:
-    """Return every installed kernel, and whether depmod lists an nvidia module for it."""
     # A removed kernel leaves an empty folder behind; only packages bring modules.builtin.
     folders = [path.parent for path in Path("/lib/modules").glob("*/modules.builtin")]
     kernels = [
@@ -128,7 +124,6 @@ def kernel_modules() -> list[dict[str, Any]] | None:
 
 
 def cgroup_memory() -> dict[str, Any] | None:
-    """Return the memory limits of our control group and its parents with the use of each."""
     group = _our_group("memory")
     if not group:
         return None
@@ -145,7 +140,6 @@ def cgroup_memory() -> dict[str, Any] | None:
 
 
 def cgroup_cpu() -> dict[str, Any] | None:
-    """Return the CPU quotas of our control group and its parents."""
     group = _our_group("cpu")
     if not group:
         return None
@@ -207,7 +201,6 @@ def _lines(path: str) -> list[str]:
 
 
 def packages() -> dict[str, Any] | None:
-    """Return the packages that matter to vLLM in the active environment."""
     active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
     if not active:
         return None
@@ -222,7 +215,6 @@ def packages() -> dict[str, Any] | None:
 
 
 def scheduler() -> dict[str, bool]:
-    """Return what tells a Slurm node from a login node."""
     return {
         "slurm_commands": any(shutil.which(name) for name in ("sinfo", "srun", "sbatch")),
         "slurmd": any(_lines(path) == ["slurmd"] for path in glob.glob("/proc/[0-9]*/comm")),

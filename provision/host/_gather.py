@@ -61,7 +61,6 @@ def gather(
 
 
 def _order(source: Source, paths: Mapping[str, Path]) -> dict[str, object] | None:
-    """Return the request for the reading child, or None if it does not read this source."""
     if isinstance(source, File):
         return {"file": source.path, "words": source.words}
     if isinstance(source, Files):
@@ -78,7 +77,6 @@ def _order(source: Source, paths: Mapping[str, Path]) -> dict[str, object] | Non
 def _probes(
     paths: Mapping[str, Path], addresses: Mapping[str, str]
 ) -> dict[str, Callable[[], Reading]]:
-    """Return the probes that run programs or use the network, by name."""
     return {
         "compilers": lambda: _ok(_programs.compilers()),
         "cuda_toolkits": lambda: _ok(_programs.cuda_toolkits()),

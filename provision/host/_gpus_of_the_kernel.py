@@ -36,7 +36,6 @@ _LINK_FIELDS = {
 
 
 def by_proc(readings: Readings) -> tuple[GpuAnswer, ...] | None:
-    """Return the GPUs that the kernel module lists, or None if it lists none."""
     text = readings.optional(PROC)
     if text is None:
         return None
@@ -85,6 +84,5 @@ def _width(word: str) -> int | None:
 
 
 def memory_of_the_host(readings: Readings) -> int | None:
-    """Return the host memory in bytes, which an integrated GPU shares."""
     total = re.search(r"^MemTotal:\s+(\d+) kB", readings.optional(MEMORY) or "", re.MULTILINE)
     return int(total[1]) * 1024 if total else None

@@ -46,7 +46,6 @@ WHEEL_LIMIT = 2000
 
 
 def installer_config() -> dict[str, Any]:
-    """Return the merged options of pip and uv, and the wheels in their find-links folders."""
     environ = dict(os.environ)
     pip = pip_options(_texts(pip_files(environ)), environ)
     uv = uv_options(_texts(uv_files(environ)), environ)

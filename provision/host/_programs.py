@@ -69,7 +69,6 @@ TOOLKIT_PLACES = (
 
 
 def pythons(prefix: str) -> list[str]:
-    """Return the answer of every interpreter that can be found; broken ones give none."""
     places = [
         *_on_path(re.compile(r"python3?(?:\.\d+)?")),
         *(path for pattern in PYTHON_PLACES for path in _matches(pattern)),
@@ -121,7 +120,6 @@ def compilers() -> list[dict[str, str]]:
 
 
 def cuda_toolkits() -> dict[str, Any]:
-    """Folders that may be CUDA toolkits, and every nvcc on PATH, with what they hold and say."""
     homes = {name: os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)}
     on_path = _on_path(re.compile("nvcc"))
     folders = {
@@ -164,7 +162,6 @@ def _toolkit(folder: Path) -> dict[str, Any]:
 
 
 def _on_path(name: re.Pattern[str]) -> list[str]:
-    """Return every executable on PATH whose name matches."""
     executables: list[str] = []
     folders = {
         os.path.realpath(folder): folder for folder in reversed(_path()) if folder

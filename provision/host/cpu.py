@@ -32,7 +32,6 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def usable(self) -> int | None:
-        """Return how many cores can be kept busy."""
         if self.cores is None or self.quota is None:
             return self.cores
         return max(1, min(self.cores, int(self.quota)))
@@ -61,7 +60,6 @@ def parse(readings: Readings) -> Cpu:
 
 
 def known_flags(listed: str) -> tuple[str, ...]:
-    """Return the flags that matter here."""
     flags = set(listed.split())
     return tuple(flag for flag in FLAGS if flag in flags)
 

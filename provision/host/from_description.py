@@ -81,7 +81,6 @@ def looks_begun(text: str) -> bool:
 
 
 def parse(text: str, name: str) -> Host:
-    """Return the host that a description describes."""
     document = yamltext.parse(text, name)
     described = yamltext.typed(document, Description, name)
     for field, (shape, what, example) in _SHAPES.items():

@@ -49,12 +49,10 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_integrated(name: str) -> bool:
-    """Return True if a GPU of this name shares the memory of its host."""
     return bool(kernel.INTEGRATED.search(name))
 
 
 def is_vgpu(name: str) -> bool:
-    """Return True if a GPU of this name is a share that a hypervisor assigns."""
     return bool(_VGPU_NAME.search(name))
 
 

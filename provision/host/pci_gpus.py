@@ -31,7 +31,6 @@ def normalise(bus_id: str) -> str | None:
 
 
 def all_devices(readings: Readings) -> list[dict[str, str]]:
-    """Return the kernel's description of every device on the bus, in the bus's order."""
     texts = msgspec.json.decode(readings.text(SOURCE), type=dict[str, str])
     return [
         dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -40,7 +39,6 @@ def all_devices(readings: Readings) -> list[dict[str, str]]:
 
 
 def nvidia_devices(readings: Readings) -> list[dict[str, str]]:
-    """Return those of NVIDIA."""
     return [
         device
         for device in all_devices(readings)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 
 def discover() -> list[Fact[Any]]:
-    """Return every fact, found by listing this folder."""
     files = sorted(Path(__file__).parent.glob("[!_]*.py"))
     names = [
         path.stem for path in files if "\nFACT" in path.read_text("utf-8")
@@ -36,7 +35,6 @@ def discover() -> list[Fact[Any]]:
 
 
 def moving_parts() -> dict[str, tuple[str, ...]]:
-    """Return what changes by itself in each fact."""
     return {fact.name: fact.moving for fact in discover()}
 
 
@@ -68,12 +66,10 @@ def record(
 
 
 def to_json(recording: Recording) -> bytes:
-    """Return the document, in an order that is the same every time."""
     return msgspec.json.format(msgspec.json.encode(recording, order="sorted"), indent=2) + b"\n"
 
 
 def load(text: str, name: str) -> Host:
-    """Return the host in a recording; messages call the document `name`."""
     again = "record the host again: ./setup.sh host -o FILE"
     try:
         document = msgspec.json.decode(text.removeprefix("\ufeff"))
@@ -107,7 +103,6 @@ def _other_document(schema: object, name: str) -> UnreadableInput:
 
 
 def own_scrubber() -> Scrubber:
-    """Return a scrubber that knows this user and this host."""
     from provision.host._scrub import Scrubber  # compiling its patterns takes a while
 
     home = os.path.expanduser("~")

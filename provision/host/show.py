@@ -55,7 +55,6 @@ _LABELS = {
 
 
 def table(recording: Recording) -> list[RenderableType]:
-    """Return a table of facts with the warnings below it."""
     host = Host(recording.readings)
     rows = []
     for fact in sorted(discover(), key=lambda fact: fact.title.lower()):

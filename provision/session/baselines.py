@@ -15,7 +15,6 @@ from provision.session import outputs, runs
 
 
 def diff(before: Report, after: Report) -> Comparison:
-    """Compare two runs, using the known facts and the steps of the checks."""
     titles = {step.number: step.name for step in discover_steps.discover()}
     steps = {check.name: titles.get(check.step, "") for check in launch_checks.discover()}
     return compare.compare(before, after, record.moving_parts(), steps)

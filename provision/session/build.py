@@ -12,7 +12,6 @@ from provision.session._model import Outcome, Session
 
 
 def build(session: Session, resolution: Resolution) -> Outcome:
-    """Build the environment, or resume or repair it."""
     workplace = request.workplace(session, resolution)
     built = bring_up.build(resolution, workplace, session.only, session.start)
     outcome = Outcome(resolution=resolution, built=built, steps=built.steps)

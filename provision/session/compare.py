@@ -90,7 +90,6 @@ def describe(report: Report, outcome: Outcome, *, quiet: bool) -> str:
 
 
 def problem(report: Report) -> str:
-    """Return why a verified environment is not made current; "" if it is."""
     if not report.regressions:
         return ""
     count = len(report.regressions)
@@ -100,7 +99,6 @@ def problem(report: Report) -> str:
 
 
 def hint(report: Report) -> str:
-    """Return how to switch in spite of regressions."""
     if not report.regressions:
         return ""
     return f"to switch anyway: ./setup.sh rollback {report.generation}, or {_ANYWAY}"

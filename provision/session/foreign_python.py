@@ -24,7 +24,6 @@ _GPU_ID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def run_checks(options: argparse.Namespace) -> Report:
-    """Run the checks and return the report."""
     session = request.made(options)
     python = promised_checks.inspect_interpreter(
         sys.executable if options.python is None else options.python

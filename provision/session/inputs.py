@@ -35,7 +35,6 @@ def settings(options: argparse.Namespace) -> Settings:
 
 
 def described_host(options: argparse.Namespace) -> Host:
-    """Return the host that --host describes: a file, or - for standard input."""
     from provision.doors import files
     from provision.host import from_text
 
@@ -44,7 +43,6 @@ def described_host(options: argparse.Namespace) -> Host:
 
 
 def host_name(options: argparse.Namespace) -> str:
-    """Return the name of the planned host for messages."""
     return {None: "this host", "-": "standard input"}.get(options.host) or str(options.host)
 
 

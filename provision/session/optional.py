@@ -38,7 +38,6 @@ _UNUSED: Final = "it was obtained, but the plan does not take it"
 
 
 def step() -> Step:
-    """Return the optional step."""
     return next(step for step in discover_steps.discover() if step.optional)
 
 
@@ -99,7 +98,6 @@ def obtain(session: Session, resolution: Resolution) -> Resolution:
 
 
 def _may_try(session: Session, resolution: Resolution) -> bool:
-    """Return whether a candidate is left that may be tried in this pass."""
     settings = session.settings.flash_attn
     waits = session.slow or settings.build == "now" or is_required(session)
     return is_missing(resolution) and (waits or not resolution.plan.compiles)
@@ -235,7 +233,6 @@ def without_candidate(session: Session, resolution: Resolution, reason: str) -> 
 
 
 def is_required(session: Session) -> bool:
-    """Return whether the settings allow no environment without the package."""
     return session.settings.flash_attn.mode == "require"
 
 

@@ -27,7 +27,6 @@ CHOOSER: Final[Chooser] = choose
 
 
 def catalogue(prefix: str) -> Catalogue:
-    """Return what is published, with the wheels that a prefix keeps."""
     if not os.path.isdir(prefix):
         return rows.load()
     from pathlib import Path
@@ -44,7 +43,6 @@ def make_plan(
     refusals: tuple[Refusal, ...] = (),
     checks: tuple[str, ...] = (),
 ) -> Plan | Unsupported:
-    """Return the plan for a host, without refused candidates."""
     return make(host, settings, known, refusals, checks, optional=CHOOSER)
 
 
@@ -57,14 +55,12 @@ def choices() -> dict[str, str]:
 
 
 def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
-    """Return the lock with the kept wheel that the plan names, and without any other."""
     from provision.flash_attn import wheel_store
 
     return wheel_store.locked(prefix, plan, lock)
 
 
 def kept(prefix: Path) -> Iterable[Kept]:
-    """Return the wheels of the package that a prefix keeps."""
     from provision.flash_attn import wheel_store
 
     return wheel_store.found(prefix)

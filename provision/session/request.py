@@ -23,7 +23,6 @@ from provision.steps.model import Site
 
 
 def made(options: argparse.Namespace) -> Session:
-    """Return the session of a command line."""
     settings = inputs.settings(options)
     root, run = Path(inputs.checkout()), environments.new_id()
     prefix, logs = root / settings.prefix, root / settings.logs
@@ -71,7 +70,6 @@ def environment(session: Session, plan: Plan) -> dict[str, str]:
 
 
 def site(session: Session, resolution: Resolution, generation: str = "") -> Site:
-    """Return the places of a session, with an environment chosen or not yet."""
     elsewhere = session.target is not None
     models = "" if elsewhere else inputs.paths(session.settings).get("models", "")
     return Site(
@@ -87,7 +85,6 @@ def site(session: Session, resolution: Resolution, generation: str = "") -> Site
 
 
 def workplace(session: Session, resolution: Resolution, generation: str = "") -> Workplace:
-    """Return what the engine works with."""
     return Workplace(
         site=site(session, resolution, generation),
         environment=environment(session, resolution.plan),

@@ -77,7 +77,6 @@ def _read(facts: tuple[Fact[Any], ...]) -> Host:
 
 
 def _anew(session: Session) -> Resolution | Unsupported:
-    """Record the host, plan and resolve."""
     builder = here(session)
     if session.target and (refused := other_host.against_machine(session.target, builder)):
         return refused

@@ -35,7 +35,6 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(session: Session, outcome: Outcome) -> Report:
-    """Return the report of a run that builds."""
     plan, lock = outcome.resolution.plan, outcome.resolution.lock
     host = {} if session.target else {"id": verified.host_id()}
     before, left = _from_journal(session, plan, lock, outcome.generation)
@@ -90,7 +89,6 @@ def unsupported(session: Session, refused: Unsupported) -> Report:
 
 
 def installed(place: Path) -> Installed:
-    """Read the plan and the lock of an environment."""
     state = place / environments.STATE
     try:
         plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)

@@ -36,7 +36,6 @@ def joined(session: Session) -> Session:
 
 
 def pending(session: Session, outcome: Outcome) -> bool:
-    """Return whether a task is still to be carried out."""
     return bool(user_tasks.pending(outcome.place, session.tasks))
 
 
@@ -56,7 +55,6 @@ def base(session: Session, resolution: Resolution) -> Outcome:
 
 
 def preview(session: Session, generation: str) -> list[PlannedStep]:
-    """Return the tasks of a dry run: which would run, and which are done."""
     todo = {task.label for task in user_tasks.pending(Path(generation), session.tasks)}
     todo |= _again(session)
     planned = []

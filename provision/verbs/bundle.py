@@ -30,7 +30,6 @@ _OLDEST: Final = Version("3.10")  # that the control environment runs on
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make a bundle, or complete one, and return the exit code."""
     part_size = _bytes(options.part_size) if options.part_size else 2**63
     folder = Path(options.output)
     bundle.refuse_foreign(folder)

@@ -21,7 +21,6 @@ from provision.steps.model import Lock
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the checks that are asked for, and return the exit code of the verdict."""
     known = launch_checks.discover()
     if options.names == ["list"]:
         return _list(known, options)
@@ -58,7 +57,6 @@ def _list(known: Sequence[CheckDescription], options: argparse.Namespace) -> int
 
 
 def _needs(check: CheckDescription) -> list[str]:
-    """Return the needs of a check in words."""
     needs = check.needs
     words = list(needs.packages)
     if needs.gpus:
@@ -104,7 +102,6 @@ def _of_profile(plan: Plan, lock: Lock, depth: launch_checks.Depth | None) -> tu
 
 
 def _show(report: Report, options: argparse.Namespace, hint: str = "") -> int:
-    """Show the verdict in the way that was asked for, and return its exit code."""
     if options.stream:
         options.stream.report = report
     elif options.json:

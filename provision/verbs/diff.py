@@ -13,7 +13,6 @@ from provision.session import baselines, inputs, runs
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the comparison."""
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
     comparison = baselines.diff(*_pair(logs, options.runs))
     if options.json:

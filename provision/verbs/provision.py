@@ -18,7 +18,6 @@ from provision.steps.model import Action, Fetch, Run, Write
 
 
 def run(options: argparse.Namespace) -> int:
-    """Carry out steps and the user's tasks, and return the exit code."""
     session = run_tasks.joined(request.made(options))
     if options.dry_run:
         return _dry_run(session)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the report, or write it to a file."""
     if options.json and options.format not in (None, "json"):
         what = f"--json and --format {options.format} contradict each other"
         raise WrongUsage(what, hint="leave one of them out")

@@ -65,7 +65,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _proofs(state: TaskState) -> Iterator[str]:
-    """Yield a line for each outcome of the checks, failures first."""
     for outcome in sorted(set(state.tried.values()), key=OUTCOMES.index):
         names = [name for name, tried in state.tried.items() if tried == outcome]
         yield f"{outcome}: {', '.join(names)}"
@@ -128,6 +127,5 @@ def _states(
 
 
 def _journal(environment: Path) -> dict[str, JournalEntry]:
-    """Return the last entry of each step and of each task of the user."""
     steps = Journal(environment / environments.STATE).last_entries()
     return {**steps, **user_tasks.journal(environment).last_entries()}

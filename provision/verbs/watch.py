@@ -35,7 +35,6 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, check if something changed, and return the exit code."""
     session = request.made(options)
     if environments.current_id(Path(session.prefix)) is None:
         raise WrongUsage(
