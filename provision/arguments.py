@@ -69,8 +69,12 @@ class _Parser(argparse.ArgumentParser):
         what, _, choices = message.partition(" (choose from")
         wrong = what.rpartition(": ")[2].split(" ")[0].strip("'")
         known = [word.strip(" ')") for word in choices.split(",")] if choices else _words(self)
-        default = f"{self.prog} --help lists what is possible"
-        raise WrongUsage(what, hint=_verb_of(wrong, self) or _nearest(wrong, known) or default)
+        raise WrongUsage(
+            what,
+            hint=_verb_of(wrong, self)
+            or _nearest(wrong, known)
+            or f"{self.prog} --help lists what is possible",
+        )
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
@@ -81,14 +85,16 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
 
 def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     actions = parser._actions  # noqa: SLF001 - as above
-    verbs = (action.choices for action in actions if isinstance(action.choices, dict))
-    return dict(next(verbs, {}))
+    return dict(
+        next((action.choices for action in actions if isinstance(action.choices, dict)), {})
+    )
 
 
 def _verb_of(option: str, parser: argparse.ArgumentParser) -> str:
     """Return a hint for an option that belongs to a verb and was given without it."""
-    verbs = _subparsers(parser).items()
-    verb = next((name for name, subparser in verbs if option in _words(subparser)), "")
+    verb = next(
+        (name for name, subparser in _subparsers(parser).items() if option in _words(subparser)), ""
+    )
     return f"this option belongs to a verb: {parser.prog} {verb} {option}" if verb else ""
 
 
@@ -119,9 +125,12 @@ def parser() -> argparse.ArgumentParser:
         "\nand proves it again after every change.",
         epilog=EXIT_CODES,
     )
-    version = f"vllm-ready {VERSION}"
     top.add_argument(
-        "-V", "--version", action="version", version=version, help="show the version and exit"
+        "-V",
+        "--version",
+        action="version",
+        version=f"vllm-ready {VERSION}",
+        help="show the version and exit",
     )
     subparsers = top.add_subparsers(
         dest="verb", required=True, metavar="VERB", parser_class=_Parser, prog="vllm-ready"
@@ -269,8 +278,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if actions := ACTIONS.get(options.verb):
         options.action, *options.what = options.what or actions[:1]
         if options.action not in actions:
-            choices = f"(choose from {', '.join(actions)})"
-            top.error(f"invalid action: '{options.action}' {choices}")
+            top.error(f"invalid action: '{options.action}' (choose from {', '.join(actions)})")
     return options
 
 
@@ -281,16 +289,19 @@ def _refuse_other_output(options: argparse.Namespace) -> None:
     others["check list"] = getattr(options, "names", None) == ["list"]
     for name, is_set in others.items():
         if is_set:
-            what = f"--events and {name} cannot be used together: both write to stdout"
-            raise WrongUsage(what, hint="leave one of them out")
+            raise WrongUsage(
+                f"--events and {name} cannot be used together: both write to stdout",
+                hint="leave one of them out",
+            )
 
 
 def _verb_first(argv: list[str], top: argparse.ArgumentParser) -> list[str]:
     """Move the verb to the front, because options may stand before it; insert the default verb."""
     with_value = {name for verb in _subparsers(top).values() for name in _with_value(verb)}
     values = {index + 1 for index, word in enumerate(argv) if word in with_value}
-    words = (i for i, word in enumerate(argv) if not word.startswith("-") and i not in values)
-    position = next(words, None)
+    position = next(
+        (i for i, word in enumerate(argv) if not word.startswith("-") and i not in values), None
+    )
     if position is not None and (position == 0 or argv[position] in VERBS):
         return [argv[position], *argv[:position], *argv[position + 1 :]]
     if position is None and {"-h", "--help", "-V", "--version"} & set(argv):

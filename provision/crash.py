@@ -26,8 +26,7 @@ def report(argv: list[str], checkout: str) -> str:
     ]
     path = Path(checkout) / "logs" / f"crash-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
     first_line = scrub(str(error)).split("\n")[0]
-    name = kind.__name__ if kind else "unknown"
-    message = f"error: a bug in vllm-ready: {name}: {first_line}\n"
+    message = f"error: a bug in vllm-ready: {kind.__name__ if kind else 'unknown'}: {first_line}\n"
     text = scrub("\n".join(body))
     try:
         files.write(path, text.encode("utf-8", "backslashreplace"))

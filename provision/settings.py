@@ -103,8 +103,9 @@ def load(text: str | None, name: str, overrides: Iterable[str] = ()) -> Settings
         where = f"--set {override}"
         settings = _override(settings, override, where)
         _check(settings, where, {})
-    folders = {key: os.path.expanduser(getattr(settings, key)) for key in _FOLDERS}
-    return msgspec.structs.replace(settings, **folders)
+    return msgspec.structs.replace(
+        settings, **{key: os.path.expanduser(getattr(settings, key)) for key in _FOLDERS}
+    )
 
 
 def _override(settings: Settings, override: str, where: str) -> Settings:
@@ -112,16 +113,18 @@ def _override(settings: Settings, override: str, where: str) -> Settings:
     if not equals:
         raise WrongSetting("the value is missing", where=where, hint=f"write --set {key}=VALUE")
     if not override.isprintable():
-        what = "contains characters that are not printable"
-        raise WrongSetting(what, where=f"--set {key}", hint="write plain text")
+        raise WrongSetting(
+            "contains characters that are not printable",
+            where=f"--set {key}",
+            hint="write plain text",
+        )
     values = msgspec.to_builtins(settings)
     node = values
     *parents, last = key.split(".")
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node:
-        known = _known_keys(msgspec.to_builtins(Settings()))
-        hint = yamltext.nearest(key, known)
+        hint = yamltext.nearest(key, _known_keys(msgspec.to_builtins(Settings())))
         raise WrongSetting(f"there is no setting `{key}`", where=where, hint=hint)
     document = yamltext.Document(values, {}, {f"$.{key}": text})
     for candidate in _meanings(text, where):
@@ -205,8 +208,11 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for key in _FOLDERS:
         folder = getattr(settings, key)
         # The prefix becomes part of PATH and of uv's --find-links, where these separate entries.
-        has_separator = key == "prefix" and {":", ","} & {*folder}
-        if not folder.strip() or not folder.isprintable() or has_separator:
+        if (
+            not folder.strip()
+            or not folder.isprintable()
+            or (key == "prefix" and {":", ","} & {*folder})
+        ):
             hint = f"write {key}: and a folder, such as /data/{key}"
             yield key, f"{folder!r} is not a valid folder name", hint
     if not 0 <= settings.upgrade.threshold < 1:

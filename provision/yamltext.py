@@ -112,8 +112,9 @@ class _Builder:
         if depth > _MAX_DEPTH:
             raise self.refusal(event, "nested too deeply", "use at most a few levels")
         if len(self.document.lines) >= _MAX_VALUES:
-            hint = f"use at most {_MAX_VALUES}; is this the right file?"
-            raise self.refusal(event, "too many values", hint)
+            raise self.refusal(
+                event, "too many values", f"use at most {_MAX_VALUES}; is this the right file?"
+            )
         self.document.lines[path] = event.start_mark.line + 1
         if isinstance(event, yaml.ScalarEvent):
             self.document.written[path] = event.value
@@ -135,8 +136,7 @@ class _Builder:
                 raise self.refusal(event, "expected a name", "write name: value")
             if event.value in items:
                 raise self.refusal(event, f"`{event.value}` appears twice", "keep one of them")
-            path_below = f"{path}.{event.value}"
-            items[event.value] = self.value(next(self.events), path_below, depth + 1)
+            items[event.value] = self.value(next(self.events), f"{path}.{event.value}", depth + 1)
         return items
 
 
@@ -160,8 +160,9 @@ def typed(
         return msgspec.convert(document.data, kind)
     except msgspec.ValidationError as error:
         wrong = problem(error, document, kind)
-        where = f"{name}:{document.lines.get(wrong.path, 1)}"
-        raise failure(wrong.what, where=where, hint=wrong.hint) from None
+        raise failure(
+            wrong.what, where=f"{name}:{document.lines.get(wrong.path, 1)}", hint=wrong.hint
+        ) from None
 
 
 def problem(error: msgspec.ValidationError, document: Document, kind: type[Any]) -> Problem:
@@ -226,8 +227,7 @@ def _type_at(info: inspect.Type, path: str) -> inspect.Type:
         container = inspect.StructType if name else inspect.ListType
         part = next((part for part in _alternatives(info) if isinstance(part, container)), None)
         if isinstance(part, inspect.StructType):
-            types = (field.type for field in part.fields if field.encode_name == name)
-            info = next(types, info)
+            info = next((field.type for field in part.fields if field.encode_name == name), info)
         elif isinstance(part, inspect.ListType):
             info = part.item_type
         else:
@@ -240,8 +240,12 @@ def _alternatives(info: inspect.Type) -> tuple[inspect.Type, ...]:
 
 
 def _fields(info: inspect.Type) -> list[str]:
-    structs = [part for part in _alternatives(info) if isinstance(part, inspect.StructType)]
-    return [field.encode_name for struct in structs for field in struct.fields]
+    return [
+        field.encode_name
+        for part in _alternatives(info)
+        if isinstance(part, inspect.StructType)
+        for field in part.fields
+    ]
 
 
 def _in_words(info: inspect.Type) -> str:

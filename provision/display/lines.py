@@ -32,8 +32,9 @@ def note(text: str, width: int | None) -> str:
 
 def plain(text: str) -> str:
     """Return text on one line, without control codes of a terminal."""
-    letters = (letter if letter.isprintable() else " " for letter in _CONTROL.sub("", text))
-    return "".join(letters).rstrip()
+    return "".join(
+        letter if letter.isprintable() else " " for letter in _CONTROL.sub("", text)
+    ).rstrip()
 
 
 def _step(result: StepResult, width: int | None) -> str:

@@ -55,9 +55,12 @@ class Live:
     def __init__(self) -> None:
         # The width must be that of the terminal, not COLUMNS: if a line is wider than the terminal,
         # rich moves up too few lines and leaves remains behind.
-        environ = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         self._console = Console(
-            file=sys.stderr, highlight=False, markup=False, emoji=False, _environ=environ
+            file=sys.stderr,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            _environ={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")},
         )
         self._lock = threading.RLock()
         self._ended = threading.Event()

@@ -74,5 +74,6 @@ def _listener(options: argparse.Namespace) -> contextlib.AbstractContextManager[
     from provision.display.plain import Plain
 
     # A log has no width: its lines stay whole, so that they can be searched.
-    width = terminal.columns(sys.stderr) if sys.stderr.isatty() else None
-    return contextlib.nullcontext(Plain(terminal.note, width))
+    return contextlib.nullcontext(
+        Plain(terminal.note, terminal.columns(sys.stderr) if sys.stderr.isatty() else None)
+    )

@@ -31,8 +31,13 @@ def _published(order: Order) -> WheelCandidate:
 
     def keep(path: Path, seconds: float) -> None:  # noqa: ARG001 - the time of a download says nothing
         try:
-            made_from = {"url": wheel.without_token().url}
-            admit.admit(order, path, origin="fetched", made_from=made_from, seconds=0.0)
+            admit.admit(
+                order,
+                path,
+                origin="fetched",
+                made_from={"url": wheel.without_token().url},
+                seconds=0.0,
+            )
         except CandidateRefused:
             path.unlink(missing_ok=True)
             raise

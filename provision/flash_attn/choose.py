@@ -99,8 +99,16 @@ def build_name(version: str) -> str:
 
 
 def for_cpu() -> Choice:
-    why = "its kernels need an NVIDIA GPU; on a CPU SDPA is used"
-    return Choice(FlashAttn(mode="none", flavour="2", arches=(), why=why), None, [])
+    return Choice(
+        FlashAttn(
+            mode="none",
+            flavour="2",
+            arches=(),
+            why="its kernels need an NVIDIA GPU; on a CPU SDPA is used",
+        ),
+        None,
+        [],
+    )
 
 
 def choose(
@@ -145,13 +153,21 @@ def choose(
         fitting and _ORIGINS.index(fitting.origin) <= _ORIGINS.index(unknown.origin)
     ):
         return certain
-    others = [entry for entry in certain.rejected if entry.candidate != unknown.name]
-    return _wheel(unknown, case, others, fallback=certain)
+    return _wheel(
+        unknown,
+        case,
+        [entry for entry in certain.rejected if entry.candidate != unknown.name],
+        fallback=certain,
+    )
 
 
 def _none(case: _Case, why: str, rejected: list[Rejected] | None = None) -> Choice:
-    plan = FlashAttn(mode="none", flavour=case.flavour, arches=(), why=f"{why}. {_what_for(case)}")
-    return Choice(plan, None, rejected or [], f"none, since {why}")
+    return Choice(
+        FlashAttn(mode="none", flavour=case.flavour, arches=(), why=f"{why}. {_what_for(case)}"),
+        None,
+        rejected or [],
+        f"none, since {why}",
+    )
 
 
 def _what_for(case: _Case) -> str:
@@ -220,8 +236,10 @@ def _rejected(matches: list[WheelMatch], case: _Case, chosen: WheelMatch | None)
             group = [other for other in before if other.origin == wheel.origin]
             far = [other for other in group if other.is_far]
             others = "" if len(far) == len(group) else "other "
-            newest = max(far, key=lambda other: numbers(other.newest))
-            reasons.setdefault(f"{others}{_GROUPS[wheel.origin]}", newest.reason)
+            reasons.setdefault(
+                f"{others}{_GROUPS[wheel.origin]}",
+                max(far, key=lambda other: numbers(other.newest)).reason,
+            )
     return [Rejected(candidate=name, reason=reason) for name, reason in reasons.items()]
 
 
@@ -246,11 +264,16 @@ def _wheel(
         origin=chosen.origin,
         published=_PUBLISHED[chosen.result] if chosen.origin != "store" else msgspec.UNSET,
     )
-    source = "find-links" if chosen.origin == "store" else _SOURCE[row.flavour]
-    package = Package(
-        version=row.version, source=source, distribution=DISTRIBUTION.get(row.flavour)
+    return Choice(
+        plan,
+        Package(
+            version=row.version,
+            source="find-links" if chosen.origin == "store" else _SOURCE[row.flavour],
+            distribution=DISTRIBUTION.get(row.flavour),
+        ),
+        rejected or [],
+        short,
     )
-    return Choice(plan, package, rejected or [], short)
 
 
 def _describe(chosen: WheelMatch) -> str:

@@ -38,11 +38,10 @@ def _work(
 ) -> WheelWork:
     made_from = _made_from(order, source, archive, toolkit, tools)
     jobs = _jobs(order, source)
-    recipe = _recipe(order, source, archive, toolkit, made_from, jobs)
     return WheelWork(
         folder=f"flash-attn-{wheel_store.key(made_from)}",
         lock=tools,
-        steps=build_steps.steps(recipe),
+        steps=build_steps.steps(_recipe(order, source, archive, toolkit, made_from, jobs)),
         note=f"compiling {jobs.jobs} of its files at once: {_estimate(order, jobs)}",
         wheel=_finished,
         keep=lambda path, seconds: admit.admit(
@@ -67,8 +66,7 @@ def _refusal(failure: StepFailed) -> str:
 def _source(order: Order) -> tuple[FlashAttnSource, Wheel]:
     version = order.version
     source = next(row for row in order.catalogue.flash_attn_source if row.version == version)
-    page = network.project(order.index, "flash-attn")
-    for package in page.packages:
+    for package in network.project(order.index, "flash-attn").packages:
         if package.package_type == "sdist" and package.version == version:
             # Its setup is foreign code: without a hash it is never run.
             if not (digest := package.digests.get("sha256", "")):
@@ -86,8 +84,9 @@ def _choose_toolkit(order: Order, source: FlashAttnSource) -> Toolkit:
     cuda = choose_toolkit.torch_cuda(order.plan)
     gcc = order.host.known(compilers.FACT) or ()
     known = order.host.known(cuda_toolkits.FACT)
-    toolkits = known.toolkits if known else ()
-    toolkit = choose_toolkit.choose(cuda, _cxx(order, source), gcc, toolkits, order.catalogue)
+    toolkit = choose_toolkit.choose(
+        cuda, _cxx(order, source), gcc, known.toolkits if known else (), order.catalogue
+    )
     if isinstance(toolkit, str):
         raise CandidateRefused(toolkit)
     return toolkit
@@ -99,7 +98,6 @@ def _made_from(
     """Return everything that could make another wheel of the same name."""
     torch = next(pin for pin in tools.pins if pin.name == "torch")
     nvcc = toolkit.nvcc or tools.version("nvidia-cuda-nvcc") or toolkit.cuda
-    cxx = _cxx(order, source)
     made_from = {
         "flash-attn": order.version,
         "source": archive.sha256,
@@ -107,7 +105,7 @@ def _made_from(
         "python": order.plan.python,
         "machine": order.machine,
         "architectures": " ".join(order.plan.flash_attn.arches),
-        "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{cxx}",
+        "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{_cxx(order, source)}",
     }
     only = partial_build.only()
     return made_from | ({"only": only} if only else {})
@@ -155,5 +153,7 @@ def _recipe(
 
 def _estimate(order: Order, jobs: Jobs) -> str:
     disk = choose_jobs.disk_gb(len(order.plan.flash_attn.arches))
-    memory_gb = f"up to {jobs.peak_gb:.0f} GB of memory"
-    return f"about {jobs.hours:.1f} h, {memory_gb} and {disk:.0f} GB of disk, as estimated"
+    return (
+        f"about {jobs.hours:.1f} h, up to {jobs.peak_gb:.0f} GB of memory "
+        f"and {disk:.0f} GB of disk, as estimated"
+    )

@@ -69,8 +69,10 @@ def main() -> int:
         jobs = max(1, jobs // 2)
         _print(f"memory ran out; going on with {jobs} at once")
     if build.lacked_memory:
-        free = f"{_memory()[1] / _GB:.1f} GB are free now"
-        return _fail(f"memory ran out with a single file at once; {free}: {_WAY_OUT}")
+        return _fail(
+            "memory ran out with a single file at once; "
+            f"{_memory()[1] / _GB:.1f} GB are free now: {_WAY_OUT}"
+        )
     return _fail(build.first_error or build.last_raised or "its setup failed")
 
 
@@ -107,19 +109,22 @@ class Build:
         shutil.rmtree(self._dist, ignore_errors=True)
         # ninja is installed beside this Python.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        own = {"MAX_JOBS": str(self._jobs), "PATH": path, "NINJA_STATUS": "[%f/%t] "}
         child = subprocess.Popen(
             [sys.executable, "setup.py", "bdist_wheel", "--dist-dir", str(self._dist)],
             cwd=self._folder,
-            env={**os.environ, **own},
+            env={
+                **os.environ,
+                "MAX_JOBS": str(self._jobs),
+                "PATH": path,
+                "NINJA_STATUS": "[%f/%t] ",
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
         )
-        watch = threading.Thread(target=self._watch, args=(child,), daemon=True)
-        watch.start()
+        threading.Thread(target=self._watch, args=(child,), daemon=True).start()
         assert child.stdout  # noqa: S101 - it is a pipe
         for line in child.stdout:
             self._read(line.rstrip())

@@ -91,8 +91,9 @@ def _find_in_all_releases(github: str, file: str, connection: Connection) -> Whe
     """Search all releases of the third party from the newest: their numbers are its own."""
     address = f"{_api(github)}/repos/{_THIRD_PARTY}/releases"
     for number in range(1, _PAGES + 1):
-        page = network.page(f"{address}?per_page={_PER_PAGE}&page={number}", connection)
-        releases = _decode(page, address)
+        releases = _decode(
+            network.page(f"{address}?per_page={_PER_PAGE}&page={number}", connection), address
+        )
         for asset in (asset for release in releases for asset in release.assets):
             digest = _DIGEST.search(asset.digest or "")
             wheel = Wheel(

@@ -222,8 +222,10 @@ def _host_mismatch(row: FlashAttnWheels, target: Target) -> tuple[_Requirement, 
         if row.sm and not serves(row.sm, capability)
     ]
     if lacking:
-        text = f"no machine code for {', '.join(lacking)} (it carries {' '.join(row.sm)})"
-        return "architectures", text
+        return (
+            "architectures",
+            f"no machine code for {', '.join(lacking)} (it carries {' '.join(row.sm)})",
+        )
     return "", ""
 
 

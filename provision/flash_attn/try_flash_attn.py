@@ -116,8 +116,9 @@ def _try(planned: str, flavour: str, gpus: list[str], tell: Tell) -> None:
     vllm = _import("vllm")
     result = "no GPU was named, so none of its kernels was run"
     if gpus:
-        count = _count_gpus(torch, gpus)
-        result = "; ".join(_try_forward(torch, flash_attn, gpu, tell) for gpu in range(count))
+        result = "; ".join(
+            _try_forward(torch, flash_attn, gpu, tell) for gpu in range(_count_gpus(torch, gpus))
+        )
     versions = (
         f"torch {planned}, {distribution} {metadata.version(distribution)}, vllm {vllm.__version__}"
     )

@@ -101,26 +101,24 @@ def device_files() -> list[dict[str, Any]]:
 
     Opening one may wait for the driver, so only its mode is read.
     """
-    paths = [
-        path
+    return [
+        {"path": path, "usable": os.access(path, os.R_OK | os.W_OK)}
         for pattern in _DEVICES
         for path in sorted(glob.glob(pattern))
         if not Path(path).is_dir()
     ]
-    return [{"path": path, "usable": os.access(path, os.R_OK | os.W_OK)} for path in paths]
 
 
 def kernel_modules() -> list[dict[str, Any]] | None:
     # A removed kernel leaves an empty folder behind; only packages bring modules.builtin.
     folders = [path.parent for path in Path("/lib/modules").glob("*/modules.builtin")]
-    kernels = [
+    return [
         {
             "kernel": folder.name,
             "nvidia": any(_NVIDIA.search(line) for line in _lines(str(folder / "modules.dep"))),
         }
         for folder in sorted(folders)
-    ]
-    return kernels or None
+    ] or None
 
 
 def cgroup_memory() -> dict[str, Any] | None:
@@ -204,12 +202,12 @@ def packages() -> dict[str, Any] | None:
     active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
     if not active:
         return None
-    names = glob.glob(f"{glob.escape(active)}/lib/python3*/site-packages/*.dist-info")
-    distributions = [Path(name).name.removesuffix(".dist-info") for name in names]
+    folders = glob.glob(f"{glob.escape(active)}/lib/python3*/site-packages/*.dist-info")
+    names = (Path(folder).stem for folder in folders)
     return {
         "environment": active,
         "distributions": sorted(
-            name for name in distributions if _PACKAGE.fullmatch(name.rpartition("-")[0])
+            name for name in names if _PACKAGE.fullmatch(name.rpartition("-")[0])
         ),
     }
 
@@ -223,8 +221,11 @@ def scheduler() -> dict[str, bool]:
 
 def acs() -> dict[str, Any] | None:
     """Return the PCI bridges whose access control service (ACS) redirects traffic."""
-    classes = Path("/sys/bus/pci/devices").glob("*/class")
-    bridges = [path.parent for path in classes if path.read_text().startswith("0x0604")]
+    bridges = [
+        path.parent
+        for path in Path("/sys/bus/pci/devices").glob("*/class")
+        if path.read_text().startswith("0x0604")
+    ]
     if not bridges:
         return None
     spaces = {bridge.name: (bridge / "config").read_bytes() for bridge in bridges}

@@ -79,8 +79,11 @@ def pythons(prefix: str) -> list[str]:
         getattr(sys, "_base_executable", sys.executable),
     ]
     found = sorted({os.path.realpath(place) for place in places if os.access(place, os.X_OK)})
-    answers = _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in found])
-    return [answer.stdout.strip() for answer in answers if answer.ok]
+    return [
+        answer.stdout.strip()
+        for answer in _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in found])
+        if answer.ok
+    ]
 
 
 def kernel_log() -> list[str]:
@@ -114,8 +117,10 @@ def compilers() -> list[dict[str, str]]:
         # something else.
         _, _, itself = answer.stdout.partition("\n")[0].partition(" ")
         if answer.ok:
-            same = (os.path.realpath(path), "++" in Path(path).name, itself)
-            once.setdefault(same, {"path": path, "says": answer.stdout[:400]})
+            once.setdefault(
+                (os.path.realpath(path), "++" in Path(path).name, itself),
+                {"path": path, "says": answer.stdout[:400]},
+            )
     return list(once.values())
 
 
@@ -138,8 +143,12 @@ def cuda_toolkits() -> dict[str, Any]:
     says = {
         nvcc: answer.stdout[:600] for nvcc, answer in zip(asked, answers, strict=True) if answer.ok
     }
-    real = {nvcc: os.path.realpath(nvcc) for nvcc in on_path}
-    return {"homes": homes, "on_path": real, "folders": looked, "says": says}
+    return {
+        "homes": homes,
+        "on_path": {nvcc: os.path.realpath(nvcc) for nvcc in on_path},
+        "folders": looked,
+        "says": says,
+    }
 
 
 _LIBRARIES = ("cublas_v2.h", "cusparse.h", "cusolverDn.h", "curand.h")
@@ -191,7 +200,9 @@ def _below(variable: str, pattern: str) -> list[str]:
 
 
 def _all_at_once(commands: Sequence[tuple[str, ...]]) -> list[Finished]:
-    env = {**os.environ, "LC_ALL": "C"}
-    run = partial(process.run, deadline_s=ASK_S, env=env)
-    jobs = {number: partial(run, command) for number, command in enumerate(commands)}
-    return list(at_once.run_all(jobs).values())
+    run = partial(process.run, deadline_s=ASK_S, env={**os.environ, "LC_ALL": "C"})
+    return list(
+        at_once.run_all(
+            {number: partial(run, command) for number, command in enumerate(commands)}
+        ).values()
+    )

@@ -42,8 +42,11 @@ def parse(readings: Readings) -> Container:
     if ":" not in cgroup:
         raise ValueError("no control group listed")
     marks = msgspec.json.decode(readings.optional(_MARKS) or "{}", type=dict[str, str])
-    hints = readings.optional(environment.SOURCE)
-    is_set = {name.upper() for name in environment.read(readings).set} if hints else set[str]()
+    is_set = (
+        {name.upper() for name in environment.read(readings).set}
+        if readings.optional(environment.SOURCE)
+        else set[str]()
+    )
     pod = "kubepods" in cgroup or "KUBERNETES_SERVICE_HOST" in is_set
     pod = pod or "/var/run/secrets/kubernetes.io/serviceaccount" in marks
     return Container(engine=_engine(marks, cgroup, is_set, pod=pod), kubernetes=pod)

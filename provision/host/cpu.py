@@ -65,13 +65,16 @@ def known_flags(listed: str) -> tuple[str, ...]:
 
 
 def _processors(text: str) -> list[dict[str, str]]:
-    blocks = [dict(_pairs(block)) for block in re.split(r"\n\s*\n", text)]
+    blocks = (dict(_pairs(block)) for block in re.split(r"\n\s*\n", text))
     return [block for block in blocks if block.get("processor", "").isdecimal()]
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    lines = (line.partition(":") for line in text.splitlines())
-    return [(name.strip(), value.strip()) for name, colon, value in lines if colon]
+    return [
+        (name.strip(), value.strip())
+        for name, colon, value in (line.partition(":") for line in text.splitlines())
+        if colon
+    ]
 
 
 def _cores(processors: list[dict[str, str]]) -> int:
@@ -89,8 +92,10 @@ def _numa_nodes(listing: str | None) -> int | None:
 
 def _quota(group: str | None) -> float | None:
     """Return the tightest quota in CPUs. No quota is written "max" or -1."""
-    texts = msgspec.json.decode(group, type=_CpuGroup).quotas if group else []
-    pairs = [re.fullmatch(r"(\d{1,18}) (\d{1,18})", text, re.ASCII) for text in texts]
+    pairs = [
+        re.fullmatch(r"(\d{1,18}) (\d{1,18})", text, re.ASCII)
+        for text in (msgspec.json.decode(group, type=_CpuGroup).quotas if group else [])
+    ]
     quotas = [int(pair[1]) / int(pair[2]) for pair in pairs if pair and int(pair[2])]
     return round(min(quotas), 2) if quotas else None
 

@@ -46,13 +46,16 @@ def version_in(text: str | None) -> str | None:
 def _versions(readings: Readings) -> list[tuple[str, str]]:
     """Return each source with the version that it reports as loaded; the kernel itself first."""
     smi = _nvidia_smi.rows(readings) or [{}]
-    claims = (
-        (MODULE.path, version_in(readings.optional(MODULE))),
-        (PROC.path, version_in(readings.optional(PROC))),
-        ("NVML", version_in(nvml.document(readings).driver)),
-        ("nvidia-smi", version_in(smi[0].get("driver_version"))),
-    )
-    return [(source, version) for source, version in claims if version]
+    return [
+        (source, version)
+        for source, version in (
+            (MODULE.path, version_in(readings.optional(MODULE))),
+            (PROC.path, version_in(readings.optional(PROC))),
+            ("NVML", version_in(nvml.document(readings).driver)),
+            ("nvidia-smi", version_in(smi[0].get("driver_version"))),
+        )
+        if version
+    ]
 
 
 def _library(readings: Readings) -> str | None:

@@ -163,8 +163,11 @@ def _mend_cut_name(listed: dict[int, list[str]], last_line: str) -> None:
 
 def _gpu(number: int, gpu_lines: list[str], cc: str | None) -> gpus.Gpu:
     name = _AFTER_NAME.sub("", gpu_lines[0]).strip()
-    matches = (_MIG.match(line) for line in gpu_lines[1:])
-    slices = tuple(_slice(number, match[1], match[2]) for match in matches if match)
+    slices = tuple(
+        _slice(number, match[1], match[2])
+        for match in (_MIG.match(line) for line in gpu_lines[1:])
+        if match
+    )
     return gpus.Gpu(
         id=str(number),
         name=name,

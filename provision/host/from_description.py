@@ -133,10 +133,9 @@ def _facts(described: Description) -> dict[str, Any]:
     if described.driver is not None:
         facts[driver.FACT.name] = _driver(described.driver)
     if described.gpus is not None:
-        kinds = [gpu for gpu in described.gpus for _ in range(gpu.count)]
         facts[gpus.FACT.name] = tuple(
             Gpu(id=str(i), name=gpu.name, cc=gpu.cc, memory_gb=gpu.memory_gb)
-            for i, gpu in enumerate(kinds)
+            for i, gpu in enumerate([gpu for gpu in described.gpus for _ in range(gpu.count)])
         )
     if described.python is not None:
         facts[pythons.FACT.name] = (Python(version=described.python),)
@@ -144,9 +143,9 @@ def _facts(described: Description) -> dict[str, Any]:
         facts[glibc.FACT.name] = described.glibc
     if described.machine is not None:
         facts[machine.FACT.name] = _OTHER_MACHINES.get(described.machine, described.machine)
-    answers = msgspec.structs.asdict(described.sources)
     facts[sources.FACT.name] = {
-        source: SourceAnswer(answers=yes) for source, yes in answers.items()
+        source: SourceAnswer(answers=yes)
+        for source, yes in msgspec.structs.asdict(described.sources).items()
     }
     return facts
 

@@ -31,10 +31,11 @@ def normalise(bus_id: str) -> str | None:
 
 
 def all_devices(readings: Readings) -> list[dict[str, str]]:
-    texts = msgspec.json.decode(readings.text(SOURCE), type=dict[str, str])
     return [
         dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-        for _, text in sorted(texts.items())
+        for _, text in sorted(
+            msgspec.json.decode(readings.text(SOURCE), type=dict[str, str]).items()
+        )
     ]
 
 

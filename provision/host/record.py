@@ -27,11 +27,9 @@ if TYPE_CHECKING:
 
 def discover() -> list[Fact[Any]]:
     files = sorted(Path(__file__).parent.glob("[!_]*.py"))
-    names = [
-        path.stem for path in files if "\nFACT" in path.read_text("utf-8")
-    ]  # do not import the other modules
-    modules = [importlib.import_module(f"provision.host.{name}") for name in names]
-    return [module.FACT for module in modules]
+    # The other modules are not imported.
+    names = [path.stem for path in files if "\nFACT" in path.read_text("utf-8")]
+    return [importlib.import_module(f"provision.host.{name}").FACT for name in names]
 
 
 def moving_parts() -> dict[str, tuple[str, ...]]:
@@ -52,8 +50,12 @@ def record(
     from provision.host._gather import gather  # loading a recording starts no process
 
     chosen = discover() if facts is None else list(facts)
-    wanted_sources = [source for fact in chosen for source in fact.sources]
-    gathered = gather(wanted_sources, network=network, paths=paths, addresses=sources)
+    gathered = gather(
+        [source for fact in chosen for source in fact.sources],
+        network=network,
+        paths=paths,
+        addresses=sources,
+    )
     scrubber = own_scrubber()
     readings = {key: scrub_reading(reading, scrubber) for key, reading in sorted(gathered.items())}
     host = Host(readings)
@@ -120,5 +122,8 @@ def scrub_reading(reading: Reading, scrubber: Scrubber) -> Reading:
         value = json.loads(reading.text) if reading.text.startswith(("{", "[")) else None
     except (ValueError, RecursionError):
         value = None
-    text = scrubber.text(reading.text) if value is None else json.dumps(scrubber.value(value))
-    return Reading(outcome=reading.outcome, text=text, detail=scrubber.text(reading.detail))
+    return Reading(
+        outcome=reading.outcome,
+        text=scrubber.text(reading.text) if value is None else json.dumps(scrubber.value(value)),
+        detail=scrubber.text(reading.detail),
+    )

@@ -64,10 +64,8 @@ def table(recording: Recording) -> list[RenderableType]:
                 (fact.title, f"{missing.why}: {missing.detail}" if missing.detail else missing.why)
             )
         else:
-            lines = _lines(
-                msgspec.to_builtins(host.value(fact)),
-                plain=fact.name in {"environment", "packages"},
-            )
+            value = msgspec.to_builtins(host.value(fact))
+            lines = _lines(value, plain=fact.name in {"environment", "packages"})
             rows += [(fact.title if i == 0 else "", line) for i, line in enumerate(lines)]
     return [Rows(rows), *warnings(recording)]
 

@@ -49,5 +49,4 @@ def _tell_a_person(session: Session, outcome: Outcome, report: Report) -> None:
     if outcome.earlier:
         terminal.write(compare.describe(report, outcome, quiet=quiet))
     if outcome.exit_code == DONE and report.plan:
-        command = serve.command(report.plan, session.prefix)
-        terminal.line(f"serve a model: {command}")
+        terminal.line(f"serve a model: {serve.command(report.plan, session.prefix)}")

@@ -16,8 +16,12 @@ from provision.session import outputs, runs
 
 def diff(before: Report, after: Report) -> Comparison:
     titles = {step.number: step.name for step in discover_steps.discover()}
-    steps = {check.name: titles.get(check.step, "") for check in launch_checks.discover()}
-    return compare.compare(before, after, record.moving_parts(), steps)
+    return compare.compare(
+        before,
+        after,
+        record.moving_parts(),
+        {check.name: titles.get(check.step, "") for check in launch_checks.discover()},
+    )
 
 
 def baseline(logs: Path, *, of: str | None = None, but: str = "") -> Report | None:
@@ -53,8 +57,10 @@ def choose(logs: Path, report: Report) -> Path:
     """
     host = verified.host_id()
     if reason := unfit(report, host):
-        hint = "a baseline is a verified run of this host: ./setup.sh check"
-        raise WrongUsage(f"run {report.run} {reason}", hint=hint)
+        raise WrongUsage(
+            f"run {report.run} {reason}",
+            hint="a baseline is a verified run of this host: ./setup.sh check",
+        )
     path = _path(logs, host)
     files.write(path, outputs.document(report))
     return path

@@ -126,8 +126,10 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
     if known and known.beside == old.name:
         return known
     in_use = run_report.installed(old)
-    full = promised_checks.choose_promised(in_use.plan, in_use.lock, "full")
-    names = sorted({*full} - {*promised_checks.choose_promised(in_use.plan, in_use.lock)})
+    names = sorted(
+        {*promised_checks.choose_promised(in_use.plan, in_use.lock, "full")}
+        - {*promised_checks.choose_promised(in_use.plan, in_use.lock)}
+    )
     logs = Path(session.logs)
     before = promised_checks.check_environment(
         in_use.plan,
@@ -163,10 +165,14 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
 
 def _without_evidence(tried: CheckResults, names: Sequence[str]) -> CheckResults:
     """Return results without evidence: it may name users and hosts, and is not compared."""
-    checks = (
-        msgspec.structs.replace(check, evidence={}) for check in tried.checks if check.name in names
+    return CheckResults(
+        checks=tuple(
+            msgspec.structs.replace(check, evidence={})
+            for check in tried.checks
+            if check.name in names
+        ),
+        figures=tried.figures,
     )
-    return CheckResults(checks=tuple(checks), figures=tried.figures)
 
 
 def _measured(path: Path) -> Measured | None:

@@ -85,8 +85,9 @@ def visible(present: Sequence[str], variable: str | None) -> tuple[str, ...]:
         if any(id_.startswith(f"{wrong[0]}:") for id_ in present):
             how = "this GPU has MIG slices: name one as `nvidia-smi -L` does, MIG-…"
             hint = f"{how}; {hint}"
-        where = f"{_VISIBLE}={variable}"
-        raise WrongUsage(f"`{wrong[0]}` is not a GPU of this host", where=where, hint=hint)
+        raise WrongUsage(
+            f"`{wrong[0]}` is not a GPU of this host", where=f"{_VISIBLE}={variable}", hint=hint
+        )
     return tuple(names)
 
 

@@ -66,10 +66,15 @@ def bring_up(session: Session, resolution: Resolution) -> int:
         follows = False
     else:
         session, outcome, failure = _first_pass(session, resolution)
-        is_missing = optional.is_missing(outcome.resolution)
-        follows = session.is_whole and outcome.is_current and not failure and is_missing
-    is_news = not (follows and outcome.nothing_to_do)
-    announce.announce(session, outcome, is_last=not follows, is_news=is_news)
+        follows = (
+            session.is_whole
+            and outcome.is_current
+            and not failure
+            and optional.is_missing(outcome.resolution)
+        )
+    announce.announce(
+        session, outcome, is_last=not follows, is_news=not (follows and outcome.nothing_to_do)
+    )
     if failure:
         raise failure
     return _second_pass(session, outcome) if follows else outcome.exit_code
@@ -178,8 +183,9 @@ def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
             yield session
         except Failure as failure:
             if listener.results or isinstance(failure, StepFailed):
-                steps = tuple(listener.results)
-                report = run_report.report(session, _failed(resolution, failure, steps))
+                report = run_report.report(
+                    session, _failed(resolution, failure, tuple(listener.results))
+                )
                 outputs.everywhere(report, session)
                 announce.tell_programs(session, report)
             raise
@@ -190,8 +196,12 @@ def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
 def _failed(
     resolution: Resolution, failure: Failure, steps: tuple[StepResult, ...] = ()
 ) -> Outcome:
-    built = Built(generation="", steps=())
-    return Outcome(resolution=resolution, built=built, steps=steps, exit_code=failure.exit_code)
+    return Outcome(
+        resolution=resolution,
+        built=Built(generation="", steps=()),
+        steps=steps,
+        exit_code=failure.exit_code,
+    )
 
 
 def _all_steps(session: Session, outcome: Outcome) -> Outcome:
@@ -205,5 +215,6 @@ def _all_steps(session: Session, outcome: Outcome) -> Outcome:
     if not others:
         return outcome
     steps = known | others
-    ordered = tuple(steps[number] for number in sorted(steps))
-    return msgspec.structs.replace(outcome, steps=ordered, nothing_to_do=False)
+    return msgspec.structs.replace(
+        outcome, steps=tuple(steps[number] for number in sorted(steps)), nothing_to_do=False
+    )

@@ -74,8 +74,9 @@ def plan_for_bundle(
 
     # A third party's wheel in a bundle was allowed by the settings that made it.
     third_party = settings.flash_attn.third_party or any(wheel.third_party for wheel in brought)
-    allowed = msgspec.structs.replace(settings.flash_attn, third_party=third_party)
-    settings = msgspec.structs.replace(settings, flash_attn=allowed)
+    settings = msgspec.structs.replace(
+        settings, flash_attn=msgspec.structs.replace(settings.flash_attn, third_party=third_party)
+    )
     return make_plan(host, settings, wheel_store.among(brought, rows.load()))
 
 

@@ -58,20 +58,21 @@ def standing_prefix(session: Session) -> Path:
     """Return an existing prefix. A verb that makes nothing must not create a mistyped one."""
     prefix = Path(session.prefix)
     if not prefix.is_dir():
-        hint = "./setup.sh makes one; --prefix DIR names it"
-        raise WrongUsage("there is no environment", where=session.prefix, hint=hint)
+        raise WrongUsage(
+            "there is no environment",
+            where=session.prefix,
+            hint="./setup.sh makes one; --prefix DIR names it",
+        )
     return prefix
 
 
 def environment(session: Session, plan: Plan) -> dict[str, str]:
     """Return uv's environment. It may hold credentials, and is never written to a file."""
-    config = _installer.installer_config()
-    return uv.environment(session.settings, plan, config, session.prefix)
+    return uv.environment(session.settings, plan, _installer.installer_config(), session.prefix)
 
 
 def site(session: Session, resolution: Resolution, generation: str = "") -> Site:
     elsewhere = session.target is not None
-    models = "" if elsewhere else inputs.paths(session.settings).get("models", "")
     return Site(
         generation=generation,
         prefix=session.prefix,
@@ -79,7 +80,7 @@ def site(session: Session, resolution: Resolution, generation: str = "") -> Site
         host_python=resolution.host_python,
         temporary=tempfile.gettempdir(),
         logs=session.logs,
-        models=str(models),
+        models=str("" if elsewhere else inputs.paths(session.settings).get("models", "")),
         elsewhere=elsewhere,
     )
 

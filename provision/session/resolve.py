@@ -87,8 +87,9 @@ def _anew(session: Session) -> Resolution | Unsupported:
     plan, lock = planned
     if missing := other_host.against_python(plan, builder):
         return missing
-    python = _interpreter(builder, plan.python)
-    return _resolution(session, session.target or builder, plan, lock, python)
+    return _resolution(
+        session, session.target or builder, plan, lock, _interpreter(builder, plan.python)
+    )
 
 
 def here(session: Session) -> Host:
@@ -125,12 +126,14 @@ def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
     """Return what a bundle brings, if the plan for this host is the same."""
     brought = bundle.load(folder)
     pins = bundle.lock_within(brought, folder).pins
-    versions = {pin.name: pin.version for pin in pins}
-    if other := other_host.against_settings(session.settings, brought.plan, versions):
+    if other := other_host.against_settings(
+        session.settings, brought.plan, {pin.name: pin.version for pin in pins}
+    ):
         return other
-    facts = record.record(network=False, paths=inputs.paths(session.settings), sources={})
     # The plan rests on what answered the host that made the bundle: here nothing does.
-    host = Host(facts.readings).replace(
+    host = Host(
+        record.record(network=False, paths=inputs.paths(session.settings), sources={}).readings
+    ).replace(
         {
             sources.FACT.name: {
                 name: SourceAnswer(answers=answers) for name, answers in brought.answered.items()
@@ -151,8 +154,13 @@ def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
     offline = host.replace({sources.FACT.name: {}})
     refused = other_host.against_plan(plan, brought.plan)
     refused = refused or other_host.against_python(plan, offline)
-    lock = planning.locked_from_bundle(plan, Lock(pins=pins))
-    return refused or _resolution(session, host, plan, lock, _interpreter(host, plan.python))
+    return refused or _resolution(
+        session,
+        host,
+        plan,
+        planning.locked_from_bundle(plan, Lock(pins=pins)),
+        _interpreter(host, plan.python),
+    )
 
 
 def _resolution(session: Session, host: Host, plan: Plan, lock: Lock, python: str) -> Resolution:

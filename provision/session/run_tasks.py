@@ -31,8 +31,10 @@ def found(session: Session) -> tuple[Task, ...]:
 
 def joined(session: Session) -> Session:
     """Return the session with the user's tasks. An environment for another host has none here."""
-    own = tuple(task for task in found(session) if not task.is_step)
-    return msgspec.structs.replace(session, tasks=() if session.target else own)
+    return msgspec.structs.replace(
+        session,
+        tasks=() if session.target else tuple(task for task in found(session) if not task.is_step),
+    )
 
 
 def pending(session: Session, outcome: Outcome) -> bool:
@@ -49,8 +51,10 @@ def base(session: Session, resolution: Resolution) -> Outcome:
     """Return the environment that a named task needs. It must be in place and verified."""
     outcome = build.glance(session, resolution)
     if outcome is None:
-        what = "tasks need an environment that is current, intact and verified"
-        raise WrongUsage(what, hint="./setup.sh makes it so")
+        raise WrongUsage(
+            "tasks need an environment that is current, intact and verified",
+            hint="./setup.sh makes it so",
+        )
     return outcome
 
 
@@ -60,8 +64,9 @@ def preview(session: Session, generation: str) -> list[PlannedStep]:
     planned = []
     for task in _chosen(session):
         if task.label in todo:
-            actions = user_tasks.actions(task)
-            planned.append(PlannedStep(step=task.label, outcome="would run", actions=actions))
+            planned.append(
+                PlannedStep(step=task.label, outcome="would run", actions=user_tasks.actions(task))
+            )
         else:
             planned.append(PlannedStep(step=task.label, outcome="kept"))
     return planned
@@ -73,8 +78,12 @@ def carry_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed |
     The environment's own report is written before, and again if the user interrupts: its pages
     must not say that a task was not reached that was begun.
     """
-    is_ready = outcome.verdict == "verified" and not outcome.nothing_to_do
-    if session.tasks and is_ready and not names_task(session):
+    if (
+        session.tasks
+        and outcome.verdict == "verified"
+        and not outcome.nothing_to_do
+        and not names_task(session)
+    ):
         outputs.everywhere(run_report.report(session, outcome), session)
     try:
         return _carried_out(session, outcome)
@@ -90,10 +99,13 @@ def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFaile
     if not chosen or outcome.verdict != "verified" or not _is_current(outcome):
         return outcome, None
     with progress.followed(session.options) as listener:
-        there = msgspec.structs.replace(session, listener=listener)
         tasks = user_tasks.Tasks(
             outcome.resolution,
-            request.workplace(there, outcome.resolution, outcome.generation),
+            request.workplace(
+                msgspec.structs.replace(session, listener=listener),
+                outcome.resolution,
+                outcome.generation,
+            ),
             Path(inputs.checkout()),
             inputs.paths(session.settings),
             listener,
@@ -131,8 +143,9 @@ def _again(session: Session) -> set[str]:
     """Return the tasks that are carried out even if they are done: those that were named."""
     numbers = [task.number for task in session.tasks]
     first = numbers.index(session.start) if session.start in numbers else len(numbers)
-    named = {task.label for task in session.tasks if task.number == session.only}
-    return named | {task.label for task in session.tasks[first:]}
+    return {task.label for task in session.tasks if task.number == session.only} | {
+        task.label for task in session.tasks[first:]
+    }
 
 
 def _with(outcome: Outcome, result: TasksResult) -> Outcome:
@@ -146,8 +159,9 @@ def _with(outcome: Outcome, result: TasksResult) -> Outcome:
     if result.tried.checks:
         gpus = outcome.resolution.plan.gpus.used
         tried = user_tasks.joined(outcome.tried, result.tried)
-        names = (check.name for check in result.tried.checks)
-        promised = tuple(dict.fromkeys((*outcome.promised, *names)))
+        promised = tuple(
+            dict.fromkeys((*outcome.promised, *(check.name for check in result.tried.checks)))
+        )
         concluded = conclude(tried, promised, gpus)
         outcome = msgspec.structs.replace(
             outcome,

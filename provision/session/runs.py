@@ -25,9 +25,10 @@ def ids(logs: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        hint = "name another folder: --set logs=DIR"
         raise UnreadableInput(
-            f"cannot be read: {error.strerror}", where=str(logs), hint=hint
+            f"cannot be read: {error.strerror}",
+            where=str(logs),
+            hint="name another folder: --set logs=DIR",
         ) from error
 
 
@@ -61,8 +62,11 @@ def _of_run(logs: Path, id_: str, known: list[str]) -> Report:
     if path.parent.is_dir() and _is_absent(path):
         complete = next((run for run in known if not _is_absent(logs / run / REPORT)), "")
         hint = f"the newest run with one: {complete}" if complete else "no run here has one"
-        what = f"run {id_} has no report: it was killed or is still running"
-        raise UnreadableInput(what, where=str(path), hint=hint)
+        raise UnreadableInput(
+            f"run {id_} has no report: it was killed or is still running",
+            where=str(path),
+            hint=hint,
+        )
     return _in_file(path)
 
 

@@ -25,8 +25,9 @@ _UNKNOWN = ("install", "gcc", f"the headers of {_PYTHON}")
 
 def _has_compiler() -> bool:
     # CC may have options behind the command.
-    words = os.environ.get("CC", "").split()
-    return any(shutil.which(name) for name in (*words[:1], "gcc", "clang", "cc"))
+    return any(
+        shutil.which(name) for name in (*os.environ.get("CC", "").split()[:1], "gcc", "clang", "cc")
+    )
 
 
 def _has_headers() -> bool:

@@ -52,8 +52,12 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
             plan, lock = optional.fetch_for_bundle(session, target, *planned)
             missing = optional.missing_from_bundle(planned[0], plan, lock, options.host)
             if missing and optional.is_required(session):
-                reasons = (Reasons(subject=OPTIONAL, reasons=(missing,)),)
-                return confirm.no_plan(Unsupported(unsupported=reasons, advice=()), options)
+                return confirm.no_plan(
+                    Unsupported(
+                        unsupported=(Reasons(subject=OPTIONAL, reasons=(missing,)),), advice=()
+                    ),
+                    options,
+                )
             if missing:
                 listener(Note(text=missing))
             made = _make(session, folder, part_size, builder, target, plan, lock, missing)
@@ -65,8 +69,10 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
         terminal.document(made)
     elif not options.events:
         size = sum(file.size for file in made.files) / 1e9
-        content = f"{len(made.files)} files, {size:.1f} GB"
-        terminal.line(f"{folder}: {content}; {folder}/README.txt says how to use it")
+        terminal.line(
+            f"{folder}: {len(made.files)} files, {size:.1f} GB; "
+            f"{folder}/README.txt says how to use it"
+        )
         if missing:
             terminal.line(missing)
     return DONE
@@ -101,8 +107,11 @@ def _make(
 
 
 def _not_written(what: str, folder: Path) -> NotWritable:
-    hint = "free some space, or name a folder elsewhere; the same command resumes"
-    return NotWritable(what, where=str(folder), hint=hint)
+    return NotWritable(
+        what,
+        where=str(folder),
+        hint="free some space, or name a folder elsewhere; the same command resumes",
+    )
 
 
 def _answers(builder: Host, settings: Settings) -> dict[str, bool]:
@@ -118,8 +127,9 @@ def _answers(builder: Host, settings: Settings) -> dict[str, bool]:
 
 def _pythons(target: Host, plan: Plan) -> tuple[str, ...]:
     """Return every Python of the host that may come to run vllm-ready itself."""
-    known = target.known(pythons.FACT) or ()
-    minors = {".".join(python.version.split(".")[:2]) for python in known} | {plan.python}
+    minors = {
+        ".".join(python.version.split(".")[:2]) for python in (target.known(pythons.FACT) or ())
+    } | {plan.python}
     return tuple(sorted((minor for minor in minors if Version(minor) >= _OLDEST), key=Version))
 
 
@@ -127,6 +137,8 @@ def _bytes(size: str) -> int:
     """Return the bytes of a size such as 60M."""
     match = re.fullmatch(r"(\d+)([MG])", size)
     if not match or int(match[1]) * _UNITS[match[2]] < _LEAST_MB * _UNITS["M"]:
-        hint = f"write megabytes or gigabytes, {_LEAST_MB}M or more: 60M"
-        raise WrongUsage(f"--part-size {size}: is no size", hint=hint)
+        raise WrongUsage(
+            f"--part-size {size}: is no size",
+            hint=f"write megabytes or gigabytes, {_LEAST_MB}M or more: 60M",
+        )
     return int(match[1]) * _UNITS[match[2]]

@@ -27,8 +27,9 @@ def run(options: argparse.Namespace) -> int:
     names = {check.name for check in known}
     unknown = [name for name in options.names if name not in names]
     if unknown:
-        hint = f"there are: {', '.join(sorted(names))}"
-        raise WrongUsage(f"there is no check `{unknown[0]}`", hint=hint)
+        raise WrongUsage(
+            f"there is no check `{unknown[0]}`", hint=f"there are: {', '.join(sorted(names))}"
+        )
     # Also with an empty value, which is a mistake: our own environment was not meant.
     if options.python is not None or options.serving is not None:
         return _show(foreign_python.run_checks(options), options)

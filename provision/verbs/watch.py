@@ -63,8 +63,9 @@ def _verified_with(place: Path) -> Report | None:
 
 
 def _changed(session: Session, now: Snapshot) -> tuple[str, ...]:
-    last = drift.last(_stored_look(session), _verified_with(_place(session)))
-    return drift.differences(last, now)
+    return drift.differences(
+        drift.last(_stored_look(session), _verified_with(_place(session))), now
+    )
 
 
 def _checked(session: Session, options: argparse.Namespace) -> Watched:
@@ -76,8 +77,7 @@ def _checked(session: Session, options: argparse.Namespace) -> Watched:
         return Watched(changed=())
     options.names = []
     report = check.checked(session, options)
-    look = LastCheck(run=report.run, exit_code=report.exit_code, seen=now)
-    _store(_stored_look(session), look)
+    _store(_stored_look(session), LastCheck(run=report.run, exit_code=report.exit_code, seen=now))
     before = before or baselines.baseline(Path(session.logs).parent, but=report.run)
     return Watched(
         changed=changed or (_ALWAYS,),
