@@ -124,8 +124,11 @@ def _override(settings: Settings, override: str, where: str) -> Settings:
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node:
-        hint = yamltext.nearest(key, _known_keys(msgspec.to_builtins(Settings())))
-        raise WrongSetting(f"there is no setting `{key}`", where=where, hint=hint)
+        raise WrongSetting(
+            f"there is no setting `{key}`",
+            where=where,
+            hint=yamltext.nearest(key, [*_known_keys(msgspec.to_builtins(Settings()))]),
+        )
     document = yamltext.Document(values, {}, {f"$.{key}": text})
     for candidate in _meanings(text, where):
         node[last] = candidate
@@ -161,13 +164,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _known_keys(node: dict[str, Any], prefix: str = "") -> list[str]:
-    keys: list[str] = []
+def _known_keys(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in node.items():
-        keys.append(prefix + name)
+        yield prefix + name
         if isinstance(value, dict):
-            keys += _known_keys(value, f"{prefix}{name}.")
-    return keys
+            yield from _known_keys(value, f"{prefix}{name}.")
 
 
 # The form of a version, or of each version in a list, with an example for the error message.
@@ -203,8 +204,11 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
                 yield place, f"`{text[:60]}` is not a version", f"write {example}"
     for name, choice in msgspec.structs.asdict(settings.sources).items():
         if isinstance(choice, str) and not _ADDRESS.fullmatch(choice):
-            what = f"`{choice[:60]}` is not an address"
-            yield f"sources.{name}", what, "write true, false or https://…"
+            yield (
+                f"sources.{name}",
+                f"`{choice[:60]}` is not an address",
+                "write true, false or https://…",
+            )
     for key in _FOLDERS:
         folder = getattr(settings, key)
         # The prefix becomes part of PATH and of uv's --find-links, where these separate entries.
@@ -213,11 +217,17 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
             or not folder.isprintable()
             or (key == "prefix" and {":", ","} & {*folder})
         ):
-            hint = f"write {key}: and a folder, such as /data/{key}"
-            yield key, f"{folder!r} is not a valid folder name", hint
+            yield (
+                key,
+                f"{folder!r} is not a valid folder name",
+                f"write {key}: and a folder, such as /data/{key}",
+            )
     if not 0 <= settings.upgrade.threshold < 1:
-        what = f"{settings.upgrade.threshold:g} is not between 0 and 1"
-        yield "upgrade.threshold", what, "write 0.1 for 10 %"
+        yield (
+            "upgrade.threshold",
+            f"{settings.upgrade.threshold:g} is not between 0 and 1",
+            "write 0.1 for 10 %",
+        )
     if settings.keep < 1:
         yield "keep", "at least one environment must be kept", "write keep: 1 or more"
     for i, package in enumerate(settings.extra_packages):

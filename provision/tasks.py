@@ -116,12 +116,18 @@ def read(
     owners: dict[int, str] = {}
     for file in files:
         if file.number in owners:
-            what = f"{file.number} is the number of {owners[file.number]} already"
-            raise UnreadableInput(what, where=file.path, hint="give one of them another number")
+            raise UnreadableInput(
+                f"{file.number} is the number of {owners[file.number]} already",
+                where=file.path,
+                hint="give one of them another number",
+            )
         task = _task(file, steps, check_names)
         if not task.is_step and (step := {**steps, **parts}.get(file.number)):
-            what = f"{file.number} is the number of step {file.number}-{step}"
-            raise UnreadableInput(what, where=file.path, hint="give it another number, such as 85")
+            raise UnreadableInput(
+                f"{file.number} is the number of step {file.number}-{step}",
+                where=file.path,
+                hint="give it another number, such as 85",
+            )
         owners[file.number] = file.path
         tasks[task.label] = task
     for file in files:

@@ -45,12 +45,13 @@ class Problem(msgspec.Struct, frozen=True):
 
 def parse(text: str, name: str) -> Document:
     """Read one YAML document; raise UnreadableInput with the line if the text is not one."""
-    odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-    if odd:
+    if odd := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
-        what = f"contains a character that is not text: {odd[0]!r}"
-        hint = "check that this is the right file"
-        raise UnreadableInput(what, where=f"{name}:{line}", hint=hint)
+        raise UnreadableInput(
+            f"contains a character that is not text: {odd[0]!r}",
+            where=f"{name}:{line}",
+            hint="check that this is the right file",
+        )
     document = Document(None, {}, {})
     try:
         events = (
@@ -65,10 +66,12 @@ def parse(text: str, name: str) -> Document:
             raise builder.refusal(event, "a second document begins here", "keep one of them")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{name}:{mark.line + 1}" if mark else name
         what = getattr(error, "problem", None) or str(error).split("\n")[0] or type(error).__name__
-        hint = "check this line and those before it for a missing bracket, quote or indentation"
-        raise UnreadableInput(f"is not YAML: {what}", where=place, hint=hint) from None
+        raise UnreadableInput(
+            f"is not YAML: {what}",
+            where=f"{name}:{mark.line + 1}" if mark else name,
+            hint="check this line and those before it for a missing bracket, quote or indentation",
+        ) from None
     return Document(data, document.lines, document.written)
 
 
@@ -88,9 +91,7 @@ class _Builder:
     """
 
     def __init__(self, name: str, document: Document, events: Iterator[Any]) -> None:
-        self.name = name
-        self.document = document
-        self.events = events
+        self.name, self.document, self.events = name, document, events
 
     def refusal(
         self,
@@ -104,11 +105,15 @@ class _Builder:
         """Return the value that begins with an event; raise UnreadableInput if it is not plain."""
         # Aliases can expand a few lines to gigabytes, and tags can create any object.
         if isinstance(event, yaml.AliasEvent):
-            what = f"`*{event.anchor}`: aliases are not supported"
-            raise self.refusal(event, what, "write the value itself")
+            raise self.refusal(
+                event, f"`*{event.anchor}`: aliases are not supported", "write the value itself"
+            )
         if event.tag is not None:
-            what = f"`{event.tag}`: tags are not supported"
-            raise self.refusal(event, what, 'write plain values, text as "text"')
+            raise self.refusal(
+                event,
+                f"`{event.tag}`: tags are not supported",
+                'write plain values, text as "text"',
+            )
         if depth > _MAX_DEPTH:
             raise self.refusal(event, "nested too deeply", "use at most a few levels")
         if len(self.document.lines) >= _MAX_VALUES:

@@ -80,15 +80,14 @@ def admit(
     """
     plan = order.plan
     path, truth = _read(path, order.version)
-    reasons = against_wheel.reasons_against(
+    if reasons := against_wheel.reasons_against(
         truth,
         distribution="flash-attn",
         python=plan.python,
         machine=order.machine,
         glibc=plan.glibc,
         capabilities=plan.flash_attn.arches,
-    )
-    if reasons:
+    ):
         raise CandidateRefused("; ".join(reasons))
     wheel_store.keep(
         order.prefix,

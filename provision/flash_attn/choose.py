@@ -191,8 +191,7 @@ def _obstacle(case: _Case) -> str:
     """Return why no wheel and no build can work on these GPUs or beside this vLLM."""
     known = (sm for source in case.catalogue.flash_attn_source for sm in source.sm)
     oldest = min(known, key=numbers, default="")
-    too_old = ", ".join(sm for sm in case.capabilities if numbers(sm) < numbers(oldest))
-    if too_old:
+    if too_old := ", ".join(sm for sm in case.capabilities if numbers(sm) < numbers(oldest)):
         return (
             f"flash-attn needs {oldest} or newer, and this plan uses {too_old}: SDPA is used there"
         )
@@ -236,10 +235,8 @@ def _rejected(matches: list[WheelMatch], case: _Case, chosen: WheelMatch | None)
             group = [other for other in before if other.origin == wheel.origin]
             far = [other for other in group if other.is_far]
             others = "" if len(far) == len(group) else "other "
-            reasons.setdefault(
-                f"{others}{_GROUPS[wheel.origin]}",
-                max(far, key=lambda other: numbers(other.newest)).reason,
-            )
+            newest = max(far, key=lambda other: numbers(other.newest))
+            reasons.setdefault(f"{others}{_GROUPS[wheel.origin]}", newest.reason)
     return [Rejected(candidate=name, reason=reason) for name, reason in reasons.items()]
 
 

@@ -17,7 +17,7 @@ from provision.host import compilers, cpu, cuda_toolkits, memory
 from provision.plan import choose_jobs, choose_toolkit
 from provision.plan.choose_jobs import Jobs
 from provision.plan.choose_toolkit import Toolkit
-from provision.steps.model import CandidateRefused, Lock, Site, Wheel, WheelCandidate, WheelWork
+from provision.steps.model import CandidateRefused, Lock, Wheel, WheelCandidate, WheelWork
 
 _FAILED: Final = "flash-attn could not be compiled: "  # begins the last line of the compile program
 
@@ -43,16 +43,12 @@ def _work(
         lock=tools,
         steps=build_steps.steps(_recipe(order, source, archive, toolkit, made_from, jobs)),
         note=f"compiling {jobs.jobs} of its files at once: {_estimate(order, jobs)}",
-        wheel=_finished,
+        wheel=lambda site: next(Path(build_steps.wheels(site)).glob("*.whl"), None),
         keep=lambda path, seconds: admit.admit(
             order, path, origin="built", made_from=made_from, seconds=seconds
         ),
         refusal=_refusal,
     )
-
-
-def _finished(site: Site) -> Path | None:
-    return next(Path(build_steps.wheels(site)).glob("*.whl"), None)
 
 
 def _refusal(failure: StepFailed) -> str:
@@ -81,11 +77,13 @@ def _cxx(order: Order, source: FlashAttnSource) -> int:
 
 
 def _choose_toolkit(order: Order, source: FlashAttnSource) -> Toolkit:
-    cuda = choose_toolkit.torch_cuda(order.plan)
-    gcc = order.host.known(compilers.FACT) or ()
     known = order.host.known(cuda_toolkits.FACT)
     toolkit = choose_toolkit.choose(
-        cuda, _cxx(order, source), gcc, known.toolkits if known else (), order.catalogue
+        choose_toolkit.torch_cuda(order.plan),
+        _cxx(order, source),
+        order.host.known(compilers.FACT) or (),
+        known.toolkits if known else (),
+        order.catalogue,
     )
     if isinstance(toolkit, str):
         raise CandidateRefused(toolkit)
@@ -95,10 +93,10 @@ def _choose_toolkit(order: Order, source: FlashAttnSource) -> Toolkit:
 def _made_from(
     order: Order, source: FlashAttnSource, archive: Wheel, toolkit: Toolkit, tools: Lock
 ) -> dict[str, str]:
-    """Return everything that could make another wheel of the same name."""
     torch = next(pin for pin in tools.pins if pin.name == "torch")
     nvcc = toolkit.nvcc or tools.version("nvidia-cuda-nvcc") or toolkit.cuda
-    made_from = {
+    only = partial_build.only()
+    return {
         "flash-attn": order.version,
         "source": archive.sha256,
         "torch": f"{torch.version} {torch.wheel.sha256}",
@@ -106,9 +104,8 @@ def _made_from(
         "machine": order.machine,
         "architectures": " ".join(order.plan.flash_attn.arches),
         "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{_cxx(order, source)}",
+        **({"only": only} if only else {}),
     }
-    only = partial_build.only()
-    return made_from | ({"only": only} if only else {})
 
 
 def _jobs(order: Order, source: FlashAttnSource) -> Jobs:

@@ -78,9 +78,8 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source")
-    parser.add_argument("folder")
-    parser.add_argument("dist")
+    for name in ("source", "folder", "dist"):
+        parser.add_argument(name)
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument(
         "--std", type=int, required=True, help="the C++ standard that torch's headers need"

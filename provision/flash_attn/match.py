@@ -161,10 +161,8 @@ def _is_newer_than_list(rows: list[FlashAttnWheels], target: Target) -> bool:
 
 def _match_other_torch(rows: list[FlashAttnWheels], target: Target) -> WheelMatch:
     """Compare a release that has no wheel for this torch, as far as its list is known."""
-    torch, newest = (
-        minor(target.torch),
-        max((version for row in rows for version in row.torch), key=numbers),
-    )
+    torch = minor(target.torch)
+    newest = max((version for row in rows for version in row.torch), key=numbers)
     row = max(
         rows,
         key=lambda row: (
@@ -186,8 +184,11 @@ def _match_other_torch(rows: list[FlashAttnWheels], target: Target) -> WheelMatc
     if _is_newer_than_list(rows, target):
         if reason := _host_mismatch(row, target)[1]:
             return msgspec.structs.replace(far, reason=reason)
-        doubt = f"its list of files was read on {row.listed}, before torch {torch} was released"
-        return msgspec.structs.replace(far, result="unknown", reason=doubt)
+        return msgspec.structs.replace(
+            far,
+            result="unknown",
+            reason=f"its list of files was read on {row.listed}, before torch {torch} was released",
+        )
     reason = f"none for torch {torch}; the newest are for {newest}"
     if any(torch in row.preview for row in rows):
         reason = f"its wheels for torch {torch} were linked with a preview of it"

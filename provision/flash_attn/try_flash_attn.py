@@ -62,7 +62,6 @@ def _describe_end(status: int) -> str:
 
 
 def _run_in_child(body: Callable[[Tell], None]) -> tuple[int, list[str]]:
-    """Run a function in a child process; return its status and the lines that it told."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:

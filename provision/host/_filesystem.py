@@ -126,9 +126,11 @@ def cgroup_memory() -> dict[str, Any] | None:
     if not group:
         return None
     kind, folders = group
-    limit, use = ("memory.max", "memory.current")
-    if kind == "cgroup":
-        limit, use = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    limit, use = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        if kind == "cgroup"
+        else ("memory.max", "memory.current")
+    )
     limits = [(text, _used(folder, use)) for folder in folders if (text := _text(folder / limit))]
     return {
         "kind": kind,

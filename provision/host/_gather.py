@@ -56,7 +56,7 @@ def gather(
     answers = at_once.run_all(dict(enumerate(jobs)), max([PROBE_S, *deadlines]) + _LEFT_BEHIND_S)
     readings = {key: reading for answer in answers.values() for key, reading in answer.items()}
     late = Reading(outcome="timed out", detail="no answer within the deadline")
-    return {key: readings.get(key, late) for key in sources}
+    return dict.fromkeys(sources, late) | readings
 
 
 def _order(source: Source, paths: Mapping[str, Path]) -> dict[str, object] | None:

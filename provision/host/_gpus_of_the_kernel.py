@@ -69,8 +69,7 @@ def bus_links(readings: Readings) -> dict[str, dict[str, int]]:
         words = value.split()  # "16" or "32.0 GT/s PCIe"
         if not (bus_id and field and words):
             continue
-        number = _GENERATIONS.get(words[0]) if len(words) > 1 else _width(words[0])
-        if number:
+        if number := _GENERATIONS.get(words[0]) if len(words) > 1 else _width(words[0]):
             links.setdefault(bus_id, {})[field] = number
     return links
 

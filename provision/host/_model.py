@@ -113,9 +113,6 @@ class Readings:
         reading = self.get(source)
         return reading.text if reading.outcome == "ok" else None
 
-    def json(self, source: Source) -> Any:  # noqa: ANN401 - the parser converts it at once
-        return msgspec.json.decode(self.text(source))
-
 
 class Fact(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """One property of a host: its sources, and a pure parser.

@@ -45,8 +45,7 @@ def rows(readings: Readings) -> list[dict[str, str]] | None:
         import csv  # most plans read no nvidia-smi output
 
         lines = csv.reader((text or "").replace("\0", "").splitlines(), skipinitialspace=True)
-        parsed = [_row(fields, values) for values in lines if len(values) == len(fields)]
-        if parsed:
+        if parsed := [_row(fields, values) for values in lines if len(values) == len(fields)]:
             return parsed
     return None
 

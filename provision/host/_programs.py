@@ -172,8 +172,9 @@ def _toolkit(folder: Path) -> dict[str, Any]:
 
 def _on_path(name: re.Pattern[str]) -> list[str]:
     executables: list[str] = []
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     folders = {
-        os.path.realpath(folder): folder for folder in reversed(_path()) if folder
+        os.path.realpath(folder): folder for folder in reversed(path) if folder
     }  # /bin is /usr/bin
     for folder in reversed(folders.values()):
         try:
@@ -184,10 +185,6 @@ def _on_path(name: re.Pattern[str]) -> list[str]:
             continue
         executables += [str(entry) for entry in entries if os.access(entry, os.X_OK)]
     return executables
-
-
-def _path() -> list[str]:
-    return os.environ.get("PATH", os.defpath).split(os.pathsep)
 
 
 def _matches(pattern: str) -> list[str]:

@@ -46,7 +46,7 @@ def parse(readings: Readings) -> Cpu:
     if not processors:
         raise ValueError("no processor listed")
     lscpu = dict(_pairs(readings.optional(_LSCPU) or ""))
-    first = processors[0]
+    first, nodes = processors[0], readings.optional(_NODES)
     flags = first.get("flags") or lscpu.get("Flags")
     return Cpu(
         model=first.get("model name")
@@ -54,7 +54,7 @@ def parse(readings: Readings) -> Cpu:
         or None,  # on Arm only lscpu has the name
         cores=_cores(processors),
         flags=known_flags(flags) if flags else None,
-        numa_nodes=_numa_nodes(readings.optional(_NODES)),
+        numa_nodes=len(msgspec.json.decode(nodes, type=dict[str, str])) if nodes else None,
         quota=_quota(readings.optional(_CGROUP)),
     )
 
@@ -84,10 +84,6 @@ def _cores(processors: list[dict[str, str]]) -> int:
     """
     cores = {(block.get("physical id"), block.get("core id")) for block in processors}
     return len(processors) if any(None in core for core in cores) else len(cores)
-
-
-def _numa_nodes(listing: str | None) -> int | None:
-    return len(msgspec.json.decode(listing, type=dict[str, str])) if listing else None
 
 
 def _quota(group: str | None) -> float | None:

@@ -62,8 +62,7 @@ def _library(readings: Readings) -> str | None:
     """Return the library's version. Its file name has it even if NVML refuses to answer."""
     document = nvml.document(readings)
     for name in (document.library or "", *_link_targets(readings)):
-        match = _LIBRARY_VERSION.search(name)
-        if match:
+        if match := _LIBRARY_VERSION.search(name):
             return match[1]
     return version_in(document.driver)
 

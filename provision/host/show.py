@@ -58,8 +58,7 @@ def table(recording: Recording) -> list[RenderableType]:
     host = Host(recording.readings)
     rows = []
     for fact in sorted(discover(), key=lambda fact: fact.title.lower()):
-        missing = host.missing(fact)
-        if missing:
+        if missing := host.missing(fact):
             rows.append(
                 (fact.title, f"{missing.why}: {missing.detail}" if missing.detail else missing.why)
             )

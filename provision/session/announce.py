@@ -30,8 +30,7 @@ def announce(
 
 def tell_programs(session: Session, report: Report, *, is_last: bool = True) -> None:
     """Hand the report to the stream of events, or print it as the one JSON document."""
-    stream = session.options.stream
-    if stream:
+    if stream := session.options.stream:
         stream.report = report
         stream.problem, stream.hint = compare.problem(report), compare.hint(report)
     if session.options.json and is_last:

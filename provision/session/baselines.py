@@ -84,8 +84,7 @@ def unfit(report: Report, host: str) -> str:
         return report.doubt
     if report.verdict != "verified" or report.exit_code != DONE:
         return f"is not verified: {report.verdict}, exit code {report.exit_code}"
-    missing = set(report.plan.checks if report.plan else ()) - set(report.promised)
-    if missing:
+    if missing := set(report.plan.checks if report.plan else ()) - set(report.promised):
         return f"did not run all promised checks: {', '.join(sorted(missing))}"
     return ""
 

@@ -94,8 +94,10 @@ def problem(report: Report) -> str:
         return ""
     count = len(report.regressions)
     things = "1 thing is" if count == 1 else f"{count} things are"
-    what = f"{report.generation} is verified, but {things} worse or different"
-    return f"{what}: the one in use stays current"
+    return (
+        f"{report.generation} is verified, but {things} worse or different: "
+        "the one in use stays current"
+    )
 
 
 def hint(report: Report) -> str:
@@ -105,7 +107,6 @@ def hint(report: Report) -> str:
 
 
 def _has_changed_host(comparison: Comparison) -> bool:
-    """Return whether a driver, GPU or limit changed since the earlier report."""
     causes = (cause for cause in comparison.causes if cause.area == "host")
     return bool({cause.about.split()[0] for cause in causes} & _OF_THE_HOST)
 
@@ -176,7 +177,6 @@ def _without_evidence(tried: CheckResults, names: Sequence[str]) -> CheckResults
 
 
 def _measured(path: Path) -> Measured | None:
-    """Return what an earlier run has measured, if it can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Measured)
     except (OSError, msgspec.MsgspecError):

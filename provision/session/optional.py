@@ -240,10 +240,9 @@ def without_candidate(session: Session, resolution: Resolution, reason: str) -> 
         session.listener(Note(text=f"{file} is damaged or missing; obtaining it again"))
         return obtain(session, resolution)
     session.listener(Note(text=f"{OPTIONAL} is removed again: {reason}"))
-    names = {candidate_name(resolution.plan)}
     # Nor is the wheel made or fetched again under the name that it had before it was kept.
-    names |= {wheel.came_from for wheel in wheel_store.found(prefix) if wheel.file == file}
-    for name in sorted(names):
+    names = {wheel.came_from for wheel in wheel_store.found(prefix) if wheel.file == file}
+    for name in sorted({candidate_name(resolution.plan), *names}):
         resolution = _refuse(resolution, name, reason)
     return obtain(session, resolution)
 

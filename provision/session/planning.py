@@ -69,7 +69,6 @@ def kept(prefix: Path) -> Iterable[Kept]:
 def plan_for_bundle(
     host: Host, settings: Settings, brought: tuple[Kept, ...]
 ) -> Plan | Unsupported:
-    """Return the plan for this host with the kept wheels of a bundle."""
     from provision.flash_attn import wheel_store
 
     # A third party's wheel in a bundle was allowed by the settings that made it.

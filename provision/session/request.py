@@ -49,7 +49,6 @@ def made(options: argparse.Namespace) -> Session:
 
 @contextlib.contextmanager
 def locked(session: Session, verb: str) -> Iterator[Session]:
-    """Hold the prefix's lock, so that no other run works there."""
     with locks.hold(Path(session.prefix), verb) as handle:
         yield msgspec.structs.replace(session, lock=handle)
 

@@ -114,7 +114,6 @@ def of_checks(
     facts: dict[str, Any],
     of: Interpreter | Installed,
 ) -> Report:
-    """Return the report of a run that only checks: one of our environments, or any Python."""
     concluded = conclude(tried, promised, gpus)
     commands: dict[str, tuple[str, ...]] = {}
     left: dict[str, Left] = {}

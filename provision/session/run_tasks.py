@@ -43,8 +43,7 @@ def pending(session: Session, outcome: Outcome) -> bool:
 
 def names_task(session: Session) -> bool:
     """Return whether `--only` or `--from` names a task, and no step."""
-    numbers = {task.number for task in session.tasks}
-    return session.only in numbers or session.start in numbers
+    return any(task.number in (session.only, session.start) for task in session.tasks)
 
 
 def base(session: Session, resolution: Resolution) -> Outcome:
@@ -61,15 +60,12 @@ def base(session: Session, resolution: Resolution) -> Outcome:
 def preview(session: Session, generation: str) -> list[PlannedStep]:
     todo = {task.label for task in user_tasks.pending(Path(generation), session.tasks)}
     todo |= _again(session)
-    planned = []
-    for task in _chosen(session):
-        if task.label in todo:
-            planned.append(
-                PlannedStep(step=task.label, outcome="would run", actions=user_tasks.actions(task))
-            )
-        else:
-            planned.append(PlannedStep(step=task.label, outcome="kept"))
-    return planned
+    return [
+        PlannedStep(step=task.label, outcome="would run", actions=user_tasks.actions(task))
+        if task.label in todo
+        else PlannedStep(step=task.label, outcome="kept")
+        for task in _chosen(session)
+    ]
 
 
 def carry_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed | None]:
@@ -96,7 +92,8 @@ def carry_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed |
 
 def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed | None]:
     chosen = _chosen(session)
-    if not chosen or outcome.verdict != "verified" or not _is_current(outcome):
+    is_current = environments.current_id(outcome.place.parent) == outcome.place.name
+    if not chosen or outcome.verdict != "verified" or not is_current:
         return outcome, None
     with progress.followed(session.options) as listener:
         tasks = user_tasks.Tasks(
@@ -118,10 +115,6 @@ def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFaile
             result = TasksResult(failure=failure)
     session.listener.add(listener)
     return _with(outcome, result), result.failure
-
-
-def _is_current(outcome: Outcome) -> bool:
-    return environments.current_id(outcome.place.parent) == outcome.place.name
 
 
 def _chosen(session: Session) -> Sequence[Task]:

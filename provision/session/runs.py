@@ -50,10 +50,15 @@ def read(logs: Path, name: str | None) -> Report:
     if name and path.exists():
         return _in_file(path / REPORT if path.is_dir() else path)
     if matches:
-        hint = f"write more of the id: {', '.join(matches[:4])}"
-        raise WrongUsage(f"`{name}` is the beginning of {len(matches)} runs", hint=hint)
-    hint = f"the newest is {known[0]}" if known else "./setup.sh starts one"
-    raise WrongUsage(f"there is no run and no file `{name}`", where=str(logs), hint=hint)
+        raise WrongUsage(
+            f"`{name}` is the beginning of {len(matches)} runs",
+            hint=f"write more of the id: {', '.join(matches[:4])}",
+        )
+    raise WrongUsage(
+        f"there is no run and no file `{name}`",
+        where=str(logs),
+        hint=f"the newest is {known[0]}" if known else "./setup.sh starts one",
+    )
 
 
 def _of_run(logs: Path, id_: str, known: list[str]) -> Report:
@@ -61,11 +66,10 @@ def _of_run(logs: Path, id_: str, known: list[str]) -> Report:
     # A killed run leaves its folder without a report: the next older one is the useful answer.
     if path.parent.is_dir() and _is_absent(path):
         complete = next((run for run in known if not _is_absent(logs / run / REPORT)), "")
-        hint = f"the newest run with one: {complete}" if complete else "no run here has one"
         raise UnreadableInput(
             f"run {id_} has no report: it was killed or is still running",
             where=str(path),
-            hint=hint,
+            hint=f"the newest run with one: {complete}" if complete else "no run here has one",
         )
     return _in_file(path)
 
@@ -74,10 +78,8 @@ def _is_absent(path: Path) -> bool:
     """Return whether a file is missing; other errors are reported when it is opened."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
 
 

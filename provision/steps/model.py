@@ -268,7 +268,6 @@ class WheelCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fetch(pins: Iterable[Pin], site: Site) -> Fetch:
-    """Return the action that fetches what an installation takes out of the store."""
     wheels = tuple(pin.wheel for pin in pins)
     return Fetch(title=_count(wheels), folder=site.wheels, wheels=wheels)
 

@@ -12,7 +12,6 @@ from packaging.version import Version
 
 from provision.display import progress, terminal
 from provision.engine import bring_up, bundle, locks
-from provision.engine.bundle import Bundle
 from provision.errors import DONE, NotWritable, WrongUsage
 from provision.events import Note
 from provision.host import installer_config, pythons, sources
@@ -20,9 +19,7 @@ from provision.host._model import Host
 from provision.plan import other_host
 from provision.plan._model import OPTIONAL, Plan, Reasons, Unsupported
 from provision.session import confirm, inputs, optional, planning, request, resolve
-from provision.session._model import Session
 from provision.settings import Settings
-from provision.steps.model import Lock
 
 _UNITS: Final = {"M": 2**20, "G": 2**30}
 _LEAST_MB: Final = 32  # the largest wheel of vllm-ready's own environment is never split
@@ -60,7 +57,22 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
                 )
             if missing:
                 listener(Note(text=missing))
-            made = _make(session, folder, part_size, builder, target, plan, lock, missing)
+            config = builder.known(installer_config.FACT)
+            made = bundle.make(
+                folder,
+                Path(inputs.checkout()),
+                plan,
+                lock,
+                _answers(builder, session.settings),
+                config.local_wheels if config else (),
+                planning.kept(Path(session.prefix)),
+                missing,
+                _pythons(target, plan),
+                bring_up.own_uv(),
+                request.environment(session, plan),
+                part_size,
+                session.listener,
+            )
     except NotWritable as failure:
         raise _not_written(failure.what, folder) from failure
     except OSError as error:
@@ -68,42 +80,13 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     if options.json:
         terminal.document(made)
     elif not options.events:
-        size = sum(file.size for file in made.files) / 1e9
         terminal.line(
-            f"{folder}: {len(made.files)} files, {size:.1f} GB; "
+            f"{folder}: {len(made.files)} files, {sum(file.size for file in made.files) / 1e9:.1f} GB; "
             f"{folder}/README.txt says how to use it"
         )
         if missing:
             terminal.line(missing)
     return DONE
-
-
-def _make(
-    session: Session,
-    folder: Path,
-    part_size: int,
-    builder: Host,
-    target: Host,
-    plan: Plan,
-    lock: Lock,
-    missing: str,
-) -> Bundle:
-    config = builder.known(installer_config.FACT)
-    return bundle.make(
-        folder,
-        Path(inputs.checkout()),
-        plan,
-        lock,
-        _answers(builder, session.settings),
-        config.local_wheels if config else (),
-        planning.kept(Path(session.prefix)),
-        missing,
-        _pythons(target, plan),
-        bring_up.own_uv(),
-        request.environment(session, plan),
-        part_size,
-        session.listener,
-    )
 
 
 def _not_written(what: str, folder: Path) -> NotWritable:
@@ -134,7 +117,6 @@ def _pythons(target: Host, plan: Plan) -> tuple[str, ...]:
 
 
 def _bytes(size: str) -> int:
-    """Return the bytes of a size such as 60M."""
     match = re.fullmatch(r"(\d+)([MG])", size)
     if not match or int(match[1]) * _UNITS[match[2]] < _LEAST_MB * _UNITS["M"]:
         raise WrongUsage(

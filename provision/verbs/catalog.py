@@ -34,8 +34,9 @@ def run(options: argparse.Namespace) -> int:
 def _index(settings: Settings) -> str:
     address = inputs.addresses(settings).get("pypi")
     if address is None:
-        what = "the catalogue is compared with PyPI, and sources.pypi is false"
         raise WrongSetting(
-            what, where="settings", hint="use --set sources.pypi=true, or the URL of a mirror"
+            "the catalogue is compared with PyPI, and sources.pypi is false",
+            where="settings",
+            hint="use --set sources.pypi=true, or the URL of a mirror",
         )
     return address

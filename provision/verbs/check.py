@@ -13,11 +13,9 @@ from provision.display import progress, terminal
 from provision.engine import environments, launch_checks, locks, promised_checks, verified
 from provision.engine.launch_checks import CheckDescription
 from provision.errors import CHECK_FAILED, DONE, WrongUsage
-from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.session import foreign_python, inputs, outputs, request, run_report
 from provision.session._model import Session
-from provision.steps.model import Lock
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,8 +23,7 @@ def run(options: argparse.Namespace) -> int:
     if options.names == ["list"]:
         return _list(known, options)
     names = {check.name for check in known}
-    unknown = [name for name in options.names if name not in names]
-    if unknown:
+    if unknown := [name for name in options.names if name not in names]:
         raise WrongUsage(
             f"there is no check `{unknown[0]}`", hint=f"there are: {', '.join(sorted(names))}"
         )
@@ -79,7 +76,11 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
     place = (Path(session.prefix) / environments.CURRENT).resolve()
     environment = run_report.installed(place)
     plan, lock = environment.plan, environment.lock
-    names = tuple(options.names) or _of_profile(plan, lock, options.profile)
+    names = tuple(options.names) or (
+        promised_checks.choose_promised(plan, lock, options.profile)
+        if options.profile
+        else plan.checks
+    )
     gpus = plan.gpus.used if foreign_python.has_gpus() else ()
     facts = promised_checks.record_facts(names, inputs.paths(session.settings))
     with progress.followed(options) as listener:
@@ -96,10 +97,6 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
     else:  # some checks that pass are no news of the environment as a whole
         outputs.in_logs(report, session)
     return report
-
-
-def _of_profile(plan: Plan, lock: Lock, depth: launch_checks.Depth | None) -> tuple[str, ...]:
-    return plan.checks if depth is None else promised_checks.choose_promised(plan, lock, depth)
 
 
 def _show(report: Report, options: argparse.Namespace, hint: str = "") -> int:

@@ -33,14 +33,13 @@ def run(options: argparse.Namespace) -> int:
         raise
     if options.json:
         terminal.document(plan)
-    elif options.quiet:
-        from provision.plan import explain
-
-        terminal.line(explain.in_one_line(plan))
     else:
         from provision.plan import explain
 
-        terminal.show(explain.render(plan))
+        if options.quiet:
+            terminal.line(explain.in_one_line(plan))
+        else:
+            terminal.show(explain.render(plan))
     return UNSUPPORTED if isinstance(plan, Unsupported) else DONE
 
 

@@ -11,10 +11,9 @@ from provision.display import terminal
 from provision.doors import files
 from provision.engine import environments, locks, verified
 from provision.errors import DONE, NotWritable, WrongUsage
-from provision.report import diff_as_text, read
+from provision.report import diff_as_text
 from provision.report._comparison import Comparison
-from provision.report._model import Report
-from provision.session import baselines, drift, request
+from provision.session import baselines, drift, outputs, request
 from provision.session._model import Session
 from provision.session.drift import LastCheck, Snapshot
 from provision.verbs import check
@@ -57,20 +56,16 @@ def _stored_look(session: Session) -> Path:
     return Path(session.logs).parent / f"watch-{verified.host_id()}.json"
 
 
-def _verified_with(place: Path) -> Report | None:
-    """Return the report that verified an environment. A failed check withdraws it."""
-    return read.report_or_none(verified.read_report(place))
-
-
 def _changed(session: Session, now: Snapshot) -> tuple[str, ...]:
     return drift.differences(
-        drift.last(_stored_look(session), _verified_with(_place(session))), now
+        drift.last(_stored_look(session), outputs.verified_with(_place(session))), now
     )
 
 
 def _checked(session: Session, options: argparse.Namespace) -> Watched:
     place = _place(session)
-    before, now = _verified_with(place), drift.snapshot(place)
+    # A failed check withdraws this report.
+    before, now = outputs.verified_with(place), drift.snapshot(place)
     changed = _changed(session, now)
     # A run that ended before this one took the lock may have verified the environment.
     if not changed and not options.always:
