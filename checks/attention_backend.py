@@ -49,9 +49,9 @@ def ask_vllm(arguments: dict[str, object]) -> dict[str, Any]:
         "use_v1": True,
     }
     # The parameters differ from release to release.
-    wanted = inspect.signature(choose).parameters
+    parameters = inspect.signature(choose).parameters
     with importlib.import_module("vllm.config").set_current_vllm_config(config):
-        name = choose(**{key: known[key] for key in wanted if key in known}).get_name()
+        name = choose(**{key: known[key] for key in parameters if key in known}).get_name()
     platform = importlib.import_module("vllm.platforms").current_platform
     return {
         "backend": str(name).removesuffix(_planned_backend.OLD_SUFFIX),
@@ -108,8 +108,8 @@ def judge(planned: dict[str, str], answers: dict[str, dict[str, Any]]) -> Verdic
     names = {
         gpu: f"GPU {gpu if gpu.isdigit() else at}" if gpu else "" for at, gpu in enumerate(answers)
     }
-    found = {names[gpu] or "here": answer for gpu, answer in answers.items()}
-    evidence = {"found": found, "planned": planned}
+    by_name = {names[gpu] or "here": answer for gpu, answer in answers.items()}
+    evidence = {"found": by_name, "planned": planned}
     problems = []
     for gpu, answer in answers.items():
         name, expected = f"{names[gpu]}: " if gpu else "", planned.get(gpu)

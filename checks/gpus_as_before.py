@@ -35,8 +35,8 @@ def look(context: Context) -> Observation:
     if not lost:
         holds = f"{len(now)} GPUs: all that an earlier run found"
         if missing:
-            given = "those that this job or container was given"
-            holds = f"{len(now)} of {len(before)} GPUs of an earlier run: {given}"
+            allotted = "those that this job or container was given"
+            holds = f"{len(now)} of {len(before)} GPUs of an earlier run: {allotted}"
         return Observation([], holds, evidence)
     xids = _host.optional_fact(facts, "xids") or []
     problems = [f"{before[bus_id]} at {bus_id} is gone{_last_xid(bus_id, xids)}" for bus_id in lost]

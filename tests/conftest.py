@@ -26,7 +26,7 @@ RESULTS = ROOT / "tasks" / "task-results"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--renew-golden", action="store_true", help="write tests/plans anew; look at the diff"
+        "--renew-golden", action="store_true", help="write the golden files again; read the diff"
     )
     parser.addoption("--fast", action="store_true", help="leave out the tests marked `environment`")
     parser.addoption("--long", action="store_true", help="run the long tests at their full size")

@@ -15,7 +15,7 @@ from provision.events import (
     StepDone,
     StepResult,
     StepStarted,
-    nobody,
+    ignore,
 )
 
 Listener = Callable[[RunEvent], None]
@@ -50,7 +50,7 @@ class EventRecorder:
 
 
 @contextlib.contextmanager
-def followed(options: argparse.Namespace) -> Iterator[EventRecorder]:
+def listening(options: argparse.Namespace) -> Iterator[EventRecorder]:
     with _listener(options) as listener:
         yield EventRecorder(listener)
 
@@ -66,7 +66,7 @@ def _listener(options: argparse.Namespace) -> contextlib.AbstractContextManager[
     if options.stream:
         return contextlib.nullcontext(options.stream)
     if options.quiet or options.json:
-        return contextlib.nullcontext(nobody)
+        return contextlib.nullcontext(ignore)
     if terminal.can_redraw():
         from provision.display.live import display  # rich is loaded for a terminal only
 

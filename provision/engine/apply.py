@@ -12,7 +12,7 @@ from provision.engine.building import Building
 from provision.engine.fetch import Fetching
 from provision.engine.work import Work
 from provision.errors import NotWritable, StepFailed, WrongUsage
-from provision.events import StepResult, Subscriber, nobody
+from provision.events import StepResult, Subscriber, ignore
 from provision.plan._model import Plan
 from provision.steps.model import Lock, Site, Step
 
@@ -22,7 +22,7 @@ def build(
     lock: Lock,
     site: Site,
     steps: Sequence[Step],
-    events: Subscriber = nobody,
+    events: Subscriber = ignore,
     log_folder: Path = Path("logs"),
     only: int | None = None,
     start: int | None = None,

@@ -19,7 +19,7 @@ from provision.engine import (
 )
 from provision.engine.dry_run import Glance, Touched
 from provision.engine.resolution_cache import Resolution
-from provision.events import StepResult, Subscriber, nobody
+from provision.events import StepResult, Subscriber, ignore
 from provision.steps.model import Site
 
 
@@ -32,7 +32,7 @@ class Workplace(msgspec.Struct, frozen=True, kw_only=True):
 
     site: Site
     environment: Mapping[str, str]
-    events: Subscriber = nobody
+    events: Subscriber = ignore
     lock: int | None = None
 
     @property

@@ -34,7 +34,7 @@ _ACTIVATED: Final = '. "$1" && env -0'
 
 
 class TasksResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How each task ended, the checks after them, and the failure that ended the series.
+    """The end of each task, the checks after them, and the failure that ended the series.
 
     `concluded` holds the conclusion of checks that speak against a task.
     """
@@ -71,7 +71,7 @@ def pending(generation: Path, tasks: Sequence[Task]) -> list[Task]:
     return [task for task in tasks if done.get(task.label) != links[task.label]]
 
 
-def kept(task: Task) -> StepResult:
+def kept_result(task: Task) -> StepResult:
     """Return the result of a task that was done before."""
     return StepResult(number=task.number, name=task.name, outcome="kept")
 
@@ -113,8 +113,8 @@ class Tasks:
         variables = self._environment() if todo else {}
         for task in tasks:
             if task.label not in todo:
-                self._events(StepDone(result=kept(task)))
-                results = (*result.results, kept(task))
+                self._events(StepDone(result=kept_result(task)))
+                results = (*result.results, kept_result(task))
                 result = msgspec.structs.replace(result, results=results)
                 continue
             result = self._task(task, links[task.label], variables, result)
@@ -153,7 +153,7 @@ class Tasks:
         self._events(StepDone(result=result))
         return TasksResult(
             results=(*before.results, result),
-            tried=joined(before.tried, tried),
+            tried=join(before.tried, tried),
             concluded=against,
             failure=failure,
         )
@@ -225,7 +225,7 @@ def _not_written(error: OSError, task: Task) -> StepFailed:
     return StepFailed(what, where=f"task {task.label}", hint=_REPAIR)
 
 
-def joined(before: CheckResults, now: CheckResults) -> CheckResults:
+def join(before: CheckResults, now: CheckResults) -> CheckResults:
     """Join the results of two series of checks; of a check tried twice the later one counts."""
     again = {check.name for check in now.checks}
     checks = tuple(check for check in before.checks if check.name not in again)

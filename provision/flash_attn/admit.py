@@ -59,7 +59,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cxx11_abi(self) -> bool:
-        """Whether this torch has the new C++ ABI, as every torch since 2.7."""
+        """Return whether this torch has the new C++ ABI, as every torch since 2.7."""
         builds = self.release.builds if self.release else ()
         here = (self.machine, torch_cuda(self.plan))
         known = (build.cxx11_abi for build in builds if (build.machine, build.cuda) == here)

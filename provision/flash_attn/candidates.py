@@ -44,7 +44,7 @@ def _published(order: Order) -> WheelCandidate:
 
     work = WheelWork(
         fetch=Fetch(title="fetch flash-attn", folder=str(folder), wheels=(wheel,)),
-        wheel=lambda site: wheel_store.place(order.prefix, wheel.file),  # noqa: ARG005 - no toolkit
+        wheel=lambda site: wheel_store.path_of(order.prefix, wheel.file),  # noqa: ARG005 - no toolkit
         keep=keep,
     )
     return WheelCandidate(work=lambda tools: work)  # noqa: ARG005 - no tools

@@ -53,8 +53,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         Version(self.version)  # a note may come from anywhere
 
     @property
-    def came(self) -> str:
-        """How and when it came into the store, in words."""
+    def origin_text(self) -> str:
+        """Return in words how and when it came into the store."""
         if self.brought:
             elsewhere = f"{BUILT} elsewhere, " if self.origin == "built" else ""
             return f"{elsewhere}imported on {self.brought[:10]}"
@@ -68,7 +68,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return self.made_from.get("only", "")
 
     @property
-    def came_from(self) -> str:
+    def candidate(self) -> str:
         """The planner's name of the candidate that it was."""
         if self.origin == "built":
             return build_name(self.version.partition("+")[0])
@@ -78,7 +78,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     def row(self) -> FlashAttnWheels:
         """The wheel as a row of the planner's catalogue."""
         return FlashAttnWheels(
-            source=self.came,
+            source=self.origin_text,
             read=self.made[:10],
             version=self.version,
             named=self.version,
@@ -113,7 +113,7 @@ def key(made_from: dict[str, str]) -> str:
     return "k" + hashlib.sha256(msgspec.json.encode(made_from, order="sorted")).hexdigest()[:8]
 
 
-def found(prefix: Path) -> list[Kept]:
+def kept_wheels(prefix: Path) -> list[Kept]:
     """Return every kept wheel whose file exists, newest first. Hashes are checked on use."""
     return sorted(
         [wheel for wheel in _noted(prefix) if _size(prefix, wheel) == wheel.size],
@@ -122,15 +122,15 @@ def found(prefix: Path) -> list[Kept]:
     )
 
 
-def place(prefix: Path, file: str) -> Path:
+def path_of(prefix: Path, file: str) -> Path:
     return prefix / FOLDER / file
 
 
-def is_whole(prefix: Path, kept: Kept) -> bool:
+def is_intact(prefix: Path, kept: Kept) -> bool:
     """Return whether the file is the noted one. Every byte is read."""
     try:
         is_complete = _size(prefix, kept) == kept.size
-        return is_complete and parts.sha256(place(prefix, kept.file)) == kept.sha256
+        return is_complete and parts.sha256(path_of(prefix, kept.file)) == kept.sha256
     except OSError:
         return False
 
@@ -139,7 +139,7 @@ def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
     """Move a wheel into the store, and then write the note without which it is not offered."""
     digest, size = parts.sha256(wheel), wheel.stat().st_size
     kept = msgspec.structs.replace(kept, sha256=digest, size=size)
-    path = place(prefix, kept.file)
+    path = path_of(prefix, kept.file)
     path.parent.mkdir(parents=True, exist_ok=True)
     note(path).unlink(missing_ok=True)  # that of an older file of this name
     with wheel.open("rb") as stream:
@@ -151,7 +151,7 @@ def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
 
 
 def write_note(prefix: Path, kept: Kept) -> None:
-    files.write(note(place(prefix, kept.file)), msgspec.json.encode(kept))
+    files.write(note(path_of(prefix, kept.file)), msgspec.json.encode(kept))
 
 
 def forget_damaged(prefix: Path) -> frozenset[str]:
@@ -160,17 +160,17 @@ def forget_damaged(prefix: Path) -> frozenset[str]:
     Else such a wheel would be chosen and refused again and again. Its file stays, as it may be the
     user's; the next wheel of this name replaces it.
     """
-    damaged = [kept for kept in _noted(prefix) if not is_whole(prefix, kept)]
+    damaged = [kept for kept in _noted(prefix) if not is_intact(prefix, kept)]
     for kept in damaged:
-        note(place(prefix, kept.file)).unlink()
+        note(path_of(prefix, kept.file)).unlink()
     return frozenset(kept.file for kept in damaged)
 
 
 def catalogue(prefix: Path, known: Catalogue) -> Catalogue:
-    return among(found(prefix), known)
+    return with_wheels(kept_wheels(prefix), known)
 
 
-def among(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
+def with_wheels(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
     """Return a catalogue with some kept wheels. Wheels of another pattern are left out."""
     return msgspec.structs.replace(
         known,
@@ -181,17 +181,19 @@ def among(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
     )
 
 
-def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
+def lock_kept_wheel(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     """Return the lock with the kept wheel that the plan names, and without any other."""
     others = lock.without((OPTIONAL,))
-    for kept in found(prefix):
+    for kept in kept_wheels(prefix):
         if (
             kept.file == plan.flash_attn.wheel
             and kept.only == partial_build.only()
-            and is_whole(prefix, kept)
+            and is_intact(prefix, kept)
         ):
             wheel = Wheel(
-                url=place(prefix, kept.file).absolute().as_uri(), sha256=kept.sha256, size=kept.size
+                url=path_of(prefix, kept.file).absolute().as_uri(),
+                sha256=kept.sha256,
+                size=kept.size,
             )
             return Lock(pins=(*others.pins, Pin(name=OPTIONAL, version=kept.version, wheel=wheel)))
     return others
@@ -210,6 +212,6 @@ def _noted(prefix: Path) -> Iterator[Kept]:
 
 def _size(prefix: Path, kept: Kept) -> int | None:
     try:
-        return place(prefix, kept.file).stat().st_size
+        return path_of(prefix, kept.file).stat().st_size
     except OSError:
         return None

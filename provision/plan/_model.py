@@ -55,7 +55,7 @@ class ExcludedGpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlashAttn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is done about the separate flash-attn package; `wheel` is the file's exact name where one is taken."""
+    """The choice for the flash-attn package; `wheel` is the name of the chosen file."""
 
     mode: Literal["wheel", "build", "none"]
     flavour: str

@@ -16,8 +16,10 @@ def build(session: Session, resolution: Resolution) -> Outcome:
         resolution, request.workplace(session, resolution), session.only, session.start
     )
     outcome = Outcome(resolution=resolution, built=built, steps=built.steps)
+    # After a part of the steps nothing can be checked yet.
     if not built.complete:
         return msgspec.structs.replace(outcome, verdict="undecided", exit_code=UNDECIDED)
+    # A check that failed has withdrawn the report: then the checks run again.
     if (
         built.is_unchanged
         and built.before == outcome.place.name

@@ -50,6 +50,7 @@ def compare(session: Session, outcome: Outcome, *, is_stored: bool = False) -> O
     outcome = msgspec.structs.replace(outcome, earlier=earlier)
     settings = session.settings.upgrade
     before = read.report_or_none(earlier)
+    # Without a readable report there is nothing to compare with, and no reason to stay.
     if settings.on_regression == "switch" or before is None:
         return outcome
     after = run_report.report(session, outcome)
@@ -124,6 +125,7 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
     new, old = outcome.place, Path(session.prefix) / (outcome.built.before or "")
     path = new / environments.STATE / _MEASURED / f"{verified.host_id()}.json"
     known = _measured(path) if is_stored else None
+    # Measuring takes minutes, and the same two environments would give the same answer.
     if known and known.beside == old.name:
         return known
     in_use = run_report.installed(old)

@@ -49,11 +49,12 @@ def agreed(plan: Plan, lock: Lock, options: argparse.Namespace) -> bool:
     """Show the plan and its download; return False if a person at a terminal says no."""
     if not (options.json or options.quiet or options.events):
         terminal.show(explain.render(plan))
-        sizes = [pin.wheel.size for pin in lock.pins]
+        sizes = [pin.wheel.size for pin in lock.pins]  # some indexes do not tell them
         size = (
             f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else f"about {plan.download_mb / 1e3:.1f} GB"
         )
         terminal.line(f"\nto download: {size} in {len(sizes)} wheels, less those that are here")
+    # Without a terminal there is no one to ask: a script or CI means what it says.
     if options.yes or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     sys.stderr.write("\nGo on? [y/N] ")

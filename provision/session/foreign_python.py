@@ -24,7 +24,7 @@ _GPU_ID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def run_checks(options: argparse.Namespace) -> Report:
-    session = request.made(options)
+    session = request.new_session(options)
     python = promised_checks.inspect_interpreter(
         sys.executable if options.python is None else options.python
     )
@@ -43,7 +43,7 @@ def run_checks(options: argparse.Namespace) -> Report:
     )
     facts = promised_checks.record_facts(names, inputs.paths(session.settings))
     logs, url = Path(session.logs), options.serving or ""
-    with progress.followed(options) as followed:
+    with progress.listening(options) as followed:
         results = promised_checks.check_interpreter(python, names, logs, followed, used, facts, url)
     report = run_report.of_checks(session, results, names, used, facts, python)
     outputs.in_logs(report, session)

@@ -74,11 +74,13 @@ def obtain(session: Session, resolution: Resolution) -> Resolution:
     was_planned = resolution.plan.optional is not None
     obtained: set[str] = set()
     unreachable: set[str] = set()
+    # First: a damaged wheel would be chosen, refused, and stay refused.
     wheel_store.forget_damaged(Path(session.prefix))
     resolution = _planned_again(session, resolution, host)
     while _may_try(session, resolution):
         name = candidate_name(resolution.plan)
         try:
+            # An obtained wheel that is chosen again would be obtained for ever.
             reason = _UNUSED if name in obtained else _refusal(session, resolution)
         except SourceFailed as failure:
             # After a build there is no other candidate: the next run tries it again.
@@ -131,6 +133,7 @@ def _refusal(session: Session, resolution: Resolution) -> str:
 def _planned_again(session: Session, resolution: Resolution, host: Host) -> Resolution:
     """Choose again beside the same vLLM and torch, without refused candidates."""
     plan = resolution.plan
+    # Pinned to what is resolved: a newer release must not come in by this way.
     settings = msgspec.structs.replace(
         session.settings,
         vllm=plan.package("vllm").version.partition("+")[0],
@@ -140,6 +143,7 @@ def _planned_again(session: Session, resolution: Resolution, host: Host) -> Reso
     planned = planning.make_plan(
         host, settings, planning.catalogue(session.prefix), resolution.against
     )
+    # vLLM and torch are settled: only `flash_attn.mode: require` makes this impossible.
     if isinstance(planned, Unsupported):
         resolve.complain_of_silence(host, session.settings)
         raise _impossible(session, planned)
@@ -236,12 +240,12 @@ def without_candidate(session: Session, resolution: Resolution, reason: str) -> 
     """
     prefix, file = Path(session.prefix), resolution.plan.flash_attn.wheel
     damaged = wheel_store.forget_damaged(prefix)
-    if file in damaged or (file and not wheel_store.place(prefix, file).exists()):
+    if file in damaged or (file and not wheel_store.path_of(prefix, file).exists()):
         session.listener(Note(text=f"{file} is damaged or missing; obtaining it again"))
         return obtain(session, resolution)
     session.listener(Note(text=f"{OPTIONAL} is removed again: {reason}"))
     # Nor is the wheel made or fetched again under the name that it had before it was kept.
-    names = {wheel.came_from for wheel in wheel_store.found(prefix) if wheel.file == file}
+    names = {wheel.candidate for wheel in wheel_store.kept_wheels(prefix) if wheel.file == file}
     for name in sorted({candidate_name(resolution.plan), *names}):
         resolution = _refuse(resolution, name, reason)
     return obtain(session, resolution)
@@ -274,7 +278,7 @@ def fetch_for_bundle(session: Session, target: Host, plan: Plan, lock: Lock) -> 
 
 
 def missing_from_bundle(planned: Plan, plan: Plan, lock: Lock, host: str | None) -> str:
-    """Return why the planned package is not in a bundle, and what to do; "" if nothing is missing."""
+    """Return why a bundle lacks the planned package, and what to do; "" if it lacks nothing."""
     if planned.optional is None or lock.optional:
         return ""
     why = plan.flash_attn.why.partition(". ")[0]

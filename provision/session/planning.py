@@ -57,13 +57,13 @@ def choices() -> dict[str, str]:
 def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     from provision.flash_attn import wheel_store
 
-    return wheel_store.locked(prefix, plan, lock)
+    return wheel_store.lock_kept_wheel(prefix, plan, lock)
 
 
-def kept(prefix: Path) -> Iterable[Kept]:
+def kept_wheels(prefix: Path) -> Iterable[Kept]:
     from provision.flash_attn import wheel_store
 
-    return wheel_store.found(prefix)
+    return wheel_store.kept_wheels(prefix)
 
 
 def plan_for_bundle(
@@ -76,7 +76,7 @@ def plan_for_bundle(
     settings = msgspec.structs.replace(
         settings, flash_attn=msgspec.structs.replace(settings.flash_attn, third_party=third_party)
     )
-    return make_plan(host, settings, wheel_store.among(brought, rows.load()))
+    return make_plan(host, settings, wheel_store.with_wheels(brought, rows.load()))
 
 
 def locked_from_bundle(plan: Plan, lock: Lock) -> Lock:

@@ -22,7 +22,7 @@ from provision.session._model import Session
 from provision.steps.model import Site
 
 
-def made(options: argparse.Namespace) -> Session:
+def new_session(options: argparse.Namespace) -> Session:
     settings = inputs.settings(options)
     root, run = Path(inputs.checkout()), environments.new_id()
     prefix, logs = root / settings.prefix, root / settings.logs
@@ -79,6 +79,7 @@ def site(session: Session, resolution: Resolution, generation: str = "") -> Site
         host_python=resolution.host_python,
         temporary=tempfile.gettempdir(),
         logs=session.logs,
+        # Models of this host are not those of the target.
         models=str("" if elsewhere else inputs.paths(session.settings).get("models", "")),
         elsewhere=elsewhere,
     )

@@ -27,14 +27,16 @@ from provision.steps.model import Lock
 def resolved(session: Session, *, upgrade: bool = False) -> tuple[Resolution | Unsupported, bool]:
     """Return what is to be built, and whether its packages differ from the last time."""
     last = known(session)
+    # A bundle is always read: it may have been replaced by another one.
     if session.bundle is not None:
         brought = _from_bundle(session, Path(session.bundle))
         return brought, _is_news(brought, last)
     if last and last.tool == resolution_cache.tool() and not upgrade:
         return last, False
     try:
-        resolution = _anew(session)
+        resolution = _resolve_again(session)
     except SourceFailed as failure:
+        # An upgrade was asked for: keeping the old plan would not be one.
         if last is None or upgrade:
             raise
         session.say(
@@ -76,8 +78,9 @@ def _read(facts: tuple[Fact[Any], ...]) -> Host:
     return Host(record.record(network=False, paths={}, sources={}, facts=facts).readings)
 
 
-def _anew(session: Session) -> Resolution | Unsupported:
+def _resolve_again(session: Session) -> Resolution | Unsupported:
     builder = here(session)
+    # Nothing that is installed here can run on another kind of machine.
     if session.target and (refused := other_host.against_machine(session.target, builder)):
         return refused
     host = other_host.with_builder(session.target, builder) if session.target else builder

@@ -36,6 +36,7 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
 
 def report(session: Session, outcome: Outcome) -> Report:
     plan, lock = outcome.resolution.plan, outcome.resolution.lock
+    # The id says which host verified an environment: this one does not for another host.
     host = {} if session.target else {"id": verified.host_id()}
     before, left = _from_journal(session, plan, lock, outcome.generation)
     # A run that did nothing has no commands and notes of its own.
@@ -166,6 +167,7 @@ def _from_journal(
         for step in discover_steps.discover()
         if step.label in steps
     }
+    # A task wins: its label is never that of a step.
     entries = {**steps, **tasks}
     left = {
         label: msgspec.structs.replace(

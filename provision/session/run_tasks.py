@@ -22,18 +22,20 @@ from provision.tasks import Task
 _RESUME: Final = "the environment is current and verified; the same command goes on with your tasks"
 
 
-def found(session: Session) -> tuple[Task, ...]:
+def all_tasks(session: Session) -> tuple[Task, ...]:
     """Return every task, ours and the user's. Raise if one of them cannot be used."""
     return discover_tasks.discover(
         Path(inputs.checkout()) / session.settings.tasks, session.settings.tasks
     )
 
 
-def joined(session: Session) -> Session:
+def with_tasks(session: Session) -> Session:
     """Return the session with the user's tasks. An environment for another host has none here."""
     return msgspec.structs.replace(
         session,
-        tasks=() if session.target else tuple(task for task in found(session) if not task.is_step),
+        tasks=()
+        if session.target
+        else tuple(task for task in all_tasks(session) if not task.is_step),
     )
 
 
@@ -95,7 +97,8 @@ def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFaile
     is_current = environments.current_id(outcome.place.parent) == outcome.place.name
     if not chosen or outcome.verdict != "verified" or not is_current:
         return outcome, None
-    with progress.followed(session.options) as listener:
+    # A display of its own: that of the steps has ended, and has given the cursor back.
+    with progress.listening(session.options) as listener:
         tasks = user_tasks.Tasks(
             outcome.resolution,
             request.workplace(
@@ -149,9 +152,10 @@ def _with(outcome: Outcome, result: TasksResult) -> Outcome:
         steps=(*outcome.steps, *result.results),
         nothing_to_do=outcome.nothing_to_do and is_quiet,
     )
+    # A check of a task may contradict what the environment proved before.
     if result.tried.checks:
         gpus = outcome.resolution.plan.gpus.used
-        tried = user_tasks.joined(outcome.tried, result.tried)
+        tried = user_tasks.join(outcome.tried, result.tried)
         promised = tuple(
             dict.fromkeys((*outcome.promised, *(check.name for check in result.tried.checks)))
         )

@@ -27,9 +27,9 @@ def switch(session: Session, outcome: Outcome, *, only_adds: bool) -> Outcome:
         verified.withdraw(outcome.place)
         return outcome
     environments.switch(Path(session.prefix), outcome.place.name)
-    return msgspec.structs.replace(
-        tidy(session, outcome, outcome.built.before if only_adds else None), owed=owed
-    )
+    # Else two environments of one upgrade would push out the way back.
+    replaced = outcome.built.before if only_adds else None
+    return msgspec.structs.replace(tidy(session, outcome, replaced), owed=owed)
 
 
 def _owed(session: Session, outcome: Outcome) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
-    session = request.made(options)
+    session = request.new_session(options)
     builder = resolve.here(session)
     target = session.target or builder
     planned = resolve.plan_and_lock(session, other_host.with_sources_of(target, builder))
@@ -44,7 +44,7 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     if not confirm.agreed(*planned, options):
         return DONE
     try:
-        with progress.followed(options) as listener:
+        with progress.listening(options) as listener:
             session = msgspec.structs.replace(session, listener=listener)
             plan, lock = optional.fetch_for_bundle(session, target, *planned)
             missing = optional.missing_from_bundle(planned[0], plan, lock, options.host)
@@ -55,6 +55,7 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
                     ),
                     options,
                 )
+            # Said now and with the result: the host cannot fetch it without a network.
             if missing:
                 listener(Note(text=missing))
             config = builder.known(installer_config.FACT)
@@ -65,7 +66,7 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
                 lock,
                 _answers(builder, session.settings),
                 config.local_wheels if config else (),
-                planning.kept(Path(session.prefix)),
+                planning.kept_wheels(Path(session.prefix)),
                 missing,
                 _pythons(target, plan),
                 bring_up.own_uv(),
@@ -81,7 +82,8 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
         terminal.document(made)
     elif not options.events:
         terminal.line(
-            f"{folder}: {len(made.files)} files, {sum(file.size for file in made.files) / 1e9:.1f} GB; "
+            f"{folder}: {len(made.files)} files, "
+            f"{sum(file.size for file in made.files) / 1e9:.1f} GB; "
             f"{folder}/README.txt says how to use it"
         )
         if missing:

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     # Also with an empty value, which is a mistake: our own environment was not meant.
     if options.python is not None or options.serving is not None:
         return _show(foreign_python.run_checks(options), options)
-    session = request.made(options)
+    session = request.new_session(options)
     if environments.current_id(Path(session.prefix)) is None:
         raise WrongUsage(
             "there is no current environment to check",
@@ -83,7 +83,7 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
     )
     gpus = plan.gpus.used if foreign_python.has_gpus() else ()
     facts = promised_checks.record_facts(names, inputs.paths(session.settings))
-    with progress.followed(options) as listener:
+    with progress.listening(options) as listener:
         tried = promised_checks.check_environment(
             plan, lock, str(place), names, Path(session.logs), listener, gpus, facts
         )

@@ -18,7 +18,7 @@ from provision.steps.model import Action, Fetch, Run, Write
 
 
 def run(options: argparse.Namespace) -> int:
-    session = run_tasks.joined(request.made(options))
+    session = run_tasks.with_tasks(request.new_session(options))
     if options.dry_run:
         return _dry_run(session)
     with request.locked(session, "provision") as session:
@@ -47,6 +47,7 @@ def _dry_run(session: Session) -> int:
 
 def _preview(session: Session, resolution: Resolution) -> tuple[str, list[PlannedStep]]:
     """Return the environment, the steps, and then the tasks. A named task needs no step."""
+    # A named task runs in the environment in use, which no step changes.
     if run_tasks.names_task(session):
         generation = run_tasks.base(session, resolution).generation
         return generation, run_tasks.preview(session, generation)

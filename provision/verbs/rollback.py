@@ -11,7 +11,7 @@ from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    prefix = request.standing_prefix(request.made(options))
+    prefix = request.standing_prefix(request.new_session(options))
     with locks.hold(prefix, "rollback"):
         current, users = environments.rollback(prefix, options.id)
     if options.json:

@@ -43,9 +43,9 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    session = request.made(options)
+    session = request.new_session(options)
     states = _states(
-        run_tasks.found(session),
+        run_tasks.all_tasks(session),
         environments.list_environments(Path(session.prefix)),
         _outcomes(session),
     )

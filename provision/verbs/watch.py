@@ -34,7 +34,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    session = request.made(options)
+    session = request.new_session(options)
     if environments.current_id(Path(session.prefix)) is None:
         raise WrongUsage(
             "there is no current environment to watch",
@@ -70,7 +70,7 @@ def _checked(session: Session, options: argparse.Namespace) -> Watched:
     # A run that ended before this one took the lock may have verified the environment.
     if not changed and not options.always:
         return Watched(changed=())
-    options.names = []
+    options.names = []  # all checks that the plan promises
     report = check.checked(session, options)
     _store(_stored_look(session), LastCheck(run=report.run, exit_code=report.exit_code, seen=now))
     before = before or baselines.baseline(Path(session.logs).parent, but=report.run)

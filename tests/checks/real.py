@@ -100,7 +100,9 @@ class Vllm:
     def tried(self, name: str, logs: Path) -> CheckResults:
         """One check through the launcher, as the engine tries it."""
         found = [check for check in launch_checks.discover() if check.name == name]
-        return launch_checks.run(self.python, found, launch_checks.CheckContext(profile="cpu"), logs)
+        return launch_checks.run(
+            self.python, found, launch_checks.CheckContext(profile="cpu"), logs
+        )
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ def test_uvs_cache_fills_up_while_packages_are_resolved(small: Small) -> None:
     real = """from pathlib import Path; from provision.engine import bring_up; from provision.engine.resolve import resolve as engine_resolve
 from provision.session import request, resolve
 from tests.faults.small_up import PLAN
-resolve._anew = lambda session: engine_resolve(
+resolve._resolve_again = lambda session: engine_resolve(
     PLAN, session.settings, bring_up.own_uv(), request.environment(session, PLAN), Path(session.prefix) / "asked")
 from provision.cli"""
     code = CODE.replace("from provision.cli", real)

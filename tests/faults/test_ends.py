@@ -77,7 +77,7 @@ def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.S
     note = small.folder / "asked"
     slow = f"""from provision.doors import process
 from provision.session import resolve
-resolve._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
+resolve._resolve_again = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
 """
     argv = small.argv(
         *UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli")
