@@ -27,7 +27,6 @@ def _published(order: Order) -> WheelCandidate:
         wheel = find.find(order.plan, order.settings, order.connection)
     except NotPublished as failure:
         raise CandidateRefused(failure.what) from failure
-    folder = order.prefix / FOLDER
 
     def keep(path: Path, seconds: float) -> None:  # noqa: ARG001 - the time of a download says nothing
         try:
@@ -43,7 +42,7 @@ def _published(order: Order) -> WheelCandidate:
             raise
 
     work = WheelWork(
-        fetch=Fetch(title="fetch flash-attn", folder=str(folder), wheels=(wheel,)),
+        fetch=Fetch(title="fetch flash-attn", folder=str(order.prefix / FOLDER), wheels=(wheel,)),
         wheel=lambda site: wheel_store.path_of(order.prefix, wheel.file),  # noqa: ARG005 - no toolkit
         keep=keep,
     )

@@ -176,11 +176,9 @@ def _what_for(case: _Case) -> str:
 
 def _effect(kind: str, package: str, case: _Case) -> str:
     """Return the catalogued harm or use of a package for this vLLM; "" if none is known."""
-    for rule in case.catalogue.rules:
-        applies = rule.kind == kind and rule.package == package
-        if applies and allows(rule.versions, case.candidate.release.version):
-            return rule.why
-    return ""
+    rules = (rule for rule in case.catalogue.rules if (rule.kind, rule.package) == (kind, package))
+    version = case.candidate.release.version
+    return next((rule.why for rule in rules if allows(rule.versions, version)), "")
 
 
 def _sentence(text: str) -> str:

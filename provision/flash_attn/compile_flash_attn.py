@@ -201,9 +201,11 @@ def _control_groups() -> list[tuple[int, int]]:
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        names = ("memory.max", "memory.current")
-        if controllers:  # the first version of control groups
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        names = (
+            ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            if controllers  # the first version of control groups
+            else ("memory.max", "memory.current")
+        )
         root = Path("/sys/fs/cgroup/memory") if controllers else Path("/sys/fs/cgroup")
         group = root / path.strip("/")
         for folder in (group, *group.parents):

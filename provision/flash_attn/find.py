@@ -51,8 +51,9 @@ def find(plan: Plan, settings: Settings, connection: Connection) -> Wheel:
     """
     file, package = plan.flash_attn.wheel, plan.packages["flash-attn"]
     assert package is not None  # noqa: S101 - the caller has checked the mode
-    github = package_sources.addresses(settings, "").get("github", package_sources.GITHUB)
-    github = github.rstrip("/")
+    github = (
+        package_sources.addresses(settings, "").get("github", package_sources.GITHUB).rstrip("/")
+    )
     if plan.flash_attn.origin == "third party":
         return _find_in_all_releases(github, file, connection)
     address = f"{github}/{_AUTHORS}/releases/expanded_assets/{quote(f'v{package.version}')}"

@@ -102,18 +102,16 @@ def _match_file(row: FlashAttnWheels, target: Target) -> WheelMatch:
     torch = target.torch.partition("+")[0]
     # A row that names a full torch version was linked and tried with exactly that one. A new
     # torch gets a new build, as every step is repeated when the step before it has changed.
-    if not {minor(torch), torch} & {*row.torch}:
-        reason = f"for torch {', '.join(row.torch)}, not {torch}"
-        return WheelMatch(
-            name=row.file, row=row, origin="store", result="unfit", reason=reason, near=False
-        )
-    _, reason = _mismatch(row, target)
+    is_near = bool({minor(torch), torch} & {*row.torch})
+    other_torch = f"for torch {', '.join(row.torch)}, not {torch}"
+    reason = _mismatch(row, target)[1] if is_near else other_torch
     return WheelMatch(
         name=row.file,
         row=row,
         origin="store",
         result="unfit" if reason else "fits",
         reason=reason,
+        near=is_near,
     )
 
 

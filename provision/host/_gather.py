@@ -127,11 +127,10 @@ def read_in_child(
     orders: Mapping[str, Mapping[str, object]], deadline_s: float
 ) -> dict[str, Reading]:
     """Read files in a child process: a file system that hangs does not hold us up."""
-    request = json.dumps({"jobs": orders, "deadline_s": deadline_s})
     finished = process.run(
         [sys.executable, "-I", "-S", "-c", _READER],
         deadline_s=deadline_s + _LEFT_BEHIND_S,
-        input=request,
+        input=json.dumps({"jobs": orders, "deadline_s": deadline_s}),
     )
     readings: dict[str, Reading] = {}
     for line in finished.stdout.splitlines():

@@ -47,8 +47,11 @@ def parse(readings: Readings) -> Container:
         if readings.optional(environment.SOURCE)
         else set[str]()
     )
-    pod = "kubepods" in cgroup or "KUBERNETES_SERVICE_HOST" in is_set
-    pod = pod or "/var/run/secrets/kubernetes.io/serviceaccount" in marks
+    pod = (
+        "kubepods" in cgroup
+        or "KUBERNETES_SERVICE_HOST" in is_set
+        or "/var/run/secrets/kubernetes.io/serviceaccount" in marks
+    )
     return Container(engine=_engine(marks, cgroup, is_set, pod=pod), kubernetes=pod)
 
 
@@ -61,10 +64,8 @@ def _engine(marks: dict[str, str], cgroup: str, is_set: set[str], *, pod: bool) 
         return "docker"
     if named := marks.get("/run/systemd/container", "").strip():
         return named
-    for engine, pattern in _IN_CGROUP:
-        if re.search(pattern, cgroup):
-            return engine
-    return "container" if pod or "CONTAINER" in is_set else None
+    unnamed = "container" if pod or "CONTAINER" in is_set else None
+    return next((engine for engine, pattern in _IN_CGROUP if re.search(pattern, cgroup)), unnamed)
 
 
 FACT = Fact[Container](sources=(_MARKS, _CGROUP, environment.SOURCE), parse=parse)

@@ -61,10 +61,9 @@ def _versions(readings: Readings) -> list[tuple[str, str]]:
 def _library(readings: Readings) -> str | None:
     """Return the library's version. Its file name has it even if NVML refuses to answer."""
     document = nvml.document(readings)
-    for name in (document.library or "", *_link_targets(readings)):
-        if match := _LIBRARY_VERSION.search(name):
-            return match[1]
-    return version_in(document.driver)
+    names = (document.library or "", *_link_targets(readings))
+    matches = filter(None, map(_LIBRARY_VERSION.search, names))
+    return next((match[1] for match in matches), version_in(document.driver))
 
 
 def _link_targets(readings: Readings) -> list[str]:

@@ -190,8 +190,9 @@ def complain_of_silence(host: Host, settings: Settings) -> None:
 
 def _interpreter(host: Host, minor: str) -> str:
     """Return the newest interpreter of a minor version on this host; "" if uv is to fetch one."""
-    for python in host.known(pythons.FACT) or ():
-        path = os.path.expanduser(python.path or "")
-        if python.version.startswith(f"{minor}.") and os.access(path, os.X_OK):
-            return path
-    return ""
+    paths = (
+        os.path.expanduser(python.path or "")
+        for python in host.known(pythons.FACT) or ()
+        if python.version.startswith(f"{minor}.")
+    )
+    return next((path for path in paths if os.access(path, os.X_OK)), "")

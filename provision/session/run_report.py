@@ -176,8 +176,7 @@ def _from_journal(
         for label, entry in entries.items()
         if label in left or label in tasks
     }
-    commands = {label: entry.commands for label, entry in entries.items() if entry.commands}
-    return commands, left
+    return {label: entry.commands for label, entry in entries.items() if entry.commands}, left
 
 
 def _left_by(step: Step, plan: Plan, lock: Lock, site: Site) -> Left:

@@ -19,20 +19,19 @@ _LOCKS: Final = "name a folder on a file system with locks: --prefix DIR"
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     sizes = [pin.wheel.size for pin in lock.pins]
     # Indexes may leave sizes out; the plan's estimate then stands in.
-    room = Need(
-        title="room for the environment and its wheels",
-        kind="free space",
-        path=site.prefix,
-        mb=int(plan.disk_mb * _MARGIN)
-        + (sum(sizes) // _MB if all(sizes) else max(sum(sizes) // _MB, plan.download_mb)),
-        hint="free some space there, or name another disk: --prefix DIR",
-    )
+    wheels_mb = sum(sizes) // _MB if all(sizes) else max(sum(sizes) // _MB, plan.download_mb)
     elsewhere = (
         _beside(site, "room for temporary files", site.temporary, "TMPDIR=DIR ./setup.sh"),
         _beside(site, "room for logs", site.logs, "--set logs=DIR"),
     )
     return (
-        room,
+        Need(
+            title="room for the environment and its wheels",
+            kind="free space",
+            path=site.prefix,
+            mb=int(plan.disk_mb * _MARGIN) + wheels_mb,
+            hint="free some space there, or name another disk: --prefix DIR",
+        ),
         *(need for need in elsewhere if need.path),
         Need(title="locks on this file system", kind="locks", path=site.prefix, hint=_LOCKS),
         *((msgspec.structs.replace(_GLIBC, version=plan.glibc),) if plan.glibc else ()),

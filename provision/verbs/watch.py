@@ -72,7 +72,12 @@ def _checked(session: Session, options: argparse.Namespace) -> Watched:
         return Watched(changed=())
     options.names = []  # all checks that the plan promises
     report = check.checked(session, options)
-    _store(_stored_look(session), LastCheck(run=report.run, exit_code=report.exit_code, seen=now))
+    look = LastCheck(run=report.run, exit_code=report.exit_code, seen=now)
+    try:
+        files.write(_stored_look(session), msgspec.json.encode(look))
+    except NotWritable as failure:
+        # Then the next look is as thorough as this one.
+        terminal.note(f"this look is not stored: {failure.text}")
     before = before or baselines.baseline(Path(session.logs).parent, but=report.run)
     return Watched(
         changed=changed or (_ALWAYS,),
@@ -80,14 +85,6 @@ def _checked(session: Session, options: argparse.Namespace) -> Watched:
         run=report.run,
         diff=baselines.diff(before, report) if before else None,
     )
-
-
-def _store(path: Path, look: LastCheck) -> None:
-    """Store a look. If that fails, the next look is as thorough as this one."""
-    try:
-        files.write(path, msgspec.json.encode(look))
-    except NotWritable as failure:
-        terminal.note(f"this look is not stored: {failure.text}")
 
 
 def _show(watched: Watched, options: argparse.Namespace) -> int:
