@@ -160,8 +160,8 @@ def _already_kept(prefix: Path, path: Path, entry: Kept) -> Kept | None:
     if stored.sha256 != entry.sha256:
         # Environments may have been made of the kept one, and are repaired from it.
         raise WrongUsage(
-            f"another wheel of this name is kept, {stored.origin_text}, "
-            "and environments may use it",
+            f"another wheel of this name is kept, {stored.origin_text},"
+            " and environments may use it",
             where=str(path),
             hint=f"to replace it, delete that first: {wheel_store.path_of(prefix, stored.file)}",
         )
