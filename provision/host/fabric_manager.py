@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from provision.host import driver, nvml
-from provision.host._model import Command, Fact, Files, Missing, Readings, Unread
+from provision.host._model import Command, Fact, Files, Readings, Unread
 
 VERSION = Command(("nv-fabricmanager", "--version"))
 SERVICE = Command(
@@ -42,10 +42,7 @@ def parse(readings: Readings) -> FabricManager:
     service = _service(readings)
     has_pid = readings.get(PID).outcome == "ok"
     if not (version or service or has_pid):
-        reading = readings.get(VERSION)
-        if reading.outcome == "ok":
-            raise ValueError(f"no version in {reading.text[:60]!r}")
-        raise Unread(Missing(why=reading.outcome, detail=reading.detail))
+        raise ValueError(f"no version in {readings.text(VERSION)[:60]!r}")
     running = service["ActiveState"] == "active" if "ActiveState" in service else has_pid or None
     return FabricManager(
         version=version,

@@ -67,6 +67,11 @@ def record(
     )
 
 
+def host_with(facts: Iterable[Fact[Any]]) -> Host:
+    """Read some facts of this host that need neither a network nor the places of a run."""
+    return Host(record(network=False, paths={}, sources={}, facts=facts).readings)
+
+
 def to_json(recording: Recording) -> bytes:
     return msgspec.json.format(msgspec.json.encode(recording, order="sorted"), indent=2) + b"\n"
 

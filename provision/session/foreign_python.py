@@ -14,7 +14,7 @@ from provision.display import progress
 from provision.engine import promised_checks
 from provision.errors import WrongUsage
 from provision.host import driver, gpus, pci_gpus, record
-from provision.host._model import Fact, Host
+from provision.host._model import Fact
 from provision.report._model import Report
 from provision.session import inputs, outputs, request, run_report
 
@@ -51,18 +51,14 @@ def run_checks(options: argparse.Namespace) -> Report:
 
 
 def gpus_here() -> tuple[gpus.Gpu, ...]:
-    return _host((gpus.FACT,)).known(gpus.FACT) or ()
+    return record.host_with((gpus.FACT,)).known(gpus.FACT) or ()
 
 
 def has_gpus() -> bool:
     """Return whether this host has an NVIDIA GPU, even one that does not answer."""
     signs: tuple[Fact[Any], ...] = (pci_gpus.FACT, gpus.FACT, driver.FACT)
-    host = _host(signs)
+    host = record.host_with(signs)
     return any(host.known(sign) for sign in signs)
-
-
-def _host(facts: tuple[Fact[Any], ...]) -> Host:
-    return Host(record.record(network=False, paths={}, sources={}, facts=facts).readings)
 
 
 def _ids(present: Iterable[gpus.Gpu]) -> tuple[str, ...]:

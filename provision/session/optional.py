@@ -118,7 +118,7 @@ def _refusal(session: Session, resolution: Resolution) -> str:
         lock=resolution.lock,
         prefix=Path(session.prefix),
         settings=session.settings,
-        host=Host(record.record(network=False, paths={}, sources={}, facts=admit.FACTS).readings),
+        host=record.host_with(admit.FACTS),
         catalogue=planning.catalogue(session.prefix),
         index=workplace.environment.get("UV_DEFAULT_INDEX") or network.default_index(),
         connection=connection(workplace.environment),

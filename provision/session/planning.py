@@ -41,9 +41,8 @@ def make_plan(
     settings: Settings,
     known: Catalogue,
     refusals: tuple[Refusal, ...] = (),
-    checks: tuple[str, ...] = (),
 ) -> Plan | Unsupported:
-    return make(host, settings, known, refusals, checks, optional=CHOOSER)
+    return make(host, settings, known, refusals, optional=CHOOSER)
 
 
 def choices() -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -13,7 +12,7 @@ from provision.engine import bring_up, bundle, fetch, promised_checks, resolutio
 from provision.engine.resolution_cache import Resolution
 from provision.errors import SourceFailed
 from provision.host import installer_config, pythons, record, sources
-from provision.host._model import Fact, Host
+from provision.host._model import Host
 from provision.host.installer_config import InstallerConfig
 from provision.host.sources import SourceAnswer
 from provision.plan import other_host
@@ -56,7 +55,7 @@ def _is_news(resolution: Resolution | Unsupported, last: Resolution | None) -> b
 
 def known(session: Session) -> Resolution | None:
     """Return the stored resolution of this very request on this host. No network is needed."""
-    host = session.target or _read(resolution_cache.FACTS)
+    host = session.target or record.host_with(resolution_cache.FACTS)
     last = resolution_cache.load(Path(session.prefix))
     return _with_a_python(last) if last and last.wish == _wish(host, session) else None
 
@@ -69,13 +68,8 @@ def _with_a_python(last: Resolution) -> Resolution | None:
     """Replace an interpreter that is gone by another of its version; None if there is none."""
     if not last.host_python or os.access(last.host_python, os.X_OK):
         return last
-    other = _interpreter(_read((pythons.FACT,)), last.plan.python)
+    other = _interpreter(record.host_with((pythons.FACT,)), last.plan.python)
     return msgspec.structs.replace(last, host_python=other) if other else None
-
-
-def _read(facts: tuple[Fact[Any], ...]) -> Host:
-    """Read facts of this host that need neither a network nor disks."""
-    return Host(record.record(network=False, paths={}, sources={}, facts=facts).readings)
 
 
 def _resolve_again(session: Session) -> Resolution | Unsupported:
