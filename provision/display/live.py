@@ -42,6 +42,7 @@ def display() -> Iterator[Live]:
         live.start()
         yield live
     finally:
+        # Whatever happened, the terminal gets its cursor back.
         live.stop()
 
 

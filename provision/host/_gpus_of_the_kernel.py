@@ -82,6 +82,7 @@ def _width(word: str) -> int | None:
     return int(word) if word in {"1", "2", "4", "8", "12", "16", "32"} else None
 
 
+# An integrated GPU shares this memory.
 def memory_of_the_host(readings: Readings) -> int | None:
     total = re.search(r"^MemTotal:\s+(\d+) kB", readings.optional(MEMORY) or "", re.MULTILINE)
     return int(total[1]) * 1024 if total else None

@@ -79,6 +79,7 @@ def pythons(prefix: str) -> list[str]:
         getattr(sys, "_base_executable", sys.executable),
     ]
     found = sorted({os.path.realpath(place) for place in places if os.access(place, os.X_OK)})
+    # A broken interpreter gives no answer, and an unsuitable one refuses.
     return [
         answer.stdout.strip()
         for answer in _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in found])

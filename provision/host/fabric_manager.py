@@ -42,6 +42,7 @@ def parse(readings: Readings) -> FabricManager:
     service = _service(readings)
     has_pid = readings.get(PID).outcome == "ok"
     if not (version or service or has_pid):
+        # Raises Unread with the reason if there is no text at all.
         raise ValueError(f"no version in {readings.text(VERSION)[:60]!r}")
     running = service["ActiveState"] == "active" if "ActiveState" in service else has_pid or None
     return FabricManager(

@@ -62,6 +62,7 @@ def parse(readings: Readings) -> GpuLinks:
     by_matrix = matrix(readings.optional(TOPOLOGY) or "")
     answers_nvml = readings.optional(nvml.SOURCE) is not None
     if not by_matrix and not answers_nvml:
+        # Raises Unread with the reason if there is no text at all.
         raise ValueError(f"no topology matrix in {readings.text(TOPOLOGY)[:60]!r}")
     switched = nvml.document(readings).nvswitch or pci_gpus.nvswitches(readings) > 0
     return GpuLinks(

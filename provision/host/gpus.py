@@ -52,6 +52,7 @@ def is_integrated(name: str) -> bool:
     return bool(kernel.INTEGRATED.search(name))
 
 
+# A share of a GPU that a hypervisor assigns.
 def is_vgpu(name: str) -> bool:
     return bool(_VGPU_NAME.search(name))
 

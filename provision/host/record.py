@@ -73,6 +73,7 @@ def host_with(facts: Iterable[Fact[Any]]) -> Host:
 
 
 def to_json(recording: Recording) -> bytes:
+    # Sorted, so that two recordings of a host can be compared line by line.
     return msgspec.json.format(msgspec.json.encode(recording, order="sorted"), indent=2) + b"\n"
 
 
