@@ -102,24 +102,27 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         """The note for other hosts, without the address of its source, which may be private."""
         if "url" not in self.made_from:
             return self
-        name = Wheel(url=self.made_from["url"], sha256="").file
-        return msgspec.structs.replace(self, made_from={**self.made_from, "url": name})
+        return msgspec.structs.replace(
+            self,
+            made_from={**self.made_from, "url": Wheel(url=self.made_from["url"], sha256="").file},
+        )
 
 
 def key(made_from: dict[str, str]) -> str:
     """Return a short key of everything that could make another wheel of the same name."""
-    document = msgspec.json.encode(made_from, order="sorted")
-    return "k" + hashlib.sha256(document).hexdigest()[:8]
+    return "k" + hashlib.sha256(msgspec.json.encode(made_from, order="sorted")).hexdigest()[:8]
 
 
 def kept_wheels(prefix: Path) -> list[Kept]:
     """Return every kept wheel whose file exists, newest first. Hashes are checked on use."""
-    kept = [wheel for wheel in _noted(prefix) if _size(prefix, wheel) == wheel.size]
-    return sorted(kept, key=lambda wheel: (wheel.made, wheel.file), reverse=True)
+    return sorted(
+        [wheel for wheel in _noted(prefix) if _size(prefix, wheel) == wheel.size],
+        key=lambda wheel: (wheel.made, wheel.file),
+        reverse=True,
+    )
 
 
 def path_of(prefix: Path, file: str) -> Path:
-    """Return the path of a file in the store."""
     return prefix / FOLDER / file
 
 
@@ -148,7 +151,6 @@ def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
 
 
 def write_note(prefix: Path, kept: Kept) -> None:
-    """Write the note of a kept wheel."""
     files.write(note(path_of(prefix, kept.file)), msgspec.json.encode(kept))
 
 
@@ -165,26 +167,35 @@ def forget_damaged(prefix: Path) -> frozenset[str]:
 
 
 def catalogue(prefix: Path, known: Catalogue) -> Catalogue:
-    """Return a catalogue with the wheels that a prefix keeps."""
     return with_wheels(kept_wheels(prefix), known)
 
 
 def with_wheels(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
     """Return a catalogue with some kept wheels. Wheels of another pattern are left out."""
-    offered = (wheel.row for wheel in kept if wheel.only == partial_build.only())
-    return msgspec.structs.replace(known, flash_attn=(*offered, *known.flash_attn))
+    return msgspec.structs.replace(
+        known,
+        flash_attn=(
+            *(wheel.row for wheel in kept if wheel.only == partial_build.only()),
+            *known.flash_attn,
+        ),
+    )
 
 
 def lock_kept_wheel(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     """Return the lock with the kept wheel that the plan names, and without any other."""
     others = lock.without((OPTIONAL,))
     for kept in kept_wheels(prefix):
-        is_planned = kept.file == plan.flash_attn.wheel and kept.only == partial_build.only()
-        if is_planned and is_intact(prefix, kept):
-            url = path_of(prefix, kept.file).absolute().as_uri()
-            wheel = Wheel(url=url, sha256=kept.sha256, size=kept.size)
-            pin = Pin(name=OPTIONAL, version=kept.version, wheel=wheel)
-            return Lock(pins=(*others.pins, pin))
+        if (
+            kept.file == plan.flash_attn.wheel
+            and kept.only == partial_build.only()
+            and is_intact(prefix, kept)
+        ):
+            wheel = Wheel(
+                url=path_of(prefix, kept.file).absolute().as_uri(),
+                sha256=kept.sha256,
+                size=kept.size,
+            )
+            return Lock(pins=(*others.pins, Pin(name=OPTIONAL, version=kept.version, wheel=wheel)))
     return others
 
 

@@ -229,7 +229,8 @@ def _disk_errors(place: Path, way_out: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = f"free some space; {way_out}" if error.errno in _DISK_FULL else way_out
         raise NotWritable(
-            f"cannot be written: {error.strerror or error}", where=str(place), hint=hint
+            f"cannot be written: {error.strerror or error}",
+            where=str(place),
+            hint=f"free some space; {way_out}" if error.errno in _DISK_FULL else way_out,
         ) from error

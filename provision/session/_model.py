@@ -45,7 +45,6 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_whole(self) -> bool:
-        """Return whether all steps are asked for, and not some of them."""
         return self.only is None and self.start is None
 
 
@@ -78,7 +77,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_current(self) -> bool:
-        """Return whether the environment was made current, or is so already."""
         return (self.verdict == "verified" and not self.regressions) or bool(self.owed)
 
     @property

@@ -20,8 +20,11 @@ def check(session: Session, outcome: Outcome) -> Outcome:
     # The GPUs and facts of this host say nothing about the target.
     elsewhere = session.target is not None
     gpus = () if elsewhere else plan.gpus.used
-    places = inputs.paths(session.settings)
-    facts = {} if elsewhere else promised_checks.record_facts(plan.checks, places)
+    facts = (
+        {}
+        if elsewhere
+        else promised_checks.record_facts(plan.checks, inputs.paths(session.settings))
+    )
     tried = promised_checks.check_environment(
         plan,
         lock,

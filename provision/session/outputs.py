@@ -32,7 +32,6 @@ def in_logs(report: Report, session: Session) -> None:
 
 
 def document(report: Report) -> bytes:
-    """Return a report as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
 
 

@@ -67,11 +67,16 @@ def bring_up(session: Session, resolution: Resolution) -> int:
         follows = False  # named tasks add nothing to the environment
     else:
         session, outcome, failure = _first_pass(session, resolution)
-        is_missing = optional.is_missing(outcome.resolution)
-        follows = session.is_whole and outcome.is_current and not failure and is_missing
+        follows = (
+            session.is_whole
+            and outcome.is_current
+            and not failure
+            and optional.is_missing(outcome.resolution)
+        )
     # A person need not read "nothing to do" before hours of compilation.
-    is_news = not (follows and outcome.nothing_to_do)
-    announce.announce(session, outcome, is_last=not follows, is_news=is_news)
+    announce.announce(
+        session, outcome, is_last=not follows, is_news=not (follows and outcome.nothing_to_do)
+    )
     # Raised after the outputs are written: its report names the task that failed.
     if failure:
         raise failure
@@ -187,8 +192,9 @@ def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
         except Failure as failure:
             # A refusal before any step, such as a wrong option, is no run to report.
             if listener.results or isinstance(failure, StepFailed):
-                steps = tuple(listener.results)
-                report = run_report.report(session, _failed(resolution, failure, steps))
+                report = run_report.report(
+                    session, _failed(resolution, failure, tuple(listener.results))
+                )
                 outputs.everywhere(report, session)
                 announce.tell_programs(session, report)
             raise
@@ -199,8 +205,12 @@ def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
 def _failed(
     resolution: Resolution, failure: Failure, steps: tuple[StepResult, ...] = ()
 ) -> Outcome:
-    built = Built(generation="", steps=())
-    return Outcome(resolution=resolution, built=built, steps=steps, exit_code=failure.exit_code)
+    return Outcome(
+        resolution=resolution,
+        built=Built(generation="", steps=()),
+        steps=steps,
+        exit_code=failure.exit_code,
+    )
 
 
 def _all_steps(session: Session, outcome: Outcome) -> Outcome:
@@ -214,5 +224,6 @@ def _all_steps(session: Session, outcome: Outcome) -> Outcome:
     if not others:
         return outcome
     steps = known | others
-    ordered = tuple(steps[number] for number in sorted(steps))
-    return msgspec.structs.replace(outcome, steps=ordered, nothing_to_do=False)
+    return msgspec.structs.replace(
+        outcome, steps=tuple(steps[number] for number in sorted(steps)), nothing_to_do=False
+    )

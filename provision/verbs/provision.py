@@ -18,7 +18,6 @@ from provision.steps.model import Action, Fetch, Run, Write
 
 
 def run(options: argparse.Namespace) -> int:
-    """Carry out steps and the user's tasks, and return the exit code."""
     session = run_tasks.with_tasks(request.new_session(options))
     if options.dry_run:
         return _dry_run(session)
@@ -52,8 +51,9 @@ def _preview(session: Session, resolution: Resolution) -> tuple[str, list[Planne
     if run_tasks.names_task(session):
         generation = run_tasks.base(session, resolution).generation
         return generation, run_tasks.preview(session, generation)
-    site = request.site(session, resolution)
-    generation, steps = preview.preview(resolution, site, only=session.only, start=session.start)
+    generation, steps = preview.preview(
+        resolution, request.site(session, resolution), only=session.only, start=session.start
+    )
     if session.only is None:
         steps = [*steps, *run_tasks.preview(session, generation)]
     return generation, steps

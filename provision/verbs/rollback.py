@@ -15,8 +15,12 @@ def run(options: argparse.Namespace) -> int:
     with locks.hold(prefix, "rollback"):
         current, users = environments.rollback(prefix, options.id)
     if options.json:
-        processes = [{"pid": pid, "name": name} for pid, name in users]
-        terminal.document({"current": current, "still_running": processes})
+        terminal.document(
+            {
+                "current": current,
+                "still_running": [{"pid": pid, "name": name} for pid, name in users],
+            }
+        )
         return DONE
     terminal.line(f"the current environment is {current}")
     for pid, name in users:

@@ -96,8 +96,9 @@ def _list(prefix: Path, options: argparse.Namespace) -> None:
 def _describe(wheel: Kept) -> str:
     python = f"{wheel.cpython[2]}.{wheel.cpython[3:]}"
     # The note of an imported wheel has the build time of another host.
-    is_own_build = wheel.origin == "built" and not wheel.brought
-    duration = f" in {wheel.seconds / 60:.0f} min" if is_own_build else ""
+    duration = (
+        f" in {wheel.seconds / 60:.0f} min" if wheel.origin == "built" and not wheel.brought else ""
+    )
     part = f"; only {wheel.only} was compiled: used only with {partial_build.ONLY} set to that"
     return (
         f"{wheel.version} for torch {wheel.torch}, CUDA {wheel.cuda}, Python {python}, "
