@@ -86,7 +86,7 @@ class Vllm:
         self.python = python
 
     def answers(self, code: str, *arguments: str, **environment: str) -> Any:
-        """What `code` has put into `said`, with torch and the checks at hand; the arguments are in sys.argv."""
+        """Run `code` beside torch and the checks, and return `said`; arguments: sys.argv."""
         script = (
             _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said, default=vars))"
         )

@@ -89,7 +89,7 @@ resolve._resolve_again = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec
     assert (child.returncode, err.splitlines()[-1]) == (130, "interrupted")
     until(
         lambda: not Path(f"/proc/{note.read_text().strip()}").exists()
-    )  # whoever adopts it may be slow to notice
+    )  # its new parent may reap it late
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

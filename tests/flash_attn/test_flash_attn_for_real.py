@@ -1,6 +1,6 @@
-"""flash-attn really compiled, for a GPU that is elsewhere: the toolkit of wheels, nvcc, torch, vLLM beside it.
+"""Compile flash-attn for a GPU of another host: toolkit from wheels, nvcc, torch, vLLM.
 
-Of its 72 sources with kernels one is compiled; the others are left out, as for whoever works on the build.
+One of its 72 sources with kernels is compiled. The switch for work on the build skips the others.
 """
 
 from __future__ import annotations

@@ -120,13 +120,13 @@ class Toy:
         return found
 
     def has_flash_attn(self) -> bool:
-        """Whether what is current has it."""
+        """Return True if the current environment has flash-attn."""
         now = self.prefix / os.readlink(self.prefix / environments.CURRENT)
         return any(now.glob("lib/python*/site-packages/flash_attn-*.dist-info"))
 
     @property
     def reason(self) -> str:
-        """What the plan says against its candidates."""
+        """Return the plan's reasons against the candidates."""
         assert self.wanted.plan.flash_attn.mode == "none"
         (decision,) = [one for one in self.wanted.plan.decisions if one.subject == "flash-attn"]
         return "\n".join(one.reason for one in decision.rejected)
@@ -221,14 +221,14 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(promised_checks, "choose_promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
     monkeypatch.setattr(
         choose_jobs, "PROCESS_GB", 0.1
-    )  # a toy compiler needs no more, whatever else runs here
+    )  # a toy compiler needs no more, also on a busy host
     return Toy(tmp_path, server)
 
 
 def want(
     toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False, planned: str = "build"
 ) -> None:
-    """What a first run leaves once it has planned and resolved."""
+    """Save a resolution as a first run does after planning."""
     asked = load(None, "config.yaml", settings)
     described = from_description.parse(H100, "h100.yaml")
     github = asked.sources.github if isinstance(asked.sources.github, str) else False
@@ -657,7 +657,7 @@ def test_a_check_that_fails_only_with_flash_attn_removes_it(
 
 
 def test_flash_attn_stays_when_the_rest_is_installed_again(toy: Toy, tmp_path: Path) -> None:
-    """What a published wheel has wrong in its RECORD comes twice; that step takes out what it does not know."""
+    """A wheel with a wrong RECORD is installed twice, and that step removes unlocked packages."""
     want(toy, tmp_path, "flash_attn.build=now", wrong_record=True)
     assert toy.run("--set", "flash_attn.build=now") == 5
     assert toy.has_flash_attn()
@@ -667,7 +667,7 @@ NAMED = f"flash_attn-2.8.3.post2+cu13torch2.13cxx11abiTRUE-{TAG}-{TAG}-linux_x86
 
 
 class Release:
-    """What GitHub would show of the release that nobody has read."""
+    """Stand in for GitHub's page of a release whose list of files has not been read."""
 
     def __init__(self, toy: Toy, tmp_path: Path) -> None:
         self._toy, self._folder = toy, tmp_path

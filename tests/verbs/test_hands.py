@@ -1,4 +1,4 @@
-"""What hands do to a prefix: a package of one's own, a Python that goes, steps one by one, a copy, a second checkout."""
+"""Changes by hand: an added package, a removed Python, single steps, a copy, a second checkout."""
 
 from __future__ import annotations
 
