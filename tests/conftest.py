@@ -34,9 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Name a folder for what all workers share, and compile the code once: thousands of children read it.
+    """Make the folder that all workers share, and compile the code once for thousands of children.
 
-    What is small lies in memory where there is some: a disk under load takes longer than all else.
+    Small files lie in memory if there is room, because a busy disk is the slowest part.
     """
     if not hasattr(config, "workerinput"):
         os.environ[real.SHARED] = own_folder()
@@ -67,9 +67,9 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose what runs, and put the longest first, the one that builds the real vLLM before all others.
+    """Select the tests, and put the longest first; the one that builds the real vLLM leads.
 
-    The first worker begins with these, and the last one with the shortest; then they take from each other.
+    The first worker begins with the longest, the last one with the shortest; then they share.
     """
     for item in items:
         if uses_real_vllm(item):
@@ -112,21 +112,21 @@ def _signals_as_a_shell_gives_them() -> None:
 
 @pytest.fixture(scope="session")
 def brought_up() -> real.BroughtUp:
-    """A real vLLM for this host's CPU, built once for all workers: a gigabyte is downloaded, three are written."""
+    """Build a real vLLM for this host's CPU once for all workers: download 1 GB, disk 3 GB."""
     with real.locked("build", alone=True):
         return real.BroughtUp(Path(os.environ[real.SHARED]))
 
 
 @pytest.fixture(scope="session")
 def real_vllm(request: pytest.FixtureRequest) -> real.Vllm:
-    """Its Python; while one test is worked on, VLLM_READY_TEST_ENV may name another that has vLLM."""
+    """Return its Python, or that of VLLM_READY_TEST_ENV, an existing vLLM for work on one test."""
     named = os.environ.get("VLLM_READY_TEST_ENV")
     return real.Vllm(named or request.getfixturevalue("brought_up").python)
 
 
 @pytest.fixture
 def programs_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask each Python and compiler of this host once: a look at all of them costs more than a test."""
+    """Ask each Python and compiler of this host once, because that takes longer than a test."""
     monkeypatch.setattr(
         _programs, "_all_at_once", lambda commands: [_answer(command) for command in commands]
     )

@@ -1,4 +1,4 @@
-"""Waiting in tests: for a condition, for a process; never without an end, and no process outlives its test."""
+"""Wait for a condition or a process, always with a deadline; no process outlives its test."""
 
 from __future__ import annotations
 

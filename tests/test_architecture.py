@@ -1,4 +1,4 @@
-"""The house holds its own rules: floors, purity, the only ways out, sizes, and a first line that says what a file is for."""
+"""The rules of the code: floors, purity, the only ways out, sizes, and first lines of files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.report.test_texts import report
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "provision").rglob("*.py"))
 
-# From the ground up; a room may import itself and what lies below it, never what lies above or beside it.
+# From the ground up. A room may import itself and lower rooms, never a higher one or a neighbour.
 FLOORS: list[set[str]] = [
     {"errors", "version", "results"},
     {"events", "yamltext"},
@@ -257,7 +257,7 @@ def test_nothing_of_torch_on_this_side() -> None:
     ids=["--version", "--help", "plan --host --json"],
 )
 def test_what_a_verb_may_import(argv: list[str], forbidden: set[str]) -> None:
-    """Start-up stays short because of what is not imported; times are measured in benchmarks/, not here."""
+    """Unused imports would slow the start; benchmarks/ measures the times."""
     assert not imported_by(argv) & forbidden
 
 

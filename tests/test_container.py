@@ -1,4 +1,4 @@
-"""docs/container: what the Containerfile copies, calls and leaves out; the image itself is not built here."""
+"""docs/container: copies, calls and omissions of the Containerfile; no test builds the image."""
 
 from __future__ import annotations
 

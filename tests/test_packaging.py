@@ -1,4 +1,4 @@
-"""pyproject.toml: what would be built holds every package folder and every file that the code reads."""
+"""pyproject.toml: a built package has every package folder and every file that the code reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETUP: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encodi
 
 
 def found() -> set[str]:
-    """Packages, as setuptools finds them: by pattern, where every folder on the way has an __init__.py."""
+    """Find packages as setuptools does: by pattern, if every folder above has an __init__.py."""
     names = {
         ".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("*/**/__init__.py")
     }

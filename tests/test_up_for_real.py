@@ -1,4 +1,4 @@
-"""`up` on this very host: a real vLLM on the CPU, from nothing to verified, found whole again, damaged and healed."""
+"""`up` on this host: a real vLLM on the CPU, built, verified, found intact, damaged, repaired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs that look at environments: listed, rolled back, pruned, checked; on generations made for the purpose."""
+"""Verbs for environments: list, roll back, prune and check, on environments made for the tests."""
 
 from __future__ import annotations
 

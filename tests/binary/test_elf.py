@@ -1,4 +1,4 @@
-"""Shared objects: what is read of them, and that damage is always a ValueError with the file's name."""
+"""Shared objects: reading them; damage always ends in a ValueError with the file's name."""
 
 from __future__ import annotations
 

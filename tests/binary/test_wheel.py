@@ -1,4 +1,4 @@
-"""Wheels before they are installed: what they are, where they lie, and that no damage ends in anything but a sentence."""
+"""Wheels before they are installed: their names, their places, and a message for every damage."""
 
 from __future__ import annotations
 

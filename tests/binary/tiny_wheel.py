@@ -17,7 +17,7 @@ NAMED = "flash_attn-2.8.3+cu13torch2.13cxx11abiTRUE-cp312-cp312-linux_x86_64.whl
 
 
 def module(**changed: object) -> bytes:
-    """An extension as flash-attn's: linked with torch and the CUDA runtime, with code for two architectures."""
+    """Return an extension like flash-attn's: linked with torch and CUDA, for two architectures."""
     parts: dict[str, object] = {
         "needed": ("libc10.so", "libcudart.so.13", "libc.so.6"),
         "versions": {

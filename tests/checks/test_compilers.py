@@ -1,4 +1,4 @@
-"""torch_compiles, triton_compiles, cuda_graphs, flashinfer_compiles: kernels that are missing or wrong."""
+"""torch_compiles, triton_compiles, cuda_graphs, flashinfer_compiles: missing or wrong kernels."""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ def test_a_library_of_the_package_itself_counts(tmp_path: Path) -> None:
         ((ADD, "cuMemCreate"), ("libcuda.so.1",), True),
         ((ADD, "cuMemCreate"), (), False),
         (("_ZN2at5otherE", "cuMemCreate"), ("libcuda.so.1",), False),
-        # torchcodec brings a variant for each FFmpeg; of one that is not for the FFmpeg here only torch's part counts
+        # torchcodec has a variant for each FFmpeg; only torch's part counts if FFmpeg is missing
         ((ADD, "av_malloc"), ("libavutil.so.59",), True),
         (("_ZNK2at6Tensor5otherE",), ("libavutil.so.59",), False),
         ((ADD, "_ZN3abc3defE"), (), False),

@@ -1,4 +1,4 @@
-"""gpus_seen: missing, extra, other or reordered GPUs, and the part of CUDA_VISIBLE_DEVICES in it."""
+"""gpus_seen: missing, extra, other or reordered GPUs, and the effect of CUDA_VISIBLE_DEVICES."""
 
 from __future__ import annotations
 

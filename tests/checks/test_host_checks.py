@@ -1,4 +1,4 @@
-"""Host checks over facts: a healthy host passes, each fault fails, and an unread fact never passes."""
+"""Host checks over facts: a healthy host passes, a fault fails, an unread fact never passes."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_hosts_that_only_look_wrong_pass(name: str, changed: dict[str, Any], say
 
 @pytest.mark.parametrize("check", HOST_CHECKS, ids=lambda check: check.name)
 def test_an_unreadable_fact_does_not_pass(check: launch_checks.CheckDescription) -> None:
-    """Each fact taken away in turn: the check does without it, or says that it could not be read; it never breaks."""
+    """Remove each fact in turn: the check passes without it, or says that it could not be read."""
     earlier = {} if check.name == "gpus_as_before" else HEALTHY
     said = {name: judged(check.name, earlier, **{name: MISSING}) for name in HEALTHY}
     needed = [name for name, verdict in said.items() if not verdict.passed]

@@ -76,7 +76,7 @@ def test_a_file_of_two_distributions_must_match_one_of_them(environment: SmallEn
 def test_a_record_that_was_published_wrong_does_not_hide_damage(
     environment: SmallEnvironment,
 ) -> None:
-    """Some wheels were changed after their RECORD was written; who fetched them knows what they really hold."""
+    """Some published wheels differ from their RECORD; the check gets their true digests."""
     (environment.site / "beta.py").write_text("two = 'as in the wheel'\n")
     true = (
         base64.urlsafe_b64encode(hashlib.sha256(b"two = 'as in the wheel'\n").digest())

@@ -1,4 +1,4 @@
-"""peer_copies: every fault of a copy is found, also on the CPU, and a hanging copy is left behind."""
+"""peer_copies: it finds every fault of a copy, also on the CPU, and abandons a copy that hangs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from checks import peer_copies as check
 from tests.checks import real
 from tests.checks.twins import twin_of
 
-# What each copy does to the bytes that it should only carry over, and the words in which it is said out.
+# The code of each wrong copy, and the words with which the check must report it.
 WRONG = {
     "d.copy_(s)": "",
     "d.copy_(s); d[len(d) // 2] ^= 1": "GPU 0 to 1: 1 bytes: 1 wrong, the first is byte 0",

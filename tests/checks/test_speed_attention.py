@@ -171,7 +171,8 @@ def test_a_cpu_is_shown_and_not_judged(real_vllm: real.Vllm) -> None:
     assert {(one["of"]["on"], one["of"].get("tokens", "512")) for one in found["figures"]} == {
         ("CPU", "512")
     }
-    # Two sequences of 512 tokens, heads times width 2048: 2 products of 2 * 512^2 * 2048 operations each, half masked.
+    # Two sequences of 512 tokens, heads times width 2048, half masked:
+    # 2 products of 2 * 512^2 * 2048 operations each.
     forward = 2 * 2 * 2 * 512**2 * 2048 / 2
     assert forward == 2_147_483_648
     counts = {"forward": forward, "backward": 2.5 * forward}

@@ -1,4 +1,4 @@
-"""speed_copy: the peak by clock and bus, the least share of it, peers, and a copy that copies nothing."""
+"""speed_copy: the peak by clock and bus, its least share, peers, and a copy without effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs at the same time: late ones are left behind, errors reach the caller, the limit is observed."""
+"""Concurrent jobs: late ones are abandoned, errors reach the caller, the limit is observed."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ def _documents(tried: CheckResults) -> Iterator[dict[str, Any]]:
 def weighs(
     result_document: Callable[[dict[str, Any], dict[str, Any], float], dict[str, Any]],
 ) -> None:
-    """Require that a failed `should` becomes a warning, and that nothing else changes or is lost."""
+    """Require that a failed `should` becomes a warning, and that nothing else changes."""
     figures = [
         msgspec.to_builtins(figure("GPU 0", check="n")),
         msgspec.to_builtins(figure("GPU 1", check="n")),

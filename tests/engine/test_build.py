@@ -1,4 +1,4 @@
-"""A build from nothing, again, upgraded, in part, refused: what stands is kept, what fails says how to go on."""
+"""Builds: new, repeated, upgraded, partial, refused. Finished work stays; a failure has a hint."""
 
 from __future__ import annotations
 
@@ -399,7 +399,7 @@ def test_who_was_started_in_an_activated_shell_uses_its_environment(world: World
 
 @pytest.mark.parametrize("name", ["{prefix}/current/bin/python", "current/bin/python"])
 def test_who_was_started_by_way_of_current_uses_what_it_points_at(world: World, name: str) -> None:
-    """A process that has mapped nothing of the environment: only its command line says where it is from."""
+    """The process maps no file of the environment; only its command line names it."""
     synthetic.provision(world, "1.0")
     argv = [name.format(prefix=world.prefix), "-c", "print('up', flush=True); input()"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -1,4 +1,4 @@
-"""Downloads into the wheel store: complete wheels stay, failures stop the others, bytes are kept."""
+"""Downloads into the wheel store: finished wheels stay, failures stop others, bytes are kept."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_an_extra_package_that_conflicts_with_vllm_is_a_refusal(tmp_path: Path) 
 
 
 def test_needs_of_extra_packages_are_not_overridden_silently(tmp_path: Path) -> None:
-    """On a CPU torchvision is left out and torch is pinned: an extra package may conflict with that."""
+    """On a CPU torchvision is left out and torch is pinned; an extra package may conflict."""
     stock(tmp_path / "wheels")
     wheel(tmp_path / "wheels", "needs-vision", "1.0", "torchvision")
     wheel(tmp_path / "wheels", "needs-torch", "1.0", "torch>=2.1")

@@ -1,4 +1,4 @@
-"""The small wheels and their lock, made once; every test has a folder of its own, with an awkward name."""
+"""Small wheels and their lock, made once; every test has its own folder with an awkward name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small disks, mounted where a run writes, in a mount namespace of the test's own; skipped where none can be had."""
+"""Small disks for a run, in a mount namespace of the test; skipped if that is not allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`up` as a user runs it, on a prefix for which a plan of small wheels is resolved already: no network, some seconds."""
+"""Run `up` as a user does, with a stored resolution of small wheels: no network, some seconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.engine.small_index import plan, stock
 ROOT = Path(__file__).parents[2]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLAN = plan(python=PYTHON, disk_mb=0, checks=("distributions_as_locked", "record_whole"))
-# As setup.sh starts it; the checkout is a folder of the test's, so that no page of a real run is written over.
+# Started as by setup.sh. The checkout is a folder of the test, so pages of real runs stay.
 CODE = """import sys; checkout = sys.argv.pop(2); sys.path.insert(0, sys.argv.pop(1))
 from provision.session import inputs
 inputs.checkout = lambda: checkout

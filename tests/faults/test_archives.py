@@ -1,4 +1,4 @@
-"""Wheels that are not those of the lock: cut short, another build; in a folder, on a server, in the store."""
+"""Wheels that differ from the lock: cut short, another build; in a folder, on a server, stored."""
 
 from __future__ import annotations
 

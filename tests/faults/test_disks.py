@@ -1,4 +1,4 @@
-"""Disks that are full, read-only, of another kind: what is finished stays, the place is named, the same command goes on."""
+"""Full and read-only disks: finished work stays, the place is named, the same command continues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UP = ("up", "--yes")
 
 @pytest.mark.parametrize("kilobytes", [40, 160, 220, 260])
 def test_the_prefix_fills_up(small: Small, kilobytes: int) -> None:
-    """In a new environment's first files, in what uv unpacks, in what it installs, in a file of ours."""
+    """Fill it at the first files, while uv unpacks, while it installs, and at a file of ours."""
     first, then, said = on_a_disk(small, small.prefix, f"size={kilobytes}k", *UP, then="size=9m")
     assert (first, then) == (4, 0), said
     assert "No space left on device" in said
@@ -181,7 +181,7 @@ def test_a_prefix_that_is_read_only(finished: Small) -> None:
 
 
 def test_an_environment_shares_no_file_with_anything(finished: Small) -> None:
-    """Not with the store, not with uv's cache, not with the environment before it: an edit in one stays there."""
+    """It shares none with the store, uv's cache or the environment before: an edit stays there."""
     assert {path.stat().st_nlink for path in finished.current.rglob("*") if path.is_file()} == {1}
     assert not (finished.current / environments.STATE / "unpacked").exists()
     wheels = [

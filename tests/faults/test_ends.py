@@ -73,7 +73,7 @@ def test_nobody_reads_what_is_said(small: Small, stream: str, how: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.Signals) -> None:
-    """Before anything is built too: the resolver goes, the lock is free, the exit code is that of an interruption."""
+    """The resolver ends, the lock is free, and the exit code is that of an interruption."""
     note = small.folder / "asked"
     slow = f"""from provision.doors import process
 from provision.session import resolve
@@ -94,7 +94,7 @@ resolve._resolve_again = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
-    """From a source that says nothing any more: it ends all the same, and what came is not asked for again."""
+    """The source is silent: the run ends at once, and finished downloads are not repeated."""
     path = wheel(small.wheels, "torch", "2.0+cpu", "sympy", files={"torch.txt": "much" * 100_000})
     with serving() as server:
         small = small.with_wheel(path).from_server(server)
@@ -137,7 +137,7 @@ def renames(stocked: tuple[Path, Lock], tmp_path_factory: pytest.TempPathFactory
 def test_killed_before_each_of_the_last_renames_of_up(
     small: Small, renames: int, back: int
 ) -> None:
-    """The manifest, the mark of completeness, the verdict, the switch, the report, and its last page."""
+    """Manifest, mark of completeness, verdict, switch, report, and the last page of the report."""
     nth = renames - back + 1
     assert (
         small.run(str(nth), *UP, code=_counting(CODE), start_new_session=True)[0] == -signal.SIGKILL

@@ -21,7 +21,7 @@ UP = ("up", "--yes")
 
 
 def test_hostile_variables_reach_no_command(small: Small) -> None:
-    """A trap for each: a module that every Python would load, a library, an installer and a Python first on PATH."""
+    """Set traps: a module that every Python loads, a library, an installer and a Python on PATH."""
     trap = small.folder / "trap"
     trap.mkdir()
     sprung = small.folder / "sprung"

@@ -1,4 +1,4 @@
-"""The steps that compile flash-attn: what they fetch, install and run, and with which environment."""
+"""The steps that compile flash-attn: their downloads, commands and environment variables."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_ccache_stands_before_nvcc_alone() -> None:
     )
 
 
-# One source of each kind, which torch's own classes compile; as torch 2.11 has it, whose bounds are older than nvcc's.
+# One source of each kind, for torch's own classes, as in torch 2.11 with its older bounds.
 SETUP = """
 import os, torch
 torch.version.cuda = "12.9"

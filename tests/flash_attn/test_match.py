@@ -19,8 +19,8 @@ OUT = {
 X86, ARM = "x86_64", "aarch64"
 
 # torch, CUDA, Python, ABI, machine: the result of the authors' lists (the release that fits, or
-# part of the reason against the newest for this torch), and the result of the third party's lists. The
-# list of 2.8.3.post2 has not been read: it is unknown for every row.
+# part of the reason against the newest for this torch), and the result of the third party's
+# lists. The list of 2.8.3.post2 has not been read: it is unknown for every row.
 TABLE = """
 2.4.1   12.1  3.12  old  x86_64   fits 2.8.3.post1             | fits cu128torch2.4-cp312
 2.4.1   11.8  3.11  old  x86_64   fits 2.7.3                   | fits flash_attn-2.7.4.post1+cu118torch2.4-cp311

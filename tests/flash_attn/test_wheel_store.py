@@ -1,4 +1,4 @@
-"""The store's flash-attn wheels: what is offered, what is not, and what two runs or a killed one leave behind."""
+"""Stored flash-attn wheels: which are offered, and the state after two runs or a killed one."""
 
 from __future__ import annotations
 

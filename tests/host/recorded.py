@@ -1,4 +1,4 @@
-"""Makes a host of recorded texts, so that a test reads as what was read and what follows from it."""
+"""Make a host from recorded texts, so that a test shows the readings and their result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def host(readings: Mapping[str, Any]) -> Host:
-    """Readings by source key: a text, a Reading, or any other value as the JSON that a probe gives."""
+    """Return a host with readings by source key: a text, a Reading, or a value of a probe."""
     return Host({key: _reading(said) for key, said in readings.items()})
 
 

@@ -1,4 +1,4 @@
-"""Processor and memory, from texts of x86_64 and Arm hosts, virtual machines and containers with a limit."""
+"""CPU and memory, from texts of x86_64 and Arm hosts, virtual machines and limited containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""host/from_collect_env.py: texts as people paste them, each with the values it says beside it; and noise."""
+"""host/from_collect_env.py: pasted texts, each with the values that it contains; and noise."""
 
 from __future__ import annotations
 

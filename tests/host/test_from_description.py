@@ -1,4 +1,4 @@
-"""host/from_description.py: the short YAML, and every way to write it wrongly, named with line and way out."""
+"""host/from_description.py: the short YAML, and its errors, each named with line and remedy."""
 
 from __future__ import annotations
 

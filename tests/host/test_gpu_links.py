@@ -1,4 +1,4 @@
-"""host/gpu_links.py: topology matrices as nvidia-smi prints them, and NVML's where there is none."""
+"""host/gpu_links.py: topology matrices of nvidia-smi, and NVML's if there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes of file systems: mounts, control groups, ACS, active environments, pip's and uv's configuration."""
+"""Probes of file systems: mounts, control groups, ACS, environments, settings of pip and uv."""
 
 from __future__ import annotations
 

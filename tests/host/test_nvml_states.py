@@ -1,4 +1,4 @@
-"""host/nvml.py: the states of NVML that its readings stand for; the readings themselves are tried in tests/doors."""
+"""host/nvml.py: readings of NVML and their states; tests/doors tests the readings themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GPUs of other makers, on the bus and in pasted texts, and what a plan says of them; Windows, for which there is none."""
+"""GPUs of other makers, on the bus and in pasted texts, and their plans; Windows is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recording this very host, its document, and reading documents that are not what they should be."""
+"""Record this host, write its document, and read damaged documents."""
 
 from __future__ import annotations
 

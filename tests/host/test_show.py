@@ -1,4 +1,4 @@
-"""host/show.py: a recording as a person reads it: values, what is missing and why, and warnings below."""
+"""host/show.py: a recording on a screen: values, missing ones with the reason, and warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interpreters, compilers, CUDA toolkits, packages and installer settings as they are found on hosts."""
+"""Interpreters, compilers, CUDA toolkits, packages and installer settings of hosts."""
 
 from __future__ import annotations
 

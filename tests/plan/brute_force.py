@@ -63,7 +63,7 @@ def as_pair(cc: str) -> tuple[int, int]:
 
 
 def loads(code: tuple[str, ...], card: Card) -> bool:
-    """Return whether a list has machine code for a GPU: same major, and a minor not above its own."""
+    """Return True if a list has machine code for a GPU: same major, and no higher minor."""
     mine = as_pair(card.cc)
     theirs = [as_pair(cc) for cc in code]
     if mine in INTEGRATED:
@@ -155,7 +155,7 @@ def newest(host: Machine, catalogue: Catalogue) -> tuple[str, frozenset[frozense
 
 
 def named(version: str, build: VllmBuild | TorchBuild) -> str:
-    """Return a wheel's version in a plan: PyPI's has no local part, the others have their variant."""
+    """Return a wheel's version in a plan: PyPI's has no local part, others have their variant."""
     return version if build.where == "pypi" else f"{version}+{build.variant}"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from provision.plan.choose_jobs import PROCESS_GB, REST_GB, Jobs, choose
 
-# cores, free GB, the control group's GB, architectures -> jobs, threads, peak GB, hours; 0 jobs: not one file fits
+# cores, free GB, control group's GB, architectures -> jobs (0: none fits), threads, peak GB, hours
 TABLE: list[tuple[int, float, float | None, int, int, int, float, float]] = [
     (1, 8.0, None, 1, 1, 1, 7, 2.70),
     (1, 64.0, None, 1, 1, 1, 7, 2.70),

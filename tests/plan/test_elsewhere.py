@@ -1,4 +1,4 @@
-"""Plans for another host: the facts of both, and the reasons against downloading or building here."""
+"""Plans for another host: facts of both, and the reasons against downloading or building here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On hundreds of described hosts a plan is valid by every rule, and no newer release is possible."""
+"""For hundreds of described hosts a plan is valid by every rule, and no newer one is possible."""
 
 from __future__ import annotations
 

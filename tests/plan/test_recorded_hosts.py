@@ -194,7 +194,7 @@ def test_each_mig_slice_is_a_gpu_of_its_own() -> None:
 
 
 def test_a_slice_counts_with_its_own_memory() -> None:
-    # 39 + 9 GB of slices beside 32 GB of a V100 that the newest vLLM does not run: the slices are the bigger half
+    # 39 + 9 GB of slices against 32 GB of a V100, which the newest vLLM does not run on
     old = gpu(1, "Tesla V100-SXM2-32GB", "7.0", memory=34_359_738_368)
     assert plan(with_gpus(CUT, old)).gpus.used == ("0:0", "0:1")
     small = gpu(0, "NVIDIA A100-SXM4-80GB", "8.0", mig=True, slices=SLICES[1:])

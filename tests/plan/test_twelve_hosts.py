@@ -1,4 +1,4 @@
-"""The twelve hosts that other planners get wrong, each with the answer that the published files allow."""
+"""Twelve hosts that other planners get wrong, each with the plan that the published files allow."""
 
 from __future__ import annotations
 

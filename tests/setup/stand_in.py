@@ -177,7 +177,8 @@ def index(
 ) -> Iterator[tuple[int, list[str]]]:
     """A package index on 127.0.0.1: its port, and the requests so far with their authorization.
 
-    It also answers as a proxy does. With `stuck`, a request for a file sets the event and is never answered; with `refuse`, it gets that status.
+    It also answers as a proxy does. With `stuck`, a request for a file sets the event and is never
+    answered. With `refuse`, it gets that status.
     """
     asked: list[str] = []
     end = threading.Event()
@@ -221,7 +222,7 @@ def index(
 
 
 def mounting(commands: str) -> list[str]:
-    """Return a prefix for a command that first runs `commands` in a mount namespace; skip without one."""
+    """Return a command prefix that first runs `commands` in a mount namespace; skip without one."""
     unshare = [
         "unshare",
         "--mount",

@@ -1,4 +1,4 @@
-"""A bundle and flash-attn: a kept wheel comes with it into an environment and is kept there; what is not in it is said."""
+"""A bundle and flash-attn: a kept wheel travels with it and is kept; a missing one is reported."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ FACTS: tuple[Fact[Any], ...] = (
 
 
 class Place:
-    """Two prefixes: one where bundles are made, and one on a host with an H100, where nothing answers."""
+    """Two prefixes: one to make bundles in, and one on a host with an H100 and no network."""
 
     def __init__(self, folder: Path, server: LocalServer) -> None:
         self.server = server

@@ -1,4 +1,4 @@
-"""`check` on any Python: what it is, what it must pass, which GPUs it gets, and words for what is no Python at all."""
+"""`check` on any Python: its identity, promised checks and GPUs; a file that is no Python."""
 
 from __future__ import annotations
 

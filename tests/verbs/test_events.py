@@ -1,4 +1,4 @@
-"""`up`, `provision` and `check` as a program and a terminal meet them: on a small index of wheels, to every kind of end."""
+"""`up`, `provision` and `check` for a program and a terminal, up to every kind of end."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def lines(out: str) -> list[dict[str, Any]]:
-    """Every line whole, typed and timed as documented, and the last one the end, and the only one."""
+    """Return the lines; require documented types and times, and one "ended", which is the last."""
     found: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
     for one in found:
         jsonschema.validate(one, SCHEMA)

@@ -1,4 +1,4 @@
-"""flash-attn beside a toy vLLM: compiled afterwards, taken by a second environment, given up with the reason."""
+"""flash-attn beside a toy vLLM: compiled afterwards, in a second environment, or given up."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def release(body: str = "", ready: bytes = b"", more: dict[str, bytes] | None = 
 
 
 class Toy:
-    """A prefix in which everything but flash-attn is resolved already, and the index that has its source release."""
+    """A prefix with everything but flash-attn resolved, and the index with its source release."""
 
     def __init__(self, folder: Path, server: LocalServer) -> None:
         self.prefix, self.server, self._folder = folder / "envs", server, folder
@@ -149,7 +149,7 @@ def steps(report: dict[str, object]) -> dict[int, str]:
 
 
 def locked(folder: Path, *, wrong_record: bool = False) -> Lock:
-    """Toys under the names and versions that the plan asks for; torch has the libraries that flash-attn is linked with."""
+    """Write toys with the planned names and versions; torch has the libraries for flash-attn."""
     c10, cudart = shared_object(defined=(OF_C10,)), shared_object()
     libraries = {
         "torch/__init__.py": b"",

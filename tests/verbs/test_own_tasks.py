@@ -1,4 +1,4 @@
-"""Tasks of one's own for real: in a small environment, once each, killed and gone on with, and told in their pages."""
+"""The user's tasks in a small environment: once each, resumed after a kill, with pages."""
 
 from __future__ import annotations
 

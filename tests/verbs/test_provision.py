@@ -1,4 +1,4 @@
-"""`up` and `provision` on a small environment of empty wheels: shown, built, refused, asked about, kept."""
+"""`up` and `provision` with empty wheels: shown, built, refused, confirmed, kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An upgrade beside what is in use: slower, or answering otherwise, it is verified and does not replace it."""
+"""A verified upgrade that is slower or answers differently does not replace the current one."""
 
 from __future__ import annotations
 

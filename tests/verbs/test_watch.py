@@ -1,4 +1,4 @@
-"""`watch`: quiet and cheap while nothing changed, once for each change, and again and again where something is wrong."""
+"""`watch`: quiet and cheap without a change, one check for a change, repeated while one fails."""
 
 from __future__ import annotations
 
