@@ -1,4 +1,4 @@
-"""Measures the cost of isolating checks, beside process starts and beside a single process.
+"""Measure the cost of isolating checks, beside process starts and beside a single process.
 
 Ratios within one run, both sides in turns. The single process calls the same bodies one after the
 other, without deadlines, result files, or a process that would notice its death.

@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def figures(paths: list[Path]) -> Iterator[tuple[str, str, str]]:
-    """Each figure with its value and its goal."""
+    """Yield each figure with its value and its goal."""
     texts = {path: path.read_text(encoding="utf-8") for path in paths}
     trees = {path: ast.parse(text) for path, text in texts.items()}
     lines = [line for text in texts.values() for line in text.splitlines()]
@@ -95,7 +95,7 @@ def docstrings_of(tree: ast.Module) -> Iterator[str]:
 
 
 def strings_of(tree: ast.Module) -> Iterator[str]:
-    """Every text of several words that is no docstring: messages, hints, help."""
+    """Yield every text of several words except docstrings: messages, hints, help."""
     documented = {
         id(node.body[0].value)
         for node in ast.walk(tree)
@@ -122,7 +122,7 @@ def statements(path: Path) -> int:
 
 
 def by_room(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """The files of each folder; those that lie directly in `provision` by their own name."""
+    """Group files by folder; a file directly in `provision` is a group of its own."""
     rooms: dict[str, list[Path]] = {}
     for path in paths:
         parts = path.relative_to(ROOT).parts

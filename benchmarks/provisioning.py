@@ -46,7 +46,7 @@ from provision.steps.model import Lock, Site  # noqa: E402
 
 
 class Line:
-    """A network line shared by all connections, without a limit if no rate is options."""
+    """A network line shared by all connections, without a limit if no rate is given."""
 
     def __init__(self, megabytes_s: float | None) -> None:
         self._rate, self._turn, self._free = megabytes_s, threading.Lock(), 0.0
@@ -65,7 +65,7 @@ class Line:
 
 
 class Ranges(SimpleHTTPRequestHandler):
-    """Serve files of a folder, also from any byte on."""
+    """Serve files of a folder, with ranges."""
 
     protocol_version = "HTTP/1.1"
     line: Line

@@ -103,7 +103,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals_as_a_shell_gives_them() -> None:
-    """Undo what nohup and a shell's background ignore: the tests' children inherit it."""
+    """Restore signals that nohup and a background shell ignore, because children inherit them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

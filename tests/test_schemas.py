@@ -1,4 +1,4 @@
-"""The JSON schemas in docs/schemas are those of the types, and what we write keeps to them."""
+"""The JSON schemas in docs/schemas match the types, and every written document matches them."""
 
 from __future__ import annotations
 

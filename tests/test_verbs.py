@@ -17,7 +17,7 @@ from provision.errors import Locked, SourceFailed, WrongUsage
 
 
 def generation(prefix: Path, number: int, *, complete: bool = True) -> Path:
-    """An empty environment that says of itself what the engine would have written."""
+    """Make an empty environment with the notes that the engine would have written."""
     folder = prefix / f"2026010{number}T000000Z-000{number}"
     state = folder / environments.STATE
     state.mkdir(parents=True)

@@ -20,7 +20,7 @@ RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
 def commands() -> list[str]:
-    """Every call of setup.sh in them, up to what the shell does with its output."""
+    """Return every call of setup.sh in the files, without the shell's redirections."""
     texts = [path.read_text() for path in (*UNITS, CRON)]
     return [call for text in texts for call in re.findall(r"setup\.sh ((?:[a-z-]+ ?)+)", text)]
 

@@ -1,4 +1,4 @@
-"""Fat binaries: what is read of them, which kernels count as general, and damage."""
+"""Fat binaries: their contents, the kernels that count as general, and damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of shared libraries: what they offer together."""
+"""Folders of shared libraries and the symbols that they offer together."""
 
 from __future__ import annotations
 

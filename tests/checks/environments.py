@@ -49,7 +49,7 @@ class SmallEnvironment:
         return result
 
     def tried(self, name: str, context: CheckContext | None = None) -> CheckResults:
-        """The same, with what it measured."""
+        """Return the same result with its figures."""
         found = [check for check in launch_checks.discover(self.checks) if check.name == name]
         asked = context or CheckContext(profile="cpu")
         return launch_checks.run(self.python, found, asked, self.logs, folder=self.checks)

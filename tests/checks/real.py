@@ -123,7 +123,7 @@ def needs(folder: Path, gigabytes: int) -> None:
 
 
 def assert_says(found: dict[str, str], expected: dict[str, str]) -> None:
-    """Each answer begins as expected; nothing wrong is said as nothing."""
+    """Require the expected beginning of each answer; "" stands for a check that passes."""
     assert found.keys() == expected.keys()
     for name, words in expected.items():
         assert bool(found[name]) == bool(words), (name, found[name])

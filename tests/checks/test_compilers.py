@@ -135,5 +135,5 @@ for capability in (75, 80, 90, 100, 120):
 def test_the_kernel_compiles_for_gpus_that_are_not_here(
     real_vllm: real.Vllm, tmp_path: Path
 ) -> None:
-    """The interpreter takes what the compiler refuses."""
+    """The interpreter accepts code that the compiler refuses."""
     assert not any(real_vllm.answers(FOR_GPUS, TRITON_CACHE_DIR=str(tmp_path)).values())

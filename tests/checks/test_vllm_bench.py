@@ -28,7 +28,7 @@ GOOD: dict[str, Any] = {
 
 
 def bench(environment: SmallEnvironment, body: str) -> CheckContext:
-    """A `vllm` that serves as the pretended one does, and whose benchmark does what is given."""
+    """Write a `vllm` that serves like the stand-in; its benchmark runs the given code."""
     launcher = environment.folder / "bin" / "vllm"
     launcher.write_text(
         f"#!{environment.python}\nimport json, runpy, sys, urllib.request\nverb = sys.argv.pop(1)\nif verb == 'serve':\n"

@@ -129,7 +129,7 @@ def test_serves(environment: SmallEnvironment) -> None:
 
 @pytest.fixture(scope="session")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checks, which wait no longer than a second for what does not come."""
+    """Return the checks, with waits of at most one second."""
     folder = tmp_path_factory.mktemp("impatient") / "checks"
     shutil.copytree(launch_checks.CHECKS, folder)
     for name, told, shorter in (

@@ -166,7 +166,7 @@ def test_models_that_compute_wrongly_are_found_out(real_vllm: real.Vllm) -> None
 def test_it_needs_no_compiler(
     real_vllm: real.Vllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """vLLM compiles what gathers log-probabilities, also where eager is enforced."""
+    """vLLM compiles the gathering of log-probabilities even if eager is enforced."""
     (tmp_path / "lscpu").symlink_to(
         str(shutil.which("lscpu"))
     )  # all that vLLM itself asks the system for

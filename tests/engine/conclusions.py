@@ -1,4 +1,4 @@
-"""The conclusion of runs, case by case, and what each function with a part in it must return."""
+"""The conclusion of runs, case by case, and the results that each function must return."""
 
 from __future__ import annotations
 

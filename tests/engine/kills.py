@@ -1,4 +1,4 @@
-"""Kill builds at random moments and examine what is left; also for benchmarks/kills.py."""
+"""Kill builds at random moments and examine the result; also for benchmarks/kills.py."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def kill(
 
 
 def _current(world: World, locks: list[Lock], *, may_lack: bool) -> list[str]:
-    """List what is wrong with `current`: it must hold one of these locks, byte for byte."""
+    """List the faults of `current`: it must hold one of these locks, byte for byte."""
     if not os.path.lexists(world.prefix / "current"):
         return [] if may_lack else ["current is missing"]
     return min((synthetic.differences(world.current, lock) for lock in locks), key=len)

@@ -242,7 +242,7 @@ def start(world: World, version: str, die_at: int = 0) -> subprocess.Popen[bytes
 
 
 def differences(generation: Path, lock: Lock) -> list[str]:
-    """List what is wrong with an environment: compare every RECORD line, without the engine."""
+    """List the faults of an environment: compare every RECORD line, without the engine."""
     wrong = []
     site = next(generation.glob("lib/python*/site-packages"), None)
     if site is None:

@@ -177,7 +177,7 @@ def _less(run: Run) -> Iterator[tuple[str, Run]]:
 
 
 def _more(run: Run) -> Iterator[Run]:
-    """Return runs with something added that could hide what is missing."""
+    """Return runs with an addition that could hide a missing part."""
     tried, promised, gpus = run
     for result in tried.checks:
         again = [

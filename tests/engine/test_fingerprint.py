@@ -18,7 +18,7 @@ TESTS = Path(__file__).parents[1]
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """The fingerprints that one host had under an earlier version, with all that they rest on."""
+    """The fingerprints of one host under an earlier version, with all their inputs."""
 
     host: str
     wish: str

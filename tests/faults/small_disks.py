@@ -44,7 +44,7 @@ def on_a_disk(
     env: Mapping[str, str] | None = None,
     code: str = FILLED_LATER,
 ) -> tuple[int, int | None, str]:
-    """The exit codes on that disk and after it was changed, and all that was said before that."""
+    """Return the exit codes on the disk and after its change, and the output before the change."""
     if shutil.which("unshare") is None:
         pytest.skip("there is no unshare, so no disk can be mounted here")
     wanted = small.prefix / ".wanted.json"

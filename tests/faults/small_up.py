@@ -71,7 +71,7 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def with_wheel(self, path: Path) -> Small:
-        """The lock as if this had been the published file of that name."""
+        """Return the lock with this file in place of the published one of that name."""
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         pins = []
         for pin in self.lock.pins:
@@ -137,7 +137,7 @@ def at(place: str, lock: Lock) -> Lock:
 
 
 def locked(folder: Path) -> Lock:
-    """The small wheels in a folder, and the lock of all that the plan needs of them."""
+    """Return the small wheels in a folder, and the lock of those that the plan needs."""
     stock(folder / "wheels")
     env = {"PATH": os.environ["PATH"], "HOME": str(folder), "UV_CACHE_DIR": str(folder / "cache")}
     env |= {

@@ -67,7 +67,7 @@ def test_a_wheel_that_is_not_the_locked_one(
 def test_a_wheel_that_was_changed_in_the_store(
     finished: Small, damage: Callable[[Path], None]
 ) -> None:
-    """A repair takes its files out of the store: what is not as locked there is fetched anew."""
+    """A repair installs from the store, and downloads a wheel again if it differs from the lock."""
     (path,) = finished.prefix.glob("wheels/sympy-*")
     right = path.read_bytes()
     damage(path)

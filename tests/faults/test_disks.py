@@ -71,7 +71,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_fetched(small: S
 
 
 def test_uvs_cache_fills_up(small: Small) -> None:
-    """Nothing is installed out of it; what uv knows of interpreters lies there."""
+    """The cache holds uv's data about interpreters; nothing is installed from it."""
     first, then, said = on_a_disk(small, small.folder / "cache", "size=16k", *UP, then="size=9m")
     assert (first, then) == (4, 0), said
     assert f"{small.folder}/cache" in said
@@ -110,7 +110,7 @@ def test_the_folder_for_temporary_files_fills_up(small: Small, inodes: int, code
 
 @pytest.mark.parametrize("options", ["size=4k", "size=32k", "nr_inodes=1"])
 def test_the_logs_fill_up(small: Small, options: str) -> None:
-    """An environment is not worse for a log that is not whole."""
+    """An incomplete log does not affect the verdict."""
     first, _, said = on_a_disk(small, small.logs, options, *UP)
     assert first == 0, said
     assert "is incomplete" in said
@@ -155,7 +155,7 @@ def test_a_log_that_cannot_be_begun_for_want_of_space_says_so(
 
 
 def test_a_full_disk_can_be_pruned(small: Small) -> None:
-    """The way out that a full prefix is told of needs no space itself."""
+    """`prune`, which the message suggests, needs no space itself."""
     fill = 'head -c 9m /dev/zero >"$place/much" 2>/dev/null; true'
     first, _, said = on_a_disk(small, small.prefix, "size=64k", "prune", before=fill)
     assert (first, said) == (0, "nothing to remove\n")

@@ -124,7 +124,7 @@ def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
 
 @pytest.fixture(scope="module")
 def renames(stocked: tuple[Path, Lock], tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How many a whole `up` makes."""
+    """Return the number of renames of a whole `up`."""
     small = Small(folder=tmp_path_factory.mktemp("counted"), wheels=stocked[0], lock=stocked[1])
     small.wish()
     _, _, err = small.run("0", *UP, code=_counting(CODE))

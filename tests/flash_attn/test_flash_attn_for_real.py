@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.environment, pytest.mark.long]
 
 
 class Made:
-    """The environment that came of it, and what was said."""
+    """The environment that was built, and the output of the command."""
 
     def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
         self.prefix, self.done = folder / "envs", done

@@ -1,4 +1,4 @@
-"""host/gpus.py: which source is believed, what the others add, and where they disagree."""
+"""host/gpus.py: the source that is believed, additions of the others, and contradictions."""
 
 from __future__ import annotations
 

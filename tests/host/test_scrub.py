@@ -1,4 +1,4 @@
-"""Canaries: what must never reach a recording, in every shape it comes in, and what must stay."""
+"""Canaries: secrets in every form, which must never reach a recording, and texts that must stay."""
 
 from __future__ import annotations
 

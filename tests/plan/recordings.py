@@ -1,4 +1,4 @@
-"""Readings of whole hosts as real hosts give them; a test changes what it is about."""
+"""Readings of whole hosts, as real hosts give them; each test changes its own part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact actions of every recorded host: one host in full, and of the others what differs.
+"""The exact actions of every recorded host: one host in full, the others as differences.
 
 `tests/actions/base.txt` has one action a line, with its step and its place in it; a text of more
 than a few lines is in `texts/`. `HOST.txt` has one line for each action that differs from the base:
@@ -96,7 +96,7 @@ def in_order(key: str) -> tuple[str, int]:
 
 
 def changed_fields(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return what is different in an action; null for a field that it does not have."""
+    """Return the different fields of an action; null for a field that it does not have."""
     changed = {name: own.get(name) for name in {**base, **own} if base.get(name) != own.get(name)}
     if is_long(base.get("text")) and isinstance(changed.get("text"), list):
         diff = difflib.unified_diff(base["text"], own["text"], n=0, lineterm="")

@@ -46,7 +46,7 @@ class Place(msgspec.Struct, frozen=True):
 
 @pytest.fixture(autouse=True)
 def _programs_asked_once(programs_asked_once: None) -> None:
-    """No verb is tried here for what a look at this host finds."""
+    """Ask the programs of this host once: no test of a verb depends on the answers."""
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="recorde
 
 @pytest.fixture
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    """The recorded prefix, as if this host and this catalogue had made it."""
+    """Return the recorded prefix as if this host and this catalogue had made it."""
     shared = tmp_path_factory.getbasetemp().parent / "earlier-prefix"
     with locks.hold(shared, "test"):  # several workers share the one place
         with tarfile.open(RECORDED) as archive:
