@@ -25,7 +25,7 @@ VERBS = {
     "baseline": "show the run that later runs are compared with, or set it",
     "watch": "check again if something changed since this host was verified",
     "tasks": "list the numbered tasks, built-in and your own, with their last outcome",
-    "report": "show a run as text, Markdown, JSON, JUnit, Prometheus or HTML",
+    "report": f"show a run as {', '.join(FORMATS)}",
     "generations": "list the environments of a prefix",
     "rollback": "switch back to the previous environment, or to a given one",
     "prune": "remove environments that are neither current nor in use",

@@ -189,7 +189,7 @@ def problem(error: msgspec.ValidationError, document: Document, kind: type[Any])
         return Problem(path, f"{prefix}YAML reads {text} as a number", f"write {quoted}")
     actual = "a list" if "got `array`" in what else "a group of names"
     if text is not None:
-        actual = f"`{text[:60]}`"
+        actual = f"`{' '.join(text.split())[:60]}`"
     hint, suggestion = f"write {_in_words(expected)}", _suggestion(text or "", expected)
     if suggestion:
         key, value = suggestion

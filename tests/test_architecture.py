@@ -40,7 +40,6 @@ FLOORS: list[set[str]] = [
     {"cli"},
 ]
 IMPURE = {
-    "io",
     "os",
     "pathlib.Path",
     "shutil",

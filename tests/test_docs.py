@@ -96,6 +96,11 @@ def test_every_command_shown_is_understood() -> None:
             load(None, page.name, options.set)
 
 
+def test_the_readme_counts_the_checks() -> None:
+    count = len([*(ROOT / "checks").glob("[!_]*.py")])
+    assert f"{count} checks" in (ROOT / "README.md").read_text()
+
+
 def test_every_verb_is_shown() -> None:
     shown = {word for page in PAGES for command in commands(page) for word in command.split()[1:2]}
     assert shown - {"test"} >= set(arguments.VERBS)

@@ -18,7 +18,7 @@ from provision.host._scrub import hide_secrets
 from provision.steps.model import Action, Fetch, Need, Run, Site, Step, Write
 
 _PROGRESS = re.compile(r"\[(\d+)/(\d+)\] ")  # the format of ninja
-_RESUME = "the same command goes on from here"
+_RESUME = "the same command resumes"
 # These would reach into a command from outside and change its behaviour.
 _FOREIGN = ("LD_", "PYTHON", "PIP_", "VIRTUAL_ENV", "CONDA_", "BASH_ENV")
 

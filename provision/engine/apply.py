@@ -71,7 +71,7 @@ def build(
         raise StepFailed(
             f"the environment cannot be written: {error.strerror or error}",
             where=str(error.filename or site.generation),
-            hint="repair that; the same command goes on from here",
+            hint="repair that; the same command resumes",
         ) from error
 
 

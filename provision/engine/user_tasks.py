@@ -28,7 +28,7 @@ from provision.results import CheckResults
 from provision.steps.model import Run, Step
 from provision.tasks import Task
 
-_REPAIR: Final = "repair that; the same command goes on from here"
+_REPAIR: Final = "repair that; the same command resumes"
 # This text is ours; no word of a user's file is ever part of it.
 _ACTIVATED: Final = '. "$1" && env -0'
 

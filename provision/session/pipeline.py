@@ -34,8 +34,8 @@ from provision.session import (
 )
 from provision.session._model import Outcome, Session
 
-_RESUME: Final = "nothing in use was changed; the same command goes on from here"
-_READY: Final = f"vLLM is ready without {OPTIONAL}; the same command goes on with it"
+_RESUME: Final = "nothing in use was changed; the same command resumes"
+_READY: Final = f"vLLM is ready without {OPTIONAL}; the same command continues with it"
 _SECOND_PASS: Final = (
     f"vLLM is ready; what follows adds {OPTIONAL}, and may be interrupted at any time"
 )
@@ -135,7 +135,7 @@ def _added(session: Session, first: Outcome) -> Outcome:
         # Stored without the package: the next run, too, ends well if it cannot be obtained.
         resolution_cache.save(Path(session.prefix), first.resolution)
         what = failure.what.partition("\n")[0]
-        hint = failure.hint or "the same command goes on with it"
+        hint = failure.hint or "the same command continues with it"
         session.listener(Note(text=f"{OPTIONAL} is not there yet: {what}; {hint}"))
         outcome = first
     return msgspec.structs.replace(outcome, nothing_to_do=False)

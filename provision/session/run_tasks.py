@@ -19,7 +19,9 @@ from provision.session import build, inputs, outputs, request, run_report
 from provision.session._model import Outcome, Session
 from provision.tasks import Task
 
-_RESUME: Final = "the environment is current and verified; the same command goes on with your tasks"
+_RESUME: Final = (
+    "the environment is current and verified; the same command continues with your tasks"
+)
 
 
 def all_tasks(session: Session) -> tuple[Task, ...]:

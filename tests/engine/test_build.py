@@ -132,7 +132,7 @@ def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: st
         said,
         f"sh -c '{script}'",
         str(world.logs / "30-bad.log"),
-        "the same command goes on",
+        "the same command resumes",
     ):
         assert part in text
     if "why" in script:

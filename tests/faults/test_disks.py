@@ -75,7 +75,7 @@ def test_uvs_cache_fills_up(small: Small) -> None:
     first, then, said = on_a_disk(small, small.folder / "cache", "size=16k", *UP, then="size=9m")
     assert (first, then) == (4, 0), said
     assert f"{small.folder}/cache" in said
-    assert "free some space there; the same command goes on from here" in said
+    assert "free some space there; the same command resumes" in said
 
 
 def test_uvs_cache_fills_up_while_packages_are_resolved(small: Small) -> None:

@@ -107,7 +107,7 @@ def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
             _, err = child.communicate(timeout=60)
             if number == signal.SIGTERM:
                 assert child.returncode == 130
-                hint = " hint: nothing in use was changed; the same command goes on from here"
+                hint = " hint: nothing in use was changed; the same command resumes"
                 assert err.splitlines()[-2:] == ["error: interrupted", hint]
         came = next(small.prefix.glob("wheels/.torch-*.part")).stat().st_size
         assert came > len(torch.data) // 3

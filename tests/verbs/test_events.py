@@ -195,7 +195,7 @@ def test_ctrl_c_on_a_terminal(place: Place) -> None:
     assert screen.lines[-4].startswith("  40 torch                     done")
     assert screen.lines[-3:] == [
         "error: interrupted",
-        " hint: nothing in use was changed; the same command goes on from here",
+        " hint: nothing in use was changed; the same command resumes",
         "",
     ]
     assert place.working() == []

@@ -145,7 +145,7 @@ def test_a_command_that_fails_ends_the_run_and_the_same_command_goes_on(small: S
     report = json.loads(out)
     assert (code, report["exit_code"], report["verdict"]) == (4, 4, "verified")
     assert said.startswith("error: task 86-bad: bash: ended with status 3\n")
-    assert "the same command goes on from here" in said
+    assert "the same command resumes" in said
     assert "*** no such model" in said
     assert "Canary" not in said + out
     outcomes = {one["number"]: one["outcome"] for one in report["steps"]}
@@ -219,7 +219,7 @@ def test_a_killed_task_runs_again_and_a_done_one_does_not(
         _, said = child.communicate(timeout=60)
     if number == signal.SIGTERM:
         assert child.returncode == 130
-        assert "current and verified; the same command goes on with your tasks" in said
+        assert "current and verified; the same command continues with your tasks" in said
         assert "**interrupted**" in page(small, "86-wait")
     until(lambda: not sleeping(small))
     (small.folder / "go").touch()
