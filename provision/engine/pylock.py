@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.tags import (
+    Tag,
+    compatible_tags,
+    cpython_tags,
+    create_compatible_tags_selector,
+)
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from provision.doors import sessions
@@ -19,14 +25,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Offers: TypeAlias = list[tuple[Wheel, frozenset[Tag]]]
+
 _PLATFORMS = (17, 28, *range(31, 41))  # the glibc minor versions that uv knows
 _OLD_NAMES = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
 
 
 def pins(text: str, python: str, platform: str) -> tuple[Pin, ...]:
     """Return the packages of a lock; `platform` is as in plans: x86_64-manylinux_2_36."""
-    ranks = {tag: rank for rank, tag in enumerate(tags(python, platform))}
-    return tuple(_pin(package, ranks) for package in tomllib.loads(text).get("packages", ()))
+    select = create_compatible_tags_selector(tags(python, platform))
+    return tuple(_pin(package, select) for package in tomllib.loads(text).get("packages", ()))
 
 
 def platform(plan_platform: str) -> str:
@@ -54,16 +62,21 @@ def tags(python: str, platform: str) -> list[Tag]:
     ]
 
 
-def _pin(package: dict[str, Any], ranks: dict[Tag, int]) -> Pin:
+def _pin(package: dict[str, Any], select: Callable[[Offers], Iterator[Wheel]]) -> Pin:
     files = [*package.get("wheels", ()), *([package["archive"]] if "archive" in package else ())]
-    ranked = [(_rank(wheel, ranks), number) for number, wheel in enumerate(map(_wheel, files))]
-    # An `archive` comes from an address in extra_packages and may be a source release.
-    if not ranked or None in {rank for rank, _ in ranked}:
+    wheels = [_wheel(file) for file in files]
+    try:
+        offers = [(wheel, parse_wheel_filename(wheel.file)[3]) for wheel in wheels]
+    except InvalidWheelFilename:
+        # An `archive` comes from an address in extra_packages and may be a source release.
+        offers = []
+    if not offers:
         raise WrongSetting(
             f"extra_packages: {package['name']} is not a wheel",
             hint="name a version or a .whl file: only wheels can be locked",
         )
-    wheel = _wheel(files[min(ranked)[1]])
+    # uv resolved for this target: where no tag fits by name, its only offer is taken.
+    wheel = next(select(offers), wheels[0])
     return Pin(
         name=canonicalize_name(package["name"]),
         version=package.get("version") or str(parse_wheel_filename(wheel.file)[1]),
@@ -84,11 +97,3 @@ def _wheel(file: dict[str, Any]) -> Wheel:
             hint="use another mirror",
         )
     return Wheel(url=url, sha256=file["hashes"]["sha256"], size=file.get("size", 0))
-
-
-def _rank(wheel: Wheel, ranks: dict[Tag, int]) -> int | None:
-    try:
-        fits = parse_wheel_filename(wheel.file)[3]
-    except InvalidWheelFilename:
-        return None
-    return min((ranks[tag] for tag in fits if tag in ranks), default=len(ranks))
