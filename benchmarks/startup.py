@@ -22,7 +22,7 @@ PROGRAM = str(ROOT / ".venv" / "bin" / "vllm-ready")
 # The third-party modules that a plan for a described host imports.
 THIRD_PARTY = "import msgspec, yaml, packaging.version, packaging.specifiers"
 HOST = str(ROOT / "tests" / "hosts" / "h100-550.yaml")
-# The most work for the planner: GPUs that no vLLM runs, and others that are short of driver, Python and glibc.
+# The most work for the planner: GPUs that no vLLM runs, beside an old driver, Python and glibc.
 THREE_KINDS = """
 gpus:
 - {name: Tesla P100-PCIE-16GB, count: 2}

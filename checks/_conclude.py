@@ -48,12 +48,12 @@ def report(
     results = [document["result"] for document in documents]
     outcomes = {result["name"]: result["outcome"] for result in results}
     # A skipped check proves nothing, so "skip" does not count as passed.
-    kept = (
+    proved = (
         bool(promised)
         and all(outcomes[name] in {"pass", "warn"} for name in promised)
         and all(_tried_on_all(result, gpus) for result in results)
     )
-    verdict, code = ("verified", 0) if kept else ("undecided", 5)
+    verdict, code = ("verified", 0) if proved else ("undecided", 5)
     if "fail" in outcomes.values():
         verdict, code = "not verified", 1
     return {

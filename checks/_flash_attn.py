@@ -52,7 +52,7 @@ def cached_cases(torch: Any, function: Callable[..., Any], device: str) -> Itera
             for length in (added, _ROOM)
         )
         parts = [
-            (query[number], *_joined(torch, caches, new, number, length))
+            (query[number], *_join(torch, caches, new, number, length))
             for number, length in enumerate(_BEFORE)
         ]
         pages = " in pages" if paged else ""
@@ -63,7 +63,7 @@ def cached_cases(torch: Any, function: Callable[..., Any], device: str) -> Itera
         )
 
 
-def _joined(torch: Any, caches: Any, new: Any, number: int, length: int) -> Iterator[Any]:
+def _join(torch: Any, caches: Any, new: Any, number: int, length: int) -> Iterator[Any]:
     """Return the keys and the values of one sequence: those of the cache, then the new ones."""
     for cache, rows in zip(caches, new, strict=True):
         yield torch.cat((cache[number, :length], rows[number]))

@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from . import _tiny_model
@@ -95,7 +96,7 @@ def _serve(
             break  # CUDA does not survive a fork
         # If an import made the kernel reap children by itself, no status could be read.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        process = fork(lambda: _run_body(try_body, body, orders, answer))  # noqa: B023 - called before the next order
+        process = fork(partial(_run_body, try_body, body, orders, answer))
         send(process.number)
         send(os.waitstatus_to_exitcode(os.waitpid(process.number, 0)[1]))
     os._exit(0)

@@ -10,22 +10,22 @@ tl: Any = importlib.import_module("triton.language")
 
 
 # Triton reads annotations as its own types and refuses others, so parameters have none.
-def _row(given, found, width, block: tl.constexpr):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+def _row(source, target, width, block: tl.constexpr):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
     """Compute the softmax of one row."""
     at = tl.arange(0, block)
     inside = at < width
     start = tl.program_id(0) * width
-    scores = tl.load(given + start + at, mask=inside, other=-float("inf")).to(tl.float32)
+    scores = tl.load(source + start + at, mask=inside, other=-float("inf")).to(tl.float32)
     weights = tl.exp(scores - tl.max(scores, axis=0))
-    result = (weights / tl.sum(weights, axis=0)).to(found.dtype.element_ty)
-    tl.store(found + start + at, result, mask=inside)
+    result = (weights / tl.sum(weights, axis=0)).to(target.dtype.element_ty)
+    tl.store(target + start + at, result, mask=inside)
 
 
 _KERNEL = triton.jit(_row)
 
 
-def softmax(given: Any) -> Any:
-    answer = given.new_full(given.shape, float("nan"))  # a value that is not written shows
-    rows, width = given.shape
-    _KERNEL[(rows,)](given, answer, width, block=triton.next_power_of_2(width))
-    return answer
+def softmax(source: Any) -> Any:
+    target = source.new_full(source.shape, float("nan"))  # a value that is not written shows
+    rows, width = source.shape
+    _KERNEL[(rows,)](source, target, width, block=triton.next_power_of_2(width))
+    return target

@@ -40,10 +40,10 @@ def look(context: Context) -> Observation:
         return replace(observation, holds=f"by the plan, {holds}")
     gpus = _host.with_field(_host.used_gpus(context), "cc", "the compute capability")
     known = {gpu["id"] for gpu in gpus}
-    judged = tuple(
+    known_gpus = tuple(
         gpu for gpu in gpus_of_one_process(context.gpus) if gpu.partition(":")[0] in known
     )
-    return replace(judge(folders, gpus), gpus=judged)
+    return replace(judge(folders, gpus), gpus=known_gpus)
 
 
 def judge(folders: list[Path], gpus: list[dict[str, Any]]) -> Observation:

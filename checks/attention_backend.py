@@ -52,9 +52,9 @@ def ask_vllm(arguments: dict[str, object]) -> dict[str, Any]:
         "use_v1": True,
     }
     # The parameters differ from release to release.
-    wanted = inspect.signature(choose).parameters
+    parameters = inspect.signature(choose).parameters
     with importlib.import_module("vllm.config").set_current_vllm_config(config):
-        name = choose(**{key: known[key] for key in wanted if key in known}).get_name()
+        name = choose(**{key: known[key] for key in parameters if key in known}).get_name()
     platform = importlib.import_module("vllm.platforms").current_platform
     return {
         "backend": str(name).removesuffix(_planned_backend.OLD_SUFFIX),

@@ -23,18 +23,18 @@ def body(context: Context) -> Verdict:
     )
 
 
-def capture(function: Callable[[Any], Any], given: Any) -> Callable[[], Any]:
+def capture(function: Callable[[Any], Any], tensor: Any) -> Callable[[], Any]:
     """Capture a function as torch's manual says: after a warm-up on a stream of its own."""
     cuda: Any = importlib.import_module("torch").cuda
     stream = cuda.Stream()
     stream.wait_stream(cuda.current_stream())
     with cuda.stream(stream):
         for _ in range(_WARM_UP):
-            function(given)
+            function(tensor)
     cuda.current_stream().wait_stream(stream)
     graph = cuda.CUDAGraph()
     with cuda.graph(graph):
-        output = function(given)
+        output = function(tensor)
 
     def replay() -> Any:
         graph.replay()
@@ -49,17 +49,17 @@ def judge(torch: Any, device: str, capture: Capture) -> Iterator[_numbers.Case]:
     torch.manual_seed(0)
     weights = [(torch.randn(_WIDTH, _WIDTH, device=device) * _WIDTH**-0.5).half() for _ in range(2)]
 
-    def layer(given: Any) -> Any:
-        up, down = (weight.to(given.dtype) for weight in weights)
-        return torch.nn.functional.silu(given @ up) @ down + given
+    def layer(tensor: Any) -> Any:
+        up, down = (weight.to(tensor.dtype) for weight in weights)
+        return torch.nn.functional.silu(tensor @ up) @ down + tensor
 
-    given = torch.randn(_TOKENS, _WIDTH, device=device).half()
+    tensor = torch.randn(_TOKENS, _WIDTH, device=device).half()
     captured: list[Callable[[], Any]] = []
 
     def replay(new: Any) -> Any:
         if not captured:
-            captured.append(capture(layer, given))
-        given.copy_(new)
+            captured.append(capture(layer, tensor))
+        tensor.copy_(new)
         return captured[0]()
 
     for number in range(_REPLAYS):

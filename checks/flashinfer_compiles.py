@@ -26,12 +26,12 @@ _HINT = (
 _CODE = """
 import sys, torch, flashinfer
 path, *devices = sys.argv[1:]
-given, answers = torch.load(path), {}
+rows, answers = torch.load(path), {}
 for device in devices:
     try:
         if device != "cpu":
             torch.cuda.set_device(device)
-        answers[device] = flashinfer.silu_and_mul(given.to(device)).cpu()
+        answers[device] = flashinfer.silu_and_mul(rows.to(device)).cpu()
     except Exception as problem:
         answers[device] = f"{type(problem).__name__}: {problem}"
 torch.save(answers, path)
@@ -54,12 +54,12 @@ def body(context: Context) -> Verdict:
     )
 
 
-def answer(answers: dict[str, Any], given: Any, device: str) -> Any:
+def answer(answers: dict[str, Any], tensor: Any, device: str) -> Any:
     """Return the answer of one device. Raise ChildProcessError if there is only a message."""
     result = answers.get(device, "this GPU was not there")
     if isinstance(result, str):
         raise ChildProcessError(result)
-    return result.to(given.device)
+    return result.to(tensor.device)
 
 
 def compute(scratch: str, devices: list[str]) -> dict[str, Any]:
@@ -94,12 +94,12 @@ def _rows(torch: Any) -> Any:
 
 @_numbers.judged
 def judge(torch: Any, device: str, gated: Callable[[Any, str], Any]) -> Iterator[_numbers.Case]:
-    given = _rows(torch).to(device)
-    gate, up = given.chunk(2, 1)
+    tensor = _rows(torch).to(device)
+    gate, up = tensor.chunk(2, 1)
     silu = torch.nn.functional.silu
     yield (
         "silu_and_mul, float16",
-        partial(gated, given, device),
+        partial(gated, tensor, device),
         silu(gate.float()).half() * up,
         silu(gate.double()) * up.double(),
     )

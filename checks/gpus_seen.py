@@ -23,14 +23,14 @@ _HINT = "unset CUDA_VISIBLE_DEVICES; to use some of the GPUs only, set gpus in c
 def body(context: Context) -> Verdict:
     cuda: Any = importlib.import_module("torch").cuda
     try:
-        seen = [
+        observed = [
             describe(cuda.get_device_properties(number)) for number in range(cuda.device_count())
         ]
     except RuntimeError as error:  # the driver's words are the finding
         return Verdict(
             passed=False, summary=f"CUDA does not start: {str(error).strip().splitlines()[0]}"
         )
-    return compare(seen, context.gpus, context.facts, os.environ)
+    return compare(observed, context.gpus, context.facts, os.environ)
 
 
 def describe(properties: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def describe(properties: Any) -> dict[str, Any]:
 
 
 def compare(
-    seen: list[dict[str, Any]],
+    observed: list[dict[str, Any]],
     used: tuple[str, ...],
     facts: Mapping[str, Any],
     environment: Mapping[str, str],
@@ -54,45 +54,45 @@ def compare(
     recorded = _host.optional_fact(facts, "gpus") or []
     gpus = gpus_of_one_process(used)
     visible, order = environment.get(_VISIBLE), environment.get(_ORDER)
-    evidence = {"seen": seen, "used": list(used), _VISIBLE: _shown(visible), _ORDER: order}
-    if len(seen) != len(gpus):
-        unset = f"{_VISIBLE} is not set" if len(seen) > len(gpus) else ""
-        why = explain(visible, len(recorded), len(seen)) or unset
+    evidence = {"seen": observed, "used": list(used), _VISIBLE: _shown(visible), _ORDER: order}
+    if len(observed) != len(gpus):
+        unset = f"{_VISIBLE} is not set" if len(observed) > len(gpus) else ""
+        why = explain(visible, len(recorded), len(observed)) or unset
         summary = (
-            f"torch sees {len(seen) or 'no'} GPU{'s' * (len(seen) != 1)}, "
+            f"torch sees {len(observed) or 'no'} GPU{'s' * (len(observed) != 1)}, "
             f"and {len(gpus)} should be there{': ' if why else ''}{why}"
         )
         return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
-    if problems := _differences(seen, gpus, recorded):
+    if problems := _differences(observed, gpus, recorded):
         if order != "PCI_BUS_ID":
             problems.append(f"{_ORDER}=PCI_BUS_ID is not set")
         if visible:
-            problems.append(explain(visible, len(recorded), len(seen)))
+            problems.append(explain(visible, len(recorded), len(observed)))
         return Verdict(passed=False, summary="; ".join(problems), evidence=evidence, hint=_HINT)
-    names = " and ".join(sorted({gpu["name"] for gpu in seen}))
+    names = " and ".join(sorted({gpu["name"] for gpu in observed}))
     return Verdict(
         passed=True,
-        summary=f"torch sees {len(seen)} x {names}{_remark_on_the_shell(facts)}",
+        summary=f"torch sees {len(observed)} x {names}{_remark_on_the_shell(facts)}",
         evidence=evidence,
         gpus=gpus,
     )
 
 
 def _differences(
-    seen: list[dict[str, Any]], gpus: tuple[str, ...], recorded: list[dict[str, Any]]
+    observed: list[dict[str, Any]], gpus: tuple[str, ...], recorded: list[dict[str, Any]]
 ) -> list[str]:
     by_id = {gpu["id"]: gpu for gpu in recorded}
     known = [(number, gpu) for number, gpu in enumerate(gpus) if gpu in by_id]
-    texts = [_difference(number, seen[number], gpu, by_id) for number, gpu in known]
-    addresses = [gpu["bus_id"] for gpu in seen]
+    texts = [_difference(number, observed[number], gpu, by_id) for number, gpu in known]
+    addresses = [gpu["bus_id"] for gpu in observed]
     if not known and None not in addresses and addresses != sorted(addresses):
         listed = ", ".join(addresses)
         return [f"the GPUs come as {listed}, which is not the order of their PCI addresses"]
     return [text for text in texts if text]
 
 
-def explain(value: str | None, count: int, seen: int) -> str:
-    """Return what this CUDA_VISIBLE_DEVICES does, with `count` GPUs on the host.
+def explain(value: str | None, count: int, visible: int) -> str:
+    """Return what this CUDA_VISIBLE_DEVICES does to `count` GPUs, of which `visible` are left.
 
     CUDA reads it from the left, up to the first word that means nothing.
     """
@@ -105,7 +105,7 @@ def explain(value: str | None, count: int, seen: int) -> str:
         return f"{name} names slices of MIG, of which a process sees one"
     if words[0].startswith("GPU-"):
         missing = ", of which CUDA reads up to the first that is not here"
-        return f"{name} names {len(words)} by UUID{missing if seen < len(words) else ''}"
+        return f"{name} names {len(words)} by UUID{missing if visible < len(words) else ''}"
     read: list[int] = []
     for word in words:
         match = re.match(r"[+-]?\d+", word)
@@ -121,27 +121,27 @@ def explain(value: str | None, count: int, seen: int) -> str:
     return f"{name} shows {len(read)}" + (f" of {count}" if count else "")
 
 
-def _difference(number: int, seen: dict[str, Any], gpu: str, by_id: dict[str, Any]) -> str:
+def _difference(number: int, observed: dict[str, Any], gpu: str, by_id: dict[str, Any]) -> str:
     """Return how torch's GPU differs from the recorded one, or "" also for what is not recorded."""
     recorded = by_id[gpu]
-    if seen["bus_id"] and recorded.get("bus_id") and seen["bus_id"] != recorded["bus_id"]:
+    if observed["bus_id"] and recorded.get("bus_id") and observed["bus_id"] != recorded["bus_id"]:
         other = next(
-            (name for name, row in by_id.items() if row.get("bus_id") == seen["bus_id"]), ""
+            (name for name, row in by_id.items() if row.get("bus_id") == observed["bus_id"]), ""
         )
         identity = (
             f"which is GPU {other} of this host" if other else "which the recording does not have"
         )
         return (
-            f"torch's GPU {number} is at {seen['bus_id']}, {identity}; "
+            f"torch's GPU {number} is at {observed['bus_id']}, {identity}; "
             f"GPU {gpu} is at {recorded['bus_id']}"
         )
     if recorded.get("integrated"):  # it has the host's memory, and the board's name
         return ""
-    if _DECORATION.sub("", seen["name"]) != _DECORATION.sub("", recorded["name"]):
-        return f"torch calls GPU {gpu} {seen['name']}, the driver {recorded['name']}"
+    if _DECORATION.sub("", observed["name"]) != _DECORATION.sub("", recorded["name"]):
+        return f"torch calls GPU {gpu} {observed['name']}, the driver {recorded['name']}"
     memory = recorded.get("memory_gb")
-    if memory and abs(seen["memory_gb"] - memory) > _MEMORY_TOLERANCE * memory:
-        return f"torch sees {seen['memory_gb']} GB in GPU {gpu}, the driver {memory} GB"
+    if memory and abs(observed["memory_gb"] - memory) > _MEMORY_TOLERANCE * memory:
+        return f"torch sees {observed['memory_gb']} GB in GPU {gpu}, the driver {memory} GB"
     return ""
 
 

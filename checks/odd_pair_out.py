@@ -45,13 +45,13 @@ def body(context: Context) -> Verdict:
 
 
 def _measure(torch: Any, source: int, destination: int) -> _timing.Timing:
-    given, taken = (
+    sent, received = (
         torch.ones(_BYTES, dtype=torch.uint8, device=f"cuda:{number}")
         for number in (source, destination)
     )
     # torch queues a copy between GPUs on the stream of the sender, so it is timed there.
     return _timing.measure(
-        torch, f"cuda:{source}", partial(taken.copy_, given), times=7, cold=False
+        torch, f"cuda:{source}", partial(received.copy_, sent), times=7, cold=False
     )
 
 

@@ -94,9 +94,9 @@ def _try_pairs(torch: Any, devices: list[str], copy: Copy, problems: list[str]) 
             for size, before, after in _CASES:
                 # Each pair has its own bytes (they wrap), so that what an earlier pair left
                 # behind is wrong everywhere.
-                given = patterns[size] + number
+                data = patterns[size] + number
                 source, destination = (devices[pair[0]], before), (devices[pair[1]], after)
-                if text := _try_copy(torch, copy, given, source, destination):
+                if text := _try_copy(torch, copy, data, source, destination):
                     problems.append(f"{name}: {size} bytes: {text}")
                     break
         except RuntimeError as error:  # the driver's words are the finding
@@ -112,7 +112,7 @@ def pattern(torch: Any, size: int) -> Any:
 
 
 def _try_copy(
-    torch: Any, copy: Copy, given: Any, source: tuple[str, int], destination: tuple[str, int]
+    torch: Any, copy: Copy, data: Any, source: tuple[str, int], destination: tuple[str, int]
 ) -> str:
     """Return what is wrong with one copy, or with the bytes around it, which must not change."""
     (sender, before), (receiver, after) = source, destination
@@ -120,13 +120,13 @@ def _try_copy(
         torch.full((length,), _UNTOUCHED, dtype=torch.uint8)
         for length in (before, _AROUND + after, _AROUND)
     )
-    sent = torch.cat([skipped, given]).to(sender)[before:]
-    expected = torch.cat([lead, given, trail])
+    sent = torch.cat([skipped, data]).to(sender)[before:]
+    expected = torch.cat([lead, data, trail])
     # The destination first differs in every byte, so that a byte that did not arrive shows.
-    received = torch.cat([lead, 255 - given, trail]).to(receiver)
-    if text := _first_wrong(sent.cpu(), given, 0):
+    received = torch.cat([lead, 255 - data, trail]).to(receiver)
+    if text := _first_wrong(sent.cpu(), data, 0):
         return f"the first GPU does not give back what the host wrote there: {text}"
-    copy(received[len(lead) : len(lead) + len(given)], sent)
+    copy(received[len(lead) : len(lead) + len(data)], sent)
     for device in {sender, receiver} - {"cpu"}:
         torch.cuda.synchronize(device)
     on_gpu = _first_wrong(received, expected.to(receiver), len(lead))

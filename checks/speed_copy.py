@@ -23,13 +23,13 @@ def body(context: Context) -> Verdict:
 def measure(torch: Any, device: str, size: int = _BYTES) -> _devices.DeviceResult:
     if device != "cpu":
         size = min(size, torch.cuda.mem_get_info(device)[0] // 4)
-    given = torch.arange(size // 8, dtype=torch.int64, device=device)
-    taken = torch.zeros_like(given)
-    copy = partial(taken.copy_, given)
+    source = torch.arange(size // 8, dtype=torch.int64, device=device)
+    target = torch.zeros_like(source)
+    copy = partial(target.copy_, source)
     timing = _timing.measure(torch, device, copy)
-    if not taken.equal(given):  # a copy that copies nothing is fast
+    if not target.equal(source):  # a copy that copies nothing is fast
         return "a copy in its memory differs from the original", {}
-    moved = 2 * given.numel() * 8
+    moved = 2 * source.numel() * 8
     problem, evidence = _rates.compare_with_peak(
         moved / timing.median_us / 1000, _rates.peak_bandwidth(torch, device), _LEAST, _WHAT
     )

@@ -48,12 +48,12 @@ def best_rate(link: Mapping[str, Any]) -> float | None:
 def measure(torch: Any, device: str, link: Mapping[str, Any], host: Any) -> _devices.DeviceResult:
     """Copy `host` to the GPU and back, and compare the slower direction with the link."""
     host.copy_(torch.arange(len(host), dtype=torch.int32))  # bytes wrap
-    there, back = torch.zeros_like(host, device=device), torch.zeros_like(host)
+    on_gpu, back = torch.zeros_like(host, device=device), torch.zeros_like(host)
     if device != "cpu":
         back = back.pin_memory()
     copies = {
-        "to_gpu": partial(there.copy_, host, non_blocking=True),
-        "to_host": partial(back.copy_, there, non_blocking=True),
+        "to_gpu": partial(on_gpu.copy_, host, non_blocking=True),
+        "to_host": partial(back.copy_, on_gpu, non_blocking=True),
     }
     timings = {
         way: _timing.measure(torch, device, copy, times=10, cold=False)

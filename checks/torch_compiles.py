@@ -48,8 +48,8 @@ def judge(torch: Any, compiler: Callable[..., Any], device: str) -> _devices.Dev
 def _cases(torch: Any, compiler: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
     """Yield an activation and a norm, which vLLM has torch.compile join."""
 
-    def function(given: Any, weight: Any) -> Any:
-        gated = torch.nn.functional.silu(given) * weight
+    def function(tensor: Any, weight: Any) -> Any:
+        gated = torch.nn.functional.silu(tensor) * weight
         return gated * torch.rsqrt(gated.square().mean(-1, keepdim=True) + 1e-5)
 
     def compiled(*inputs: Any) -> Any:
@@ -57,12 +57,12 @@ def _cases(torch: Any, compiler: Callable[..., Any], device: str) -> Iterator[_n
 
     dtype = _devices.half_precisions(torch, device)[-1]
     torch.manual_seed(0)
-    given, weight = (torch.randn(_SHAPE, device=device).to(dtype) for _ in range(2))
+    tensor, weight = (torch.randn(_SHAPE, device=device).to(dtype) for _ in range(2))
     yield (
         f"{_numbers.dtype_name(dtype)} {_SHAPE[0]} x {_SHAPE[1]}",
-        partial(compiled, given, weight),
-        function(given, weight),
-        function(given.double(), weight.double()),
+        partial(compiled, tensor, weight),
+        function(tensor, weight),
+        function(tensor.double(), weight.double()),
     )
 
 

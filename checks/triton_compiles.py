@@ -22,8 +22,8 @@ def body(context: Context) -> Verdict:
     )
 
 
-def softmax(given: Any) -> Any:
-    return importlib.import_module(f"{__package__}._triton_kernel").softmax(given)
+def softmax(tensor: Any) -> Any:
+    return importlib.import_module(f"{__package__}._triton_kernel").softmax(tensor)
 
 
 def judge(torch: Any, device: str, softmax: Callable[[Any], Any]) -> _devices.DeviceResult:
@@ -35,11 +35,11 @@ def judge(torch: Any, device: str, softmax: Callable[[Any], Any]) -> _devices.De
 def _cases(torch: Any, device: str, softmax: Callable[[Any], Any]) -> Iterator[_numbers.Case]:
     for dtype in _devices.half_precisions(torch, device):
         torch.manual_seed(0)
-        given = (4 * torch.randn(_SHAPE, device=device)).to(dtype)
-        single, exact = (torch.softmax(given.to(of), 1) for of in (torch.float32, torch.float64))
+        tensor = (4 * torch.randn(_SHAPE, device=device)).to(dtype)
+        single, exact = (torch.softmax(tensor.to(of), 1) for of in (torch.float32, torch.float64))
         yield (
             f"softmax, {_numbers.dtype_name(dtype)}",
-            partial(softmax, given),
+            partial(softmax, tensor),
             single.to(dtype),
             exact,
         )

@@ -18,10 +18,10 @@ def body(context: Context) -> Verdict:
     )
 
 
-def gated(name: str, given: Any) -> Any:
+def gated(name: str, tensor: Any) -> Any:
     # NaN, so that a value that is not written shows.
-    output = given.new_full((given.shape[0], given.shape[1] // 2), float("nan"))
-    _vllm_operators.call(name, output, given)
+    output = tensor.new_full((tensor.shape[0], tensor.shape[1] // 2), float("nan"))
+    _vllm_operators.call(name, output, tensor)
     return output
 
 
@@ -37,13 +37,13 @@ def judge(torch: Any, device: str, gated: Callable[[str, Any], Any]) -> Iterator
         for name, activation in activations.items():
             for rows, width in _SHAPES:
                 torch.manual_seed(0)
-                given = torch.randn(rows, 2 * width, device=device).to(dtype)
-                gate, up = given.chunk(2, 1)
+                tensor = torch.randn(rows, 2 * width, device=device).to(dtype)
+                gate, up = tensor.chunk(2, 1)
                 activated = activation(gate.float())
                 rounded = activated.to(dtype) * up  # rounded twice, as the kernel may
                 yield (
                     f"{name}, {_numbers.dtype_name(dtype)} {rows} x {width}",
-                    partial(gated, name, given),
+                    partial(gated, name, tensor),
                     _numbers.accepted_roundings(torch, rounded, activated * up.float()),
                     activation(gate.double()) * up.double(),
                 )

@@ -23,15 +23,15 @@ def body(context: Context) -> Verdict:
     )
 
 
-def plain(given: Any, weight: Any) -> Any:
-    output = given.clone().fill_(float("nan"))  # a value that is not written shows
-    _vllm_operators.call("rms_norm", output, given, weight, _EPSILON)
+def plain(tensor: Any, weight: Any) -> Any:
+    output = tensor.clone().fill_(float("nan"))  # a value that is not written shows
+    _vllm_operators.call("rms_norm", output, tensor, weight, _EPSILON)
     return output
 
 
-def added(given: Any, residual: Any, weight: Any) -> tuple[Any, Any]:
+def added(tensor: Any, residual: Any, weight: Any) -> tuple[Any, Any]:
     """Return the norm of the sum, and the sum; the operator writes both in place."""
-    output, total = given.clone(), residual.clone()
+    output, total = tensor.clone(), residual.clone()
     _vllm_operators.call("fused_add_rms_norm", output, total, weight, _EPSILON)
     return output, total
 
@@ -41,33 +41,33 @@ def judge(torch: Any, device: str, plain: Norm, added: AddedNorm) -> Iterator[_n
     for dtype in _devices.half_precisions(torch, device):
         for shape in _SHAPES:
             torch.manual_seed(0)
-            given, residual = (torch.randn(shape, device=device).to(dtype) for _ in range(2))
+            tensor, residual = (torch.randn(shape, device=device).to(dtype) for _ in range(2))
             weight = torch.randn(shape[1], device=device).to(dtype)
             name = f"{_numbers.dtype_name(dtype)} {shape[0]} x {shape[1]}"
-            exact = norm(torch, given, torch.float64) * weight.double()
-            normed = norm(torch, given, torch.float32)
+            exact = norm(torch, tensor, torch.float64) * weight.double()
+            normed = norm(torch, tensor, torch.float32)
             # Rounded twice, before the weight and after it.
             rounded, in_32_bits = normed.to(dtype) * weight, normed * weight.float()
             reference = _numbers.accepted_roundings(torch, rounded, in_32_bits)
-            yield name, partial(plain, given, weight), reference, exact
+            yield name, partial(plain, tensor, weight), reference, exact
             yield (
                 f"{name} with the residual",
-                partial(_stack, torch, added, given, residual, weight),
-                *_with_residual(torch, given, residual, weight),
+                partial(_stack, torch, added, tensor, residual, weight),
+                *_with_residual(torch, tensor, residual, weight),
             )
 
 
-def _with_residual(torch: Any, given: Any, residual: Any, weight: Any) -> tuple[Any, Any]:
+def _with_residual(torch: Any, tensor: Any, residual: Any, weight: Any) -> tuple[Any, Any]:
     """Return norm and sum, stacked: the reference, and in 64 bits."""
-    total = given.double() + residual.double()
+    total = tensor.double() + residual.double()
     exact = norm(torch, total, torch.float64) * weight.double()
-    normed = norm(torch, given + residual, torch.float32).to(given.dtype) * weight
+    normed = norm(torch, tensor + residual, torch.float32).to(tensor.dtype) * weight
     # The kernel that truncates also truncates the sum, after it has taken its mean square.
     scale = torch.rsqrt(total.square().mean(-1, keepdim=True) + _EPSILON).float()
     truncated = _numbers.truncate(torch, total).float()
     reference = _numbers.accepted_roundings(
         torch,
-        torch.stack((normed, given + residual)),
+        torch.stack((normed, tensor + residual)),
         torch.stack((truncated * scale * weight.float(), truncated)),
     )
     return reference, torch.stack((exact, total))
@@ -77,10 +77,10 @@ def _stack(torch: Any, added: AddedNorm, *inputs: Any) -> Any:
     return torch.stack(added(*inputs))
 
 
-def norm(torch: Any, given: Any, precision: Any) -> Any:
+def norm(torch: Any, tensor: Any, precision: Any) -> Any:
     """Return the norm without weight, in a precision."""
-    given = given.to(precision)
-    return given * torch.rsqrt(given.square().mean(-1, keepdim=True) + _EPSILON)
+    tensor = tensor.to(precision)
+    return tensor * torch.rsqrt(tensor.square().mean(-1, keepdim=True) + _EPSILON)
 
 
 CHECK = Check(

@@ -74,8 +74,8 @@ def _reference(
     return torch.cat(turned, 1)
 
 
-def _turn(torch: Any, given: Any, rows: Any, *, halves: bool) -> Any:
-    output = given.clone().view(given.shape[0], -1, _WIDTH)
+def _turn(torch: Any, tensor: Any, rows: Any, *, halves: bool) -> Any:
+    output = tensor.clone().view(tensor.shape[0], -1, _WIDTH)
     part = output[..., : rows.shape[1]].clone()
     left, right = part.chunk(2, -1) if halves else (part[..., ::2], part[..., 1::2])
     cosine, sine = rows[:, None].chunk(2, -1)
@@ -83,7 +83,7 @@ def _turn(torch: Any, given: Any, rows: Any, *, halves: bool) -> Any:
     output[..., : rows.shape[1]] = (
         torch.cat(turned, -1) if halves else torch.stack(turned, -1).flatten(-2)
     )
-    return output.view(given.shape)
+    return output.view(tensor.shape)
 
 
 def _join(torch: Any, rotate: Rotate, *inputs: Any, halves: bool) -> Any:

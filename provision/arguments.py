@@ -64,14 +64,17 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=_Formatter, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Raise WrongUsage with a hint."""
         from provision.errors import WrongUsage
 
         what, _, choices = message.partition(" (choose from")
         wrong = what.rpartition(": ")[2].split(" ")[0].strip("'")
         known = [word.strip(" ')") for word in choices.split(",")] if choices else _words(self)
-        default = f"{self.prog} --help lists what is possible"
-        raise WrongUsage(what, hint=_verb_of(wrong, self) or _nearest(wrong, known) or default)
+        raise WrongUsage(
+            what,
+            hint=_verb_of(wrong, self)
+            or _nearest(wrong, known)
+            or f"{self.prog} --help lists what is possible",
+        )
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
@@ -81,16 +84,17 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the parsers of the verbs by name."""
     actions = parser._actions  # noqa: SLF001 - as above
-    verbs = (action.choices for action in actions if isinstance(action.choices, dict))
-    return dict(next(verbs, {}))
+    return dict(
+        next((action.choices for action in actions if isinstance(action.choices, dict)), {})
+    )
 
 
 def _verb_of(option: str, parser: argparse.ArgumentParser) -> str:
     """Return a hint for an option that belongs to a verb and was given without it."""
-    verbs = _subparsers(parser).items()
-    verb = next((name for name, subparser in verbs if option in _words(subparser)), "")
+    verb = next(
+        (name for name, subparser in _subparsers(parser).items() if option in _words(subparser)), ""
+    )
     return f"this option belongs to a verb: {parser.prog} {verb} {option}" if verb else ""
 
 
@@ -102,7 +106,6 @@ def _nearest(wrong: str, known: list[str]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
     common = _Parser(add_help=False, prog="")
     option = common.add_argument
     option("--json", action="store_true", help="print one JSON document on stdout, nothing else")
@@ -122,9 +125,12 @@ def parser() -> argparse.ArgumentParser:
         "\nand proves it again after every change.",
         epilog=EXIT_CODES,
     )
-    version = f"vllm-ready {VERSION}"
     top.add_argument(
-        "-V", "--version", action="version", version=version, help="show the version and exit"
+        "-V",
+        "--version",
+        action="version",
+        version=f"vllm-ready {VERSION}",
+        help="show the version and exit",
     )
     subparsers = top.add_subparsers(
         dest="verb", required=True, metavar="VERB", parser_class=_Parser, prog="vllm-ready"
@@ -144,7 +150,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_building(verbs: dict[str, _Parser]) -> None:
-    """Add the options of the verbs that install something or plan it."""
     verbs["plan"].add_argument(
         "--host",
         metavar="FILE",
@@ -193,7 +198,6 @@ def _add_building(verbs: dict[str, _Parser]) -> None:
 
 
 def _add_checking(verbs: dict[str, _Parser]) -> None:
-    """Add the options of the verbs that run checks."""
     option = verbs["check"].add_argument
     option(
         "names",
@@ -226,7 +230,6 @@ def _add_checking(verbs: dict[str, _Parser]) -> None:
 
 
 def _add_showing(verbs: dict[str, _Parser]) -> None:
-    """Add the options of the verbs that show something."""
     verbs["host"].add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
     verbs["catalog"].add_argument(
         "what",
@@ -264,7 +267,6 @@ def _add_showing(verbs: dict[str, _Parser]) -> None:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Return the options of a command line; raise WrongUsage if it cannot be understood."""
     top = parser()
     options, rest = top.parse_known_args(_verb_first(argv, top))
     if options.verb in ACTIONS and not any(word.startswith("-") for word in rest):
@@ -276,29 +278,30 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if actions := ACTIONS.get(options.verb):
         options.action, *options.what = options.what or actions[:1]
         if options.action not in actions:
-            choices = f"(choose from {', '.join(actions)})"
-            top.error(f"invalid action: '{options.action}' {choices}")
+            top.error(f"invalid action: '{options.action}' (choose from {', '.join(actions)})")
     return options
 
 
 def _refuse_other_output(options: argparse.Namespace) -> None:
-    """Raise WrongUsage if --events comes with an option that also writes to stdout."""
     from provision.errors import WrongUsage
 
     others = {"--json": options.json, "--dry-run": getattr(options, "dry_run", False)}
     others["check list"] = getattr(options, "names", None) == ["list"]
     for name, is_set in others.items():
         if is_set:
-            what = f"--events and {name} cannot be used together: both write to stdout"
-            raise WrongUsage(what, hint="leave one of them out")
+            raise WrongUsage(
+                f"--events and {name} cannot be used together: both write to stdout",
+                hint="leave one of them out",
+            )
 
 
 def _verb_first(argv: list[str], top: argparse.ArgumentParser) -> list[str]:
     """Move the verb to the front, because options may stand before it; insert the default verb."""
     with_value = {name for verb in _subparsers(top).values() for name in _with_value(verb)}
     values = {index + 1 for index, word in enumerate(argv) if word in with_value}
-    words = (i for i, word in enumerate(argv) if not word.startswith("-") and i not in values)
-    position = next(words, None)
+    position = next(
+        (i for i, word in enumerate(argv) if not word.startswith("-") and i not in values), None
+    )
     if position is not None and (position == 0 or argv[position] in VERBS):
         return [argv[position], *argv[:position], *argv[position + 1 :]]
     if position is None and {"-h", "--help", "-V", "--version"} & set(argv):
@@ -313,7 +316,6 @@ def _with_value(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def help_text() -> str:
-    """Return `vllm-ready --help`; its width does not depend on the terminal."""
     return parser().format_help()
 
 

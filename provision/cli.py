@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run the program and exit."""
     # Collecting garbage while modules load and catalogue rows are read takes a tenth of a plan.
     gc.set_threshold(50_000)
     argv = sys.argv[1:]
@@ -28,7 +27,6 @@ def main() -> None:
 
 
 def _guarded(argv: list[str]) -> int:
-    """Run a verb and return its exit code, also if it raises."""
     if argv in (["--version"], ["-V"]):
         from provision.version import VERSION
 

@@ -18,17 +18,11 @@ def report(argv: list[str], checkout: str) -> str:
     """Write the log of the current exception and return the message for the user."""
     kind, error, _ = sys.exc_info()
     scrub = own_scrubber().text
-    body = [
-        f"vllm-ready {VERSION}, Python {platform.python_version()}, {platform.platform()}",
-        f"arguments: {argv}",
-        "",
-        traceback.format_exc(),
-    ]
+    python = f"Python {platform.python_version()}, {platform.platform()}"
+    text = scrub(f"vllm-ready {VERSION}, {python}\narguments: {argv}\n\n{traceback.format_exc()}")
     path = Path(checkout) / "logs" / f"crash-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.log"
     first_line = scrub(str(error)).split("\n")[0]
-    name = kind.__name__ if kind else "unknown"
-    message = f"error: a bug in vllm-ready: {name}: {first_line}\n"
-    text = scrub("\n".join(body))
+    message = f"error: a bug in vllm-ready: {kind.__name__ if kind else 'unknown'}: {first_line}\n"
     try:
         files.write(path, text.encode("utf-8", "backslashreplace"))
     except NotWritable:

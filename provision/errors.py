@@ -21,17 +21,13 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         super().__init__(what)
-        self.what = what
-        self.where = where
-        self.hint = hint
+        self.what, self.where, self.hint = what, where, hint
 
     @property
     def text(self) -> str:
         """Return place, message and hint, without the leading word `error:`."""
-        lines = [f"{self.where}: {self.what}" if self.where else self.what]
-        if self.hint:
-            lines.append(f" hint: {self.hint}")
-        return "\n".join(lines)
+        first = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{first}\n hint: {self.hint}" if self.hint else first
 
     def __str__(self) -> str:
         return f"error: {self.text}"

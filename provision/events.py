@@ -1,4 +1,4 @@
-"""Events of a run: display, log and JSON lines subscribe to them; the code that works never prints."""
+"""Events of a run. Display, log and JSON lines listen to them; nothing else prints."""
 
 from __future__ import annotations
 
@@ -82,5 +82,5 @@ Event = StepStarted | StepDone | CommandStarted | Line | Progress | Note
 Subscriber = Callable[[Event], None]
 
 
-def nobody(event: object) -> None:
+def ignore(event: object) -> None:
     """Ignore an event."""

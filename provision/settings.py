@@ -103,27 +103,32 @@ def load(text: str | None, name: str, overrides: Iterable[str] = ()) -> Settings
         where = f"--set {override}"
         settings = _override(settings, override, where)
         _check(settings, where, {})
-    folders = {key: os.path.expanduser(getattr(settings, key)) for key in _FOLDERS}
-    return msgspec.structs.replace(settings, **folders)
+    return msgspec.structs.replace(
+        settings, **{key: os.path.expanduser(getattr(settings, key)) for key in _FOLDERS}
+    )
 
 
 def _override(settings: Settings, override: str, where: str) -> Settings:
-    """Apply one --set."""
     key, equals, text = override.partition("=")
     if not equals:
         raise WrongSetting("the value is missing", where=where, hint=f"write --set {key}=VALUE")
     if not override.isprintable():
-        what = "contains characters that are not printable"
-        raise WrongSetting(what, where=f"--set {key}", hint="write plain text")
+        raise WrongSetting(
+            "contains characters that are not printable",
+            where=f"--set {key}",
+            hint="write plain text",
+        )
     values = msgspec.to_builtins(settings)
     node = values
     *parents, last = key.split(".")
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or last not in node:
-        known = _known_keys(msgspec.to_builtins(Settings()))
-        hint = yamltext.nearest(key, known)
-        raise WrongSetting(f"there is no setting `{key}`", where=where, hint=hint)
+        raise WrongSetting(
+            f"there is no setting `{key}`",
+            where=where,
+            hint=yamltext.nearest(key, [*_known_keys(msgspec.to_builtins(Settings()))]),
+        )
     document = yamltext.Document(values, {}, {f"$.{key}": text})
     for candidate in _meanings(text, where):
         node[last] = candidate
@@ -159,13 +164,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _known_keys(node: dict[str, Any], prefix: str = "") -> list[str]:
-    keys: list[str] = []
+def _known_keys(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for name, value in node.items():
-        keys.append(prefix + name)
+        yield prefix + name
         if isinstance(value, dict):
-            keys += _known_keys(value, f"{prefix}{name}.")
-    return keys
+            yield from _known_keys(value, f"{prefix}{name}.")
 
 
 # The form of a version, or of each version in a list, with an example for the error message.
@@ -189,7 +192,6 @@ def _check(settings: Settings, where: str, lines: dict[str, int]) -> None:
 
 
 def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield key, message and hint of every wrong value."""
     for key, (shape, example) in _SHAPES.items():
         value = getattr(settings, key)
         places = (
@@ -202,18 +204,30 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
                 yield place, f"`{text[:60]}` is not a version", f"write {example}"
     for name, choice in msgspec.structs.asdict(settings.sources).items():
         if isinstance(choice, str) and not _ADDRESS.fullmatch(choice):
-            what = f"`{choice[:60]}` is not an address"
-            yield f"sources.{name}", what, "write true, false or https://…"
+            yield (
+                f"sources.{name}",
+                f"`{choice[:60]}` is not an address",
+                "write true, false or https://…",
+            )
     for key in _FOLDERS:
         folder = getattr(settings, key)
         # The prefix becomes part of PATH and of uv's --find-links, where these separate entries.
-        has_separator = key == "prefix" and {":", ","} & {*folder}
-        if not folder.strip() or not folder.isprintable() or has_separator:
-            hint = f"write {key}: and a folder, such as /data/{key}"
-            yield key, f"{folder!r} is not a valid folder name", hint
+        if (
+            not folder.strip()
+            or not folder.isprintable()
+            or (key == "prefix" and {":", ","} & {*folder})
+        ):
+            yield (
+                key,
+                f"{folder!r} is not a valid folder name",
+                f"write {key}: and a folder, such as /data/{key}",
+            )
     if not 0 <= settings.upgrade.threshold < 1:
-        what = f"{settings.upgrade.threshold:g} is not between 0 and 1"
-        yield "upgrade.threshold", what, "write 0.1 for 10 %"
+        yield (
+            "upgrade.threshold",
+            f"{settings.upgrade.threshold:g} is not between 0 and 1",
+            "write 0.1 for 10 %",
+        )
     if settings.keep < 1:
         yield "keep", "at least one environment must be kept", "write keep: 1 or more"
     for i, package in enumerate(settings.extra_packages):
@@ -229,7 +243,6 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def _requirement_problem(package: str) -> str:
-    """Return why a text is not a requirement; "" if it is one."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     # A URL in a requirement may contain characters that end or join lines of requirements.txt.

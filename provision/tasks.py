@@ -109,18 +109,25 @@ def read(
     a number and no task of their own.
     """
     check_names = sorted(checks)
-    paths = sorted(texts, key=lambda path: path.rpartition("/")[2])
-    files = [_File(path, texts[path]) for path in paths]
+    files = [
+        _File(path, texts[path]) for path in sorted(texts, key=lambda path: path.rpartition("/")[2])
+    ]
     tasks: dict[str, Task] = {}
     owners: dict[int, str] = {}
     for file in files:
         if file.number in owners:
-            what = f"{file.number} is the number of {owners[file.number]} already"
-            raise UnreadableInput(what, where=file.path, hint="give one of them another number")
+            raise UnreadableInput(
+                f"{file.number} is the number of {owners[file.number]} already",
+                where=file.path,
+                hint="give one of them another number",
+            )
         task = _task(file, steps, check_names)
         if not task.is_step and (step := {**steps, **parts}.get(file.number)):
-            what = f"{file.number} is the number of step {file.number}-{step}"
-            raise UnreadableInput(what, where=file.path, hint="give it another number, such as 85")
+            raise UnreadableInput(
+                f"{file.number} is the number of step {file.number}-{step}",
+                where=file.path,
+                hint="give it another number, such as 85",
+            )
         owners[file.number] = file.path
         tasks[task.label] = task
     for file in files:
@@ -133,8 +140,13 @@ def read(
                 )
     # Sorted by number already; only the user's tasks may name others in `after`.
     of_steps = [task for task in tasks.values() if task.is_step]
-    of_user = {label: task for label, task in tasks.items() if not task.is_step}
-    return (*of_steps, *_sort(of_user, {file.path: file for file in files}))
+    return (
+        *of_steps,
+        *_sort(
+            {label: task for label, task in tasks.items() if not task.is_step},
+            {file.path: file for file in files},
+        ),
+    )
 
 
 def _task(file: _File, steps: Mapping[int, str], checks: list[str]) -> Task:

@@ -45,12 +45,13 @@ class Problem(msgspec.Struct, frozen=True):
 
 def parse(text: str, name: str) -> Document:
     """Read one YAML document; raise UnreadableInput with the line if the text is not one."""
-    odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-    if odd:
+    if odd := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
-        what = f"contains a character that is not text: {odd[0]!r}"
-        hint = "check that this is the right file"
-        raise UnreadableInput(what, where=f"{name}:{line}", hint=hint)
+        raise UnreadableInput(
+            f"contains a character that is not text: {odd[0]!r}",
+            where=f"{name}:{line}",
+            hint="check that this is the right file",
+        )
     document = Document(None, {}, {})
     try:
         events = (
@@ -65,10 +66,12 @@ def parse(text: str, name: str) -> Document:
             raise builder.refusal(event, "a second document begins here", "keep one of them")
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{name}:{mark.line + 1}" if mark else name
         what = getattr(error, "problem", None) or str(error).split("\n")[0] or type(error).__name__
-        hint = "check this line and those before it for a missing bracket, quote or indentation"
-        raise UnreadableInput(f"is not YAML: {what}", where=place, hint=hint) from None
+        raise UnreadableInput(
+            f"is not YAML: {what}",
+            where=f"{name}:{mark.line + 1}" if mark else name,
+            hint="check this line and those before it for a missing bracket, quote or indentation",
+        ) from None
     return Document(data, document.lines, document.written)
 
 
@@ -88,9 +91,7 @@ class _Builder:
     """
 
     def __init__(self, name: str, document: Document, events: Iterator[Any]) -> None:
-        self.name = name
-        self.document = document
-        self.events = events
+        self.name, self.document, self.events = name, document, events
 
     def refusal(
         self,
@@ -98,23 +99,27 @@ class _Builder:
         what: str,
         hint: str,
     ) -> UnreadableInput:
-        """Return an error at the line of an event."""
         return UnreadableInput(what, where=f"{self.name}:{event.start_mark.line + 1}", hint=hint)
 
     def value(self, event: Any, path: str, depth: int) -> Any:  # noqa: ANN401 - as above
         """Return the value that begins with an event; raise UnreadableInput if it is not plain."""
         # Aliases can expand a few lines to gigabytes, and tags can create any object.
         if isinstance(event, yaml.AliasEvent):
-            what = f"`*{event.anchor}`: aliases are not supported"
-            raise self.refusal(event, what, "write the value itself")
+            raise self.refusal(
+                event, f"`*{event.anchor}`: aliases are not supported", "write the value itself"
+            )
         if event.tag is not None:
-            what = f"`{event.tag}`: tags are not supported"
-            raise self.refusal(event, what, 'write plain values, text as "text"')
+            raise self.refusal(
+                event,
+                f"`{event.tag}`: tags are not supported",
+                'write plain values, text as "text"',
+            )
         if depth > _MAX_DEPTH:
             raise self.refusal(event, "nested too deeply", "use at most a few levels")
         if len(self.document.lines) >= _MAX_VALUES:
-            hint = f"use at most {_MAX_VALUES}; is this the right file?"
-            raise self.refusal(event, "too many values", hint)
+            raise self.refusal(
+                event, "too many values", f"use at most {_MAX_VALUES}; is this the right file?"
+            )
         self.document.lines[path] = event.start_mark.line + 1
         if isinstance(event, yaml.ScalarEvent):
             self.document.written[path] = event.value
@@ -136,8 +141,7 @@ class _Builder:
                 raise self.refusal(event, "expected a name", "write name: value")
             if event.value in items:
                 raise self.refusal(event, f"`{event.value}` appears twice", "keep one of them")
-            path_below = f"{path}.{event.value}"
-            items[event.value] = self.value(next(self.events), path_below, depth + 1)
+            items[event.value] = self.value(next(self.events), f"{path}.{event.value}", depth + 1)
         return items
 
 
@@ -157,13 +161,13 @@ def _scalar(value: str, *, plain: bool) -> Any:  # noqa: ANN401 - a YAML scalar 
 def typed(
     document: Document, kind: type[T], name: str, failure: type[Failure] = UnreadableInput
 ) -> T:
-    """Convert a document to a type; raise a failure with line and hint if it does not fit."""
     try:
         return msgspec.convert(document.data, kind)
     except msgspec.ValidationError as error:
         wrong = problem(error, document, kind)
-        where = f"{name}:{document.lines.get(wrong.path, 1)}"
-        raise failure(wrong.what, where=where, hint=wrong.hint) from None
+        raise failure(
+            wrong.what, where=f"{name}:{document.lines.get(wrong.path, 1)}", hint=wrong.hint
+        ) from None
 
 
 def problem(error: msgspec.ValidationError, document: Document, kind: type[Any]) -> Problem:
@@ -214,7 +218,6 @@ def _suggestion(text: str, expected: inspect.Type) -> tuple[str, str] | None:
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """Return a hint that names the known word closest to an unknown one."""
     import difflib
 
     # difflib does not match swapped letters (pipy for pypi) in short words.
@@ -224,14 +227,12 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def _type_at(info: inspect.Type, path: str) -> inspect.Type:
-    """Return the type that belongs at a path."""
     # msgspec writes paths such as $.gpus[0].cc, or [...] for the items of a dict.
     for name in re.findall(r"\.(\w+)|\[[^\]]*\]", path):
         container = inspect.StructType if name else inspect.ListType
         part = next((part for part in _alternatives(info) if isinstance(part, container)), None)
         if isinstance(part, inspect.StructType):
-            types = (field.type for field in part.fields if field.encode_name == name)
-            info = next(types, info)
+            info = next((field.type for field in part.fields if field.encode_name == name), info)
         elif isinstance(part, inspect.ListType):
             info = part.item_type
         else:
@@ -244,8 +245,12 @@ def _alternatives(info: inspect.Type) -> tuple[inspect.Type, ...]:
 
 
 def _fields(info: inspect.Type) -> list[str]:
-    structs = [part for part in _alternatives(info) if isinstance(part, inspect.StructType)]
-    return [field.encode_name for struct in structs for field in struct.fields]
+    return [
+        field.encode_name
+        for part in _alternatives(info)
+        if isinstance(part, inspect.StructType)
+        for field in part.fields
+    ]
 
 
 def _in_words(info: inspect.Type) -> str:

@@ -1,4 +1,4 @@
-"""What the tests share: the catalogue, signals as a shell gives them, and the options of the suite."""
+"""Shared by all tests: the catalogue, signals as a shell sets them, the options of the suite."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RESULTS = ROOT / "tasks" / "task-results"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--renew-golden", action="store_true", help="write tests/plans anew; look at the diff"
+        "--renew-golden", action="store_true", help="write the golden files again; read the diff"
     )
     parser.addoption("--fast", action="store_true", help="leave out the tests marked `environment`")
     parser.addoption("--long", action="store_true", help="run the long tests at their full size")
@@ -55,7 +55,7 @@ def own_folder(inside: Path | None = None) -> str:
 
 
 def roomy(folder: Path) -> bool:
-    """Whether it has room, and programs start there."""
+    """Return True if the folder has 4 GiB free and programs can start there."""
     found = os.statvfs(folder)
     return found.f_bavail * found.f_frsize > 4 * 2**30 and not found.f_flag & os.ST_NOEXEC
 
@@ -148,7 +148,7 @@ def catalogue() -> rows.Catalogue:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_pages_of_tests() -> Iterator[None]:
-    """What a person reads in this checkout is of runs of this checkout; a test says --set tasks=DIR."""
+    """Fail if a test writes pages into this checkout; a test must use --set tasks=DIR."""
     before = pages()
     yield
     assert pages() == before, "a test has written into the checkout's own tasks/task-results"

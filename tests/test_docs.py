@@ -1,4 +1,4 @@
-"""What README and docs show is what the program does; --renew-golden writes the shown output again."""
+"""README and docs show real output; --renew-golden writes it again."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_nothing_to_do_needs_no_network_and_writes_nothing(brought_up: real.Brou
 def test_an_edit_that_hides_is_found_by_the_check_and_then_healed(
     brought_up: real.BroughtUp, request: pytest.FixtureRequest
 ) -> None:
-    """What is healed is proved anew: with --long by all checks, else by those that take seconds."""
+    """Check a repaired environment again: with --long by all checks, else by the quickest."""
     (victim,) = brought_up.prefix.glob("current/lib/python3*/site-packages/torch/version.py")
     whole, status = victim.read_bytes(), victim.stat()
     with victim.open("r+b") as stream:

@@ -1,4 +1,4 @@
-"""What docs/watch.md gives a user to install is what systemd and cron take."""
+"""systemd and cron accept the files that docs/watch.md offers."""
 
 from __future__ import annotations
 

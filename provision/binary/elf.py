@@ -84,9 +84,10 @@ class SharedObject:
     def highest(self, prefix: str) -> str | None:
         """Return the highest required version under a prefix: "2.29" for GLIBC."""
         versions = (version.removeprefix(f"{prefix}_") for version in self.versions)
-        numbers = [version for version in versions if version.replace(".", "").isdecimal()]
         return max(
-            numbers, key=lambda version: [int(part) for part in version.split(".")], default=None
+            [version for version in versions if version.replace(".", "").isdecimal()],
+            key=lambda version: [int(part) for part in version.split(".")],
+            default=None,
         )
 
     @cached_property
@@ -103,7 +104,6 @@ class SharedObject:
 
     @cached_property
     def defined(self) -> frozenset[str]:
-        """Return the symbols that the file offers."""
         return frozenset(symbol.name for symbol in self._symbols if symbol.defined)
 
     @cached_property

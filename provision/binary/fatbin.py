@@ -74,10 +74,12 @@ def common_code(all_containers: Sequence[FatBinary]) -> FatBinary:
         return FatBinary()
     counts = Counter(container.sm for container in all_containers)
     widest = max(counts, key=lambda sm: (len(sm), counts[sm], sorted(sm)))
-    ptx = frozenset.intersection(
-        *(container.ptx for container in all_containers if container.sm == widest)
+    return FatBinary(
+        sm=widest,
+        ptx=frozenset.intersection(
+            *(container.ptx for container in all_containers if container.sm == widest)
+        ),
     )
-    return FatBinary(sm=widest, ptx=ptx)
 
 
 def capabilities(architectures: frozenset[int]) -> tuple[str, ...]:

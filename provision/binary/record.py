@@ -49,8 +49,11 @@ def differences(site_packages: Path, dist_info: str) -> list[str]:
 
     Raise ValueError if RECORD cannot be read.
     """
-    listed = read_entries(site_packages / dist_info / "RECORD")
-    return [entry.path for entry in listed if not _is_as_recorded(site_packages, entry)]
+    return [
+        entry.path
+        for entry in read_entries(site_packages / dist_info / "RECORD")
+        if not _is_as_recorded(site_packages, entry)
+    ]
 
 
 def unlisted_files(site_packages: Path) -> list[str]:

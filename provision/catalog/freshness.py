@@ -38,7 +38,6 @@ def behind(known: Iterable[str], page: ProjectPage) -> CatalogLag:
 
 
 def _releases(page: ProjectPage) -> dict[Version, datetime | None]:
-    """Return every final release with wheels, and its first upload where the index has dates."""
     released: dict[Version, datetime | None] = {}
     for package in page.packages:
         # A yanked release is not one to add.
@@ -49,6 +48,8 @@ def _releases(page: ProjectPage) -> dict[Version, datetime | None]:
         except InvalidVersion:
             continue
         if not version.is_prerelease:
-            dates = [moment for moment in (released.get(version), package.upload_time) if moment]
-            released[version] = min(dates, default=None)
+            released[version] = min(
+                [moment for moment in (released.get(version), package.upload_time) if moment],
+                default=None,
+            )
     return released

@@ -151,7 +151,6 @@ def _vllm_build(wheel: OpenWheel, index: str) -> VllmBuild:
 
 
 def _glibc(wheel: OpenWheel, core: list[SharedObject], index: str) -> tuple[str, str]:
-    """Return the glibc that a host needs, and the reason."""
     # Compiled code may need a newer glibc than its tag says.
     tag = wheel.published.name.glibc
     needs = [
@@ -165,30 +164,33 @@ def _glibc(wheel: OpenWheel, core: list[SharedObject], index: str) -> tuple[str,
 
 def _compiled(wheel: OpenWheel, modules: tuple[str, ...]) -> list[SharedObject]:
     """Return the extension modules of a part: `vllm/_C.abi3.so` is the module vllm/_C."""
-    members = [
-        name for name in wheel.members if name.endswith(".so") and name.partition(".")[0] in modules
+    return [
+        wheel.shared_object(member)
+        for member in wheel.members
+        if member.endswith(".so") and member.partition(".")[0] in modules
     ]
-    return [wheel.shared_object(member) for member in members]
 
 
 def _code(objects: list[SharedObject]) -> CompiledCode | None:
     if not objects:
         return None
-    containers = [
-        container for module in objects for container in fatbin.fat_binaries(module.fatbin)
-    ]
-    kernels = fatbin.common_code(containers)
+    kernels = fatbin.common_code(
+        [container for module in objects for container in fatbin.fat_binaries(module.fatbin)]
+    )
     return CompiledCode(sm=fatbin.capabilities(kernels.sm), ptx=fatbin.capabilities(kernels.ptx))
 
 
 def _toolkit(objects: list[SharedObject]) -> str | None:
     """Return the newest CUDA toolkit that left its name in the code, as they do since 12.8."""
-    traces = {
-        trace.decode()
-        for module in objects
-        for trace in re.findall(rb"release (\d+\.\d+), V", module.data)
-    }
-    return max(traces, key=Version, default=None)
+    return max(
+        {
+            trace.decode()
+            for module in objects
+            for trace in re.findall(rb"release (\d+\.\d+), V", module.data)
+        },
+        key=Version,
+        default=None,
+    )
 
 
 def _runtime_major(objects: list[SharedObject]) -> str:
@@ -237,9 +239,10 @@ def _cxx11_abi(c10: SharedObject) -> bool:
 
 
 def _cxx_standard(wheel: OpenWheel) -> int:
-    """Return the C++ standard that torch's headers need."""
-    header = wheel.read("torch/include/torch/csrc/api/include/torch/all.h")
-    needed = re.search(rb"C\+\+(\d+) or later compatible compiler is required", header)
+    needed = re.search(
+        rb"C\+\+(\d+) or later compatible compiler is required",
+        wheel.read("torch/include/torch/csrc/api/include/torch/all.h"),
+    )
     return int(needed[1]) if needed else 17
 
 

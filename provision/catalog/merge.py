@@ -48,8 +48,9 @@ def merge(existing: bytes, row: Release) -> bytes:
     old = rows.get(row.version)
     # The index does not state everything: the old row completes the new one.
     rows[row.version] = _joined(old, row) if old else row
-    newest_first = sorted(rows.values(), key=lambda release: Version(release.version), reverse=True)
-    return msgspec.json.Encoder().encode_lines(newest_first)
+    return msgspec.json.Encoder().encode_lines(
+        sorted(rows.values(), key=lambda release: Version(release.version), reverse=True)
+    )
 
 
 def compare(old: Release, new: Release) -> list[str]:
@@ -120,17 +121,17 @@ def _builds(release: Release) -> tuple[Build, ...]:
 
 
 def _counterpart(old: tuple[Build, ...], build: Build) -> Build | None:
-    """Return the build that a new one replaces."""
-    for candidate in old:
-        same_place = (candidate.machine, candidate.where) == (build.machine, build.where)
-        # PyPI has one build per machine; its CUDA may have been inferred wrongly before.
-        if same_place and (build.where == "pypi" or candidate.variant == build.variant):
-            return candidate
-    return None
+    # PyPI has one build per machine; its CUDA may have been inferred wrongly before.
+    matching = (
+        candidate
+        for candidate in old
+        if (candidate.machine, candidate.where) == (build.machine, build.where)
+        and (build.where == "pypi" or candidate.variant == build.variant)
+    )
+    return next(matching, None)
 
 
 def _filled(old: Build, new: Build) -> Build:
-    """Return the new build, completed by what only the old one states."""
     if isinstance(old, VllmBuild) and isinstance(new, VllmBuild):
         # Code from before CUDA 12.8 does not name its toolkit.
         if new.cuda is None:

@@ -107,10 +107,10 @@ def wheels(index: str, project: str, version: str) -> list[Published]:
 
 def newest_uploads(listed: Iterable[Published]) -> list[Published]:
     """Return the wheel with the highest build number for each machine, x86_64 first."""
-    newest: dict[str, Published] = {}
     # A later wheel replaces an earlier one of the same machine.
-    for wheel in sorted(listed, key=lambda wheel: wheel.name.build):
-        newest[wheel.name.machine] = wheel
+    newest: dict[str, Published] = {
+        wheel.name.machine: wheel for wheel in sorted(listed, key=lambda wheel: wheel.name.build)
+    }
     return [newest[machine] for machine in sorted(newest, reverse=True)]
 
 
@@ -141,7 +141,6 @@ class OpenWheel:
         return compiled
 
     def metadata(self) -> Message:
-        """Return the header fields of METADATA."""
         # A vendored package may have a dist-info folder deeper in the wheel.
         (member,) = (
             name for name in self.members if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)
@@ -188,11 +187,13 @@ def release_day(listed: list[Published]) -> str:
 
 def pinned_version(needed: list[Requirement]) -> str | None:
     """Return the version that the first requirement pins, without its local part, or None."""
-    for requirement in needed:
-        for specifier in requirement.specifier:
-            if specifier.operator in ("==", "~="):
-                return specifier.version.partition("+")[0]
-    return None
+    pins = (
+        specifier.version.partition("+")[0]
+        for requirement in needed
+        for specifier in requirement.specifier
+        if specifier.operator in ("==", "~=")
+    )
+    return next(pins, None)
 
 
 def _last_versions(page: pypi_simple.ProjectPage) -> list[str]:

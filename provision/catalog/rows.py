@@ -256,13 +256,15 @@ def read_rows(data: bytes, row: type[R], name: str) -> tuple[R, ...]:
             if line.strip():  # the decoder skips empty lines too
                 msgspec.json.decode(line, type=row)
         except (msgspec.MsgspecError, ValueError) as error:
-            hint = "each line is one JSON row: compare it with its neighbours"
-            raise UnreadableInput(str(error), where=f"{name}:{number}", hint=hint) from None
+            raise UnreadableInput(
+                str(error),
+                where=f"{name}:{number}",
+                hint="each line is one JSON row: compare it with its neighbours",
+            ) from None
     raise UnreadableInput("not UTF-8 text", where=name)
 
 
 def load(folder: str = DATA) -> Catalogue:
-    """Return the catalogue in a folder."""
     # Every table is read at every start: 4 ms in all.
     tables: dict[str, Any] = {}
     for table, row in TABLES.items():

@@ -61,7 +61,6 @@ def _fields(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _field(name: str, value: object) -> str:
-    """Return a field as text: a switch by its name, a size with its unit, a list with blanks."""
     if isinstance(value, bool):
         return name if value else f"no {name}"
     for unit in ("mb", "gb", "gbs"):

@@ -20,17 +20,15 @@ class JsonLines:
         self.failure: NotWritable | None = None
 
     def __call__(self, event: msgspec.Struct, *, last: bool = False) -> None:
-        """Write an event, unless stdout has failed or the last line was written."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         fields = msgspec.to_builtins(event)
         stamped = {"type": fields.pop("type"), "at": now.replace("+00:00", "Z"), **fields}
-        line = msgspec.json.encode(stamped) + b"\n"
         with self._lock:
             if self._over or self.failure:
                 return
             self._over = last
             try:
-                terminal.out(line)
+                terminal.out(msgspec.json.encode(stamped) + b"\n")
             except NotWritable as failure:
                 # Also in threads of downloads: a closed stdout must not end what is being built.
                 self.failure = failure

@@ -16,7 +16,6 @@ _BESIDE = 90  # columns from which on a summary stands beside its head
 
 
 def permanent(event: RunEvent, width: int | None) -> str:
-    """Return the permanent lines of an event, "" if it leaves none."""
     match event:
         case StepDone(result=result) if result.outcome != "kept":
             return _step(result, width)
@@ -28,14 +27,14 @@ def permanent(event: RunEvent, width: int | None) -> str:
 
 
 def note(text: str, width: int | None) -> str:
-    """Return a note, indented below its step."""
     return _hanging(" " * 5, text, width, 5)
 
 
 def plain(text: str) -> str:
     """Return text on one line, without control codes of a terminal."""
-    letters = (letter if letter.isprintable() else " " for letter in _CONTROL.sub("", text))
-    return "".join(letters).rstrip()
+    return "".join(
+        letter if letter.isprintable() else " " for letter in _CONTROL.sub("", text)
+    ).rstrip()
 
 
 def _step(result: StepResult, width: int | None) -> str:
@@ -45,7 +44,6 @@ def _step(result: StepResult, width: int | None) -> str:
 
 
 def _check(result: CheckResult, width: int | None) -> str:
-    """Return the lines of a check: the summary beside its head if the page is wide enough."""
     head = f"     {result.name:<26}{result.outcome:<6}{result.seconds:>7.1f} s"
     if not _fits(width, _HEAD):
         head = f"     {result.name} {result.outcome} {result.seconds:.1f} s"

@@ -37,12 +37,12 @@ _BARS: Final = 4
 
 @contextlib.contextmanager
 def display() -> Iterator[Live]:
-    """Show the display inside the block; afterwards the terminal has its cursor back."""
     live = Live()
     try:
         live.start()
         yield live
     finally:
+        # Whatever happened, the terminal gets its cursor back.
         live.stop()
 
 
@@ -56,9 +56,12 @@ class Live:
     def __init__(self) -> None:
         # The width must be that of the terminal, not COLUMNS: if a line is wider than the terminal,
         # rich moves up too few lines and leaves remains behind.
-        environ = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
         self._console = Console(
-            file=sys.stderr, highlight=False, markup=False, emoji=False, _environ=environ
+            file=sys.stderr,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            _environ={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")},
         )
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -80,7 +83,6 @@ class Live:
         self._ticker.start()
 
     def stop(self) -> None:
-        """Remove everything but the permanent lines."""
         self._ended.set()
         try:
             with self._lock, contextlib.suppress(OSError):
@@ -149,7 +151,6 @@ def _cut(text: str, width: int, style: str = "") -> Text:
 
 
 def _bar(pace: Pace, now: float, width: int) -> Text | Table:
-    """Return bar and figures; only figures if the total is unknown or the page too narrow."""
     figures = pace.figures(now, width - 5)
     room = min(width - 5 - len(figures) - 2, 60)
     if pace.last.total <= 0 or room < 10:

@@ -47,7 +47,6 @@ class Plain:
             self._write(text)
 
     def _progress(self, event: Progress) -> None:
-        """Write the first and the last progress of a bar, and one every 30 seconds."""
         now = self._clock()
         if (pace := self._paces.add(event, now)) is None:
             return

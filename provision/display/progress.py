@@ -15,7 +15,7 @@ from provision.events import (
     StepDone,
     StepResult,
     StepStarted,
-    nobody,
+    ignore,
 )
 
 Listener = Callable[[RunEvent], None]
@@ -43,7 +43,6 @@ class EventRecorder:
         self._listener(event)
 
     def add(self, other: EventRecorder) -> None:
-        """Append what another listener recorded."""
         self.results += other.results
         for own, added in ((self.commands, other.commands), (self.notes, other.notes)):
             for step, texts in added.items():
@@ -51,8 +50,7 @@ class EventRecorder:
 
 
 @contextlib.contextmanager
-def followed(options: argparse.Namespace) -> Iterator[EventRecorder]:
-    """Display and record the events of the engine inside the block."""
+def listening(options: argparse.Namespace) -> Iterator[EventRecorder]:
     with _listener(options) as listener:
         yield EventRecorder(listener)
 
@@ -68,7 +66,7 @@ def _listener(options: argparse.Namespace) -> contextlib.AbstractContextManager[
     if options.stream:
         return contextlib.nullcontext(options.stream)
     if options.quiet or options.json:
-        return contextlib.nullcontext(nobody)
+        return contextlib.nullcontext(ignore)
     if terminal.can_redraw():
         from provision.display.live import display  # rich is loaded for a terminal only
 
@@ -76,5 +74,6 @@ def _listener(options: argparse.Namespace) -> contextlib.AbstractContextManager[
     from provision.display.plain import Plain
 
     # A log has no width: its lines stay whole, so that they can be searched.
-    width = terminal.columns(sys.stderr) if sys.stderr.isatty() else None
-    return contextlib.nullcontext(Plain(terminal.note, width))
+    return contextlib.nullcontext(
+        Plain(terminal.note, terminal.columns(sys.stderr) if sys.stderr.isatty() else None)
+    )

@@ -27,18 +27,15 @@ class Rows:
         narrow: int = _NARROW,
     ) -> None:
         self.rows = list(rows)
-        self._value_style = value_style
-        self._narrow = narrow
+        self._value_style, self._narrow = value_style, narrow
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the layout that fits the width; rich calls this to print."""
         yield self._beside() if options.max_width >= self._narrow else self._stacked()
 
     def _beside(self) -> Table:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
-        between = max(len(self.rows[0]) - 2, 0) if self.rows else 0
         table.add_column(style="dim", no_wrap=True)
-        for _ in range(between):
+        for _ in self.rows[0][1:-1] if self.rows else ():
             table.add_column(style=self._value_style, no_wrap=True)
         table.add_column(overflow="fold")
         for row in self.rows:
@@ -46,7 +43,6 @@ class Rows:
         return table
 
     def _stacked(self) -> Table:
-        """Return each row as a head line and the text below it."""
         grid = Table.grid()
         for row in self.rows:
             *cells, last = row

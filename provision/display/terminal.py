@@ -38,7 +38,6 @@ def show(renderable: object) -> None:
 
 
 def columns(stream: TextIO) -> int:
-    """Return the width of a terminal, 80 if it does not know."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
@@ -46,14 +45,12 @@ def columns(stream: TextIO) -> int:
 
 
 def document(data: object) -> None:
-    """Print one JSON document on stdout."""
     import msgspec
 
     out(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
 
 
 def line(text: str) -> None:
-    """Print one line on stdout, unwrapped."""
     write(f"{text}\n")
 
 
@@ -71,17 +68,14 @@ def ignore(_: str) -> None:
 
 
 def can_redraw() -> bool:
-    """Return whether stderr is a terminal that can erase lines."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 def write(text: str) -> None:
-    """Print text on stdout."""
     out(legible(text, sys.stdout).encode(sys.stdout.encoding))
 
 
 def legible(text: str, stream: TextIO) -> str:
-    """Return text with only the letters that a stream can encode."""
     try:
         text.encode(stream.encoding)
     except UnicodeEncodeError:

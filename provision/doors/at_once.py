@@ -23,8 +23,9 @@ class Workers:
 
     def __init__(self, limit: int, name: str) -> None:
         self._limit, self._name = limit, name
-        self._queue: queue.SimpleQueue[tuple[Future[object], Callable[[], object]] | None]
-        self._queue = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Future[object], Callable[[], object]] | None] = (
+            queue.SimpleQueue()
+        )
         self._threads = 0
         self._stopped = threading.Event()
 

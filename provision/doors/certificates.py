@@ -16,8 +16,7 @@ _configured: list[str] = []
 
 def trust(bundle: str | None) -> None:
     """Use the bundle that pip is configured with; bundles from the environment come before it."""
-    _configured.clear()
-    _configured.extend([bundle] if bundle else [])
+    _configured[:] = [bundle] if bundle else []
 
 
 def bundle() -> str | bool:

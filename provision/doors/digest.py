@@ -13,7 +13,6 @@ _CHUNK: Final = 1024 * 1024
 
 
 def pieces(path: str | PathLike[str]) -> Iterator[bytes]:
-    """Yield the content of a file piece by piece."""
     with open(path, "rb", buffering=0) as stream:
         while piece := stream.read(_CHUNK):
             yield piece
@@ -28,5 +27,4 @@ def of_pieces(content: Iterable[bytes], algorithm: str = "sha256") -> hashlib._H
 
 
 def of_file(path: str | PathLike[str], algorithm: str = "sha256") -> hashlib._Hash:
-    """Return the hash of a file."""
     return of_pieces(pieces(path), algorithm)

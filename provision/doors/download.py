@@ -71,7 +71,6 @@ def _local(url: str) -> Path | None:
 
 
 def _remove(part: Path) -> int:
-    """Remove a file and return how many bytes it had."""
     try:
         size = part.stat().st_size
         part.unlink()
@@ -83,10 +82,8 @@ def _remove(part: Path) -> int:
 def _fetch(
     url: str, part: Path, count: Callable[[int], None], connection: sessions.Connection
 ) -> str:
-    """Complete the file and return its hash."""
     with part.open("a+b") as target:
-        local = _local(url)
-        if local:
+        if local := _local(url):
             target.truncate(0)  # a local copy is fast: no part of it is worth continuing
         target.seek(0)
         hasher = digest.of_pieces(iter(functools.partial(target.read, remote_file.CHUNK), b""))
@@ -109,6 +106,8 @@ def _read(source: Path) -> Iterator[bytes]:
     try:
         yield from parts.read(source)
     except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-        hint = "check that the folder is mounted and readable, then retry with the same command"
-        raise SourceFailed(reason, where=str(source), hint=hint) from None
+        raise SourceFailed(
+            f"cannot be read: {error.strerror}",
+            where=str(source),
+            hint="check that the folder is mounted and readable, then retry with the same command",
+        ) from None

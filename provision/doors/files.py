@@ -12,6 +12,9 @@ from provision.errors import NotWritable, UnreadableInput
 TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 _HINTS = {
     errno.ENOENT: "this folder does not exist: create it, or name another one",
@@ -37,7 +40,11 @@ def write(path: Path, data: bytes | str, mode: int = 0o644, *, make_folders: boo
             path.parent.mkdir(parents=True, exist_ok=True)
         _write_aside_and_rename(path, content, mode)
     except OSError as error:
-        raise _not_writable(path, error) from error
+        raise NotWritable(
+            f"cannot be written: {error.strerror or error}",
+            where=str(path),
+            hint=_HINTS.get(error.errno or 0, "name another folder"),
+        ) from error
 
 
 def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
@@ -52,15 +59,30 @@ def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
             hint="name a file that exists and that you may read",
         ) from error
     if len(content) > limit:
-        what = f"is larger than {limit // (1024 * 1024)} MiB"
-        raise UnreadableInput(what, where=str(path), hint="check that this is the right file")
+        raise UnreadableInput(
+            f"is larger than {limit // (1024 * 1024)} MiB",
+            where=str(path),
+            hint="check that this is the right file",
+        )
     return as_text(content)
+
+
+def read_document(path: Path, kind: type[T]) -> T | None:
+    """Return our own JSON document; None where it is missing or damaged, and is written again."""
+    import msgspec  # here: the command line is loaded without it
+
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def as_text(content: bytes) -> str:
     """Decode a text file, also from Windows: with a byte order mark, or UTF-16 from PowerShell."""
-    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_wide else "utf-8-sig", "replace")
+    return content.decode(
+        "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig",
+        "replace",
+    )
 
 
 def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
@@ -81,11 +103,11 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
         with contextlib.suppress(OSError):
             Path(aside).unlink()
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a crash, on file systems that support it."""
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -94,11 +116,3 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def _not_writable(path: Path, error: OSError) -> NotWritable:
-    return NotWritable(
-        f"cannot be written: {error.strerror or error}",
-        where=str(path),
-        hint=_HINTS.get(error.errno or 0, "name another folder"),
-    )

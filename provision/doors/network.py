@@ -38,8 +38,9 @@ def default_index() -> str:
 
 def probe(urls: Mapping[str, str], deadline_s: float) -> dict[str, dict[str, object]]:
     """Return whether each source answers; all are asked at once, until the deadline."""
-    jobs = {name: partial(_probe, url, deadline_s) for name, url in urls.items()}
-    answers = at_once.run_all(jobs, deadline_s)
+    answers = at_once.run_all(
+        {name: partial(_probe, url, deadline_s) for name, url in urls.items()}, deadline_s
+    )
     late = {"answers": False, "detail": f"no answer within {deadline_s:g} s"}
     return {name: answers.get(name, late) for name in urls}
 
@@ -48,7 +49,6 @@ def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> Proje
     """Return the page of a project on a simple index (JSON or HTML)."""
     import pypi_simple  # here: importing it takes longer than a run that finds nothing to do
 
-    where = sessions.scrubbed(index)
     with (
         sessions.session() as connection,
         pypi_simple.PyPISimple(index, session=connection) as client,
@@ -63,7 +63,7 @@ def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> Proje
         except (pypi_simple.UnsupportedContentTypeError, ValueError) as error:
             reason = f"its page for {name} is not a simple index page ({type(error).__name__})"
             hint = "an index address ends in /simple/, and must not lead to a login page"
-        raise SourceFailed(reason, where=where, hint=hint)
+        raise SourceFailed(reason, where=sessions.scrubbed(index), hint=hint)
 
 
 def page(
@@ -80,27 +80,29 @@ def page(
             return _within(deadline_s, lambda: _read(url, connection))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             status = error.response.status_code if isinstance(error, requests.HTTPError) else None
-            permanent = status is not None and status not in sessions.TRANSIENT
-            if attempt == _ATTEMPTS or permanent:
-                reason, where = sessions.reason(error), sessions.scrubbed(url)
-                raise SourceFailed(reason, where=where, hint=_RETRY) from None
+            if attempt == _ATTEMPTS or (status is not None and status not in sessions.TRANSIENT):
+                raise SourceFailed(
+                    sessions.reason(error), where=sessions.scrubbed(url), hint=_RETRY
+                ) from None
             time.sleep(0.2 * attempt)
     raise AssertionError  # the last attempt returns or raises
 
 
 def _read(url: str, connection: sessions.Connection | None) -> bytes | None:
-    timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
     with (
         sessions.session(url, connection) as session,
-        session.get(url, timeout=timeout, stream=True) as response,
+        session.get(url, timeout=(sessions.CONNECT_S, sessions.SILENCE_S), stream=True) as response,
     ):
         if response.status_code in (requests.codes.not_found, requests.codes.gone):
             return None
         response.raise_for_status()
         content: bytes = response.raw.read(_LONGEST_PAGE + 1, decode_content=True)
     if len(content) > _LONGEST_PAGE:
-        reason = f"its page is larger than {_LONGEST_PAGE // 2**20} MiB"
-        raise SourceFailed(reason, where=sessions.scrubbed(url), hint="name a mirror")
+        raise SourceFailed(
+            f"its page is larger than {_LONGEST_PAGE // 2**20} MiB",
+            where=sessions.scrubbed(url),
+            hint="name a mirror",
+        )
     return content
 
 
@@ -127,13 +129,14 @@ def _probe(url: str, deadline_s: float) -> dict[str, object]:
 
 def _assess(url: str, response: requests.Response) -> dict[str, object]:
     status = response.status_code
-    is_page = "html" in response.headers.get("Content-Type", "")
     # A captive portal or a login page answers for every address, with status 200.
-    if is_page and _site(response.url) != _site(url):
+    if "html" in response.headers.get("Content-Type", "") and _site(response.url) != _site(url):
         host = urlsplit(response.url).hostname
         return {"answers": False, "detail": f"redirected to a page of {host}"}
-    answers = status < requests.codes.server_error and status not in sessions.LOGIN_NEEDED
-    return {"answers": answers, "detail": f"HTTP {status}"}
+    return {
+        "answers": status < requests.codes.server_error and status not in sessions.LOGIN_NEEDED,
+        "detail": f"HTTP {status}",
+    }
 
 
 def _site(url: str) -> list[str]:

@@ -31,8 +31,11 @@ def read(deadline_s: float = 10.0) -> Reading:
     error = document.get("error")
     if error is None:
         return Reading(outcome="ok", text=line)
-    detail = f"NVML error {error['code']}: {error['text']}"
-    return Reading(outcome=_OUTCOMES.get(error["code"], "failed"), text=line, detail=detail)
+    return Reading(
+        outcome=_OUTCOMES.get(error["code"], "failed"),
+        text=line,
+        detail=f"NVML error {error['code']}: {error['text']}",
+    )
 
 
 def _decoded(line: str) -> dict[str, Any] | None:

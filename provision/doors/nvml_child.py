@@ -59,26 +59,37 @@ def gpu(index: int) -> tuple[Any, dict[str, Any]]:
         "width": lambda: nvml.nvmlDeviceGetCurrPcieLinkWidth(handle),
         "width_max": lambda: nvml.nvmlDeviceGetMaxPcieLinkWidth(handle),
         "generation": lambda: nvml.nvmlDeviceGetCurrPcieLinkGeneration(handle),
-        "generation_max": lambda: generation_max(handle),
+        # Older drivers report the generation of GPU and slot together.
+        "generation_max": lambda: first_known(
+            lambda: nvml.nvmlDeviceGetGpuMaxPcieLinkGeneration(handle),
+            lambda: nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle),
+        ),
         "memory_errors": lambda: memory_errors(handle),
         "clocks": lambda: clocks(handle),
-        "throttling": lambda: throttling(handle),
+        # The bits of the reasons that lower the clocks; older drivers use an older name.
+        "throttling": lambda: first_known(
+            lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle),
+            lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+        ),
         "processes": lambda: processes(handle),
         "fabric": lambda: fabric(handle),
     }
-    answers = {field: ask(question, errors, field) for field, question in questions.items()}
-    answers = {field: answer for field, answer in answers.items() if answer is not None}
+    answers = {
+        field: answer
+        for field, question in questions.items()
+        if (answer := ask(question, errors, field)) is not None
+    }
     if answers.get("mig"):
         answers["slices"] = slices(handle)
     return handle, {"index": index, **answers, "errors": errors}
 
 
-def generation_max(handle: Any) -> int:  # noqa: ANN401 - ctypes
-    """Return the PCIe generation of the GPU; older drivers report that of GPU and slot together."""
+def first_known(question: Callable[[], int], otherwise: Callable[[], int]) -> int:
+    """Return the answer to a question, or to another one that such a driver knows."""
     try:
-        return int(nvml.nvmlDeviceGetGpuMaxPcieLinkGeneration(handle))
+        return int(question())
     except UNANSWERED:
-        return int(nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle))
+        return int(otherwise())
 
 
 def memory(handle: Any) -> int:  # noqa: ANN401 - ctypes
@@ -86,17 +97,20 @@ def memory(handle: Any) -> int:  # noqa: ANN401 - ctypes
 
     The first call will be removed with CUDA 14, the second is unknown to old drivers.
     """
-    try:
-        return int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    except nvml.NVMLError:
-        return int(nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2).total)
+    return first_known(
+        lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total,
+        lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2).total,
+    )
 
 
 def several(questions: dict[str, Callable[[], int]]) -> dict[str, int]:
     """Return the supported ones of several numbers; raise NVMLError if none is supported."""
     errors: dict[str, str] = {}
-    answers = {field: ask(question, errors, field) for field, question in questions.items()}
-    answers = {field: int(answer) for field, answer in answers.items() if answer is not None}
+    answers = {
+        field: int(answer)
+        for field, question in questions.items()
+        if (answer := ask(question, errors, field)) is not None
+    }
     if not answers:
         raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
     return answers
@@ -132,20 +146,11 @@ def clocks(handle: Any) -> dict[str, int]:  # noqa: ANN401 - ctypes
     )
 
 
-def throttling(handle: Any) -> int:  # noqa: ANN401 - ctypes
-    """Return the bits of the reasons that lower the clocks; older drivers use an older name."""
-    try:
-        return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-    except UNANSWERED:
-        return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-
-
 def processes(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
     """Return the processes on this GPU, by program name: their arguments may hold secrets."""
-    processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MAX_PROCESSES]
     return [
         {"pid": process.pid, "name": process_name(process.pid), "memory": process.usedGpuMemory}
-        for process in processes
+        for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle)[:MAX_PROCESSES]
     ]
 
 
@@ -156,7 +161,6 @@ def process_name(pid: int) -> str:
 
 
 def fabric(handle: Any) -> str:  # noqa: ANN401 - ctypes
-    """Return the state of the GPU in its NVLink fabric."""
     info = nvml.c_nvmlGpuFabricInfoV_t()
     nvml.nvmlDeviceGetGpuFabricInfoV(handle, ctypes.byref(info))
     state = FABRIC_STATES.get(info.state, f"state {info.state}")
@@ -166,7 +170,6 @@ def fabric(handle: Any) -> str:  # noqa: ANN401 - ctypes
 
 
 def slices(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
-    """Return the MIG instances of one GPU."""
     instances: list[dict[str, Any]] = []
     for index in range(ask(lambda: nvml.nvmlDeviceGetMaxMigDeviceCount(handle), {}, "count") or 0):
         instance = ask(
@@ -178,7 +181,6 @@ def slices(handle: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - ctypes
 
 
 def slice_of(instance: Any) -> dict[str, Any]:  # noqa: ANN401 - ctypes
-    """Return name and memory of one MIG instance."""
     return {
         "name": ask(lambda: nvml.nvmlDeviceGetName(instance), {}, "name"),
         "memory": ask(lambda: memory(instance), {}, "memory"),
@@ -207,8 +209,7 @@ def links(handles: dict[int, Any], bus_ids: dict[int, str]) -> tuple[list[dict[s
     of_gpu = {index: nvlinks(handle) for index, handle in handles.items()}
     pairs: list[dict[str, Any]] = []
     for a, b in combinations(sorted(handles), 2):
-        direct = of_gpu[a][0][bus_ids.get(b, "")]
-        wires = direct or min(of_gpu[a][1], of_gpu[b][1])
+        wires = of_gpu[a][0][bus_ids.get(b, "")] or min(of_gpu[a][1], of_gpu[b][1])
         try:
             ancestor = nvml.nvmlDeviceGetTopologyCommonAncestor(handles[a], handles[b])
         except UNANSWERED:
@@ -221,11 +222,9 @@ def links(handles: dict[int, Any], bus_ids: dict[int, str]) -> tuple[list[dict[s
 
 def library() -> str | None:
     """Return the file name of the loaded library, which carries its version."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        path = line.rsplit(" ", 1)[-1]
-        if "libnvidia-ml.so" in path:
-            return Path(path).name
-    return None
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    paths = (Path(line.rsplit(" ", 1)[-1]) for line in lines if "libnvidia-ml.so" in line)
+    return next((path.name for path in paths), None)
 
 
 def document() -> dict[str, Any]:
@@ -239,8 +238,9 @@ def document() -> dict[str, Any]:
     count = ask(nvml.nvmlDeviceGetCount, errors, "gpus") or 0
     gpus = [gpu(index) for index in range(count)]
     handles = {answers["index"]: handle for handle, answers in gpus if handle is not None}
-    bus_ids = {answers["index"]: answers.get("bus_id", "?") for _, answers in gpus}
-    pairs, switched = links(handles, bus_ids)
+    pairs, switched = links(
+        handles, {answers["index"]: answers.get("bus_id", "?") for _, answers in gpus}
+    )
     return {
         "library": library(),
         "driver": ask(nvml.nvmlSystemGetDriverVersion, errors, "driver"),

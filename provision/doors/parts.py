@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,6 @@ def read(path: Path) -> Iterator[bytes]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, whole or in parts."""
     return digest.of_pieces(read(path)).hexdigest()
 
 
@@ -63,7 +63,6 @@ def split(path: Path, most: int) -> None:
 
 
 def _join(path: Path) -> None:
-    """Join the parts into one file, then remove them."""
     aside = path.with_name(f".{path.name}.joined")
     with aside.open("wb") as stream:
         stream.writelines(read(path))
@@ -73,9 +72,4 @@ def _join(path: Path) -> None:
 
 
 def _parts(path: Path) -> list[Path]:
-    return sorted(path.parent.glob(f"{_literal(path.name)}.part-*"))
-
-
-def _literal(name: str) -> str:
-    """Escape a name for glob."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}.part-*"))

@@ -61,25 +61,28 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
         if self.ok:
             return ""
         if self.missing:
-            return f"{self.argv[0]} was not found"
-        if self.timed_out:
-            ending = f"did not end within {self.seconds:.1f} s"
-        elif self.status is None:
-            ending = "could not be started"
-        else:
-            ending = self.ending
+            return self.ending
         last = self.last_line()
-        return f"{self.command} {ending}: {last}" if last else f"{self.command} {ending}"
+        return f"{self.command} {self.ending}: {last}" if last else f"{self.command} {self.ending}"
 
     @property
     def ending(self) -> str:
-        """Return how the process ended, by its signal or its status."""
-        return f"was ended by {self.signal}" if self.signal else f"ended with status {self.status}"
+        """Return in a few words how the process ended."""
+        if self.missing:
+            return f"{self.argv[0]} was not found"
+        if self.timed_out:
+            return f"did not end within {self.seconds:.1f} s"
+        if self.signal:
+            return f"was ended by {self.signal}"
+        if self.status is None:
+            return "could not be started"
+        return f"ended with status {self.status}"
 
     def last_line(self) -> str:
         """Return the last line of stderr that is not blank."""
-        lines = reversed(self.stderr.splitlines())
-        return next((line.strip() for line in lines if line.strip()), "")
+        return next(
+            (line.strip() for line in reversed(self.stderr.splitlines()) if line.strip()), ""
+        )
 
 
 def run(
@@ -127,8 +130,9 @@ def run(
             )
     except (OSError, ValueError) as error:
         missing = _is_missing(error, words[0], (os.environ if env is None else env).get("PATH"))
-        seconds = time.monotonic() - began
-        return Finished(argv=words, missing=missing, stderr=str(error), seconds=seconds)
+        return Finished(
+            argv=words, missing=missing, stderr=str(error), seconds=time.monotonic() - began
+        )
     try:
         deadline = began + deadline_s
         until = until or (lambda: deadline)
@@ -184,8 +188,10 @@ def _attend(
             errors.append(error)
             _end_group(child)
 
-    streams = ((child.stdout, out), (child.stderr, err))
-    threads = [pipes.thread(pipes.drain, pipe, output, forward) for pipe, output in streams]
+    threads = [
+        pipes.thread(pipes.drain, pipe, output, forward)
+        for pipe, output in ((child.stdout, out), (child.stderr, err))
+    ]
     if text is not None:
         threads.append(pipes.thread(pipes.feed, child.stdin, text.encode()))
     interrupt_if_deferred()
@@ -197,7 +203,6 @@ def _attend(
         pipes.join(threads, GRACE_S)
     if errors:
         raise errors[0]
-    seconds = time.monotonic() - began
     status = child.returncode
     return Finished(
         argv=words,
@@ -205,7 +210,7 @@ def _attend(
         signal=signal_name(-status) if status is not None and status < 0 else None,
         stdout=bytes(out).decode("utf-8", "replace"),
         stderr=bytes(err).decode("utf-8", "replace"),
-        seconds=seconds,
+        seconds=time.monotonic() - began,
         timed_out=timed_out,
     )
 
@@ -246,8 +251,6 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
 def _group_lives(group: int) -> bool:
     try:
         os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return isinstance(error, PermissionError)  # it lives, and belongs to another user
     return True

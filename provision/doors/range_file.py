@@ -62,8 +62,7 @@ class RangeFile(io.RawIOBase):
             if first <= start and start + count <= first + len(content):
                 return content[start - first : start - first + count]
         # zipfile reads headers of a few bytes: without reading ahead, each would be a request.
-        end = min(self.size, start + max(count, _READ_AHEAD))
-        self._window = (start, self._fetch(start, end))
+        self._window = (start, self._fetch(start, min(self.size, start + max(count, _READ_AHEAD))))
         return self._window[1][:count]
 
     def _fetch(self, start: int, end: int | None) -> bytes:

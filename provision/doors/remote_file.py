@@ -62,8 +62,9 @@ class RemoteFile:
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 failures = 0 if progress >= CHUNK else failures + 1
                 if failures == _TRIES:
-                    reason = f"{sessions.reason(error)}, {_TRIES} times in a row"
-                    raise self._failed(reason) from None
+                    raise self._failed(
+                        f"{sessions.reason(error)}, {_TRIES} times in a row"
+                    ) from None
                 time.sleep(_PAUSE_S * failures)
                 yield b""
             else:
@@ -105,18 +106,18 @@ class RemoteFile:
             raise ConnectionError
 
     def _length(self, response: requests.Response, start: int, end: int | None) -> int:
-        """Return how many bytes follow; raise SourceFailed if they are not the requested ones."""
         status = response.status_code
         if status in sessions.TRANSIENT:
             response.raise_for_status()
         if status in sessions.LOGIN_NEEDED:
-            hint = "put the login into ~/.netrc or into the address of the index"
-            raise self._failed(f"HTTP status {status}", hint)
+            raise self._failed(
+                f"HTTP status {status}",
+                "put the login into ~/.netrc or into the address of the index",
+            )
         if status == requests.codes.ok:
             self._check_size(length := int(response.headers.get("Content-Length", 0)))
             return length
-        content_range = response.headers.get("Content-Range", "")
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", content_range)
+        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         first, size = map(int, span.groups()) if span else (-1, 0)
         expected = start if start >= 0 else max(0, size + start)
         if status != requests.codes.partial or first != expected:

@@ -46,11 +46,13 @@ def session(url: str = "", connection: Connection | None = None) -> requests.Ses
         for path in (session.verify, session.cert):
             # requests would raise an OSError here that looks like a failure of the connection.
             if isinstance(path, str) and not Path(path).exists():
-                reason = f"the certificate file {path} is missing"
-                hint = "correct `cert` in the settings of pip or uv"
-                raise SourceFailed(reason, where=scrubbed(url), hint=hint)
-        proxy = connection.proxy
-        session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+                raise SourceFailed(
+                    f"the certificate file {path} is missing",
+                    where=scrubbed(url),
+                    hint="correct `cert` in the settings of pip or uv",
+                )
+        if connection.proxy:
+            session.proxies = dict.fromkeys(("http", "https"), connection.proxy)
     return session
 
 

@@ -65,20 +65,25 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
             for line in self.fetching.finish(action):
                 log.line(line)
         except (SourceFailed, NotWritable) as failure:
-            what = log.line(f"{action.title}: {failure.what}: {failure.where}")
-            raise StepFailed(what, where=f"step {step.label}", hint=failure.hint) from None
+            raise StepFailed(
+                log.line(f"{action.title}: {failure.what}: {failure.where}"),
+                where=f"step {step.label}",
+                hint=failure.hint,
+            ) from None
 
     def _check(self, step: Step, need: Need, log: StepLog) -> None:
         measured = needs.measure(need)
         line = log.line(f"{need.title}: {measured.text}")
         if not measured.met:
-            hint = needs.hint_for(need, Path(self.site.generation))
-            raise StepFailed(line, where=f"step {step.label}", hint=hint or _RESUME)
+            raise StepFailed(
+                line,
+                where=f"step {step.label}",
+                hint=needs.hint_for(need, Path(self.site.generation)) or _RESUME,
+            )
 
     def _run(self, step: Step, action: Run, log: StepLog) -> str:
         environment = {**self.environment, **action.env}
-        finished = process.Finished(argv=action.argv)
-        command = hide_secrets(finished.command)
+        command = hide_secrets(process.Finished(argv=action.argv).command)
         log.command(action.title, command, environment)
         self.events(CommandStarted(title=action.title, command=command, log=str(log.path)))
         finished = process.run(
@@ -104,8 +109,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
 def _command_failed(
     step: Step, action: Run, finished: process.Finished, command: str, log: StepLog
 ) -> StepFailed:
-    """Return the failure of a command, with its last lines as text and as data."""
-    headline = f"{action.title}: {ending(finished)}"
+    headline = f"{action.title}: {finished.ending}"
     output = tuple(line.strip() for line in log.last if line.strip())
     last = "\n".join(f"    {line}" for line in log.last) or f"    {finished.stderr}".rstrip()
     # A command that ended by itself explains itself last; one that was killed explains nothing.
@@ -117,19 +121,6 @@ def _command_failed(
         reason=explained[-1] if explained else headline,
         output=output,
     )
-
-
-def ending(finished: process.Finished) -> str:
-    """Say in a few words how a command ended."""
-    if finished.missing:
-        return f"{finished.argv[0]} was not found"
-    if finished.timed_out:
-        return f"did not end within {finished.seconds:.0f} s"
-    if finished.signal:
-        return f"was ended by {finished.signal}"
-    if finished.status is None:
-        return "could not be started"
-    return f"ended with status {finished.status}"
 
 
 def clean(environment: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from provision.engine.building import Building
 from provision.engine.fetch import Fetching
 from provision.engine.work import Work
 from provision.errors import NotWritable, StepFailed, WrongUsage
-from provision.events import StepResult, Subscriber, nobody
+from provision.events import StepResult, Subscriber, ignore
 from provision.plan._model import Plan
 from provision.steps.model import Lock, Site, Step
 
@@ -22,7 +22,7 @@ def build(
     lock: Lock,
     site: Site,
     steps: Sequence[Step],
-    events: Subscriber = nobody,
+    events: Subscriber = ignore,
     log_folder: Path = Path("logs"),
     only: int | None = None,
     start: int | None = None,
@@ -42,7 +42,11 @@ def build(
     nothing, such as DryRun.
     """
     numbers = [step.number for step in steps]
-    _refuse_unknown(only if only is not None else start, numbers)
+    number = only if only is not None else start
+    if number is not None and number not in numbers:
+        raise WrongUsage(
+            f"there is no step {number}", hint=f"there are: {', '.join(map(str, numbers))}"
+        )
     variables = clean(os.environ) if environment is None else environment
     try:
         with Fetching(variables, events) as fetching:
@@ -72,8 +76,6 @@ def build(
 
 
 def _work(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> list[Work]:
-    """Return each step with its actions and fingerprint."""
-    links = fingerprint.chain(plan, lock, site, steps)
     return [
         Work(
             step=step,
@@ -81,11 +83,5 @@ def _work(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> list[Wor
             leaves=step.leaves(plan, lock),
             fingerprint=link,
         )
-        for step, link in zip(steps, links, strict=True)
+        for step, link in zip(steps, fingerprint.chain(plan, lock, site, steps), strict=True)
     ]
-
-
-def _refuse_unknown(number: int | None, numbers: list[int]) -> None:
-    if number is not None and number not in numbers:
-        known = ", ".join(map(str, numbers))
-        raise WrongUsage(f"there is no step {number}", hint=f"there are: {known}")

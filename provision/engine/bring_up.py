@@ -19,7 +19,7 @@ from provision.engine import (
 )
 from provision.engine.dry_run import Glance, Touched
 from provision.engine.resolution_cache import Resolution
-from provision.events import StepResult, Subscriber, nobody
+from provision.events import StepResult, Subscriber, ignore
 from provision.steps.model import Site
 
 
@@ -32,7 +32,7 @@ class Workplace(msgspec.Struct, frozen=True, kw_only=True):
 
     site: Site
     environment: Mapping[str, str]
-    events: Subscriber = nobody
+    events: Subscriber = ignore
     lock: int | None = None
 
     @property
@@ -52,7 +52,6 @@ class Workplace(msgspec.Struct, frozen=True, kw_only=True):
         return () if self.lock is None else (self.lock,)
 
     def at(self, generation: str) -> Site:
-        """Return the places with an environment chosen."""
         return msgspec.structs.replace(self.site, generation=generation)
 
 
@@ -91,8 +90,7 @@ def build(
     before, wheels_before = environments.current_id(prefix), store.referenced(prefix)
     last = resolution_cache.load(prefix)
     resolution_cache.save(prefix, resolution)
-    target = _target(resolution, workplace.site)
-    place = environments.find_or_begin(prefix, target, workplace.run)
+    place = environments.find_or_begin(prefix, target(resolution, workplace.site), workplace.run)
     try:
         results = apply.build(
             resolution.plan,
@@ -125,13 +123,14 @@ def glance(resolution: Resolution, site: Site) -> Built | None:
 
     No lock is taken and nothing is written.
     """
-    steps = discover_steps.discover()
-    standing = environments.find_by_target(Path(site.prefix), _target(resolution, site))
+    standing = environments.find_by_target(Path(site.prefix), target(resolution, site))
     if not standing or not standing.current or verified.read_report(Path(standing.path)) is None:
         return None
     there = msgspec.structs.replace(site, generation=standing.path)
     try:
-        results = apply.build(resolution.plan, resolution.lock, there, steps, by=Glance)
+        results = apply.build(
+            resolution.plan, resolution.lock, there, discover_steps.discover(), by=Glance
+        )
     except Touched:
         return None
     return Built(generation=standing.path, steps=tuple(results), before=standing.id)
@@ -139,7 +138,7 @@ def glance(resolution: Resolution, site: Site) -> Built | None:
 
 def is_current(resolution: Resolution, site: Site) -> bool:
     """Return whether the environment of a resolution is current, intact or not."""
-    standing = environments.find_by_target(Path(site.prefix), _target(resolution, site))
+    standing = environments.find_by_target(Path(site.prefix), target(resolution, site))
     return bool(standing and standing.current)
 
 
@@ -163,7 +162,9 @@ def tidy(
     return tuple(removed)
 
 
-def _target(resolution: Resolution, site: Site) -> str:
+def target(resolution: Resolution, site: Site) -> str:
+    """Return the fingerprint of a resolution's environment, wherever it lies."""
     anywhere = msgspec.structs.replace(site, generation="")
-    steps = discover_steps.discover()
-    return fingerprint.target_fingerprint(resolution.plan, resolution.lock, anywhere, steps)
+    return fingerprint.target_fingerprint(
+        resolution.plan, resolution.lock, anywhere, discover_steps.discover()
+    )

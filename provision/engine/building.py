@@ -92,8 +92,13 @@ class Building:
     def _next_fetch(self, before: Work) -> Fetch | None:
         """Return the files of the next step that needs any; they come while commands run."""
         later = self._work[self._work.index(before) + 1 :]
-        todo = [item for item in later if not self._is_in_place(item)]
-        fetches = (action for item in todo for action in item.actions if isinstance(action, Fetch))
+        fetches = (
+            action
+            for item in later
+            if not self._is_in_place(item)
+            for action in item.actions
+            if isinstance(action, Fetch)
+        )
         fetch = next(fetches, None)
         return fetch and self._missing(fetch)
 
@@ -114,22 +119,22 @@ class Building:
     def _replaced(self) -> bool:
         """Return whether a locked distribution was replaced, or installed twice, by hand."""
         installed = survey.installed_versions(self._generation)
-        names = (canonicalize_name(pin.name) for pin in self._lock.pins)
-        return any(len(installed.get(name, ())) != 1 for name in names)
+        return any(
+            len(installed.get(canonicalize_name(pin.name), ())) != 1 for pin in self._lock.pins
+        )
 
     def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
         """Find damaged distributions and remove them, so that the installer does not trust them."""
         # A killed run resumes from what it had unpacked; every byte is read at the end.
         if was_complete:
             self._forget_unpacked()
-        packages = f"/{SITE_PACKAGES}/"
         ours = {
             str(Path(path).relative_to(self._generation))
             for path in self._written
-            if self._holds(path)
+            if path.startswith(f"{self._generation}/")
         }
         self._is_bare = not self._python.exists() or any(
-            packages not in path and path not in ours for path in changed
+            f"/{SITE_PACKAGES}/" not in path and path not in ours for path in changed
         )
         done = self._journal.done_fingerprints()
         unfinished = [item for item in self._work if done.get(item.step.label) != item.fingerprint]
@@ -146,9 +151,6 @@ class Building:
         self._clean = damage if was_complete and not damage.damaged else None
         self._remove(damage.damaged, was_installed=was_complete)
 
-    def _holds(self, path: str) -> bool:
-        return path.startswith(f"{self._generation}/")
-
     def _forget_unpacked(self) -> None:
         """Remove what uv has unpacked: installed files are hard links to it.
 
@@ -163,8 +165,9 @@ class Building:
         """
         for damaged in torn:
             work.unmark_complete(self._state)
-            text = f"{damaged.name} is damaged and is installed again: {damaged.why}"
-            self._events(Note(text=text))
+            self._events(
+                Note(text=f"{damaged.name} is damaged and is installed again: {damaged.why}")
+            )
             self._intact.discard(damaged.name)
             if was_installed:
                 self._records.remove(damaged)
@@ -215,8 +218,13 @@ class Building:
         self._events(StepStarted(number=step.number, name=step.name, title=step.title))
         self._note("started", item)
         leaves = {canonicalize_name(name) for name in item.leaves}
+        # Files to fetch only for what is not installed already.
+        actions = (
+            self._missing(action) if isinstance(action, Fetch) else action
+            for action in item.actions
+        )
         try:
-            commands = self._carrier.carry_out(step, self._reduced(item.actions), ahead)
+            commands = self._carrier.carry_out(step, actions, ahead)
             interruption.raise_pending()
             installed = survey.installed_versions(self._generation).keys()
             if missing := sorted(leaves - installed):
@@ -238,12 +246,6 @@ class Building:
         self._intact = (self._intact & installed) | leaves
         self._end(item.result("done", seconds=time.monotonic() - began))
 
-    def _reduced(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
-        """Return the actions with only those files to fetch that are not installed already."""
-        return tuple(
-            self._missing(action) if isinstance(action, Fetch) else action for action in actions
-        )
-
     def _missing(self, fetch: Fetch) -> Fetch:
         """Return the part of a Fetch whose distributions are not installed."""
         installed = {
@@ -259,8 +261,9 @@ class Building:
         item: Work,
         commands: tuple[str, ...] = (),
     ) -> None:
-        run = self._carrier.folder.name
-        self._journal.write(event, item.step.label, item.fingerprint, run, commands)
+        self._journal.write(
+            event, item.step.label, item.fingerprint, self._carrier.folder.name, commands
+        )
 
     def _complete(self, *, was_complete: bool) -> list[StepResult]:
         """Read every byte, install again what differs, and mark the environment as complete."""
@@ -270,8 +273,9 @@ class Building:
             result = self._clean or self._survey()
             if self._records.remember(result.damaged):
                 result = self._survey()
-            locked = {canonicalize_name(pin.name) for pin in self._lock.pins}
-            missing = sorted(locked - result.intact.keys())
+            missing = sorted(
+                {canonicalize_name(pin.name) for pin in self._lock.pins} - result.intact.keys()
+            )
             if not missing:
                 break
             self._remove(result.damaged, was_installed=True)
@@ -283,8 +287,9 @@ class Building:
                     self._carry_out(item)
         else:
             why = "; ".join(damaged.why for damaged in result.damaged)
-            what = f"{', '.join(missing)} stays damaged: {why}"
-            raise StepFailed(what, where=str(self._generation))
+            raise StepFailed(
+                f"{', '.join(missing)} stays damaged: {why}", where=str(self._generation)
+            )
         # A repair of an environment that was in use may have been killed.
         finished = was_complete or environments.was_current(self._generation)
         stray_files.refuse_strays(self._generation, result, self._events, finished=finished)

@@ -117,15 +117,18 @@ def make(
     name one. `lacks` says in the README what the bundle does not contain.
     """
     vllm = plan.packages["vllm"]
-    how_to = _HOW_TO.format(
-        vllm=vllm.version if vllm else "",
-        platform=plan.platform,
-        python=plan.python,
-        sums=SUMS,
-        tool=TOOL,
-        lacks=f"\n{lacks}\n" if lacks else "",
+    # The README comes first, because it marks the folder as a bundle.
+    files.write(
+        folder / README,
+        _HOW_TO.format(
+            vllm=vllm.version if vllm else "",
+            platform=plan.platform,
+            python=plan.python,
+            sums=SUMS,
+            tool=TOOL,
+            lacks=f"\n{lacks}\n" if lacks else "",
+        ),
     )
-    files.write(folder / README, how_to)  # first, because it marks the folder as a bundle
     wheels = [pin.wheel for pin in lock.pins]
     _download(folder / WHEELS, wheels, "wheels of the environment", environment, events)
     control = {
@@ -133,25 +136,25 @@ def make(
         for python in pythons
         for pin in _control_pins(checkout, python, plan, uv, environment)
     }
-    own = list(control.values())
-    _download(folder / CONTROL, own, "wheels of vllm-ready itself", environment, events)
+    _download(
+        folder / CONTROL, list(control.values()), "wheels of vllm-ready itself", environment, events
+    )
     # Some file systems and upload forms limit the size of a file.
     for pin in lock.pins:
         parts.split(folder / WHEELS / pin.wheel.file, most)
     files.write(folder / TOOL, _archive(checkout))
     bundle = Bundle(
         plan=plan,
-        lock=_with_relative_paths(lock),
+        # Addresses of the network that made the bundle are useless on the host, and may be private.
+        lock=_moved(lock, WHEELS),
         answered=dict(answered),
         local_wheels=local_wheels,
         kept=_brought_notes(known, lock),
         files=tuple(_files(folder)),
     )
     # The manifest comes after all files that it lists.
-    document = msgspec.json.format(msgspec.json.encode(bundle), indent=1)
-    files.write(folder / MANIFEST, document)
-    sums = "".join(f"{file.sha256}  {file.path}\n" for file in bundle.files)
-    files.write(folder / SUMS, sums)
+    files.write(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(bundle), indent=1))
+    files.write(folder / SUMS, "".join(f"{file.sha256}  {file.path}\n" for file in bundle.files))
     return bundle
 
 
@@ -175,8 +178,11 @@ def load(folder: Path) -> Bundle:
         if not path.exists():
             raise UnreadableInput("is missing", where=str(path), hint="copy the whole bundle")
         if not path.is_file() or path.stat().st_size != file.size:
-            problem = f"has {path.stat().st_size} bytes, {file.size} were packed"
-            raise UnreadableInput(problem, where=str(path), hint="copy the whole bundle")
+            raise UnreadableInput(
+                f"has {path.stat().st_size} bytes, {file.size} were packed",
+                where=str(path),
+                hint="copy the whole bundle",
+            )
     return bundle
 
 
@@ -205,10 +211,7 @@ def _validate(bundle: Bundle) -> None:
 
 def lock_within(bundle: Bundle, folder: Path) -> Lock:
     """Return the bundle's lock with the wheels' addresses in this folder."""
-    wheels = (folder / WHEELS).absolute()
-    return Lock(
-        pins=tuple(_at(pin, (wheels / pin.wheel.file).as_uri()) for pin in bundle.lock.pins)
-    )
+    return _moved(bundle.lock, (folder / WHEELS).absolute().as_uri())
 
 
 def write_notes(prefix: Path, folder: Path, lock: Lock) -> None:
@@ -232,13 +235,14 @@ def _brought_notes(known: Iterable[Kept], lock: Lock) -> tuple[Kept, ...]:
     )
 
 
-def _with_relative_paths(lock: Lock) -> Lock:
-    # Addresses of the network that made the bundle are useless on the host, and may be private.
-    return Lock(pins=tuple(_at(pin, f"{WHEELS}/{quote(pin.wheel.file)}") for pin in lock.pins))
-
-
-def _at(pin: Pin, url: str) -> Pin:
-    return msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, url=url))
+def _moved(lock: Lock, folder: str) -> Lock:
+    replace = msgspec.structs.replace
+    return Lock(
+        pins=tuple(
+            replace(pin, wheel=replace(pin.wheel, url=f"{folder}/{quote(pin.wheel.file)}"))
+            for pin in lock.pins
+        )
+    )
 
 
 def _download(
@@ -249,8 +253,7 @@ def _download(
     events: Subscriber,
 ) -> None:
     """Download wheels into a folder and remove all others from it."""
-    action = Fetch(title=title, folder=str(folder), wheels=tuple(wheels))
-    fetch.fetch(action, environment, events)
+    fetch.fetch(Fetch(title=title, folder=str(folder), wheels=tuple(wheels)), environment, events)
     names = {wheel.file for wheel in wheels}
     for path in folder.iterdir():
         if path.is_file() and path.name.partition(".whl")[0] + ".whl" not in names:
@@ -260,7 +263,6 @@ def _download(
 def _control_pins(
     checkout: Path, python: str, plan: Plan, uv: str, environment: Mapping[str, str]
 ) -> tuple[Pin, ...]:
-    """Resolve the hash-pinned wheels of the control environment for one Python version."""
     pinned = checkout / "requirements.txt"
     argv = [uv, "pip", "compile", str(pinned), "--no-deps", "--quiet", "--no-build"]
     argv += ["--format", "pylock.toml", "--no-header", "--color", "never"]
@@ -285,7 +287,6 @@ def _control_pins(
 
 
 def _archive(checkout: Path) -> bytes:
-    """Pack the checkout; the same files give the same bytes."""
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
@@ -308,12 +309,18 @@ def _archive(checkout: Path) -> bytes:
 def _files_of_the_tool(checkout: Path) -> Iterator[Path]:
     yield from (checkout / name for name in _OF_THE_TOOL)
     for folder in _FOLDERS_OF_THE_TOOL:
-        below = sorted((checkout / folder).rglob("*"))
-        yield from (path for path in below if path.is_file() and not _GENERATED & {*path.parts})
+        yield from (
+            path
+            for path in sorted((checkout / folder).rglob("*"))
+            if path.is_file() and not _GENERATED & {*path.parts}
+        )
 
 
 def _files(folder: Path) -> Iterator[File]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name not in (MANIFEST, SUMS):
-            name = str(path.relative_to(folder))
-            yield File(path=name, size=path.stat().st_size, sha256=parts.sha256(path))
+            yield File(
+                path=str(path.relative_to(folder)),
+                size=path.stat().st_size,
+                sha256=parts.sha256(path),
+            )

@@ -32,10 +32,8 @@ def obtain(candidate: WheelCandidate, resolution: Resolution, workplace: Workpla
     began = time.monotonic()
     if work.fetch:
         fetch.fetch(work.fetch, workplace.environment, workplace.events)
-    folder = workplace.prefix / environments.TOOLKITS / work.folder
-    site = workplace.at(str(folder))
-    wheel = _carried_out(work, resolution.plan, site, workplace)
-    work.keep(wheel, time.monotonic() - began)
+    site = workplace.at(str(workplace.prefix / environments.TOOLKITS / work.folder))
+    work.keep(_carried_out(work, resolution.plan, site, workplace), time.monotonic() - began)
     if work.steps:
         store.remove_toolkits(workplace.prefix)
 
@@ -59,7 +57,6 @@ def _tools(candidate: WheelCandidate, resolution: Resolution, workplace: Workpla
 
 
 def _carried_out(work: WheelWork, plan: Plan, site: Site, workplace: Workplace) -> Path:
-    """Carry out the steps of a candidate, and return its wheel."""
     for _ in range(_ATTEMPTS):
         if work.steps:
             _build(work, plan, site, workplace)

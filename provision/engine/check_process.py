@@ -98,8 +98,9 @@ class CheckProcess(Generic[C]):
     ) -> str:
         # A random mark, so that the output of a check cannot be mistaken for a line of the child.
         mark, request = secrets.token_hex(16), work / "requests.json"
-        document = {"mark": mark, "context": context, "checks": list(checks)}
-        request.write_bytes(msgspec.json.encode(document))
+        request.write_bytes(
+            msgspec.json.encode({"mark": mark, "context": context, "checks": list(checks)})
+        )
         # -B: checks write no bytecode into the environment or this checkout.
         argv = [python, "-I", "-B", str(folder / "_child.py"), "run", str(request)]
 

@@ -54,11 +54,13 @@ def _untried(checks: Iterable[CheckResult], gpus: Sequence[str]) -> list[str]:
     A GPU that lacks what the check needs counts as tried, if the check was tried on another one. A
     check without any such other GPU is skipped.
     """
+    # One process can use all whole GPUs, but only one MIG slice.
+    whole = [gpu for gpu in gpus if ":" not in gpu and not gpu.startswith("MIG-")]
     return [
         f"{check.name} was tried on {_gpus(check.gpus)}, but the run uses {_gpus(gpus)}"
         for check in checks
         if check.every_gpu and check.outcome in ("pass", "warn")
-        if sorted(_settled(check)) != sorted(_by_one_process(gpus))
+        if sorted(_settled(check)) != sorted(whole or gpus[:1])
     ]
 
 
@@ -67,17 +69,11 @@ def _settled(check: CheckResult) -> list[str]:
     return [*check.gpus, *(beyond if check.gpus and isinstance(beyond, dict) else ())]
 
 
-def _by_one_process(gpus: Sequence[str]) -> Sequence[str]:
-    # One process can use all whole GPUs, but only one MIG slice.
-    return [gpu for gpu in gpus if ":" not in gpu and not gpu.startswith("MIG-")] or gpus[:1]
-
-
 def _gpus(ids: Sequence[str]) -> str:
     return f"GPU {', '.join(ids)}" if ids else "no GPU"
 
 
 def _lost(tried: CheckResults) -> list[str]:
-    """List figures and samples that were measured and are missing."""
     measured: dict[str, list[Figure]] = {}
     for figure in tried.figures:
         measured.setdefault(figure.check, []).append(figure)
@@ -85,17 +81,14 @@ def _lost(tried: CheckResults) -> list[str]:
     lost = [f"{name} has figures, but no result" for name in sorted(measured) if name not in ended]
     for check in tried.checks:
         figures = measured.get(check.name, [])
-        if (present := _count_different(figures)) != check.measured:
+        # A figure that is there twice does not replace a missing one.
+        present = len({(figure.name, *sorted(figure.of.items())) for figure in figures})
+        if present != check.measured:
             lost.append(
                 f"{check.name} measured {check.measured} figures, but the run has {present}"
             )
         lost += [f"{check.name}: {text}" for figure in figures if (text := _incomplete(figure))]
     return lost
-
-
-def _count_different(figures: Iterable[Figure]) -> int:
-    # A figure that is there twice does not replace a missing one.
-    return len({(figure.name, *sorted(figure.of.items())) for figure in figures})
 
 
 def _incomplete(figure: Figure) -> str:

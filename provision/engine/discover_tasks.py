@@ -35,15 +35,18 @@ def discover(folder: Path | None = None, shown: str = "tasks") -> tuple[Task, ..
     known = discover_steps.discover()
     steps = {step.number: step.name for step in known}
     parts = {number: name for step in known for number, name in step.parts.items()}
-    checks = (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py"))
-    return tasks.read(texts, steps, checks, parts)
+    return tasks.read(
+        texts, steps, (path.stem for path in launch_checks.CHECKS.glob("[!_]*.py")), parts
+    )
 
 
 def checks_that_prove(task: Task, checks: Iterable[CheckDescription]) -> tuple[str, ...]:
-    """Return the names of the checks that prove a task."""
     # A user's task names its checks; a check of ours names its step.
-    of_step = (check.name for check in checks if check.step == task.number)
-    return tuple(of_step) if task.is_step else task.checks
+    return (
+        tuple(check.name for check in checks if check.step == task.number)
+        if task.is_step
+        else task.checks
+    )
 
 
 def _files(folder: Path) -> list[Path]:

@@ -79,7 +79,6 @@ def list_environments(prefix: Path) -> list[Environment]:
 
 
 def current_id(prefix: Path) -> str | None:
-    """Return the id of the environment that `current` points to."""
     try:
         return os.readlink(prefix / CURRENT)
     except OSError:
@@ -130,8 +129,10 @@ def find_by_target(prefix: Path, target: str) -> Environment | None:
 
 def remove_if_unbegun(environment: Path, run: str) -> bool:
     """Remove an environment in which only this run has written its state; return whether it did."""
-    entries = Journal(environment / STATE).last_entries().values()
-    done_before = any(entry.what == "done" and entry.run != run for entry in entries)
+    done_before = any(
+        entry.what == "done" and entry.run != run
+        for entry in Journal(environment / STATE).last_entries().values()
+    )
     if done_before or {path.name for path in environment.iterdir()} != {STATE}:
         return False
     _remove(environment)
@@ -165,12 +166,8 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the listing calls it 
     aside = prefix / f".{CURRENT}-{secrets.token_hex(4)}"
     aside.symlink_to(id, target_is_directory=True)
     os.replace(aside, prefix / CURRENT)
-    handle = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems do not support it
-            os.fsync(handle)
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):  # the link is in place already
+        files.sync_folder(prefix)
 
 
 def rollback(
@@ -192,13 +189,19 @@ def rollback(
             and (left is None or environment.number < left.number)
         ]
         if not before:
-            hint = "./setup.sh generations lists all environments; rollback ID switches to one"
-            raise WrongUsage("no earlier environment was ever in use", where=str(prefix), hint=hint)
+            raise WrongUsage(
+                "no earlier environment was ever in use",
+                where=str(prefix),
+                hint="./setup.sh generations lists all environments; rollback ID switches to one",
+            )
         id = before[-1]  # noqa: A001 - as above
     elif id not in {environment.id for environment in known}:
         names = ", ".join(environment.id for environment in known) or "none"
-        hint = f"existing environments: {names}"
-        raise WrongUsage(f"there is no environment {id}", where=str(prefix), hint=hint)
+        raise WrongUsage(
+            f"there is no environment {id}",
+            where=str(prefix),
+            hint=f"existing environments: {names}",
+        )
     # Looked for before the switch, while `current` in their command lines still means this one.
     users = processes_using(Path(left.path)) if left and left.id != id else []
     switch(prefix, id)
@@ -223,8 +226,10 @@ def prune(prefix: Path, keep: int, replaced: str | None = None) -> list[str]:
 def list_prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[Environment]:
     """List the environments that `prune` would remove."""
     known = list_environments(prefix)
-    complete = [environment.id for environment in known if environment.complete]
-    complete.sort(key=lambda name: name != replaced)
+    complete = sorted(
+        (environment.id for environment in known if environment.complete),
+        key=lambda name: name != replaced,
+    )
     spared = set(complete[len(complete) - keep :]) if keep > 0 else set()
     return [
         environment
@@ -257,8 +262,9 @@ def processes_using(environment: Path) -> list[tuple[int, str]]:
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) != os.getpid() and _runs_from(process, inside):
             with contextlib.suppress(OSError):
-                command = (process / "comm").read_text(errors="replace").strip()
-                users.append((int(process.name), command))
+                users.append(
+                    (int(process.name), (process / "comm").read_text(errors="replace").strip())
+                )
     return sorted(users)
 
 
@@ -283,8 +289,11 @@ def _runs_from(process: Path, inside: tuple[bytes, ...]) -> bool:
 
 
 def _on_path(process: Path, command: bytes) -> bytes:
-    variables = (process / "environ").read_bytes().split(b"\0")
-    paths = (word.removeprefix(b"PATH=") for word in variables if word.startswith(b"PATH="))
+    paths = (
+        word.removeprefix(b"PATH=")
+        for word in (process / "environ").read_bytes().split(b"\0")
+        if word.startswith(b"PATH=")
+    )
     path = os.fsdecode(next(paths, b""))
     return os.fsencode(shutil.which(os.fsdecode(command), path=path) or b"")
 

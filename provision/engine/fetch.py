@@ -33,13 +33,15 @@ def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> 
 def with_sizes(lock: Lock, environment: Mapping[str, str]) -> Lock:
     """Return the lock with sizes that the index left out, as far as the file servers tell them."""
     connection = uv.connection(environment)
-    jobs = {
-        pin: partial(download.size, pin.wheel.url, connection)
-        for pin in lock.pins
-        if not pin.wheel.size
-    }
     # These requests only wait for the network, so more of them run at once than downloads.
-    sizes = at_once.run_all(jobs, limit=2 * _AT_ONCE)
+    sizes = at_once.run_all(
+        {
+            pin: partial(download.size, pin.wheel.url, connection)
+            for pin in lock.pins
+            if not pin.wheel.size
+        },
+        limit=2 * _AT_ONCE,
+    )
     return Lock(
         pins=tuple(
             msgspec.structs.replace(
@@ -127,8 +129,10 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
                 " then retry with the same command",
             ) from error
         fetched = [job for job in jobs if job.end.result()]
-        present = f"{len(jobs) - len(fetched)} already in {folder}"
-        return [present, *(f"fetched {sessions.scrubbed(job.wheel.url)}" for job in fetched)]
+        return [
+            f"{len(jobs) - len(fetched)} already in {folder}",
+            *(f"fetched {sessions.scrubbed(job.wheel.url)}" for job in fetched),
+        ]
 
     def _wait_for(self, title: str, jobs: list[_Job]) -> None:
         waiting = {job.end for job in jobs}

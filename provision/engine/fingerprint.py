@@ -25,8 +25,7 @@ def chain(plan: Plan, lock: Lock, site: Site, steps: Sequence[Step]) -> tuple[st
     """
     plan = plan.without_words()
     anywhere = msgspec.structs.replace(site, generation=ANYWHERE, uv="uv")
-    first = f"{plan.profile}\n{plan.python}\n{lock.text}"
-    link = hashlib.sha256(first.encode()).hexdigest()
+    link = hashlib.sha256(f"{plan.profile}\n{plan.python}\n{lock.text}".encode()).hexdigest()
     links = []
     for step in steps:
         actions = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -46,14 +47,11 @@ class Journal:
             return []
         entries = []
         for line in lines:
-            try:
+            with contextlib.suppress(msgspec.MsgspecError):
                 entries.append(msgspec.json.decode(line, type=JournalEntry))
-            except msgspec.MsgspecError:
-                continue
         return entries
 
     def last_entries(self) -> dict[str, JournalEntry]:
-        """Return the last entry of each step."""
         return {entry.step: entry for entry in self.entries()}
 
     def done_fingerprints(self) -> dict[str, str]:
@@ -73,17 +71,21 @@ class Journal:
         commands: tuple[str, ...] = (),
     ) -> None:
         """Append an entry about a step with the current time."""
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        entry = JournalEntry(
-            what=what, step=step, fingerprint=fingerprint, when=when, run=run, commands=commands
+        self.append(
+            JournalEntry(
+                what=what,
+                step=step,
+                fingerprint=fingerprint,
+                when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                run=run,
+                commands=commands,
+            )
         )
-        self.append(entry)
 
     def append(self, entry: JournalEntry) -> None:
         """Append an entry and wait until it is on the disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        handle = os.open(self._path, flags, 0o644)
+        handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             size = os.fstat(handle).st_size
             # End a line that was cut short first, or this entry would be lost with it.

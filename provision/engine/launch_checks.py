@@ -92,11 +92,15 @@ def discover(folder: Path = CHECKS, python: str = sys.executable) -> tuple[Check
     try:
         with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
             answer = Path(work) / "checks.json"
-            argv = [python, "-I", "-B", str(folder / "_child.py"), "describe", str(answer)]
-            finished = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
+            finished = process.run(
+                [python, "-I", "-B", str(folder / "_child.py"), "describe", str(answer)],
+                deadline_s=60,
+                env=environment_of_a_check(work),
+            )
             if not finished.ok:
-                problem = f"the checks cannot be listed: {finished.problem()}"
-                raise StepFailed(problem, hint=_NO_SPACE)
+                raise StepFailed(
+                    f"the checks cannot be listed: {finished.problem()}", hint=_NO_SPACE
+                )
             return msgspec.json.decode(answer.read_bytes(), type=tuple[CheckDescription, ...])
     except OSError as error:
         raise StepFailed(f"the checks cannot be listed: {error}", hint=_NO_SPACE) from error

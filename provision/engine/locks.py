@@ -60,9 +60,10 @@ def hold_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        hint = "name a folder that you may write, on a disk with free space"
         raise NotWritable(
-            f"cannot be written: {error.strerror}", where=str(folder), hint=hint
+            f"cannot be written: {error.strerror}",
+            where=str(folder),
+            hint="name a folder that you may write, on a disk with free space",
         ) from error
     try:
         _lock_out(handle, folder)
@@ -79,9 +80,10 @@ def _lock_out(handle: int, folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            hint = "wait until it ends, or name another folder"
             raise Locked(
-                "another run writes to this folder", where=str(folder), hint=hint
+                "another run writes to this folder",
+                where=str(folder),
+                hint="wait until it ends, or name another folder",
             ) from error
 
 
@@ -111,8 +113,9 @@ def _open(prefix: Path, *, only_look: bool) -> tuple[int, int]:
 
 def _unusable(prefix: Path, error: OSError) -> UnusablePrefix:
     what, hint = f"cannot be written: {error.strerror}", "name another prefix: --prefix DIR"
-    paths = (prefix / FILE, prefix, *prefix.parents)
-    existing = next(path for path in paths if os.path.lexists(path))
+    existing = next(
+        path for path in (prefix / FILE, prefix, *prefix.parents) if os.path.lexists(path)
+    )
     owner = existing.lstat().st_uid
     if error.errno in (errno.EACCES, errno.EPERM) and owner != os.geteuid():
         name = _user_name(owner)

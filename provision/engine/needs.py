@@ -24,7 +24,6 @@ class NeedResult(msgspec.Struct, frozen=True):
 
 
 def measure(need: Need) -> NeedResult:
-    """Measure one need on this host."""
     if need.kind == "memory":
         return _enough("memory", need.mb, _memory_mb(), "this host")
     if need.kind == "glibc":
@@ -43,8 +42,7 @@ def measure(need: Need) -> NeedResult:
     if need.beside and folder.stat().st_dev == nearest_existing(Path(need.beside)).stat().st_dev:
         return NeedResult(f"{folder} is on the same disk as {need.beside}", met=True)
     space = os.statvfs(folder)
-    free = space.f_bavail * space.f_frsize // _MIB
-    return _enough("disk space", need.mb, free, str(folder))
+    return _enough("disk space", need.mb, space.f_bavail * space.f_frsize // _MIB, str(folder))
 
 
 def hint_for(need: Need, environment: Path) -> str:
@@ -67,8 +65,9 @@ def nearest_existing(path: Path) -> Path:
 
 
 def _enough(what: str, needed: int, free: int, where: str) -> NeedResult:
-    text = f"{needed} MB of {what} are needed, {free} MB are free on {where}"
-    return NeedResult(text, free >= needed)
+    return NeedResult(
+        f"{needed} MB of {what} are needed, {free} MB are free on {where}", free >= needed
+    )
 
 
 def _glibc(needed: str) -> NeedResult:
@@ -76,14 +75,13 @@ def _glibc(needed: str) -> NeedResult:
         version = (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
     except (OSError, ValueError):
         version = ""
-    met = bool(version) and _numbers(version) >= _numbers(needed)
     return NeedResult(
-        f"glibc {needed} or newer is needed, this host has {version or 'no glibc'}", met
+        f"glibc {needed} or newer is needed, this host has {version or 'no glibc'}",
+        bool(version) and _numbers(version) >= _numbers(needed),
     )
 
 
 def _symbols(need: Need) -> NeedResult:
-    """Compare the symbols that a wheel's compiled files need with those of the installed torch."""
     path, torch, version = Path(need.path), Path(need.beside), need.version
     if not path.is_file() or not torch.is_dir():
         return NeedResult(f"{path.name} has not been compared with torch {version} yet", met=False)
@@ -97,8 +95,9 @@ def _symbols(need: Need) -> NeedResult:
         )
     except ValueError as error:
         return NeedResult(str(error), met=False)
-    fits = f"{path.name} finds its symbols in torch {version}"
-    return NeedResult("; ".join(against) or fits, not against)
+    return NeedResult(
+        "; ".join(against) or f"{path.name} finds its symbols in torch {version}", not against
+    )
 
 
 def _loads(library: str) -> bool:

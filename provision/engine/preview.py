@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from provision.engine import apply, discover_steps, environments, fingerprint
+from provision.engine import apply, discover_steps, environments
+from provision.engine.bring_up import target
 from provision.engine.dry_run import DryRun
 from provision.engine.resolution_cache import Resolution
 from provision.steps.model import Action, Site
@@ -27,18 +28,19 @@ def preview(
     """Return the environment that a build would work on, and its steps. Nothing is changed."""
     plan, lock = resolution.plan, resolution.lock
     steps = discover_steps.discover()
-    anywhere = msgspec.structs.replace(site, generation="")
-    target = fingerprint.target_fingerprint(plan, lock, anywhere, steps)
-    standing = environments.find_by_target(Path(site.prefix), target)
+    standing = environments.find_by_target(Path(site.prefix), target(resolution, site))
     place = standing.path if standing else f"{site.prefix}/{Path(site.logs).name}"
     there = msgspec.structs.replace(site, generation=place)
     by_number = {step.number: step for step in steps}
     planned = []
     for result in apply.build(plan, lock, there, steps, only=only, start=start, by=DryRun):
         step = by_number[result.number]
-        if result.outcome == "kept":
-            planned.append(PlannedStep(step=step.label, outcome="kept"))
-        else:
-            actions = step.actions(plan, lock, there)
-            planned.append(PlannedStep(step=step.label, outcome="would run", actions=actions))
+        is_kept = result.outcome == "kept"
+        planned.append(
+            PlannedStep(
+                step=step.label,
+                outcome="kept" if is_kept else "would run",
+                actions=() if is_kept else step.actions(plan, lock, there),
+            )
+        )
     return place, planned

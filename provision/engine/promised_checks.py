@@ -44,9 +44,10 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
 
 def choose_promised(plan: Plan, lock: Lock, depth: Depth = _PROMISED) -> tuple[str, ...]:
     """Return the checks that an environment of this plan and lock promises to pass on its host."""
-    checks = _applicable(depth, plan.profile, plan.gpus.used, plan.gpus.capabilities)
     return tuple(
-        check.name for check in checks if all(map(lock.version, check.needs.distributions))
+        check.name
+        for check in _applicable(depth, plan.profile, plan.gpus.used, plan.gpus.capabilities)
+        if all(map(lock.version, check.needs.distributions))
     )
 
 
@@ -58,21 +59,20 @@ def choose_expected(
     A vLLM for CUDA needs a GPU: without one, the checks of GPUs are expected and skipped.
     """
     # Any one GPU stands for those that this host lacks.
-    checks = _applicable(depth, python.profile, gpus or ("0",), capabilities)
     return tuple(
-        check.name for check in checks if not check.needs.lock and not check.needs.distributions
+        check.name
+        for check in _applicable(depth, python.profile, gpus or ("0",), capabilities)
+        if not check.needs.lock and not check.needs.distributions
     )
 
 
 def server_checks() -> tuple[str, ...]:
-    """Return the checks that examine a running server."""
     return tuple(check.name for check in launch_checks.discover() if check.needs.serving)
 
 
 def _applicable(
     depth: Depth, profile: str, gpus: Sequence[str], capabilities: tuple[str, ...]
 ) -> list[CheckDescription]:
-    """List the checks whose needs these GPUs and this host's tools meet."""
     return [
         check
         for check in launch_checks.select(launch_checks.discover(), depth)
@@ -159,24 +159,25 @@ def inspect_interpreter(executable: str) -> Interpreter:
     """
     with tempfile.TemporaryDirectory(prefix="vllm-ready-") as work:
         answer = Path(work) / "python.json"
-        argv = [
-            executable,
-            "-I",
-            "-B",
-            str(launch_checks.CHECKS / "_child.py"),
-            "tell",
-            str(answer),
-        ]
+        child = str(launch_checks.CHECKS / "_child.py")
+        argv = [executable, "-I", "-B", child, "tell", str(answer)]
         finished = process.run(argv, deadline_s=60, env=environment_of_a_check(work))
         try:
-            description = msgspec.json.decode(answer.read_bytes(), type=Interpreter)
-            return msgspec.structs.replace(description, command=executable)
+            return msgspec.structs.replace(
+                msgspec.json.decode(answer.read_bytes(), type=Interpreter), command=executable
+            )
         except (OSError, msgspec.DecodeError) as error:
-            missing = "there is no such file"
-            problem = missing if finished.missing else "this is no working Python 3.10 or newer"
+            problem = (
+                "there is no such file"
+                if finished.missing
+                else "this is no working Python 3.10 or newer"
+            )
             output = finished.stderr.strip().splitlines()
-            hint = f"its last output: {output[-1]}" if output and not finished.missing else ""
-            raise WrongUsage(problem, where=f"--python {executable}", hint=hint) from error
+            raise WrongUsage(
+                problem,
+                where=f"--python {executable}",
+                hint=f"its last output: {output[-1]}" if output and not finished.missing else "",
+            ) from error
 
 
 def record_facts(names: Iterable[str], places: dict[str, Path]) -> dict[str, Any]:
@@ -188,7 +189,6 @@ def record_facts(names: Iterable[str], places: dict[str, Path]) -> dict[str, Any
 
 
 def _earlier_facts(environment: Path) -> dict[str, Any]:
-    """Return the facts of this host when it last verified the environment."""
     try:
         report = msgspec.json.decode(verified.read_report(environment) or b"{}")
         return dict(report["host"]["facts"])

@@ -64,8 +64,11 @@ def _pin(package: dict[str, Any], ranks: dict[Tag, int]) -> Pin:
             hint="name a version or a .whl file: only wheels can be locked",
         )
     wheel = _wheel(files[min(ranked)[1]])
-    version = package.get("version") or str(parse_wheel_filename(wheel.file)[1])
-    return Pin(name=canonicalize_name(package["name"]), version=version, wheel=wheel)
+    return Pin(
+        name=canonicalize_name(package["name"]),
+        version=package.get("version") or str(parse_wheel_filename(wheel.file)[1]),
+        wheel=wheel,
+    )
 
 
 def _wheel(file: dict[str, Any]) -> Wheel:
@@ -75,8 +78,11 @@ def _wheel(file: dict[str, Any]) -> Wheel:
     else:
         url = Path(file["path"]).absolute().as_uri()
     if "sha256" not in file["hashes"]:
-        what, hint = "the index has no SHA-256 of this file", "use another mirror"
-        raise SourceFailed(what, where=sessions.scrubbed(url), hint=hint)
+        raise SourceFailed(
+            "the index has no SHA-256 of this file",
+            where=sessions.scrubbed(url),
+            hint="use another mirror",
+        )
     return Wheel(url=url, sha256=file["hashes"]["sha256"], size=file.get("size", 0))
 
 

@@ -32,7 +32,10 @@ def describe(stderr: str) -> str:
 
     If no known wording matches, use the first of uv's own reasons.
     """
-    text = _explanation(stderr)
+    explanation = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0]
+    # Without environment markers, extras and line breaks.
+    plain = re.sub(r"\{[^}]*\}|\[[\w, -]*\](?=[<>=!~])", "", explanation)
+    text = re.sub(r"\s+", " ", plain).strip()
     if no_wheel := _NO_WHEEL.search(text):
         return f"{no_wheel[1]}{no_wheel[2] or ''} has no wheel for this Python and platform"
     for pattern in _MISSING:
@@ -46,20 +49,11 @@ def describe(stderr: str) -> str:
     return " and ".join([*reasons, *(f"{package} is required" for package in required)])
 
 
-def _explanation(stderr: str) -> str:
-    """Return uv's explanation without hints, markers, extras and line breaks."""
-    explanation = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0]
-    return re.sub(
-        r"\s+", " ", re.sub(r"\{[^}]*\}|\[[\w, -]*\](?=[<>=!~])", "", explanation)
-    ).strip()
-
-
 def _required_versions(text: str, name: str) -> str:
     match = re.search(rf"(?:depends? on|require) {re.escape(name)}({_VERSIONS})", text)
     return match[1] if match else ""
 
 
 def _dependent(text: str, name: str) -> str:
-    """Name the package that needs another one, unless the user requires it."""
     match = re.search(rf"({_NAME}){_VERSIONS}? depends? on {re.escape(name)}(?![\w-])", text)
     return f", which {match[1]} needs" if match else ""

@@ -48,8 +48,8 @@ def wish(host: Host, settings: Settings, more: Mapping[str, str] | None = None) 
     known = facts[gpus.FACT.name]
     for gpu in known if isinstance(known, (list, tuple)) else ():
         gpu.pop("link", None)  # its speed follows the load
-    choices = for_fingerprint(settings)
-    document = msgspec.json.encode([{**choices, **(more or {})}, facts], order="sorted")
+    choices = {**for_fingerprint(settings), **(more or {})}
+    document = msgspec.json.encode([choices, facts], order="sorted")
     return hashlib.sha256(document).hexdigest()
 
 
@@ -67,10 +67,7 @@ def tool() -> str:
 
 def load(prefix: Path) -> Resolution | None:
     """Return the last resolution of a prefix, if it can still be read."""
-    try:
-        return msgspec.json.decode((prefix / _FILE).read_bytes(), type=Resolution)
-    except (OSError, msgspec.MsgspecError):
-        return None
+    return files.read_document(prefix / _FILE, Resolution)
 
 
 def save(prefix: Path, resolution: Resolution | None) -> None:

@@ -12,7 +12,6 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.doors import files, process
 from provision.engine import pylock, refusals
-from provision.engine.uv import planned_package
 from provision.errors import SourceFailed, WrongSetting
 from provision.host._model import Host
 from provision.host._scrub import Scrubber
@@ -82,8 +81,7 @@ def plan_and_resolve(
     """
     refusals_so_far = list(refused)
     while sum(refusal.package == "vllm" for refusal in refusals_so_far) < ROUNDS:
-        known = tuple(refusals_so_far)
-        plan = make(host, settings, catalogue, known, checks, optional=optional)
+        plan = make(host, settings, catalogue, tuple(refusals_so_far), checks, optional=optional)
         if isinstance(plan, Unsupported):
             return plan
         result = resolve(plan, settings, uv, env(plan), folder)
@@ -116,19 +114,16 @@ def resolve(
         _write(folder, requirement_files(plan, settings, needed))
     note = ""
     # Dependencies that are newer than this vLLM were never tested with it: avoid them if possible.
-    output = compile_lock(plan, uv, env, folder, dated=True)
-    if output.refusal:
-        if refused := _refused_optional(output, plan, uv, env, folder, dated=True):
+    for dated in (True, False):
+        output = compile_lock(plan, uv, env, folder, dated=dated)
+        if not output.refusal:
+            return ResolvedLock(lock=_lock(output, plan), note=note)
+        if refused := _refused_optional(output, plan, uv, env, folder, dated=dated):
             return refused
         # Without the cut-off day there may be a solution.
         note = _note(output.refusal, plan.uploaded_before)
-        output = compile_lock(plan, uv, env, folder, dated=False)
-    if output.refusal:
-        if refused := _refused_optional(output, plan, uv, env, folder, dated=False):
-            return refused
-        _refuse_impossible_extras(plan, settings, uv, env, folder)
-        return _refused_vllm(plan, refusals.describe(output.refusal))
-    return ResolvedLock(lock=_lock(output, plan), note=note)
+    _refuse_impossible_extras(plan, settings, uv, env, folder)
+    return _refused_vllm(plan, refusals.describe(output.refusal))
 
 
 def _lock(output: Compiled, plan: Plan) -> Lock:
@@ -141,22 +136,24 @@ def _write(folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
 
 
 def _refused_vllm(plan: Plan, reason: str) -> RefusedPackage:
-    return RefusedPackage(
-        version=planned_package(plan, "vllm").version.partition("+")[0], reason=reason
-    )
+    return RefusedPackage(version=plan.package("vllm").version.partition("+")[0], reason=reason)
 
 
 def _refused_optional(
     output: Compiled, plan: Plan, uv: str, env: Mapping[str, str], folder: Path, *, dated: bool
 ) -> RefusedPackage | None:
     """Refuse the optional package if everything else resolves without it, as of the same day."""
-    if not plan.resolved_with_vllm:
+    if (
+        not plan.resolved_with_vllm
+        or compile_lock(plan, uv, env, folder, "without-optional.in", dated=dated).refusal
+    ):
         return None
-    if compile_lock(plan, uv, env, folder, "without-optional.in", dated=dated).refusal:
-        return None
-    vllm = planned_package(plan, "vllm").version
-    reason = f"beside vLLM {vllm}: {refusals.describe(output.refusal)}"
-    return RefusedPackage(package=OPTIONAL, version=plan.resolved_with_vllm[0], reason=reason)
+    vllm = plan.package("vllm").version
+    return RefusedPackage(
+        package=OPTIONAL,
+        version=plan.resolved_with_vllm[0],
+        reason=f"beside vLLM {vllm}: {refusals.describe(output.refusal)}",
+    )
 
 
 def _needed_by_extras(
@@ -205,7 +202,7 @@ def requirement_files(
 
     Packages that are `needed` by extra packages are not overridden.
     """
-    vllm, torch = planned_package(plan, "vllm"), planned_package(plan, "torch")
+    vllm, torch = plan.package("vllm"), plan.package("torch")
     overrides: tuple[str, ...] = ()
     if plan.profile == "cpu":
         overrides = tuple(f"{name}; {_NEVER}" for name in _CUDA_ONLY if name not in needed)
@@ -260,7 +257,7 @@ def compile_command(
     if dated:
         # A date without a time would include its whole day.
         argv += ["--exclude-newer", f"{plan.uploaded_before}T00:00:00Z"]
-        sources = {planned_package(plan, name).source for name in ("torch", "vllm")}
+        sources = {plan.package(name).source for name in ("torch", "vllm")}
         undated = [
             name for source in sorted(sources & _UNDATED.keys()) for name in _UNDATED[source]
         ]
@@ -281,8 +278,9 @@ def compile_lock(
     dated: bool,
 ) -> Compiled:
     """Run uv's resolver. Raise SourceFailed if it fails for any reason but a refusal."""
-    argv = compile_command(plan, uv, folder, requirements, dated=dated)
-    finished = process.run(argv, deadline_s=DEADLINE_S, env=env)
+    finished = process.run(
+        compile_command(plan, uv, folder, requirements, dated=dated), deadline_s=DEADLINE_S, env=env
+    )
     if finished.ok:
         return Compiled(finished.stdout, "")
     stderr = Scrubber().text(finished.stderr)
@@ -327,11 +325,9 @@ def resolve_beside(
     Named packages that the lock has keep their versions; its others are constraints.
     """
     locked = {pin.name: _exactly(pin.name, pin.version) for pin in lock.pins}
-    requirements = [locked.get(name, name) for name in names]
-    constraints = [locked[name] for name in locked if name not in names]
     texts: dict[str, Sequence[str]] = {
-        "requirements.in": requirements,
-        "constraints.in": constraints,
+        "requirements.in": [locked.get(name, name) for name in names],
+        "constraints.in": [locked[name] for name in locked if name not in names],
         "overrides.in": (),
     }
     _write(folder, texts)

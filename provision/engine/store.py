@@ -6,9 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import msgspec
-
-from provision.doors import parts
+from provision.doors import files, parts
 from provision.engine import environments, resolution_cache
 from provision.steps.model import Lock
 from provision.steps.wheel_folder import ASIDE, FOLDER, note
@@ -49,9 +47,5 @@ def remove_toolkits(prefix: Path) -> None:
 
 
 def _locks(folders: Iterable[Path]) -> Iterator[Lock]:
-    for folder in folders:
-        path = folder / environments.STATE / "lock.json"
-        try:
-            yield msgspec.json.decode(path.read_bytes(), type=Lock)
-        except (OSError, msgspec.MsgspecError):
-            continue
+    paths = (folder / environments.STATE / "lock.json" for folder in folders)
+    return filter(None, (files.read_document(path, Lock) for path in paths))

@@ -34,7 +34,7 @@ _ACTIVATED: Final = '. "$1" && env -0'
 
 
 class TasksResult(msgspec.Struct, frozen=True, kw_only=True):
-    """How each task ended, the checks after them, and the failure that ended the series.
+    """The end of each task, the checks after them, and the failure that ended the series.
 
     `concluded` holds the conclusion of checks that speak against a task.
     """
@@ -58,8 +58,9 @@ def fingerprints(tasks: Iterable[Task]) -> dict[str, str]:
     links: dict[str, str] = {}
     for task in tasks:
         before = [links.get(name, "") for name in task.after]
-        definition = [task.commands, task.checks, task.environment, before]
-        document = msgspec.json.encode(definition, order="sorted")
+        document = msgspec.json.encode(
+            [task.commands, task.checks, task.environment, before], order="sorted"
+        )
         links[task.label] = hashlib.sha256(document).hexdigest()
     return links
 
@@ -71,13 +72,12 @@ def pending(generation: Path, tasks: Sequence[Task]) -> list[Task]:
     return [task for task in tasks if done.get(task.label) != links[task.label]]
 
 
-def kept(task: Task) -> StepResult:
+def kept_result(task: Task) -> StepResult:
     """Return the result of a task that was done before."""
     return StepResult(number=task.number, name=task.name, outcome="kept")
 
 
 def actions(task: Task) -> tuple[Run, ...]:
-    """Return the commands of a task as actions."""
     return tuple(
         Run(title=argv[0], argv=argv, env=task.environment, deadline_s=task.timeout)
         for argv in task.commands
@@ -113,9 +113,9 @@ class Tasks:
         variables = self._environment() if todo else {}
         for task in tasks:
             if task.label not in todo:
-                self._events(StepDone(result=kept(task)))
-                results = (*result.results, kept(task))
-                result = msgspec.structs.replace(result, results=results)
+                kept = kept_result(task)
+                self._events(StepDone(result=kept))
+                result = msgspec.structs.replace(result, results=(*result.results, kept))
                 continue
             result = self._task(task, links[task.label], variables, result)
             if result.failure or result.concluded:
@@ -153,7 +153,7 @@ class Tasks:
         self._events(StepDone(result=result))
         return TasksResult(
             results=(*before.results, result),
-            tried=joined(before.tried, tried),
+            tried=join(before.tried, tried),
             concluded=against,
             failure=failure,
         )
@@ -212,20 +212,25 @@ class Tasks:
     def _environment(self) -> dict[str, str]:
         """Return the variables of a shell that has activated the environment."""
         activate = f"{self._generation}/bin/activate"
-        argv = ("/bin/sh", "-c", _ACTIVATED, "sh", activate)
-        finished = process.run(argv, deadline_s=60.0, env=clean(os.environ))
+        finished = process.run(
+            ("/bin/sh", "-c", _ACTIVATED, "sh", activate), deadline_s=60.0, env=clean(os.environ)
+        )
         if not finished.ok:
-            what = f"the environment cannot be activated: {finished.problem()}"
-            raise StepFailed(what, where=activate)
+            raise StepFailed(
+                f"the environment cannot be activated: {finished.problem()}", where=activate
+            )
         return dict(line.split("=", 1) for line in finished.stdout.split("\0") if "=" in line)
 
 
 def _not_written(error: OSError, task: Task) -> StepFailed:
-    what = f"{error.filename or 'its journal'} cannot be written: {error.strerror or error}"
-    return StepFailed(what, where=f"task {task.label}", hint=_REPAIR)
+    return StepFailed(
+        f"{error.filename or 'its journal'} cannot be written: {error.strerror or error}",
+        where=f"task {task.label}",
+        hint=_REPAIR,
+    )
 
 
-def joined(before: CheckResults, now: CheckResults) -> CheckResults:
+def join(before: CheckResults, now: CheckResults) -> CheckResults:
     """Join the results of two series of checks; of a check tried twice the later one counts."""
     again = {check.name for check in now.checks}
     checks = tuple(check for check in before.checks if check.name not in again)

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from provision import package_sources
 from provision.doors import certificates, sessions
 from provision.host._word_list import words
-from provision.plan._model import Package, Plan
+from provision.plan._model import Plan
 from provision.settings import Settings
 
 # The only variables that uv inherits. Others that steer installers (PIP_CONSTRAINT, UV_TARGET,
@@ -32,14 +32,16 @@ _DEFAULT_INDEX: Final = "UV_DEFAULT_INDEX"
 def environment(
     settings: Settings,
     plan: Plan,
-    installers: Mapping[str, Mapping[str, str]],
+    installers: dict[str, dict[str, str]],
     prefix: str,
 ) -> dict[str, str]:
     """Return the environment for uv; `installers` are the settings of pip and uv here."""
     env = {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED or _is_credential(name)
+        # The logins of indexes are inherited, too: UV_INDEX_NAME_USERNAME and _PASSWORD.
+        if name in _INHERITED
+        or (name.startswith("UV_INDEX_") and name.endswith(("_USERNAME", "_PASSWORD")))
     }
     env |= {
         "UV_NO_CONFIG": "1",
@@ -51,12 +53,7 @@ def environment(
     return env | _connection(installers) | _sources(settings, plan, installers, empty_index)
 
 
-def _is_credential(name: str) -> bool:
-    """Return whether a variable is a login of an index: UV_INDEX_NAME_USERNAME or _PASSWORD."""
-    return name.startswith("UV_INDEX_") and name.endswith(("_USERNAME", "_PASSWORD"))
-
-
-def _connection(installers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _connection(installers: dict[str, dict[str, str]]) -> dict[str, str]:
     pip, uv = installers["pip"], installers["uv"]
     bundle = certificates.bundle()
     default = bundle if isinstance(bundle, str) else ""
@@ -73,7 +70,7 @@ def _connection(installers: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 def _sources(
     settings: Settings,
     plan: Plan,
-    installers: Mapping[str, Mapping[str, str]],
+    installers: dict[str, dict[str, str]],
     empty_index: str,
 ) -> dict[str, str]:
     pip, uv = installers["pip"], installers["uv"]
@@ -92,7 +89,7 @@ def _sources(
         # pip does the same with extra indexes. A user who configured indexes for uv gets uv's
         # default strategy.
         env["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    env[_DEFAULT_INDEX] = _default(settings, dict(pip), dict(uv), planned_indexes, empty_index)
+    env[_DEFAULT_INDEX] = _default(settings, installers, planned_indexes, empty_index)
     if _is_on(uv.get("offline", "")):
         env["UV_OFFLINE"] = "1"
     return {name: value for name, value in env.items() if value}
@@ -100,17 +97,18 @@ def _sources(
 
 def _default(
     settings: Settings,
-    pip: dict[str, str],
-    uv: dict[str, str],
+    installers: dict[str, dict[str, str]],
     planned_indexes: list[str],
     empty_index: str,
 ) -> str:
     choice = settings.sources.pypi
     if isinstance(choice, str):
         return choice
-    if choice is False or _is_on(uv.get("no-index") or pip.get("no-index", "")):
+    if choice is False or _is_on(
+        installers["uv"].get("no-index") or installers["pip"].get("no-index", "")
+    ):
         return planned_indexes[0] if planned_indexes else empty_index
-    return package_sources.configured({"pip": pip, "uv": uv}) or ""
+    return package_sources.configured(installers) or ""
 
 
 def _is_on(value: str) -> bool:
@@ -118,9 +116,8 @@ def _is_on(value: str) -> bool:
 
 
 def _indexes(settings: Settings, plan: Plan) -> list[str]:
-    """Return the vLLM and PyTorch indexes from which the plan takes a package."""
     addresses = package_sources.addresses(settings, "")
-    torch, vllm = planned_package(plan, "torch"), planned_package(plan, "vllm")
+    torch, vllm = plan.package("torch"), plan.package("vllm")
     indexes = []
     if vllm.source == "vllm":
         release, _, variant = vllm.version.partition("+")
@@ -138,20 +135,13 @@ def _links(
     settings: Settings, plan: Plan, pip: Mapping[str, str], uv: Mapping[str, str]
 ) -> list[str]:
     links = words(uv.get("find-links", "")) or words(pip.get("find-links", ""))
-    vllm = planned_package(plan, "vllm")
+    vllm = plan.package("vllm")
     if vllm.source == "github":
         # uv reads the page that lists the files of a release like an index of wheels.
         github = package_sources.addresses(settings, "")["github"].rstrip("/")
         release = vllm.version.partition("+")[0]
         links.append(f"{github}/vllm-project/vllm/releases/expanded_assets/v{release}")
     return [str(Path(link).expanduser()) if link.startswith("~") else link for link in links]
-
-
-def planned_package(plan: Plan, name: str) -> Package:
-    """Return a package that every plan has: torch or vllm."""
-    package = plan.packages[name]
-    assert package is not None  # noqa: S101 - every plan has it
-    return package
 
 
 def connection(environment: Mapping[str, str]) -> sessions.Connection:
@@ -166,7 +156,6 @@ def connection(environment: Mapping[str, str]) -> sessions.Connection:
 
 
 def _logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return the logins by host, from index addresses and from variables of named indexes."""
     logins: dict[str, tuple[str, str]] = {}
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS"):
         for entry in re.split(r"[ ,]", environment.get(variable, "")):

@@ -24,7 +24,6 @@ def host_id() -> str:
 
 
 def report_path(environment: Path) -> Path:
-    """Return the path of this host's verified report of an environment."""
     return environment / STATE / "verified" / f"{host_id()}.json"
 
 
@@ -43,5 +42,4 @@ def withdraw(environment: Path) -> None:
 
 
 def save(environment: Path, report_document: bytes) -> None:
-    """Save the report with which this host verified an environment."""
     files.write(report_path(environment), report_document)

@@ -32,7 +32,6 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         seconds: float = 0.0,
         problem: str = "",
     ) -> StepResult:
-        """Return the result of the step."""
         return StepResult(
             number=self.step.number,
             name=self.step.name,
@@ -45,18 +44,12 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_complete(state: Path, fingerprint: str) -> bool:
     """Return whether all steps up to this fingerprint are done, as the mark says."""
-    try:
-        document = (state / environments.COMPLETE).read_bytes()
-        mark = msgspec.json.decode(document, type=dict[str, str])
-    except (OSError, msgspec.MsgspecError):
-        return False
-    return mark.get("fingerprint") == fingerprint
+    mark = files.read_document(state / environments.COMPLETE, dict[str, str])
+    return mark is not None and mark.get("fingerprint") == fingerprint
 
 
 def mark_complete(state: Path, fingerprint: str) -> None:
-    """Mark an environment as complete."""
-    document = msgspec.json.encode({"fingerprint": fingerprint})
-    files.write(state / environments.COMPLETE, document)
+    files.write(state / environments.COMPLETE, msgspec.json.encode({"fingerprint": fingerprint}))
 
 
 def unmark_complete(state: Path) -> None:

@@ -1,1 +1,1 @@
-"""The optional flash-attn package: find, choose, build, store and try a wheel, and the step that installs it."""
+"""The optional flash-attn package: find, choose, build, store and try a wheel; its step."""

@@ -59,10 +59,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cxx11_abi(self) -> bool:
-        """Whether this torch has the new C++ ABI, as every torch since 2.7."""
+        """Return whether this torch has the new C++ ABI, as every torch since 2.7."""
         builds = self.release.builds if self.release else ()
         here = (self.machine, torch_cuda(self.plan))
-        known = [build.cxx11_abi for build in builds if (build.machine, build.cuda) == here]
+        known = (build.cxx11_abi for build in builds if (build.machine, build.cuda) == here)
         return next((abi for abi in known if abi is not None), True)
 
 
@@ -80,36 +80,38 @@ def admit(
     """
     plan = order.plan
     path, truth = _read(path, order.version)
-    reasons = against_wheel.reasons_against(
+    if reasons := against_wheel.reasons_against(
         truth,
         distribution="flash-attn",
         python=plan.python,
         machine=order.machine,
         glibc=plan.glibc,
         capabilities=plan.flash_attn.arches,
-    )
-    if reasons:
+    ):
         raise CandidateRefused("; ".join(reasons))
-    kept = Kept(
-        file=path.name,
-        sha256="",
-        size=0,
-        version=truth.version,
-        # A wheel that was built here was linked with this very torch.
-        torch=order.torch if origin == "built" else minor(order.torch),
-        cuda=torch_cuda(plan),
-        cpython=f"cp{plan.python.replace('.', '')}",
-        cxx11_abi=truth.cxx11_abi if truth.cxx11_abi is not None else order.cxx11_abi,
-        machine=order.machine,
-        glibc=truth.glibc or "2.0",
-        sm=truth.sm,
-        origin=origin,
-        third_party=plan.flash_attn.origin == "third party",
-        made_from=made_from,
-        seconds=round(seconds, 1),
-        made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    wheel_store.keep(
+        order.prefix,
+        path,
+        Kept(
+            file=path.name,
+            sha256="",
+            size=0,
+            version=truth.version,
+            # A wheel that was built here was linked with this very torch.
+            torch=order.torch if origin == "built" else minor(order.torch),
+            cuda=torch_cuda(plan),
+            cpython=f"cp{plan.python.replace('.', '')}",
+            cxx11_abi=truth.cxx11_abi if truth.cxx11_abi is not None else order.cxx11_abi,
+            machine=order.machine,
+            glibc=truth.glibc or "2.0",
+            sm=truth.sm,
+            origin=origin,
+            third_party=plan.flash_attn.origin == "third party",
+            made_from=made_from,
+            seconds=round(seconds, 1),
+            made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        ),
     )
-    wheel_store.keep(order.prefix, path, kept)
 
 
 def _read(path: Path, version: str) -> tuple[Path, WheelContents]:

@@ -43,9 +43,8 @@ def obstacle(
             )
     if situation.compilers is not None:  # a described host may not name its compilers
         # torch's headers can need a newer C++ standard than the source release asks for.
-        cxx = max(source.cxx, torch.cxx)
         toolkit = choose_toolkit.choose(
-            cuda, cxx, situation.compilers, situation.toolkits, catalogue
+            cuda, max(source.cxx, torch.cxx), situation.compilers, situation.toolkits, catalogue
         )
         if isinstance(toolkit, str):
             return toolkit

@@ -41,23 +41,24 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def steps(recipe: Recipe) -> tuple[Step, ...]:
-    """Return the steps that make a toolkit and compile in it."""
-    toolkit = Step(
-        number=61,
-        name=NAMES[61],
-        title="A toolkit to compile with",
-        why="nvcc, its headers and torch must be of one CUDA, whatever else is on the host",
-        actions=partial(_toolkit, recipe),
-        leaves=lambda plan, lock: tuple(pin.name for pin in lock.pins),  # noqa: ARG005 - contract
+    return (
+        Step(
+            number=61,
+            name=NAMES[61],
+            title="A toolkit to compile with",
+            why="nvcc, its headers and torch must be of one CUDA, whatever else is on the host",
+            actions=partial(_toolkit, recipe),
+            leaves=lambda plan, lock: tuple(pin.name for pin in lock.pins),  # noqa: ARG005 - contract
+        ),
+        Step(
+            number=62,
+            name=NAMES[62],
+            title="Compile flash-attn",
+            why="no published wheel fits; "
+            "for the GPUs of this host alone it takes little of the time",
+            actions=partial(_compile, recipe),
+        ),
     )
-    compiled = Step(
-        number=62,
-        name=NAMES[62],
-        title="Compile flash-attn",
-        why="no published wheel fits; for the GPUs of this host alone it takes little of the time",
-        actions=partial(_compile, recipe),
-    )
-    return (toolkit, compiled)
 
 
 def sources(site: Site) -> str:
@@ -71,8 +72,9 @@ def wheels(site: Site) -> str:
 
 
 def _toolkit(recipe: Recipe, plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
-    source = Pin(name="flash-attn", version="", wheel=recipe.source)
-    fetched = Lock(pins=(*lock.pins, source)).without_tokens()
+    fetched = Lock(
+        pins=(*lock.pins, Pin(name="flash-attn", version="", wheel=recipe.source))
+    ).without_tokens()
     python, *_ = (
         action for action in step_30_python.actions(plan, lock, site) if isinstance(action, Run)
     )
@@ -100,17 +102,28 @@ def _compile(
     lock: Lock,  # noqa: ARG001 - the contract's signature
     site: Site,
 ) -> tuple[Action, ...]:
-    source = f"{site.wheels}/{recipe.source.file}"
-    argv = (site.python, "-I", str(COMPILE), source, sources(site), wheels(site))
-    only = ("--only", recipe.only) if recipe.only else ()
-    options = ("--jobs", str(recipe.jobs), "--std", str(recipe.cxx), *only)
-    arches = ";".join(arch.replace(".", "") for arch in recipe.arches)
+    argv = (
+        site.python,
+        "-I",
+        str(COMPILE),
+        f"{site.wheels}/{recipe.source.file}",
+        sources(site),
+        wheels(site),
+    )
+    options = (
+        "--jobs",
+        str(recipe.jobs),
+        "--std",
+        str(recipe.cxx),
+        *(("--only", recipe.only) if recipe.only else ()),
+    )
     return (
         Fetch(title="fetch its source release", folder=site.wheels, wheels=(recipe.source,)),
         Run(
             title=f"compile flash-attn for {' '.join(recipe.arches)}",
             argv=(*argv, *options),
-            env=_environment(recipe, site) | {"FLASH_ATTN_CUDA_ARCHS": arches},
+            env=_environment(recipe, site)
+            | {"FLASH_ATTN_CUDA_ARCHS": ";".join(arch.replace(".", "") for arch in recipe.arches)},
             deadline_s=_A_DAY_S,
         ),
     )

@@ -27,19 +27,23 @@ def _published(order: Order) -> WheelCandidate:
         wheel = find.find(order.plan, order.settings, order.connection)
     except NotPublished as failure:
         raise CandidateRefused(failure.what) from failure
-    folder = order.prefix / FOLDER
 
     def keep(path: Path, seconds: float) -> None:  # noqa: ARG001 - the time of a download says nothing
         try:
-            made_from = {"url": wheel.without_token().url}
-            admit.admit(order, path, origin="fetched", made_from=made_from, seconds=0.0)
+            admit.admit(
+                order,
+                path,
+                origin="fetched",
+                made_from={"url": wheel.without_token().url},
+                seconds=0.0,
+            )
         except CandidateRefused:
             path.unlink(missing_ok=True)
             raise
 
     work = WheelWork(
-        fetch=Fetch(title="fetch flash-attn", folder=str(folder), wheels=(wheel,)),
-        wheel=lambda site: wheel_store.place(order.prefix, wheel.file),  # noqa: ARG005 - no toolkit
+        fetch=Fetch(title="fetch flash-attn", folder=str(order.prefix / FOLDER), wheels=(wheel,)),
+        wheel=lambda site: wheel_store.path_of(order.prefix, wheel.file),  # noqa: ARG005 - no toolkit
         keep=keep,
     )
     return WheelCandidate(work=lambda tools: work)  # noqa: ARG005 - no tools

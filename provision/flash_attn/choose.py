@@ -99,8 +99,16 @@ def build_name(version: str) -> str:
 
 
 def for_cpu() -> Choice:
-    why = "its kernels need an NVIDIA GPU; on a CPU SDPA is used"
-    return Choice(FlashAttn(mode="none", flavour="2", arches=(), why=why), None, [])
+    return Choice(
+        FlashAttn(
+            mode="none",
+            flavour="2",
+            arches=(),
+            why="its kernels need an NVIDIA GPU; on a CPU SDPA is used",
+        ),
+        None,
+        [],
+    )
 
 
 def choose(
@@ -145,13 +153,21 @@ def choose(
         fitting and _ORIGINS.index(fitting.origin) <= _ORIGINS.index(unknown.origin)
     ):
         return certain
-    others = [entry for entry in certain.rejected if entry.candidate != unknown.name]
-    return _wheel(unknown, case, others, fallback=certain)
+    return _wheel(
+        unknown,
+        case,
+        [entry for entry in certain.rejected if entry.candidate != unknown.name],
+        fallback=certain,
+    )
 
 
 def _none(case: _Case, why: str, rejected: list[Rejected] | None = None) -> Choice:
-    plan = FlashAttn(mode="none", flavour=case.flavour, arches=(), why=f"{why}. {_what_for(case)}")
-    return Choice(plan, None, rejected or [], f"none, since {why}")
+    return Choice(
+        FlashAttn(mode="none", flavour=case.flavour, arches=(), why=f"{why}. {_what_for(case)}"),
+        None,
+        rejected or [],
+        f"none, since {why}",
+    )
 
 
 def _what_for(case: _Case) -> str:
@@ -160,11 +176,9 @@ def _what_for(case: _Case) -> str:
 
 def _effect(kind: str, package: str, case: _Case) -> str:
     """Return the catalogued harm or use of a package for this vLLM; "" if none is known."""
-    for rule in case.catalogue.rules:
-        applies = rule.kind == kind and rule.package == package
-        if applies and allows(rule.versions, case.candidate.release.version):
-            return rule.why
-    return ""
+    rules = (rule for rule in case.catalogue.rules if (rule.kind, rule.package) == (kind, package))
+    version = case.candidate.release.version
+    return next((rule.why for rule in rules if allows(rule.versions, version)), "")
 
 
 def _sentence(text: str) -> str:
@@ -175,8 +189,7 @@ def _obstacle(case: _Case) -> str:
     """Return why no wheel and no build can work on these GPUs or beside this vLLM."""
     known = (sm for source in case.catalogue.flash_attn_source for sm in source.sm)
     oldest = min(known, key=numbers, default="")
-    too_old = ", ".join(sm for sm in case.capabilities if numbers(sm) < numbers(oldest))
-    if too_old:
+    if too_old := ", ".join(sm for sm in case.capabilities if numbers(sm) < numbers(oldest)):
         return (
             f"flash-attn needs {oldest} or newer, and this plan uses {too_old}: SDPA is used there"
         )
@@ -246,11 +259,16 @@ def _wheel(
         origin=chosen.origin,
         published=_PUBLISHED[chosen.result] if chosen.origin != "store" else msgspec.UNSET,
     )
-    source = "find-links" if chosen.origin == "store" else _SOURCE[row.flavour]
-    package = Package(
-        version=row.version, source=source, distribution=DISTRIBUTION.get(row.flavour)
+    return Choice(
+        plan,
+        Package(
+            version=row.version,
+            source="find-links" if chosen.origin == "store" else _SOURCE[row.flavour],
+            distribution=DISTRIBUTION.get(row.flavour),
+        ),
+        rejected or [],
+        short,
     )
-    return Choice(plan, package, rejected or [], short)
 
 
 def _describe(chosen: WheelMatch) -> str:

@@ -17,7 +17,7 @@ from provision.host import compilers, cpu, cuda_toolkits, memory
 from provision.plan import choose_jobs, choose_toolkit
 from provision.plan.choose_jobs import Jobs
 from provision.plan.choose_toolkit import Toolkit
-from provision.steps.model import CandidateRefused, Lock, Site, Wheel, WheelCandidate, WheelWork
+from provision.steps.model import CandidateRefused, Lock, Wheel, WheelCandidate, WheelWork
 
 _FAILED: Final = "flash-attn could not be compiled: "  # begins the last line of the compile program
 
@@ -38,22 +38,17 @@ def _work(
 ) -> WheelWork:
     made_from = _made_from(order, source, archive, toolkit, tools)
     jobs = _jobs(order, source)
-    recipe = _recipe(order, source, archive, toolkit, made_from, jobs)
     return WheelWork(
         folder=f"flash-attn-{wheel_store.key(made_from)}",
         lock=tools,
-        steps=build_steps.steps(recipe),
+        steps=build_steps.steps(_recipe(order, source, archive, toolkit, made_from, jobs)),
         note=f"compiling {jobs.jobs} of its files at once: {_estimate(order, jobs)}",
-        wheel=_finished,
+        wheel=lambda site: next(Path(build_steps.wheels(site)).glob("*.whl"), None),
         keep=lambda path, seconds: admit.admit(
             order, path, origin="built", made_from=made_from, seconds=seconds
         ),
         refusal=_refusal,
     )
-
-
-def _finished(site: Site) -> Path | None:
-    return next(Path(build_steps.wheels(site)).glob("*.whl"), None)
 
 
 def _refusal(failure: StepFailed) -> str:
@@ -65,11 +60,9 @@ def _refusal(failure: StepFailed) -> str:
 
 
 def _source(order: Order) -> tuple[FlashAttnSource, Wheel]:
-    """Return the source release that the plan names, and its file on the index."""
     version = order.version
     source = next(row for row in order.catalogue.flash_attn_source if row.version == version)
-    page = network.project(order.index, "flash-attn")
-    for package in page.packages:
+    for package in network.project(order.index, "flash-attn").packages:
         if package.package_type == "sdist" and package.version == version:
             # Its setup is foreign code: without a hash it is never run.
             if not (digest := package.digests.get("sha256", "")):
@@ -84,11 +77,14 @@ def _cxx(order: Order, source: FlashAttnSource) -> int:
 
 
 def _choose_toolkit(order: Order, source: FlashAttnSource) -> Toolkit:
-    cuda = choose_toolkit.torch_cuda(order.plan)
-    gcc = order.host.known(compilers.FACT) or ()
     known = order.host.known(cuda_toolkits.FACT)
-    toolkits = known.toolkits if known else ()
-    toolkit = choose_toolkit.choose(cuda, _cxx(order, source), gcc, toolkits, order.catalogue)
+    toolkit = choose_toolkit.choose(
+        choose_toolkit.torch_cuda(order.plan),
+        _cxx(order, source),
+        order.host.known(compilers.FACT) or (),
+        known.toolkits if known else (),
+        order.catalogue,
+    )
     if isinstance(toolkit, str):
         raise CandidateRefused(toolkit)
     return toolkit
@@ -97,25 +93,22 @@ def _choose_toolkit(order: Order, source: FlashAttnSource) -> Toolkit:
 def _made_from(
     order: Order, source: FlashAttnSource, archive: Wheel, toolkit: Toolkit, tools: Lock
 ) -> dict[str, str]:
-    """Return everything that could make another wheel of the same name."""
     torch = next(pin for pin in tools.pins if pin.name == "torch")
     nvcc = toolkit.nvcc or tools.version("nvidia-cuda-nvcc") or toolkit.cuda
-    cxx = _cxx(order, source)
-    made_from = {
+    only = partial_build.only()
+    return {
         "flash-attn": order.version,
         "source": archive.sha256,
         "torch": f"{torch.version} {torch.wheel.sha256}",
         "python": order.plan.python,
         "machine": order.machine,
         "architectures": " ".join(order.plan.flash_attn.arches),
-        "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{cxx}",
+        "compilers": f"nvcc {nvcc}, g++ {toolkit.compiler_version}, C++{_cxx(order, source)}",
+        **({"only": only} if only else {}),
     }
-    only = partial_build.only()
-    return made_from | ({"only": only} if only else {})
 
 
 def _jobs(order: Order, source: FlashAttnSource) -> Jobs:
-    """Return how many files are compiled at once, within the host's cores and memory."""
     available, processor = order.host.known(memory.FACT), order.host.known(cpu.FACT)
     own = len(os.sched_getaffinity(0))
     jobs = choose_jobs.choose(
@@ -157,5 +150,7 @@ def _recipe(
 
 def _estimate(order: Order, jobs: Jobs) -> str:
     disk = choose_jobs.disk_gb(len(order.plan.flash_attn.arches))
-    memory_gb = f"up to {jobs.peak_gb:.0f} GB of memory"
-    return f"about {jobs.hours:.1f} h, {memory_gb} and {disk:.0f} GB of disk, as estimated"
+    return (
+        f"about {jobs.hours:.1f} h, up to {jobs.peak_gb:.0f} GB of memory "
+        f"and {disk:.0f} GB of disk, as estimated"
+    )

@@ -69,16 +69,17 @@ def main() -> int:
         jobs = max(1, jobs // 2)
         _print(f"memory ran out; going on with {jobs} at once")
     if build.lacked_memory:
-        free = f"{_memory()[1] / _GB:.1f} GB are free now"
-        return _fail(f"memory ran out with a single file at once; {free}: {_WAY_OUT}")
+        return _fail(
+            "memory ran out with a single file at once; "
+            f"{_memory()[1] / _GB:.1f} GB are free now: {_WAY_OUT}"
+        )
     return _fail(build.first_error or build.last_raised or "its setup failed")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source")
-    parser.add_argument("folder")
-    parser.add_argument("dist")
+    for name in ("source", "folder", "dist"):
+        parser.add_argument(name)
     parser.add_argument("--jobs", type=int, required=True)
     parser.add_argument(
         "--std", type=int, required=True, help="the C++ standard that torch's headers need"
@@ -104,30 +105,31 @@ class Build:
         self.first_error = self.last_raised = ""
 
     def run(self) -> int:
-        """Run setup.py and return its exit status."""
         shutil.rmtree(self._dist, ignore_errors=True)
         # ninja is installed beside this Python.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        own = {"MAX_JOBS": str(self._jobs), "PATH": path, "NINJA_STATUS": "[%f/%t] "}
         child = subprocess.Popen(
             [sys.executable, "setup.py", "bdist_wheel", "--dist-dir", str(self._dist)],
             cwd=self._folder,
-            env={**os.environ, **own},
+            env={
+                **os.environ,
+                "MAX_JOBS": str(self._jobs),
+                "PATH": path,
+                "NINJA_STATUS": "[%f/%t] ",
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
         )
-        watch = threading.Thread(target=self._watch, args=(child,), daemon=True)
-        watch.start()
+        threading.Thread(target=self._watch, args=(child,), daemon=True).start()
         assert child.stdout  # noqa: S101 - it is a pipe
         for line in child.stdout:
             self._read(line.rstrip())
         return child.wait()
 
     def _read(self, line: str) -> None:
-        """Pass a line of output on, and note progress and the reasons of a failure."""
         started = _STARTED.match(line)
         _print(f"ninja {line}" if started else line)
         if started:
@@ -199,9 +201,11 @@ def _control_groups() -> list[tuple[int, int]]:
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        names = ("memory.max", "memory.current")
-        if controllers:  # the first version of control groups
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        names = (
+            ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            if controllers  # the first version of control groups
+            else ("memory.max", "memory.current")
+        )
         root = Path("/sys/fs/cgroup/memory") if controllers else Path("/sys/fs/cgroup")
         group = root / path.strip("/")
         for folder in (group, *group.parents):

@@ -51,8 +51,9 @@ def find(plan: Plan, settings: Settings, connection: Connection) -> Wheel:
     """
     file, package = plan.flash_attn.wheel, plan.packages["flash-attn"]
     assert package is not None  # noqa: S101 - the caller has checked the mode
-    github = package_sources.addresses(settings, "").get("github", package_sources.GITHUB)
-    github = github.rstrip("/")
+    github = (
+        package_sources.addresses(settings, "").get("github", package_sources.GITHUB).rstrip("/")
+    )
     if plan.flash_attn.origin == "third party":
         return _find_in_all_releases(github, file, connection)
     address = f"{github}/{_AUTHORS}/releases/expanded_assets/{quote(f'v{package.version}')}"
@@ -91,8 +92,9 @@ def _find_in_all_releases(github: str, file: str, connection: Connection) -> Whe
     """Search all releases of the third party from the newest: their numbers are its own."""
     address = f"{_api(github)}/repos/{_THIRD_PARTY}/releases"
     for number in range(1, _PAGES + 1):
-        page = network.page(f"{address}?per_page={_PER_PAGE}&page={number}", connection)
-        releases = _decode(page, address)
+        releases = _decode(
+            network.page(f"{address}?per_page={_PER_PAGE}&page={number}", connection), address
+        )
         for asset in (asset for release in releases for asset in release.assets):
             digest = _DIGEST.search(asset.digest or "")
             wheel = Wheel(

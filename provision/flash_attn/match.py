@@ -102,18 +102,16 @@ def _match_file(row: FlashAttnWheels, target: Target) -> WheelMatch:
     torch = target.torch.partition("+")[0]
     # A row that names a full torch version was linked and tried with exactly that one. A new
     # torch gets a new build, as every step is repeated when the step before it has changed.
-    if not {minor(torch), torch} & {*row.torch}:
-        reason = f"for torch {', '.join(row.torch)}, not {torch}"
-        return WheelMatch(
-            name=row.file, row=row, origin="store", result="unfit", reason=reason, near=False
-        )
-    _, reason = _mismatch(row, target)
+    is_near = bool({minor(torch), torch} & {*row.torch})
+    other_torch = f"for torch {', '.join(row.torch)}, not {torch}"
+    reason = _mismatch(row, target)[1] if is_near else other_torch
     return WheelMatch(
         name=row.file,
         row=row,
         origin="store",
         result="unfit" if reason else "fits",
         reason=reason,
+        near=is_near,
     )
 
 
@@ -161,10 +159,8 @@ def _is_newer_than_list(rows: list[FlashAttnWheels], target: Target) -> bool:
 
 def _match_other_torch(rows: list[FlashAttnWheels], target: Target) -> WheelMatch:
     """Compare a release that has no wheel for this torch, as far as its list is known."""
-    torch, newest = (
-        minor(target.torch),
-        max((version for row in rows for version in row.torch), key=numbers),
-    )
+    torch = minor(target.torch)
+    newest = max((version for row in rows for version in row.torch), key=numbers)
     row = max(
         rows,
         key=lambda row: (
@@ -186,8 +182,11 @@ def _match_other_torch(rows: list[FlashAttnWheels], target: Target) -> WheelMatc
     if _is_newer_than_list(rows, target):
         if reason := _host_mismatch(row, target)[1]:
             return msgspec.structs.replace(far, reason=reason)
-        doubt = f"its list of files was read on {row.listed}, before torch {torch} was released"
-        return msgspec.structs.replace(far, result="unknown", reason=doubt)
+        return msgspec.structs.replace(
+            far,
+            result="unknown",
+            reason=f"its list of files was read on {row.listed}, before torch {torch} was released",
+        )
     reason = f"none for torch {torch}; the newest are for {newest}"
     if any(torch in row.preview for row in rows):
         reason = f"its wheels for torch {torch} were linked with a preview of it"
@@ -222,8 +221,10 @@ def _host_mismatch(row: FlashAttnWheels, target: Target) -> tuple[_Requirement, 
         if row.sm and not serves(row.sm, capability)
     ]
     if lacking:
-        text = f"no machine code for {', '.join(lacking)} (it carries {' '.join(row.sm)})"
-        return "architectures", text
+        return (
+            "architectures",
+            f"no machine code for {', '.join(lacking)} (it carries {' '.join(row.sm)})",
+        )
     return "", ""
 
 

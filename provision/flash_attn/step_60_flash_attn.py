@@ -46,8 +46,16 @@ def _attempt(plan: Plan, torch: str, site: Site) -> tuple[str, ...]:
     if plan.flash_attn.flavour == "4":
         return (site.python, "-I", "-c", "import torch, vllm, flash_attn.cute")
     gpus = "" if site.elsewhere else ",".join(plan.gpus.used)
-    flavour = ("--flavour", "3") if plan.flash_attn.flavour == "3" else ()
-    return (site.python, "-I", str(TRY), "--torch", torch, "--gpus", gpus, *flavour)
+    return (
+        site.python,
+        "-I",
+        str(TRY),
+        "--torch",
+        torch,
+        "--gpus",
+        gpus,
+        *(("--flavour", "3") if plan.flash_attn.flavour == "3" else ()),
+    )
 
 
 def _links(pin: Pin, torch: str, plan: Plan, site: Site) -> Need:
@@ -71,7 +79,6 @@ def _links(pin: Pin, torch: str, plan: Plan, site: Site) -> Need:
 
 
 def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
-    """Return the distributions of the locked wheels."""
     return tuple(pin.name for pin in lock.optional)
 
 

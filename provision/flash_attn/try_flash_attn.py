@@ -62,7 +62,6 @@ def _describe_end(status: int) -> str:
 
 
 def _run_in_child(body: Callable[[Tell], None]) -> tuple[int, list[str]]:
-    """Run a function in a child process; return its status and the lines that it told."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -116,8 +115,9 @@ def _try(planned: str, flavour: str, gpus: list[str], tell: Tell) -> None:
     vllm = _import("vllm")
     result = "no GPU was named, so none of its kernels was run"
     if gpus:
-        count = _count_gpus(torch, gpus)
-        result = "; ".join(_try_forward(torch, flash_attn, gpu, tell) for gpu in range(count))
+        result = "; ".join(
+            _try_forward(torch, flash_attn, gpu, tell) for gpu in range(_count_gpus(torch, gpus))
+        )
     versions = (
         f"torch {planned}, {distribution} {metadata.version(distribution)}, vllm {vllm.__version__}"
     )

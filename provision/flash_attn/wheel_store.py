@@ -53,8 +53,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         Version(self.version)  # a note may come from anywhere
 
     @property
-    def came(self) -> str:
-        """How and when it came into the store, in words."""
+    def origin_text(self) -> str:
+        """Return in words how and when it came into the store."""
         if self.brought:
             elsewhere = f"{BUILT} elsewhere, " if self.origin == "built" else ""
             return f"{elsewhere}imported on {self.brought[:10]}"
@@ -68,7 +68,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return self.made_from.get("only", "")
 
     @property
-    def came_from(self) -> str:
+    def candidate(self) -> str:
         """The planner's name of the candidate that it was."""
         if self.origin == "built":
             return build_name(self.version.partition("+")[0])
@@ -78,7 +78,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     def row(self) -> FlashAttnWheels:
         """The wheel as a row of the planner's catalogue."""
         return FlashAttnWheels(
-            source=self.came,
+            source=self.origin_text,
             read=self.made[:10],
             version=self.version,
             named=self.version,
@@ -102,32 +102,35 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         """The note for other hosts, without the address of its source, which may be private."""
         if "url" not in self.made_from:
             return self
-        name = Wheel(url=self.made_from["url"], sha256="").file
-        return msgspec.structs.replace(self, made_from={**self.made_from, "url": name})
+        return msgspec.structs.replace(
+            self,
+            made_from={**self.made_from, "url": Wheel(url=self.made_from["url"], sha256="").file},
+        )
 
 
 def key(made_from: dict[str, str]) -> str:
     """Return a short key of everything that could make another wheel of the same name."""
-    document = msgspec.json.encode(made_from, order="sorted")
-    return "k" + hashlib.sha256(document).hexdigest()[:8]
+    return "k" + hashlib.sha256(msgspec.json.encode(made_from, order="sorted")).hexdigest()[:8]
 
 
-def found(prefix: Path) -> list[Kept]:
+def kept_wheels(prefix: Path) -> list[Kept]:
     """Return every kept wheel whose file exists, newest first. Hashes are checked on use."""
-    kept = [wheel for wheel in _noted(prefix) if _size(prefix, wheel) == wheel.size]
-    return sorted(kept, key=lambda wheel: (wheel.made, wheel.file), reverse=True)
+    return sorted(
+        [wheel for wheel in _noted(prefix) if _size(prefix, wheel) == wheel.size],
+        key=lambda wheel: (wheel.made, wheel.file),
+        reverse=True,
+    )
 
 
-def place(prefix: Path, file: str) -> Path:
-    """Return the path of a file in the store."""
+def path_of(prefix: Path, file: str) -> Path:
     return prefix / FOLDER / file
 
 
-def is_whole(prefix: Path, kept: Kept) -> bool:
+def is_intact(prefix: Path, kept: Kept) -> bool:
     """Return whether the file is the noted one. Every byte is read."""
     try:
         is_complete = _size(prefix, kept) == kept.size
-        return is_complete and parts.sha256(place(prefix, kept.file)) == kept.sha256
+        return is_complete and parts.sha256(path_of(prefix, kept.file)) == kept.sha256
     except OSError:
         return False
 
@@ -136,7 +139,7 @@ def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
     """Move a wheel into the store, and then write the note without which it is not offered."""
     digest, size = parts.sha256(wheel), wheel.stat().st_size
     kept = msgspec.structs.replace(kept, sha256=digest, size=size)
-    path = place(prefix, kept.file)
+    path = path_of(prefix, kept.file)
     path.parent.mkdir(parents=True, exist_ok=True)
     note(path).unlink(missing_ok=True)  # that of an older file of this name
     with wheel.open("rb") as stream:
@@ -148,8 +151,7 @@ def keep(prefix: Path, wheel: Path, kept: Kept) -> Kept:
 
 
 def write_note(prefix: Path, kept: Kept) -> None:
-    """Write the note of a kept wheel."""
-    files.write(note(place(prefix, kept.file)), msgspec.json.encode(kept))
+    files.write(note(path_of(prefix, kept.file)), msgspec.json.encode(kept))
 
 
 def forget_damaged(prefix: Path) -> frozenset[str]:
@@ -158,33 +160,42 @@ def forget_damaged(prefix: Path) -> frozenset[str]:
     Else such a wheel would be chosen and refused again and again. Its file stays, as it may be the
     user's; the next wheel of this name replaces it.
     """
-    damaged = [kept for kept in _noted(prefix) if not is_whole(prefix, kept)]
+    damaged = [kept for kept in _noted(prefix) if not is_intact(prefix, kept)]
     for kept in damaged:
-        note(place(prefix, kept.file)).unlink()
+        note(path_of(prefix, kept.file)).unlink()
     return frozenset(kept.file for kept in damaged)
 
 
 def catalogue(prefix: Path, known: Catalogue) -> Catalogue:
-    """Return a catalogue with the wheels that a prefix keeps."""
-    return among(found(prefix), known)
+    return with_wheels(kept_wheels(prefix), known)
 
 
-def among(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
+def with_wheels(kept: Iterable[Kept], known: Catalogue) -> Catalogue:
     """Return a catalogue with some kept wheels. Wheels of another pattern are left out."""
-    offered = (wheel.row for wheel in kept if wheel.only == partial_build.only())
-    return msgspec.structs.replace(known, flash_attn=(*offered, *known.flash_attn))
+    return msgspec.structs.replace(
+        known,
+        flash_attn=(
+            *(wheel.row for wheel in kept if wheel.only == partial_build.only()),
+            *known.flash_attn,
+        ),
+    )
 
 
-def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
+def lock_kept_wheel(prefix: Path, plan: Plan, lock: Lock) -> Lock:
     """Return the lock with the kept wheel that the plan names, and without any other."""
     others = lock.without((OPTIONAL,))
-    for kept in found(prefix):
-        is_planned = kept.file == plan.flash_attn.wheel and kept.only == partial_build.only()
-        if is_planned and is_whole(prefix, kept):
-            url = place(prefix, kept.file).absolute().as_uri()
-            wheel = Wheel(url=url, sha256=kept.sha256, size=kept.size)
-            pin = Pin(name=OPTIONAL, version=kept.version, wheel=wheel)
-            return Lock(pins=(*others.pins, pin))
+    for kept in kept_wheels(prefix):
+        if (
+            kept.file == plan.flash_attn.wheel
+            and kept.only == partial_build.only()
+            and is_intact(prefix, kept)
+        ):
+            wheel = Wheel(
+                url=path_of(prefix, kept.file).absolute().as_uri(),
+                sha256=kept.sha256,
+                size=kept.size,
+            )
+            return Lock(pins=(*others.pins, Pin(name=OPTIONAL, version=kept.version, wheel=wheel)))
     return others
 
 
@@ -201,6 +212,6 @@ def _noted(prefix: Path) -> Iterator[Kept]:
 
 def _size(prefix: Path, kept: Kept) -> int | None:
     try:
-        return place(prefix, kept.file).stat().st_size
+        return path_of(prefix, kept.file).stat().st_size
     except OSError:
         return None

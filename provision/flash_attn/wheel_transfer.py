@@ -35,7 +35,7 @@ def select(prefix: Path, names: list[str]) -> list[Kept]:
 
     A name may have wildcards. Raise WrongUsage if a name matches nothing.
     """
-    wheels = wheel_store.found(prefix)
+    wheels = wheel_store.kept_wheels(prefix)
     matches = {
         name: [stored for stored in wheels if fnmatch.fnmatchcase(stored.file, f"*{name}*")]
         for name in names
@@ -72,7 +72,10 @@ def export(prefix: Path, folder: Path, wheels: list[Kept]) -> None:
             "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())),
         )
         for stored in wheels:
-            source, aside = wheel_store.place(prefix, stored.file), folder / f".{stored.file}.aside"
+            source, aside = (
+                wheel_store.path_of(prefix, stored.file),
+                folder / f".{stored.file}.aside",
+            )
             _copy(source, aside)
             if parts.sha256(aside) != stored.sha256:
                 aside.unlink()
@@ -150,16 +153,17 @@ def import_wheel(prefix: Path, path: Path, statement: StatedTarget) -> tuple[Kep
 def _already_kept(prefix: Path, path: Path, entry: Kept) -> Kept | None:
     """Return the same wheel of the store; raise WrongUsage if another one has its name."""
     stored = next(
-        (stored for stored in wheel_store.found(prefix) if stored.file == entry.file), None
+        (stored for stored in wheel_store.kept_wheels(prefix) if stored.file == entry.file), None
     )
-    if stored is None or not wheel_store.is_whole(prefix, stored):
+    if stored is None or not wheel_store.is_intact(prefix, stored):
         return None
     if stored.sha256 != entry.sha256:
         # Environments may have been made of the kept one, and are repaired from it.
         raise WrongUsage(
-            f"another wheel of this name is kept, {stored.came}, and environments may use it",
+            f"another wheel of this name is kept, {stored.origin_text},"
+            " and environments may use it",
             where=str(path),
-            hint=f"to replace it, delete that first: {wheel_store.place(prefix, stored.file)}",
+            hint=f"to replace it, delete that first: {wheel_store.path_of(prefix, stored.file)}",
         )
     return stored if (stored.torch, stored.cuda) == (entry.torch, entry.cuda) else None
 
@@ -225,7 +229,8 @@ def _disk_errors(place: Path, way_out: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = f"free some space; {way_out}" if error.errno in _DISK_FULL else way_out
         raise NotWritable(
-            f"cannot be written: {error.strerror or error}", where=str(place), hint=hint
+            f"cannot be written: {error.strerror or error}",
+            where=str(place),
+            hint=f"free some space; {way_out}" if error.errno in _DISK_FULL else way_out,
         ) from error

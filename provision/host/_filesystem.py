@@ -38,7 +38,6 @@ _PACKAGE = re.compile(
 
 
 def environment() -> dict[str, Any]:
-    """Return variables that change behaviour with their values, and the names of others."""
     return {
         "variables": {
             name: value for name, value in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(name)
@@ -81,7 +80,6 @@ def _disk(path: Path, mounts: list[tuple[str, str, list[str]]]) -> dict[str, Any
 
 
 def _mounts() -> list[tuple[str, str, list[str]]]:
-    """Return mount point, type and options of every visible mount."""
     mounts = []
     for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines():
         before, _, after = line.partition(" - ")
@@ -92,7 +90,6 @@ def _mounts() -> list[tuple[str, str, list[str]]]:
 
 
 def shm() -> dict[str, int] | None:
-    """Return size and free space of /dev/shm, through which workers exchange tensors."""
     if not Path("/dev/shm").is_dir():  # noqa: S108 - only its size is read
         return None
     space = os.statvfs("/dev/shm")  # noqa: S108 - likewise
@@ -104,38 +101,36 @@ def device_files() -> list[dict[str, Any]]:
 
     Opening one may wait for the driver, so only its mode is read.
     """
-    paths = [
-        path
+    return [
+        {"path": path, "usable": os.access(path, os.R_OK | os.W_OK)}
         for pattern in _DEVICES
         for path in sorted(glob.glob(pattern))
         if not Path(path).is_dir()
     ]
-    return [{"path": path, "usable": os.access(path, os.R_OK | os.W_OK)} for path in paths]
 
 
 def kernel_modules() -> list[dict[str, Any]] | None:
-    """Return every installed kernel, and whether depmod lists an nvidia module for it."""
     # A removed kernel leaves an empty folder behind; only packages bring modules.builtin.
     folders = [path.parent for path in Path("/lib/modules").glob("*/modules.builtin")]
-    kernels = [
+    return [
         {
             "kernel": folder.name,
             "nvidia": any(_NVIDIA.search(line) for line in _lines(str(folder / "modules.dep"))),
         }
         for folder in sorted(folders)
-    ]
-    return kernels or None
+    ] or None
 
 
 def cgroup_memory() -> dict[str, Any] | None:
-    """Return the memory limits of our control group and its parents with the use of each."""
     group = _our_group("memory")
     if not group:
         return None
     kind, folders = group
-    limit, use = ("memory.max", "memory.current")
-    if kind == "cgroup":
-        limit, use = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    limit, use = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        if kind == "cgroup"
+        else ("memory.max", "memory.current")
+    )
     limits = [(text, _used(folder, use)) for folder in folders if (text := _text(folder / limit))]
     return {
         "kind": kind,
@@ -145,7 +140,6 @@ def cgroup_memory() -> dict[str, Any] | None:
 
 
 def cgroup_cpu() -> dict[str, Any] | None:
-    """Return the CPU quotas of our control group and its parents."""
     group = _our_group("cpu")
     if not group:
         return None
@@ -207,22 +201,20 @@ def _lines(path: str) -> list[str]:
 
 
 def packages() -> dict[str, Any] | None:
-    """Return the packages that matter to vLLM in the active environment."""
     active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
     if not active:
         return None
-    names = glob.glob(f"{glob.escape(active)}/lib/python3*/site-packages/*.dist-info")
-    distributions = [Path(name).name.removesuffix(".dist-info") for name in names]
+    folders = glob.glob(f"{glob.escape(active)}/lib/python3*/site-packages/*.dist-info")
+    names = (Path(folder).stem for folder in folders)
     return {
         "environment": active,
         "distributions": sorted(
-            name for name in distributions if _PACKAGE.fullmatch(name.rpartition("-")[0])
+            name for name in names if _PACKAGE.fullmatch(name.rpartition("-")[0])
         ),
     }
 
 
 def scheduler() -> dict[str, bool]:
-    """Return what tells a Slurm node from a login node."""
     return {
         "slurm_commands": any(shutil.which(name) for name in ("sinfo", "srun", "sbatch")),
         "slurmd": any(_lines(path) == ["slurmd"] for path in glob.glob("/proc/[0-9]*/comm")),
@@ -231,8 +223,11 @@ def scheduler() -> dict[str, bool]:
 
 def acs() -> dict[str, Any] | None:
     """Return the PCI bridges whose access control service (ACS) redirects traffic."""
-    classes = Path("/sys/bus/pci/devices").glob("*/class")
-    bridges = [path.parent for path in classes if path.read_text().startswith("0x0604")]
+    bridges = [
+        path.parent
+        for path in Path("/sys/bus/pci/devices").glob("*/class")
+        if path.read_text().startswith("0x0604")
+    ]
     if not bridges:
         return None
     spaces = {bridge.name: (bridge / "config").read_bytes() for bridge in bridges}

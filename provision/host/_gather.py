@@ -53,15 +53,13 @@ def gather(
         elif isinstance(source, Probe) and key not in in_child:
             jobs.append(partial(_read, key, _probes(paths, addresses)[source.name]))
     deadlines = [source.deadline_s for source in sources.values() if isinstance(source, Command)]
-    deadline_s = max([PROBE_S, *deadlines]) + _LEFT_BEHIND_S
-    answers = at_once.run_all(dict(enumerate(jobs)), deadline_s).values()
-    readings = {key: reading for answer in answers for key, reading in answer.items()}
+    answers = at_once.run_all(dict(enumerate(jobs)), max([PROBE_S, *deadlines]) + _LEFT_BEHIND_S)
+    readings = {key: reading for answer in answers.values() for key, reading in answer.items()}
     late = Reading(outcome="timed out", detail="no answer within the deadline")
-    return {key: readings.get(key, late) for key in sources}
+    return dict.fromkeys(sources, late) | readings
 
 
 def _order(source: Source, paths: Mapping[str, Path]) -> dict[str, object] | None:
-    """Return the request for the reading child, or None if it does not read this source."""
     if isinstance(source, File):
         return {"file": source.path, "words": source.words}
     if isinstance(source, Files):
@@ -78,7 +76,6 @@ def _order(source: Source, paths: Mapping[str, Path]) -> dict[str, object] | Non
 def _probes(
     paths: Mapping[str, Path], addresses: Mapping[str, str]
 ) -> dict[str, Callable[[], Reading]]:
-    """Return the probes that run programs or use the network, by name."""
     return {
         "compilers": lambda: _ok(_programs.compilers()),
         "cuda_toolkits": lambda: _ok(_programs.cuda_toolkits()),
@@ -119,9 +116,10 @@ def _command(command: Command) -> Reading:
     if finished.timed_out:
         return Reading(outcome="timed out", detail=f"no answer within {command.deadline_s:g} s")
     refused = _REFUSED.search(finished.stderr) is not None
-    output = (finished.stdout + finished.stderr)[:4000]
     return Reading(
-        outcome="refused" if refused else "failed", text=output, detail=finished.problem()
+        outcome="refused" if refused else "failed",
+        text=(finished.stdout + finished.stderr)[:4000],
+        detail=finished.problem(),
     )
 
 
@@ -129,9 +127,11 @@ def read_in_child(
     orders: Mapping[str, Mapping[str, object]], deadline_s: float
 ) -> dict[str, Reading]:
     """Read files in a child process: a file system that hangs does not hold us up."""
-    request = json.dumps({"jobs": orders, "deadline_s": deadline_s})
-    argv = [sys.executable, "-I", "-S", "-c", _READER]
-    finished = process.run(argv, deadline_s=deadline_s + _LEFT_BEHIND_S, input=request)
+    finished = process.run(
+        [sys.executable, "-I", "-S", "-c", _READER],
+        deadline_s=deadline_s + _LEFT_BEHIND_S,
+        input=json.dumps({"jobs": orders, "deadline_s": deadline_s}),
+    )
     readings: dict[str, Reading] = {}
     for line in finished.stdout.splitlines():
         with contextlib.suppress(

@@ -36,7 +36,6 @@ _LINK_FIELDS = {
 
 
 def by_proc(readings: Readings) -> tuple[GpuAnswer, ...] | None:
-    """Return the GPUs that the kernel module lists, or None if it lists none."""
     text = readings.optional(PROC)
     if text is None:
         return None
@@ -70,8 +69,7 @@ def bus_links(readings: Readings) -> dict[str, dict[str, int]]:
         words = value.split()  # "16" or "32.0 GT/s PCIe"
         if not (bus_id and field and words):
             continue
-        number = _GENERATIONS.get(words[0]) if len(words) > 1 else _width(words[0])
-        if number:
+        if number := _GENERATIONS.get(words[0]) if len(words) > 1 else _width(words[0]):
             links.setdefault(bus_id, {})[field] = number
     return links
 
@@ -84,7 +82,7 @@ def _width(word: str) -> int | None:
     return int(word) if word in {"1", "2", "4", "8", "12", "16", "32"} else None
 
 
+# An integrated GPU shares this memory.
 def memory_of_the_host(readings: Readings) -> int | None:
-    """Return the host memory in bytes, which an integrated GPU shares."""
     total = re.search(r"^MemTotal:\s+(\d+) kB", readings.optional(MEMORY) or "", re.MULTILINE)
     return int(total[1]) * 1024 if total else None

@@ -46,15 +46,19 @@ WHEEL_LIMIT = 2000
 
 
 def installer_config() -> dict[str, Any]:
-    """Return the merged options of pip and uv, and the wheels in their find-links folders."""
     environ = dict(os.environ)
     pip = pip_options(_texts(pip_files(environ)), environ)
     uv = uv_options(_texts(uv_files(environ)), environ)
-    links = words(pip.get("find-links", "")) + words(uv.get("find-links", ""))
     return {
         "pip": pip,
         "uv": uv,
-        "wheels": sorted({name for link in links for name in _wheels(link)})[:WHEEL_LIMIT],
+        "wheels": sorted(
+            {
+                name
+                for link in words(pip.get("find-links", "")) + words(uv.get("find-links", ""))
+                for name in _wheels(link)
+            }
+        )[:WHEEL_LIMIT],
     }
 
 
@@ -80,8 +84,10 @@ def pip_files(environ: Mapping[str, str]) -> list[str]:
 def uv_files(environ: Mapping[str, str]) -> list[str]:
     if environ.get("UV_CONFIG_FILE"):
         return [environ["UV_CONFIG_FILE"]]
-    config = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return ["/etc/uv/uv.toml", f"{config}/uv/uv.toml"]
+    return [
+        "/etc/uv/uv.toml",
+        f"{environ.get('XDG_CONFIG_HOME') or os.path.expanduser('~/.config')}/uv/uv.toml",
+    ]
 
 
 def pip_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -107,8 +113,11 @@ def pip_options(texts: Iterable[str], environ: Mapping[str, str]) -> dict[str, s
         for name, value in environ.items()
         if name.startswith("PIP_") and value
     }
-    merged = shared | install | variables
-    return {name: value for name, value in sorted(merged.items()) if name in PIP_OPTIONS}
+    return {
+        name: value
+        for name, value in sorted((shared | install | variables).items())
+        if name in PIP_OPTIONS
+    }
 
 
 def _option(name: str) -> str:

@@ -110,12 +110,8 @@ class Readings:
         return reading.text
 
     def optional(self, source: Source) -> str | None:
-        """Return the text of a source, or None if it has none."""
         reading = self.get(source)
         return reading.text if reading.outcome == "ok" else None
-
-    def json(self, source: Source) -> Any:  # noqa: ANN401 - the parser converts it at once
-        return msgspec.json.decode(self.text(source))
 
 
 class Fact(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -164,25 +160,21 @@ class Host:
         self.is_recording = readings is not None
 
     def replace(self, facts: Mapping[str, object]) -> Host:
-        """Return this host with some facts replaced, by name."""
         other = Host(self._readings.by_key, {**self._values, **facts})
         other.is_recording = self.is_recording
         return other
 
     def value(self, fact: Fact[T]) -> T | Missing:
-        """Return the fact's value, or why it has none."""
         if fact.name not in self._values:
             self._values[fact.name] = self._parse(fact)
         value: T | Missing = self._values[fact.name]
         return value
 
     def known(self, fact: Fact[T]) -> T | None:
-        """Return the fact's value, or None."""
         value = self.value(fact)
         return None if isinstance(value, Missing) else value
 
     def missing(self, fact: Fact[T]) -> Missing | None:
-        """Return why the fact has no value, or None if it has one."""
         value = self.value(fact)
         return value if isinstance(value, Missing) else None
 

@@ -40,14 +40,12 @@ SOURCES = tuple(command for command, _ in _QUERIES)
 
 
 def rows(readings: Readings) -> list[dict[str, str]] | None:
-    """Return the fields with a value, one dict per GPU; None if nvidia-smi gives no row."""
     for command, fields in _QUERIES:
         text = readings.optional(command)
         import csv  # most plans read no nvidia-smi output
 
         lines = csv.reader((text or "").replace("\0", "").splitlines(), skipinitialspace=True)
-        parsed = [_row(fields, values) for values in lines if len(values) == len(fields)]
-        if parsed:
+        if parsed := [_row(fields, values) for values in lines if len(values) == len(fields)]:
             return parsed
     return None
 
@@ -63,7 +61,6 @@ def _row(fields: tuple[str, ...], values: list[str]) -> dict[str, str]:
 
 
 def gpus(readings: Readings) -> tuple[GpuAnswer, ...] | None:
-    """Return what nvidia-smi says of each GPU, in NVML's form."""
     gpu_rows = rows(readings)
     if gpu_rows is None:
         return None

@@ -30,7 +30,6 @@ def pairs(text_lines: list[str]) -> Pairs:
     """Return every value by its lower-case title, in the order of the text."""
     values: Pairs = {}
     for line in text_lines:
-        pair = _PAIR.match(line)
-        if pair:
+        if pair := _PAIR.match(line):
             values.setdefault(" ".join(pair[1].lower().split()), []).append(pair[2].strip())
     return values

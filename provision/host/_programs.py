@@ -69,7 +69,6 @@ TOOLKIT_PLACES = (
 
 
 def pythons(prefix: str) -> list[str]:
-    """Return the answer of every interpreter that can be found; broken ones give none."""
     places = [
         *_on_path(re.compile(r"python3?(?:\.\d+)?")),
         *(path for pattern in PYTHON_PLACES for path in _matches(pattern)),
@@ -80,8 +79,12 @@ def pythons(prefix: str) -> list[str]:
         getattr(sys, "_base_executable", sys.executable),
     ]
     found = sorted({os.path.realpath(place) for place in places if os.access(place, os.X_OK)})
-    answers = _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in found])
-    return [answer.stdout.strip() for answer in answers if answer.ok]
+    # A broken interpreter gives no answer, and an unsuitable one refuses.
+    return [
+        answer.stdout.strip()
+        for answer in _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in found])
+        if answer.ok
+    ]
 
 
 def kernel_log() -> list[str]:
@@ -115,13 +118,14 @@ def compilers() -> list[dict[str, str]]:
         # something else.
         _, _, itself = answer.stdout.partition("\n")[0].partition(" ")
         if answer.ok:
-            same = (os.path.realpath(path), "++" in Path(path).name, itself)
-            once.setdefault(same, {"path": path, "says": answer.stdout[:400]})
+            once.setdefault(
+                (os.path.realpath(path), "++" in Path(path).name, itself),
+                {"path": path, "says": answer.stdout[:400]},
+            )
     return list(once.values())
 
 
 def cuda_toolkits() -> dict[str, Any]:
-    """Folders that may be CUDA toolkits, and every nvcc on PATH, with what they hold and say."""
     homes = {name: os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)}
     on_path = _on_path(re.compile("nvcc"))
     folders = {
@@ -140,8 +144,12 @@ def cuda_toolkits() -> dict[str, Any]:
     says = {
         nvcc: answer.stdout[:600] for nvcc, answer in zip(asked, answers, strict=True) if answer.ok
     }
-    real = {nvcc: os.path.realpath(nvcc) for nvcc in on_path}
-    return {"homes": homes, "on_path": real, "folders": looked, "says": says}
+    return {
+        "homes": homes,
+        "on_path": {nvcc: os.path.realpath(nvcc) for nvcc in on_path},
+        "folders": looked,
+        "says": says,
+    }
 
 
 _LIBRARIES = ("cublas_v2.h", "cusparse.h", "cusolverDn.h", "curand.h")
@@ -164,10 +172,10 @@ def _toolkit(folder: Path) -> dict[str, Any]:
 
 
 def _on_path(name: re.Pattern[str]) -> list[str]:
-    """Return every executable on PATH whose name matches."""
     executables: list[str] = []
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     folders = {
-        os.path.realpath(folder): folder for folder in reversed(_path()) if folder
+        os.path.realpath(folder): folder for folder in reversed(path) if folder
     }  # /bin is /usr/bin
     for folder in reversed(folders.values()):
         try:
@@ -180,10 +188,6 @@ def _on_path(name: re.Pattern[str]) -> list[str]:
     return executables
 
 
-def _path() -> list[str]:
-    return os.environ.get("PATH", os.defpath).split(os.pathsep)
-
-
 def _matches(pattern: str) -> list[str]:
     return sorted(glob.glob(os.path.expanduser(pattern)))
 
@@ -194,7 +198,9 @@ def _below(variable: str, pattern: str) -> list[str]:
 
 
 def _all_at_once(commands: Sequence[tuple[str, ...]]) -> list[Finished]:
-    env = {**os.environ, "LC_ALL": "C"}
-    run = partial(process.run, deadline_s=ASK_S, env=env)
-    jobs = {number: partial(run, command) for number, command in enumerate(commands)}
-    return list(at_once.run_all(jobs).values())
+    run = partial(process.run, deadline_s=ASK_S, env={**os.environ, "LC_ALL": "C"})
+    return list(
+        at_once.run_all(
+            {number: partial(run, command) for number, command in enumerate(commands)}
+        ).values()
+    )

@@ -33,12 +33,14 @@ def read_file(path: str, words: Collection[str] = ()) -> Answer:
         return {"outcome": "refused", "detail": f"{path}: {error.strerror}"}
     except OSError as error:
         return {"outcome": "failed", "detail": f"{path}: {error.strerror}"}
-    kept = (
-        " ".join(word for word in text.split() if word.partition("=")[0] in words)
-        if words
-        else text
-    )
-    return {"outcome": "ok", "text": kept}
+    return {
+        "outcome": "ok",
+        "text": (
+            " ".join(word for word in text.split() if word.partition("=")[0] in words)
+            if words
+            else text
+        ),
+    }
 
 
 def read_files(patterns: list[str]) -> Answer:

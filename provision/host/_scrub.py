@@ -24,12 +24,13 @@ _HARMLESS_VALUE = re.compile(
 # User or host names of some machines that also mean something else in readings.
 _ORDINARY = frozenset(
     """
-    root user users admin guest test linux ubuntu debian fedora centos rhel rocky alma alpine arch
-    suse nvidia cuda tesla host node login local localhost localdomain default python conda docker podman
-    kubernetes slurm intel open proprietary online enforcing permissive disabled unlimited data work
-    home nobody unknown jetson tegra orin thor microsoft azure amazon google cloud server gcc clang
-    driver kernel module version name model memory
-    vllm torch pytorch pypi github prefix logs cache checkout tmpdir""".split()  # noqa: SIM905 - eighty words are easier to read this way
+    root user users admin guest test linux ubuntu debian fedora centos rhel rocky alma alpine
+    arch suse nvidia cuda tesla host node login local localhost localdomain default python
+    conda docker podman kubernetes slurm intel open proprietary online enforcing permissive
+    disabled unlimited data work home nobody unknown jetson tegra orin thor microsoft azure
+    amazon google cloud server gcc clang driver kernel module version name model memory vllm
+    torch pytorch pypi github prefix logs cache checkout tmpdir
+    """.split()  # noqa: SIM905 - eighty words are easier to read this way
 )
 
 _SECRETS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
@@ -97,7 +98,8 @@ _PATTERNS = (
     *_SECRETS,
     (
         re.compile(
-            r"\b(serial(?:[ _-]?(?:number|no))?\s*[=:]?\s+|serial[\w ]{0,10}[=:]\s*)[\w.-]*\d[\w.-]*",
+            r"\b(serial(?:[ _-]?(?:number|no))?\s*[=:]?\s+|serial[\w ]{0,10}[=:]\s*)"
+            r"[\w.-]*\d[\w.-]*",
             re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",

@@ -29,8 +29,11 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 def parse(readings: Readings) -> tuple[Compiler, ...]:
-    answers = msgspec.json.decode(readings.text(_COMPILERS), type=list[_Answer])
-    compilers = [compiler for answer in answers if (compiler := _compiler(answer)) is not None]
+    compilers = [
+        compiler
+        for answer in msgspec.json.decode(readings.text(_COMPILERS), type=list[_Answer])
+        if (compiler := _compiler(answer)) is not None
+    ]
     return tuple(sorted(compilers, key=lambda compiler: (compiler.name, compiler.path)))
 
 

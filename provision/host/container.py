@@ -42,10 +42,16 @@ def parse(readings: Readings) -> Container:
     if ":" not in cgroup:
         raise ValueError("no control group listed")
     marks = msgspec.json.decode(readings.optional(_MARKS) or "{}", type=dict[str, str])
-    hints = readings.optional(environment.SOURCE)
-    is_set = {name.upper() for name in environment.read(readings).set} if hints else set[str]()
-    pod = "kubepods" in cgroup or "KUBERNETES_SERVICE_HOST" in is_set
-    pod = pod or "/var/run/secrets/kubernetes.io/serviceaccount" in marks
+    is_set = (
+        {name.upper() for name in environment.read(readings).set}
+        if readings.optional(environment.SOURCE)
+        else set[str]()
+    )
+    pod = (
+        "kubepods" in cgroup
+        or "KUBERNETES_SERVICE_HOST" in is_set
+        or "/var/run/secrets/kubernetes.io/serviceaccount" in marks
+    )
     return Container(engine=_engine(marks, cgroup, is_set, pod=pod), kubernetes=pod)
 
 
@@ -58,10 +64,8 @@ def _engine(marks: dict[str, str], cgroup: str, is_set: set[str], *, pod: bool) 
         return "docker"
     if named := marks.get("/run/systemd/container", "").strip():
         return named
-    for engine, pattern in _IN_CGROUP:
-        if re.search(pattern, cgroup):
-            return engine
-    return "container" if pod or "CONTAINER" in is_set else None
+    unnamed = "container" if pod or "CONTAINER" in is_set else None
+    return next((engine for engine, pattern in _IN_CGROUP if re.search(pattern, cgroup)), unnamed)
 
 
 FACT = Fact[Container](sources=(_MARKS, _CGROUP, environment.SOURCE), parse=parse)

@@ -32,7 +32,6 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def usable(self) -> int | None:
-        """Return how many cores can be kept busy."""
         if self.cores is None or self.quota is None:
             return self.cores
         return max(1, min(self.cores, int(self.quota)))
@@ -47,7 +46,7 @@ def parse(readings: Readings) -> Cpu:
     if not processors:
         raise ValueError("no processor listed")
     lscpu = dict(_pairs(readings.optional(_LSCPU) or ""))
-    first = processors[0]
+    first, nodes = processors[0], readings.optional(_NODES)
     flags = first.get("flags") or lscpu.get("Flags")
     return Cpu(
         model=first.get("model name")
@@ -55,25 +54,27 @@ def parse(readings: Readings) -> Cpu:
         or None,  # on Arm only lscpu has the name
         cores=_cores(processors),
         flags=known_flags(flags) if flags else None,
-        numa_nodes=_numa_nodes(readings.optional(_NODES)),
+        numa_nodes=len(msgspec.json.decode(nodes, type=dict[str, str])) if nodes else None,
         quota=_quota(readings.optional(_CGROUP)),
     )
 
 
 def known_flags(listed: str) -> tuple[str, ...]:
-    """Return the flags that matter here."""
     flags = set(listed.split())
     return tuple(flag for flag in FLAGS if flag in flags)
 
 
 def _processors(text: str) -> list[dict[str, str]]:
-    blocks = [dict(_pairs(block)) for block in re.split(r"\n\s*\n", text)]
+    blocks = (dict(_pairs(block)) for block in re.split(r"\n\s*\n", text))
     return [block for block in blocks if block.get("processor", "").isdecimal()]
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    lines = (line.partition(":") for line in text.splitlines())
-    return [(name.strip(), value.strip()) for name, colon, value in lines if colon]
+    return [
+        (name.strip(), value.strip())
+        for name, colon, value in (line.partition(":") for line in text.splitlines())
+        if colon
+    ]
 
 
 def _cores(processors: list[dict[str, str]]) -> int:
@@ -85,14 +86,12 @@ def _cores(processors: list[dict[str, str]]) -> int:
     return len(processors) if any(None in core for core in cores) else len(cores)
 
 
-def _numa_nodes(listing: str | None) -> int | None:
-    return len(msgspec.json.decode(listing, type=dict[str, str])) if listing else None
-
-
 def _quota(group: str | None) -> float | None:
     """Return the tightest quota in CPUs. No quota is written "max" or -1."""
-    texts = msgspec.json.decode(group, type=_CpuGroup).quotas if group else []
-    pairs = [re.fullmatch(r"(\d{1,18}) (\d{1,18})", text, re.ASCII) for text in texts]
+    pairs = [
+        re.fullmatch(r"(\d{1,18}) (\d{1,18})", text, re.ASCII)
+        for text in (msgspec.json.decode(group, type=_CpuGroup).quotas if group else [])
+    ]
     quotas = [int(pair[1]) / int(pair[2]) for pair in pairs if pair and int(pair[2])]
     return round(min(quotas), 2) if quotas else None
 

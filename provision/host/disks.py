@@ -36,7 +36,6 @@ class _Space(msgspec.Struct, frozen=True):
 
 
 def parse(readings: Readings) -> dict[str, Disk]:
-    spaces = msgspec.json.decode(readings.text(_DISKS), type=dict[str, _Space])
     return {
         role: Disk(
             path=disk.path,
@@ -47,7 +46,7 @@ def parse(readings: Readings) -> dict[str, Disk]:
             free_gb=round(disk.free / 2**30, 1),
             options=disk.options,
         )
-        for role, disk in spaces.items()
+        for role, disk in msgspec.json.decode(readings.text(_DISKS), type=dict[str, _Space]).items()
     }
 
 

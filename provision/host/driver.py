@@ -46,23 +46,24 @@ def version_in(text: str | None) -> str | None:
 def _versions(readings: Readings) -> list[tuple[str, str]]:
     """Return each source with the version that it reports as loaded; the kernel itself first."""
     smi = _nvidia_smi.rows(readings) or [{}]
-    claims = (
-        (MODULE.path, version_in(readings.optional(MODULE))),
-        (PROC.path, version_in(readings.optional(PROC))),
-        ("NVML", version_in(nvml.document(readings).driver)),
-        ("nvidia-smi", version_in(smi[0].get("driver_version"))),
-    )
-    return [(source, version) for source, version in claims if version]
+    return [
+        (source, version)
+        for source, version in (
+            (MODULE.path, version_in(readings.optional(MODULE))),
+            (PROC.path, version_in(readings.optional(PROC))),
+            ("NVML", version_in(nvml.document(readings).driver)),
+            ("nvidia-smi", version_in(smi[0].get("driver_version"))),
+        )
+        if version
+    ]
 
 
 def _library(readings: Readings) -> str | None:
     """Return the library's version. Its file name has it even if NVML refuses to answer."""
     document = nvml.document(readings)
-    for name in (document.library or "", *_link_targets(readings)):
-        match = _LIBRARY_VERSION.search(name)
-        if match:
-            return match[1]
-    return version_in(document.driver)
+    names = (document.library or "", *_link_targets(readings))
+    matches = filter(None, map(_LIBRARY_VERSION.search, names))
+    return next((match[1] for match in matches), version_in(document.driver))
 
 
 def _link_targets(readings: Readings) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from provision.host import driver, nvml
-from provision.host._model import Command, Fact, Files, Missing, Readings, Unread
+from provision.host._model import Command, Fact, Files, Readings, Unread
 
 VERSION = Command(("nv-fabricmanager", "--version"))
 SERVICE = Command(
@@ -29,8 +29,11 @@ class FabricManager(msgspec.Struct, frozen=True, kw_only=True):
 
 def _service(readings: Readings) -> dict[str, str]:
     """Return what systemd knows of the service; empty if there is no such unit."""
-    lines = (readings.optional(SERVICE) or "").splitlines()
-    properties = dict(line.split("=", 1) for line in lines if "=" in line)
+    properties = dict(
+        line.split("=", 1)
+        for line in (readings.optional(SERVICE) or "").splitlines()
+        if "=" in line
+    )
     return properties if properties.get("LoadState") in {"loaded", "masked"} else {}
 
 
@@ -39,13 +42,14 @@ def parse(readings: Readings) -> FabricManager:
     service = _service(readings)
     has_pid = readings.get(PID).outcome == "ok"
     if not (version or service or has_pid):
-        reading = readings.get(VERSION)
-        if reading.outcome == "ok":
-            raise ValueError(f"no version in {reading.text[:60]!r}")
-        raise Unread(Missing(why=reading.outcome, detail=reading.detail))
+        # Raises Unread with the reason if there is no text at all.
+        raise ValueError(f"no version in {readings.text(VERSION)[:60]!r}")
     running = service["ActiveState"] == "active" if "ActiveState" in service else has_pid or None
-    enabled = service["UnitFileState"] == "enabled" if "UnitFileState" in service else None
-    return FabricManager(version=version, running=running, enabled=enabled)
+    return FabricManager(
+        version=version,
+        running=running,
+        enabled=service["UnitFileState"] == "enabled" if "UnitFileState" in service else None,
+    )
 
 
 def warn(value: FabricManager, readings: Readings) -> list[str]:

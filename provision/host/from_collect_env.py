@@ -69,12 +69,11 @@ def looks_like(text: str) -> bool:
     """Return True for such a text or a part: an own title, two shared titles, or GPUs."""
     lines = _pasted.lines(text)
     keys = _pasted.pairs(lines).keys()
-    if (
+    return (
         any(title in keys for title in _TITLES)
         or sum(title in keys for title in _SHARED_TITLES) > 1
-    ):
-        return True
-    return bool(_listed(lines))
+        or bool(_listed(lines))
+    )
 
 
 def parse(text: str, name: str) -> Host:
@@ -105,8 +104,7 @@ def _first(pattern: re.Pattern[str], values: Iterable[str]) -> str | None:
 def _gpus(
     lines: list[str], pairs: _pasted.Pairs, name: str, *, cut: bool
 ) -> tuple[gpus.Gpu, ...] | Missing | None:
-    gpu_lines = _listed(lines)
-    if gpu_lines:
+    if gpu_lines := _listed(lines):
         if cut:
             _mend_cut_name(gpu_lines, lines[-1])
         warnings = [match for line in lines if (match := _CC_WARNING.search(line))]
@@ -163,8 +161,11 @@ def _mend_cut_name(listed: dict[int, list[str]], last_line: str) -> None:
 
 def _gpu(number: int, gpu_lines: list[str], cc: str | None) -> gpus.Gpu:
     name = _AFTER_NAME.sub("", gpu_lines[0]).strip()
-    matches = (_MIG.match(line) for line in gpu_lines[1:])
-    slices = tuple(_slice(number, match[1], match[2]) for match in matches if match)
+    slices = tuple(
+        _slice(number, match[1], match[2])
+        for match in (_MIG.match(line) for line in gpu_lines[1:])
+        if match
+    )
     return gpus.Gpu(
         id=str(number),
         name=name,
@@ -185,17 +186,14 @@ def _slice(gpu: int, profile: str, index: str) -> gpus.MigSlice:
 
 def _driver(lines: list[str], pairs: _pasted.Pairs, name: str) -> driver.Driver | Missing | None:
     values = pairs.get("nvidia driver version", [])
-    version_found = next(
-        (version for value in values if (version := driver.version_in(value))), None
-    )
-    version_found = version_found or driver.version_in(_first(_DRIVER_TABLE, lines))
-    if version_found:
-        return driver.Driver(version=version_found)
+    versions = (driver.version_in(text) for text in (*values, _first(_DRIVER_TABLE, lines)))
+    if version := next(filter(None, versions), None):
+        return driver.Driver(version=version)
     if not values or _listed(lines):  # GPUs were listed, so there is a driver of unknown version
         return None
-    why = "absent" if _NOTHING.fullmatch(values[0]) else "unparsable"
     return Missing(
-        why="absent" if why == "absent" else "unparsable", detail=f"{name} says {values[0][:40]!r}"
+        why="absent" if _NOTHING.fullmatch(values[0]) else "unparsable",
+        detail=f"{name} says {values[0][:40]!r}",
     )
 
 
@@ -228,10 +226,9 @@ def _machine(pairs: _pasted.Pairs) -> str | None:
         ):
             return system
     for title in ("python platform", "os", "architecture"):
-        words = [
+        if words := [
             match[1].lower() for value in pairs.get(title, []) for match in _MACHINE.finditer(value)
-        ]
-        if words:
+        ]:
             kernel_names = (word for word in words if word not in {"amd64", "arm64"})
             return next(kernel_names, {"amd64": "x86_64", "arm64": "aarch64"}.get(words[0]))
     return None
@@ -262,11 +259,9 @@ def _packages(lines: list[str], pairs: _pasted.Pairs) -> dict[str, str] | None:
     """Return package versions; only torch's own title has its local version, "+cu128"."""
     versions: dict[str, str] = {}
     for distribution, title in (("torch", "pytorch version"), ("vllm", "vllm version")):
-        version = _first(re.compile(rf"^{_VERSION.pattern}"), pairs.get(title, []))
-        if version:
+        if version := _first(re.compile(rf"^{_VERSION.pattern}"), pairs.get(title, [])):
             versions[distribution] = version
     for line in lines:
-        match = _PACKAGE.match(line)
-        if match:
+        if match := _PACKAGE.match(line):
             versions.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), match[2])
     return versions or None

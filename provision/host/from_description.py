@@ -81,7 +81,6 @@ def looks_begun(text: str) -> bool:
 
 
 def parse(text: str, name: str) -> Host:
-    """Return the host that a description describes."""
     document = yamltext.parse(text, name)
     described = yamltext.typed(document, Description, name)
     for field, (shape, what, example) in _SHAPES.items():
@@ -112,14 +111,29 @@ def _check_gpu(gpu: DescribedGpu, i: int, document: yamltext.Document, name: str
     if not gpu.name.strip():
         _refuse(document, f"$.{here}.name", f"{here}.name: is empty", "write name: NVIDIA L4", name)
     if gpu.cc is not None and not re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII):
-        what = f"{here}.cc: `{gpu.cc[:60]}` is not a compute capability"
-        _refuse(document, f"$.{here}.cc", what, 'write cc: "9.0"', name)
+        _refuse(
+            document,
+            f"$.{here}.cc",
+            f"{here}.cc: `{gpu.cc[:60]}` is not a compute capability",
+            'write cc: "9.0"',
+            name,
+        )
     if gpu.memory_gb is not None and not 0 < gpu.memory_gb < 10_000:
-        what = f"{here}.memory_gb: {gpu.memory_gb:g} is out of range"
-        _refuse(document, f"$.{here}.memory_gb", what, "write gigabytes: memory_gb: 80", name)
+        _refuse(
+            document,
+            f"$.{here}.memory_gb",
+            f"{here}.memory_gb: {gpu.memory_gb:g} is out of range",
+            "write gigabytes: memory_gb: 80",
+            name,
+        )
     if not 1 <= gpu.count <= _MOST_GPUS:
-        what = f"{here}.count: {str(gpu.count)[:20]} is out of range"
-        _refuse(document, f"$.{here}.count", what, f"write a number from 1 to {_MOST_GPUS}", name)
+        _refuse(
+            document,
+            f"$.{here}.count",
+            f"{here}.count: {str(gpu.count)[:20]} is out of range",
+            f"write a number from 1 to {_MOST_GPUS}",
+            name,
+        )
 
 
 def _refuse(document: yamltext.Document, path: str, what: str, hint: str, name: str) -> None:
@@ -128,28 +142,24 @@ def _refuse(document: yamltext.Document, path: str, what: str, hint: str, name: 
 
 def _facts(described: Description) -> dict[str, Any]:
     """Return facts by name, as a recording would have them; what is not described is left out."""
-    facts: dict[str, Any] = {
-        driver.FACT.name: Missing(why="absent", detail="the description names no driver")
+    no_driver = Missing(why="absent", detail="the description names no driver")
+    each_gpu = [gpu for gpu in described.gpus or () for _ in range(gpu.count)]
+    all_gpus = tuple(
+        Gpu(id=str(i), name=gpu.name, cc=gpu.cc, memory_gb=gpu.memory_gb)
+        for i, gpu in enumerate(each_gpu)
+    )
+    facts = {
+        driver.FACT.name: _driver(described.driver) if described.driver else no_driver,
+        gpus.FACT.name: None if described.gpus is None else all_gpus,
+        pythons.FACT.name: (Python(version=described.python),) if described.python else None,
+        glibc.FACT.name: described.glibc,
+        machine.FACT.name: _OTHER_MACHINES.get(described.machine or "", described.machine),
+        sources.FACT.name: {
+            source: SourceAnswer(answers=yes)
+            for source, yes in msgspec.structs.asdict(described.sources).items()
+        },
     }
-    if described.driver is not None:
-        facts[driver.FACT.name] = _driver(described.driver)
-    if described.gpus is not None:
-        kinds = [gpu for gpu in described.gpus for _ in range(gpu.count)]
-        facts[gpus.FACT.name] = tuple(
-            Gpu(id=str(i), name=gpu.name, cc=gpu.cc, memory_gb=gpu.memory_gb)
-            for i, gpu in enumerate(kinds)
-        )
-    if described.python is not None:
-        facts[pythons.FACT.name] = (Python(version=described.python),)
-    if described.glibc is not None:
-        facts[glibc.FACT.name] = described.glibc
-    if described.machine is not None:
-        facts[machine.FACT.name] = _OTHER_MACHINES.get(described.machine, described.machine)
-    answers = msgspec.structs.asdict(described.sources)
-    facts[sources.FACT.name] = {
-        source: SourceAnswer(answers=yes) for source, yes in answers.items()
-    }
-    return facts
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _driver(text: str) -> Driver:

@@ -12,7 +12,6 @@ _WAYS = (
 
 
 def parse(text: str, name: str) -> Host:
-    """Return the host that a text describes, whichever of the three kinds it is."""
     if not text.strip("\ufeff \t\r\n\0"):
         raise UnreadableInput("is empty", where=name, hint=_WAYS)
     from provision.host import from_description

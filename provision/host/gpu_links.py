@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from provision.host import nvml, pci_gpus
-from provision.host._model import Command, Fact, Missing, Readings, Unread
+from provision.host._model import Command, Fact, Readings
 
 TOPOLOGY = Command(("nvidia-smi", "topo", "-m"))
 
@@ -62,10 +62,8 @@ def parse(readings: Readings) -> GpuLinks:
     by_matrix = matrix(readings.optional(TOPOLOGY) or "")
     answers_nvml = readings.optional(nvml.SOURCE) is not None
     if not by_matrix and not answers_nvml:
-        reading = readings.get(TOPOLOGY)
-        if reading.outcome == "ok":
-            raise ValueError(f"no topology matrix in {reading.text[:60]!r}")
-        raise Unread(Missing(why=reading.outcome, detail=reading.detail))
+        # Raises Unread with the reason if there is no text at all.
+        raise ValueError(f"no topology matrix in {readings.text(TOPOLOGY)[:60]!r}")
     switched = nvml.document(readings).nvswitch or pci_gpus.nvswitches(readings) > 0
     return GpuLinks(
         pairs=by_matrix or _by_nvml(readings),

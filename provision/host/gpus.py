@@ -49,25 +49,27 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_integrated(name: str) -> bool:
-    """Return True if a GPU of this name shares the memory of its host."""
     return bool(kernel.INTEGRATED.search(name))
 
 
+# A share of a GPU that a hypervisor assigns.
 def is_vgpu(name: str) -> bool:
-    """Return True if a GPU of this name is a share that a hypervisor assigns."""
     return bool(_VGPU_NAME.search(name))
 
 
 def _answers(readings: Readings) -> list[tuple[str, tuple[nvml.GpuAnswer, ...]]]:
     """Return each source with its answer, the most trusted first."""
     answers_nvml = readings.optional(nvml.SOURCE) is not None
-    sources = (
-        ("NVML", nvml.document(readings).gpus if answers_nvml else None),
-        ("nvidia-smi", _nvidia_smi.gpus(readings)),
-        ("/proc/driver/nvidia", kernel.by_proc(readings)),
-        ("the board", kernel.by_board(readings)),
-    )
-    return [(source, gpus) for source, gpus in sources if gpus is not None]
+    return [
+        (source, gpus)
+        for source, gpus in (
+            ("NVML", nvml.document(readings).gpus if answers_nvml else None),
+            ("nvidia-smi", _nvidia_smi.gpus(readings)),
+            ("/proc/driver/nvidia", kernel.by_proc(readings)),
+            ("the board", kernel.by_board(readings)),
+        )
+        if gpus is not None
+    ]
 
 
 def parse(readings: Readings) -> tuple[Gpu, ...]:

@@ -19,10 +19,9 @@ class InstalledKernel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(readings: Readings) -> tuple[InstalledKernel, ...]:
-    kernels = msgspec.json.decode(readings.text(_KERNELS), type=list[InstalledKernel])
     return tuple(
         sorted(
-            kernels,
+            msgspec.json.decode(readings.text(_KERNELS), type=list[InstalledKernel]),
             key=lambda kernel: [int(number) for number in re.findall(r"\d+", kernel.kernel)],
             reverse=True,
         )

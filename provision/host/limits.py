@@ -29,8 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(readings: Readings) -> Limits:
     text = readings.text(_LIMITS)
-    limits = {name: _limit(text, title) for name, title in _NAMES.items()}
-    return Limits(memlock=limits["memlock"], nofile=limits["nofile"], nproc=limits["nproc"])
+    return Limits(**{name: _limit(text, title) for name, title in _NAMES.items()})
 
 
 def _limit(text: str, title: str) -> Limit:

@@ -135,11 +135,15 @@ def answers(readings: Readings, field: str) -> list[tuple[str, Any]]:
         (str(gpu.index), answer) for gpu in gpus if (answer := getattr(gpu, field)) is not None
     ]
     if gpus and not answers:
-        why = next(
-            (gpu.errors[field] for gpu in gpus if field in gpu.errors),
-            "not asked when this was recorded",
+        raise Unread(
+            Missing(
+                why="not read",
+                detail=next(
+                    (gpu.errors[field] for gpu in gpus if field in gpu.errors),
+                    "not asked when this was recorded",
+                ),
+            )
         )
-        raise Unread(Missing(why="not read", detail=why))
     return answers
 
 

@@ -36,12 +36,12 @@ def parse(readings: Readings) -> OsRelease:
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    pairs = []
-    for line in text.splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and not name.startswith("#"):
-            pairs.append((name, _unquoted(value)))
-    return pairs
+    parts = (line.strip().partition("=") for line in text.splitlines())
+    return [
+        (name, _unquoted(value))
+        for name, equals, value in parts
+        if equals and not name.startswith("#")
+    ]
 
 
 def _unquoted(value: str) -> str:

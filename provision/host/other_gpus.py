@@ -15,7 +15,6 @@ _INTEL = r"Intel(?:\(R\))? (?:Data Center GPU|Arc)\b[\w() ]*\w"
 
 
 def named_in(lines: list[str]) -> tuple[str, ...]:
-    """Return the GPUs that a pasted text lists, each kind once."""
     matches = (
         re.match(rf"(?:GPU[\w ]{{0,40}}:\s*){{0,2}}({_AMD}|{_INTEL})", line) for line in lines
     )

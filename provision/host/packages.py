@@ -17,12 +17,10 @@ class _Active(msgspec.Struct, frozen=True):
 
 
 def parse(readings: Readings) -> dict[str, str]:
-    """Return versions by normalised name; empty for an environment with none of them."""
     active = msgspec.json.decode(readings.text(_PACKAGES), type=_Active)
-    pairs = (distribution.rpartition("-") for distribution in active.distributions)
     return {
         re.sub(r"[-_.]+", "-", name).lower(): version
-        for name, dash, version in pairs
+        for name, dash, version in (text.rpartition("-") for text in active.distributions)
         if name and dash
     }
 

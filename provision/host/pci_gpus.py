@@ -31,16 +31,15 @@ def normalise(bus_id: str) -> str | None:
 
 
 def all_devices(readings: Readings) -> list[dict[str, str]]:
-    """Return the kernel's description of every device on the bus, in the bus's order."""
-    texts = msgspec.json.decode(readings.text(SOURCE), type=dict[str, str])
     return [
         dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-        for _, text in sorted(texts.items())
+        for _, text in sorted(
+            msgspec.json.decode(readings.text(SOURCE), type=dict[str, str]).items()
+        )
     ]
 
 
 def nvidia_devices(readings: Readings) -> list[dict[str, str]]:
-    """Return those of NVIDIA."""
     return [
         device
         for device in all_devices(readings)

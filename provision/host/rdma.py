@@ -14,8 +14,12 @@ def parse(readings: Readings) -> tuple[str, ...]:
         raise Unread(Missing(why="not read", detail="not in this recording"))
     if readings.get(_DEVICES).outcome == "absent":
         return ()
-    devices = msgspec.json.decode(readings.text(_DEVICES), type=dict[str, str])
-    return tuple(sorted(path.rpartition("/")[2] for path in devices))
+    return tuple(
+        sorted(
+            path.rpartition("/")[2]
+            for path in msgspec.json.decode(readings.text(_DEVICES), type=dict[str, str])
+        )
+    )
 
 
 FACT = Fact[tuple[str, ...]](title="RDMA devices", sources=(_DEVICES,), parse=parse)

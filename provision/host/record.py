@@ -26,17 +26,13 @@ if TYPE_CHECKING:
 
 
 def discover() -> list[Fact[Any]]:
-    """Return every fact, found by listing this folder."""
     files = sorted(Path(__file__).parent.glob("[!_]*.py"))
-    names = [
-        path.stem for path in files if "\nFACT" in path.read_text("utf-8")
-    ]  # do not import the other modules
-    modules = [importlib.import_module(f"provision.host.{name}") for name in names]
-    return [module.FACT for module in modules]
+    # The other modules are not imported.
+    names = [path.stem for path in files if "\nFACT" in path.read_text("utf-8")]
+    return [importlib.import_module(f"provision.host.{name}").FACT for name in names]
 
 
 def moving_parts() -> dict[str, tuple[str, ...]]:
-    """Return what changes by itself in each fact."""
     return {fact.name: fact.moving for fact in discover()}
 
 
@@ -54,8 +50,12 @@ def record(
     from provision.host._gather import gather  # loading a recording starts no process
 
     chosen = discover() if facts is None else list(facts)
-    wanted_sources = [source for fact in chosen for source in fact.sources]
-    gathered = gather(wanted_sources, network=network, paths=paths, addresses=sources)
+    gathered = gather(
+        [source for fact in chosen for source in fact.sources],
+        network=network,
+        paths=paths,
+        addresses=sources,
+    )
     scrubber = own_scrubber()
     readings = {key: scrub_reading(reading, scrubber) for key, reading in sorted(gathered.items())}
     host = Host(readings)
@@ -67,13 +67,17 @@ def record(
     )
 
 
+def host_with(facts: Iterable[Fact[Any]]) -> Host:
+    """Read some facts of this host that need neither a network nor the places of a run."""
+    return Host(record(network=False, paths={}, sources={}, facts=facts).readings)
+
+
 def to_json(recording: Recording) -> bytes:
-    """Return the document, in an order that is the same every time."""
+    # Sorted, so that two recordings of a host can be compared line by line.
     return msgspec.json.format(msgspec.json.encode(recording, order="sorted"), indent=2) + b"\n"
 
 
 def load(text: str, name: str) -> Host:
-    """Return the host in a recording; messages call the document `name`."""
     again = "record the host again: ./setup.sh host -o FILE"
     try:
         document = msgspec.json.decode(text.removeprefix("\ufeff"))
@@ -107,7 +111,6 @@ def _other_document(schema: object, name: str) -> UnreadableInput:
 
 
 def own_scrubber() -> Scrubber:
-    """Return a scrubber that knows this user and this host."""
     from provision.host._scrub import Scrubber  # compiling its patterns takes a while
 
     home = os.path.expanduser("~")
@@ -125,5 +128,8 @@ def scrub_reading(reading: Reading, scrubber: Scrubber) -> Reading:
         value = json.loads(reading.text) if reading.text.startswith(("{", "[")) else None
     except (ValueError, RecursionError):
         value = None
-    text = scrubber.text(reading.text) if value is None else json.dumps(scrubber.value(value))
-    return Reading(outcome=reading.outcome, text=text, detail=scrubber.text(reading.detail))
+    return Reading(
+        outcome=reading.outcome,
+        text=scrubber.text(reading.text) if value is None else json.dumps(scrubber.value(value)),
+        detail=scrubber.text(reading.detail),
+    )

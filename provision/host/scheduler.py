@@ -25,8 +25,7 @@ class _Commands(msgspec.Struct, frozen=True):
 
 
 def parse(readings: Readings) -> Scheduler:
-    hints = readings.optional(environment.SOURCE)
-    is_set = environment.read(readings).set if hints else []
+    is_set = environment.read(readings).set if readings.optional(environment.SOURCE) else []
     if "SLURM_JOB_ID" in is_set:
         return Scheduler(name="slurm", place="job")
     if "KUBERNETES_SERVICE_HOST" in is_set:

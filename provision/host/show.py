@@ -55,20 +55,16 @@ _LABELS = {
 
 
 def table(recording: Recording) -> list[RenderableType]:
-    """Return a table of facts with the warnings below it."""
     host = Host(recording.readings)
     rows = []
     for fact in sorted(discover(), key=lambda fact: fact.title.lower()):
-        missing = host.missing(fact)
-        if missing:
+        if missing := host.missing(fact):
             rows.append(
                 (fact.title, f"{missing.why}: {missing.detail}" if missing.detail else missing.why)
             )
         else:
-            lines = _lines(
-                msgspec.to_builtins(host.value(fact)),
-                plain=fact.name in {"environment", "packages"},
-            )
+            value = msgspec.to_builtins(host.value(fact))
+            lines = _lines(value, plain=fact.name in {"environment", "packages"})
             rows += [(fact.title if i == 0 else "", line) for i, line in enumerate(lines)]
     return [Rows(rows), *warnings(recording)]
 

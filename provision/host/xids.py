@@ -22,8 +22,9 @@ class Xid(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(readings: Readings) -> tuple[Xid, ...]:
-    lines = msgspec.json.decode(readings.text(_LOG), type=list[str])
-    matches = (_XID.search(line) for line in lines)
+    matches = (
+        _XID.search(line) for line in msgspec.json.decode(readings.text(_LOG), type=list[str])
+    )
     return tuple(
         Xid(bus_id=_bus_id(match[1]), xid=int(match[2]), text=match[3][:160].strip())
         for match in matches

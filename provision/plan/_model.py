@@ -55,7 +55,7 @@ class ExcludedGpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FlashAttn(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is done about the separate flash-attn package; `wheel` is the file's exact name where one is taken."""
+    """The choice for the flash-attn package; `wheel` is the name of the chosen file."""
 
     mode: Literal["wheel", "build", "none"]
     flavour: str
@@ -136,27 +136,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def with_optional_of(self, other: Plan, decision: Decision) -> Plan:
         """Return this plan with another plan's choice of the optional package."""
-        decisions = (decision if old.subject == OPTIONAL else old for old in self.decisions)
         return msgspec.structs.replace(
             self,
             packages={**self.packages, OPTIONAL: other.optional},
             flash_attn=other.flash_attn,
-            decisions=tuple(decisions),
+            decisions=tuple(decision if old.subject == OPTIONAL else old for old in self.decisions),
         )
 
     def without_optional(self) -> Plan:
         """Return this plan without the optional package and the decision about it."""
         # Step 90 writes this plan: its text is part of fingerprints.
-        none = FlashAttn(
-            mode="none",
-            flavour=self.flash_attn.flavour,
-            arches=(),
-            why="it is not in this environment",
-        )
         return msgspec.structs.replace(
             self,
             packages={**self.packages, OPTIONAL: None},
-            flash_attn=none,
+            flash_attn=FlashAttn(
+                mode="none",
+                flavour=self.flash_attn.flavour,
+                arches=(),
+                why="it is not in this environment",
+            ),
             decisions=tuple(old for old in self.decisions if old.subject != OPTIONAL),
         )
 

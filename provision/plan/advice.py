@@ -83,10 +83,11 @@ def _together(
     situation: Situation, catalogue: Catalogue, than: ExpectedVllm | None, search: Search
 ) -> Iterator[str]:
     """Yield the fewest changes that together allow a newer vLLM than any of them alone."""
-    kinds = [list(kind(situation, catalogue)) for kind in _KINDS]
     # A kind without changes (the newest driver is installed) cannot be combined.
-    kinds = [changes for changes in kinds if changes]
-    needed = [_most(changes) for changes in kinds]
+    kinds = list(filter(None, (list(kind(situation, catalogue)) for kind in _KINDS)))
+    needed = [
+        next((change for change in changes if change.suits_most), changes[-1]) for changes in kinds
+    ]
     vllm = search(_all_of(needed, situation))
     if vllm is None or not _better(vllm, than):
         return
@@ -103,11 +104,6 @@ def _together(
     if len(needed) > 1:
         words = f"{', '.join(change.words for change in needed[:-1])} and {needed[-1].words}"
         yield f"{words} together would allow vLLM {vllm.name}"
-
-
-def _most(changes: list[HostChange]) -> HostChange:
-    """Return the most helpful change of a kind: the largest, or the Python with most wheels."""
-    return next((change for change in changes if change.suits_most), changes[-1])
 
 
 def _allows(
@@ -147,14 +143,13 @@ def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]
     candidates = {max(row.driver, f"{least}.0", key=numbers) for row in catalogue.cuda_major}
     for candidate in sorted(candidates, key=numbers):
         if not reaches(driver, candidate) and not (last and numbers(candidate)[0] > last):
-            words = f"driver {candidate.removesuffix('.0')} or newer"
             yield HostChange(
-                words=words, apply=partial(replace, driver=candidate, driver_flavour="open")
+                words=f"driver {candidate.removesuffix('.0')} or newer",
+                apply=partial(replace, driver=candidate, driver_flavour="open"),
             )
 
 
 def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]:
-    """Yield the Python that most wheels exist for, then the others from the newest."""
     if situation.settings.python != "auto":
         return
     # torch's wheels show which Pythons exist for vLLM.
@@ -168,11 +163,10 @@ def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]
                 if situation.sources["github"]
                 else "install it"
             )
-            most = python == FETCHED_PYTHON
             yield HostChange(
                 words=f"Python {python} ({how})",
                 apply=partial(replace, pythons=(python,)),
-                suits_most=most,
+                suits_most=python == FETCHED_PYTHON,
             )
 
 
@@ -198,11 +192,14 @@ def _sources(situation: Situation, _: Catalogue) -> Iterator[HostChange]:
     closed = [name for name, answers in situation.sources.items() if not answers]
     ruled_out = [name for name in closed if getattr(situation.settings.sources, name) is False]
     silent = [name for name in closed if name not in ruled_out]
-    parts = [
-        (f"allowing {_named(ruled_out)} in the settings", ruled_out),
-        (f"access to {_named(silent)} (or mirrors)", silent),
-    ]
-    words = " and ".join(text for text, names in parts if names)
+    words = " and ".join(
+        text
+        for text, names in [
+            (f"allowing {_named(ruled_out)} in the settings", ruled_out),
+            (f"access to {_named(silent)} (or mirrors)", silent),
+        ]
+        if names
+    )
     if words:
         yield HostChange(
             words=words, apply=partial(replace, sources=dict.fromkeys(situation.sources, True))
@@ -241,8 +238,11 @@ def without_settings(situation: Situation, search: Search) -> Iterator[str]:
 
 def _without(names: tuple[str, ...], situation: Situation, plain: Settings) -> Situation:
     settings = replace(situation.settings, **{name: getattr(plain, name) for name in names})
-    pythons = situation.host_pythons if "python" in names else situation.pythons
-    return replace(situation, settings=settings, pythons=pythons)
+    return replace(
+        situation,
+        settings=settings,
+        pythons=situation.host_pythons if "python" in names else situation.pythons,
+    )
 
 
 def in_words(names: Iterable[str], settings: Settings) -> str:
@@ -257,9 +257,8 @@ def forward_compatibility(
     models = [find(gpu.name, catalogue.gpus) for gpu in situation.gpus]
     newest = max(catalogue.cuda_major, key=lambda row: int(row.major))
     # cuda-compat replaces only the user part of a driver that is too old.
-    old = situation.driver is not None and not reaches(situation.driver, newest.driver)
     if (
-        not old
+        (situation.driver is None or reaches(situation.driver, newest.driver))
         or against_driver(situation, catalogue)
         or not all(model and model.data_center for model in models)
     ):
@@ -281,14 +280,11 @@ def way_out(
     yield from hints
     yield from forward_compatibility(situation, catalogue, None, search)
     lowest = lowest_capability(catalogue)
-    old = sorted(
-        {gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)}
-    )
+    old = {gpu.name for gpu in situation.gpus if gpu.cc and numbers(gpu.cc) < numbers(lowest)}
     if old:
-        names = ", ".join(old)
         yield (
-            f"{names}: no published vLLM has code for it; use a GPU of {lowest} or newer, or"
-            " build vLLM from source"
+            f"{', '.join(sorted(old))}: no published vLLM has code for it;"
+            f" use a GPU of {lowest} or newer, or build vLLM from source"
         )
     if any(gpu.cc in EXACT_CODE_ONLY for gpu in situation.gpus):
         yield "NVIDIA's Jetson AI Lab publishes vLLM wheels and containers for Jetson boards"

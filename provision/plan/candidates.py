@@ -87,9 +87,10 @@ def _pairs(release: VllmRelease, situation: Situation, catalogue: Catalogue) -> 
 
 
 def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Candidate:
-    capabilities = {gpu.cc or "" for gpu in situation.gpus}  # most hosts have eight of a kind
+    # Once for each capability: most hosts have eight GPUs of a kind.
     against = {
-        capability: _against_gpu(capability, candidate, catalogue) for capability in capabilities
+        capability: _against_gpu(capability, candidate, catalogue)
+        for capability in {gpu.cc or "" for gpu in situation.gpus}
     }
     reasons = {gpu.id: against[gpu.cc or ""] for gpu in situation.gpus}
     return msgspec.structs.replace(
@@ -100,7 +101,6 @@ def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue)
 
 
 def _against_gpu(capability: str, candidate: Candidate, catalogue: Catalogue) -> str:
-    """Return the reason against GPUs of a capability: missing code, or a limit in the catalogue."""
     core = candidate.build.core
     if core is None or not serves(core.sm, capability):
         return rules.no_code([capability], "vLLM's kernels")
@@ -121,10 +121,9 @@ def _against_gpu(capability: str, candidate: Candidate, catalogue: Catalogue) ->
 
 def torch_fits(torch: TorchBuild, situation: Situation) -> bool:
     """Return whether the settings, the sources and the glibc of a host admit a torch wheel."""
-    variant = situation.settings.torch.partition("+")[2]
     return (
         # `torch: 2.13.0+cu129` names a variant; without one every variant is allowed.
-        variant in ("", torch.variant)
+        situation.settings.torch.partition("+")[2] in ("", torch.variant)
         and situation.sources[torch.where]
         and reaches(situation.glibc, torch.glibc)
     )

@@ -20,15 +20,13 @@ _ORIGIN_OF_KERNELS = {
 def choose(
     candidate: Candidate, situation: Situation, used: tuple[str, ...], catalogue: Catalogue
 ) -> tuple[Attention, ...]:
-    """Return the backend of every used GPU."""
     return tuple(
         _on(gpu, candidate, situation, catalogue) for gpu in situation.gpus if gpu.id in used
     )
 
 
 def _on(gpu: Gpu, candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Attention:
-    capability = gpu.cc or ""
-    rule = _first_choice(capability, candidate.release.version, catalogue)
+    rule = _first_choice(gpu.cc or "", candidate.release.version, catalogue)
     if rule is None:
         why = "the first in vLLM's order; the catalogue has no order for this GPU"
         return _flash_attention(gpu, candidate, situation, catalogue, why)
@@ -36,25 +34,26 @@ def _on(gpu: Gpu, candidate: Candidate, situation: Situation, catalogue: Catalog
         return _flash_attention(gpu, candidate, situation, catalogue, rule.why)
     origin = _ORIGIN_OF_KERNELS.get(rule.value, "compiled for this GPU at run time")
     # The catalogue marks orders that are read in the code and not measured.
-    warning = rule.why if rule.unproved else ""
     return Attention(
         gpu=gpu.id,
         backend=rule.value,
         code="native",
         why=f"{rule.why}; kernels {origin}",
-        warning=warning,
+        warning=rule.why if rule.unproved else "",
     )
 
 
 def _first_choice(capability: str, vllm: str, catalogue: Catalogue) -> Rule | None:
-    """Return the catalogue's rule for a capability: the first choice of this vLLM."""
     # A rule names single capabilities ("7.5") or a whole generation ("8").
     generation = major(capability)
-    for rule in catalogue.rules:
-        covered = capability in rule.cc or generation in rule.cc
-        if rule.kind == "attention" and covered and allows(rule.versions, vllm):
-            return rule
-    return None
+    rules = (
+        rule
+        for rule in catalogue.rules
+        if rule.kind == "attention"
+        and (capability in rule.cc or generation in rule.cc)
+        and allows(rule.versions, vllm)
+    )
+    return next(rules, None)
 
 
 def _flash_attention(
@@ -91,10 +90,14 @@ def _flash_attention(
         f" {needed};"
         f" this host has {situation.driver}"
     )
-    warning = (
-        f"{reason}: serve with --attention-backend TRITON_ATTN, or install driver {needed} or newer"
+    return Attention(
+        gpu=gpu.id,
+        backend="TRITON_ATTN",
+        code="native",
+        why=reason,
+        warning=f"{reason}: serve with --attention-backend TRITON_ATTN,"
+        f" or install driver {needed} or newer",
     )
-    return Attention(gpu=gpu.id, backend="TRITON_ATTN", code="native", why=reason, warning=warning)
 
 
 def ptx_driver(cuda: str, catalogue: Catalogue) -> str:

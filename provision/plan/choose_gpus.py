@@ -67,8 +67,10 @@ def requested(situation: Situation) -> frozenset[str]:
     ids = [str(gpu) for gpu in setting]
     unknown = [gpu for gpu in ids if gpu not in present]
     if unknown or not ids:
-        what = f"gpus: there is no GPU {unknown[0]}" if unknown else "gpus: the list is empty"
-        raise WrongSetting(what, hint=f"this host has GPU {ranges(present)}")
+        raise WrongSetting(
+            f"gpus: there is no GPU {unknown[0]}" if unknown else "gpus: the list is empty",
+            hint=f"this host has GPU {ranges(present)}",
+        )
     return frozenset(ids)
 
 
@@ -105,12 +107,13 @@ def settle(
         for gpu in situation.gpus
         if gpu.id not in used
     )
-    capabilities = tuple(
-        sorted({gpu.cc for gpu in situation.gpus if gpu.id in used and gpu.cc}, key=numbers)
-    )
-    return UsedGpus(used=used, capabilities=capabilities, excluded=excluded), Decision(
-        subject="gpus", chosen=ranges(used), because=_because(situation, used)
-    )
+    return UsedGpus(
+        used=used,
+        capabilities=tuple(
+            sorted({gpu.cc for gpu in situation.gpus if gpu.id in used and gpu.cc}, key=numbers)
+        ),
+        excluded=excluded,
+    ), Decision(subject="gpus", chosen=ranges(used), because=_because(situation, used))
 
 
 def _reason(

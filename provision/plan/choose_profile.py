@@ -28,26 +28,30 @@ def choose(situation: Situation, catalogue: Catalogue) -> Decision | Reasons:
         )
         return Reasons(subject="profile", reasons=(reason,))
     if requested == "cuda":
-        reason = "the settings ask for CUDA, and this host has no NVIDIA GPU"
-        return Reasons(subject="profile", reasons=(reason,))
+        return Reasons(
+            subject="profile",
+            reasons=("the settings ask for CUDA, and this host has no NVIDIA GPU",),
+        )
     return _cpu(situation, "this host has no NVIDIA GPU")
 
 
 def _cpu(situation: Situation, because: str) -> Decision | Reasons:
-    """Return the CPU profile, unless another setting asks for CUDA."""
     settings = situation.settings
     if isinstance(settings.gpus, list) and settings.profile != "cpu":
         raise WrongSetting(
             f"gpus: there is no GPU {next(iter(settings.gpus), '')}",
             hint="this host has no usable GPU",
         )
-    variant = settings.torch.partition("+")[2]
-    if settings.cuda != "auto" or variant not in ("", "cpu"):
+    if settings.cuda != "auto" or settings.torch.partition("+")[2] not in ("", "cpu"):
         setting = (
             f"cuda: {settings.cuda}" if settings.cuda != "auto" else f"torch: {settings.torch}"
         )
-        reason = f"`{setting}` in the settings is for a GPU, and this plan is for a CPU: {because}"
-        return Reasons(subject="profile", reasons=(reason,))
+        return Reasons(
+            subject="profile",
+            reasons=(
+                f"`{setting}` in the settings is for a GPU, and this plan is for a CPU: {because}",
+            ),
+        )
     return Decision(subject="profile", chosen="cpu", because=because)
 
 

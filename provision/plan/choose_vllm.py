@@ -41,9 +41,10 @@ def choose(
     releases: Releases, situation: Situation, python: str, usable: frozenset[str]
 ) -> VllmChoice:
     """Walk the releases from the newest; stop at the first that runs enough of the usable GPUs."""
-    requested: frozenset[str] = frozenset()  # the GPUs that must all run
-    if situation.settings.gpus != "auto":
-        requested = choose_gpus.requested(situation)
+    # The GPUs that must all run.
+    requested: frozenset[str] = (
+        choose_gpus.requested(situation) if situation.settings.gpus != "auto" else frozenset()
+    )
     if not requested <= usable:
         return VllmChoice(candidate=None, enough=False)
     memory = {gpu.id: weight(gpu) for gpu in situation.gpus if gpu.id in usable}
@@ -83,7 +84,6 @@ def _offer(pairs: Pairs, releases: Releases, situation: Situation, python: str) 
 
 
 def _fitting(candidates: list[Candidate], offer: rules.Offer) -> Iterator[Candidate]:
-    """Yield the candidates that no rule stands against."""
     if rules.against_release(offer):
         return
     # Candidates with the same wheel are neighbours: its rules are asked once.
@@ -109,10 +109,13 @@ def rejections(
         version = pairs.release.version
         if taken and version == taken.release.version:
             break
-        reason = releases.refused.get(version) or _reason(
-            pairs, _offer(pairs, releases, situation, python), usable
+        rejected.append(
+            Rejected(
+                candidate=version,
+                reason=releases.refused.get(version)
+                or _reason(pairs, _offer(pairs, releases, situation, python), usable),
+            )
         )
-        rejected.append(Rejected(candidate=version, reason=reason))
     return tuple(rejected)
 
 

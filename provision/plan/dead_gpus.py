@@ -23,21 +23,25 @@ def reasons(situation: Situation, catalogue: Catalogue) -> Reasons | None:
     """Return the reasons against using the GPUs of this host, where they do not answer."""
     # On the PCI bus, and no driver shows them.
     if situation.pci_gpus and not situation.gpus:
-        lines = tuple(_fault(device, situation, catalogue) for device in situation.pci_gpus)
-        return Reasons(subject="GPUs", reasons=lines)
+        return Reasons(
+            subject="GPUs",
+            reasons=tuple(_fault(device, situation, catalogue) for device in situation.pci_gpus),
+        )
     if situation.gpus and (situation.driver is None or situation.driver_trouble):
         names = ", ".join(sorted({gpu.name for gpu in situation.gpus}))
         trouble = f" ({situation.driver_trouble})" if situation.driver_trouble else ""
-        line = f"{names}: no NVIDIA driver answers{trouble}"
-        return Reasons(subject="driver", reasons=(line,))
+        return Reasons(subject="driver", reasons=(f"{names}: no NVIDIA driver answers{trouble}",))
     if situation.driver_trouble:
-        line = f"the NVIDIA driver is installed and does not answer: {situation.driver_trouble}"
-        return Reasons(subject="driver", reasons=(line,))
+        return Reasons(
+            subject="driver",
+            reasons=(
+                f"the NVIDIA driver is installed and does not answer: {situation.driver_trouble}",
+            ),
+        )
     return None
 
 
 def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
-    """Return the fix for GPUs that do not answer."""
     if _in_a_container(situation):
         return (_CONTAINER,)
     # The hypervisor owns these: no driver of this host helps.
@@ -53,18 +57,16 @@ def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
     if situation.gpus and all(gpu.integrated for gpu in situation.gpus):
         system = "the system image (JetPack, DGX OS) has the driver of an integrated GPU"
         return (f"{system}: repair it; {_NO_DRIVER}",)
-    rows = [row for device in situation.pci_gpus if (row := pci_row(device, catalogue.pci))]
-    capabilities = {row.cc for row in rows} or {gpu.cc or "" for gpu in situation.gpus}
+    capabilities = {
+        row.cc for device in situation.pci_gpus if (row := pci_row(device, catalogue.pci))
+    } or {gpu.cc or "" for gpu in situation.gpus}
     if hopeless := too_old(capabilities, catalogue):
         return (f"{hopeless}; another driver does not change that",)
     # Several kinds of GPU may need several drivers: all are named.
-    limits = [limit for limit in catalogue.drivers if limit.cc in capabilities]
-    needed = " and ".join(
-        sorted(
-            {driver_needed(limit, catalogue) for limit in limits}
-            or {driver_needed(None, catalogue)}
-        )
-    )
+    drivers = {
+        driver_needed(limit, catalogue) for limit in catalogue.drivers if limit.cc in capabilities
+    }
+    needed = " and ".join(sorted(drivers or {driver_needed(None, catalogue)}))
     nouveau = (
         ", instead of nouveau,"
         if any(device.driver == "nouveau" for device in situation.pci_gpus)
@@ -90,7 +92,6 @@ def lowest_capability(catalogue: Catalogue) -> str:
 
 
 def _in_a_container(situation: Situation) -> bool:
-    """Return whether this is a container that was started without its GPUs."""
     # It sees the kernel module and the PCI bus of the host, and no driver library.
     return bool(situation.container) and any(
         device.driver == "nvidia" for device in situation.pci_gpus
@@ -116,8 +117,7 @@ def _fault(device: PciGpu, situation: Situation, catalogue: Catalogue) -> str:
 def driver_needed(limit: DriverLimit | None, catalogue: Catalogue) -> str:
     """Return the driver to install for a GPU, in words: a branch that also runs the newest CUDA."""
     # A driver for the newest CUDA runs all older ones, too.
-    newest = max(catalogue.cuda_major, key=lambda row: int(row.major))
-    branch = numbers(newest.driver)[0]
+    branch = numbers(max(catalogue.cuda_major, key=lambda row: int(row.major)).driver)[0]
     if limit is None:
         return f"NVIDIA driver {branch} or newer"
     if limit.last is not None:

@@ -80,7 +80,6 @@ def _gpus(gpus: UsedGpus, because: dict[str, str]) -> str:
 
 
 def _attention(attention: tuple[Attention, ...]) -> Rows:
-    """Return one line for all GPUs with the same backend."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for choice in attention:
         alike.setdefault((choice.backend, choice.code, choice.why), []).append(choice.gpu)
@@ -91,7 +90,6 @@ def _attention(attention: tuple[Attention, ...]) -> Rows:
 
 
 def _left_out(excluded: tuple[ExcludedGpu, ...]) -> list[str]:
-    """Return one line for all GPUs that are left out for the same reason."""
     alike: dict[str, list[str]] = {}
     for gpu in excluded:
         alike.setdefault(gpu.reason, []).append(gpu.id)
@@ -116,8 +114,11 @@ def _unsupported(plan: Unsupported) -> RenderableType:
         for i, reason in enumerate(subject.reasons)
     )
     # First, so that a reader does not search for it among the reasons.
-    headline = Text("There is no plan for this host.", style="bold red")
-    return Group(headline, reasons, *_listed("Advice", plan.advice, "cyan"))
+    return Group(
+        Text("There is no plan for this host.", style="bold red"),
+        reasons,
+        *_listed("Advice", plan.advice, "cyan"),
+    )
 
 
 def _listed(title: str, lines: tuple[str, ...] | list[str], style: str) -> list[RenderableType]:

@@ -37,8 +37,7 @@ def find(name: str, models: tuple[GpuModel, ...]) -> GpuModel | None:
 
 
 def _known_words(model: GpuModel) -> frozenset[str]:
-    names = (model.name, *model.aliases)
-    return frozenset(word for name in names for word in words(name))
+    return frozenset(word for name in (model.name, *model.aliases) for word in words(name))
 
 
 def completed(gpu: Gpu, models: tuple[GpuModel, ...]) -> Gpu:

@@ -40,13 +40,12 @@ def make(
     situation = gather(host, settings, catalogue)
     profile = choose_profile.choose(situation, catalogue)
     if isinstance(profile, Reasons):
-        by_settings = profile.subject == "profile"
-        advice = (
-            _without_settings(host, settings, catalogue, optional)
-            if by_settings
-            else dead_gpus.advice(situation, catalogue)
+        return Unsupported(
+            unsupported=(profile,),
+            advice=_without_settings(host, settings, catalogue, optional)
+            if profile.subject == "profile"
+            else dead_gpus.advice(situation, catalogue),
         )
-        return Unsupported(unsupported=(profile,), advice=advice)
     plan = make_cpu.plan if profile.chosen == "cpu" else make_cuda.plan
     return plan(situation, catalogue, profile, refusals, checks, optional)
 
@@ -54,7 +53,6 @@ def make(
 def _without_settings(
     host: Host, settings: Settings, catalogue: Catalogue, optional: Chooser
 ) -> tuple[str, ...]:
-    """Return what this host gets without the settings that ask for a GPU."""
     plain = Settings()
     names = tuple(
         name

@@ -44,8 +44,7 @@ def search(
         python: choose_cpu.choose(situation, catalogue, python, refusals)
         for python in pythons(situation)
     }
-    best = best_python(choices, lambda choice, than: _better(choice[0], than[0]))
-    return best, choices
+    return best_python(choices, lambda choice, than: _better(choice[0], than[0])), choices
 
 
 def expected(
@@ -78,14 +77,16 @@ def plan(
         return _no_vllm(situation, catalogue, refusals, rejected)
     download, disk = sizes.cpu(best, catalogue)
     override = (choose_cpu.OVERRIDE,) if best.torch_is_for_cuda else ()
-    excluded = tuple(
-        ExcludedGpu(id=gpu.id, reason="the settings ask for the CPU") for gpu in situation.gpus
-    )
     return Plan(
         profile="cpu",
         python=python,
         platform=platform(situation),
-        gpus=UsedGpus(excluded=excluded),
+        gpus=UsedGpus(
+            excluded=tuple(
+                ExcludedGpu(id=gpu.id, reason="the settings ask for the CPU")
+                for gpu in situation.gpus
+            )
+        ),
         cuda=None,
         packages={"torch": best.torch, "vllm": best.vllm, "flash-attn": None},
         flash_attn=flash.plan,
@@ -123,7 +124,6 @@ def plan(
 
 
 def _without_required(flash: OptionalChoice) -> Unsupported:
-    """Return that the settings require the optional package, which needs a GPU."""
     return Unsupported(
         unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why,)),),
         advice=("`flash_attn.mode: auto` leaves flash-attn out where it cannot be installed",),
@@ -142,8 +142,10 @@ def _no_vllm(
     )
     silent = tuple(situation.why_not(source) for source in ("vllm", "pypi"))
     way_out = advice.way_out(situation, catalogue, partial(expected, catalogue, refusals), None)
-    reasons = Reasons(subject="vllm", reasons=lines or silent)
-    return Unsupported(unsupported=(reasons, *silent_sources(situation)), advice=tuple(way_out))
+    return Unsupported(
+        unsupported=(Reasons(subject="vllm", reasons=lines or silent), *silent_sources(situation)),
+        advice=tuple(way_out),
+    )
 
 
 def _third_party(

@@ -48,7 +48,6 @@ def search(releases: Releases, situation: Situation) -> tuple[str, dict[str, Vll
 
 
 def _expected(releases: Releases, situation: Situation) -> advice.ExpectedVllm | None:
-    """Return what would be chosen if the host were like this."""
     python, choices = search(releases, situation)
     candidate = choices[python].candidate
     return _as_expected(candidate, situation, releases.catalogue) if candidate else None
@@ -58,9 +57,10 @@ def _as_expected(
     candidate: Candidate, situation: Situation, catalogue: Catalogue
 ) -> advice.ExpectedVllm:
     used = choose_gpus.usable(situation, catalogue) & set(candidate.runs)
-    memory = sum(gpu.memory_gb or 1 for gpu in situation.gpus if gpu.id in used)
     return advice.ExpectedVllm(
-        version=candidate.release.version, name=candidate.name, memory_gb=memory
+        version=candidate.release.version,
+        name=candidate.name,
+        memory_gb=sum(gpu.memory_gb or 1 for gpu in situation.gpus if gpu.id in used),
     )
 
 
@@ -142,7 +142,6 @@ def _advice(
 
 
 def _without_required(flash: OptionalChoice, candidate: Candidate) -> Unsupported:
-    """Return that the settings require the optional package, which cannot be installed."""
     way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
     # The summary may repeat a rejection word for word: show it once.
     lines = (
@@ -150,12 +149,13 @@ def _without_required(flash: OptionalChoice, candidate: Candidate) -> Unsupporte
         for rejection in flash.rejected
         if rejection.reason not in flash.plan.why
     )
-    reason = Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines))
-    return Unsupported(unsupported=(reason,), advice=(way_out,))
+    return Unsupported(
+        unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines)),),
+        advice=(way_out,),
+    )
 
 
 def _price(situation: Situation, releases: Releases) -> str | None:
-    """Return the vLLM that taking in every GPU would mean."""
     everything = msgspec.structs.replace(
         situation, settings=msgspec.structs.replace(situation.settings, gpus="all")
     )
@@ -166,23 +166,27 @@ def _price(situation: Situation, releases: Releases) -> str | None:
 def _no_vllm(
     situation: Situation, releases: Releases, dead: dict[str, str], rejected: tuple[Rejected, ...]
 ) -> Unsupported:
-    """Return every reason: the driver's, and those of the releases."""
     reasons = []
     if dead:
         reasons.append(Reasons(subject="GPUs", reasons=tuple(dict.fromkeys(dead.values()))))
-    of_releases = grouped(of_request(rejected, situation.settings))
     lines = tuple(
         f"{rejection.candidate}: {rejection.reason}"
-        for rejection in of_releases
+        for rejection in grouped(of_request(rejected, situation.settings))
         if rejection.reason
     )
     if len(dead) < len(situation.gpus) and lines:
         reasons.append(Reasons(subject="vllm", reasons=lines))
-    on_the_cpu = make_cpu.expected(releases.catalogue, (), situation)
-    way_out = advice.way_out(
-        situation, releases.catalogue, partial(_expected, releases), on_the_cpu
+    return Unsupported(
+        unsupported=(*reasons, *silent_sources(situation)),
+        advice=tuple(
+            advice.way_out(
+                situation,
+                releases.catalogue,
+                partial(_expected, releases),
+                make_cpu.expected(releases.catalogue, (), situation),
+            )
+        ),
     )
-    return Unsupported(unsupported=(*reasons, *silent_sources(situation)), advice=tuple(way_out))
 
 
 def _packages(candidate: Candidate, situation: Situation) -> dict[str, Package | None]:
@@ -203,42 +207,37 @@ def _vllm_decision(
         choice = "the newest release that runs most of the GPU memory"
     if situation.settings.vllm != "latest":
         choice = f"the newest release that `vllm: {situation.settings.vllm}` in the settings allows"
-    because = (
-        f"{choice}; built for CUDA {candidate.build.cuda}, its architectures"
-        f" {_basis(candidate.build.basis)}"
-    )
     return Decision(
-        subject="vllm", chosen=candidate.name, because=because, rejected=grouped(rejected)
+        subject="vllm",
+        chosen=candidate.name,
+        because=f"{choice}; built for CUDA {candidate.build.cuda}, its architectures"
+        f" {_basis(candidate.build.basis)}",
+        rejected=grouped(rejected),
     )
 
 
 def _torch_decision(candidate: Candidate) -> Decision:
     beside = f"CUDA {candidate.torch.cuda} beside vLLM's {candidate.build.cuda}"
-    because = f"pinned by vLLM; {beside}, its architectures {_basis(candidate.torch.basis)}"
+    cuda = major(candidate.build.cuda)
     return Decision(
         subject="torch",
         chosen=candidate.torch_name,
-        because=because,
-        rejected=_other_torch(candidate),
+        because=f"pinned by vLLM; {beside}, its architectures {_basis(candidate.torch.basis)}",
+        rejected=tuple(
+            Rejected(
+                candidate=wheel_name(candidate.torch_release, torch),
+                reason=_against_torch(torch.cuda or "", cuda),
+            )
+            for torch in candidate.torch_release.builds
+            if torch.machine == candidate.torch.machine
+            and torch.cuda is not None
+            and torch is not candidate.torch
+        ),
     )
 
 
 def _basis(basis: str) -> str:
     return "read in the wheel" if basis == "read" else "inferred from build lists"
-
-
-def _other_torch(candidate: Candidate) -> tuple[Rejected, ...]:
-    cuda = major(candidate.build.cuda)
-    return tuple(
-        Rejected(
-            candidate=wheel_name(candidate.torch_release, torch),
-            reason=_against_torch(torch.cuda or "", cuda),
-        )
-        for torch in candidate.torch_release.builds
-        if torch.machine == candidate.torch.machine
-        and torch.cuda is not None
-        and torch is not candidate.torch
-    )
 
 
 def _against_torch(cuda: str, vllm_major: str) -> str:

@@ -30,9 +30,8 @@ def with_builder(target: Host, builder: Host) -> Host:
     # Compilers run here, and both hosts must load the result.
     facts: dict[str, Any] = {memory.FACT.name: builder.value(memory.FACT)}
     if processor := builder.known(cpu.FACT):
-        other = target.known(cpu.FACT) or cpu.Cpu()
         facts[cpu.FACT.name] = msgspec.structs.replace(
-            other, cores=processor.cores, quota=processor.quota
+            target.known(cpu.FACT) or cpu.Cpu(), cores=processor.cores, quota=processor.quota
         )
     ours, theirs = builder.known(glibc.FACT), target.known(glibc.FACT)
     if ours and theirs:
@@ -45,8 +44,10 @@ def against_machine(target: Host, builder: Host) -> Unsupported | None:
     ours, theirs = builder.known(machine.FACT), target.known(machine.FACT)
     if theirs is None or ours == theirs:
         return None
-    reason = f"the target host is {theirs}, this host is {ours or 'unknown'}"
-    return _not_here(reason, f"build on a host that is {theirs}")
+    return _not_here(
+        f"the target host is {theirs}, this host is {ours or 'unknown'}",
+        f"build on a host that is {theirs}",
+    )
 
 
 def against_plan(fresh: Plan, brought: Plan) -> Unsupported | None:
@@ -59,12 +60,12 @@ def against_plan(fresh: Plan, brought: Plan) -> Unsupported | None:
     if same and suits and fresh.python == brought.python:
         return None
     reason = f"it contains {_summary(brought)}; this host needs {_summary(fresh)}"
-    advice = (
-        "record this host (./setup.sh host -o FILE) and make a bundle for it (./setup.sh bundle"
-        " --host FILE)"
+    way_out = (
+        "record this host (./setup.sh host -o FILE)"
+        " and make a bundle for it (./setup.sh bundle --host FILE)"
     )
     return Unsupported(
-        unsupported=(Reasons(subject="this bundle", reasons=(reason,)),), advice=(advice,)
+        unsupported=(Reasons(subject="this bundle", reasons=(reason,)),), advice=(way_out,)
     )
 
 
@@ -91,9 +92,9 @@ def against_settings(
             reasons.append(f"it contains {content}; extra_packages asks for {requirement}")
     if not reasons:
         return None
-    advice = "make the bundle with these settings, or remove them here"
     return Unsupported(
-        unsupported=(Reasons(subject="this bundle", reasons=tuple(reasons)),), advice=(advice,)
+        unsupported=(Reasons(subject="this bundle", reasons=tuple(reasons)),),
+        advice=("make the bundle with these settings, or remove them here",),
     )
 
 

@@ -43,8 +43,11 @@ def against_wheel(wheel: VllmBuild, offer: Offer) -> str:
 
 def other_vllm_requested(offer: Offer) -> str:
     settings = offer.situation.settings
-    requested = settings.vllm == "latest" or allows(settings.vllm, offer.release.version)
-    return "" if requested else not_requested(settings)
+    return (
+        ""
+        if settings.vllm == "latest" or allows(settings.vllm, offer.release.version)
+        else not_requested(settings)
+    )
 
 
 def not_requested(settings: Settings) -> str:
@@ -61,18 +64,27 @@ def excluded(offer: Offer) -> str:
 def other_torch_requested(offer: Offer) -> str:
     # The local part (+cu129) names a wheel: candidates.torch_fits compares it.
     torch, pinned = offer.situation.settings.torch, offer.release.torch
-    requested = torch == "auto" or allows(torch.partition("+")[0], pinned)
-    return "" if requested else f"it pins torch {pinned}; the settings ask for torch {torch}"
+    return (
+        ""
+        if torch == "auto" or allows(torch.partition("+")[0], pinned)
+        else f"it pins torch {pinned}; the settings ask for torch {torch}"
+    )
 
 
 def torch_unknown(offer: Offer) -> str:
-    reason = f"it pins torch {offer.release.torch}, which the catalogue does not know"
-    return "" if offer.torch else reason
+    return (
+        ""
+        if offer.torch
+        else f"it pins torch {offer.release.torch}, which the catalogue does not know"
+    )
 
 
 def python_not_allowed(offer: Offer) -> str:
-    reason = f"it needs Python {offer.release.python}, not {offer.python}"
-    return "" if allows(offer.release.python, offer.python) else reason
+    return (
+        ""
+        if allows(offer.release.python, offer.python)
+        else f"it needs Python {offer.release.python}, not {offer.python}"
+    )
 
 
 def torch_without_python(offer: Offer) -> str:
@@ -85,10 +97,13 @@ def torch_without_python(offer: Offer) -> str:
 def dependencies_without_python(offer: Offer) -> str:
     # Pinned dependencies without wheels for a Python: no metadata states that before resolving.
     for row in offer.catalogue.rules:
-        if row.kind == "python" and row.machine in (None, offer.situation.machine):
-            covered = allows(row.versions, offer.release.version)
-            if covered and not allows(row.value, offer.python):
-                return f"{row.why} (Python {offer.python})"
+        if (
+            row.kind == "python"
+            and row.machine in (None, offer.situation.machine)
+            and allows(row.versions, offer.release.version)
+            and not allows(row.value, offer.python)
+        ):
+            return f"{row.why} (Python {offer.python})"
     return ""
 
 
@@ -102,8 +117,11 @@ def no_code_for_any_gpu(wheel: VllmBuild, offer: Offer) -> str:
 
 def other_cuda_requested(wheel: VllmBuild, offer: Offer) -> str:
     cuda = offer.situation.settings.cuda
-    reason = f"built for CUDA {wheel.cuda}; the settings ask for CUDA {cuda}"
-    return "" if wheel.cuda is None or cuda in ("auto", wheel.cuda) else reason
+    return (
+        ""
+        if wheel.cuda is None or cuda in ("auto", wheel.cuda)
+        else f"built for CUDA {wheel.cuda}; the settings ask for CUDA {cuda}"
+    )
 
 
 def withdrawn(wheel: VllmBuild, offer: Offer) -> str:  # noqa: ARG001 - rules are called alike
@@ -142,8 +160,11 @@ def glibc_too_old(wheel: VllmBuild, offer: Offer) -> str:
 def cpu_too_old(wheel: VllmBuild, offer: Offer) -> str:
     flags = offer.situation.vector_flags
     # Only x86_64 wheels need more than the base instructions; a description has no flags.
-    fits = wheel.cuda or wheel.machine != "x86_64" or flags is None or "avx2" in flags
-    return "" if fits else "its kernels need AVX2, which this CPU lacks"
+    return (
+        ""
+        if wheel.cuda or wheel.machine != "x86_64" or flags is None or "avx2" in flags
+        else "its kernels need AVX2, which this CPU lacks"
+    )
 
 
 # A plan reports the first reason against a release and the first against each of its wheels. The

@@ -166,7 +166,6 @@ def _require_facts(host: Host, settings: Settings) -> None:
 
 
 def _pythons(host: Host) -> tuple[str, ...]:
-    """Return the minor versions on the host, newest first."""
     versions = (
         re.match(r"3\.(\d{1,3})(?!\d)", python.version, re.ASCII)
         for python in host.known(pythons.FACT) or ()
@@ -193,7 +192,6 @@ def _sources(host: Host, settings: Settings) -> dict[str, bool]:
 
 
 def _source_failures(host: Host, settings: Settings) -> tuple[str, ...]:
-    """Return the errors of the sources that did not answer."""
     answers = host.known(sources.FACT) or {}
     return tuple(
         f"{SOURCE_NAMES[name]}: {answers[name].detail}"
@@ -206,7 +204,6 @@ def _source_failures(host: Host, settings: Settings) -> tuple[str, ...]:
 
 
 def _driver_trouble(host: Host) -> str:
-    """Return the reason why an installed driver does not answer, or ""."""
     answer = host.known(nvml.FACT)
     # A Jetson has no NVML, and WSL may have nvidia-smi alone: any answer counts there.
     # A GPU without memory was seen on the bus only: no driver described it.
@@ -236,7 +233,6 @@ def _warnings(host: Host) -> list[str]:
 
 
 def _disk_trouble(disk: disks.Disk) -> str:
-    """Return the reason why an environment cannot be created or run on a disk, or ""."""
     if "ro" in disk.options:
         return "mounted read-only"
     if not disk.writable:

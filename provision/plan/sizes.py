@@ -22,8 +22,11 @@ _CPU_INSTALLED = 3.41
 def cuda(candidate: Candidate, catalogue: Catalogue) -> tuple[int, int]:
     """Return (download, disk) in MB of a CUDA environment."""
     # Sets are measured for PyPI's wheels only; other variants differ by their CUDA libraries.
-    as_measured = candidate.build.where == candidate.torch.where == "pypi"
-    download: float | None = candidate.release.download_mb if as_measured else None
+    download: float | None = (
+        candidate.release.download_mb
+        if candidate.build.where == candidate.torch.where == "pypi"
+        else None
+    )
     if download is None:
         download = (
             (candidate.build.size_mb or _VLLM_MB) + _torch_set(candidate, catalogue) + _REST_MB
@@ -45,7 +48,6 @@ def _torch_set(candidate: Candidate, catalogue: Catalogue) -> float:
 
 
 def _pypi_major(row: TorchRelease) -> str:
-    """Return the CUDA major of a release's wheel on PyPI."""
     return major(
         next(
             (

@@ -69,8 +69,11 @@ def of_gpus(
             "dense models run, mixture-of-experts models fail (vllm#18967)"
         )
     # Not every wheel of the vLLM index was read: the others' architectures follow build lists.
-    bases = (("vLLM", build.basis), ("torch", candidate.torch.basis))
-    inferred = " and ".join(name for name, basis in bases if basis == "inferred")
+    inferred = " and ".join(
+        name
+        for name, basis in (("vLLM", build.basis), ("torch", candidate.torch.basis))
+        if basis == "inferred"
+    )
     if inferred:
         yield (
             f"the architectures of the wheel of {inferred} are inferred from build lists, not read"

@@ -82,15 +82,15 @@ def _promises(before: Report, after: Report) -> Iterator[Change]:
     for name in sorted(added):
         yield _change(name, "new", "", "promised", f"{name}: now promised")
     for name in sorted((old.keys() - new.keys()) & set(after.promised) - removed):
-        text = f"{name}: promised but no longer tried"
-        yield _change(old[name], "gone", old[name].outcome, "", text)
+        yield _change(
+            old[name], "gone", old[name].outcome, "", f"{name}: promised but no longer tried"
+        )
     for name in sorted((new.keys() - old.keys()) & set(before.promised) - added):
-        text = f"{name}: now tried ({new[name].outcome})"
-        yield _change(new[name], "new", "", new[name].outcome, text)
+        outcome = new[name].outcome
+        yield _change(new[name], "new", "", outcome, f"{name}: now tried ({outcome})")
 
 
 def _change(check: CheckResult | str, how: How, before: str, after: str, text: str) -> Change:
-    """Return a change of a check; a check that was only promised is a name."""
     return Change(
         area="check",
         subject=check if isinstance(check, str) else check.name,

@@ -72,7 +72,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def effects(self) -> tuple[Change, ...]:
-        """Return the effects of all groups."""
         return tuple(change for group in self.groups for change in group.effects)
 
 
@@ -84,17 +83,17 @@ def change(
     gpus: Iterable[str] = (),
     about: str = "",
 ) -> Change:
-    """Return a change of the host or the environment."""
     how: How = "changed" if before and after else "new" if after else "gone"
     is_changed = how == "changed"
-    text = f"{subject} {before} -> {after}" if is_changed else f"{subject} {how}: {before or after}"
     return Change(
         area=area,
         subject=subject,
         how=how,
         before=before,
         after=after,
-        text=text,
+        text=f"{subject} {before} -> {after}"
+        if is_changed
+        else f"{subject} {how}: {before or after}",
         gpus=tuple(gpus),
         about=about or subject,
     )

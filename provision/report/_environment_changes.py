@@ -23,16 +23,17 @@ def environment_changes(before: Report, after: Report, gpus: GpuNames) -> list[C
         old.pop(_FLASH_ATTN, None)
         new.pop(_FLASH_ATTN, None)
     # Another Python or platform needs other wheels of the same version.
-    with_files = not subjects & {"Python", "platform"}
-    return [*decisions, *_package_changes(old, new, with_files=with_files)]
+    return [
+        *decisions,
+        *_package_changes(old, new, with_files=not subjects & {"Python", "platform"}),
+    ]
 
 
 def _decisions(before: Report, after: Report, gpus: GpuNames) -> Iterator[Change]:
-    platforms = (str(report.host.get("platform", "")) for report in (before, after))
     for subject, old, new in (
         ("vllm-ready", before.tool, after.tool),
         ("Python", _python(before), _python(after)),
-        ("platform", *platforms),
+        ("platform", *(str(report.host.get("platform", "")) for report in (before, after))),
         (_FLASH_ATTN, _flash_attn_mode(before), _flash_attn_mode(after)),
     ):
         if old != new and old and new:
@@ -79,8 +80,11 @@ def _flash_attn_mode(report: Report) -> str:
     """Return the mode of an installed flash-attn; a planned one that is missing counts as none."""
     if report.plan is None or not report.packages:
         return ""
-    is_installed = any(name.startswith(_FLASH_ATTN) for name in _packages(report))
-    return report.plan.flash_attn.mode if is_installed else "none"
+    return (
+        report.plan.flash_attn.mode
+        if any(name.startswith(_FLASH_ATTN) for name in _packages(report))
+        else "none"
+    )
 
 
 def _packages(report: Report) -> dict[str, Package]:

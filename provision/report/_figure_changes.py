@@ -117,7 +117,6 @@ def _word_changes(was: Figure, is_: Figure) -> Iterator[Change]:
 
 
 def _excerpts(before: str, after: str) -> tuple[str, ...]:
-    """Return both words, long ones from a little before their first difference."""
     pairs = enumerate(zip(before, after, strict=False))
     same = next((i for i, (a, b) in pairs if a != b), min(len(before), len(after)))
     # Ten letters of context before the first difference.
@@ -131,7 +130,6 @@ def _is_single(was: Figure, is_: Figure) -> bool:
 
 
 def _distance(first: float, second: float) -> float:
-    """Return the distance as a fraction of the larger number; the order does not matter."""
     largest = max(abs(first), abs(second))
     return abs(first - second) / largest if largest else 0.0
 

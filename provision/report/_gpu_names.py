@@ -34,8 +34,11 @@ class GpuNames(msgspec.Struct, frozen=True, kw_only=True):
     def renumbered(self) -> str:
         """Return a sentence about GPUs that have another number in the later run, else ""."""
         # A name with a bus address is clear without a note.
-        pairs = [(name, id_) for id_, name in self.names.items() if name != id_ and " " not in name]
-        text = ", ".join(f"GPU {name} is GPU {id_}" for name, id_ in pairs)
+        text = ", ".join(
+            f"GPU {name} is GPU {id_}"
+            for id_, name in self.names.items()
+            if name != id_ and " " not in name
+        )
         return f"GPU numbers are those of the earlier run; in the later run {text}" if text else ""
 
 
@@ -68,9 +71,10 @@ def match(before: Facts, after: Facts) -> GpuNames:
     old_names, new_names = (
         frozenset(label.removeprefix("GPU ") for label in side.values()) for side in (old, new)
     )
-    is_unique = len(set(names.values())) == len(names)
     return GpuNames(
-        names=names if is_unique else {}, gone=old_names - new_names, new=new_names - old_names
+        names=names if len(set(names.values())) == len(names) else {},
+        gone=old_names - new_names,
+        new=new_names - old_names,
     )
 
 
@@ -107,16 +111,20 @@ def _id(gpu: str, names: Mapping[str, str]) -> str:
 
 
 def _plan(plan: Plan, names: Mapping[str, str]) -> Plan:
-    gpus = msgspec.structs.replace(plan.gpus, used=_ids(plan.gpus.used, names))
-    attention = tuple(
-        msgspec.structs.replace(choice, gpu=_id(choice.gpu, names)) for choice in plan.attention
+    return msgspec.structs.replace(
+        plan,
+        gpus=msgspec.structs.replace(plan.gpus, used=_ids(plan.gpus.used, names)),
+        attention=tuple(
+            msgspec.structs.replace(choice, gpu=_id(choice.gpu, names)) for choice in plan.attention
+        ),
     )
-    return msgspec.structs.replace(plan, gpus=gpus, attention=attention)
 
 
 def _figure(figure: Figure, names: Mapping[str, str]) -> Figure:
-    of = {
-        key: _GPU.sub(lambda gpu: f"GPU {_id(gpu[1], names)}", word)
-        for key, word in figure.of.items()
-    }
-    return msgspec.structs.replace(figure, of=of)
+    return msgspec.structs.replace(
+        figure,
+        of={
+            key: _GPU.sub(lambda gpu: f"GPU {_id(gpu[1], names)}", word)
+            for key, word in figure.of.items()
+        },
+    )

@@ -47,21 +47,22 @@ def _differences(before: Facts, after: Facts, moving: Moving) -> Iterator[_Diffe
             for side, gpu_labels in ((before, old), (after, new))
         )
         for path, was, is_ in _walk((name,), *sides):
-            gpus = {gpu for part in path for gpu in part.split(" - ")}
             # A lost GPU is one change, not one in every fact about GPUs.
-            if name == "gpus" or not lone & gpus:
+            if name == "gpus" or not lone & {gpu for part in path for gpu in part.split(" - ")}:
                 yield path, _text(was, name), _text(is_, name)
 
 
 def _without(value: Any, unstable: tuple[str, ...]) -> Any:  # noqa: ANN401 - any JSON
-    """Return the value without its unstable keys and words."""
     if isinstance(value, dict):
         if value.get("type") == "Missing":
             return f"({value.get('why')})"
         return {key: _without(one, unstable) for key, one in value.items() if key not in unstable}
     if isinstance(value, (list, tuple)):
-        stable = (one for one in value if not (isinstance(one, str) and one in unstable))
-        return [_without(one, unstable) for one in stable]
+        return [
+            _without(one, unstable)
+            for one in value
+            if not (isinstance(one, str) and one in unstable)
+        ]
     return value
 
 
@@ -99,7 +100,6 @@ def _is_key(elements: list[Any], field: str) -> bool:
 
 
 def _walk(path: _Path, before: object, after: object) -> Iterator[tuple[_Path, Any, Any]]:
-    """Yield each place where the two trees differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
             yield from _walk((*path, key), before.get(key, ...), after.get(key, ...))
@@ -125,7 +125,6 @@ def _text(value: Any, name: str) -> str:  # noqa: ANN401 - any JSON
 
 
 def _without_followers(differences: list[_Difference]) -> list[_Difference]:
-    """Return the differences without those that a new driver or kernel explains."""
     heads = {
         path[0]
         for path, *_ in differences

@@ -62,6 +62,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     regressions: tuple[str, ...] = ()
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """Return the facts of the host; a report that was edited may have any JSON there."""
+        facts = self.host.get("facts")
+        return facts if isinstance(facts, dict) else {}
+
+    @property
     def conclusion(self) -> Conclusion:
         """Return the verdict that the report's own contents support."""
         promised, gpus = self.promised, self.gpus
@@ -89,20 +95,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """Return how many of the promised checks a partial run covers, else ""."""
         planned = set(self.plan.checks) if self.plan and not self.steps else set()
         tried = planned & set(self.promised)
-        is_part = self.promised and tried < planned
-        return f"{len(tried)} of the {len(planned)} promised checks" if is_part else ""
+        return (
+            f"{len(tried)} of the {len(planned)} promised checks"
+            if self.promised and tried < planned
+            else ""
+        )
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Return every reason against "verified", or against using the environment."""
-        failed = [step for step in self.steps if step.outcome == "failed"]
         steps = [
             f"step {step.number} {step.name} failed: {short.first_line(step.problem)}"
-            for step in failed
+            for step in self.steps
+            if step.outcome == "failed"
         ]
-        if (
-            self.verdict == "not provisioned"
-        ):  # checks that could not run are no problem of their own
-            checks = [f"{check.name} failed" for check in self.checks if check.outcome == "fail"]
-            return (*self.unsupported, *steps, *checks)
+        # Checks that could not run are no problem of their own.
+        if self.verdict == "not provisioned":
+            return (
+                *self.unsupported,
+                *steps,
+                *[f"{check.name} failed" for check in self.checks if check.outcome == "fail"],
+            )
         return (*steps, *self.conclusion.against, *self.regressions)

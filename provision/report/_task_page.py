@@ -39,7 +39,6 @@ _SUBJECTS = {"flash_attn": "flash-attn"}  # decisions whose subject differs from
 def page(
     task: Task, tasks: Sequence[Task], report: Report, proving: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
-    """Yield the lines of the page of one task."""
     result, proofs = result_of(task, report), proofs_of(task, report)
     yield from (f"# {task.number} {plain(task.title)}", "", f"**{headline(task, report)}**")
     # The text of a task is its author's Markdown, so it is not escaped.
@@ -47,14 +46,16 @@ def page(
     yield from section("", _asked(task, report))
     yield from section("What was done", _commands(task, report), _no_commands(task, report))
     yield from section("What went wrong", problem(task, report))
-    measured = [figure_line(figure) for figure in figures(proofs, report)]
-    yield from section("What was measured", measured, "Nothing.")
-    deviations = _deviations(task, proofs, report)
-    yield from section("What deviates from the plan", deviations, "Nothing.")
-    observed = _observed(task, proofs, report)
-    yield from section("What was observed", observed, "Nothing unusual.")
-    unproved = "No check of this task was tried, so nothing here proves its result."
-    yield from section("What proves it", [proof(check, report) for check in proofs], unproved)
+    yield from section(
+        "What was measured", [figure_line(figure) for figure in figures(proofs, report)], "Nothing."
+    )
+    yield from section("What deviates from the plan", _deviations(task, proofs, report), "Nothing.")
+    yield from section("What was observed", _observed(task, proofs, report), "Nothing unusual.")
+    yield from section(
+        "What proves it",
+        [proof(check, report) for check in proofs],
+        "No check of this task was tried, so nothing here proves its result.",
+    )
     if missing := untried(task, proofs, proving):
         yield from section("", [not_tried(missing, report)])
     yield from section("What it installed", _left(task, report), "Not known to vllm-ready.")
@@ -81,20 +82,23 @@ def _asked(task: Task, report: Report) -> list[str]:
 
 def _decisions(report: Report, settings: Sequence[str]) -> list[Decision]:
     subjects = {_SUBJECTS.get(name, name) for name in settings}
-    decisions = report.plan.decisions if report.plan else ()
-    return [decision for decision in decisions if decision.subject in subjects]
+    return [
+        decision
+        for decision in (report.plan.decisions if report.plan else ())
+        if decision.subject in subjects
+    ]
 
 
 def _commands(task: Task, report: Report) -> list[str]:
-    commands = [
-        command for label in labels(task, report) for command in report.commands.get(label, ())
+    return [
+        f"    {printable(line)}"
+        for label in labels(task, report)
+        for command in report.commands.get(label, ())
+        for line in stable(command, report).splitlines()
     ]
-    lines = [line for command in commands for line in stable(command, report).splitlines()]
-    return [f"    {printable(line)}" for line in lines]
 
 
 def _no_commands(task: Task, report: Report) -> str:
-    """Return why the page has no commands."""
     if outcome(task, report) == NOT_DONE:
         return "Nothing: the run did not reach this task."
     if unfinished_attempt(task, report):
@@ -112,8 +116,11 @@ def _deviations(task: Task, proofs: Sequence[CheckResult], report: Report) -> li
         for decision in _decisions(report, task.settings)
         for other in decision.rejected
     ]
-    notes = [note for label in labels(task, report) for note in report.notes.get(label, ())]
-    lines += [f"* {stable_line(note, report)}" for note in notes]
+    lines += [
+        f"* {stable_line(note, report)}"
+        for label in labels(task, report)
+        for note in report.notes.get(label, ())
+    ]
     result = result_of(task, report)
     if result and result.outcome == "kept":
         lines.append("* kept from an earlier run, whose commands these are")
@@ -126,8 +133,10 @@ def _deviations(task: Task, proofs: Sequence[CheckResult], report: Report) -> li
 
 def _observed(task: Task, proofs: Sequence[CheckResult], report: Report) -> list[str]:
     # Warnings of the plan are about the host, and preflight (10) is the step about the host.
-    warnings = report.plan.warnings if report.plan and task.number == 10 else ()
-    lines = [f"* {plain(warning)}" for warning in warnings]
+    lines = [
+        f"* {plain(warning)}"
+        for warning in (report.plan.warnings if report.plan and task.number == 10 else ())
+    ]
     for check in proofs:
         if check.outcome not in ("pass", "skip"):
             lines += details(check, report)

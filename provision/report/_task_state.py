@@ -63,7 +63,6 @@ def is_unfinished(task: Task, report: Report) -> bool:
 
 
 def problem(task: Task, report: Report) -> list[str]:
-    """Return the lines about why the task did not finish."""
     result = result_of(task, report)
     if result and result.problem:
         return [f"    {printable(stable(line, report))}" for line in result.problem.splitlines()]
@@ -100,7 +99,6 @@ def headline(task: Task, report: Report) -> str:
 
 
 def proofs_of(task: Task, report: Report) -> list[CheckResult]:
-    """Return the checks of the report that prove the task."""
     if task.is_step:
         return [check for check in report.checks if check.step == task.number]
     return [check for check in report.checks if check.name in task.checks]
@@ -133,11 +131,12 @@ def stable_line(text: str, report: Report) -> str:
 
 
 def counts(proofs: Sequence[CheckResult], missing: Sequence[str]) -> str:
-    """Return the number of checks by outcome."""
     outcomes: Counter[str] = Counter(check.outcome for check in proofs)
     outcomes["not tried"] = len(missing)
-    texts = (f"{outcomes[name]} {word}" for name, word in _OUTCOMES.items() if outcomes[name])
-    return ", ".join(texts) or "none"
+    return (
+        ", ".join(f"{outcomes[name]} {word}" for name, word in _OUTCOMES.items() if outcomes[name])
+        or "none"
+    )
 
 
 def proof(check: CheckResult, report: Report) -> str:
@@ -161,12 +160,13 @@ def not_tried(names: Sequence[str], report: Report) -> str:
 def details(check: CheckResult, report: Report) -> list[str]:
     """Return the lines about a check that did not pass: summary, hint, evidence."""
     hint = f" ({plain(check.hint)})" if check.hint else ""
-    evidence = ""
-    if check.evidence:
-        evidence = json.dumps(check.evidence, indent=1, sort_keys=True, ensure_ascii=False)
+    evidence = (
+        json.dumps(check.evidence, indent=1, sort_keys=True, ensure_ascii=False)
+        if check.evidence
+        else ""
+    )
     rest = check.summary.strip().partition("\n")[2]
-    texts = [stable(text, report).splitlines() for text in (rest, evidence)]
-    lines = [line for text in texts for line in _cut(text)]
+    lines = [line for text in (rest, evidence) for line in _cut(stable(text, report).splitlines())]
     # Code in a list needs a blank line and six blanks before it; otherwise it is read as markup.
     code = ["", *(f"      {printable(line)}".rstrip() for line in lines)] if lines else []
     return [f"* {plain(check.name)}: {stable_line(first_line(check.summary), report)}{hint}", *code]
@@ -179,7 +179,6 @@ def _cut(lines: list[str]) -> list[str]:
 
 
 def figures(proofs: Sequence[CheckResult], report: Report) -> list[Figure]:
-    """Return the figures that these checks measured."""
     names = {check.name for check in proofs}
     return [figure for figure in report.figures if figure.check in names]
 

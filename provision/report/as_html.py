@@ -39,9 +39,11 @@ def text(report: Report, templates: Mapping[str, str]) -> str:
     }
     # The page's policy allows this one script, by its hash, and nothing else.
     script = environment.get_template("page.js").render()
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page: str = environment.get_template("page.html").render(
-        report=report, script=script, script_hash=allowed, **_contents(report)
+        report=report,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **_contents(report),
     )
     return page
 
@@ -68,7 +70,8 @@ def _contents(report: Report) -> dict[str, Any]:
 
 
 def _problems(report: Report) -> list[str]:
-    """Return the problems, those of failed checks with the summary."""
     summaries = {f"{check.name} failed": short.first_line(check.summary) for check in report.checks}
-    pairs = ((problem, summaries.get(problem, "")) for problem in report.problems)
-    return [": ".join(filter(None, pair)) for pair in pairs]
+    return [
+        ": ".join(filter(None, pair))
+        for pair in ((problem, summaries.get(problem, "")) for problem in report.problems)
+    ]

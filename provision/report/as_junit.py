@@ -86,16 +86,16 @@ def _add_step(suite: ET.Element, step: StepResult) -> None:
 
 def _add_check(suite: ET.Element, check: CheckResult) -> None:
     case = _add_case(suite, check.name, check.seconds)
-    parts = (check.summary, check.hint, short.evidence(check.evidence))
-    details = "\n".join(filter(None, parts))
+    details = "\n".join(filter(None, (check.summary, check.hint, short.evidence(check.evidence))))
     if check.outcome == "skip":
         ET.SubElement(case, "skipped", message=_legal(check.summary))
     elif check.outcome == "warn":
         # JUnit has no outcome between pass and failure.
         ET.SubElement(case, "system-out").text = _legal(f"warning: {details}")
     elif check.outcome in ("fail", "error"):
-        kind = "failure" if check.outcome == "fail" else "error"
-        _add_problem(case, kind, check.summary, details)
+        _add_problem(
+            case, "failure" if check.outcome == "fail" else "error", check.summary, details
+        )
 
 
 def _add_problem(case: ET.Element, kind: str, message: str, details: str) -> None:

@@ -35,7 +35,7 @@ def _run_metrics(report: Report) -> Iterator[_Metric]:
     yield (
         "verified",
         "1 if every promised check of the run passed or warned and its contents support that.",
-        [({}, _is_verified(report))],
+        [({}, report.verdict == "verified" and not report.doubt and not report.part)],
     )
     yield (
         "exit_code",
@@ -50,38 +50,54 @@ def _run_metrics(report: Report) -> Iterator[_Metric]:
 def _metrics(report: Report) -> Iterator[_Metric]:
     checks, figures = report.checks, report.figures
     counts: Counter[str] = Counter(check.outcome for check in checks)
-    by_outcome: _Samples = [({"outcome": outcome}, counts[outcome]) for outcome in _OUTCOMES]
-    yield "checks", "Number of checks by outcome.", by_outcome
-    outcomes: _Samples = [
-        (
-            {"check": check.name, "weight": check.weight, "outcome": outcome},
-            check.outcome == outcome,
-        )
-        for check in checks
-        for outcome in _OUTCOMES
-    ]
-    yield "check", "1 for the outcome of a check, 0 for the others.", outcomes
-    seconds: _Samples = [({"check": check.name}, check.seconds) for check in checks]
-    yield "check_seconds", "Duration of a check.", seconds
-    steps: _Samples = [
-        ({"step": str(step.number), "name": step.name, "outcome": step.outcome}, step.seconds)
-        for step in report.steps
-    ]
-    yield "step_seconds", "Duration of a step.", steps
-    measured: _Samples = [
-        (_figure(figure), figure.value) for figure in figures if not isinstance(figure.value, str)
-    ]
-    yield "figure", "A measured value: the median of its samples.", measured
-    words: _Samples = [
-        ({**_figure(figure), "value": figure.value}, 1.0)
-        for figure in figures
-        if isinstance(figure.value, str)
-    ]
-    yield "figure_info", "A figure that is a word.", words
-
-
-def _is_verified(report: Report) -> bool:
-    return report.verdict == "verified" and not report.doubt and not report.part
+    yield (
+        "checks",
+        "Number of checks by outcome.",
+        [({"outcome": outcome}, counts[outcome]) for outcome in _OUTCOMES],
+    )
+    yield (
+        "check",
+        "1 for the outcome of a check, 0 for the others.",
+        [
+            (
+                {"check": check.name, "weight": check.weight, "outcome": outcome},
+                check.outcome == outcome,
+            )
+            for check in checks
+            for outcome in _OUTCOMES
+        ],
+    )
+    yield (
+        "check_seconds",
+        "Duration of a check.",
+        [({"check": check.name}, check.seconds) for check in checks],
+    )
+    yield (
+        "step_seconds",
+        "Duration of a step.",
+        [
+            ({"step": str(step.number), "name": step.name, "outcome": step.outcome}, step.seconds)
+            for step in report.steps
+        ],
+    )
+    yield (
+        "figure",
+        "A measured value: the median of its samples.",
+        [
+            (_figure(figure), figure.value)
+            for figure in figures
+            if not isinstance(figure.value, str)
+        ],
+    )
+    yield (
+        "figure_info",
+        "A figure that is a word.",
+        [
+            ({**_figure(figure), "value": figure.value}, 1.0)
+            for figure in figures
+            if isinstance(figure.value, str)
+        ],
+    )
 
 
 def _about(report: Report) -> dict[str, str]:
@@ -90,11 +106,11 @@ def _about(report: Report) -> dict[str, str]:
         "verdict": report.verdict,
         "generation": report.generation,
         "tool": report.tool,
-    }
-    labels |= {
-        name: package.version
-        for name, package in report.packages.items()
-        if name in ("vllm", "torch")
+        **{
+            name: package.version
+            for name, package in report.packages.items()
+            if name in ("vllm", "torch")
+        },
     }
     return {**labels, "cuda": report.plan.cuda or "none"} if report.plan else labels
 

@@ -34,8 +34,7 @@ def text(report: Report, prefix: str = "") -> str:
 def brief(report: Report) -> str:
     """Return the verdict and the problems, for a reader who watched the run."""
     head, foot = _head(report, report.generation or "none"), _owed(report)
-    worst = _worst(report, _LINES - len(head) - len(foot), counted=False)
-    return _page([*head, *worst, *foot])
+    return _page([*head, *_worst(report, _LINES - len(head) - len(foot), counted=False), *foot])
 
 
 def _page(lines: list[str]) -> str:
@@ -62,15 +61,13 @@ def _problems(report: Report) -> list[str]:
     problems = () if report.doubt else report.problems  # the doubt names them already
     shown = problems if len(problems) <= _PROBLEMS else problems[: _PROBLEMS - 1]
     more = [f"and {len(problems) - len(shown)} more"] if len(shown) < len(problems) else []
-    labels = ["problems", *[""] * len(problems)]
     return [
         f"{label:<13}{first_line(line)}"
-        for label, line in zip(labels, [*shown, *more], strict=False)
+        for label, line in zip(["problems", *[""] * len(problems)], [*shown, *more], strict=False)
     ]
 
 
 def _worst(report: Report, room: int, *, counted: bool = True) -> list[str]:
-    """Return the steps and checks that are not fine, the worst first, and count the others."""
     failed = [step for step in report.steps if step.outcome == "failed"]
     others = len(report.steps) - len(failed)
     done = f"  {others} {'other steps' if failed else 'steps'} succeeded"
@@ -85,8 +82,7 @@ def _worst(report: Report, room: int, *, counted: bool = True) -> list[str]:
     more = Counter(check.outcome for check in bad[last:])
     fine = Counter(check.outcome for check in report.checks if check.outcome in _FINE and counted)
     counts = ", ".join(f"{n} {_MARKS[name]}" for name, n in [*more.items(), *fine.items()])
-    rest = [f"     other checks: {counts}"] if counts else []
-    return [*lines, *_checks(bad[:last]), *rest]
+    return [*lines, *_checks(bad[:last]), *([f"     other checks: {counts}"] if counts else [])]
 
 
 def _gap(above: Sequence[object]) -> list[str]:
@@ -94,8 +90,11 @@ def _gap(above: Sequence[object]) -> list[str]:
 
 
 def _planned(plan: Plan) -> tuple[str, str]:
-    packages = {name: one for name, one in plan.packages.items() if one and name != _FLASH_ATTN}
-    versions = ", ".join(f"{name} {package.version}" for name, package in packages.items())
+    versions = ", ".join(
+        f"{name} {package.version}"
+        for name, package in plan.packages.items()
+        if package and name != _FLASH_ATTN
+    )
     runs_on = f"CUDA {plan.cuda}" if plan.cuda else "CPU"
     return (
         f"plan         {versions}, Python {plan.python}, {runs_on}",
@@ -104,7 +103,6 @@ def _planned(plan: Plan) -> tuple[str, str]:
 
 
 def _flash_attn(plan: Plan) -> str:
-    """Return the decision and its first reason; a build that is only planned has no version."""
     package = plan.packages.get(_FLASH_ATTN)
     version = f" {package.version}" if package else ""
     return f"{plan.flash_attn.mode}{version}: {first_line(plan.flash_attn.why.partition('. ')[0])}"

@@ -77,8 +77,9 @@ def axis(values: Sequence[float], unit: str, scale: Literal["linear", "log"]) ->
     """Return an axis with room for every value that can be shown."""
     widest = Axis(low=0.0, high=1.0, scale=scale, unit=unit)
     visible = [value for value in values if widest.shows(value)] or [1.0]
-    low = min(visible) if scale == "log" else 0.0
-    return msgspec.structs.replace(widest, low=low, high=max(visible))
+    return msgspec.structs.replace(
+        widest, low=min(visible) if scale == "log" else 0.0, high=max(visible)
+    )
 
 
 def draw(title: str, lines: Mapping[str, Sequence[Point]], x: Axis, y: Axis) -> Drawing | None:
@@ -113,8 +114,12 @@ def tokens(value: float) -> str:
 
 
 def _visible(points: Sequence[Point], x: Axis, y: Axis) -> tuple[Point, ...]:
-    shown = (point for point in points if x.shows(point.x) and y.shows(point.y))
-    return tuple(sorted(shown, key=lambda point: point.x))
+    return tuple(
+        sorted(
+            (point for point in points if x.shows(point.x) and y.shows(point.y)),
+            key=lambda point: point.x,
+        )
+    )
 
 
 def _described(name: str, points: Sequence[Point], unit: str) -> str:
@@ -124,7 +129,6 @@ def _described(name: str, points: Sequence[Point], unit: str) -> str:
 
 
 def _placed(axis: Axis, start: float, end: float) -> _Place:
-    """Return the function from a value to its coordinate between start and end."""
     low, high = axis.position(axis.low), axis.position(axis.high)
     # A single value needs a range too.
     room = (high - low) * 0.04 or 0.5

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from provision.report._check_changes import check_changes, untried
 from provision.report._comparison import Change, Comparison, Group, Side
@@ -24,31 +23,41 @@ def compare(
     `moving` names the parts of each fact that change by themselves. `steps` names the step that
     each check proves.
     """
-    old, new = _facts(before), _facts(after)
+    old, new = before.facts, after.facts
     host = host_changes(old, new, moving) if old and new else []
     gpus = match(old, new)
     after = rename(after, gpus.names)
     causes = [*host, *environment_changes(before, after, gpus)]
     figures, unjudged = figure_changes(before, after, gpus)
     effects = [*check_changes(before, after, gpus), *figures]
-    silent: list[Change] = []
-    if before.verdict == after.verdict:
-        silent = [change for change in (*causes, *effects) if _is_silent(change, gpus)]
+    notes = (
+        *_unrecorded(before, after),
+        *untried(before, after),
+        *_without_figures(before, after),
+        gpus.renumbered,
+    )
     return Comparison(
         before=_side(before),
         after=_side(after),
         other_host=_id(before) != _id(after),
-        silent=tuple(silent),
+        silent=tuple(
+            change
+            for change in (*causes, *effects)
+            if before.verdict == after.verdict and _is_silent(change, gpus)
+        ),
         groups=_groups(causes, effects, steps or {}),
-        notes=tuple(filter(None, _notes(before, after, gpus))),
+        notes=tuple(filter(None, notes)),
         unjudged=tuple(unjudged),
     )
 
 
 def regressions(comparison: Comparison, threshold: float) -> tuple[Change, ...]:
     """Return the changes against the later run; `threshold` is the slowdown that is accepted."""
-    changes = (*comparison.causes, *comparison.effects)
-    return tuple(change for change in changes if _is_regression(change, threshold))
+    return tuple(
+        change
+        for change in (*comparison.causes, *comparison.effects)
+        if _is_regression(change, threshold)
+    )
 
 
 def _groups(
@@ -106,11 +115,6 @@ def _is_regression(change: Change, threshold: float) -> bool:
     return change.subject.startswith("attention backend")
 
 
-def _facts(report: Report) -> Mapping[str, Any]:
-    facts = report.host.get("facts")
-    return facts if isinstance(facts, dict) else {}
-
-
 def _id(report: Report) -> str:
     return str(report.host.get("id", ""))
 
@@ -126,12 +130,6 @@ def _side(report: Report) -> Side:
     )
 
 
-def _notes(before: Report, after: Report, gpus: GpuNames) -> tuple[str, ...]:
-    """Return sentences about what could not be compared and about renumbered GPUs."""
-    sides = before, after
-    return *_unrecorded(*sides), *untried(*sides), *_without_figures(*sides), gpus.renumbered
-
-
 def _without_figures(before: Report, after: Report) -> list[str]:
     sides = (("the earlier run", before, after), ("the later run", after, before))
     return [
@@ -140,7 +138,7 @@ def _without_figures(before: Report, after: Report) -> list[str]:
 
 
 def _unrecorded(before: Report, after: Report) -> list[str]:
-    old, new = _facts(before), _facts(after)
+    old, new = before.facts, after.facts
     sides = (("the earlier run", old), ("the later run", new))
     missing = [run for run, facts in sides if not facts]
     if missing:

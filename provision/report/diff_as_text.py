@@ -28,7 +28,6 @@ def text(comparison: Comparison) -> str:
 
 
 def brief(comparison: Comparison) -> str:
-    """Return only the changes."""
     return _page(_changes(comparison))
 
 

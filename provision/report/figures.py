@@ -37,7 +37,6 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_slow(self) -> bool:
-        """Return whether any pair is slow."""
         return any(map(self.is_slow, self.pairs.values()))
 
 
@@ -66,10 +65,12 @@ def attention(figures: Iterable[Figure]) -> AttentionCharts | None:
     if not figures:
         return None
     ways = [*dict.fromkeys(figure.of["way"] for figure in figures)]
-    devices = dict.fromkeys(figure.of["on"] for figure in figures)
     return AttentionCharts(
         legend=tuple((way, kind % charts.KINDS) for kind, way in enumerate(ways)),
-        devices={on: _charts(on, figures, ways) for on in devices},
+        devices={
+            on: _charts(on, figures, ways)
+            for on in dict.fromkeys(figure.of["on"] for figure in figures)
+        },
         methods=tuple(dict.fromkeys(figure.method for figure in figures if figure.method)),
     )
 
@@ -111,13 +112,13 @@ def _chart(
         without += [f"{way} at {reason}" for reason in _without(by_length)]
         if by_length:
             rows.append((way, tuple(map(by_length.get, lengths))))
-    full_title = (
-        f"{figures[0].of['on']}: {title.lower()} of attention in {y.unit} by context length"
-    )
+    device = figures[0].of["on"]
     return Chart(
         title=title,
         unit=y.unit,
-        drawing=charts.draw(full_title, lines, x, y),
+        drawing=charts.draw(
+            f"{device}: {title.lower()} of attention in {y.unit} by context length", lines, x, y
+        ),
         columns=tuple(charts.tokens(at) for at in lengths),
         rows=tuple(rows),
         without=tuple(without),
@@ -171,14 +172,13 @@ def _matrix(figures: Sequence[Figure]) -> Matrix:
 
 def tables(figures: Iterable[Figure]) -> list[tuple[list[str], list[Figure]]]:
     """Return all other figures, those of one kind together, after the keys of their subjects."""
-    others = (
-        figure
-        for figure in figures
-        if not (_is_pair(figure) or _is_attention(figure) or _is_word(figure))
-    )
     return [
         ([*dict.fromkeys(key for figure in alike for key in figure.of)], alike)
-        for alike in _by_kind(others)
+        for alike in _by_kind(
+            figure
+            for figure in figures
+            if not (_is_pair(figure) or _is_attention(figure) or _is_word(figure))
+        )
     ]
 
 

@@ -28,10 +28,8 @@ _WORDS = {
 
 def rows(report: Report) -> list[tuple[str, str]]:
     """Return a label and a text for each known fact; a fact may have any JSON shape."""
-    facts = report.host.get("facts")
-    facts = facts if isinstance(facts, dict) else {}
-    lines = [("GPUs", text) for text in _gpus(facts.get("gpus"))]
-    texts = ((label, _text(facts.get(name), fields)) for label, name, fields in _FACTS)
+    lines = [("GPUs", text) for text in _gpus(report.facts.get("gpus"))]
+    texts = ((label, _text(report.facts.get(name), fields)) for label, name, fields in _FACTS)
     lines += [(label, text) for label, text in texts if text]
     platform = report.host.get("platform")
     if isinstance(platform, str):
@@ -49,8 +47,11 @@ def _text(fact: Any, fields: tuple[str, ...]) -> str:  # noqa: ANN401 - any JSON
         return ""
     if fact.get("type") == "Missing":
         return ": ".join(str(fact[part]) for part in ("why", "detail") if fact.get(part))
-    values = [(name, fact[name]) for name in fields if fact.get(name) not in (None, "")]
-    return ", ".join(_WORDS.get(name, "{}").format(_value(value)) for name, value in values)
+    return ", ".join(
+        _WORDS.get(name, "{}").format(_value(fact[name]))
+        for name in fields
+        if fact.get(name) not in (None, "")
+    )
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - any JSON
@@ -59,7 +60,6 @@ def _value(value: Any) -> str:  # noqa: ANN401 - any JSON
 
 
 def _gpus(gpus: Any) -> list[str]:  # noqa: ANN401 - any JSON
-    """Return one text for each kind of GPU, with their number and ids."""
     if isinstance(gpus, dict):
         return [_text(gpus, ())]
     # A host with eight equal GPUs shows one line.

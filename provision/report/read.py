@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -33,7 +33,7 @@ def report(content: bytes, name: str) -> Report:
             hint="read it with that version or a newer one",
         )
     try:
-        return msgspec.convert(_migrated(document), Report)
+        return msgspec.convert(_from_before_figures(document), Report)
     except msgspec.ValidationError as error:
         raise UnreadableInput(
             f"is not a complete report: {error}", where=name, hint=_HINT
@@ -54,13 +54,6 @@ def _is_newer(number: str) -> bool:
     return (len(digits), digits) > (len(_NUMBER), _NUMBER)
 
 
-def _migrated(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the document in the form of today; a change of the form adds a function here."""
-    for migrate in _MIGRATIONS:
-        document = migrate(document)
-    return document
-
-
 def _from_before_figures(document: dict[str, Any]) -> dict[str, Any]:
     """Return a document from before 0.1 with a list of figures and the promised checks.
 
@@ -70,12 +63,15 @@ def _from_before_figures(document: dict[str, Any]) -> dict[str, Any]:
         document = {**document, "figures": []}
     if "promised" not in document:
         plan = document.get("plan")
-        checks = _list(document.get("checks"))
-        tried = _names(check.get("name") for check in checks if isinstance(check, dict))
+        tried = _names(
+            check.get("name") for check in _list(document.get("checks")) if isinstance(check, dict)
+        )
         planned = _names(_list(plan.get("checks"))) if isinstance(plan, dict) else []
         # A run of a part of the checks promised only those.
-        is_whole = planned and set(planned) <= set(tried)
-        document = {**document, "promised": planned if is_whole else tried}
+        document = {
+            **document,
+            "promised": planned if planned and set(planned) <= set(tried) else tried,
+        }
     return document
 
 
@@ -86,6 +82,3 @@ def _list(value: object) -> list[Any]:
 
 def _names(values: Iterable[object]) -> list[str]:
     return [value for value in values if isinstance(value, str)]
-
-
-_MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (_from_before_figures,)

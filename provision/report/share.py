@@ -23,8 +23,7 @@ def scrubbed_for_sharing(report: Report, scrubber: Scrubber) -> Report:
     Versions, starts of hashes, numbers and the structure stay.
     """
     # A version such as 9.1.0.70 would be taken for an address.
-    scrub = _Scrub(scrubber.with_versions(_versions(report)), others=True)
-    scrubbed: Report = scrub.value(report)
+    scrubbed: Report = _Scrub(scrubber.with_versions(_versions(report)), others=True).value(report)
     host = {**scrubbed.host, "id": HIDDEN} if "id" in scrubbed.host else scrubbed.host
     return msgspec.structs.replace(scrubbed, host=host)
 
@@ -34,8 +33,11 @@ def scrubbed_for_logs(report: Report, scrubber: Scrubber) -> Report:
     scrub = _Scrub(scrubber.with_versions(_versions(report)), others=False, words=_words(report))
     # Facts were scrubbed when they were recorded; two scrubs of one fact could differ.
     facts = {name: fact for name, fact in report.host.items() if name == "facts"}
-    others = {name: value for name, value in report.host.items() if name != "facts"}
-    scrubbed: Report = scrub.value(msgspec.structs.replace(report, host=others))
+    scrubbed: Report = scrub.value(
+        msgspec.structs.replace(
+            report, host={name: value for name, value in report.host.items() if name != "facts"}
+        )
+    )
     return msgspec.structs.replace(scrubbed, host={**scrubbed.host, **facts})
 
 
@@ -50,8 +52,11 @@ def _words(report: Report) -> frozenset[str]:
     A user whose name is one of these words must still find these names in the report.
     """
     checks = (check.name for check in report.checks)
-    names = (*report.packages, *report.promised, *report.commands, *report.left, *checks)
-    proper = (name.lower() for name in names if re.fullmatch(r"[\w.-]+", name))
+    proper = (
+        name.lower()
+        for name in (*report.packages, *report.promised, *report.commands, *report.left, *checks)
+        if re.fullmatch(r"[\w.-]+", name)
+    )
     return frozenset(word for name in proper for word in re.split(r"[^a-z0-9]+", name))
 
 
@@ -68,12 +73,12 @@ class _Scrub:
         self._scrubber, self._others, self._words = scrubber, others, words
 
     def value(self, value: Any) -> Any:  # noqa: ANN401 - any value
-        """Return the value with every text in it scrubbed."""
         if isinstance(value, str):
             return self._without_names(self._scrubber.text(value))
         if isinstance(value, msgspec.Struct):
-            fields = {name: self._field(value, name) for name in _free_fields(type(value))}
-            return msgspec.structs.replace(value, **fields)
+            return msgspec.structs.replace(
+                value, **{name: self._field(value, name) for name in _free_fields(type(value))}
+            )
         if isinstance(value, (list, tuple)):
             return type(value)(map(self.value, value))
         return self._object(value) if isinstance(value, dict) else value
@@ -119,7 +124,6 @@ class _Scrub:
 
 @functools.cache
 def _free_fields(kind: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Return the fields that may hold any text, unlike a choice of fixed words."""
     return tuple(
         field.name
         for field in msgspec.structs.fields(kind)

@@ -75,5 +75,8 @@ def seconds(value: float) -> str:
 def evidence(evidence: dict[str, Any], most: int | None = None) -> str:
     """Return the evidence of a check as JSON, at most so many letters of it."""
     text = json.dumps(evidence, indent=1, ensure_ascii=False) if evidence else ""
-    is_cut = most is not None and len(text) > most
-    return f"{text[:most]}\n... report.json has the rest" if is_cut else text
+    return (
+        f"{text[:most]}\n... report.json has the rest"
+        if most is not None and len(text) > most
+        else text
+    )

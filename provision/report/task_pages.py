@@ -48,11 +48,13 @@ def _merged(report: Report, before: Report) -> Report:
     earlier = tuple(check for check in before.checks if check.name not in tried)
     names = ", ".join(check.name for check in earlier)
     note = (f"tried in run {before.run}: {names}",) if names else ()
-    figures_before = (figure for figure in before.figures if figure.check not in tried)
     return msgspec.structs.replace(
         report,
         checks=(*earlier, *report.checks),
-        figures=(*figures_before, *report.figures),
+        figures=(
+            *(figure for figure in before.figures if figure.check not in tried),
+            *report.figures,
+        ),
         notes={**before.notes, **report.notes, EARLIER: note},
         gpus=report.gpus or before.gpus,
         promised=tuple(dict.fromkeys((*before.promised, *report.promised))),
@@ -73,8 +75,9 @@ def _index(
     rows = [_row(task, report, proving) for task in tasks]
     yield from section("Tasks", ["| task | | outcome | checks |", "|---|---|---|---|", *rows])
     unproved = [*_unproved(report), *_unfinished(tasks, report)]
-    none = "Nothing: every promised check passed or warned."
-    yield from section("What was not proved", unproved, none)
+    yield from section(
+        "What was not proved", unproved, "Nothing: every promised check passed or warned."
+    )
     without = [task for task in tasks if not proofs_of(task, report)]
     if without:
         names = ", ".join(f"{task.number} {plain(task.title)}" for task in without)
@@ -86,8 +89,11 @@ def _index(
         for note in notes
     ]
     yield from section("Notes of the run", notes, "Nothing.")
-    owed = [f"* {plain(name)}: to be proved on the target host" for name in report.owed]
-    yield from section("What the target host must prove", owed, "Nothing.")
+    yield from section(
+        "What the target host must prove",
+        [f"* {plain(name)}: to be proved on the target host" for name in report.owed],
+        "Nothing.",
+    )
     yield from section("When and where", when(None, (), report))
 
 
@@ -101,12 +107,17 @@ def _row(task: Task, report: Report, proving: Mapping[str, Sequence[str]]) -> st
 def _unproved(report: Report) -> list[str]:
     if report.verdict == "not provisioned":
         why = "this host has no plan" if report.unsupported else "the checks did not run"
-        reasons = [f"* {stable_line(reason, report)}" for reason in report.unsupported]
-        return [f"* nothing was proved: {why}", *reasons]
+        return [
+            f"* nothing was proved: {why}",
+            *(f"* {stable_line(reason, report)}" for reason in report.unsupported),
+        ]
     lines = [f"* {stable_line(reason, report)}" for reason in report.conclusion.against]
     tried = {*report.promised, *(check.name for check in report.checks)}
-    planned = report.plan.checks if report.plan and report.part else ()
-    lines += [f"* {plain(name)} was not tried" for name in planned if name not in tried]
+    lines += [
+        f"* {plain(name)} was not tried"
+        for name in (report.plan.checks if report.plan and report.part else ())
+        if name not in tried
+    ]
     return lines + [
         f"* {plain(check.name)} warns: {stable_line(first_line(check.summary), report)}"
         for check in report.checks

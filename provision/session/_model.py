@@ -12,7 +12,7 @@ import msgspec
 from provision.display.progress import EventRecorder
 from provision.engine.bring_up import Built
 from provision.engine.resolution_cache import Resolution
-from provision.events import StepResult, nobody
+from provision.events import StepResult, ignore
 from provision.host._model import Host
 from provision.results import CheckResults
 from provision.settings import Settings
@@ -37,15 +37,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     target: Host | None = None
     bundle: str | None = None
     tasks: tuple[Task, ...] = ()
-    lock: int | None = None
-    listener: EventRecorder = msgspec.field(default_factory=lambda: EventRecorder(nobody))
+    lock: int | None = None  # None: nothing is changed, so no other run is kept out
+    listener: EventRecorder = msgspec.field(default_factory=lambda: EventRecorder(ignore))
     only: int | None = None
     start: int | None = None
     slow: bool = False
 
     @property
     def is_whole(self) -> bool:
-        """Whether all steps are asked for, and not some of them."""
         return self.only is None and self.start is None
 
 
@@ -59,12 +58,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     resolution: Resolution
     built: Built
-    steps: tuple[StepResult, ...] = ()
+    steps: tuple[StepResult, ...] = ()  # with those of candidates and of the user's tasks
     tried: CheckResults = CheckResults()
     promised: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()  # the GPUs on which checks were to be tried
     verdict: Literal["verified", "not verified", "undecided", "not provisioned"] = "not provisioned"
-    exit_code: int = 4
+    exit_code: int = 4  # of a run that failed before any check could decide
     nothing_to_do: bool = False
     removed: tuple[str, ...] = ()
     owed: tuple[str, ...] = ()
@@ -78,7 +77,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_current(self) -> bool:
-        """Whether the environment was made current, or is so already."""
         return (self.verdict == "verified" and not self.regressions) or bool(self.owed)
 
     @property

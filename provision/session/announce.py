@@ -30,8 +30,7 @@ def announce(
 
 def tell_programs(session: Session, report: Report, *, is_last: bool = True) -> None:
     """Hand the report to the stream of events, or print it as the one JSON document."""
-    stream = session.options.stream
-    if stream:
+    if stream := session.options.stream:
         stream.report = report
         stream.problem, stream.hint = compare.problem(report), compare.hint(report)
     if session.options.json and is_last:
@@ -49,5 +48,4 @@ def _tell_a_person(session: Session, outcome: Outcome, report: Report) -> None:
     if outcome.earlier:
         terminal.write(compare.describe(report, outcome, quiet=quiet))
     if outcome.exit_code == DONE and report.plan:
-        command = serve.command(report.plan, session.prefix)
-        terminal.line(f"serve a model: {command}")
+        terminal.line(f"serve a model: {serve.command(report.plan, session.prefix)}")

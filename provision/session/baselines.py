@@ -15,10 +15,13 @@ from provision.session import outputs, runs
 
 
 def diff(before: Report, after: Report) -> Comparison:
-    """Compare two runs, using the known facts and the steps of the checks."""
     titles = {step.number: step.name for step in discover_steps.discover()}
-    steps = {check.name: titles.get(check.step, "") for check in launch_checks.discover()}
-    return compare.compare(before, after, record.moving_parts(), steps)
+    return compare.compare(
+        before,
+        after,
+        record.moving_parts(),
+        {check.name: titles.get(check.step, "") for check in launch_checks.discover()},
+    )
 
 
 def baseline(logs: Path, *, of: str | None = None, but: str = "") -> Report | None:
@@ -54,8 +57,10 @@ def choose(logs: Path, report: Report) -> Path:
     """
     host = verified.host_id()
     if reason := unfit(report, host):
-        hint = "a baseline is a verified run of this host: ./setup.sh check"
-        raise WrongUsage(f"run {report.run} {reason}", hint=hint)
+        raise WrongUsage(
+            f"run {report.run} {reason}",
+            hint="a baseline is a verified run of this host: ./setup.sh check",
+        )
     path = _path(logs, host)
     files.write(path, outputs.document(report))
     return path
@@ -79,8 +84,7 @@ def unfit(report: Report, host: str) -> str:
         return report.doubt
     if report.verdict != "verified" or report.exit_code != DONE:
         return f"is not verified: {report.verdict}, exit code {report.exit_code}"
-    missing = set(report.plan.checks if report.plan else ()) - set(report.promised)
-    if missing:
+    if missing := set(report.plan.checks if report.plan else ()) - set(report.promised):
         return f"did not run all promised checks: {', '.join(sorted(missing))}"
     return ""
 

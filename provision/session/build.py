@@ -12,14 +12,19 @@ from provision.session._model import Outcome, Session
 
 
 def build(session: Session, resolution: Resolution) -> Outcome:
-    """Build the environment, or resume or repair it."""
-    workplace = request.workplace(session, resolution)
-    built = bring_up.build(resolution, workplace, session.only, session.start)
+    built = bring_up.build(
+        resolution, request.workplace(session, resolution), session.only, session.start
+    )
     outcome = Outcome(resolution=resolution, built=built, steps=built.steps)
+    # After a part of the steps nothing can be checked yet.
     if not built.complete:
         return msgspec.structs.replace(outcome, verdict="undecided", exit_code=UNDECIDED)
-    is_current = built.before == outcome.place.name
-    if built.is_unchanged and is_current and verified.read_report(outcome.place) is not None:
+    # A check that failed has withdrawn the report: then the checks run again.
+    if (
+        built.is_unchanged
+        and built.before == outcome.place.name
+        and verified.read_report(outcome.place) is not None
+    ):
         return _in_place(outcome)
     return outcome
 

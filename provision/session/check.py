@@ -17,10 +17,14 @@ from provision.session._model import Outcome, Session
 def check(session: Session, outcome: Outcome) -> Outcome:
     """Run the promised checks. GPUs of another host cannot be tried here."""
     plan, lock = outcome.resolution.plan, outcome.resolution.lock
+    # The GPUs and facts of this host say nothing about the target.
     elsewhere = session.target is not None
     gpus = () if elsewhere else plan.gpus.used
-    places = inputs.paths(session.settings)
-    facts = {} if elsewhere else promised_checks.record_facts(plan.checks, places)
+    facts = (
+        {}
+        if elsewhere
+        else promised_checks.record_facts(plan.checks, inputs.paths(session.settings))
+    )
     tried = promised_checks.check_environment(
         plan,
         lock,
@@ -51,6 +55,7 @@ def stored(outcome: Outcome) -> Outcome | None:
     report = verified.read_report(outcome.place) if outcome.built.is_unchanged else None
     if report is None:
         return None
+    # An older version may have written a report that this one cannot read.
     try:
         tried = msgspec.json.decode(report, type=CheckResults)
         facts = msgspec.json.decode(report).get("host", {}).get("facts", {})

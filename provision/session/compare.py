@@ -50,6 +50,7 @@ def compare(session: Session, outcome: Outcome, *, is_stored: bool = False) -> O
     outcome = msgspec.structs.replace(outcome, earlier=earlier)
     settings = session.settings.upgrade
     before = read.report_or_none(earlier)
+    # Without a readable report there is nothing to compare with, and no reason to stay.
     if settings.on_regression == "switch" or before is None:
         return outcome
     after = run_report.report(session, outcome)
@@ -90,24 +91,23 @@ def describe(report: Report, outcome: Outcome, *, quiet: bool) -> str:
 
 
 def problem(report: Report) -> str:
-    """Return why a verified environment is not made current; "" if it is."""
     if not report.regressions:
         return ""
     count = len(report.regressions)
     things = "1 thing is" if count == 1 else f"{count} things are"
-    what = f"{report.generation} is verified, but {things} worse or different"
-    return f"{what}: the one in use stays current"
+    return (
+        f"{report.generation} is verified, but {things} worse or different: "
+        "the one in use stays current"
+    )
 
 
 def hint(report: Report) -> str:
-    """Return how to switch in spite of regressions."""
     if not report.regressions:
         return ""
     return f"to switch anyway: ./setup.sh rollback {report.generation}, or {_ANYWAY}"
 
 
 def _has_changed_host(comparison: Comparison) -> bool:
-    """Return whether a driver, GPU or limit changed since the earlier report."""
     causes = (cause for cause in comparison.causes if cause.area == "host")
     return bool({cause.about.split()[0] for cause in causes} & _OF_THE_HOST)
 
@@ -125,11 +125,14 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
     new, old = outcome.place, Path(session.prefix) / (outcome.built.before or "")
     path = new / environments.STATE / _MEASURED / f"{verified.host_id()}.json"
     known = _measured(path) if is_stored else None
+    # Measuring takes minutes, and the same two environments would give the same answer.
     if known and known.beside == old.name:
         return known
     in_use = run_report.installed(old)
-    full = promised_checks.choose_promised(in_use.plan, in_use.lock, "full")
-    names = sorted({*full} - {*promised_checks.choose_promised(in_use.plan, in_use.lock)})
+    names = sorted(
+        {*promised_checks.choose_promised(in_use.plan, in_use.lock, "full")}
+        - {*promised_checks.choose_promised(in_use.plan, in_use.lock)}
+    )
     logs = Path(session.logs)
     before = promised_checks.check_environment(
         in_use.plan,
@@ -165,14 +168,17 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
 
 def _without_evidence(tried: CheckResults, names: Sequence[str]) -> CheckResults:
     """Return results without evidence: it may name users and hosts, and is not compared."""
-    checks = (
-        msgspec.structs.replace(check, evidence={}) for check in tried.checks if check.name in names
+    return CheckResults(
+        checks=tuple(
+            msgspec.structs.replace(check, evidence={})
+            for check in tried.checks
+            if check.name in names
+        ),
+        figures=tried.figures,
     )
-    return CheckResults(checks=tuple(checks), figures=tried.figures)
 
 
 def _measured(path: Path) -> Measured | None:
-    """Return what an earlier run has measured, if it can be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Measured)
     except (OSError, msgspec.MsgspecError):

@@ -20,8 +20,9 @@ def confirmed(session: Session) -> Resolution | int:
 
     A person is asked only if the packages differ from the last time.
     """
-    upgrade = getattr(session.options, "upgrade", False)
-    resolution, is_news = resolve.resolved(session, upgrade=upgrade)
+    resolution, is_news = resolve.resolved(
+        session, upgrade=getattr(session.options, "upgrade", False)
+    )
     if isinstance(resolution, Unsupported):
         # The report of a plan for another host would stand as the newest verdict on this one.
         if not session.target:
@@ -48,12 +49,12 @@ def agreed(plan: Plan, lock: Lock, options: argparse.Namespace) -> bool:
     """Show the plan and its download; return False if a person at a terminal says no."""
     if not (options.json or options.quiet or options.events):
         terminal.show(explain.render(plan))
-        sizes = [pin.wheel.size for pin in lock.pins]
-        is_exact = all(sizes)
+        sizes = [pin.wheel.size for pin in lock.pins]  # some indexes do not tell them
         size = (
-            f"{sum(sizes) / 1e9:.2f} GB" if is_exact else f"about {plan.download_mb / 1e3:.1f} GB"
+            f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else f"about {plan.download_mb / 1e3:.1f} GB"
         )
         terminal.line(f"\nto download: {size} in {len(sizes)} wheels, less those that are here")
+    # Without a terminal there is no one to ask: a script or CI means what it says.
     if options.yes or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     sys.stderr.write("\nGo on? [y/N] ")

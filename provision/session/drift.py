@@ -98,7 +98,9 @@ def _of_report(report: Report) -> Snapshot:
         generation=report.generation,
         facts={fact.name: facts[fact.name] for fact in FACTS if fact.name in facts},
         packages={
-            _name(name): _version(package.version) for name, package in report.packages.items()
+            # Reports have the names of the lock, `survey` those of the dist-info folders.
+            name.replace("_", "-").replace(".", "-").lower(): _version(package.version)
+            for name, package in report.packages.items()
         },
     )
 
@@ -106,11 +108,6 @@ def _of_report(report: Report) -> Snapshot:
 # The facts of a report come from JSON: those of now must have the same form to be compared.
 def _as_json(facts: Mapping[str, Any]) -> dict[str, Any]:
     return dict(msgspec.json.decode(msgspec.json.encode(facts)))
-
-
-# Reports have the names of the lock, `survey` those of the dist-info folders.
-def _name(name: str) -> str:
-    return name.replace("_", "-").replace(".", "-").lower()
 
 
 def _version(text: str) -> str:

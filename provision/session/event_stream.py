@@ -36,13 +36,15 @@ class Stream(JsonLines):
         problem, _, hint = message.removeprefix("error: ").partition("\n hint: ")
         if self.report and exit_code != DONE and not problem:
             problem, hint = _of_checks(self.report.checks)
-        end = Ended(
-            exit_code=exit_code,
-            report=self.report,
-            problem=problem or self.problem,
-            hint=hint or self.hint,
+        self(
+            Ended(
+                exit_code=exit_code,
+                report=self.report,
+                problem=problem or self.problem,
+                hint=hint or self.hint,
+            ),
+            last=True,
         )
-        self(end, last=True)
         if self.failure and exit_code == DONE:
             terminal.note(str(self.failure))
             return self.failure.exit_code

@@ -14,7 +14,7 @@ from provision.display import progress
 from provision.engine import promised_checks
 from provision.errors import WrongUsage
 from provision.host import driver, gpus, pci_gpus, record
-from provision.host._model import Fact, Host
+from provision.host._model import Fact
 from provision.report._model import Report
 from provision.session import inputs, outputs, request, run_report
 
@@ -24,8 +24,7 @@ _GPU_ID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def run_checks(options: argparse.Namespace) -> Report:
-    """Run the checks and return the report."""
-    session = request.made(options)
+    session = request.new_session(options)
     python = promised_checks.inspect_interpreter(
         sys.executable if options.python is None else options.python
     )
@@ -35,17 +34,16 @@ def run_checks(options: argparse.Namespace) -> Report:
         # A GPU that does not answer must fail the checks; without it they would be skipped.
         silent = not present and has_gpus()
         used = _SILENT if silent else visible(_ids(present), os.environ.get(_VISIBLE))
-    capabilities = tuple({gpu.cc for gpu in present if gpu.cc})
-    if options.serving is not None:
-        default = promised_checks.server_checks()
-    else:
-        default = promised_checks.choose_expected(
-            python, options.profile or "quick", used, capabilities
+    names = tuple(options.names) or (
+        promised_checks.choose_expected(
+            python, options.profile or "quick", used, tuple({gpu.cc for gpu in present if gpu.cc})
         )
-    names = tuple(options.names) or default
+        if options.serving is None
+        else promised_checks.server_checks()
+    )
     facts = promised_checks.record_facts(names, inputs.paths(session.settings))
     logs, url = Path(session.logs), options.serving or ""
-    with progress.followed(options) as followed:
+    with progress.listening(options) as followed:
         results = promised_checks.check_interpreter(python, names, logs, followed, used, facts, url)
     report = run_report.of_checks(session, results, names, used, facts, python)
     outputs.in_logs(report, session)
@@ -53,26 +51,19 @@ def run_checks(options: argparse.Namespace) -> Report:
 
 
 def gpus_here() -> tuple[gpus.Gpu, ...]:
-    return _host((gpus.FACT,)).known(gpus.FACT) or ()
+    return record.host_with((gpus.FACT,)).known(gpus.FACT) or ()
 
 
 def has_gpus() -> bool:
     """Return whether this host has an NVIDIA GPU, even one that does not answer."""
     signs: tuple[Fact[Any], ...] = (pci_gpus.FACT, gpus.FACT, driver.FACT)
-    host = _host(signs)
+    host = record.host_with(signs)
     return any(host.known(sign) for sign in signs)
-
-
-def _host(facts: tuple[Fact[Any], ...]) -> Host:
-    return Host(record.record(network=False, paths={}, sources={}, facts=facts).readings)
 
 
 def _ids(present: Iterable[gpus.Gpu]) -> tuple[str, ...]:
     """Return the ids of GPUs, and of MIG slices instead of a sliced GPU, as plans have them."""
-    ids: list[str] = []
-    for gpu in present:
-        ids += [part.id for part in gpu.slices] if gpu.mig else [gpu.id]
-    return tuple(ids)
+    return tuple(item.id for gpu in present for item in (gpu.slices if gpu.mig else (gpu,)))
 
 
 def visible(present: Sequence[str], variable: str | None) -> tuple[str, ...]:
@@ -80,14 +71,13 @@ def visible(present: Sequence[str], variable: str | None) -> tuple[str, ...]:
     if variable is None:
         return tuple(present)
     names = [_slice_of(word.strip(), present) for word in variable.split(",") if word.strip()]
-    wrong = [name for name in names if name not in present and not _GPU_ID.fullmatch(name)]
-    if wrong:
+    if wrong := [name for name in names if name not in present and not _GPU_ID.fullmatch(name)]:
         hint = f"this host has: {', '.join(present)}" if present else "no GPU answers on this host"
         if any(id_.startswith(f"{wrong[0]}:") for id_ in present):
-            how = "this GPU has MIG slices: name one as `nvidia-smi -L` does, MIG-…"
-            hint = f"{how}; {hint}"
-        where = f"{_VISIBLE}={variable}"
-        raise WrongUsage(f"`{wrong[0]}` is not a GPU of this host", where=where, hint=hint)
+            hint = f"this GPU has MIG slices: name one as `nvidia-smi -L` does, MIG-…; {hint}"
+        raise WrongUsage(
+            f"`{wrong[0]}` is not a GPU of this host", where=f"{_VISIBLE}={variable}", hint=hint
+        )
     return tuple(names)
 
 

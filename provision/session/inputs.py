@@ -35,16 +35,16 @@ def settings(options: argparse.Namespace) -> Settings:
 
 
 def described_host(options: argparse.Namespace) -> Host:
-    """Return the host that --host describes: a file, or - for standard input."""
     from provision.doors import files
     from provision.host import from_text
 
-    text = _standard_input() if options.host == "-" else files.read_text(options.host)
-    return from_text.parse(text, host_name(options))
+    return from_text.parse(
+        _standard_input() if options.host == "-" else files.read_text(options.host),
+        host_name(options),
+    )
 
 
 def host_name(options: argparse.Namespace) -> str:
-    """Return the name of the planned host for messages."""
     return {None: "this host", "-": "standard input"}.get(options.host) or str(options.host)
 
 
@@ -53,8 +53,11 @@ def _standard_input() -> str:
     if len(content) > _STDIN_LIMIT:
         from provision.errors import UnreadableInput
 
-        hint = "check that this is the right file"
-        raise UnreadableInput("is larger than 16 MiB", where="standard input", hint=hint)
+        raise UnreadableInput(
+            "is larger than 16 MiB",
+            where="standard input",
+            hint="check that this is the right file",
+        )
     return content.decode("utf-8-sig", "replace")
 
 
@@ -87,5 +90,6 @@ def addresses(settings: Settings) -> dict[str, str]:
 
     config = _installer.installer_config()
     certificates.trust(config["uv"].get("cert") or config["pip"].get("cert"))
-    index = package_sources.configured(config) or network.default_index()
-    return package_sources.addresses(settings, index)
+    return package_sources.addresses(
+        settings, package_sources.configured(config) or network.default_index()
+    )

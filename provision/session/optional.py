@@ -38,7 +38,6 @@ _UNUSED: Final = "it was obtained, but the plan does not take it"
 
 
 def step() -> Step:
-    """Return the optional step."""
     return next(step for step in discover_steps.discover() if step.optional)
 
 
@@ -75,11 +74,13 @@ def obtain(session: Session, resolution: Resolution) -> Resolution:
     was_planned = resolution.plan.optional is not None
     obtained: set[str] = set()
     unreachable: set[str] = set()
+    # First: a damaged wheel would be chosen, refused, and stay refused.
     wheel_store.forget_damaged(Path(session.prefix))
     resolution = _planned_again(session, resolution, host)
     while _may_try(session, resolution):
         name = candidate_name(resolution.plan)
         try:
+            # An obtained wheel that is chosen again would be obtained for ever.
             reason = _UNUSED if name in obtained else _refusal(session, resolution)
         except SourceFailed as failure:
             # After a build there is no other candidate: the next run tries it again.
@@ -94,14 +95,16 @@ def obtain(session: Session, resolution: Resolution) -> Resolution:
         resolution = _planned_again(session, resolution, host)
     if was_planned and resolution.plan.optional is None:
         session.listener(Note(text=f"{OPTIONAL}: none; {_retry(resolution)} tries again"))
-    lasting = (refusal for refusal in resolution.against if refusal.version not in unreachable)
-    return msgspec.structs.replace(resolution, against=tuple(lasting))
+    return msgspec.structs.replace(
+        resolution,
+        against=tuple(
+            refusal for refusal in resolution.against if refusal.version not in unreachable
+        ),
+    )
 
 
 def _may_try(session: Session, resolution: Resolution) -> bool:
-    """Return whether a candidate is left that may be tried in this pass."""
-    settings = session.settings.flash_attn
-    waits = session.slow or settings.build == "now" or is_required(session)
+    waits = session.slow or session.settings.flash_attn.build == "now" or is_required(session)
     return is_missing(resolution) and (waits or not resolution.plan.compiles)
 
 
@@ -110,13 +113,12 @@ def _refusal(session: Session, resolution: Resolution) -> str:
     if session.bundle is not None and resolution.plan.flash_attn.flavour == "2":
         return "the bundle brings no wheel of it"
     workplace = request.workplace(session, resolution)
-    facts = record.record(network=False, paths={}, sources={}, facts=admit.FACTS)
     order = Order(
         plan=resolution.plan,
         lock=resolution.lock,
         prefix=Path(session.prefix),
         settings=session.settings,
-        host=Host(facts.readings),
+        host=record.host_with(admit.FACTS),
         catalogue=planning.catalogue(session.prefix),
         index=workplace.environment.get("UV_DEFAULT_INDEX") or network.default_index(),
         connection=connection(workplace.environment),
@@ -131,14 +133,17 @@ def _refusal(session: Session, resolution: Resolution) -> str:
 def _planned_again(session: Session, resolution: Resolution, host: Host) -> Resolution:
     """Choose again beside the same vLLM and torch, without refused candidates."""
     plan = resolution.plan
+    # Pinned to what is resolved: a newer release must not come in by this way.
     settings = msgspec.structs.replace(
         session.settings,
         vllm=plan.package("vllm").version.partition("+")[0],
         torch=plan.package("torch").version.partition("+")[0],
         python=plan.python,
     )
-    known = planning.catalogue(session.prefix)
-    planned = planning.make_plan(host, settings, known, resolution.against)
+    planned = planning.make_plan(
+        host, settings, planning.catalogue(session.prefix), resolution.against
+    )
+    # vLLM and torch are settled: only `flash_attn.mode: require` makes this impossible.
     if isinstance(planned, Unsupported):
         resolve.complain_of_silence(host, session.settings)
         raise _impossible(session, planned)
@@ -163,30 +168,44 @@ def _impossible(session: Session, planned: Unsupported) -> StepFailed:
 def _without_replaced(plan: Plan, lock: Lock) -> Lock:
     """Return the lock without a wheel that was resolved with vLLM and is planned no more."""
     version = plan.optional.version.partition("+")[0] if plan.optional else ""
-    replaced = (pin.name for pin in lock.optional if pin.version.partition("+")[0] != version)
-    return lock.without(replaced)
+    return lock.without(
+        pin.name for pin in lock.optional if pin.version.partition("+")[0] != version
+    )
 
 
 def _with_refusals(decision: Decision, resolution: Resolution) -> Decision:
     """Return the decision with the candidates that were tried before the chosen one."""
     named = {rejected.candidate for rejected in decision.rejected}
-    tried = (
-        Rejected(candidate=refusal.version, reason=refusal.reason)
-        for refusal in resolution.against
-        if refusal.version not in named
+    return msgspec.structs.replace(
+        decision,
+        rejected=(
+            *(
+                Rejected(candidate=refusal.version, reason=refusal.reason)
+                for refusal in resolution.against
+                if refusal.version not in named
+            ),
+            *decision.rejected,
+        ),
     )
-    return msgspec.structs.replace(decision, rejected=(*tried, *decision.rejected))
 
 
 def _retry(resolution: Resolution) -> str:
     """Return the command that forgets what was refused."""
-    is_alone = resolution.plan.flash_attn.flavour == "2"
-    return f"./setup.sh provision --only {step().number}" if is_alone else "./setup.sh up --upgrade"
+    return (
+        f"./setup.sh provision --only {step().number}"
+        if resolution.plan.flash_attn.flavour == "2"
+        else "./setup.sh up --upgrade"
+    )
 
 
 def _refuse(resolution: Resolution, name: str, reason: str) -> Resolution:
-    refusal = Refusal(package=OPTIONAL, version=name, reason=" ".join(reason.split()))
-    return msgspec.structs.replace(resolution, against=(*resolution.against, refusal))
+    return msgspec.structs.replace(
+        resolution,
+        against=(
+            *resolution.against,
+            Refusal(package=OPTIONAL, version=name, reason=" ".join(reason.split())),
+        ),
+    )
 
 
 def only_adds(session: Session, resolution: Resolution) -> bool:
@@ -221,21 +240,18 @@ def without_candidate(session: Session, resolution: Resolution, reason: str) -> 
     """
     prefix, file = Path(session.prefix), resolution.plan.flash_attn.wheel
     damaged = wheel_store.forget_damaged(prefix)
-    if file in damaged or (file and not wheel_store.place(prefix, file).exists()):
-        note = f"{file} is damaged or missing; obtaining it again"
-        session.listener(Note(text=note))
+    if file in damaged or (file and not wheel_store.path_of(prefix, file).exists()):
+        session.listener(Note(text=f"{file} is damaged or missing; obtaining it again"))
         return obtain(session, resolution)
     session.listener(Note(text=f"{OPTIONAL} is removed again: {reason}"))
-    names = {candidate_name(resolution.plan)}
     # Nor is the wheel made or fetched again under the name that it had before it was kept.
-    names |= {wheel.came_from for wheel in wheel_store.found(prefix) if wheel.file == file}
-    for name in sorted(names):
+    names = {wheel.candidate for wheel in wheel_store.kept_wheels(prefix) if wheel.file == file}
+    for name in sorted({candidate_name(resolution.plan), *names}):
         resolution = _refuse(resolution, name, reason)
     return obtain(session, resolution)
 
 
 def is_required(session: Session) -> bool:
-    """Return whether the settings allow no environment without the package."""
     return session.settings.flash_attn.mode == "require"
 
 
@@ -246,20 +262,23 @@ def fetch_for_bundle(session: Session, target: Host, plan: Plan, lock: Lock) -> 
         return plan, lock
     settings = session.settings.flash_attn
     # Also where it is required: the lack is reported once, after every wheel was tried.
-    mode = "auto" if is_required(session) else settings.mode
-    lenient = msgspec.structs.replace(settings, mode=mode, build="after")
+    lenient = msgspec.structs.replace(
+        settings, mode="auto" if is_required(session) else settings.mode, build="after"
+    )
     with request.locked(session, "bundle") as held:
-        there = msgspec.structs.replace(
-            held,
-            target=target,
-            settings=msgspec.structs.replace(held.settings, flash_attn=lenient),
+        obtained = obtain(
+            msgspec.structs.replace(
+                held,
+                target=target,
+                settings=msgspec.structs.replace(held.settings, flash_attn=lenient),
+            ),
+            resolution,
         )
-        obtained = obtain(there, resolution)
     return obtained.plan, obtained.lock
 
 
 def missing_from_bundle(planned: Plan, plan: Plan, lock: Lock, host: str | None) -> str:
-    """Return why the planned package is not in a bundle, and what to do; "" if nothing is missing."""
+    """Return why a bundle lacks the planned package, and what to do; "" if it lacks nothing."""
     if planned.optional is None or lock.optional:
         return ""
     why = plan.flash_attn.why.partition(". ")[0]

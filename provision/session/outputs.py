@@ -32,7 +32,6 @@ def in_logs(report: Report, session: Session) -> None:
 
 
 def document(report: Report) -> bytes:
-    """Return a report as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
 
 
@@ -90,6 +89,7 @@ def _as_pages(report: Report, session: Session) -> Iterator[Output]:
     folder = Path(inputs.checkout()) / session.settings.tasks / "task-results"
     tasks, known = _tasks(session), launch_checks.discover()
     proving = {task.label: discover_tasks.checks_that_prove(task, known) for task in tasks}
+    # Pages of tasks also show what an earlier run proved.
     before = verified_with(Path(session.prefix) / report.generation) if report.generation else None
     for name, page in task_pages.pages(report, tasks, before, proving).items():
         yield folder / name, partial(str, page)

@@ -52,6 +52,7 @@ def nothing_to_do(session: Session) -> int | None:
     last = resolve.known(session)
     if not last or last.tool != resolution_cache.tool() or optional.is_missing(last):
         return None
+    # Cheap looks only: at the metadata of files, and at the journal of tasks.
     outcome = build.glance(session, last)
     if not outcome or run_tasks.pending(session, outcome):
         return None
@@ -63,13 +64,20 @@ def bring_up(session: Session, resolution: Resolution) -> int:
     """Bring up the environment of a resolution, write the run's outputs, return the exit code."""
     if run_tasks.names_task(session):
         outcome, failure = run_tasks.carry_out(session, run_tasks.base(session, resolution))
-        follows = False
+        follows = False  # named tasks add nothing to the environment
     else:
         session, outcome, failure = _first_pass(session, resolution)
-        is_missing = optional.is_missing(outcome.resolution)
-        follows = session.is_whole and outcome.is_current and not failure and is_missing
-    is_news = not (follows and outcome.nothing_to_do)
-    announce.announce(session, outcome, is_last=not follows, is_news=is_news)
+        follows = (
+            session.is_whole
+            and outcome.is_current
+            and not failure
+            and optional.is_missing(outcome.resolution)
+        )
+    # A person need not read "nothing to do" before hours of compilation.
+    announce.announce(
+        session, outcome, is_last=not follows, is_news=not (follows and outcome.nothing_to_do)
+    )
+    # Raised after the outputs are written: its report names the task that failed.
     if failure:
         raise failure
     return _second_pass(session, outcome) if follows else outcome.exit_code
@@ -82,6 +90,7 @@ def _first_pass(
     with _listening(session, resolution) as live:
         part, resolution = optional.prepare(live, resolution)
         outcome = _all_steps(live, _environment(part, resolution))
+    # A run of one step is no reason to run tasks that come after all steps.
     if part.only is not None:
         return live, outcome, None
     outcome, failure = run_tasks.carry_out(part, outcome)
@@ -96,9 +105,11 @@ def _second_pass(session: Session, first: Outcome) -> int:
         with _listening(live, first.resolution) as live:
             live.listener(Note(text=_SECOND_PASS))
             outcome = _all_steps(live, _added(live, first))
+        # Tasks belong to an environment: in the first one they are done.
         if outcome.generation != first.generation:
             outcome, failure = run_tasks.carry_out(live, outcome)
     except Interrupted:
+        # The first pass printed no document, because this one was to follow.
         if session.options.json:
             terminal.document(run_report.report(live, outcome))
         raise Interrupted("interrupted", hint=_READY) from None
@@ -141,10 +152,12 @@ def _environment(session: Session, resolution: Resolution) -> Outcome:
 
 def _attempt(session: Session, resolution: Resolution) -> tuple[Outcome, str]:
     """Bring an environment up; return the reason against its optional package, or ""."""
+    # Asked before the build, which may make this environment current.
     only_adds = optional.only_adds(session, resolution)
     try:
         outcome = _stages(session, resolution, only_adds=only_adds)
     except StepFailed as failure:
+        # Only a failure of the optional step itself speaks against the package.
         if failure.step != optional.step().number or not resolution.lock.optional:
             raise
         return _failed(resolution, failure), failure.reason
@@ -172,14 +185,16 @@ def _stages(session: Session, resolution: Resolution, *, only_adds: bool) -> Out
 @contextlib.contextmanager
 def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
     """Yield the session with a listener; report a failure to programs and in the output files."""
-    with progress.followed(session.options) as listener:
+    with progress.listening(session.options) as listener:
         session = msgspec.structs.replace(session, listener=listener)
         try:
             yield session
         except Failure as failure:
+            # A refusal before any step, such as a wrong option, is no run to report.
             if listener.results or isinstance(failure, StepFailed):
-                steps = tuple(listener.results)
-                report = run_report.report(session, _failed(resolution, failure, steps))
+                report = run_report.report(
+                    session, _failed(resolution, failure, tuple(listener.results))
+                )
                 outputs.everywhere(report, session)
                 announce.tell_programs(session, report)
             raise
@@ -190,8 +205,12 @@ def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
 def _failed(
     resolution: Resolution, failure: Failure, steps: tuple[StepResult, ...] = ()
 ) -> Outcome:
-    built = Built(generation="", steps=())
-    return Outcome(resolution=resolution, built=built, steps=steps, exit_code=failure.exit_code)
+    return Outcome(
+        resolution=resolution,
+        built=Built(generation="", steps=()),
+        steps=steps,
+        exit_code=failure.exit_code,
+    )
 
 
 def _all_steps(session: Session, outcome: Outcome) -> Outcome:
@@ -205,5 +224,6 @@ def _all_steps(session: Session, outcome: Outcome) -> Outcome:
     if not others:
         return outcome
     steps = known | others
-    ordered = tuple(steps[number] for number in sorted(steps))
-    return msgspec.structs.replace(outcome, steps=ordered, nothing_to_do=False)
+    return msgspec.structs.replace(
+        outcome, steps=tuple(steps[number] for number in sorted(steps)), nothing_to_do=False
+    )

@@ -27,7 +27,6 @@ CHOOSER: Final[Chooser] = choose
 
 
 def catalogue(prefix: str) -> Catalogue:
-    """Return what is published, with the wheels that a prefix keeps."""
     if not os.path.isdir(prefix):
         return rows.load()
     from pathlib import Path
@@ -42,10 +41,8 @@ def make_plan(
     settings: Settings,
     known: Catalogue,
     refusals: tuple[Refusal, ...] = (),
-    checks: tuple[str, ...] = (),
 ) -> Plan | Unsupported:
-    """Return the plan for a host, without refused candidates."""
-    return make(host, settings, known, refusals, checks, optional=CHOOSER)
+    return make(host, settings, known, refusals, optional=CHOOSER)
 
 
 def choices() -> dict[str, str]:
@@ -57,30 +54,28 @@ def choices() -> dict[str, str]:
 
 
 def locked(prefix: Path, plan: Plan, lock: Lock) -> Lock:
-    """Return the lock with the kept wheel that the plan names, and without any other."""
     from provision.flash_attn import wheel_store
 
-    return wheel_store.locked(prefix, plan, lock)
+    return wheel_store.lock_kept_wheel(prefix, plan, lock)
 
 
-def kept(prefix: Path) -> Iterable[Kept]:
-    """Return the wheels of the package that a prefix keeps."""
+def kept_wheels(prefix: Path) -> Iterable[Kept]:
     from provision.flash_attn import wheel_store
 
-    return wheel_store.found(prefix)
+    return wheel_store.kept_wheels(prefix)
 
 
 def plan_for_bundle(
     host: Host, settings: Settings, brought: tuple[Kept, ...]
 ) -> Plan | Unsupported:
-    """Return the plan for this host with the kept wheels of a bundle."""
     from provision.flash_attn import wheel_store
 
     # A third party's wheel in a bundle was allowed by the settings that made it.
     third_party = settings.flash_attn.third_party or any(wheel.third_party for wheel in brought)
-    allowed = msgspec.structs.replace(settings.flash_attn, third_party=third_party)
-    settings = msgspec.structs.replace(settings, flash_attn=allowed)
-    return make_plan(host, settings, wheel_store.among(brought, rows.load()))
+    settings = msgspec.structs.replace(
+        settings, flash_attn=msgspec.structs.replace(settings.flash_attn, third_party=third_party)
+    )
+    return make_plan(host, settings, wheel_store.with_wheels(brought, rows.load()))
 
 
 def locked_from_bundle(plan: Plan, lock: Lock) -> Lock:

@@ -22,8 +22,7 @@ from provision.session._model import Session
 from provision.steps.model import Site
 
 
-def made(options: argparse.Namespace) -> Session:
-    """Return the session of a command line."""
+def new_session(options: argparse.Namespace) -> Session:
     settings = inputs.settings(options)
     root, run = Path(inputs.checkout()), environments.new_id()
     prefix, logs = root / settings.prefix, root / settings.logs
@@ -50,7 +49,6 @@ def made(options: argparse.Namespace) -> Session:
 
 @contextlib.contextmanager
 def locked(session: Session, verb: str) -> Iterator[Session]:
-    """Hold the prefix's lock, so that no other run works there."""
     with locks.hold(Path(session.prefix), verb) as handle:
         yield msgspec.structs.replace(session, lock=handle)
 
@@ -59,21 +57,21 @@ def standing_prefix(session: Session) -> Path:
     """Return an existing prefix. A verb that makes nothing must not create a mistyped one."""
     prefix = Path(session.prefix)
     if not prefix.is_dir():
-        hint = "./setup.sh makes one; --prefix DIR names it"
-        raise WrongUsage("there is no environment", where=session.prefix, hint=hint)
+        raise WrongUsage(
+            "there is no environment",
+            where=session.prefix,
+            hint="./setup.sh makes one; --prefix DIR names it",
+        )
     return prefix
 
 
 def environment(session: Session, plan: Plan) -> dict[str, str]:
     """Return uv's environment. It may hold credentials, and is never written to a file."""
-    config = _installer.installer_config()
-    return uv.environment(session.settings, plan, config, session.prefix)
+    return uv.environment(session.settings, plan, _installer.installer_config(), session.prefix)
 
 
 def site(session: Session, resolution: Resolution, generation: str = "") -> Site:
-    """Return the places of a session, with an environment chosen or not yet."""
     elsewhere = session.target is not None
-    models = "" if elsewhere else inputs.paths(session.settings).get("models", "")
     return Site(
         generation=generation,
         prefix=session.prefix,
@@ -81,13 +79,13 @@ def site(session: Session, resolution: Resolution, generation: str = "") -> Site
         host_python=resolution.host_python,
         temporary=tempfile.gettempdir(),
         logs=session.logs,
-        models=str(models),
+        # Models of this host are not those of the target.
+        models=str("" if elsewhere else inputs.paths(session.settings).get("models", "")),
         elsewhere=elsewhere,
     )
 
 
 def workplace(session: Session, resolution: Resolution, generation: str = "") -> Workplace:
-    """Return what the engine works with."""
     return Workplace(
         site=site(session, resolution, generation),
         environment=environment(session, resolution.plan),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -13,7 +12,7 @@ from provision.engine import bring_up, bundle, fetch, promised_checks, resolutio
 from provision.engine.resolution_cache import Resolution
 from provision.errors import SourceFailed
 from provision.host import installer_config, pythons, record, sources
-from provision.host._model import Fact, Host
+from provision.host._model import Host
 from provision.host.installer_config import InstallerConfig
 from provision.host.sources import SourceAnswer
 from provision.plan import other_host
@@ -27,14 +26,16 @@ from provision.steps.model import Lock
 def resolved(session: Session, *, upgrade: bool = False) -> tuple[Resolution | Unsupported, bool]:
     """Return what is to be built, and whether its packages differ from the last time."""
     last = known(session)
+    # A bundle is always read: it may have been replaced by another one.
     if session.bundle is not None:
         brought = _from_bundle(session, Path(session.bundle))
         return brought, _is_news(brought, last)
     if last and last.tool == resolution_cache.tool() and not upgrade:
         return last, False
     try:
-        resolution = _anew(session)
+        resolution = _resolve_again(session)
     except SourceFailed as failure:
+        # An upgrade was asked for: keeping the old plan would not be one.
         if last is None or upgrade:
             raise
         session.say(
@@ -54,7 +55,7 @@ def _is_news(resolution: Resolution | Unsupported, last: Resolution | None) -> b
 
 def known(session: Session) -> Resolution | None:
     """Return the stored resolution of this very request on this host. No network is needed."""
-    host = session.target or _read(resolution_cache.FACTS)
+    host = session.target or record.host_with(resolution_cache.FACTS)
     last = resolution_cache.load(Path(session.prefix))
     return _with_a_python(last) if last and last.wish == _wish(host, session) else None
 
@@ -67,18 +68,13 @@ def _with_a_python(last: Resolution) -> Resolution | None:
     """Replace an interpreter that is gone by another of its version; None if there is none."""
     if not last.host_python or os.access(last.host_python, os.X_OK):
         return last
-    other = _interpreter(_read((pythons.FACT,)), last.plan.python)
+    other = _interpreter(record.host_with((pythons.FACT,)), last.plan.python)
     return msgspec.structs.replace(last, host_python=other) if other else None
 
 
-def _read(facts: tuple[Fact[Any], ...]) -> Host:
-    """Read facts of this host that need neither a network nor disks."""
-    return Host(record.record(network=False, paths={}, sources={}, facts=facts).readings)
-
-
-def _anew(session: Session) -> Resolution | Unsupported:
-    """Record the host, plan and resolve."""
+def _resolve_again(session: Session) -> Resolution | Unsupported:
     builder = here(session)
+    # Nothing that is installed here can run on another kind of machine.
     if session.target and (refused := other_host.against_machine(session.target, builder)):
         return refused
     host = other_host.with_builder(session.target, builder) if session.target else builder
@@ -88,8 +84,9 @@ def _anew(session: Session) -> Resolution | Unsupported:
     plan, lock = planned
     if missing := other_host.against_python(plan, builder):
         return missing
-    python = _interpreter(builder, plan.python)
-    return _resolution(session, session.target or builder, plan, lock, python)
+    return _resolution(
+        session, session.target or builder, plan, lock, _interpreter(builder, plan.python)
+    )
 
 
 def here(session: Session) -> Host:
@@ -126,12 +123,14 @@ def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
     """Return what a bundle brings, if the plan for this host is the same."""
     brought = bundle.load(folder)
     pins = bundle.lock_within(brought, folder).pins
-    versions = {pin.name: pin.version for pin in pins}
-    if other := other_host.against_settings(session.settings, brought.plan, versions):
+    if other := other_host.against_settings(
+        session.settings, brought.plan, {pin.name: pin.version for pin in pins}
+    ):
         return other
-    facts = record.record(network=False, paths=inputs.paths(session.settings), sources={})
     # The plan rests on what answered the host that made the bundle: here nothing does.
-    host = Host(facts.readings).replace(
+    host = Host(
+        record.record(network=False, paths=inputs.paths(session.settings), sources={}).readings
+    ).replace(
         {
             sources.FACT.name: {
                 name: SourceAnswer(answers=answers) for name, answers in brought.answered.items()
@@ -152,8 +151,13 @@ def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
     offline = host.replace({sources.FACT.name: {}})
     refused = other_host.against_plan(plan, brought.plan)
     refused = refused or other_host.against_python(plan, offline)
-    lock = planning.locked_from_bundle(plan, Lock(pins=pins))
-    return refused or _resolution(session, host, plan, lock, _interpreter(host, plan.python))
+    return refused or _resolution(
+        session,
+        host,
+        plan,
+        planning.locked_from_bundle(plan, Lock(pins=pins)),
+        _interpreter(host, plan.python),
+    )
 
 
 def _resolution(session: Session, host: Host, plan: Plan, lock: Lock, python: str) -> Resolution:
@@ -180,8 +184,9 @@ def complain_of_silence(host: Host, settings: Settings) -> None:
 
 def _interpreter(host: Host, minor: str) -> str:
     """Return the newest interpreter of a minor version on this host; "" if uv is to fetch one."""
-    for python in host.known(pythons.FACT) or ():
-        path = os.path.expanduser(python.path or "")
-        if python.version.startswith(f"{minor}.") and os.access(path, os.X_OK):
-            return path
-    return ""
+    paths = (
+        os.path.expanduser(python.path or "")
+        for python in host.known(pythons.FACT) or ()
+        if python.version.startswith(f"{minor}.")
+    )
+    return next((path for path in paths if os.access(path, os.X_OK)), "")

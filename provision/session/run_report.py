@@ -35,34 +35,36 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(session: Session, outcome: Outcome) -> Report:
-    """Return the report of a run that builds."""
     plan, lock = outcome.resolution.plan, outcome.resolution.lock
+    # The id says which host verified an environment: this one does not for another host.
     host = {} if session.target else {"id": verified.host_id()}
     before, left = _from_journal(session, plan, lock, outcome.generation)
     # A run that did nothing has no commands and notes of its own.
     listener = session.listener
     commands = {} if outcome.nothing_to_do else listener.commands
     notes = {} if outcome.nothing_to_do else listener.notes
-    result = Report(
-        **_of_run(session),
-        verdict=outcome.verdict,
-        exit_code=outcome.exit_code,
-        host={"platform": plan.platform, **host, **_facts(outcome.facts)},
-        plan=plan,
-        generation=Path(outcome.generation).name,
-        packages=_locked(lock),
-        gpus=outcome.gpus,
-        steps=outcome.steps,
-        commands={**before, **{step: tuple(lines) for step, lines in commands.items()}},
-        notes={step: tuple(lines) for step, lines in notes.items()},
-        left=left,
-        promised=outcome.promised,
-        checks=outcome.tried.checks,
-        owed=outcome.owed,
-        figures=outcome.tried.figures,
-        regressions=outcome.regressions,
+    return share.scrubbed_for_logs(
+        Report(
+            **_of_run(session),
+            verdict=outcome.verdict,
+            exit_code=outcome.exit_code,
+            host={"platform": plan.platform, **host, **_facts(outcome.facts)},
+            plan=plan,
+            generation=Path(outcome.generation).name,
+            packages=_locked(lock),
+            gpus=outcome.gpus,
+            steps=outcome.steps,
+            commands={**before, **{step: tuple(lines) for step, lines in commands.items()}},
+            notes={step: tuple(lines) for step, lines in notes.items()},
+            left=left,
+            promised=outcome.promised,
+            checks=outcome.tried.checks,
+            owed=outcome.owed,
+            figures=outcome.tried.figures,
+            regressions=outcome.regressions,
+        ),
+        record.own_scrubber(),
     )
-    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def unsupported(session: Session, refused: Unsupported) -> Report:
@@ -72,25 +74,26 @@ def unsupported(session: Session, refused: Unsupported) -> Report:
         reasons["vllm"] = reasons["vllm"][::-1]
     in_use = environments.current_id(Path(session.prefix))
     advice = (*refused.advice, *([f"{in_use} is in use, as it was"] if in_use else []))
-    result = Report(
-        **_of_run(session),
-        verdict="not provisioned",
-        exit_code=UNSUPPORTED,
-        host={"id": verified.host_id()},
-        plan=None,
-        unsupported=tuple(
-            f"{subject}: {reason}" for subject, rows in reasons.items() for reason in rows
+    return share.scrubbed_for_logs(
+        Report(
+            **_of_run(session),
+            verdict="not provisioned",
+            exit_code=UNSUPPORTED,
+            host={"id": verified.host_id()},
+            plan=None,
+            unsupported=tuple(
+                f"{subject}: {reason}" for subject, rows in reasons.items() for reason in rows
+            ),
+            generation="",
+            steps=(),
+            notes={"plan": advice},
+            checks=(),
         ),
-        generation="",
-        steps=(),
-        notes={"plan": advice},
-        checks=(),
+        record.own_scrubber(),
     )
-    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def installed(place: Path) -> Installed:
-    """Read the plan and the lock of an environment."""
     state = place / environments.STATE
     try:
         plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
@@ -112,35 +115,37 @@ def of_checks(
     facts: dict[str, Any],
     of: Interpreter | Installed,
 ) -> Report:
-    """Return the report of a run that only checks: one of our environments, or any Python."""
     concluded = conclude(tried, promised, gpus)
     commands: dict[str, tuple[str, ...]] = {}
     left: dict[str, Left] = {}
     if isinstance(of, Installed):
         host: dict[str, Any] = {"platform": of.plan.platform}
         packages = _locked(of.lock)
-        generation = f"{session.prefix}/{of.generation}"
-        commands, left = _from_journal(session, of.plan, of.lock, generation)
+        commands, left = _from_journal(
+            session, of.plan, of.lock, f"{session.prefix}/{of.generation}"
+        )
     else:
         host = {"python": msgspec.to_builtins(of)}
         packages = {name: Package(version=version) for name, version in of.packages.items()}
-    result = Report(
-        **_of_run(session),
-        verdict=concluded.verdict,
-        exit_code=concluded.exit_code,
-        host={**host, "id": verified.host_id(), **_facts(facts)},
-        plan=of.plan if isinstance(of, Installed) else None,
-        generation=of.generation if isinstance(of, Installed) else "",
-        packages=packages,
-        gpus=gpus,
-        steps=(),
-        commands=commands,
-        left=left,
-        promised=promised,
-        checks=tried.checks,
-        figures=tried.figures,
+    return share.scrubbed_for_logs(
+        Report(
+            **_of_run(session),
+            verdict=concluded.verdict,
+            exit_code=concluded.exit_code,
+            host={**host, "id": verified.host_id(), **_facts(facts)},
+            plan=of.plan if isinstance(of, Installed) else None,
+            generation=of.generation if isinstance(of, Installed) else "",
+            packages=packages,
+            gpus=gpus,
+            steps=(),
+            commands=commands,
+            left=left,
+            promised=promised,
+            checks=tried.checks,
+            figures=tried.figures,
+        ),
+        record.own_scrubber(),
     )
-    return share.scrubbed_for_logs(result, record.own_scrubber())
 
 
 def _from_journal(
@@ -162,6 +167,7 @@ def _from_journal(
         for step in discover_steps.discover()
         if step.label in steps
     }
+    # A task wins: its label is never that of a step.
     entries = {**steps, **tasks}
     left = {
         label: msgspec.structs.replace(
@@ -170,14 +176,15 @@ def _from_journal(
         for label, entry in entries.items()
         if label in left or label in tasks
     }
-    commands = {label: entry.commands for label, entry in entries.items() if entry.commands}
-    return commands, left
+    return {label: entry.commands for label, entry in entries.items() if entry.commands}, left
 
 
 def _left_by(step: Step, plan: Plan, lock: Lock, site: Site) -> Left:
     written = (action for action in step.actions(plan, lock, site) if isinstance(action, Write))
-    paths = tuple(write.path.removeprefix(f"{site.generation}/") for write in written)
-    return Left(files=paths, distributions=step.leaves(plan, lock))
+    return Left(
+        files=tuple(write.path.removeprefix(f"{site.generation}/") for write in written),
+        distributions=step.leaves(plan, lock),
+    )
 
 
 def _of_run(session: Session) -> dict[str, Any]:

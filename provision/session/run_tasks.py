@@ -22,51 +22,52 @@ from provision.tasks import Task
 _RESUME: Final = "the environment is current and verified; the same command goes on with your tasks"
 
 
-def found(session: Session) -> tuple[Task, ...]:
+def all_tasks(session: Session) -> tuple[Task, ...]:
     """Return every task, ours and the user's. Raise if one of them cannot be used."""
     return discover_tasks.discover(
         Path(inputs.checkout()) / session.settings.tasks, session.settings.tasks
     )
 
 
-def joined(session: Session) -> Session:
+def with_tasks(session: Session) -> Session:
     """Return the session with the user's tasks. An environment for another host has none here."""
-    own = tuple(task for task in found(session) if not task.is_step)
-    return msgspec.structs.replace(session, tasks=() if session.target else own)
+    return msgspec.structs.replace(
+        session,
+        tasks=()
+        if session.target
+        else tuple(task for task in all_tasks(session) if not task.is_step),
+    )
 
 
 def pending(session: Session, outcome: Outcome) -> bool:
-    """Return whether a task is still to be carried out."""
     return bool(user_tasks.pending(outcome.place, session.tasks))
 
 
 def names_task(session: Session) -> bool:
     """Return whether `--only` or `--from` names a task, and no step."""
-    numbers = {task.number for task in session.tasks}
-    return session.only in numbers or session.start in numbers
+    return any(task.number in (session.only, session.start) for task in session.tasks)
 
 
 def base(session: Session, resolution: Resolution) -> Outcome:
     """Return the environment that a named task needs. It must be in place and verified."""
     outcome = build.glance(session, resolution)
     if outcome is None:
-        what = "tasks need an environment that is current, intact and verified"
-        raise WrongUsage(what, hint="./setup.sh makes it so")
+        raise WrongUsage(
+            "tasks need an environment that is current, intact and verified",
+            hint="./setup.sh makes it so",
+        )
     return outcome
 
 
 def preview(session: Session, generation: str) -> list[PlannedStep]:
-    """Return the tasks of a dry run: which would run, and which are done."""
     todo = {task.label for task in user_tasks.pending(Path(generation), session.tasks)}
     todo |= _again(session)
-    planned = []
-    for task in _chosen(session):
-        if task.label in todo:
-            actions = user_tasks.actions(task)
-            planned.append(PlannedStep(step=task.label, outcome="would run", actions=actions))
-        else:
-            planned.append(PlannedStep(step=task.label, outcome="kept"))
-    return planned
+    return [
+        PlannedStep(step=task.label, outcome="would run", actions=user_tasks.actions(task))
+        if task.label in todo
+        else PlannedStep(step=task.label, outcome="kept")
+        for task in _chosen(session)
+    ]
 
 
 def carry_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed | None]:
@@ -75,8 +76,12 @@ def carry_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed |
     The environment's own report is written before, and again if the user interrupts: its pages
     must not say that a task was not reached that was begun.
     """
-    is_ready = outcome.verdict == "verified" and not outcome.nothing_to_do
-    if session.tasks and is_ready and not names_task(session):
+    if (
+        session.tasks
+        and outcome.verdict == "verified"
+        and not outcome.nothing_to_do
+        and not names_task(session)
+    ):
         outputs.everywhere(run_report.report(session, outcome), session)
     try:
         return _carried_out(session, outcome)
@@ -89,13 +94,18 @@ def carry_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed |
 
 def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed | None]:
     chosen = _chosen(session)
-    if not chosen or outcome.verdict != "verified" or not _is_current(outcome):
+    is_current = environments.current_id(outcome.place.parent) == outcome.place.name
+    if not chosen or outcome.verdict != "verified" or not is_current:
         return outcome, None
-    with progress.followed(session.options) as listener:
-        there = msgspec.structs.replace(session, listener=listener)
+    # A display of its own: that of the steps has ended, and has given the cursor back.
+    with progress.listening(session.options) as listener:
         tasks = user_tasks.Tasks(
             outcome.resolution,
-            request.workplace(there, outcome.resolution, outcome.generation),
+            request.workplace(
+                msgspec.structs.replace(session, listener=listener),
+                outcome.resolution,
+                outcome.generation,
+            ),
             Path(inputs.checkout()),
             inputs.paths(session.settings),
             listener,
@@ -108,10 +118,6 @@ def _carried_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFaile
             result = TasksResult(failure=failure)
     session.listener.add(listener)
     return _with(outcome, result), result.failure
-
-
-def _is_current(outcome: Outcome) -> bool:
-    return environments.current_id(outcome.place.parent) == outcome.place.name
 
 
 def _chosen(session: Session) -> Sequence[Task]:
@@ -133,8 +139,9 @@ def _again(session: Session) -> set[str]:
     """Return the tasks that are carried out even if they are done: those that were named."""
     numbers = [task.number for task in session.tasks]
     first = numbers.index(session.start) if session.start in numbers else len(numbers)
-    named = {task.label for task in session.tasks if task.number == session.only}
-    return named | {task.label for task in session.tasks[first:]}
+    return {task.label for task in session.tasks if task.number == session.only} | {
+        task.label for task in session.tasks[first:]
+    }
 
 
 def _with(outcome: Outcome, result: TasksResult) -> Outcome:
@@ -145,11 +152,13 @@ def _with(outcome: Outcome, result: TasksResult) -> Outcome:
         steps=(*outcome.steps, *result.results),
         nothing_to_do=outcome.nothing_to_do and is_quiet,
     )
+    # A check of a task may contradict what the environment proved before.
     if result.tried.checks:
         gpus = outcome.resolution.plan.gpus.used
-        tried = user_tasks.joined(outcome.tried, result.tried)
-        names = (check.name for check in result.tried.checks)
-        promised = tuple(dict.fromkeys((*outcome.promised, *names)))
+        tried = user_tasks.join(outcome.tried, result.tried)
+        promised = tuple(
+            dict.fromkeys((*outcome.promised, *(check.name for check in result.tried.checks)))
+        )
         concluded = conclude(tried, promised, gpus)
         outcome = msgspec.structs.replace(
             outcome,

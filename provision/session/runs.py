@@ -25,9 +25,10 @@ def ids(logs: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        hint = "name another folder: --set logs=DIR"
         raise UnreadableInput(
-            f"cannot be read: {error.strerror}", where=str(logs), hint=hint
+            f"cannot be read: {error.strerror}",
+            where=str(logs),
+            hint="name another folder: --set logs=DIR",
         ) from error
 
 
@@ -49,10 +50,15 @@ def read(logs: Path, name: str | None) -> Report:
     if name and path.exists():
         return _in_file(path / REPORT if path.is_dir() else path)
     if matches:
-        hint = f"write more of the id: {', '.join(matches[:4])}"
-        raise WrongUsage(f"`{name}` is the beginning of {len(matches)} runs", hint=hint)
-    hint = f"the newest is {known[0]}" if known else "./setup.sh starts one"
-    raise WrongUsage(f"there is no run and no file `{name}`", where=str(logs), hint=hint)
+        raise WrongUsage(
+            f"`{name}` is the beginning of {len(matches)} runs",
+            hint=f"write more of the id: {', '.join(matches[:4])}",
+        )
+    raise WrongUsage(
+        f"there is no run and no file `{name}`",
+        where=str(logs),
+        hint=f"the newest is {known[0]}" if known else "./setup.sh starts one",
+    )
 
 
 def _of_run(logs: Path, id_: str, known: list[str]) -> Report:
@@ -60,9 +66,11 @@ def _of_run(logs: Path, id_: str, known: list[str]) -> Report:
     # A killed run leaves its folder without a report: the next older one is the useful answer.
     if path.parent.is_dir() and _is_absent(path):
         complete = next((run for run in known if not _is_absent(logs / run / REPORT)), "")
-        hint = f"the newest run with one: {complete}" if complete else "no run here has one"
-        what = f"run {id_} has no report: it was killed or is still running"
-        raise UnreadableInput(what, where=str(path), hint=hint)
+        raise UnreadableInput(
+            f"run {id_} has no report: it was killed or is still running",
+            where=str(path),
+            hint=f"the newest run with one: {complete}" if complete else "no run here has one",
+        )
     return _in_file(path)
 
 
@@ -70,10 +78,8 @@ def _is_absent(path: Path) -> bool:
     """Return whether a file is missing; other errors are reported when it is opened."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, NotADirectoryError))
     return False
 
 

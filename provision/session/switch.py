@@ -18,8 +18,7 @@ def switch(session: Session, outcome: Outcome, *, only_adds: bool) -> Outcome:
     `only_adds`: the one in use is the same without an optional package.
     """
     if outcome.verdict == "verified":
-        report = run_report.report(session, outcome)
-        verified.save(outcome.place, outputs.document(report))
+        verified.save(outcome.place, outputs.document(run_report.report(session, outcome)))
         # With a regression it is kept beside the current one, like any other environment.
         if outcome.regressions:
             return tidy(session, outcome)
@@ -28,6 +27,7 @@ def switch(session: Session, outcome: Outcome, *, only_adds: bool) -> Outcome:
         verified.withdraw(outcome.place)
         return outcome
     environments.switch(Path(session.prefix), outcome.place.name)
+    # Else two environments of one upgrade would push out the way back.
     replaced = outcome.built.before if only_adds else None
     return msgspec.structs.replace(tidy(session, outcome, replaced), owed=owed)
 
@@ -42,12 +42,14 @@ def _owed(session: Session, outcome: Outcome) -> tuple[str, ...]:
 
 def tidy(session: Session, outcome: Outcome, replaced: str | None = None) -> Outcome:
     """Remove what the prefix needs no more. `replaced` was current and is only added to."""
-    removed = bring_up.tidy(
-        Path(session.prefix),
-        outcome.built,
-        session.settings.keep,
-        replaced=replaced,
-        # A killed compilation resumes in its toolkit.
-        keep_toolkits=outcome.resolution.plan.compiles,
+    return msgspec.structs.replace(
+        outcome,
+        removed=bring_up.tidy(
+            Path(session.prefix),
+            outcome.built,
+            session.settings.keep,
+            replaced=replaced,
+            # A killed compilation resumes in its toolkit.
+            keep_toolkits=outcome.resolution.plan.compiles,
+        ),
     )
-    return msgspec.structs.replace(outcome, removed=removed)

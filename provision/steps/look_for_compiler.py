@@ -23,16 +23,6 @@ _INSTALL = {
 _UNKNOWN = ("install", "gcc", f"the headers of {_PYTHON}")
 
 
-def _has_compiler() -> bool:
-    # CC may have options behind the command.
-    words = os.environ.get("CC", "").split()
-    return any(shutil.which(name) for name in (*words[:1], "gcc", "clang", "cc"))
-
-
-def _has_headers() -> bool:
-    return os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))
-
-
 def _family() -> list[str]:
     """Return the IDs of this distribution and of those that it is like, the nearest first."""
     try:
@@ -48,16 +38,17 @@ def main() -> int:
         (_INSTALL[name] for name in _family() if name in _INSTALL), _UNKNOWN
     )
     missing = []
-    if not _has_compiler():
+    own = os.environ.get("CC", "").split()[:1]  # CC may have options behind the command
+    if not any(shutil.which(name) for name in (*own, "gcc", "clang", "cc")):
         missing.append(("a C compiler", compiler))
-    if not _has_headers():
+    if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
         missing.append((f"Python.h of {sys.executable}", headers))
     if not missing:
         return 0
-    names = " and ".join(name for name, _ in missing)
-    packages = " ".join(package for _, package in missing)
+    names, packages = zip(*missing, strict=True)
     sys.stderr.write(
-        f"missing: {names}, which Triton needs at run time\nas root: {tool} {packages}\n"
+        f"missing: {' and '.join(names)}, which Triton needs at run time\n"
+        f"as root: {tool} {' '.join(packages)}\n"
     )
     return int(sys.argv[1:] == ["must"])
 

@@ -42,7 +42,6 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def requirement(self) -> str:
-        """The line that uv installs from."""
         version = self._named
         # ==2.13.0 would take a 2.13.0+cpu that lies beside it, too; === does not.
         exactly = "==" if "+" in version else "==="
@@ -77,18 +76,15 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         return Lock(pins=tuple(replace(pin, wheel=pin.wheel.without_token()) for pin in self.pins))
 
     def without(self, names: Iterable[str]) -> Lock:
-        """Return the lock without some distributions."""
         left_out = frozenset(names)
         return Lock(pins=tuple(pin for pin in self.pins if pin.name not in left_out))
 
     def some(self, names: Iterable[str]) -> tuple[Pin, ...]:
-        """Return the pins of some distributions."""
         chosen = frozenset(names)
         return tuple(pin for pin in self.pins if pin.name in chosen)
 
     @property
     def optional(self) -> tuple[Pin, ...]:
-        """The pins of the optional package."""
         return self.some(OPTIONAL_DISTRIBUTIONS)
 
     @property
@@ -167,7 +163,6 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True, tag="fetch"):
     wheels: tuple[Wheel, ...]
 
     def only(self, wheels: Iterable[Wheel]) -> Fetch:
-        """Return it for some of its files."""
         some = tuple(wheels)
         return Fetch(title=_count(some), folder=self.folder, wheels=some)
 
@@ -273,7 +268,6 @@ class WheelCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fetch(pins: Iterable[Pin], site: Site) -> Fetch:
-    """Return the action that fetches what an installation takes out of the store."""
     wheels = tuple(pin.wheel for pin in pins)
     return Fetch(title=_count(wheels), folder=site.wheels, wheels=wheels)
 

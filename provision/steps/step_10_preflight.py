@@ -20,19 +20,18 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     sizes = [pin.wheel.size for pin in lock.pins]
     # Indexes may leave sizes out; the plan's estimate then stands in.
     wheels_mb = sum(sizes) // _MB if all(sizes) else max(sum(sizes) // _MB, plan.download_mb)
-    room = Need(
-        title="room for the environment and its wheels",
-        kind="free space",
-        path=site.prefix,
-        mb=int(plan.disk_mb * _MARGIN) + wheels_mb,
-        hint="free some space there, or name another disk: --prefix DIR",
-    )
     elsewhere = (
         _beside(site, "room for temporary files", site.temporary, "TMPDIR=DIR ./setup.sh"),
         _beside(site, "room for logs", site.logs, "--set logs=DIR"),
     )
     return (
-        room,
+        Need(
+            title="room for the environment and its wheels",
+            kind="free space",
+            path=site.prefix,
+            mb=int(plan.disk_mb * _MARGIN) + wheels_mb,
+            hint="free some space there, or name another disk: --prefix DIR",
+        ),
         *(need for need in elsewhere if need.path),
         Need(title="locks on this file system", kind="locks", path=site.prefix, hint=_LOCKS),
         *((msgspec.structs.replace(_GLIBC, version=plan.glibc),) if plan.glibc else ()),
@@ -47,9 +46,13 @@ def _to_start_vllm(plan: Plan) -> tuple[Need, ...]:
 
 def _beside(site: Site, title: str, path: str, other: str) -> Need:
     """Require room for files that are written during the run, which may be on another disk."""
-    hint = f"free some space there, or name another disk: {other}"
     return Need(
-        title=title, kind="free space", path=path, mb=_ASIDE_MB, beside=site.prefix, hint=hint
+        title=title,
+        kind="free space",
+        path=path,
+        mb=_ASIDE_MB,
+        beside=site.prefix,
+        hint=f"free some space there, or name another disk: {other}",
     )
 
 

@@ -19,9 +19,11 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
 def look_for_compiler(plan: Plan, python: str) -> Run:
     """Return the action that looks with a given Python, which knows where its headers are."""
     # On a CPU vLLM runs without Triton, and with --enforce-eager it compiles nothing.
-    weight = "must" if plan.profile == "cuda" else "should"
-    look = (python, "-I", str(LOOK), weight)
-    return Run(title="look for a C compiler and Python's headers", argv=look, deadline_s=60.0)
+    return Run(
+        title="look for a C compiler and Python's headers",
+        argv=(python, "-I", str(LOOK), "must" if plan.profile == "cuda" else "should"),
+        deadline_s=60.0,
+    )
 
 
 STEP = Step(

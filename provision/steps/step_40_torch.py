@@ -28,7 +28,11 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         Write(
             title="constraints that hold torch",
             path=constraints,
-            text="".join(f"{pin.name}=={pin.version}\n" for pin in pins if _is_held(pin.name)),
+            text="".join(
+                f"{pin.name}=={pin.version}\n"
+                for pin in pins
+                if pin.name in ("torch", "triton") or pin.name.startswith(_CUDA)
+            ),
         ),
         # Holds every later pip in this environment. A URL, since pip splits a path at its spaces.
         Write(
@@ -41,10 +45,6 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
 
 def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature
     return tuple(pin.name for pin in lock.pins if pin.name in _NEEDED or pin.name.startswith(_CUDA))
-
-
-def _is_held(name: str) -> bool:
-    return name in ("torch", "triton") or name.startswith(_CUDA)
 
 
 STEP = Step(

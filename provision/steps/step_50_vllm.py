@@ -31,10 +31,15 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
 def lay_out_toolkit(plan: Plan, site: Site) -> Run:
     """Return the action that makes the CUDA wheels usable as CUDA_HOME."""
     packages = f"{site.generation}/lib/python{plan.python}/site-packages"
-    wheels = f"{packages}/nvidia/cu{(plan.cuda or '').split('.')[0]}"
     return Run(
         title="lay out the CUDA toolkit of the wheels",
-        argv=(site.python, "-I", str(LAY_OUT), wheels, site.toolkit),
+        argv=(
+            site.python,
+            "-I",
+            str(LAY_OUT),
+            f"{packages}/nvidia/cu{(plan.cuda or '').split('.')[0]}",
+            site.toolkit,
+        ),
         deadline_s=60.0,
     )
 

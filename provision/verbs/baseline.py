@@ -14,12 +14,15 @@ from provision.session import baselines, inputs, runs
 def run(options: argparse.Namespace) -> int:
     logs = Path(inputs.checkout()) / inputs.settings(options).logs
     if len(options.what) > (options.action == "set"):
-        what = f"`{options.what[-1]}` is not expected here"
-        raise WrongUsage(what, hint="baseline set [RUN], or baseline show")
+        raise WrongUsage(
+            f"`{options.what[-1]}` is not expected here",
+            hint="baseline set [RUN], or baseline show",
+        )
     if options.action == "set":
         names = options.what
-        report = runs.read(logs, names[0]) if names else baselines.newest(logs, whole=True)
-        baselines.choose(logs, report)
+        baselines.choose(
+            logs, runs.read(logs, names[0]) if names else baselines.newest(logs, whole=True)
+        )
     is_set = baselines.chosen(logs, verified.host_id()) is not None
     baseline = baselines.baseline(logs)
     if options.json:
@@ -28,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
         terminal.line("no baseline: no run has verified this host yet")
     else:
         origin = "set" if is_set else "not set, so the last verified run of this host"
-        figures = f"{len(baseline.figures)} figures"
-        terminal.line(f"{baseline.run}, started {baseline.started}, {figures} ({origin})")
+        terminal.line(
+            f"{baseline.run}, started {baseline.started}, "
+            f"{len(baseline.figures)} figures ({origin})"
+        )
     return DONE

@@ -12,7 +12,6 @@ from packaging.version import Version
 
 from provision.display import progress, terminal
 from provision.engine import bring_up, bundle, locks
-from provision.engine.bundle import Bundle
 from provision.errors import DONE, NotWritable, WrongUsage
 from provision.events import Note
 from provision.host import installer_config, pythons, sources
@@ -20,9 +19,7 @@ from provision.host._model import Host
 from provision.plan import other_host
 from provision.plan._model import OPTIONAL, Plan, Reasons, Unsupported
 from provision.session import confirm, inputs, optional, planning, request, resolve
-from provision.session._model import Session
 from provision.settings import Settings
-from provision.steps.model import Lock
 
 _UNITS: Final = {"M": 2**20, "G": 2**30}
 _LEAST_MB: Final = 32  # the largest wheel of vllm-ready's own environment is never split
@@ -30,7 +27,6 @@ _OLDEST: Final = Version("3.10")  # that the control environment runs on
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make a bundle, or complete one, and return the exit code."""
     part_size = _bytes(options.part_size) if options.part_size else 2**63
     folder = Path(options.output)
     bundle.refuse_foreign(folder)
@@ -39,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
-    session = request.made(options)
+    session = request.new_session(options)
     builder = resolve.here(session)
     target = session.target or builder
     planned = resolve.plan_and_lock(session, other_host.with_sources_of(target, builder))
@@ -48,16 +44,36 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     if not confirm.agreed(*planned, options):
         return DONE
     try:
-        with progress.followed(options) as listener:
+        with progress.listening(options) as listener:
             session = msgspec.structs.replace(session, listener=listener)
             plan, lock = optional.fetch_for_bundle(session, target, *planned)
             missing = optional.missing_from_bundle(planned[0], plan, lock, options.host)
             if missing and optional.is_required(session):
-                reasons = (Reasons(subject=OPTIONAL, reasons=(missing,)),)
-                return confirm.no_plan(Unsupported(unsupported=reasons, advice=()), options)
+                return confirm.no_plan(
+                    Unsupported(
+                        unsupported=(Reasons(subject=OPTIONAL, reasons=(missing,)),), advice=()
+                    ),
+                    options,
+                )
+            # Said now and with the result: the host cannot fetch it without a network.
             if missing:
                 listener(Note(text=missing))
-            made = _make(session, folder, part_size, builder, target, plan, lock, missing)
+            config = builder.known(installer_config.FACT)
+            made = bundle.make(
+                folder,
+                Path(inputs.checkout()),
+                plan,
+                lock,
+                _answers(builder, session.settings),
+                config.local_wheels if config else (),
+                planning.kept_wheels(Path(session.prefix)),
+                missing,
+                _pythons(target, plan),
+                bring_up.own_uv(),
+                request.environment(session, plan),
+                part_size,
+                session.listener,
+            )
     except NotWritable as failure:
         raise _not_written(failure.what, folder) from failure
     except OSError as error:
@@ -65,45 +81,22 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     if options.json:
         terminal.document(made)
     elif not options.events:
-        size = sum(file.size for file in made.files) / 1e9
-        content = f"{len(made.files)} files, {size:.1f} GB"
-        terminal.line(f"{folder}: {content}; {folder}/README.txt says how to use it")
+        terminal.line(
+            f"{folder}: {len(made.files)} files, "
+            f"{sum(file.size for file in made.files) / 1e9:.1f} GB; "
+            f"{folder}/README.txt says how to use it"
+        )
         if missing:
             terminal.line(missing)
     return DONE
 
 
-def _make(
-    session: Session,
-    folder: Path,
-    part_size: int,
-    builder: Host,
-    target: Host,
-    plan: Plan,
-    lock: Lock,
-    missing: str,
-) -> Bundle:
-    config = builder.known(installer_config.FACT)
-    return bundle.make(
-        folder,
-        Path(inputs.checkout()),
-        plan,
-        lock,
-        _answers(builder, session.settings),
-        config.local_wheels if config else (),
-        planning.kept(Path(session.prefix)),
-        missing,
-        _pythons(target, plan),
-        bring_up.own_uv(),
-        request.environment(session, plan),
-        part_size,
-        session.listener,
-    )
-
-
 def _not_written(what: str, folder: Path) -> NotWritable:
-    hint = "free some space, or name a folder elsewhere; the same command resumes"
-    return NotWritable(what, where=str(folder), hint=hint)
+    return NotWritable(
+        what,
+        where=str(folder),
+        hint="free some space, or name a folder elsewhere; the same command resumes",
+    )
 
 
 def _answers(builder: Host, settings: Settings) -> dict[str, bool]:
@@ -119,15 +112,17 @@ def _answers(builder: Host, settings: Settings) -> dict[str, bool]:
 
 def _pythons(target: Host, plan: Plan) -> tuple[str, ...]:
     """Return every Python of the host that may come to run vllm-ready itself."""
-    known = target.known(pythons.FACT) or ()
-    minors = {".".join(python.version.split(".")[:2]) for python in known} | {plan.python}
+    minors = {
+        ".".join(python.version.split(".")[:2]) for python in (target.known(pythons.FACT) or ())
+    } | {plan.python}
     return tuple(sorted((minor for minor in minors if Version(minor) >= _OLDEST), key=Version))
 
 
 def _bytes(size: str) -> int:
-    """Return the bytes of a size such as 60M."""
     match = re.fullmatch(r"(\d+)([MG])", size)
     if not match or int(match[1]) * _UNITS[match[2]] < _LEAST_MB * _UNITS["M"]:
-        hint = f"write megabytes or gigabytes, {_LEAST_MB}M or more: 60M"
-        raise WrongUsage(f"--part-size {size}: is no size", hint=hint)
+        raise WrongUsage(
+            f"--part-size {size}: is no size",
+            hint=f"write megabytes or gigabytes, {_LEAST_MB}M or more: 60M",
+        )
     return int(match[1]) * _UNITS[match[2]]

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 def run(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
     actions = {"show": commands.show, "check": commands.check, "add": commands.add}
-    note = terminal.ignore if options.quiet else terminal.note
-    result = actions[options.action](options.what, lambda: _index(settings), note)
+    result = actions[options.action](
+        options.what, lambda: _index(settings), terminal.ignore if options.quiet else terminal.note
+    )
     if options.json:
         terminal.document(result.data)
     else:
@@ -33,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
 def _index(settings: Settings) -> str:
     address = inputs.addresses(settings).get("pypi")
     if address is None:
-        what = "the catalogue is compared with PyPI, and sources.pypi is false"
-        hint = "use --set sources.pypi=true, or the URL of a mirror"
-        raise WrongSetting(what, where="settings", hint=hint)
+        raise WrongSetting(
+            "the catalogue is compared with PyPI, and sources.pypi is false",
+            where="settings",
+            hint="use --set sources.pypi=true, or the URL of a mirror",
+        )
     return address

@@ -13,27 +13,24 @@ from provision.display import progress, terminal
 from provision.engine import environments, launch_checks, locks, promised_checks, verified
 from provision.engine.launch_checks import CheckDescription
 from provision.errors import CHECK_FAILED, DONE, WrongUsage
-from provision.plan._model import Plan
 from provision.report._model import Report
 from provision.session import foreign_python, inputs, outputs, request, run_report
 from provision.session._model import Session
-from provision.steps.model import Lock
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the checks that are asked for, and return the exit code of the verdict."""
     known = launch_checks.discover()
     if options.names == ["list"]:
         return _list(known, options)
     names = {check.name for check in known}
-    unknown = [name for name in options.names if name not in names]
-    if unknown:
-        hint = f"there are: {', '.join(sorted(names))}"
-        raise WrongUsage(f"there is no check `{unknown[0]}`", hint=hint)
+    if unknown := [name for name in options.names if name not in names]:
+        raise WrongUsage(
+            f"there is no check `{unknown[0]}`", hint=f"there are: {', '.join(sorted(names))}"
+        )
     # Also with an empty value, which is a mistake: our own environment was not meant.
     if options.python is not None or options.serving is not None:
         return _show(foreign_python.run_checks(options), options)
-    session = request.made(options)
+    session = request.new_session(options)
     if environments.current_id(Path(session.prefix)) is None:
         raise WrongUsage(
             "there is no current environment to check",
@@ -58,7 +55,6 @@ def _list(known: Sequence[CheckDescription], options: argparse.Namespace) -> int
 
 
 def _needs(check: CheckDescription) -> list[str]:
-    """Return the needs of a check in words."""
     needs = check.needs
     words = list(needs.packages)
     if needs.gpus:
@@ -80,10 +76,14 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
     place = (Path(session.prefix) / environments.CURRENT).resolve()
     environment = run_report.installed(place)
     plan, lock = environment.plan, environment.lock
-    names = tuple(options.names) or _of_profile(plan, lock, options.profile)
+    names = tuple(options.names) or (
+        promised_checks.choose_promised(plan, lock, options.profile)
+        if options.profile
+        else plan.checks
+    )
     gpus = plan.gpus.used if foreign_python.has_gpus() else ()
     facts = promised_checks.record_facts(names, inputs.paths(session.settings))
-    with progress.followed(options) as listener:
+    with progress.listening(options) as listener:
         tried = promised_checks.check_environment(
             plan, lock, str(place), names, Path(session.logs), listener, gpus, facts
         )
@@ -99,12 +99,7 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
     return report
 
 
-def _of_profile(plan: Plan, lock: Lock, depth: launch_checks.Depth | None) -> tuple[str, ...]:
-    return plan.checks if depth is None else promised_checks.choose_promised(plan, lock, depth)
-
-
 def _show(report: Report, options: argparse.Namespace, hint: str = "") -> int:
-    """Show the verdict in the way that was asked for, and return its exit code."""
     if options.stream:
         options.stream.report = report
     elif options.json:

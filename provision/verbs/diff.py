@@ -13,9 +13,9 @@ from provision.session import baselines, inputs, runs
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the comparison."""
-    logs = Path(inputs.checkout()) / inputs.settings(options).logs
-    comparison = baselines.diff(*_pair(logs, options.runs))
+    comparison = baselines.diff(
+        *_pair(Path(inputs.checkout()) / inputs.settings(options).logs, options.runs)
+    )
     if options.json:
         terminal.document(comparison)
     else:
@@ -37,8 +37,11 @@ def _pair(logs: Path, names: list[str]) -> tuple[Report, Report]:
     if len(reports) == 2:
         return reports[0], reports[1]
     after = baselines.newest(logs)
-    host = str(after.host.get("id", ""))
-    before = reports[0] if reports else baselines.baseline(logs, of=host, but=after.run)
+    before = (
+        reports[0]
+        if reports
+        else baselines.baseline(logs, of=str(after.host.get("id", "")), but=after.run)
+    )
     if before is None:
         raise WrongUsage(
             "no earlier verified run of this host to compare with",

@@ -14,7 +14,7 @@ from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    existing = environments.list_environments(Path(request.made(options).prefix))
+    existing = environments.list_environments(Path(request.new_session(options).prefix))
     if options.json:
         terminal.document([msgspec.to_builtins(environment) for environment in existing])
         return DONE

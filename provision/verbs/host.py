@@ -30,15 +30,19 @@ def run(options: argparse.Namespace) -> int:
     if output is not None:
         files.write(Path(output), record.to_json(recording), make_folders=False)
         if not options.quiet:
-            usage = f"./setup.sh plan --host {output} plans for this host anywhere"
-            terminal.note(f"recorded in {output}; {usage}")
+            terminal.note(
+                f"recorded in {output}; "
+                f"./setup.sh plan --host {output} plans for this host anywhere"
+            )
     if options.json:
         terminal.out(record.to_json(recording))
     elif output is None:
         from provision.host import show
 
-        parts = show.warnings(recording) if options.quiet else [*show.table(recording)]
-        for part in (*parts, *_unusable_gpus(recording, settings)):
+        for part in (
+            *(show.warnings(recording) if options.quiet else [*show.table(recording)]),
+            *_unusable_gpus(recording, settings),
+        ):
             terminal.show(part)
     return DONE
 
@@ -47,8 +51,9 @@ def _unusable_gpus(recording: Recording, settings: Settings) -> list[str]:
     """Return a line for each GPU that cannot be used yet, with the driver that it needs."""
     catalogue = rows.load()
     try:
-        situation = gather(Host(recording.readings), settings, catalogue)
-        profile = choose_profile.choose(situation, catalogue)
+        profile = choose_profile.choose(
+            gather(Host(recording.readings), settings, catalogue), catalogue
+        )
     except (IncompleteHost, WrongSetting) as failure:  # the recording is worth showing all the same
         return [f"not enough for a plan: {failure.what}"]
     reasons = profile.reasons if isinstance(profile, Reasons) else ()

@@ -21,26 +21,25 @@ def run(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
     host = _host(options, settings)
     try:
-        known = planning.catalogue(os.path.join(inputs.checkout(), settings.prefix))
-        plan = planning.make_plan(host, settings, known)
+        plan = planning.make_plan(
+            host, settings, planning.catalogue(os.path.join(inputs.checkout(), settings.prefix))
+        )
     except IncompleteHost as failure:
         failure.where = inputs.host_name(options)
         raise
     except WrongSetting as failure:
         # The planner reports a setting that does not suit the host as `key: reason`.
-        key = failure.what.partition(":")[0]
-        failure.where = failure.where or inputs.origin_of(key, options)
+        failure.where = failure.where or inputs.origin_of(failure.what.partition(":")[0], options)
         raise
     if options.json:
         terminal.document(plan)
-    elif options.quiet:
-        from provision.plan import explain
-
-        terminal.line(explain.in_one_line(plan))
     else:
         from provision.plan import explain
 
-        terminal.show(explain.render(plan))
+        if options.quiet:
+            terminal.line(explain.in_one_line(plan))
+        else:
+            terminal.show(explain.render(plan))
     return UNSUPPORTED if isinstance(plan, Unsupported) else DONE
 
 
@@ -50,6 +49,8 @@ def _host(options: argparse.Namespace, settings: Settings) -> Host:
     from provision.host import record
     from provision.host._model import Host
 
-    addresses = inputs.addresses(settings)
-    recording = record.record(network=True, paths=inputs.paths(settings), sources=addresses)
-    return Host(recording.readings)
+    return Host(
+        record.record(
+            network=True, paths=inputs.paths(settings), sources=inputs.addresses(settings)
+        ).readings
+    )

@@ -18,8 +18,7 @@ from provision.steps.model import Action, Fetch, Run, Write
 
 
 def run(options: argparse.Namespace) -> int:
-    """Carry out steps and the user's tasks, and return the exit code."""
-    session = run_tasks.joined(request.made(options))
+    session = run_tasks.with_tasks(request.new_session(options))
     if options.dry_run:
         return _dry_run(session)
     with request.locked(session, "provision") as session:
@@ -48,11 +47,13 @@ def _dry_run(session: Session) -> int:
 
 def _preview(session: Session, resolution: Resolution) -> tuple[str, list[PlannedStep]]:
     """Return the environment, the steps, and then the tasks. A named task needs no step."""
+    # A named task runs in the environment in use, which no step changes.
     if run_tasks.names_task(session):
         generation = run_tasks.base(session, resolution).generation
         return generation, run_tasks.preview(session, generation)
-    site = request.site(session, resolution)
-    generation, steps = preview.preview(resolution, site, only=session.only, start=session.start)
+    generation, steps = preview.preview(
+        resolution, request.site(session, resolution), only=session.only, start=session.start
+    )
     if session.only is None:
         steps = [*steps, *run_tasks.preview(session, generation)]
     return generation, steps

@@ -11,7 +11,7 @@ from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    session = request.made(options)
+    session = request.new_session(options)
     prefix = request.standing_prefix(session)
     with locks.hold(prefix, "prune"):
         before = store.referenced(prefix)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the report, or write it to a file."""
     if options.json and options.format not in (None, "json"):
-        what = f"--json and --format {options.format} contradict each other"
-        raise WrongUsage(what, hint="leave one of them out")
-    logs = Path(inputs.checkout()) / inputs.settings(options).logs
-    report = runs.read(logs, options.run)
+        raise WrongUsage(
+            f"--json and --format {options.format} contradict each other",
+            hint="leave one of them out",
+        )
+    report = runs.read(Path(inputs.checkout()) / inputs.settings(options).logs, options.run)
     if options.share:
         # Only --share needs the recorder, which loads slowly.
         from provision.host import record

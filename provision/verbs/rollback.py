@@ -11,12 +11,16 @@ from provision.session import request
 
 
 def run(options: argparse.Namespace) -> int:
-    prefix = request.standing_prefix(request.made(options))
+    prefix = request.standing_prefix(request.new_session(options))
     with locks.hold(prefix, "rollback"):
         current, users = environments.rollback(prefix, options.id)
     if options.json:
-        processes = [{"pid": pid, "name": name} for pid, name in users]
-        terminal.document({"current": current, "still_running": processes})
+        terminal.document(
+            {
+                "current": current,
+                "still_running": [{"pid": pid, "name": name} for pid, name in users],
+            }
+        )
         return DONE
     terminal.line(f"the current environment is {current}")
     for pid, name in users:

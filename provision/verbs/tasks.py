@@ -43,9 +43,12 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    session = request.made(options)
-    existing = environments.list_environments(Path(session.prefix))
-    states = _states(run_tasks.found(session), existing, _outcomes(session))
+    session = request.new_session(options)
+    states = _states(
+        run_tasks.all_tasks(session),
+        environments.list_environments(Path(session.prefix)),
+        _outcomes(session),
+    )
     if options.json:
         terminal.document([msgspec.to_builtins(state) for state in states])
         return DONE
@@ -65,7 +68,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _proofs(state: TaskState) -> Iterator[str]:
-    """Yield a line for each outcome of the checks, failures first."""
     for outcome in sorted(set(state.tried.values()), key=OUTCOMES.index):
         names = [name for name, tried in state.tried.items() if tried == outcome]
         yield f"{outcome}: {', '.join(names)}"
@@ -104,12 +106,14 @@ def _states(
     states = []
     for task in tasks:
         proving = discover_tasks.checks_that_prove(task, checks)
-        entries = (
-            (environment, journal[task.label])
-            for environment, journal in journals
-            if task.label in journal
+        environment, entry = next(
+            (
+                (environment, journal[task.label])
+                for environment, journal in journals
+                if task.label in journal
+            ),
+            (None, None),
         )
-        environment, entry = next(entries, (None, None))
         states.append(
             TaskState(
                 number=task.number,
@@ -128,6 +132,7 @@ def _states(
 
 
 def _journal(environment: Path) -> dict[str, JournalEntry]:
-    """Return the last entry of each step and of each task of the user."""
-    steps = Journal(environment / environments.STATE).last_entries()
-    return {**steps, **user_tasks.journal(environment).last_entries()}
+    return {
+        **Journal(environment / environments.STATE).last_entries(),
+        **user_tasks.journal(environment).last_entries(),
+    }

@@ -10,8 +10,7 @@ from provision.session import confirm, pipeline, request, run_tasks
 
 
 def run(options: argparse.Namespace) -> int:
-    """Bring up the newest environment for this host, and return the exit code."""
-    session = run_tasks.joined(request.made(options))
+    session = run_tasks.with_tasks(request.new_session(options))
     if (code := pipeline.nothing_to_do(session)) is not None:
         return code
     with request.locked(session, "up") as session:

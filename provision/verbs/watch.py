@@ -11,10 +11,9 @@ from provision.display import terminal
 from provision.doors import files
 from provision.engine import environments, locks, verified
 from provision.errors import DONE, NotWritable, WrongUsage
-from provision.report import diff_as_text, read
+from provision.report import diff_as_text
 from provision.report._comparison import Comparison
-from provision.report._model import Report
-from provision.session import baselines, drift, request
+from provision.session import baselines, drift, outputs, request
 from provision.session._model import Session
 from provision.session.drift import LastCheck, Snapshot
 from provision.verbs import check
@@ -35,8 +34,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look, check if something changed, and return the exit code."""
-    session = request.made(options)
+    session = request.new_session(options)
     if environments.current_id(Path(session.prefix)) is None:
         raise WrongUsage(
             "there is no current environment to watch",
@@ -58,27 +56,28 @@ def _stored_look(session: Session) -> Path:
     return Path(session.logs).parent / f"watch-{verified.host_id()}.json"
 
 
-def _verified_with(place: Path) -> Report | None:
-    """Return the report that verified an environment. A failed check withdraws it."""
-    return read.report_or_none(verified.read_report(place))
-
-
 def _changed(session: Session, now: Snapshot) -> tuple[str, ...]:
-    last = drift.last(_stored_look(session), _verified_with(_place(session)))
-    return drift.differences(last, now)
+    return drift.differences(
+        drift.last(_stored_look(session), outputs.verified_with(_place(session))), now
+    )
 
 
 def _checked(session: Session, options: argparse.Namespace) -> Watched:
     place = _place(session)
-    before, now = _verified_with(place), drift.snapshot(place)
+    # A failed check withdraws this report.
+    before, now = outputs.verified_with(place), drift.snapshot(place)
     changed = _changed(session, now)
     # A run that ended before this one took the lock may have verified the environment.
     if not changed and not options.always:
         return Watched(changed=())
-    options.names = []
+    options.names = []  # all checks that the plan promises
     report = check.checked(session, options)
     look = LastCheck(run=report.run, exit_code=report.exit_code, seen=now)
-    _store(_stored_look(session), look)
+    try:
+        files.write(_stored_look(session), msgspec.json.encode(look))
+    except NotWritable as failure:
+        # Then the next look is as thorough as this one.
+        terminal.note(f"this look is not stored: {failure.text}")
     before = before or baselines.baseline(Path(session.logs).parent, but=report.run)
     return Watched(
         changed=changed or (_ALWAYS,),
@@ -86,14 +85,6 @@ def _checked(session: Session, options: argparse.Namespace) -> Watched:
         run=report.run,
         diff=baselines.diff(before, report) if before else None,
     )
-
-
-def _store(path: Path, look: LastCheck) -> None:
-    """Store a look. If that fails, the next look is as thorough as this one."""
-    try:
-        files.write(path, msgspec.json.encode(look))
-    except NotWritable as failure:
-        terminal.note(f"this look is not stored: {failure.text}")
 
 
 def _show(watched: Watched, options: argparse.Namespace) -> int:

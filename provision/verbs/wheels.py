@@ -37,7 +37,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(options: argparse.Namespace) -> int:
-    prefix = Path(request.made(options).prefix)
+    prefix = Path(request.new_session(options).prefix)
     if options.action != "import" and (options.torch or options.cuda):
         raise WrongUsage("--torch and --cuda are for wheels import", hint="leave them out")
     {"list": _list, "export": _export, "import": _import}[options.action](prefix, options)
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 def list_store(prefix: Path) -> Listed:
     folder = prefix / FOLDER
-    wheels = tuple(wheel_store.found(prefix))
+    wheels = tuple(wheel_store.kept_wheels(prefix))
     known = {wheel.file for wheel in wheels}
     rest = [
         path for path in sorted(folder.glob("*.whl")) if path.name not in known and path.is_file()
@@ -96,13 +96,14 @@ def _list(prefix: Path, options: argparse.Namespace) -> None:
 def _describe(wheel: Kept) -> str:
     python = f"{wheel.cpython[2]}.{wheel.cpython[3:]}"
     # The note of an imported wheel has the build time of another host.
-    is_own_build = wheel.origin == "built" and not wheel.brought
-    duration = f" in {wheel.seconds / 60:.0f} min" if is_own_build else ""
+    duration = (
+        f" in {wheel.seconds / 60:.0f} min" if wheel.origin == "built" and not wheel.brought else ""
+    )
     part = f"; only {wheel.only} was compiled: used only with {partial_build.ONLY} set to that"
     return (
         f"{wheel.version} for torch {wheel.torch}, CUDA {wheel.cuda}, Python {python}, "
         f"{wheel.machine}, glibc {wheel.glibc}; machine code for {' '.join(wheel.sm)}; "
-        f"{wheel.came}{duration}; {wheel.size / 1e6:.1f} MB{part if wheel.only else ''}"
+        f"{wheel.origin_text}{duration}; {wheel.size / 1e6:.1f} MB{part if wheel.only else ''}"
     )
 
 

@@ -71,7 +71,7 @@ def test_no_elf_file_is_named(data: bytes) -> None:
 
 
 def complaint(data: bytes) -> str | None:
-    """What reading everything ends with, if it ends badly; only a ValueError may."""
+    """Read every property and return the text of the ValueError; any other error is a bug."""
     try:
         read = SharedObject(data, "broken.so")
         for name in PROPERTIES:

@@ -86,7 +86,7 @@ class Vllm:
         self.python = python
 
     def answers(self, code: str, *arguments: str, **environment: str) -> Any:
-        """What `code` has put into `said`, with torch and the checks at hand; the arguments are in sys.argv."""
+        """Run `code` beside torch and the checks, and return `said`; arguments: sys.argv."""
         script = (
             _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said, default=vars))"
         )
@@ -100,7 +100,9 @@ class Vllm:
     def tried(self, name: str, logs: Path) -> CheckResults:
         """One check through the launcher, as the engine tries it."""
         found = [check for check in launch_checks.discover() if check.name == name]
-        return launch_checks.run(self.python, found, launch_checks.CheckContext(profile="cpu"), logs)
+        return launch_checks.run(
+            self.python, found, launch_checks.CheckContext(profile="cpu"), logs
+        )
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ UNSURE = "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(h
 
 @pytest.fixture
 def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """What `_devices` asks of a torch with GPUs."""
+    """Stand in for a torch with GPUs, as far as `_devices` uses it."""
     cuda = SimpleNamespace(
         device_count=lambda: 1,
         is_initialized=lambda: False,

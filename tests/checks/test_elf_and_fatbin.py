@@ -103,7 +103,10 @@ def test_damage_anywhere_ends_in_a_sentence_or_nothing(tmp_path: Path, byte: byt
 )
 def test_fat_binaries_mean_the_same(texts: tuple[str, ...]) -> None:
     section = fat_section(*texts)
-    ours, theirs = _fatbin.general(memoryview(section)), fatbin.common_code(fatbin.fat_binaries(section))
+    ours, theirs = (
+        _fatbin.general(memoryview(section)),
+        fatbin.common_code(fatbin.fat_binaries(section)),
+    )
     assert ours == (theirs.sm, theirs.ptx)
 
 

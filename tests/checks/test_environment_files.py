@@ -168,7 +168,9 @@ def test_a_second_copy_is_named_with_its_distribution(environment: SmallEnvironm
     assert cuda(environment) == ("warn", said)
 
 
-def test_a_library_loaded_from_elsewhere_fails(environment: SmallEnvironment, tmp_path: Path) -> None:
+def test_a_library_loaded_from_elsewhere_fails(
+    environment: SmallEnvironment, tmp_path: Path
+) -> None:
     foreign = tmp_path / "cuda" / "libcudart.so.12"
     foreign.parent.mkdir()
     foreign.write_bytes(b"12")

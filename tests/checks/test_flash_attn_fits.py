@@ -25,7 +25,9 @@ def lock(*names: str) -> Lock:
 
 def test_only_an_environment_that_has_it_promises_it() -> None:
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
-    assert "flash_attn_fits" in promised_checks.choose_promised(with_gpus, lock("torch", "flash-attn"))
+    assert "flash_attn_fits" in promised_checks.choose_promised(
+        with_gpus, lock("torch", "flash-attn")
+    )
     assert "flash_attn_fits" not in promised_checks.choose_promised(with_gpus, lock("torch"))
     assert "flash_attn_fits" not in promised_checks.choose_promised(
         plan(profile="cpu"), lock("torch", "flash-attn")
@@ -36,7 +38,9 @@ def test_only_an_environment_that_has_it_promises_it() -> None:
     assert "flashinfer_compiles" not in promised_checks.choose_promised(with_gpus, lock("torch")), (
         "older vLLMs do without it"
     )
-    assert "attn_implementation" in promised_checks.choose_promised(plan(profile="cpu"), lock("torch"))
+    assert "attn_implementation" in promised_checks.choose_promised(
+        plan(profile="cpu"), lock("torch")
+    )
 
 
 @pytest.fixture
@@ -235,7 +239,9 @@ def test_each_of_the_newer_packages_has_a_check(
 ) -> None:
     name = f"flash_attn_{flavour}_fits"
     with_gpus = plan(profile="cuda", gpus=UsedGpus(used=("0",)))
-    assert name in promised_checks.choose_promised(with_gpus, lock("torch", f"flash-attn-{flavour}"))
+    assert name in promised_checks.choose_promised(
+        with_gpus, lock("torch", f"flash-attn-{flavour}")
+    )
     assert name not in promised_checks.choose_promised(with_gpus, lock("torch", "flash-attn"))
     assert environment.check(name, CUDA).outcome == "skip"
     environment.install("flash_attn_x", "1", {module: ""})

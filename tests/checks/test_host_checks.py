@@ -270,7 +270,9 @@ def test_an_unreadable_fact_does_not_pass(check: launch_checks.CheckDescription)
 
 
 @pytest.mark.parametrize("check", HOST_CHECKS, ids=lambda check: check.name)
-def test_host_checks_read_only_facts_that_a_recording_has(check: launch_checks.CheckDescription) -> None:
+def test_host_checks_read_only_facts_that_a_recording_has(
+    check: launch_checks.CheckDescription,
+) -> None:
     assert (check.profile, check.step) == ("passive", 10)
     assert check.needs.recording
     assert set(HEALTHY) <= {fact.name for fact in discover()}

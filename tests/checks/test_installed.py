@@ -73,7 +73,9 @@ def test_a_file_of_two_distributions_must_match_one_of_them(environment: SmallEn
     assert environment.check("record_whole").outcome == "fail"
 
 
-def test_a_record_that_was_published_wrong_does_not_hide_damage(environment: SmallEnvironment) -> None:
+def test_a_record_that_was_published_wrong_does_not_hide_damage(
+    environment: SmallEnvironment,
+) -> None:
     """Some wheels were changed after their RECORD was written; who fetched them knows what they really hold."""
     (environment.site / "beta.py").write_text("two = 'as in the wheel'\n")
     true = (
@@ -127,6 +129,8 @@ def test_versions_are_compared_as_they_are_meant(environment: SmallEnvironment) 
     assert locked(environment, {**PINS, "calendar": "2024.10.0rc1", "greek": "1.0a2"})[0] == "fail"
 
 
-def test_a_distribution_without_metadata_is_not_the_locked_one(environment: SmallEnvironment) -> None:
+def test_a_distribution_without_metadata_is_not_the_locked_one(
+    environment: SmallEnvironment,
+) -> None:
     (environment.site / "alpha_one-1.0.dist-info" / "METADATA").unlink()
     assert locked(environment, PINS) == ("fail", "alpha-one 1.0 became 1.0 (without metadata)")

@@ -42,7 +42,9 @@ def test_an_extension_that_does_not_load_is_named(environment: SmallEnvironment)
     assert result.outcome == "fail"
     assert result.summary.startswith("extensions that do not load: 1; vllm._moe: ")
     assert "loading vllm._moe" in environment.log("extensions_import")
-    beside_gpu = environment.check("driver_extensions_import", CheckContext(profile="cuda", gpus=("0",)))
+    beside_gpu = environment.check(
+        "driver_extensions_import", CheckContext(profile="cuda", gpus=("0",))
+    )
     assert beside_gpu.outcome == "fail"
     assert beside_gpu.summary.startswith("vllm._moe: ")
 
@@ -220,7 +222,9 @@ def test_a_split_that_is_broken_fails(
     environment: SmallEnvironment, broken: dict[str, str], summary: str
 ) -> None:
     pretend(environment, **broken)
-    result = environment.check("vllm_tensor_parallel", CheckContext(profile="cuda", gpus=("0", "1")))
+    result = environment.check(
+        "vllm_tensor_parallel", CheckContext(profile="cuda", gpus=("0", "1"))
+    )
     assert result.outcome == "fail"
     assert result.summary.startswith(summary)
 
@@ -256,5 +260,7 @@ def test_a_real_vllm_passes_the_full_profile(
     ]
     assert [one.name for one in full] == [*LONGER, "vllm_tensor_parallel"]
     wanted = [one for one in full if one.name in names]
-    tried = launch_checks.run(real_vllm.python, wanted, CheckContext(profile="cpu"), tmp_path / "logs")
+    tried = launch_checks.run(
+        real_vllm.python, wanted, CheckContext(profile="cpu"), tmp_path / "logs"
+    )
     assert conclude(tried, names, ()).verdict == "verified", tried.checks

@@ -28,7 +28,7 @@ WHEELS = "download torch-2.11.0-cp312-cp312-manylinux_2_28_x86_64.whl and 12 mor
 
 def main() -> None:
     options = argparse.Namespace(quiet=False, json=False, stream=None)
-    with progress.followed(options) as tell:
+    with progress.listening(options) as tell:
         tell(StepStarted(number=40, name="torch", title="PyTorch"))
         tell(CommandStarted(title="install torch", command="uv", log="/log"))
         tell(Line(text="Downloading \x1b[31mtörch\x1b[0m\x1b[2J" + " and more" * 40))

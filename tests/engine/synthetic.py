@@ -15,7 +15,7 @@ import msgspec
 
 from provision.doors import interruption
 from provision.engine import apply, environments, fingerprint, locks
-from provision.events import StepResult, Subscriber, nobody
+from provision.events import StepResult, Subscriber, ignore
 from provision.plan._model import FlashAttn, Plan, UsedGpus
 from provision.steps.model import (
     Action,
@@ -196,7 +196,7 @@ def steps() -> list[Step]:
 def provision(
     world: World,
     version: str,
-    events: Subscriber = nobody,
+    events: Subscriber = ignore,
     only: int | None = None,
     start: int | None = None,
 ) -> list[StepResult]:

@@ -80,7 +80,7 @@ def test_contents_are_never_shared(world: World) -> None:
 def test_hard_links_of_others_are_cut(
     world: World, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A backup made with cp -l: whoever edits it would edit the environment."""
+    """An edit of a backup made with `cp -l` would edit the environment too."""
     synthetic.provision(world, "1.0")
     victim = world.packages() / "toy03" / "part03.py"
     (place / "backup.py").hardlink_to(victim)
@@ -428,7 +428,7 @@ def test_a_generation_reached_by_a_link_is_seen_in_use(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_goes_backwards(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is newer is said by a number, not by a clock."""
+    """Environments are ordered by a number, not by the clock."""
     synthetic.provision(world, "1.0")
     real = time.gmtime
     monkeypatch.setattr(time, "gmtime", lambda *_: real(0))

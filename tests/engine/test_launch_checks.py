@@ -141,7 +141,7 @@ def test_a_killed_launcher_leaves_no_process_and_no_file(tmp_path: Path) -> None
         from pathlib import Path
         from provision.engine import launch_checks as l
         folder = Path({str(checks)!r})
-        l.run({PYTHON!r}, l.discover(folder), l.Context(profile="cpu"), folder.parent / "logs", folder=folder)
+        l.run({PYTHON!r}, l.discover(folder), l.CheckContext(profile="cpu"), folder.parent / "logs", folder=folder)
     """
     work = tmp_path / "work"
     work.mkdir()

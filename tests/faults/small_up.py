@@ -34,7 +34,7 @@ main()"""
 
 
 class Small(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one test works: everything that a run may write lies below one folder."""
+    """The folders of one test: everything that a run may write lies below one of them."""
 
     folder: Path
     wheels: Path
@@ -90,7 +90,7 @@ class Small(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, lock=at(server.url(""), self.lock))
 
     def wish(self, prefix: Path | None = None, **changes: Any) -> None:
-        """What `up` leaves once it has planned and resolved: the same wish goes on from there."""
+        """Save a resolution as `up` does, so that the same request continues from it."""
         seen = Host(
             record.record(
                 network=False, paths={}, sources={}, facts=resolution_cache.FACTS

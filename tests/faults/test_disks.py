@@ -82,7 +82,7 @@ def test_uvs_cache_fills_up_while_packages_are_resolved(small: Small) -> None:
     real = """from pathlib import Path; from provision.engine import bring_up; from provision.engine.resolve import resolve as engine_resolve
 from provision.session import request, resolve
 from tests.faults.small_up import PLAN
-resolve._anew = lambda session: engine_resolve(
+resolve._resolve_again = lambda session: engine_resolve(
     PLAN, session.settings, bring_up.own_uv(), request.environment(session, PLAN), Path(session.prefix) / "asked")
 from provision.cli"""
     code = CODE.replace("from provision.cli", real)
@@ -129,7 +129,7 @@ def test_a_failure_is_told_although_the_logs_are_full(small: Small) -> None:
 
 
 def test_a_log_that_fills_up_says_so(tmp_path: Path) -> None:
-    """Without a mount: this device is a full disk to whoever writes to it."""
+    """Needs no mount: every write to this device fails as on a full disk."""
     (tmp_path / "30-x.log").symlink_to("/dev/full")
     log = StepLog(tmp_path / "30-x.log")
     assert log.line("said") == "said"
@@ -162,7 +162,7 @@ def test_a_full_disk_can_be_pruned(small: Small) -> None:
 
 
 def test_a_prefix_that_is_read_only(finished: Small) -> None:
-    """What stands there is used, listed and checked; nothing is changed, and the place is named."""
+    """The environment is used, listed and checked; a change is refused and names the place."""
     (finished.packages / "sympy.py").write_text("other\n")
     ours = 'mount --bind "$HELD" "$place" && mount -o remount,ro,bind "$place" || exit 77'
     env = {"HELD": str(finished.prefix)}

@@ -77,7 +77,7 @@ def test_a_polite_end_while_packages_are_resolved(small: Small, number: signal.S
     note = small.folder / "asked"
     slow = f"""from provision.doors import process
 from provision.session import resolve
-resolve._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
+resolve._resolve_again = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60', {str(note)!r}], deadline_s=60)
 """
     argv = small.argv(
         *UP, "--upgrade", code=CODE.replace("from provision.cli", f"{slow}from provision.cli")
@@ -89,7 +89,7 @@ resolve._anew = lambda _: process.run(["sh", "-c", 'echo $$ >"$0"; exec sleep 60
     assert (child.returncode, err.splitlines()[-1]) == (130, "interrupted")
     until(
         lambda: not Path(f"/proc/{note.read_text().strip()}").exists()
-    )  # whoever adopts it may be slow to notice
+    )  # its new parent may reap it late
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -1,4 +1,4 @@
-"""What reaches in from outside: hostile variables, names and settings, and files that no package has brought."""
+"""Outside influences: hostile variables, names and settings, and files of no package."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_command_where_a_value_belongs(
 
 
 def test_foreign_hooks_are_named_and_never_called_whole(finished: Small) -> None:
-    """They may be somebody's own, so they are not taken out; but they reach into every check: nothing is verified."""
+    """Keep hooks, as they may be the user's; refuse to verify, as every check runs them."""
     hooks = [
         finished.packages / hook
         for hook in ("sitecustomize.py", "usercustomize/__init__.py", "zz.pth")

@@ -1,6 +1,6 @@
-"""flash-attn really compiled, for a GPU that is elsewhere: the toolkit of wheels, nvcc, torch, vLLM beside it.
+"""Compile flash-attn for a GPU of another host: toolkit from wheels, nvcc, torch, vLLM.
 
-Of its 72 sources with kernels one is compiled; the others are left out, as for whoever works on the build.
+One of its 72 sources with kernels is compiled. The switch for work on the build skips the others.
 """
 
 from __future__ import annotations
@@ -127,14 +127,14 @@ def test_it_holds_code_for_the_asked_architecture_and_no_other(made: Made) -> No
     code = fatbin.fat_binaries(SharedObject.mapped(path).fatbin)
     assert code
     assert {(each.sm, each.ptx) for each in code} == {(frozenset({90}), frozenset())}
-    (one,) = wheel_store.found(made.prefix)
+    (one,) = wheel_store.kept_wheels(made.prefix)
     assert (one.sm, one.origin) == (("9.0",), "built")
     assert one.made_from["only"] == "flash_fwd_hdim64_bf16_sm80"
 
 
 def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(partial_build.ONLY, "flash_fwd_hdim64_bf16_sm80")
-    (one,) = wheel_store.found(made.prefix)
+    (one,) = wheel_store.kept_wheels(made.prefix)
     other = load(None, "config.yaml", ["vllm=0.25.1"])
     plan = make_plan(
         from_description.parse(H100, "h100.yaml"),
@@ -147,7 +147,7 @@ def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyP
 
 
 def test_its_symbols_are_those_of_its_own_torch(made: Made, tmp_path: Path) -> None:
-    (one,) = wheel_store.found(made.prefix)
+    (one,) = wheel_store.kept_wheels(made.prefix)
     truth = wheel.read(made.prefix / "wheels" / one.file)
     own = libraries.read(made.packages / "torch" / "lib")
     assert against_wheel.reasons_against(truth, torch=own, torch_version=one.torch) == []

@@ -46,14 +46,14 @@ def locked(prefix: Path, file: str) -> Lock:
     flash = FlashAttn(
         mode="wheel", flavour="2", arches=("9.0",), why="", wheel=file, origin="store"
     )
-    return wheel_store.locked(prefix, plan(flash_attn=flash), Lock(pins=()))
+    return wheel_store.lock_kept_wheel(prefix, plan(flash_attn=flash), Lock(pins=()))
 
 
 def test_what_is_kept_is_found_planned_with_and_locked(
     tmp_path: Path, catalogue: Catalogue
 ) -> None:
     one = kept_one(tmp_path)
-    assert wheel_store.found(tmp_path) == [one]
+    assert wheel_store.kept_wheels(tmp_path) == [one]
     assert [row.file for row in wheel_store.catalogue(tmp_path, catalogue).flash_attn][:2] == [
         NAMED,
         "",
@@ -77,30 +77,30 @@ def test_a_file_without_its_note_and_a_note_without_its_file_are_not_offered(
     tmp_path: Path,
 ) -> None:
     one = kept_one(tmp_path)
-    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
+    note = wheel_folder.note(wheel_store.path_of(tmp_path, one.file))
     text = note.read_bytes()
     note.unlink()
-    assert not wheel_store.found(tmp_path)
+    assert not wheel_store.kept_wheels(tmp_path)
     note.write_bytes(text)
-    wheel_store.place(tmp_path, one.file).unlink()
-    assert not wheel_store.found(tmp_path)
+    wheel_store.path_of(tmp_path, one.file).unlink()
+    assert not wheel_store.kept_wheels(tmp_path)
     assert not locked(tmp_path, NAMED).pins
     assert wheel_store.forget_damaged(tmp_path) == {NAMED}
     assert not note.exists()
 
 
 def test_a_file_that_is_cut_short_or_damaged_is_not_taken_and_its_note_goes(tmp_path: Path) -> None:
-    place = wheel_store.place(tmp_path, kept_one(tmp_path).file)
+    place = wheel_store.path_of(tmp_path, kept_one(tmp_path).file)
     whole = place.read_bytes()
     assert wheel_store.forget_damaged(tmp_path) == frozenset()
     place.write_bytes(whole[:-1])
-    assert not wheel_store.found(tmp_path)
+    assert not wheel_store.kept_wheels(tmp_path)
     place.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
-    assert wheel_store.found(tmp_path), "of this size; its bytes are read where it is taken"
+    assert wheel_store.kept_wheels(tmp_path), "of this size; its bytes are read where it is taken"
     assert not locked(tmp_path, NAMED).pins
     assert wheel_store.forget_damaged(tmp_path) == {NAMED}
     assert place.exists(), "it may be somebody's"
-    assert not wheel_store.found(tmp_path)
+    assert not wheel_store.kept_wheels(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -117,24 +117,24 @@ def test_a_file_that_is_cut_short_or_damaged_is_not_taken_and_its_note_goes(tmp_
 )
 def test_notes_that_make_no_sense_are_passed_over(tmp_path: Path, spoilt: dict[str, str]) -> None:
     one = kept_one(tmp_path)
-    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
+    note = wheel_folder.note(wheel_store.path_of(tmp_path, one.file))
     note.write_bytes(msgspec.json.encode({**msgspec.to_builtins(one), **spoilt}))
-    assert wheel_store.found(tmp_path) == []
+    assert wheel_store.kept_wheels(tmp_path) == []
 
 
 def test_a_note_under_another_name_is_passed_over(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
-    note = wheel_folder.note(wheel_store.place(tmp_path, one.file))
+    note = wheel_folder.note(wheel_store.path_of(tmp_path, one.file))
     note.with_name("flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl.json").write_bytes(
         note.read_bytes()
     )
-    assert wheel_store.found(tmp_path) == [one]
+    assert wheel_store.kept_wheels(tmp_path) == [one]
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b'{"file": "\xff"}'])
 def test_notes_that_are_none_are_passed_over(tmp_path: Path, text: bytes) -> None:
-    wheel_folder.note(wheel_store.place(tmp_path, kept_one(tmp_path).file)).write_bytes(text)
-    assert wheel_store.found(tmp_path) == []
+    wheel_folder.note(wheel_store.path_of(tmp_path, kept_one(tmp_path).file)).write_bytes(text)
+    assert wheel_store.kept_wheels(tmp_path) == []
 
 
 def test_a_run_killed_while_it_puts_another_wheel_under_the_same_name_offers_neither(
@@ -157,7 +157,7 @@ def test_a_run_killed_while_it_puts_another_wheel_under_the_same_name_offers_nei
     assert not list((tmp_path / "wheels").glob("*.json")), (
         "the first one's note is not about what lies there now"
     )
-    assert wheel_store.found(tmp_path) == []
+    assert wheel_store.kept_wheels(tmp_path) == []
 
 
 @pytest.mark.parametrize("only", ["", "flash_fwd*"])
@@ -174,14 +174,14 @@ def test_a_wheel_of_a_part_is_for_who_asks_for_that_part(
 def test_two_hosts_of_one_prefix_have_each_their_own(tmp_path: Path) -> None:
     old = NAMED.replace("13cxx11abiTRUE", "13.0.sm80")
     both = {kept_one(tmp_path).file, kept_one(tmp_path, file=old, sm=("8.0",)).file}
-    assert {one.file for one in wheel_store.found(tmp_path)} == both
+    assert {one.file for one in wheel_store.kept_wheels(tmp_path)} == both
     assert [pin.wheel.file for pin in locked(tmp_path, old).pins] == [old]
 
 
 def test_prune_leaves_what_is_kept_and_takes_what_a_killed_import_has_left(tmp_path: Path) -> None:
     one = kept_one(tmp_path)
     place, other = (
-        wheel_store.place(tmp_path, one.file),
+        wheel_store.path_of(tmp_path, one.file),
         tmp_path / "wheels" / "einops-0.8-py3-none-any.whl",
     )
     aside = tmp_path / "wheels" / wheel_folder.ASIDE

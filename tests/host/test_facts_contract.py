@@ -1,4 +1,4 @@
-"""What every fact found by listing must keep: a name of its own, sources, and a parser that never breaks."""
+"""The contract of every fact in the folder: its own name, sources, a parser that never breaks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def by_name(fact: Fact[Any]) -> str:
 
 
 def encodes(found: Any) -> bool:
-    """A fact's value goes into the recording's document, whatever it is."""
+    """Return True if a value can be written into the recording's document."""
     return bool(msgspec.json.encode(found))
 
 

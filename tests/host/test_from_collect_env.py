@@ -22,7 +22,7 @@ H100 = (FOLDER / "vllm-2xh100.txt").read_text()
 
 
 def described(host: Host) -> dict[str, Any]:
-    """What the host knows, in the form of the JSON files."""
+    """Return the facts of the host in the form of the JSON files."""
     values = dict(host._values)
     said: dict[str, Any] = {
         name: value.why for name, value in values.items() if isinstance(value, Missing)
@@ -135,7 +135,7 @@ def test_other_texts_do_not_look_like_it(text: str) -> None:
 
 
 def check_types(text: str) -> None:
-    """Whatever the text is, it is read, and what is read has the types of its facts."""
+    """Read any text without an error, and check the types of the facts in it."""
     from_collect_env.looks_like(text)
     host = from_collect_env.parse(text, "noise")
     assert all(gpu.name and gpu.id.isdecimal() for gpu in host.known(gpus.FACT) or ())

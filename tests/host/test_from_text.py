@@ -1,4 +1,4 @@
-"""host/from_text.py: the three kinds of text told apart; and whatever the text is, a plan or a sentence comes of it."""
+"""host/from_text.py: it recognises three kinds of text; any text gives a plan or a message."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def planned(text: str) -> Plan | Unsupported:
 
 
 def complaint(text: str) -> Failure | None:
-    """What the user is told if the text is refused; anything else that is raised is a bug."""
+    """Return the failure that the user sees if the text is refused; any other error is a bug."""
     try:
         planned(text)
     except Failure as failure:

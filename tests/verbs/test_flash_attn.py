@@ -120,13 +120,13 @@ class Toy:
         return found
 
     def has_flash_attn(self) -> bool:
-        """Whether what is current has it."""
+        """Return True if the current environment has flash-attn."""
         now = self.prefix / os.readlink(self.prefix / environments.CURRENT)
         return any(now.glob("lib/python*/site-packages/flash_attn-*.dist-info"))
 
     @property
     def reason(self) -> str:
-        """What the plan says against its candidates."""
+        """Return the plan's reasons against the candidates."""
         assert self.wanted.plan.flash_attn.mode == "none"
         (decision,) = [one for one in self.wanted.plan.decisions if one.subject == "flash-attn"]
         return "\n".join(one.reason for one in decision.rejected)
@@ -221,14 +221,14 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(promised_checks, "choose_promised", lambda plan, lock: CHECKS)  # noqa: ARG005 - all that toys can pass
     monkeypatch.setattr(
         choose_jobs, "PROCESS_GB", 0.1
-    )  # a toy compiler needs no more, whatever else runs here
+    )  # a toy compiler needs no more, also on a busy host
     return Toy(tmp_path, server)
 
 
 def want(
     toy: Toy, tmp_path: Path, *settings: str, wrong_record: bool = False, planned: str = "build"
 ) -> None:
-    """What a first run leaves once it has planned and resolved."""
+    """Save a resolution as a first run does after planning."""
     asked = load(None, "config.yaml", settings)
     described = from_description.parse(H100, "h100.yaml")
     github = asked.sources.github if isinstance(asked.sources.github, str) else False
@@ -255,7 +255,7 @@ def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Pa
     told = toy.report()
     assert steps(told)[61] == steps(told)[62] == steps(told)[60] == "done"
     assert {step.number for step in discover_steps.discover()} < set(steps(told))
-    (made,) = wheel_store.found(toy.prefix)
+    (made,) = wheel_store.kept_wheels(toy.prefix)
     assert (made.torch, made.cuda, made.sm, made.cpython, made.origin) == (
         "2.13.0",
         "13.0",
@@ -281,14 +281,14 @@ def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Pa
         pytest.param("cut short", False, marks=pytest.mark.long),
     ],
 )
-def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
+def test_a_damaged_kept_wheel_is_obtained_again_and_not_refused(
     toy: Toy, tmp_path: Path, damage: str, *, asks: bool
 ) -> None:
-    """Where an environment that is torn needs it, and where somebody asks for flash-attn anew."""
+    """Repair an environment that needs the wheel, or ask for flash-attn again."""
     want(toy, tmp_path)
     assert toy.run() == 5
-    (made,) = wheel_store.found(toy.prefix)
-    place = wheel_store.place(toy.prefix, made.file)
+    (made,) = wheel_store.kept_wheels(toy.prefix)
+    place = wheel_store.path_of(toy.prefix, made.file)
     content = place.read_bytes()
     place.write_bytes(
         content[:-1] + bytes([content[-1] ^ 1]) if damage == "damaged" else content[:-1]
@@ -302,9 +302,9 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
         assert toy.run() == 5
     assert toy.has_flash_attn()
     assert toy.built == 2
-    (again,) = wheel_store.found(toy.prefix)
+    (again,) = wheel_store.kept_wheels(toy.prefix)
     assert again.file == made.file
-    assert wheel_store.is_whole(toy.prefix, again)
+    assert wheel_store.is_intact(toy.prefix, again)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_a_kept_wheel_that_is_damaged_is_had_anew_and_not_refused(
     [((OF_C10,), True), (("_ZN3c103NewEv",), False)],
     ids=["as it says", "lies about its torch"],
 )
-def test_an_imported_wheel_is_taken_and_its_word_is_tried(
+def test_an_imported_wheel_is_installed_and_its_claim_is_tried(
     toy: Toy, tmp_path: Path, needs: tuple[str, ...], *, works: bool
 ) -> None:
     want(toy, tmp_path)
@@ -332,8 +332,8 @@ def test_an_imported_wheel_is_taken_and_its_word_is_tried(
     ) is not works
 
 
-def test_an_environment_that_an_upgrade_leaves_stays_the_way_back(toy: Toy, tmp_path: Path) -> None:
-    """Two are kept: not two of the upgrade, one without flash-attn and one with it."""
+def test_the_environment_before_an_upgrade_stays_the_way_back(toy: Toy, tmp_path: Path) -> None:
+    """Keep two environments, but not the upgrade with and without flash-attn."""
     before = environments.find_or_begin(toy.prefix, "before the upgrade", "20260101T000000Z-0000")
     state = Path(before.path) / environments.STATE
     for name in (environments.COMPLETE, environments.USED):
@@ -344,7 +344,7 @@ def test_an_environment_that_an_upgrade_leaves_stays_the_way_back(toy: Toy, tmp_
     assert environments.rollback(toy.prefix)[0] == before.id
 
 
-def test_what_does_not_work_beside_vllm_is_taken_out_again(toy: Toy, tmp_path: Path) -> None:
+def test_a_wheel_that_does_not_work_beside_vllm_is_removed_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     (tmp_path / "try.py").write_text(
         "import sys; sys.exit('vLLM does not import beside it: boom')\n"
@@ -386,9 +386,7 @@ def test_a_compiler_that_fails_is_a_reason_and_no_failure(toy: Toy, tmp_path: Pa
     assert toy.has_flash_attn()
 
 
-def test_where_the_index_has_no_ninja_that_is_the_reason_and_vllm_is_there(
-    toy: Toy, tmp_path: Path
-) -> None:
+def test_a_missing_ninja_is_the_reason_and_vllm_is_ready(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     for ninja in (tmp_path / "wheels").glob("ninja-*"):
         ninja.unlink()
@@ -399,7 +397,7 @@ def test_where_the_index_has_no_ninja_that_is_the_reason_and_vllm_is_there(
     assert "ninja" in toy.reason
 
 
-def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
+def test_a_partly_compiled_wheel_is_used_only_with_its_pattern(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(partial_build.ONLY, "flash_fwd_hdim64*")
@@ -407,7 +405,7 @@ def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
     toy.page(release(more={"csrc/flash_attn/flash_api.cpp": b""}))
     assert toy.run() == 5
     assert toy.has_flash_attn()
-    (part,) = wheel_store.found(toy.prefix)
+    (part,) = wheel_store.kept_wheels(toy.prefix)
     assert cli.run(["wheels", "list", "--prefix", str(toy.prefix)]) == 0
     said = " ".join(capfd.readouterr().out.split())
     assert (
@@ -421,7 +419,7 @@ def test_a_wheel_of_which_a_part_was_compiled_is_taken_by_nobody_else(
     assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
     resolution_cache.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
     assert toy.run("--only", "60") == 5
-    (whole,) = (one for one in wheel_store.found(toy.prefix) if not one.only)
+    (whole,) = (one for one in wheel_store.kept_wheels(toy.prefix) if not one.only)
     assert toy.built == 2
     assert toy.wanted.plan.flash_attn.wheel == whole.file
     assert toy.wanted.lock.version("flash-attn") == whole.version != part.version
@@ -434,9 +432,7 @@ if not os.path.exists("compiled"):
 """
 
 
-def test_what_passes_is_tried_again_and_goes_on_with_what_was_compiled(
-    toy: Toy, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_no_refusal_and_the_build_resumes(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     toy.page(
         release(
@@ -466,9 +462,7 @@ def test_an_interruption_of_the_build_says_that_vllm_is_ready(
     assert json.loads(capfd.readouterr().out)["plan"]["flash_attn"]["mode"] == "wheel"
 
 
-def test_a_wheel_that_a_killed_run_has_kept_without_a_note_is_made_again(
-    toy: Toy, tmp_path: Path
-) -> None:
+def test_a_kept_wheel_without_a_note_is_made_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     toy.page(
         release(
@@ -501,7 +495,7 @@ def test_a_second_environment_that_cannot_be_built_is_no_failure_however_often(
     assert toy.built == 1
 
 
-def test_too_little_memory_names_what_tries_anew(
+def test_too_little_memory_names_the_command_that_retries(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     want(toy, tmp_path)
@@ -513,7 +507,7 @@ def test_too_little_memory_names_what_tries_anew(
     assert toy.has_flash_attn()
 
 
-def test_an_index_that_has_gone_is_tried_again(toy: Toy, tmp_path: Path) -> None:
+def test_a_silent_index_is_tried_again(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     page = toy.server.resources.pop("/simple/flash-attn/")
     assert toy.run() == 5
@@ -540,7 +534,7 @@ def test_an_index_that_has_gone_is_tried_again(toy: Toy, tmp_path: Path) -> None
         ),
     ],
 )
-def test_a_wheel_that_is_not_what_it_should_be_is_never_installed(
+def test_a_wheel_that_does_not_suit_is_never_installed(
     toy: Toy, tmp_path: Path, ready: bytes, reason: str
 ) -> None:
     want(toy, tmp_path)
@@ -558,7 +552,7 @@ def test_now_means_before_vllm(toy: Toy, tmp_path: Path) -> None:
     assert toy.generations == 1
 
 
-def test_what_is_required_and_cannot_be_had_is_a_failure(toy: Toy, tmp_path: Path) -> None:
+def test_a_required_package_that_cannot_be_installed_is_a_failure(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path, "flash_attn.mode=require")
     toy.page(release("print('x.cu(1): error: no'); sys.exit(1)"))
     with pytest.raises(StepFailed, match=r"cannot be installed: x\.cu\(1\): error: no"):
@@ -566,7 +560,7 @@ def test_what_is_required_and_cannot_be_had_is_a_failure(toy: Toy, tmp_path: Pat
     assert environments.current_id(toy.prefix) is None
 
 
-def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
+def test_on_a_verified_host_a_removed_wheel_leaves_only_a_note(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
@@ -599,10 +593,10 @@ def test_on_a_verified_host_what_is_taken_out_leaves_a_word_and_nothing_else(
         ),
     ],
 )
-def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
+def test_a_wheel_resolved_with_vllm_that_does_not_fit_is_removed(
     toy: Toy, tmp_path: Path, of_the_module: dict[str, Any], reason: str
 ) -> None:
-    """Flavour 3 comes from an index, and nobody has looked at it before."""
+    """Flavour 3 comes from an index, and was not inspected before."""
     want(toy, tmp_path, "flash_attn.flavour=3", planned="none")
     (tmp_path / "try.py").write_text(
         "import sys; sys.exit(f'it does not load: boom {sys.argv[-2:]}')\n"
@@ -633,10 +627,10 @@ def test_what_was_resolved_with_vllm_and_does_not_fit_is_taken_out(
     assert reason in refusal.reason
 
 
-def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
+def test_a_check_that_fails_only_with_flash_attn_removes_it(
     toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also after a run that was killed while it was tried."""
+    """Also after a run that was killed during its checks."""
     want(toy, tmp_path)
     fail_where_it_is = promised_checks.check_environment
     first = True
@@ -662,8 +656,8 @@ def test_a_check_that_fails_with_it_and_not_without_it_takes_it_out(
     assert "record_whole" in toy.reason
 
 
-def test_it_stays_where_the_rest_is_installed_anew(toy: Toy, tmp_path: Path) -> None:
-    """What a published wheel has wrong in its RECORD comes twice; that step takes out what it does not know."""
+def test_flash_attn_stays_when_the_rest_is_installed_again(toy: Toy, tmp_path: Path) -> None:
+    """A wheel with a wrong RECORD is installed twice, and that step removes unlocked packages."""
     want(toy, tmp_path, "flash_attn.build=now", wrong_record=True)
     assert toy.run("--set", "flash_attn.build=now") == 5
     assert toy.has_flash_attn()
@@ -673,7 +667,7 @@ NAMED = f"flash_attn-2.8.3.post2+cu13torch2.13cxx11abiTRUE-{TAG}-{TAG}-linux_x86
 
 
 class Release:
-    """What GitHub would show of the release that nobody has read."""
+    """Stand in for GitHub's page of a release whose list of files has not been read."""
 
     def __init__(self, toy: Toy, tmp_path: Path) -> None:
         self._toy, self._folder = toy, tmp_path
@@ -714,21 +708,21 @@ def release_page(toy: Toy, tmp_path: Path) -> Release:
     return found
 
 
-def test_a_published_wheel_is_there_before_vllm_is(toy: Toy, release_page: Release) -> None:
+def test_a_published_wheel_is_installed_in_the_first_pass(toy: Toy, release_page: Release) -> None:
     release_page.publish(release_page.wheel())
     assert release_page.run() == 5
     assert toy.has_flash_attn()
     assert toy.generations == 1
-    (one,) = wheel_store.found(toy.prefix)
+    (one,) = wheel_store.kept_wheels(toy.prefix)
     assert (one.file, one.version, one.origin) == (NAMED, "2.8.3.post2", "fetched")
     assert 62 not in steps(toy.report())
 
 
-def test_where_nobody_tells_its_hash_it_is_recorded(toy: Toy, release_page: Release) -> None:
+def test_the_hash_of_a_wheel_without_one_is_recorded(toy: Toy, release_page: Release) -> None:
     data = release_page.wheel()
     release_page.publish(data, "")
     assert release_page.run() == 5
-    (one,) = wheel_store.found(toy.prefix)
+    (one,) = wheel_store.kept_wheels(toy.prefix)
     assert one.sha256 == hashlib.sha256(data).hexdigest()
 
 
@@ -749,32 +743,32 @@ def test_where_nobody_tells_its_hash_it_is_recorded(toy: Toy, release_page: Rele
         ),
     ],
 )
-def test_a_published_wheel_that_is_not_right_is_never_installed_and_vllm_does_not_wait(
+def test_a_published_wheel_that_does_not_suit_is_compiled_in_the_second_pass(
     toy: Toy, release_page: Release, of_the_module: dict[str, Any], digest: str | None, reason: str
 ) -> None:
     release_page.publish(release_page.wheel(**of_the_module), digest)
     assert release_page.run() == 5
     assert toy.has_flash_attn(), "compiled instead"
     assert toy.generations == 2, "and vLLM was there first"
-    (one,) = wheel_store.found(toy.prefix)
+    (one,) = wheel_store.kept_wheels(toy.prefix)
     assert one.origin == "built"
     (decision,) = [one for one in toy.wanted.plan.decisions if one.subject == "flash-attn"]
     assert reason in "\n".join(each.reason for each in decision.rejected if each.candidate == NAMED)
     assert not (toy.prefix / "wheels" / NAMED).exists()
 
 
-def test_what_is_not_in_the_list_is_compiled(toy: Toy, release_page: Release) -> None:
+def test_a_wheel_that_is_not_listed_is_compiled(toy: Toy, release_page: Release) -> None:
     at = "/gh/Dao-AILab/flash-attention/releases/expanded_assets/v2.8.3.post2"
     page = b'<a href="/gh/Dao-AILab/flash-attention/archive/refs/tags/v2.8.3.post2.zip">Source</a>'
     toy.server.resources[at] = Resource(page, "text/html")
     assert release_page.run() == 5
-    assert wheel_store.found(toy.prefix)[0].origin == "built"
+    assert wheel_store.kept_wheels(toy.prefix)[0].origin == "built"
 
 
-def test_a_line_that_breaks_goes_on_where_it_stopped(toy: Toy, release_page: Release) -> None:
+def test_a_broken_download_resumes(toy: Toy, release_page: Release) -> None:
     release_page.publish(release_page.wheel(), None, "reset")
     assert release_page.run() == 5
-    assert wheel_store.found(toy.prefix)[0].origin == "fetched"
+    assert wheel_store.kept_wheels(toy.prefix)[0].origin == "fetched"
 
 
 def test_a_release_page_that_cannot_be_read_once_is_asked_again(
@@ -791,11 +785,11 @@ def test_a_release_page_that_cannot_be_read_once_is_asked_again(
 
     monkeypatch.setattr(published_wheels, "find", once_silent)
     assert release_page.run() == 5
-    assert wheel_store.found(toy.prefix)[0].origin == "fetched", "and nothing was compiled"
+    assert wheel_store.kept_wheels(toy.prefix)[0].origin == "fetched", "and nothing was compiled"
     assert toy.built == 0
 
 
-def test_a_source_release_that_nobody_vouches_for_is_not_run(toy: Toy, tmp_path: Path) -> None:
+def test_a_source_release_without_a_hash_is_not_run(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     page = toy.server.resources["/simple/flash-attn/"]
     page.data = f'<a href="/files/{SOURCE}">{SOURCE}</a>'.encode()

@@ -1,4 +1,4 @@
-"""What hands do to a prefix: a package of one's own, a Python that goes, steps one by one, a copy, a second checkout."""
+"""Changes by hand: an added package, a removed Python, single steps, a copy, a second checkout."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_by_hand(place: Place) -> Path:
     return next(place.prefix.glob("current/lib/python*/site-packages/myplugin.py"))
 
 
-def test_a_package_of_ones_own_stays_and_is_named(
+def test_a_package_added_by_hand_stays_and_is_named(
     place: Place, said: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     said("up", "--yes")
@@ -90,7 +90,7 @@ def test_steps_one_by_one(place: Place, said: Callable[..., str]) -> None:
     assert "nothing to do" in said("up", "--yes")
 
 
-def test_a_python_that_has_gone_is_followed_by_another_of_its_version(
+def test_a_missing_python_is_replaced_by_another_of_its_version(
     place: Place, said: Callable[..., str], tmp_path: Path
 ) -> None:
     gone = msgspec.structs.replace(place.wanted, host_python=str(tmp_path / "python" / "python3"))
@@ -104,7 +104,7 @@ def test_a_python_that_has_gone_is_followed_by_another_of_its_version(
 
 def test_a_copy_that_followed_links_is_named_before_anything_is_built(place: Place) -> None:
     (place.prefix / "current").mkdir()
-    with pytest.raises(WrongUsage, match="not the link to an environment"):
+    with pytest.raises(WrongUsage, match="is a folder or file instead of a link to an environment"):
         cli.run(["up", "--yes"])
     assert place.generations() == []
 
@@ -121,7 +121,7 @@ def test_an_environment_that_does_not_say_what_it_is(
     assert said("check").startswith("verified")
 
 
-def test_the_link_points_nowhere(place: Place, said: Callable[..., str]) -> None:
+def test_a_current_link_to_nothing_is_replaced(place: Place, said: Callable[..., str]) -> None:
     said("up", "--yes")
     (current,) = place.generations()
     shutil.rmtree(place.prefix / current)

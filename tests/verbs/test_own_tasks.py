@@ -16,7 +16,7 @@ import pytest
 from provision.engine import environments, resolution_cache, user_tasks, verified
 from provision.engine.bring_up import Built, Workplace
 from provision.engine.journal import Journal
-from provision.events import nobody
+from provision.events import ignore
 from provision.session import run_tasks
 from provision.session._model import Outcome, Session
 from provision.settings import Settings
@@ -121,7 +121,7 @@ def test_each_is_done_once_as_if_the_environment_were_active(small: Small) -> No
     assert (ran(small, 85), ran(small, 15)) == (4, 3)
 
 
-def test_what_is_wrong_in_a_file_is_said_before_anything_is_changed(small: Small) -> None:
+def test_an_error_in_a_file_is_reported_before_anything_is_changed(small: Small) -> None:
     write(small, _86_bad="title: x\ncommands: ['a | b']\n")
     before = {path: path.lstat().st_mtime_ns for path in small.folder.rglob("*")}
     for argv in (["up"], ["up", "--upgrade"], ["provision"], ["tasks"]):
@@ -187,7 +187,7 @@ def test_a_check_that_fails_is_a_task_that_fails(small: Small) -> None:
     subprocess.run(["sed", "-i", "/^torn$/d", str(small.current / "env.sh")], check=True)
 
 
-def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Small) -> None:
+def test_a_task_that_breaks_a_promise_withdraws_the_verdict(small: Small) -> None:
     tear = f"echo torn >> {small.packages}/sympy.py"
     write(
         small, _84_tear=f"title: Tear\ncommands: [[bash, -c, '{tear}']]\nchecks: [record_whole]\n"
@@ -208,7 +208,7 @@ def test_what_a_task_breaks_that_was_promised_is_not_verified_any_more(small: Sm
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_in_the_middle_it_runs_again_and_what_was_done_does_not(
+def test_a_killed_task_runs_again_and_a_done_one_does_not(
     small: Small, number: signal.Signals
 ) -> None:
     wait = "title: Wait\ncommands: [\"bash -c 'echo once >> ran-86; [ -e go ] || exec sleep 600'\"]\nafter: [85-models]\n"
@@ -259,7 +259,7 @@ def test_another_run_that_changes_the_prefix_keeps_out_of_the_way_of_a_task(smal
         child.communicate(timeout=60)
 
 
-def test_what_a_task_leaves_running_keeps_nobody_out(small: Small) -> None:
+def test_a_service_of_a_task_does_not_hold_the_lock(small: Small) -> None:
     """A service that was started must not hold the prefix's lock for as long as it runs."""
     write(
         small,
@@ -272,7 +272,7 @@ def test_what_a_task_leaves_running_keeps_nobody_out(small: Small) -> None:
         os.kill(int((small.folder / "pid").read_text()), signal.SIGKILL)
 
 
-def test_pages_say_what_was_asked_done_and_proved_also_when_it_was_kept(small: Small) -> None:
+def test_pages_show_request_work_and_proof_of_kept_tasks(small: Small) -> None:
     write(small)
     assert small.run("up")[0] == 0
     own, torch, index = page(small, "85-models"), page(small, "40-torch"), page(small, "README")
@@ -323,7 +323,7 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     assert "dependencies_consistent" not in listed[90]["tried"], "nobody has tried it"
     said = small.run("tasks")[1].partition("90 Plan and lock")[2].partition("85 ")[0]
     assert (
-        "   pass: distributions_as_locked, record_whole\n   not tried: dependencies_consistent"
+        "   pass: distributions_as_locked, record_whole\n   not run: dependencies_consistent"
         in said
     )
     assert all(
@@ -389,14 +389,14 @@ def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.Mon
     workplace = Workplace(site=site, environment={})
     monkeypatch.setattr(Journal, "append", full)
     task = Task(number=85, name="a", title="x", commands=(("true",),))
-    ran = user_tasks.Tasks(known, workplace, small.folder, {}, nobody).carry_out([task])
+    ran = user_tasks.Tasks(known, workplace, small.folder, {}, ignore).carry_out([task])
     assert str(ran.failure).startswith(
         "error: task 85-a: its journal cannot be written: No space left on device"
     )
     assert [one.outcome for one in ran.results] == ["failed"]
 
 
-def test_what_is_verified_and_not_in_use_has_no_tasks(small: Small) -> None:
+def test_an_environment_that_is_not_in_use_runs_no_tasks(small: Small) -> None:
     known = resolution_cache.load(small.prefix)
     assert known
     task = Task(number=85, name="a", title="x", commands=(("true",),))

@@ -83,7 +83,7 @@ def test_what_preflight_refuses_leaves_the_prefix_as_it_was(
     huge = msgspec.structs.replace(
         place.wanted, plan=msgspec.structs.replace(place.wanted.plan, disk_mb=10**9)
     )
-    monkeypatch.setattr(resolve, "_anew", lambda _: huge)
+    monkeypatch.setattr(resolve, "_resolve_again", lambda _: huge)
     with pytest.raises(
         StepFailed,
         match="room for the environment and its wheels: 1100000100 MB of disk space are needed",
@@ -108,7 +108,7 @@ def test_news_are_shown_and_asked_about_at_a_terminal(
     code: int,
 ) -> None:
     (place.prefix / ".wanted.json").unlink()
-    monkeypatch.setattr(resolve, "_anew", lambda _: place.wanted)
+    monkeypatch.setattr(resolve, "_resolve_again", lambda _: place.wanted)
     reading, writing = os.openpty()
     os.write(writing, f"{answer}\n".encode())
     with open(reading, encoding="utf-8") as terminal:
@@ -139,7 +139,7 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     def unreachable(_: object) -> Resolution:
         raise SourceFailed("no package source answers: connection refused")
 
-    monkeypatch.setattr(resolve, "_anew", unreachable)
+    monkeypatch.setattr(resolve, "_resolve_again", unreachable)
     capsys.readouterr()
     assert cli.run(["up"]) == 0
     out, err = capsys.readouterr()
@@ -151,7 +151,7 @@ def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(
     assert {Path(path).name for path in changed} <= {".lock"}
 
     newer = msgspec.structs.replace(place.wanted, tool="9.9.9 of tomorrow")
-    monkeypatch.setattr(resolve, "_anew", lambda _: newer)
+    monkeypatch.setattr(resolve, "_resolve_again", lambda _: newer)
     assert cli.run(["up"]) == 0
     assert "Not taken" not in capsys.readouterr().out, "the same packages are no news"
     assert resolution_cache.load(place.prefix) == newer
@@ -194,7 +194,7 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
     assert (logs / "summary.txt").read_text().startswith("VERIFIED")
     reasons = (Reasons(subject="vllm", reasons=("0.33.0 needs more", "0.6.0 needs a GPU")),)
     refused = Unsupported(unsupported=reasons, advice=("buy one",))
-    monkeypatch.setattr(resolve, "_anew", lambda _: refused)
+    monkeypatch.setattr(resolve, "_resolve_again", lambda _: refused)
     assert cli.run([verb, "--set", "profile=cuda", "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["unsupported"][0]["subject"] == "vllm", (
         "as `plan` says it"
@@ -224,7 +224,7 @@ def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
     described = place.folder / "host.yaml"
     described.write_text('{gpus: [], python: "3.12", glibc: "2.35", machine: x86_64}\n')
     refused = Unsupported(unsupported=(Reasons(subject="profile", reasons=("no GPU",)),), advice=())
-    monkeypatch.setattr(resolve, "_anew", lambda _: refused)
+    monkeypatch.setattr(resolve, "_resolve_again", lambda _: refused)
     before = place.snapshot()
     assert cli.run(["provision", "--host", str(described)]) == 3
     assert {path for path in place.snapshot().keys() - before.keys() if "/logs/" in path} == set()

@@ -249,8 +249,8 @@ def test_another_driver_leaves_nothing_to_be_measured_by(
     report["host"]["facts"] = {"driver": {"version": "580.65"}}
     place.write_text(json.dumps(report))
     monkeypatch.setattr(
-        promised_checks, "record_facts", lambda names, places: {"driver": {"version": "570.124"}}
-    )  # noqa: ARG005
+        promised_checks, "record_facts", lambda *_: {"driver": {"version": "570.124"}}
+    )
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 0, "what ran with one driver may not run with another"
     assert in_use(measuring) != before

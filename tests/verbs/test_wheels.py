@@ -84,7 +84,7 @@ def test_a_wheel_without_a_note_is_named(prefix: Path, capsys: pytest.CaptureFix
     wheels(prefix)
     assert f"{NAMED}: has no note or is damaged" in capsys.readouterr().out
     wheels(prefix, "import", str(prefix / "wheels" / NAMED))
-    assert [entry.file for entry in wheel_store.found(prefix)] == [NAMED, BUILT]
+    assert [entry.file for entry in wheel_store.kept_wheels(prefix)] == [NAMED, BUILT]
 
 
 def test_an_empty_store_says_how_to_fill_it(
@@ -110,11 +110,11 @@ def test_export_and_import(
     assert b"mirror.example" not in (folder / f"{BUILT}.json").read_bytes()
     wheels(target, "import", str(folder))
     assert "./setup.sh provision --only 60 installs it" in capsys.readouterr().out
-    before = {entry.file: entry for entry in wheel_store.found(prefix)}
-    for entry in wheel_store.found(target):
+    before = {entry.file: entry for entry in wheel_store.kept_wheels(prefix)}
+    for entry in wheel_store.kept_wheels(target):
         assert entry.brought
         assert msgspec.structs.replace(entry, brought="") == before[entry.file].for_others
-    assert wheel_store.found(target)[0].row.source.startswith("built elsewhere, imported on ")
+    assert wheel_store.kept_wheels(target)[0].row.source.startswith("built elsewhere, imported on ")
     marks = {path: path.stat().st_mtime_ns for path in (target / "wheels").iterdir()}
     wheels(target, "import", "--json", str(folder))
     assert json.loads(capsys.readouterr().out) == {"imported": [], "kept_already": [BUILT, NAMED]}
@@ -163,7 +163,7 @@ def test_a_damaged_wheel_is_not_exported(prefix: Path, tmp_path: Path) -> None:
 def test_import_of_a_downloaded_release_file(target: Path, tmp_path: Path, name: str) -> None:
     file = wheel(tmp_path, named=name).rename(tmp_path / name.replace("+", "%2B"))
     wheels(target, "import", str(file))
-    (entry,) = wheel_store.found(target)
+    (entry,) = wheel_store.kept_wheels(target)
     assert (entry.file, entry.torch, entry.origin) == (name, "2.13", "imported")
     assert names(target / "wheels") == [name, f"{name}.json"]
 
@@ -174,11 +174,13 @@ def test_import_of_the_users_build(target: Path, tmp_path: Path) -> None:
     assert "--torch new: is not a version" in refused(
         target, "import", str(build), "--torch", "new"
     )
-    assert wheel_store.found(target) == []
+    assert wheel_store.kept_wheels(target) == []
     wheels(target, "import", "--torch", "2.13.0", str(build))
-    assert [(entry.torch, entry.cuda) for entry in wheel_store.found(target)] == [("2.13.0", "13")]
+    assert [(entry.torch, entry.cuda) for entry in wheel_store.kept_wheels(target)] == [
+        ("2.13.0", "13")
+    ]
     wheels(target, "import", "--torch", "2.13.1", "--cuda", "13.0", str(build))
-    assert [(entry.torch, entry.cuda) for entry in wheel_store.found(target)] == [
+    assert [(entry.torch, entry.cuda) for entry in wheel_store.kept_wheels(target)] == [
         ("2.13.1", "13.0")
     ], "stated again"
 
@@ -230,14 +232,14 @@ def test_another_wheel_of_the_same_name_is_refused(prefix: Path, tmp_path: Path)
     another = wheel(
         tmp_path, {"flash_attn/__init__.py": b"", MODULE: module(defined=("PyInit_another",))}
     )
-    before = wheel_store.found(prefix)
+    before = wheel_store.kept_wheels(prefix)
     assert f"delete that first: {prefix / 'wheels' / NAMED}" in refused(
         prefix, "import", str(another)
     )
-    assert wheel_store.found(prefix) == before
+    assert wheel_store.kept_wheels(prefix) == before
     (prefix / "wheels" / NAMED).unlink()
     wheels(prefix, "import", str(another))
-    assert NAMED in {entry.file for entry in wheel_store.found(prefix)}
+    assert NAMED in {entry.file for entry in wheel_store.kept_wheels(prefix)}
 
 
 def test_other_files_are_refused(target: Path, tmp_path: Path) -> None:
@@ -304,7 +306,9 @@ def test_killed_before_every_rename_sync_or_removal(tmp_path: Path, way: int) ->
         moments += 1
         target, out = tmp_path / f"envs {moments}", tmp_path / f"out {moments}"
         dies = killed(way * moments, "import", str(local), "--prefix", str(target))
-        assert all(wheel_store.is_whole(target, entry) for entry in wheel_store.found(target))
+        assert all(
+            wheel_store.is_intact(target, entry) for entry in wheel_store.kept_wheels(target)
+        )
         wheels(target, "import", str(local))
         leftover = [
             name for name in names(target / "wheels") if not name.startswith(".flash_attn-")

@@ -15,7 +15,6 @@ def site_packages(environment: Path) -> Path | None:
 
 
 def dist_infos(environment: Path) -> list[Path]:
-    """List the .dist-info folders of an environment."""
     site = site_packages(environment)
     return sorted(site.glob("*.dist-info")) if site else []
 

@@ -37,15 +37,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_mark(path: str, name: str, status: os.stat_result) -> FileMark:
     """Read a file and return its mark under the given name."""
-    is_link = stat.S_ISLNK(status.st_mode)
-    digest = f"-> {os.readlink(path)}" if is_link else f"sha256={record.digest_of(path)}"
+    digest = (
+        f"-> {os.readlink(path)}"
+        if stat.S_ISLNK(status.st_mode)
+        else f"sha256={record.digest_of(path)}"
+    )
     return FileMark(name, status.st_size, status.st_mtime_ns, status.st_ino, digest)
 
 
 def is_unmodified(known: FileMark, status: os.stat_result) -> bool:
     """Return whether `stat` shows the same unmodified file as when the mark was made."""
-    before = (known.size, known.mtime_ns, known.inode)
-    return before == (status.st_size, status.st_mtime_ns, status.st_ino)
+    return (known.size, known.mtime_ns, known.inode) == (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ino,
+    )
 
 
 def matches(known: FileMark, path: str, digest: str) -> bool:
@@ -54,17 +60,12 @@ def matches(known: FileMark, path: str, digest: str) -> bool:
 
 
 def write(state: Path, marks: Iterable[FileMark]) -> None:
-    """Write the manifest of an environment."""
-    manifest = Manifest(boot=_boot(), files=tuple(marks))
-    files.write(state / FILE, msgspec.json.encode(manifest))
+    files.write(state / FILE, msgspec.json.encode(Manifest(boot=_boot(), files=tuple(marks))))
 
 
 def read(state: Path) -> Manifest | None:
     """Read the manifest of any boot; return None if it is missing or unreadable."""
-    try:
-        return msgspec.json.decode((state / FILE).read_bytes(), type=Manifest)
-    except (OSError, msgspec.MsgspecError):
-        return None
+    return files.read_document(state / FILE, Manifest)
 
 
 def read_of_this_boot(state: Path) -> Manifest | None:

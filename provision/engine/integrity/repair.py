@@ -58,8 +58,8 @@ def find_damage(
     names = {distribution.name for distribution in torn.values()}
     return msgspec.structs.replace(
         result,
-        torn=tuple(torn.values()),
-        whole={name: version for name, version in result.intact.items() if name not in names},
+        damaged=tuple(torn.values()),
+        intact={name: version for name, version in result.intact.items() if name not in names},
     )
 
 

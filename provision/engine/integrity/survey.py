@@ -55,10 +55,10 @@ def survey(
 ) -> Survey:
     """Compare every installed distribution with its RECORD and the lock.
 
-    Sizes are compared always, bytes only with `contents`. `written` names files that a step writes
-    over those of a distribution; they are not compared. `known` holds the true digests of files
-    for which a wheel's own RECORD is wrong. `already` holds fresh marks of files; those that `stat`
-    confirms are not read again.
+    Sizes are compared always, bytes only with `contents`. `step_files` names files that a step
+    writes over those of a distribution; they are not compared. `true_digests` are those of files
+    for which a wheel's own RECORD is wrong. Files whose `fresh_marks` are confirmed by `stat` are
+    not read again.
     """
     comparison = _Comparison(
         environment, contents, step_files, true_digests or {}, fresh_marks or {}
@@ -148,20 +148,18 @@ class _Comparison:
         own = {f"{dist_info.name}/RECORD", f"{dist_info.name}/METADATA"}
         if not own <= {entry.path for entry in listed}:
             return f"{dist_info.name}/RECORD is incomplete"
-        jobs = self._jobs(str(dist_info.parent), listed)
+        site = str(dist_info.parent)
+        paths = ((os.path.normpath(f"{site}/{entry.path}"), entry) for entry in listed)
+        jobs: list[_Job] = [
+            (path, entry, self._allowed(entry))
+            for path, entry in paths
+            if path not in self._written
+        ]
         for path, entry, _ in jobs:
             if not path.startswith(self._root):
                 return f"RECORD lists {entry.path}, which is outside this environment"
         batches = [jobs[start : start + _BATCH] for start in range(0, len(jobs), _BATCH)]
         return pool.map(self._compare, batches)
-
-    def _jobs(self, site: str, listed: list[record.RecordEntry]) -> list[_Job]:
-        paths = ((os.path.normpath(f"{site}/{entry.path}"), entry) for entry in listed)
-        return [
-            (path, entry, self._allowed(entry))
-            for path, entry in paths
-            if path not in self._written
-        ]
 
     def _allowed(self, entry: record.RecordEntry) -> tuple[tuple[str, str], ...]:
         if entry.path in self._known:

@@ -24,14 +24,11 @@ CONTENTS = "contents.json"
 
 def read_true_digests(state: Path) -> dict[str, str]:
     """Read the remembered digests of an environment, by path below site-packages."""
-    try:
-        return msgspec.json.decode((state / CONTENTS).read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.MsgspecError):
-        return {}
+    return files.read_document(state / CONTENTS, dict[str, str]) or {}
 
 
 class WrongRecords:
-    """The wrong RECORD files found in one environment; `known` holds the true digests by path."""
+    """The wrong RECORD files of one environment; `true_digests` are by path."""
 
     def __init__(self, environment: Path, state: Path, events: Subscriber) -> None:
         self.true_digests = read_true_digests(state)
@@ -68,7 +65,6 @@ class WrongRecords:
         return bool(learned)
 
     def _differing_files(self, dist_info: str) -> dict[str, str]:
-        """Return the present files that differ from RECORD, with their digests."""
         site = site_packages(self._environment)
         if site is None:
             return {}
@@ -76,8 +72,8 @@ class WrongRecords:
             paths = record.differences(site, dist_info)
         except ValueError:
             return {}
-        present = (path for path in paths if (site / path).is_file())
         return {
             path: read_mark(str(site / path), path, os.lstat(site / path)).digest
-            for path in present
+            for path in paths
+            if (site / path).is_file()
         }
