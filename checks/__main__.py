@@ -57,8 +57,8 @@ def main() -> int:
         documents.append(document)
         result = document["result"]
         _print(
-            f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} "
-            f"s  {result['summary']}"
+            f"{result['outcome']:<6}{result['name']:<26}{result['seconds']:>7.1f} s  "
+            f"{result['summary']}"
         )
     expected = [check["name"] for check in checks if _is_expected(check, context, capabilities)]
     promised, gpus = options.names or expected, list(context["gpus"])
@@ -201,8 +201,8 @@ def _visible(numbers: Iterable[str]) -> list[str]:
     wrong = [name for name in names if name not in present and not _UUID.fullmatch(name)]
     if wrong and present:
         raise ValueError(
-            f"CUDA_VISIBLE_DEVICES={variable}: `{wrong[0]}` is no GPU of this host; "
-            f"there are: {', '.join(present)}"
+            f"CUDA_VISIBLE_DEVICES={variable}: `{wrong[0]}` is no GPU of this host; there are: "
+            f"{', '.join(present)}"
         )
     return [name for name in names if name not in wrong]
 

@@ -192,8 +192,8 @@ def _try(body: Document) -> None:
         write_claim(_claim(body))
     except BaseException as error:  # noqa: BLE001 - SystemExit and KeyboardInterrupt decide nothing
         traceback.print_exc()
-        lines = traceback.format_exception_only(type(error), error)
-        write_claim({"outcome": "error", "summary": lines[-1].strip()})
+        summary = traceback.format_exception_only(type(error), error)[-1].strip()
+        write_claim({"outcome": "error", "summary": summary})
     sys.stdout.flush()
 
 

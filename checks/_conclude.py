@@ -17,21 +17,23 @@ def result_document(check: Document, claim: Document, seconds: float) -> Documen
     weight = check.get("weight", "must")
     failed_should = claim["outcome"] == "fail" and weight == "should"
     figures = [{**figure, "check": check["name"]} for figure in claim.get("figures", ())]
-    result = {
-        "name": check["name"],
-        "step": check.get("step", 0),
-        "outcome": "warn" if failed_should else claim["outcome"],
-        "weight": weight,
-        "proves": check.get("proves", ""),
-        "summary": claim["summary"],
-        "evidence": claim.get("evidence", {}),
-        "seconds": seconds,
-        "hint": claim.get("hint", ""),
-        "every_gpu": check.get("every_gpu", False),
-        "gpus": list(claim.get("gpus", ())),
-        "measured": len(figures),
+    return {
+        "result": {
+            "name": check["name"],
+            "step": check.get("step", 0),
+            "outcome": "warn" if failed_should else claim["outcome"],
+            "weight": weight,
+            "proves": check.get("proves", ""),
+            "summary": claim["summary"],
+            "evidence": claim.get("evidence", {}),
+            "seconds": seconds,
+            "hint": claim.get("hint", ""),
+            "every_gpu": check.get("every_gpu", False),
+            "gpus": list(claim.get("gpus", ())),
+            "measured": len(figures),
+        },
+        "figures": figures,
     }
-    return {"result": result, "figures": figures}
 
 
 def error_claim(summary: str) -> Document:
@@ -46,8 +48,11 @@ def report(
     results = [document["result"] for document in documents]
     outcomes = {result["name"]: result["outcome"] for result in results}
     # A skipped check proves nothing, so "skip" does not count as passed.
-    proved = bool(promised) and all(outcomes[name] in {"pass", "warn"} for name in promised)
-    proved = proved and all(_tried_on_all(result, gpus) for result in results)
+    proved = (
+        bool(promised)
+        and all(outcomes[name] in {"pass", "warn"} for name in promised)
+        and all(_tried_on_all(result, gpus) for result in results)
+    )
     verdict, code = ("verified", 0) if proved else ("undecided", 5)
     if "fail" in outcomes.values():
         verdict, code = "not verified", 1

@@ -267,10 +267,9 @@ def full_error(device: str, message: object, uuid: str = "") -> MemoryError:
 
 def _holders(uuid: str) -> str:
     """Return the other processes with memory on this GPU; a container sees only its own."""
-    query = "--query-compute-apps=gpu_uuid,pid,process_name,used_memory"
-    rows = [row for row in _gpu_memory.query(query) if len(row) == 4 and uuid in row[0]]
+    rows = _gpu_memory.query("--query-compute-apps=gpu_uuid,pid,process_name,used_memory")
     return "; ".join(
         f"{name.rpartition('/')[2]} (PID {pid}) holds {mib} MiB"
-        for _, pid, name, mib in rows
+        for _, pid, name, mib in (row for row in rows if len(row) == 4 and uuid in row[0])
         if pid != str(os.getpid())
     )

@@ -34,8 +34,11 @@ class ElfFile:
     def needed(self) -> frozenset[str]:
         """The libraries that the linker loads beside it."""
         names = bytes(self._section(".dynstr"))
-        pairs = self._rows(_DYNAMIC, ".dynamic")
-        return frozenset(self._text(names, value) for tag, value in pairs if tag == _NEEDED)
+        return frozenset(
+            self._text(names, value)
+            for tag, value in self._rows(_DYNAMIC, ".dynamic")
+            if tag == _NEEDED
+        )
 
     @cached_property
     def defined(self) -> frozenset[str]:

@@ -54,7 +54,6 @@ def load_all(profile: str) -> Loaded:
 
 
 def _extensions(package: str, folder: Path) -> dict[str, Path]:
-    """Return the file of each extension by its module name."""
     # Libraries that extensions are linked with (lib*.so) are loaded together with them.
     return {
         ".".join((package, *path.relative_to(folder).parts[:-1], path.name.partition(".")[0])): path

@@ -31,8 +31,7 @@ class GpuCode(NamedTuple):
         """
         if architecture in _EXACT_CODE_ONLY:
             return "native" if architecture in self.sm else "none"
-        major = architecture // 10
-        if any(code // 10 == major and code <= architecture for code in self.sm):
+        if any(code // 10 == architecture // 10 and code <= architecture for code in self.sm):
             return "native"
         return "ptx-jit" if any(code <= architecture for code in self.ptx) else "none"
 
@@ -54,9 +53,8 @@ def general(section: memoryview) -> GpuCode:
 
 def containers(section: memoryview) -> list[GpuCode]:
     """Return every fat binary of a `.nv_fatbin` section. Raise ValueError if one is cut off."""
-    codes = []
-    match = _MAGIC.search(section)
-    while match:
+    codes, end = [], 0
+    while match := _MAGIC.search(section, end):
         at = match.start()
         if at + _CONTAINER.size > len(section):
             raise ValueError(f"a fat binary is cut off at byte {at}")
@@ -65,7 +63,6 @@ def containers(section: memoryview) -> list[GpuCode]:
         if header < _CONTAINER.size or end > len(section):
             raise ValueError(f"the fat binary at byte {at} is cut off")
         codes.append(_code(section, at + header, end))
-        match = _MAGIC.search(section, end)
     return codes
 
 

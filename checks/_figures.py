@@ -46,8 +46,8 @@ def problem(figures: Any) -> str:
         total += size
         if size > _LARGEST or total > _LARGEST_OF_ALL:
             return (
-                f"its figures are too large: figure {number} has {size} "
-                f"characters, all so far have {total}"
+                f"its figures are too large: figure {number} has {size} characters, "
+                f"all so far have {total}"
             )
     return ""
 

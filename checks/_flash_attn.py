@@ -32,12 +32,12 @@ def varied_length_cases(
             for lengths in (_QUERIES, _KEYS)
         ]
         parts = list(zip(query.split(_QUERIES), key.split(_KEYS), value.split(_KEYS), strict=True))
-        mask = "causal" if causal else "full"
-        name = f"varied lengths, {_numbers.dtype_name(dtype)}, {mask}"
-        call = partial(
-            function, query, key, value, *starts, max(_QUERIES), max(_KEYS), causal=causal
+        longest = max(_QUERIES), max(_KEYS)
+        yield (
+            f"varied lengths, {_numbers.dtype_name(dtype)}, {'causal' if causal else 'full'}",
+            partial(function, query, key, value, *starts, *longest, causal=causal),
+            *_references(torch, parts, causal=causal),
         )
-        yield name, call, *_references(torch, parts, causal=causal)
 
 
 def cached_cases(torch: Any, function: Callable[..., Any], device: str) -> Iterator[_numbers.Case]:
@@ -56,10 +56,11 @@ def cached_cases(torch: Any, function: Callable[..., Any], device: str) -> Itera
             for number, length in enumerate(_BEFORE)
         ]
         pages = " in pages" if paged else ""
-        name = f"KV cache{pages}, {_numbers.dtype_name(dtype)}, {added} new"
-        call = partial(_append, torch, function, query, caches, new, paged=paged)
-        reference, exact = _references(torch, parts, causal=True)
-        yield name, call, reference.view(query.shape), exact.view(query.shape)
+        yield (
+            f"KV cache{pages}, {_numbers.dtype_name(dtype)}, {added} new",
+            partial(_append, torch, function, query, caches, new, paged=paged),
+            *(row.view(query.shape) for row in _references(torch, parts, causal=True)),
+        )
 
 
 def _join(torch: Any, caches: Any, new: Any, number: int, length: int) -> Iterator[Any]:
@@ -95,11 +96,10 @@ def _append(
 
 def _references(torch: Any, parts: list[Any], *, causal: bool) -> tuple[Any, Any]:
     """Return attention for each sequence by itself, in its own precision and in 64 bits."""
-    own, exact = [], []
-    for part in parts:
-        batch = [tensor[None] for tensor in part]
-        own.append(_numbers.fused_attention(torch, *batch, causal=causal)[0])
-        exact.append(
-            _numbers.attention(torch, *(tensor.double() for tensor in batch), causal=causal)[0]
-        )
+    batches = [[tensor[None] for tensor in part] for part in parts]
+    own = [_numbers.fused_attention(torch, *batch, causal=causal)[0] for batch in batches]
+    exact = [
+        _numbers.attention(torch, *(tensor.double() for tensor in batch), causal=causal)[0]
+        for batch in batches
+    ]
     return torch.cat(own), torch.cat(exact)

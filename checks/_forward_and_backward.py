@@ -38,7 +38,6 @@ def cases(torch: Any, function: Callable[..., Any], device: str, variants: Varia
 
 
 def judge(torch: Any, groups: Cases) -> _devices.DeviceResult:
-    """Return the first problem, and the evidence up to it."""
     evidence = {}
     for name, (group, tolerance) in groups.items():
         problem, evidence[name] = _numbers.judge_cases(torch, group, tolerance)
@@ -71,11 +70,14 @@ def _forward(
 ) -> Iterator[_numbers.Case]:
     for name, inputs, _, causal in _inputs(torch, device, variants):
         exact = _numbers.attention(torch, *(tensor.double() for tensor in inputs), causal=causal)
-        reference = _numbers.fused_attention(torch, *inputs, causal=causal)
         # Rows and width come last, since tiles are cut from these: with heads between them, a
         # wrong tile of one head would be thinned out.
-        call = partial(_rows_last, function, *inputs, causal=causal)
-        yield f"{name}, output", call, reference.transpose(1, 2), exact.transpose(1, 2)
+        yield (
+            f"{name}, output",
+            partial(_rows_last, function, *inputs, causal=causal),
+            _numbers.fused_attention(torch, *inputs, causal=causal).transpose(1, 2),
+            exact.transpose(1, 2),
+        )
 
 
 def _rows_last(function: Callable[..., Any], *inputs: Any, causal: bool) -> Any:

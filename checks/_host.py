@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -82,7 +82,7 @@ def first_of(problems: list[str], shown: int = 3) -> str:
     return "; ".join(problems[:shown]) + more
 
 
-def optional_fact(facts: dict[str, Any], name: str) -> Any:
+def optional_fact(facts: Mapping[str, Any], name: str) -> Any:
     value = facts.get(name, _UNKNOWN)
     return None if isinstance(value, dict) and value.get("type") == "Missing" else value
 

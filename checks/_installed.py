@@ -18,8 +18,7 @@ _SPELLINGS = (("alpha", "a"), ("beta", "b"), ("preview", "rc"), ("pre", "rc"), (
 
 def folders() -> list[Path]:
     """Return the environment's own folders for packages, without those of its base Python."""
-    paths = sysconfig.get_paths()
-    return sorted({Path(paths[key]) for key in ("purelib", "platlib")})
+    return sorted({Path(sysconfig.get_path(key)) for key in ("purelib", "platlib")})
 
 
 def dist_infos() -> Iterator[Path]:

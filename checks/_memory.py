@@ -9,7 +9,7 @@ from pathlib import Path
 
 def free() -> int:
     """Return the bytes that are available, here and in every control group around us."""
-    available = [_field(Path("/proc/meminfo"), "MemAvailable")]
+    available = [_bytes("/proc/meminfo", "MemAvailable")]
     with contextlib.suppress(OSError):  # no control groups, or those of version 1
         own = Path("/proc/self/cgroup").read_text().partition("0::")[2].splitlines()[0]
         folder = Path("/sys/fs/cgroup") / own.strip("/")
@@ -33,21 +33,19 @@ def held(processes: Iterable[int], limit: int) -> int:
 
 
 def _resident(process: int) -> int:
-    status = Path(f"/proc/{process}/status")
-    return sum(_field(status, name) for name in ("RssAnon", "RssShmem"))
+    return _bytes(f"/proc/{process}/status", "RssAnon", "RssShmem")
 
 
 def _proportional(process: int) -> int:
     """Return the bytes with shared pages divided among their holders, or 0 if not readable."""
-    rollup = Path(f"/proc/{process}/smaps_rollup")
-    return sum(_field(rollup, name) for name in ("Pss_Anon", "Pss_Shmem"))
+    return _bytes(f"/proc/{process}/smaps_rollup", "Pss_Anon", "Pss_Shmem")
 
 
-def _field(path: Path, name: str) -> int:
+def _bytes(path: str, *names: str) -> int:
+    """Return the sum of these fields of a file that has kilobytes; 0 without it."""
     with contextlib.suppress(OSError):  # the process ended meanwhile
-        for line in path.read_text(errors="replace").splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
+        rows = [line.split() for line in Path(path).read_text(errors="replace").splitlines()]
+        return sum(int(row[1]) * 1024 for row in rows if row and row[0].rstrip(":") in names)
     return 0
 
 

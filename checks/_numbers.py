@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 from . import _devices
 
@@ -17,6 +18,7 @@ _TRUNCATION_TOLERANCE = 1.25
 
 # Name, call to be tried, and the expected answer: in the same precision, and in 64 bits.
 Case = tuple[str, Callable[[], Any], Any, Any]
+_Inputs = ParamSpec("_Inputs")
 
 
 class Roundings(NamedTuple):
@@ -95,6 +97,20 @@ def judge_cases(
     if not count:
         return "nothing could be tried", {}
     return "", {"cases": count, "worst_of_allowed": round(worst, 3), "worst_case": worst_name}
+
+
+def judged(
+    cases: Callable[Concatenate[Any, _Inputs], Iterator[Case]],
+) -> Callable[Concatenate[Any, _Inputs], _devices.DeviceResult]:
+    """Turn a function that yields cases, and whose first parameter is torch, into their judge."""
+
+    @functools.wraps(cases)
+    def judge(
+        torch: Any, /, *inputs: _Inputs.args, **settings: _Inputs.kwargs
+    ) -> _devices.DeviceResult:
+        return judge_cases(torch, cases(torch, *inputs, **settings))
+
+    return judge
 
 
 def dtype_name(dtype: Any) -> str:

@@ -45,12 +45,13 @@ class Response:
 
 
 def _text(choice: dict[str, Any]) -> str:
-    for part in (choice, choice.get("message"), choice.get("delta")):
-        if isinstance(part, dict):
-            for name in ("text", "content"):
-                if isinstance(part.get(name), str):
-                    return str(part[name])
-    return ""
+    texts = (
+        part.get(name)
+        for part in (choice, choice.get("message"), choice.get("delta"))
+        if isinstance(part, dict)
+        for name in ("text", "content")
+    )
+    return next((text for text in texts if isinstance(text, str)), "")
 
 
 def ask(url: str, document: object = None, *, seconds: float, key: str = "") -> Response:
@@ -86,9 +87,8 @@ def stream(
 
 def _open(url: str, document: object, seconds: float, key: str) -> Any:
     data = None if document is None else json.dumps(document).encode()
-    headers = {"Content-Type": "application/json"}
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
+    authorization = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {"Content-Type": "application/json", **authorization}
     request = urllib.request.Request(url, data, headers)  # noqa: S310 - callers allow only http(s)
     # No proxy, since the server is on this host or where the user says. No redirect, since a key
     # is meant for one server only.

@@ -21,8 +21,8 @@ def name(pair: Pair) -> str:
 
 def links(facts: Mapping[str, Any], used: tuple[str, ...]) -> dict[Pair, str]:
     """Return the link (NV18, PIX, SYS, …) of each pair, by torch's numbers, as far as recorded."""
-    fact = facts.get("gpu_links", {})
-    recorded = {frozenset((row["a"], row["b"])): row["kind"] for row in fact.get("pairs", ())}
+    rows = facts.get("gpu_links", {}).get("pairs", ())
+    recorded = {frozenset((row["a"], row["b"])): row["kind"] for row in rows}
     kinds = {(a, b): recorded.get(frozenset((used[a], used[b])), "") for a, b in pairs(len(used))}
     return {pair: kind for pair, kind in kinds.items() if kind}
 
@@ -59,6 +59,6 @@ def describe_suspects(facts: Mapping[str, Any]) -> str:
     known = "; here ACS is on" if iommu.get("acs_redirects") else ""
     known += f"; here the IOMMU is on ({iommu['groups']} groups)" if iommu.get("groups") else ""
     return (
-        "PCIe access control (ACS) or an IOMMU breaks peer-to-peer: switch ACS "
-        f"off, or boot with iommu=pt{known}"
+        "PCIe access control (ACS) or an IOMMU breaks peer-to-peer: switch ACS off, "
+        f"or boot with iommu=pt{known}"
     )

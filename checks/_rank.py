@@ -186,8 +186,8 @@ def difference(numbers: Any, whole: Any, digits: int, parts: int) -> str:
     at = int(wrong[0])
     number, right = float(numbers[at]), int(whole[at])
     text = (
-        f"{len(wrong)} of {len(whole)} numbers are wrong, number {at} is "
-        f"{number:.10g} instead of {right}"
+        f"{len(wrong)} of {len(whole)} numbers are wrong, "
+        f"number {at} is {number:.10g} instead of {right}"
     )
     for rank in range(parts):
         if number != right and abs(number - right) == part(right, rank, digits):

@@ -78,11 +78,11 @@ def run_group(
     count, began = request["count"], time.monotonic()
     files = [folder / f"rank-{rank}" for rank in range(count)]
     running: dict[int, int] = {}
-    store = str(folder / "store")
+    order = {**request, "store": str(folder / "store")}
     try:
         for rank, file in enumerate(files):
-            order = {**request, "rank": rank, "said": str(file), "store": store}
-            running[start(order, {**_LOCAL, **environment})] = rank
+            own = {**order, "rank": rank, "said": str(file)}
+            running[start(own, {**_LOCAL, **environment})] = rank
         outcome, problem = _follow(files, running, patience, request["backend"])
     finally:
         _end(running)

@@ -57,11 +57,11 @@ def compare_gpus(verdict: Verdict, what: str) -> Verdict:
         rates, {name: name.partition("(")[2] for name in rates}, _LEAST_OF_PEERS
     )
     if slow:
-        texts = [
+        summary = "; ".join(
             f"{name}: {what} {rates[name]:.0f} GB/s, the others of its kind {median:.0f}"
             for name, median in slow.items()
-        ]
-        return replace(verdict, passed=False, summary="; ".join(texts))
+        )
+        return replace(verdict, passed=False, summary=summary)
     shares = [row["of_peak"] for row in devices.values() if "of_peak" in row]
     complete = len(shares) == len(devices)
     beside = f"at least {min(shares):.0%} of the peak" if complete else "and the peak is not known"

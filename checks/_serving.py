@@ -221,14 +221,18 @@ def _read_load(inspection: _Inspection) -> None:
 
 def _limits(load: dict[str, float]) -> str:
     """Return the limits at which the server works, and how to raise them."""
-    waiting, used, preemptions = (
+    waiting, used, preempted = (
         load.get(name, 0.0) for name in ("waiting", "kv_cache_used", "preemptions")
     )
-    texts = {
-        f"{waiting:g} requests wait: --max-num-seqs, more KV cache, or another server": waiting,
-        f"the KV cache is {used:.0%} full: --gpu-memory-utilization, or a shorter context": used
-        > 0.9,
-        f"{preemptions:g} requests were preempted since the server started, "
-        "for lack of KV cache": preemptions,
-    }
-    return "; ".join(text for text, applies in texts.items() if applies)
+    limits = (
+        (waiting, f"{waiting:g} requests wait: --max-num-seqs, more KV cache, or another server"),
+        (
+            used > 0.9,
+            f"the KV cache is {used:.0%} full: --gpu-memory-utilization, or a shorter context",
+        ),
+        (
+            preempted,
+            f"{preempted:g} requests were preempted since the server started, for lack of KV cache",
+        ),
+    )
+    return "; ".join(text for applies, text in limits if applies)

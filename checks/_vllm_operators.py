@@ -10,8 +10,8 @@ _HOPPER = 9
 
 def call(name: str, *tensors: Any, **settings: Any) -> Any:
     """Call an operator through vLLM's own wrapper if it has one, else as registered with torch."""
-    wrappers = importlib.import_module("vllm._custom_ops")
-    if wrapper := getattr(wrappers, name, None):  # it knows the current signature
+    # vLLM's wrapper knows the current signature.
+    if wrapper := getattr(importlib.import_module("vllm._custom_ops"), name, None):
         return wrapper(*tensors, **settings)
     registered: Any = importlib.import_module("torch").ops._C  # noqa: SLF001 - torch's name for vLLM's operators
     return getattr(registered, name)(*tensors, **settings)

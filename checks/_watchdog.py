@@ -67,9 +67,10 @@ def watch(
     limit = int(_memory.free() * _SHARE)
     process = start()
     status, problem = _wait(process, time.monotonic() + deadline_s, limit, spared)
-    ours = {process.number, *spared}
     running = sorted(
-        name for number, name in _processes.descendants().items() if number not in ours
+        name
+        for number, name in _processes.descendants().items()
+        if number not in {process.number, *spared}
     )
     stuck = _processes.end_descendants(_GRACE_S, spared)
     late = error_claim(problem or f"no verdict in {deadline_s:g} s")
@@ -107,8 +108,8 @@ def _read_claim(file: Path, status: int) -> dict[str, Any]:
     try:
         if (size := file.stat().st_size) > _LARGEST_CLAIM:
             return error_claim(
-                f"left a verdict of {size >> 20} MiB; at most "
-                f"{_LARGEST_CLAIM >> 20} MiB are allowed"
+                f"left a verdict of {size >> 20} MiB; "
+                f"at most {_LARGEST_CLAIM >> 20} MiB are allowed"
             )
         claim = json.loads(file.read_bytes())
         # A crash after the claim, for example while a library unloads, is a fault all the same.

@@ -95,10 +95,11 @@ def _read(path: Path, name: str, codes: dict[str, GpuCode], problems: list[str])
 
 def _widest(part: str, codes: dict[str, GpuCode]) -> GpuCode | None:
     """Return the code of the file that carries most; None if no file of the part has GPU code."""
-    patterns = _PARTS[part]
-    matches = [
-        code for name, code in codes.items() if any(fnmatch(name, pattern) for pattern in patterns)
-    ]
+    matches = (
+        code
+        for name, code in codes.items()
+        if any(fnmatch(name, pattern) for pattern in _PARTS[part])
+    )
     return max(matches, key=lambda code: len(code.sm), default=None)
 
 

@@ -30,8 +30,11 @@ def body(context: Context) -> Verdict:
     planned = _planned_backend.planned_backends(context)
     model = _tiny_model.make(context.scratch)
     answers = ask_each(context, {"model": model, **_tiny_model.settings(context)}, ask_vllm)
-    gpus = gpus_of_one_process(context.gpus)
-    return replace(judge(planned, answers), figures=figures(context, answers), gpus=gpus)
+    return replace(
+        judge(planned, answers),
+        figures=figures(context, answers),
+        gpus=gpus_of_one_process(context.gpus),
+    )
 
 
 def ask_vllm(arguments: dict[str, object]) -> dict[str, Any]:
@@ -109,8 +112,10 @@ def judge(planned: dict[str, str], answers: dict[str, dict[str, Any]]) -> Verdic
     names = {
         gpu: f"GPU {gpu if gpu.isdigit() else at}" if gpu else "" for at, gpu in enumerate(answers)
     }
-    by_name = {names[gpu] or "here": answer for gpu, answer in answers.items()}
-    evidence = {"found": by_name, "planned": planned}
+    evidence = {
+        "found": {names[gpu] or "here": answer for gpu, answer in answers.items()},
+        "planned": planned,
+    }
     problems = []
     for gpu, answer in answers.items():
         name, expected = f"{names[gpu]}: " if gpu else "", planned.get(gpu)

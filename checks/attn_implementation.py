@@ -96,8 +96,8 @@ def judge(findings: Findings, version: str) -> Verdict:
     *most, last = usable
     return Verdict(
         passed=True,
-        summary=f"set attn_implementation='{best}': it{ran}, and "
-        f"{', '.join(most)} and {last} agree{without}",
+        summary=f"set attn_implementation='{best}': it{ran}, "
+        f"and {', '.join(most)} and {last} agree{without}",
         evidence=evidence,
     )
 

@@ -32,18 +32,17 @@ def _lowered(gpu: dict[str, Any], reasons: list[str]) -> list[str]:
     # and runs at 1410 all the same.
     if _is_below(application, default):
         texts.append(f"application clocks are set to {application} MHz of {default}")
-    elif _is_locked(gpu, reasons):
+    # An idle GPU has low clocks, too; these are no lock.
+    elif (
+        _is_below(gpu["sm"], application)
+        and "application clocks" in reasons
+        and "idle" not in reasons
+    ):
         texts.append(f"its clock is locked at {gpu['sm']} MHz")
     power, full_power = gpu["power_w"], gpu["power_default_w"]
     if _is_below(power, full_power):
         texts.append(f"its power is limited to {power:.0f} of {full_power:.0f} W")
     return texts
-
-
-def _is_locked(gpu: dict[str, Any], reasons: list[str]) -> bool:
-    # An idle GPU has low clocks, too; these are no lock.
-    below = _is_below(gpu["sm"], gpu["application"])
-    return below and "application clocks" in reasons and "idle" not in reasons
 
 
 def _is_below(now: float | None, default: float | None) -> bool:

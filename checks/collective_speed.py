@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import _pairs, _ranks, _timing
+from . import _host, _pairs, _ranks, _timing
 from ._contract import Check, Context, Figure, Needs, Verdict, whole_gpus
 
 _GIB = 2**30
@@ -37,8 +37,13 @@ def body(context: Context) -> Verdict:
     request = {"backend": "nccl", "count": len(gpus), "sizes": list(_SIZES)}
     run = _ranks.run_group(request, Path(context.scratch) / "speed", {})
     if run.outcome != "healthy":
-        evidence, hint = {"try": run.evidence()}, "see collectives"
-        return Verdict(passed=False, summary=run.problem, evidence=evidence, hint=hint, gpus=gpus)
+        return Verdict(
+            passed=False,
+            summary=run.problem,
+            evidence={"try": run.evidence()},
+            hint="see collectives",
+            gpus=gpus,
+        )
     times = slowest(run.messages)
     return replace(
         judge(rows(times, len(gpus)), machine(context, gpus)),
@@ -93,8 +98,7 @@ def busbw(size: int, microseconds: float, count: int) -> float:
 
 def machine(context: Context, gpus: tuple[str, ...]) -> tuple[str, int, bool]:
     """Return the common name of the GPUs or "", their number, and whether NVLink joins all."""
-    recorded = context.facts.get("gpus")
-    listed = recorded if isinstance(recorded, list) else []
+    listed = _host.optional_fact(context.facts, "gpus") or []
     names = {gpu["name"] for gpu in listed if gpu["id"] in gpus}
     links = _pairs.links(context.facts, gpus)
     nvlink = all(links.get(pair, "").startswith("NV") for pair in _pairs.pairs(len(gpus)))
@@ -120,10 +124,10 @@ def judge(rows: list[dict[str, Any]], machine: tuple[str, int, bool]) -> Verdict
     )
     mark = next(marks, None)
     if mark is None or largest["bytes"] < _LARGE:
-        unjudged = "the usual speed of such a machine is not known"
-        if mark is not None:
-            unjudged = "the largest message that was tried is too small to judge it"
-        return Verdict(passed=True, summary=f"{measured}; {unjudged}", evidence=evidence)
+        unknown = "the usual speed of such a machine is not known"
+        small = "the largest message that was tried is too small to judge it"
+        summary = f"{measured}; {unknown if mark is None else small}"
+        return Verdict(passed=True, summary=summary, evidence=evidence)
     evidence["pass_mark_gb_per_s"] = mark
     if bandwidth >= mark * (1 - _BAND):
         return Verdict(passed=True, summary=f"{measured}; {mark:.0f} are usual", evidence=evidence)

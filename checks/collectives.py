@@ -50,11 +50,10 @@ def judge(run: Run, backend: str, count: int, facts: dict[str, Any]) -> Verdict:
     }
     evidence = {"with": library, "ranks": count, "try": first.evidence(), "set": settings}
     if first.outcome == "healthy":
-        where = f"{count} GPUs" if backend == "nccl" else f"{count} processes"
         return Verdict(
             passed=True,
-            summary="all-reduce, all-gather and reduce-scatter up to 16 MiB "
-            f"are right on {where} ({library})",
+            summary=f"all-reduce, all-gather and reduce-scatter up to 16 MiB are right on {count} "
+            f"{'GPUs' if backend == 'nccl' else 'processes'} ({library})",
             evidence=evidence,
         )
     if backend != "nccl":

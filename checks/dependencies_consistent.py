@@ -30,8 +30,7 @@ def body(context: Context) -> Verdict:
             name, lines = _metadata(folder)
             required[name] = [requirements.Requirement(line) for line in lines]
         except (OSError, requirements.InvalidRequirement) as error:
-            text = " ".join(str(error).split())
-            unreadable.append(f"{folder.name}/METADATA: {text}")
+            unreadable.append(f"{folder.name}/METADATA: {' '.join(str(error).split())}")
     applicable = _applicable(required)
     pins = {_installed.normalized(name) for name in context.pins}
     left_out = sorted(

@@ -26,10 +26,11 @@ def look(context: Context) -> Observation:
         free_gb[role] = free = disk["free_gb"]
         name = f"{disk['path']} ({role})"
         if free < least:
-            need = f"at least {least:.1f} GiB are needed"
-            if role == "prefix":
-                need = f"another environment like this one takes {least:.1f} GiB"
-            problems.append(f"{name} has {free:.1f} GiB left; {need}")
+            usual = f"at least {least:.1f} GiB are needed"
+            copy = f"another environment like this one takes {least:.1f} GiB"
+            problems.append(
+                f"{name} has {free:.1f} GiB left; {copy if role == 'prefix' else usual}"
+            )
         if not disk["writable"] or "ro" in disk["options"]:
             problems.append(f"{name} cannot be written")
         elif "noexec" in disk["options"]:

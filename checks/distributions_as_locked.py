@@ -42,8 +42,8 @@ def body(context: Context) -> Verdict:
     if extra:
         # The user may add packages; what they break is found by other checks.
         summary += (
-            "; added by hand, and lost with the next upgrade unless "
-            f"extra_packages names it: {first_of(extra)}"
+            "; added by hand, and lost with the next upgrade unless extra_packages names it: "
+            f"{first_of(extra)}"
         )
     return Verdict(passed=True, summary=summary, evidence=evidence)
 

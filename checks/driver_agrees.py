@@ -23,15 +23,10 @@ def look(context: Context) -> Observation:
             f"the loaded kernel module is {loaded} and the user-space library {library}: "
             "CUDA refuses to start"
         )
-    return Observation(
-        problems,
-        f"kernel module and library are both {loaded}",
-        driver,
-        "give the container its GPUs through the NVIDIA Container Toolkit"
-        if _host.in_container(context.facts)
-        else "a reboot loads the module that is on disk; "
-        "nvidia-smi must name one version afterwards",
-    )
+    hint = "a reboot loads the module that is on disk; nvidia-smi must name one version afterwards"
+    if _host.in_container(context.facts):
+        hint = "give the container its GPUs through the NVIDIA Container Toolkit"
+    return Observation(problems, f"kernel module and library are both {loaded}", driver, hint)
 
 
 CHECK = _host.check(

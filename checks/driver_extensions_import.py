@@ -15,10 +15,9 @@ def body(context: Context) -> Verdict:
     result = _extensions.load_all(context.profile)
     evidence = result.evidence()
     if result.want_driver:
-        names, driver = ", ".join(result.want_driver), _extensions.DRIVER
         return Verdict(
             passed=False,
-            summary=f"{names} cannot find {driver}",
+            summary=f"{', '.join(result.want_driver)} cannot find {_extensions.DRIVER}",
             evidence=evidence,
             hint=_NO_DRIVER,
         )

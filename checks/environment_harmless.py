@@ -97,8 +97,8 @@ def _architectures(value: str, context: Context) -> Iterator[str]:
             continue
         if not any(_serves(word, int(major), int(minor)) for word in words):
             yield (
-                f"leaves out GPU {gpu['id']} ({gpu['cc']}): what is "
-                "compiled here would not run on it"
+                f"leaves out GPU {gpu['id']} ({gpu['cc']}): "
+                "what is compiled here would not run on it"
             )
             return
 

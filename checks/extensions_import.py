@@ -31,9 +31,8 @@ def body(context: Context) -> Verdict:
     if not any(name.startswith("vllm.") for name in result.loaded + result.want_driver):
         return Verdict(passed=False, summary="vLLM has no compiled extension", evidence=evidence)
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    summary = f"{versions}; extensions loaded: {len(result.loaded)}"
-    if result.want_driver:
-        summary += f", waiting for a GPU driver: {len(result.want_driver)}"
+    waiting = f", waiting for a GPU driver: {len(result.want_driver)}" if result.want_driver else ""
+    summary = f"{versions}; extensions loaded: {len(result.loaded)}{waiting}"
     return Verdict(passed=True, summary=summary, evidence=evidence)
 
 

@@ -21,7 +21,13 @@ def look(context: Context) -> Observation:
     evidence = {"fabric_manager": manager, "fabric": states}
     if _host.all_integrated(context) or not _has_switches(facts):
         return Observation([], "no NVSwitches here, so no fabric manager is needed", evidence)
-    problems = _unregistered(states)
+    problems = _host.group_by_text(
+        [
+            (gpu, f"registration with the NVLink fabric: {state}")
+            for gpu, state in states.items()
+            if state not in {"completed", "not supported"}
+        ]
+    )
     if any(_MANAGED_ELSEWHERE.search(gpu["name"]) for gpu in _host.used_gpus(context)):
         return Observation(
             problems, "the NVSwitches of these GPUs are managed elsewhere", evidence, _IMEX
@@ -59,16 +65,6 @@ def _has_switches(facts: dict[str, Any]) -> bool:
             "whether NVSwitches join the GPUs could not be read: NVML does not answer"
         )
     return bool(switches)
-
-
-def _unregistered(states: dict[str, str]) -> list[str]:
-    return _host.group_by_text(
-        [
-            (gpu, f"registration with the NVLink fabric: {state}")
-            for gpu, state in states.items()
-            if state not in {"completed", "not supported"}
-        ]
-    )
 
 
 CHECK = _host.check(

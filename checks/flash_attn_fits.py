@@ -30,8 +30,8 @@ def body(context: Context) -> Verdict:
     if not context.gpus:
         return Verdict(
             passed=True,
-            summary=f"{package} loads beside torch {versions['torch']}; nothing was "
-            "computed, since no GPU is used here",
+            summary=f"{package} loads beside torch {versions['torch']}; nothing was computed, "
+            "since no GPU is used here",
             evidence=versions,
         )
     return _devices.try_on_each(
@@ -51,7 +51,6 @@ def _try(flash_attn: Any, torch: Any, device: str) -> _devices.DeviceResult:
 
 
 def judge(torch: Any, plain: Any, varied: Any, cached: Any, device: str) -> _devices.DeviceResult:
-    """Judge each of the package's three functions."""
     cases = {
         **_forward_and_backward.cases(torch, plain, device),
         "varied lengths": (_flash_attn.varied_length_cases(torch, varied, device), 2.0),
@@ -70,8 +69,8 @@ def _measure(torch: Any, function: Any, device: str) -> dict[str, Any]:
     return {
         "forward takes": {
             **timing.evidence(),
-            "of": f"batch {_BATCH}, sequence {_LENGTH}, {_HEADS} heads "
-            f"of {_WIDTH}, float16, not causal",
+            "of": f"batch {_BATCH}, sequence {_LENGTH}, "
+            f"{_HEADS} heads of {_WIDTH}, float16, not causal",
         },
         "figures": [timing.milliseconds("attention time", of)],
     }

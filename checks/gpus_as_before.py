@@ -24,22 +24,20 @@ def look(context: Context) -> Observation:
             {"before": before, "now": now, "lost": []},
         )
     missing = sorted(before.keys() - now.keys())
-    lost = missing
     # Jobs and containers get other GPUs each time; only one that is off the bus is lost.
-    if _is_allotted(facts):
-        lost = [bus_id for bus_id in missing if bus_id not in _on_the_bus(facts)]
+    devices = (_host.optional_fact(facts, "pci_gpus") or []) if _is_allotted(facts) else []
+    lost = sorted(set(missing) - {device["bus_id"] for device in devices})
     moved = len(now.keys() - before.keys()) >= len(lost)
     evidence = {"before": before, "now": now, "lost": [] if moved else lost}
     if lost and moved:
         return Observation([], f"{len(now)} GPUs: as many as before, at other places", evidence)
     if not lost:
-        holds = f"{len(now)} GPUs: all that an earlier run found"
-        if missing:
-            holds = (
-                f"{len(now)} of {len(before)} GPUs of an earlier run: those that "
-                "this job or container was given"
-            )
-        return Observation([], holds, evidence)
+        some = (
+            f"{len(now)} of {len(before)} GPUs of an earlier run: "
+            "those that this job or container was given"
+        )
+        every = f"{len(now)} GPUs: all that an earlier run found"
+        return Observation([], some if missing else every, evidence)
     xids = _host.optional_fact(facts, "xids") or []
     problems = [f"{before[bus_id]} at {bus_id} is gone{_last_xid(bus_id, xids)}" for bus_id in lost]
     return Observation(problems, "", evidence, _HINT)
@@ -48,10 +46,6 @@ def look(context: Context) -> Observation:
 def _by_bus(facts: dict[str, Any]) -> dict[str, str]:
     gpus = _host.optional_fact(facts, "gpus") or []
     return {gpu["bus_id"]: f"GPU {gpu['id']} ({gpu['name']})" for gpu in gpus if gpu["bus_id"]}
-
-
-def _on_the_bus(facts: dict[str, Any]) -> set[str]:
-    return {device["bus_id"] for device in _host.optional_fact(facts, "pci_gpus") or []}
 
 
 def _is_allotted(facts: dict[str, Any]) -> bool:

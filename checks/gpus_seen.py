@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from . import _host
 from ._contract import Check, Context, Needs, Verdict, gpus_of_one_process
 
 _VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
@@ -50,19 +51,17 @@ def compare(
     facts: Mapping[str, Any],
     environment: Mapping[str, str],
 ) -> Verdict:
-    recorded = _list(facts.get("gpus"))
+    recorded = _host.optional_fact(facts, "gpus") or []
     gpus = gpus_of_one_process(used)
     visible, order = environment.get(_VISIBLE), environment.get(_ORDER)
     evidence = {"seen": observed, "used": list(used), _VISIBLE: _shown(visible), _ORDER: order}
     if len(observed) != len(gpus):
-        why = explain(visible, len(recorded), len(observed))
-        if not why and len(observed) > len(gpus):
-            why = f"{_VISIBLE} is not set"
+        unset = f"{_VISIBLE} is not set" if len(observed) > len(gpus) else ""
+        why = explain(visible, len(recorded), len(observed)) or unset
         summary = (
             f"torch sees {len(observed) or 'no'} GPU{'s' * (len(observed) != 1)}, "
-            f"and {len(gpus)} should be there"
+            f"and {len(gpus)} should be there{': ' if why else ''}{why}"
         )
-        summary += f": {why}" if why else ""
         return Verdict(passed=False, summary=summary, evidence=evidence, hint=_HINT)
     if problems := _differences(observed, gpus, recorded):
         if order != "PCI_BUS_ID":
@@ -133,8 +132,8 @@ def _difference(number: int, observed: dict[str, Any], gpu: str, by_id: dict[str
             f"which is GPU {other} of this host" if other else "which the recording does not have"
         )
         return (
-            f"torch's GPU {number} is at {observed['bus_id']}, {identity}; GPU "
-            f"{gpu} is at {recorded['bus_id']}"
+            f"torch's GPU {number} is at {observed['bus_id']}, {identity}; "
+            f"GPU {gpu} is at {recorded['bus_id']}"
         )
     if recorded.get("integrated"):  # it has the host's memory, and the board's name
         return ""
@@ -148,19 +147,13 @@ def _difference(number: int, observed: dict[str, Any], gpu: str, by_id: dict[str
 
 def _remark_on_the_shell(facts: Mapping[str, Any]) -> str:
     """Return what the user's own variable does; the launcher sets another for this process."""
-    environment = facts.get("environment", {})
-    value = environment.get(_VISIBLE) if isinstance(environment, dict) else None
-    text = explain(value, len(_list(facts.get("gpus"))), 0)
+    value = (_host.optional_fact(facts, "environment") or {}).get(_VISIBLE)
+    text = explain(value, len(_host.optional_fact(facts, "gpus") or []), 0)
     return f"; for programs started from this shell: {text}" if text else ""
 
 
 def _shown(value: str | None) -> str | None:
     return _UUID.sub(r"\1-…", value)[:80] if value is not None else None
-
-
-def _list(fact: Any) -> list[dict[str, Any]]:
-    # A fact that could not be read is an object with the reason.
-    return fact if isinstance(fact, list) else []
 
 
 CHECK = Check(

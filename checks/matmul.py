@@ -25,10 +25,11 @@ Multiply = Callable[[Any, Any], Any]
 
 
 def body(context: Context) -> Verdict:
-    def judge_torch(torch: Any, device: str) -> _devices.DeviceResult:
-        return judge(torch, torch.matmul, device)
-
-    return _devices.try_on_each(context, judge_torch, "products are right in every precision")
+    return _devices.try_on_each(
+        context,
+        lambda torch, device: judge(torch, torch.matmul, device),
+        "products are right in every precision",
+    )
 
 
 def judge(torch: Any, multiply: Multiply, device: str) -> _devices.DeviceResult:
@@ -48,7 +49,6 @@ def judge(torch: Any, multiply: Multiply, device: str) -> _devices.DeviceResult:
 
 
 def set_precision(torch: Any) -> None:
-    """Have the device compute as exactly as it can."""
     # Otherwise a sum that is split may be rounded twice, and TF32 drops 13 bits.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
@@ -58,9 +58,12 @@ def set_precision(torch: Any) -> None:
 def _half_cases(torch: Any, multiply: Multiply, device: str, dtype: Any) -> Iterator[_numbers.Case]:
     for shape in _SHAPES:
         left, right = _matrices(torch, device, dtype, shape)
-        reference = (left.float() @ right.float()).to(dtype)
-        exact = left.double() @ right.double()
-        yield _name(dtype, shape), partial(multiply, left, right), reference, exact
+        yield (
+            _name(dtype, shape),
+            partial(multiply, left, right),
+            (left.float() @ right.float()).to(dtype),
+            left.double() @ right.double(),
+        )
 
 
 def _float_cases(torch: Any, multiply: Multiply, device: str) -> Iterator[_numbers.Case]:

@@ -24,10 +24,9 @@ def look(context: Context) -> Observation:
     if state == "no library" and _host.all_integrated(context):
         return Observation([], "this board has no NVML; its GPU is known by other means", nvml)
     problems = [] if state == "ok" else [f"NVML: {nvml['detail'] or state}"]
-    cuda = nvml["cuda"] or "an unknown version"
     return Observation(
         problems,
-        f"NVML answers; its driver runs CUDA up to {cuda}",
+        f"NVML answers; its driver runs CUDA up to {nvml['cuda'] or 'an unknown version'}",
         nvml,
         _FIXES.get(state, "nvidia-smi and dmesg say more"),
     )

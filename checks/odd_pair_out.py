@@ -65,8 +65,8 @@ def judge(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method
         "method": f"{_BYTES >> 20} MiB from GPU to GPU, one pair at a time; {method}",
     }
     problems = [
-        f"{_pairs.name(pair)}: {rates[pair]:.0f} GB/s over "
-        f"{links.get(pair, 'an unknown link')}, the others {median:.0f}"
+        f"{_pairs.name(pair)}: {rates[pair]:.0f} GB/s over {links.get(pair, 'an unknown link')}, "
+        f"the others {median:.0f}"
         for pair, median in _timing.slower_than_peers(rates, links, _LEAST).items()
     ]
     ranges = [

@@ -84,7 +84,6 @@ def _differ(paths: list[Path]) -> bool:
 
 
 def _owners() -> dict[Path, str]:
-    """Return the distribution of each library, as its RECORD says."""
     owners: dict[Path, str] = {}
     for folder in _installed.dist_infos():
         name = folder.name.removesuffix(".dist-info")

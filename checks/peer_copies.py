@@ -39,13 +39,15 @@ def body(context: Context) -> Verdict:
     devices = [f"cuda:{number}" for number in range(count)]
     with _devices.errors_if_full():
         verdict = judge(torch, devices, _copy, _HANG_S, missing_access(access, links))
-    rows = [
-        {"pair": _pairs.name(pair), "link": links.get(pair), "peer_access": can}
-        for pair, can in access.items()
-    ]
     return replace(
         verdict,
-        evidence={**verdict.evidence, "pairs": rows},
+        evidence={
+            **verdict.evidence,
+            "pairs": [
+                {"pair": _pairs.name(pair), "link": links.get(pair), "peer_access": can}
+                for pair, can in access.items()
+            ],
+        },
         hint="" if verdict.passed else _pairs.describe_suspects(context.facts),
         gpus=gpus,
     )
@@ -142,8 +144,8 @@ def _first_wrong(received: Any, expected: Any, lead: int) -> str:
     wrong = (received != expected).nonzero()
     at = int(wrong[0])
     return (
-        f"{len(wrong)} wrong, the first is byte {at - lead}: {int(received[at])} "
-        f"instead of {int(expected[at])}"
+        f"{len(wrong)} wrong, the first is byte {at - lead}: "
+        f"{int(received[at])} instead of {int(expected[at])}"
     )
 
 

@@ -51,13 +51,13 @@ _OpenCase = tuple[str, Callable[..., Any], Any, Any]
 
 
 def body(context: Context) -> Verdict:
-    torch: Any = importlib.import_module("torch")
-    sdpa = torch.nn.functional.scaled_dot_product_attention
-
-    def judge_torch(_: Any, device: str) -> _devices.DeviceResult:
-        return judge(torch, sdpa, device)
-
-    return _devices.try_on_each(context, judge_torch, "torch's attention is right")
+    return _devices.try_on_each(
+        context,
+        lambda torch, device: judge(
+            torch, torch.nn.functional.scaled_dot_product_attention, device
+        ),
+        "torch's attention is right",
+    )
 
 
 def judge(torch: Any, sdpa: Callable[..., Any], device: str) -> _devices.DeviceResult:
@@ -113,14 +113,14 @@ def _make_cases(torch: Any, device: str) -> Iterator[_OpenCase]:
         reference = _numbers.fused_attention(torch, *visible, causal=causal)
         exact = _numbers.attention(torch, *(tensor.double() for tensor in visible), causal=causal)
         grouped = f", {heads} heads on {shared}" if heads != shared else ""
-        mask = "causal" if causal else "full"
-        name = (
-            f"{_numbers.dtype_name(dtype)}, head dimension "
-            f"{width}{grouped}, {mask} {queries} x {keys}"
-        )
         inputs = [tensor.transpose(1, 2) for tensor in (query, *cache)]
-        call = partial(_call, inputs, is_causal=causal, enable_gqa=heads != shared)
-        yield name, call, reference.transpose(1, 2), exact.transpose(1, 2)
+        size = f"{'causal' if causal else 'full'} {queries} x {keys}"
+        yield (
+            f"{_numbers.dtype_name(dtype)}, head dimension {width}{grouped}, {size}",
+            partial(_call, inputs, is_causal=causal, enable_gqa=heads != shared),
+            reference.transpose(1, 2),
+            exact.transpose(1, 2),
+        )
 
 
 def _call(inputs: list[Any], sdpa: Callable[..., Any], **settings: bool) -> Any:
@@ -143,16 +143,15 @@ def _is_refused(
         warnings.simplefilter("always")
         try:
             call()
-        except RuntimeError as error:
-            if not any(word in str(error) for word in words):
+        # Any other exception is raised again when the case is judged.
+        except Exception as error:  # noqa: BLE001
+            if not isinstance(error, RuntimeError) or not any(word in str(error) for word in words):
                 return False
             messages = [str(warning.message).partition(" (Triggered")[0] for warning in caught]
             # These two only introduce a reason, or name a backend that we switched off.
             reasons = [text for text in messages if not text.endswith(("because:", "disabled."))]
             refused.setdefault("; ".join(reasons or [str(error)])[:_REASON_LENGTH], []).append(case)
             return True
-        except Exception:  # noqa: BLE001 - it is raised again when the case is judged
-            return False
     return False
 
 

@@ -30,6 +30,11 @@ _BACKWARD = 2.5  # backward has five products, forward has two
 # need not be faster.
 _JUDGED_FROM, _OF_PRODUCT, _OF_EAGER, _CUDNN_OF_FLASH = 2048, 0.2, 2.0, 1.2
 
+_CONDITIONS = (
+    f"tokens in all, {_TOTAL_WIDTH // _WIDTH} heads of {_WIDTH}, causal, 4 x batch x length^2 x "
+    "heads x width operations forward, half of them for the mask, 2.5 times those backward"
+)
+
 # TFLOP/s by length and implementation; "none" says why there is no number.
 Speeds = dict[int, dict[str, Any]]
 
@@ -46,8 +51,7 @@ def body(context: Context) -> Verdict:
 def _measure(torch: Any, device: str) -> _devices.DeviceResult:
     dtype = _devices.half_precisions(torch, device)[-1]
     product, figures = _measure_product(torch, device, dtype)
-    forward: Speeds = {}
-    backward: Speeds = {}
+    forward, backward = Speeds(), Speeds()
     for length in _CPU_LENGTHS if device == "cpu" else _GPU_LENGTHS:
         forward[length], backward[length] = {}, {}
         for name, function, has_backward in _implementations(torch, device):
@@ -62,7 +66,7 @@ def _measure(torch: Any, device: str) -> _devices.DeviceResult:
         "product_tflops": _timing.five_digits(product),
         "forward": forward,
         "backward": backward,
-        "of": _conditions(device),
+        "of": f"{_CPU_TOKENS if device == 'cpu' else _TOKENS} {_CONDITIONS}",
         "figures": figures,
     }
     if device == "cpu":
@@ -220,15 +224,6 @@ def _peak_mb(torch: Any, device: str, call: Callable[[], Any]) -> int | None:
     torch.cuda.reset_peak_memory_stats(device)
     call()
     return int(torch.cuda.max_memory_allocated(device) // 2**20)
-
-
-def _conditions(device: str) -> str:
-    tokens = _CPU_TOKENS if device == "cpu" else _TOKENS
-    return (
-        f"{tokens} tokens in all, {_TOTAL_WIDTH // _WIDTH} heads of {_WIDTH}, causal, "
-        "4 x batch x length^2 x heads x width operations forward, half of them for the mask, "
-        "2.5 times those backward"
-    )
 
 
 CHECK = Check(

@@ -38,15 +38,16 @@ Decode = Callable[[Any, Any, Any, Any, Any], Any]
 def body(context: Context) -> Verdict:
     flash: Any = importlib.import_module("vllm.vllm_flash_attn.flash_attn_interface")
 
-    def measure_vllm(torch: Any, device: str) -> _devices.DeviceResult:
-        return measure(
+    verdict = _devices.try_on_each(
+        context,
+        lambda torch, device: measure(
             torch, device, vllm_decode(torch, device, flash), _LENGTHS, Shape(), torch.bfloat16
-        )
-
-    return _rates.compare_gpus(
-        _devices.try_on_each(context, measure_vllm, "", at_once=False, least=_LEAST_CAPABILITY),
-        _WHAT,
+        ),
+        "",
+        at_once=False,
+        least=_LEAST_CAPABILITY,
     )
+    return _rates.compare_gpus(verdict, _WHAT)
 
 
 def vllm_decode(torch: Any, device: str, flash: Any) -> Decode:

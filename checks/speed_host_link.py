@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from . import _devices, _rates, _timing
+from . import _devices, _host, _rates, _timing
 from ._contract import Check, Context, Needs, Verdict
 
 _BYTES = 2**28
@@ -33,8 +33,8 @@ def body(context: Context) -> Verdict:
 
 def recorded_links(context: Context) -> dict[int, Mapping[str, Any]]:
     """Return the PCIe link of each GPU by torch's number, as far as it is recorded."""
-    gpus = context.facts.get("gpus")
-    by_id = {gpu["id"]: gpu.get("link") or {} for gpu in gpus} if isinstance(gpus, list) else {}
+    gpus = _host.optional_fact(context.facts, "gpus") or []
+    by_id = {gpu["id"]: gpu.get("link") or {} for gpu in gpus}
     return {number: by_id.get(gpu, {}) for number, gpu in enumerate(context.gpus)}
 
 
@@ -68,16 +68,19 @@ def measure(torch: Any, device: str, link: Mapping[str, Any], host: Any) -> _dev
     )
     if problem:
         problem += f" of PCIe {link['generation_max']} x{link['width_max']}{missing_lanes(link)}"
-    details = {
-        way: {"rate_gb_per_s": round(rates[way], 1), **timing.evidence()}
-        for way, timing in timings.items()
+    return problem, {
+        **evidence,
+        "bytes": len(host),
+        "link": dict(link),
+        **{
+            way: {"rate_gb_per_s": round(rates[way], 1), **timing.evidence()}
+            for way, timing in timings.items()
+        },
+        "figures": [
+            timing.rate("host link", len(host), "GB/s", {"way": _WAYS[way]})
+            for way, timing in timings.items()
+        ],
     }
-    figures = [
-        timing.rate("host link", len(host), "GB/s", {"way": _WAYS[way]})
-        for way, timing in timings.items()
-    ]
-    evidence |= {"bytes": len(host), "link": dict(link), **details, "figures": figures}
-    return problem, evidence
 
 
 def missing_lanes(link: Mapping[str, Any]) -> str:

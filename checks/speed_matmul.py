@@ -28,8 +28,10 @@ def body(context: Context) -> Verdict:
     verdict = _devices.try_on_each(context, _measure, "products measured", at_once=False)
     if not verdict.passed:
         return verdict
-    devices = verdict.evidence["devices"]
-    best = {name: float(evidence["best_tflops"]) for name, evidence in devices.items()}
+    best = {
+        name: float(evidence["best_tflops"])
+        for name, evidence in verdict.evidence["devices"].items()
+    }
     summary = "; ".join(f"{name}: {speed:.3g} TFLOP/s" for name, speed in best.items())
     if context.profile == "cpu":
         return replace(verdict, summary=f"{summary}; shown, not judged")
@@ -45,12 +47,10 @@ def judge(best: dict[str, float]) -> list[str]:
         median = statistics.median(
             [other for key, other in best.items() if _model(key) == _model(name)]
         )
-        values = (
-            value
-            for model, value in _PUBLISHED.items()
-            if model in name and " MIG " not in name  # a slice is no whole GPU
+        whole = " MIG " not in name  # a slice is no whole GPU
+        published = next(
+            (value for model, value in _PUBLISHED.items() if whole and model in name), 0
         )
-        published = next(values, 0)
         if speed < _LEAST_OF_PEERS * median:
             problems.append(f"{name} does {speed:.3g} TFLOP/s, and its peers here {median:.3g}")
         elif speed < _LEAST_OF_PUBLISHED * published:
@@ -82,8 +82,12 @@ def _measure(torch: Any, device: str) -> _devices.DeviceResult:
                 {"size": str(size), "precision": _numbers.dtype_name(dtype)},
             )
         )
-    best = max(row["tflops"] for row in sizes.values())
-    return "", {"precision": str(dtype), "best_tflops": best, "sizes": sizes, "figures": figures}
+    return "", {
+        "precision": str(dtype),
+        "best_tflops": max(row["tflops"] for row in sizes.values()),
+        "sizes": sizes,
+        "figures": figures,
+    }
 
 
 CHECK = Check(

@@ -16,8 +16,8 @@ from ._contract import Check, Context, Needs, Verdict
 _SHAPE = (83, 770)
 _LOG = "the log of this check has the compiler's output"
 _SPACE = (
-    "it hands paths to the compiler without quotes, and this environment's has a space: "
-    "--prefix DIR"
+    "it hands paths to the compiler without quotes, "
+    "and this environment's has a space: --prefix DIR"
 )
 _OFF = "TORCH_COMPILE_DISABLE and TORCHDYNAMO_DISABLE switch torch.compile off"
 
@@ -29,11 +29,9 @@ def body(context: Context) -> Verdict:
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
     torch: Any = importlib.import_module("torch")
     compiler = partial(torch.compile, fullgraph=True, dynamic=False)
-
-    def judge_torch(_: Any, device: str) -> _devices.DeviceResult:
-        return judge(torch, compiler, device)
-
-    verdict = _devices.try_on_each(context, judge_torch, "torch.compile is right")
+    verdict = _devices.try_on_each(
+        context, lambda torch, device: judge(torch, compiler, device), "torch.compile is right"
+    )
     if verdict.passed or verdict.hint:
         return verdict
     return replace(verdict, hint=_SPACE if " " in str(torch.__file__) else _LOG)
@@ -60,14 +58,16 @@ def _cases(torch: Any, compiler: Callable[..., Any], device: str) -> Iterator[_n
     dtype = _devices.half_precisions(torch, device)[-1]
     torch.manual_seed(0)
     tensor, weight = (torch.randn(_SHAPE, device=device).to(dtype) for _ in range(2))
-    exact = function(tensor.double(), weight.double())
-    name = f"{_numbers.dtype_name(dtype)} {_SHAPE[0]} x {_SHAPE[1]}"
-    yield name, partial(compiled, tensor, weight), function(tensor, weight), exact
+    yield (
+        f"{_numbers.dtype_name(dtype)} {_SHAPE[0]} x {_SHAPE[1]}",
+        partial(compiled, tensor, weight),
+        function(tensor, weight),
+        function(tensor.double(), weight.double()),
+    )
 
 
 def _graphs() -> int:
-    counters = importlib.import_module("torch._dynamo.utils").counters
-    return int(counters["stats"]["unique_graphs"])
+    return int(importlib.import_module("torch._dynamo.utils").counters["stats"]["unique_graphs"])
 
 
 CHECK = Check(

@@ -37,8 +37,12 @@ def _cases(torch: Any, device: str, softmax: Callable[[Any], Any]) -> Iterator[_
         torch.manual_seed(0)
         tensor = (4 * torch.randn(_SHAPE, device=device)).to(dtype)
         single, exact = (torch.softmax(tensor.to(of), 1) for of in (torch.float32, torch.float64))
-        name = f"softmax, {_numbers.dtype_name(dtype)}"
-        yield name, partial(softmax, tensor), single.to(dtype), exact
+        yield (
+            f"softmax, {_numbers.dtype_name(dtype)}",
+            partial(softmax, tensor),
+            single.to(dtype),
+            exact,
+        )
 
 
 CHECK = Check(

@@ -25,11 +25,8 @@ def gated(name: str, tensor: Any) -> Any:
     return output
 
 
-def judge(torch: Any, device: str, gated: Callable[[str, Any], Any]) -> _devices.DeviceResult:
-    return _numbers.judge_cases(torch, _cases(torch, device, gated))
-
-
-def _cases(torch: Any, device: str, gated: Callable[[str, Any], Any]) -> Iterator[_numbers.Case]:
+@_numbers.judged
+def judge(torch: Any, device: str, gated: Callable[[str, Any], Any]) -> Iterator[_numbers.Case]:
     functions = torch.nn.functional
     activations = {
         "silu_and_mul": functions.silu,
@@ -44,10 +41,12 @@ def _cases(torch: Any, device: str, gated: Callable[[str, Any], Any]) -> Iterato
                 gate, up = tensor.chunk(2, 1)
                 activated = activation(gate.float())
                 rounded = activated.to(dtype) * up  # rounded twice, as the kernel may
-                reference = _numbers.accepted_roundings(torch, rounded, activated * up.float())
-                exact = activation(gate.double()) * up.double()
-                case = f"{name}, {_numbers.dtype_name(dtype)} {rows} x {width}"
-                yield case, partial(gated, name, tensor), reference, exact
+                yield (
+                    f"{name}, {_numbers.dtype_name(dtype)} {rows} x {width}",
+                    partial(gated, name, tensor),
+                    _numbers.accepted_roundings(torch, rounded, activated * up.float()),
+                    activation(gate.double()) * up.double(),
+                )
 
 
 CHECK = Check(

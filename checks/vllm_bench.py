@@ -47,12 +47,11 @@ def body(context: Context) -> Verdict:
     evidence = {**server.evidence, **values, "method": _METHOD}
     if problem := problem or problem_at_end:
         return Verdict(passed=False, summary=problem, evidence=evidence)
-    requests, tokens = values["requests_per_s"], values["output_tokens_per_s"]
-    first, following = values["median_ttft_ms"], values["median_tpot_ms"]
     return Verdict(
         passed=True,
-        summary=f"{_PROMPTS} requests answered: {requests:.1f} requests/s, {tokens:.0f} tokens/s, "
-        f"first token after {first:.1f} ms, each next {following:.2f} ms",
+        summary=f"{_PROMPTS} requests answered: {values['requests_per_s']:.1f} requests/s, "
+        f"{values['output_tokens_per_s']:.0f} tokens/s, first token after "
+        f"{values['median_ttft_ms']:.1f} ms, each next {values['median_tpot_ms']:.2f} ms",
         evidence=evidence,
         figures=figures(values),
     )
@@ -124,8 +123,8 @@ def judge(result: str, status: int, output: str) -> tuple[str, dict[str, Any]]:
         last = output.strip().splitlines()[-1:] or ["it printed nothing"]
         return f"vllm bench serve ended with status {status}: {last[0][:200]}", {}
     document = json.loads(result)
-    values: dict[str, Any] = {ours: document.get(name) for name, ours in _MEASURES.items()}
-    values |= {
+    values: dict[str, Any] = {
+        **{ours: document.get(name) for name, ours in _MEASURES.items()},
         "completed": document.get("completed"),
         "asked": _PROMPTS,
         "output_tokens": document.get("total_output_tokens"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -93,13 +94,12 @@ def _speed(torch: Any, generate: Callable[[], object]) -> Figure:
         "generation",
         [prompts * _TOKENS / sample * 1e6 for sample in timing.samples_us],
         "tokens/s",
-        method=f"{prompts} prompts to a 2 MB model, {_TOKENS} tokens each, with "
-        f"log-probabilities, eagerly; {timing.method}",
+        method=f"{prompts} prompts to a 2 MB model, {_TOKENS} tokens each, with log-probabilities, "
+        f"eagerly; {timing.method}",
     )
 
 
 def generate(vllm: Any, engine: Any) -> list[GeneratedAnswer]:
-    """Answer all prompts at once, greedily."""
     greedy = vllm.SamplingParams(
         temperature=0.0, max_tokens=_TOKENS, ignore_eos=True, logprobs=2, detokenize=False
     )
@@ -151,8 +151,7 @@ def largest_difference(
         for lead, exact_lead in zip(answer.leads, exact_answer.leads, strict=True)
     ]
     # max() would pass over a NaN.
-    numbers = all(difference == difference for difference in differences)  # noqa: PLR0124
-    return max(differences) if numbers else float("nan")
+    return float("nan") if any(map(math.isnan, differences)) else max(differences)
 
 
 def find_problem(runs: Sequence[Sequence[GeneratedAnswer]], reference: Reference) -> str:
@@ -165,8 +164,8 @@ def find_problem(runs: Sequence[Sequence[GeneratedAnswer]], reference: Reference
         )
     if not reference.margin >= _tiny_model.MARGIN:
         return (
-            "a token of the reference leads by only "
-            f"{reference.margin:.3g}, so a rounding could decide"
+            f"a token of the reference leads by only {reference.margin:.3g}, "
+            "so a rounding could decide"
         )
     first, second = ([answer.tokens for answer in run] for run in runs)
     if any(len(tokens) != _TOKENS for tokens in first):
@@ -182,8 +181,8 @@ def find_problem(runs: Sequence[Sequence[GeneratedAnswer]], reference: Reference
         # "not <=", since a NaN is wrong, too.
         if not (error := largest_difference(run, reference.answers)) <= reference.allowed:
             return (
-                f"the tokens are right, but their leads are off by {error:.3g}, and "
-                f"{reference.allowed:.3g} is allowed"
+                f"the tokens are right, but their leads are off by {error:.3g}, "
+                f"and {reference.allowed:.3g} is allowed"
             )
     return ""
 
@@ -221,8 +220,8 @@ def judge(
     }
     return Verdict(
         passed=True,
-        summary=f"{len(runs[0])} x {_TOKENS} greedy tokens, twice those of plain torch; started "
-        f"in {evidence['start_s']:.1f} s",
+        summary=f"{len(runs[0])} x {_TOKENS} greedy tokens, twice those of plain torch; "
+        f"started in {evidence['start_s']:.1f} s",
         evidence=evidence,
         figures=figures,
     )

@@ -52,17 +52,12 @@ def _try(torch: Any, device: str) -> _devices.DeviceResult:
             f"vLLM's FlashAttention is not at its usual place: {type(error).__name__}: {error}",
             {},
         )
-    function = partial(_flash_attention, flash, version)
-    return judge(torch, device, {f"FlashAttention {version}": function}, _GPU_PAGE)
+    functions = {f"FlashAttention {version}": partial(_flash_attention, flash, version)}
+    return judge(torch, device, functions, _GPU_PAGE)
 
 
+@_numbers.judged
 def judge(
-    torch: Any, device: str, functions: Mapping[str, Paged], page: int
-) -> _devices.DeviceResult:
-    return _numbers.judge_cases(torch, _cases(torch, device, functions, page))
-
-
-def _cases(
     torch: Any, device: str, functions: Mapping[str, Paged], page: int
 ) -> Iterator[_numbers.Case]:
     for dtype, width in _variants(torch, device):
@@ -77,8 +72,12 @@ def _cases(
         )
         reference = _numbers.accepted_roundings(torch, rounded, in_32_bits)
         for name, function in functions.items():
-            case = f"{name}, {_numbers.dtype_name(dtype)}, head dimension {width}"
-            yield case, partial(function, batch), reference, exact
+            yield (
+                f"{name}, {_numbers.dtype_name(dtype)}, head dimension {width}",
+                partial(function, batch),
+                reference,
+                exact,
+            )
 
 
 def _variants(torch: Any, device: str) -> list[tuple[Any, int]]:
@@ -104,7 +103,6 @@ def _make_batch(torch: Any, device: str, inputs: list[Any], page: int) -> Batch:
 
 
 def _one_by_one(torch: Any, inputs: list[Any], precision: Any) -> Any:
-    """Return the attention of each sequence by itself, in a precision."""
     exact = precision == torch.float64
     attention = _numbers.attention if exact else _numbers.fused_attention
     query, key, value = (tensor.to(precision) for tensor in inputs)
@@ -120,8 +118,16 @@ def _flash_attention(flash: Any, version: int, batch: Batch) -> Any:
     shape = (int(batch.table.max()) + 1, batch.page, *batch.key.shape[1:])
     keys, values = (batch.key.new_zeros(shape) for _ in range(2))
     scales = [batch.starts.new_ones(1).float() for _ in range(2)]
-    tensors = (batch.key, batch.value, keys, values, batch.slots)
-    _vllm_operators.call("reshape_and_cache_flash", *tensors, "auto", *scales)
+    _vllm_operators.call(
+        "reshape_and_cache_flash",
+        batch.key,
+        batch.value,
+        keys,
+        values,
+        batch.slots,
+        "auto",
+        *scales,
+    )
     return flash.flash_attn_varlen_func(
         q=batch.query,
         k=keys,

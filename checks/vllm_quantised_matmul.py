@@ -78,17 +78,23 @@ def judge(
         _product_cases(torch, device, narrow, multiply),
         _INT8_TOLERANCE if narrow == torch.int8 else _FP8_TOLERANCE,
     )
-    precision = _numbers.dtype_name(narrow)
-    return problem, {"precision": precision, "quantised": rows, "products": products}
+    return problem, {
+        "precision": _numbers.dtype_name(narrow),
+        "quantised": rows,
+        "products": products,
+    }
 
 
 def _row_cases(torch: Any, device: str, narrow: Any, quantise: Quantise) -> Iterator[_numbers.Case]:
+    target = _numbers.dtype_name(narrow)
     for dtype, shape, rows, _ in _inputs(torch, device, narrow):
         quantised, scales = quantise_by_hand(torch, rows, narrow)
-        name = (
-            f"{_numbers.dtype_name(dtype)} {shape[0]} x {shape[1]} to {_numbers.dtype_name(narrow)}"
+        yield (
+            f"{_numbers.dtype_name(dtype)} {shape[0]} x {shape[1]} to {target}",
+            partial(_restore, quantise, rows),
+            quantised.float() * scales,
+            rows.double(),
         )
-        yield name, partial(_restore, quantise, rows), quantised.float() * scales, rows.double()
 
 
 def _product_cases(
@@ -99,11 +105,13 @@ def _product_cases(
         right, by_column = quantise_by_hand(torch, weights, narrow)
         exact = (left.double() @ right.double().T) * by_row.double() * by_column.double().T
         reference = ((left.float() @ right.float().T) * by_row * by_column.T).to(dtype)
-        name = (
-            f"{_numbers.dtype_name(narrow)} to "
-            f"{_numbers.dtype_name(dtype)} {' x '.join(map(str, shape))}"
+        size = " x ".join(map(str, shape))
+        yield (
+            f"{_numbers.dtype_name(narrow)} to {_numbers.dtype_name(dtype)} {size}",
+            partial(multiply, left, by_row, right.T, by_column.T, dtype),
+            reference,
+            exact,
         )
-        yield name, partial(multiply, left, by_row, right.T, by_column.T, dtype), reference, exact
 
 
 def _inputs(

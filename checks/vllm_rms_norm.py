@@ -36,11 +36,8 @@ def added(tensor: Any, residual: Any, weight: Any) -> tuple[Any, Any]:
     return output, total
 
 
-def judge(torch: Any, device: str, plain: Norm, added: AddedNorm) -> _devices.DeviceResult:
-    return _numbers.judge_cases(torch, _cases(torch, device, plain, added))
-
-
-def _cases(torch: Any, device: str, plain: Norm, added: AddedNorm) -> Iterator[_numbers.Case]:
+@_numbers.judged
+def judge(torch: Any, device: str, plain: Norm, added: AddedNorm) -> Iterator[_numbers.Case]:
     for dtype in _devices.half_precisions(torch, device):
         for shape in _SHAPES:
             torch.manual_seed(0)
@@ -53,10 +50,9 @@ def _cases(torch: Any, device: str, plain: Norm, added: AddedNorm) -> Iterator[_
             rounded, in_32_bits = normed.to(dtype) * weight, normed * weight.float()
             reference = _numbers.accepted_roundings(torch, rounded, in_32_bits)
             yield name, partial(plain, tensor, weight), reference, exact
-            call = partial(_stack, torch, added, tensor, residual, weight)
             yield (
                 f"{name} with the residual",
-                call,
+                partial(_stack, torch, added, tensor, residual, weight),
                 *_with_residual(torch, tensor, residual, weight),
             )
 
@@ -69,9 +65,11 @@ def _with_residual(torch: Any, tensor: Any, residual: Any, weight: Any) -> tuple
     # The kernel that truncates also truncates the sum, after it has taken its mean square.
     scale = torch.rsqrt(total.square().mean(-1, keepdim=True) + _EPSILON).float()
     truncated = _numbers.truncate(torch, total).float()
-    rounded = torch.stack((normed, tensor + residual))
-    in_32_bits = torch.stack((truncated * scale * weight.float(), truncated))
-    reference = _numbers.accepted_roundings(torch, rounded, in_32_bits)
+    reference = _numbers.accepted_roundings(
+        torch,
+        torch.stack((normed, tensor + residual)),
+        torch.stack((truncated * scale * weight.float(), truncated)),
+    )
     return reference, torch.stack((exact, total))
 
 

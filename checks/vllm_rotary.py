@@ -32,11 +32,8 @@ def rotate(positions: Any, query: Any, key: Any, table: Any, *, halves: bool) ->
     return query, key
 
 
-def judge(torch: Any, device: str, rotate: Rotate) -> _devices.DeviceResult:
-    return _numbers.judge_cases(torch, _cases(torch, device, rotate))
-
-
-def _cases(torch: Any, device: str, rotate: Rotate) -> Iterator[_numbers.Case]:
+@_numbers.judged
+def judge(torch: Any, device: str, rotate: Rotate) -> Iterator[_numbers.Case]:
     for dtype, halves, turned in itertools.product(
         _devices.half_precisions(torch, device), (True, False), _TURNED
     ):
@@ -52,11 +49,13 @@ def _cases(torch: Any, device: str, rotate: Rotate) -> Iterator[_numbers.Case]:
             _reference(torch, tensors, rows, precision, halves=halves)
             for precision in (dtype, torch.float32, torch.float64)
         )
-        reference = _numbers.accepted_roundings(torch, rounded, in_32_bits)
         layout = "a half with the other" if halves else "neighbours"
-        name = f"{_numbers.dtype_name(dtype)}, {turned} of {_WIDTH}, {layout}"
-        call = partial(_join, torch, rotate, positions, query, key, table, halves=halves)
-        yield name, call, reference, exact
+        yield (
+            f"{_numbers.dtype_name(dtype)}, {turned} of {_WIDTH}, {layout}",
+            partial(_join, torch, rotate, positions, query, key, table, halves=halves),
+            _numbers.accepted_roundings(torch, rounded, in_32_bits),
+            exact,
+        )
 
 
 def _table(torch: Any, device: str, turned: int) -> Any:

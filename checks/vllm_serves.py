@@ -32,12 +32,11 @@ def body(context: Context) -> Verdict:
     figures = server.figures
     if problem := problem or problem_at_end:
         return Verdict(passed=False, summary=problem, evidence=evidence, hint=_LOG, figures=figures)
-    start, stop = evidence["startup_s"], evidence["stop_s"]
-    answers = f"answered {evidence['requests']} requests right"
     deviation = _planned_backend.describe_deviation(context, evidence["backend"])
     return Verdict(
         passed=True,
-        summary=f"ready after {start:.1f} s, {answers}, stopped in {stop:.1f} s{deviation}",
+        summary=f"ready after {evidence['startup_s']:.1f} s, answered {evidence['requests']} "
+        f"requests right, stopped in {evidence['stop_s']:.1f} s{deviation}",
         evidence=evidence,
         figures=figures,
     )
@@ -46,8 +45,9 @@ def body(context: Context) -> Verdict:
 def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the answers; a green /health alone proves nothing."""
     models = _openai.ask(f"{url}/v1/models", seconds=ANSWER_S)
-    rows = models.document.get("data", [])
-    names = [model.get("id") for model in rows if isinstance(model, dict)]
+    names = [
+        model.get("id") for model in models.document.get("data", []) if isinstance(model, dict)
+    ]
     if models.status != 200 or _tiny_model.NAME not in names:
         yield f"/v1/models answered {models.status} and does not name the model"
     before = _counters(url)

@@ -35,8 +35,7 @@ def body(context: Context) -> Verdict:
         filter(None, (check_completion(server.url, number) for number in range(prompts))), ""
     )
     problem_at_end = server.stop()
-    of = {"split": f"{ways} ways"}
-    figures = tuple(replace(figure, of=of) for figure in server.figures)
+    figures = tuple(replace(figure, of={"split": f"{ways} ways"}) for figure in server.figures)
     if problem := problem or problem_at_end:
         return Verdict(
             passed=False,
@@ -45,9 +44,13 @@ def body(context: Context) -> Verdict:
             hint=_HINT,
             figures=figures,
         )
-    summary = f"split {ways} ways, {prompts} prompts were completed as on one"
-    summary += f"; ready after {evidence['startup_s']:.1f} s"
-    return Verdict(passed=True, summary=summary, evidence=evidence, figures=figures)
+    return Verdict(
+        passed=True,
+        summary=f"split {ways} ways, {prompts} prompts were completed as on one; "
+        f"ready after {evidence['startup_s']:.1f} s",
+        evidence=evidence,
+        figures=figures,
+    )
 
 
 def _parts(gpus: int) -> int:
