@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision.engine import locks, resolution_cache, verified
+from provision.engine import bundle, resolution_cache, verified
 from provision.host import record
 from provision.host._model import Host
 from provision.settings import Settings
@@ -28,17 +29,18 @@ pytestmark = pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="recorde
 
 
 @pytest.fixture
-def earlier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
-    """Return the recorded prefix as if this host and this catalogue had made it."""
-    shared = tmp_path_factory.getbasetemp().parent / "earlier-prefix"
-    with locks.hold(shared, "test"):  # several workers share the one place
+def earlier() -> Iterator[Small]:
+    """The recorded prefix, as if this host and this catalogue had made it."""
+    # All suites on this machine share the one place.
+    with PLACE.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         with tarfile.open(RECORDED) as archive:
             archive.extractall(PLACE.parent, filter="fully_trusted")
         (PLACE / "bin").mkdir()
         (PLACE / "bin" / "python3.11").symlink_to(os.path.realpath(sys.executable))
-        small = Small(folder=PLACE, wheels=PLACE / "envs" / "wheels", lock=_adopt(PLACE / "envs"))
         try:
-            yield small
+            wheels = PLACE / "envs" / "wheels"
+            yield Small(folder=PLACE, wheels=wheels, lock=_adopt(PLACE / "envs"))
         finally:
             shutil.rmtree(PLACE)
 
@@ -82,3 +84,19 @@ def test_the_report_that_stays_with_it_can_be_shown(earlier: Small) -> None:
     report = earlier.current / ".vllm-ready" / "verified" / f"{verified.host_id()}.json"
     code, out, err = earlier.run("report", str(report))
     assert (code, "VERIFIED" in out) == (0, True), err
+
+
+def test_an_earlier_bundle_can_be_read(tmp_path: Path) -> None:
+    manifest = RECORDED.with_name("bundle-0.1.0.json")
+    shutil.copy(manifest, tmp_path / "bundle.json")
+    document = json.loads(manifest.read_text())
+    for name, size in ((file["path"], file["size"]) for file in document["files"]):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        with (tmp_path / name).open("wb") as stream:
+            stream.truncate(size)  # only sizes are compared before a wheel is used
+    read = bundle.load(tmp_path)
+    lock = bundle.lock_within(read, tmp_path)
+    assert read.tool == "0.1.0"
+    assert {pin.name: pin.version for pin in lock.pins} == {
+        pin["name"]: pin["version"] for pin in document["lock"]["pins"]
+    }
