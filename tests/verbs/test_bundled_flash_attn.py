@@ -120,6 +120,8 @@ def with_an_h100(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         described = from_description.parse(text, "h100.yaml")
         facts = {fact.name: described.value(fact) for fact in FACTS}
         monkeypatch.setattr(resolve, "Host", lambda readings: Host(readings).replace(facts))
+        host_with = record.host_with
+        monkeypatch.setattr(record, "host_with", lambda some: host_with(some).replace(facts))
         monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
 
     return begin

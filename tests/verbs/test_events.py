@@ -219,7 +219,7 @@ def test_an_interruption_is_an_end_too(place: Place, number: signal.Signals) -> 
     assert child.returncode == 130
     *_, ended = lines(out)
     assert (ended["exit_code"], ended["problem"], ended["report"]) == (130, "interrupted", None)
-    assert "goes on from here" in ended["hint"]
+    assert "the same command resumes" in ended["hint"]
     assert place.working() == []
 
 
