@@ -18,7 +18,7 @@ from provision import cli
 from provision.engine import environments, promised_checks, resolution_cache
 from provision.errors import Failure
 from provision.flash_attn import step_60_flash_attn, wheel_store
-from provision.host import driver, from_description, glibc, gpus, machine, nvml, pci_gpus
+from provision.host import driver, from_description, glibc, gpus, machine, nvml, pci_gpus, record
 from provision.host._model import Fact, Host
 from provision.session import inputs, resolve
 from tests.binary.tiny_wheel import MODULE, module, wheel
