@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
 from typing import Literal
 
 import msgspec
@@ -45,7 +44,7 @@ def _compiler(answer: _Answer) -> Compiler | None:
         version, is_clang = gcc[1], False
     else:
         return None
-    name = PurePath(answer.path).name
+    name = answer.path.rpartition("/")[2]
     return Compiler(
         name=name,
         path=answer.path,

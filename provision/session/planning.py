@@ -12,7 +12,6 @@ from provision.flash_attn import choose
 from provision.plan._model import OPTIONAL, Plan, Refusal, Unsupported
 from provision.plan.make import make
 from provision.plan.optional import Chooser
-from provision.steps.model import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from provision.flash_attn.wheel_store import Kept
     from provision.host._model import Host
     from provision.settings import Settings
+    from provision.steps.model import Lock
 
 CHOOSER: Final[Chooser] = choose
 
