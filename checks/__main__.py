@@ -119,7 +119,7 @@ def _is_expected(
     if needs.lock or needs.distributions or needs.recording or needs.serving:
         return False
     # Without any GPU a vLLM for CUDA has proved nothing, so what needs one GPU is expected.
-    used = replace(Context(**context, scratch=""), gpus=tuple(context["gpus"]) or ("0",))
+    used = replace(Context(**{**context, "scratch": ""}), gpus=tuple(context["gpus"]) or ("0",))
     known = [capability for capability in capabilities.values() if capability]
     if known and used.profile != "cpu" and max(known) < tuple(needs.capability or (0, 0)):
         return False

@@ -106,12 +106,17 @@ def _run(file: Path) -> None:
     processes.adopt_orphans()
     signal.signal(signal.SIGTERM, lambda *_: _stop(request.folder))
     processes.die_with_parent(signal.SIGTERM)
+    supervisor = os.getpid()
     while waiting := request.unfinished():
         keeper = os.fork()
         if not keeper:
+            signal.signal(signal.SIGTERM, lambda *_: _end_keeper(request.folder, supervisor))
             _try_each(request, waiting)
         status = os.waitstatus_to_exitcode(os.waitpid(keeper, 0)[1])
         processes.end_descendants(0.0)
+        # Without its folder nothing can be finished, and the loop would not end.
+        if not request.folder.exists():
+            os._exit(1)
         # Each round finishes at least one check, so the loop ends.
         for at in request.unfinished()[:1]:
             how = _module("_watchdog").describe_end(status, "ended")
@@ -161,6 +166,15 @@ def _stop(folder: Path) -> NoReturn:
     _module("_processes").end_descendants(0.0)
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
+
+
+def _end_keeper(folder: Path, supervisor: int) -> None:
+    """End the keeper. The results stay for its supervisor, unless that is gone."""
+    if os.getppid() != supervisor:
+        _stop(folder)
+    _module("_processes").end_descendants(0.0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _load_package() -> None:

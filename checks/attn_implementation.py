@@ -200,7 +200,7 @@ def _is_attention(name: str) -> bool:
 
 CHECK = Check(
     title="attn_implementation for transformers",
-    proves="each attn_implementation that can run here gives the same answers, and one is named",
+    proves="transformers gives the same answers with each attn_implementation that can run here",
     step=60,
     weight="should",
     needs=Needs(packages=("torch", "transformers"), gpus=1),

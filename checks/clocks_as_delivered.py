@@ -52,6 +52,6 @@ def _is_below(now: float | None, default: float | None) -> bool:
 CHECK = _host.check(
     look,
     title="Clocks",
-    proves="application clocks, locked clocks and power limits are no lower than as delivered",
+    proves="application clocks, locked clocks and the power limit are no lower than as delivered",
     weight="should",
 )

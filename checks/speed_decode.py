@@ -122,7 +122,7 @@ def compare(torch: Any, answer: Any, inputs: tuple[Any, Any, Any, Any]) -> str:
 
 CHECK = Check(
     title="Speed of decoding",
-    proves="attention over a paged KV cache is right, and reads it at a good part of the peak",
+    proves="attention over a paged KV cache is right, and reads memory at a good part of the peak",
     step=80,
     weight="should",
     profile="full",

@@ -130,7 +130,7 @@ def _override(settings: Settings, override: str, where: str) -> Settings:
             hint=yamltext.nearest(key, [*_known_keys(msgspec.to_builtins(Settings()))]),
         )
     document = yamltext.Document(values, {}, {f"$.{key}": text})
-    for candidate in _meanings(text, where):
+    for candidate in _meanings(text, where, is_version=key in _SHAPES):
         node[last] = candidate
         try:
             return msgspec.convert(values, Settings)
@@ -143,7 +143,7 @@ def _override(settings: Settings, override: str, where: str) -> Settings:
     raise WrongSetting(problem.what, where=where, hint=hint)
 
 
-def _meanings(text: str, where: str) -> list[Any]:
+def _meanings(text: str, where: str, *, is_version: bool) -> list[Any]:
     """Return what the text of a --set may mean, the first that fits is used.
 
     A shell removes quotes, so a number is text wherever the setting takes text: in python=3.10 as
@@ -156,7 +156,7 @@ def _meanings(text: str, where: str) -> list[Any]:
     value = document.data
     if isinstance(value, list):
         texts = [document.written[f"$[{i}]"] if _is_number(v) else v for i, v in enumerate(value)]
-        return [value, texts, text]
+        return [value, *([texts] if is_version else []), text]
     return [text, value] if _is_number(value) or isinstance(value, str) else [value, text]
 
 
@@ -225,7 +225,7 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
     if not 0 <= settings.upgrade.threshold < 1:
         yield (
             "upgrade.threshold",
-            f"{settings.upgrade.threshold:g} is not between 0 and 1",
+            f"{settings.upgrade.threshold:g} is not at least 0 and below 1",
             "write 0.1 for 10 %",
         )
     if settings.keep < 1:

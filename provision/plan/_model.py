@@ -116,6 +116,29 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             self, decisions=(), warnings=(), advice=(), checks=(), flash_attn=flash_attn
         )
 
+    def in_words_of(self, other: Plan) -> Plan:
+        """Return this plan with the sentences of another one, if both decide the same.
+
+        Some sentences are part of an environment's fingerprint: a newer vllm-ready that words them
+        differently must still find the environment of an older one.
+        """
+        if self._decided() != other._decided():
+            return self
+        flash_attn = msgspec.structs.replace(self.flash_attn, why=other.flash_attn.why)
+        return msgspec.structs.replace(
+            self, gpus=other.gpus, attention=other.attention, flash_attn=flash_attn
+        )
+
+    def _decided(self) -> Plan:
+        bare, blank = self.without_words(), msgspec.structs.replace
+        excluded = tuple(blank(gpu, reason="") for gpu in bare.gpus.excluded)
+        return blank(
+            bare,
+            gpus=blank(bare.gpus, excluded=excluded),
+            attention=tuple(blank(choice, why="", warning="") for choice in bare.attention),
+            flash_attn=blank(bare.flash_attn, why=""),
+        )
+
     @property
     def optional(self) -> Package | None:
         """The optional package, where it is planned."""

@@ -142,6 +142,6 @@ def _because(situation: Situation, used: tuple[str, ...]) -> str:
     share = f"{take:.0f} of {have:.0f} GB" if have else f"{len(used)} of {len(situation.gpus)}"
     if 2 * take >= have:
         return (
-            f"the newest vLLM that runs at least half of the GPU memory runs these GPUs ({share})"
+            f"the newest vLLM that runs GPUs with at least half of the memory runs these ({share})"
         )
     return f"no vLLM runs more of the GPU memory of this host ({share})"

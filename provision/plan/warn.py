@@ -76,8 +76,8 @@ def of_gpus(
     )
     if inferred:
         yield (
-            f"the architectures of the wheel of {inferred} are inferred from build lists, not read"
-            " in the wheel"
+            f"the architectures of {inferred} are inferred from build lists, not read in the"
+            " published files"
         )
     for warning in dict.fromkeys(choice.warning for choice in attention if choice.warning):
         gpus = ranges(choice.gpu for choice in attention if choice.warning == warning)

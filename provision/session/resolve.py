@@ -161,6 +161,8 @@ def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
 
 
 def _resolution(session: Session, host: Host, plan: Plan, lock: Lock, python: str) -> Resolution:
+    if stored := resolution_cache.load(Path(session.prefix)):
+        plan = plan.in_words_of(stored.plan)
     return Resolution(
         wish=_wish(host, session),
         tool=resolution_cache.tool(),

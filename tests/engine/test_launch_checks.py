@@ -87,6 +87,7 @@ CLAIMS = (
         ("Path(context.scratch, '../../requests.json').read_text()", "error", "FileNotFoundError"),
         ("os.write(1, b'x' * (1 << 20)); return Verdict(True, 'fine')", "pass", "fine"),
         ("os.kill(os.getppid(), signal.SIGKILL); time.sleep(20)", "error", "was ended by SIGKILL"),
+        ("os.kill(os.getppid(), signal.SIGTERM); time.sleep(20)", "error", "was ended by SIGTERM"),
     ],
 )
 def test_every_way_to_end_has_its_outcome(
