@@ -251,7 +251,8 @@ def test_a_wrong_override_has_a_hint(override: str, says: str, hint: str) -> Non
 
 
 def test_a_list_of_versions_needs_no_quotes_on_the_command_line() -> None:
-    assert settings_module._meanings("[0.33, 0.32.1, true]", "")[1] == ["0.33", "0.32.1", True]
+    meanings = settings_module._meanings("[0.33, 0.32.1, true]", "", is_version=True)
+    assert meanings[1] == ["0.33", "0.32.1", True]
 
 
 def test_a_wrong_version_in_a_list_is_named_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
