@@ -260,5 +260,5 @@ def test_the_settings_of_upgrades_are_no_part_of_what_is_wanted() -> None:
     host = Host({})
     one = load(None, "config.yaml", ["upgrade.threshold=0.5", "upgrade.compare=full"])
     assert resolution_cache.wish(host, one) == resolution_cache.wish(host, Settings())
-    with pytest.raises(WrongSetting, match="not between 0 and 1"):
+    with pytest.raises(WrongSetting, match="not at least 0 and below 1"):
         load(None, "config.yaml", ["upgrade.threshold=10"])
