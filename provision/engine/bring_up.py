@@ -149,17 +149,16 @@ def tidy(
     *,
     replaced: str | None = None,
     keep_toolkits: bool = False,
-) -> tuple[str, ...]:
-    """Remove old environments, unused wheels and toolkits; return the environments' ids.
+) -> None:
+    """Remove old environments, unused wheels and toolkits.
 
     `replaced` is an environment that the new one only adds to: it goes before older ones, which
     are the way back. Toolkits stay where a killed compilation is to resume in one.
     """
     if not keep_toolkits:
         store.remove_toolkits(prefix)
-    removed = environments.prune(prefix, keep, replaced)
+    environments.prune(prefix, keep, replaced)
     store.prune(prefix, built.wheels_before)
-    return tuple(removed)
 
 
 def target(resolution: Resolution, site: Site) -> str:

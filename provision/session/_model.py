@@ -65,7 +65,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Literal["verified", "not verified", "undecided", "not provisioned"] = "not provisioned"
     exit_code: int = 4  # of a run that failed before any check could decide
     nothing_to_do: bool = False
-    removed: tuple[str, ...] = ()
     owed: tuple[str, ...] = ()
     facts: dict[str, Any] = {}  # the host as the checks read it
     earlier: bytes = b""

@@ -168,7 +168,8 @@ def _stages(session: Session, resolution: Resolution, *, only_adds: bool) -> Out
     """Build, check, compare and switch; end early where a stage decides."""
     outcome = build.build(session, resolution)
     if outcome.nothing_to_do:
-        return switch.tidy(session, outcome)
+        switch.tidy(session, outcome)
+        return outcome
     if not outcome.built.complete:
         return outcome
     # An environment that was found worse before is not checked again to say the same.

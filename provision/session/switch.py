@@ -21,7 +21,8 @@ def switch(session: Session, outcome: Outcome, *, only_adds: bool) -> Outcome:
         verified.save(outcome.place, outputs.document(run_report.report(session, outcome)))
         # With a regression it is kept beside the current one, like any other environment.
         if outcome.regressions:
-            return tidy(session, outcome)
+            tidy(session, outcome)
+            return outcome
     owed = _owed(session, outcome)
     if outcome.verdict != "verified" and not owed:
         verified.withdraw(outcome.place)
@@ -29,7 +30,8 @@ def switch(session: Session, outcome: Outcome, *, only_adds: bool) -> Outcome:
     environments.switch(Path(session.prefix), outcome.place.name)
     # Else two environments of one upgrade would push out the way back.
     replaced = outcome.built.before if only_adds else None
-    return msgspec.structs.replace(tidy(session, outcome, replaced), owed=owed)
+    tidy(session, outcome, replaced)
+    return msgspec.structs.replace(outcome, owed=owed)
 
 
 def _owed(session: Session, outcome: Outcome) -> tuple[str, ...]:
@@ -40,16 +42,13 @@ def _owed(session: Session, outcome: Outcome) -> tuple[str, ...]:
     return tuple(check.name for check in checks if check.outcome == "skip")
 
 
-def tidy(session: Session, outcome: Outcome, replaced: str | None = None) -> Outcome:
+def tidy(session: Session, outcome: Outcome, replaced: str | None = None) -> None:
     """Remove what the prefix needs no more. `replaced` was current and is only added to."""
-    return msgspec.structs.replace(
-        outcome,
-        removed=bring_up.tidy(
-            Path(session.prefix),
-            outcome.built,
-            session.settings.keep,
-            replaced=replaced,
-            # A killed compilation resumes in its toolkit.
-            keep_toolkits=outcome.resolution.plan.compiles,
-        ),
+    bring_up.tidy(
+        Path(session.prefix),
+        outcome.built,
+        session.settings.keep,
+        replaced=replaced,
+        # A killed compilation resumes in its toolkit.
+        keep_toolkits=outcome.resolution.plan.compiles,
     )
