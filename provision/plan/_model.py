@@ -154,7 +154,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def compiles(self) -> bool:
-        """Whether the optional package is to be compiled."""
+        """Return whether the optional package is to be compiled."""
         return self.flash_attn.mode == "build"
 
     def with_optional_of(self, other: Plan, decision: Decision) -> Plan:

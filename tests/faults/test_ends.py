@@ -154,7 +154,7 @@ def test_killed_before_each_of_the_last_renames_of_up(
 
 
 def _counting(code: str) -> str:
-    """Its number comes before all other arguments."""
+    """Return code that dies at a rename; its number comes before all other arguments."""
     return (
         f"import sys; sys.argv[1:] = [*sys.argv[3:4], *sys.argv[1:3], *sys.argv[4:]]\n{DYING}{code}"
     )

@@ -89,4 +89,4 @@ Json = st.recursive(
 def test_random_documents_are_read_or_refused(key: str, value: Any) -> None:
     for content in (written(**{key: value}), old(**{key: value, "promised": value})):
         with contextlib.suppress(UnreadableInput):
-            read.report(content, "r")
+            assert isinstance(read.report(content, "r"), Report)

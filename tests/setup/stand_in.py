@@ -129,6 +129,10 @@ class StandIn:
         script(self.bin / "python3", f'#!/bin/sh\nexec {python} "$@"\n')
         return self
 
+    def give_tool(self, tool: str) -> StandIn:
+        """Put uv, or only a Python, on the PATH."""
+        return self.give_uv() if tool == "uv" else self.give_python()
+
     def give_uv(self) -> StandIn:
         """Put the pinned uv and a Python on the PATH."""
         script(self.bin / "uv", f'#!/bin/sh\nexec {the_uv()} "$@"\n')

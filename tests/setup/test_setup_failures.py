@@ -71,8 +71,7 @@ def refused(answer: Answer, code: int, sentence: str, hint: str) -> None:
 
 @pytest.mark.parametrize("tool", ["uv", pytest.param("python", marks=pytest.mark.long)])
 def test_an_index_that_does_not_answer(tmp_path: Path, tool: str) -> None:
-    host = StandIn(tmp_path)
-    host = host.give_uv() if tool == "uv" else host.give_python()
+    host = StandIn(tmp_path).give_tool(tool)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://jo:s3cret@127.0.0.1:{closed.getsockname()[1]}/simple"
@@ -93,8 +92,7 @@ def test_a_proxy_that_does_not_answer(host: StandIn) -> None:
 
 @pytest.mark.parametrize("tool", ["uv", "python"])
 def test_a_file_that_is_not_the_pinned_one(tmp_path: Path, tool: str) -> None:
-    host = StandIn(tmp_path)
-    host = host.give_uv() if tool == "uv" else host.give_python()
+    host = StandIn(tmp_path).give_tool(tool)
     (host.checkout / "requirements.txt").write_text(
         f"tiny==1.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8"
     )
@@ -103,8 +101,7 @@ def test_a_file_that_is_not_the_pinned_one(tmp_path: Path, tool: str) -> None:
 
 @pytest.mark.parametrize("tool", ["uv", pytest.param("python", marks=pytest.mark.long)])
 def test_an_index_without_the_pinned_version(tmp_path: Path, tool: str) -> None:
-    host = StandIn(tmp_path)
-    host = host.give_uv() if tool == "uv" else host.give_python()
+    host = StandIn(tmp_path).give_tool(tool)
     (host.checkout / "requirements.txt").write_text(
         f"tiny==2.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8"
     )

@@ -136,8 +136,7 @@ def test_the_environment_of_uv(host: StandIn) -> None:
 
 @pytest.mark.parametrize("tool", ["uv", "python"])
 def test_variables_that_misdirect_an_installer_are_removed(tmp_path: Path, tool: str) -> None:
-    host = StandIn(tmp_path)
-    host = host.give_uv() if tool == "uv" else host.give_python()
+    host = StandIn(tmp_path).give_tool(tool)
     astray = str(host.base / "astray")
     answer = host.setup(
         PIP_CONSTRAINT=f"{astray}.txt",

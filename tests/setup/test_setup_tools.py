@@ -129,8 +129,7 @@ def test_a_uv_without_index_variables_is_not_used(host: StandIn) -> None:
 
 @pytest.mark.parametrize(("tool", "form"), [("python", "two words"), ("uv", "one word")])
 def test_a_bundle_brings_the_control_environment_too(tmp_path: Path, tool: str, form: str) -> None:
-    host = StandIn(tmp_path)
-    host = host.give_uv() if tool == "uv" else host.give_python()
+    host = StandIn(tmp_path).give_tool(tool)
     bundle = host.base / "my bündle, 100%20 #1"
     (bundle / "control").parent.mkdir()
     host.wheels.rename(bundle / "control")
