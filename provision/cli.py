@@ -7,6 +7,7 @@ import os
 import sys
 
 from provision.display import terminal
+from provision.options import answer
 
 TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
@@ -27,10 +28,8 @@ def main() -> None:
 
 
 def _guarded(argv: list[str]) -> int:
-    if argv in (["--version"], ["-V"]):
-        from provision.version import VERSION
-
-        terminal.line(f"vllm-ready {VERSION}")
+    if len(argv) == 1 and (text := answer(argv[0])):
+        terminal.write(text)
         return 0
     from provision.errors import BUG, INTERRUPTED, Failure
 
@@ -62,7 +61,7 @@ def run(argv: list[str], stream: Stream | None = None) -> int:
 
     try:
         options = parse(argv)
-    except SystemExit:  # argparse has printed --help
+    except SystemExit:  # the help is printed
         terminal.out(b"")  # flush here, where a closed stdout is handled
         return 0
     from importlib import import_module

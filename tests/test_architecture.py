@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision import arguments
+from provision.options import VERBS
 from tests.report.test_texts import report
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,8 @@ FLOORS: list[set[str]] = [
     {"flash_attn"},
     {"engine"},
     {"report"},
-    {"crash", "arguments"},
+    {"crash", "options"},
+    {"arguments"},
     {"session"},
     {"verbs"},
     {"cli"},
@@ -62,7 +63,7 @@ NAMES_FLASH_ATTN = {
     "plan": "a plan and its printout have fields for it",
     "report": "a report shows its plan",
     "settings.py": "it has settings",
-    "arguments.py": "the help of `wheels`",
+    "options.py": "the help of `wheels`",
     "verbs/wheels.py": "the verb is about its wheels",
     "host/_filesystem.py": "the packages that a recording lists",
     "session/planning.py": "hands its chooser to the planner",
@@ -198,7 +199,7 @@ def test_sizes() -> None:
 
 def test_verbs_are_all_that_lies_in_their_folder() -> None:
     files = {path.stem for path in (ROOT / "provision" / "verbs").glob("*.py")} - {"__init__"}
-    assert files == set(arguments.VERBS)
+    assert files == set(VERBS)
 
 
 def test_no_file_is_named_after_nothing() -> None:

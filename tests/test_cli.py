@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from provision import arguments, cli
+from provision import arguments, cli, options
 from provision.catalog import rows
+from provision.options import VERBS
 from tests.doors.local_server import serving
 
 pytestmark = pytest.mark.usefixtures("programs_asked_once")
@@ -97,9 +98,9 @@ def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
 
 
 def test_help_fits_a_terminal_of_80_columns() -> None:
-    top = arguments.parser()
-    for parser in (top, *arguments._subparsers(top).values()):
-        assert max(len(line) for line in parser.format_help().splitlines()) <= 80
+    texts = [options.help_text(), *(arguments.Parser(verb).format_help() for verb in VERBS)]
+    for text in texts:
+        assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_plan_for_a_described_host() -> None:
@@ -181,7 +182,7 @@ def test_the_default_action_of_catalog(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_every_verb_has_its_module() -> None:
-    for verb in arguments.VERBS:
+    for verb in VERBS:
         assert callable(importlib.import_module(f"provision.verbs.{verb}").run)
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from provision import arguments, errors
+from provision import arguments, errors, options
 from provision.catalog.rows import Catalogue
 from provision.host import from_text
 from provision.plan.explain import render
@@ -59,7 +59,7 @@ def check(page: str, mark: str, shown: str, request: pytest.FixtureRequest) -> N
 
 
 def test_help_is_shown(request: pytest.FixtureRequest) -> None:
-    check("docs/commands.md", "help", arguments.help_text(), request)
+    check("docs/commands.md", "help", options.help_text(), request)
 
 
 def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) -> None:
@@ -92,8 +92,7 @@ def test_every_command_shown_is_understood() -> None:
         if words[0] != "./setup.sh":
             assert command.startswith(FOREIGN), f"{page.name}: {command}"
         elif words[1:2] != ["test"] and "--help" not in words:
-            options = arguments.parse(words[1:])
-            load(None, page.name, options.set)
+            load(None, page.name, arguments.parse(words[1:]).set)
 
 
 def test_the_readme_counts_the_checks() -> None:
@@ -103,7 +102,7 @@ def test_the_readme_counts_the_checks() -> None:
 
 def test_every_verb_is_shown() -> None:
     shown = {word for page in PAGES for command in commands(page) for word in command.split()[1:2]}
-    assert shown - {"test"} >= set(arguments.VERBS)
+    assert shown - {"test"} >= set(options.VERBS)
 
 
 def test_every_exit_code_has_a_row() -> None:
@@ -125,8 +124,7 @@ def exit_codes() -> set[int]:
 
 def test_every_exit_code_is_explained() -> None:
     explained_codes = {
-        int(code)
-        for code in re.findall(r"(?:^|\s{2,})(\d+) [a-z]", arguments.EXIT_CODES, re.MULTILINE)
+        int(code) for code in re.findall(r"(?:^|\s{2,})(\d+) [a-z]", options.HELP, re.MULTILINE)
     }
     assert explained_codes == exit_codes()
 
