@@ -56,8 +56,8 @@ def own_folder(inside: Path | None = None) -> str:
 
 def roomy(folder: Path) -> bool:
     """Return True if the folder has 4 GiB free and programs can start there."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize > 4 * 2**30 and not found.f_flag & os.ST_NOEXEC
+    result = os.statvfs(folder)
+    return result.f_bavail * result.f_frsize > 4 * 2**30 and not result.f_flag & os.ST_NOEXEC
 
 
 def pytest_unconfigure() -> None:

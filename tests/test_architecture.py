@@ -98,13 +98,13 @@ def tree(path: Path) -> ast.Module:
 @cache
 def imports(path: Path) -> frozenset[str]:
     """Every module that a file imports, wherever in it."""
-    found: set[str] = set()
+    result: set[str] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            result |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(found)
+            result |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(result)
 
 
 def tops(path: Path) -> set[str]:
@@ -127,8 +127,8 @@ def floor(of: str) -> int:
 
 
 def test_first_line_says_what_the_file_is_for() -> None:
-    said = {name(path): ast.get_docstring(tree(path)) or "" for path in SOURCES}
-    assert [path for path, text in said.items() if len(text.partition("\n")[0]) <= 15] == []
+    docstrings = {name(path): ast.get_docstring(tree(path)) or "" for path in SOURCES}
+    assert [path for path, text in docstrings.items() if len(text.partition("\n")[0]) <= 15] == []
 
 
 def test_no_arrow_runs_up() -> None:
@@ -164,8 +164,8 @@ def test_facts_plans_and_reports_do_no_io() -> None:
     wrong = {}
     for path in pure:
         doors = {module for module in imports(path) if f"{module}.".startswith("provision.doors.")}
-        if found := ((imports(path) | tops(path)) & IMPURE) | doors | (calls(path) & IO_CALLS):
-            wrong[name(path)] = found
+        if result := ((imports(path) | tops(path)) & IMPURE) | doors | (calls(path) & IO_CALLS):
+            wrong[name(path)] = result
     assert wrong == {}
 
 
@@ -213,9 +213,9 @@ def test_only_the_command_line_prints() -> None:
 
 def test_nothing_of_torch_on_this_side() -> None:
     wrong = {
-        name(path): found
+        name(path): result
         for path in SOURCES
-        if (found := {"torch", "vllm", "flash_attn"} & tops(path))
+        if (result := {"torch", "vllm", "flash_attn"} & tops(path))
     }
     assert wrong == {}
 
@@ -291,6 +291,6 @@ def imported_by(argv: list[str]) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", code, *argv], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    found = set(done.stderr.split())
-    assert "provision.cli" in found
-    return found
+    result = set(done.stderr.split())
+    assert "provision.cli" in result
+    return result

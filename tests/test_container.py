@@ -28,8 +28,8 @@ def instructions() -> list[tuple[str, str]]:
     joined = "".join(
         line for line in TEXT.splitlines(keepends=True) if not line.startswith("#")
     ).replace("\\\n", " ")
-    found = (line.partition(" ") for line in joined.splitlines() if line.strip())
-    return [(name, " ".join(rest.split())) for name, _, rest in found]
+    result = (line.partition(" ") for line in joined.splitlines() if line.strip())
+    return [(name, " ".join(rest.split())) for name, _, rest in result]
 
 
 def copied() -> list[str]:
@@ -56,8 +56,8 @@ def test_nothing_that_is_copied_is_kept_from_the_builder() -> None:
     assert not [
         path
         for path in copied()
-        for one in ignored
-        if fnmatch(path, one) or path.startswith(f"{one}/")
+        for item in ignored
+        if fnmatch(path, item) or path.startswith(f"{item}/")
     ]
 
 

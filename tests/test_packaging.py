@@ -29,7 +29,7 @@ def found() -> set[str]:
     return {
         name
         for name in whole
-        if any(fnmatchcase(name, one) for one in SETUP["packages"]["find"]["include"])
+        if any(fnmatchcase(name, package) for package in SETUP["packages"]["find"]["include"])
     }
 
 

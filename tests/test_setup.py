@@ -187,10 +187,10 @@ def test_the_tests_run_in_the_checkout_and_decide_the_exit_code(
     argv = [str(host.checkout / command), *(["test", "-k", "a b"] if command == "setup.sh" else [])]
     answer = host.give("dirname").run(argv, END_WITH="5")
     assert answer.code == 5, answer.err
-    said, last = answer.out.splitlines()
+    message, last = answer.out.splitlines()
     assert last == ("=== 3 passed in 0.01s ===")
-    assert json.loads(said)["cwd"] == str(host.checkout)
-    assert json.loads(said)["args"] == ["-n", "auto", "--dist", "worksteal", *argv[2:]]
+    assert json.loads(message)["cwd"] == str(host.checkout)
+    assert json.loads(message)["args"] == ["-n", "auto", "--dist", "worksteal", *argv[2:]]
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-test.txt"])

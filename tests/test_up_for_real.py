@@ -36,10 +36,10 @@ def is_of_this_cpu(check: CheckResult) -> bool:
 
 def test_its_vllm_runs_and_activates(brought_up: real.BroughtUp) -> None:
     current = brought_up.prefix / "current"
-    said = subprocess.run(
+    done = subprocess.run(
         [current / "bin" / "vllm", "--version"], capture_output=True, text=True, check=True
     )
-    assert "+cpu" in said.stdout
+    assert "+cpu" in done.stdout
     script = f". '{current}/bin/activate' && command -v vllm && python -c 'import torch; print(torch.__version__)'"
     active = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert str(brought_up.prefix) in active.stdout.splitlines()[0]

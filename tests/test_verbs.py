@@ -39,29 +39,31 @@ def prefix(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert cli.run(list(argv)) == 0
     return capsys.readouterr().out
 
 
 def test_generations_are_listed(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = said(capsys, "generations", "--prefix", str(prefix)).splitlines()
+    lines = output_of(capsys, "generations", "--prefix", str(prefix)).splitlines()
     assert [line.split()[1] for line in lines] == ["complete", "complete", "current", "unfinished"]
-    listed = json.loads(said(capsys, "generations", "--json", "--prefix", str(prefix)))
-    assert [one["current"] for one in listed] == [False, False, True, False]
+    listed = json.loads(output_of(capsys, "generations", "--json", "--prefix", str(prefix)))
+    assert [item["current"] for item in listed] == [False, False, True, False]
 
 
 def test_no_environment_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no environment yet" in said(capsys, "generations", "--prefix", str(tmp_path / "none"))
+    assert "no environment yet" in output_of(
+        capsys, "generations", "--prefix", str(tmp_path / "none")
+    )
 
 
 def test_rollback_goes_back_and_to_a_named_one(
     prefix: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "the current environment is 20260102T000000Z-0002" in said(
+    assert "the current environment is 20260102T000000Z-0002" in output_of(
         capsys, "rollback", "--prefix", str(prefix)
     )
-    assert "0003" in said(capsys, "rollback", "20260103T000000Z-0003", "--prefix", str(prefix))
+    assert "0003" in output_of(capsys, "rollback", "20260103T000000Z-0003", "--prefix", str(prefix))
     assert environments.current_id(prefix) == "20260103T000000Z-0003"
 
 
@@ -73,15 +75,17 @@ def test_rollback_passes_over_what_never_passed_its_checks(
         cli.run(["rollback", "--prefix", str(tmp_path)])
     for used in (first, third):
         environments.switch(tmp_path, used.name)
-    assert f"the current environment is {first.name}" in said(
+    assert f"the current environment is {first.name}" in output_of(
         capsys, "rollback", "--prefix", str(tmp_path)
     )
 
 
 def test_rollback_and_prune_as_documents(prefix: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    back = json.loads(said(capsys, "rollback", "--json", "--prefix", str(prefix)))
+    back = json.loads(output_of(capsys, "rollback", "--json", "--prefix", str(prefix)))
     assert back == {"current": "20260102T000000Z-0002", "still_running": []}
-    pruned = json.loads(said(capsys, "prune", "--json", "--set", "keep=1", "--prefix", str(prefix)))
+    pruned = json.loads(
+        output_of(capsys, "prune", "--json", "--set", "keep=1", "--prefix", str(prefix))
+    )
     assert "20260101T000000Z-0001" in pruned["removed"]
 
 
@@ -108,16 +112,16 @@ def running(prefix: Path) -> Iterator[int]:
 def test_prune_keeps_what_is_current_and_what_is_in_use(
     prefix: Path, running: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert str(running) in said(capsys, "generations", "--prefix", str(prefix))
-    said(capsys, "prune", "--set", "keep=1", "--prefix", str(prefix))
-    left = {one.id for one in environments.list_environments(prefix)}
+    assert str(running) in output_of(capsys, "generations", "--prefix", str(prefix))
+    output_of(capsys, "prune", "--set", "keep=1", "--prefix", str(prefix))
+    left = {environment.id for environment in environments.list_environments(prefix)}
     assert {"20260101T000000Z-0001", "20260103T000000Z-0003"} <= left
     assert "20260102T000000Z-0002" not in left
 
 
 def test_checks_are_listed_with_what_they_prove(capsys: pytest.CaptureFixture[str]) -> None:
-    listed = json.loads(said(capsys, "check", "list", "--json"))
-    names = {one["name"] for one in listed}
+    listed = json.loads(output_of(capsys, "check", "list", "--json"))
+    names = {item["name"] for item in listed}
     assert {
         "record_whole",
         "distributions_as_locked",
@@ -125,8 +129,8 @@ def test_checks_are_listed_with_what_they_prove(capsys: pytest.CaptureFixture[st
         "vllm_generates",
         "vllm_serves",
     } <= names
-    assert all(one["proves"] and not one["problem"] for one in listed)
-    assert "record_whole" in said(capsys, "check", "list")
+    assert all(item["proves"] and not item["problem"] for item in listed)
+    assert "record_whole" in output_of(capsys, "check", "list")
 
 
 def test_a_check_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:

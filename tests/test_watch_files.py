@@ -47,9 +47,9 @@ def test_cron_takes_it() -> None:
     assert len(times) == 5
     assert user == "vllm"
     for field, (least, most) in zip(times, RANGES, strict=True):
-        found = re.fullmatch(r"(\*|\d+(?:-\d+)?)(?:/(\d+))?", field)
-        assert found, field
-        assert all(least <= int(number) <= most for number in re.findall(r"\d+", found[1]))
+        result = re.fullmatch(r"(\*|\d+(?:-\d+)?)(?:/(\d+))?", field)
+        assert result, field
+        assert all(least <= int(number) <= most for number in re.findall(r"\d+", result[1]))
     assert "%" not in command, "cron makes a new line of it"
     subprocess.run(["bash", "-n", "-c", command], check=True)
     assert CRON.read_text().endswith("\n"), "cron passes over a last line without an end"

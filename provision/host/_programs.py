@@ -78,11 +78,11 @@ def pythons(prefix: str) -> list[str]:
         *_matches(f"{glob.escape(prefix)}/pythons/*/bin/python3"),
         getattr(sys, "_base_executable", sys.executable),
     ]
-    found = sorted({os.path.realpath(place) for place in places if os.access(place, os.X_OK)})
+    paths = sorted({os.path.realpath(place) for place in places if os.access(place, os.X_OK)})
     # A broken interpreter gives no answer, and an unsuitable one refuses.
     return [
         answer.stdout.strip()
-        for answer in _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in found])
+        for answer in _all_at_once([(path, "-I", "-S", "-c", PYTHON_QUESTION) for path in paths])
         if answer.ok
     ]
 
@@ -110,10 +110,10 @@ def compilers() -> list[dict[str, str]]:
 
     A compiler with several names has its plainest one.
     """
-    found = sorted(_on_path(COMPILER), key=lambda path: Path(path).name not in _PLAIN)
-    answers = _all_at_once([(path, "--version") for path in found])
+    paths = sorted(_on_path(COMPILER), key=lambda path: Path(path).name not in _PLAIN)
+    answers = _all_at_once([(path, "--version") for path in paths])
     once: dict[tuple[str, bool, str], dict[str, str]] = {}
-    for path, answer in zip(found, answers, strict=True):
+    for path, answer in zip(paths, answers, strict=True):
         # A wrapper such as ccache is one file too, and another compiler by each name: then it says
         # something else.
         _, _, itself = answer.stdout.partition("\n")[0].partition(" ")

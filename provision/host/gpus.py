@@ -171,9 +171,9 @@ def warn(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
     texts = []
     (first, believed), *others = _answers(readings) or [("the driver", ())]
     texts += [
-        f"GPU {one.index} does not answer: {one.errors['handle']}"
-        for one in believed
-        if "handle" in one.errors
+        f"GPU {gpu.index} does not answer: {gpu.errors['handle']}"
+        for gpu in believed
+        if "handle" in gpu.errors
     ]
     if others and first == "NVML":
         for who, gpus in others:
@@ -189,10 +189,10 @@ def _disagreement(
     if len(believed) != len(gpus):
         return [f"{first} shows {len(believed)} GPUs, {who} shows {len(gpus)}"]
     return [
-        f"{first} calls GPU {one.index} {one.name!r}, {who} {other.name!r}"
-        for one in believed
+        f"{first} calls GPU {gpu.index} {gpu.name!r}, {who} {other.name!r}"
+        for gpu in believed
         for other in gpus
-        if _same(one, other) and one.name and other.name and one.name != other.name
+        if _same(gpu, other) and gpu.name and other.name and gpu.name != other.name
     ]
 
 
@@ -202,9 +202,9 @@ def _unseen(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
         return []
     shown = {gpu.bus_id for gpu in value}
     return [
-        f"the GPU at {one.bus_id} is bound to the nvidia driver and not shown by it"
-        for one in pci_gpus.parse(readings)
-        if one.driver == "nvidia" and one.bus_id not in shown and None not in shown
+        f"the GPU at {gpu.bus_id} is bound to the nvidia driver and not shown by it"
+        for gpu in pci_gpus.parse(readings)
+        if gpu.driver == "nvidia" and gpu.bus_id not in shown and None not in shown
     ]
 
 

@@ -56,12 +56,12 @@ def _without(value: Any, unstable: tuple[str, ...]) -> Any:  # noqa: ANN401 - an
     if isinstance(value, dict):
         if value.get("type") == "Missing":
             return f"({value.get('why')})"
-        return {key: _without(one, unstable) for key, one in value.items() if key not in unstable}
+        return {key: _without(item, unstable) for key, item in value.items() if key not in unstable}
     if isinstance(value, (list, tuple)):
         return [
-            _without(one, unstable)
-            for one in value
-            if not (isinstance(one, str) and one in unstable)
+            _without(item, unstable)
+            for item in value
+            if not (isinstance(item, str) and item in unstable)
         ]
     return value
 

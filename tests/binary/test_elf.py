@@ -83,8 +83,8 @@ def complaint(data: bytes) -> str | None:
 
 @given(st.integers(0, len(WHOLE)))
 def test_a_cut_file_is_read_or_refused(length: int) -> None:
-    said = complaint(WHOLE[:length])
-    assert said is None or said.startswith("broken.so: not a readable ELF file: ")
+    message = complaint(WHOLE[:length])
+    assert message is None or message.startswith("broken.so: not a readable ELF file: ")
 
 
 @given(
@@ -94,5 +94,5 @@ def test_changed_bytes_are_read_or_refused(changes: list[tuple[int, int]]) -> No
     data = bytearray(WHOLE)
     for at, value in changes:
         data[at] = value
-    said = complaint(bytes(data))
-    assert said is None or said.startswith("broken.so: not a readable ELF file: ")
+    message = complaint(bytes(data))
+    assert message is None or message.startswith("broken.so: not a readable ELF file: ")

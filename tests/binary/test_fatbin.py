@@ -30,8 +30,8 @@ def made_of(counts: dict[str, int]) -> list[FatBinary]:
 
 
 def test_reads_every_container_with_its_kinds() -> None:
-    found = fat_binaries(REAL_SHAPE)
-    assert found == [
+    result = fat_binaries(REAL_SHAPE)
+    assert result == [
         FatBinary(sm=frozenset({75, 80}), ptx=frozenset({80})),
         FatBinary(sm=frozenset({90})),
         FatBinary(sm=frozenset({52}), ptx=frozenset({52})),
@@ -119,10 +119,10 @@ def test_damage_is_a_value_error(broken: bytes) -> None:
 @given(st.integers(0, len(REAL_SHAPE)))
 def test_a_cut_file_is_never_read_as_more_than_it_holds(length: int) -> None:
     try:
-        found = fat_binaries(REAL_SHAPE[:length])
+        result = fat_binaries(REAL_SHAPE[:length])
     except ValueError:
         return
-    assert found == fat_binaries(REAL_SHAPE)[: len(found)]
+    assert result == fat_binaries(REAL_SHAPE)[: len(result)]
 
 
 def read_or_refused(section: bytes) -> int | str:
@@ -140,16 +140,16 @@ def read_or_refused(section: bytes) -> int | str:
     )
 )
 def test_any_bytes_are_read_or_refused(parts: list[bytes]) -> None:
-    said = read_or_refused(b"".join(parts))
-    assert isinstance(said, int) or "cut off" in said
+    answer = read_or_refused(b"".join(parts))
+    assert isinstance(answer, int) or "cut off" in answer
 
 
 @given(st.integers(0, len(REAL_SHAPE) - 1), st.integers(0, 255))
 def test_one_changed_byte_is_read_or_refused(at: int, value: int) -> None:
     changed = bytearray(REAL_SHAPE)
     changed[at] = value
-    said = read_or_refused(bytes(changed))
-    assert said in range(4) or "cut off" in str(said)
+    answer = read_or_refused(bytes(changed))
+    assert answer in range(4) or "cut off" in str(answer)
 
 
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc on PATH to compile with")
@@ -175,8 +175,8 @@ def test_a_compiled_file_reads_as_it_was_compiled(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         pytest.skip(f"nvcc cannot compile here: {done.stderr.strip().splitlines()[:1]}")
-    found = fat_binaries(SharedObject(library.read_bytes(), "libtwo.so").fatbin)
-    assert common_code(found) == FatBinary(sm=frozenset({80, 90}), ptx=frozenset({90}))
+    result = fat_binaries(SharedObject(library.read_bytes(), "libtwo.so").fatbin)
+    assert common_code(result) == FatBinary(sm=frozenset({80, 90}), ptx=frozenset({90}))
     if shutil.which("cuobjdump"):
         for option, kind in (("--list-elf", "sm"), ("--list-ptx", "ptx")):
             listed = subprocess.run(
@@ -188,5 +188,5 @@ def test_a_compiled_file_reads_as_it_was_compiled(tmp_path: Path) -> None:
             )
             theirs = Counter(int(number) for number in re.findall(r"\.sm_(\d+)\.", listed.stdout))
             assert theirs == Counter(
-                arch for container in found for arch in getattr(container, kind)
+                arch for container in result for arch in getattr(container, kind)
             )

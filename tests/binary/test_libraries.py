@@ -16,9 +16,9 @@ def test_offers_of_all_and_what_comes_with_them(tmp_path: Path) -> None:
     )
     (tmp_path / "libgomp.so.1").write_bytes(shared_object(defined=("two",)))
     (tmp_path / "note.txt").touch()
-    found = read(tmp_path)
-    assert found.defined == {"one", "two"}
-    assert found.names == {"libc10.so", "libgomp.so.1", "libc.so.6"}
+    result = read(tmp_path)
+    assert result.defined == {"one", "two"}
+    assert result.names == {"libc10.so", "libgomp.so.1", "libc.so.6"}
 
 
 @pytest.mark.parametrize(

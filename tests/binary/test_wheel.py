@@ -145,10 +145,10 @@ def test_the_installer_sees_the_same_lies_in_names(tmp_path: Path, version: str)
 def test_damage_is_a_sentence(tmp_path: Path, make: Callable[[Path], object], why: str) -> None:
     path = wheel(tmp_path)
     make(path)
-    with pytest.raises(ValueError, match="is not a usable wheel: ") as said:
+    with pytest.raises(ValueError, match="is not a usable wheel: ") as raised:
         read(path)
-    assert why in str(said.value)
-    assert NAMED in str(said.value)
+    assert why in str(raised.value)
+    assert NAMED in str(raised.value)
 
 
 def test_a_name_that_is_no_wheels(tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
     path = wheel(tmp_path, {"zeros": bytes(1 << 20), MODULE: module()}, compressed=True)
     assert path.stat().st_size < 1 << 13
     monkeypatch.setattr(binary_wheel, limit, 50)
-    with pytest.raises(ValueError, match="is not a usable wheel: ") as said:
+    with pytest.raises(ValueError, match="is not a usable wheel: ") as raised:
         read(path)
-    assert why in str(said.value)
+    assert why in str(raised.value)
 
 
 @given(st.data())

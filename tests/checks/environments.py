@@ -50,9 +50,9 @@ class SmallEnvironment:
 
     def tried(self, name: str, context: CheckContext | None = None) -> CheckResults:
         """Return the same result with its figures."""
-        found = [check for check in launch_checks.discover(self.checks) if check.name == name]
+        result = [check for check in launch_checks.discover(self.checks) if check.name == name]
         asked = context or CheckContext(profile="cpu")
-        return launch_checks.run(self.python, found, asked, self.logs, folder=self.checks)
+        return launch_checks.run(self.python, result, asked, self.logs, folder=self.checks)
 
     def log(self, name: str) -> str:
         return (self.logs / f"check-{name}.log").read_text()
@@ -61,8 +61,8 @@ class SmallEnvironment:
 def some_extension() -> Path:
     """A compiled module of this Python itself."""
     for folder in map(Path, sys.path):
-        if folder.name == "lib-dynload" and (found := sorted(folder.glob("_bisect.*.so"))):
-            return found[0]
+        if folder.name == "lib-dynload" and (result := sorted(folder.glob("_bisect.*.so"))):
+            return result[0]
     raise FileNotFoundError("this Python has no lib-dynload/_bisect")
 
 

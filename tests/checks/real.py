@@ -30,7 +30,7 @@ sys.path.insert(0, {str(ROOT)!r})
 import torch
 from checks import _devices, _numbers
 from checks._contract import Context
-said = {{}}
+results = {{}}
 """
 
 
@@ -50,7 +50,7 @@ class Place:
         mine = [
             "--prefix",
             str(self.prefix),
-            *(word for each in folders for word in ("--set", each)),
+            *(word for folder in folders for word in ("--set", folder)),
         ]
         return subprocess.run(
             [sys.executable, "-I", "-c", START, *argv, *mine],
@@ -67,13 +67,13 @@ class BroughtUp(Place):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        told = folder / "up.json"
-        if not told.exists():
+        report = folder / "up.json"
+        if not report.exists():
             needs(folder, gigabytes=8)
             done = self.run("up", "--yes", "--json", "--set", "profile=cpu")
             assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-            told.write_text(done.stdout)
-        self.report = read.report(told.read_bytes(), "up.json")
+            report.write_text(done.stdout)
+        self.report = read.report(report.read_bytes(), "up.json")
 
     def check(self, name: str) -> CheckResult:
         return next(check for check in self.report.checks if check.name == name)
@@ -86,9 +86,9 @@ class Vllm:
         self.python = python
 
     def answers(self, code: str, *arguments: str, **environment: str) -> Any:
-        """Run `code` beside torch and the checks, and return `said`; arguments: sys.argv."""
+        """Run `code` beside torch and the checks, and return `results`; arguments: sys.argv."""
         script = (
-            _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(said, default=vars))"
+            _PRELUDE + textwrap.dedent(code) + "\nprint('\\n' + json.dumps(results, default=vars))"
         )
         argv = [self.python, "-I", "-B", "-c", script, *arguments]
         # Threads that wait for each other crawl where other tests run beside them.
@@ -99,9 +99,9 @@ class Vllm:
 
     def tried(self, name: str, logs: Path) -> CheckResults:
         """One check through the launcher, as the engine tries it."""
-        found = [check for check in launch_checks.discover() if check.name == name]
+        result = [check for check in launch_checks.discover() if check.name == name]
         return launch_checks.run(
-            self.python, found, launch_checks.CheckContext(profile="cpu"), logs
+            self.python, result, launch_checks.CheckContext(profile="cpu"), logs
         )
 
 

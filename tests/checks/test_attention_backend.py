@@ -89,13 +89,13 @@ def test_every_gpu_has_an_answer_by_any_name(
     monkeypatch.setattr(_tiny_model, "apply_environment", lambda _: None)
     monkeypatch.setattr(check, "ask_vllm", ask)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all")
-    found = verdict("GPU-1a", "GPU-2b")
-    assert found.gpus == ("GPU-1a", "GPU-2b")
-    assert [(one.name, one.value, one.of) for one in found.figures] == [
+    result = verdict("GPU-1a", "GPU-2b")
+    assert result.gpus == ("GPU-1a", "GPU-2b")
+    assert [(figure.name, figure.value, figure.of) for figure in result.figures] == [
         ("backend", "GPU-1a", {"on": "GPU 0"}),
         ("backend", "GPU-2b", {"on": "GPU 1"}),
     ]
-    assert list(found.evidence["found"]) == ["GPU 0", "GPU 1"], (
+    assert list(result.evidence["found"]) == ["GPU 0", "GPU 1"], (
         "a report names no card in the world"
     )
     half = verdict("2", "3")
@@ -114,7 +114,7 @@ def test_a_vllm_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> None:
 
 def test_a_real_vllm_names_its_backend(brought_up: real.BroughtUp) -> None:
     result = brought_up.check("attention_backend")
-    (word,) = [one for one in brought_up.report.figures if one.check == result.name]
+    (word,) = [figure for figure in brought_up.report.figures if figure.check == result.name]
     assert (word.name, word.value, word.of) == ("backend", "CPU_ATTN", {"on": "CPU"})
     assert (result.outcome, result.summary) == ("pass", "vLLM takes CPU_ATTN, nothing was planned")
 
@@ -127,8 +127,8 @@ def test_an_engine_that_took_another_says_so() -> None:
     assert _planned_backend.describe_deviation(context, ["FLASH_ATTN"]) == ""
     assert _planned_backend.describe_deviation(context, ["FLASH_ATTN_VLLM_V1"]) == ""
     assert _planned_backend.describe_deviation(context, []) == "", "it has not said"
-    said = "; it took FLASHINFER, and FLASH_ATTN was planned"
-    assert _planned_backend.describe_deviation(context, ["FLASHINFER"]) == said
+    message = "; it took FLASHINFER, and FLASH_ATTN was planned"
+    assert _planned_backend.describe_deviation(context, ["FLASHINFER"]) == message
     assert (
         _planned_backend.describe_deviation(Context(profile="cpu", scratch=""), ["CPU_ATTN"]) == ""
     ), "nothing was planned"

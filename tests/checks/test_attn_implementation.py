@@ -25,8 +25,8 @@ NOT_THERE = {
 def verdict(
     flash: dict[str, Any], sdpa: dict[str, Any] = GOOD, eager: dict[str, Any] = GOOD
 ) -> tuple[bool, str]:
-    found = check.judge({"flash_attention_2": [flash], "sdpa": [sdpa], "eager": [eager]}, "5.0")
-    return found.passed, found.summary
+    result = check.judge({"flash_attention_2": [flash], "sdpa": [sdpa], "eager": [eager]}, "5.0")
+    return result.passed, result.summary
 
 
 def test_the_best_that_runs_is_named() -> None:
@@ -59,10 +59,10 @@ def test_a_wrong_implementation_fails_and_another_is_named() -> None:
 
 def test_one_gpu_without_it_is_enough_to_name_another() -> None:
     old = {"device": "GPU 1 (V100)", "absent": "it needs compute capability 8.0, and 7.0 is here"}
-    found = check.judge(
+    result = check.judge(
         {"flash_attention_2": [GOOD, old], "sdpa": [GOOD, GOOD], "eager": [GOOD, GOOD]}, "5.0"
     )
-    assert found.evidence["set"] == "sdpa"
+    assert result.evidence["set"] == "sdpa"
 
 
 def test_without_any_device_nothing_is_named() -> None:
@@ -145,8 +145,8 @@ def test_a_transformers_that_cannot_be_asked_is_a_warning(tmp_path: Path) -> Non
     environment.install("torch", "2", {"torch.py": ""})
     environment.install("transformers", "9", {"transformers.py": "__version__ = '9'\n"})
     result = environment.check("attn_implementation")
-    said = "transformers cannot be tried: AttributeError: module 'transformers' has no attribute 'AutoConfig'"
-    assert (result.outcome, result.summary) == ("warn", said)
+    answer = "transformers cannot be tried: AttributeError: module 'transformers' has no attribute 'AutoConfig'"
+    assert (result.outcome, result.summary) == ("warn", answer)
 
 
 # What a sabotaged attention does instead, and what is said of it.
@@ -170,9 +170,9 @@ def test_a_wrong_attention_is_found_out(real_vllm: real.Vllm, tmp_path: Path) ->
             exec(f"def wrong(module, query, key, value, mask, **settings): {{change}}")
             known.register("sdpa", wrong)
             found = check.body(Context(profile="cpu", scratch=tempfile.mkdtemp(dir=sys.argv[1])))
-            told = [(one.name, one.value) for one in found.figures]
-            said[change] = [f"{{found.passed}} {{found.summary}}", told]
+            figures = [(one.name, one.value) for one in found.figures]
+            answer[change] = [f"{{found.passed}} {{found.summary}}", figures]
     """
-    said = real_vllm.answers(code, str(tmp_path))
-    real.assert_says({change: summary for change, (summary, _) in said.items()}, SABOTAGE)
-    assert next(iter(said.values()))[1] == [["attn_implementation", "sdpa"]]
+    answer = real_vllm.answers(code, str(tmp_path))
+    real.assert_says({change: summary for change, (summary, _) in answer.items()}, SABOTAGE)
+    assert next(iter(answer.values()))[1] == [["attn_implementation", "sdpa"]]

@@ -99,14 +99,18 @@ def test_its_report_can_be_read_and_has_the_same_verdict(
         "context.json",
     ]
     subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False)
-    told = read.report((tmp_path / "report.json").read_bytes(), "report.json")
-    assert told.verdict == OF_EACH[body]
-    concluded = told.conclusion
-    assert (concluded.verdict, concluded.exit_code) == (told.verdict, told.exit_code), (
+    document = read.report((tmp_path / "report.json").read_bytes(), "report.json")
+    assert document.verdict == OF_EACH[body]
+    concluded = document.conclusion
+    assert (concluded.verdict, concluded.exit_code) == (document.verdict, document.exit_code), (
         concluded.against
     )
-    if told.checks[0].outcome == "pass" and told.figures:
-        assert (told.figures[0].check, told.figures[0].samples, told.figures[0].method) == (
+    if document.checks[0].outcome == "pass" and document.figures:
+        assert (
+            document.figures[0].check,
+            document.figures[0].samples,
+            document.figures[0].method,
+        ) == (
             "one",
             (1.0, 2.0, 3.0),
             "timed",
@@ -148,17 +152,17 @@ def test_a_reader_may_go_away(environment: SmallEnvironment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "used"),
+    ("shown", "used"),
     [
         (None, ["0", "1"]),
         ("", []),
         ("1", ["1"]),
         ("GPU-8932f937", ["GPU-8932f937"]),
-        *((said, None) for said in ("7", "1, 7", "00", "all", "-1")),
+        *((shown, None) for shown in ("7", "1, 7", "00", "all", "-1")),
     ],
 )
 def test_gpus_are_the_visible_ones_of_this_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str | None, used: list[str] | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str | None, used: list[str] | None
 ) -> None:
     """A container has nvidia-smi of its own; /proc shows it the GPUs of the whole host."""
     smi = tmp_path / "nvidia-smi"
@@ -166,8 +170,8 @@ def test_gpus_are_the_visible_ones_of_this_host(
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if said is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     assert _capabilities() == {"0": (9, 0), "1": (7, 5)}
     if used is None:
         with pytest.raises(
@@ -210,8 +214,8 @@ def test_a_signal_leaves_no_process_and_no_file(
         while not (note.exists() and note.read_text().endswith("\n")) and time.monotonic() < until:
             time.sleep(0.05)
         running.send_signal(number)
-        said = running.communicate()[1]
-    assert (running.returncode, said) == (130 if number == signal.SIGINT else -number, "")
+        shown = running.communicate()[1]
+    assert (running.returncode, shown) == (130 if number == signal.SIGINT else -number, "")
     pids = note.read_text().split()
     until = time.monotonic() + 10
     while time.monotonic() < until and (

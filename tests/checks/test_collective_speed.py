@@ -69,7 +69,7 @@ def test_known_machines_are_held_to_their_mark() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("answer", "why"),
     [
         (judged(30.0, "NVIDIA L4"), "the usual speed of such a machine is not known"),
         (judged(30.0, count=4), "the usual speed of such a machine is not known"),
@@ -78,9 +78,9 @@ def test_known_machines_are_held_to_their_mark() -> None:
         (judged(300.0, size=GIB), "the largest message that was tried is too small to judge it"),
     ],
 )
-def test_an_unknown_machine_is_shown_and_not_judged(said: Any, why: str) -> None:
-    assert said.passed
-    assert said.summary.endswith(f"GB/s of bus bandwidth; {why}")
+def test_an_unknown_machine_is_shown_and_not_judged(answer: Any, why: str) -> None:
+    assert answer.passed
+    assert answer.summary.endswith(f"GB/s of bus bandwidth; {why}")
 
 
 def test_without_memory_nothing_is_claimed_to_be_right() -> None:
@@ -104,7 +104,7 @@ def test_a_group_is_timed_for_real(real_vllm: real.Vllm, tmp_path: Path) -> None
         from checks import _ranks, collective_speed
         asked = {"backend": "gloo", "count": 2, "sizes": [2**16, 2**20]}
         tried = _ranks.run_group(asked, Path(sys.argv[1]) / "speed", {})
-        said = [tried.outcome, tried.problem, collective_speed.rows(collective_speed.slowest(tried.messages), 2)]
+        answer = [tried.outcome, tried.problem, collective_speed.rows(collective_speed.slowest(tried.messages), 2)]
     """
     how, what, rows = real_vllm.answers(code, str(tmp_path))
     assert (how, what) == ("healthy", "")
@@ -119,8 +119,8 @@ def test_a_group_that_does_not_come_through_fails(monkeypatch: pytest.MonkeyPatc
         outcome="hangs", problem="all-reduce of 256 MiB, timed hangs on all 2 GPUs"
     )
     monkeypatch.setattr(_ranks, "run_group", lambda *_: hangs)
-    said = check.body(TWO)
-    assert (said.passed, said.summary, said.gpus) == (False, hangs.problem, ("0", "1"))
+    answer = check.body(TWO)
+    assert (answer.passed, answer.summary, answer.gpus) == (False, hangs.problem, ("0", "1"))
 
 
 def test_bandwidths_are_figures_each_time_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +130,8 @@ def test_bandwidths_are_figures_each_time_by_itself(monkeypatch: pytest.MonkeyPa
         "run_group",
         lambda *_: _ranks.GroupRun(outcome="healthy", problem="", messages=[words, words]),
     )
-    said = check.body(TWO)
-    (figure,) = said.figures
-    assert (said.passed, said.gpus) == (True, ("0", "1"))
+    answer = check.body(TWO)
+    (figure,) = answer.figures
+    assert (answer.passed, answer.gpus) == (True, ("0", "1"))
     assert (figure.name, figure.unit, figure.of) == ("all-reduce", "GB/s", {"size": "0.25 GiB"})
     assert (figure.value, figure.samples) == (134.22, (268.44, 134.22, 67.109))

@@ -32,9 +32,9 @@ def judged(
         tried.append(environment)
         return (first, control)[number - 1]
 
-    said = check.judge(one, "nccl", 4, facts or {})
+    results = check.judge(one, "nccl", 4, facts or {})
     assert tried == ([{}] if first.outcome == "healthy" else [{}, {"NCCL_P2P_DISABLE": "1"}])
-    return said
+    return results
 
 
 def test_the_example_of_the_readme_needs_torch_only() -> None:
@@ -44,20 +44,21 @@ def test_the_example_of_the_readme_needs_torch_only() -> None:
         .split("nvcr.io/nvidia/pytorch", 1)[1]
         .split("--json")[0]
     )
-    known = {one.name: one for one in launch_checks.discover()}
+    known = {item.name: item for item in launch_checks.discover()}
     tried = [known[word] for word in words.split() if word in known]
-    assert "collectives" in [one.name for one in tried]
-    assert {package for one in tried for package in one.needs.packages} == {"torch"}
+    assert "collectives" in [item.name for item in tried]
+    assert {package for item in tried for package in item.needs.packages} == {"torch"}
 
 
 def test_a_hang_that_ends_without_peer_to_peer_is_blamed_on_it() -> None:
-    said = judged(HANGS, HEALTHY, {"iommu": {"acs_redirects": True}})
-    assert not said.passed
+    results = judged(HANGS, HEALTHY, {"iommu": {"acs_redirects": True}})
+    assert not results.passed
     assert (
-        said.summary == f"{HANGS.problem}; it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"
+        results.summary
+        == f"{HANGS.problem}; it works with NCCL_P2P_DISABLE=1: peer-to-peer is broken"
     )
-    assert "here ACS is on" in said.hint
-    assert said.evidence["with NCCL_P2P_DISABLE=1"]["outcome"] == "healthy"
+    assert "here ACS is on" in results.hint
+    assert results.evidence["with NCCL_P2P_DISABLE=1"]["outcome"] == "healthy"
 
 
 @twin_of("collectives")
@@ -81,21 +82,21 @@ def test_a_hang_that_ends_without_peer_to_peer_is_blamed_on_it() -> None:
     ],
 )
 def test_the_control_decides(first: _ranks.GroupRun, control: _ranks.GroupRun, says: str) -> None:
-    said = judged(first, control)
-    assert (said.passed, said.summary) == (False, f"{first.problem}; {says}")
-    assert said.hint
+    results = judged(first, control)
+    assert (results.passed, results.summary) == (False, f"{first.problem}; {says}")
+    assert results.hint
 
 
 def test_a_healthy_group_is_not_run_again() -> None:
-    said = judged(
+    results = judged(
         _ranks.GroupRun(outcome="healthy", problem="", messages=[[{"version": "2.27.3"}]]), HANGS
     )
-    assert said.passed
-    assert said.summary.endswith("up to 16 MiB are right on 4 GPUs (NCCL 2.27.3)")
+    assert results.passed
+    assert results.summary.endswith("up to 16 MiB are right on 4 GPUs (NCCL 2.27.3)")
 
 
 def lines(*at: str) -> list[dict[str, Any]]:
-    return [{"at": each} for each in at]
+    return [{"at": item} for item in at]
 
 
 def test_ranks_that_are_behind_are_named() -> None:
@@ -191,15 +192,15 @@ def test_a_full_gpu_is_an_error_and_no_failure(real_vllm: real.Vllm, tmp_path: P
         try:
             _ranks.run_group({"backend": "gloo", "count": 2}, Path(sys.argv[1]) / "0", {}, start=start)
         except MemoryError as problem:
-            said = str(problem)
+            results = str(problem)
     """
-    found: str = real_vllm.answers(code, str(tmp_path))
-    assert found.startswith("a GPU has too little free memory for a small check: process ")
-    assert found.endswith("Last error: Cuda failure 2 'out of memory'")
+    result: str = real_vllm.answers(code, str(tmp_path))
+    assert result.startswith("a GPU has too little free memory for a small check: process ")
+    assert result.endswith("Last error: Cuda failure 2 'out of memory'")
 
 
 @pytest.fixture(scope="module")
-def said(real_vllm: real.Vllm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+def results(real_vllm: real.Vllm, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """Every twin in processes that are forked from one that has imported torch."""
     code = f"""
         import os, threading, time, traceback
@@ -215,7 +216,7 @@ def said(real_vllm: real.Vllm, tmp_path_factory: pytest.TempPathFactory) -> dict
             if len(x) > 1:
                 x.copy_(torch.cat([x[1024:2048], x[:1024], x[2048:]]))
         _rank._STEPS = [(kind, precision, min(size, 2**20)) for kind, precision, size in _rank._STEPS]
-        said = {{}}
+        results = {{}}
         for number, twin in enumerate({list(TWINS)!r}):
             def start(asked, environment):
                 if pid := os.fork():
@@ -230,15 +231,15 @@ def said(real_vllm: real.Vllm, tmp_path_factory: pytest.TempPathFactory) -> dict
             patience = _ranks.Patience(step_s=4.0 if "wait" in twin else 60.0)
             tried = _ranks.run_group({{"backend": "gloo", "count": 2}}, Path(sys.argv[1]) / str(number), {{}},
                               start=start, patience=patience)
-            said[twin] = [tried.outcome, tried.problem, sorted(_processes.descendants().values())]
+            results[twin] = [tried.outcome, tried.problem, sorted(_processes.descendants().values())]
     """
     answer: dict[str, list[Any]] = real_vllm.answers(code, str(tmp_path_factory.mktemp("ranks")))
     return answer
 
 
 @pytest.mark.parametrize("twin", TWINS)
-def test_each_planted_fault_has_its_outcome(said: dict[str, list[Any]], twin: str) -> None:
-    how, what, left = said[twin]
+def test_each_planted_fault_has_its_outcome(results: dict[str, list[Any]], twin: str) -> None:
+    how, what, left = results[twin]
     assert (how, left) == (TWINS[twin][0], [])
     assert TWINS[twin][1] in what
 
@@ -246,7 +247,7 @@ def test_each_planted_fault_has_its_outcome(said: dict[str, list[Any]], twin: st
 def test_values_show_lost_and_doubled_parts_for_any_number_of_ranks(real_vllm: real.Vllm) -> None:
     code = """
         from checks import _rank
-        said = []
+        results = []
         for count in (2, 3, 4, 8, 11):
             for exact in (24, 11):
                 digits = exact // count
@@ -256,9 +257,9 @@ def test_values_show_lost_and_doubled_parts_for_any_number_of_ranks(real_vllm: r
                 for rank in range(count):
                     lost = _rank.difference((whole - parts[rank]).double(), whole, digits, count)
                     twice = _rank.difference((whole + parts[rank]).double(), whole, digits, count)
-                    said.append(f"part of rank {rank} is missing" in lost and f"part of rank {rank} came twice" in twice)
+                    results.append(f"part of rank {rank} is missing" in lost and f"part of rank {rank} came twice" in twice)
         steps = [len(_rank.steps(count)) for count in (2, 11, 12, 24)]
-        said = [all(said), steps]
+        results = [all(results), steps]
     """
     assert real_vllm.answers(code) == [True, [5, 5, 4, 4]]
 

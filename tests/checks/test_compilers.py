@@ -32,12 +32,12 @@ def compiles(compiler):
     return torch_compiles.judge(torch, compiler, "cpu")[0]
 
 verdict = torch_compiles.body(Context(profile="cpu", scratch=SCRATCH))
-said["torch.compile"] = "" if verdict.passed else verdict.summary
-said["torch.compile: switched off"] = compiles(lambda function: function)
-said["torch.compile: tile"] = compiles(lambda function: lambda *given: tile(function(*given)))
-said["torch.compile: no compiler"] = compiles(broken)
+results["torch.compile"] = "" if verdict.passed else verdict.summary
+results["torch.compile: switched off"] = compiles(lambda function: function)
+results["torch.compile: tile"] = compiles(lambda function: lambda *given: tile(function(*given)))
+results["torch.compile: no compiler"] = compiles(broken)
 compile, torch.compile = torch.compile, broken
-said["torch.compile: body"] = body(torch_compiles)
+results["torch.compile: body"] = body(torch_compiles)
 torch.compile = compile
 
 def triton(softmax):
@@ -46,12 +46,12 @@ def triton(softmax):
 right = triton_compiles.softmax
 halves = _devices.half_precisions
 _devices.half_precisions = lambda *_: [torch.float16]  # Triton's interpreter cuts bfloat16 off where a GPU rounds
-said["triton"] = triton(right)
-said["triton: tile"] = triton(lambda given: tile(right(given)))
-said["triton: row"] = triton(lambda given: row(right(given)))
-said["triton: no compiler"] = triton(broken)
+results["triton"] = triton(right)
+results["triton: tile"] = triton(lambda given: tile(right(given)))
+results["triton: row"] = triton(lambda given: row(right(given)))
+results["triton: no compiler"] = triton(broken)
 triton_compiles.softmax = lambda given: tile(right(given))
-said["triton: body"] = body(triton_compiles)
+results["triton: body"] = body(triton_compiles)
 _devices.half_precisions = halves
 
 def graphs(capture):
@@ -68,12 +68,12 @@ def first_only(function, given):
         return found[0]
     return replay
 
-said["graph"] = graphs(lambda function, given: lambda: function(given))
-said["graph: stale"] = graphs(stale)
-said["graph: first only"] = graphs(first_only)
-said["graph: refused"] = graphs(broken)
+results["graph"] = graphs(lambda function, given: lambda: function(given))
+results["graph: stale"] = graphs(stale)
+results["graph: first only"] = graphs(first_only)
+results["graph: refused"] = graphs(broken)
 cuda_graphs.capture = stale
-said["graph: body"] = body(cuda_graphs)
+results["graph: body"] = body(cuda_graphs)
 
 def flashinfer(gated):
     return flashinfer_compiles.judge(torch, "cpu", gated)[0]
@@ -82,11 +82,11 @@ def silu(given, device):
     gate, up = given.float().chunk(2, 1)
     return (torch.nn.functional.silu(gate) * up).half()
 
-said["flashinfer"] = flashinfer(silu)
-said["flashinfer: body"] = body(flashinfer_compiles)
-said["flashinfer: tile"] = flashinfer(lambda *given: tile(silu(*given)))
-said["flashinfer: one says no"] = flashinfer(partial(flashinfer_compiles.answer, {"cpu": "RuntimeError: no nvcc"}))
-said["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles.answer, flashinfer_compiles.compute(SCRATCH, ["cpu"])))
+results["flashinfer"] = flashinfer(silu)
+results["flashinfer: body"] = body(flashinfer_compiles)
+results["flashinfer: tile"] = flashinfer(lambda *given: tile(silu(*given)))
+results["flashinfer: one says no"] = flashinfer(partial(flashinfer_compiles.answer, {"cpu": "RuntimeError: no nvcc"}))
+results["flashinfer: not here"] = flashinfer(partial(flashinfer_compiles.answer, flashinfer_compiles.compute(SCRATCH, ["cpu"])))
 """
 
 
@@ -128,7 +128,7 @@ from triton.compiler import ASTSource, compile
 for capability in (75, 80, 90, 100, 120):
     signature = {"source": "*fp16", "target": "*fp16", "width": "i32", "block": "constexpr"}
     source = ASTSource(_triton_kernel._KERNEL, signature, constexprs={(3,): 1024})
-    said[str(capability)] = "" if compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"] else "nothing"
+    results[str(capability)] = "" if compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"] else "nothing"
 """
 
 

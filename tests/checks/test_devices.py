@@ -66,12 +66,12 @@ def raising(problem: Exception) -> Any:
 
 
 @pytest.mark.usefixtures("driver")
-@pytest.mark.parametrize("said", FULL)
-def test_a_full_gpu_is_an_error_that_names_the_holder(torch: Any, said: str) -> None:
+@pytest.mark.parametrize("message", FULL)
+def test_a_full_gpu_is_an_error_that_names_the_holder(torch: Any, message: str) -> None:
     for body in (
-        lambda *_: raising(RuntimeError(said))(),
+        lambda *_: raising(RuntimeError(message))(),
         lambda *_: _numbers.judge_cases(
-            torch, [("a case", raising(RuntimeError(said)), None, None)]
+            torch, [("a case", raising(RuntimeError(message)), None, None)]
         ),
     ):
         with pytest.raises(MemoryError) as full:
@@ -101,17 +101,17 @@ def test_a_gpu_beyond_the_claim_is_named_and_not_counted(
 ) -> None:
     two.cuda.get_device_capability = lambda device: (7, 5) if device == "cuda:0" else (8, 0)
     context = Context(profile="cuda", scratch=str(tmp_path), gpus=("4", "7"))
-    found = _devices.try_on_each(
+    result = _devices.try_on_each(
         context, lambda *_: ("", {}), "all is well", at_once=at_once, least=(8, 0)
     )
-    assert (found.passed, found.gpus) == (True, ("7",))
-    assert found.summary == "all is well on GPU 1 (NVIDIA H100 80GB HBM3)"
-    assert found.evidence["beyond"] == {"4": "it has compute capability 7.5, and 8.0 is needed"}
+    assert (result.passed, result.gpus) == (True, ("7",))
+    assert result.summary == "all is well on GPU 1 (NVIDIA H100 80GB HBM3)"
+    assert result.evidence["beyond"] == {"4": "it has compute capability 7.5, and 8.0 is needed"}
     two.cuda.get_device_capability = lambda device: (10, 0) if device == "cuda:0" else (9, 0)
-    found = _devices.try_on_each(
+    result = _devices.try_on_each(
         context, lambda *_: ("", {}), "", at_once=at_once, least=(9, 0), most=(9, 9)
     )
-    assert (found.passed, found.gpus) == (True, ("7",))
+    assert (result.passed, result.gpus) == (True, ("7",))
     two.cuda.get_device_capability = lambda _: (7, 0)
     with pytest.raises(
         RuntimeError, match=r"nothing was tried on GPU 0 .*: it has compute capability 7\.0"
@@ -136,12 +136,12 @@ def test_without_a_known_holder_the_message_stays(
 
 @pytest.mark.usefixtures("torch")
 def test_an_error_of_a_kernel_is_a_failure() -> None:
-    found = on_gpus(
+    result = on_gpus(
         lambda *_: raising(RuntimeError("CUDA error: no kernel image is available\nmore"))(), "0"
     )
-    assert not found.passed
+    assert not result.passed
     assert (
-        found.summary
+        result.summary
         == "GPU 0 (NVIDIA H100 80GB HBM3): RuntimeError: CUDA error: no kernel image is available"
     )
 
@@ -158,8 +158,8 @@ def test_of_slices_a_process_sees_one(gpus: tuple[str, ...]) -> None:
 @pytest.mark.usefixtures("torch")
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_gpu_that_is_hidden_fails(tmp_path: Path, at_once: bool) -> None:
-    found = on_gpus(lambda *_: ("", {}), "0", "1", scratch=tmp_path, at_once=at_once)
-    assert (found.passed, found.summary) == (False, "torch sees 1 GPUs of 2")
+    result = on_gpus(lambda *_: ("", {}), "0", "1", scratch=tmp_path, at_once=at_once)
+    assert (result.passed, result.summary) == (False, "torch sees 1 GPUs of 2")
 
 
 @pytest.fixture
@@ -176,9 +176,9 @@ def test_several_gpus_are_tried_at_once_unless_they_are_timed(
     def body(_: Any, device: str) -> Any:
         return "wrong" if device == "cuda:1" else "", {"process": os.getpid()}
 
-    found = on_gpus(body, "0", "1", scratch=tmp_path, at_once=at_once)
-    assert (found.passed, found.summary) == (False, "GPU 1 (NVIDIA H100 80GB HBM3): wrong")
-    processes = {each["process"] for each in found.evidence["devices"].values()}
+    result = on_gpus(body, "0", "1", scratch=tmp_path, at_once=at_once)
+    assert (result.passed, result.summary) == (False, "GPU 1 (NVIDIA H100 80GB HBM3): wrong")
+    processes = {item["process"] for item in result.evidence["devices"].values()}
     assert len(processes | {os.getpid()}) == (3 if at_once else 1)
 
 
@@ -189,20 +189,20 @@ def test_figures_come_from_every_gpu_in_any_process(tmp_path: Path, at_once: boo
         one = Figure("copy", 2.0, "GB/s", "higher", {"way": "to GPU"}, (1.0, 2.0, 3.0), 3, "timed")
         return "wrong" if device == "cuda:1" else "", {"figures": [one], "more": 1}
 
-    found = on_gpus(body, "4", "7", scratch=tmp_path, at_once=at_once)
+    result = on_gpus(body, "4", "7", scratch=tmp_path, at_once=at_once)
     of = [{"on": f"GPU {number}", "way": "to GPU"} for number in (0, 1)]
-    assert found.figures == tuple(
-        Figure("copy", 2.0, "GB/s", "higher", each, (1.0, 2.0, 3.0), 3, "timed") for each in of
+    assert result.figures == tuple(
+        Figure("copy", 2.0, "GB/s", "higher", item, (1.0, 2.0, 3.0), 3, "timed") for item in of
     )
-    assert found.gpus == ("4", "7")
-    assert "figures" not in str(found.evidence), "they are not kept twice"
+    assert result.gpus == ("4", "7")
+    assert "figures" not in str(result.evidence), "they are not kept twice"
 
 
 def test_after_cuda_has_started_nothing_is_forked(two: Any, tmp_path: Path) -> None:
     two.cuda.is_initialized = lambda: True
-    found = on_gpus(lambda *_: ("", {"process": os.getpid()}), "0", "1", scratch=tmp_path)
-    assert found.summary == "all is well on 2 GPUs"
-    assert {each["process"] for each in found.evidence["devices"].values()} == {os.getpid()}
+    result = on_gpus(lambda *_: ("", {"process": os.getpid()}), "0", "1", scratch=tmp_path)
+    assert result.summary == "all is well on 2 GPUs"
+    assert {device["process"] for device in result.evidence["devices"].values()} == {os.getpid()}
 
 
 @pytest.mark.usefixtures("two")

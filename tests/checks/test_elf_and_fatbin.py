@@ -158,7 +158,7 @@ def test_the_output_of_a_real_compiler_can_be_read(tmp_path: Path) -> None:
     subprocess.run([compiler, "-shared", "k.o", "-o", "k.so"], cwd=tmp_path, check=True)
     code = _fatbin.general(_elf.ElfFile(tmp_path / "k.so").fatbin)
     assert code == _fatbin.GpuCode(frozenset({80, 90}), frozenset({90}))
-    assert [code.on(each) for each in (75, 80, 86, 90, 100)] == [
+    assert [code.on(item) for item in (75, 80, 86, 90, 100)] == [
         "none",
         "native",
         "native",

@@ -36,15 +36,15 @@ def require(environment: SmallEnvironment, name: str, version: str, *requires: s
     path = environment.site / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA"
     path.write_text(
         path.read_text()
-        + "".join(f"Requires-Dist: {each}\n" for each in requires)
+        + "".join(f"Requires-Dist: {item}\n" for item in requires)
         + "\nText: none\n"
     )
 
 
 @pytest.fixture
 def with_packaging(environment: SmallEnvironment) -> SmallEnvironment:
-    files = [each for each in importlib.metadata.files("packaging") or () if each.suffix == ".py"]
-    content: dict[str, str | bytes] = {str(each): each.read_binary() for each in files}
+    files = [item for item in importlib.metadata.files("packaging") or () if item.suffix == ".py"]
+    content: dict[str, str | bytes] = {str(file): file.read_binary() for file in files}
     environment.install("packaging", importlib.metadata.version("packaging"), content)
     require(
         environment,
@@ -80,17 +80,17 @@ def test_requirements_are_met(with_packaging: SmallEnvironment) -> None:
 @twin_of("dependencies_consistent")
 def test_unmet_requirements_are_named(with_packaging: SmallEnvironment) -> None:
     require(with_packaging, "zeta", "1", "delta>=2", "absent>1", "Beta~=2.4,!=2.5.0rc1")
-    said = "zeta requires Beta!=2.5.0rc1,~=2.4; installed is 2.5.0rc1; zeta requires absent>1, which is not installed; "
+    message = "zeta requires Beta!=2.5.0rc1,~=2.4; installed is 2.5.0rc1; zeta requires absent>1, which is not installed; "
     assert requirements(with_packaging) == (
         "fail",
-        said + "zeta requires delta>=2; installed is 1.7",
+        message + "zeta requires delta>=2; installed is 1.7",
     )
 
 
 def test_a_requested_extra_counts(with_packaging: SmallEnvironment) -> None:
     require(with_packaging, "zeta", "1", "beta[slow]")
-    said = "beta[slow] requires epsilon, which is not installed"
-    assert requirements(with_packaging) == ("fail", said)
+    message = "beta[slow] requires epsilon, which is not installed"
+    assert requirements(with_packaging) == ("fail", message)
 
 
 def test_an_unreadable_requirement_fails(with_packaging: SmallEnvironment) -> None:
@@ -164,8 +164,8 @@ def test_a_second_copy_is_named_with_its_distribution(environment: SmallEnvironm
         "only the extensions of that wheel find a library of this name"
     )
     environment.install("old", "1", {"old/libcudart.so.12": b"12"})
-    said = "libcudart exists twice: libcudart.so.13 of nvidia_cuda_runtime-13.0.96 and libcudart.so.12 of old-1"
-    assert cuda(environment) == ("warn", said)
+    message = "libcudart exists twice: libcudart.so.13 of nvidia_cuda_runtime-13.0.96 and libcudart.so.12 of old-1"
+    assert cuda(environment) == ("warn", message)
 
 
 def test_a_library_loaded_from_elsewhere_fails(
@@ -397,8 +397,8 @@ def test_which_gpus_are_here_a_recording_must_say(environment: SmallEnvironment)
         )
     facts = {"gpus": [{"id": "0", "cc": "9.0"}, {"id": "1", "cc": "7.0"}]}
 
-    def found(**told: Any) -> tuple[str, str]:
-        result = environment.check("architecture_truth", CheckContext(profile="cuda", **told))
+    def found(**changes: Any) -> tuple[str, str]:
+        result = environment.check("architecture_truth", CheckContext(profile="cuda", **changes))
         return result.outcome, result.summary
 
     assert found(gpus=("0",), facts=facts) == ("pass", "on 1 GPUs: torch native, vLLM native")

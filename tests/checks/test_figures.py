@@ -136,21 +136,21 @@ def tried(folder: Path, **bodies: str) -> CheckResults:
 
 def test_rubbish_is_an_error_with_a_sentence_and_hurts_no_other(tmp_path: Path) -> None:
     good = "return Verdict(True, 'fine', figures=(copy(on='GPU 0'), copy(on='GPU 1')), gpus=('0', '1'))"
-    found = tried(tmp_path, a_good=good, z_good=good, **RUBBISH)
-    results = {one.name: one for one in found.checks}
+    result = tried(tmp_path, a_good=good, z_good=good, **RUBBISH)
+    results = {check.name: check for check in result.checks}
     assert set(results) == {"a_good", "z_good", *RUBBISH}
     for name in RUBBISH:
         assert results[name].outcome == "error", results[name]
-        said = results[name].summary
+        sentence = results[name].summary
         assert any(
-            words in said
+            words in sentence
             for words in ("figure", "cannot be read", "a verdict of 65 MiB; at most 64 MiB")
-        ), said
+        ), sentence
         assert not results[name].measured
     assert "at most 64 MiB are allowed" in results["left_without_end"].summary, (
         "it is not read at all"
     )
-    assert [(one.check, one.of["on"], one.samples) for one in found.figures] == [
+    assert [(figure.check, figure.of["on"], figure.samples) for figure in result.figures] == [
         (name, on, (1.0, 2.0, 3.0)) for name in ("a_good", "z_good") for on in ("GPU 0", "GPU 1")
     ]
     for name in ("a_good", "z_good"):

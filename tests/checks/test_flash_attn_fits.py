@@ -64,12 +64,12 @@ def install(environment: SmallEnvironment, module: str = "") -> None:
 
 
 def test_without_the_package_there_is_nothing_to_decide(environment: SmallEnvironment) -> None:
-    said = ("skip", "needs flash_attn_2_cuda in this environment")
+    verdict = ("skip", "needs flash_attn_2_cuda in this environment")
     result = environment.check("flash_attn_fits", CUDA)
-    assert (result.outcome, result.summary) == said
+    assert (result.outcome, result.summary) == verdict
     environment.install("flash_attn_4", "4.0.0", {"flash_attn/cute/__init__.py": ""})
     result = environment.check("flash_attn_fits", CUDA)
-    assert (result.outcome, result.summary) == said, "the folder is also FlashAttention 4's"
+    assert (result.outcome, result.summary) == verdict, "the folder is also FlashAttention 4's"
 
 
 def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: SmallEnvironment) -> None:
@@ -90,8 +90,8 @@ def test_on_a_gpu_that_it_has_no_code_for_it_is_not_tried(environment: SmallEnvi
 def test_without_a_gpu_only_linking_is_claimed(environment: SmallEnvironment) -> None:
     install(environment)
     result = environment.check("flash_attn_fits", CUDA)
-    said = "flash-attn 2.8.3 loads beside torch 2.13.0+cu130; nothing was computed, since no GPU is used here"
-    assert (result.outcome, result.summary) == ("pass", said)
+    verdict = "flash-attn 2.8.3 loads beside torch 2.13.0+cu130; nothing was computed, since no GPU is used here"
+    assert (result.outcome, result.summary) == ("pass", verdict)
 
 
 @twin_of("flash_attn_fits")
@@ -150,20 +150,20 @@ def tile(found):
 def gone(*given, **settings):
     raise RuntimeError("no kernel image")
 
-said["right"] = judged()
-said["tile"] = judged(lambda *given, causal: tile(plain(*given, causal)))
-said["tile of bfloat16"] = judged(lambda q, k, v, causal: (tile if q.dtype == torch.bfloat16 else torch.clone)(plain(q, k, v, causal)))
-said["never causal"] = judged(lambda *given, causal: plain(*given, False))
-said["one head for all"] = judged(lambda q, k, v, causal: plain(q, k[:, :, :1].expand(k.shape), v, causal))
-said["no gradient"] = judged(lambda q, k, v, causal: plain(q, k.detach() + 0 * k, v, causal))
-said["no number"] = judged(lambda *given, causal: plain(*given, causal) * float("nan"))
-said["no kernel"] = judged(gone)
-said["varied: neighbours seen"] = in_varied(lambda q, k, v, *lengths, causal: plain(q[None], k[None], v[None], causal)[0])
-said["varied: no kernel"] = in_varied(gone)
-said["cache: not written"] = in_cache(lambda q, keys, values, *new, **settings: cached(q, keys.clone(), values.clone(), *new, **settings))
-said["cache: one less"] = in_cache(lambda *given, cache_seqlens, **settings: cached(*given, cache_seqlens=cache_seqlens - 1, **settings))
-said["cache: pages in order"] = in_cache(lambda *given, block_table=None, **settings: cached(*given, block_table=None if block_table is None else block_table.flip(0), **settings))
-said["cache: seen whole"] = in_cache(lambda *given, causal, **settings: cached(*given, causal=False, **settings))
+results["right"] = judged()
+results["tile"] = judged(lambda *given, causal: tile(plain(*given, causal)))
+results["tile of bfloat16"] = judged(lambda q, k, v, causal: (tile if q.dtype == torch.bfloat16 else torch.clone)(plain(q, k, v, causal)))
+results["never causal"] = judged(lambda *given, causal: plain(*given, False))
+results["one head for all"] = judged(lambda q, k, v, causal: plain(q, k[:, :, :1].expand(k.shape), v, causal))
+results["no gradient"] = judged(lambda q, k, v, causal: plain(q, k.detach() + 0 * k, v, causal))
+results["no number"] = judged(lambda *given, causal: plain(*given, causal) * float("nan"))
+results["no kernel"] = judged(gone)
+results["varied: neighbours seen"] = in_varied(lambda q, k, v, *lengths, causal: plain(q[None], k[None], v[None], causal)[0])
+results["varied: no kernel"] = in_varied(gone)
+results["cache: not written"] = in_cache(lambda q, keys, values, *new, **settings: cached(q, keys.clone(), values.clone(), *new, **settings))
+results["cache: one less"] = in_cache(lambda *given, cache_seqlens, **settings: cached(*given, cache_seqlens=cache_seqlens - 1, **settings))
+results["cache: pages in order"] = in_cache(lambda *given, block_table=None, **settings: cached(*given, block_table=None if block_table is None else block_table.flip(0), **settings))
+results["cache: seen whole"] = in_cache(lambda *given, causal, **settings: cached(*given, causal=False, **settings))
 """
 FIRST = "float16, head dimension 64, "
 
@@ -211,7 +211,7 @@ def no_gradient(q, k, v, causal):
 for package in (packages.THREE, packages.FOUR):
     for twin in (plain, with_sums, tile, no_gradient):
         sys.modules[package.module] = SimpleNamespace(flash_attn_func=twin)
-        said[f"{package.name}: {twin.__name__}"] = packages.judge(package, torch, "cpu")[0]
+        results[f"{package.name}: {twin.__name__}"] = packages.judge(package, torch, "cpu")[0]
 """
 
 

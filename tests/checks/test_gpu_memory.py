@@ -24,10 +24,10 @@ def test_without_a_driver_there_is_no_answer() -> None:
 
 
 def test_memory_that_stays_is_named() -> None:
-    said = _gpu_memory.describe_growth(
+    text = _gpu_memory.describe_growth(
         {"GPU-a": 50, "GPU-b": 40}, lambda: {"GPU-a": 1050, "GPU-b": 100}, wait_s=0
     )
-    assert said == "GPU-a holds 1000 MiB more than before, and no living process has it"
+    assert text == "GPU-a holds 1000 MiB more than before, and no living process has it"
 
 
 def test_memory_that_is_given_back_late_is_not() -> None:

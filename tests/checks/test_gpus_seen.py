@@ -28,12 +28,12 @@ def recorded(*names: str) -> list[dict[str, Any]]:
 
 
 def seen(number: int, name: str = H100, **changed: Any) -> dict[str, Any]:
-    told = {
+    answer = {
         "name": name,
         "memory_gb": 79.2 if name == H100 else 22.0,
         "bus_id": f"0000:{number}7:00.0",
     }
-    return told | changed
+    return answer | changed
 
 
 def compared(
@@ -125,8 +125,8 @@ def test_boards_and_old_recordings_contradict_nothing() -> None:
     orin = [
         {"id": "0", "name": "Orin (nvgpu)", "memory_gb": 61.4, "bus_id": None, "integrated": True}
     ]
-    found = [{"name": "Orin", "memory_gb": 30.0, "bus_id": None}]
-    assert check.compare(found, ("0",), {"gpus": orin}, SORTED).passed
+    result = [{"name": "Orin", "memory_gb": 30.0, "bus_id": None}]
+    assert check.compare(result, ("0",), {"gpus": orin}, SORTED).passed
     unread = {
         "gpus": {"type": "Missing", "why": "refused"},
         "environment": {"type": "Missing", "why": "not read"},
@@ -136,18 +136,18 @@ def test_boards_and_old_recordings_contradict_nothing() -> None:
 
 def test_a_variable_of_the_users_shell_is_remarked() -> None:
     facts = {"gpus": recorded(H100, H100), "environment": {"CUDA_VISIBLE_DEVICES": "0"}}
-    found = check.compare(
+    result = check.compare(
         [seen(0), seen(1)], ("0", "1"), facts, SORTED | {"CUDA_VISIBLE_DEVICES": "0,1"}
     )
-    assert (found.passed, found.summary) == (
+    assert (result.passed, result.summary) == (
         True,
         f"torch sees 2 x {H100}; for programs started from this shell: CUDA_VISIBLE_DEVICES=0 shows 1 of 2",
     )
 
 
 def test_properties_of_torch_are_written_as_the_driver_does() -> None:
-    told = SimpleNamespace(
+    answer = SimpleNamespace(
         name=H100, total_memory=85_000_000_000, pci_domain_id=0, pci_bus_id=0x9A, pci_device_id=0
     )
-    assert check.describe(told) == {"name": H100, "memory_gb": 79.2, "bus_id": "0000:9a:00.0"}
+    assert check.describe(answer) == {"name": H100, "memory_gb": 79.2, "bus_id": "0000:9a:00.0"}
     assert check.describe(SimpleNamespace(name=H100, total_memory=0))["bus_id"] is None

@@ -260,11 +260,11 @@ def test_hosts_that_only_look_wrong_pass(name: str, changed: dict[str, Any], say
 def test_an_unreadable_fact_does_not_pass(check: launch_checks.CheckDescription) -> None:
     """Remove each fact in turn: the check passes without it, or says that it could not be read."""
     earlier = {} if check.name == "gpus_as_before" else HEALTHY
-    said = {name: judged(check.name, earlier, **{name: MISSING}) for name in HEALTHY}
-    needed = [name for name, verdict in said.items() if not verdict.passed]
+    results = {name: judged(check.name, earlier, **{name: MISSING}) for name in HEALTHY}
+    needed = [name for name, verdict in results.items() if not verdict.passed]
     assert needed or check.name == "gpus_as_before"
     for name in needed:
-        assert "could not be read" in said[name].summary, said[name].summary
+        assert "could not be read" in results[name].summary, results[name].summary
     everything = judged(check.name, HEALTHY, **dict.fromkeys(HEALTHY, MISSING))
     assert not everything.passed
 
@@ -302,9 +302,9 @@ def test_they_run_without_torch_and_without_provision() -> None:
 def test_described_hosts_never_break_a_check(path: Any) -> None:
     host = from_text.parse(path.read_text(), path.name)
     facts = {fact.name: msgspec.to_builtins(host.value(fact)) for fact in discover()}
-    used = tuple(each["id"] for each in facts["gpus"]) or ("0",)
+    used = tuple(item["id"] for item in facts["gpus"]) or ("0",)
     for check in HOST_CHECKS:
-        found = body(
+        result = body(
             check.name, Context(profile="cuda", scratch="", gpus=(*used, "x"), facts=facts)
         )
-        assert found.summary, check.name
+        assert result.summary, check.name

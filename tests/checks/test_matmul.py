@@ -37,14 +37,14 @@ def gone(left, right):
     raise RuntimeError("no kernel image is available")
 
 for twin in (torch.matmul, tile, row, twice, twice_in_bfloat16, through_bfloat16, in_tf32, gone):
-    said[twin.__name__], found = matmul.judge(torch, twin, "cpu")
+    results[twin.__name__], found = matmul.judge(torch, twin, "cpu")
     if twin is torch.matmul:
         assert found["halves"]["cases"] == 8 and found["float32"]["cases"] == 1
 verdict = matmul.body(Context(profile="cpu", scratch=""))
-said["body"] = "" if verdict.passed else verdict.summary
+results["body"] = "" if verdict.passed else verdict.summary
 right, torch.matmul = torch.matmul, tile
 verdict = matmul.body(Context(profile="cpu", scratch=""))
-said["body: tile"] = "" if verdict.passed else verdict.summary
+results["body: tile"] = "" if verdict.passed else verdict.summary
 """
 
 

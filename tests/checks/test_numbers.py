@@ -18,34 +18,34 @@ error = 1e-6 * torch.randn(exact.shape)
 
 lucky = once + error
 lucky[128] = once[128]
-said["a lucky last row"] = wrong(once + error, lucky, exact)
+results["a lucky last row"] = wrong(once + error, lucky, exact)
 lucky = once + error
 lucky[:16, :16] = once[:16, :16]
-said["a lucky tile"] = wrong(once + error, lucky, exact)
-said["few rows, lucky in some"] = wrong((once + error)[:1], torch.cat(((once + error)[:1, :48], once[:1, 48:]), 1), exact[:1])
-said["another type"] = wrong(once.half(), once, exact)
-said["another shape"] = wrong(once[:1], once, exact)
-said["exact where nothing is allowed"] = wrong(exact * 0, exact * 0, exact * 0)
+results["a lucky tile"] = wrong(once + error, lucky, exact)
+results["few rows, lucky in some"] = wrong((once + error)[:1], torch.cat(((once + error)[:1, :48], once[:1, 48:]), 1), exact[:1])
+results["another type"] = wrong(once.half(), once, exact)
+results["another shape"] = wrong(once[:1], once, exact)
+results["exact where nothing is allowed"] = wrong(exact * 0, exact * 0, exact * 0)
 
 halved = torch.randn(83, 256, dtype=torch.float64)
 in_32 = halved.float()
 cut = _numbers.truncate(torch, in_32)
 books = _numbers.accepted_roundings(torch, in_32.bfloat16(), in_32)
-said["cut off"] = wrong(cut, books, halved)
-said["cut off where others round"] = wrong(cut, books.rounded, halved)
-said["cut off twice"] = wrong(_numbers.truncate(torch, _numbers.truncate(torch, in_32 * 3).float() / 3), books, halved)
+results["cut off"] = wrong(cut, books, halved)
+results["cut off where others round"] = wrong(cut, books.rounded, halved)
+results["cut off twice"] = wrong(_numbers.truncate(torch, _numbers.truncate(torch, in_32 * 3).float() / 3), books, halved)
 for share in (1.01, 0.99):
     tile = cut.clone()
     tile[16:32, 16:32] *= share
-    said[f"cut off, and a tile times {share}"] = wrong(tile, books, halved)
-said["float16 is rounded"] = str(type(_numbers.accepted_roundings(torch, in_32.half(), in_32)))
+    results[f"cut off, and a tile times {share}"] = wrong(tile, books, halved)
+results["float16 is rounded"] = str(type(_numbers.accepted_roundings(torch, in_32.half(), in_32)))
 
 def case(name, call):
     return name, call, once, exact
 
-said["nothing"] = _numbers.judge_cases(torch, [])[0]
-said["second"] = _numbers.judge_cases(torch, [case("one", lambda: once), case("two", lambda: once * 1.01)])[0]
-said["refused"] = _numbers.judge_cases(torch, [case("one", lambda: 1 / 0)])[0]
+results["nothing"] = _numbers.judge_cases(torch, [])[0]
+results["second"] = _numbers.judge_cases(torch, [case("one", lambda: once), case("two", lambda: once * 1.01)])[0]
+results["refused"] = _numbers.judge_cases(torch, [case("one", lambda: 1 / 0)])[0]
 """
 
 

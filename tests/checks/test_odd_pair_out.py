@@ -19,18 +19,18 @@ NVLINK = dict.fromkeys(ALL, "NV18")
 
 def test_pairs_alike_pass_and_are_shown() -> None:
     rates = {pair: 370.0 + number for number, pair in enumerate(ALL)}
-    found = check.judge(rates, NVLINK, "as timed")
-    assert (found.passed, found.summary) == (
+    result = check.judge(rates, NVLINK, "as timed")
+    assert (result.passed, result.summary) == (
         True,
         "no pair is far slower than its peers: NV18 370 to 381 GB/s",
     )
-    assert found.evidence["pairs"][0] == {"pair": "GPU 0 to 1", "link": "NV18", "gb_per_s": 370.0}
+    assert result.evidence["pairs"][0] == {"pair": "GPU 0 to 1", "link": "NV18", "gb_per_s": 370.0}
 
 
 @twin_of("odd_pair_out")
 def test_the_odd_pair_out_is_named() -> None:
-    found = check.judge(dict.fromkeys(ALL, 370.0) | {(2, 1): 150.0}, NVLINK, "")
-    assert (found.passed, found.summary) == (
+    result = check.judge(dict.fromkeys(ALL, 370.0) | {(2, 1): 150.0}, NVLINK, "")
+    assert (result.passed, result.summary) == (
         False,
         "GPU 2 to 1: 150 GB/s over NV18, the others 370",
     )
@@ -49,8 +49,8 @@ def test_a_slower_kind_of_link_is_no_fault() -> None:
 
 
 def test_of_two_gpus_one_direction_is_held_to_the_other() -> None:
-    found = check.judge({(0, 1): 25.0, (1, 0): 11.0}, {}, "")
-    assert (found.passed, found.summary) == (
+    result = check.judge({(0, 1): 25.0, (1, 0): 11.0}, {}, "")
+    assert (result.passed, result.summary) == (
         False,
         "GPU 1 to 0: 11 GB/s over an unknown link, the others 25",
     )
@@ -68,9 +68,12 @@ def test_every_pair_is_a_figure(monkeypatch: pytest.MonkeyPatch) -> None:
         _timing, "measure", lambda *_, **__: _timing.Timing((next(took),) * 7, "as timed")
     )
     facts = {"gpu_links": {"pairs": [{"a": "2", "b": "3", "kind": "NV18"}]}}
-    found = check.body(Context(profile="cuda", scratch="", gpus=("2", "3"), facts=facts))
-    assert [(one.name, one.unit, one.of, one.value, one.repeats) for one in found.figures] == [
+    result = check.body(Context(profile="cuda", scratch="", gpus=("2", "3"), facts=facts))
+    assert [
+        (figure.name, figure.unit, figure.of, figure.value, figure.repeats)
+        for figure in result.figures
+    ] == [
         ("peer copy", "GB/s", {"from": "GPU 0", "to": "GPU 1", "link": "NV18"}, 134.22, 7),
         ("peer copy", "GB/s", {"from": "GPU 1", "to": "GPU 0", "link": "NV18"}, 67.109, 7),
     ]
-    assert (found.passed, found.gpus) == (False, ("2", "3"))
+    assert (result.passed, result.gpus) == (False, ("2", "3"))

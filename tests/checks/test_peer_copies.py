@@ -30,7 +30,7 @@ WRONG = {
 
 
 @pytest.fixture(scope="module")
-def said(real_vllm: real.Vllm) -> dict[str, list[Any]]:
+def results(real_vllm: real.Vllm) -> dict[str, list[Any]]:
     code = f"""
         import threading
         from checks import peer_copies as check
@@ -41,12 +41,12 @@ def said(real_vllm: real.Vllm) -> dict[str, list[Any]]:
             at = d.storage_offset() + (len(d) if step > 0 else step)
             return torch.as_strided(d, (1,), (1,), at)
         def fail(text): raise RuntimeError(text)
-        said = {{}}
+        results = {{}}
         for body in {list(WRONG)!r}:
             known = dict(globals(), old=[])
             exec("def copy(d, s):\\n    " + body, known)
             verdict = check.judge(torch, ["cpu", "cpu"], known["copy"], 60.0, [])
-            said[body] = verdict.passed, verdict.summary
+            results[body] = verdict.passed, verdict.summary
         check._CASES = ((1, 0, 0),)
         calls = []
         def hang(d, s):
@@ -54,7 +54,7 @@ def said(real_vllm: real.Vllm) -> dict[str, list[Any]]:
             len(calls) < 2 or threading.Event().wait()
             d.copy_(s)
         verdict = check.judge(torch, ["cpu", "cpu"], hang, 3.0, [])
-        said["a hang"] = verdict.passed, verdict.summary
+        results["a hang"] = verdict.passed, verdict.summary
     """
     answer: dict[str, list[Any]] = real_vllm.answers(code)
     return answer
@@ -62,16 +62,16 @@ def said(real_vllm: real.Vllm) -> dict[str, list[Any]]:
 
 @twin_of("peer_copies")
 @pytest.mark.parametrize("body", WRONG)
-def test_a_wrong_copy_is_found_out(said: dict[str, list[Any]], body: str) -> None:
-    passed, summary = said[body]
+def test_a_wrong_copy_is_found_out(results: dict[str, list[Any]], body: str) -> None:
+    passed, summary = results[body]
     assert passed == (not WRONG[body])
     assert WRONG[body] in summary
     if passed:
         assert summary == "over each of 2 ordered pairs of GPUs 4 copies arrived byte by byte"
 
 
-def test_a_copy_that_hangs_is_named(said: dict[str, list[Any]]) -> None:
-    assert said["a hang"] == [False, "GPU 1 to 0: a copy does not end within 3 s"]
+def test_a_copy_that_hangs_is_named(results: dict[str, list[Any]]) -> None:
+    assert results["a hang"] == [False, "GPU 1 to 0: a copy does not end within 3 s"]
 
 
 def test_nvlink_without_peer_access_fails_and_pcie_without_it_does_not() -> None:
@@ -85,11 +85,11 @@ def test_nvlink_without_peer_access_fails_and_pcie_without_it_does_not() -> None
 
 
 def test_links_are_those_of_the_used_gpus() -> None:
-    told: list[dict[str, Any]] = [
+    answers: list[dict[str, Any]] = [
         {"a": "0", "b": "2", "kind": "NV4"},
         {"a": "0", "b": "1", "kind": "SYS"},
     ]
-    facts = {"gpu_links": {"pairs": told, "nvswitch": False}}
+    facts = {"gpu_links": {"pairs": answers, "nvswitch": False}}
     assert _pairs.links(facts, ("0", "2")) == {(0, 1): "NV4", (1, 0): "NV4"}
     assert _pairs.links({"gpu_links": {"type": "Missing", "why": "absent"}}, ("0", "2")) == {}
     assert _pairs.links({}, ("0", "2")) == {}

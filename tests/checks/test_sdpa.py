@@ -46,17 +46,17 @@ def broken(*given, **settings):
 sdpa._BACKENDS.pop(sdpa._OWN)
 torch.nn.functional.scaled_dot_product_attention = tile
 verdict = sdpa.body(Context(profile="cpu", scratch=""))
-said["body: tile"] = "" if verdict.passed else verdict.summary
+results["body: tile"] = "" if verdict.passed else verdict.summary
 torch.nn.functional.scaled_dot_product_attention = right
 for twin in (right, tile, row, off_by_one, bottom_right, other_heads, lazy, broken):
-    said[twin.__name__], found = sdpa.judge(torch, twin, "cpu")
+    results[twin.__name__], found = sdpa.judge(torch, twin, "cpu")
     if twin is right:
         assert {found[name]["cases"] for name in ("math", "flash")} == {24}, found
 refused = {}
 (name, call, *_), *_ = sdpa._cases(torch, "cpu")
 forced = lambda: sdpa._force("EFFICIENT_ATTENTION", lambda: call(right))
-said["refuses"] = str(sdpa._is_refused(forced, name, refused, sdpa._REFUSALS))
-said["refused"] = str(refused)
+results["refuses"] = str(sdpa._is_refused(forced, name, refused, sdpa._REFUSALS))
+results["refused"] = str(refused)
 
 def without_engine(*given, **settings):
     raise RuntimeError("cuDNN Frontend error: No valid engine configs for Matmul_MUL_Reduction_SUB_EXP")
@@ -68,7 +68,7 @@ for backends in ({"cuDNN": "MATH"}, {"memory-efficient": "MATH"}):
     sdpa._BACKENDS.clear()
     sdpa._BACKENDS.update(backends)
     for name, twin in {**{one.__name__: one for one in (without_engine, without_plans)}, "nothing but broken": broken}.items():
-        said[f"{next(iter(backends))}: {name}"] = sdpa.judge(torch, twin, "cpu")[0]
+        results[f"{next(iter(backends))}: {name}"] = sdpa.judge(torch, twin, "cpu")[0]
 """
 FIRST = "math: float16, head dimension 64, "
 

@@ -112,7 +112,7 @@ def test_a_healthy_server_passes_with_its_load(pretended: tuple[Pretended, str])
         "lower",
     )
     generations = [json.loads(body) for path, body in server.asked if path == "/v1/completions"]
-    assert [each["max_tokens"] for each in generations] == [4], (
+    assert [generation["max_tokens"] for generation in generations] == [4], (
         "one short generation is all that it is asked for"
     )
 
@@ -231,11 +231,11 @@ def test_a_key_that_no_request_can_carry_is_not_shown(
 def test_a_key_is_not_sent_to_where_a_server_points(pretended: tuple[Pretended, str]) -> None:
     server, url = pretended
 
-    came = []
+    received = []
 
     class Elsewhere(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            came.append(str(self.headers["Authorization"]))
+            received.append(str(self.headers["Authorization"]))
             self.send_response(200)
             self.end_headers()
 
@@ -248,7 +248,7 @@ def test_a_key_is_not_sent_to_where_a_server_points(pretended: tuple[Pretended, 
         server.points_to = f"http://127.0.0.1:{other.server_port}/"
         verdict = _serving.inspect_server(url, KEY, 10)
         other.shutdown()
-    assert not came
+    assert not received
     assert verdict.summary == "/v1/models answered 307 and names no model"
 
 

@@ -17,11 +17,11 @@ HEALTHY = {"eager": 35.0, "SDPA flash": 300.0, "SDPA cuDNN": 520.0}
 def ways(**changed: float | None) -> dict[int, dict[str, Any]]:
     names = {"eager": "eager", "flash": "SDPA flash", "cudnn": "SDPA cuDNN"}
     speeds = {**HEALTHY, **{names[name]: speed for name, speed in changed.items()}}
-    told = {
+    answer = {
         name: {"tflops": speed} if speed else {"none": "OutOfMemoryError"}
         for name, speed in speeds.items()
     }
-    return {512: {"eager": {"none": "not judged"}}, 8192: told}
+    return {512: {"eager": {"none": "not judged"}}, 8192: answer}
 
 
 @twin_of("speed_attention")
@@ -110,7 +110,7 @@ def test_the_starts_of_sequences_are_made_once(monkeypatch: pytest.MonkeyPatch) 
     for _ in range(3):
         way(query, query, query)
     assert made == [(0, 3 * 512, 512)]
-    assert [each["cu_seqlens_q"] for each in asked] == [(0, 3 * 512, 512)] * 3
+    assert [item["cu_seqlens_q"] for item in asked] == [(0, 3 * 512, 512)] * 3
 
 
 def test_the_peak_memory_is_that_of_one_untimed_call(
@@ -132,60 +132,63 @@ def test_the_peak_memory_is_that_of_one_untimed_call(
     torch.randn = lambda *_, **__: tensor
     monkeypatch.setattr(_timing, "measure", logged("timed", _timing.Timing((1.0, 2.0), "as timed")))
     way = logged("call")
-    told, figures = speed_attention._speed(
+    answer, figures = speed_attention._speed(
         torch, "cuda:0", "bfloat16", 512, way, {"way": "one"}, backward=False
     )
     assert log == ["reset", "call", "read", "timed"]
-    assert told["peak_mb"] == 96
+    assert answer["peak_mb"] == 96
     assert [figure.value for figure in figures if figure.name == "attention memory"] == [96]
 
 
 def test_a_cpu_is_shown_and_not_judged(real_vllm: real.Vllm) -> None:
-    found = real_vllm.answers("""
+    outcome = real_vllm.answers("""
         from checks import speed_attention
         verdict = speed_attention.body(Context(profile="cpu", scratch=""))
-        said["verdict"] = [verdict.passed, verdict.summary]
-        said["cpu"] = verdict.evidence["devices"]["CPU"]
+        results["verdict"] = [verdict.passed, verdict.summary]
+        results["cpu"] = verdict.evidence["devices"]["CPU"]
         full = lambda *_: (_ for _ in ()).throw(torch.cuda.OutOfMemoryError("Tried to allocate 64 GiB"))
-        said["full"] = speed_attention._speed(torch, "cpu", torch.bfloat16, 512, full, {"way": "full"}, backward=False)
-        said["figures"] = verdict.figures
+        results["full"] = speed_attention._speed(torch, "cpu", torch.bfloat16, 512, full, {"way": "full"}, backward=False)
+        results["figures"] = verdict.figures
     """)
-    assert found["verdict"] == [True, "attention measured on CPU; shown, not judged"]
-    said, (word,) = found["full"]
-    assert said == {"none": "OutOfMemoryError: Tried to allocate 64 GiB"}
+    assert outcome["verdict"] == [True, "attention measured on CPU; shown, not judged"]
+    result, (word,) = outcome["full"]
+    assert result == {"none": "OutOfMemoryError: Tried to allocate 64 GiB"}
     assert (word["name"], word["value"], word["of"]) == (
         "attention",
         "OutOfMemoryError",
         {"way": "full"},
     )
-    assert not _figures.problem([*found["figures"], word])
-    told = {
-        (one["name"], one["unit"], one["of"].get("way"), one["of"].get("pass"))
-        for one in found["figures"]
+    assert not _figures.problem([*outcome["figures"], word])
+    answer = {
+        (figure["name"], figure["unit"], figure["of"].get("way"), figure["of"].get("pass"))
+        for figure in outcome["figures"]
     }
-    ways = [(way, each) for way in ("eager", "SDPA flash") for each in ("forward", "backward")]
-    rates = {("attention", "TFLOP/s", *each) for each in ways}
-    assert told == rates | {("attention time", "ms", *each) for each in ways} | {
+    ways = [(way, item) for way in ("eager", "SDPA flash") for item in ("forward", "backward")]
+    rates = {("attention", "TFLOP/s", *item) for item in ways}
+    assert answer == rates | {("attention time", "ms", *item) for item in ways} | {
         ("product", "TFLOP/s", None, None)
     }
-    assert {(one["of"]["on"], one["of"].get("tokens", "512")) for one in found["figures"]} == {
-        ("CPU", "512")
-    }
+    assert {
+        (figure["of"]["on"], figure["of"].get("tokens", "512")) for figure in outcome["figures"]
+    } == {("CPU", "512")}
     # Two sequences of 512 tokens, heads times width 2048, half masked:
     # 2 products of 2 * 512^2 * 2048 operations each.
     forward = 2 * 2 * 2 * 512**2 * 2048 / 2
     assert forward == 2_147_483_648
     counts = {"forward": forward, "backward": 2.5 * forward}
     figures = {
-        (one["name"], one["of"].get("way"), one["of"].get("pass")): one for one in found["figures"]
+        (figure["name"], figure["of"].get("way"), figure["of"].get("pass")): figure
+        for figure in outcome["figures"]
     }
-    for (name, way, which), one in figures.items():
+    for (name, way, which), figure in figures.items():
         if name == "attention":
             times_ms = figures["attention time", way, which]["samples"]
-            done = [1e9 * rate * took for rate, took in zip(one["samples"], times_ms, strict=True)]
+            done = [
+                1e9 * rate * took for rate, took in zip(figure["samples"], times_ms, strict=True)
+            ]
             assert done == pytest.approx([counts[which]] * len(done), rel=1e-3)
     for way in ("forward", "backward"):
-        assert {name: each["tflops"] > 0 for name, each in found["cpu"][way]["512"].items()} == {
+        assert {name: item["tflops"] > 0 for name, item in outcome["cpu"][way]["512"].items()} == {
             "eager": True,
             "SDPA flash": True,
         }

@@ -16,10 +16,10 @@ from tests.checks.twins import twin_of
 def torch_with(
     clock: int, width: int, name: str = "NVIDIA H100 80GB HBM3", *, integrated: bool = False
 ) -> Any:
-    told = SimpleNamespace(
+    properties = SimpleNamespace(
         memory_clock_rate=clock, memory_bus_width=width, name=name, is_integrated=integrated
     )
-    return SimpleNamespace(cuda=SimpleNamespace(get_device_properties=lambda _: told))
+    return SimpleNamespace(cuda=SimpleNamespace(get_device_properties=lambda _: properties))
 
 
 def test_the_peak_is_that_of_the_datasheets() -> None:
@@ -50,8 +50,8 @@ def test_shared_or_unknown_memory_has_no_peak() -> None:
 
 
 def test_a_share_of_the_peak_is_held_to_the_least() -> None:
-    problem, said = _rates.compare_with_peak(2900.0, 3352.0, 0.65, "it copies")
-    assert (problem, said["of_peak"], said["gb_per_s"]) == ("", 0.865, 2900.0)
+    problem, results = _rates.compare_with_peak(2900.0, 3352.0, 0.65, "it copies")
+    assert (problem, results["of_peak"], results["gb_per_s"]) == ("", 0.865, 2900.0)
     assert _rates.compare_with_peak(1500.0, 3352.0, 0.65, "it copies")[0] == (
         "it copies 1500 GB/s, 45% of its peak of 3352; at least 65% is expected"
     )
@@ -59,15 +59,17 @@ def test_a_share_of_the_peak_is_held_to_the_least() -> None:
 
 
 def over(**rates: dict[str, Any]) -> Verdict:
-    devices = {f"GPU {name[1:]} (NVIDIA H100)": each for name, each in rates.items()}
+    devices = {f"GPU {name[1:]} (NVIDIA H100)": rate for name, rate in rates.items()}
     return _rates.compare_gpus(
         Verdict(passed=True, summary="", evidence={"devices": devices}), "it copies"
     )
 
 
 def test_figures_come_into_the_summary() -> None:
-    said = over(g0={"gb_per_s": 2900.0, "of_peak": 0.87}, g1={"gb_per_s": 2950.0, "of_peak": 0.88})
-    assert (said.passed, said.summary) == (
+    results = over(
+        g0={"gb_per_s": 2900.0, "of_peak": 0.87}, g1={"gb_per_s": 2950.0, "of_peak": 0.88}
+    )
+    assert (results.passed, results.summary) == (
         True,
         "it copies 2900 to 2950 GB/s, at least 87% of the peak",
     )
@@ -78,8 +80,8 @@ def test_figures_come_into_the_summary() -> None:
 
 def test_a_gpu_slower_than_its_peers_is_named() -> None:
     good = {"gb_per_s": 2900.0, "of_peak": 0.87}
-    said = over(g0=good, g1={"gb_per_s": 2300.0, "of_peak": 0.69}, g2=good)
-    assert (said.passed, said.summary) == (
+    results = over(g0=good, g1={"gb_per_s": 2300.0, "of_peak": 0.69}, g2=good)
+    assert (results.passed, results.summary) == (
         False,
         "GPU 1 (NVIDIA H100): it copies 2300 GB/s, the others of its kind 2900",
     )
@@ -90,23 +92,23 @@ def test_a_copy_is_compared_and_timed(real_vllm: real.Vllm) -> None:
     code = """
         from checks import _devices, speed_copy as check
         from checks._contract import Context
-        said = [check.measure(torch, "cpu", 2**20)]
+        results = [check.measure(torch, "cpu", 2**20)]
         real = torch.zeros_like
         class Lazy(torch.Tensor):
             def copy_(self, other): return self
         torch.zeros_like = lambda given: real(given).as_subclass(Lazy)
-        said.append(check.measure(torch, "cpu", 2**20))
+        results.append(check.measure(torch, "cpu", 2**20))
         from functools import partial
         check.measure = partial(check.measure, size=2**20)
         verdict = check.body(Context(profile="cpu", scratch=""))
-        said.append([verdict.passed, verdict.summary])
+        results.append([verdict.passed, verdict.summary])
     """
-    (problem, told), (lazy, nothing), body = real_vllm.answers(code)
-    assert (problem, told["bytes_read_and_written"]) == ("", 2**21)
-    assert "median of 20" in told["method"]
-    (figure,) = told["figures"]
+    (problem, properties), (lazy, nothing), body = real_vllm.answers(code)
+    assert (problem, properties["bytes_read_and_written"]) == ("", 2**21)
+    assert "median of 20" in properties["method"]
+    (figure,) = properties["figures"]
     assert not _figures.problem([figure])
     assert (figure["name"], figure["unit"], figure["repeats"]) == ("copy in GPU memory", "GB/s", 20)
-    assert figure["value"] == pytest.approx(told["gb_per_s"], abs=0.06)
+    assert figure["value"] == pytest.approx(properties["gb_per_s"], abs=0.06)
     assert body == [False, f"CPU: {lazy}"]
     assert (lazy, nothing) == ("a copy in its memory differs from the original", {})

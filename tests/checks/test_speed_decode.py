@@ -23,16 +23,16 @@ DECODES = {
 
 
 @pytest.fixture(scope="module")
-def said(real_vllm: real.Vllm) -> dict[str, Any]:
+def results(real_vllm: real.Vllm) -> dict[str, Any]:
     code = f"""
         from checks import _numbers, speed_decode as check
         def book(q, k, v):
             return _numbers.attention(torch, q[:, None], k, v, causal=False)[:, 0]
         shape = check.Shape(batch=4, page=16, heads=4, shared=2, width=32)
-        said = {{}}
+        results = {{}}
         for body in {list(DECODES)!r}:
             decode = eval("lambda q, k, v, t, used: " + body)
-            said[body] = check.measure(torch, "cpu", decode, (64, 128), shape, torch.float32)
+            results[body] = check.measure(torch, "cpu", decode, (64, 128), shape, torch.float32)
     """
     answer: dict[str, Any] = real_vllm.answers(code)
     return answer
@@ -40,23 +40,23 @@ def said(real_vllm: real.Vllm) -> dict[str, Any]:
 
 @twin_of("speed_decode")
 @pytest.mark.parametrize("body", DECODES)
-def test_a_wrong_decode_is_found_out(said: dict[str, Any], body: str) -> None:
-    problem, told = said[body]
+def test_a_wrong_decode_is_found_out(results: dict[str, Any], body: str) -> None:
+    problem, reply = results[body]
     if not DECODES[body]:
         assert problem == ""
-        assert told["tokens"]["128"]["bytes_read"] == 2 * 4 * 128 * 2 * 32 * 4
-        assert "gb_per_s" in told
-        assert not _figures.problem(told["figures"])
-        assert [(one["name"], one["unit"], one["of"]) for one in told["figures"]] == [
+        assert reply["tokens"]["128"]["bytes_read"] == 2 * 4 * 128 * 2 * 32 * 4
+        assert "gb_per_s" in reply
+        assert not _figures.problem(reply["figures"])
+        assert [(figure["name"], figure["unit"], figure["of"]) for figure in reply["figures"]] == [
             ("decode", "GB/s", {"tokens": "64"}),
             ("decode", "GB/s", {"tokens": "128"}),
         ]
-        rate, timed = told["figures"][1]["value"], told["tokens"]["128"]
+        rate, timed = reply["figures"][1]["value"], reply["tokens"]["128"]
         assert rate * 1000 * timed["median_us"] == pytest.approx(timed["bytes_read"], rel=0.01)
-        assert "of_peak" not in told, "nobody knows the peak of a CPU"
+        assert "of_peak" not in reply, "nobody knows the peak of a CPU"
     else:
         assert problem.startswith(f"64 tokens: {DECODES[body]}")
-        assert not told
+        assert not reply
 
 
 def test_hopper_takes_flash_attention_3_and_others_2() -> None:
@@ -83,6 +83,6 @@ def test_hopper_takes_flash_attention_3_and_others_2() -> None:
 
     for device in ("cuda:0", "cuda:1"):
         check.vllm_decode(Torch, device, Flash)(Pages, Pages, Pages, Pages, "used")
-    assert [each["fa_version"] for each in calls] == [3, 2]
+    assert [call["fa_version"] for call in calls] == [3, 2]
     assert calls[0]["max_seqlen_k"] == 256
     assert (calls[0]["seqused_k"], calls[0]["cu_seqlens_q"]) == ("used", "starts")

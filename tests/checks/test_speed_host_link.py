@@ -57,22 +57,23 @@ def test_copies_are_compared_and_timed(real_vllm: real.Vllm) -> None:
     code = """
         from checks import speed_host_link as check
         host = lambda: torch.empty(2**20, dtype=torch.uint8)
-        said = [check.measure(torch, "cpu", {}, host())]
-        said.append(check.measure(torch, "cpu", {"width_max": 2**20, "width": 8, "generation_max": 6}, host()))
+        results = [check.measure(torch, "cpu", {}, host())]
+        results.append(check.measure(torch, "cpu", {"width_max": 2**20, "width": 8, "generation_max": 6}, host()))
         real = torch.zeros_like
         class Torn(torch.Tensor):
             def copy_(self, other, non_blocking=False):
                 super().copy_(other); self[-1] = 7; return self
         torch.zeros_like = lambda given, **k: real(given, **k).as_subclass(Torn)
-        said.append(check.measure(torch, "cpu", {}, host()))
+        results.append(check.measure(torch, "cpu", {}, host()))
     """
     fine, slow, torn = real_vllm.answers(code)
     assert fine[0] == ""
     assert "median of 10" in fine[1]["to_gpu"]["method"]
     assert not _figures.problem(fine[1]["figures"])
-    told = {
-        (one["name"], one["unit"], one["of"]["way"]): one["repeats"] for one in fine[1]["figures"]
+    answer = {
+        (figure["name"], figure["unit"], figure["of"]["way"]): figure["repeats"]
+        for figure in fine[1]["figures"]
     }
-    assert told == {("host link", "GB/s", "to GPU"): 10, ("host link", "GB/s", "to host"): 10}
+    assert answer == {("host link", "GB/s", "to GPU"): 10, ("host link", "GB/s", "to host"): 10}
     assert slow[0].endswith("of PCIe 6 x1048576; the link runs at x8")
     assert torn == ["data that went to the GPU and back differs from what was sent", {}]

@@ -45,13 +45,13 @@ def pretended(log: list[str]) -> Any:
 
 def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache() -> None:
     log: list[str] = []
-    found = _timing.measure(
+    result = _timing.measure(
         pretended(log), "cuda:0", lambda: log.append("call"), times=3, warm_up=2
     )
     once = ["overwrite 256 MiB", "event", "call", "event"]
     assert log == ["call", "call", "wait", *once * 3, "wait"]
-    assert found.samples_us == (20.0,) * 3
-    assert found.evidence() == {
+    assert result.samples_us == (20.0,) * 3
+    assert result.evidence() == {
         "median_us": 20.0,
         "spread": 0.0,
         "times": 3,
@@ -61,18 +61,18 @@ def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache() -> None:
 
 def test_on_the_cpu_the_clock_of_the_host_is_taken() -> None:
     calls: list[int] = []
-    found = _timing.measure(pretended([]), "cpu", lambda: calls.append(1), times=4, warm_up=1)
+    result = _timing.measure(pretended([]), "cpu", lambda: calls.append(1), times=4, warm_up=1)
     assert len(calls) == 5
-    assert found.method == "time.perf_counter around each call; 1 to warm up, median of 4"
-    assert len(found.samples_us) == 4
+    assert result.method == "time.perf_counter around each call; 1 to warm up, median of 4"
+    assert len(result.samples_us) == 4
 
 
 def test_a_budget_bounds_how_often() -> None:
     log: list[str] = []
-    found = _timing.measure(
+    result = _timing.measure(
         pretended(log), "cuda:0", lambda: log.append("call"), times=50, warm_up=0, budget_s=0.00014
     )
-    assert len(found.samples_us) == 7, "of 20 us each"
+    assert len(result.samples_us) == 7, "of 20 us each"
     few = _timing.measure(pretended([]), "cuda:0", lambda: None, times=50, budget_s=0.0)
     assert len(few.samples_us) == 5, "a few at least"
 
@@ -88,5 +88,5 @@ def test_a_figure_is_the_median_of_all_that_was_measured() -> None:
     )
     took = time.milliseconds("time", {})
     assert (took.value, took.samples, took.better) == (0.025, (0.02, 0.01, 0.04, 0.03), "lower")
-    assert not _figures.problem([asdict(each) for each in (rate, took)])
+    assert not _figures.problem([asdict(item) for item in (rate, took)])
     assert "samples" not in str(time.evidence()), "which are not kept twice"

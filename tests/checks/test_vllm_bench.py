@@ -56,7 +56,8 @@ def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
     assert "64 random prompts of 32 tokens, 4 at a time" in result.evidence["method"]
     assert "left_running" not in result.evidence
     assert [
-        (one.name, one.of, one.value, one.unit, one.better, one.repeats) for one in tried.figures
+        (figure.name, figure.of, figure.value, figure.unit, figure.better, figure.repeats)
+        for figure in tried.figures
     ] == [
         ("requests per second", {}, 128.0, "requests/s", "higher", 1),
         ("output tokens per second", {}, 2048.0, "tokens/s", "higher", 1),
@@ -71,13 +72,13 @@ def test_figures_are_the_benchmarks_own(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(tmp_path: Path) -> None:
     environment = SmallEnvironment(tmp_path / "env")
     result = environment.check("vllm_bench", bench(environment, "import pandas_that_nobody_has"))
-    said = "vllm bench serve needs pandas_that_nobody_has, which this environment lacks"
-    assert (result.outcome, result.summary) == ("warn", said)
+    message = "vllm bench serve needs pandas_that_nobody_has, which this environment lacks"
+    assert (result.outcome, result.summary) == ("warn", message)
     assert "left_running" not in result.evidence
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "said", "problem"),
+    ("change", "status", "message", "problem"),
     [
         ({}, 0, "", ""),
         ({"completed": 63}, 0, "", "of 64 requests 63 were answered"),
@@ -94,9 +95,9 @@ def test_a_missing_package_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_results_are_reported(
-    change: dict[str, Any], status: int, said: str, problem: str
+    change: dict[str, Any], status: int, message: str, problem: str
 ) -> None:
-    found, figures = judge(json.dumps({**GOOD, **change}), status, said)
-    assert problem in found
-    assert bool(found) == bool(problem)
+    result, figures = judge(json.dumps({**GOOD, **change}), status, message)
+    assert problem in result
+    assert bool(result) == bool(problem)
     assert bool(figures) != bool(problem)

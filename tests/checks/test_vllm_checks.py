@@ -132,13 +132,13 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the checks, with waits of at most one second."""
     folder = tmp_path_factory.mktemp("impatient") / "checks"
     shutil.copytree(launch_checks.CHECKS, folder)
-    for name, told, shorter in (
+    for name, sentence, shorter in (
         ("vllm_serves", "_COUNTED_S = 10.0", "_COUNTED_S = 1.0"),
         ("_server", "420.0, 60.0, 5.0", "420.0, 60.0, 1.0"),
     ):
         text = (folder / f"{name}.py").read_text()
-        assert told in text
-        (folder / f"{name}.py").write_text(text.replace(told, shorter))
+        assert sentence in text
+        (folder / f"{name}.py").write_text(text.replace(sentence, shorter))
     return folder
 
 
@@ -185,12 +185,12 @@ def test_a_server_that_is_broken_fails(
 
 
 def test_a_server_without_room_on_the_gpu_is_an_error(environment: SmallEnvironment) -> None:
-    said = "ValueError: Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU memory utilization"
-    pretend(environment, on_start=f"sys.exit({said!r})")
+    message = "ValueError: Free memory on device cuda:0 (1.2/79.1 GiB) on startup is less than desired GPU memory utilization"
+    pretend(environment, on_start=f"sys.exit({message!r})")
     result = environment.check("vllm_serves")
     assert (result.outcome, result.summary) == (
         "error",
-        f"MemoryError: a GPU has too little free memory for a small check: {said}",
+        f"MemoryError: a GPU has too little free memory for a small check: {message}",
     )
 
 
@@ -254,12 +254,12 @@ def test_a_real_vllm_passes_the_full_profile(
 ) -> None:
     """`up` has tried all others."""
     full = [
-        one
-        for one in launch_checks.discover()
-        if one.profile == "full" and one.needs.profile != "cuda"
+        check
+        for check in launch_checks.discover()
+        if check.profile == "full" and check.needs.profile != "cuda"
     ]
-    assert [one.name for one in full] == [*LONGER, "vllm_tensor_parallel"]
-    wanted = [one for one in full if one.name in names]
+    assert [item.name for item in full] == [*LONGER, "vllm_tensor_parallel"]
+    wanted = [item for item in full if item.name in names]
     tried = launch_checks.run(
         real_vllm.python, wanted, CheckContext(profile="cpu"), tmp_path / "logs"
     )

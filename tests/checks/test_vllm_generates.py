@@ -91,8 +91,8 @@ def test_wrong_tokens_are_told_apart(runs: list[list[GeneratedAnswer]], says: st
 
 
 def test_a_wrong_reference_proves_nothing() -> None:
-    said = find_problem([changed(tokens=WRONG)] * 2, replace(BOOK, answers=changed(tokens=WRONG)))
-    assert "torch itself is wrong here" in said
+    result = find_problem([changed(tokens=WRONG)] * 2, replace(BOOK, answers=changed(tokens=WRONG)))
+    assert "torch itself is wrong here" in result
     assert "a rounding could decide" in find_problem([RIGHT, RIGHT], replace(BOOK, margin=0.1))
     assert "a rounding could decide" in find_problem(
         [RIGHT, RIGHT], replace(BOOK, margin=float("nan"))
@@ -119,7 +119,7 @@ TRIED = """if True:
     from checks import _tiny_model as tiny, vllm_generates as check
     from checks._plain_llama import PlainLlama
     book = check.make_reference(torch, torch.float32)
-    said = {"margin": book.margin}
+    result = {"margin": book.margin}
     def generates(model):
         answers, _, _ = check._answer(torch, model)
         return check.find_problem([answers, answers], book)
@@ -127,14 +127,14 @@ TRIED = """if True:
         return type("Changed", (PlainLlama,), eval(f"dict({change})", {"PlainLlama": PlainLlama}))
     with torch.no_grad():
         for name, change in json.loads(sys.argv[2]).items():
-            said[name] = generates(changed(change)(torch, torch.float32))
-        said["in half"] = check.find_problem([check._answer(torch, PlainLlama(torch, torch.bfloat16))[0]] * 2,
+            result[name] = generates(changed(change)(torch, torch.float32))
+        result["in half"] = check.find_problem([check._answer(torch, PlainLlama(torch, torch.bfloat16))[0]] * 2,
             check.make_reference(torch, torch.bfloat16))
-        said["in float16"] = check.find_problem([check._answer(torch, PlainLlama(torch, torch.float16))[0]] * 2,
+        result["in float16"] = check.find_problem([check._answer(torch, PlainLlama(torch, torch.float16))[0]] * 2,
             check.make_reference(torch, torch.float16))
         wrong = check.make_reference(torch, torch.float32, changed(json.loads(sys.argv[2])["no gate"]))
-        said["a wrong reference"] = check.find_problem([book.answers] * 2, wrong)
-    print(json.dumps(said))
+        result["a wrong reference"] = check.find_problem([book.answers] * 2, wrong)
+    print(json.dumps(result))
 """
 
 
@@ -150,16 +150,16 @@ def test_models_that_compute_wrongly_are_found_out(real_vllm: real.Vllm) -> None
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said.pop("margin") >= tiny.MARGIN
-    assert not said["nothing"]
-    assert not said["in half"]
-    assert not said["in float16"]
+    result = json.loads(done.stdout)
+    assert result.pop("margin") >= tiny.MARGIN
+    assert not result["nothing"]
+    assert not result["in half"]
+    assert not result["in float16"]
     for name in ("no rotary embedding", "heads of key and value confused", "no gate", "no mean"):
-        assert "and plain torch says" in said[name], (name, said[name])
-    assert "the tokens are right, but their leads are off by" in said["a value off by 1 %"]
-    assert said["no number"]
-    assert "torch itself is wrong here" in said["a wrong reference"]
+        assert "and plain torch says" in result[name], (name, result[name])
+    assert "the tokens are right, but their leads are off by" in result["a value off by 1 %"]
+    assert result["no number"]
+    assert "torch itself is wrong here" in result["a wrong reference"]
 
 
 @pytest.mark.long
@@ -176,7 +176,7 @@ def test_it_needs_no_compiler(
     assert result.outcome == "pass", result.summary
     *words, speed = tried.figures
     tokens = "; ".join(" ".join(map(str, answer)) for answer in tiny.ANSWERS)
-    assert {one.name: one.value for one in words} == {
+    assert {word.name: word.value for word in words} == {
         "tokens": tokens,
         "attention backend": "CPU_ATTN",
         "precision": "float32",
@@ -188,7 +188,11 @@ def test_it_needs_no_compiler(
 @twin_of("vllm_generates")
 def test_of_a_wrong_answer_the_words_are_kept_and_no_speed_is() -> None:
     evidence = {"backend": [], "precision": "float32", "start_s": 1.0}
-    found = judge([changed(tokens=WRONG)] * 2, BOOK, evidence)
-    assert not found.passed
-    assert [one.name for one in found.figures] == ["tokens", "attention backend", "precision"]
-    assert " ".join(map(str, WRONG)) in str(found.figures[0].value)
+    result = judge([changed(tokens=WRONG)] * 2, BOOK, evidence)
+    assert not result.passed
+    assert [figure.name for figure in result.figures] == [
+        "tokens",
+        "attention backend",
+        "precision",
+    ]
+    assert " ".join(map(str, WRONG)) in str(result.figures[0].value)

@@ -35,8 +35,8 @@ def test_one_variant_is_tried_if_the_driver_must_compile(
 ) -> None:
     torch = with_gpu(*capability)
     torch.float16, torch.bfloat16 = "float16", "bfloat16"
-    found = vllm_paged_attention._variants(torch, "cuda:0")
-    assert (len(found), found[-1]) == (sorts, ("bfloat16", 128))
+    result = vllm_paged_attention._variants(torch, "cuda:0")
+    assert (len(result), result[-1]) == (sorts, ("bfloat16", 128))
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def norm(plain=vllm_rms_norm.plain, added=vllm_rms_norm.added):
     return vllm_rms_norm.judge(torch, "cpu", plain, added)[0]
 
 right = vllm_rms_norm.added
-said["norm"] = body(vllm_rms_norm)
-said["norm: tile"] = norm(lambda given, weight: tile(vllm_rms_norm.plain(given, weight)))
-said["norm: row"] = norm(lambda given, weight: row(vllm_rms_norm.plain(given, weight)))
-said["norm: no weight"] = norm(lambda given, weight: vllm_rms_norm.plain(given, weight * 0 + 1))
-said["norm: residual forgotten"] = norm(added=lambda given, residual, weight: (right(given, residual, weight)[0], residual))
-said["norm: residual not added"] = norm(added=lambda given, residual, weight: right(given, residual * 0, weight))
+results["norm"] = body(vllm_rms_norm)
+results["norm: tile"] = norm(lambda given, weight: tile(vllm_rms_norm.plain(given, weight)))
+results["norm: row"] = norm(lambda given, weight: row(vllm_rms_norm.plain(given, weight)))
+results["norm: no weight"] = norm(lambda given, weight: vllm_rms_norm.plain(given, weight * 0 + 1))
+results["norm: residual forgotten"] = norm(added=lambda given, residual, weight: (right(given, residual, weight)[0], residual))
+results["norm: residual not added"] = norm(added=lambda given, residual, weight: right(given, residual * 0, weight))
 plain = vllm_rms_norm.plain
-said["norm: bfloat16, tile"] = norm(brain(plain, lambda *given: tile(plain(*given))))
-said["norm: bfloat16, twice"] = norm(brain(plain, lambda given, weight: twice(vllm_rms_norm.norm(torch, given, torch.float32) * weight)))
-said["norm: gone"] = norm(gone)
+results["norm: bfloat16, tile"] = norm(brain(plain, lambda *given: tile(plain(*given))))
+results["norm: bfloat16, twice"] = norm(brain(plain, lambda given, weight: twice(vllm_rms_norm.norm(torch, given, torch.float32) * weight)))
+results["norm: gone"] = norm(gone)
 vllm_rms_norm.plain = lambda given, weight: tile(plain(given, weight))
-said["norm: body"] = body(vllm_rms_norm)
+results["norm: body"] = body(vllm_rms_norm)
 """
 
 ROTARY = """
@@ -116,15 +116,15 @@ def rotary(twin):
     return vllm_rotary.judge(torch, "cpu", twin)[0]
 
 right = vllm_rotary.rotate
-said["rotary"] = body(vllm_rotary)
-said["rotary: tile"] = rotary(lambda *given, **layout: (tile(right(*given, **layout)[0]), right(*given, **layout)[1]))
-said["rotary: next position"] = rotary(lambda at, *given, **layout: right(at - 1 + 2 * (at == 0), *given, **layout))
-said["rotary: layout"] = rotary(lambda *given, halves: right(*given, halves=True))
-said["rotary: key forgotten"] = rotary(lambda *given, **layout: (right(*given, **layout)[0], given[2]))
-said["rotary: bfloat16, tile"] = rotary(lambda *given, **layout: tuple(map(brain(lambda found: found, tile), right(*given, **layout))))
-said["rotary: gone"] = rotary(gone)
+results["rotary"] = body(vllm_rotary)
+results["rotary: tile"] = rotary(lambda *given, **layout: (tile(right(*given, **layout)[0]), right(*given, **layout)[1]))
+results["rotary: next position"] = rotary(lambda at, *given, **layout: right(at - 1 + 2 * (at == 0), *given, **layout))
+results["rotary: layout"] = rotary(lambda *given, halves: right(*given, halves=True))
+results["rotary: key forgotten"] = rotary(lambda *given, **layout: (right(*given, **layout)[0], given[2]))
+results["rotary: bfloat16, tile"] = rotary(lambda *given, **layout: tuple(map(brain(lambda found: found, tile), right(*given, **layout))))
+results["rotary: gone"] = rotary(gone)
 vllm_rotary.rotate = lambda *given, halves: right(*given, halves=not halves)
-said["rotary: body"] = body(vllm_rotary)
+results["rotary: body"] = body(vllm_rotary)
 """
 
 ACTIVATION = """
@@ -132,17 +132,17 @@ def activation(twin):
     return vllm_activation.judge(torch, "cpu", twin)[0]
 
 right = vllm_activation.gated
-said["activation"] = body(vllm_activation)
-said["activation: tile"] = activation(lambda name, given: tile(right(name, given)))
-said["activation: row"] = activation(lambda name, given: row(right(name, given)))
-said["activation: swapped"] = activation(lambda name, given: right(name, given.roll(given.shape[1] // 2, 1)))
-said["activation: another"] = activation(lambda name, given: right(name.replace("gelu", "silu"), given))
-said["activation: bfloat16, tile"] = activation(brain(right, lambda name, given: tile(right(name, given), 0.99)))  # more may make up for what is cut off
+results["activation"] = body(vllm_activation)
+results["activation: tile"] = activation(lambda name, given: tile(right(name, given)))
+results["activation: row"] = activation(lambda name, given: row(right(name, given)))
+results["activation: swapped"] = activation(lambda name, given: right(name, given.roll(given.shape[1] // 2, 1)))
+results["activation: another"] = activation(lambda name, given: right(name.replace("gelu", "silu"), given))
+results["activation: bfloat16, tile"] = activation(brain(right, lambda name, given: tile(right(name, given), 0.99)))  # more may make up for what is cut off
 silu = lambda gate, up: torch.nn.functional.silu(gate.float()) * up.float()
-said["activation: bfloat16, twice"] = activation(brain(right, lambda name, given: twice(silu(*given.chunk(2, 1)))))
-said["activation: gone"] = activation(lambda name, given: gone(given))
+results["activation: bfloat16, twice"] = activation(brain(right, lambda name, given: twice(silu(*given.chunk(2, 1)))))
+results["activation: gone"] = activation(lambda name, given: gone(given))
 vllm_activation.gated = lambda name, given: tile(right(name, given))
-said["activation: body"] = body(vllm_activation)
+results["activation: body"] = body(vllm_activation)
 """
 
 PAGED = """
@@ -161,17 +161,17 @@ def one_slot_further(batch):
 def one_key_less(batch):
     return right(change(batch, lengths=batch.lengths - (batch.lengths > 128).int()))
 
-said["paged"] = body(vllm_paged_attention)
-said["paged: tile"] = paged(lambda batch: tile(right(batch)))
-said["paged: bfloat16, tile"] = paged(lambda batch: brain(lambda found: found, tile)(right(batch)))
-said["paged: row"] = paged(lambda batch: row(right(batch)))
+results["paged"] = body(vllm_paged_attention)
+results["paged: tile"] = paged(lambda batch: tile(right(batch)))
+results["paged: bfloat16, tile"] = paged(lambda batch: brain(lambda found: found, tile)(right(batch)))
+results["paged: row"] = paged(lambda batch: row(right(batch)))
 for twin in (pages_of_another, one_slot_further, one_key_less):
-    said[f"paged: {twin.__name__}"] = paged(twin)
-said["paged: gone"] = paged(gone)
+    results[f"paged: {twin.__name__}"] = paged(twin)
+results["paged: gone"] = paged(gone)
 vllm_paged_attention.cpu_attention = pages_of_another
-said["paged: body"] = body(vllm_paged_attention)
+results["paged: body"] = body(vllm_paged_attention)
 vllm_paged_attention.cpu_attention = right
-said["paged: no way"] = vllm_paged_attention.judge(torch, "cpu", {}, 32)[0]
+results["paged: no way"] = vllm_paged_attention.judge(torch, "cpu", {}, 32)[0]
 """
 
 QUANTISED = """
@@ -187,15 +187,15 @@ def right(left, by_row, right, by_column, dtype):
     return ((left.float() @ right.float()) * by_row * by_column).to(dtype)
 
 verdict = vllm_quantised_matmul.body(Context(profile="cpu", scratch=""))
-said["quantised"] = "" if verdict.passed else f"{verdict.summary}; {verdict.hint}"
-said["quantised: right"] = quantised()
-said["quantised: cut off"] = quantised(floor)
-said["quantised: tile"] = quantised(multiply=lambda *given: tile(right(*given)))
-said["quantised: row"] = quantised(multiply=lambda *given: row(right(*given)))
-said["quantised: one scale"] = quantised(multiply=lambda left, by_row, *given: right(left, by_row.mean().expand_as(by_row).clone(), *given))
-said["quantised: gone"] = quantised(multiply=gone)
+results["quantised"] = "" if verdict.passed else f"{verdict.summary}; {verdict.hint}"
+results["quantised: right"] = quantised()
+results["quantised: cut off"] = quantised(floor)
+results["quantised: tile"] = quantised(multiply=lambda *given: tile(right(*given)))
+results["quantised: row"] = quantised(multiply=lambda *given: row(right(*given)))
+results["quantised: one scale"] = quantised(multiply=lambda left, by_row, *given: right(left, by_row.mean().expand_as(by_row).clone(), *given))
+results["quantised: gone"] = quantised(multiply=gone)
 onednn, vllm_quantised_matmul.quantise_by_onednn = vllm_quantised_matmul.quantise_by_onednn, floor
-said["quantised: body"] = body(vllm_quantised_matmul)
+results["quantised: body"] = body(vllm_quantised_matmul)
 vllm_quantised_matmul.quantise_by_onednn = onednn
 
 def by_the_book(rows):
@@ -211,11 +211,11 @@ def few_bits(left, by_row, right, by_column, dtype):
     return (total.float() * by_row * by_column).to(dtype)
 
 narrow = torch.float8_e4m3fn
-said["fp8: few bits"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, few_bits)[0]
-said["fp8: few bits, tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, lambda *given: tile(few_bits(*given)))[0]
-said["fp8: bfloat16, tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, brain(few_bits, lambda *given: tile(few_bits(*given))))[0]
-said["fp8"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, right)[0]
-said["fp8: tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, lambda *given: tile(right(*given)))[0]
+results["fp8: few bits"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, few_bits)[0]
+results["fp8: few bits, tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, lambda *given: tile(few_bits(*given)))[0]
+results["fp8: bfloat16, tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, brain(few_bits, lambda *given: tile(few_bits(*given))))[0]
+results["fp8"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, right)[0]
+results["fp8: tile"] = vllm_quantised_matmul.judge(torch, "cpu", narrow, by_the_book, lambda *given: tile(right(*given)))[0]
 """
 VNNI = "vnni" in Path("/proc/cpuinfo").read_text()
 GONE = "AttributeError: '_OpNamespace' '_C' object has no attribute 'renamed_in_the_next_release'"
@@ -281,6 +281,6 @@ def test_vllms_operators_pass_and_wrong_ones_fail(real_vllm: real.Vllm) -> None:
         "fp8: few bits, tile": "float8_e4m3fn to float16 83 x 256 x 512: ",
         "fp8: bfloat16, tile": "float8_e4m3fn to bfloat16 83 x 1024 x 512: ",
     }
-    said = real_vllm.answers(START + NORM + ROTARY + ACTIVATION + PAGED + QUANTISED)
-    real.assert_says(said, expected)
-    assert VNNI or said["quantised"].endswith(vllm_quantised_matmul.SATURATES)
+    results = real_vllm.answers(START + NORM + ROTARY + ACTIVATION + PAGED + QUANTISED)
+    real.assert_says(results, expected)
+    assert VNNI or results["quantised"].endswith(vllm_quantised_matmul.SATURATES)

@@ -112,10 +112,10 @@ def test_eight_h100(read: Callable[..., Reading]) -> None:
     reading = read(H100)
     assert (reading.outcome, reading.detail) == ("ok", "")
     recorded = host(reading)
-    found = recorded.known(gpus.FACT)
-    assert found is not None
-    assert [gpu.id for gpu in found] == list("01234567")
-    assert found[3] == gpus.Gpu(
+    result = recorded.known(gpus.FACT)
+    assert result is not None
+    assert [gpu.id for gpu in result] == list("01234567")
+    assert result[3] == gpus.Gpu(
         id="3",
         name="NVIDIA H100 80GB HBM3",
         cc="9.0",
@@ -158,8 +158,8 @@ def test_an_unsupported_call_loses_one_field(read: Callable[..., Reading]) -> No
         == "Not Supported"
     )
     meminfo = Reading(outcome="ok", text="MemTotal:       125513884 kB\nMemFree:  1 kB\n")
-    found = host(reading, **{File("/proc/meminfo").key: meminfo}).known(gpus.FACT)
-    assert found == (
+    result = host(reading, **{File("/proc/meminfo").key: meminfo}).known(gpus.FACT)
+    assert result == (
         gpus.Gpu(
             id="0",
             name="NVIDIA GB10",
@@ -173,14 +173,14 @@ def test_an_unsupported_call_loses_one_field(read: Callable[..., Reading]) -> No
 
 
 def test_mig_slices(read: Callable[..., Reading]) -> None:
-    found = host(read(MIG)).known(gpus.FACT)
-    assert found is not None
-    assert [gpu.mig for gpu in found] == [True, False]
-    assert found[0].slices == (
+    result = host(read(MIG)).known(gpus.FACT)
+    assert result is not None
+    assert [gpu.mig for gpu in result] == [True, False]
+    assert result[0].slices == (
         gpus.MigSlice(id="0:0", profile="1g.20gb", memory_gb=19.5),
         gpus.MigSlice(id="0:3", profile="3g.40gb"),
     )
-    assert found[1].slices == ()
+    assert result[1].slices == ()
 
 
 SICK = """\
@@ -250,9 +250,9 @@ def test_unsupported_values_are_missing_with_a_reason(read: Callable[..., Readin
 
 def test_a_lost_gpu_does_not_lose_the_others(read: Callable[..., Reading]) -> None:
     recorded = host(read(H100 + "gpu5.handle = error 15\n"))
-    found = recorded.known(gpus.FACT)
-    assert found is not None
-    assert [gpu.id for gpu in found] == list("0123467")
+    result = recorded.known(gpus.FACT)
+    assert result is not None
+    assert [gpu.id for gpu in result] == list("0123467")
     assert "GPU 5 does not answer: GPU is lost" in recorded.warnings(gpus.FACT)
 
 

@@ -167,10 +167,10 @@ def test_a_silent_command_is_ended() -> None:
         until = time.monotonic() + 1.0
 
     script = "import time\nfor i in range(6): print(i, flush=True); time.sleep(0.4)\ntime.sleep(60)"
-    found = process.run([PYTHON, "-c", script], deadline_s=0.1, until=lambda: until, on_line=more)
-    assert found.timed_out
-    assert found.stdout == "0\n1\n2\n3\n4\n5\n"
-    assert found.seconds < 30
+    result = process.run([PYTHON, "-c", script], deadline_s=0.1, until=lambda: until, on_line=more)
+    assert result.timed_out
+    assert result.stdout == "0\n1\n2\n3\n4\n5\n"
+    assert result.seconds < 30
 
 
 def test_an_error_of_the_listener_ends_the_command_and_is_raised() -> None:

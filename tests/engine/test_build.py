@@ -112,10 +112,10 @@ def test_the_log_is_its_owners_and_hides_secrets(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "message"),
     [("echo why; exit 7", "ended with status 7"), ("kill -SEGV $$", "was ended by SIGSEGV")],
 )
-def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: str) -> None:
+def test_a_failing_command_says_how_to_go_on(world: World, script: str, message: str) -> None:
     step = Step(
         number=30,
         name="bad",
@@ -129,7 +129,7 @@ def test_a_failing_command_says_how_to_go_on(world: World, script: str, said: st
     assert caught.value.exit_code == 4
     for part in (
         "step 30-bad",
-        said,
+        message,
         f"sh -c '{script}'",
         str(world.logs / "30-bad.log"),
         "the same command resumes",
@@ -200,7 +200,7 @@ def test_fingerprints_chain(world: World) -> None:
     assert chain == fingerprint.chain(synthetic.PLAN, lock, world.site("b"), steps)
     other = [steps[0], msgspec.structs.replace(steps[1], actions=lambda *_: ()), *steps[2:]]
     changed = fingerprint.chain(synthetic.PLAN, lock, world.site("a"), other)
-    assert [one == two for one, two in zip(chain, changed, strict=True)] == [
+    assert [item == two for item, two in zip(chain, changed, strict=True)] == [
         True,
         False,
         False,
@@ -228,7 +228,7 @@ def test_fingerprints_are_the_same_from_another_checkout(
     monkeypatch.setattr(step_20_toolchain, "LOOK", elsewhere / step_20_toolchain.LOOK.name)
     monkeypatch.setattr(fingerprint, "_OURS", f"{elsewhere}/")
     theirs = msgspec.structs.replace(site, uv="/elsewhere/.venv/bin/uv")
-    there = fingerprint.chain(plan, lock, theirs, [one for one in steps if one.number <= 20])
+    there = fingerprint.chain(plan, lock, theirs, [step for step in steps if step.number <= 20])
     assert there == chain[: len(there)]
     other = msgspec.structs.replace(site, host_python="/opt/python3.11")
     assert fingerprint.chain(plan, lock, other, steps) != chain, (
@@ -436,7 +436,7 @@ def test_a_clock_that_goes_backwards(world: World, monkeypatch: pytest.MonkeyPat
     older, newer = environments.list_environments(world.prefix)
     assert newer.id < older.id
     assert newer.current
-    assert [each.outcome for each in synthetic.provision(world, "2.0")] == ["kept"] * 4
+    assert [item.outcome for item in synthetic.provision(world, "2.0")] == ["kept"] * 4
     assert environments.rollback(world.prefix)[0] == older.id
     environments.switch(world.prefix, newer.id)
     assert environments.prune(world.prefix, keep=1) == [older.id]

@@ -75,6 +75,6 @@ def on_a_disk(
     )
     if "first " not in done.stdout or done.returncode == 77:
         pytest.skip(f"no disk can be mounted here: {done.stdout.strip()}")
-    said, _, rest = done.stdout.partition("first ")
+    printed, _, rest = done.stdout.partition("first ")
     first, _, after = rest.partition("\n")
-    return int(first), int(after.rpartition("then ")[2]) if then else None, said
+    return int(first), int(after.rpartition("then ")[2]) if then else None, printed

@@ -144,6 +144,6 @@ def locked(folder: Path) -> Lock:
         "UV_FIND_LINKS": str(folder / "wheels"),
         "UV_DEFAULT_INDEX": (folder / "no-index").as_uri(),
     }
-    found = resolve.resolve(PLAN, Settings(), find_uv_bin(), env, folder / "asked")
-    assert isinstance(found, resolve.ResolvedLock)
-    return found.lock
+    result = resolve.resolve(PLAN, Settings(), find_uv_bin(), env, folder / "asked")
+    assert isinstance(result, resolve.ResolvedLock)
+    return result.lock

@@ -24,21 +24,21 @@ UP = ("up", "--yes")
 @pytest.mark.parametrize("kilobytes", [40, 160, 220, 260])
 def test_the_prefix_fills_up(small: Small, kilobytes: int) -> None:
     """Fill it at the first files, while uv unpacks, while it installs, and at a file of ours."""
-    first, then, said = on_a_disk(small, small.prefix, f"size={kilobytes}k", *UP, then="size=9m")
-    assert (first, then) == (4, 0), said
-    assert "No space left on device" in said
-    assert "free some" in said
+    first, then, output = on_a_disk(small, small.prefix, f"size={kilobytes}k", *UP, then="size=9m")
+    assert (first, then) == (4, 0), output
+    assert "No space left on device" in output
+    assert "free some" in output
 
 
 def test_the_store_fills_up(small: Small) -> None:
     store = small.prefix / "wheels"
-    first, then, said = on_a_disk(small, store, "size=4k", *UP, then="size=9m")
-    assert (first, then) == (4, 0), said
+    first, then, output = on_a_disk(small, store, "size=4k", *UP, then="size=9m")
+    assert (first, then) == (4, 0), output
     why = f"the wheels cannot be stored: No space left on device: {store}"
-    assert f"error: step 40-torch: fetch 3 wheels: {why}" in said
+    assert f"error: step 40-torch: fetch 3 wheels: {why}" in output
     assert (
         "hint: free some space, or use another disk (--prefix DIR); then retry with the same command"
-        in said
+        in output
     )
     logs = [path.read_text() for path in small.logs.glob("*/40-torch.log")]
     assert [why in log for log in logs].count(True) == 1  # both runs may have begun in one second
@@ -52,30 +52,32 @@ def test_a_flash_attn_wheel_goes_to_a_full_disk(small: Small, verb: str) -> None
     place, what = (store, large) if verb == "import" else (out, out)
     if verb == "export":
         assert small.run("wheels", "import", str(large))[0] == 0
-    first, then, said = on_a_disk(
+    first, then, output = on_a_disk(
         small, place, "size=64k", "wheels", verb, str(what), then="size=9m"
     )
-    assert (first, then) == (2, 0), said
-    assert f"error: {place}: cannot be written: No space left on device" in said
-    assert "hint: free some space; " in said
+    assert (first, then) == (2, 0), output
+    assert f"error: {place}: cannot be written: No space left on device" in output
+    assert "hint: free some space; " in output
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_fetched(small: Small) -> None:
-    first, then, said = on_a_disk(small, small.prefix, "size=9m", *UP, then="size=200m", code=CODE)
-    assert (first, then) == (4, 0), said
+    first, then, output = on_a_disk(
+        small, small.prefix, "size=9m", *UP, then="size=200m", code=CODE
+    )
+    assert (first, then) == (4, 0), output
     assert (
         "step 10-preflight: room for the environment and its wheels: 100 MB of disk space are needed, "
-        in said
+        in output
     )
-    assert "40 torch" not in said
+    assert "40 torch" not in output
 
 
 def test_uvs_cache_fills_up(small: Small) -> None:
     """The cache holds uv's data about interpreters; nothing is installed from it."""
-    first, then, said = on_a_disk(small, small.folder / "cache", "size=16k", *UP, then="size=9m")
-    assert (first, then) == (4, 0), said
-    assert f"{small.folder}/cache" in said
-    assert "free some space there; the same command resumes" in said
+    first, then, output = on_a_disk(small, small.folder / "cache", "size=16k", *UP, then="size=9m")
+    assert (first, then) == (4, 0), output
+    assert f"{small.folder}/cache" in output
+    assert "free some space there; the same command resumes" in output
 
 
 def test_uvs_cache_fills_up_while_packages_are_resolved(small: Small) -> None:
@@ -86,13 +88,13 @@ resolve._resolve_again = lambda session: engine_resolve(
     PLAN, session.settings, bring_up.own_uv(), request.environment(session, PLAN), Path(session.prefix) / "asked")
 from provision.cli"""
     code = CODE.replace("from provision.cli", real)
-    first, _, said = on_a_disk(
+    first, _, output = on_a_disk(
         small, small.folder / "cache", "size=16k", *UP, "--upgrade", code=code
     )
-    assert first == 4, said
-    assert "error: the packages could not be resolved: " in said
-    assert f"{small.folder}/cache" in said
-    assert "hint: free some space there; nothing was changed, retry with the same command" in said
+    assert first == 4, output
+    assert "error: the packages could not be resolved: " in output
+    assert f"{small.folder}/cache" in output
+    assert "hint: free some space there; nothing was changed, retry with the same command" in output
 
 
 @pytest.mark.parametrize(("inodes", "code"), [(2, 4), (3, 5), (4, 5)])
@@ -100,31 +102,32 @@ def test_the_folder_for_temporary_files_fills_up(small: Small, inodes: int, code
     """Before the checks are listed, before one is asked, before it can answer."""
     place = small.folder / "tmp"
     options = (f"nr_inodes={inodes}", *UP)
-    first, then, said = on_a_disk(
+    first, then, output = on_a_disk(
         small, place, *options, then="nr_inodes=99", env={"TMPDIR": str(place)}
     )
-    assert (first, then) == (code, 0), said
-    assert "No space left on device" in said
-    assert str(place) in said
+    assert (first, then) == (code, 0), output
+    assert "No space left on device" in output
+    assert str(place) in output
 
 
 @pytest.mark.parametrize("options", ["size=4k", "size=32k", "nr_inodes=1"])
 def test_the_logs_fill_up(small: Small, options: str) -> None:
     """An incomplete log does not affect the verdict."""
-    first, _, said = on_a_disk(small, small.logs, options, *UP)
-    assert first == 0, said
-    assert "is incomplete" in said
-    assert "VERIFIED" in said
+    first, _, output = on_a_disk(small, small.logs, options, *UP)
+    assert first == 0, output
+    assert "is incomplete" in output
+    assert "VERIFIED" in output
     assert (small.prefix / environments.CURRENT).exists()
 
 
 def test_a_failure_is_told_although_the_logs_are_full(small: Small) -> None:
     (lost,) = small.wheels.glob("torch-*")
     lost.unlink()
-    first, _, said = on_a_disk(small, small.logs, "nr_inodes=1", *UP)
+    first, _, output = on_a_disk(small, small.logs, "nr_inodes=1", *UP)
     assert first == 4
     assert (
-        f"step 40-torch: fetch 3 wheels: cannot be read: No such file or directory: {lost}" in said
+        f"step 40-torch: fetch 3 wheels: cannot be read: No such file or directory: {lost}"
+        in output
     )
 
 
@@ -132,7 +135,7 @@ def test_a_log_that_fills_up_says_so(tmp_path: Path) -> None:
     """Needs no mount: every write to this device fails as on a full disk."""
     (tmp_path / "30-x.log").symlink_to("/dev/full")
     log = StepLog(tmp_path / "30-x.log")
-    assert log.line("said") == "said"
+    assert log.line("output") == "output"
     assert log.full
     log.close()
 
@@ -149,7 +152,7 @@ def test_a_log_that_cannot_be_begun_for_want_of_space_says_so(
 
     monkeypatch.setattr(os, "open", full)
     log = StepLog(tmp_path / "30-x.log")
-    log.line("said")
+    log.line("output")
     assert log.full
     log.close()
 
@@ -157,8 +160,8 @@ def test_a_log_that_cannot_be_begun_for_want_of_space_says_so(
 def test_a_full_disk_can_be_pruned(small: Small) -> None:
     """`prune`, which the message suggests, needs no space itself."""
     fill = 'head -c 9m /dev/zero >"$place/much" 2>/dev/null; true'
-    first, _, said = on_a_disk(small, small.prefix, "size=64k", "prune", before=fill)
-    assert (first, said) == (0, "nothing to remove\n")
+    first, _, output = on_a_disk(small, small.prefix, "size=64k", "prune", before=fill)
+    assert (first, output) == (0, "nothing to remove\n")
 
 
 def test_a_prefix_that_is_read_only(finished: Small) -> None:
@@ -167,17 +170,17 @@ def test_a_prefix_that_is_read_only(finished: Small) -> None:
     ours = 'mount --bind "$HELD" "$place" && mount -o remount,ro,bind "$place" || exit 77'
     env = {"HELD": str(finished.prefix)}
     place = finished.folder / "read only"
-    first, _, said = on_a_disk(
+    first, _, output = on_a_disk(
         finished, place, "size=4k", *UP, "--prefix", str(place), before=ours, env=env
     )
-    assert first == 3, said
-    assert f"error: {place}: cannot be written: Read-only file system" in said
-    assert "--prefix DIR" in said
-    first, _, said = on_a_disk(
+    assert first == 3, output
+    assert f"error: {place}: cannot be written: Read-only file system" in output
+    assert "--prefix DIR" in output
+    first, _, output = on_a_disk(
         finished, place, "size=4k", "check", "--prefix", str(place), before=ours, env=env
     )
-    assert first == 1, said
-    assert "sympy.py of sympy-1.9 has 6 bytes" in said
+    assert first == 1, output
+    assert "sympy.py of sympy-1.9 has 6 bytes" in output
 
 
 def test_an_environment_shares_no_file_with_anything(finished: Small) -> None:

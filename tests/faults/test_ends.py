@@ -109,8 +109,8 @@ def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
                 assert child.returncode == 130
                 hint = " hint: nothing in use was changed; the same command resumes"
                 assert err.splitlines()[-2:] == ["error: interrupted", hint]
-        came = next(small.prefix.glob("wheels/.torch-*.part")).stat().st_size
-        assert came > len(torch.data) // 3
+        size = next(small.prefix.glob("wheels/.torch-*.part")).stat().st_size
+        assert size > len(torch.data) // 3
         torch.faults, before = (
             [],
             {name: resource.served for name, resource in server.resources.items()},
@@ -119,7 +119,7 @@ def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
         served = {
             name: resource.served - before[name] for name, resource in server.resources.items()
         }
-        assert served[f"/{quote(path.name)}"] == len(torch.data) - came
+        assert served[f"/{quote(path.name)}"] == len(torch.data) - size
 
 
 @pytest.fixture(scope="module")

@@ -48,8 +48,8 @@ def test_hostile_variables_reach_no_command(small: Small) -> None:
     code, _, err = small.run(*UP, env=env)
     assert code == 0, err
     assert not sprung.exists(), sprung.read_text()
-    said = "".join(path.read_text() for path in small.logs.glob("*/*.log"))
-    assert "cannot be preloaded" not in said
+    log = "".join(path.read_text() for path in small.logs.glob("*/*.log"))
+    assert "cannot be preloaded" not in log
     assert small.run("check", env=env)[0] == 0
     assert not sprung.exists(), sprung.read_text()
 

@@ -61,12 +61,12 @@ def test_they_come_after_step_60_and_are_pure() -> None:
 
 def test_the_toolkit_is_torch_and_what_compiles_beside_it_out_of_the_store() -> None:
     toolkit, _ = steps(RECIPE)
-    said = actions(toolkit)
-    install = next(one for one in said if isinstance(one, Run) and "install" in one.argv)
+    made = actions(toolkit)
+    install = next(item for item in made if isinstance(item, Run) and "install" in item.argv)
     assert {"--require-hashes", "--no-index", "/p/wheels"} <= set(install.argv)
-    written = next(one for one in said if isinstance(one, Write) and one.path == SITE.lock_file)
+    written = next(item for item in made if isinstance(item, Write) and item.path == SITE.lock_file)
     assert written.text == LOCK.text
-    assert any(isinstance(one, Run) and one.argv[-1] == SITE.toolkit for one in said), (
+    assert any(isinstance(item, Run) and item.argv[-1] == SITE.toolkit for item in made), (
         "lib64 is laid out"
     )
 

@@ -96,7 +96,7 @@ def made() -> Iterator[Made]:
             "-c",
             real.START,
             *words,
-            *(word for each in settings for word in ("--set", each)),
+            *(word for setting in settings for word in ("--set", setting)),
         ],
         capture_output=True,
         text=True,
@@ -126,15 +126,15 @@ def test_it_holds_code_for_the_asked_architecture_and_no_other(made: Made) -> No
     (path,) = made.packages.glob("flash_attn_2_cuda*.so")
     code = fatbin.fat_binaries(SharedObject.mapped(path).fatbin)
     assert code
-    assert {(each.sm, each.ptx) for each in code} == {(frozenset({90}), frozenset())}
-    (one,) = wheel_store.kept_wheels(made.prefix)
-    assert (one.sm, one.origin) == (("9.0",), "built")
-    assert one.made_from["only"] == "flash_fwd_hdim64_bf16_sm80"
+    assert {(item.sm, item.ptx) for item in code} == {(frozenset({90}), frozenset())}
+    (kept,) = wheel_store.kept_wheels(made.prefix)
+    assert (kept.sm, kept.origin) == (("9.0",), "built")
+    assert kept.made_from["only"] == "flash_fwd_hdim64_bf16_sm80"
 
 
 def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(partial_build.ONLY, "flash_fwd_hdim64_bf16_sm80")
-    (one,) = wheel_store.kept_wheels(made.prefix)
+    (kept,) = wheel_store.kept_wheels(made.prefix)
     other = load(None, "config.yaml", ["vllm=0.25.1"])
     plan = make_plan(
         from_description.parse(H100, "h100.yaml"),
@@ -143,14 +143,14 @@ def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyP
     )
     assert isinstance(plan, Plan)
     assert plan.flash_attn.origin != "store"
-    assert f"{one.file}: for torch {one.torch}" in rejected(plan, "flash-attn")
+    assert f"{kept.file}: for torch {kept.torch}" in rejected(plan, "flash-attn")
 
 
 def test_its_symbols_are_those_of_its_own_torch(made: Made, tmp_path: Path) -> None:
-    (one,) = wheel_store.kept_wheels(made.prefix)
-    truth = wheel.read(made.prefix / "wheels" / one.file)
+    (kept,) = wheel_store.kept_wheels(made.prefix)
+    truth = wheel.read(made.prefix / "wheels" / kept.file)
     own = libraries.read(made.packages / "torch" / "lib")
-    assert against_wheel.reasons_against(truth, torch=own, torch_version=one.torch) == []
+    assert against_wheel.reasons_against(truth, torch=own, torch_version=kept.torch) == []
     for library in (made.packages / "torch" / "lib").glob("*.so"):
         if library.name != "libc10.so":
             (tmp_path / library.name).symlink_to(library)

@@ -52,37 +52,37 @@ def locked(prefix: Path, file: str) -> Lock:
 def test_what_is_kept_is_found_planned_with_and_locked(
     tmp_path: Path, catalogue: Catalogue
 ) -> None:
-    one = kept_one(tmp_path)
-    assert wheel_store.kept_wheels(tmp_path) == [one]
+    kept = kept_one(tmp_path)
+    assert wheel_store.kept_wheels(tmp_path) == [kept]
     assert [row.file for row in wheel_store.catalogue(tmp_path, catalogue).flash_attn][:2] == [
         NAMED,
         "",
     ]
     (pin,) = locked(tmp_path, NAMED).pins
-    assert (pin.wheel.file, pin.wheel.sha256) == (NAMED, one.sha256)
+    assert (pin.wheel.file, pin.wheel.sha256) == (NAMED, kept.sha256)
     assert pin.requirement.startswith("flash-attn==2.8.3+cu13torch2.13cxx11abitrue ")
 
 
 def test_how_it_came_is_said(tmp_path: Path) -> None:
-    def came(**changed: str) -> str:
+    def stored(**changed: str) -> str:
         return kept_one(tmp_path, **changed).row.source
 
-    assert came() == "built here on 2026-11-20"
-    assert came(origin="fetched") == "fetched on 2026-11-20"
-    assert came(brought="2026-11-21T00:00:00Z") == "built elsewhere, imported on 2026-11-21"
-    assert came(origin="imported", brought="2026-11-21T00:00:00Z") == "imported on 2026-11-21"
+    assert stored() == "built here on 2026-11-20"
+    assert stored(origin="fetched") == "fetched on 2026-11-20"
+    assert stored(brought="2026-11-21T00:00:00Z") == "built elsewhere, imported on 2026-11-21"
+    assert stored(origin="imported", brought="2026-11-21T00:00:00Z") == "imported on 2026-11-21"
 
 
 def test_a_file_without_its_note_and_a_note_without_its_file_are_not_offered(
     tmp_path: Path,
 ) -> None:
-    one = kept_one(tmp_path)
-    note = wheel_folder.note(wheel_store.path_of(tmp_path, one.file))
+    kept = kept_one(tmp_path)
+    note = wheel_folder.note(wheel_store.path_of(tmp_path, kept.file))
     text = note.read_bytes()
     note.unlink()
     assert not wheel_store.kept_wheels(tmp_path)
     note.write_bytes(text)
-    wheel_store.path_of(tmp_path, one.file).unlink()
+    wheel_store.path_of(tmp_path, kept.file).unlink()
     assert not wheel_store.kept_wheels(tmp_path)
     assert not locked(tmp_path, NAMED).pins
     assert wheel_store.forget_damaged(tmp_path) == {NAMED}
@@ -116,19 +116,19 @@ def test_a_file_that_is_cut_short_or_damaged_is_not_taken_and_its_note_goes(tmp_
     ids=str,
 )
 def test_notes_that_make_no_sense_are_passed_over(tmp_path: Path, spoilt: dict[str, str]) -> None:
-    one = kept_one(tmp_path)
-    note = wheel_folder.note(wheel_store.path_of(tmp_path, one.file))
-    note.write_bytes(msgspec.json.encode({**msgspec.to_builtins(one), **spoilt}))
+    kept = kept_one(tmp_path)
+    note = wheel_folder.note(wheel_store.path_of(tmp_path, kept.file))
+    note.write_bytes(msgspec.json.encode({**msgspec.to_builtins(kept), **spoilt}))
     assert wheel_store.kept_wheels(tmp_path) == []
 
 
 def test_a_note_under_another_name_is_passed_over(tmp_path: Path) -> None:
-    one = kept_one(tmp_path)
-    note = wheel_folder.note(wheel_store.path_of(tmp_path, one.file))
+    kept = kept_one(tmp_path)
+    note = wheel_folder.note(wheel_store.path_of(tmp_path, kept.file))
     note.with_name("flash_attn-2.8.3-cp312-cp312-linux_x86_64.whl.json").write_bytes(
         note.read_bytes()
     )
-    assert wheel_store.kept_wheels(tmp_path) == [one]
+    assert wheel_store.kept_wheels(tmp_path) == [kept]
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"\xff", b'{"file": "\xff"}'])
@@ -174,14 +174,14 @@ def test_a_wheel_of_a_part_is_for_who_asks_for_that_part(
 def test_two_hosts_of_one_prefix_have_each_their_own(tmp_path: Path) -> None:
     old = NAMED.replace("13cxx11abiTRUE", "13.0.sm80")
     both = {kept_one(tmp_path).file, kept_one(tmp_path, file=old, sm=("8.0",)).file}
-    assert {one.file for one in wheel_store.kept_wheels(tmp_path)} == both
+    assert {item.file for item in wheel_store.kept_wheels(tmp_path)} == both
     assert [pin.wheel.file for pin in locked(tmp_path, old).pins] == [old]
 
 
 def test_prune_leaves_what_is_kept_and_takes_what_a_killed_import_has_left(tmp_path: Path) -> None:
-    one = kept_one(tmp_path)
+    kept = kept_one(tmp_path)
     place, other = (
-        wheel_store.path_of(tmp_path, one.file),
+        wheel_store.path_of(tmp_path, kept.file),
         tmp_path / "wheels" / "einops-0.8-py3-none-any.whl",
     )
     aside = tmp_path / "wheels" / wheel_folder.ASIDE

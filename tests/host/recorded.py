@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def host(readings: Mapping[str, Any]) -> Host:
     """Return a host with readings by source key: a text, a Reading, or a value of a probe."""
-    return Host({key: _reading(said) for key, said in readings.items()})
+    return Host({key: _reading(answer) for key, answer in readings.items()})
 
 
 def value(fact: Fact[T], readings: Mapping[str, Any]) -> T | Missing:
@@ -24,18 +24,18 @@ def value(fact: Fact[T], readings: Mapping[str, Any]) -> T | Missing:
 
 
 def known(fact: Fact[T], readings: Mapping[str, Any]) -> T:
-    found = value(fact, readings)
-    assert not isinstance(found, Missing), found
-    return found
+    result = value(fact, readings)
+    assert not isinstance(result, Missing), result
+    return result
 
 
 def missing(fact: Fact[T], readings: Mapping[str, Any]) -> Missing:
-    found = value(fact, readings)
-    assert isinstance(found, Missing), found
-    return found
+    result = value(fact, readings)
+    assert isinstance(result, Missing), result
+    return result
 
 
-def _reading(said: Any) -> Reading:
-    if isinstance(said, Reading):
-        return said
-    return Reading(outcome="ok", text=said if isinstance(said, str) else json.dumps(said))
+def _reading(answer: Any) -> Reading:
+    if isinstance(answer, Reading):
+        return answer
+    return Reading(outcome="ok", text=answer if isinstance(answer, str) else json.dumps(answer))

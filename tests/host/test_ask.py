@@ -44,10 +44,10 @@ def test_interpreters_are_asked_and_broken_ones_left_out(
     script(only / "uv/c/bin/python3", f"echo '{fake}'")
     (only / "bin/python3").symlink_to(sys.executable)
     monkeypatch.setattr(_programs, "ASK_S", 1.0)
-    found = known(pythons.FACT, {"probe pythons": _programs.pythons("")})
+    result = known(pythons.FACT, {"probe pythons": _programs.pythons("")})
     real = ".".join(str(number) for number in sys.version_info[:3])
-    assert sorted(one.version for one in found) == sorted([real, "3.12.9"])
-    ours = next(one for one in found if one.version == real)
+    assert sorted(item.version for item in result) == sorted([real, "3.12.9"])
+    ours = next(item for item in result if item.version == real)
     assert ours.path
     assert not Path(ours.path).is_symlink()
     assert ours.venv is True
@@ -58,8 +58,11 @@ def test_compilers_on_path_are_asked_once_each(only: Path) -> None:
     script(only / "bin/g++", "echo 'g++ (GCC) 13.3.1'")
     script(only / "bin/gcc-ar", "echo 'GNU ar (Debian) 2.40'")
     script(only / "bin/clang", "exit 1")
-    found = known(compilers.FACT, {"probe compilers": _programs.compilers()})
-    assert [(one.name, one.version) for one in found] == [("g++", "13.3.1"), ("gcc-12", "12.2.0")]
+    result = known(compilers.FACT, {"probe compilers": _programs.compilers()})
+    assert [(item.name, item.version) for item in result] == [
+        ("g++", "13.3.1"),
+        ("gcc-12", "12.2.0"),
+    ]
 
 
 def test_one_compiler_of_many_names_is_listed_once_and_a_wrapper_by_what_it_is(only: Path) -> None:
@@ -69,8 +72,8 @@ def test_one_compiler_of_many_names_is_listed_once_and_a_wrapper_by_what_it_is(o
     script(only / "wrap/ccache", 'n=${0##*/}; echo "$n ${n%${n#?}} (X) 14.1.0"')
     for name in ("clang", "clang++", "gcc-13"):
         (only / "bin" / name).symlink_to(only / "wrap/ccache")
-    found = known(compilers.FACT, {"probe compilers": _programs.compilers()})
-    assert [one.name for one in found] == ["clang", "clang++", "gcc", "gcc-13"]
+    result = known(compilers.FACT, {"probe compilers": _programs.compilers()})
+    assert [item.name for item in result] == ["clang", "clang++", "gcc", "gcc-13"]
 
 
 def test_toolkits_wrappers_and_conda(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,9 +87,12 @@ def test_toolkits_wrappers_and_conda(only: Path, monkeypatch: pytest.MonkeyPatch
     script(only / "bin/nvcc", f'exec {only}/cuda-13.0/bin/nvcc "$@"')
     monkeypatch.setenv("CONDA_PREFIX", str(only / "conda"))
     monkeypatch.setenv("CUDA_HOME", f":{only}/cuda")
-    found = value(cuda_toolkits.FACT, {"probe cuda_toolkits": _programs.cuda_toolkits()})
-    assert isinstance(found, cuda_toolkits.CudaToolkits)
-    assert sorted(one.path for one in found.toolkits) == [f"{only}/conda", f"{only}/cuda-13.0"]
-    assert {one.version for one in found.toolkits} == {"13.0.88"}
-    assert found.wrappers == (f"{only}/bin/nvcc",)
-    assert found.homes == {"CUDA_HOME": f":{only}/cuda"}
+    result = value(cuda_toolkits.FACT, {"probe cuda_toolkits": _programs.cuda_toolkits()})
+    assert isinstance(result, cuda_toolkits.CudaToolkits)
+    assert sorted(toolkit.path for toolkit in result.toolkits) == [
+        f"{only}/conda",
+        f"{only}/cuda-13.0",
+    ]
+    assert {toolkit.version for toolkit in result.toolkits} == {"13.0.88"}
+    assert result.wrappers == (f"{only}/bin/nvcc",)
+    assert result.homes == {"CUDA_HOME": f":{only}/cuda"}

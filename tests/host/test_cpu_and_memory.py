@@ -37,8 +37,8 @@ GRACE = "".join(
 
 def test_threads_of_one_core_count_once() -> None:
     nodes = {"/sys/devices/system/node/node0": "", "/sys/devices/system/node/node1": ""}
-    found = value(cpu.FACT, {CPUINFO: DGX, NODES: nodes})
-    assert found == cpu.Cpu(
+    result = value(cpu.FACT, {CPUINFO: DGX, NODES: nodes})
+    assert result == cpu.Cpu(
         model="Intel(R) Xeon(R) Platinum 8480C",
         cores=4,
         flags=("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile"),
@@ -61,31 +61,31 @@ def test_threads_of_one_core_count_once() -> None:
 def test_the_tightest_quota_of_group_and_parents_counts(
     quotas: list[str], quota: float | None, usable: int
 ) -> None:
-    found = value(cpu.FACT, {CPUINFO: DGX, CPU_GROUP: {"kind": "cgroup2", "quotas": quotas}})
-    assert isinstance(found, cpu.Cpu)
-    assert (found.cores, found.quota, found.usable) == (4, quota, usable)
+    result = value(cpu.FACT, {CPUINFO: DGX, CPU_GROUP: {"kind": "cgroup2", "quotas": quotas}})
+    assert isinstance(result, cpu.Cpu)
+    assert (result.cores, result.quota, result.usable) == (4, quota, usable)
 
 
 def test_an_arm_processor_is_named_by_lscpu() -> None:
     lscpu = (
         "Architecture:           aarch64\nModel name:             Neoverse-V2\nNUMA node(s):   1\n"
     )
-    found = value(cpu.FACT, {CPUINFO: GRACE, LSCPU: lscpu})
-    assert found == cpu.Cpu(model="Neoverse-V2", cores=72, flags=None, numa_nodes=None)
+    result = value(cpu.FACT, {CPUINFO: GRACE, LSCPU: lscpu})
+    assert result == cpu.Cpu(model="Neoverse-V2", cores=72, flags=None, numa_nodes=None)
 
 
 def test_an_arm_processor_without_lscpu_has_no_name_and_still_its_cores() -> None:
-    found = value(cpu.FACT, {CPUINFO: GRACE, LSCPU: Reading(outcome="absent")})
-    assert isinstance(found, cpu.Cpu)
-    assert (found.model, found.cores) == (None, 72)
+    result = value(cpu.FACT, {CPUINFO: GRACE, LSCPU: Reading(outcome="absent")})
+    assert isinstance(result, cpu.Cpu)
+    assert (result.model, result.cores) == (None, 72)
 
 
 def test_an_old_processor_has_none_of_the_flags() -> None:
-    found = value(
+    result = value(
         cpu.FACT, {CPUINFO: "processor\t: 0\nmodel name\t: Intel(R) Atom\nflags\t: fpu sse2\n"}
     )
-    assert isinstance(found, cpu.Cpu)
-    assert found.flags == ()
+    assert isinstance(result, cpu.Cpu)
+    assert result.flags == ()
 
 
 def test_text_without_a_processor_is_unparsable() -> None:
@@ -96,14 +96,14 @@ HOST = "MemTotal:       263939672 kB\nMemFree:         1939672 kB\nMemAvailable:
 
 
 def limit_of(*texts: str) -> float | None:
-    found = value(memory.FACT, {MEMINFO: HOST, GROUP: {"kind": "cgroup2", "limits": list(texts)}})
-    assert isinstance(found, memory.Memory)
-    return found.limit_gb
+    result = value(memory.FACT, {MEMINFO: HOST, GROUP: {"kind": "cgroup2", "limits": list(texts)}})
+    assert isinstance(result, memory.Memory)
+    return result.limit_gb
 
 
 def test_memory_of_a_host_without_limits() -> None:
-    found = value(memory.FACT, {MEMINFO: HOST, GROUP: Reading(outcome="absent")})
-    assert found == memory.Memory(total_gb=251.7, available_gb=190.7, limit_gb=None)
+    result = value(memory.FACT, {MEMINFO: HOST, GROUP: Reading(outcome="absent")})
+    assert result == memory.Memory(total_gb=251.7, available_gb=190.7, limit_gb=None)
 
 
 def test_the_tightest_limit_of_group_and_parents_counts() -> None:
@@ -134,16 +134,16 @@ def test_no_limit_is_a_word_in_v2_and_a_huge_number_in_v1() -> None:
 def test_what_group_and_parents_use_already_is_not_free(
     limits: list[str], used: list[int | None], free: float | None, allowed: float | None
 ) -> None:
-    found = value(
+    result = value(
         memory.FACT, {MEMINFO: HOST, GROUP: {"kind": "cgroup2", "limits": limits, "used": used}}
     )
-    assert isinstance(found, memory.Memory)
-    assert (found.group_free_gb, found.allowed_gb) == (free, allowed)
+    assert isinstance(result, memory.Memory)
+    assert (result.group_free_gb, result.allowed_gb) == (free, allowed)
 
 
 def test_an_old_kernel_knows_only_free_memory() -> None:
-    found = value(memory.FACT, {MEMINFO: "MemTotal: 1048576 kB\nMemFree: 524288 kB\n"})
-    assert found == memory.Memory(total_gb=1.0, available_gb=0.5)
+    result = value(memory.FACT, {MEMINFO: "MemTotal: 1048576 kB\nMemFree: 524288 kB\n"})
+    assert result == memory.Memory(total_gb=1.0, available_gb=0.5)
 
 
 def test_memory_without_a_total_is_unparsable() -> None:

@@ -94,9 +94,9 @@ def test_a_fact_has_a_title_and_declares_its_sources(fact: Fact[Any]) -> None:
 
 @every_fact
 def test_nothing_read_is_missing_and_says_so(fact: Fact[Any]) -> None:
-    found = Host({}).value(fact)
-    assert isinstance(found, Missing)
-    assert found.why in ("absent", "not read")
+    result = Host({}).value(fact)
+    assert isinstance(result, Missing)
+    assert result.why in ("absent", "not read")
 
 
 @every_fact

@@ -24,29 +24,29 @@ H100 = (FOLDER / "vllm-2xh100.txt").read_text()
 def described(host: Host) -> dict[str, Any]:
     """Return the facts of the host in the form of the JSON files."""
     values = dict(host._values)
-    said: dict[str, Any] = {
+    readings: dict[str, Any] = {
         name: value.why for name, value in values.items() if isinstance(value, Missing)
     }
-    found = {name: value for name, value in values.items() if not isinstance(value, Missing)}
+    result = {name: value for name, value in values.items() if not isinstance(value, Missing)}
     for name in ("glibc", "machine", "wsl", "packages"):
-        if name in found:
-            said[name] = found[name]
-    if "gpus" in found:
-        listed: tuple[gpus.Gpu, ...] = found["gpus"]
-        said["gpus"] = [[gpu.id, gpu.name] for gpu in listed]
+        if name in result:
+            readings[name] = result[name]
+    if "gpus" in result:
+        listed: tuple[gpus.Gpu, ...] = result["gpus"]
+        readings["gpus"] = [[gpu.id, gpu.name] for gpu in listed]
         slices = [[part.id, part.profile, part.memory_gb] for gpu in listed for part in gpu.slices]
         capabilities = [gpu.cc for gpu in listed if gpu.cc]
-        said |= {"slices": slices} if slices else {}
-        said |= {"cc": capabilities} if capabilities else {}
-        said |= {"integrated": True} if any(gpu.integrated for gpu in listed) else {}
-    if "driver" in found:
-        said["driver"] = found["driver"].version
-    if "pythons" in found:
-        (python,) = found["pythons"]
-        said["python"] = python.version
-    if "gpu_links" in found:
-        said["links"] = [[link.a, link.b, link.kind] for link in found["gpu_links"].pairs]
-    return said | ({"cpu": found["cpu"]} if "cpu" in found else {})
+        readings |= {"slices": slices} if slices else {}
+        readings |= {"cc": capabilities} if capabilities else {}
+        readings |= {"integrated": True} if any(gpu.integrated for gpu in listed) else {}
+    if "driver" in result:
+        readings["driver"] = result["driver"].version
+    if "pythons" in result:
+        (python,) = result["pythons"]
+        readings["python"] = python.version
+    if "gpu_links" in result:
+        readings["links"] = [[link.a, link.b, link.kind] for link in result["gpu_links"].pairs]
+    return readings | ({"cpu": result["cpu"]} if "cpu" in result else {})
 
 
 def expected(name: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_what_is_not_said_is_not_invented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("words", "expected"),
     [
         ("580.65.06", Driver(version="580.65.06")),
         ("580.65.06-open", Driver(version="580.65.06", flavour="open")),
@@ -86,15 +86,17 @@ def test_what_is_not_said_is_not_invented() -> None:
         ("700.10", Driver(version="700.10")),
     ],
 )
-def test_a_driver_with_a_suffix(said: str, expected: Driver) -> None:
-    assert from_description.parse(f'driver: "{said}"\n', "host.yaml").value(driver.FACT) == expected
+def test_a_driver_with_a_suffix(words: str, expected: Driver) -> None:
+    assert (
+        from_description.parse(f'driver: "{words}"\n', "host.yaml").value(driver.FACT) == expected
+    )
 
 
 @pytest.mark.parametrize(
-    "said", ["latest", "R580", "v580.65", "580.65.06abc", "12.4", "9" * 5000, "580.65.", "٥٨٠.٦٥"]
+    "words", ["latest", "R580", "v580.65", "580.65.06abc", "12.4", "9" * 5000, "580.65.", "٥٨٠.٦٥"]
 )
-def test_what_is_no_driver_version(said: str) -> None:
-    failure = refused(f'gpus: []\ndriver: "{said}"\n')
+def test_what_is_no_driver_version(words: str) -> None:
+    failure = refused(f'gpus: []\ndriver: "{words}"\n')
     assert failure.where == "host.yaml:2"
     assert "is not a driver version" in failure.what
     assert 'write driver: "580.65.06"' in failure.hint

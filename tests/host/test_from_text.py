@@ -109,8 +109,11 @@ def test_each_kind_is_read_as_what_it_is(text: str, change: Callable[[str], str]
 )
 def test_a_system_without_wheels_is_refused_by_its_name(name: str, reason: str) -> None:
     text = (Path(__file__).parent / "collect_env" / f"{name}.txt").read_text()
-    for said in (text, re.sub("(GPU models and configuration: ).*", r"\1Could not collect", text)):
-        made = planned(said)
+    for variant in (
+        text,
+        re.sub("(GPU models and configuration: ).*", r"\1Could not collect", text),
+    ):
+        made = planned(variant)
         assert isinstance(made, Unsupported)
         assert reason in made.unsupported[0].reasons[0]
 

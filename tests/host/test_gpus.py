@@ -24,17 +24,17 @@ def answered(*answers: dict[str, object]) -> Reading:
 
 
 def named(host: Host) -> list[tuple[str, str]]:
-    found = host.known(gpus.FACT)
-    assert found is not None
-    return [(gpu.id, gpu.name) for gpu in found]
+    result = host.known(gpus.FACT)
+    assert result is not None
+    return [(gpu.id, gpu.name) for gpu in result]
 
 
 def test_nvidia_smi_stands_in_for_nvml() -> None:
     rows = "\n".join(FULL_ROW.format(n=n, bus=bus) for n, bus in enumerate(("07", "0F")))
     host = Host({LONG: ok(rows), nvml.SOURCE.key: Reading(outcome="timed out", detail="slow")})
-    found = host.known(gpus.FACT)
-    assert found is not None
-    assert found[1] == gpus.Gpu(
+    result = host.known(gpus.FACT)
+    assert result is not None
+    assert result[1] == gpus.Gpu(
         id="1",
         name="NVIDIA A100-SXM4-80GB",
         cc="8.0",
@@ -86,9 +86,9 @@ def test_what_nvml_does_not_tell_comes_from_nvidia_smi_by_bus_id() -> None:
             ),
         }
     )
-    found = host.known(gpus.FACT)
-    assert found is not None
-    assert (found[0].id, found[0].memory_gb, found[0].ecc) == ("0", 80.0, True)
+    result = host.known(gpus.FACT)
+    assert result is not None
+    assert (result[0].id, result[0].memory_gb, result[0].ecc) == ("0", 80.0, True)
     assert host.warnings(gpus.FACT) == ["NVML shows 1 GPUs, nvidia-smi shows 2"]
 
 
@@ -156,9 +156,9 @@ def test_the_bus_knows_what_the_gpu_could_in_a_better_slot() -> None:
             ),
         }
     )
-    found = host.known(gpus.FACT)
-    assert found is not None
-    assert found[0].link == gpus.PcieLink(width=8, width_max=16, generation=3, generation_max=4)
+    result = host.known(gpus.FACT)
+    assert result is not None
+    assert result[0].link == gpus.PcieLink(width=8, width_max=16, generation=3, generation_max=4)
 
 
 def test_a_gpu_on_the_bus_that_the_driver_does_not_show() -> None:
@@ -210,9 +210,9 @@ def test_a_jetson_without_nvml() -> None:
     ],
 )
 def test_vgpu(answer: dict[str, object], vgpu: bool) -> None:
-    found = Host({nvml.SOURCE.key: answered({"index": 0, **answer})}).known(gpus.FACT)
-    assert found is not None
-    assert found[0].vgpu is vgpu
+    result = Host({nvml.SOURCE.key: answered({"index": 0, **answer})}).known(gpus.FACT)
+    assert result is not None
+    assert result[0].vgpu is vgpu
 
 
 @pytest.mark.parametrize(

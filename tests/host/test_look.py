@@ -37,12 +37,16 @@ def test_the_longest_mount_point_holds_a_path(
     folder.mkdir()
     text = MOUNTINFO.replace("/data/scratch", f"{folder}").replace("/data", f"{tmp_path}")
     mounted(monkeypatch, tmp_path, text)
-    found = _filesystem.disks({"prefix": f"{folder}/new", "logs": str(tmp_path), "checkout": "/"})
-    assert (found["prefix"]["type"], found["prefix"]["options"]) == ("lustre", ["ro", "noexec"])
-    assert (found["logs"]["type"], found["logs"]["options"]) == ("nfs4", ["nosuid", "nodev"])
-    assert found["checkout"]["type"] == "ext4"
-    assert [found[role]["exists"] for role in ("prefix", "logs", "checkout")] == [False, True, True]
-    assert "filer" not in str(found)
+    result = _filesystem.disks({"prefix": f"{folder}/new", "logs": str(tmp_path), "checkout": "/"})
+    assert (result["prefix"]["type"], result["prefix"]["options"]) == ("lustre", ["ro", "noexec"])
+    assert (result["logs"]["type"], result["logs"]["options"]) == ("nfs4", ["nosuid", "nodev"])
+    assert result["checkout"]["type"] == "ext4"
+    assert [result[role]["exists"] for role in ("prefix", "logs", "checkout")] == [
+        False,
+        True,
+        True,
+    ]
+    assert "filer" not in str(result)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +100,8 @@ def test_limits_are_read_from_our_group_up_to_its_mount(
         (tmp_path / name / use).write_text(f"{used}\n")
     (tmp_path / "a.slice" / "memory.stat").write_text(f"active_file 7\n{idle} 30\n")
     in_group(monkeypatch, cgroup, f"{root} {tmp_path} rw - {kind} {kind} rw,memory")
-    found = {"kind": kind, "limits": ["max", "1073741824", "2147483648"], "used": [10, 60, None]}
-    assert _filesystem.cgroup_memory() == found
+    result = {"kind": kind, "limits": ["max", "1073741824", "2147483648"], "used": [10, 60, None]}
+    assert _filesystem.cgroup_memory() == result
 
 
 @pytest.mark.parametrize(
@@ -180,9 +184,9 @@ def test_packages_of_the_active_environment_only(
         (site / f"{name}.dist-info").mkdir(parents=True)
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path))
-    found = _filesystem.packages()
-    assert found
-    assert found["distributions"] == ["flash_attn-2.8.3", "torch-2.8.0+cu128", "vllm-0.11.0"]
+    result = _filesystem.packages()
+    assert result
+    assert result["distributions"] == ["flash_attn-2.8.3", "torch-2.8.0+cu128", "vllm-0.11.0"]
     monkeypatch.delenv("VIRTUAL_ENV")
     assert _filesystem.packages() is None
 
@@ -275,6 +279,6 @@ def test_wheels_in_find_links_folders_are_listed(
     links = f"{folder.as_uri()} https://w.example/ /no/such/folder"
     environ = {"HOME": str(tmp_path), "PIP_FIND_LINKS": links, "PIP_CONFIG_FILE": "/dev/null"}
     monkeypatch.setattr(os, "environ", environ)
-    found = _installer.installer_config()
-    assert found["wheels"] == ["torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl"]
-    assert found["pip"]["find-links"] == links
+    result = _installer.installer_config()
+    assert result["wheels"] == ["torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl"]
+    assert result["pip"]["find-links"] == links

@@ -62,16 +62,16 @@ def test_a_pasted_text_that_lists_one_is_planned_for_the_cpu_with_a_warning(
     line: str, name: str
 ) -> None:
     none = "" if "models and" in line else "GPU models and configuration: No CUDA\n"
-    found = made(f"{LINUX}{none}{line}\n")
-    assert isinstance(found, Plan)
-    assert found.profile == "cpu"
-    assert f"this host has an {name}: the plan uses NVIDIA GPUs only" in found.warnings
+    result = made(f"{LINUX}{none}{line}\n")
+    assert isinstance(result, Plan)
+    assert result.profile == "cpu"
+    assert f"this host has an {name}: the plan uses NVIDIA GPUs only" in result.warnings
 
 
 def test_the_graphics_of_a_processor_are_no_gpu() -> None:
-    found = made(f"{LINUX}GPU models and configuration: No CUDA\n")
-    assert isinstance(found, Plan)
-    assert not any("NVIDIA GPUs only" in warning for warning in found.warnings)
+    result = made(f"{LINUX}GPU models and configuration: No CUDA\n")
+    assert isinstance(result, Plan)
+    assert not any("NVIDIA GPUs only" in warning for warning in result.warnings)
 
 
 BUS = bus(
@@ -91,17 +91,17 @@ def test_on_the_bus_of_a_recording() -> None:
         "AMD GPU (1002:74a1)",
         "Intel GPU (8086:0bd5)",
     )
-    found = plan({**BARE, **readings})
-    assert isinstance(found, Plan)
-    said = "this host has an AMD GPU (1002:74a1) and an Intel GPU (8086:0bd5): the plan uses NVIDIA GPUs only"
-    assert said in found.warnings
+    result = plan({**BARE, **readings})
+    assert isinstance(result, Plan)
+    sentence = "this host has an AMD GPU (1002:74a1) and an Intel GPU (8086:0bd5): the plan uses NVIDIA GPUs only"
+    assert sentence in result.warnings
 
 
 @pytest.mark.parametrize("more", ["", "Architecture: AMD64\n"])
 def test_windows_is_one_sentence(more: str) -> None:
-    found = made(WINDOWS + more)
-    assert isinstance(found, Unsupported)
-    ((reason,),) = [one.reasons for one in found.unsupported]
+    result = made(WINDOWS + more)
+    assert isinstance(result, Unsupported)
+    ((reason,),) = [item.reasons for item in result.unsupported]
     assert reason.startswith("vLLM publishes nothing for Windows: use WSL 2")
 
 

@@ -156,22 +156,22 @@ def test_four_numbers_that_are_a_version_stay(text: str) -> None:
 
 
 def test_which_four_numbers_are_versions_may_be_known() -> None:
-    said = {
+    readings = {
         "cudnn": "9.1.0.70",
         "wanted": "9.1.0.71",
         "at": "10.31.7.99",
-        "said": "found 9.1.0.71 at 10.31.7.99",
+        "readings": "found 9.1.0.71 at 10.31.7.99",
     }
-    assert ME.value(said) == {
+    assert ME.value(readings) == {
         "cudnn": "9.1.0.70",
         "wanted": "***",
         "at": "***",
-        "said": "found *** at ***",
+        "readings": "found *** at ***",
     }
-    assert ME.with_versions(["9.1.0.71", "2.0"]).value(said) == {
-        **said,
+    assert ME.with_versions(["9.1.0.71", "2.0"]).value(readings) == {
+        **readings,
         "at": "***",
-        "said": "found 9.1.0.71 at ***",
+        "readings": "found 9.1.0.71 at ***",
     }
 
 

@@ -75,10 +75,10 @@ def test_device_files_are_looked_at_and_not_opened(
     monkeypatch.setattr(
         _filesystem, "_DEVICES", (f"{tmp_path}/nvidia*", f"{tmp_path}/nvidia-caps/*")
     )
-    found = known(device_files.FACT, {"probe device_files": _filesystem.device_files()})
-    assert [Path(each.path).name for each in found] == ["nvidia0", "nvidiactl", "nvidia-cap1"]
-    assert found[0].usable
-    assert found[2].usable == (os.geteuid() == 0)
+    result = known(device_files.FACT, {"probe device_files": _filesystem.device_files()})
+    assert [Path(item.path).name for item in result] == ["nvidia0", "nvidiactl", "nvidia-cap1"]
+    assert result[0].usable
+    assert result[2].usable == (os.geteuid() == 0)
 
 
 def test_the_newest_kernel_and_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,9 @@ def slurm(*, commands: bool = True, slurmd: bool = False) -> dict[str, bool]:
     ],
 )
 def test_schedulers(seen: dict[str, bool], names: list[str], expected: tuple[str, str]) -> None:
-    found = value(scheduler.FACT, {"probe scheduler": seen, HINTS: hints(*names)})
-    assert isinstance(found, scheduler.Scheduler)
-    assert (found.name, found.place) == expected
+    result = value(scheduler.FACT, {"probe scheduler": seen, HINTS: hints(*names)})
+    assert isinstance(result, scheduler.Scheduler)
+    assert (result.name, result.place) == expected
 
 
 def test_a_host_with_nothing_around_it() -> None:

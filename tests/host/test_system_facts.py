@@ -51,15 +51,15 @@ ARCH = (
 def test_the_operating_system(
     text: str, id_: str, version: str | None, like: tuple[str, ...]
 ) -> None:
-    found = value(os_release.FACT, {ETC: text})
-    assert isinstance(found, os_release.OsRelease)
-    assert (found.id, found.version, found.like) == (id_, version, like)
+    result = value(os_release.FACT, {ETC: text})
+    assert isinstance(result, os_release.OsRelease)
+    assert (result.id, result.version, result.like) == (id_, version, like)
 
 
 def test_a_minimal_image_has_its_release_file_under_usr_only() -> None:
-    found = value(os_release.FACT, {ETC: Reading(outcome="absent"), USR: ROCKY})
-    assert isinstance(found, os_release.OsRelease)
-    assert found.name == "Rocky Linux 9.4 (Blue Onyx)"
+    result = value(os_release.FACT, {ETC: Reading(outcome="absent"), USR: ROCKY})
+    assert isinstance(result, os_release.OsRelease)
+    assert result.name == "Rocky Linux 9.4 (Blue Onyx)"
 
 
 def test_a_release_file_that_names_nothing_is_unparsable() -> None:
@@ -67,9 +67,9 @@ def test_a_release_file_that_names_nothing_is_unparsable() -> None:
 
 
 def test_an_unbalanced_quote_costs_nothing_else() -> None:
-    found = value(os_release.FACT, {ETC: 'ID=debian\nPRETTY_NAME="Debian\nVERSION_ID="12"\n'})
-    assert isinstance(found, os_release.OsRelease)
-    assert (found.name, found.version) == ("Debian", "12")
+    result = value(os_release.FACT, {ETC: 'ID=debian\nPRETTY_NAME="Debian\nVERSION_ID="12"\n'})
+    assert isinstance(result, os_release.OsRelease)
+    assert (result.name, result.version) == ("Debian", "12")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_is_no_kernel_release_is_unparsable(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("answer", "name"),
     [
         ("x86_64\n", "x86_64"),
         ("aarch64\n", "aarch64"),
@@ -101,8 +101,8 @@ def test_what_is_no_kernel_release_is_unparsable(text: str) -> None:
         ("ppc64le", "ppc64le"),
     ],
 )
-def test_the_machine(said: str, name: str) -> None:
-    assert value(machine.FACT, {"command uname -m": said}) == name
+def test_the_machine(answer: str, name: str) -> None:
+    assert value(machine.FACT, {"command uname -m": answer}) == name
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_an_ldd_that_says_nothing_of_a_version_is_unparsable() -> None:
     assert missing(glibc.FACT, {LDD: "ldd: some other program\n"}).why == "unparsable"
 
 
-@pytest.mark.parametrize(("said", "state"), [("1", "enforcing"), ("0", "permissive")])
-def test_selinux(said: str, state: str) -> None:
-    assert value(selinux.FACT, {"file /sys/fs/selinux/enforce": said}) == state
+@pytest.mark.parametrize(("answer", "state"), [("1", "enforcing"), ("0", "permissive")])
+def test_selinux(answer: str, state: str) -> None:
+    assert value(selinux.FACT, {"file /sys/fs/selinux/enforce": answer}) == state
 
 
 def test_shared_memory_of_a_container_is_told_apart_from_none() -> None:
@@ -162,11 +162,11 @@ Max locked memory         8388608              unlimited            bytes
 
 
 def test_limits_keep_unlimited_apart_from_numbers() -> None:
-    found = value(limits.FACT, {"file /proc/self/limits": LIMITS})
-    assert isinstance(found, limits.Limits)
-    assert found.memlock == limits.Limit(soft=8388608, hard=None)
-    assert found.nofile == limits.Limit(soft=1024, hard=1048576)
-    assert found.nproc == limits.Limit(soft=96365, hard=96365)
+    result = value(limits.FACT, {"file /proc/self/limits": LIMITS})
+    assert isinstance(result, limits.Limits)
+    assert result.memlock == limits.Limit(soft=8388608, hard=None)
+    assert result.nofile == limits.Limit(soft=1024, hard=1048576)
+    assert result.nproc == limits.Limit(soft=96365, hard=96365)
     assert missing(limits.FACT, {"file /proc/self/limits": LIMITS[:200]}).why == "unparsable"
 
 

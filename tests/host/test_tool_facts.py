@@ -22,35 +22,39 @@ def python(version: str, path: str, *, venv: bool = True, headers: bool = False)
 
 
 def test_the_newest_python_comes_first_and_numbers_are_no_text() -> None:
-    said = [python("3.9.19", "/usr/bin/python3.9"), python("3.12.3", "/a"), python("3.10.14", "/b")]
-    found = known(pythons.FACT, {"probe pythons": said})
-    assert [one.version for one in found] == ["3.12.3", "3.10.14", "3.9.19"]
+    installed = [
+        python("3.9.19", "/usr/bin/python3.9"),
+        python("3.12.3", "/a"),
+        python("3.10.14", "/b"),
+    ]
+    result = known(pythons.FACT, {"probe pythons": installed})
+    assert [item.version for item in result] == ["3.12.3", "3.10.14", "3.9.19"]
 
 
 def test_of_equal_pythons_the_one_that_makes_environments_comes_first() -> None:
-    said = [
+    installed = [
         python("3.11.2", "/usr/bin/python3.11", venv=False, headers=True),
         python("3.11.2", "/opt/python3.11"),
     ]
-    found = known(pythons.FACT, {"probe pythons": said})
-    assert [one.path for one in found] == ["/opt/python3.11", "/usr/bin/python3.11"]
+    result = known(pythons.FACT, {"probe pythons": installed})
+    assert [item.path for item in result] == ["/opt/python3.11", "/usr/bin/python3.11"]
 
 
 def test_one_interpreter_is_listed_once_and_a_broken_answer_not_at_all() -> None:
-    said = [
+    installed = [
         python("3.13.0", "/a"),
         python("3.13.0", "/a"),
         "Fatal Python error",
         '{"version": "new"}',
         "[1]",
     ]
-    assert value(pythons.FACT, {"probe pythons": said}) == (
+    assert value(pythons.FACT, {"probe pythons": installed}) == (
         pythons.Python(version="3.13.0", path="/a", venv=True, headers=False),
     )
 
 
 def test_compilers_are_known_by_what_they_say_not_by_their_name() -> None:
-    said = [
+    installed = [
         {
             "path": "/usr/bin/gcc-12",
             "says": "gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright (C) 2022\n",
@@ -66,8 +70,8 @@ def test_compilers_are_known_by_what_they_say_not_by_their_name() -> None:
         },
         {"path": "/usr/bin/c++", "says": "something else\n"},
     ]
-    found = known(compilers.FACT, {"probe compilers": said})
-    assert [(one.name, one.family, one.language, one.version) for one in found] == [
+    result = known(compilers.FACT, {"probe compilers": installed})
+    assert [(item.name, item.family, item.language, item.version) for item in result] == [
         ("cc", "clang", "c", "14.0.0"),
         ("g++-9", "gcc", "c++", "9.4.0"),
         ("gcc", "gcc", "c", "13.3.1"),
@@ -122,9 +126,9 @@ def test_a_runtime_only_folder_is_no_toolkit_and_version_json_helps_where_nvcc_d
         ],
         "says": {},
     }
-    found = value(cuda_toolkits.FACT, {"probe cuda_toolkits": seen})
-    assert isinstance(found, cuda_toolkits.CudaToolkits)
-    assert [(one.path, one.version) for one in found.toolkits] == [
+    result = value(cuda_toolkits.FACT, {"probe cuda_toolkits": seen})
+    assert isinstance(result, cuda_toolkits.CudaToolkits)
+    assert [(toolkit.path, toolkit.version) for toolkit in result.toolkits] == [
         ("/usr/local/cuda-12.4", "12.4.131"),
         ("/opt/conda", None),
     ]
@@ -152,13 +156,13 @@ def settings(
     pip: dict[str, str], uv: dict[str, str] | None = None
 ) -> installer_config.InstallerConfig:
     seen = {"pip": pip, "uv": uv or {}, "wheels": ["torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl"]}
-    found = value(installer_config.FACT, {"probe installer_config": seen})
-    assert isinstance(found, installer_config.InstallerConfig)
-    return found
+    result = value(installer_config.FACT, {"probe installer_config": seen})
+    assert isinstance(result, installer_config.InstallerConfig)
+    return result
 
 
 def test_pip_configuration_is_understood() -> None:
-    found = settings(
+    result = settings(
         {
             "index-url": "https://nexus.corp.example/simple",
             "extra-index-url": "https://a.example/simple\nhttps://b.example/simple https://a.example/simple",
@@ -170,7 +174,7 @@ def test_pip_configuration_is_understood() -> None:
             "no-index": "0",
         }
     )
-    assert found == installer_config.InstallerConfig(
+    assert result == installer_config.InstallerConfig(
         index="https://nexus.corp.example/simple",
         extra_indexes=("https://a.example/simple", "https://b.example/simple"),
         find_links=("/srv/wheels",),
@@ -182,13 +186,13 @@ def test_pip_configuration_is_understood() -> None:
 
 
 def test_uvs_own_settings_go_before_pips() -> None:
-    found = settings(
+    result = settings(
         {"index-url": "https://pip.example/simple", "find-links": "/pip"},
         {"default-index": "https://uv.example/simple", "find-links": "/uv,/more", "offline": "1"},
     )
-    assert found.index == "https://uv.example/simple"
-    assert found.find_links == ("/uv", "/more")
-    assert found.no_index
+    assert result.index == "https://uv.example/simple"
+    assert result.find_links == ("/uv", "/more")
+    assert result.no_index
 
 
 def test_disks_are_told_in_gib_with_the_options_that_matter() -> None:
@@ -223,5 +227,5 @@ def test_sources_that_nobody_asked_are_not_read_and_those_that_failed_are_not_si
         "pypi": {"answers": True, "detail": "200"},
         "github": {"answers": False, "detail": "refused"},
     }
-    found = known(sources.FACT, {"probe sources": answers})
-    assert (found["pypi"].answers, found["github"].detail) == (True, "refused")
+    result = known(sources.FACT, {"probe sources": answers})
+    assert (result["pypi"].answers, result["github"].detail) == (True, "refused")

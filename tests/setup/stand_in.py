@@ -118,9 +118,9 @@ class StandIn:
     def give(self, *names: str) -> StandIn:
         """Put tools of this machine on the host's PATH."""
         for name in names:
-            found = shutil.which(name)
-            assert found, f"this machine has no {name}"
-            (self.bin / name).symlink_to(found)
+            result = shutil.which(name)
+            assert result, f"this machine has no {name}"
+            (self.bin / name).symlink_to(result)
         return self
 
     def give_python(self) -> StandIn:
@@ -170,9 +170,9 @@ class StandIn:
 def the_uv() -> str:
     """Return the uv of the pinned requirements."""
     beside = Path(sys.executable).parent / "uv"
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    assert found, "the test requirements bring uv"
-    return found
+    result = str(beside) if beside.exists() else shutil.which("uv")
+    assert result, "the test requirements bring uv"
+    return result
 
 
 @contextlib.contextmanager
@@ -238,6 +238,6 @@ def mounting(commands: str) -> list[str]:
     if tried.returncode != 0:
         pytest.skip(f"mounting is refused here: {tried.stderr.decode().strip()}")
     wrapped = f'PATH=/usr/sbin:/usr/bin:/sbin:/bin; {commands} && PATH=$HOST_PATH exec "$@"'
-    found = shutil.which("unshare")
-    assert found
-    return [found, *unshare[1:-2], "/bin/sh", "-ec", wrapped, "sh"]
+    result = shutil.which("unshare")
+    assert result
+    return [result, *unshare[1:-2], "/bin/sh", "-ec", wrapped, "sh"]

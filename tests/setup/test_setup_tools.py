@@ -40,16 +40,18 @@ def test_no_tool_at_all(host: StandIn) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "venv", "said"),
+    ("version", "venv", "message"),
     [
         ("3.8", "venv", "Python 3.8 (python3) is too old"),
         ("3.11", "bare", "Python 3.11 (python3) has no venv"),
     ],
 )
-def test_an_unsuitable_python_is_named(host: StandIn, version: str, venv: str, said: str) -> None:
+def test_an_unsuitable_python_is_named(
+    host: StandIn, version: str, venv: str, message: str
+) -> None:
     old_python(host, version, venv)
     answer = host.setup()
-    assert (answer.code, said in answer.err) == (3, True), answer.err
+    assert (answer.code, message in answer.err) == (3, True), answer.err
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Place(msgspec.Struct, frozen=True):
         }
 
     def generations(self) -> list[str]:
-        return [one.id for one in environments.list_environments(self.prefix)]
+        return [environment.id for environment in environments.list_environments(self.prefix)]
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +70,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         ),
     )
     env = {**os.environ, "UV_DEFAULT_INDEX": (tmp_path / "no-index").as_uri()}
-    found = resolve.resolve(made, Settings(), find_uv_bin(), env, tmp_path / "asked")
-    assert isinstance(found, resolve.ResolvedLock)
+    result = resolve.resolve(made, Settings(), find_uv_bin(), env, tmp_path / "asked")
+    assert isinstance(result, resolve.ResolvedLock)
     seen = Host(
         record.record(network=False, paths={}, sources={}, facts=resolution_cache.FACTS).readings
     )
@@ -80,7 +80,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         wish=wish,
         tool=resolution_cache.tool(),
         plan=made,
-        lock=found.lock,
+        lock=result.lock,
         host_python=os.path.realpath(sys.executable),
     )
     resolution_cache.save(tmp_path / "envs", here)
@@ -88,7 +88,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def output_of(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     def run(*argv: str) -> str:
         capsys.readouterr()
         assert cli.run(list(argv)) == 0

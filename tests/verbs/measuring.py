@@ -18,16 +18,16 @@ from tests.verbs.conftest import Place
 
 _BODY = """
 from ._contract import Figure
-told = json.loads(Path({path!r}).read_text())[context.pins["numpy"]]
-samples = tuple(told["{name}"] * (1 + i / 1000) for i in range(-2, 3))
+planted = json.loads(Path({path!r}).read_text())[context.pins["numpy"]]
+samples = tuple(planted["{name}"] * (1 + i / 1000) for i in range(-2, 3))
 with open({path!r} + ".tried", "a") as tried:
     tried.write("{name} " + context.pins["numpy"] + "\\n")
 figures = (
     Figure(name="rate", value=samples[2], unit="TFLOP/s", better="higher", samples=samples, repeats=5),
-    Figure(name="tokens", value=told["tokens"]),
-    Figure(name="attention backend", value=told["backend"]),
+    Figure(name="tokens", value=planted["tokens"]),
+    Figure(name="attention backend", value=planted["backend"]),
 )
-return Verdict(told["outcome"] != "fail", told["outcome"], figures=figures)
+return Verdict(planted["outcome"] != "fail", planted["outcome"], figures=figures)
 """
 PROMISED = ("glance", "quick")
 _WELL = {
@@ -44,10 +44,10 @@ class Measuring:
     """Toy checks whose results depend on numpy: 2.2 is planned first, then 2.1."""
 
     def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.place, self._told = place, place.folder / "told.json"
+        self.place, self._planted = place, place.folder / "planted.json"
         self.say("2.2")
         bodies = {
-            name: _BODY.format(path=str(self._told), name=name)
+            name: _BODY.format(path=str(self._planted), name=name)
             for name in ("glance", "quick", "deep")
         }
         folder = checks_folder(place.folder / "checks", **bodies)
@@ -55,8 +55,8 @@ class Measuring:
         deep.write_text(deep.read_text().replace("'quick', Verdict", "'full', Verdict"))
         glance = folder / "glance.py"
         glance.write_text(glance.read_text().replace("'quick', Verdict", "'passive', Verdict"))
-        found = launch_checks.discover(folder)
-        monkeypatch.setattr(launch_checks, "discover", lambda: found)
+        result = launch_checks.discover(folder)
+        monkeypatch.setattr(launch_checks, "discover", lambda: result)
         monkeypatch.setattr(
             launch_checks, "run", functools.partial(launch_checks.run, folder=folder)
         )
@@ -65,12 +65,12 @@ class Measuring:
 
     def say(self, numpy: str, **changes: Any) -> None:
         """Set the check results for one version of numpy."""
-        said = json.loads(self._told.read_text()) if self._told.exists() else {}
-        self._told.write_text(json.dumps({**said, numpy: {**_WELL, **changes}}))
+        planted = json.loads(self._planted.read_text()) if self._planted.exists() else {}
+        self._planted.write_text(json.dumps({**planted, numpy: {**_WELL, **changes}}))
 
     def tried(self) -> list[str]:
         """Return the checks that ran since the last call."""
-        path = Path(f"{self._told}.tried")
+        path = Path(f"{self._planted}.tried")
         lines = path.read_text().splitlines() if path.exists() else []
         path.write_text("")
         return lines
@@ -80,7 +80,7 @@ class Measuring:
         last = self.place.wanted
         path = self.place.folder / "wheels" / f"numpy-{version}-py3-none-any.whl"
         wheel = Wheel(url=path.as_uri(), sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-        pins = [one for one in last.lock.pins if one.name != "numpy"]
+        pins = [pin for pin in last.lock.pins if pin.name != "numpy"]
         plan = msgspec.structs.replace(last.plan, checks=PROMISED)
         lock = Lock(pins=(*pins, Pin(name="numpy", version=version, wheel=wheel)))
         return msgspec.structs.replace(last, plan=plan, lock=lock)

@@ -56,7 +56,7 @@ class Place:
 
     def make(self, *words: str) -> int:
         argv = ["bundle", "--host", str(self.description), "-o", str(self.bundle), "--yes"]
-        argv += [word for one in SETTINGS for word in ("--set", one)]
+        argv += [word for setting in SETTINGS for word in ("--set", setting)]
         return cli.run([*argv, *words, "--prefix", str(self.here)])
 
     def up(self, *words: str) -> int:
@@ -153,9 +153,9 @@ def test_a_kept_wheel_comes_with_it_and_is_kept_there(
     (there,) = wheel_store.kept_wheels(place.there)
     assert (there.file, there.torch, there.row.source[:12]) == (FILE, "2.13.0", "imported on ")
     shutil.rmtree(place.bundle)
-    found = resolution_cache.load(place.there)
-    assert found
-    assert (found.plan.flash_attn.origin, found.plan.flash_attn.wheel) == ("store", FILE)
+    result = resolution_cache.load(place.there)
+    assert result
+    assert (result.plan.flash_attn.origin, result.plan.flash_attn.wheel) == ("store", FILE)
     next((place.there / "current").glob("lib/python*/site-packages/flash_attn_2_cuda*.so")).unlink()
     capsys.readouterr()
     assert cli.run(["up", "--yes", "--quiet", "--prefix", str(place.there)]) == 0
@@ -173,11 +173,12 @@ def test_a_wheel_that_does_not_fit_the_host_there_stays_out(
     with_an_h100(H100.replace("H100 80GB HBM3", "B200"))
     assert place.up("--quiet") == 0
     assert not place.installed
-    found = resolution_cache.load(place.there)
-    assert found
-    (decision,) = [one for one in found.plan.decisions if one.subject == "flash-attn"]
+    result = resolution_cache.load(place.there)
+    assert result
+    (decision,) = [item for item in result.plan.decisions if item.subject == "flash-attn"]
     assert (
-        "no machine code for 10.0" in {one.candidate: one.reason for one in decision.rejected}[FILE]
+        "no machine code for 10.0"
+        in {item.candidate: item.reason for item in decision.rejected}[FILE]
     )
     assert not list((place.there / "wheels").glob("flash_attn*"))
 
@@ -202,7 +203,7 @@ def test_a_published_wheel_that_is_planned_is_fetched_for_it(
     place.server.resources[page] = Resource(f'<a href="{link}">{name}</a>'.encode(), "text/html")
     place.server.resources[link] = Resource(published.read_bytes())
     assert place.make("--quiet", "--set", github) == 0
-    assert [one.origin for one in wheel_store.kept_wheels(place.here)] == ["fetched"]
+    assert [item.origin for item in wheel_store.kept_wheels(place.here)] == ["fetched"]
     assert place.server.url("") not in place.manifest.read_text()
     with_an_h100(H100)
     assert place.up("--quiet") == 0
@@ -213,8 +214,8 @@ def test_what_is_owed_is_not_in_it_and_that_is_said(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert place.make("--quiet") == 0
-    said = capsys.readouterr().out
-    for text in (said, (place.bundle / "README.txt").read_text()):
+    output = capsys.readouterr().out
+    for text in (output, (place.bundle / "README.txt").read_text()):
         assert "flash-attn is not in the bundle: no wheel can be used; it can be compiled" in text
         assert "`./setup.sh wheels import PATH`" in text
         assert f"`./setup.sh provision --host {place.description}`" in text

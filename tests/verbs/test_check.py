@@ -33,17 +33,17 @@ def test_any_python_is_tried_and_reported(
     environment: SmallEnvironment, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert check(tmp_path, "record_whole", "--python", environment.python, "--json") == 0
-    told = json.loads(capfd.readouterr().out)
-    assert (told["verdict"], told["plan"], told["host"]["python"]["packages"]) == (
+    document = json.loads(capfd.readouterr().out)
+    assert (document["verdict"], document["plan"], document["host"]["python"]["packages"]) == (
         "verified",
         None,
         {"alpha": "1.0"},
     )
-    assert [one["summary"] for one in told["checks"]] == [
+    assert [item["summary"] for item in document["checks"]] == [
         "3 files of 1 distributions are as recorded"
     ]
     (kept,) = (tmp_path / "logs").glob("*/report.json")
-    assert json.loads(kept.read_text()) == told
+    assert json.loads(kept.read_text()) == document
     assert not (tmp_path / "logs" / "summary.txt").exists(), "no news of any environment of ours"
     (environment.site / "alpha.py").write_text("two = 2\n")
     assert check(tmp_path, "record_whole", "--python", environment.python) == 1
@@ -95,8 +95,11 @@ def test_a_wrapper_is_what_is_tried(
     wrapper.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     assert check(tmp_path, "record_whole", "--python", f"./{wrapper.name}", "--json") == 0
-    told = json.loads(capfd.readouterr().out)["host"]["python"]
-    assert (told["command"], told["executable"]) == (f"./{wrapper.name}", environment.python)
+    document = json.loads(capfd.readouterr().out)["host"]["python"]
+    assert (document["command"], document["executable"]) == (
+        f"./{wrapper.name}",
+        environment.python,
+    )
     (log,) = (tmp_path / "logs").glob("*/check-record_whole.log")
     assert f"$ './{wrapper.name}' -I -B" in log.read_text()
 
@@ -111,12 +114,12 @@ def test_gpus_that_do_not_answer_are_not_passed_over(
     if foreign_python.gpus_here():
         pytest.skip("GPUs answer here")
     assert check(tmp_path, "nvml_answers", "--python", environment.python, "--json") == 1
-    (told,) = json.loads(capfd.readouterr().out)["checks"]
-    assert told["summary"].startswith("NVML: ")
+    (document,) = json.loads(capfd.readouterr().out)["checks"]
+    assert document["summary"].startswith("NVML: ")
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("names", "left"),
     [
         (None, GPUS),
         ("", ()),
@@ -127,8 +130,8 @@ def test_gpus_that_do_not_answer_are_not_passed_over(
         ("2:1", ("2:1",)),
     ],
 )
-def test_visible_gpus_are_those_that_are_named(said: str | None, left: tuple[str, ...]) -> None:
-    assert foreign_python.visible(GPUS, said) == left
+def test_visible_gpus_are_those_that_are_named(names: str | None, left: tuple[str, ...]) -> None:
+    assert foreign_python.visible(GPUS, names) == left
 
 
 def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
@@ -140,12 +143,12 @@ def test_the_number_of_a_gpu_that_is_cut_means_its_first_slice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")]
+    ("names", "wrong"), [("7", "7"), ("0,9", "9"), ("all", "all"), ("-1", "-1"), ("GPU-", "GPU-")]
 )
-def test_a_gpu_that_is_not_there_is_named(said: str, wrong: str) -> None:
+def test_a_gpu_that_is_not_there_is_named(names: str, wrong: str) -> None:
     with pytest.raises(WrongUsage) as raised:
-        foreign_python.visible(GPUS, said)
-    assert f"CUDA_VISIBLE_DEVICES={said}: `{wrong}` is not a GPU of this host" in str(raised.value)
+        foreign_python.visible(GPUS, names)
+    assert f"CUDA_VISIBLE_DEVICES={names}: `{wrong}` is not a GPU of this host" in str(raised.value)
 
 
 def test_the_list_says_what_each_needs(
@@ -157,8 +160,8 @@ def test_the_list_says_what_each_needs(
     (folder / "one.py").write_text(
         (folder / "one.py").read_text().replace("'must', Needs()", f"'must', {needs}")
     )
-    found = launch_checks.discover(folder)
-    monkeypatch.setattr(launch_checks, "discover", lambda: found)
+    result = launch_checks.discover(folder)
+    monkeypatch.setattr(launch_checks, "discover", lambda: result)
     assert cli.run(["check", "list"]) == 0
     wants = (
         "torch, 2 GPUs where vLLM is for CUDA, compute capability 8.0, vLLM for cuda, c++ on PATH"

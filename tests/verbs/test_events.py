@@ -75,7 +75,7 @@ class Place:
         self.options = [
             "--prefix",
             str(self.prefix),
-            *(part for one in (*wishes, *others) for part in ("--set", one)),
+            *(part for item in (*wishes, *others) for part in ("--set", item)),
         ]
 
     def argv(self, *argv: str) -> list[str]:
@@ -97,15 +97,15 @@ class Place:
 
     def working(self) -> list[str]:
         """The commands of all processes that name this place."""
-        found = []
+        result = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 command = path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             except OSError:
                 continue
             if str(self.folder) in command:
-                found.append(command)
-        return found
+                result.append(command)
+        return result
 
 
 @pytest.fixture
@@ -120,12 +120,12 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def lines(out: str) -> list[dict[str, Any]]:
     """Return the lines; require documented types and times, and one "ended", which is the last."""
-    found: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
-    for one in found:
-        jsonschema.validate(one, SCHEMA)
-        assert one["at"].endswith("Z")
-    assert [one["type"] for one in found].index("ended") == len(found) - 1
-    return found
+    result: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
+    for item in result:
+        jsonschema.validate(item, SCHEMA)
+        assert item["at"].endswith("Z")
+    assert [item["type"] for item in result].index("ended") == len(result) - 1
+    return result
 
 
 def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> None:
@@ -133,14 +133,16 @@ def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> Non
     failed = place.run("up", "--events")
     assert failed.returncode == 4
     assert failed.stderr.startswith("error: step 50-vllm: fetch ")
-    *_, ended = told = lines(failed.stdout)
+    *_, ended = events = lines(failed.stdout)
     assert ended["problem"].startswith("step 50-vllm: fetch ")
     assert "HTTP status 404" in ended["problem"]
     assert ended["hint"].startswith("retry with the same command")
     assert ended["report"]["verdict"] == "not provisioned"
     assert ended["report"]["steps"][-1]["problem"]
-    assert [one["result"]["outcome"] for one in told if one["type"] == "step done"][-1] == "failed"
-    assert any(one["type"] == "progress" and one["unit"] == "bytes" for one in told)
+    assert [event["result"]["outcome"] for event in events if event["type"] == "step done"][
+        -1
+    ] == "failed"
+    assert any(event["type"] == "progress" and event["unit"] == "bytes" for event in events)
 
     failed = place.run("up", "--json")
     assert failed.returncode == 4
@@ -152,14 +154,18 @@ def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> Non
     place.fault("")
     done = place.run("up", "--events")  # these wheels hold nothing, so no check can run vLLM
     assert (done.returncode, done.stderr) == (5, "")
-    *_, ended = told = lines(done.stdout)
+    *_, ended = events = lines(done.stdout)
     assert "vllm_serves: skip: " in ended["problem"]
     assert ended["report"]["verdict"] == "undecided"
-    started = [one["name"] for one in told if one["type"] == "check started"]
-    assert started == [one["result"]["name"] for one in told if one["type"] == "check done"]
-    assert started == [one["name"] for one in ended["report"]["checks"]]
+    started = [event["name"] for event in events if event["type"] == "check started"]
+    assert started == [event["result"]["name"] for event in events if event["type"] == "check done"]
+    assert started == [check["name"] for check in ended["report"]["checks"]]
 
-    (made,) = (one for one in environments.list_environments(place.prefix) if one.complete)
+    (made,) = (
+        environment
+        for environment in environments.list_environments(place.prefix)
+        if environment.complete
+    )
     environments.switch(place.prefix, made.id)  # by hand: as if they had passed
     verified.save(Path(made.path), json.dumps(ended["report"]).encode())
     again = place.run("up", "--events")
@@ -169,7 +175,7 @@ def test_a_step_that_fails_and_then_a_run_that_gets_through(place: Place) -> Non
     checked = place.run("check", "record_whole", "--events")
     assert (checked.returncode, checked.stderr) == (0, "")
     *_, ended = lines(checked.stdout)
-    assert [one["name"] for one in ended["report"]["checks"]] == ["record_whole"]
+    assert [check["name"] for check in ended["report"]["checks"]] == ["record_whole"]
     with Path("/dev/full").open("w") as full:
         lost = subprocess.run(
             place.argv("up", "--events"), env=place.env, stdout=full, stderr=-1, check=False
@@ -244,7 +250,7 @@ def test_what_a_command_still_says_after_the_end_is_not_told(
     stream(Line(text="before"))
     assert stream.ended(130, "interrupted") == 130
     stream(Line(text="its pipes are read by threads"))
-    assert [one["type"] for one in lines(capsys.readouterr().out)] == ["line", "ended"]
+    assert [line["type"] for line in lines(capsys.readouterr().out)] == ["line", "ended"]
 
 
 def ended(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:

@@ -110,14 +110,14 @@ class Toy:
 
     def report(self) -> dict[str, object]:
         newest = max((self._folder / "logs").glob("*/report.json"))
-        found: dict[str, object] = json.loads(newest.read_bytes())
-        return found
+        result: dict[str, object] = json.loads(newest.read_bytes())
+        return result
 
     @property
     def wanted(self) -> resolution_cache.Resolution:
-        found = resolution_cache.load(self.prefix)
-        assert found
-        return found
+        result = resolution_cache.load(self.prefix)
+        assert result
+        return result
 
     def has_flash_attn(self) -> bool:
         """Return True if the current environment has flash-attn."""
@@ -128,8 +128,8 @@ class Toy:
     def reason(self) -> str:
         """Return the plan's reasons against the candidates."""
         assert self.wanted.plan.flash_attn.mode == "none"
-        (decision,) = [one for one in self.wanted.plan.decisions if one.subject == "flash-attn"]
-        return "\n".join(one.reason for one in decision.rejected)
+        (decision,) = [item for item in self.wanted.plan.decisions if item.subject == "flash-attn"]
+        return "\n".join(item.reason for item in decision.rejected)
 
     @property
     def built(self) -> int:
@@ -252,9 +252,9 @@ def test_vllm_first_and_then_a_second_environment_with_it(toy: Toy, tmp_path: Pa
     assert toy.run() == 5  # an H100 elsewhere owes what only it can prove
     assert toy.has_flash_attn()
     assert toy.generations == 2
-    told = toy.report()
-    assert steps(told)[61] == steps(told)[62] == steps(told)[60] == "done"
-    assert {step.number for step in discover_steps.discover()} < set(steps(told))
+    document = toy.report()
+    assert steps(document)[61] == steps(document)[62] == steps(document)[60] == "done"
+    assert {step.number for step in discover_steps.discover()} < set(steps(document))
     (made,) = wheel_store.kept_wheels(toy.prefix)
     assert (made.torch, made.cuda, made.sm, made.cpython, made.origin) == (
         "2.13.0",
@@ -326,7 +326,7 @@ def test_an_imported_wheel_is_installed_and_its_claim_is_tried(
     assert cli.run(["wheels", "import", str(brought), "--prefix", str(toy.prefix)]) == 0
     assert toy.run("--only", "60") == 5
     assert toy.has_flash_attn() is works
-    reasons = {one.version: one.reason for one in toy.wanted.against}
+    reasons = {item.version: item.reason for item in toy.wanted.against}
     assert (
         "it needs _ZN3c103NewEv, which torch 2.13.0 here does not have" in reasons.get(named, "")
     ) is not works
@@ -407,10 +407,10 @@ def test_a_partly_compiled_wheel_is_used_only_with_its_pattern(
     assert toy.has_flash_attn()
     (part,) = wheel_store.kept_wheels(toy.prefix)
     assert cli.run(["wheels", "list", "--prefix", str(toy.prefix)]) == 0
-    said = " ".join(capfd.readouterr().out.split())
+    output = " ".join(capfd.readouterr().out.split())
     assert (
         f"only flash_fwd_hdim64* was compiled: used only with {partial_build.ONLY} set to that"
-        in said
+        in output
     )
     monkeypatch.delenv(partial_build.ONLY)
     wish = resolution_cache.wish(
@@ -419,7 +419,7 @@ def test_a_partly_compiled_wheel_is_used_only_with_its_pattern(
     assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
     resolution_cache.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
     assert toy.run("--only", "60") == 5
-    (whole,) = (one for one in wheel_store.kept_wheels(toy.prefix) if not one.only)
+    (whole,) = (item for item in wheel_store.kept_wheels(toy.prefix) if not item.only)
     assert toy.built == 2
     assert toy.wanted.plan.flash_attn.wheel == whole.file
     assert toy.wanted.lock.version("flash-attn") == whole.version != part.version
@@ -571,8 +571,8 @@ def test_on_a_verified_host_a_removed_wheel_leaves_only_a_note(
     assert toy.run() == 0
     assert toy.generations == 1, "the unfinished one is gone"
     assert not (toy.prefix / environments.TOOLKITS).exists()
-    assert "nothing to do" not in (said := capfd.readouterr().out)
-    assert said.count("flash-attn   none: boom") == 1
+    assert "nothing to do" not in (output := capfd.readouterr().out)
+    assert output.count("flash-attn   none: boom") == 1
     assert steps(toy.report())[60] == "failed"
     assert toy.run() == 0
     assert capfd.readouterr().out.startswith("nothing to do: ")
@@ -640,13 +640,13 @@ def test_a_check_that_fails_only_with_flash_attn_removes_it(
         if lock.version("flash-attn") and first:
             first = False
             raise KeyboardInterrupt
-        found = fail_where_it_is(plan, lock, *more)
+        result = fail_where_it_is(plan, lock, *more)
         bad = "fail" if lock.version("flash-attn") else "pass"
         checks = (
-            msgspec.structs.replace(one, outcome=bad) if one.name == "record_whole" else one
-            for one in found.checks
+            msgspec.structs.replace(item, outcome=bad) if item.name == "record_whole" else item
+            for item in result.checks
         )
-        return msgspec.structs.replace(found, checks=tuple(checks))
+        return msgspec.structs.replace(result, checks=tuple(checks))
 
     monkeypatch.setattr(promised_checks, "check_environment", check)
     with pytest.raises(Interrupted):
@@ -703,9 +703,9 @@ class Release:
 
 @pytest.fixture
 def release_page(toy: Toy, tmp_path: Path) -> Release:
-    found = Release(toy, tmp_path)
-    want(toy, tmp_path, f"sources.github={found.github}", planned="wheel")
-    return found
+    result = Release(toy, tmp_path)
+    want(toy, tmp_path, f"sources.github={result.github}", planned="wheel")
+    return result
 
 
 def test_a_published_wheel_is_installed_in_the_first_pass(toy: Toy, release_page: Release) -> None:
@@ -713,8 +713,8 @@ def test_a_published_wheel_is_installed_in_the_first_pass(toy: Toy, release_page
     assert release_page.run() == 5
     assert toy.has_flash_attn()
     assert toy.generations == 1
-    (one,) = wheel_store.kept_wheels(toy.prefix)
-    assert (one.file, one.version, one.origin) == (NAMED, "2.8.3.post2", "fetched")
+    (kept,) = wheel_store.kept_wheels(toy.prefix)
+    assert (kept.file, kept.version, kept.origin) == (NAMED, "2.8.3.post2", "fetched")
     assert 62 not in steps(toy.report())
 
 
@@ -722,8 +722,8 @@ def test_the_hash_of_a_wheel_without_one_is_recorded(toy: Toy, release_page: Rel
     data = release_page.wheel()
     release_page.publish(data, "")
     assert release_page.run() == 5
-    (one,) = wheel_store.kept_wheels(toy.prefix)
-    assert one.sha256 == hashlib.sha256(data).hexdigest()
+    (kept,) = wheel_store.kept_wheels(toy.prefix)
+    assert kept.sha256 == hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -750,10 +750,10 @@ def test_a_published_wheel_that_does_not_suit_is_compiled_in_the_second_pass(
     assert release_page.run() == 5
     assert toy.has_flash_attn(), "compiled instead"
     assert toy.generations == 2, "and vLLM was there first"
-    (one,) = wheel_store.kept_wheels(toy.prefix)
-    assert one.origin == "built"
-    (decision,) = [one for one in toy.wanted.plan.decisions if one.subject == "flash-attn"]
-    assert reason in "\n".join(each.reason for each in decision.rejected if each.candidate == NAMED)
+    (kept,) = wheel_store.kept_wheels(toy.prefix)
+    assert kept.origin == "built"
+    (decision,) = [item for item in toy.wanted.plan.decisions if item.subject == "flash-attn"]
+    assert reason in "\n".join(item.reason for item in decision.rejected if item.candidate == NAMED)
     assert not (toy.prefix / "wheels" / NAMED).exists()
 
 

@@ -49,8 +49,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Small:
     folder = tmp_path_factory.mktemp("tasks")
     small = Small(folder=folder, wheels=folder / "wheels", lock=small_up.locked(folder))
     small.wish()
-    code, _, said = small.run("up", "--yes")
-    assert code == 0, said
+    code, _, err = small.run("up", "--yes")
+    assert code == 0, err
     return small
 
 
@@ -95,11 +95,11 @@ def section(text: str, title: str) -> str:
 
 def test_each_is_done_once_as_if_the_environment_were_active(small: Small) -> None:
     write(small)
-    code, out, said = small.run("up", "--json")
-    assert (code, said) == (0, "")
+    code, out, err = small.run("up", "--json")
+    assert (code, err) == (0, "")
     report = json.loads(out)
-    assert [one["number"] for one in report["steps"]] == [*range(10, 100, 10), 85, 15]
-    assert [one["outcome"] for one in report["steps"]][-2:] == ["done", "done"]
+    assert [step["number"] for step in report["steps"]] == [*range(10, 100, 10), 85, 15]
+    assert [step["outcome"] for step in report["steps"]][-2:] == ["done", "done"]
     assert (report["verdict"], report["promised"]) == ("verified", ["record_whole"])
     (log,) = small.folder.glob(f"logs/{report['run']}/85-models.log")
     assert (
@@ -125,8 +125,8 @@ def test_an_error_in_a_file_is_reported_before_anything_is_changed(small: Small)
     write(small, _86_bad="title: x\ncommands: ['a | b']\n")
     before = {path: path.lstat().st_mtime_ns for path in small.folder.rglob("*")}
     for argv in (["up"], ["up", "--upgrade"], ["provision"], ["tasks"]):
-        code, _, said = small.run(*argv)
-        assert (code, said.splitlines()[0]) == (
+        code, _, err = small.run(*argv)
+        assert (code, err.splitlines()[0]) == (
             2,
             "error: tasks/86-bad.yaml:2: commands[0]: `|` would be passed on literally",
         )
@@ -141,19 +141,19 @@ def test_a_command_that_fails_ends_the_run_and_the_same_command_goes_on(small: S
         _86_bad=bad,
     )
     write(small, _87_later="title: Later\ncommands: [\"bash -c 'echo once >> ran-87'\"]\n")
-    code, out, said = small.run("up", "--json", env={"HF_TOKEN": "hf_CanaryCanaryCanary12"})
+    code, out, err = small.run("up", "--json", env={"HF_TOKEN": "hf_CanaryCanaryCanary12"})
     report = json.loads(out)
     assert (code, report["exit_code"], report["verdict"]) == (4, 4, "verified")
-    assert said.startswith("error: task 86-bad: bash: ended with status 3\n")
-    assert "the same command resumes" in said
-    assert "*** no such model" in said
-    assert "Canary" not in said + out
-    outcomes = {one["number"]: one["outcome"] for one in report["steps"]}
+    assert err.startswith("error: task 86-bad: bash: ended with status 3\n")
+    assert "the same command resumes" in err
+    assert "*** no such model" in err
+    assert "Canary" not in err + out
+    outcomes = {step["number"]: step["outcome"] for step in report["steps"]}
     assert (outcomes[84], outcomes[85], outcomes[86]) == ("done", "done", "failed")
     assert ran(small, 87) == 0, "the rest waits"
-    told = page(small, "86-bad")
-    assert "**FAILED**" in told
-    assert "no such model" in section(told, "What went wrong")
+    text = page(small, "86-bad")
+    assert "**FAILED**" in text
+    assert "no such model" in section(text, "What went wrong")
     assert (
         section(page(small, "README"), "What was not proved").splitlines()[0] == "* 86 Bad: FAILED"
     )
@@ -180,7 +180,7 @@ def test_a_check_that_fails_is_a_task_that_fails(small: Small) -> None:
     write(small, _84_tear=torn)
     code, out, _ = small.run("up", "--json")
     report = json.loads(out)
-    (check,) = (one for one in report["checks"] if one["name"] == "vllm_serves")
+    (check,) = (item for item in report["checks"] if item["name"] == "vllm_serves")
     assert code == {"fail": 1, "skip": 5, "error": 5}[check["outcome"]]
     assert report["steps"][-1]["problem"].startswith("vllm_serves ")
     assert ran(small, 85) == 0
@@ -196,9 +196,9 @@ def test_a_task_that_breaks_a_promise_withdraws_the_verdict(small: Small) -> Non
     assert (code, json.loads(out)["verdict"]) == (1, "not verified")
     assert verified.read_report(small.current) is None
     (small.folder / "tasks" / "84-tear.yaml").unlink()
-    code, out, said = small.run("up", "--json")
-    assert code == 0, said
-    outcomes = {one["number"]: one["outcome"] for one in json.loads(out)["steps"]}
+    code, out, err = small.run("up", "--json")
+    assert code == 0, err
+    outcomes = {step["number"]: step["outcome"] for step in json.loads(out)["steps"]}
     assert (outcomes[40], outcomes[85]) == ("done", "done"), (
         "it is repaired, verified, and the tasks go on"
     )
@@ -216,35 +216,37 @@ def test_a_killed_task_runs_again_and_a_done_one_does_not(
     with started(small.argv("up"), env=small.environment, stdout=-1, stderr=-1) as child:
         until(lambda: ran(small, 86))
         child.send_signal(number)
-        _, said = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=60)
     if number == signal.SIGTERM:
         assert child.returncode == 130
-        assert "current and verified; the same command continues with your tasks" in said
+        assert "current and verified; the same command continues with your tasks" in err
         assert "**interrupted**" in page(small, "86-wait")
     until(lambda: not sleeping(small))
     (small.folder / "go").touch()
-    listed = {one["number"]: one["outcome"] for one in json.loads(small.run("tasks", "--json")[1])}
+    listed = {
+        load["number"]: load["outcome"] for load in json.loads(small.run("tasks", "--json")[1])
+    }
     assert (listed[85], listed[86]) == ("done", "interrupted")
     assert small.run("check")[0] == 0
     assert "**interrupted in an earlier run**" in page(small, "86-wait")
-    code, _, said = small.run("up")
+    code, _, err = small.run("up")
     (small.folder / "go").unlink()
-    assert code == 0, said
+    assert code == 0, err
     assert (ran(small, 85), ran(small, 86), ran(small, 15)) == (1, 2, 1)
 
 
 def sleeping(small: Small) -> list[str]:
-    found = []
+    result = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if (
                 os.readlink(path / "cwd") == str(small.folder)
                 and b"sleep" in (path / "cmdline").read_bytes()
             ):
-                found.append(path.name)
+                result.append(path.name)
         except OSError:
             continue
-    return found
+    return result
 
 
 def test_another_run_that_changes_the_prefix_keeps_out_of_the_way_of_a_task(small: Small) -> None:
@@ -309,7 +311,7 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     assert small.run("up")[0] == 4
     code, out, _ = small.run("tasks", "--json")
     assert code == 0
-    listed: dict[int, dict[str, Any]] = {one["number"]: one for one in json.loads(out)}
+    listed: dict[int, dict[str, Any]] = {load["number"]: load for load in json.loads(out)}
     assert list(listed) == [*range(10, 100, 10), 85, 15, 86] or list(listed) == [
         *range(10, 100, 10),
         85,
@@ -321,21 +323,21 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
     assert listed[85]["checks"] == ["record_whole"]
     assert listed[85]["tried"] == {"record_whole": "pass"}
     assert "dependencies_consistent" not in listed[90]["tried"], "nobody has tried it"
-    said = small.run("tasks")[1].partition("90 Plan and lock")[2].partition("85 ")[0]
+    shown = small.run("tasks")[1].partition("90 Plan and lock")[2].partition("85 ")[0]
     assert (
         "   pass: distributions_as_locked, record_whole\n   not run: dependencies_consistent"
-        in said
+        in shown
     )
     assert all(
-        one["when"].endswith("Z") and one["current"]
-        for one in listed.values()
-        if one["outcome"] != "not yet"
+        item["when"].endswith("Z") and item["current"]
+        for item in listed.values()
+        if item["outcome"] != "not yet"
     )
     assert small.run("check")[0] == small.run("check", "record_whole")[0] == 0
     place = verified.report_path(small.current)
     proof = place.read_bytes()
     place.unlink()
-    listed = {one["number"]: one for one in json.loads(small.run("tasks", "--json")[1])}
+    listed = {load["number"]: load for load in json.loads(small.run("tasks", "--json")[1])}
     assert set(listed[90]["tried"]) == {"distributions_as_locked", "record_whole"}, (
         "a part hides no whole"
     )
@@ -346,12 +348,12 @@ def test_tasks_are_listed_with_how_they_ended(small: Small) -> None:
 def test_a_dry_run_shows_them(small: Small) -> None:
     write(small)
 
-    def said(*argv: str) -> Any:
+    def actions(*argv: str) -> Any:
         return json.loads(small.run("provision", "--dry-run", "--json", *argv)[1])["steps"]
 
-    assert [one["outcome"] for one in said()] == ["kept"] * 9 + ["would run"] * 2
-    assert [one["step"] for one in said("--only", "85")] == ["85-models"]
-    assert said("--only", "85")[0]["actions"][1]["argv"] == ["bash", "-c", "echo once >> ran-85"]
+    assert [action["outcome"] for action in actions()] == ["kept"] * 9 + ["would run"] * 2
+    assert [action["step"] for action in actions("--only", "85")] == ["85-models"]
+    assert actions("--only", "85")[0]["actions"][1]["argv"] == ["bash", "-c", "echo once >> ran-85"]
     assert ran(small, 85) == 0
 
 
@@ -393,7 +395,7 @@ def test_a_disk_that_is_full_is_a_sentence(small: Small, monkeypatch: pytest.Mon
     assert str(ran.failure).startswith(
         "error: task 85-a: its journal cannot be written: No space left on device"
     )
-    assert [one.outcome for one in ran.results] == ["failed"]
+    assert [result.outcome for result in ran.results] == ["failed"]
 
 
 def test_an_environment_that_is_not_in_use_runs_no_tasks(small: Small) -> None:

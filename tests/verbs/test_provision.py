@@ -24,33 +24,33 @@ pytestmark = pytest.mark.environment
 
 
 def outcomes(document: str) -> dict[str, str]:
-    return {one["step"]: one["outcome"] for one in json.loads(document)["steps"]}
+    return {step["step"]: step["outcome"] for step in json.loads(document)["steps"]}
 
 
 def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(
-    place: Place, said: Callable[..., str]
+    place: Place, output_of: Callable[..., str]
 ) -> None:
     before = place.snapshot()
-    shown = said("provision", "--dry-run")
+    shown = output_of("provision", "--dry-run")
     assert "which would be new" in shown.splitlines()[0]
     assert (
         "10-preflight: would run\n    need room for the environment and its wheels: 101 MB of disk space are needed, "
         in shown
     )
     assert "pip install" in shown
-    assert set(outcomes(said("provision", "--dry-run", "--json")).values()) == {"would run"}
+    assert set(outcomes(output_of("provision", "--dry-run", "--json")).values()) == {"would run"}
     assert place.snapshot() == before
 
-    said("provision")
+    output_of("provision")
     (there,) = place.generations()
     before = place.snapshot()
-    document = said("provision", "--dry-run", "--json")
+    document = output_of("provision", "--dry-run", "--json")
     assert json.loads(document)["generation"] == str(place.prefix / there)
     assert set(outcomes(document).values()) == {"kept"}
-    assert outcomes(said("provision", "--dry-run", "--json", "--only", "80")) == {
+    assert outcomes(output_of("provision", "--dry-run", "--json", "--only", "80")) == {
         "80-launchers": "would run"
     }
-    assert list(outcomes(said("provision", "--dry-run", "--json", "--from", "80"))) == [
+    assert list(outcomes(output_of("provision", "--dry-run", "--json", "--from", "80"))) == [
         "80-launchers",
         "90-lock",
     ]
@@ -60,12 +60,12 @@ def test_a_dry_run_tells_what_the_real_one_does_and_changes_nothing(
         "VERSION = 'torn'"
     )
     before = place.snapshot()
-    again = outcomes(said("provision", "--dry-run", "--json"))
+    again = outcomes(output_of("provision", "--dry-run", "--json"))
     assert {step for step, outcome in again.items() if outcome == "would run"} == {"40-torch"}
     assert place.snapshot() == before, "what is torn stays, too"
-    real = json.loads(said("provision", "--json"))
+    real = json.loads(output_of("provision", "--json"))
     assert {
-        f"{one['number']}-{one['name']}" for one in real["steps"] if one["outcome"] == "done"
+        f"{item['number']}-{item['name']}" for item in real["steps"] if item["outcome"] == "done"
     } == {"40-torch"}
 
 
@@ -184,12 +184,12 @@ def test_a_checkout_that_lists_of_folders_would_take_apart_is_refused(
 @pytest.mark.parametrize("verb", ["up", "provision"])
 def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
     place: Place,
-    said: Callable[..., str],
+    output_of: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     verb: str,
 ) -> None:
-    said("up")
+    output_of("up")
     logs = place.folder / "logs"
     assert (logs / "summary.txt").read_text().startswith("VERIFIED")
     reasons = (Reasons(subject="vllm", reasons=("0.33.0 needs more", "0.6.0 needs a GPU")),)
@@ -203,11 +203,11 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
     assert summary.startswith("NOT PROVISIONED (exit code 3)\n")
     assert "problems     vllm: 0.6.0 needs a GPU" in summary
     assert "\nvllm_ready_verified 0\n" in (logs / "metrics.prom").read_text()
-    told = runs.read(logs, None)
-    assert (told.exit_code, told.plan, told.settings["profile"]) == (3, None, "cuda")
-    assert told.notes["plan"][0] == "buy one"
-    assert place.generations()[0] in told.notes["plan"][1]
-    assert {path.name for path in (logs / told.run).iterdir()} == {
+    page = runs.read(logs, None)
+    assert (page.exit_code, page.plan, page.settings["profile"]) == (3, None, "cuda")
+    assert page.notes["plan"][0] == "buy one"
+    assert place.generations()[0] in page.notes["plan"][1]
+    assert {path.name for path in (logs / page.run).iterdir()} == {
         "report.json",
         "report.md",
         "report.html",
@@ -218,9 +218,9 @@ def test_where_there_is_no_plan_an_earlier_verdict_does_not_stand(
 
 
 def test_no_plan_for_a_host_elsewhere_is_no_verdict_on_this_one(
-    place: Place, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    place: Place, output_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said("up")
+    output_of("up")
     described = place.folder / "host.yaml"
     described.write_text('{gpus: [], python: "3.12", glibc: "2.35", machine: x86_64}\n')
     refused = Unsupported(unsupported=(Reasons(subject="profile", reasons=("no GPU",)),), advice=())

@@ -40,7 +40,7 @@ SLOWER = {"quick": 475.0}
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("found", "message"),
     [
         (SLOWER, "quick rate: slower by 12 %: 540 -> 475 TFLOP/s (spreads "),
         ({"tokens": "1 2 4"}, "glance tokens: 1 2 3 -> 1 2 4"),
@@ -53,7 +53,7 @@ SLOWER = {"quick": 475.0}
     ids=["slower", "other tokens", "another backend"],
 )
 def test_what_is_worse_does_not_replace_what_is_in_use(
-    measuring: Measuring, capsys: pytest.CaptureFixture[str], found: dict[str, Any], said: str
+    measuring: Measuring, capsys: pytest.CaptureFixture[str], found: dict[str, Any], message: str
 ) -> None:
     before = in_use(measuring)
     measuring.upgrade(**found)
@@ -61,22 +61,26 @@ def test_what_is_worse_does_not_replace_what_is_in_use(
     assert cli.run(["up"]) == 1
     out = capsys.readouterr().out
     assert in_use(measuring) == before
-    (new,) = [one for one in measuring.place.generations() if one != before]
+    (new,) = [generation for generation in measuring.place.generations() if generation != before]
     things = "1 thing is" if "quick" in found else "2 things are"
     assert (
         f"{new} is verified, but {things} worse or different: the one in use stays current" in out
     )
-    assert said in out
+    assert message in out
     assert f"./setup.sh rollback {new}" in out
     assert "serve a model" not in out
 
     measuring.tried()
     built = measuring.place.snapshot().keys()
     assert cli.run(["up", "--json"]) == 1, "the same again"
-    told = json.loads(capsys.readouterr().out)
-    assert (told["verdict"], told["exit_code"], told["generation"]) == ("verified", 1, new)
-    assert len(told["regressions"]) == (1 if "quick" in found else 2)
-    assert said in told["regressions"][0]
+    document = json.loads(capsys.readouterr().out)
+    assert (document["verdict"], document["exit_code"], document["generation"]) == (
+        "verified",
+        1,
+        new,
+    )
+    assert len(document["regressions"]) == (1 if "quick" in found else 2)
+    assert message in document["regressions"][0]
     assert measuring.tried() == [], "nothing is tried again to say the same"
     assert {path for path in measuring.place.snapshot().keys() - built if "/envs/" in path} == set()
 
@@ -88,7 +92,7 @@ def test_what_is_worse_does_not_replace_what_is_in_use(
 
 
 @pytest.mark.parametrize(
-    ("found", "words", "said"),
+    ("found", "words", "message"),
     [
         pytest.param({"quick": 500.0}, (), "quick rate: slower by 7.41 %", marks=pytest.mark.long),
         pytest.param({"quick": 600.0}, (), "quick rate: faster by 11.1 %", marks=pytest.mark.long),
@@ -109,7 +113,7 @@ def test_after_a_switch_it_is_said_what_changed(
     capsys: pytest.CaptureFixture[str],
     found: dict[str, Any],
     words: tuple[str, ...],
-    said: str,
+    message: str,
 ) -> None:
     before = in_use(measuring)
     measuring.upgrade(**found)
@@ -118,7 +122,7 @@ def test_after_a_switch_it_is_said_what_changed(
     out = capsys.readouterr().out
     assert in_use(measuring) != before
     assert f"beside {before}, which it replaces:\n  numpy 2.2 -> 2.1" in out
-    assert said in out
+    assert message in out
 
 
 def test_what_was_kept_out_is_switched_to_where_that_is_asked_for(measuring: Measuring) -> None:
@@ -137,9 +141,9 @@ def test_in_full_the_speeds_of_both_are_measured_one_after_the_other(
     measuring.upgrade(deep=700.0)
     full = ("--set", "upgrade.compare=full")
     assert cli.run(["up", *full, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["regressions"][0].startswith("deep rate: slower by 22.2 %: 900 -> 700 TFLOP/s")
-    assert {one["check"] for one in told["figures"]} == {"glance", "quick"}, (
+    document = json.loads(capsys.readouterr().out)
+    assert document["regressions"][0].startswith("deep rate: slower by 22.2 %: 900 -> 700 TFLOP/s")
+    assert {figure["check"] for figure in document["figures"]} == {"glance", "quick"}, (
         "a report has what was promised"
     )
     assert measuring.tried() == ["glance 2.1", "quick 2.1", "deep 2.2", "deep 2.1"]
@@ -165,7 +169,7 @@ def test_a_verdict_of_before_there_were_figures_is_tried_for_anew(measuring: Mea
     before = in_use(measuring)
     measuring.upgrade(**SLOWER)
     assert cli.run(["up"]) == 1
-    (new,) = [one for one in measuring.place.generations() if one != before]
+    (new,) = [generation for generation in measuring.place.generations() if generation != before]
     report = verified.report_path(measuring.place.prefix / new)
     report.write_text(json.dumps({**json.loads(report.read_text()), "figures": {}}))
     measuring.tried()

@@ -144,11 +144,11 @@ def test_a_run_that_verifies_outdates_the_last_look(
 
 def test_quick_is_deeper(measuring: Measuring, capsys: pytest.CaptureFixture[str]) -> None:
     code, out = watched(capsys, "--always", "--profile", "quick", "--json")
-    told = json.loads(out)
-    assert (code, told["exit_code"]) == (0, 0)
-    assert told["diff"]["schema"] == "vllm-ready/diff/1"
-    assert told["diff"]["groups"] == []
-    assert (measuring.place.folder / "logs" / told["run"] / "report.json").is_file()
+    document = json.loads(out)
+    assert (code, document["exit_code"]) == (0, 0)
+    assert document["diff"]["schema"] == "vllm-ready/diff/1"
+    assert document["diff"]["groups"] == []
+    assert (measuring.place.folder / "logs" / document["run"] / "report.json").is_file()
     assert measuring.tried() == ["glance 2.2", "quick 2.2"]
 
 

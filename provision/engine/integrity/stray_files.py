@@ -12,14 +12,14 @@ from provision.errors import StepFailed
 from provision.events import Note, Subscriber
 
 
-def refuse_strays(environment: Path, found: Survey, events: Subscriber, *, finished: bool) -> None:
+def refuse_strays(environment: Path, survey: Survey, events: Subscriber, *, finished: bool) -> None:
     """Raise StepFailed if an environment holds what must not be part of a verified one.
 
     A distribution that is not in the lock is only reported in a `finished` environment: the user
     installed it there. In an unfinished one it is refused. A foreign start-up hook is always
     refused, because it runs before every check.
     """
-    extra = ", ".join(found.extra)
+    extra = ", ".join(survey.extra)
     if extra and finished:
         events(Note(text=f"not in the lock: {extra}"))
     elif extra:
@@ -28,7 +28,7 @@ def refuse_strays(environment: Path, found: Survey, events: Subscriber, *, finis
             where=str(environment),
             hint="add it to extra_packages, or remove it from this unfinished environment",
         )
-    if names := startup_hooks(environment, found.marks):
+    if names := startup_hooks(environment, survey.marks):
         raise StepFailed(
             f"{', '.join(names)} runs whenever this Python starts, and no package has brought it",
             where=str(site_packages(environment)),
