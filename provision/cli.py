@@ -24,7 +24,9 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the shell closed it: >&-
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until exit
-    sys.exit(_guarded(argv))
+    code = _guarded(argv)
+    gc.freeze()  # else the collector walks over everything once more, which takes as long
+    sys.exit(code)
 
 
 def _guarded(argv: list[str]) -> int:

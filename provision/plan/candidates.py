@@ -69,28 +69,32 @@ def _pairs(release: VllmRelease, situation: Situation, catalogue: Catalogue) -> 
     wheels = tuple(
         build for build in release.builds if build.cuda and build.machine == situation.machine
     )
+    if pinned is None:
+        return Pairs(release=release, torch=None, wheels=wheels, candidates=())
+    # Once for each capability: most hosts have eight GPUs of a kind.
+    by_rule = {
+        capability: _by_rule(capability, release, pinned, catalogue)
+        for capability in {gpu.cc or "" for gpu in situation.gpus}
+    }
     # vLLM and torch load the same CUDA runtime: their majors must be equal.
     candidates = tuple(
         _with_gpus(
             Candidate(release=release, build=wheel, torch_release=pinned, torch=torch),
             situation,
-            catalogue,
+            by_rule,
         )
         for wheel in wheels
-        for torch in (pinned.builds if pinned else ())
-        if pinned
-        and torch.cuda
-        and torch.machine == wheel.machine
-        and major(torch.cuda) == major(wheel.cuda)
+        for torch in pinned.builds
+        if torch.cuda and torch.machine == wheel.machine and major(torch.cuda) == major(wheel.cuda)
     )
     return Pairs(release=release, torch=pinned, wheels=wheels, candidates=candidates)
 
 
-def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Candidate:
-    # Once for each capability: most hosts have eight GPUs of a kind.
+def _with_gpus(candidate: Candidate, situation: Situation, by_rule: dict[str, str]) -> Candidate:
+    """Return a candidate with the GPUs that it runs and the reasons against the others."""
     against = {
-        capability: _against_gpu(capability, candidate, catalogue)
-        for capability in {gpu.cc or "" for gpu in situation.gpus}
+        capability: _no_code(capability, candidate) or reason
+        for capability, reason in by_rule.items()
     }
     reasons = {gpu.id: against[gpu.cc or ""] for gpu in situation.gpus}
     return msgspec.structs.replace(
@@ -100,21 +104,24 @@ def _with_gpus(candidate: Candidate, situation: Situation, catalogue: Catalogue)
     )
 
 
-def _against_gpu(capability: str, candidate: Candidate, catalogue: Catalogue) -> str:
+def _no_code(capability: str, candidate: Candidate) -> str:
     core = candidate.build.core
     if core is None or not serves(core.sm, capability):
         return rules.no_code([capability], "vLLM's kernels")
     if not serves(candidate.torch.sm, capability):
         return rules.no_code([capability], f"torch {candidate.torch_name}")
+    return ""
+
+
+def _by_rule(
+    capability: str, release: VllmRelease, torch: TorchRelease, catalogue: Catalogue
+) -> str:
+    """Return the first rule of the catalogue against a GPU, or ""."""
     for row in catalogue.rules:
-        if row.kind == "capability" and allows(row.versions, candidate.release.version):
+        if row.kind == "capability" and allows(row.versions, release.version):
             if numbers(capability) < numbers(row.value):
                 return f"{row.why}; this GPU has {capability}"
-        elif (
-            row.kind == "triton"
-            and capability in row.cc
-            and allows(row.versions, candidate.torch_release.version)
-        ):
+        elif row.kind == "triton" and capability in row.cc and allows(row.versions, torch.version):
             return f"{row.why} ({capability})"
     return ""
 
