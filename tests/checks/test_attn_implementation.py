@@ -171,7 +171,7 @@ def test_a_wrong_attention_is_found_out(real_vllm: real.Vllm, tmp_path: Path) ->
             known.register("sdpa", wrong)
             found = check.body(Context(profile="cpu", scratch=tempfile.mkdtemp(dir=sys.argv[1])))
             figures = [(one.name, one.value) for one in found.figures]
-            answer[change] = [f"{{found.passed}} {{found.summary}}", figures]
+            results[change] = [f"{{found.passed}} {{found.summary}}", figures]
     """
     answer = real_vllm.answers(code, str(tmp_path))
     real.assert_says({change: summary for change, (summary, _) in answer.items()}, SABOTAGE)

@@ -104,7 +104,7 @@ def test_a_group_is_timed_for_real(real_vllm: real.Vllm, tmp_path: Path) -> None
         from checks import _ranks, collective_speed
         asked = {"backend": "gloo", "count": 2, "sizes": [2**16, 2**20]}
         tried = _ranks.run_group(asked, Path(sys.argv[1]) / "speed", {})
-        answer = [tried.outcome, tried.problem, collective_speed.rows(collective_speed.slowest(tried.messages), 2)]
+        results = [tried.outcome, tried.problem, collective_speed.rows(collective_speed.slowest(tried.messages), 2)]
     """
     how, what, rows = real_vllm.answers(code, str(tmp_path))
     assert (how, what) == ("healthy", "")

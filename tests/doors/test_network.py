@@ -194,9 +194,9 @@ def test_all_sources_are_probed_at_the_same_time(server: LocalServer) -> None:
     begun = time.monotonic()
     urls = {path[1:]: server.url(path) for path in server.resources if path != "/"}
     answers = network.probe(
-        {**urls, "gone": server.url("/gone"), "closed": f"http://127.0.0.1:{closed_port()}/"}, 0.6
+        {**urls, "gone": server.url("/gone"), "closed": f"http://127.0.0.1:{closed_port()}/"}, 1.5
     )
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 2 * 1.5  # two are late
     assert {name for name, answer in answers.items() if answer["answers"]} == {
         "ok",
         "forbidden",
@@ -207,7 +207,7 @@ def test_all_sources_are_probed_at_the_same_time(server: LocalServer) -> None:
     assert details["ill"] == "HTTP 502"
     assert details["closed"] == "the connection is refused"
     assert details["portal"] == "redirected to a page of localhost"
-    assert details["late"] in ("timed out", "no answer within 0.6 s")
+    assert details["late"] in ("timed out", "no answer within 1.5 s")
 
 
 def test_sources_with_other_addresses(tmp_path: object) -> None:
