@@ -46,7 +46,8 @@ def _guarded(argv: list[str]) -> int:
     except Failure as failure:
         code, message = failure.exit_code, str(failure)
     except KeyboardInterrupt:
-        code, message = INTERRUPTED, "interrupted"
+        # A terminal has shown ^C without a line break.
+        code, message = INTERRUPTED, "\n" * sys.stderr.isatty() + "interrupted"
     except Exception:  # noqa: BLE001 - a bug leaves a log, not a traceback
         from provision.crash import report
         from provision.session import inputs

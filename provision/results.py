@@ -55,6 +55,15 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     measured: int = 0
 
 
+class TaskOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a task of the user. Its checks say nothing about the environment as a whole."""
+
+    name: str
+    outcome: Literal["done", "kept", "failed", "interrupted"]
+    checks: tuple[CheckResult, ...] = ()
+    figures: tuple[Figure, ...] = ()
+
+
 class CheckResults(msgspec.Struct, frozen=True, kw_only=True):
     """The results and figures of all checks of a run."""
 

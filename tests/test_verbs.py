@@ -71,7 +71,7 @@ def test_rollback_passes_over_what_never_passed_its_checks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, _, third = (generation(tmp_path, number) for number in (1, 2, 3))
-    with pytest.raises(WrongUsage, match="no earlier environment was ever in use"):
+    with pytest.raises(WrongUsage, match="no other environment was ever in use"):
         cli.run(["rollback", "--prefix", str(tmp_path)])
     for used in (first, third):
         environments.switch(tmp_path, used.name)
@@ -87,6 +87,16 @@ def test_rollback_and_prune_as_documents(prefix: Path, capsys: pytest.CaptureFix
         output_of(capsys, "prune", "--json", "--set", "keep=1", "--prefix", str(prefix))
     )
     assert "20260101T000000Z-0001" in pruned["removed"]
+
+
+def test_an_unfinished_environment_stays_and_is_named(
+    prefix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.run(["prune", "--prefix", str(prefix)])
+    cli.run(["tasks", "--prefix", str(prefix)])
+    err = capsys.readouterr().err.splitlines()
+    assert err[0] == "20260104T000000Z-0004 is not finished and stays: ./setup.sh goes on with it"
+    assert err[1].startswith("20260104T000000Z-0004 is newer and not finished: ./setup.sh")
 
 
 def test_rollback_to_what_is_not_complete_is_refused(prefix: Path) -> None:

@@ -14,13 +14,13 @@ import msgspec
 
 from provision.doors import files
 from provision.engine.journal import Journal
-from provision.errors import WrongUsage
+from provision.errors import NotWritable, WrongUsage
 
 CURRENT = "current"
 STATE = ".vllm-ready"
 COMPLETE = "complete.json"
 MADE = "made.json"
-USED = "used"  # this environment was current once, so `rollback` may return to it
+USED = "used"  # the number of the last switch to this environment; `rollback` returns to it
 TOOLKITS = "toolkits"  # for compiling an optional package; a killed build resumes there
 _TRASH = ".trash-"
 
@@ -157,8 +157,7 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the listing calls it 
     refuse_foreign_current(prefix)
     if current_id(prefix) == id:
         return
-    if not was_current(prefix / id):  # no write if it was: a full disk must not prevent a rollback
-        files.write(prefix / id / STATE / USED, "")
+    _number_switch(prefix, id)
     _sync_file_system(prefix)
     for leftover in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed before its rename
         leftover.unlink()
@@ -168,6 +167,25 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the listing calls it 
     os.replace(aside, prefix / CURRENT)
     with contextlib.suppress(OSError):  # the link is in place already
         files.sync_folder(prefix)
+
+
+def _number_switch(prefix: Path, id: str) -> None:  # noqa: A002 - as above
+    """Number this switch, so that `rollback` finds the environment that was in use before."""
+    number = max(_last_switch(environment)[0] for environment in list_environments(prefix)) + 1
+    try:
+        files.write(prefix / id / STATE / USED, str(number))
+    except NotWritable:
+        if not was_current(prefix / id):
+            raise
+        # A full disk must not prevent a rollback.
+
+
+def _last_switch(environment: Environment) -> tuple[int, int]:
+    """Return the number of the last switch to an environment; older versions wrote none."""
+    try:
+        return int((Path(environment.path) / STATE / USED).read_bytes()), environment.number
+    except (OSError, ValueError):
+        return 0, environment.number
 
 
 def rollback(
@@ -183,14 +201,12 @@ def rollback(
     if id is None:
         before = [
             environment.id
-            for environment in known
-            if was_current(Path(environment.path))
-            and not environment.current
-            and (left is None or environment.number < left.number)
+            for environment in sorted(known, key=_last_switch)
+            if was_current(Path(environment.path)) and not environment.current
         ]
         if not before:
             raise WrongUsage(
-                "no earlier environment was ever in use",
+                "no other environment was ever in use",
                 where=str(prefix),
                 hint="./setup.sh generations lists all environments; rollback ID switches to one",
             )
@@ -211,9 +227,9 @@ def rollback(
 def prune(prefix: Path, keep: int, replaced: str | None = None) -> list[str]:
     """Remove unfinished environments and the oldest ones beyond `keep`; return their ids.
 
-    The current environment and those in use are never removed. The `replaced` environment, whose
-    successor is the same with something added, goes first: older ones are the way back. The caller
-    must hold the prefix's lock, so that nothing is being built.
+    The current environment, those in use and the one that the next run resumes stay. The
+    `replaced` environment, whose successor is the same with something added, goes first: older ones
+    are the way back. The caller holds the prefix's lock, so that nothing is being built.
     """
     for leftover in prefix.glob(f"{_TRASH}*"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -231,6 +247,8 @@ def list_prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[
         key=lambda name: name != replaced,
     )
     spared = set(complete[len(complete) - keep :]) if keep > 0 else set()
+    if resumed := begun_last(known):
+        spared.add(resumed.id)
     return [
         environment
         for environment in known
@@ -238,6 +256,11 @@ def list_prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[
         and environment.id not in spared
         and not processes_using(Path(environment.path))
     ]
+
+
+def begun_last(known: list[Environment]) -> Environment | None:
+    """Return the environment that the next run resumes: the newest, if it is not complete."""
+    return known[-1] if known and not known[-1].complete else None
 
 
 def _remove(environment: Path) -> None:

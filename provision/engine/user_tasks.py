@@ -24,7 +24,7 @@ from provision.engine.promised_checks import CheckSubscriber
 from provision.engine.resolution_cache import Resolution
 from provision.errors import DONE, NotWritable, StepFailed
 from provision.events import StepDone, StepResult, StepStarted
-from provision.results import CheckResults
+from provision.results import CheckResults, TaskOutcome
 from provision.steps.model import Run, Step
 from provision.tasks import Task
 
@@ -34,13 +34,13 @@ _ACTIVATED: Final = '. "$1" && env -0'
 
 
 class TasksResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of each task, the checks after them, and the failure that ended the series.
+    """The end of each task as a step and with its checks, and what ended the series early.
 
     `concluded` holds the conclusion of checks that speak against a task.
     """
 
     results: tuple[StepResult, ...] = ()
-    tried: CheckResults = CheckResults()
+    tasks: tuple[TaskOutcome, ...] = ()
     concluded: Conclusion | None = None
     failure: StepFailed | None = None
 
@@ -115,7 +115,7 @@ class Tasks:
             if task.label not in todo:
                 kept = kept_result(task)
                 self._events(StepDone(result=kept))
-                result = msgspec.structs.replace(result, results=(*result.results, kept))
+                result = _with(result, kept, TaskOutcome(name=task.label, outcome="kept"))
                 continue
             result = self._task(task, links[task.label], variables, result)
             if result.failure or result.concluded:
@@ -151,11 +151,14 @@ class Tasks:
             problem=problem,
         )
         self._events(StepDone(result=result))
-        return TasksResult(
-            results=(*before.results, result),
-            tried=join(before.tried, tried),
-            concluded=against,
-            failure=failure,
+        ended = TaskOutcome(
+            name=task.label,
+            outcome="failed" if problem else "done",
+            checks=tried.checks,
+            figures=tried.figures,
+        )
+        return msgspec.structs.replace(
+            _with(before, result, ended), concluded=against, failure=failure
         )
 
     def _commands(self, task: Task, variables: dict[str, str]) -> tuple[str, ...]:
@@ -188,7 +191,10 @@ class Tasks:
             ) from failure
 
     def _proof(self, task: Task) -> tuple[CheckResults, Conclusion | None]:
-        """Try the checks of a task. Withdraw the environment's verdict if a promised one fails."""
+        """Try the checks of a task.
+
+        If a promised one fails, the next run verifies the environment again.
+        """
         if not task.checks:
             return CheckResults(), None
         plan, used = self._plan, self._plan.gpus.used
@@ -205,7 +211,7 @@ class Tasks:
         concluded = conclude(tried, task.checks, used)
         if concluded.exit_code == DONE:
             return tried, None
-        if set(task.checks) & set(plan.checks):
+        if {check.name for check in tried.checks if check.outcome == "fail"} & {*plan.checks}:
             verified.withdraw(self._generation)
         return tried, concluded
 
@@ -230,9 +236,7 @@ def _not_written(error: OSError, task: Task) -> StepFailed:
     )
 
 
-def join(before: CheckResults, now: CheckResults) -> CheckResults:
-    """Join the results of two series of checks; of a check tried twice the later one counts."""
-    again = {check.name for check in now.checks}
-    checks = tuple(check for check in before.checks if check.name not in again)
-    figures = tuple(figure for figure in before.figures if figure.check not in again)
-    return CheckResults(checks=(*checks, *now.checks), figures=(*figures, *now.figures))
+def _with(before: TasksResult, result: StepResult, ended: TaskOutcome) -> TasksResult:
+    return msgspec.structs.replace(
+        before, results=(*before.results, result), tasks=(*before.tasks, ended)
+    )

@@ -7,10 +7,11 @@ from typing import Any, Final, Literal
 import msgspec
 
 from provision.engine.conclude import Conclusion, conclude
+from provision.errors import INTERRUPTED
 from provision.events import StepResult
 from provision.plan._model import Plan
 from provision.report import short
-from provision.results import CheckResult, CheckResults, Figure
+from provision.results import CheckResult, CheckResults, Figure, TaskOutcome
 
 SCHEMA: Final = "vllm-ready/report/1"
 
@@ -50,6 +51,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, Package] = {}
     gpus: tuple[str, ...] = ()  # on which the checks were to be tried
     steps: tuple[StepResult, ...]
+    tasks: tuple[TaskOutcome, ...] = ()  # of the user; they do not change the verdict
     # By the label of a step; from the run that did it, where this run kept its result.
     commands: dict[str, tuple[str, ...]] = {}
     notes: dict[str, tuple[str, ...]] = {}  # by the label of the step that was running
@@ -91,6 +93,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return f"says verified, but its contents do not support that: {reasons}"
 
     @property
+    def headline(self) -> str:
+        """Return the verdict, after the failed task where there is one."""
+        failed = next((task.name for task in self.tasks if task.outcome == "failed"), "")
+        return (
+            f"task {failed} failed; the environment is {self.verdict}" if failed else self.verdict
+        )
+
+    @property
     def part(self) -> str:
         """Return how many of the promised checks a partial run covers, else ""."""
         planned = set(self.plan.checks) if self.plan and not self.steps else set()
@@ -102,11 +112,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def is_whole(self) -> bool:
+        """Return whether the run is about one of our environments as a whole.
+
+        Checks of another Python, a part of the checks, and an interrupted run are not.
+        """
+        return not self.part and "python" not in self.host and self.exit_code != INTERRUPTED
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """Return every reason against "verified", or against using the environment."""
+        tasks = {task.name for task in self.tasks}
+        labels = {f"{step.number}-{step.name}": step for step in self.steps}
         steps = [
-            f"step {step.number} {step.name} failed: {short.first_line(step.problem)}"
-            for step in self.steps
+            f"{'task' if label in tasks else 'step'} {step.number} {step.name} failed:"
+            f" {short.first_line(step.problem)}"
+            for label, step in labels.items()
             if step.outcome == "failed"
         ]
         # Checks that could not run are no problem of their own.

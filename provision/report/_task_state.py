@@ -101,7 +101,8 @@ def headline(task: Task, report: Report) -> str:
 def proofs_of(task: Task, report: Report) -> list[CheckResult]:
     if task.is_step:
         return [check for check in report.checks if check.step == task.number]
-    return [check for check in report.checks if check.name in task.checks]
+    own = next((ended.checks for ended in report.tasks if ended.name == task.label), ())
+    return [*own] or [check for check in report.checks if check.name in task.checks]
 
 
 def untried(
@@ -180,7 +181,8 @@ def _cut(lines: list[str]) -> list[str]:
 
 def figures(proofs: Sequence[CheckResult], report: Report) -> list[Figure]:
     names = {check.name for check in proofs}
-    return [figure for figure in report.figures if figure.check in names]
+    of_tasks = (figure for task in report.tasks for figure in task.figures)
+    return [figure for figure in (*report.figures, *of_tasks) if figure.check in names]
 
 
 def figure_line(figure: Figure) -> str:

@@ -48,7 +48,7 @@ def text(report: Report) -> str:
 def _verdict(report: Report) -> list[str]:
     doubt = [f"**This report {plain(report.doubt)}.**", ""] if report.doubt else []
     part = f": {report.part}" if report.part else ""
-    head = [f"# {report.verdict.capitalize()} (exit code {report.exit_code}){part}", ""]
+    head = [f"# {plain(report.headline.capitalize())} (exit code {report.exit_code}){part}", ""]
     problems = [f"* {plain(problem)}" for problem in report.problems]
     owed = [f"Still to be proved on the target host: {plain(', '.join(report.owed))}", ""]
     return [*doubt, *head, *problems, *[""] * bool(problems), *(owed if report.owed else [])]

@@ -47,7 +47,7 @@ def _head(report: Report, environment: str) -> list[str]:
     return [
         # A doubt lists every problem; more than four lines would push the rest off the screen.
         *textwrap.wrap(doubt, _COLUMNS, max_lines=4, placeholder=" ..."),
-        f"{report.verdict.upper()} (exit code {report.exit_code}){part}",
+        f"{report.headline.upper()} (exit code {report.exit_code}){part}",
         "",
         f"run          {report.run}, started {report.started}",
         f"environment  {environment}",

@@ -14,7 +14,7 @@ from provision.engine.bring_up import Built
 from provision.engine.resolution_cache import Resolution
 from provision.events import StepResult, ignore
 from provision.host._model import Host
-from provision.results import CheckResults
+from provision.results import CheckResults, TaskOutcome
 from provision.settings import Settings
 from provision.tasks import Task
 
@@ -59,6 +59,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     resolution: Resolution
     built: Built
     steps: tuple[StepResult, ...] = ()  # with those of candidates and of the user's tasks
+    tasks: tuple[TaskOutcome, ...] = ()
     tried: CheckResults = CheckResults()
     promised: tuple[str, ...] = ()
     gpus: tuple[str, ...] = ()  # the GPUs on which checks were to be tried

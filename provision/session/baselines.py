@@ -66,25 +66,17 @@ def choose(logs: Path, report: Report) -> Path:
     return path
 
 
-def newest(logs: Path, *, whole: bool = False) -> Report:
-    """Return the newest report; with `whole`, the newest with all promised checks."""
-    for run in runs.ids(logs):
-        if (logs / run / runs.REPORT).is_file():  # a killed run has none
-            report = runs.read(logs, run)
-            if not (whole and report.part):
-                return report
-    return runs.read(logs, None)
-
-
 def unfit(report: Report, host: str) -> str:
     """Return why other runs of a host cannot be compared with this one; "" if they can."""
     if report.host.get("id") != host:
         return "is of another host"
+    if report.plan is None:
+        return "is not of an environment that vllm-ready made"
     if report.doubt:
         return report.doubt
     if report.verdict != "verified" or report.exit_code != DONE:
         return f"is not verified: {report.verdict}, exit code {report.exit_code}"
-    if missing := set(report.plan.checks if report.plan else ()) - set(report.promised):
+    if missing := set(report.plan.checks) - set(report.promised):
         return f"did not run all promised checks: {', '.join(sorted(missing))}"
     return ""
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from pathlib import Path
 
-from provision.display import terminal
+from provision.display import question, terminal
 from provision.engine.resolution_cache import Resolution
-from provision.errors import DONE, UNSUPPORTED
+from provision.errors import UNSUPPORTED, Interrupted
 from provision.plan import explain
 from provision.plan._model import Plan, Unsupported
 from provision.session import outputs, resolve, run_report
 from provision.session._model import Session
 from provision.steps.model import Lock
+from provision.steps.wheel_folder import FOLDER
 
 
 def confirmed(session: Session) -> Resolution | int:
-    """Resolve, and return what is to be built; the exit code if there is no plan or no consent.
+    """Resolve, and return what is to be built, or the exit code if there is no plan.
 
     A person is asked only if the packages differ from the last time.
     """
+    if not (session.options.yes or question.has_person()):
+        session.say("stdin is no terminal, so nothing is asked: what is missing is installed")
     resolution, is_news = resolve.resolved(
         session, upgrade=getattr(session.options, "upgrade", False)
     )
@@ -28,8 +31,8 @@ def confirmed(session: Session) -> Resolution | int:
         if not session.target:
             outputs.everywhere(run_report.unsupported(session, resolution), session)
         return no_plan(resolution, session.options)
-    if is_news and not agreed(resolution.plan, resolution.lock, session.options):
-        return DONE
+    if is_news:
+        confirm(session, resolution.plan, resolution.lock)
     return resolution
 
 
@@ -45,21 +48,31 @@ def no_plan(unsupported: Unsupported, options: argparse.Namespace) -> int:
     return UNSUPPORTED
 
 
-def agreed(plan: Plan, lock: Lock, options: argparse.Namespace) -> bool:
-    """Show the plan and its download; return False if a person at a terminal says no."""
+def confirm(session: Session, plan: Plan, lock: Lock) -> None:
+    """Show the plan and its download, and ask at a terminal; raise Interrupted without consent."""
+    options = session.options
     if not (options.json or options.quiet or options.events):
         terminal.show(explain.render(plan))
-        sizes = [pin.wheel.size for pin in lock.pins]  # some indexes do not tell them
-        size = (
-            f"{sum(sizes) / 1e9:.2f} GB" if all(sizes) else f"about {plan.download_mb / 1e3:.1f} GB"
-        )
-        terminal.line(f"\nto download: {size} in {len(sizes)} wheels, less those that are here")
-    # Without a terminal there is no one to ask: a script or CI means what it says.
-    if options.yes or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    sys.stderr.write("\nGo on? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
-        return True
-    terminal.note("nothing was installed or changed")
-    return False
+        terminal.line(f"\nto download: {_download(Path(session.prefix) / FOLDER, plan, lock)}")
+    if options.yes or not question.has_person():
+        return
+    if not question.agreed("Go on?"):
+        raise Interrupted("stopped", hint="nothing was installed or changed")
+
+
+def _download(folder: Path, plan: Plan, lock: Lock) -> str:
+    """Return what is still to be fetched; some indexes do not tell sizes."""
+    wheels = [pin.wheel for pin in lock.pins]
+    missing = [wheel for wheel in wheels if not _is_stored(folder / wheel.file, wheel.size)]
+    size = f"{sum(wheel.size for wheel in missing) / 1e9:.2f} GB"
+    if missing and not all(wheel.size for wheel in missing):
+        size = f"about {plan.download_mb / 1e3:.1f} GB"
+    stored = len(wheels) - len(missing)
+    return f"{size} in {len(missing)} wheels" + (f"; {stored} already here" if stored else "")
+
+
+def _is_stored(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == (size or path.stat().st_size)
+    except OSError:
+        return False

@@ -200,7 +200,10 @@ def _listening(session: Session, resolution: Resolution) -> Iterator[Session]:
                 announce.tell_programs(session, report)
             raise
         except KeyboardInterrupt:
-            raise Interrupted("interrupted", hint=_RESUME) from None
+            interrupted = Interrupted("interrupted", hint=_RESUME)
+            ended = _failed(resolution, interrupted, tuple(listener.results))
+            outputs.in_logs(run_report.report(session, ended), session)
+            raise interrupted from None
 
 
 def _failed(

@@ -54,6 +54,7 @@ def report(session: Session, outcome: Outcome) -> Report:
             packages=_locked(lock),
             gpus=outcome.gpus,
             steps=outcome.steps,
+            tasks=outcome.tasks,
             commands={**before, **{step: tuple(lines) for step, lines in commands.items()}},
             notes={step: tuple(lines) for step, lines in notes.items()},
             left=left,

@@ -10,12 +10,11 @@ import msgspec
 
 from provision.display import progress
 from provision.engine import discover_tasks, environments, user_tasks
-from provision.engine.conclude import conclude
 from provision.engine.preview import PlannedStep
 from provision.engine.resolution_cache import Resolution
 from provision.engine.user_tasks import TasksResult
 from provision.errors import Interrupted, StepFailed, WrongUsage
-from provision.session import build, inputs, outputs, request, run_report
+from provision.session import build, check, inputs, outputs, request, run_report
 from provision.session._model import Outcome, Session
 from provision.tasks import Task
 
@@ -78,7 +77,10 @@ def carry_out(session: Session, outcome: Outcome) -> tuple[Outcome, StepFailed |
     The environment's own report is written before, and again if the user interrupts: its pages
     must not say that a task was not reached that was begun.
     """
-    if (
+    if outcome.nothing_to_do and (pending(session, outcome) or names_task(session)):
+        # The report of the tasks shows what the environment has proved before.
+        outcome = msgspec.structs.replace(check.stored(outcome) or outcome, nothing_to_do=False)
+    elif (
         session.tasks
         and outcome.verdict == "verified"
         and not outcome.nothing_to_do
@@ -147,29 +149,11 @@ def _again(session: Session) -> set[str]:
 
 
 def _with(outcome: Outcome, result: TasksResult) -> Outcome:
-    """Add the results of tasks, and conclude again from all checks."""
-    is_quiet = not result.failure and all(task.outcome == "kept" for task in result.results)
-    outcome = msgspec.structs.replace(
+    """Add the ends of tasks. What the environment has proved stays as it is."""
+    against = result.failure or result.concluded
+    return msgspec.structs.replace(
         outcome,
         steps=(*outcome.steps, *result.results),
-        nothing_to_do=outcome.nothing_to_do and is_quiet,
+        tasks=result.tasks,
+        exit_code=against.exit_code if against else outcome.exit_code,
     )
-    # A check of a task may contradict what the environment proved before.
-    if result.tried.checks:
-        gpus = outcome.resolution.plan.gpus.used
-        tried = user_tasks.join(outcome.tried, result.tried)
-        promised = tuple(
-            dict.fromkeys((*outcome.promised, *(check.name for check in result.tried.checks)))
-        )
-        concluded = conclude(tried, promised, gpus)
-        outcome = msgspec.structs.replace(
-            outcome,
-            tried=tried,
-            promised=promised,
-            gpus=gpus,
-            verdict=concluded.verdict,
-            exit_code=concluded.exit_code,
-        )
-    if not result.failure:
-        return outcome
-    return msgspec.structs.replace(outcome, exit_code=result.failure.exit_code)

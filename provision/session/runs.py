@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -35,13 +36,11 @@ def ids(logs: Path) -> list[str]:
 def read(logs: Path, name: str | None) -> Report:
     """Return a report by the id of its run, a unique beginning of it, a folder or a file.
 
-    Without a name, return the report of the newest run.
+    Without a name, return the report of the newest run of an environment as a whole.
     """
     known = ids(logs)
     if name is None:
-        if not known:
-            raise WrongUsage("there is no run yet", where=str(logs), hint="./setup.sh starts one")
-        return _of_run(logs, known[0], known)
+        return newest(logs)
     # An id wins over a file of the same name.
     matches = [id_ for id_ in known if name and id_.startswith(name)]
     if len(matches) == 1:
@@ -61,11 +60,26 @@ def read(logs: Path, name: str | None) -> Report:
     )
 
 
+def newest(logs: Path) -> Report:
+    """Return the newest report of an environment as a whole; the newest of all if there is none."""
+    reports = (_in_file(logs / run / REPORT) for run in ids(logs) if has_report(logs, run))
+    first = next(reports, None)
+    if first is None:
+        what = "no run here has a report" if ids(logs) else "there is no run yet"
+        raise WrongUsage(what, where=str(logs), hint="./setup.sh starts one")
+    return next((report for report in chain((first,), reports) if report.is_whole), first)
+
+
+def has_report(logs: Path, run: str) -> bool:
+    """Return False for a run that was killed or is still at work."""
+    return not _is_absent(logs / run / REPORT)
+
+
 def _of_run(logs: Path, id_: str, known: list[str]) -> Report:
     path = logs / id_ / REPORT
     # A killed run leaves its folder without a report: the next older one is the useful answer.
-    if path.parent.is_dir() and _is_absent(path):
-        complete = next((run for run in known if not _is_absent(logs / run / REPORT)), "")
+    if path.parent.is_dir() and not has_report(logs, id_):
+        complete = next((run for run in known if has_report(logs, run)), "")
         raise UnreadableInput(
             f"run {id_} has no report: it was killed or is still running",
             where=str(path),

@@ -20,9 +20,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.action == "set":
         names = options.what
-        baselines.choose(
-            logs, runs.read(logs, names[0]) if names else baselines.newest(logs, whole=True)
-        )
+        baselines.choose(logs, runs.read(logs, names[0] if names else None))
     is_set = baselines.chosen(logs, verified.host_id()) is not None
     baseline = baselines.baseline(logs)
     if options.json:

@@ -41,8 +41,7 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     planned = resolve.plan_and_lock(session, other_host.with_sources_of(target, builder))
     if isinstance(planned, Unsupported):
         return confirm.no_plan(planned, options)
-    if not confirm.agreed(*planned, options):
-        return DONE
+    confirm.confirm(session, *planned)
     try:
         with progress.listening(options) as listener:
             session = msgspec.structs.replace(session, listener=listener)

@@ -36,7 +36,7 @@ def _pair(logs: Path, names: list[str]) -> tuple[Report, Report]:
     reports = [runs.read(logs, name) for name in names]
     if len(reports) == 2:
         return reports[0], reports[1]
-    after = baselines.newest(logs)
+    after = runs.newest(logs)
     before = (
         reports[0]
         if reports

@@ -1,4 +1,4 @@
-"""`prune`: removes environments that are neither current, in use, nor among the newest `keep`."""
+"""`prune`: remove environments beyond the newest `keep` that are neither current nor in use."""
 
 from __future__ import annotations
 
@@ -22,4 +22,6 @@ def run(options: argparse.Namespace) -> int:
         terminal.document({"removed": removed})
     else:
         terminal.line(f"removed {', '.join(removed)}" if removed else "nothing to remove")
+        if begun := environments.begun_last(environments.list_environments(prefix)):
+            terminal.note(f"{begun.id} is not finished and stays: ./setup.sh goes on with it")
     return DONE

@@ -13,6 +13,8 @@ from provision.session import formats, inputs, runs
 if TYPE_CHECKING:
     import argparse
 
+    from provision.report._model import Report
+
 
 def run(options: argparse.Namespace) -> int:
     if options.json and options.format not in (None, "json"):
@@ -20,7 +22,10 @@ def run(options: argparse.Namespace) -> int:
             f"--json and --format {options.format} contradict each other",
             hint="leave one of them out",
         )
-    report = runs.read(Path(inputs.checkout()) / inputs.settings(options).logs, options.run)
+    logs = Path(inputs.checkout()) / inputs.settings(options).logs
+    report = runs.read(logs, options.run)
+    if options.run is None and not options.quiet:
+        _name_newer(logs, report)
     if options.share:
         # Only --share needs the recorder, which loads slowly.
         from provision.host import record
@@ -39,3 +44,13 @@ def run(options: argparse.Namespace) -> int:
         # Documents are UTF-8 whatever the terminal's encoding.
         terminal.out(text.encode())
     return DONE
+
+
+def _name_newer(logs: Path, report: Report) -> None:
+    """Name the newer runs, which are not about the environment as a whole."""
+    newer = [run for run in runs.ids(logs) if run > report.run]
+    if newer:
+        more = f" and {len(newer) - 1} more" if newer[1:] else ""
+        terminal.note(
+            f"newer, but interrupted or not about the whole environment: {newer[0]}{more}"
+        )

@@ -44,11 +44,8 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(options: argparse.Namespace) -> int:
     session = request.new_session(options)
-    states = _states(
-        run_tasks.all_tasks(session),
-        environments.list_environments(Path(session.prefix)),
-        _outcomes(session),
-    )
+    known = environments.list_environments(Path(session.prefix))
+    states = _states(run_tasks.all_tasks(session), known, _outcomes(session))
     if options.json:
         terminal.document([msgspec.to_builtins(state) for state in states])
         return DONE
@@ -64,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
                     proof, width, initial_indent="   ", subsequent_indent="     "
                 ):
                     terminal.line(line)
+    if (begun := environments.begun_last(known)) and not options.quiet:
+        terminal.note(f"{begun.id} is newer and not finished: ./setup.sh goes on with it")
     return DONE
 
 
@@ -93,7 +92,12 @@ def _outcomes(session: Session) -> dict[str, str]:
                     break
     proof = outputs.verified_with(Path(session.prefix) / current) if current else None
     reports = sorted([*reports, *([proof] if proof else [])], key=lambda report: report.run)
-    return {check.name: check.outcome for report in reports for check in report.checks}
+    checks = [
+        check
+        for report in reports
+        for check in (*report.checks, *(check for task in report.tasks for check in task.checks))
+    ]
+    return {check.name: check.outcome for check in checks}
 
 
 def _states(
@@ -102,7 +106,9 @@ def _states(
     outcomes: Mapping[str, str],
 ) -> list[TaskState]:
     checks = launch_checks.discover()
-    journals = [(item, _journal(Path(item.path))) for item in reversed([*existing])]
+    newest_first = reversed([*existing])
+    in_order = sorted(newest_first, key=lambda environment: not environment.current)
+    journals = [(item, _journal(Path(item.path))) for item in in_order]
     states = []
     for task in tasks:
         proving = discover_tasks.checks_that_prove(task, checks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -340,13 +341,16 @@ def test_rollback_and_prune(world: World) -> None:
     assert went == first.id
     assert runs.pid in [pid for pid, _ in users]
     assert environments.current_id(world.prefix) == first.id
-    with pytest.raises(WrongUsage, match="no earlier environment was ever in use"):
-        environments.rollback(world.prefix)
+    assert environments.rollback(world.prefix)[0] == second.id, "the one in use before"
+    assert environments.rollback(world.prefix)[0] == first.id
     assert environments.prune(world.prefix, keep=0) == [], "one is current, the other in use"
     runs.communicate(b"\n")
-    environments.find_or_begin(world.prefix, "abandoned", environments.new_id())
-    assert len(environments.prune(world.prefix, keep=1)) == 1
+    begun = environments.find_or_begin(world.prefix, "abandoned", environments.new_id())
+    assert environments.prune(world.prefix, keep=1) == [], "the next run resumes what was begun"
+    later = environments.find_or_begin(world.prefix, "later", environments.new_id())
+    assert environments.prune(world.prefix, keep=1) == [begun.id]
     assert environments.prune(world.prefix, keep=0) == [second.id]
+    shutil.rmtree(later.path)
     assert sorted(path.name for path in world.prefix.iterdir()) == [
         ".lock",
         first.id,

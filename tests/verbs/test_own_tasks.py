@@ -23,7 +23,7 @@ from provision.settings import Settings
 from provision.steps.model import Site
 from provision.tasks import Task
 from tests.faults import small_up
-from tests.faults.small_up import Small
+from tests.faults.small_up import PLAN, Small
 from tests.patience import started, until
 
 pytestmark = pytest.mark.environment
@@ -100,7 +100,7 @@ def test_each_is_done_once_as_if_the_environment_were_active(small: Small) -> No
     report = json.loads(out)
     assert [step["number"] for step in report["steps"]] == [*range(10, 100, 10), 85, 15]
     assert [step["outcome"] for step in report["steps"]][-2:] == ["done", "done"]
-    assert (report["verdict"], report["promised"]) == ("verified", ["record_whole"])
+    assert (report["verdict"], report["promised"]) == ("verified", [*PLAN.checks])
     (log,) = small.folder.glob(f"logs/{report['run']}/85-models.log")
     assert (
         f"{small.current} {small.prefix}/cache/huggingface 1.10 {small.folder}\n" in log.read_text()
@@ -119,6 +119,34 @@ def test_each_is_done_once_as_if_the_environment_were_active(small: Small) -> No
     assert (ran(small, 85), ran(small, 15)) == (3, 2)
     assert small.run("provision", "--from", "85")[0] == 0
     assert (ran(small, 85), ran(small, 15)) == (4, 3)
+
+
+def test_a_task_changes_nothing_that_is_known_of_the_environment(small: Small) -> None:
+    """The verdict, the metrics, the baseline and the report stay, however the task ends."""
+    assert small.run("check")[0] == 0
+    metrics, baseline = known(small)
+    for commands, code in (("['true']", 0), ("['false']", 4)):
+        write(small, _86_new=f"title: New\ncommands: {commands}\n")
+        for argv in (("up",), ("provision", "--only", "86")):
+            ended, out, _ = small.run(*argv, "--json")
+            report = json.loads(out)
+            assert (ended, report["exit_code"], report["verdict"]) == (code, code, "verified")
+            assert report["tasks"][-1]["name"] == "86-new"
+            assert {check["name"] for check in report["checks"]} == {*PLAN.checks}
+            assert known(small) == (metrics, baseline)
+            shown = small.run("report")[1]
+            assert "do not support" not in shown
+            headline = "TASK 86-NEW FAILED; THE ENVIRONMENT IS VERIFIED" if code else "VERIFIED"
+            assert shown.splitlines()[0] == f"{headline} (exit code {code})"
+    write(small, _86_new="title: New\ncommands: ['true']\n")
+    assert small.run("up")[0] == 0
+
+
+def known(small: Small) -> tuple[list[str], str]:
+    """Return what is known of the environment: its metric and the baseline's figures."""
+    metrics = (small.logs / "metrics.prom").read_text().splitlines()
+    baseline = json.loads(small.run("baseline", "--json")[1])["report"]
+    return [line for line in metrics if line.startswith("vllm_ready_verified")], baseline["verdict"]
 
 
 def test_an_error_in_a_file_is_reported_before_anything_is_changed(small: Small) -> None:
@@ -180,20 +208,23 @@ def test_a_check_that_fails_is_a_task_that_fails(small: Small) -> None:
     write(small, _84_tear=torn)
     code, out, _ = small.run("up", "--json")
     report = json.loads(out)
-    (check,) = (item for item in report["checks"] if item["name"] == "vllm_serves")
+    assert report["verdict"] == "verified"
+    (task,) = report["tasks"]
+    assert (task["name"], task["outcome"]) == ("84-tear", "failed")
+    (check,) = task["checks"]
     assert code == {"fail": 1, "skip": 5, "error": 5}[check["outcome"]]
     assert report["steps"][-1]["problem"].startswith("vllm_serves ")
     assert ran(small, 85) == 0
     subprocess.run(["sed", "-i", "/^torn$/d", str(small.current / "env.sh")], check=True)
 
 
-def test_a_task_that_breaks_a_promise_withdraws_the_verdict(small: Small) -> None:
+def test_after_a_task_that_breaks_a_promise_everything_is_verified_again(small: Small) -> None:
     tear = f"echo torn >> {small.packages}/sympy.py"
     write(
         small, _84_tear=f"title: Tear\ncommands: [[bash, -c, '{tear}']]\nchecks: [record_whole]\n"
     )
     code, out, _ = small.run("up", "--json")
-    assert (code, json.loads(out)["verdict"]) == (1, "not verified")
+    assert (code, json.loads(out)["verdict"]) == (1, "verified"), "a task is no proof"
     assert verified.read_report(small.current) is None
     (small.folder / "tasks" / "84-tear.yaml").unlink()
     code, out, err = small.run("up", "--json")

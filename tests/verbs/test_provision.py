@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +10,12 @@ import msgspec
 import pytest
 
 from provision import cli
+from provision.display import question
 from provision.engine import resolution_cache
 from provision.engine.resolution_cache import Resolution
-from provision.errors import SourceFailed, StepFailed, WrongUsage
+from provision.errors import Interrupted, SourceFailed, StepFailed, WrongUsage
 from provision.plan._model import Reasons, Unsupported
-from provision.session import inputs, resolve, runs
+from provision.session import confirm, inputs, resolve, runs
 from provision.steps.model import Lock, Pin
 from tests.verbs.conftest import Place
 
@@ -97,30 +96,56 @@ def test_what_preflight_refuses_leaves_the_prefix_as_it_was(
 
 
 @pytest.mark.parametrize(
-    ("verb", "answer", "code"), [("up", "n", 0), ("provision", "n", 0), ("provision", "y", 0)]
+    ("verb", "answer"), [("up", False), ("provision", False), ("provision", True)]
 )
 def test_news_are_shown_and_asked_about_at_a_terminal(
     place: Place,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     verb: str,
-    answer: str,
-    code: int,
+    answer: bool,
 ) -> None:
     (place.prefix / ".wanted.json").unlink()
     monkeypatch.setattr(resolve, "_resolve_again", lambda _: place.wanted)
-    reading, writing = os.openpty()
-    os.write(writing, f"{answer}\n".encode())
-    with open(reading, encoding="utf-8") as terminal:
-        monkeypatch.setattr(sys, "stdin", terminal)
-        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        assert cli.run([verb]) == code
-    os.close(writing)
+    monkeypatch.setattr(question, "has_person", lambda: True)
+    monkeypatch.setattr(question, "agreed", lambda _: answer)
+    if answer:
+        assert cli.run([verb]) == 0
+    else:
+        with pytest.raises(Interrupted, match="nothing was installed or changed"):
+            cli.run([verb])
     out, err = capsys.readouterr()
     assert "vllm" in out.splitlines()[0]
-    assert "Go on? [y/N]" in err
-    assert bool(place.generations()) is (answer == "y")
-    assert (resolution_cache.load(place.prefix) is not None) is (answer == "y")
+    assert "to download: about 0.1 GB in 5 wheels\n" in out
+    assert "stdin is no terminal" not in err
+    assert bool(place.generations()) is answer
+    assert (resolution_cache.load(place.prefix) is not None) is answer
+
+
+def test_what_is_stored_is_not_downloaded(place: Place) -> None:
+    plan, lock, folder = place.wanted.plan, place.wanted.lock, place.folder / "wheels-of-test"
+    sized = Lock(
+        pins=tuple(
+            msgspec.structs.replace(pin, wheel=msgspec.structs.replace(pin.wheel, size=10**8))
+            for pin in lock.pins
+        )
+    )
+    assert confirm._download(folder, plan, sized) == "0.50 GB in 5 wheels"
+    folder.mkdir()
+    for pin, size in zip(sized.pins, (10**8, 10), strict=False):
+        with (folder / pin.wheel.file).open("wb") as stream:
+            stream.truncate(size)
+    assert confirm._download(folder, plan, sized) == "0.40 GB in 4 wheels; 1 already here"
+
+
+def test_without_a_terminal_the_first_line_says_that_nothing_is_asked(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place.prefix / ".wanted.json").unlink()
+    monkeypatch.setattr(resolve, "_resolve_again", lambda _: place.wanted)
+    monkeypatch.setattr(question, "has_person", lambda: False)
+    assert cli.run(["provision"]) == 0
+    assert capsys.readouterr().err.startswith("stdin is no terminal, so nothing is asked")
 
 
 def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(

@@ -39,10 +39,10 @@ def test_a_run_by_its_id_a_prefix_a_folder_or_a_file(logs: Path, name: str) -> N
 
 def test_a_killed_run_is_named_with_the_newest_report(logs: Path) -> None:
     (logs / KILLED).mkdir()
-    for name in (None, KILLED):
-        with pytest.raises(UnreadableInput, match=f"{KILLED} has no report") as refused:
-            runs.read(logs, name)
-        assert NEW in refused.value.hint
+    with pytest.raises(UnreadableInput, match=f"{KILLED} has no report") as refused:
+        runs.read(logs, KILLED)
+    assert NEW in refused.value.hint
+    assert runs.read(logs, None).run == NEW
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from provision import cli
 from provision.engine import environments, locks, verified
 from provision.errors import Locked, WrongUsage
+from provision.session import runs
 from tests.verbs.conftest import Place
 from tests.verbs.measuring import Measuring
 
@@ -56,14 +57,19 @@ def test_a_change_is_looked_at_once(
     assert code == 0
     assert "checked because: 1 file changed: sympy.py" in out
     assert measuring.tried() == ["glance 2.2"], "only what disturbs nobody"
+    run = runs.ids(measuring.place.folder / "logs")[0]
     for words, begins in {
         (): "VERIFIED (exit code 0): 1 of the 2 promised checks\n",
         ("--format", "markdown"): "# Verified (exit code 0): 1 of the 2 promised checks\n",
     }.items():
         capsys.readouterr()
-        assert cli.run(["report", *words]) == 0
+        assert cli.run(["report", run, *words]) == 0
         assert capsys.readouterr().out.startswith(begins)
-    assert cli.run(["report", "--format", "prometheus"]) == 0
+    assert cli.run(["report"]) == 0
+    out, err = capsys.readouterr()
+    assert "of the 2 promised checks" not in out
+    assert f"newer, but interrupted or not about the whole environment: {run}" in err
+    assert cli.run(["report", run, "--format", "prometheus"]) == 0
     assert "vllm_ready_verified 0\n" in capsys.readouterr().out.replace("{", " {").replace(
         "  ", " "
     )
