@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from provision.errors import WrongUsage
-from provision.options import ACTIONS, VERBS, add, answer
+from provision.errors import WrongUsage, nearest
+from provision.options import ACTIONS, PROGRAM, VERBS, add, answer
 
 TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, verb: str) -> None:
         super().__init__(
-            prog=f"vllm-ready {verb}",
+            prog=f"{PROGRAM} {verb}",
             description=VERBS[verb],
             formatter_class=_Formatter,
             allow_abbrev=False,
@@ -48,9 +48,9 @@ class Parser(argparse.ArgumentParser):
         wrong = what.rpartition(": ")[2].split(" ")[0].strip("'")
         if choices:
             known = [word.strip(" ')") for word in choices.split(",")]
-            hint = _nearest(wrong, known) or f"possible: {', '.join(known)}"
+            hint = nearest(wrong, known) or f"possible: {', '.join(known)}"
         else:
-            hint = _of_other_verb(wrong) or _nearest(wrong, [*self.words, *VERBS, *_all_options()])
+            hint = _of_other_verb(wrong) or nearest(wrong, [*self.words, *VERBS, *_all_options()])
         raise WrongUsage(what, hint=hint or f"{self.prog} --help lists what is possible")
 
 
@@ -93,7 +93,7 @@ def _verb_first(argv: list[str]) -> tuple[str, list[str]]:
     if verb not in VERBS and position == 0:
         raise WrongUsage(
             f"'{verb}' is not a verb",
-            hint=_nearest(verb, [*VERBS]) or "vllm-ready --help lists what is possible",
+            hint=nearest(verb, [*VERBS]) or f"{PROGRAM} --help lists what is possible",
         )
     return (verb, words) if verb in VERBS else (DEFAULT, argv)
 
@@ -105,14 +105,7 @@ def _all_options() -> set[str]:
 def _of_other_verb(option: str) -> str:
     """Return a hint for an option that belongs to another verb."""
     verb = next((verb for verb in VERBS if option in Parser(verb).words), "")
-    return f"this option belongs to another verb: vllm-ready {verb} {option}" if verb else ""
-
-
-def _nearest(wrong: str, known: list[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(wrong, known, n=1)
-    return f"did you mean `{close[0]}`?" if close else ""
+    return f"this option belongs to another verb: {PROGRAM} {verb} {option}" if verb else ""
 
 
 def _refuse_other_output(options: argparse.Namespace) -> None:

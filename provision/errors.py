@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import ClassVar, Final
 
 DONE: Final = 0
@@ -31,6 +32,17 @@ class Failure(Exception):  # noqa: N818 - reads better than FailureError
 
     def __str__(self) -> str:
         return f"error: {self.text}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return "did you mean" for a mistyped word, or ""."""
+    import difflib
+
+    names = list(known)
+    # difflib does not match swapped letters (pipy for pypi) in short words.
+    swapped = [name for name in names if sorted(name) == sorted(word)]
+    close = swapped or difflib.get_close_matches(word, names, n=1)
+    return f"did you mean `{close[0]}`?" if close else ""
 
 
 class WrongUsage(Failure):

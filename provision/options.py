@@ -44,7 +44,9 @@ ACTIONS = {  # the first is the default
     "baseline": ("show", "set"),
 }
 
-HELP = """usage: vllm-ready VERB [OPTIONS]
+PROGRAM = "./setup.sh"  # what a user of a checkout calls
+
+HELP = """usage: ./setup.sh [VERB] [OPTIONS]
 
 Prepares a GPU host for vLLM, proves that vLLM works there,
 and proves it again after every change.

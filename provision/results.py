@@ -38,7 +38,8 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """The end of one check, as a report shows it; `measured` counts its figures.
 
     `gpus` are the GPUs on which it was tried. A check about `every_gpu` must be tried on all GPUs
-    that are used.
+    that are used. `log` is the file with its output, and `lines` are those that tell why it did not
+    pass.
     """
 
     name: str
@@ -53,6 +54,8 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     every_gpu: bool = False
     gpus: tuple[str, ...] = ()
     measured: int = 0
+    log: str = ""
+    lines: tuple[str, ...] = ()
 
 
 class TaskOutcome(msgspec.Struct, frozen=True, kw_only=True):

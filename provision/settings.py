@@ -127,7 +127,7 @@ def _override(settings: Settings, override: str, where: str) -> Settings:
         raise WrongSetting(
             f"there is no setting `{key}`",
             where=where,
-            hint=yamltext.nearest(key, [*_known_keys(msgspec.to_builtins(Settings()))]),
+            hint=yamltext.nearest_or_all(key, [*_known_keys(msgspec.to_builtins(Settings()))]),
         )
     document = yamltext.Document(values, {}, {f"$.{key}": text})
     for candidate in _meanings(text, where, is_version=key in _SHAPES):

@@ -136,7 +136,7 @@ def read(
                 file.refuse(
                     f"after[{i}]",
                     f"there is no task `{name}`",
-                    yamltext.nearest(name, sorted(tasks)),
+                    yamltext.nearest_or_all(name, sorted(tasks)),
                 )
     # Sorted by number already; only the user's tasks may name others in `after`.
     of_steps = [task for task in tasks.values() if task.is_step]
@@ -182,7 +182,7 @@ def _task(file: _File, steps: Mapping[int, str], checks: list[str]) -> Task:
                 file.refuse(
                     f"{key}[{i}]",
                     f"there is no {key[:-1]} `{name}`",
-                    yamltext.nearest(name, known),
+                    yamltext.nearest_or_all(name, known),
                 )
     return Task(
         number=file.number,

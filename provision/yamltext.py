@@ -11,7 +11,7 @@ import msgspec
 import yaml
 from msgspec import inspect
 
-from provision.errors import Failure, UnreadableInput
+from provision.errors import Failure, UnreadableInput, nearest
 
 T = TypeVar("T")
 
@@ -178,7 +178,7 @@ def problem(error: msgspec.ValidationError, document: Document, kind: type[Any])
     label = path.removeprefix("$").removeprefix(".")
     prefix = f"{label}: " if label else ""
     if unknown := re.search(r"unknown field `(.*?)`", what, re.DOTALL):
-        hint = nearest(unknown[1], _fields(expected))
+        hint = nearest_or_all(unknown[1], _fields(expected))
         return Problem(f"{path}.{unknown[1]}", f"{prefix}there is no `{unknown[1]}` here", hint)
     if missing := re.search(r"missing required field `(.*?)`", what):
         return Problem(path, f"{prefix}`{missing[1]}` is missing", f"add {missing[1]}: …")
@@ -217,13 +217,8 @@ def _suggestion(text: str, expected: inspect.Type) -> tuple[str, str] | None:
     return None
 
 
-def nearest(word: str, known: list[str]) -> str:
-    import difflib
-
-    # difflib does not match swapped letters (pipy for pypi) in short words.
-    swapped = [name for name in known if sorted(name) == sorted(word)]
-    close = swapped or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"
+def nearest_or_all(word: str, known: list[str]) -> str:
+    return nearest(word, known) or f"known: {', '.join(known)}"
 
 
 def _type_at(info: inspect.Type, path: str) -> inspect.Type:

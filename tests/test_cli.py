@@ -94,7 +94,7 @@ def test_version(option: str) -> None:
 def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
     code, out, err = at_hand(capsys, *argv)
     assert (code, err) == (0, "")
-    assert out.startswith("usage: vllm-ready")
+    assert out.startswith("usage: ./setup.sh")
 
 
 def test_help_fits_a_terminal_of_80_columns() -> None:
@@ -265,7 +265,7 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
     ("argv", "says", "hint"),
     [
         (["plam"], "'plam'", "did you mean `plan`?"),
-        (["zzz"], "'zzz'", "vllm-ready --help"),
+        (["zzz"], "'zzz'", "./setup.sh --help"),
         (["--quiet", "plam"], "plam", "did you mean `plan`?"),
         (["--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--set", "nosuch=1"], "no setting `nosuch`", "known: vllm, exclude_vllm, torch"),
@@ -278,7 +278,7 @@ def test_the_catalogue_without_an_index(capsys: pytest.CaptureFixture[str]) -> N
         (["plan", "--hots", "x"], "--hots", "did you mean `--host`?"),
         (["plan", "--jso"], "--jso", "did you mean `--json`?"),
         (["plan", "x"], "x", "--help"),
-        (["plan", "--host"], "--host", "vllm-ready plan --help"),
+        (["plan", "--host"], "--host", "./setup.sh plan --help"),
         (["catalog", "shw"], "'shw'", "did you mean `show`?"),
         (["catalog", "show", "vlm"], "there is no table `vlm`", "vllm"),
         (["catalog", "check", "vllm"], "takes no names", "catalog check"),

@@ -37,6 +37,11 @@ def show(renderable: object) -> None:
     write(trailing.sub(lambda match: match[0].replace(" ", ""), page.getvalue()))
 
 
+def is_shown() -> bool:
+    """Return whether a person reads stdout on a terminal."""
+    return sys.stdout.isatty()
+
+
 def columns(stream: TextIO) -> int:
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80

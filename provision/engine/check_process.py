@@ -52,7 +52,8 @@ C = TypeVar("C", bound=RunnableCheck)
 class CheckProcess(Generic[C]):
     """One child process that runs checks one after another and reports each start and end.
 
-    `at_work` is the check that was running when the child ended, if any.
+    `at_work` is the check that was running when the child ended, if any, and `log` that of the
+    check that ended last.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class CheckProcess(Generic[C]):
     ) -> None:
         self.at_work: C | None = None
         self._logs, self._started, self._ended = logs, started, ended
-        self._log: StepLog | None = None
+        self.log: StepLog | None = None
         self._log_space = 0
         self._until = 0.0
 
@@ -119,15 +120,15 @@ class CheckProcess(Generic[C]):
         finished = process.run(
             argv, deadline_s=_SPARE_S, until=lambda: self._until, env=environment, on_line=on_line
         )
-        if self._log:
-            self._log.close()
+        if self.log and self.at_work:
+            self.log.close()
         return finished.problem() or "its process ended without a result"
 
     def _begin(self, check: C, argv: list[str], environment: dict[str, str]) -> None:
         self.at_work, self._log_space = check, _LOG_LIMIT
         self._wait(check.deadline_s + (_IMPORT_S if check.warm else 0))
-        self._log = StepLog(self._logs / f"check-{check.name}.log")
-        self._log.command(check.title, process.Finished(argv=tuple(argv)).command, environment)
+        self.log = StepLog(self._logs / f"check-{check.name}.log")
+        self.log.command(check.title, process.Finished(argv=tuple(argv)).command, environment)
         self._started(check)
 
     def _end(self, check: C, result: Path) -> None:
@@ -135,18 +136,17 @@ class CheckProcess(Generic[C]):
         document = result.read_bytes()
         self.at_work = None
         self._wait()
-        if self._log:
-            self._log.close()
-            self._log = None
+        if self.log:
+            self.log.close()
         self._ended(check, document)
 
     def _wait(self, seconds: float = 0.0) -> None:
         self._until = time.monotonic() + seconds + _SPARE_S
 
     def _log_output(self, text: str) -> None:
-        if self._log and self._log_space > 0:
+        if self.at_work and self.log and self._log_space > 0:
             self._log_space -= len(text) + 1
-            self._log.line(text if self._log_space > 0 else "(the rest of the output is left out)")
+            self.log.line(text if self._log_space > 0 else "(the rest of the output is left out)")
 
 
 def environment_of_a_check(

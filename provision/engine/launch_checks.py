@@ -13,6 +13,7 @@ import msgspec
 
 from provision.doors import process
 from provision.engine.check_process import CheckProcess, RunnableCheck, environment_of_a_check
+from provision.engine.logs import StepLog
 from provision.errors import StepFailed
 from provision.events import CheckDone, CheckStarted
 from provision.results import CheckResult, CheckResults
@@ -135,6 +136,8 @@ def run(
         events(CheckStarted(name=check.name, title=check.title))
 
     def end(check: CheckDescription, event: CheckDone) -> None:
+        if child.log and event.result.outcome not in ("pass", "skip"):
+            event = _with_log(event, child.log)
         done[check.name] = event
         events(event)
 
@@ -151,6 +154,7 @@ def run(
         # child that died outside of any check would do so again.
         for check in [child.at_work] if child.at_work else waiting:
             if not child.at_work:
+                child.log = None
                 start(check)
             end(check, _error(check, problem))
         waiting = [check for check in waiting if check.name not in done]
@@ -165,6 +169,11 @@ def _read(check: CheckDescription, document: bytes) -> CheckDone:
         return msgspec.json.decode(document, type=CheckDone)
     except (msgspec.DecodeError, RecursionError) as error:
         return _error(check, f"left a result that cannot be read: {error}")
+
+
+def _with_log(event: CheckDone, log: StepLog) -> CheckDone:
+    result = msgspec.structs.replace(event.result, log=str(log.path), lines=log.telling)
+    return msgspec.structs.replace(event, result=result)
 
 
 def _error(check: CheckDescription, summary: str) -> CheckDone:

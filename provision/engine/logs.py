@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -13,6 +14,10 @@ from provision.errors import NotWritable
 from provision.host._scrub import HIDDEN, SECRET_NAME, hide_secrets
 
 _LAST_LINES = 20
+_MOST_TELLING, _LONGEST = 3, 300
+_PROBLEM = re.compile(
+    r"error|fail|exception|denied|cannot|not found|no space|killed|abort", re.IGNORECASE
+)
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -61,6 +66,12 @@ class StepLog:
             self.last.append(clean)
             self._write(f"{clean}\n")
         return clean
+
+    @property
+    def telling(self) -> tuple[str, ...]:
+        """Return the last lines of the output that speak of a problem, or else its last lines."""
+        lines = [line.strip()[:_LONGEST] for line in self.last if line.strip()]
+        return tuple(([line for line in lines if _PROBLEM.search(line)] or lines)[-_MOST_TELLING:])
 
     def _write(self, text: str) -> None:
         try:

@@ -167,7 +167,9 @@ def details(check: CheckResult, report: Report) -> list[str]:
         else ""
     )
     rest = check.summary.strip().partition("\n")[2]
-    lines = [line for text in (rest, evidence) for line in _cut(stable(text, report).splitlines())]
+    log = f"log: {check.log}" if check.log else ""
+    texts = (rest, *check.lines, log, evidence)
+    lines = [line for text in texts for line in _cut(stable(text, report).splitlines())]
     # Code in a list needs a blank line and six blanks before it; otherwise it is read as markup.
     code = ["", *(f"      {printable(line)}".rstrip() for line in lines)] if lines else []
     return [f"* {plain(check.name)}: {stable_line(first_line(check.summary), report)}{hint}", *code]

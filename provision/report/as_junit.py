@@ -86,7 +86,9 @@ def _add_step(suite: ET.Element, step: StepResult) -> None:
 
 def _add_check(suite: ET.Element, check: CheckResult) -> None:
     case = _add_case(suite, check.name, check.seconds)
-    details = "\n".join(filter(None, (check.summary, check.hint, short.evidence(check.evidence))))
+    log = f"log: {check.log}" if check.log else ""
+    evidence = short.evidence(check.evidence)
+    details = "\n".join(filter(None, (check.summary, check.hint, *check.lines, log, evidence)))
     if check.outcome == "skip":
         ET.SubElement(case, "skipped", message=_legal(check.summary))
     elif check.outcome == "warn":

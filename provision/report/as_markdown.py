@@ -83,7 +83,9 @@ def _plan(report: Report) -> list[str]:
 
 def _details(check: CheckResult) -> list[str]:
     lines = [f"### {plain(check.name)}: {check.outcome}", "", f"* {plain(check.summary)}"]
-    lines += [*([f"* Hint: {plain(check.hint)}"] if check.hint else []), ""]
+    lines += [f"* Hint: {plain(check.hint)}"] if check.hint else []
+    lines += [f"* Log: {plain(check.log)}"] if check.log else []
+    lines += ["", *fenced("\n".join(check.lines))] if check.lines else [""]
     if check.evidence:
         lines += fenced(short.evidence(check.evidence, _MOST_EVIDENCE))
     return lines

@@ -27,47 +27,54 @@ def text(report: Report, prefix: str = "") -> str:
     head = _head(report, environment)
     foot = _owed(report)
     room = _LINES - len(head) - len(foot)
-    body = [*_steps(report.steps), *_gap(report.steps), *_checks(report.checks)]
-    return _page([*head, *(body if len(body) <= room else _worst(report, room)), *foot])
+    body = [*_steps(report.steps), *_gap(report.steps), *_checks(report.checks, _COLUMNS)]
+    shown = body if len(body) <= room else _worst(report, room, _COLUMNS)
+    return _page([*head, *shown, *foot], _COLUMNS)
 
 
-def brief(report: Report) -> str:
+def brief(report: Report, columns: int = _COLUMNS) -> str:
     """Return the verdict and the problems, for a reader who watched the run."""
-    head, foot = _head(report, report.generation or "none"), _owed(report)
-    return _page([*head, *_worst(report, _LINES - len(head) - len(foot), counted=False), *foot])
+    columns = min(columns, _COLUMNS)
+    head, foot = _head(report, report.generation or "none", columns), _owed(report)
+    room = _LINES - len(head) - len(foot)
+    return _page([*head, *_worst(report, room, columns, counted=False), *foot], columns)
 
 
-def _page(lines: list[str]) -> str:
-    return "".join(f"{cut(printable(line), _COLUMNS).rstrip()}\n" for line in lines)
+def failures(report: Report, columns: int) -> str:
+    """Return all that is known of the checks that failed or could not decide."""
+    bad = [check for check in report.checks if check.outcome in ("fail", "error")]
+    return _page(_checks(bad, min(columns, _COLUMNS)), columns)
 
 
-def _head(report: Report, environment: str) -> list[str]:
+def _page(lines: list[str], columns: int) -> str:
+    return "".join(f"{cut(printable(line), columns).rstrip()}\n" for line in lines)
+
+
+def _head(report: Report, environment: str, columns: int = _COLUMNS) -> list[str]:
     doubt = f"This report {report.doubt}" if report.doubt else ""
     part = f": {report.part}" if report.part else ""
     return [
         # A doubt lists every problem; more than four lines would push the rest off the screen.
-        *textwrap.wrap(doubt, _COLUMNS, max_lines=4, placeholder=" ..."),
+        *textwrap.wrap(doubt, columns, max_lines=4, placeholder=" ..."),
         f"{report.headline.upper()} (exit code {report.exit_code}){part}",
         "",
         f"run          {report.run}, started {report.started}",
         f"environment  {environment}",
         *(_planned(report.plan) if report.plan else ()),
-        *_problems(report),
+        *_problems(report, columns),
         "",
     ]
 
 
-def _problems(report: Report) -> list[str]:
+def _problems(report: Report, columns: int) -> list[str]:
     problems = () if report.doubt else report.problems  # the doubt names them already
     shown = problems if len(problems) <= _PROBLEMS else problems[: _PROBLEMS - 1]
     more = [f"and {len(problems) - len(shown)} more"] if len(shown) < len(problems) else []
-    return [
-        f"{label:<13}{first_line(line)}"
-        for label, line in zip(["problems", *[""] * len(problems)], [*shown, *more], strict=False)
-    ]
+    lines = [line for text in (*shown, *more) for line in _wrapped(first_line(text), columns, 13)]
+    return [f"problems{line[8:]}" for line in lines[:1]] + lines[1:]
 
 
-def _worst(report: Report, room: int, *, counted: bool = True) -> list[str]:
+def _worst(report: Report, room: int, columns: int, *, counted: bool = True) -> list[str]:
     failed = [step for step in report.steps if step.outcome == "failed"]
     others = len(report.steps) - len(failed)
     done = f"  {others} {'other steps' if failed else 'steps'} succeeded"
@@ -77,12 +84,16 @@ def _worst(report: Report, room: int, *, counted: bool = True) -> list[str]:
     lines = [*steps, *_gap(steps)]
     last = len(bad)
     # Two lines are kept for the count of the other checks.
-    while last and len(lines) + len(_checks(bad[:last])) > room - 2:
+    while last and len(lines) + len(_checks(bad[:last], columns)) > room - 2:
         last -= 1
     more = Counter(check.outcome for check in bad[last:])
     fine = Counter(check.outcome for check in report.checks if check.outcome in _FINE and counted)
     counts = ", ".join(f"{n} {_MARKS[name]}" for name, n in [*more.items(), *fine.items()])
-    return [*lines, *_checks(bad[:last]), *([f"     other checks: {counts}"] if counts else [])]
+    return [
+        *lines,
+        *_checks(bad[:last], columns),
+        *([f"     other checks: {counts}"] if counts else []),
+    ]
 
 
 def _gap(above: Sequence[object]) -> list[str]:
@@ -116,15 +127,29 @@ def _steps(steps: Sequence[StepResult]) -> list[str]:
     ]
 
 
-def _checks(checks: Sequence[CheckResult]) -> list[str]:
+def _checks(checks: Sequence[CheckResult], columns: int) -> list[str]:
+    """Return a line for each check that is fine; all that is known of each that is not."""
     lines = []
     for check in checks:
         name, mark = first_line(check.name), _MARKS[check.outcome]
+        head = f"     {name:<26}{mark:<6}{check.seconds:>7.1f} s  "
         summary = first_line(check.summary)
-        lines.append(f"     {name:<26}{mark:<6}{check.seconds:>7.1f} s  {summary}")
-        if check.hint and check.outcome not in _FINE:
-            lines.append(f"{'':9}{first_line(check.hint)}")
+        if check.outcome in _FINE:
+            lines.append(f"{head}{summary}")
+            continue
+        lines += [head.rstrip(), *_wrapped(summary, columns)]
+        lines += [f"{'':9}| {first_line(line)}" for line in check.lines]
+        lines += _wrapped(first_line(check.hint), columns)
+        lines += [f"{'':9}log: {check.log}"] if check.log else []
     return lines
+
+
+def _wrapped(text: str, columns: int, indent: int = 9) -> list[str]:
+    """Wrap a text by words."""
+    blanks = " " * indent
+    return textwrap.wrap(
+        text, columns, initial_indent=blanks, subsequent_indent=blanks, break_on_hyphens=False
+    )
 
 
 def _owed(report: Report) -> list[str]:

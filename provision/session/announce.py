@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from provision.display import terminal
@@ -42,7 +43,7 @@ def _tell_a_person(session: Session, outcome: Outcome, report: Report) -> None:
     if outcome.nothing_to_do:
         terminal.line(f"nothing to do: {report.generation} is current, intact and verified")
     elif not quiet:
-        terminal.write(as_text.brief(report))
+        terminal.write(as_text.brief(report, terminal.columns(sys.stdout)))
         if (page := Path(session.logs) / formats.PAGE).exists():
             terminal.line(f"report: {page}\n")
     if outcome.earlier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import msgspec
 from provision.display import progress, terminal
 from provision.engine import environments, launch_checks, locks, promised_checks, verified
 from provision.engine.launch_checks import CheckDescription
-from provision.errors import CHECK_FAILED, DONE, WrongUsage
+from provision.errors import CHECK_FAILED, DONE, WrongUsage, nearest
+from provision.report import as_text
 from provision.report._model import Report
 from provision.session import foreign_python, inputs, outputs, request, run_report
 from provision.session._model import Session
@@ -25,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
     names = {check.name for check in known}
     if unknown := [name for name in options.names if name not in names]:
         raise WrongUsage(
-            f"there is no check `{unknown[0]}`", hint=f"there are: {', '.join(sorted(names))}"
+            f"there is no check `{unknown[0]}`",
+            hint=nearest(unknown[0], sorted(names)) or "./setup.sh check list explains all of them",
         )
     # Also with an empty value, which is a mistake: our own environment was not meant.
     if options.python is not None or options.serving is not None:
@@ -47,11 +50,20 @@ def _list(known: Sequence[CheckDescription], options: argparse.Namespace) -> int
     if options.json:
         terminal.document([msgspec.to_builtins(check) for check in known])
         return DONE
-    for check in known:
-        needs = ", ".join(_needs(check))
-        text = f"{check.proves or check.problem}{f' (needs {needs})' if needs else ''}"
-        terminal.line(f"{check.name:<26}{check.weight:<8}{check.profile:<9}{text}")
+    rows = [(check.name, f"{check.weight:<6}  {check.profile}", _claim(check)) for check in known]
+    if terminal.is_shown():
+        from provision.display.tables import Rows
+
+        terminal.show(Rows(rows))
+    else:  # a line for each, to search
+        for name, kind, text in rows:
+            terminal.line(f"{name:<26}{kind:<17}{text}")
     return DONE
+
+
+def _claim(check: CheckDescription) -> str:
+    needs = ", ".join(_needs(check))
+    return f"{check.proves or check.problem}{f' (needs {needs})' if needs else ''}"
 
 
 def _needs(check: CheckDescription) -> list[str]:
@@ -107,6 +119,8 @@ def _show(report: Report, options: argparse.Namespace, hint: str = "") -> int:
     else:
         part = f": {report.part}" if report.part else ""
         terminal.line(f"{report.verdict} (exit code {report.exit_code}){part}")
+        if not options.quiet and (text := as_text.failures(report, terminal.columns(sys.stdout))):
+            terminal.write(text)
         if report.exit_code == CHECK_FAILED and hint:
             terminal.note(hint)
     return report.exit_code

@@ -99,6 +99,24 @@ def test_every_way_to_end_has_its_outcome(
 
 
 @pytest.mark.parametrize(
+    ("end", "named"),
+    [
+        ("return Verdict(False, 'no')", True),
+        ("os._exit(3)", True),
+        ("os.kill(os.getppid(), signal.SIGKILL); time.sleep(20)", True),
+        ("return Verdict(True, 'fine')", False),
+    ],
+)
+def test_what_does_not_pass_names_its_log_and_the_lines_that_tell_why(
+    tmp_path: Path, end: str, named: bool
+) -> None:
+    body = f"print('OSError: disk on fire', flush=True); print('bye', flush=True); {end}"
+    result = try_one(tmp_path, body)
+    assert result.lines == (("OSError: disk on fire",) if named else ())
+    assert Path(result.log).is_file() is named
+
+
+@pytest.mark.parametrize(
     "body",
     [
         "time.sleep(60)",

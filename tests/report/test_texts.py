@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from provision.events import StepResult
 from provision.report import as_text
 from provision.report._model import Report
@@ -18,6 +20,8 @@ CHECKS = (
         summary="no answer",
         hint="look at its log",
         seconds=30.0,
+        log="/data/logs/r/check-vllm_serves.log",
+        lines=("OSError: address in use", "it died"),
     ),
     CheckResult(name="extensions_import", outcome="skip", summary="no GPU", hint="not shown"),
 )
@@ -56,6 +60,28 @@ def test_the_verdict_comes_first_and_only_problems_have_hints() -> None:
     assert "look at its log" in text
     assert "not shown" not in text
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_failure_shows_the_lines_that_tell_why_and_its_log() -> None:
+    for text in (as_text.text(report()), as_text.brief(report()), as_text.failures(report(), 80)):
+        lines = [line.strip() for line in text.splitlines()]
+        at = lines.index("| OSError: address in use")
+        assert lines[at - 1] == "no answer"
+        assert lines[at + 1 : at + 4] == [
+            "| it died",
+            "look at its log",
+            "log: /data/logs/r/check-vllm_serves.log",
+        ]
+
+
+def test_what_failed_is_wrapped_and_not_cut() -> None:
+    long = " ".join(f"word{number}" for number in range(60))
+    source = msgspec.structs.replace(
+        report(), checks=(CheckResult(name="a", outcome="fail", summary=long),)
+    )
+    text = as_text.brief(source, 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert long in " ".join(text.split())
 
 
 def test_the_brief_summary_has_only_problems() -> None:
