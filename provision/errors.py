@@ -82,9 +82,13 @@ class Interrupted(Failure):
 
 
 class SourceFailed(Failure):
-    """A network source that does not answer, or sends something else."""
+    """A network source that does not answer, or sends something else.
+
+    `silent` lists the sources that a plan needs, where they are known.
+    """
 
     exit_code = 4
+    silent: tuple[dict[str, str], ...] = ()
 
 
 class StepFailed(Failure):

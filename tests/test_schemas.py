@@ -13,7 +13,7 @@ import pytest
 from provision.engine.bundle import Bundle
 from provision.events import CheckDone, CheckStarted, Event
 from provision.host._model import Recording
-from provision.plan._model import Plan, Unsupported
+from provision.plan._model import Plan, SilentSources, Unsupported
 from provision.report._comparison import Comparison
 from provision.report._model import Report
 from provision.session.event_stream import Ended
@@ -22,7 +22,7 @@ from provision.verbs.wheels import Listed
 ROOT = Path(__file__).parents[1]
 SCHEMAS: dict[str, list[type]] = {  # each is one of these
     "host": [Recording],
-    "plan": [Plan, Unsupported],
+    "plan": [Plan, Unsupported, SilentSources],
     "report": [Report],
     "diff": [Comparison],
     "bundle": [Bundle],

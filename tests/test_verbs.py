@@ -143,10 +143,10 @@ def test_checks_are_listed_with_what_they_prove(capsys: pytest.CaptureFixture[st
     assert "record_whole" in output_of(capsys, "check", "list")
 
 
-def test_a_check_that_does_not_exist_is_refused_with_those_that_do(tmp_path: Path) -> None:
+def test_a_check_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="no check `frobnicate`") as refused:
         cli.run(["check", "frobnicate", "--prefix", str(tmp_path)])
-    assert "record_whole" in refused.value.hint
+    assert "./setup.sh check list" in refused.value.hint
 
 
 def test_check_waits_for_nobody_and_says_who_is_at_work(prefix: Path) -> None:
@@ -167,6 +167,6 @@ def test_without_any_source_it_is_the_network_that_is_missing(
     wishes = [f"sources.{name}={nowhere}" for name in ("pypi", "pytorch", "vllm", "github")]
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     argv = [word for wish in (*wishes, "profile=cpu") for word in ("--set", wish)]
-    with pytest.raises(SourceFailed, match="no package source answers"):
+    with pytest.raises(SourceFailed, match="there is no plan without PyPI"):
         cli.run(["up", "--yes", "--prefix", str(tmp_path / "envs"), *argv])
     assert "There is no plan" not in capsys.readouterr().out

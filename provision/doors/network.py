@@ -41,7 +41,7 @@ def probe(urls: Mapping[str, str], deadline_s: float) -> dict[str, dict[str, obj
     answers = at_once.run_all(
         {name: partial(_probe, url, deadline_s) for name, url in urls.items()}, deadline_s
     )
-    late = {"answers": False, "detail": f"no answer within {deadline_s:g} s"}
+    late = {"answers": False, "detail": f"no answer within {deadline_s:g} s", "late": True}
     return {name: answers.get(name, late) for name in urls}
 
 
@@ -124,7 +124,8 @@ def _probe(url: str, deadline_s: float) -> dict[str, object]:
         ):
             return _assess(url, response)
     except (requests.RequestException, ValueError) as error:
-        return {"answers": False, "detail": sessions.reason(error)}
+        late = isinstance(error, requests.Timeout)
+        return {"answers": False, "detail": sessions.reason(error), "late": late}
 
 
 def _assess(url: str, response: requests.Response) -> dict[str, object]:

@@ -224,22 +224,27 @@ def rollback(
     return id, users
 
 
-def prune(prefix: Path, keep: int, replaced: str | None = None) -> list[str]:
+def prune(
+    prefix: Path, keep: int, replaced: str | None = None, *, keep_begun: bool = False
+) -> list[str]:
     """Remove unfinished environments and the oldest ones beyond `keep`; return their ids.
 
-    The current environment, those in use and the one that the next run resumes stay. The
-    `replaced` environment, whose successor is the same with something added, goes first: older ones
-    are the way back. The caller holds the prefix's lock, so that nothing is being built.
+    The current environment and those in use stay, with `keep_begun` also the one that the next run
+    resumes. The `replaced` environment, whose successor is the same with something added, goes
+    first: older ones are the way back. The caller holds the prefix's lock, so that nothing is being
+    built.
     """
     for leftover in prefix.glob(f"{_TRASH}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    removed = list_prunable(prefix, keep, replaced)
+    removed = list_prunable(prefix, keep, replaced, keep_begun=keep_begun)
     for environment in removed:
         _remove(Path(environment.path))
     return [environment.id for environment in removed]
 
 
-def list_prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[Environment]:
+def list_prunable(
+    prefix: Path, keep: int, replaced: str | None = None, *, keep_begun: bool = False
+) -> list[Environment]:
     """List the environments that `prune` would remove."""
     known = list_environments(prefix)
     complete = sorted(
@@ -247,7 +252,7 @@ def list_prunable(prefix: Path, keep: int, replaced: str | None = None) -> list[
         key=lambda name: name != replaced,
     )
     spared = set(complete[len(complete) - keep :]) if keep > 0 else set()
-    if resumed := begun_last(known):
+    if keep_begun and (resumed := begun_last(known)):
         spared.add(resumed.id)
     return [
         environment

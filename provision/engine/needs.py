@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import socket
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -33,6 +37,8 @@ def measure(need: Need) -> NeedResult:
     if need.kind == "library":
         met = _loads(need.path)
         return NeedResult(f"{need.path} {'can' if met else 'cannot'} be loaded", met)
+    if need.kind in _TRIED:
+        return _tried(_TRIED[need.kind], need.path)
     folder = nearest_existing(Path(need.path))
     if need.kind == "locks":
         met = locks.supported(folder)
@@ -106,6 +112,41 @@ def _loads(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _tried(attempt: Callable[[str], str], path: str) -> NeedResult:
+    try:
+        return NeedResult(attempt(path), met=True)
+    except OSError as error:
+        return NeedResult(f"{path or '127.0.0.1'}: {error.strerror or error}", met=False)
+
+
+def _shared_memory(folder: str) -> str:
+    """Write to a new file there, as semaphores and shared tensors do."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x" * _MIB)
+        file.flush()
+    return f"{folder} can be used"
+
+
+def _readable(folder: str) -> str:
+    if not os.listdir(folder):
+        raise OSError(errno.ENOENT, "is empty")
+    return f"{folder} can be read"
+
+
+def _loopback(_: str) -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        with socket.create_connection(address, timeout=5):
+            return "a port of 127.0.0.1 answers"
+
+
+_TRIED: dict[str, Callable[[str], str]] = {
+    "shared memory": _shared_memory,
+    "readable": _readable,
+    "loopback": _loopback,
+}
 
 
 # As text, 2.9 would be newer than 2.28.

@@ -28,7 +28,8 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """A plan and its lock, with the request that they answer.
 
     `wish` identifies the request, `tool` the version that planned. `against` holds refused
-    candidates of an optional step, so that later runs do not try them again.
+    candidates of an optional step, so that later runs do not try them again. `answered` holds the
+    sources that have answered a run of this prefix, with their addresses.
     """
 
     wish: str
@@ -37,6 +38,7 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     lock: Lock
     host_python: str
     against: tuple[Refusal, ...] = ()
+    answered: dict[str, str] = {}
 
 
 def wish(host: Host, settings: Settings, more: Mapping[str, str] | None = None) -> str:

@@ -12,10 +12,11 @@ _SOURCES = Probe("sources", network=True)
 
 
 class SourceAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`detail` is the reason if the source does not answer."""
+    """`detail` is the reason if the source does not answer; `late`: it may only be slow."""
 
     answers: bool
     detail: str = ""
+    late: bool = False
 
 
 def parse(readings: Readings) -> dict[str, SourceAnswer]:

@@ -197,6 +197,21 @@ class Unsupported(msgspec.Struct, frozen=True, kw_only=True):
     advice: tuple[str, ...]
 
 
+class SilentSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A package source that does not answer, and the setting or variable that names it."""
+
+    source: str
+    address: str
+    setting: str
+
+
+class SilentSources(msgspec.Struct, frozen=True, kw_only=True):
+    """The document where a needed source is silent, so that no plan can be made; exit code 4."""
+
+    schema: Literal["vllm-ready/plan/1"] = SCHEMA
+    unreachable: tuple[SilentSource, ...]
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate that the resolver or a download refused; the next plan avoids it.
 

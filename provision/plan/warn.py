@@ -46,6 +46,15 @@ def _sources(situation: Situation) -> Iterator[str]:
             f"vLLM's dependencies come from PyPI, but {why}: set sources.pypi to a mirror, or"
             " bring a bundle"
         )
+    silent = [
+        words
+        for name, words in SOURCE_NAMES.items()
+        if name != "pypi"
+        and not situation.sources[name]
+        and getattr(situation.settings.sources, name) is not False
+    ]
+    if silent:
+        yield f"no answer from {', '.join(silent)}: this plan does without"
     if situation.sources_assumed:
         names = ", ".join(SOURCE_NAMES.values())
         yield (

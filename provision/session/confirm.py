@@ -7,10 +7,10 @@ from pathlib import Path
 
 from provision.display import question, terminal
 from provision.engine.resolution_cache import Resolution
-from provision.errors import UNSUPPORTED, Interrupted
+from provision.errors import UNSUPPORTED, Interrupted, SourceFailed
 from provision.plan import explain
 from provision.plan._model import Plan, Unsupported
-from provision.session import outputs, resolve, run_report
+from provision.session import outputs, resolve, run_report, silence
 from provision.session._model import Session
 from provision.steps.model import Lock
 from provision.steps.wheel_folder import FOLDER
@@ -23,9 +23,14 @@ def confirmed(session: Session) -> Resolution | int:
     """
     if not (session.options.yes or question.has_person()):
         session.say("stdin is no terminal, so nothing is asked: what is missing is installed")
-    resolution, is_news = resolve.resolved(
-        session, upgrade=getattr(session.options, "upgrade", False)
-    )
+    try:
+        resolution, is_news = resolve.resolved(
+            session, upgrade=getattr(session.options, "upgrade", False)
+        )
+    except SourceFailed as failure:
+        if session.options.json:
+            terminal.document(silence.document(failure))
+        raise
     if isinstance(resolution, Unsupported):
         # The report of a plan for another host would stand as the newest verdict on this one.
         if not session.target:

@@ -30,7 +30,7 @@ from provision.host import record
 from provision.host._model import Host
 from provision.plan import other_host
 from provision.plan._model import OPTIONAL, Decision, Plan, Refusal, Rejected, Unsupported
-from provision.session import planning, request, resolve
+from provision.session import planning, request, resolve, silence
 from provision.session._model import Outcome, Session
 from provision.steps.model import CandidateRefused, Lock, Step
 
@@ -145,7 +145,8 @@ def _planned_again(session: Session, resolution: Resolution, host: Host) -> Reso
     )
     # vLLM and torch are settled: only `flash_attn.mode: require` makes this impossible.
     if isinstance(planned, Unsupported):
-        resolve.complain_of_silence(host, session.settings)
+        if failure := silence.all_silent(session, host):
+            raise failure
         raise _impossible(session, planned)
     choice = next(old for old in planned.decisions if old.subject == OPTIONAL)
     plan = plan.with_optional_of(planned, _with_refusals(choice, resolution))

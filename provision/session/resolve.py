@@ -17,9 +17,9 @@ from provision.host.installer_config import InstallerConfig
 from provision.host.sources import SourceAnswer
 from provision.plan import other_host
 from provision.plan._model import Plan, Unsupported
-from provision.session import inputs, planning, request
+from provision.session import inputs, planning, request, silence
 from provision.session._model import Session
-from provision.settings import Settings, SourceSettings
+from provision.settings import SourceSettings
 from provision.steps.model import Lock
 
 
@@ -84,21 +84,23 @@ def _resolve_again(session: Session) -> Resolution | Unsupported:
     plan, lock = planned
     if missing := other_host.against_python(plan, builder):
         return missing
-    return _resolution(
-        session, session.target or builder, plan, lock, _interpreter(builder, plan.python)
-    )
+    python = _interpreter(builder, plan.python)
+    resolution = _resolution(session, session.target or builder, plan, lock, python)
+    return msgspec.structs.replace(resolution, answered=silence.remembered(session, builder))
 
 
 def here(session: Session) -> Host:
     """Record this host, and which package sources answer."""
     session.say("looking at this host and at what answers")
     paths, addresses = inputs.paths(session.settings), inputs.addresses(session.settings)
-    return Host(record.record(network=True, paths=paths, sources=addresses).readings)
+    host = Host(record.record(network=True, paths=paths, sources=addresses).readings)
+    return silence.patient(session, host)
 
 
 def plan_and_lock(session: Session, host: Host) -> tuple[Plan, Lock] | Unsupported:
     """Return the newest plan for a host that can be resolved here, and its lock with sizes."""
     prefix = Path(session.prefix)
+    silence.refuse(session, host)
     session.say("resolving the newest vLLM that can be installed here")
     with tempfile.TemporaryDirectory(prefix="vllm-ready-") as folder:
         planned = resolve.plan_and_resolve(
@@ -111,7 +113,8 @@ def plan_and_lock(session: Session, host: Host) -> tuple[Plan, Lock] | Unsupport
             optional=planning.CHOOSER,
         )
     if isinstance(planned, Unsupported):
-        complain_of_silence(host, session.settings)
+        if failure := silence.all_silent(session, host):
+            raise failure
         return planned
     plan, lock = planned
     return plan, planning.locked(
@@ -170,18 +173,6 @@ def _resolution(session: Session, host: Host, plan: Plan, lock: Lock, python: st
         lock=lock,
         host_python=python,
     )
-
-
-def complain_of_silence(host: Host, settings: Settings) -> None:
-    """Raise SourceFailed if no source answers: then the network is missing, not a better host."""
-    answers = host.known(sources.FACT) or {}
-    allowed = [answers[name] for name in answers if getattr(settings.sources, name) is not False]
-    if allowed and not any(answer.answers for answer in allowed):
-        raise SourceFailed(
-            f"no package source answers: {allowed[0].detail}",
-            hint="check the network, the proxy and the certificates; nothing was changed, "
-            "run the same command again",
-        )
 
 
 def _interpreter(host: Host, minor: str) -> str:

@@ -198,7 +198,17 @@ class Need(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="n
     """
 
     title: str
-    kind: Literal["free space", "memory", "glibc", "library", "locks", "torch's symbols"]
+    kind: Literal[
+        "free space",
+        "memory",
+        "glibc",
+        "library",
+        "locks",
+        "shared memory",
+        "readable",
+        "loopback",
+        "torch's symbols",
+    ]
     path: str = ""
     mb: int = 0
     version: str = ""

@@ -19,7 +19,9 @@ _LOCKS: Final = "name a folder on a file system with locks: --prefix DIR"
 def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     sizes = [pin.wheel.size for pin in lock.pins]
     # Indexes may leave sizes out; the plan's estimate then stands in.
-    wheels_mb = sum(sizes) // _MB if all(sizes) else max(sum(sizes) // _MB, plan.download_mb)
+    wheels_mb = (
+        sum(sizes) // _MB if sizes and all(sizes) else max(sum(sizes) // _MB, plan.download_mb)
+    )
     elsewhere = (
         _beside(site, "room for temporary files", site.temporary, "TMPDIR=DIR ./setup.sh"),
         _beside(site, "room for logs", site.logs, "--set logs=DIR"),
@@ -41,7 +43,8 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
 
 def _to_start_vllm(plan: Plan) -> tuple[Need, ...]:
     """Return what the checks that start vLLM need; an environment alone needs almost none of it."""
-    return (_MEMORY, _NUMA) if plan.profile == "cpu" else (_MEMORY,)
+    always = (_MEMORY, _SHARED_MEMORY, _SYS, _LOOPBACK)
+    return (*always, _NUMA) if plan.profile == "cpu" else always
 
 
 def _beside(site: Site, title: str, path: str, other: str) -> Need:
@@ -66,6 +69,23 @@ _MEMORY: Final = Need(
     kind="memory",
     mb=_SERVING_MB,
     hint="stop what uses the memory, or raise the container's limit",
+)
+_SHARED_MEMORY: Final = Need(
+    title="shared memory between the processes of vLLM",
+    kind="shared memory",
+    path="/dev/shm",  # noqa: S108 - it is tried, not used
+    hint="as root: mount -t tmpfs -o mode=1777 tmpfs /dev/shm; in a container: --shm-size=8g",
+)
+_SYS: Final = Need(
+    title="the processors as the kernel lists them",
+    kind="readable",
+    path="/sys/devices/system/cpu",
+    hint="vLLM and torch read it: mount /sys in this container or chroot",
+)
+_LOOPBACK: Final = Need(
+    title="a port for the server of a check",
+    kind="loopback",
+    hint="the server and its client talk over 127.0.0.1: as root, ip link set lo up",
 )
 # vLLM for CPUs is linked with this library, and no wheel brings it.
 _NUMA: Final = Need(

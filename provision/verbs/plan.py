@@ -1,4 +1,4 @@
-"""`plan`: shows what would be installed on this host or on a described one, and why."""
+"""`plan`: show what would be installed on this host or on a described one, and why."""
 
 from __future__ import annotations
 
@@ -14,14 +14,37 @@ if TYPE_CHECKING:
     import argparse
 
     from provision.host._model import Host
+    from provision.plan._model import Plan
     from provision.settings import Settings
 
 
 def run(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
-    host = _host(options, settings)
+    if options.host is None:
+        return _for_this_host(options)
+    return _show(_planned(options, settings, inputs.described_host(options)), options)
+
+
+def _for_this_host(options: argparse.Namespace) -> int:
+    """Plan with what answers now, and measure what the installation will need."""
+    from provision.session import preflight, request, resolve, silence
+
+    session = request.new_session(options)
+    host = resolve.here(session)
+    if failure := silence.needed(session, host):
+        if options.json:
+            terminal.document(silence.document(failure))
+        raise failure
+    plan = _planned(options, session.settings, host)
+    if isinstance(plan, Unsupported):
+        return _show(plan, options)
+    missed = silence.missed(session, host)
+    return _show(preflight.with_warnings(plan, session, missed), options)
+
+
+def _planned(options: argparse.Namespace, settings: Settings, host: Host) -> Plan | Unsupported:
     try:
-        plan = planning.make_plan(
+        return planning.make_plan(
             host, settings, planning.catalogue(os.path.join(inputs.checkout(), settings.prefix))
         )
     except IncompleteHost as failure:
@@ -31,6 +54,9 @@ def run(options: argparse.Namespace) -> int:
         # The planner reports a setting that does not suit the host as `key: reason`.
         failure.where = failure.where or inputs.origin_of(failure.what.partition(":")[0], options)
         raise
+
+
+def _show(plan: Plan | Unsupported, options: argparse.Namespace) -> int:
     if options.json:
         terminal.document(plan)
     else:
@@ -41,16 +67,3 @@ def run(options: argparse.Namespace) -> int:
         else:
             terminal.show(explain.render(plan))
     return UNSUPPORTED if isinstance(plan, Unsupported) else DONE
-
-
-def _host(options: argparse.Namespace, settings: Settings) -> Host:
-    if options.host is not None:
-        return inputs.described_host(options)
-    from provision.host import record
-    from provision.host._model import Host
-
-    return Host(
-        record.record(
-            network=True, paths=inputs.paths(settings), sources=inputs.addresses(settings)
-        ).readings
-    )

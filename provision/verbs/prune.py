@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     with locks.hold(prefix, "prune"):
         before = store.referenced(prefix)
         store.remove_toolkits(prefix)
-        removed = environments.prune(prefix, session.settings.keep)
+        removed = environments.prune(prefix, session.settings.keep, keep_begun=True)
         store.prune(prefix, before)
     if options.json:
         terminal.document({"removed": removed})
