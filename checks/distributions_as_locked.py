@@ -35,10 +35,12 @@ def body(context: Context) -> Verdict:
             passed=False,
             summary=first_of(problems),
             evidence=evidence,
-            hint="vllm-ready provision installs what was locked; "
+            hint="./setup.sh provision installs what was locked; "
             "name what you add in extra_packages",
         )
     summary = f"all {len(pins)} distributions are the locked ones"
+    if "pip" not in installed:
+        summary += "; no pip here"
     if extra:
         # The user may add packages; what they break is found by other checks.
         summary += (

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from provision.engine import resolution_cache as wanted
+from provision.engine import verified
 from provision.results import CheckResult
 from tests.checks import real
+from tests.engine import small_index
 
 
 def test_one_command_ends_with_a_vllm_that_generated_and_served(brought_up: real.BroughtUp) -> None:
@@ -58,6 +63,56 @@ def test_nothing_to_do_needs_no_network_and_writes_nothing(brought_up: real.Brou
     assert after == before
 
 
+INSTALL = """
+shopt -s expand_aliases
+alias pip={shims}/pip
+export PATH={shims}:$PATH
+. {current}/bin/activate
+offline="--no-index --find-links {wheels}"
+pip install $offline tiny-pip
+python -m pip install $offline tiny-module
+uv pip install $offline tiny-uv
+if pip install $offline torch==1.0; then exit 7; fi
+if uv pip install $offline torch==1.0; then exit 8; fi
+"""
+
+
+@pytest.mark.alone
+def test_packages_can_be_added_and_the_lock_is_held(
+    brought_up: real.BroughtUp, tmp_path: Path
+) -> None:
+    """By pip, its module and uv, where another pip comes first on PATH and is an alias, too."""
+    names = ("tiny-pip", "tiny-module", "tiny-uv")
+    for name in names:
+        small_index.wheel(tmp_path / "wheels", name, "1.0")
+    small_index.wheel(tmp_path / "wheels", "torch", "1.0")
+    shim = tmp_path / "shims" / "pip"
+    shim.parent.mkdir()
+    shim.write_text("#!/bin/sh\necho another pip >&2; exit 9\n")
+    shim.chmod(0o755)
+    current = brought_up.prefix / "current"
+    script = INSTALL.format(
+        shims=shim.parent, current=shlex.quote(str(current)), wheels=tmp_path / "wheels"
+    )
+    clean = {
+        name: text for name, text in os.environ.items() if not name.startswith(("PIP_", "UV_"))
+    }
+    done = subprocess.run(
+        ["bash", "-ec", script], capture_output=True, text=True, check=False, env=clean
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "another pip" not in done.stderr
+    try:
+        checked = brought_up.run("check", "distributions_as_locked", "--json")
+        (result,) = json.loads(checked.stdout)["checks"]
+        assert result["outcome"] == "pass"
+        assert "added by hand" in result["summary"]
+        assert all(f"{name} 1.0" in result["evidence"]["extra"] for name in names)
+    finally:
+        pip = (current / "bin" / "python", "-m", "pip", "uninstall", "--yes", *names)
+        subprocess.run(pip, check=True, capture_output=True, env=clean)
+
+
 @pytest.mark.alone
 def test_an_edit_that_hides_is_found_by_the_check_and_then_healed(
     brought_up: real.BroughtUp, request: pytest.FixtureRequest
@@ -72,7 +127,8 @@ def test_an_edit_that_hides_is_found_by_the_check_and_then_healed(
     assert checked.returncode == 1, checked.stdout + checked.stderr
     assert "torch/version.py" in checked.stdout + checked.stderr
     summary = brought_up.folder / "logs" / "summary.txt"
-    assert summary.read_text().startswith("NOT VERIFIED")
+    assert summary.read_text().startswith("VERIFIED"), "one check is no verdict"
+    assert verified.read_report(brought_up.prefix / "current") is None, "it is verified again"
     if not request.config.getoption("--long"):
         before = wanted.load(brought_up.prefix)
         assert before

@@ -20,7 +20,7 @@ from provision.plan.choose_toolkit import torch_cuda
 from provision.plan.make import make
 from provision.plan.optional import Chooser
 from provision.settings import Settings
-from provision.steps.model import Lock
+from provision.steps.model import INSTALLERS, Lock
 
 DEADLINE_S: Final = 900.0
 # Every round takes seconds. A host on which a dozen releases are refused has another problem.
@@ -319,6 +319,8 @@ def resolve_beside(
     uv: str,
     env: Mapping[str, str],
     folder: Path,
+    *,
+    dated: bool = False,
 ) -> Lock | str:
     """Lock the named packages beside those of a lock, or return why there is no solution.
 
@@ -331,5 +333,23 @@ def resolve_beside(
         "overrides.in": (),
     }
     _write(folder, texts)
-    output = compile_lock(plan, uv, env, folder, dated=False)
+    output = compile_lock(plan, uv, env, folder, dated=dated)
     return refusals.describe(output.refusal) if output.refusal else _lock(output, plan)
+
+
+def with_installers(
+    plan: Plan, lock: Lock, uv: str, env: Mapping[str, str], folder: Path
+) -> tuple[Lock, str]:
+    """Add pip and uv to a lock, for what people install later; return why that is impossible.
+
+    They are as old as the lock, so that a new release of them is no upgrade.
+    """
+    missing = tuple(name for name in INSTALLERS if lock.version(name) is None)
+    reason = ""
+    for dated in (True, False) if missing else ():
+        beside = resolve_beside(plan, lock, missing, uv, env, folder, dated=dated)
+        if isinstance(beside, Lock):
+            pins = sorted((*lock.pins, *beside.some(missing)), key=lambda pin: pin.name)
+            return Lock(pins=tuple(pins)), ""
+        reason = f"the environment gets no pip of its own: {beside}"
+    return lock, reason

@@ -20,7 +20,7 @@ from provision.plan._model import Plan, Unsupported
 from provision.session import inputs, planning, request, silence
 from provision.session._model import Session
 from provision.settings import SourceSettings
-from provision.steps.model import Lock
+from provision.steps.model import INSTALLERS, Lock
 
 
 def resolved(session: Session, *, upgrade: bool = False) -> tuple[Resolution | Unsupported, bool]:
@@ -43,7 +43,18 @@ def resolved(session: Session, *, upgrade: bool = False) -> tuple[Resolution | U
             "the plan in use is kept"
         )
         return last, False
+    if last and not upgrade and not isinstance(resolution, Unsupported):
+        resolution = _without_new_installers(resolution, last)
     return resolution, _is_news(resolution, last)
+
+
+def _without_new_installers(resolution: Resolution, last: Resolution) -> Resolution:
+    """Keep the lock of an environment that only lacks pip: it gets that with its next upgrade."""
+    missing = [name for name in INSTALLERS if last.lock.version(name) is None]
+    without = resolution.lock.without(missing)
+    return msgspec.structs.replace(
+        resolution, lock=without if without.text == last.lock.text else resolution.lock
+    )
 
 
 def _is_news(resolution: Resolution | Unsupported, last: Resolution | None) -> bool:
@@ -112,6 +123,15 @@ def plan_and_lock(session: Session, host: Host) -> tuple[Plan, Lock] | Unsupport
             Path(folder),
             optional=planning.CHOOSER,
         )
+        if not isinstance(planned, Unsupported):
+            plan, lock = planned
+            variables = request.environment(session, plan)
+            lock, problem = resolve.with_installers(
+                plan, lock, bring_up.own_uv(), variables, Path(folder)
+            )
+            if problem:
+                plan = msgspec.structs.replace(plan, warnings=(*plan.warnings, problem))
+            planned = plan, lock
     if isinstance(planned, Unsupported):
         if failure := silence.all_silent(session, host):
             raise failure

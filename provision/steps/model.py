@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -56,6 +56,9 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True):
             if named and named[0].partition("+")[0] == self.version
             else self.version
         )
+
+
+INSTALLERS: Final = ("pip", "uv")  # every new environment has them
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,8 +24,13 @@ vllm_ready_default TRITON_CACHE_DIR @CACHE@/triton
 vllm_ready_default TORCHINDUCTOR_CACHE_DIR @CACHE@/inductor
 vllm_ready_default MPLCONFIGDIR @CACHE@/matplotlib
 vllm_ready_default UV_CONSTRAINT @CONSTRAINTS@
-@CUDA_HOME@. @GENERATION@/env-huggingface.sh
+@PIP@@CUDA_HOME@. @GENERATION@/env-huggingface.sh
 unset -f vllm_ready_default
+"""
+# Holds a pip that PIP_CONFIG_FILE keeps from reading pip.conf; an alias would be another one.
+_PIP: Final = """\
+vllm_ready_default PIP_CONSTRAINT @CONSTRAINTS@
+unalias pip pip3 uv 2>/dev/null || true
 """
 # FlashInfer compiles with the toolkit of step 50, which has the version of torch's CUDA. A
 # CUDA_HOME that the user has set takes precedence.
@@ -85,7 +90,7 @@ for record in pathlib.Path(sysconfig.get_path("purelib")).glob("vllm*.dist-info/
 '''
 
 
-def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: ARG001 - the contract's signature
+def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
     package = plan.packages["vllm"]
     installed = (package.distribution if package else None) or "vllm"
     local = "+cpu" if plan.profile == "cpu" else ""
@@ -93,7 +98,9 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
     launcher = _LAUNCHER.replace("@GENERATION@", shlex.quote(site.generation))
     enter = f"{site.state}/enter_launcher.py"
     return (
-        Write(title="vLLM's settings", path=f"{site.generation}/env.sh", text=_env(plan, site)),
+        Write(
+            title="vLLM's settings", path=f"{site.generation}/env.sh", text=_env(plan, lock, site)
+        ),
         Write(title="how vLLM is started", path=f"{site.state}/vllm_command.py", text=command),
         Write(
             title="the vllm command", path=f"{site.generation}/bin/vllm", text=launcher, mode=0o755
@@ -103,8 +110,9 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:  # noqa: 
     )
 
 
-def _env(plan: Plan, site: Site) -> str:
+def _env(plan: Plan, lock: Lock, site: Site) -> str:
     words = {
+        "@PIP@": _PIP if lock.version("pip") else "",
         "@CUDA_HOME@": _CUDA_HOME if plan.cuda else "",
         "@TOOLKIT@": shlex.quote(site.toolkit),
         "@CACHE@": shlex.quote(f"{site.prefix}/cache"),

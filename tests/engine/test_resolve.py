@@ -477,3 +477,20 @@ def test_the_real_index_refuses_vllm_0_33_for_its_certifi(tmp_path: Path) -> Non
     assert result == resolve.RefusedPackage(
         version="0.33.0", reason="no certifi>=2026.10.19 on this index, which vllm needs"
     )
+
+
+def test_an_environment_gets_pip_and_uv_as_old_as_its_lock(tmp_path: Path) -> None:
+    stock(tmp_path / "wheels")
+    env = offline(tmp_path / "wheels", tmp_path / "cache")
+    whole = resolved(tmp_path)
+    assert isinstance(whole, resolve.ResolvedLock)
+    same, problem = resolve.with_installers(PLAN, whole.lock, find_uv_bin(), env, tmp_path / "more")
+    assert same == whole.lock
+    assert problem.startswith("the environment gets no pip of its own: ")
+    for name in ("pip", "uv"):
+        wheel(tmp_path / "wheels", name, "26.1")
+    lock, problem = resolve.with_installers(PLAN, same, find_uv_bin(), env, tmp_path / "more")
+    assert (lock.version("pip"), lock.version("uv"), problem) == ("26.1", "26.1", "")
+    assert lock.without(("pip", "uv")) == whole.lock
+    again = resolve.with_installers(PLAN, lock, "/no/such/uv", env, tmp_path / "more")
+    assert again == (lock, "")

@@ -196,6 +196,17 @@ def test_another_address_of_the_same_file_is_no_news(place: Place) -> None:
     assert resolve._is_news(last, None)
 
 
+def test_an_environment_without_pip_gets_it_only_with_its_next_upgrade(place: Place) -> None:
+    last = place.wanted
+    pip = msgspec.structs.replace(last.lock.pins[0], name="pip", version="26.1")
+    with_pip = msgspec.structs.replace(last, lock=Lock(pins=(*last.lock.pins, pip)))
+    assert resolve._without_new_installers(with_pip, last) == last
+    newer = msgspec.structs.replace(last.lock.pins[0], version="9.9")
+    upgraded = msgspec.structs.replace(last, lock=Lock(pins=(newer, *last.lock.pins[1:], pip)))
+    assert resolve._without_new_installers(upgraded, last) == upgraded
+    assert resolve._without_new_installers(last, with_pip) == last
+
+
 @pytest.mark.parametrize("name", ["a,b", "a:b"])
 def test_a_checkout_that_lists_of_folders_would_take_apart_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
