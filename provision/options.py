@@ -34,6 +34,7 @@ GROUPS = {
         "watch": "check again if this host changed since it was verified",
         "prune": "remove environments that are neither current nor in use",
         "catalog": "show the published builds, their age, or add a release",
+        "completion": "print the completion script of bash, zsh or fish",
     },
 }
 VERBS = {verb: text for verbs in GROUPS.values() for verb, text in verbs.items()}
@@ -258,6 +259,12 @@ def _catalog(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"
+    )
+
+
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "up": _up,
     "plan": _plan,
@@ -272,4 +279,5 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "wheels": _wheels,
     "watch": _watch,
     "catalog": _catalog,
+    "completion": _completion,
 }

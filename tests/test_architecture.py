@@ -36,6 +36,8 @@ FLOORS: list[set[str]] = [
     {"report"},
     {"crash", "options"},
     {"arguments"},
+    {"completion"},
+    {"manual"},
     {"session"},
     {"verbs"},
     {"cli"},

@@ -32,6 +32,8 @@ MOST_WORDS = 1200
 FOREIGN = (
     "git clone",
     "source ",
+    'eval "$(./setup.sh completion',
+    "man -l docs/",
     "vllm serve",
     "envs/current/bin/vllm ",
     "docker ",

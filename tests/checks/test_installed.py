@@ -96,7 +96,10 @@ def locked(environment: SmallEnvironment, pins: dict[str, str]) -> tuple[str, st
 
 
 def test_as_locked(environment: SmallEnvironment) -> None:
-    assert locked(environment, PINS) == ("pass", "all 2 distributions are the locked ones; no pip here")
+    assert locked(environment, PINS) == (
+        "pass",
+        "all 2 distributions are the locked ones; no pip here",
+    )
     environment.install("pip", "24.0", {})
     assert locked(environment, PINS)[0] == "pass", "a virtual environment may bring pip"
     assert locked(environment, {**PINS, "pip": "25.0"}) == ("fail", "pip 25.0 became 24.0")
