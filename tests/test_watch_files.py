@@ -1,4 +1,4 @@
-"""systemd and cron accept the files that docs/watch.md offers."""
+"""systemd and cron accept the files that docs/watch.md and docs/serving.md offer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from provision import arguments
 
 DOCS = Path(__file__).parents[1] / "docs"
-UNITS = sorted((DOCS / "systemd").iterdir())
+UNITS = sorted(
+    path for path in (DOCS / "systemd").iterdir() if path.suffix in (".service", ".timer", ".path")
+)
 CRON = DOCS / "cron" / "vllm-ready"
 # minute, hour, day of the month, month, day of the week: what each may be
 RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
@@ -22,7 +24,9 @@ RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 def commands() -> list[str]:
     """Return every call of setup.sh in the files, without the shell's redirections."""
     texts = [path.read_text() for path in (*UNITS, CRON)]
-    return [call for text in texts for call in re.findall(r"setup\.sh ((?:[a-z-]+ ?)+)", text)]
+    return [
+        call for text in texts for call in re.findall(r"ready/setup\.sh ((?:[a-z-]+ ?)+)", text)
+    ]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
