@@ -61,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     logs: str = "logs"
     tasks: str = "tasks"
     keep: int = 2
+    keep_logs: int = 50
 
     @property
     def excluded_vllm(self) -> list[str]:
@@ -79,7 +80,11 @@ _ALWAYS_IN_FINGERPRINTS = {
 def for_fingerprint(settings: Settings) -> dict[str, Any]:
     """Return the settings that decide what is installed, for the fingerprint of a resolution."""
     values = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
-    for name in ("tasks", "upgrade"):  # they decide what happens after the installation
+    for name in (
+        "tasks",
+        "upgrade",
+        "keep_logs",
+    ):  # they decide what happens after the installation
         del values[name]
     defaults = msgspec.to_builtins(Settings())
     return {
@@ -191,6 +196,13 @@ def _check(settings: Settings, where: str, lines: dict[str, int]) -> None:
         raise WrongSetting(f"{key}: {what}", where=f"{where}:{line}" if line else where, hint=hint)
 
 
+def _too_few(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    if settings.keep < 1:
+        yield "keep", "at least one environment must be kept", "write keep: 1 or more"
+    if settings.keep_logs < 0:
+        yield "keep_logs", "a number of runs cannot be negative", "write keep_logs: 0 to keep all"
+
+
 def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for key, (shape, example) in _SHAPES.items():
         value = getattr(settings, key)
@@ -228,8 +240,7 @@ def _complaints(settings: Settings) -> Iterator[tuple[str, str, str]]:
             f"{settings.upgrade.threshold:g} is not at least 0 and below 1",
             "write 0.1 for 10 %",
         )
-    if settings.keep < 1:
-        yield "keep", "at least one environment must be kept", "write keep: 1 or more"
+    yield from _too_few(settings)
     for i, package in enumerate(settings.extra_packages):
         key = f"extra_packages[{i}]"
         if problem := _requirement_problem(package):
