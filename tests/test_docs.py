@@ -32,6 +32,7 @@ MOST_WORDS = 1200
 FOREIGN = (
     "git clone",
     "source ",
+    "git pull && ./setup.sh",
     'eval "$(./setup.sh completion',
     "man -l docs/",
     "vllm serve",
