@@ -81,7 +81,7 @@ install_with_uv() { # install_with_uv FOLDER REQUIREMENTS
     say "making $1 with uv"
     network_hint="a Python for uv comes from github.com; without it: $(package_command)" \
         attempt "making $1" "$uv" venv --clear --no-project --python '>=3.10,<3.15' "$1"
-    say "installing the pinned packages"
+    say "installing the pinned packages, about 100 MB: this may take a minute"
     attempt "installing the pinned packages" "$uv" pip install --python "$1/bin/python" --no-deps \
         --require-hashes --only-binary :all: ${UV_NO_INDEX:+--no-index} -r "$2"
 }
@@ -89,7 +89,7 @@ install_with_uv() { # install_with_uv FOLDER REQUIREMENTS
 install_with_pip() { # install_with_pip FOLDER REQUIREMENTS
     say "making $1 with $python"
     attempt "making $1" "$python" -I -m venv "$1"
-    say "installing the pinned packages"
+    say "installing the pinned packages, about 100 MB: this may take a minute"
     PIP_RETRIES="${PIP_RETRIES:-2}" attempt "installing the pinned packages" "$1/bin/python" -I -m pip \
         --disable-pip-version-check --no-input install --no-user --no-deps \
         --require-hashes --only-binary :all: -r "$2"

@@ -136,6 +136,10 @@ def unmet_need(needs: Needs, context: Context) -> str:
     """Return the reason why a check cannot decide here, or "" if it can."""
     if needs.profile and needs.profile != context.profile:
         return f"is about vLLM for {needs.profile}; this environment is for {context.profile}"
+    # Before the GPUs: without torch or vLLM nobody knows whether this environment is for them.
+    missing = [name for name in needs.packages if not is_importable(name)]
+    if missing:
+        return f"needs {' and '.join(missing)} in this environment"
     gpus = context.gpus if needs.gpus < 2 else whole_gpus(context.gpus)
     if needs.or_plan and not gpus and planned_capabilities(context):
         needs = replace(needs, gpus=0, recording=False)
@@ -149,9 +153,6 @@ def unmet_need(needs: Needs, context: Context) -> str:
         return "needs a recording of this host, which `vllm-ready check` makes"
     if needs.serving and not context.serving:
         return "needs a server: --serving URL"
-    missing = [name for name in needs.packages if not is_importable(name)]
-    if missing:
-        return f"needs {' and '.join(missing)} in this environment"
     absent = [
         tools.partition(" ")[0]
         for tools in needs.tools

@@ -9,6 +9,8 @@ import sys
 from provision.display import terminal
 from provision.options import answer
 
+_FILES = 256  # open at once, with the pipes of child processes
+
 TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
     import argparse
@@ -70,10 +72,29 @@ def run(argv: list[str], stream: Stream | None = None) -> int:
     from importlib import import_module
 
     options.stream = stream
+    _allow_enough_files()
     verb = import_module(f"provision.verbs.{options.verb}")
     with _interruptible(options):
         code: int = verb.run(options)
     return code
+
+
+def _allow_enough_files() -> None:
+    """Raise the limit of open files if it is low; without them a host cannot be read."""
+    import resource
+
+    _, most = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if min(limits) >= _FILES:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, max(most, _FILES)))
+    except (ValueError, OSError):
+        from provision.errors import WrongUsage
+
+        raise WrongUsage(
+            f"this shell allows {most} open files, and {_FILES} are needed",
+            hint=f"ulimit -n {_FILES}, or raise nofile in /etc/security/limits.conf",
+        ) from None
 
 
 def _interruptible(options: argparse.Namespace) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from provision import yamltext
-from provision.errors import UnreadableInput
+from provision.errors import UnreadableInput, nearest
 from provision.settings import Settings
 
 _LONGEST: Final = 30 * 24 * 3600  # seconds
@@ -173,16 +173,17 @@ def _task(file: _File, steps: Mapping[int, str], checks: list[str]) -> Task:
             f"{fields.timeout:g} is not a usable time",
             "write seconds, such as timeout: 3600",
         )
-    for key, names, known in (
-        ("checks", fields.checks, checks),
-        ("settings", fields.settings, list(Settings.__struct_fields__)),
+    settings = list(Settings.__struct_fields__)
+    for key, names, known, otherwise in (
+        ("checks", fields.checks, checks, "./setup.sh check list explains all of them"),
+        ("settings", fields.settings, settings, f"known: {', '.join(settings)}"),
     ):
         for i, name in enumerate(names):
             if name not in known:
                 file.refuse(
                     f"{key}[{i}]",
                     f"there is no {key[:-1]} `{name}`",
-                    yamltext.nearest_or_all(name, known),
+                    nearest(name, known) or otherwise,
                 )
     return Task(
         number=file.number,

@@ -192,6 +192,28 @@ def test_a_disabled_source_is_not_used(capsys: pytest.CaptureFixture[str]) -> No
     assert "PyPI" in out
 
 
+def test_few_open_files_are_raised_or_refused() -> None:
+    code = "from provision.cli import main; main()"
+    host = [sys.executable, "-c", code, "host", "--json"]
+    script = 'ulimit -Sn 20; ulimit -Hn 4096; exec "$@"'
+    raised = subprocess.run(
+        ["bash", "-c", script, "-", *host], capture_output=True, cwd=ROOT, check=False
+    )
+    assert raised.returncode == 0, raised.stderr
+    assert json.loads(raised.stdout)["facts"]["machine"]
+    low = """import resource, sys
+from provision import cli
+resource.getrlimit = lambda _: (20, 20)
+def refuse(*_): raise ValueError
+resource.setrlimit = refuse
+sys.exit(cli._guarded(["host"]))"""
+    refused = subprocess.run(
+        [sys.executable, "-c", low], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert refused.returncode == 2
+    assert "this shell allows 20 open files, and 256 are needed" in refused.stderr
+
+
 def test_this_host_is_recorded_shown_and_planned_for(tmp_path: Path) -> None:
     written = tmp_path / "host.json"
     code, out, err = ended("host", "--json", "-o", str(written))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from provision.display import terminal
+from provision.engine import environments
 from provision.errors import DONE
 from provision.plan import serve
 from provision.report import as_text
@@ -46,7 +47,10 @@ def _tell_a_person(session: Session, outcome: Outcome, report: Report) -> None:
         terminal.write(as_text.brief(report, terminal.columns(sys.stdout)))
         if (page := Path(session.logs) / formats.PAGE).exists():
             terminal.line(f"report: {page}\n")
+    in_use = environments.current_id(Path(session.prefix))
     if outcome.earlier:
         terminal.write(compare.describe(report, outcome, quiet=quiet))
+    elif outcome.exit_code != DONE and in_use not in (None, report.generation):
+        terminal.line(f"in use is still {in_use}; the same command resumes")
     if outcome.exit_code == DONE and report.plan:
         terminal.line(f"serve a model: {serve.command(report.plan, session.prefix)}")

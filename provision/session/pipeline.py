@@ -34,6 +34,9 @@ from provision.session import (
 )
 from provision.session._model import Outcome, Session
 
+_CHECKED_AGAIN: Final = (
+    "every step is in place; it is checked again, because no run has verified it since"
+)
 _RESUME: Final = "nothing in use was changed; the same command resumes"
 _READY: Final = f"vLLM is ready without {OPTIONAL}; the same command continues with it"
 _SECOND_PASS: Final = (
@@ -177,6 +180,8 @@ def _stages(session: Session, resolution: Resolution, *, only_adds: bool) -> Out
         compared = compare.compare(session, stored, is_stored=True)
         if compared.regressions:
             return compared
+    if outcome.built.is_unchanged:
+        session.listener(Note(text=_CHECKED_AGAIN))
     outcome = check.check(session, outcome)
     if outcome.verdict == "verified":
         outcome = compare.compare(session, outcome)

@@ -461,6 +461,7 @@ def test_a_check_whose_needs_are_not_met_is_skipped_with_the_reason(tmp_path: Pa
         "skip",
         "needs no_such in this environment",
     )
+    assert result_of("Needs(packages=('no_such',), gpus=1)", cuda)[1].startswith("needs no_such")
     assert result_of("Needs(gpus=2)", cuda) == ("skip", "needs 2 GPUs; this host has none")
     slices = CheckContext(profile="cuda", gpus=("0", "1:0", "1:1"))
     assert result_of("Needs(gpus=2)", slices) == ("skip", "needs 2 GPUs; this host has 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -107,6 +108,8 @@ def test_ended_while_wheels_come(small: Small, number: signal.Signals) -> None:
             _, err = child.communicate(timeout=60)
             if number == signal.SIGTERM:
                 assert child.returncode == 130
+                (report,) = small.logs.glob("*/report.json")
+                assert json.loads(report.read_text())["exit_code"] == 130
                 hint = " hint: nothing in use was changed; the same command resumes"
                 assert err.splitlines()[-2:] == ["error: interrupted", hint]
         size = next(small.prefix.glob("wheels/.torch-*.part")).stat().st_size
@@ -183,6 +186,7 @@ def test_what_is_not_verified_never_becomes_current(small: Small) -> None:
     assert code == 5
     assert out.startswith("UNDECIDED")
     assert environments.current_id(small.prefix) is None
+    assert "it is checked again, because no run has verified it since" in small.run(*UP)[2]
     small.wish()
     assert small.run(*UP)[0] == 0
     assert environments.current_id(small.prefix)
