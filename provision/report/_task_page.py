@@ -32,6 +32,7 @@ from provision.report.short import first_line, printable
 from provision.results import CheckResult
 from provision.tasks import Task
 
+MOST_PACKAGES = 10  # on a page
 EARLIER = "earlier"  # a key of notes that cannot be the label of a step
 _SUBJECTS = {"flash_attn": "flash-attn"}  # decisions whose subject differs from their setting
 
@@ -149,14 +150,27 @@ def _left(task: Task, report: Report) -> list[str]:
         f"* {stable_line(path, report)}" if path[:1] == "/" else f"* $ENV/{plain(path)}"
         for path in left.files
     ]
-    names = [name for name in left.distributions if name in report.packages]
-    if names:
-        versions = sorted(f"{name} {report.packages[name].version}" for name in names)
+    versions = installed(task, report)
+    if len(versions) > MOST_PACKAGES:
+        lines.append(f"* [{len(versions)} packages]({list_of(task)})")
+    elif versions:
         noun = "package" if len(versions) == 1 else "packages"
         lines.append(f"* {len(versions)} {noun}: {plain(', '.join(versions))}")
     if not lines and unfinished_attempt(task, report):
         return ["Unknown: it did not finish."]
     return lines or (["Nothing of its own in the environment."] if task.is_step else [])
+
+
+def installed(task: Task, report: Report) -> list[str]:
+    """Return the packages that a task has left in the environment, with their versions."""
+    left = report.left.get(task.label, Left())
+    names = [name for name in left.distributions if name in report.packages]
+    return sorted(f"{name} {report.packages[name].version}" for name in names)
+
+
+def list_of(task: Task) -> str:
+    """Return the name of the file with a task's packages; its page would be too long with them."""
+    return f"{task.label}-packages.txt"
 
 
 def _next(task: Task, tasks: Sequence[Task], report: Report) -> str:

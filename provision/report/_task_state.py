@@ -17,6 +17,7 @@ from provision.tasks import Task
 
 NOT_DONE: Final = "not done"
 _ENDS: Final = {"done": "done", "failed": "FAILED", "interrupted": "interrupted"}
+_FEW = 3  # names in a line
 _MOST = 30  # lines of a summary or of evidence
 _OUTCOMES = {
     "fail": "FAILED",
@@ -148,14 +149,14 @@ def proof(check: CheckResult, report: Report) -> str:
 
 
 def not_tried(names: Sequence[str], report: Report) -> str:
-    """Return the line about checks that were not tried, and which of them the plan promises."""
+    """Return the line about checks that were not tried; of many unpromised ones only the number."""
     promised = sorted({*names} & {*(report.plan.checks if report.plan else ())})
-    which = (
-        f"the plan promises {', '.join(promised)}"
-        if promised
-        else "the plan of this host promises none of them"
-    )
-    return plain(f"Not tried: {', '.join(names)} ({which}).")
+    others = sorted({*names} - {*promised})
+    which = [f"{', '.join(promised)} (the plan promises it)"] if promised else []
+    if others:
+        shown = ", ".join(others) if len(others) <= _FEW else f"{len(others)} others"
+        which.append(f"{shown} (the plan of this host does not promise it)")
+    return plain(f"Not tried: {'; '.join(which)}.")
 
 
 def details(check: CheckResult, report: Report) -> list[str]:

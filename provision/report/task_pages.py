@@ -8,7 +8,7 @@ import msgspec
 
 from provision.report._markup import plain, section
 from provision.report._model import Report
-from provision.report._task_page import EARLIER, page, when
+from provision.report._task_page import EARLIER, MOST_PACKAGES, installed, list_of, page, when
 from provision.report._task_state import (
     counts,
     headline,
@@ -40,6 +40,8 @@ def pages(
         report = _merged(report, before)
     texts = {f"{task.label}.md": page(task, tasks, report, proving) for task in tasks}
     texts[INDEX] = _index(report, tasks, proving)
+    lists = {list_of(task): installed(task, report) for task in tasks}
+    texts |= {name: iter(lines) for name, lines in lists.items() if len(lines) > MOST_PACKAGES}
     return {name: "\n".join(lines) + "\n" for name, lines in texts.items()}
 
 

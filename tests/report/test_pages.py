@@ -238,13 +238,26 @@ def test_the_index_starts_with_regressions_and_doubts() -> None:
 def test_untried_checks_are_named_and_prove_nothing() -> None:
     text = section(pages(report())["30-python.md"], "What proves it")
     assert text.startswith("No check of this task was tried")
-    assert "Not tried: matmul_of_old (the plan of this host promises none of them)." in text
+    assert "Not tried: matmul_of_old (the plan of this host does not promise it)." in text
     promising = msgspec.structs.replace(plan(), checks=("cuda_graphs", "vllm_serves"))
     texts = pages(
         report(steps=(), promised=("vllm_serves",), checks=CHECKS[3:], figures=(), plan=promising)
     )
-    assert "(the plan promises cuda_graphs)" in section(texts["40-torch.md"], "What proves it")
+    assert "Not tried: cuda_graphs (the plan promises it)" in section(
+        texts["40-torch.md"], "What proves it"
+    )
     assert "* cuda_graphs was not tried" in section(texts["README.md"], "What was not proved")
+
+
+def test_many_packages_are_in_a_file_beside_the_page() -> None:
+    names = [f"package-{number:02}" for number in range(12)]
+    many = report(
+        packages={name: Package(version="1.0") for name in names},
+        left={"40-torch": Left(run="r", distributions=tuple(names))},
+    )
+    texts = pages(many)
+    assert "* [12 packages](40-torch-packages.txt)" in texts["40-torch.md"]
+    assert texts["40-torch-packages.txt"].splitlines() == [f"{name} 1.0" for name in names]
 
 
 def test_a_failed_check_is_in_the_headline() -> None:
