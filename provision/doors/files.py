@@ -106,6 +106,17 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
     sync_folder(path.parent)
 
 
+def sync_file_system(folder: Path) -> None:
+    """Write everything on the file system of this folder to the disk."""
+    import ctypes
+
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        ctypes.CDLL(None).syncfs(handle)
+    finally:
+        os.close(handle)
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

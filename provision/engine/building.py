@@ -10,7 +10,7 @@ from typing import Literal
 
 from packaging.utils import canonicalize_name
 
-from provision.doors import interruption
+from provision.doors import files, interruption
 from provision.engine import environments, work
 from provision.engine.actions import Carrier
 from provision.engine.integrity import manifest as marks
@@ -125,8 +125,9 @@ class Building:
 
     def _heal(self, *, was_complete: bool, changed: list[str]) -> None:
         """Find damaged distributions and remove them, so that the installer does not trust them."""
-        # A killed run resumes from what it had unpacked; every byte is read at the end.
-        if was_complete:
+        # A killed run resumes from what it had unpacked; every byte is read at the end. A power cut
+        # may have emptied that, and uv would trust it.
+        if was_complete or self._journal.is_of_earlier_boot():
             self._forget_unpacked()
         ours = {
             str(Path(path).relative_to(self._generation))
@@ -234,6 +235,8 @@ class Building:
                 )
         except Failure as failure:
             seconds = time.monotonic() - began
+            # The cause may be what uv had unpacked, and the next run must not meet it again.
+            self._forget_unpacked()
             # On a full disk the journal's "started" is enough.
             with contextlib.suppress(OSError):
                 self._note("failed", item)
@@ -294,6 +297,8 @@ class Building:
         finished = was_complete or environments.was_current(self._generation)
         stray_files.refuse_strays(self._generation, result, self._events, finished=finished)
         own = marks.marks_of_other_files(self._generation, result.marks, self._written)
+        # Installers sync nothing. Without this, a power cut after a repair empties `current`.
+        files.sync_file_system(self._generation)
         marks.write(self._state, (*result.marks, *own))
         work.mark_complete(self._state, self._target)
         return self._in_order()

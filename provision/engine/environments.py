@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import secrets
 import shutil
@@ -158,7 +157,8 @@ def switch(prefix: Path, id: str) -> None:  # noqa: A002 - the listing calls it 
     if current_id(prefix) == id:
         return
     _number_switch(prefix, id)
-    _sync_file_system(prefix)
+    # The link must not reach the disk before its target: a power cut would leave an empty one.
+    files.sync_file_system(prefix)
     for leftover in prefix.glob(f".{CURRENT}-*"):  # of a run that was killed before its rename
         leftover.unlink()
     # A link cannot be changed in place: a new one is renamed over it.
@@ -324,12 +324,3 @@ def _on_path(process: Path, command: bytes) -> bytes:
     )
     path = os.fsdecode(next(paths, b""))
     return os.fsencode(shutil.which(os.fsdecode(command), path=path) or b"")
-
-
-def _sync_file_system(prefix: Path) -> None:
-    # The link must not reach the disk before its target: a power cut would leave an empty one.
-    handle = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        ctypes.CDLL(None).syncfs(handle)
-    finally:
-        os.close(handle)

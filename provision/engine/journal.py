@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from provision.engine.boot import boot_id
+
 FILE = "journal.jsonl"
 
 
@@ -17,7 +19,8 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """One line of the journal.
 
     `when` is for people only: clocks go backwards, so the order in the file counts. A step that is
-    done also notes its `run` and its `commands`, for the reports of later runs.
+    done also notes its `run` and its `commands`, for the reports of later runs. `boot` is the id of
+    the host's boot.
     """
 
     what: Literal["started", "done", "failed"]
@@ -26,6 +29,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     when: str
     run: str = ""
     commands: tuple[str, ...] = ()
+    boot: str = ""
 
     @property
     def outcome(self) -> Literal["done", "failed", "interrupted"]:
@@ -62,6 +66,10 @@ class Journal:
             if entry.what == "done"
         }
 
+    def is_of_earlier_boot(self) -> bool:
+        """Return whether the host has booted since the last entry."""
+        return any(entry.boot != boot_id() for entry in self.entries()[-1:])
+
     def write(
         self,
         what: Literal["started", "done", "failed"],
@@ -79,6 +87,7 @@ class Journal:
                 when=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 run=run,
                 commands=commands,
+                boot=boot_id(),
             )
         )
 

@@ -84,7 +84,7 @@ def test_hard_links_of_others_are_cut(
     synthetic.provision(world, "1.0")
     victim = world.packages() / "toy03" / "part03.py"
     (place / "backup.py").hardlink_to(victim)
-    monkeypatch.setattr(manifest, "_boot", lambda: "another")
+    monkeypatch.setattr(manifest, "boot_id", lambda: "another")
     synthetic.provision(world, "1.0")
     assert victim.stat().st_nlink == 1
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from provision.engine import environments
+from provision.doors import files
+from provision.engine import environments, journal
 from provision.engine.integrity import manifest, repair, wrong_records
 from provision.errors import StepFailed
 from provision.events import Event, Note
@@ -85,10 +86,46 @@ def test_a_hidden_edit_is_found_after_a_reboot(two: World, monkeypatch: pytest.M
     edit_and_hide(two.packages() / "toy07" / "part03.py")
     synthetic.provision(two, "1.0")
     assert synthetic.differences(two.current, lock), "stat shows no change"
-    monkeypatch.setattr(manifest, "_boot", lambda: "another")
+    monkeypatch.setattr(manifest, "boot_id", lambda: "another")
     synthetic.provision(two, "1.0")
     assert synthetic.differences(two.current, lock) == [], "everything is read after a reboot"
     assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4
+
+
+def test_a_repair_is_on_the_disk_before_it_counts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut after a repair must not empty the repaired files."""
+    synthetic.provision(world, "1.0")
+    delete(world.packages() / "toy07" / "part03.py")
+    complete_at_sync = []
+
+    def note_sync(folder: Path) -> None:
+        mark = world.current / environments.STATE / environments.COMPLETE
+        complete_at_sync.append((folder, mark.exists()))
+
+    monkeypatch.setattr(files, "sync_file_system", note_sync)
+    synthetic.provision(world, "1.0")
+    assert complete_at_sync == [(world.current, False)]
+
+
+@pytest.mark.parametrize("cause", ["power cut", "failed install"])
+def test_an_emptied_unpacked_wheel_is_not_installed(
+    world: World, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    synthetic.provision(world, "1.0", only=30)
+    synthetic.provision(world, "1.0", only=40)
+    unpacked = next(world.prefix.glob(f"*/{environments.STATE}/unpacked"))
+    for path in unpacked.rglob("toy*/*"):
+        if path.is_file():
+            truncate(path)
+    if cause == "power cut":
+        monkeypatch.setattr(journal, "boot_id", lambda: "another")
+    else:
+        with pytest.raises(StepFailed):
+            synthetic.provision(world, "1.0")
+    synthetic.provision(world, "1.0")
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
 
 
 def test_a_file_with_a_new_time_is_not_damaged(two: World) -> None:

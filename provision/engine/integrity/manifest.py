@@ -11,6 +11,7 @@ import msgspec
 
 from provision.binary import record
 from provision.doors import files
+from provision.engine.boot import boot_id
 
 FILE = "manifest.json"
 
@@ -60,7 +61,7 @@ def matches(known: FileMark, path: str, digest: str) -> bool:
 
 
 def write(state: Path, marks: Iterable[FileMark]) -> None:
-    files.write(state / FILE, msgspec.json.encode(Manifest(boot=_boot(), files=tuple(marks))))
+    files.write(state / FILE, msgspec.json.encode(Manifest(boot=boot_id(), files=tuple(marks))))
 
 
 def read(state: Path) -> Manifest | None:
@@ -75,7 +76,7 @@ def read_of_this_boot(state: Path) -> Manifest | None:
     that `stat` does not show.
     """
     manifest = read(state)
-    return manifest if manifest and manifest.boot == _boot() else None
+    return manifest if manifest and manifest.boot == boot_id() else None
 
 
 def changed_files(environment: Path, manifest: Manifest) -> list[str]:
@@ -119,7 +120,3 @@ def _is_unchanged(path: str, known: FileMark) -> bool:
         )
     except OSError:
         return False
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
