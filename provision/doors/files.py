@@ -69,11 +69,19 @@ def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
 
 def read_document(path: Path, kind: type[T]) -> T | None:
     """Return our own JSON document; None where it is missing or damaged, and is written again."""
+    try:
+        return decode_document(path.read_bytes(), kind)
+    except OSError:
+        return None
+
+
+def decode_document(content: bytes, kind: type[T]) -> T | None:
+    """Return the JSON document in this content, None if it is damaged in any way."""
     import msgspec  # here: the command line is loaded without it
 
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(content, type=kind)
+    except (ValueError, RecursionError):  # a MsgspecError, or text that is no UTF-8
         return None
 
 

@@ -167,7 +167,7 @@ def load(folder: Path) -> Bundle:
     try:
         bundle = msgspec.json.decode(text, type=Bundle)
         _validate(bundle)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableInput(
             f"is not the manifest of a bundle: {error}",
             where=str(folder / MANIFEST),

@@ -57,12 +57,11 @@ def list_environments(prefix: Path) -> list[Environment]:
         if folder.is_symlink() or folder.name.startswith("."):
             continue
         try:
-            made = msgspec.json.decode(record.read_bytes(), type=Creation)
+            content = record.read_bytes()
         except OSError:
             continue
-        except msgspec.MsgspecError:
-            # Damaged. Listed as the oldest and without a target, so that it can be pruned.
-            made = Creation(number=0, made="", target="")
+        # If damaged, listed as the oldest and without a target, so that it can be pruned.
+        made = files.decode_document(content, Creation) or Creation(number=0, made="", target="")
         environments.append(
             Environment(
                 id=folder.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from provision.doors import files
 from provision.engine.boot import boot_id
 
 FILE = "journal.jsonl"
@@ -49,11 +49,8 @@ class Journal:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        entries = []
-        for line in lines:
-            with contextlib.suppress(msgspec.MsgspecError):
-                entries.append(msgspec.json.decode(line, type=JournalEntry))
-        return entries
+        entries = (files.decode_document(line, JournalEntry) for line in lines)
+        return [entry for entry in entries if entry]
 
     def last_entries(self) -> dict[str, JournalEntry]:
         return {entry.step: entry for entry in self.entries()}

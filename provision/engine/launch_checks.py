@@ -167,7 +167,7 @@ def run(
 def _read(check: CheckDescription, document: bytes) -> CheckDone:
     try:
         return msgspec.json.decode(document, type=CheckDone)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return _error(check, f"left a result that cannot be read: {error}")
 
 

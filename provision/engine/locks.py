@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from provision.doors import files
 from provision.errors import Locked, NotWritable, UnusablePrefix
 
 FILE = ".lock"
@@ -185,10 +186,8 @@ def _name_owner(handle: int, verb: str) -> None:
 
 
 def _owner(handle: int) -> Owner | None:
-    try:
-        return msgspec.json.decode(os.pread(handle, 4096, 0), type=Owner)
-    except msgspec.MsgspecError:  # it is being written at this moment
-        return None
+    # None while it is being written.
+    return files.decode_document(os.pread(handle, 4096, 0), Owner)
 
 
 def _gone(owner: Owner) -> bool:

@@ -166,7 +166,7 @@ def inspect_interpreter(executable: str) -> Interpreter:
             return msgspec.structs.replace(
                 msgspec.json.decode(answer.read_bytes(), type=Interpreter), command=executable
             )
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError) as error:
             problem = (
                 "there is no such file"
                 if finished.missing
@@ -192,5 +192,5 @@ def _earlier_facts(environment: Path) -> dict[str, Any]:
     try:
         report = msgspec.json.decode(verified.read_report(environment) or b"{}")
         return dict(report["host"]["facts"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return {}

@@ -17,7 +17,7 @@ def host_id() -> str:
     It is half of a hash of the machine id.
     """
     try:
-        identity = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+        identity = Path("/etc/machine-id").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         identity = ""
     return hashlib.sha256((identity or os.uname().nodename).encode()).hexdigest()[:16]

@@ -112,7 +112,7 @@ def _find_in_all_releases(github: str, file: str, connection: Connection) -> Whe
 def _decode(page: bytes | None, address: str) -> list[_Release]:
     try:
         return msgspec.json.decode(page or b"", type=list[_Release])
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):
         raise SourceFailed(
             "this is not a list of releases",
             where=address,

@@ -202,11 +202,8 @@ def lock_kept_wheel(prefix: Path, plan: Plan, lock: Lock) -> Lock:
 def _noted(prefix: Path) -> Iterator[Kept]:
     """Yield every readable note that lies beside the wheel it names."""
     for path in (prefix / FOLDER).glob("*.whl.json"):
-        try:
-            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
-        except (OSError, msgspec.MsgspecError, ValueError):
-            continue
-        if f"{kept.file}.json" == path.name:
+        kept = files.read_document(path, Kept)
+        if kept and f"{kept.file}.json" == path.name:
             yield kept
 
 

@@ -202,7 +202,7 @@ def _read_note(path: Path) -> Kept | None:
         return None
     try:
         return msgspec.json.decode(files.read_text(path), type=Kept)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableInput(
             f"is not the note of a kept wheel: {error}", where=str(path)
         ) from None

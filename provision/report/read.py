@@ -19,7 +19,7 @@ def report(content: bytes, name: str) -> Report:
     """Return the report in a file's content; raise UnreadableInput where it is not one."""
     try:
         document = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         problem = "is truncated" if "truncated" in str(error) else "is not JSON"
         raise UnreadableInput(f"{problem}: {error}", where=name, hint=_HINT) from error
     schema = document.get("schema") if isinstance(document, dict) else None

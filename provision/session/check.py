@@ -59,7 +59,7 @@ def stored(outcome: Outcome) -> Outcome | None:
     try:
         tried = msgspec.json.decode(report, type=CheckResults)
         facts = msgspec.json.decode(report).get("host", {}).get("facts", {})
-    except msgspec.DecodeError:
+    except ValueError:
         return None
     plan = outcome.resolution.plan
     return msgspec.structs.replace(

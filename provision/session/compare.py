@@ -124,7 +124,7 @@ def _speeds(session: Session, outcome: Outcome, *, is_stored: bool) -> Measured:
     """
     new, old = outcome.place, Path(session.prefix) / (outcome.built.before or "")
     path = new / environments.STATE / _MEASURED / f"{verified.host_id()}.json"
-    known = _measured(path) if is_stored else None
+    known = files.read_document(path, Measured) if is_stored else None
     # Measuring takes minutes, and the same two environments would give the same answer.
     if known and known.beside == old.name:
         return known
@@ -176,10 +176,3 @@ def _without_evidence(tried: CheckResults, names: Sequence[str]) -> CheckResults
         ),
         figures=tried.figures,
     )
-
-
-def _measured(path: Path) -> Measured | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Measured)
-    except (OSError, msgspec.MsgspecError):
-        return None

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from packaging.version import InvalidVersion, Version
 
+from provision.doors import files
 from provision.engine import environments
 from provision.engine.integrity import manifest as marks
 from provision.engine.integrity import survey
@@ -56,10 +57,7 @@ def snapshot(environment: Path) -> Snapshot:
 
 def last(path: Path, proof: Report | None) -> LastCheck | None:
     """Return the last check: the state file, or the verified run of the environment if newer."""
-    try:
-        stored = msgspec.json.decode(path.read_bytes(), type=LastCheck)
-    except (OSError, msgspec.MsgspecError):
-        stored = None
+    stored = files.read_document(path, LastCheck)
     if proof and not (stored and stored.run >= proof.run):
         return LastCheck(run=proof.run, exit_code=DONE, seen=_of_report(proof))
     return stored

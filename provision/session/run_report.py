@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from provision.doors import files
 from provision.engine import bring_up, discover_steps, environments, user_tasks, verified
 from provision.engine.conclude import conclude
 from provision.engine.journal import Journal
@@ -96,15 +97,15 @@ def unsupported(session: Session, refused: Unsupported) -> Report:
 
 def installed(place: Path) -> Installed:
     state = place / environments.STATE
-    try:
-        plan = msgspec.json.decode((state / "plan.json").read_bytes(), type=Plan)
-        lock = msgspec.json.decode((state / "lock.json").read_bytes(), type=Lock)
-    except (OSError, msgspec.MsgspecError) as error:
+    plan = files.read_document(state / "plan.json", Plan)
+    lock = files.read_document(state / "lock.json", Lock)
+    if plan is None or lock is None:
         raise UnreadableInput(
-            f"the current environment does not say what it is: {error}",
+            "the current environment does not say what it is:"
+            f" {'lock' if plan else 'plan'}.json is missing or damaged",
             where=str(state),
             hint="./setup.sh repairs it",
-        ) from error
+        )
     return Installed(generation=place.name, plan=plan, lock=lock)
 
 

@@ -19,6 +19,15 @@ def test_a_file_is_written_with_its_folders_and_its_mode(tmp_path: Path) -> None
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"a": 1}', b'{"a": "\xff"}', b"[" * 100_000], ids=lambda c: c[:12]
+)
+def test_a_damaged_document_is_like_a_missing_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.json").write_bytes(content)
+    assert files.read_document(tmp_path / "state.json", dict[str, str]) is None
+    assert files.read_document(tmp_path / "none.json", dict[str, str]) is None
+
+
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text("old")

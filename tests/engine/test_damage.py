@@ -128,6 +128,21 @@ def test_an_emptied_unpacked_wheel_is_not_installed(
     assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [environments.MADE, environments.COMPLETE, journal.FILE, manifest.FILE],
+)
+def test_a_flipped_bit_in_a_state_file_heals(world: World, name: str) -> None:
+    synthetic.provision(world, "1.0")
+    path = world.current / environments.STATE / name
+    content = bytearray(path.read_bytes())
+    content[content.index(b'"', 12) - 1] |= 0x80  # no UTF-8 any more
+    path.write_bytes(content)
+    synthetic.provision(world, "1.0")
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+    assert environments.list_environments(world.prefix)
+
+
 def test_a_file_with_a_new_time_is_not_damaged(two: World) -> None:
     (two.packages() / "toy07" / "part03.py").touch()
     assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4
