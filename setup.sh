@@ -9,7 +9,7 @@ set +o posix
 set -euo pipefail
 trap 'exit 130' INT
 
-readonly LAYOUT=1 # increase it if the same pins must lead to a different environment
+readonly LAYOUT=2 # increase it if the same pins must lead to a different environment
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
@@ -40,14 +40,17 @@ keep_out_of_a_missing_home() { # in a container, a user id often has no home, or
     export UV_CACHE_DIR="${UV_CACHE_DIR:-$prefix/cache/uv}" PIP_CACHE_DIR="${PIP_CACHE_DIR:-$prefix/cache/pip}"
 }
 
-# ready FOLDER REQUIREMENTS: succeed if it was made here, from these pins, with the same Python.
-# It starts no process, because it runs before every verb.
+# ready FOLDER REQUIREMENTS: succeed if it was made here, from these pins, with the same Python, and
+# has lost no package. It starts no process, because it runs before every verb.
 ready() {
-    local where='' base='' pins='' wanted=''
+    local where='' base='' pins='' wanted='' package
     [[ -r $1/.ready && -x $1/bin/vllm-ready ]] || return 1
-    { IFS= read -r where; IFS= read -r base; IFS= read -rd '' pins || true; } <"$1/.ready"
-    IFS= read -rd '' wanted <"$2" || true
-    [[ $where == "$LAYOUT $here" && $1/bin/python -ef $base && $pins == "$wanted" ]]
+    {
+        IFS= read -rd '' where && IFS= read -rd '' base && IFS= read -rd '' pins || return 1
+        IFS= read -rd '' wanted <"$2" || true
+        [[ $where == "$LAYOUT $here" && $1/bin/python -ef $base && $pins == "$wanted" ]] || return 1
+        while IFS= read -rd '' package; do [[ -e $1/$package ]] || return 1; done
+    } <"$1/.ready"
 }
 
 take_lock() { # take a kernel lock; without flock(1), a link that names its owner
@@ -82,8 +85,17 @@ install_with_uv() { # install_with_uv FOLDER REQUIREMENTS
     network_hint="a Python for uv comes from github.com; without it: $(package_command)" \
         attempt "making $1" "$uv" venv --clear --no-project --python '>=3.10,<3.15' "$1"
     say "installing the pinned packages, about 100 MB: this may take a minute"
-    attempt "installing the pinned packages" "$uv" pip install --python "$1/bin/python" --no-deps \
-        --require-hashes --only-binary :all: ${UV_NO_INDEX:+--no-index} -r "$2"
+    # Without --target, the one in the user's uv.toml would win. It takes the scripts along.
+    attempt "installing the pinned packages" "$uv" pip install --python "$1/bin/python" \
+        --target "$(cd -- "$1"/lib/python3.*/site-packages && printf %s "$PWD")" --no-deps --require-hashes --only-binary :all: ${UV_NO_INDEX:+--no-index} -r "$2"
+    attempt "finishing $1" move_scripts "$1"
+}
+
+move_scripts() { # move_scripts FOLDER: from where --target puts them to where an environment has them
+    local script
+    for script in "$1"/lib/python3.*/site-packages/bin/*; do
+        if [[ -e $script ]]; then mv -- "$script" "$1/bin/" || return; fi
+    done
 }
 
 install_with_pip() { # install_with_pip FOLDER REQUIREMENTS
@@ -108,7 +120,8 @@ open_to_the_checkout() { # open_to_the_checkout FOLDER: use the checkout, instal
 }
 
 stamp() { # stamp FOLDER PINS: mark a finished environment; this file is written last
-    printf '%s\n%s\n%s' "$LAYOUT $here" "$(readlink -f -- "$1/bin/python")" "$2" >"$1/.ready.new" &&
+    local packages=("$1"/lib/python3.*/site-packages/[!_]*)
+    printf '%s\0' "$LAYOUT $here" "$(readlink -f -- "$1/bin/python")" "$2" "${packages[@]#"$1/"}" >"$1/.ready.new" &&
         mv -- "$1/.ready.new" "$1/.ready"
 }
 
@@ -141,8 +154,7 @@ prepare() { # prepare FOLDER REQUIREMENTS: make an environment under the lock
         source "$here/provision/setup/$part.bash"
     done
     unset PYTHONHOME PYTHONPATH
-    # These settings would make an installer write outside the environment.
-    unset PIP_CONSTRAINT PIP_TARGET PIP_USER PIP_REQUIRE_VIRTUALENV PIP_PREFIX PIP_ROOT
+    keep_connection_settings
     if [[ $bundle ]]; then take_wheels_from "$bundle"; fi
     take_lock
     ready "$@" || make_environment "$@"

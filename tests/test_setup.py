@@ -103,6 +103,23 @@ def test_a_missing_python_rebuilds_the_environment(host: StandIn) -> None:
     assert (answer.code, "is ready" in answer.err) == (0, True)
 
 
+@pytest.mark.parametrize("lost", ["tiny.py", "tiny-1.0.dist-info"])
+def test_a_lost_package_rebuilds_the_environment(host: StandIn, lost: str) -> None:
+    host.setup()
+    (path,) = (host.checkout / ".venv").glob(f"lib/python3.*/site-packages/{lost}")
+    path.rename(host.base / "lost")
+    answer = host.setup()
+    assert (answer.code, json.loads(answer.out)["seen"]) == (0, "the pinned one"), answer.err
+    assert "is ready" in answer.err
+    assert host.setup().err == ""
+
+
+def test_a_checkout_with_a_line_break_in_its_name(tmp_path: Path) -> None:
+    host = StandIn(tmp_path, "two\nlines").give_uv()
+    assert "is ready" in host.setup().err
+    assert host.setup().err == ""
+
+
 def test_a_killed_setup_is_repaired(host: StandIn) -> None:
     stuck = threading.Event()
     with index(host.wheels, stuck=stuck) as (port, _):

@@ -42,7 +42,7 @@ pip_value() { # pip_value KEY: print a setting on one line, with absolute paths
     read -rd '' -a words <<<"$value" || true
     for word in ${words[@]+"${words[@]}"}; do
         case $1:$word in
-            proxy:* | trusted-host:* | no-index:* | *:*://* | *:/*) ;;
+            proxy:* | trusted-host:* | no-index:* | timeout:* | retries:* | keyring-provider:* | *:*://* | *:/*) ;;
             *:\~/*) word=$HOME/${word#\~/} ;;
             *) word=$PWD/$word ;;
         esac
@@ -63,9 +63,25 @@ hand_on() { # hand_on PIP_KEY VARIABLE [SYNONYM]...: set the variable unless one
     [[ $handed_on == *"$1" ]] || handed_on+="${handed_on:+, }$1"
 }
 
+keep_connection_settings() { # of all settings of pip; others would make it install elsewhere, or nothing
+    local key variable value kept=' '
+    read_pip_files
+    for key in index-url extra-index-url find-links no-index cert client-cert trusted-host proxy \
+        timeout retries keyring-provider cache-dir; do
+        variable=PIP_${key^^}
+        variable=${variable//-/_}
+        value=$(pip_value "$key")
+        if [[ $value ]]; then export "$variable=$value"; fi
+        kept+="$variable "
+    done
+    for variable in "${!PIP_@}"; do
+        if [[ $kept != *" $variable "* ]]; then unset "$variable"; fi
+    done
+    export PIP_CONFIG_FILE=/dev/null
+}
+
 hand_on_pip_settings() {
     local bundle handed_on=''
-    read_pip_files
     hand_on index-url UV_DEFAULT_INDEX UV_INDEX_URL
     hand_on extra-index-url UV_INDEX UV_EXTRA_INDEX_URL
     hand_on find-links UV_FIND_LINKS

@@ -145,6 +145,30 @@ def test_variables_that_misdirect_an_installer_are_removed(tmp_path: Path, tool:
         PIP_ROOT=astray,
         PIP_USER="1",
         PIP_REQUIRE_VIRTUALENV="1",
+        PIP_PYTHON="/nowhere/python",
+        PIP_DRY_RUN="1",
     )
     assert (answer.code, json.loads(answer.out)["seen"]) == (0, "the pinned one"), answer.err
     assert not (host.base / "astray").exists()
+
+
+@pytest.mark.parametrize("option", ["target", "prefix", "root"])
+def test_a_place_in_a_pip_conf_is_not_that_of_our_packages(tmp_path: Path, option: str) -> None:
+    host = StandIn(tmp_path).give_python()
+    astray = host.base / "astray"
+    configure(
+        host,
+        f"[global]\nno-index = true\nfind-links = {host.wheels}\n[install]\n{option} = {astray}\n",
+    )
+    answer = host.setup(**NOTHING)
+    assert (answer.code, json.loads(answer.out)["seen"]) == (0, "the pinned one"), answer.err
+    assert not astray.exists()
+
+
+@pytest.mark.parametrize("option", ["target", "prefix"])
+def test_a_place_in_a_uv_toml_is_not_that_of_our_packages(host: StandIn, option: str) -> None:
+    astray = host.base / "astray"
+    configure(host, f'[pip]\n{option} = "{astray}"\n', "home/.config/uv/uv.toml")
+    answer = host.setup()
+    assert (answer.code, json.loads(answer.out)["seen"]) == (0, "the pinned one"), answer.err
+    assert not astray.exists()
