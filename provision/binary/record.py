@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+_LONGEST_NAME = 255  # bytes, on every Linux file system
+
 
 class RecordEntry(msgspec.Struct, frozen=True):
     """One line of a RECORD.
@@ -39,9 +41,13 @@ def read_entries(record: Path) -> list[RecordEntry]:
 def parse_entries(lines: Iterable[str]) -> list[RecordEntry]:
     """Parse the lines of a RECORD. Raise ValueError if they are malformed."""
     try:
-        return [RecordEntry(*row) for row in csv.reader(lines, strict=True)]
+        entries = [RecordEntry(*row) for row in csv.reader(lines, strict=True)]
     except (csv.Error, TypeError) as error:
         raise ValueError(str(error)) from error
+    for entry in entries:
+        if "\0" in entry.path or max(map(len, entry.path.encode().split(b"/"))) > _LONGEST_NAME:
+            raise ValueError(f"no file can have this name: {entry.path[:60]!r}")
+    return entries
 
 
 def differences(site_packages: Path, dist_info: str) -> list[str]:
@@ -76,7 +82,9 @@ def matches(path: str | Path, digest: str) -> bool:
     algorithm, _, expected = digest.partition("=")
     if not digest:
         return True
-    return algorithm in hashlib.algorithms_guaranteed and digest_of(path, algorithm) == expected
+    # SHAKE digests have no length of their own.
+    is_known = algorithm in hashlib.algorithms_guaranteed and not algorithm.startswith("shake_")
+    return is_known and digest_of(path, algorithm) == expected
 
 
 def digest_of(path: str | Path, algorithm: str = "sha256") -> str:

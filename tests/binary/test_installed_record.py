@@ -54,6 +54,15 @@ def test_a_digest_may_be_absent_but_not_unknown(site: Path) -> None:
     assert matches(path, "")
     assert not matches(path, "sha256=")
     assert not matches(path, "no-such-algorithm=x")
+    assert not matches(path, "shake_128=x")
+
+
+@pytest.mark.parametrize("name", ["demo/a\0b", "demo/" + "ü" * 128])
+def test_an_impossible_name_is_refused(site: Path, name: str) -> None:
+    with (site / INFO / "RECORD").open("a", encoding="utf-8") as record:
+        record.write(f"{name},,\n")
+    with pytest.raises(ValueError, match=r"demo-1\.0\.dist-info/RECORD: "):
+        differences(site, INFO)
 
 
 def test_unlisted_files_are_listed_and_bytecode_is_not(site: Path) -> None:
