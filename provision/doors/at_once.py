@@ -66,3 +66,14 @@ def run_all(
     wait(futures.values(), timeout=deadline_s)
     workers.stop()
     return {key: future.result() for key, future in futures.items() if future.done()}
+
+
+def within(deadline_s: float, work: Callable[[], T]) -> T:
+    """Return the result of the work; raise TimeoutError if the deadline passes.
+
+    The timeouts of requests do not cover name lookups, nor a server that trickles.
+    """
+    results = run_all({"": work}, deadline_s)
+    if not results:
+        raise TimeoutError
+    return results[""]

@@ -15,6 +15,8 @@ from provision.errors import SourceFailed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_CHANGED = "the index or a proxy changed it; use --upgrade to resolve again, or a mirror"
+
 
 def is_complete(path: Path, sha256: str) -> bool:
     """Return whether the file exists with this content; every byte is read."""
@@ -40,8 +42,9 @@ def download(
     path: Path,
     count: Callable[[int], None],
     connection: sessions.Connection,
+    size: int = 0,
 ) -> None:
-    """Fetch a file to `path`.
+    """Fetch a file to `path`, of at most `size` bytes where that is known.
 
     `count` is called with the size of every piece and may raise to stop the download. An empty
     `sha256` accepts the content of the source; the caller then records its hash.
@@ -50,16 +53,17 @@ def download(
     """
     part = parts.partial_path(path, sha256)
     continued = part.exists()
-    if _fetch(url, part, count, connection) != sha256 and sha256:
+    fetch = functools.partial(_fetch, url, part, count, connection, size)
+    if fetch() != sha256 and sha256:
         count(-_remove(part))
         # The first part may have been damaged on the disk, so a continued file gets a second try.
         # A file that came in one piece is what the source has.
-        if not continued or _fetch(url, part, count, connection) != sha256:
+        if not continued or fetch() != sha256:
             count(-_remove(part))
             raise SourceFailed(
                 "its content does not match the locked SHA-256",
                 where=sessions.scrubbed(url),
-                hint="the index or a proxy changed it; use --upgrade to resolve again, or a mirror",
+                hint=_CHANGED,
             )
     os.replace(part, path)
 
@@ -80,7 +84,7 @@ def _remove(part: Path) -> int:
 
 
 def _fetch(
-    url: str, part: Path, count: Callable[[int], None], connection: sessions.Connection
+    url: str, part: Path, count: Callable[[int], None], connection: sessions.Connection, most: int
 ) -> str:
     with part.open("a+b") as target:
         if local := _local(url):
@@ -96,6 +100,13 @@ def _fetch(
                 target.truncate()
                 hasher = hashlib.sha256()
                 continue
+            if most and target.tell() + len(piece) > most:
+                target.truncate(0)
+                raise SourceFailed(
+                    f"sends more than the {most} bytes that the lock names",
+                    where=sessions.scrubbed(url),
+                    hint=_CHANGED,
+                )
             count(len(piece))  # before writing: a stopped download must not write any more
             target.write(piece)
             hasher.update(piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 import requests  # noqa: TID251 - this is the door
@@ -17,11 +17,9 @@ from provision.doors.remote_file import RemoteFile
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pypi_simple import ProjectPage
-
-T = TypeVar("T")
 
 PAGE_DEADLINE_S: Final = 60.0
 _ATTEMPTS = 3
@@ -55,10 +53,12 @@ def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> Proje
     ):
         try:
             timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
-            return _within(deadline_s, lambda: client.get_project_page(name, timeout=timeout))
+            return at_once.within(
+                deadline_s, lambda: client.get_project_page(name, timeout=timeout)
+            )
         except pypi_simple.NoSuchProjectError:
             reason, hint = f"this index has no project {name}", "is it an index of packages?"
-        except requests.RequestException as error:
+        except (requests.RequestException, TimeoutError) as error:
             reason, hint = sessions.reason(error), _RETRY
         except (pypi_simple.UnsupportedContentTypeError, ValueError) as error:
             reason = f"its page for {name} is not a simple index page ({type(error).__name__})"
@@ -77,7 +77,7 @@ def page(
     """
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return _within(deadline_s, lambda: _read(url, connection))
+            return at_once.within(deadline_s, lambda: _read(url, connection))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             status = error.response.status_code if isinstance(error, requests.HTTPError) else None
             if attempt == _ATTEMPTS or (status is not None and status not in sessions.TRANSIENT):
@@ -91,7 +91,7 @@ def page(
 def _read(url: str, connection: sessions.Connection | None) -> bytes | None:
     with (
         sessions.session(url, connection) as session,
-        session.get(url, timeout=(sessions.CONNECT_S, sessions.SILENCE_S), stream=True) as response,
+        sessions.answer(session, "GET", url) as response,
     ):
         if response.status_code in (requests.codes.not_found, requests.codes.gone):
             return None
@@ -146,14 +146,3 @@ def _site(url: str) -> list[str]:
     An index may redirect to a file server of the same site, a login page is on another one.
     """
     return (urlsplit(url).hostname or "").split(".")[-2:]
-
-
-def _within(deadline_s: float, work: Callable[[], T]) -> T:
-    """Return the result of the work; raise Timeout if the deadline passes.
-
-    The timeouts of requests do not cover name lookups, nor a server that trickles.
-    """
-    results = at_once.run_all({"": work}, deadline_s)
-    if not results:
-        raise requests.Timeout
-    return results[""]

@@ -75,8 +75,7 @@ class RemoteFile:
         if start or end is not None:
             last = "" if end is None else end - 1
             headers["Range"] = f"bytes={start}" if start < 0 else f"bytes={start}-{last}"
-        timeout = (sessions.CONNECT_S, sessions.SILENCE_S)
-        with self._session.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
+        with sessions.answer(self._session, "GET", self.url, headers) as response:
             status, whole_rest = response.status_code, start >= 0 and end is None
             if status == requests.codes.requested_range_not_satisfiable and whole_rest:
                 return  # nothing is left; the caller's hash decides whether that is the whole file
@@ -115,9 +114,11 @@ class RemoteFile:
                 "put the login into ~/.netrc or into the address of the index",
             )
         if status == requests.codes.ok:
-            self._check_size(length := int(response.headers.get("Content-Length", 0)))
+            self._check_size(length := _stated_length(response))
             return length
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        span = re.fullmatch(
+            r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18})", response.headers.get("Content-Range", "")
+        )
         first, size = map(int, span.groups()) if span else (-1, 0)
         expected = start if start >= 0 else max(0, size + start)
         if status != requests.codes.partial or first != expected:
@@ -141,8 +142,13 @@ def content_length(url: str, connection: sessions.Connection) -> int:
     """Return the size of a remote file, 0 if its server does not tell it."""
     try:
         with sessions.session(url, connection) as session:
-            headers, timeout = {"Accept-Encoding": "identity"}, (sessions.CONNECT_S,) * 2
-            answer = session.head(url, headers=headers, timeout=timeout, allow_redirects=True)
-            return int(answer.headers.get("Content-Length", 0)) if answer.ok else 0
+            answer = sessions.answer(session, "HEAD", url, {"Accept-Encoding": "identity"})
+            return _stated_length(answer) if answer.ok else 0
     except (requests.RequestException, OSError, ValueError):
         return 0
+
+
+def _stated_length(response: requests.Response) -> int:
+    """Return the Content-Length, 0 if it is missing or no number."""
+    text = response.headers.get("Content-Length", "")
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0

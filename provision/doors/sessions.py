@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import socket
 import ssl
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
 import requests  # noqa: TID251 - part of the network's door
 import urllib3
 
-from provision.doors import certificates
+from provision.doors import at_once, certificates
 from provision.errors import SourceFailed
 from provision.version import VERSION
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 CONNECT_S = 5.0
 SILENCE_S = 15.0  # without a byte for so long, the connection is given up
+HEADERS_S = 30.0  # for a whole answer without its body, also one that trickles
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 LOGIN_NEEDED = frozenset({401, 407})  # of the source, or of a proxy
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """The connection settings of the installers, beyond the environment; logins by host name."""
+    """The connection settings of the installers, beyond the environment; logins by `origin`."""
 
     proxy: str = ""
     certificates: str = ""
@@ -31,15 +37,27 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     logins: dict[str, tuple[str, str]] = {}
 
 
+class _Session(requests.Session):
+    """A session that does not follow a redirect to something that is no address."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        try:
+            target = super().get_redirect_target(resp)
+            urlsplit(target or "")
+        except ValueError:
+            return None
+        return target
+
+
 def session(url: str = "", connection: Connection | None = None) -> requests.Session:
     """Return a session with the host's proxies and certificates, and the login of one source."""
-    session = requests.Session()
+    session = _Session()
     session.headers["User-Agent"] = f"vllm-ready/{VERSION}"
     session.verify = certificates.bundle()
     if connection:
         address = urlsplit(url)
         host, host_and_port = address.hostname or "", address.netloc.rpartition("@")[2]
-        session.auth = connection.logins.get(host)
+        session.auth = connection.logins.get(origin(url))
         verified = not {host, host_and_port} & {*connection.unverified}
         session.verify = verified and (connection.certificates or session.verify)
         session.cert = connection.client_certificate or None
@@ -51,9 +69,33 @@ def session(url: str = "", connection: Connection | None = None) -> requests.Ses
                     where=scrubbed(url),
                     hint="correct `cert` in the settings of pip or uv",
                 )
-        if connection.proxy:
+        # requests looks at NO_PROXY only for proxies that it takes from the environment itself.
+        if connection.proxy and not requests.utils.should_bypass_proxies(url, no_proxy=None):
             session.proxies = dict.fromkeys(("http", "https"), connection.proxy)
     return session
+
+
+def answer(
+    session: requests.Session, method: str, url: str, headers: Mapping[str, str] | None = None
+) -> requests.Response:
+    """Return an answer whose body is still to be read; raise TimeoutError after HEADERS_S."""
+    request = partial(
+        session.request,
+        method,
+        url,
+        headers=headers,
+        timeout=(CONNECT_S, SILENCE_S),
+        stream=True,
+        allow_redirects=True,
+    )
+    return at_once.within(HEADERS_S, request)
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of an address: a login for one is for no other."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2].lower()
+    return f"{parts.scheme}://{place.removesuffix(':443' if parts.scheme == 'https' else ':80')}"
 
 
 def scrubbed(url: str) -> str:
@@ -69,6 +111,8 @@ def reason(error: BaseException) -> str:
     """
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP status {error.response.status_code}"
+    if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in str(error):
+        return "downloads cannot use the configured SOCKS proxy; name an HTTP proxy"
     causes = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)

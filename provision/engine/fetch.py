@@ -72,7 +72,7 @@ class _Job:
         wheel = self.wheel
         if download.is_complete(self.path, wheel.sha256):
             return False
-        download.download(wheel.url, wheel.sha256, self.path, self._count, connection)
+        download.download(wheel.url, wheel.sha256, self.path, self._count, connection, wheel.size)
         return True
 
     def _count(self, count: int) -> None:

@@ -165,5 +165,5 @@ def _logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
             user = environment.get(f"{stem}_USERNAME") or unquote(address.username or "")
             password = environment.get(f"{stem}_PASSWORD") or unquote(address.password or "")
             if user or password:
-                logins[address.hostname or ""] = (user, password)
+                logins[sessions.origin(address.geturl())] = (user, password)
     return logins

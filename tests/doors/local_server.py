@@ -21,6 +21,7 @@ class Resource:
         self.data = data
         self.content_type = content_type
         self.faults = list(faults)
+        self.length = str(len(data))  # as HEAD states it
         self.requests = 0
         self.served = 0
 
@@ -45,8 +46,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         resource = self.server.resources.get(self.path)
+        if resource and resource.faults == ["drip"]:
+            self._drip()
+            return
         self.send_response(200 if resource else 404)
-        self.send_header("Content-Length", str(len(resource.data)) if resource else "0")
+        self.send_header("Content-Length", resource.length if resource else "0")
         self.end_headers()
 
     def do_GET(self) -> None:
@@ -65,8 +69,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
         elif fault == "stall":
             self.server.released.wait(20)
+        elif fault == "drip":
+            self._drip()
         else:
             self._send(resource, fault)
+
+    def _drip(self) -> None:
+        """Send headers letter by letter, without an end."""
+        self.wfile.write(b"HTTP/1.0 200 OK\r\nX: ")
+        while not self.server.released.wait(0.05):
+            self.wfile.write(b"x")
 
     def _send(self, resource: Resource, fault: str) -> None:
         data, size = resource.data, len(resource.data)

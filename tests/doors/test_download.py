@@ -125,6 +125,55 @@ def test_wrong_content_is_never_kept(server: LocalServer, tmp_path: Path, begun:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_more_is_written_than_the_lock_names(server: LocalServer, tmp_path: Path) -> None:
+    server.resources["/big.whl"] = Resource(DATA)
+    counts: list[int] = []
+    with pytest.raises(SourceFailed, match="more than the 2000000 bytes that the lock names"):
+        download.download(
+            server.url("/big.whl"), SHA256, tmp_path / "big.whl", counts.append, PLAIN, 2_000_000
+        )
+    assert sum(counts) <= 2_000_000
+    assert part(tmp_path).stat().st_size == 0
+
+
+def test_headers_that_drip_are_not_awaited(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "HEADERS_S", 0.2)
+    assert fetched(server, tmp_path, "drip").requests == 2
+    server.resources["/big.whl"].faults = ["drip"]
+    assert download.size(server.url("/big.whl"), PLAIN) == 0
+
+
+@pytest.mark.parametrize("address", ["http://[::1/", "http://\u00fc\u00ff/"])
+def test_a_redirect_to_no_address(server: LocalServer, tmp_path: Path, address: str) -> None:
+    with pytest.raises(SourceFailed, match="HTTP status 302, not the requested bytes"):
+        fetched(server, tmp_path, f"to {address}")
+
+
+@pytest.mark.parametrize("length", ["abc", "7, 7", "9" * 5000])
+def test_a_length_that_is_no_number(server: LocalServer, length: str) -> None:
+    server.resources["/f"] = Resource(b"")
+    server.resources["/f"].length = length
+    assert download.size(server.url("/f"), PLAIN) == 0
+
+
+def test_a_proxy_of_the_settings_leaves_out_the_hosts_of_no_proxy(
+    server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server.resources["/f"] = Resource(DATA)
+    lost = sessions.Connection(proxy="http://127.0.0.1:9")
+    download.download(server.url("/f"), SHA256, tmp_path / "f", lambda _: None, lost)
+    assert download.is_complete(tmp_path / "f", SHA256)
+
+
+def test_a_socks_proxy_is_named(server: LocalServer, tmp_path: Path) -> None:
+    proxied = sessions.Connection(proxy="socks5://127.0.0.1:9")
+    with pytest.raises(SourceFailed, match="cannot use the configured SOCKS proxy"):
+        download.download(server.url("/f"), SHA256, tmp_path / "f", lambda _: None, proxied)
+
+
 def test_a_file_in_a_folder_is_copied(tmp_path: Path) -> None:
     source = tmp_path / "from" / "a b.whl"
     source.parent.mkdir()

@@ -159,16 +159,25 @@ def test_our_own_requests_use_the_connection_of_uv(tmp_path: Path) -> None:
             "UV_INSECURE_HOST": "files.example other.example:8443",
         }
     )
-    named = {"corp.example": ("us", "pw"), "own.example": ("we", "hunter2")}
-    assert made.logins == {"mirror.example": ("me", "p@ss"), "files.example": ("robot", "")} | named
+    assert made.logins == {
+        "https://mirror.example": ("me", "p@ss"),
+        "https://files.example": ("robot", ""),
+        "https://corp.example": ("us", "pw"),
+        "https://own.example": ("we", "hunter2"),
+    }
     ours = sessions.session("https://mirror.example/a.whl", made)
     assert (ours.auth, ours.verify, ours.proxies["https"]) == (
         ("me", "p@ss"),
         str(trusted),
         "http://proxy:3128",
     )
-    theirs = sessions.session("https://elsewhere.example/a.whl", made)
-    assert theirs.auth is None
+    assert sessions.session("https://me@mirror.example:443/a.whl", made).auth == ("me", "p@ss")
+    for other in (
+        "https://elsewhere.example",
+        "http://mirror.example",
+        "https://mirror.example:8443",
+    ):
+        assert sessions.session(f"{other}/a.whl", made).auth is None
     assert sessions.session("https://files.example/a.whl", made).verify is False
     assert sessions.session("https://other.example:8443/a.whl", made).verify is False
     assert sessions.session("https://other.example/a.whl", made).verify
