@@ -121,7 +121,9 @@ class Live:
 
     def _print(self, text: str) -> None:
         with self._lock, contextlib.suppress(OSError), self._console:  # one write for both
-            self._console.print(Text(terminal.legible(text, sys.stderr)), soft_wrap=True)
+            self._console.print(
+                Text(terminal.legible(terminal.harmless(text), sys.stderr)), soft_wrap=True
+            )
             self._live.refresh()
 
     def _tick(self) -> None:

@@ -62,7 +62,7 @@ def line(text: str) -> None:
 def note(text: str) -> None:
     """Print a line for a person on stderr; a closed stderr never ends the work."""
     try:
-        sys.stderr.write(f"{legible(text, sys.stderr)}\n")
+        sys.stderr.write(f"{legible(harmless(text), sys.stderr)}\n")
         sys.stderr.flush()
     except OSError:
         _discard(sys.stderr)
@@ -78,6 +78,16 @@ def can_redraw() -> bool:
 
 def write(text: str) -> None:
     out(legible(text, sys.stdout).encode(sys.stdout.encoding))
+
+
+def harmless(text: str) -> str:
+    """Return the text with what steers a terminal or reverses letters written out: `\\x1b`."""
+    return "".join(
+        letter
+        if letter.isprintable() or letter in "\n\t"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def legible(text: str, stream: TextIO) -> str:

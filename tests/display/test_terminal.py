@@ -8,9 +8,11 @@ import os
 import re
 import struct
 import termios
+from pathlib import Path
 
 import pytest
 
+from provision.display import terminal
 from tests.test_cli import H100, LAUNCH, P100, at_hand, ended, start
 
 
@@ -60,3 +62,15 @@ def test_a_terminal_without_bullets() -> None:
     assert (code, err) == (0, "")
     assert re.search(r"^ \* .*would allow vLLM", out, re.MULTILINE)
     assert out.isascii()
+
+
+def test_a_note_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.note("ä\x1b]0;owned\x07\r\n\t\x9b2J \u202e \udcff")
+    assert capsys.readouterr().err == "ä\\x1b]0;owned\\x07\\r\n\t\\x9b2J \\u202e \\udcff\n"
+
+
+def test_an_error_does_not_steer_the_terminal(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text('"\\e[2J\\e]0;owned\\a": 1\n')
+    code, _, err = ended("plan", "--config", str(config))
+    assert (code, "\x1b" in err, "\\x1b" in err) == (2, False, True), err
