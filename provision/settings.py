@@ -263,6 +263,8 @@ def _requirement_problem(package: str) -> str:
         Requirement(package)
     except InvalidRequirement as error:
         return str(error).split("\n")[0]
+    except RecursionError:
+        return "is nested too deeply"
     return ""
 
 

@@ -134,6 +134,12 @@ def test_a_source_is_a_switch_or_an_address(word: str, value: object) -> None:
             "extra_packages: `datasets` does not fit",
             "write extra_packages: [datasets]",
         ),
+        (
+            f'extra_packages: ["a ; {"(" * 100_000}"]',
+            1,
+            "is nested too deeply",
+            "",
+        ),
         ("keep: two", 1, "keep: `two` does not fit here", "write a whole number"),
         ("keep: 0", 1, "keep: at least one", "write keep: 1"),
         ("vllm: newest", 1, "vllm: `newest` is not a version", "write latest"),

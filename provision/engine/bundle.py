@@ -175,7 +175,8 @@ def load(folder: Path) -> Bundle:
         ) from None
     for file in bundle.files:
         path = folder / file.path
-        if not path.exists():
+        # Not Path.exists, which fails for a name that is too long.
+        if not os.path.exists(path):
             raise UnreadableInput("is missing", where=str(path), hint="copy the whole bundle")
         if not path.is_file() or path.stat().st_size != file.size:
             raise UnreadableInput(

@@ -93,8 +93,10 @@ def supported(folder: Path) -> bool:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in _NO_LOCKS
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
     finally:
         os.close(handle)
     return True
@@ -143,10 +145,10 @@ def _acquire(handle: int, prefix: Path, kind: int) -> None:
                 raise _locked(owner, prefix) from None
             time.sleep(0.05)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
+            is_missing = error.errno in _NO_LOCKS
+            what = "this file system does not support locks" if is_missing else "cannot be locked"
             raise UnusablePrefix(
-                f"this file system does not support locks: {error.strerror}",
+                f"{what}: {error.strerror}",
                 where=str(prefix),
                 hint="name a prefix on a local disk: --prefix DIR",
             ) from error
@@ -180,8 +182,9 @@ def _name_owner(handle: int, verb: str) -> None:
         verb=verb,
         since=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
     )
-    os.ftruncate(handle, 0)
-    with contextlib.suppress(OSError):  # `prune` must get the lock even on a full disk
+    # The name is for people: `prune` must get the lock even on a full or failing disk.
+    with contextlib.suppress(OSError):
+        os.ftruncate(handle, 0)
         os.pwrite(handle, msgspec.json.encode(owner), 0)
 
 

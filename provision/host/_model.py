@@ -85,7 +85,7 @@ class Unread(Exception):  # noqa: N818 - control flow of a parser, never shown
         self.missing = missing
 
 
-_NOT_PARSED = (Unread, ValueError, KeyError, IndexError, msgspec.MsgspecError)
+_NOT_PARSED = (Unread, ValueError, KeyError, IndexError, OverflowError, msgspec.MsgspecError)
 
 
 class Readings:

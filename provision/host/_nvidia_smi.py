@@ -36,6 +36,7 @@ _QUERIES = (
     (_query("nvidia-smi", _SHORT), _SHORT),
     (_query("/usr/lib/wsl/lib/nvidia-smi", _SHORT), _SHORT),
 )
+_LONGEST_ROW = 10_000  # the csv module refuses fields of more than 131,072 letters
 SOURCES = tuple(command for command, _ in _QUERIES)
 
 
@@ -44,7 +45,10 @@ def rows(readings: Readings) -> list[dict[str, str]] | None:
         text = readings.optional(command)
         import csv  # most plans read no nvidia-smi output
 
-        lines = csv.reader((text or "").replace("\0", "").splitlines(), skipinitialspace=True)
+        texts = (text or "").replace("\0", "").splitlines()
+        lines = csv.reader(
+            (line for line in texts if len(line) < _LONGEST_ROW), skipinitialspace=True
+        )
         if parsed := [_row(fields, values) for values in lines if len(values) == len(fields)]:
             return parsed
     return None

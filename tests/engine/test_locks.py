@@ -69,19 +69,34 @@ def test_the_last_command_of_a_killed_run_is_awaited(
         pass
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.ENOLCK, "this file system does not support locks"),
+        (errno.EIO, "cannot be locked: Input/output error"),
+    ],
+)
 def test_a_file_system_without_locks_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, text: str
 ) -> None:
     def flock(*_: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with (
-        pytest.raises(UnusablePrefix, match="does not support locks"),
-        locks.hold(tmp_path, "provision"),
-    ):
+    with pytest.raises(UnusablePrefix, match=text), locks.hold(tmp_path, "provision"):
         pass
     assert not locks.supported(tmp_path)
+
+
+def test_a_lock_file_that_cannot_be_written_still_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ftruncate(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "ftruncate", ftruncate)
+    with locks.hold(tmp_path, "prune"):
+        pass
 
 
 def test_a_prefix_that_cannot_be_written_is_named(tmp_path: Path) -> None:

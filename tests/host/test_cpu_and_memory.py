@@ -146,5 +146,10 @@ def test_an_old_kernel_knows_only_free_memory() -> None:
     assert result == memory.Memory(total_gb=1.0, available_gb=0.5)
 
 
+def test_memory_of_hundreds_of_digits_is_unparsable() -> None:
+    text = f"MemTotal: {'9' * 400} kB\nMemFree: 1 kB\n"
+    assert missing(memory.FACT, {MEMINFO: text}).why == "unparsable"
+
+
 def test_memory_without_a_total_is_unparsable() -> None:
     assert missing(memory.FACT, {MEMINFO: "MemFree: 1 kB\n"}).why == "unparsable"

@@ -66,6 +66,7 @@ def test_the_tool_of_windows_under_wsl() -> None:
 
 def test_words_that_are_no_rows_are_no_gpus() -> None:
     assert _nvidia_smi.rows(Readings({LONG: ok("No devices were found\n")})) is None
+    assert _nvidia_smi.rows(Readings({LONG: ok("0, " + "x" * 200_000 + "\n")})) is None
 
 
 def test_what_nvml_does_not_tell_comes_from_nvidia_smi_by_bus_id() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -188,6 +189,13 @@ def remove_manifest(bundle: Path) -> None:
     (bundle / "bundle.json").unlink()
 
 
+def lengthen_a_path(bundle: Path) -> None:
+    manifest = bundle / "bundle.json"
+    document = json.loads(manifest.read_bytes())
+    document["files"][0]["path"] = "a" * 300
+    manifest.write_text(json.dumps(document))
+
+
 def empty_manifest(bundle: Path) -> None:
     (bundle / "bundle.json").write_text("{}")
 
@@ -224,6 +232,7 @@ def change_a_wheel(bundle: Path) -> None:
         (remove_part, 2, "part-002: is missing"),
         (truncate, 2, "has 10 bytes"),
         (remove_manifest, 2, "bundle.json: cannot be read: No such file"),
+        (lengthen_a_path, 2, "aaa: is missing"),
         (empty_manifest, 2, "is not the manifest of a bundle"),
         (point_to_another_wheel, 2, "torch-0.8-py3-none-any.whl is not einops"),
         (name_an_option, 2, "is not --index-url=http://elsewhere"),
