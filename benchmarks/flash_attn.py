@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from provision.binary import libraries, wheel  # noqa: E402 - the path is set first
 from provision.catalog import rows  # noqa: E402 - likewise
-from provision.doors import download, network, sessions  # noqa: E402 - likewise
+from provision.doors import addresses, download, network  # noqa: E402 - likewise
 from provision.engine import bring_up  # noqa: E402 - likewise
 from provision.flash_attn import build_steps  # noqa: E402 - likewise
 from provision.plan import against_wheel  # noqa: E402 - likewise
@@ -121,7 +121,7 @@ def main() -> None:
 def measure(folder: Path, torch: str, cuda: str, compiler: str) -> None:
     toolkit = Toolkit(folder, torch, cuda, compiler)
     version = rows.load().flash_attn_source[0].version
-    packages = network.project(network.default_index(), "flash-attn").packages
+    packages = network.project(addresses.default_index(), "flash-attn").packages
     (published,) = (
         package
         for package in packages
@@ -129,7 +129,7 @@ def measure(folder: Path, torch: str, cuda: str, compiler: str) -> None:
     )
     source = folder / published.filename
     download.download(
-        published.url, published.digests["sha256"], source, lambda _: None, sessions.Connection()
+        published.url, published.digests["sha256"], source, lambda _: None, addresses.Connection()
     )
     host = f"{os.cpu_count()} cores, {platform.machine()}"
     print(f"flash-attn {version}, torch {torch}, CUDA {cuda}; {host}\n")

@@ -56,7 +56,12 @@ IO_CALLS = {"open", "print", "exec", "eval", "input"}
 ONLY_AT_THE_DOOR = {
     "subprocess": {"doors/process.py", "flash_attn/compile_flash_attn.py"},
     "requests": {"doors/network.py", "doors/sessions.py", "doors/remote_file.py"},
-    "pypi_simple": {"doors/network.py", "catalog/published.py", "catalog/freshness.py"},
+    "pypi_simple": {
+        "doors/network.py",
+        "doors/addresses.py",
+        "catalog/published.py",
+        "catalog/freshness.py",
+    },
     "pynvml": {"doors/nvml_child.py"},
 }
 # Outside its room the optional package is named in these rooms and files only.

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from elftools.elf.elffile import ELFFile
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -41,6 +39,8 @@ class SharedObject:
         self.name, self.data = name, data
         with self._damage_named():
             stream: Any = io.BytesIO(data) if isinstance(data, bytes) else data
+            from elftools.elf.elffile import ELFFile  # it takes longer than a run without work
+
             self._elf = ELFFile(stream)
 
     @classmethod

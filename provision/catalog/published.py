@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from provision.binary.elf import SharedObject
 from provision.catalog.rows import Machine
-from provision.doors import network, sessions
+from provision.doors import addresses, network
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def wheels(index: str, project: str, version: str) -> list[Published]:
     if not listed:
         raise SourceFailed(
             f"no Linux wheel of {project} {version} on this index",
-            where=sessions.scrubbed(index),
+            where=addresses.scrubbed(index),
             hint=f"the newest versions on it: {', '.join(_last_versions(page)) or 'none'}",
         )
     return listed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from provision.doors import digest, parts, remote_file, sessions
+from provision.doors import addresses, digest, parts, remote_file
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def is_complete(path: Path, sha256: str) -> bool:
         return False
 
 
-def size(url: str, connection: sessions.Connection) -> int:
+def size(url: str, connection: addresses.Connection) -> int:
     """Return the size of a file, 0 if its source does not tell it."""
     if local := _local(url):
         try:
@@ -41,7 +41,7 @@ def download(
     sha256: str,
     path: Path,
     count: Callable[[int], None],
-    connection: sessions.Connection,
+    connection: addresses.Connection,
     size: int = 0,
 ) -> None:
     """Fetch a file to `path`, of at most `size` bytes where that is known.
@@ -62,7 +62,7 @@ def download(
             count(-_remove(part))
             raise SourceFailed(
                 "its content does not match the locked SHA-256",
-                where=sessions.scrubbed(url),
+                where=addresses.scrubbed(url),
                 hint=_CHANGED,
             )
     os.replace(part, path)
@@ -84,7 +84,7 @@ def _remove(part: Path) -> int:
 
 
 def _fetch(
-    url: str, part: Path, count: Callable[[int], None], connection: sessions.Connection, most: int
+    url: str, part: Path, count: Callable[[int], None], connection: addresses.Connection, most: int
 ) -> str:
     with part.open("a+b") as target:
         if local := _local(url):
@@ -104,7 +104,7 @@ def _fetch(
                 target.truncate(0)
                 raise SourceFailed(
                     f"sends more than the {most} bytes that the lock names",
-                    where=sessions.scrubbed(url),
+                    where=addresses.scrubbed(url),
                     hint=_CHANGED,
                 )
             count(len(piece))  # before writing: a stopped download must not write any more

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import requests  # noqa: TID251 - this is the door
 import urllib3
 
-from provision.doors import at_once, sessions
+from provision.doors import addresses, at_once, sessions
 from provision.doors.range_file import RangeFile
 from provision.doors.remote_file import RemoteFile
 from provision.errors import SourceFailed
@@ -25,13 +25,6 @@ PAGE_DEADLINE_S: Final = 60.0
 _ATTEMPTS = 3
 _LONGEST_PAGE = 32 * 1024 * 1024
 _RETRY = "retry with the same command, or name a mirror"
-
-
-def default_index() -> str:
-    """Return the address of PyPI's simple index, as the client library has it."""
-    import pypi_simple
-
-    return pypi_simple.PYPI_SIMPLE_ENDPOINT
 
 
 def probe(urls: Mapping[str, str], deadline_s: float) -> dict[str, dict[str, object]]:
@@ -63,12 +56,12 @@ def project(index: str, name: str, deadline_s: float = PAGE_DEADLINE_S) -> Proje
         except (pypi_simple.UnsupportedContentTypeError, ValueError) as error:
             reason = f"its page for {name} is not a simple index page ({type(error).__name__})"
             hint = "an index address ends in /simple/, and must not lead to a login page"
-        raise SourceFailed(reason, where=sessions.scrubbed(index), hint=hint)
+        raise SourceFailed(reason, where=addresses.scrubbed(index), hint=hint)
 
 
 def page(
     url: str,
-    connection: sessions.Connection | None = None,
+    connection: addresses.Connection | None = None,
     deadline_s: float = PAGE_DEADLINE_S,
 ) -> bytes | None:
     """Return the content at an address, up to 32 MiB; None if the server says that it is missing.
@@ -82,13 +75,13 @@ def page(
             status = error.response.status_code if isinstance(error, requests.HTTPError) else None
             if attempt == _ATTEMPTS or (status is not None and status not in sessions.TRANSIENT):
                 raise SourceFailed(
-                    sessions.reason(error), where=sessions.scrubbed(url), hint=_RETRY
+                    sessions.reason(error), where=addresses.scrubbed(url), hint=_RETRY
                 ) from None
             time.sleep(0.2 * attempt)
     raise AssertionError  # the last attempt returns or raises
 
 
-def _read(url: str, connection: sessions.Connection | None) -> bytes | None:
+def _read(url: str, connection: addresses.Connection | None) -> bytes | None:
     with (
         sessions.session(url, connection) as session,
         sessions.answer(session, "GET", url) as response,
@@ -100,7 +93,7 @@ def _read(url: str, connection: sessions.Connection | None) -> bytes | None:
     if len(content) > _LONGEST_PAGE:
         raise SourceFailed(
             f"its page is larger than {_LONGEST_PAGE // 2**20} MiB",
-            where=sessions.scrubbed(url),
+            where=addresses.scrubbed(url),
             hint="name a mirror",
         )
     return content

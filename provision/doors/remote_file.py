@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import requests  # noqa: TID251 - part of the network's door
 import urllib3
 
-from provision.doors import sessions
+from provision.doors import addresses, sessions
 from provision.errors import SourceFailed
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _RETRY: Final = "retry with the same command, which continues here, or name a mi
 class RemoteFile:
     """A remote file; `size` is known after the first answer, `fetched` counts what travelled."""
 
-    def __init__(self, url: str, connection: sessions.Connection | None = None) -> None:
+    def __init__(self, url: str, connection: addresses.Connection | None = None) -> None:
         self.url = url
         self.size = 0
         self.fetched = 0
@@ -135,10 +135,10 @@ class RemoteFile:
         self.size = size
 
     def _failed(self, reason: str, hint: str = _RETRY) -> SourceFailed:
-        return SourceFailed(reason, where=sessions.scrubbed(self.url), hint=hint)
+        return SourceFailed(reason, where=addresses.scrubbed(self.url), hint=hint)
 
 
-def content_length(url: str, connection: sessions.Connection) -> int:
+def content_length(url: str, connection: addresses.Connection) -> int:
     """Return the size of a remote file, 0 if its server does not tell it."""
     try:
         with sessions.session(url, connection) as session:

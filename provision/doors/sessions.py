@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import msgspec
 import requests  # noqa: TID251 - part of the network's door
 import urllib3
 
 from provision.doors import at_once, certificates
+from provision.doors.addresses import Connection, origin, scrubbed
 from provision.errors import SourceFailed
 from provision.version import VERSION
 
@@ -25,16 +25,6 @@ SILENCE_S = 15.0  # without a byte for so long, the connection is given up
 HEADERS_S = 30.0  # for a whole answer without its body, also one that trickles
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 LOGIN_NEEDED = frozenset({401, 407})  # of the source, or of a proxy
-
-
-class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """The connection settings of the installers, beyond the environment; logins by `origin`."""
-
-    proxy: str = ""
-    certificates: str = ""
-    client_certificate: str = ""
-    unverified: tuple[str, ...] = ()
-    logins: dict[str, tuple[str, str]] = {}
 
 
 class _Session(requests.Session):
@@ -89,19 +79,6 @@ def answer(
         allow_redirects=True,
     )
     return at_once.within(HEADERS_S, request)
-
-
-def origin(url: str) -> str:
-    """Return scheme, host and port of an address: a login for one is for no other."""
-    parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2].lower()
-    return f"{parts.scheme}://{place.removesuffix(':443' if parts.scheme == 'https' else ':80')}"
-
-
-def scrubbed(url: str) -> str:
-    """Return an address without user name, password and query, safe for messages."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def reason(error: BaseException) -> str:

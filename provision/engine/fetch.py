@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from provision.doors import at_once, download, interruption, sessions
+from provision.doors import addresses, at_once, interruption
 from provision.engine import uv
 from provision.errors import NotWritable
 from provision.events import Progress, Subscriber
@@ -32,6 +32,8 @@ def fetch(action: Fetch, environment: Mapping[str, str], events: Subscriber) -> 
 
 def with_sizes(lock: Lock, environment: Mapping[str, str]) -> Lock:
     """Return the lock with sizes that the index left out, as far as the file servers tell them."""
+    from provision.doors import download  # it loads the HTTP library
+
     connection = uv.connection(environment)
     # These requests only wait for the network, so more of them run at once than downloads.
     sizes = at_once.run_all(
@@ -66,8 +68,10 @@ class _Job:
         self.received = 0
         self._stop = stop
 
-    def run(self, connection: sessions.Connection) -> bool:
+    def run(self, connection: addresses.Connection) -> bool:
         """Fetch the wheel unless the store has it; return whether it was fetched."""
+        from provision.doors import download
+
         self.path.parent.mkdir(parents=True, exist_ok=True)
         wheel = self.wheel
         if download.is_complete(self.path, wheel.sha256):
@@ -131,7 +135,7 @@ class Fetching(contextlib.AbstractContextManager["Fetching"]):
         fetched = [job for job in jobs if job.end.result()]
         return [
             f"{len(jobs) - len(fetched)} already in {folder}",
-            *(f"fetched {sessions.scrubbed(job.wheel.url)}" for job in fetched),
+            *(f"fetched {addresses.scrubbed(job.wheel.url)}" for job in fetched),
         ]
 
     def _wait_for(self, title: str, jobs: list[_Job]) -> None:

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from provision.binary import libraries, wheel
 from provision.engine import environments, locks
-from provision.plan import against_wheel
 from provision.steps.model import Need
 
 _MIB = 1024 * 1024
@@ -88,6 +86,9 @@ def _glibc(needed: str) -> NeedResult:
 
 
 def _symbols(need: Need) -> NeedResult:
+    from provision.binary import libraries, wheel  # they load the parser of machine code
+    from provision.plan import against_wheel
+
     path, torch, version = Path(need.path), Path(need.beside), need.version
     if not path.is_file() or not torch.is_dir():
         return NeedResult(f"{path.name} has not been compared with torch {version} yet", met=False)

@@ -16,7 +16,7 @@ from packaging.tags import (
 )
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from provision.doors import sessions
+from provision.doors import addresses
 from provision.errors import SourceFailed, WrongSetting
 from provision.steps.model import Pin, Wheel
 
@@ -93,7 +93,7 @@ def _wheel(file: dict[str, Any]) -> Wheel:
     if "sha256" not in file["hashes"]:
         raise SourceFailed(
             "the index has no SHA-256 of this file",
-            where=sessions.scrubbed(url),
+            where=addresses.scrubbed(url),
             hint="use another mirror",
         )
     return Wheel(url=url, sha256=file["hashes"]["sha256"], size=file.get("size", 0))

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urlsplit
 
 from provision import package_sources
-from provision.doors import certificates, sessions
+from provision.doors import addresses, certificates
 from provision.host._word_list import words
 from provision.plan._model import Plan
 from provision.settings import Settings
@@ -144,9 +144,9 @@ def _links(
     return [str(Path(link).expanduser()) if link.startswith("~") else link for link in links]
 
 
-def connection(environment: Mapping[str, str]) -> sessions.Connection:
+def connection(environment: Mapping[str, str]) -> addresses.Connection:
     """Return the connection settings that make our own requests reach what uv reaches."""
-    return sessions.Connection(
+    return addresses.Connection(
         proxy=environment.get("ALL_PROXY", ""),
         certificates=environment.get("SSL_CERT_FILE", ""),
         client_certificate=environment.get("SSL_CLIENT_CERT", ""),
@@ -165,5 +165,5 @@ def _logins(environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
             user = environment.get(f"{stem}_USERNAME") or unquote(address.username or "")
             password = environment.get(f"{stem}_PASSWORD") or unquote(address.password or "")
             if user or password:
-                logins[sessions.origin(address.geturl())] = (user, password)
+                logins[addresses.origin(address.geturl())] = (user, password)
     return logins

@@ -11,7 +11,7 @@ import msgspec
 from provision.binary import wheel
 from provision.binary.wheel import WheelContents
 from provision.catalog.rows import Catalogue, Machine, TorchRelease
-from provision.doors.sessions import Connection
+from provision.doors.addresses import Connection
 from provision.flash_attn import wheel_store
 from provision.flash_attn.wheel_store import Kept
 from provision.host import compilers, cpu, cuda_toolkits, memory

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from provision.catalog.rows import FlashAttnSource
-from provision.doors import network
 from provision.errors import StepFailed
 from provision.flash_attn import admit, build_steps, partial_build, wheel_store
 from provision.flash_attn.admit import Order
@@ -60,6 +59,8 @@ def _refusal(failure: StepFailed) -> str:
 
 
 def _source(order: Order) -> tuple[FlashAttnSource, Wheel]:
+    from provision.doors import network  # it loads the HTTP library
+
     version = order.version
     source = next(row for row in order.catalogue.flash_attn_source if row.version == version)
     for package in network.project(order.index, "flash-attn").packages:

@@ -11,8 +11,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 import msgspec
 
 from provision import package_sources
-from provision.doors import network
-from provision.doors.sessions import Connection
+from provision.doors.addresses import Connection
 from provision.errors import Failure, SourceFailed
 from provision.plan._model import Plan
 from provision.settings import Settings
@@ -57,6 +56,8 @@ def find(plan: Plan, settings: Settings, connection: Connection) -> Wheel:
     if plan.flash_attn.origin == "third party":
         return _find_in_all_releases(github, file, connection)
     address = f"{github}/{_AUTHORS}/releases/expanded_assets/{quote(f'v{package.version}')}"
+    from provision.doors import network  # it loads the HTTP library
+
     page = network.page(address, connection)
     if page is None:
         raise NotPublished(f"there is no release {package.version} of {_AUTHORS}", where=address)
@@ -90,6 +91,8 @@ def _parse_list(html: str, address: str) -> Iterator[Wheel]:
 
 def _find_in_all_releases(github: str, file: str, connection: Connection) -> Wheel:
     """Search all releases of the third party from the newest: their numbers are its own."""
+    from provision.doors import network  # it loads the HTTP library
+
     address = f"{_api(github)}/repos/{_THIRD_PARTY}/releases"
     for number in range(1, _PAGES + 1):
         releases = _decode(

@@ -8,7 +8,6 @@ from pathlib import Path
 from provision.display import question, terminal
 from provision.engine.resolution_cache import Resolution
 from provision.errors import UNSUPPORTED, Interrupted, SourceFailed
-from provision.plan import explain
 from provision.plan._model import Plan, Unsupported
 from provision.session import outputs, resolve, run_report, silence
 from provision.session._model import Session
@@ -43,6 +42,8 @@ def confirmed(session: Session) -> Resolution | int:
 
 def no_plan(unsupported: Unsupported, options: argparse.Namespace) -> int:
     """Say that there is no plan, in the way that was asked for; return the exit code."""
+    from provision.plan import explain  # rich loads slowly
+
     if options.stream:
         options.stream.problem = explain.in_one_line(unsupported)
         options.stream.hint = "; ".join(unsupported.advice)
@@ -57,6 +58,8 @@ def confirm(session: Session, plan: Plan, lock: Lock) -> None:
     """Show the plan and its download, and ask at a terminal; raise Interrupted without consent."""
     options = session.options
     if not (options.json or options.quiet or options.events):
+        from provision.plan import explain
+
         terminal.show(explain.render(plan))
         terminal.line(f"\nto download: {_download(Path(session.prefix) / FOLDER, plan, lock)}")
     if options.yes or not question.has_person():

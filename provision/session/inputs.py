@@ -85,11 +85,12 @@ def addresses(settings: Settings) -> dict[str, str]:
     From here on the network door trusts the certificates that pip and uv are configured with.
     """
     from provision import package_sources
-    from provision.doors import certificates, network
+    from provision.doors import certificates
+    from provision.doors.addresses import default_index
     from provision.host import _installer
 
     config = _installer.installer_config()
     certificates.trust(config["uv"].get("cert") or config["pip"].get("cert"))
     return package_sources.addresses(
-        settings, package_sources.configured(config) or network.default_index()
+        settings, package_sources.configured(config) or default_index()
     )

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from provision.doors import network
+from provision.doors import addresses
 from provision.engine import (
     bring_up,
     candidates,
@@ -120,7 +120,7 @@ def _refusal(session: Session, resolution: Resolution) -> str:
         settings=session.settings,
         host=record.host_with(admit.FACTS),
         catalogue=planning.catalogue(session.prefix),
-        index=workplace.environment.get("UV_DEFAULT_INDEX") or network.default_index(),
+        index=workplace.environment.get("UV_DEFAULT_INDEX") or addresses.default_index(),
         connection=connection(workplace.environment),
     )
     try:

@@ -14,7 +14,7 @@ from provision.engine import discover_tasks, launch_checks, verified
 from provision.errors import NotWritable, UnreadableInput
 from provision.report import as_text, read, task_pages
 from provision.report._model import Report
-from provision.session import formats, inputs, retention, runs
+from provision.session import formats, inputs, runs
 from provision.session._model import Session
 from provision.tasks import Task
 
@@ -24,12 +24,18 @@ Output = tuple[Path, Callable[[], "bytes | str"]]
 def everywhere(report: Report, session: Session) -> None:
     """Write the files of the run's folder, the newest verdict, and a page for every task."""
     _write(report, session, _in_its_folder, _as_newest, _as_pages)
-    retention.prune(session)
+    _tidy(session)
 
 
 def in_logs(report: Report, session: Session) -> None:
     """Write the run's folder only: the report is no news of one of our environments as a whole."""
     _write(report, session, _in_its_folder)
+    _tidy(session)
+
+
+def _tidy(session: Session) -> None:
+    from provision.session import retention  # only a run that has written something needs it
+
     retention.prune(session)
 
 

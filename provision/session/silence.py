@@ -11,7 +11,7 @@ import msgspec
 
 from provision import package_sources
 from provision.display import question
-from provision.doors import network, sessions
+from provision.doors.addresses import scrubbed
 from provision.engine import resolution_cache
 from provision.errors import Interrupted, SourceFailed
 from provision.host import sources
@@ -53,6 +53,8 @@ def patient(session: Session, host: Host) -> Host:
     ]
     if not late:
         return host
+    from provision.doors import network  # it takes longer than a run that finds nothing to do
+
     session.say(f"{_names(late)}: no answer yet; asking again for up to {PATIENCE_S:g} s")
     again = network.probe({name: addresses[name] for name in late}, PATIENCE_S)
     answers = msgspec.convert(again, type=dict[str, SourceAnswer])
@@ -138,7 +140,7 @@ def _failure(session: Session, host: Host, silent: list[str], what: str) -> Sour
     rows = tuple(
         {
             "source": name,
-            "address": sessions.scrubbed(addresses.get(name, "")),
+            "address": scrubbed(addresses.get(name, "")),
             "setting": package_sources.origin(name, session.settings, os.environ),
         }
         for name in silent

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from provision.engine import bundle
 from provision.session import confirm, pipeline, request, run_tasks
 
 
@@ -18,5 +17,7 @@ def run(options: argparse.Namespace) -> int:
         if isinstance(resolution, int):
             return resolution
         if session.bundle is not None:
+            from provision.engine import bundle
+
             bundle.write_notes(Path(session.prefix), Path(session.bundle), resolution.lock)
         return pipeline.bring_up(session, resolution)

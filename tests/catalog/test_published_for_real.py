@@ -6,14 +6,14 @@ import msgspec
 import pytest
 
 from provision.catalog import grow, merge, rows
-from provision.doors import network
+from provision.doors import addresses, network
 
 pytestmark = pytest.mark.environment
 
 
 @pytest.fixture(scope="module")
 def index() -> str:
-    address = network.default_index()
+    address = addresses.default_index()
     answer = network.probe({"index": address}, 10.0)["index"]
     if not answer["answers"]:
         pytest.skip(f"the index does not answer: {answer['detail']}")

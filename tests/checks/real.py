@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from provision.doors import network
+from provision.doors import addresses, network
 from provision.engine import launch_checks
 from provision.report import read
 from provision.results import CheckResult, CheckResults
@@ -117,7 +117,7 @@ def needs(folder: Path, gigabytes: int) -> None:
     """Skip where the disk has less room than that, or the index does not answer."""
     if shutil.disk_usage(folder).free < gigabytes * 2**30:
         pytest.skip(f"less than {gigabytes} GB are free in {folder}")
-    answer = network.probe({"index": network.default_index()}, 10.0)["index"]
+    answer = network.probe({"index": addresses.default_index()}, 10.0)["index"]
     if not answer["answers"]:
         pytest.skip(f"the index does not answer: {answer['detail']}")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from provision.doors import download, remote_file, sessions
+from provision.doors import addresses, download, remote_file, sessions
 from provision.errors import SourceFailed
 from tests.doors.local_server import LocalServer, Resource, serving
 
 DATA = random.Random(1).randbytes(3_000_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
-PLAIN = sessions.Connection()
+PLAIN = addresses.Connection()
 
 
 @pytest.fixture
@@ -163,13 +163,13 @@ def test_a_proxy_of_the_settings_leaves_out_the_hosts_of_no_proxy(
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server.resources["/f"] = Resource(DATA)
-    lost = sessions.Connection(proxy="http://127.0.0.1:9")
+    lost = addresses.Connection(proxy="http://127.0.0.1:9")
     download.download(server.url("/f"), SHA256, tmp_path / "f", lambda _: None, lost)
     assert download.is_complete(tmp_path / "f", SHA256)
 
 
 def test_a_socks_proxy_is_named(server: LocalServer, tmp_path: Path) -> None:
-    proxied = sessions.Connection(proxy="socks5://127.0.0.1:9")
+    proxied = addresses.Connection(proxy="socks5://127.0.0.1:9")
     with pytest.raises(SourceFailed, match="cannot use the configured SOCKS proxy"):
         download.download(server.url("/f"), SHA256, tmp_path / "f", lambda _: None, proxied)
 
@@ -187,6 +187,6 @@ def test_a_file_in_a_folder_is_copied(tmp_path: Path) -> None:
 
 
 def test_a_missing_certificate_file_is_named(server: LocalServer, tmp_path: Path) -> None:
-    lost = sessions.Connection(certificates="/nowhere/ca.pem")
+    lost = addresses.Connection(certificates="/nowhere/ca.pem")
     with pytest.raises(SourceFailed, match=r"the certificate file /nowhere/ca\.pem is missing"):
         download.download(server.url("/x"), SHA256, tmp_path / "x", lambda _: None, lost)

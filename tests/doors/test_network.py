@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pypi_simple
 import pytest
 
-from provision.doors import network, remote_file, sessions
+from provision.doors import addresses, network, remote_file, sessions
 from provision.errors import SourceFailed
 from tests.doors.local_server import LocalServer, Resource, serving
 
@@ -234,7 +234,7 @@ def test_an_unknown_host_name() -> None:
 
 
 def test_the_default_index_is_that_of_the_client_library() -> None:
-    assert network.default_index() == pypi_simple.PYPI_SIMPLE_ENDPOINT
+    assert addresses.default_index() == pypi_simple.PYPI_SIMPLE_ENDPOINT
 
 
 def test_a_page_is_read_or_missing(server: LocalServer) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.doors import download, parts, sessions
+from provision.doors import addresses, download, parts
 
 DATA = random.Random(2).randbytes(3_500_000)
 
@@ -26,9 +26,9 @@ def test_parts_read_like_the_whole_file(tmp_path: Path, most: int) -> None:
     digest = hashlib.sha256(DATA).hexdigest()
     assert parts.sha256(path) == digest
     assert download.is_complete(path, digest)
-    assert download.size(path.as_uri(), sessions.Connection()) == len(DATA)
+    assert download.size(path.as_uri(), addresses.Connection()) == len(DATA)
     download.download(
-        path.as_uri(), digest, tmp_path / "again.whl", lambda _: None, sessions.Connection()
+        path.as_uri(), digest, tmp_path / "again.whl", lambda _: None, addresses.Connection()
     )
     assert (tmp_path / "again.whl").read_bytes() == DATA
 

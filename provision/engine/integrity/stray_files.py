@@ -45,10 +45,13 @@ def startup_hooks(environment: Path, known: Iterable[FileMark] = ()) -> list[str
     names = {path.name for path in site.iterdir() if _is_hook(path.name)} if site else set()
     if site and names:
         inside = f"{site.relative_to(environment)}/"
-        names -= {
-            path.removeprefix(inside).partition("/")[0]
-            for path in (mark.path for mark in known)
-            if path.startswith(inside)
+        paths = {mark.path for mark in known}
+        # Nearly always a file: then no path of thousands has to be taken apart.
+        names = {
+            name
+            for name in names
+            if inside + name not in paths
+            and not any(path.startswith(f"{inside}{name}/") for path in paths)
         }
     # RECORD files are read only if there is something to look for in them.
     for dist_info in dist_infos(environment) if names else ():
