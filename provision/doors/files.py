@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_ASIDE = ".unfinished"  # the end of the name of a file until it is renamed
 _HINTS = {
     errno.ENOENT: "this folder does not exist: create it, or name another one",
     errno.EROFS: "the file system is mounted read-only: name another folder",
@@ -99,7 +100,7 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
 
     # In the same folder, because a rename across file systems is not atomic. A long name is cut to
     # leave room for the random part.
-    handle, aside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
+    handle, aside = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=_ASIDE, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -112,6 +113,12 @@ def _write_aside_and_rename(path: Path, content: bytes, mode: int) -> None:
             Path(aside).unlink()
         raise
     sync_folder(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers have left in a folder that no one else writes to now."""
+    for aside in folder.glob(f".*{_ASIDE}"):
+        aside.unlink(missing_ok=True)
 
 
 def sync_file_system(folder: Path) -> None:

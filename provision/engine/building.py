@@ -299,6 +299,7 @@ class Building:
         own = marks.marks_of_other_files(self._generation, result.marks, self._written)
         # Installers sync nothing. Without this, a power cut after a repair empties `current`.
         files.sync_file_system(self._generation)
+        files.remove_unfinished(self._state)
         marks.write(self._state, (*result.marks, *own))
         work.mark_complete(self._state, self._target)
         return self._in_order()

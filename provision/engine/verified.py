@@ -9,6 +9,7 @@ from pathlib import Path
 from provision.doors import files
 from provision.engine.environments import STATE
 from provision.engine.integrity import manifest
+from provision.errors import NotWritable, StepFailed
 
 
 def host_id() -> str:
@@ -42,4 +43,8 @@ def withdraw(environment: Path) -> None:
 
 
 def save(environment: Path, report_document: bytes) -> None:
-    files.write(report_path(environment), report_document)
+    """Store the report of a verification; raise StepFailed on a full disk: a retry resumes."""
+    try:
+        files.write(report_path(environment), report_document)
+    except NotWritable as failure:
+        raise StepFailed(failure.what, where=failure.where, hint=failure.hint) from failure

@@ -16,6 +16,11 @@ def plain(text: str) -> str:
     return _MARKUP.sub(r"\\\1", printable(" ".join(text.split())))
 
 
+def without_html(markdown: str) -> str:
+    """Return a text that is meant as Markdown with its HTML tags escaped."""
+    return re.sub(r"<(?=[a-zA-Z/!?])", r"\\<", markdown)
+
+
 def fenced(code: str) -> list[str]:
     """Return a code block whose fence is longer than any fence inside it."""
     fence = "`" * max([3, *(len(ticks) + 1 for ticks in re.findall("`+", code))])

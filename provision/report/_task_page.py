@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from provision.events import StepResult
 from provision.plan import serve
 from provision.plan._model import Decision
-from provision.report._markup import plain, section
+from provision.report._markup import plain, section, without_html
 from provision.report._model import Left, Report
 from provision.report._task_state import (
     NOT_DONE,
@@ -42,8 +42,10 @@ def page(
 ) -> Iterator[str]:
     result, proofs = result_of(task, report), proofs_of(task, report)
     yield from (f"# {task.number} {plain(task.title)}", "", f"**{headline(task, report)}**")
-    # The text of a task is its author's Markdown, so it is not escaped.
-    yield from section("Purpose and settings", [task.why or "The task's file gives no reason."])
+    # The text of a task is its author's Markdown, so only HTML is escaped.
+    yield from section(
+        "Purpose and settings", [without_html(task.why) or "The task's file gives no reason."]
+    )
     yield from section("", _asked(task, report))
     yield from section("What was done", _commands(task, report), _no_commands(task, report))
     yield from section("What went wrong", problem(task, report))

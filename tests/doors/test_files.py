@@ -36,6 +36,17 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> Non
     assert [entry.name for entry in tmp_path.iterdir()] == ["plan.json"]
 
 
+def test_a_file_is_recognised_until_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A killed writer neither renames nor tidies up.
+    monkeypatch.setattr(Path, "replace", lambda *_: None)
+    files.write(tmp_path / "plan.json", "new")
+    assert [path.name[:11] for path in tmp_path.iterdir()] == [".plan.json."]
+    files.remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("number", "hint"),
     [

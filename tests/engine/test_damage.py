@@ -143,6 +143,15 @@ def test_a_flipped_bit_in_a_state_file_heals(world: World, name: str) -> None:
     assert environments.list_environments(world.prefix)
 
 
+def test_what_a_killed_writer_left_is_removed(world: World) -> None:
+    synthetic.provision(world, "1.0")
+    leftover = world.current / environments.STATE / ".manifest.json.ab12.unfinished"
+    leftover.touch()
+    delete(world.packages() / "toy07" / "part03.py")
+    synthetic.provision(world, "1.0")
+    assert not leftover.exists()
+
+
 def test_a_file_with_a_new_time_is_not_damaged(two: World) -> None:
     (two.packages() / "toy07" / "part03.py").touch()
     assert [step.outcome for step in synthetic.provision(two, "1.0")] == ["kept"] * 4

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from provision.engine import verified
+from provision.errors import StepFailed
 
 
 def test_each_host_has_its_own_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +25,15 @@ def test_each_host_has_its_own_report(tmp_path: Path, monkeypatch: pytest.Monkey
     assert verified.read_report(tmp_path) is None
     switch_host("one")
     assert verified.read_report(tmp_path) == b"of one"
+
+
+def test_a_report_on_a_full_disk_is_a_failed_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StepFailed, match="No space left") as caught:
+        verified.save(tmp_path, b"{}")
+    assert caught.value.exit_code == 4

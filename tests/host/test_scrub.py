@@ -27,6 +27,7 @@ ME = Scrubber(home="/home/miriam", users=("miriam", "root"), hosts=("dgx-canary-
         ("ghp_canaryCANARY1234567890canaryCANARY12", "canary"),
         ("github_pat_11CANARY0canary_canarycanary", "canary"),
         ("glpat-canary-canary-1234", "canary"),
+        ("SLURM_JWT=canary", "canary"),
         ("nvapi-canary_canary-canary", "canary"),
         ("Authorization: Bearer canary.canary-canary", "canary"),
         ("authorization: Basic Y2FuYXJ5OmNhbmFyeQ==", "Y2FuYXJ5"),

@@ -11,6 +11,7 @@ from provision.engine.discover_tasks import discover
 from provision.events import StepResult
 from provision.plan._model import Decision, Rejected
 from provision.report import read, task_pages
+from provision.report._markup import without_html
 from provision.report._model import Left, Package, Report
 from provision.results import CheckResult, Figure
 from provision.tasks import Task
@@ -392,3 +393,9 @@ def test_the_last_page_shows_the_command_that_serves() -> None:
         pages(good)["85-models.md"], "What comes next"
     )
     assert "the last task" in section(pages(report())["85-models.md"], "What comes next")
+
+
+def test_the_reason_of_a_task_keeps_its_markdown_and_not_its_html() -> None:
+    assert without_html("**bold** a < b <img src=x> </p> <!-- c -->") == (
+        r"**bold** a < b \<img src=x> \</p> \<!-- c -->"
+    )
