@@ -41,6 +41,13 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     answered: dict[str, str] = {}
 
 
+class _Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """A resolution with its hash: a flipped bit must not look like a fault of the index."""
+
+    sha256: str
+    resolution: msgspec.Raw
+
+
 def wish(host: Host, settings: Settings, more: Mapping[str, str] | None = None) -> str:
     """Return one number for the settings and those facts of the host that a plan rests on.
 
@@ -69,7 +76,10 @@ def tool() -> str:
 
 def load(prefix: Path) -> Resolution | None:
     """Return the last resolution of a prefix, if it can still be read."""
-    return files.read_document(prefix / _FILE, Resolution)
+    sealed = files.read_document(prefix / _FILE, _Sealed)
+    if sealed and _digest(sealed.resolution) == sealed.sha256:
+        return files.decode_document(bytes(sealed.resolution), Resolution)
+    return files.read_document(prefix / _FILE, Resolution)  # of an earlier version
 
 
 def save(prefix: Path, resolution: Resolution | None) -> None:
@@ -77,4 +87,10 @@ def save(prefix: Path, resolution: Resolution | None) -> None:
     if resolution is None:
         (prefix / _FILE).unlink(missing_ok=True)
     elif resolution != load(prefix):
-        files.write(prefix / _FILE, msgspec.json.encode(resolution), mode=0o600)
+        content = msgspec.Raw(msgspec.json.encode(resolution))
+        sealed = _Sealed(sha256=_digest(content), resolution=content)
+        files.write(prefix / _FILE, msgspec.json.encode(sealed), mode=0o600)
+
+
+def _digest(content: msgspec.Raw) -> str:
+    return hashlib.sha256(bytes(content)).hexdigest()

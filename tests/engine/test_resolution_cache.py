@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import msgspec
+
 from provision.engine import resolution_cache
 from provision.host import from_description
 from provision.settings import load
+from provision.steps.model import Lock, Pin, Wheel
+from tests.engine.synthetic import PLAN
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOST = from_description.parse(
     """
@@ -30,3 +39,17 @@ def test_a_new_setting_at_its_default_keeps_the_hash_of_earlier_versions() -> No
 
 def test_an_excluded_version_is_another_request() -> None:
     assert request("exclude_vllm=0.33.0") != BEFORE
+
+
+def test_a_flipped_bit_makes_a_resolution_unreadable(tmp_path: Path) -> None:
+    pin = Pin(name="toy", version="1.0", wheel=Wheel(url="file:///toy.whl", sha256="abcd"))
+    resolution = resolution_cache.Resolution(
+        wish="", plan=PLAN, lock=Lock(pins=(pin,)), host_python="/usr/bin/python3"
+    )
+    resolution_cache.save(tmp_path, resolution)
+    assert resolution_cache.load(tmp_path) == resolution
+    path = tmp_path / ".wanted.json"
+    path.write_bytes(path.read_bytes().replace(b"abcd", b"abce"))
+    assert resolution_cache.load(tmp_path) is None
+    path.write_bytes(msgspec.json.encode(resolution))
+    assert resolution_cache.load(tmp_path) == resolution, "of an earlier version"
