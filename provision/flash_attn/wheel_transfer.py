@@ -132,6 +132,8 @@ def import_wheel(prefix: Path, path: Path, statement: StatedTarget) -> tuple[Kep
     Raise UnreadableInput if its contents, its name, its note and `statement` do not agree. The
     caller holds the prefix's lock.
     """
+    if path.exists() and not path.is_file():  # a pipe or device would be read without an end
+        raise _refusal(path, "it is no file")
     aside = prefix / FOLDER / ASIDE
     with _disk_errors(
         prefix / FOLDER, "give the same command again, or name another disk: --prefix DIR"

@@ -256,6 +256,14 @@ def test_other_files_are_refused(target: Path, tmp_path: Path) -> None:
     assert "is not a usable wheel: File is not a zip file" in refused(target, "import", str(html))
 
 
+def test_a_device_and_a_pipe_are_refused(target: Path, tmp_path: Path) -> None:
+    device, pipe = tmp_path / NAMED, tmp_path / BUILT
+    device.symlink_to("/dev/zero")
+    os.mkfifo(pipe)
+    for path in (device, pipe):
+        assert "it is no file" in refused(target, "import", str(path))
+
+
 def test_an_import_takes_the_lock_and_a_killed_one_leaves_nothing(
     target: Path, tmp_path: Path
 ) -> None:
