@@ -64,7 +64,12 @@ def seconds(command: Sequence[str]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pairs", type=int, default=41)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--prefix", help="also time a second ./setup.sh on this verified prefix")
+    options = parser.parse_args()
+    pairs = options.pairs
+    if options.prefix:
+        again = [str(ROOT / "setup.sh"), "up", "--prefix", options.prefix]
+        PAIRS["./setup.sh again"] = (again, [PYTHON, "-I", "-c", "pass"], 30)
     day, python = time.strftime("%Y-%m-%d"), platform.python_version()
     print(f"{day}, {os.cpu_count()} cores, {platform.machine()}, Python {python}")
     print(f"medians of {pairs} interleaved pairs\n")

@@ -57,7 +57,7 @@ def nothing_to_do(session: Session) -> int | None:
     if not last or last.tool != resolution_cache.tool() or optional.is_missing(last):
         return None
     # The host is asked while the metadata of files is compared: each takes half of the time.
-    known = at_once.Workers(1, "host").submit(lambda: resolve.known(session))
+    known = at_once.Workers(1, "host").submit(lambda: resolve.still_known(session, last))
     outcome = build.glance(session, last)
     if known.result() != last or not outcome or run_tasks.pending(session, outcome):
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from provision.engine import bring_up, bundle, fetch, promised_checks, resolution_cache, resolve
+from provision.engine import bring_up, fetch, promised_checks, resolution_cache, resolve
 from provision.engine.resolution_cache import Resolution
 from provision.errors import SourceFailed
 from provision.host import installer_config, pythons, record, sources
@@ -66,8 +66,12 @@ def _is_news(resolution: Resolution | Unsupported, last: Resolution | None) -> b
 
 def known(session: Session) -> Resolution | None:
     """Return the stored resolution of this very request on this host. No network is needed."""
+    return still_known(session, resolution_cache.load(Path(session.prefix)))
+
+
+def still_known(session: Session, last: Resolution | None) -> Resolution | None:
+    """Return a resolution if it answers this very request on this host."""
     host = session.target or record.host_with(resolution_cache.FACTS)
-    last = resolution_cache.load(Path(session.prefix))
     return _with_a_python(last) if last and last.wish == _wish(host, session) else None
 
 
@@ -144,6 +148,8 @@ def plan_and_lock(session: Session, host: Host) -> tuple[Plan, Lock] | Unsupport
 
 def _from_bundle(session: Session, folder: Path) -> Resolution | Unsupported:
     """Return what a bundle brings, if the plan for this host is the same."""
+    from provision.engine import bundle  # only a run with --bundle needs it
+
     brought = bundle.load(folder)
     pins = bundle.lock_within(brought, folder).pins
     if other := other_host.against_settings(
