@@ -94,8 +94,10 @@ def missed(session: Session, host: Host) -> SourceFailed | None:
     expected = [
         name for name in _silent(session, host) if before.get(name) == addresses.get(name, "")
     ]
+    if not expected:
+        return None
     planned, better = _plan(session, host), _plan(session, host, expected)
-    if not expected or isinstance(planned, Unsupported) or isinstance(better, Unsupported):
+    if isinstance(planned, Unsupported) or isinstance(better, Unsupported):
         return None
     older, newest = planned.package("vllm").version, better.package("vllm").version
     what = f"vLLM {older} would be installed instead of {newest}, without"
