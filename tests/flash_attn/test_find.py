@@ -138,8 +138,11 @@ def test_the_credentials_of_a_mirror_are_used(server: LocalServer) -> None:
     server.resources[f"{AUTHORS}/expanded_assets/v2.8.3.post1"] = Resource(
         page((FILE, DIGEST)), "text/html"
     )
-    find_wheel(server, planned(), {"UV_INDEX": "http://me:pw@127.0.0.1/simple"})
+    mirror = server.url("/simple").replace("http://", "http://me:pw@")
+    find_wheel(server, planned(), {"UV_INDEX": mirror})
     assert server.heard[0].startswith("Basic ")
+    find_wheel(server, planned(), {"UV_INDEX": "http://me:pw@127.0.0.1:9/simple"})
+    assert server.heard[1] == "", "a login is for its own port only"
 
 
 def test_all_releases_of_a_third_party_are_searched(server: LocalServer) -> None:
