@@ -360,7 +360,7 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
         (bytes(range(256)) * 20, ":1", "is not a host description", "short YAML"),
         (b"\x7fELF\x02\x01\x01" + bytes(500), ":1", "is not a host description", "short YAML"),
         (b"gpus: []\n\xff\xfe\n", ":3", "is not YAML", "missing bracket"),
-        (b"a" * 17 * 1024 * 1024, "", "is larger than 16 MiB", "the right file"),
+        (b"a" * 5 * 1024 * 1024, "", "is larger than 4 MiB", "the right file"),
         ("python: 3.10\ngpus: []\n", ":1", "YAML reads 3.10 as a number", 'write python: "3.10"'),
         ("gpus: []\n", "", "a plan also needs: machine", "add what is missing"),
         (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "`FooBar 9000` is unknown", 'cc: "9.0"'),

@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 _HEADING: Final = "No solution found when resolving dependencies"
+_LONGEST, _MOST_SHOWN = 8_000, 300  # letters: a longer text takes minutes to search
 _NAME = r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?"
 _VERSIONS = r"(?:[<>=!~]=?=?[\w.*+!]+(?:, ?[<>=!~]=?=?[\w.*+!]+)*)"
 # The wordings of uv for a missing package; the first group is its name.
@@ -32,7 +33,7 @@ def describe(stderr: str) -> str:
 
     If no known wording matches, use the first of uv's own reasons.
     """
-    explanation = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0]
+    explanation = stderr.split(_HEADING, 1)[-1].split("\nhint:", 1)[0][:_LONGEST]
     # Without environment markers, extras and line breaks.
     plain = re.sub(r"\{[^}]*\}|\[[\w, -]*\](?=[<>=!~])", "", explanation)
     text = re.sub(r"\s+", " ", plain).strip()
@@ -45,8 +46,9 @@ def describe(stderr: str) -> str:
             return f"no {name}{versions} on this index{_dependent(text, name)}"
     because = re.search(r"Because (.+?)(?:, we can conclude|$)", text)
     required = re.findall(r"because you require (.+?)(?:, we can conclude|\. |$)", text)
-    reasons = [because[1] if because else text[:300]]
-    return " and ".join([*reasons, *(f"{package} is required" for package in required)])
+    reasons = [because[1] if because else text]
+    words = " and ".join([*reasons, *(f"{package} is required" for package in required)])
+    return words if len(words) <= _MOST_SHOWN else f"{words[:_MOST_SHOWN]} ..."
 
 
 def _required_versions(text: str, name: str) -> str:

@@ -10,6 +10,7 @@ from provision.host import _gpus_of_the_kernel as kernel
 from provision.host import _nvidia_smi, driver, nvml, pci_gpus
 from provision.host._model import Fact, Missing, Readings, Unread
 
+_MOST = 1024  # in one host; more is a damaged or a hostile text
 _VGPU_MODE = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
 _VGPU_NAME = re.compile(r"\bGRID |-\d+[QCAB]$")
 
@@ -77,6 +78,8 @@ def parse(readings: Readings) -> tuple[Gpu, ...]:
     if not answers:
         return _without_an_answer(readings)
     (_, trusted), *others = answers
+    if len(trusted) > _MOST:
+        raise Unread(Missing(why="unparsable", detail=f"more than {_MOST} GPUs"))
     links = kernel.bus_links(readings)
     memory = kernel.memory_of_the_host(readings)
     completed = (_completed(gpu, [gpus for _, gpus in others]) for gpu in trusted)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from provision.settings import Settings
 
 CONFIG = "config.yaml"
-_STDIN_LIMIT = 16 * 1024 * 1024
+# A recording has some 100 kB, a pasted text less; far larger ones take minutes to search.
+_HOST_LIMIT = 4 * 1024 * 1024
 
 
 def checkout() -> str:
@@ -39,7 +40,7 @@ def described_host(options: argparse.Namespace) -> Host:
     from provision.host import from_text
 
     return from_text.parse(
-        _standard_input() if options.host == "-" else files.read_text(options.host),
+        _standard_input() if options.host == "-" else files.read_text(options.host, _HOST_LIMIT),
         host_name(options),
     )
 
@@ -49,12 +50,12 @@ def host_name(options: argparse.Namespace) -> str:
 
 
 def _standard_input() -> str:
-    content: bytes = sys.stdin.buffer.read(_STDIN_LIMIT + 1) if sys.stdin else b""
-    if len(content) > _STDIN_LIMIT:
+    content: bytes = sys.stdin.buffer.read(_HOST_LIMIT + 1) if sys.stdin else b""
+    if len(content) > _HOST_LIMIT:
         from provision.errors import UnreadableInput
 
         raise UnreadableInput(
-            "is larger than 16 MiB",
+            "is larger than 4 MiB",
             where="standard input",
             hint="check that this is the right file",
         )

@@ -177,6 +177,14 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
     assert why in str(raised.value)
 
 
+def test_a_bomb_of_zeros_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = wheel(tmp_path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.so", bytes(64 * 1024 * 1024))
+    with pytest.raises(ValueError, match=r"it would unpack to \d+ times its size"):
+        read(path)
+
+
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_changed_bytes_are_read_or_refused(tmp_path: Path, data: st.DataObject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+
 import pytest
 
 from provision.engine import refusals
@@ -89,3 +90,9 @@ def test_missing_upload_dates_are_recognised() -> None:
         f"{hint} The requested version, v1, was published at 2026-10-20T08:51:08Z."
     )
     assert not refusals.lacks_upload_dates("no version of x")
+
+
+def test_a_text_of_any_length_becomes_one_short_sentence() -> None:
+    for word in ("a", "a-", "a>=1,", "a was not ", "only a "):
+        endless = f"No solution found when resolving dependencies: Because {word * 100_000}"
+        assert len(refusals.describe(endless)) < 400

@@ -50,6 +50,13 @@ def test_nvidia_smi_stands_in_for_nvml() -> None:
     ]
 
 
+def test_thousands_of_gpus_are_no_host() -> None:
+    rows = "\n".join(FULL_ROW.format(n=n, bus=f"{n % 256:02x}") for n in range(1025))
+    missing = Host({LONG: ok(rows)}).missing(gpus.FACT)
+    assert missing is not None
+    assert missing.detail == "more than 1024 GPUs"
+
+
 def test_an_old_nvidia_smi_knows_less() -> None:
     refusal = Reading(outcome="failed", detail='Field "compute_cap" is not a valid field to query.')
     row = "0, Tesla K80, 00000000:00:1E.0, 470.57.02, 11441, [Not Supported], [N/A]"
