@@ -64,13 +64,18 @@ def _chosen(plan: Plan) -> Rows:
         if name == "flash-attn" and plan.flash_attn.origin == "store":
             # The local part says what the wheel was built for, and it fits.
             version, source = version.partition("+")[0], "the store"
-        rows.append((name, version, f"from {source}: {because[name]}"))
+        rows.append((name, version, f"from {source}: {_first_sentence(because[name])}"))
     if plan.packages["flash-attn"] is None:
-        rows.append(("flash-attn", "none", plan.flash_attn.why))
+        rows.append(("flash-attn", "none", _first_sentence(plan.flash_attn.why)))
     rows.append(("python", plan.python, because["python"]))
     rows.append(("runs on", f"CUDA {plan.cuda}" if plan.cuda else "CPU", _gpus(plan.gpus, because)))
     size = f"on disk after a download of {plan.download_mb / 1000:.1f} GB; both are estimates"
     return Rows([*rows, ("size", f"{plan.disk_mb / 1000:.1f} GB", size)])
+
+
+def _first_sentence(text: str) -> str:
+    """Return the first sentence; what flash-attn is for and how it is built stands in the docs."""
+    return text.partition(". ")[0]
 
 
 def _gpus(gpus: UsedGpus, because: dict[str, str]) -> str:
