@@ -5,12 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
+from provision.events import StepResult
 from provision.plan.choose_gpus import ranges
 from provision.report import charts, figures, host_facts, short
 from provision.report._model import Report
+from provision.report.next_step import next_step
+from provision.results import CheckResult
+
+T = TypeVar("T", StepResult, CheckResult)
 
 # A browser stays fast with 200 checks of this size.
 _MOST_EVIDENCE = 20_000
@@ -50,15 +55,20 @@ def text(report: Report, templates: Mapping[str, str]) -> str:
 
 def _contents(report: Report) -> dict[str, Any]:
     counts: Counter[str] = Counter(check.outcome for check in report.checks)
-    # Bars are relative to the slowest step; steps that were kept take no time.
-    slowest = max([step.seconds for step in report.steps], default=0) or 1
+    # A bar is relative to the slowest step or check; what was kept takes no time.
+    steps, checks = _with_part(report.steps), _with_part(report.checks)
+    checks.sort(key=lambda row: short.OUTCOMES.index(row[0].outcome))
     plan = report.plan
     return {
+        "headline": report.headline[:1].upper() + report.headline[1:],
+        "next": next_step(report),
+        "dots": figures.dots,
         "problems": _problems(report),
         "host": host_facts.rows(report),
-        "checks": sorted(report.checks, key=lambda check: short.OUTCOMES.index(check.outcome)),
+        "open_checks": [row for row in checks if row[0].outcome != "pass"],
+        "passed_checks": [row for row in checks if row[0].outcome == "pass"],
         "outcomes": [(outcome, counts[outcome]) for outcome in short.OUTCOMES if counts[outcome]],
-        "steps": [(step, f"{100 * max(step.seconds, 0) / slowest:.1f}") for step in report.steps],
+        "steps": steps,
         "attention": figures.attention(report.figures),
         "area": charts,
         "matrices": figures.matrices(report.figures),
@@ -69,9 +79,20 @@ def _contents(report: Report) -> dict[str, Any]:
     }
 
 
-def _problems(report: Report) -> list[str]:
+def _with_part(rows: Sequence[T]) -> list[tuple[T, str]]:
+    """Return each step or check with its part of the longest time, in per cent."""
+    slowest = max([row.seconds for row in rows], default=0) or 1
+    return [(row, f"{100 * max(row.seconds, 0) / slowest:.1f}") for row in rows]
+
+
+def _problems(report: Report) -> list[tuple[str, str]]:
+    """Return every problem with the name of its check, if it is one's."""
     summaries = {f"{check.name} failed": short.first_line(check.summary) for check in report.checks}
+    names = {check.name for check in report.checks}
     return [
-        ": ".join(filter(None, pair))
-        for pair in ((problem, summaries.get(problem, "")) for problem in report.problems)
+        (
+            ": ".join(filter(None, (problem, summaries.get(problem, "")))),
+            name if (name := problem.partition(" ")[0]) in names else "",
+        )
+        for problem in report.problems
     ]

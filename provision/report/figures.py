@@ -19,6 +19,7 @@ _ATTENTION: Final[tuple[tuple[str, str, Literal["linear", "log"]], ...]] = (
 )
 _NAMES: Final = frozenset(name for name, _, _ in _ATTENTION)
 _DIGITS: Final = 18  # of a token count; Python refuses to read a number of thousands of digits
+_OUTLIER: Final = 0.1  # of the median of all GPUs
 _SLOW: Final = 0.8  # of the median of all pairs
 
 
@@ -34,6 +35,13 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(figure.value, str) or figure.better != "higher":
             return False
         return figure.value < _SLOW * self.median
+
+    def shade(self, figure: Figure) -> int:
+        """Return how far a value lies between the lowest and the highest, in per cent."""
+        values = [item.value for item in self.pairs.values() if not isinstance(item.value, str)]
+        if isinstance(figure.value, str) or max(values) == min(values):
+            return 0
+        return round(100 * (figure.value - min(values)) / (max(values) - min(values)))
 
     @property
     def has_slow(self) -> bool:
@@ -179,6 +187,47 @@ def tables(figures: Iterable[Figure]) -> list[tuple[list[str], list[Figure]]]:
             for figure in figures
             if not (_is_pair(figure) or _is_attention(figure) or _is_word(figure))
         )
+    ]
+
+
+class Dot(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of one GPU, and its place on the line of all GPUs, in per cent."""
+
+    gpu: str
+    value: float
+    at: float
+    text: str
+    is_outlier: bool
+
+
+def dots(table: Sequence[Figure]) -> list[tuple[str, list[Dot]]]:
+    """Return a row of dots for each subject that was measured on several GPUs."""
+    rows: dict[str, list[Figure]] = {}
+    for figure in table:
+        if _gpu(figure) and not isinstance(figure.value, str):
+            others = [word for key, word in figure.of.items() if word != _gpu(figure)]
+            rows.setdefault(", ".join(others), []).append(figure)
+    return [(label, _dots(alike)) for label, alike in rows.items() if len(alike) > 1]
+
+
+def _gpu(figure: Figure) -> str:
+    return next((word for word in figure.of.values() if word.startswith("GPU ")), "")
+
+
+def _dots(figures: Sequence[Figure]) -> list[Dot]:
+    values = {_gpu(figure): float(figure.value) for figure in figures}
+    median = statistics.median(values.values())
+    # So wide that GPUs which differ by noise stand close together.
+    low, high = min(0.8 * median, *values.values()), max(1.1 * median, *values.values())
+    return [
+        Dot(
+            gpu=gpu,
+            value=value,
+            at=round(100 * (value - low) / (high - low), 1) if high > low else 50.0,
+            text=short.number(value),
+            is_outlier=abs(value - median) > _OUTLIER * abs(median),
+        )
+        for gpu, value in values.items()
     ]
 
 

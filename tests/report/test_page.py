@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from provision.results import Figure
 from provision.session import formats
 from tests.report.big_report import big_report
 
@@ -111,9 +112,7 @@ def opened(browser: Any, page_file: Path) -> Iterator[Opened]:
 
 
 def shown(page: Any) -> list[str]:
-    return [
-        str(name) for name in page.locator("#checks-table tbody tr:visible th").all_inner_texts()
-    ]
+    return [str(name) for name in page.locator(".checks tbody tr:visible th").all_inner_texts()]
 
 
 def test_the_page_makes_no_request_and_logs_nothing(opened: Opened, page_file: Path) -> None:
@@ -241,16 +240,86 @@ def test_row_headings_stay_in_sight(browser: Any, tmp_path: Path) -> None:
     opened.context.close()
 
 
-def test_paper_shows_everything_but_the_evidence(opened: Opened) -> None:
+def test_paper_has_margins_and_nothing_that_is_folded(opened: Opened) -> None:
     opened.page.emulate_media(media="print")
-    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert opened.page.locator("details:not(.evidence):not([open])").count() == 0
+    assert opened.page.locator("details:not([open]) > summary").evaluate_all(
+        "(all) => all.every((node) => !node.checkVisibility())"
+    )
     assert opened.page.locator("#filter, nav, button.copy").evaluate_all(
         "(all) => all.every((node) => !node.checkVisibility())"
     )
-    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert opened.page.locator("details.device[open]").count() == 1
+    assert "@page { margin: 16mm 14mm; }" in opened.page.content()
     assert opened.page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_what_a_reader_needs_first_comes_first(opened: Opened) -> None:
+    """Verdict, next step with the log of the failure, problems with links, figures, passed checks."""
+    headings = opened.page.locator("h2").all_inner_texts()
+    assert headings[:5] == ["Next", "Problems", "Checks", "Figures", "Passed checks"]
+    following = opened.page.locator(".next")
+    assert following.locator("p").first.inner_text().startswith("speed_copy: ")
+    assert following.locator("pre").last.inner_text() == "./setup.sh"
+    link = opened.page.locator(".problems a").first
+    assert link.get_attribute("href") == "#check-speed_copy"
+    assert opened.page.locator("#check-speed_copy").is_visible()
+
+
+def test_passed_checks_are_folded_until_they_are_looked_for(opened: Opened) -> None:
+    passed = opened.page.locator("#check-claim_100")
+    assert not passed.is_visible()
+    opened.page.evaluate("location.hash = '#check-claim_100'")
+    passed.wait_for(state="visible")
+    assert opened.page.locator("#passed-list > summary").inner_text() == "192 passed"
+
+
+def test_a_verified_report_begins_with_the_command_that_serves(
+    browser: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    report = big_report({}, settings={"prefix": "/data/my envs"})
+    path.write_text(formats.render(report, "html"))
+    opened = Opened(browser, path)
+    assert opened.page.locator(".next h2").inner_text() == "Serve a model"
+    command = opened.page.locator(".next pre").inner_text()
+    assert command.startswith("'/data/my envs/current/bin/vllm' serve MODEL")
+    assert "--tensor-parallel-size 8" in command
+    opened.context.close()
+
+
+def test_a_slow_gpu_and_a_slow_pair_are_seen(browser: Any, tmp_path: Path) -> None:
+    """One dot for each GPU, the outlier labelled; a matrix whose cells are shaded."""
+    path = tmp_path / "report.html"
+    figures = tuple(
+        Figure(
+            check="speed_matmul",
+            name="matmul",
+            of={"on": f"GPU {gpu}", "type": "bfloat16"},
+            value=590.0 if gpu == 3 else 700.0 + gpu,
+            unit="TFLOP/s",
+            better="higher",
+        )
+        for gpu in range(8)
+    )
+    path.write_text(formats.render(big_report(figures=figures + big_report().figures), "html"))
+    opened = Opened(browser, path)
+    line = opened.page.locator(".dots").filter(has_text="bfloat16").first
+    assert line.locator("i").count() == 8
+    assert line.locator("i.out").count() == 1
+    assert line.locator("i.out b").inner_text() == "GPU 3 590"
+    cells = opened.page.locator(".matrix td:not(.none)")
+    colours = set(
+        cells.evaluate_all("(all) => all.map((c) => getComputedStyle(c).backgroundColor)")
+    )
+    assert len(colours) > 1
+    opened.context.close()
+
+
+def test_a_phone_needs_few_screens(browser: Any, page_file: Path) -> None:
+    opened = Opened(browser, page_file, viewport={"width": 360, "height": 740})
+    height = opened.page.evaluate("document.documentElement.scrollHeight")
+    assert height < 6000
+    opened.context.close()
 
 
 @pytest.mark.parametrize("width", [1200, 700])
@@ -260,12 +329,12 @@ def test_paper_shows_checks_that_the_filter_hides(
     opened = Opened(browser, page_file, viewport={"width": width, "height": 900})
     opened.page.get_by_role("button", name=re.compile("^pass")).click()
     assert "claim_050" not in shown(opened.page)
-    row = opened.page.locator("#checks-table tr[data-outcome=pass]").first
+    row = opened.page.locator(".checks tr[data-outcome=pass]").first
     opened.page.emulate_media(media="print")
     assert len(shown(opened.page)) == 200
     displays = {
         str(checked.evaluate("(row) => getComputedStyle(row).display"))
-        for checked in (row, opened.page.locator("#checks-table tr[hidden]").first)
+        for checked in (row, opened.page.locator(".checks tr[hidden]").first)
     }
     assert displays == {"table-row" if width == 1200 else "grid"}
     opened.page.emulate_media(media="screen")

@@ -38,7 +38,8 @@
   // The filter of the checks is hidden where scripts do not run.
   const filter = document.getElementById("filter");
   if (filter) {
-    const rows = all("#checks-table tbody tr").map((row) => [row, row.textContent.toLowerCase()]);
+    const passed = document.getElementById("passed-list");
+    const rows = all(".checks tbody tr").map((row) => [row, row.textContent.toLowerCase()]);
     const buttons = all("#filter button[aria-pressed]");
     const words = document.getElementById("words");
     const count = document.getElementById("count");
@@ -52,6 +53,8 @@
         row.hidden = !isChosen || !text.includes(query);
         shown += row.hidden ? 0 : 1;
       }
+      // What is looked for must not stay folded.
+      if (passed && (outcomes.length > 0 || query)) passed.open = true;
       count.textContent = shown + " of " + rows.length + " checks shown";
     };
     for (const button of buttons) {
@@ -70,11 +73,17 @@
     apply();
   }
 
-  // Paper shows everything but the evidence.
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = all("details:not([open]):not(.evidence)");
-    for (const details of closed) details.open = true;
-  });
-  addEventListener("afterprint", () => { for (const details of closed) details.open = false; });
+  // On a phone the page begins with what matters, and folds the rest.
+  if (matchMedia("(max-width: 46rem)").matches) {
+    for (const details of all("details.fold, details.device")) details.open = false;
+  }
+
+  // A link to a folded check opens its list.
+  const reveal = () => {
+    const target = document.getElementById(location.hash.slice(1));
+    const folded = target?.closest("details") ?? target?.querySelector(":scope > details");
+    if (folded) folded.open = true;
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
 })();
