@@ -70,7 +70,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     left: float
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
-    lines: dict[int, tuple[Dot, ...]]
+    lines: tuple[tuple[int, tuple[Dot, ...]], ...]
 
 
 def axis(values: Sequence[float], unit: str, scale: Literal["linear", "log"]) -> Axis:
@@ -82,11 +82,19 @@ def axis(values: Sequence[float], unit: str, scale: Literal["linear", "log"]) ->
     )
 
 
-def draw(title: str, lines: Mapping[str, Sequence[Point]], x: Axis, y: Axis) -> Drawing | None:
+def draw(
+    title: str,
+    lines: Mapping[str, Sequence[Point]],
+    x: Axis,
+    y: Axis,
+    kinds: Mapping[str, int] | None = None,
+) -> Drawing | None:
     """Return the chart, or None where no point can be shown.
 
-    A line has its kind by its place, so the same names in the same order look the same.
+    A line has its kind by its place, so the same names in the same order look the same; or by
+    `kinds`, so that several lines look the same.
     """
+    kinds = kinds or {name: place for place, name in enumerate(lines)}
     visible = {name: _visible(points, x, y) for name, points in lines.items()}
     if not any(visible.values()):
         return None
@@ -100,11 +108,11 @@ def draw(title: str, lines: Mapping[str, Sequence[Point]], x: Axis, y: Axis) -> 
         left=left,
         x_ticks=tuple((across(value), tokens(value)) for value in _ticks(x)),
         y_ticks=tuple((up(value), number(value)) for value in _ticks(y)),
-        lines={
-            kind: tuple(_dot(name, point, across, up, y) for point in points)
-            for kind, (name, points) in enumerate(visible.items())
+        lines=tuple(
+            (kinds[name], tuple(_dot(name, point, across, up, y) for point in points))
+            for name, points in visible.items()
             if points
-        },
+        ),
     )
 
 

@@ -19,6 +19,7 @@ _ATTENTION: Final[tuple[tuple[str, str, Literal["linear", "log"]], ...]] = (
 )
 _NAMES: Final = frozenset(name for name, _, _ in _ATTENTION)
 _DIGITS: Final = 18  # of a token count; Python refuses to read a number of thousands of digits
+_TOGETHER: Final = "All devices"
 _OUTLIER: Final = 0.1  # of the median of all GPUs
 _SLOW: Final = 0.8  # of the median of all pairs
 
@@ -73,12 +74,11 @@ def attention(figures: Iterable[Figure]) -> AttentionCharts | None:
     if not figures:
         return None
     ways = [*dict.fromkeys(figure.of["way"] for figure in figures)]
+    devices = [*dict.fromkeys(figure.of["on"] for figure in figures)]
+    together = {_TOGETHER: _charts("", figures, ways)} if len(devices) > 1 else {}
     return AttentionCharts(
         legend=tuple((way, kind % charts.KINDS) for kind, way in enumerate(ways)),
-        devices={
-            on: _charts(on, figures, ways)
-            for on in dict.fromkeys(figure.of["on"] for figure in figures)
-        },
+        devices={**together, **{on: _charts(on, figures, ways) for on in devices}},
         methods=tuple(dict.fromkeys(figure.method for figure in figures if figure.method)),
     )
 
@@ -101,9 +101,30 @@ def _charts(on: str, figures: Sequence[Figure], ways: Sequence[str]) -> tuple[Ch
             values = [value for figure in alike for value in _range(figure)]
             # One axis for all devices, so that their charts can be compared.
             y = charts.axis(values, alike[0].unit, scale)
-            if here := [figure for figure in alike if figure.of["on"] == on]:
-                drawn.append(_chart(f"{title}, {pass_}" if pass_ else title, here, ways, x, y))
+            full_title = f"{title}, {pass_}" if pass_ else title
+            if not on:
+                drawn.append(_overlaid(full_title, alike, ways, x, y))
+            elif here := [figure for figure in alike if figure.of["on"] == on]:
+                drawn.append(_chart(full_title, here, ways, x, y))
     return tuple(drawn)
+
+
+def _overlaid(
+    title: str, figures: Sequence[Figure], ways: Sequence[str], x: charts.Axis, y: charts.Axis
+) -> Chart:
+    """Draw the lines of all devices over one another: one that differs is seen at once."""
+    lines: dict[str, list[charts.Point]] = {}
+    kinds: dict[str, int] = {}
+    for figure in figures:
+        if isinstance(figure.value, str):
+            continue
+        name = f"{figure.of['way']} on {figure.of['on']}"
+        kinds[name] = ways.index(figure.of["way"])
+        at, value = float(figure.of["tokens"]), figure.value
+        lines.setdefault(name, []).append(charts.Point(x=at, y=value, low=value, high=value))
+    name = f"All devices: {title.lower()} of attention in {y.unit} by context length"
+    drawing = charts.draw(name, lines, x, y, kinds)
+    return Chart(title=title, unit=y.unit, drawing=drawing, columns=(), rows=(), without=())
 
 
 def _chart(

@@ -124,7 +124,7 @@ def test_the_page_makes_no_request_and_logs_nothing(opened: Opened, page_file: P
 
 def test_charts_are_drawn_inside_their_boxes(opened: Opened) -> None:
     charts = opened.page.locator("svg.chart")
-    assert charts.count() == 48
+    assert charts.count() == 54, "six of each GPU, and six of all together"
     outside = charts.evaluate_all(
         """(charts) => charts.flatMap((chart) => {
           const box = chart.viewBox.baseVal;
@@ -138,10 +138,11 @@ def test_charts_are_drawn_inside_their_boxes(opened: Opened) -> None:
     )
     assert outside == []
     drawn = opened.page.locator("svg.chart").first.locator(".series .line")
+    assert drawn.count() == 8 * 5, "the lines of all GPUs lie over one another"
     looks = drawn.evaluate_all(
         "(all) => all.map((line) => [getComputedStyle(line).stroke, getComputedStyle(line).strokeDasharray])"
     )
-    assert len(looks) == len({tuple(look) for look in looks}) == 5
+    assert len({tuple(look) for look in looks}) == 5, "one look for each way, on every GPU"
     assert len({dash for _, dash in looks}) == 5, "lines differ without colour too"
 
 
