@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from pathlib import Path
 
 _SYSTEM = (
@@ -24,6 +23,8 @@ def bundle() -> str | bool:
 
     The library's own bundle comes last: it lacks the authority of an inspecting proxy.
     """
+    import ssl  # only who talks to a server needs it, and it loads slowly
+
     from_environment = [os.environ.get(name, "") for name in ("PIP_CERT", "SSL_CERT_FILE")]
     default = ssl.get_default_verify_paths().cafile or ""
     candidates = (*from_environment, *_configured, default, *_SYSTEM)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provision.binary.elf import SharedObject
@@ -81,12 +81,14 @@ def complaint(data: bytes) -> str | None:
     return None
 
 
+@settings(deadline=None)  # the first reading loads the parser
 @given(st.integers(0, len(WHOLE)))
 def test_a_cut_file_is_read_or_refused(length: int) -> None:
     message = complaint(WHOLE[:length])
     assert message is None or message.startswith("broken.so: not a readable ELF file: ")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=4)
 )
