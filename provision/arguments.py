@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from provision.errors import WrongUsage, nearest
-from provision.options import ACTIONS, PROGRAM, VERBS, add, answer
+from provision.options import ACTIONS, PROGRAM, VERBS, add_options, text_for
 
 TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
-        add(verb, self)
+        add_options(verb, self)
 
     @property
     def words(self) -> list[str]:
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def with_value(self) -> set[str]:
-        """The options whose value is the next word."""
+        """Return the options whose value is the next word."""
         return {name for name, action in self._option_string_actions.items() if action.nargs != 0}
 
     def error(self, message: str) -> NoReturn:
@@ -83,7 +83,7 @@ def _verb_first(argv: list[str]) -> tuple[str, list[str]]:
         (i for i, word in enumerate(argv) if not word.startswith("-") and i not in values), None
     )
     if position is None:
-        if text := next(filter(None, map(answer, argv)), ""):
+        if text := next(filter(None, map(text_for, argv)), ""):
             sys.stdout.write(text)
             raise SystemExit
         return DEFAULT, argv

@@ -7,7 +7,7 @@ import os
 import sys
 
 from provision.display import terminal
-from provision.options import answer
+from provision.options import text_for
 
 _FILES = 256  # open at once, with the pipes of child processes
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def _guarded(argv: list[str]) -> int:
-    if len(argv) == 1 and (text := answer(argv[0])):
+    if len(argv) == 1 and (text := text_for(argv[0])):
         terminal.write(text)
         return 0
     from provision.errors import BUG, INTERRUPTED, Failure

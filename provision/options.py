@@ -71,8 +71,8 @@ exit codes:
 """
 
 
-def answer(word: str) -> str:
-    """Return the text that is asked for without a verb, or ""."""
+def text_for(word: str) -> str:
+    """Return the text for a word that asks for help or the version, or ""."""
     if word in ("-V", "--version", "version"):
         return f"vllm-ready {VERSION}\n"
     return help_text() if word in ("-h", "--help", "help") else ""
@@ -88,7 +88,7 @@ def help_text() -> str:
     )
 
 
-def add(verb: str, parser: argparse.ArgumentParser) -> None:
+def add_options(verb: str, parser: argparse.ArgumentParser) -> None:
     """Add the options of a verb to its parser."""
     _common(parser)
     if verb in OPTIONS:
@@ -221,18 +221,17 @@ def _rollback(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="?", metavar="ID", help="the environment to switch to")
 
 
+def _action(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("what", nargs="*", metavar="ACTION", help=text)
+
+
 def _baseline(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="*", metavar="ACTION", help="show (default); set [RUN]")
+    _action(parser, "show (default); set [RUN]")
 
 
 def _wheels(parser: argparse.ArgumentParser) -> None:
+    _action(parser, "list (default); export FOLDER [NAME ...]; import PATH ...")
     option = parser.add_argument
-    option(
-        "what",
-        nargs="*",
-        metavar="ACTION",
-        help="list (default); export FOLDER [NAME ...]; import PATH ...",
-    )
     option("--torch", metavar="X", help="import: the torch version, if the file name lacks it")
     option("--cuda", metavar="X", help="import: the CUDA version, if the file name lacks it")
 
@@ -251,12 +250,8 @@ def _watch(parser: argparse.ArgumentParser) -> None:
 
 
 def _catalog(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what",
-        nargs="*",
-        metavar="ACTION",
-        help="show [TABLE ...] (default); check; add RELEASE ..., such as vllm==X or torch==X",
-    )
+    text = "show [TABLE ...] (default); check; add RELEASE ..., such as vllm==X or torch==X"
+    _action(parser, text)
 
 
 def _completion(parser: argparse.ArgumentParser) -> None:

@@ -80,11 +80,8 @@ _ALWAYS_IN_FINGERPRINTS = {
 def for_fingerprint(settings: Settings) -> dict[str, Any]:
     """Return the settings that decide what is installed, for the fingerprint of a resolution."""
     values = {**msgspec.to_builtins(settings), "prefix": "", "logs": "", "keep": 0}
-    for name in (
-        "tasks",
-        "upgrade",
-        "keep_logs",
-    ):  # they decide what happens after the installation
+    # These decide what happens after the installation.
+    for name in ("tasks", "upgrade", "keep_logs"):
         del values[name]
     defaults = msgspec.to_builtins(Settings())
     return {

@@ -51,7 +51,7 @@ def between(text: str, mark: str) -> str:
     return block[1]
 
 
-def check(page: str, mark: str, shown: str, request: pytest.FixtureRequest) -> None:
+def assert_shown(page: str, mark: str, shown: str, request: pytest.FixtureRequest) -> None:
     path = ROOT / page
     text = path.read_text()
     if request.config.getoption("--renew-golden"):
@@ -62,7 +62,7 @@ def check(page: str, mark: str, shown: str, request: pytest.FixtureRequest) -> N
 
 
 def test_help_is_shown(request: pytest.FixtureRequest) -> None:
-    check("docs/commands.md", "help", options.help_text(), request)
+    assert_shown("docs/commands.md", "help", options.help_text(), request)
 
 
 def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) -> None:
@@ -72,7 +72,7 @@ def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) ->
         render(make_plan(host, Settings(), catalogue))
     )
     shown = "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
-    check("README.md", "output: plan of tests/hosts/h100-550.yaml", shown, request)
+    assert_shown("README.md", "output: plan of tests/hosts/h100-550.yaml", shown, request)
 
 
 def test_the_readme_is_short() -> None:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GIB = 1 << 30
-# zipfile reads no more than the directory promises. One module at a time is held in memory.
 _MOST_PACKED = 100  # machine code packs to a tenth; only zeros pack to a hundredth
-_ALWAYS_FINE = _GIB // 32
+_ALWAYS_FINE = _GIB // 32  # however small it was packed
+# zipfile reads no more than the directory promises. One module at a time is held in memory.
 _LARGEST_WHEEL, _LARGEST_MODULE, _LARGEST_TEXT = 8 * _GIB, 3 * _GIB, _GIB // 32
 _CHUNK = 1 << 20
 _MODULE = re.compile(r"\.so(\.[\d.]+)?$")
@@ -117,7 +117,7 @@ def _truth(archive: zipfile.ZipFile, file: str) -> WheelContents:
         raise ValueError(f"it would unpack to {size / _GIB:.0f} GiB")
     packed = sum(member.compress_size for member in archive.infolist())
     if size > _MOST_PACKED * packed + _ALWAYS_FINE:
-        raise ValueError(f"it would unpack to {size / packed:.0f} times its size")
+        raise ValueError(f"it would unpack to {size / max(packed, 1):.0f} times its size")
     metadata, tagged = _header(archive, "METADATA"), _header(archive, "WHEEL")
     modules, lies = _contents(archive)
     kernels = fatbin.common_code([container for module in modules for container in module.kernels])

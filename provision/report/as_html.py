@@ -62,7 +62,6 @@ def _contents(report: Report) -> dict[str, Any]:
     return {
         "headline": report.headline[:1].upper() + report.headline[1:],
         "next": next_step(report),
-        "dots": figures.dots,
         "problems": _problems(report),
         "host": host_facts.rows(report),
         "open_checks": [row for row in checks if row[0].outcome != "pass"],

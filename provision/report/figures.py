@@ -68,6 +68,24 @@ class AttentionCharts(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...]
 
 
+class GpuDot(msgspec.Struct, frozen=True, kw_only=True):
+    """The value of one GPU, and its place on the line of all GPUs, in per cent."""
+
+    gpu: str
+    value: float
+    at: float
+    text: str
+    is_outlier: bool
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one kind: the keys of their subjects, and rows of dots that compare GPUs."""
+
+    columns: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    dots: tuple[tuple[str, list[GpuDot]], ...]
+
+
 def attention(figures: Iterable[Figure]) -> AttentionCharts | None:
     """Return charts of all devices on the same scales, so that they can be compared by eye."""
     figures = [figure for figure in figures if _is_attention(figure)]
@@ -199,10 +217,14 @@ def _matrix(figures: Sequence[Figure]) -> Matrix:
     )
 
 
-def tables(figures: Iterable[Figure]) -> list[tuple[list[str], list[Figure]]]:
-    """Return all other figures, those of one kind together, after the keys of their subjects."""
+def tables(figures: Iterable[Figure]) -> list[Table]:
+    """Return all other figures, those of one kind together."""
     return [
-        ([*dict.fromkeys(key for figure in alike for key in figure.of)], alike)
+        Table(
+            columns=tuple(dict.fromkeys(key for figure in alike for key in figure.of)),
+            figures=tuple(alike),
+            dots=_rows_of_dots(alike),
+        )
         for alike in _by_kind(
             figure
             for figure in figures
@@ -211,37 +233,27 @@ def tables(figures: Iterable[Figure]) -> list[tuple[list[str], list[Figure]]]:
     ]
 
 
-class Dot(msgspec.Struct, frozen=True, kw_only=True):
-    """The value of one GPU, and its place on the line of all GPUs, in per cent."""
-
-    gpu: str
-    value: float
-    at: float
-    text: str
-    is_outlier: bool
-
-
-def dots(table: Sequence[Figure]) -> list[tuple[str, list[Dot]]]:
+def _rows_of_dots(table: Sequence[Figure]) -> tuple[tuple[str, list[GpuDot]], ...]:
     """Return a row of dots for each subject that was measured on several GPUs."""
     rows: dict[str, list[Figure]] = {}
     for figure in table:
         if _gpu(figure) and not isinstance(figure.value, str):
             others = [word for key, word in figure.of.items() if word != _gpu(figure)]
             rows.setdefault(", ".join(others), []).append(figure)
-    return [(label, _dots(alike)) for label, alike in rows.items() if len(alike) > 1]
+    return tuple((label, _dots(alike)) for label, alike in rows.items() if len(alike) > 1)
 
 
 def _gpu(figure: Figure) -> str:
     return next((word for word in figure.of.values() if word.startswith("GPU ")), "")
 
 
-def _dots(figures: Sequence[Figure]) -> list[Dot]:
+def _dots(figures: Sequence[Figure]) -> list[GpuDot]:
     values = {_gpu(figure): float(figure.value) for figure in figures}
     median = statistics.median(values.values())
     # So wide that GPUs which differ by noise stand close together.
     low, high = min(0.8 * median, *values.values()), max(1.1 * median, *values.values())
     return [
-        Dot(
+        GpuDot(
             gpu=gpu,
             value=value,
             at=round(100 * (value - low) / (high - low), 1) if high > low else 50.0,

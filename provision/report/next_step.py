@@ -1,4 +1,4 @@
-"""What the reader of a report does next: serve a model, or what the first problem asks for."""
+"""Choose the next step of a report's reader: serve a model, or repair the first problem."""
 
 from __future__ import annotations
 

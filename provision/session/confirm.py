@@ -36,7 +36,7 @@ def confirmed(session: Session) -> Resolution | int:
             outputs.everywhere(run_report.unsupported(session, resolution), session)
         return no_plan(resolution, session.options)
     if is_news:
-        confirm(session, resolution.plan, resolution.lock)
+        ask_consent(session, resolution.plan, resolution.lock)
     return resolution
 
 
@@ -54,7 +54,7 @@ def no_plan(unsupported: Unsupported, options: argparse.Namespace) -> int:
     return UNSUPPORTED
 
 
-def confirm(session: Session, plan: Plan, lock: Lock) -> None:
+def ask_consent(session: Session, plan: Plan, lock: Lock) -> None:
     """Show the plan and its download, and ask at a terminal; raise Interrupted without consent."""
     options = session.options
     if not (options.json or options.quiet or options.events):

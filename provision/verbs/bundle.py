@@ -41,7 +41,7 @@ def _run(folder: Path, part_size: int, options: argparse.Namespace) -> int:
     planned = resolve.plan_and_lock(session, other_host.with_sources_of(target, builder))
     if isinstance(planned, Unsupported):
         return confirm.no_plan(planned, options)
-    confirm.confirm(session, *planned)
+    confirm.ask_consent(session, *planned)
     try:
         with progress.listening(options) as listener:
             session = msgspec.structs.replace(session, listener=listener)

@@ -107,7 +107,10 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
     if failed or (whole and code != DONE):
         with contextlib.suppress(OSError):  # a user who may only read cannot withdraw it
             verified.withdraw(place)
-    (outputs.everywhere if whole else outputs.in_logs)(report, session)
+    if whole:
+        outputs.everywhere(report, session)
+    else:  # a part is no news of the environment as a whole
+        outputs.in_logs(report, session)
     return report
 
 

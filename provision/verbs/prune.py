@@ -22,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
         terminal.document({"removed": removed})
     else:
         terminal.line(f"removed {', '.join(removed)}" if removed else "nothing to remove")
-        if begun := environments.begun_last(environments.list_environments(prefix)):
+        begun = environments.begun_last(environments.list_environments(prefix))
+        if begun and not options.quiet:
             terminal.note(f"{begun.id} is not finished and stays: ./setup.sh goes on with it")
     return DONE

@@ -95,7 +95,7 @@ def test_a_lock_file_that_cannot_be_written_still_locks(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "ftruncate", ftruncate)
-    with locks.hold(tmp_path, "prune"):
+    with locks.hold(tmp_path, "prune"), pytest.raises(Locked), locks.hold(tmp_path, "up"):
         pass
 
 

@@ -178,6 +178,7 @@ carrier.carry_out(Step(number=10, name="x", title="", why="", actions=lambda *_:
         child.kill()
     left = Path(f"/proc/{note.read_text().split()[0]}")
     until(lambda: not left.exists())
+    assert not left.exists()
 
 
 def test_what_is_not_verified_never_becomes_current(small: Small) -> None:

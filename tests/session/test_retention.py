@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -72,14 +73,28 @@ def test_what_is_in_use_stays(session: Session) -> None:
     assert left(session) == [*RUNS[:4], *RUNS[-2:]]
 
 
+def test_what_an_environment_of_another_prefix_refers_to_stays(
+    session: Session, tmp_path: Path
+) -> None:
+    logs, other = Path(session.logs).parent, tmp_path / "other"
+    proof = other / "one" / environments.STATE / "verified" / "host.json"
+    proof.parent.mkdir(parents=True)
+    for path in (proof, logs / RUNS[4] / "report.json"):
+        path.write_text(json.dumps({"run": RUNS[4], "settings": {"prefix": str(other)}}))
+    for _ in range(2):
+        retention.prune(session)
+    assert left(session) == [RUNS[4], *RUNS[-2:]]
+
+
 def test_a_file_of_the_user_stays(session: Session) -> None:
     logs = Path(session.logs).parent
     mine = logs / RUNS[0] / "notes.txt"
     mine.write_text("mine")
+    (mine.parent / "my-own.log").write_text("mine, too")
     (logs / "my-folder").mkdir()
     (logs / RUNS[1] / "link").symlink_to("/etc")
     for _ in range(2):
         retention.prune(session)
     assert left(session) == [RUNS[0], RUNS[1], *RUNS[-2:]]
-    assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
+    assert {path.name for path in mine.parent.iterdir()} == {"notes.txt", "my-own.log"}
     assert (logs / "my-folder").is_dir()

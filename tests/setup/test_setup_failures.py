@@ -60,7 +60,7 @@ def as_another_user(host: StandIn, command: list[str]) -> Answer:
     )
 
 
-def refused(answer: Answer, code: int, sentence: str, hint: str) -> None:
+def assert_refused(answer: Answer, code: int, sentence: str, hint: str) -> None:
     """Require one message, one hint and nothing on stdout."""
     errors = [line for line in answer.err.splitlines() if line.startswith("error: ")]
     hints = [line for line in answer.err.splitlines() if line.startswith(" hint: ")]
@@ -76,7 +76,7 @@ def test_an_index_that_does_not_answer(tmp_path: Path, tool: str) -> None:
         closed.bind(("127.0.0.1", 0))
         url = f"http://jo:s3cret@127.0.0.1:{closed.getsockname()[1]}/simple"
         answer = host.setup(**NO_LINKS, PIP_INDEX_URL=url, PIP_RETRIES="1")
-    refused(answer, 4, "does not answer", "PIP_INDEX_URL=https://mirror/simple ./setup.sh")
+    assert_refused(answer, 4, "does not answer", "PIP_INDEX_URL=https://mirror/simple ./setup.sh")
     assert "s3cret" not in answer.err
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_not_the_pinned_one(tmp_path: Path, tool: str) -> None:
     (host.checkout / "requirements.txt").write_text(
         f"tiny==1.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8"
     )
-    refused(host.setup(), 4, "another file than requirements.txt pins", "cache")
+    assert_refused(host.setup(), 4, "another file than requirements.txt pins", "cache")
 
 
 @pytest.mark.parametrize("tool", ["uv", pytest.param("python", marks=pytest.mark.long)])
@@ -105,20 +105,20 @@ def test_an_index_without_the_pinned_version(tmp_path: Path, tool: str) -> None:
     (host.checkout / "requirements.txt").write_text(
         f"tiny==2.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8"
     )
-    refused(host.setup(), 4, "has no file of a pinned version", "mirror")
+    assert_refused(host.setup(), 4, "has no file of a pinned version", "mirror")
 
 
 def test_an_index_that_refuses_the_login(host: StandIn) -> None:
     with index(host.wheels, refuse=403) as (port, _):
         answer = host.setup(**NO_LINKS, PIP_INDEX_URL=f"http://127.0.0.1:{port}/simple")
-    refused(answer, 4, "refuses these credentials", "index-url")
+    assert_refused(answer, 4, "refuses these credentials", "index-url")
 
 
 def test_a_folder_that_cannot_be_written(host: StandIn) -> None:
     read_only = mounting(
         f'mount --bind "{host.checkout}" "{host.checkout}"; mount -o remount,ro,bind "{host.checkout}"'
     )
-    refused(
+    assert_refused(
         host.run([*read_only, *host.command()]),
         3,
         "cannot be written",
@@ -135,7 +135,7 @@ def test_a_folder_mounted_noexec(host: StandIn) -> None:
         f'mkdir "{other}"; mount -t tmpfs -o noexec none "{other}"; cp -r "{host.checkout}/." "{other}"'
     )
     answer = host.run([*fresh, str(host.bin / "bash"), str(other / "setup.sh")])
-    refused(answer, 3, f"{other} is mounted noexec", f"mount -o remount,exec '{other}'")
+    assert_refused(answer, 3, f"{other} is mounted noexec", f"mount -o remount,exec '{other}'")
 
 
 def test_a_ready_environment_remounted_noexec(host: StandIn) -> None:
@@ -143,7 +143,7 @@ def test_a_ready_environment_remounted_noexec(host: StandIn) -> None:
     there = host.checkout
     later = mounting(f'mount --bind "{there}" "{there}"; mount -o remount,noexec,bind "{there}"')
     answer = host.run([*later, str(host.bin / "bash"), *host.command()])
-    refused(answer, 3, "is mounted noexec", "mount -o remount,exec")
+    assert_refused(answer, 3, "is mounted noexec", "mount -o remount,exec")
 
 
 @pytest.mark.parametrize("size_kb", [60, 100, 140, 180])
@@ -153,7 +153,7 @@ def test_no_space_left(host: StandIn, size_kb: int) -> None:
         f'cp -r "{host.checkout}/." "{host.base}/small"; dd if=/dev/zero of="{host.base}/small/fill" bs=1k || true'
     )
     answer = host.run([*small, str(host.base / "small/setup.sh")])
-    refused(answer, 4, "no space left", "TMPDIR=")
+    assert_refused(answer, 4, "no space left", "TMPDIR=")
     assert f"{host.base}/small (0 MB left)" in answer.err
 
 
@@ -181,7 +181,7 @@ def test_an_environment_with_a_python_in_the_owners_home(shared: StandIn) -> Non
     python.unlink()
     python.symlink_to(home / "python")
     sentence = f"its Python ({home}/python) cannot be reached"
-    refused(
+    assert_refused(
         as_another_user(shared, shared.command()),
         3,
         sentence,
@@ -195,14 +195,14 @@ def test_files_of_another_user_are_not_overwritten(shared: StandIn) -> None:
     shared.checkout.chmod(0o777)
     assert as_another_user(shared, shared.command()).code == 0
     (shared.checkout / "requirements.txt").write_text("tiny==2.0\n", encoding="utf-8")
-    refused(
+    assert_refused(
         as_another_user(shared, shared.command()),
         3,
         "belongs to another user (user id 0)",
         "sudo rm -rf",
     )
     shutil.rmtree(shared.checkout / ".venv.lock")
-    refused(
+    assert_refused(
         as_another_user(shared, shared.command()),
         3,
         "belongs to another user (user id 0)",

@@ -108,7 +108,7 @@ def line(key: str, value: object) -> str:
     return f"{key} {json.dumps(value, ensure_ascii=False)}"
 
 
-def compare(name: str, text: str, request: pytest.FixtureRequest) -> None:
+def assert_as_recorded(name: str, text: str, request: pytest.FixtureRequest) -> None:
     golden = GOLDEN / name
     if request.config.getoption("--renew-golden"):
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -119,12 +119,12 @@ def compare(name: str, text: str, request: pytest.FixtureRequest) -> None:
 
 @pytest.mark.parametrize("name", base_files())
 def test_actions_of_the_base_are_as_recorded(name: str, request: pytest.FixtureRequest) -> None:
-    compare(name, base_files()[name], request)
+    assert_as_recorded(name, base_files()[name], request)
 
 
 @pytest.mark.parametrize("host", sorted(PLANNED.keys() - {BASE}))
 def test_differences_of_a_host_are_as_recorded(host: str, request: pytest.FixtureRequest) -> None:
-    compare(f"{host}.txt", differences(host), request)
+    assert_as_recorded(f"{host}.txt", differences(host), request)
 
 
 def test_no_golden_file_is_left_over() -> None:
