@@ -155,6 +155,7 @@ class FlashAttnSource(Row, frozen=True, kw_only=True):
     cxx: int
     cpu_hours_per_arch: float
     source_mb: float
+    sha256: str
 
 
 class CudaRelease(Row, frozen=True, kw_only=True):

@@ -23,7 +23,8 @@ _FAILED: Final = "flash-attn could not be compiled: "  # begins the last line of
 
 def candidate(order: Order) -> WheelCandidate:
     """Return the build as a candidate. Files that a killed run has compiled are used again."""
-    source, archive = _source(order)
+    source = next(row for row in order.catalogue.flash_attn_source if row.version == order.version)
+    archive = find_archive(source, order.index)
     toolkit = _choose_toolkit(order, source)
     nvcc = () if toolkit.cuda_home else (f"{build_steps.CUDA_COMPILER}=={toolkit.cuda}.*",)
     return WheelCandidate(
@@ -58,18 +59,20 @@ def _refusal(failure: StepFailed) -> str:
     return reasons[-1].removeprefix(_FAILED)
 
 
-def _source(order: Order) -> tuple[FlashAttnSource, Wheel]:
+def find_archive(source: FlashAttnSource, index: str) -> Wheel:
+    """Return the source archive on the index. Its setup runs, so only the known bytes are taken."""
     from provision.doors import network  # it loads the HTTP library
 
-    version = order.version
-    source = next(row for row in order.catalogue.flash_attn_source if row.version == version)
-    for package in network.project(order.index, "flash-attn").packages:
-        if package.package_type == "sdist" and package.version == version:
-            # Its setup is foreign code: without a hash it is never run.
-            if not (digest := package.digests.get("sha256", "")):
-                raise CandidateRefused("the index gives no SHA-256 of its source release")
-            return source, Wheel(url=package.url, sha256=digest, size=package.size or 0)
-    raise CandidateRefused(f"the source release {version} is not on this index")
+    for package in network.project(index, "flash-attn").packages:
+        if package.package_type == "sdist" and package.version == source.version:
+            listed = package.digests.get("sha256", source.sha256)
+            if listed != source.sha256:
+                raise CandidateRefused(
+                    f"the source release {source.version} on this index has the SHA-256 {listed}, "
+                    f"and the catalogue names {source.sha256}"
+                )
+            return Wheel(url=package.url, sha256=source.sha256, size=package.size or 0)
+    raise CandidateRefused(f"the source release {source.version} is not on this index")
 
 
 def _cxx(order: Order, source: FlashAttnSource) -> int:

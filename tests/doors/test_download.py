@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,3 +193,36 @@ def test_a_missing_certificate_file_is_named(server: LocalServer, tmp_path: Path
     lost = addresses.Connection(certificates="/nowhere/ca.pem")
     with pytest.raises(SourceFailed, match=r"the certificate file /nowhere/ca\.pem is missing"):
         download.download(server.url("/x"), SHA256, tmp_path / "x", lambda _: None, lost)
+
+
+def test_two_processes_share_one_store(server: LocalServer, tmp_path: Path) -> None:
+    """The second waits for the first, and then has nothing left to fetch."""
+    server.resources["/big.whl"] = resource = Resource(DATA)
+    children = [
+        subprocess.Popen([sys.executable, "-c", CHILD, server.url("/big.whl"), SHA256, tmp_path])
+        for _ in range(4)
+    ]
+    assert [child.wait(60) for child in children] == [0, 0, 0, 0]
+    assert (tmp_path / "big.whl").read_bytes() == DATA
+    assert resource.requests == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["big.whl"]
+
+
+def test_waiting_for_another_process_can_be_stopped(server: LocalServer, tmp_path: Path) -> None:
+    with part(tmp_path).open("a+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InterruptedError):
+            download.download(server.url("/big.whl"), SHA256, tmp_path / "big.whl", stopped, PLAIN)
+
+
+def stopped(_: int) -> None:
+    raise InterruptedError
+
+
+CHILD = """
+import sys, pathlib
+from provision.doors import addresses, download
+url, sha256, folder = sys.argv[1:]
+path = pathlib.Path(folder) / "big.whl"
+download.download(url, sha256, path, lambda count: None, addresses.Connection())
+"""
