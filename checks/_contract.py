@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ class Needs:
     `packages` are import names. `gpus` counts only where vLLM is built for CUDA, since vLLM for
     the CPU runs without any. `distributions`: only an environment whose lock has them promises to
     pass. `tools`: commands on PATH, of each entry at least one ("c++ g++ clang++").
-    `capability`: the lowest compute capability, met if the best GPU has it. `recording`: the facts
+    `capability` and `most_capability`: the lowest and the highest compute capability, met if one
+    GPU lies between. A tool that begins with "$" is a variable that names a command. `recording`: the facts
     of this host. `serving`: the address of a running server. `or_plan`: on a host without GPUs, a
     plan that names its GPUs replaces the GPUs and the recording.
     """
@@ -29,6 +31,7 @@ class Needs:
     distributions: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     capability: tuple[int, int] | None = None
+    most_capability: tuple[int, int] | None = None
     recording: bool = False
     serving: bool = False
     or_plan: bool = False
@@ -156,11 +159,18 @@ def unmet_need(needs: Needs, context: Context) -> str:
     absent = [
         tools.partition(" ")[0]
         for tools in needs.tools
-        if not any(map(shutil.which, tools.split()))
+        if not any(map(has_tool, tools.split()))
     ]
     if absent:
         return f"needs {' and '.join(absent)} on PATH"
-    return _capability_too_low(needs, context)
+    return _no_fitting_capability(needs, context)
+
+
+def has_tool(word: str) -> bool:
+    """Return whether a command is on PATH; "$CC" is the command in the variable CC."""
+    if word.startswith("$"):
+        word = next(iter(os.environ.get(word[1:], "").split()), "")
+    return bool(word and shutil.which(word))
 
 
 def is_importable(package: str) -> bool:
@@ -171,17 +181,24 @@ def is_importable(package: str) -> bool:
         return False
 
 
-def _capability_too_low(needs: Needs, context: Context) -> str:
-    """Return the reason if no GPU has the compute capability that is needed, else ""."""
+def _no_fitting_capability(needs: Needs, context: Context) -> str:
+    """Return the reason if no GPU has a compute capability in the needed range, else ""."""
     # Asked last, because this starts the driver. Checks that also run without GPUs need no answer.
-    if not needs.capability or context.profile == "cpu" or not (needs.gpus or context.gpus):
+    if context.profile == "cpu" or not (needs.gpus or context.gpus):
         return ""
+    if not (needs.capability or needs.most_capability):
+        return ""
+    least, most = needs.capability or (0, 0), needs.most_capability or (99, 0)
     cuda: Any = importlib.import_module("torch").cuda
-    best = max(
-        (cuda.get_device_capability(number) for number in range(cuda.device_count())), default=None
-    )
+    present = [cuda.get_device_capability(number) for number in range(cuda.device_count())]
     # A GPU in use that torch does not see is a finding of the body, not a reason to skip it.
-    if best is None or best >= needs.capability:
+    if not present or any(least <= own <= most for own in present):
         return ""
-    required, present = (".".join(map(str, version)) for version in (needs.capability, best))
-    return f"needs compute capability {required}; the best here is {present}"
+    best, lowest = max(present), min(present)
+    if best < least:
+        return f"needs compute capability {_text(least)}; the best here is {_text(best)}"
+    return f"supports at most compute capability {_text(most)}; the lowest here is {_text(lowest)}"
+
+
+def _text(capability: tuple[int, int]) -> str:
+    return ".".join(map(str, capability))

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 DRIVER = "libcuda.so.1"
+# Python tries these in order.
+_SUFFIXES = importlib.machinery.EXTENSION_SUFFIXES
 # Python says this of a library of operators, which has no entry for Python. It says so only after
 # the library was linked and loaded, which is the claim.
 _NO_ENTRY = "does not define module export function"
@@ -37,7 +39,7 @@ def load_all(profile: str) -> Loaded:
     for package in ("torch", "vllm"):
         module = importlib.import_module(package)
         result.versions[package] = str(getattr(module, "__version__", ""))
-        extensions |= _extensions(package, Path(str(module.__file__)).parent)
+        extensions |= _extensions(package, Path(str(module.__file__)).parent, result)
     if profile == "cpu":
         _choose_for_this_cpu(extensions, result)
     for name, path in extensions.items():
@@ -53,13 +55,30 @@ def load_all(profile: str) -> Loaded:
     return result
 
 
-def _extensions(package: str, folder: Path) -> dict[str, Path]:
+def _extensions(package: str, folder: Path, result: Loaded) -> dict[str, Path]:
+    """Return the extensions by module name: of each the file that this Python imports.
+
+    A wheel may bring one file for each Python. A module without a file for this one has failed.
+    """
     # Libraries that extensions are linked with (lib*.so) are loaded together with them.
-    return {
-        ".".join((package, *path.relative_to(folder).parts[:-1], path.name.partition(".")[0])): path
-        for path in sorted(folder.rglob("*.so"))
-        if not path.name.startswith("lib")
-    }
+    modules: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.so")):
+        if not path.name.startswith("lib"):
+            parts = (*path.relative_to(folder).parts[:-1], path.name.partition(".")[0])
+            modules.setdefault(".".join((package, *parts)), []).append(path)
+    chosen = {}
+    for name, paths in modules.items():
+        if fitting := [path for path in paths if _suffix(path) in _SUFFIXES]:
+            chosen[name] = min(fitting, key=lambda path: _SUFFIXES.index(_suffix(path)))
+        else:
+            files = ", ".join(path.name for path in paths)
+            result.failed[name] = f"no file is for this Python, only {files}"
+    return chosen
+
+
+def _suffix(path: Path) -> str:
+    """Return the name from its first dot on: ".cpython-311-x86_64-linux-gnu.so"."""
+    return path.name.removeprefix(path.name.partition(".")[0])
 
 
 def _choose_for_this_cpu(extensions: dict[str, Path], result: Loaded) -> None:

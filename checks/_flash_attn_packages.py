@@ -69,6 +69,7 @@ def check(package: FlashAttnPackage) -> Check:
             profile="cuda",
             distributions=(package.name.replace(" ", "-"),),
             capability=package.least,
+            most_capability=package.most,
         ),
         body=partial(_fits, package),
         every_gpu=True,

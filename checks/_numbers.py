@@ -16,6 +16,10 @@ _SHOWN = 200
 # rounding on the way there makes the error 1.12 times as large, truncating twice 1.87 times.
 _TRUNCATION_TOLERANCE = 1.25
 
+# The mean error that is always free, in units in the last place of the mean value. A quarter is
+# half of what one rounding costs a value of that size.
+_LEAST_SHARE = 0.25
+
 # Name, call to be tried, and the expected answer: in the same precision, and in 64 bits.
 Case = tuple[str, Callable[[], Any], Any, Any]
 _Inputs = ParamSpec("_Inputs")
@@ -136,7 +140,8 @@ def compare(
         return f"it is {answer.dtype} {tuple(answer.shape)}, and {expected}", 0.0
     error, own = (float((tensor.double() - exact).abs().max()) for tensor in (answer, reference))
     # A reference without any error would allow none: two units in the last place are free.
-    allowed = tolerance * own + 2 * float(torch.finfo(answer.dtype).eps) * float(exact.abs().max())
+    eps = float(torch.finfo(answer.dtype).eps)
+    allowed = tolerance * own + 2 * eps * float(exact.abs().max())
     if not error <= allowed:  # "not <=", since a NaN is no answer
         return f"off by {error:.3g}, and {allowed:.3g} is allowed", 0.0
     # A reference that happens to be exact in one tile sets no bound below a single rounding.
@@ -145,6 +150,8 @@ def compare(
         for tensor in (answer, reference, exact.to(answer.dtype))
     )
     bounds = tolerance * torch.maximum(own_spread, least)
+    # Where the exact values are 0, both are exact. A kernel that reaches 0 by subtraction is not.
+    bounds = bounds.clamp(min=_LEAST_SHARE * eps * float(exact.square().mean().sqrt()))
     if truncated is not None:
         bounds = torch.maximum(
             bounds, _TRUNCATION_TOLERANCE * _tile_errors(torch, truncated.double() - exact)

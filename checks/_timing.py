@@ -14,6 +14,7 @@ from ._contract import Figure
 
 _COLD_BYTES = 256 * 2**20  # more than the last cache of any of today's GPUs
 _FEWEST = 5  # fewer samples make no median
+_WARM_S = 0.3  # clocks of an idle GPU need tens of milliseconds of work to rise
 _COLD = "the last cache overwritten before each"
 _EXPONENTS = {"GB/s": -3, "TFLOP/s": -6}  # of bytes or operations in a microsecond
 
@@ -91,17 +92,30 @@ def measure(
         _COLD_BYTES if cold and device != "cpu" else 0, dtype=torch.uint8, device=device
     )
     run = _time_on_cpu if device == "cpu" else _time_on_gpu
-    for _ in range(warm_up):
-        function()
+    _warm_up(torch, device, function, warm_up)
     if budget_s < math.inf:
         (once,) = run(torch, device, function, waste, 1)
         times = max(_FEWEST, min(times, int(budget_s * 1e6 / max(once, 1))))
     samples = run(torch, device, function, waste, times)
     clock = "time.perf_counter" if device == "cpu" else "CUDA events"
     cache = f", {_COLD}" if len(waste) else ""
+    warm = f"{warm_up} call{'s' * (warm_up != 1)}" + ("" if device == "cpu" or not warm_up else f" and {_WARM_S} s")
     return Timing(
-        tuple(samples), f"{clock} around each call{cache}; {warm_up} to warm up, median of {times}"
+        tuple(samples), f"{clock} around each call{cache}; {warm} to warm up, median of {times}"
     )
+
+
+def _warm_up(torch: Any, device: str, function: Callable[[], Any], times: int) -> None:
+    """Call a function a few times; on a GPU also until its clocks have risen."""
+    for _ in range(times):
+        function()
+    if device == "cpu" or not times:
+        return
+    torch.cuda.synchronize(device)  # the first call may have compiled for minutes
+    until = time.monotonic() + _WARM_S
+    while time.monotonic() < until:
+        function()
+        torch.cuda.synchronize(device)
 
 
 def _time_on_gpu(

@@ -158,7 +158,8 @@ def environment(scratch: str) -> dict[str, str]:
         "HF_HOME": f"{scratch}/huggingface",
         "VLLM_CACHE_ROOT": f"{scratch}/vllm",
         "VLLM_CONFIG_ROOT": f"{scratch}/vllm-config",
-        "FLASHINFER_WORKSPACE_BASE": scratch,
+        # One for all checks of a run, since nvcc takes minutes.
+        "FLASHINFER_WORKSPACE_BASE": os.environ.get("FLASHINFER_WORKSPACE_BASE", scratch),
         "TRITON_CACHE_DIR": f"{scratch}/triton",
         "TORCHINDUCTOR_CACHE_DIR": f"{scratch}/inductor",
         "MPLCONFIGDIR": f"{scratch}/matplotlib",

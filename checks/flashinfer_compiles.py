@@ -70,7 +70,9 @@ def compute(scratch: str, devices: list[str]) -> dict[str, Any]:
     argv = [sys.executable, "-I", "-B", "-c", _CODE, file, *devices]
     # ninja may be installed in the environment only.
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
-    variables = {**os.environ, **_tiny_model.environment(scratch), "PATH": path}
+    # Nothing that another check has compiled may stand in for the compilation here.
+    own = {"PATH": path, "FLASHINFER_WORKSPACE_BASE": scratch}
+    variables = {**os.environ, **_tiny_model.environment(scratch), **own}
     try:
         done = subprocess.run(
             argv, env=variables, capture_output=True, text=True, timeout=_LIMIT_S, check=False

@@ -49,7 +49,7 @@ CHECK = Check(
     title="Triton",
     proves="Triton compiles a kernel for every GPU, and it computes the right values",
     step=40,
-    needs=Needs(packages=("torch", "triton"), gpus=1, profile="cuda", tools=("cc gcc clang",)),
+    needs=Needs(packages=("torch", "triton"), gpus=1, profile="cuda", tools=("gcc clang $CC",)),
     body=body,
     every_gpu=True,
 )

@@ -40,6 +40,7 @@ class CheckNeeds(msgspec.Struct, frozen=True, kw_only=True):
     distributions: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     capability: tuple[int, int] | None = None
+    most_capability: tuple[int, int] | None = None
     recording: bool = False
     serving: bool = False
     or_plan: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -78,7 +79,7 @@ def _applicable(
         for check in launch_checks.select(launch_checks.discover(), depth)
         if check.needs.profile in (None, profile)
         and not check.needs.serving
-        and all(any(map(shutil.which, tools.split())) for tools in check.needs.tools)
+        and all(any(map(_has_tool, tools.split())) for tools in check.needs.tools)
         # On a CPU profile the checks of GPUs run on the CPU.
         and (profile == "cpu" or _has_gpus(check, gpus, capabilities))
     ]
@@ -89,10 +90,16 @@ def _has_gpus(check: CheckDescription, gpus: Sequence[str], capabilities: tuple[
     usable = [gpu for gpu in gpus if check.needs.gpus < 2 or ":" not in gpu]
     if len(usable) < check.needs.gpus:
         return False
-    if not check.needs.capability or not capabilities:  # unknown: the check itself finds out
-        return True
-    best = max(tuple(map(int, capability.split("."))) for capability in capabilities)
-    return best >= check.needs.capability
+    least, most = check.needs.capability or (0, 0), check.needs.most_capability or (99, 0)
+    known = [tuple(map(int, capability.split("."))) for capability in capabilities]
+    return not known or any(least <= own <= most for own in known)  # else the check finds out
+
+
+def _has_tool(word: str) -> bool:
+    """Return whether a command is on PATH; "$CC" is the command in the variable CC."""
+    if word.startswith("$"):
+        word = next(iter(os.environ.get(word[1:], "").split()), "")
+    return bool(word and shutil.which(word))
 
 
 def check_environment(

@@ -19,6 +19,13 @@ LINKS = Files(
         "/sys/bus/pci/drivers/nvidia/*:*/max_link_speed",
     )
 )
+# The port that the GPU is plugged into: the folder of a device lies in that of its port.
+PORTS = Files(
+    (
+        "/sys/bus/pci/drivers/nvidia/*:*/../max_link_width",
+        "/sys/bus/pci/drivers/nvidia/*:*/../max_link_speed",
+    )
+)
 BOARD = File("/proc/device-tree/model")
 TEGRA = File("/etc/nv_tegra_release")
 MEMORY = File("/proc/meminfo")
@@ -60,9 +67,9 @@ def by_board(readings: Readings) -> tuple[GpuAnswer, ...] | None:
     return (GpuAnswer(index=0, name=name, cc=_BOARD_CC.get(chip[0].lower())),)
 
 
-def bus_links(readings: Readings) -> dict[str, dict[str, int]]:
-    """Return width and generation of each GPU's PCIe link, by bus id."""
-    text = readings.optional(LINKS)
+def bus_links(readings: Readings, source: Files) -> dict[str, dict[str, int]]:
+    """Return width and generation of each GPU's PCIe link, or of its port, by the GPU's bus id."""
+    text = readings.optional(source)
     links: dict[str, dict[str, int]] = {}
     for path, value in (msgspec.json.decode(text, type=dict[str, str]) if text else {}).items():
         bus_id, field = normalise(path), _LINK_FIELDS.get(path.rpartition("/")[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -24,12 +25,17 @@ class MigSlice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PcieLink(msgspec.Struct, frozen=True, kw_only=True):
-    """The current width and generation of a link, and the GPU's maximum."""
+    """The current width and generation of a link, and the maximum of GPU and slot together.
+
+    `width_of_gpu` and `generation_of_gpu` are set where the GPU alone could do more.
+    """
 
     width: int | None = None
     width_max: int | None = None
     generation: int | None = None
     generation_max: int | None = None
+    width_of_gpu: int | None = None
+    generation_of_gpu: int | None = None
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +86,10 @@ def parse(readings: Readings) -> tuple[Gpu, ...]:
     (_, trusted), *others = answers
     if len(trusted) > _MOST:
         raise Unread(Missing(why="unparsable", detail=f"more than {_MOST} GPUs"))
-    links = kernel.bus_links(readings)
+    links, ports = (kernel.bus_links(readings, files) for files in (kernel.LINKS, kernel.PORTS))
     memory = kernel.memory_of_the_host(readings)
     completed = (_completed(gpu, [gpus for _, gpus in others]) for gpu in trusted)
-    return tuple(_gpu(gpu, gpu.name, links, memory) for gpu in completed if gpu.name)
+    return tuple(_gpu(gpu, gpu.name, links, ports, memory) for gpu in completed if gpu.name)
 
 
 def _without_an_answer(readings: Readings) -> tuple[Gpu, ...]:
@@ -127,7 +133,8 @@ def _completed(gpu: nvml.GpuAnswer, others: list[tuple[nvml.GpuAnswer, ...]]) ->
 def _gpu(
     answer: nvml.GpuAnswer,
     name: str,
-    links: dict[str, dict[str, int]],
+    links: Mapping[str, Mapping[str, int]],
+    ports: Mapping[str, Mapping[str, int]],
     memory_of_the_host: int | None,
 ) -> Gpu:
     bus_id = pci_gpus.normalise(answer.bus_id or "")
@@ -142,7 +149,7 @@ def _gpu(
         slices=tuple(_slice(answer.index, part) for part in answer.slices),
         ecc=answer.ecc,
         persistence=answer.persistence,
-        link=_link(answer, links.get(bus_id or "", {})),
+        link=_link(answer, links.get(bus_id or "", {}), ports.get(bus_id or "", {})),
         vgpu=is_vgpu(name) or answer.virtualization == _VGPU_MODE,
         integrated=integrated,
     )
@@ -159,15 +166,43 @@ def _slice(gpu: int, instance: nvml.NvmlSlice) -> MigSlice:
     )
 
 
-def _link(answer: nvml.GpuAnswer, bus: dict[str, int]) -> PcieLink | None:
-    # NVML's maximum covers GPU and slot together; the bus has the maximum of the GPU alone.
+def _link(
+    answer: nvml.GpuAnswer, bus: Mapping[str, int], port: Mapping[str, int]
+) -> PcieLink | None:
+    width, width_max, width_of_gpu = _now_and_most(
+        answer.width or bus.get("width"),
+        answer.width_max,
+        bus.get("width_max"),
+        port.get("width_max"),
+    )
+    generation, generation_max, generation_of_gpu = _now_and_most(
+        answer.generation or bus.get("generation"),
+        answer.generation_max,
+        bus.get("generation_max"),
+        port.get("generation_max"),
+    )
     link = PcieLink(
-        width=answer.width or bus.get("width"),
-        width_max=max(answer.width_max or 0, bus.get("width_max", 0)) or None,
-        generation=answer.generation or bus.get("generation"),
-        generation_max=max(answer.generation_max or 0, bus.get("generation_max", 0)) or None,
+        width=width,
+        width_max=width_max,
+        generation=generation,
+        generation_max=generation_max,
+        width_of_gpu=width_of_gpu,
+        generation_of_gpu=generation_of_gpu,
     )
     return link if link != PcieLink() else None
+
+
+def _now_and_most(
+    now: int | None, driver: int | None, gpu: int | None, port: int | None
+) -> tuple[int | None, int | None, int | None]:
+    """Return the current value, the joint maximum, and that of the GPU if it is more.
+
+    The driver tells the maximum of GPU and slot together, the bus that of each.
+    """
+    # The emulated port of a virtual machine may claim less than the link has.
+    limits = [most for most in (driver, gpu, port) if most and most >= (now or 0)]
+    most = min(limits, default=None)
+    return now, most, gpu if gpu and most and gpu > most else None
 
 
 def warn(value: tuple[Gpu, ...], readings: Readings) -> list[str]:
@@ -218,6 +253,7 @@ FACT: Fact[tuple[Gpu, ...]] = Fact(
         *_nvidia_smi.SOURCES,
         kernel.PROC,
         kernel.LINKS,
+        kernel.PORTS,
         kernel.BOARD,
         kernel.TEGRA,
         kernel.MEMORY,

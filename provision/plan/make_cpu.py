@@ -113,7 +113,7 @@ def plan(
         download_mb=download,
         disk_mb=disk,
         checks=checks,
-        warnings=(*warn.of_any(situation, python, disk), *override),
+        warnings=(*warn.of_any(situation, python, disk), *warn.of_cpu(situation), *override),
         advice=(
             *advice.newer_vllm(
                 situation, catalogue, _as_expected(best), partial(expected, catalogue, refusals)

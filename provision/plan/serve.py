@@ -17,6 +17,8 @@ def command(plan: Plan, prefix: str, model: str = "MODEL") -> str:
     words = [shlex.quote(f"{prefix}/current/bin/vllm"), "serve", model]
     if plan.profile == "cpu":  # by default vLLM takes nearly all of the memory for its KV cache
         words += ["--gpu-memory-utilization", CPU_SHARE]
+        if plan.checks and "torch_compiles" not in plan.checks:  # there is no C++ compiler
+            words += ["--enforce-eager"]
     # MIG slices cannot work together: tensor parallelism counts whole GPUs.
     whole = [gpu for gpu in plan.gpus.used if ":" not in gpu]
     if len(whole) > 1:

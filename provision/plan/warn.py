@@ -63,6 +63,17 @@ def _sources(situation: Situation) -> Iterator[str]:
         )
 
 
+def of_cpu(situation: Situation) -> Iterator[str]:
+    """Yield the warnings of a CPU plan."""
+    compilers = situation.compilers
+    if compilers is not None and not any(found.language == "c++" for found in compilers):
+        yield (
+            "there is no C++ compiler: vLLM cannot compile a model and needs --enforce-eager, which"
+            " is slower; as root: apt-get install g++ (Debian, Ubuntu), dnf install gcc-c++"
+            " (Fedora, RHEL)"
+        )
+
+
 def of_gpus(
     candidate: Candidate,
     situation: Situation,

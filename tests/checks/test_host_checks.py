@@ -159,7 +159,6 @@ TWINS: list[tuple[str, dict[str, Any], str]] = [
     ("clocks_as_delivered", {"gpu_clocks": (gpu_clocks.GpuClocks(id="0", sm=900, application=1980, application_default=1980),), "gpu_throttling": (gpu_throttling.GpuThrottling(id="0", reasons=("application clocks",)),)}, "GPU 0: its clock is locked at 900 MHz"),
     ("gpus_to_ourselves", {"gpu_processes": (gpu_processes.GpuProcess(id="1", pid=4711, name="python3", memory_mib=70000),)}, "GPU 1: python3 (PID 4711) holds 70000 MiB"),
     ("pcie_links", {"gpus": (gpu(0), gpu(1, link=gpus.PcieLink(width=8, width_max=16, generation=5, generation_max=5)))}, "GPU 1: the PCIe link has 8 of 16 lanes"),
-    ("pcie_links", {"gpus": (gpu(0, link=gpus.PcieLink(width=16, width_max=16, generation=1, generation_max=5)), gpu(1))}, "GPU 0: the PCIe link is at generation 1 of 5"),
     ("pcie_links", {"gpus": (gpu(0, link=None), gpu(1, link=None))}, "the PCIe link could not be read"),
     ("persistence_mode", {"gpus": (gpu(0, persistence=False), gpu(1, persistence=False))}, "GPU 0-1: persistence mode is off"),
     ("shared_memory", {"shm": shm.Shm(total_gb=0.0625, free_gb=0.06)}, "shared memory is 64 MiB, too little for several GPUs"),

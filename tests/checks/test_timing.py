@@ -55,7 +55,7 @@ def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache() -> None:
         "median_us": 20.0,
         "spread": 0.0,
         "times": 3,
-        "method": "CUDA events around each call, the last cache overwritten before each; 2 to warm up, median of 3",
+        "method": "CUDA events around each call, the last cache overwritten before each; 2 calls and 0.3 s to warm up, median of 3",
     }
 
 
@@ -63,7 +63,7 @@ def test_on_the_cpu_the_clock_of_the_host_is_taken() -> None:
     calls: list[int] = []
     result = _timing.measure(pretended([]), "cpu", lambda: calls.append(1), times=4, warm_up=1)
     assert len(calls) == 5
-    assert result.method == "time.perf_counter around each call; 1 to warm up, median of 4"
+    assert result.method == "time.perf_counter around each call; 1 call to warm up, median of 4"
     assert len(result.samples_us) == 4
 
 

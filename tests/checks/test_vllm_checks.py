@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,6 +48,26 @@ def test_an_extension_that_does_not_load_is_named(environment: SmallEnvironment)
     )
     assert beside_gpu.outcome == "fail"
     assert beside_gpu.summary.startswith("vllm._moe: ")
+
+
+def test_of_one_file_for_each_python_only_that_of_this_one_is_loaded(
+    environment: SmallEnvironment,
+) -> None:
+    """vLLM 0.25 to 0.28 bring DeepGEMM like this; the file for 3.14 does not load in 3.13."""
+    pretend(environment)
+    folder = environment.site / "vllm" / "deep_gemm"
+    folder.mkdir()
+    own = importlib.machinery.EXTENSION_SUFFIXES[0]
+    shutil.copy(some_extension(), folder / f"_C{own}")
+    for suffix in (".cpython-399-x86_64-linux-gnu.so", ".cpython-38-x86_64-linux-gnu.so"):
+        (folder / f"_C{suffix}").write_text("not a library")
+    result = environment.check("extensions_import")
+    assert result.outcome == "pass"
+    assert "vllm.deep_gemm._C" in result.evidence["loaded"]
+    (folder / f"_C{own}").unlink()
+    result = environment.check("extensions_import")
+    assert result.outcome == "fail"
+    assert "vllm.deep_gemm._C: no file is for this Python, only _C.cpython-38" in result.summary
 
 
 def test_a_torch_that_does_not_import_is_an_error(environment: SmallEnvironment) -> None:

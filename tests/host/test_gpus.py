@@ -139,34 +139,55 @@ def test_the_kernel_module_names_its_gpus_when_nothing_else_answers() -> None:
     ]
 
 
-def test_the_bus_knows_what_the_gpu_could_in_a_better_slot() -> None:
+def link_of(
+    driver: dict[str, int], gpu: dict[str, str], port: dict[str, str]
+) -> gpus.PcieLink | None:
+    """Return the link of one GPU as the driver, the GPU and its port tell it."""
     folder = "/sys/bus/pci/drivers/nvidia/0000:07:00.0"
+    answer = {"index": 0, "name": "NVIDIA L4", "bus_id": "00000000:07:00.0", **driver}
     host = Host(
         {
-            nvml.SOURCE.key: answered(
-                {
-                    "index": 0,
-                    "name": "NVIDIA L4",
-                    "bus_id": "00000000:07:00.0",
-                    "width": 8,
-                    "width_max": 8,
-                }
-            ),
-            kernel.LINKS.key: ok(
-                json.dumps(
-                    {
-                        f"{folder}/current_link_width": "8\n",
-                        f"{folder}/max_link_width": "16\n",
-                        f"{folder}/current_link_speed": "8.0 GT/s PCIe\n",
-                        f"{folder}/max_link_speed": "16.0 GT/s PCIe\n",
-                    }
-                )
-            ),
+            nvml.SOURCE.key: answered(answer),
+            kernel.LINKS.key: ok(json.dumps({f"{folder}/{name}": gpu[name] for name in gpu})),
+            kernel.PORTS.key: ok(json.dumps({f"{folder}/../{name}": port[name] for name in port})),
         }
     )
     result = host.known(gpus.FACT)
     assert result is not None
-    assert result[0].link == gpus.PcieLink(width=8, width_max=16, generation=3, generation_max=4)
+    return result[0].link
+
+
+GPU_OF_4 = {
+    "current_link_width": "8\n",
+    "max_link_width": "16\n",
+    "current_link_speed": "2.5 GT/s PCIe\n",
+    "max_link_speed": "16.0 GT/s PCIe\n",
+}
+
+
+def test_the_maximum_of_a_link_is_that_of_gpu_and_slot_together() -> None:
+    by_driver = link_of({"width_max": 16, "generation_max": 3}, GPU_OF_4, {})
+    assert by_driver == gpus.PcieLink(
+        width=8, width_max=16, generation=1, generation_max=3, generation_of_gpu=4
+    )
+    port = {"max_link_width": "8\n", "max_link_speed": "8.0 GT/s PCIe\n"}
+    by_port = link_of({"width_max": 16, "generation_max": 4}, GPU_OF_4, port)
+    assert by_port == gpus.PcieLink(
+        width=8,
+        width_max=8,
+        generation=1,
+        generation_max=3,
+        width_of_gpu=16,
+        generation_of_gpu=4,
+    )
+    alone = link_of({}, GPU_OF_4, {})
+    assert alone == gpus.PcieLink(width=8, width_max=16, generation=1, generation_max=4)
+
+
+def test_the_emulated_port_of_a_virtual_machine_sets_no_limit() -> None:
+    port = {"max_link_width": "1\n", "max_link_speed": "2.5 GT/s PCIe\n"}
+    link = link_of({"width_max": 16, "generation_max": 4, "generation": 4}, GPU_OF_4, port)
+    assert link == gpus.PcieLink(width=8, width_max=16, generation=4, generation_max=4)
 
 
 def test_a_gpu_on_the_bus_that_the_driver_does_not_show() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from provision.plan.serve import command
@@ -43,3 +44,12 @@ def test_a_prefix_with_spaces_can_be_pasted() -> None:
     assert command(plan("", driver=None), "/my envs").startswith(
         "'/my envs/current/bin/vllm' serve"
     )
+
+
+def test_without_a_cpp_compiler_vllm_does_not_compile() -> None:
+    made = plan("", driver=None)
+    with_compiler, without = (
+        command(msgspec.structs.replace(made, checks=checks), "envs")
+        for checks in (("torch_compiles", "vllm_serves"), ("vllm_serves",))
+    )
+    assert without == f"{with_compiler} --enforce-eager"
