@@ -44,7 +44,7 @@ def error_claim(summary: str) -> Document:
 def report(
     documents: list[Document], promised: list[str], gpus: list[str], started: str
 ) -> tuple[Document, int]:
-    """Return the document that `vllm-ready check --python` writes, and its exit code."""
+    """Return the document that `./setup.sh check --python` writes, and its exit code."""
     results = [document["result"] for document in documents]
     outcomes = {result["name"]: result["outcome"] for result in results}
     # A skipped check proves nothing, so "skip" does not count as passed.

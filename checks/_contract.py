@@ -19,8 +19,8 @@ class Needs:
     the CPU runs without any. `distributions`: only an environment whose lock has them promises to
     pass. `tools`: commands on PATH, of each entry at least one ("c++ g++ clang++").
     `capability` and `most_capability`: the lowest and the highest compute capability, met if one
-    GPU lies between. A tool that begins with "$" is a variable that names a command. `recording`: the facts
-    of this host. `serving`: the address of a running server. `or_plan`: on a host without GPUs, a
+    GPU lies between. A tool "$CC" is the command in the variable CC. `recording`: the facts of
+    this host. `serving`: the address of a running server. `or_plan`: on a host without GPUs, a
     plan that names its GPUs replaces the GPUs and the recording.
     """
 
@@ -43,7 +43,7 @@ class Context:
 
     `scratch` is an empty folder of the check's own. `contents` holds the true hashes of files for
     which a wheel's own RECORD is wrong, by path below site-packages. `facts` describes the host
-    now and `earlier` the host in an earlier run, as in `vllm-ready host --json`; `plan` is the
+    now and `earlier` the host in an earlier run, as in `./setup.sh host --json`; `plan` is the
     plan of this environment. All three are empty if nothing was recorded or planned. `serving` is
     the URL of a running server.
     """
@@ -153,13 +153,11 @@ def unmet_need(needs: Needs, context: Context) -> str:
     if needs.lock and not context.pins:
         return "needs the lock that this environment was made from"
     if needs.recording and not context.facts:
-        return "needs a recording of this host, which `vllm-ready check` makes"
+        return "needs a recording of this host, which `./setup.sh check` makes"
     if needs.serving and not context.serving:
         return "needs a server: --serving URL"
     absent = [
-        tools.partition(" ")[0]
-        for tools in needs.tools
-        if not any(map(has_tool, tools.split()))
+        tools.partition(" ")[0] for tools in needs.tools if not any(map(has_tool, tools.split()))
     ]
     if absent:
         return f"needs {' and '.join(absent)} on PATH"

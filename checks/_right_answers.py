@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import _openai, _tiny_model
 
 ANSWER_S = 60.0
+_FIRST_ANSWER_S = 300.0  # Triton may compile kernels for the first request
 _PROMPTS = [_tiny_model.text(prompt) for prompt in _tiny_model.PROMPTS]
 _ANSWERS = [_tiny_model.text(answer) for answer in _tiny_model.ANSWERS]
 
@@ -12,6 +13,15 @@ _ANSWERS = [_tiny_model.text(answer) for answer in _tiny_model.ANSWERS]
 def _request(**content: object) -> dict[str, object]:
     settings = {"max_tokens": _tiny_model.TOKENS, "temperature": 0}
     return {"model": _tiny_model.NAME, **settings, **content}
+
+
+def warm_up(url: str) -> str:
+    """Have a first request answered, right or wrong; return why there was no answer, or ""."""
+    request = _request(prompt=_PROMPTS[0])
+    response = _openai.ask(f"{url}/v1/completions", request, seconds=_FIRST_ANSWER_S)
+    if response.status == 200:
+        return ""
+    return f"the first request was answered with {response.status}: {response.text[:200]}"
 
 
 def check_completion(url: str, number: int) -> str:

@@ -17,6 +17,7 @@ from ._contract import Context, Figure
 
 # A cold start compiles kernels, which takes minutes; stopping waits for the last requests.
 _START_S, _STOP_S, _LEFT_S = 420.0, 60.0, 5.0
+_COMPILED_START_S = 900.0
 _READY = "from the start of its process until /health answers, asked every 0.1 s"
 _KEPT_LINES = 2000
 # vLLM has changed the words of this line from release to release.
@@ -26,9 +27,12 @@ _BACKEND = re.compile(
 
 
 class Server:
-    """Starts at once. `url` is its address, `evidence` and `figures` what was measured."""
+    """Starts at once. `url` is its address, `evidence` and `figures` what was measured.
 
-    def __init__(self, context: Context, **settings: object) -> None:
+    `compiled`: as users start it, with compilation, graphs and the user's caches.
+    """
+
+    def __init__(self, context: Context, *, compiled: bool = False, **settings: object) -> None:
         _processes.adopt_orphans()
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -37,10 +41,12 @@ class Server:
         self.evidence: dict[str, Any] = {}
         self.figures: tuple[Figure, ...] = ()
         self._lines: list[str] = []
+        self._limit_s = _COMPILED_START_S if compiled else _START_S
         self._began = time.monotonic()
+        model = _tiny_model.make(context.scratch)
         self._process = subprocess.Popen(
-            _command(context, _tiny_model.make(context.scratch), {"port": port, **settings}),
-            env=environment(context),
+            _command(context, model, {"port": port, **settings}, compiled=compiled),
+            env=_environment_of_users(context) if compiled else environment(context),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -59,14 +65,18 @@ class Server:
                 self._lines.append(line)
 
     def backends(self) -> list[str]:
-        return sorted({match[1] for match in map(_BACKEND.search, list(self._lines)) if match})
+        return sorted(set(self.find(_BACKEND)))
+
+    def find(self, pattern: re.Pattern[str]) -> list[str]:
+        """Return the first group of a pattern in each line of the output that has it."""
+        return [match[1] for match in map(pattern.search, list(self._lines)) if match]
 
     def wait(self) -> str:
         """Wait until it is ready; return a problem or "".
 
         Raise MemoryError if a GPU has no room for it.
         """
-        while time.monotonic() - self._began < _START_S:
+        while time.monotonic() - self._began < self._limit_s:
             if self._process.poll() is not None:
                 self._reader.join(_LEFT_S)
                 if full := next(filter(_devices.means_full, self._lines), ""):
@@ -85,7 +95,7 @@ class Server:
                 self.evidence["processes"] = len(_processes.descendants())
                 return ""
             time.sleep(0.1)
-        return f"/health did not answer 200 within {_START_S:g} s"
+        return f"/health did not answer 200 within {self._limit_s:g} s"
 
     def stop(self) -> str:
         """Send SIGTERM; return what is wrong with how the server ends, or ""."""
@@ -111,7 +121,14 @@ def environment(context: Context) -> dict[str, str]:
     return {**inherited, **_tiny_model.environment(context.scratch)}
 
 
-def _command(context: Context, model: str, more: dict[str, object]) -> list[str]:
+def _environment_of_users(context: Context) -> dict[str, str]:
+    """Return variables with which the launcher takes the caches of this environment."""
+    ours = ("VLLM_API_KEY", "FLASHINFER_WORKSPACE_BASE")
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**inherited, **_tiny_model.offline_environment(context.scratch)}
+
+
+def _command(context: Context, model: str, more: dict[str, object], *, compiled: bool) -> list[str]:
     server = [sys.executable, "-I", "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     if context.launcher:
         server = [context.launcher, "serve", model]
@@ -121,6 +138,8 @@ def _command(context: Context, model: str, more: dict[str, object]) -> list[str]
         **more,
         **_tiny_model.settings(context),
     }
+    for name in ("enforce_eager", "max_num_seqs") if compiled else ():
+        del settings[name]
     for name, value in settings.items():
         # A flag has no value.
         server += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]

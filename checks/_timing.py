@@ -99,7 +99,9 @@ def measure(
     samples = run(torch, device, function, waste, times)
     clock = "time.perf_counter" if device == "cpu" else "CUDA events"
     cache = f", {_COLD}" if len(waste) else ""
-    warm = f"{warm_up} call{'s' * (warm_up != 1)}" + ("" if device == "cpu" or not warm_up else f" and {_WARM_S} s")
+    warm = f"{warm_up} call{'s' * (warm_up != 1)}" + (
+        "" if device == "cpu" or not warm_up else f" and {_WARM_S} s"
+    )
     return Timing(
         tuple(samples), f"{clock} around each call{cache}; {warm} to warm up, median of {times}"
     )

@@ -145,24 +145,31 @@ def settings(context: Context) -> dict[str, object]:
 def environment(scratch: str) -> dict[str, str]:
     """Return variables for no network, little memory, and caches that go away with `scratch`."""
     return {
-        **OFFLINE,
-        "VLLM_NO_USAGE_STATS": "1",
+        **offline_environment(scratch),
         # FlashInfer would compile its sampler again in each of these caches; flashinfer_compiles
         # is the check for that.
         "VLLM_USE_FLASHINFER_SAMPLER": os.environ.get("VLLM_USE_FLASHINFER_SAMPLER", "0"),
+        "VLLM_CACHE_ROOT": f"{scratch}/vllm",
+        # One for all checks of a run, since nvcc takes minutes.
+        "FLASHINFER_WORKSPACE_BASE": os.environ.get("FLASHINFER_WORKSPACE_BASE", scratch),
+        "TRITON_CACHE_DIR": f"{scratch}/triton",
+        "TORCHINDUCTOR_CACHE_DIR": f"{scratch}/inductor",
+        "MPLCONFIGDIR": f"{scratch}/matplotlib",
+    }
+
+
+def offline_environment(scratch: str) -> dict[str, str]:
+    """Return variables for no network and little memory; caches of compiled code stay as set."""
+    return {
+        **OFFLINE,
+        "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HOME": scratch,
         "TMPDIR": scratch,
         "XDG_CACHE_HOME": f"{scratch}/cache",
         "XDG_CONFIG_HOME": f"{scratch}/config",
         "HF_HOME": f"{scratch}/huggingface",
-        "VLLM_CACHE_ROOT": f"{scratch}/vllm",
         "VLLM_CONFIG_ROOT": f"{scratch}/vllm-config",
-        # One for all checks of a run, since nvcc takes minutes.
-        "FLASHINFER_WORKSPACE_BASE": os.environ.get("FLASHINFER_WORKSPACE_BASE", scratch),
-        "TRITON_CACHE_DIR": f"{scratch}/triton",
-        "TORCHINDUCTOR_CACHE_DIR": f"{scratch}/inductor",
-        "MPLCONFIGDIR": f"{scratch}/matplotlib",
     }
 
 

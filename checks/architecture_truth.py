@@ -26,7 +26,7 @@ _METHOD = (
 )
 _HINT = (
     "./setup.sh plan says which build carries this GPU; "
-    "vllm-ready provision puts back what was replaced"
+    "./setup.sh provision puts back what was replaced"
 )
 
 

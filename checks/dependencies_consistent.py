@@ -15,7 +15,7 @@ from ._host import first_of
 # The distribution that requires something, and the requirement as packaging has parsed it.
 _Requirement = tuple[str, Any]
 _HINT = (
-    "vllm-ready provision installs what was locked again; "
+    "./setup.sh provision installs what was locked again; "
     "packages that you add belong in extra_packages"
 )
 

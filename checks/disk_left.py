@@ -10,7 +10,7 @@ from ._host import Observation
 # room to spare. For another environment the plan knows the size.
 _LEAST_GB = {"tmpdir": 2.0, "cache": 2.0, "logs": 0.2, "models": 2.0}
 _HINT = (
-    "vllm-ready prune and uv cache prune make room; "
+    "./setup.sh prune and uv cache prune make room; "
     "--prefix, TMPDIR, XDG_CACHE_HOME and HF_HOME name other places"
 )
 

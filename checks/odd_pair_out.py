@@ -56,7 +56,7 @@ def _measure(torch: Any, source: int, destination: int) -> _timing.Timing:
 
 
 def judge(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method: str) -> Verdict:
-    """Compare the pairs of each kind of link. Pairs whose link is not recorded are only shown."""
+    """Compare the pairs of each kind of link; of an unknown link, its two directions."""
     evidence = {
         "pairs": [
             {"pair": _pairs.name(pair), "link": links.get(pair), "gb_per_s": round(rate, 1)}
@@ -64,12 +64,12 @@ def judge(rates: dict[_pairs.Pair, float], links: dict[_pairs.Pair, str], method
         ],
         "method": f"{_BYTES >> 20} MiB from GPU to GPU, one pair at a time; {method}",
     }
-    # Of pairs with unknown links, one may be on a bridge and another across sockets.
-    known = {pair: rate for pair, rate in rates.items() if pair in links}
+    # Of two pairs with unknown links, one may be on a bridge and the other across sockets.
+    kinds = {pair: links.get(pair) or str(sorted(pair)) for pair in rates}
     problems = [
-        f"{_pairs.name(pair)}: {rates[pair]:.0f} GB/s over {links[pair]}, "
+        f"{_pairs.name(pair)}: {rates[pair]:.0f} GB/s over {links.get(pair, 'an unknown link')}, "
         f"the others {median:.0f}"
-        for pair, median in _timing.slower_than_peers(known, links, _LEAST).items()
+        for pair, median in _timing.slower_than_peers(rates, kinds, _LEAST).items()
     ]
     ranges = [
         _range(kind, [rate for pair, rate in rates.items() if links.get(pair, "") == kind])

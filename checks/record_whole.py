@@ -42,7 +42,7 @@ def body(context: Context) -> Verdict:
             passed=False,
             summary=f"{min(wrong)}{more}",
             evidence=evidence,
-            hint="vllm-ready provision restores damaged files, and names those it may not remove",
+            hint="./setup.sh provision restores damaged files, and names those it may not remove",
         )
     return Verdict(
         passed=True,

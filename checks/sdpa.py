@@ -1,4 +1,4 @@
-"""Checks torch's own attention: each of its backends, and the one that it chooses itself."""
+"""Checks torch's own attention: its backends without cuDNN, and the one that it chooses itself."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import functools
 import importlib
 import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from . import _devices, _numbers
@@ -21,10 +22,10 @@ _SHAPES = (
     (113, 203, 4, 4, True),
 )
 _WIDTHS = (64, 128, 256)
-_OWN, _MATH, _FLASH = "its own choice", "math", "flash"
-_BACKENDS = {_OWN: "", _MATH: "MATH", _FLASH: "FLASH_ATTENTION"}
-_CUDNN = "cuDNN"
-_GPU_BACKENDS = {_CUDNN: "CUDNN_ATTENTION", "memory-efficient": "EFFICIENT_ATTENTION"}
+OWN, CUDNN = "its own choice", "cuDNN"
+_MATH, _FLASH = "math", "flash"
+_BACKENDS = {OWN: "", _MATH: "MATH", _FLASH: "FLASH_ATTENTION"}
+_GPU_BACKENDS = {"memory-efficient": "EFFICIENT_ATTENTION"}
 # The words with which torch, and cuDNN below it, refuse a case that a backend does not support.
 _REFUSALS = (
     "No available kernel",
@@ -51,21 +52,29 @@ _OpenCase = tuple[str, Callable[..., Any], Any, Any]
 
 
 def body(context: Context) -> Verdict:
-    return _devices.try_on_each(
-        context,
-        lambda torch, device: judge(
-            torch, torch.nn.functional.scaled_dot_product_attention, device
-        ),
-        "torch's attention is right",
-    )
+    return _devices.try_on_each(context, _without_cudnn, "torch's attention is right")
 
 
-def judge(torch: Any, sdpa: Callable[..., Any], device: str) -> _devices.DeviceResult:
+def _without_cudnn(torch: Any, device: str) -> _devices.DeviceResult:
+    backends = _BACKENDS
+    if device != "cpu":
+        # vLLM does the same. A wrong cuDNN is what sdpa_cudnn is about.
+        torch.backends.cuda.enable_cudnn_sdp(False)
+        backends = _BACKENDS | _GPU_BACKENDS
+    return judge(torch, torch.nn.functional.scaled_dot_product_attention, device, backends)
+
+
+def judge(
+    torch: Any,
+    sdpa: Callable[..., Any],
+    device: str,
+    backends: Mapping[str, str] = MappingProxyType(_BACKENDS),
+) -> _devices.DeviceResult:
     torch.set_warn_always(True)  # by default torch gives each reason for a refusal only once
     evidence: dict[str, Any] = {"method": _METHOD}
-    for name, backend in (_BACKENDS | ({} if device == "cpu" else _GPU_BACKENDS)).items():
+    for name, backend in backends.items():
         refused: dict[str, list[str]] = {}
-        words = (*_REFUSALS, *(_CUDNN_REFUSALS if name == _CUDNN else ()))
+        words = (*_REFUSALS, *(_CUDNN_REFUSALS if name == CUDNN else ()))
         cases = []
         for case, call, reference, exact in _cases(torch, device):
             forced = partial(_force, backend, partial(call, sdpa))
@@ -83,7 +92,7 @@ def judge(torch: Any, sdpa: Callable[..., Any], device: str) -> _devices.DeviceR
 def _must_take(torch: Any, name: str, device: str, refused: dict[str, list[str]]) -> str:
     """Return the first refused case that this backend has to take, or ""."""
     cases = itertools.chain.from_iterable(refused.values())
-    if name in {_OWN, _MATH}:
+    if name in {OWN, _MATH}:
         return next(cases)
     # Flash supports no causal mask that is not square, and no GPU before 8.0.
     if name == _FLASH and (device == "cpu" or torch.cuda.get_device_capability(device) >= (8, 0)):
@@ -157,7 +166,7 @@ def _is_refused(
 
 CHECK = Check(
     title="torch's attention",
-    proves="every backend of torch's scaled_dot_product_attention computes its cases right",
+    proves="every backend of torch's scaled_dot_product_attention but cuDNN is right",
     step=40,
     needs=Needs(packages=("torch",), gpus=1),
     body=body,

@@ -75,7 +75,9 @@ def vllm_decode(torch: Any, device: str, flash: Any) -> Decode:
 def measure(
     torch: Any, device: str, decode: Decode, lengths: tuple[int, ...], shape: Shape, dtype: Any
 ) -> _devices.DeviceResult:
-    peak = _rates.peak_bandwidth(torch, device)
+    # There vLLM itself takes another kernel, which was compiled for the GPU.
+    by_driver = _vllm_operators.is_compiled_by_driver(torch, device)
+    peak = None if by_driver else _rates.peak_bandwidth(torch, device)
     rows: dict[str, dict[str, Any]] = {}
     figures = []
     for length in lengths:

@@ -22,7 +22,7 @@ _SYSTEM = (
     *("/lib64", "/usr/lib64", f"/lib/{_MULTIARCH}", f"/usr/lib/{_MULTIARCH}"),
     *("/lib", "/usr/lib"),
 )
-_HINT = "it was built for another torch: vllm-ready provision puts back the matching one"
+_HINT = "it was built for another torch: ./setup.sh provision puts back the matching one"
 
 
 class _Libraries:

@@ -15,6 +15,7 @@ from ._contract import Check, Context, Figure, Needs, Verdict
 from ._server import Server, environment
 
 _PROMPTS, _INPUT, _OUTPUT = 64, 32, 16
+_WARM_UPS = 8  # the first requests compile kernels
 _AT_ONCE = 4  # the server's own limit: more requests would measure its queue
 _DEADLINE_S = 180.0
 _MISSING = re.compile(r"No module named '([\w.]+)'")
@@ -31,8 +32,8 @@ _MEASURES = {
 _STATISTICS: dict[str, dict[str, str]] = {"median": {}, "p99": {"of": "p99"}}
 _METHOD = (
     f"vllm bench serve against a server of a 2 MB model: {_PROMPTS} random prompts of {_INPUT} "
-    f"tokens, {_AT_ONCE} at a time, {_OUTPUT} tokens each, streamed, on this host, without a "
-    "warm-up; compare it with other runs here only"
+    f"tokens, {_AT_ONCE} at a time, {_OUTPUT} tokens each, streamed, on this host, after "
+    f"{_WARM_UPS} requests to warm up; compare it with other runs here only"
 )
 
 
@@ -88,6 +89,7 @@ def _run_benchmark(context: Context, url: str, file: Path) -> tuple[int, str]:
         "random-input-len": _INPUT,
         "random-output-len": _OUTPUT,
         "num-prompts": _PROMPTS,
+        "num-warmups": _WARM_UPS,
         "max-concurrency": _AT_ONCE,
         "seed": _tiny_model.SEED,
         "result-dir": str(file.parent),

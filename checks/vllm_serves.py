@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _gpu_memory, _openai, _planned_backend, _tiny_model
 from ._contract import Check, Context, Needs, Verdict
-from ._right_answers import ANSWER_S, check_chat, check_completion, check_stream
+from ._right_answers import ANSWER_S, check_chat, check_completion, check_stream, warm_up
 from ._server import Server
 
 # The server updates its counters at intervals.
@@ -51,6 +51,9 @@ def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:
     if models.status != 200 or _tiny_model.NAME not in names:
         yield f"/v1/models answered {models.status} and does not name the model"
     before = _counters(url)
+    if problem := warm_up(url):
+        yield problem
+    before = _grown(url, before)
     began = time.monotonic()
     ways = [check_completion, check_chat, check_stream]
     for check in ways:
@@ -71,6 +74,16 @@ def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:
     status = _openai.ask(f"{url}/health", seconds=ANSWER_S).status
     if status != 200:
         yield f"/health answered {status} after {evidence['requests']} requests"
+
+
+def _grown(url: str, before: dict[str, float]) -> dict[str, float]:
+    """Return the counters once they have counted the first request, or after the deadline."""
+    name, until = "vllm:request_success_total", time.monotonic() + _COUNTED_S
+    while True:
+        now = _counters(url)
+        if now.get(name, 0.0) > before.get(name, 0.0) or time.monotonic() > until:
+            return now
+        time.sleep(0.2)
 
 
 def _counters(url: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from . import _tiny_model
 from ._contract import Check, Context, Needs, Verdict, whole_gpus
-from ._right_answers import check_completion
+from ._right_answers import check_completion, warm_up
 from ._server import Server
 
 _WAYS = (8, 4, 2)  # numbers of parts into which the tiny model's heads can be split
@@ -31,7 +31,7 @@ def body(context: Context) -> Verdict:
             passed=False, summary=f"split {ways} ways, {problem}", evidence=evidence, hint=_HINT
         )
     prompts = len(_tiny_model.PROMPTS)
-    problem = next(
+    problem = warm_up(server.url) or next(
         filter(None, (check_completion(server.url, number) for number in range(prompts))), ""
     )
     problem_at_end = server.stop()

@@ -87,6 +87,10 @@ def bash() -> str:
     )
     return f"""\
 # bash completion of vllm-ready: eval "$(./setup.sh completion bash)"
+_vllm_ready_files() {{ # only here: else a folder named like a verb would take its place
+    compopt -o filenames 2>/dev/null
+    COMPREPLY=($(compgen -f -- "$1"))
+}}
 _vllm_ready() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} verb=up words each
     local verbs={shlex.quote(" ".join(VERBS))}
@@ -96,15 +100,15 @@ _vllm_ready() {{
     case $verb:$before in
 {values}
     esac
-    case $before in {paths}) COMPREPLY=($(compgen -f -- "$word")); return ;; esac
+    case $before in {paths}) _vllm_ready_files "$word"; return ;; esac
     case $verb in
 {cases}
     esac
     [[ " ${{COMP_WORDS[*]:1:COMP_CWORD-1}} " == *" $verb "* ]] || words="$words $verbs help"
     COMPREPLY=($(compgen -W "$words" -- "$word"))
-    [[ $word == -* || ${{#COMPREPLY[@]}} -gt 0 ]] || COMPREPLY=($(compgen -f -- "$word"))
+    [[ $word == -* || ${{#COMPREPLY[@]}} -gt 0 ]] || _vllm_ready_files "$word"
 }}
-complete -o filenames -F _vllm_ready {" ".join(COMMANDS)}
+complete -F _vllm_ready {" ".join(COMMANDS)}
 """
 
 

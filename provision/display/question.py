@@ -31,6 +31,7 @@ def agreed(question: str, patience_s: float = PATIENCE_S) -> bool:
                 "nobody can answer a question of a process in the background",
                 hint="bring it to the foreground, or add --yes",
             )
+        sys.stdout.flush()  # what is asked about may go through a pipe
         terminal.write(f"\n{question} [y/N] ".encode())
         if not select.select([terminal], [], [], patience_s)[0]:
             raise Interrupted(

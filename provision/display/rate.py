@@ -46,18 +46,19 @@ class Pace:
     def summary(self, now: float) -> str:
         """Return the total and its time; bytes of an earlier run do not count for the speed."""
         seconds, progress = now - self.began, self.last.done - self._done_before
-        total = _amount(self.last.total, self.last.unit)
-        if seconds < 1 or not progress:
+        total = amount(self.last.total, self.last.unit)
+        # Most of it may have come while other steps ran: then nobody knows how fast.
+        if seconds < 1 or 2 * progress < self.last.total:
             return total
         return f"{total} in {duration(seconds)}{self._per_second(progress / seconds)}"
 
     def _per_second(self, speed: float) -> str:
-        return f", {_amount(speed, 'bytes')}/s" if self.last.unit == "bytes" else ""
+        return f", {amount(speed, 'bytes')}/s" if self.last.unit == "bytes" else ""
 
     def _done_of_total(self) -> str:
         done, total, unit = self.last.done, self.last.total, self.last.unit
         if total <= 0:
-            return _amount(done, unit)
+            return amount(done, unit)
         if unit != "bytes":
             return f"{done} of {total} {unit}"
         name, size = _scale(total)
@@ -92,7 +93,7 @@ def _is_last(event: Progress) -> bool:
     return 0 < event.total <= event.done
 
 
-def _amount(number: float, unit: str) -> str:
+def amount(number: float, unit: str) -> str:
     if unit != "bytes":
         return f"{number:.1f}".removesuffix(".0") + f" {unit}"
     name, size = _scale(number)

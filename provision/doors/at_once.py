@@ -7,6 +7,8 @@ import threading
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, TypeVar
 
+from provision.errors import StepFailed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
 
@@ -34,9 +36,21 @@ class Workers:
         future: Future[T] = Future()
         self._queue.put((future, work))  # type: ignore[arg-type] # mixed types
         if self._threads < self._limit:
-            self._threads += 1
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            self._start()
         return future
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # with other threads the work is only slower
+            if not self._threads:
+                raise StepFailed(
+                    f"{error}: a limit of this shell forbids it",
+                    hint="raise `ulimit -u` (processes) or `ulimit -v` (address space)",
+                ) from None
+        else:
+            self._threads += 1
 
     def stop(self) -> None:
         """Start nothing more and let idle threads end."""

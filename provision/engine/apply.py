@@ -45,7 +45,8 @@ def build(
     number = only if only is not None else start
     if number is not None and number not in numbers:
         raise WrongUsage(
-            f"there is no step {number}", hint=f"there are: {', '.join(map(str, numbers))}"
+            f"there is no step {number}",
+            hint=f"there are: {', '.join(map(str, numbers))}; ./setup.sh tasks lists your own too",
         )
     variables = clean(os.environ) if environment is None else environment
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -34,6 +35,25 @@ def read_report(environment: Path) -> bytes | None:
         return report_path(environment).read_bytes()
     except OSError:
         return None
+
+
+def _served_path(environment: Path) -> Path:
+    return environment / STATE / "served-compiled" / host_id()
+
+
+def has_served_compiled(environment: Path) -> bool:
+    """Return whether a server with vLLM's own defaults has answered right on this host."""
+    return _served_path(environment).exists()
+
+
+def note_served_compiled(environment: Path, *, passed: bool) -> None:
+    """Remember how the check of such a server ended."""
+    path = _served_path(environment)
+    with contextlib.suppress(OSError, NotWritable):  # a user who may only read notes nothing
+        if passed:
+            files.write(path, b"")
+        else:
+            path.unlink(missing_ok=True)
 
 
 def withdraw(environment: Path) -> None:

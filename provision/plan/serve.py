@@ -6,6 +6,7 @@ import shlex
 
 from provision.plan._model import Plan
 
+COMPILED = "vllm_serves_compiled"  # the check that starts a server as this command does
 CPU_SHARE = "0.2"  # of the memory of the host, as in the check vllm_serves
 
 
@@ -17,7 +18,7 @@ def command(plan: Plan, prefix: str, model: str = "MODEL") -> str:
     words = [shlex.quote(f"{prefix}/current/bin/vllm"), "serve", model]
     if plan.profile == "cpu":  # by default vLLM takes nearly all of the memory for its KV cache
         words += ["--gpu-memory-utilization", CPU_SHARE]
-        if plan.checks and "torch_compiles" not in plan.checks:  # there is no C++ compiler
+        if not _compiles(plan):
             words += ["--enforce-eager"]
     # MIG slices cannot work together: tensor parallelism counts whole GPUs.
     whole = [gpu for gpu in plan.gpus.used if ":" not in gpu]
@@ -36,6 +37,19 @@ def command(plan: Plan, prefix: str, model: str = "MODEL") -> str:
         else ""
     )
     return visible + " ".join(words)
+
+
+def _compiles(plan: Plan) -> bool:
+    """Return whether vLLM compiles models here; on a CPU that needs a C++ compiler."""
+    return plan.profile == "cuda" or not plan.checks or "torch_compiles" in plan.checks
+
+
+def untried(plan: Plan) -> str:
+    """Return what this command does and the promised checks do not, with the check that does."""
+    if not _compiles(plan):
+        return ""
+    graphs = " and CUDA graphs" if plan.profile == "cuda" else ""
+    return f"compiled mode{graphs}: not tried (./setup.sh check --profile full)"
 
 
 def _power_of_two(gpus: int) -> int:

@@ -59,6 +59,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     promised: tuple[str, ...] = ()  # the checks that decide the verdict
     checks: tuple[CheckResult, ...]
     owed: tuple[str, ...] = ()  # the checks that can run on the target host only
+    untried: str = ""  # what users do and no check of this environment has done yet
     figures: tuple[Figure, ...] = ()
     # By comparison with the environment in use; any entry keeps that one current.
     regressions: tuple[str, ...] = ()

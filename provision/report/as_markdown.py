@@ -51,7 +51,9 @@ def _verdict(report: Report) -> list[str]:
     head = [f"# {plain(report.headline.capitalize())} (exit code {report.exit_code}){part}", ""]
     problems = [f"* {plain(problem)}" for problem in report.problems]
     owed = [f"Still to be proved on the target host: {plain(', '.join(report.owed))}", ""]
-    return [*doubt, *head, *problems, *[""] * bool(problems), *(owed if report.owed else [])]
+    untried = [f"{plain(report.untried.capitalize())}", ""] if report.untried else []
+    end = [*(owed if report.owed else []), *untried]
+    return [*doubt, *head, *problems, *[""] * bool(problems), *end]
 
 
 def _about(report: Report) -> list[str]:

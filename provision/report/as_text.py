@@ -62,8 +62,14 @@ def _head(report: Report, environment: str, columns: int = _COLUMNS) -> list[str
         f"environment  {environment}",
         *(_planned(report.plan) if report.plan else ()),
         *_problems(report, columns),
+        *_wrapped_untried(report, columns),
         "",
     ]
+
+
+def _wrapped_untried(report: Report, columns: int) -> list[str]:
+    lines = _wrapped(report.untried, columns, 13) if report.untried else []
+    return [f"untried{line[7:]}" for line in lines[:1]] + lines[1:]
 
 
 def _problems(report: Report, columns: int) -> list[str]:

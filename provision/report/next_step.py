@@ -45,7 +45,9 @@ def _serve(report: Report) -> NextStep:
     if report.plan is None:
         return NextStep(title="Next", text="Nothing: every check passed.")
     prefix = str(report.settings.get("prefix", "envs"))
-    return NextStep(title="Serve a model", commands=(serve.command(report.plan, prefix),))
+    return NextStep(
+        title="Serve a model", text=report.untried, commands=(serve.command(report.plan, prefix),)
+    )
 
 
 def _of_check(check: CheckResult) -> NextStep:

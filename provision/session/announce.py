@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from provision.display import terminal
-from provision.engine import environments
+from provision.engine import environments, verified
 from provision.errors import DONE
 from provision.plan import serve
 from provision.report import as_text
@@ -62,5 +62,8 @@ def _tell_a_person(session: Session, outcome: Outcome, report: Report) -> None:
 
 def _how_to_serve(session: Session, outcome: Outcome) -> None:
     if outcome.exit_code == DONE:
-        command = serve.command(outcome.resolution.plan, session.prefix)
-        terminal.line(f"serve a model: {command}")
+        plan = outcome.resolution.plan
+        terminal.line(f"serve a model: {serve.command(plan, session.prefix)}")
+        # Another host has yet to try anything.
+        if not session.target and not verified.has_served_compiled(outcome.place):
+            terminal.write(f"{text}\n" if (text := serve.untried(plan)) else "")

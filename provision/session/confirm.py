@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from provision.display import question, terminal
+from provision.display import question, rate, terminal
 from provision.engine.resolution_cache import Resolution
 from provision.errors import UNSUPPORTED, Interrupted, SourceFailed
 from provision.plan._model import Plan, Unsupported
-from provision.session import outputs, resolve, run_report, silence
+from provision.session import outputs, preflight, resolve, run_report, silence
 from provision.session._model import Session
 from provision.steps.model import Lock
 from provision.steps.wheel_folder import FOLDER
@@ -60,7 +60,8 @@ def ask_consent(session: Session, plan: Plan, lock: Lock) -> None:
     if not (options.json or options.quiet or options.events):
         from provision.plan import explain
 
-        terminal.show(explain.render(plan))
+        shown = plan if session.target else preflight.with_warnings(plan, session, None)
+        terminal.show(explain.render(shown))
         terminal.line(f"\nto download: {_download(Path(session.prefix) / FOLDER, plan, lock)}")
     if options.yes or not question.has_person():
         return
@@ -72,11 +73,12 @@ def _download(folder: Path, plan: Plan, lock: Lock) -> str:
     """Return what is still to be fetched; some indexes do not tell sizes."""
     wheels = [pin.wheel for pin in lock.pins]
     missing = [wheel for wheel in wheels if not _is_stored(folder / wheel.file, wheel.size)]
-    size = f"{sum(wheel.size for wheel in missing) / 1e9:.2f} GB"
+    size = rate.amount(sum(wheel.size for wheel in missing), "bytes")
     if missing and not all(wheel.size for wheel in missing):
         size = f"about {plan.download_mb / 1e3:.1f} GB"
     stored = len(wheels) - len(missing)
-    return f"{size} in {len(missing)} wheels" + (f"; {stored} already here" if stored else "")
+    count = f"{len(missing)} wheel{'s' * (len(missing) != 1)}"
+    return f"{size} in {count}" + (f"; {stored} already here" if stored else "")
 
 
 def _is_stored(path: Path, size: int) -> bool:

@@ -24,6 +24,11 @@ _GPU_ID = re.compile(r"(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def run_checks(options: argparse.Namespace) -> Report:
+    if options.serving is not None and not options.serving.startswith(("http://", "https://")):
+        raise WrongUsage(
+            f"`{options.serving}` is not the address of a server",
+            hint="write --serving http://localhost:8000",
+        )
     session = request.new_session(options)
     python = promised_checks.inspect_interpreter(
         sys.executable if options.python is None else options.python

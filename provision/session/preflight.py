@@ -1,4 +1,4 @@
-"""The needs of a plan on this host, measured before anything is built: for `plan`."""
+"""The needs of a plan on this host, measured before anything is built."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from provision.engine.journal import Journal
 from provision.engine.promised_checks import Interpreter
 from provision.errors import UNSUPPORTED, UnreadableInput
 from provision.host import record
+from provision.plan import serve
 from provision.plan._model import Plan, Unsupported
 from provision.report import share
 from provision.report._model import Left, Package, Report
@@ -62,11 +63,20 @@ def report(session: Session, outcome: Outcome) -> Report:
             promised=outcome.promised,
             checks=outcome.tried.checks,
             owed=outcome.owed,
+            untried=_untried(session, outcome),
             figures=outcome.tried.figures,
             regressions=outcome.regressions,
         ),
         record.own_scrubber(),
     )
+
+
+def _untried(session: Session, outcome: Outcome) -> str:
+    if outcome.verdict != "verified" or session.target:
+        return ""
+    if verified.has_served_compiled(Path(outcome.place)):
+        return ""
+    return serve.untried(outcome.resolution.plan)
 
 
 def unsupported(session: Session, refused: Unsupported) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ from provision.plan._model import Plan
 from provision.steps.model import Action, Lock, Run, Site, Step, Write, fetch, requirements
 
 _CUDA: Final = ("nvidia-", "cuda-")
+_HELD: Final = frozenset({"torch", "torchaudio", "torchvision", "triton", "vllm"})
 # The distributions that torch imports: with these, `import torch` works after this step.
 _NEEDED: Final = frozenset(
     {
@@ -26,13 +28,9 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         Write(title="the lock's part for torch", path=part, text=requirements(pins)),
         Run(title=f"install torch {lock.version('torch')}", argv=site.install(part)),
         Write(
-            title="constraints that hold torch",
+            title="constraints that hold torch and vLLM",
             path=constraints,
-            text="".join(
-                f"{pin.name}=={pin.version}\n"
-                for pin in pins
-                if pin.name in ("torch", "triton") or pin.name.startswith(_CUDA)
-            ),
+            text="".join(f"{line}\n" for line in _constraints(plan, lock)),
         ),
         # Holds every later pip in this environment. A URL, since pip splits a path at its spaces.
         Write(
@@ -41,6 +39,18 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
             text=f"[global]\nconstraint = file://{quote(constraints)}\n",
         ),
     )
+
+
+def _constraints(plan: Plan, lock: Lock) -> Iterator[str]:
+    """Yield the pins that a later pip must not change."""
+    for pin in lock.pins:
+        if pin.name in _HELD or pin.name.startswith(_CUDA):
+            yield f"{pin.name}=={pin.version}"
+    vllm = plan.packages.get("vllm")
+    if vllm and vllm.distribution not in (None, "vllm"):
+        # Both have the same files: the distribution `vllm` would overwrite those of the other.
+        yield f"{vllm.distribution}=={vllm.version}"
+        yield "vllm<0"
 
 
 def leaves(plan: Plan, lock: Lock) -> tuple[str, ...]:  # noqa: ARG001 - the contract's signature

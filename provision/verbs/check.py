@@ -14,6 +14,7 @@ from provision.display import progress, terminal
 from provision.engine import environments, launch_checks, locks, promised_checks, verified
 from provision.engine.launch_checks import CheckDescription
 from provision.errors import CHECK_FAILED, DONE, WrongUsage, nearest
+from provision.plan import serve
 from provision.report import as_text
 from provision.report._model import Report
 from provision.session import foreign_python, inputs, outputs, request, run_report
@@ -99,6 +100,9 @@ def checked(session: Session, options: argparse.Namespace) -> Report:
         tried = promised_checks.check_environment(
             plan, lock, str(place), names, Path(session.logs), listener, gpus, facts
         )
+    for check in tried.checks:
+        if check.name == serve.COMPILED:
+            verified.note_served_compiled(place, passed=check.outcome == "pass")
     report = run_report.of_checks(session, tried, names, gpus, facts, environment)
     code = report.exit_code
     whole = set(plan.checks) <= set(names)

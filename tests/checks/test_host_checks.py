@@ -230,6 +230,8 @@ def test_every_host_check_has_a_twin_and_every_rule_of_the_environment() -> None
 
 
 SOUND: list[tuple[str, dict[str, Any], str]] = [
+    ("pcie_links", {"gpus": (gpu(0, link=gpus.PcieLink(width=16, width_max=16, generation=1, generation_max=5)), gpu(1))}, "PCIe x16, the full width of GPU and slot"),
+    ("pcie_links", {"gpus": (gpu(0, link=gpus.PcieLink(width=8, width_max=8, width_of_gpu=16, generation=4, generation_max=4, generation_of_gpu=5)), gpu(1))}, "GPU 0: the slot has x8 where the GPU has x16 and generation 4 where the GPU has generation 5"),
     ("fabric_manager_runs", {"gpu_links": gpu_links.GpuLinks(nvswitch=False), "fabric_manager": MISSING}, "no NVSwitches here"),
     ("fabric_manager_runs", {"fabric_manager": MISSING, "gpu_fabric": MISSING, **DOCKER}, "outside of this container"),
     ("fabric_manager_runs", {"fabric_manager": MISSING, "gpus": (gpu(0, name="NVIDIA GB200"), gpu(1))}, "managed elsewhere"),

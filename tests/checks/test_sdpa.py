@@ -6,7 +6,7 @@ from tests.checks import real
 from tests.checks.twins import twin_of
 
 TWINS = """
-from checks import sdpa
+from checks import sdpa, sdpa_cudnn
 right = torch.nn.functional.scaled_dot_product_attention
 
 def tile(*given, **settings):
@@ -43,10 +43,11 @@ def lazy(*given, **settings):
 def broken(*given, **settings):
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-sdpa._BACKENDS.pop(sdpa._OWN)
+sdpa._BACKENDS.pop(sdpa.OWN)
 torch.nn.functional.scaled_dot_product_attention = tile
-verdict = sdpa.body(Context(profile="cpu", scratch=""))
-results["body: tile"] = "" if verdict.passed else verdict.summary
+for name, check in (("body", sdpa), ("body of cuDNN", sdpa_cudnn)):
+    verdict = check.body(Context(profile="cpu", scratch=""))
+    results[f"{name}: tile"] = "" if verdict.passed else verdict.summary
 torch.nn.functional.scaled_dot_product_attention = right
 for twin in (right, tile, row, off_by_one, bottom_right, other_heads, lazy, broken):
     results[twin.__name__], found = sdpa.judge(torch, twin, "cpu")
@@ -65,18 +66,17 @@ def without_plans(*given, **settings):
     raise RuntimeError("cuDNN Frontend error: [cudnn_frontend] Error: No execution plans built successfully.")
 
 for backends in ({"cuDNN": "MATH"}, {"memory-efficient": "MATH"}):
-    sdpa._BACKENDS.clear()
-    sdpa._BACKENDS.update(backends)
     for name, twin in {**{one.__name__: one for one in (without_engine, without_plans)}, "nothing but broken": broken}.items():
-        results[f"{next(iter(backends))}: {name}"] = sdpa.judge(torch, twin, "cpu")[0]
+        results[f"{next(iter(backends))}: {name}"] = sdpa.judge(torch, twin, "cpu", backends)[0]
 """
 FIRST = "math: float16, head dimension 64, "
 
 
-@twin_of("sdpa")
+@twin_of("sdpa", "sdpa_cudnn")
 def test_slightly_wrong_answers_fail(real_vllm: real.Vllm) -> None:
     expected = {
         "body: tile": "CPU: " + FIRST + "full 113 x 203: off by ",
+        "body of cuDNN: tile": "CPU: its own choice: float16, head dimension 64, full 113 x 203: off by ",
         "scaled_dot_product_attention": "",
         "tile": FIRST + "full 113 x 203: off by ",
         "row": FIRST + "full 113 x 203: off by nan",

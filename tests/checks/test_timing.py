@@ -7,6 +7,8 @@ from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from checks import _figures, _timing
 
 
@@ -27,7 +29,7 @@ def pretended(log: list[str]) -> Any:
     cuda = SimpleNamespace(
         Event=Event,
         device=lambda _: contextlib.nullcontext(),
-        synchronize=lambda: log.append("wait"),
+        synchronize=lambda *_: log.append("wait"),
     )
 
     class Waste:
@@ -43,19 +45,26 @@ def pretended(log: list[str]) -> Any:
     return SimpleNamespace(cuda=cuda, uint8="uint8", empty=lambda size, **_: Waste(size))
 
 
-def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache() -> None:
+def test_on_a_gpu_each_call_stands_between_events_behind_a_cold_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_timing, "_WARM_S", 0.01)
     log: list[str] = []
     result = _timing.measure(
         pretended(log), "cuda:0", lambda: log.append("call"), times=3, warm_up=2
     )
+    warm_up = log[: log.index("overwrite 256 MiB")]
+    log = log[len(warm_up) :]
+    assert warm_up[:3] == ["call", "call", "wait"]
+    assert len(warm_up) > 5, "and until the clocks have risen"
     once = ["overwrite 256 MiB", "event", "call", "event"]
-    assert log == ["call", "call", "wait", *once * 3, "wait"]
+    assert log == [*once * 3, "wait"]
     assert result.samples_us == (20.0,) * 3
     assert result.evidence() == {
         "median_us": 20.0,
         "spread": 0.0,
         "times": 3,
-        "method": "CUDA events around each call, the last cache overwritten before each; 2 calls and 0.3 s to warm up, median of 3",
+        "method": "CUDA events around each call, the last cache overwritten before each; 2 calls and 0.01 s to warm up, median of 3",
     }
 
 

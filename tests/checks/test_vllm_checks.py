@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.machinery
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,11 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("broken", "summary"),
     [
-        ({"status": "500"}, "a completion of 12 tokens was answered with 500 and 12 tokens"),
+        ({"status": "500"}, "the first request was answered with 500: "),
+        (
+            {"status": "500 if counted['requests'] > 1 else 200"},
+            "a completion of 12 tokens was answered with 500 and 12 tokens",
+        ),
         ({"status": "500 if chat else 200"}, "a chat of 12 tokens was answered with 500"),
         (
             {"status": "500 if stream else 200"},
@@ -203,6 +208,41 @@ def test_a_server_that_is_broken_fails(
     result = environment.check("vllm_serves")
     assert result.outcome == "fail"
     assert summary in result.summary
+
+
+LOG = """
+    print("INFO torch.compile took 12.31 s in total", flush=True)
+    print("INFO Graph capturing finished in 7 secs, took 0.31 GiB", flush=True)
+    wrong = {"--enforce-eager", "--max-num-seqs"} & set(sys.argv)
+    wrong |= {"VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE"} & set(os.environ)
+    assert not wrong, wrong
+"""
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="no C++ compiler here")
+def test_a_server_with_the_defaults_of_vllm(environment: SmallEnvironment) -> None:
+    pretend(environment, on_start=textwrap.indent(textwrap.dedent(LOG), "    "))
+    result = environment.check("vllm_serves_compiled")
+    assert result.outcome == "pass", result.summary
+    assert "(compiled in 12.31 s, graphs captured in 7 s); 5 prompts completed" in result.summary
+
+
+@twin_of("vllm_serves_compiled")
+@pytest.mark.skipif(not shutil.which("c++"), reason="no C++ compiler here")
+@pytest.mark.parametrize(
+    ("broken", "summary"),
+    [
+        ({"words": "words[::-1]"}, "a completion said «w40 "),
+        ({"on_start": "sys.exit(3)"}, "the server ended with status 3 before it was ready"),
+    ],
+)
+def test_a_compiled_server_that_is_broken_warns(
+    environment: SmallEnvironment, broken: dict[str, str], summary: str
+) -> None:
+    pretend(environment, **broken)
+    result = environment.check("vllm_serves_compiled")
+    assert (result.outcome, summary in result.summary) == ("warn", True)
+    assert "--enforce-eager" in result.hint
 
 
 def test_a_server_without_room_on_the_gpu_is_an_error(environment: SmallEnvironment) -> None:
@@ -264,7 +304,7 @@ def test_the_launcher_is_used_where_there_is_one(environment: SmallEnvironment) 
     assert "through the launcher" in environment.log("vllm_serves")
 
 
-LONGER = ("speed_attention", "speed_matmul", "vllm_bench")
+LONGER = ("speed_attention", "speed_matmul", "vllm_bench", "vllm_serves_compiled")
 
 
 @pytest.mark.parametrize(
