@@ -119,6 +119,17 @@ open_to_the_checkout() { # open_to_the_checkout FOLDER: use the checkout, instal
         chmod +x "$1/bin/vllm-ready"
 }
 
+fits_its_python() { # fits_its_python FOLDER: uv.toml may ask for files of another Python or system
+    "$1/bin/python" -I -c '
+import pathlib, sys
+from importlib.machinery import EXTENSION_SUFFIXES
+for path in pathlib.Path(sys.argv[1]).glob("lib/python3.*/site-packages/**/*"):
+    suffix = path.name[len(path.name.partition(".")[0]):]
+    if suffix.endswith((".so", ".pyd")) and ".libs" not in str(path) and suffix not in EXTENSION_SUFFIXES:
+        sys.exit(f"{path.name} is for another Python or system; look at [pip] in uv.toml")
+' "$1"
+}
+
 stamp() { # stamp FOLDER PINS: mark a finished environment; this file is written last
     local packages=("$1"/lib/python3.*/site-packages/[!_]*)
     printf '%s\0' "$LAYOUT $here" "$(readlink -f -- "$1/bin/python")" "$2" "${packages[@]#"$1/"}" >"$1/.ready.new" &&
@@ -134,6 +145,7 @@ make_environment() { # make_environment FOLDER REQUIREMENTS: in place, scripts c
     choose_tool
     IFS= read -rd '' pins <"$2" || true # first: a later change is not installed
     if [[ $uv ]]; then install_with_uv "$1" "$2"; else install_with_pip "$1" "$2"; fi
+    attempt "trying $1" fits_its_python "$1"
     attempt "finishing $1" open_to_the_checkout "$1"
     attempt "finishing $1" stamp "$1" "$pins"
     say "$1 is ready"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from io import BufferedRandom
 
 _WAIT_S = 0.1
+_MOST = 16 * 2**30  # of a file whose size nobody has told
 _CHANGED = "the index or a proxy changed it; use --upgrade to resolve again, or a mirror"
 
 
@@ -49,7 +50,7 @@ def download(
     connection: addresses.Connection,
     size: int = 0,
 ) -> None:
-    """Fetch a file to `path`, of at most `size` bytes where that is known.
+    """Fetch a file to `path`, of at most `size` bytes, or of 16 GiB if that is not known.
 
     `count` is called with the size of every piece and may raise to stop the download. An empty
     `sha256` accepts the content of the source; the caller then records its hash.
@@ -61,7 +62,7 @@ def download(
         if path.exists() and is_complete(path, sha256):
             part.unlink()  # another process has just fetched the file
             return
-        fetch = functools.partial(_fetch, url, target, count, connection, size)
+        fetch = functools.partial(_fetch, url, target, count, connection, size or _MOST)
         continued = os.fstat(target.fileno()).st_size > 0
         if fetch() != sha256 and sha256:
             # The first part may have been damaged on the disk, so a continued file gets a second
@@ -144,10 +145,10 @@ def _fetch(
             count(-_empty(target))
             hasher = hashlib.sha256()
             continue
-        if most and target.tell() + len(piece) > most:
+        if target.tell() + len(piece) > most:
             target.truncate(0)
             raise SourceFailed(
-                f"sends more than the {most} bytes that the lock names",
+                f"sends more than the {most} bytes that are expected",
                 where=addresses.scrubbed(url),
                 hint=_CHANGED,
             )

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 
-from provision.errors import NotWritable, UnreadableInput
+from provision.errors import NotWritable, StepFailed, UnreadableInput
 
 TYPE_CHECKING = False  # `from typing import` would cost a tenth of the time of `--help`
 if TYPE_CHECKING:
@@ -122,12 +122,18 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def sync_file_system(folder: Path) -> None:
-    """Write everything on the file system of this folder to the disk."""
+    """Write all of this folder's file system to the disk; raise StepFailed if that fails."""
     import ctypes
 
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        ctypes.CDLL(None).syncfs(handle)
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle):
+            number = ctypes.get_errno()
+            raise StepFailed(
+                f"cannot be written to the disk: {os.strerror(number)}",
+                where=str(folder),
+                hint="look at the disk (dmesg, df); the same command resumes",
+            )
     finally:
         os.close(handle)
 

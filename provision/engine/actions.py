@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from provision.host._scrub import hide_secrets
 from provision.steps.model import Action, Fetch, Need, Run, Site, Step, Write
 
 _PROGRESS = re.compile(r"\[(\d+)/(\d+)\] ")  # the format of ninja
+_PYTHON_OPTION, _ASK_PREFIX = "--python", "import sys; print(sys.prefix)"
 _RESUME = "the same command resumes"
 # These would reach into a command from outside and change its behaviour.
 _FOREIGN = ("LD_", "PYTHON", "PIP_", "VIRTUAL_ENV", "CONDA_", "BASH_ENV")
@@ -81,7 +83,29 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
                 hint=needs.hint_for(need, Path(self.site.generation)) or _RESUME,
             )
 
+    def _refuse_another_python(self, step: Step, action: Run) -> None:
+        """Raise StepFailed if an installer would work outside of its environment.
+
+        Without its pyvenv.cfg the link bin/python is the Python of the host.
+        """
+        if "install" not in action.argv or _PYTHON_OPTION not in action.argv:
+            return
+        python = Path(action.argv[action.argv.index(_PYTHON_OPTION) + 1])
+        done = process.run(
+            (str(python), "-I", "-c", _ASK_PREFIX), deadline_s=60, env=self.environment
+        )
+        own, prefix = os.path.realpath(python.parent.parent), done.stdout.strip()
+        if done.ok and os.path.realpath(prefix) == own:
+            return
+        raise StepFailed(
+            f"{action.title}: {python} is not the Python of this environment, but of "
+            f"{prefix or done.problem()}",
+            where=f"step {step.label}",
+            hint=f"{_RESUME}: it makes the environment again",
+        )
+
     def _run(self, step: Step, action: Run, log: StepLog) -> str:
+        self._refuse_another_python(step, action)
         environment = {**self.environment, **action.env}
         command = hide_secrets(process.Finished(argv=action.argv).command)
         log.command(action.title, command, environment)

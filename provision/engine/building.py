@@ -15,6 +15,7 @@ from provision.engine import environments, work
 from provision.engine.actions import Carrier
 from provision.engine.integrity import manifest as marks
 from provision.engine.integrity import repair, stray_files, survey
+from provision.engine.integrity.installed import is_virtual
 from provision.engine.integrity.wrong_records import WrongRecords
 from provision.engine.journal import Journal
 from provision.engine.work import Work
@@ -134,7 +135,7 @@ class Building:
             for path in self._written
             if path.startswith(f"{self._generation}/")
         }
-        self._is_bare = not self._python.exists() or any(
+        self._is_bare = not is_virtual(self._generation) or any(
             f"/{SITE_PACKAGES}/" not in path and path not in ours for path in changed
         )
         done = self._journal.done_fingerprints()

@@ -22,7 +22,7 @@ from packaging.version import Version
 
 from provision.doors import files, parts, process
 from provision.engine import fetch, pylock
-from provision.errors import SourceFailed, UnreadableInput, WrongUsage
+from provision.errors import NotWritable, SourceFailed, UnreadableInput, WrongUsage
 from provision.events import Subscriber
 from provision.flash_attn import wheel_store
 from provision.flash_attn.wheel_store import Kept
@@ -87,7 +87,13 @@ def refuse_foreign(folder: Path) -> None:
     Making a bundle removes every other file from its folder.
     """
     readme = folder / README
-    is_free = not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+    try:
+        is_free = not os.path.lexists(folder) or (folder.is_dir() and not any(folder.iterdir()))
+        folder.exists()
+    except OSError as error:
+        raise NotWritable(
+            f"cannot be used: {error.strerror}", where=str(folder), hint="name another folder"
+        ) from None
     if not is_free and not (readme.is_file() and files.read_text(readme).startswith(_OURS)):
         raise WrongUsage(
             "is neither empty nor a bundle, and its files would be lost",

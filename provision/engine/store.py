@@ -33,6 +33,8 @@ def prune(prefix: Path, before: frozenset[Path]) -> None:
     ever named stay, and so do those that took an hour to compile. The caller holds the lock of the
     prefix, so that no import is running.
     """
+    if (prefix / FOLDER).is_symlink():
+        return  # other prefixes may use it, too, and nobody knows which
     shutil.rmtree(prefix / FOLDER / ASIDE, ignore_errors=True)
     for path in before - referenced(prefix):
         if not note(path).exists():

@@ -15,7 +15,7 @@ HIDDEN = "***"
 # the word is bounded: otherwise a long line of such words would take minutes.
 _SENSITIVE = (
     r"[\w.-]{0,100}(?:(?<!tik)token(?!iz|s)|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|user_?name"
-    r"|account[_-]?key|[_-]pwd\b|[_-]jwt\b|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]{0,100}"
+    r"|account[_-]?key|[_-]pwd\b|\bjwt\b|[_-]jwt\b|credential|authorization|[_-]auth\b|license[_-]?key)[\w.-]{0,100}"
 )
 SECRET_NAME = re.compile(rf"{_SENSITIVE}|(?:set[_-])?cookies?", re.IGNORECASE)
 _HARMLESS_VALUE = re.compile(

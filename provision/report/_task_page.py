@@ -62,8 +62,12 @@ def page(
     if missing := untried(task, proofs, proving):
         yield from section("", [not_tried(missing, report)])
     yield from section("What it installed", _left(task, report), "Not known to vllm-ready.")
-    yield from section("If it fails", [task.if_it_fails or "Retry with the same command."])
-    yield from section("How to undo it", [task.undo or "The task's file does not say."])
+    yield from section(
+        "If it fails", [without_html(task.if_it_fails or "Retry with the same command.")]
+    )
+    yield from section(
+        "How to undo it", [without_html(task.undo or "The task's file does not say.")]
+    )
     yield from section("What comes next", [_next(task, tasks, report)])
     yield from section("When and where", when(result, proofs, report))
 

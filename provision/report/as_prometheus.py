@@ -39,7 +39,7 @@ def _run_metrics(report: Report) -> Iterator[_Metric]:
     )
     yield (
         "exit_code",
-        "Exit code of the run: 0 verified, 1 a check failed, 5 undecided; see the README.",
+        "Exit code of the run: 0 verified, 1 a check failed, 5 undecided; see docs/commands.md.",
         [({}, report.exit_code)],
     )
     yield "run_timestamp_seconds", "Start of the run.", [({}, _timestamp(report.started))]

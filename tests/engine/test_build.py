@@ -384,6 +384,21 @@ def test_the_store_keeps_what_an_environment_is_made_of(world: World) -> None:
     assert {path.name for path in wheels.iterdir()} == kept
 
 
+def test_a_store_behind_a_link_is_not_pruned(world: World) -> None:
+    """Another prefix may use it, and its environments need their wheels for a repair."""
+    shared = world.prefix.parent / "shared"
+    shared.mkdir()
+    world.prefix.mkdir(exist_ok=True)
+    (world.prefix / "wheels").symlink_to(shared)
+    synthetic.provision(world, "1.0")
+    stored = {path.name for path in shared.iterdir()}
+    synthetic.provision(world, "2.0")
+    before = store.referenced(world.prefix)
+    environments.prune(world.prefix, keep=1)
+    store.prune(world.prefix, before)
+    assert stored <= {path.name for path in shared.iterdir()}
+
+
 def test_only_complete_generations_become_current(world: World) -> None:
     place = environments.find_or_begin(world.prefix, "begun", "20260101T000000Z-0000")
     with pytest.raises(WrongUsage, match="is not complete"):

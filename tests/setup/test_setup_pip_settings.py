@@ -172,3 +172,13 @@ def test_a_place_in_a_uv_toml_is_not_that_of_our_packages(host: StandIn, option:
     answer = host.setup()
     assert (answer.code, json.loads(answer.out)["seen"]) == (0, "the pinned one"), answer.err
     assert not astray.exists()
+
+
+def test_files_for_another_python_are_not_accepted(host: StandIn) -> None:
+    """Settings of uv may ask for them; every verb would fail with a missing module."""
+    wheel = {"core/__init__.py": "", "core/_core.cpython-399-x86_64-linux-gnu.so": "of another"}
+    pins = host.checkout / "requirements.txt"
+    pins.write_text(pins.read_text() + make_wheel(host.wheels, "core", wheel))
+    answer = host.setup()
+    assert answer.code == 4
+    assert "is for another Python or system; look at [pip] in uv.toml" in answer.err

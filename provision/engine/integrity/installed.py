@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -31,3 +33,24 @@ def top_level_names(dist_info: Path) -> set[str]:
         return {entry.path.partition("/")[0] for entry in record.read_entries(dist_info / "RECORD")}
     except ValueError:  # a damaged RECORD is reported by the survey
         return set()
+
+
+# Of the environment itself: no distribution may bring, replace or take these away. A Python whose
+# pyvenv.cfg is gone is that of the host, and an installer would work there.
+_OWN = re.compile(r"pyvenv\.cfg|\.vllm-ready(?:/.*)?|bin/(?:python[\d.]*|activate(?:\.\w+)?)")
+
+
+def belongs_to_environment(path: str) -> bool:
+    """Return whether a path, relative to the environment, is a part of the environment itself."""
+    return bool(_OWN.fullmatch(path))
+
+
+def is_virtual(environment: Path) -> bool:
+    """Return whether bin/python is the Python of this environment and of nothing else."""
+    try:
+        settings = (environment / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    homes = re.findall(r"^\s*home\s*=\s*(.+?)\s*$", settings, re.MULTILINE)
+    python = environment / "bin" / "python"
+    return bool(homes) and os.path.isdir(homes[0]) and python.exists()

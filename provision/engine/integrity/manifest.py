@@ -118,5 +118,5 @@ def _is_unchanged(path: str, known: FileMark) -> bool:
             status.st_size == known.size
             and read_mark(path, known.path, status).digest == known.digest
         )
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return False

@@ -17,6 +17,7 @@ import msgspec
 
 from provision.binary import record
 from provision.engine.integrity.installed import (
+    belongs_to_environment,
     dist_infos,
     name_and_version,
     site_packages,
@@ -105,11 +106,12 @@ def remove_distribution(environment: Path, distribution: DamagedDistribution) ->
         inside = f"{os.path.realpath(path.parent)}/".startswith(root)
         if not inside or Path(os.path.normpath(path)).parent == dist_info:
             continue
+        if belongs_to_environment(os.path.normpath(path).removeprefix(f"{environment}/")):
+            continue
         with contextlib.suppress(OSError):
             path.unlink()
         if path.suffix == ".py":  # its bytecode is not always listed
-            for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-                bytecode.unlink(missing_ok=True)
+            _remove_bytecode(path)
             folders.add(path.parent / "__pycache__")
         folders.add(path.parent)
     # The deepest first, so that their parents become empty.
@@ -117,3 +119,11 @@ def remove_distribution(environment: Path, distribution: DamagedDistribution) ->
         with contextlib.suppress(OSError):  # not empty: it holds files of others
             folder.rmdir()
     shutil.rmtree(dist_info, ignore_errors=True)
+
+
+def _remove_bytecode(path: Path) -> None:
+    """Remove what Pythons have compiled of a file; its name is no pattern, whatever it holds."""
+    with contextlib.suppress(OSError):
+        for bytecode in os.scandir(path.parent / "__pycache__"):
+            if bytecode.name.startswith(f"{path.stem}.") and bytecode.name.endswith(".pyc"):
+                os.unlink(bytecode.path)

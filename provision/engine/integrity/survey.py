@@ -12,7 +12,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from provision.binary import record
-from provision.engine.integrity.installed import dist_infos, name_and_version
+from provision.engine.integrity.installed import (
+    belongs_to_environment,
+    dist_infos,
+    name_and_version,
+)
 from provision.engine.integrity.manifest import FileMark, is_unmodified, matches, read_mark
 from provision.steps.model import Lock
 
@@ -158,6 +162,8 @@ class _Comparison:
         for path, entry, _ in jobs:
             if not path.startswith(self._root):
                 return f"RECORD lists {entry.path}, which is outside this environment"
+            if belongs_to_environment(path.removeprefix(self._root)):
+                return f"RECORD lists {entry.path}, which belongs to the environment itself"
         batches = [jobs[start : start + _BATCH] for start in range(0, len(jobs), _BATCH)]
         return pool.map(self._compare, batches)
 
