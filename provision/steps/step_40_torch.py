@@ -28,7 +28,7 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
         Write(title="the lock's part for torch", path=part, text=requirements(pins)),
         Run(title=f"install torch {lock.version('torch')}", argv=site.install(part)),
         Write(
-            title="constraints that hold torch and vLLM",
+            title="constraints that hold torch",
             path=constraints,
             text="".join(f"{line}\n" for line in _constraints(plan, lock)),
         ),
@@ -43,11 +43,13 @@ def actions(plan: Plan, lock: Lock, site: Site) -> tuple[Action, ...]:
 
 def _constraints(plan: Plan, lock: Lock) -> Iterator[str]:
     """Yield the pins that a later pip must not change."""
+    # Environments without pip are of an earlier version, and must keep their fingerprints.
+    held = _HELD if lock.version("pip") else frozenset({"torch", "triton"})
     for pin in lock.pins:
-        if pin.name in _HELD or pin.name.startswith(_CUDA):
+        if pin.name in held or pin.name.startswith(_CUDA):
             yield f"{pin.name}=={pin.version}"
     vllm = plan.packages.get("vllm")
-    if vllm and vllm.distribution not in (None, "vllm"):
+    if lock.version("pip") and vllm and vllm.distribution not in (None, "vllm"):
         # Both have the same files: the distribution `vllm` would overwrite those of the other.
         yield f"{vllm.distribution}=={vllm.version}"
         yield "vllm<0"

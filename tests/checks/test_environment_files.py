@@ -420,7 +420,7 @@ def test_which_gpus_are_here_a_recording_must_say(environment: SmallEnvironment)
     )
     assert found(plan=planned("9.0"), gpus=("0",)) == (
         "skip",
-        "needs a recording of this host, which `vllm-ready check` makes",
+        "needs a recording of this host, which `./setup.sh check` makes",
     )
     assert found(gpus=("0", "1"), facts=facts, plan=planned("9.0"))[0] == "fail", (
         "what is here goes before it"

