@@ -126,7 +126,7 @@ def judge(planned: dict[str, str], answers: dict[str, dict[str, Any]]) -> Verdic
     if problems:
         return Verdict(passed=False, summary="; ".join(problems), evidence=evidence, hint=_HINT)
     taken = " and ".join(sorted({answer["backend"] for answer in answers.values()}))
-    basis = "as planned" if planned.keys() & answers.keys() else "nothing was planned"
+    basis = "as planned" if planned.keys() & answers.keys() else "the plan names none"
     return Verdict(passed=True, summary=f"vLLM takes {taken}, {basis}", evidence=evidence)
 
 

@@ -39,6 +39,13 @@ def is_of_this_cpu(check: CheckResult) -> bool:
     return check.outcome == "warn" and check.hint.startswith("this CPU has no VNNI")
 
 
+def test_a_plan_says_that_it_is_installed(brought_up: real.BroughtUp) -> None:
+    done = brought_up.run("plan", "--set", "profile=cpu")
+    assert done.stdout.endswith(
+        f"in use: {brought_up.report.generation} has these versions already\n"
+    )
+
+
 def test_its_vllm_runs_and_activates(brought_up: real.BroughtUp) -> None:
     current = brought_up.prefix / "current"
     done = subprocess.run(

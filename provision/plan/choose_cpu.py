@@ -39,7 +39,7 @@ class CpuChoice(msgspec.Struct, frozen=True, kw_only=True):
     def because(self) -> str:
         if self.official:
             return "the official wheel for CPUs"
-        return "third-party wheels; the vLLM project's own CPU wheels are on the vLLM index only"
+        return "not built by the vLLM project, whose wheels for CPUs are on its own index only"
 
 
 def choose(

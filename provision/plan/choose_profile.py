@@ -40,7 +40,7 @@ def _cpu(situation: Situation, because: str) -> Decision | Reasons:
     if isinstance(settings.gpus, list) and settings.profile != "cpu":
         raise WrongSetting(
             f"gpus: there is no GPU {next(iter(settings.gpus), '')}",
-            hint="this host has no usable GPU",
+            hint="this host has no usable GPU: leave gpus at auto",
         )
     if settings.cuda != "auto" or settings.torch.partition("+")[2] not in ("", "cpu"):
         setting = (

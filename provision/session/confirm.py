@@ -21,7 +21,9 @@ def confirmed(session: Session) -> Resolution | int:
     A person is asked only if the packages differ from the last time.
     """
     if not (session.options.yes or question.has_person()):
-        session.say("stdin is no terminal, so nothing is asked: what is missing is installed")
+        session.say(
+            "stdin is no terminal: what is missing is installed without asking, as with --yes"
+        )
     try:
         resolution, is_news = resolve.resolved(
             session, upgrade=getattr(session.options, "upgrade", False)

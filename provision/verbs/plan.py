@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from provision.display import terminal
-from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
+from provision.errors import DONE, UNSUPPORTED, Failure, IncompleteHost, WrongSetting
 from provision.plan._model import Unsupported
 from provision.session import inputs, planning
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from provision.host._model import Host
     from provision.plan._model import Plan
+    from provision.session._model import Session
     from provision.settings import Settings
 
 
@@ -39,7 +40,31 @@ def _for_this_host(options: argparse.Namespace) -> int:
     if isinstance(plan, Unsupported):
         return _show(plan, options)
     missed = silence.missed(session, host)
-    return _show(preflight.with_warnings(plan, session, missed), options)
+    code = _show(preflight.with_warnings(plan, session, missed), options)
+    if not (options.json or options.quiet):
+        _compare_with_current(session, plan)
+    return code
+
+
+def _compare_with_current(session: Session, plan: Plan) -> None:
+    """Say if the environment in use has the planned packages already."""
+    from pathlib import Path
+
+    from provision.engine import environments
+    from provision.session import run_report
+
+    prefix = Path(session.prefix)
+    current = environments.current_id(prefix)
+    if current is None:
+        return
+    try:
+        in_use = run_report.installed(prefix / current).plan
+    except Failure:  # `up` repairs it
+        return
+    if {name: package and package.version for name, package in in_use.packages.items()} == {
+        name: package and package.version for name, package in plan.packages.items()
+    }:
+        terminal.line(f"\nin use: {current} has these versions already")
 
 
 def _planned(options: argparse.Namespace, settings: Settings, host: Host) -> Plan | Unsupported:

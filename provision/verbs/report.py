@@ -50,7 +50,6 @@ def _name_newer(logs: Path, report: Report) -> None:
     """Name the newer runs, which are not about the environment as a whole."""
     newer = [run for run in runs.ids(logs) if run > report.run]
     if newer:
-        more = f" and {len(newer) - 1} more" if newer[1:] else ""
-        terminal.note(
-            f"newer, but interrupted or not about the whole environment: {newer[0]}{more}"
-        )
+        count = "1 newer run is" if len(newer) == 1 else f"{len(newer)} newer runs are"
+        why = "interrupted, or about a part of the environment or something else"
+        terminal.note(f"{count} not shown ({why}); the newest is {newer[0]}")

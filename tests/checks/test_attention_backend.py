@@ -39,7 +39,7 @@ FLASH, TRITON = {"backend": "FLASH_ATTN"}, {"backend": "TRITON_ATTN"}
             True,
             "vLLM takes FLASH_ATTN and TRITON_ATTN, as planned",
         ),
-        ({}, {"": {"backend": "CPU_ATTN"}}, True, "vLLM takes CPU_ATTN, nothing was planned"),
+        ({}, {"": {"backend": "CPU_ATTN"}}, True, "vLLM takes CPU_ATTN, the plan names none"),
         (
             {"0": "X"},
             {"0": {"problem": "ValueError: []"}},
@@ -116,7 +116,7 @@ def test_a_real_vllm_names_its_backend(brought_up: real.BroughtUp) -> None:
     result = brought_up.check("attention_backend")
     (word,) = [figure for figure in brought_up.report.figures if figure.check == result.name]
     assert (word.name, word.value, word.of) == ("backend", "CPU_ATTN", {"on": "CPU"})
-    assert (result.outcome, result.summary) == ("pass", "vLLM takes CPU_ATTN, nothing was planned")
+    assert (result.outcome, result.summary) == ("pass", "vLLM takes CPU_ATTN, the plan names none")
 
 
 def test_an_engine_that_took_another_says_so() -> None:
@@ -131,4 +131,4 @@ def test_an_engine_that_took_another_says_so() -> None:
     assert _planned_backend.describe_deviation(context, ["FLASHINFER"]) == message
     assert (
         _planned_backend.describe_deviation(Context(profile="cpu", scratch=""), ["CPU_ATTN"]) == ""
-    ), "nothing was planned"
+    ), "the plan names none"

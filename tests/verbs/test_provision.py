@@ -145,7 +145,7 @@ def test_without_a_terminal_the_first_line_says_that_nothing_is_asked(
     monkeypatch.setattr(resolve, "_resolve_again", lambda _: place.wanted)
     monkeypatch.setattr(question, "has_person", lambda: False)
     assert cli.run(["provision"]) == 0
-    assert capsys.readouterr().err.startswith("stdin is no terminal, so nothing is asked")
+    assert capsys.readouterr().err.startswith("stdin is no terminal: what is missing is installed")
 
 
 def test_a_newer_tool_plans_anew_and_without_a_network_keeps_what_stands(

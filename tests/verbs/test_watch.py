@@ -68,7 +68,10 @@ def test_a_change_is_looked_at_once(
     assert cli.run(["report"]) == 0
     out, err = capsys.readouterr()
     assert "of the 2 promised checks" not in out
-    assert f"newer, but interrupted or not about the whole environment: {run}" in err
+    assert (
+        f"1 newer run is not shown (interrupted, or about a part of the environment or something else); the newest is {run}"
+        in err
+    )
     assert cli.run(["report", run, "--format", "prometheus"]) == 0
     assert "vllm_ready_verified 0\n" in capsys.readouterr().out.replace("{", " {").replace(
         "  ", " "
