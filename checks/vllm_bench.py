@@ -153,7 +153,7 @@ CHECK = Check(
     step=80,
     weight="should",
     profile="full",
-    deadline_s=720,
+    deadline_s=900,
     needs=Needs(packages=("torch", "vllm"), gpus=1),
     body=body,
 )

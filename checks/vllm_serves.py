@@ -120,7 +120,7 @@ CHECK = Check(
     proves="the OpenAI server starts, answers right (whole, chat, streamed, 8 at once), "
     "counts requests and stops cleanly",
     step=80,
-    deadline_s=600,
+    deadline_s=900,  # a start and a first request that compile
     needs=Needs(packages=("torch", "vllm"), gpus=1),
     body=body,
 )

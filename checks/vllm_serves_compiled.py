@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 
 from . import _tiny_model
 from ._contract import Check, Context, Needs, Verdict
@@ -33,19 +32,16 @@ def body(context: Context) -> Verdict:
         filter(None, (check_completion(server.url, number) for number in prompts)), ""
     )
     problem_at_end = server.stop()
-    figures = tuple(replace(figure, of={"mode": "compiled"}) for figure in server.figures)
     evidence |= {"compiled_s": server.find(_COMPILED), "captured_s": server.find(_CAPTURED)}
     if problem := problem or problem_at_end:
-        return Verdict(
-            passed=False, summary=problem, evidence=evidence, hint=_HINT, figures=figures
-        )
+        return Verdict(passed=False, summary=problem, evidence=evidence, hint=_HINT)
     return Verdict(
         passed=True,
         summary=f"ready after {evidence['startup_s']:.1f} s"
         f"{describe(evidence['compiled_s'], evidence['captured_s'])}; "
         f"{len(prompts)} prompts completed right",
+        # The time is no figure: the next start finds all of it compiled.
         evidence=evidence,
-        figures=figures,
     )
 
 
@@ -64,7 +60,7 @@ CHECK = Check(
     # A whole engine has not run on a GPU yet: until then this is not proved to be right itself.
     weight="should",
     profile="full",
-    deadline_s=1200,
+    deadline_s=1500,  # a start that compiles the model, and a first request that compiles more
     needs=Needs(packages=("torch", "vllm"), gpus=1, tools=("c++ g++ clang++",)),
     body=body,
 )

@@ -64,7 +64,7 @@ CHECK = Check(
     "and stops cleanly",
     step=80,
     profile="full",
-    deadline_s=600,
+    deadline_s=900,  # a start and a first request that compile
     needs=Needs(packages=("torch", "vllm"), gpus=2),
     body=body,
 )
