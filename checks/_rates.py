@@ -64,7 +64,9 @@ def compare_gpus(verdict: Verdict, what: str) -> Verdict:
         return replace(verdict, passed=False, summary=summary)
     shares = [row["of_peak"] for row in devices.values() if "of_peak" in row]
     complete = len(shares) == len(devices)
-    beside = f"at least {min(shares):.0%} of the peak" if complete else "and the peak is not known"
+    beside = (
+        f"at least {min(shares):.0%} of the peak" if complete else "and not compared with a peak"
+    )
     return replace(verdict, summary=f"{what} {_range(list(rates.values()))}, {beside}")
 
 

@@ -73,7 +73,9 @@ def test_figures_come_into_the_summary() -> None:
         True,
         "it copies 2900 to 2950 GB/s, at least 87% of the peak",
     )
-    assert over(g0={"gb_per_s": 250.0}).summary == "it copies 250 GB/s, and the peak is not known"
+    assert (
+        over(g0={"gb_per_s": 250.0}).summary == "it copies 250 GB/s, and not compared with a peak"
+    )
     failed = Verdict(passed=False, summary="GPU 0: it copies too slowly")
     assert _rates.compare_gpus(failed, "it copies") is failed
 
