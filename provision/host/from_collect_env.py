@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from provision.host import (
-    _pasted,
+    _titles,
     cpu,
     driver,
     glibc,
@@ -15,6 +15,7 @@ from provision.host import (
     machine,
     other_gpus,
     packages,
+    pasted,
     pythons,
     wsl,
 )
@@ -47,6 +48,7 @@ _GPU = re.compile(r"GPU (\d{1,3})\s?:\s*(\S.*)")
 _GPU_NAME = re.compile(
     r"NVIDIA|Tesla|GeForce|Quadro|TITAN|GRID|RTX|Orin|Thor|Xavier|(?:GB|GH|[ABHLMPTV])\d{1,4}\b"
 )
+_OTHER_MAKER = re.compile(r"AMD|Radeon|Instinct|Intel|.*\(gfx\d", re.IGNORECASE)
 _AFTER_NAME = re.compile(r"\s*\((?:UUID|arch|compute|cc\b|sm_).*", re.IGNORECASE)
 _MIG = re.compile(r"MIG (\d+[cg]\.\S+)\s+Device\s+(\d{1,2})")
 _CC = re.compile(r"\((?:arch\s*=|compute capability|cc)\s*[:=]?\s*(\d{1,2}\.\d)\b", re.IGNORECASE)
@@ -67,8 +69,8 @@ _VERSION = re.compile(r"\d+\.\d+[\w.+!-]*")
 
 def looks_like(text: str) -> bool:
     """Return True for such a text or a part: an own title, two shared titles, or GPUs."""
-    lines = _pasted.lines(text)
-    keys = _pasted.pairs(lines).keys()
+    lines = [line.text for line in pasted.read_lines(text)]
+    keys = _titles.pairs(lines).keys()
     return (
         any(title in keys for title in _TITLES)
         or sum(title in keys for title in _SHARED_TITLES) > 1
@@ -78,8 +80,8 @@ def looks_like(text: str) -> bool:
 
 def parse(text: str, name: str) -> Host:
     """Read everything that the text says. Messages about missing values call the text `name`."""
-    lines = _pasted.lines(text)
-    pairs = _pasted.pairs(lines)
+    lines = [line.text for line in pasted.read_lines(text)]
+    pairs = _titles.pairs(lines)
     described: dict[str, object] = {
         gpus.FACT.name: _gpus(lines, pairs, name, cut=not text.endswith(("\n", "\r"))),
         other_gpus.FACT.name: other_gpus.named_in(lines) or None,
@@ -102,7 +104,7 @@ def _first(pattern: re.Pattern[str], values: Iterable[str]) -> str | None:
 
 
 def _gpus(
-    lines: list[str], pairs: _pasted.Pairs, name: str, *, cut: bool
+    lines: list[str], pairs: _titles.Pairs, name: str, *, cut: bool
 ) -> tuple[gpus.Gpu, ...] | Missing | None:
     if gpu_lines := _listed(lines):
         if cut:
@@ -128,14 +130,16 @@ def _listed(lines: list[str]) -> dict[int, list[str]]:
     """Return the name and the MIG lines of each GPU by number. A repeated number ends the list."""
     listed: dict[int, list[str]] = {}
     current: list[str] = []
+    in_list = False  # of collect_env, where a cloud may give a GPU any name
     for line in lines:
+        in_list = line.startswith("GPU models") or (in_list and bool(_GPU.match(line)))
         part = (
             line.partition("configuration")[2].lstrip(" :")
             if line.startswith("GPU models")
             else line
         )
         gpu, mig = _GPU.match(part), _MIG.match(part)
-        if gpu and _GPU_NAME.match(gpu[2]):
+        if gpu and (_GPU_NAME.match(gpu[2]) or (in_list and not _OTHER_MAKER.match(gpu[2]))):
             if int(gpu[1]) in listed:
                 break
             current = listed[int(gpu[1])] = [gpu[2]]
@@ -184,7 +188,7 @@ def _slice(gpu: int, profile: str, index: str) -> gpus.MigSlice:
     )
 
 
-def _driver(lines: list[str], pairs: _pasted.Pairs, name: str) -> driver.Driver | Missing | None:
+def _driver(lines: list[str], pairs: _titles.Pairs, name: str) -> driver.Driver | Missing | None:
     values = pairs.get("nvidia driver version", [])
     versions = (driver.version_in(text) for text in (*values, _first(_DRIVER_TABLE, lines)))
     if version := next(filter(None, versions), None):
@@ -202,12 +206,12 @@ def _links(lines: list[str]) -> gpu_links.GpuLinks | None:
     return gpu_links.GpuLinks(pairs=links) if links else None
 
 
-def _pythons(pairs: _pasted.Pairs) -> tuple[pythons.Python, ...] | None:
+def _pythons(pairs: _titles.Pairs) -> tuple[pythons.Python, ...] | None:
     version = _first(_PYTHON, pairs.get("python version", []))
     return (pythons.Python(version=version),) if version else None
 
 
-def _glibc(pairs: _pasted.Pairs, name: str) -> str | Missing | None:
+def _glibc(pairs: _titles.Pairs, name: str) -> str | Missing | None:
     values = [*pairs.get("libc version", []), *pairs.get("python platform", [])]
     version = _first(re.compile(r"glibc-?(\d+\.\d+)"), values)
     if version or not values:
@@ -215,7 +219,7 @@ def _glibc(pairs: _pasted.Pairs, name: str) -> str | Missing | None:
     return Missing(why="absent", detail=f"{name} names no glibc: {values[-1][:80]!r}")
 
 
-def _machine(pairs: _pasted.Pairs) -> str | None:
+def _machine(pairs: _titles.Pairs) -> str | None:
     """Return the machine. Debian's kernels are called "amd64" and "arm64" on x86_64 and aarch64."""
     # On Windows and macOS the processor does not matter: vLLM has no wheel for either.
     for system, name in _WITHOUT_WHEELS.items():
@@ -234,12 +238,12 @@ def _machine(pairs: _pasted.Pairs) -> str | None:
     return None
 
 
-def _wsl(pairs: _pasted.Pairs) -> bool | None:
+def _wsl(pairs: _titles.Pairs) -> bool | None:
     platforms = pairs.get("python platform")
     return any("microsoft" in value.lower() for value in platforms) if platforms else None
 
 
-def _cpu(pairs: _pasted.Pairs) -> cpu.Cpu | None:
+def _cpu(pairs: _titles.Pairs) -> cpu.Cpu | None:
     def number(title: str) -> int | None:
         processor = _first(re.compile(r"^\d{1,5}\b"), pairs.get(title, []))
         return int(processor) if processor else None
@@ -255,7 +259,7 @@ def _cpu(pairs: _pasted.Pairs) -> cpu.Cpu | None:
     return processor if processor != cpu.Cpu() else None
 
 
-def _packages(lines: list[str], pairs: _pasted.Pairs) -> dict[str, str] | None:
+def _packages(lines: list[str], pairs: _titles.Pairs) -> dict[str, str] | None:
     """Return package versions; only torch's own title has its local version, "+cu128"."""
     versions: dict[str, str] = {}
     for distribution, title in (("torch", "pytorch version"), ("vllm", "vllm version")):

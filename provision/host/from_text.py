@@ -18,12 +18,14 @@ def parse(text: str, name: str) -> Host:
 
     if from_description.looks_like(text):
         return from_description.parse(text, name)
-    if text.lstrip("\ufeff \t\r\n").startswith("{"):
+    from provision.host import from_collect_env
+
+    is_object = text.lstrip("\ufeff \t\r\n").startswith("{")
+    # The answer of a tracker's API is an object, too, and holds the body of an issue.
+    if is_object and ('"schema"' in text or not from_collect_env.looks_like(text)):
         from provision.host import record
 
         return record.load(text, name)
-    from provision.host import from_collect_env
-
     if from_collect_env.looks_like(text):
         return from_collect_env.parse(text, name)
     if from_description.looks_begun(text):

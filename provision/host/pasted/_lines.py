@@ -1,0 +1,85 @@
+"""The lines of a pasted text, without what pasting, logging and quoting added."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Line(NamedTuple):
+    """One line, and its number in the text, from 1."""
+
+    number: int
+    text: str
+
+
+_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_TAG: Final = re.compile(
+    r"</?(?:details|summary|code|pre|p|br|b|div|span)\b[^<>\n]{0,200}>", re.IGNORECASE
+)
+_QUOTES: Final = "`\"'\u2018\u2019\u201c\u201d\u00ab\u00bb"
+_BEFORE: Final = re.compile(rf"^(?:[\s>|*{_QUOTES}\ufeff]|[-+](?=\s))*")
+_AFTER: Final = f" \t|{_QUOTES}"
+# What Ray, journald, docker, kubectl and loggers write in front of each line.
+_PREFIXES: Final = (
+    re.compile(r"\([\w.:-]{1,80} pid=\d+(?:, ip=[\d.]+)?\)\s*"),
+    re.compile(r"\[pod/[^\]]{1,200}\]\s*"),
+    re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\s*[|:]?\s*"),
+    re.compile(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} [\w./-]{1,60}\[\d+\]:\s*"),
+    re.compile(r"[\w.-]{1,60}-\d+\s+\|\s+"),  # docker compose
+)
+_ESCAPED: Final = {r"\n": "\n", r"\t": "\t", r"\"": '"', r"\r": ""}
+_FEWEST_ESCAPES = 3
+# Titles of collect_env, to part the lines of a text that lost its line breaks.
+_TITLES: Final = (
+    r"OS|GCC version|Clang version|CMake version|Libc version|PyTorch version|Is debug build"
+    r"|CUDA used to build PyTorch|ROCM used to build PyTorch|XPU used to build PyTorch"
+    r"|Python version|Python platform|Is CUDA available|Is XPU available|CUDA runtime version"
+    r"|CUDA_MODULE_LOADING set to|GPU models and configuration|GPU \d{1,3}|Nvidia driver version"
+    r"|cuDNN version|HIP runtime version|MIOpen runtime version|Is XNNPACK available"
+    r"|vLLM Version|ROCM Version|Neuron SDK Version|Intel GPU models"
+)
+_JOINED: Final = re.compile(rf"(?<=\s)(?=(?:{_TITLES})\s?:\s)")
+_FEWEST_JOINED, _SHORTEST_JOINED = 4, 200
+
+
+def cleaned(text: str) -> list[Line]:
+    """Return the lines without colours, quotes, lists, fences, HTML and prefixes of loggers.
+
+    Full-width characters become plain ones; escaped and lost line breaks are put back.
+    """
+    plain = _TAG.sub(" ", _ANSI.sub("", unicodedata.normalize("NFKC", text)))
+    return [
+        Line(number, _bare(part))
+        for number, line in enumerate(plain.splitlines(), start=1)
+        for part in _parts(line)
+    ]
+
+
+def _parts(line: str) -> Iterator[str]:
+    if line.count(r"\n") >= _FEWEST_ESCAPES:
+        for escape, letter in _ESCAPED.items():
+            line = line.replace(escape, letter)
+    for part in line.splitlines() or [""]:
+        if len(part) < _SHORTEST_JOINED:
+            yield part
+            continue
+        breaks = [match.start() for match in _JOINED.finditer(part)]
+        if len(breaks) < _FEWEST_JOINED:
+            yield part
+            continue
+        for begin, end in zip([0, *breaks], [*breaks, len(part)], strict=True):
+            # A headline between two sections stands behind the last value of the first.
+            yield part[begin:end].partition(" =====")[0]
+
+
+def _bare(line: str) -> str:
+    line = _BEFORE.sub("", line)
+    for prefix in _PREFIXES:
+        if (match := prefix.match(line)) and match.end() < len(line):
+            line = _BEFORE.sub("", line[match.end() :])
+    return line.rstrip(_AFTER)
