@@ -101,7 +101,8 @@ class Toy:
         self.page(release())
 
     def page(self, source: bytes, *faults: str) -> None:
-        html = f'<a href="/files/{SOURCE}#sha256={hashlib.sha256(source).hexdigest()}">{SOURCE}</a>'
+        self.digest = hashlib.sha256(source).hexdigest()
+        html = f'<a href="/files/{SOURCE}#sha256={self.digest}">{SOURCE}</a>'
         self.server.resources["/simple/flash-attn/"] = Resource(html.encode(), "text/html")
         self.server.resources[f"/files/{SOURCE}"] = Resource(source, "application/gzip", *faults)
 
@@ -222,7 +223,17 @@ def toy(tmp_path: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(
         choose_jobs, "PROCESS_GB", 0.1
     )  # a toy compiler needs no more, also on a busy host
-    return Toy(tmp_path, server)
+    made, load_rows = Toy(tmp_path, server), rows.load
+
+    def load_with_its_hash() -> rows.Catalogue:
+        """Return the catalogue that names the toy's source release instead of the real one."""
+        catalogue = load_rows()
+        (source,) = catalogue.flash_attn_source
+        source = msgspec.structs.replace(source, sha256=made.digest)
+        return msgspec.structs.replace(catalogue, flash_attn_source=(source,))
+
+    monkeypatch.setattr(rows, "load", load_with_its_hash)
+    return made
 
 
 def want(
@@ -789,10 +800,10 @@ def test_a_release_page_that_cannot_be_read_once_is_asked_again(
     assert toy.built == 0
 
 
-def test_a_source_release_without_a_hash_is_not_run(toy: Toy, tmp_path: Path) -> None:
+def test_a_source_release_of_other_bytes_is_not_run(toy: Toy, tmp_path: Path) -> None:
     want(toy, tmp_path)
     page = toy.server.resources["/simple/flash-attn/"]
-    page.data = f'<a href="/files/{SOURCE}">{SOURCE}</a>'.encode()
+    page.data = f'<a href="/files/{SOURCE}#sha256={"f" * 64}">{SOURCE}</a>'.encode()
     assert toy.run() == 5
-    assert "the index gives no SHA-256 of its source release" in toy.reason
+    assert f"has the SHA-256 {'f' * 64}, and the catalogue names {toy.digest}" in toy.reason
     assert not toy.server.resources[f"/files/{SOURCE}"].requests

@@ -130,12 +130,12 @@ def test_what_is_stored_is_not_downloaded(place: Place) -> None:
             for pin in lock.pins
         )
     )
-    assert confirm._download(folder, plan, sized) == "0.50 GB in 5 wheels"
+    assert confirm._download(folder, plan, sized) == "500.0 MB in 5 wheels"
     folder.mkdir()
     for pin, size in zip(sized.pins, (10**8, 10), strict=False):
         with (folder / pin.wheel.file).open("wb") as stream:
             stream.truncate(size)
-    assert confirm._download(folder, plan, sized) == "0.40 GB in 4 wheels; 1 already here"
+    assert confirm._download(folder, plan, sized) == "400.0 MB in 4 wheels; 1 already here"
 
 
 def test_without_a_terminal_the_first_line_says_that_nothing_is_asked(
