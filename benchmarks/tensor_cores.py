@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from checks import matmul  # noqa: E402 - finds its own tree first
 from tests.checks import tensor_core_cases as cases  # noqa: E402
+from tests.gpu import page  # noqa: E402
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
         for bits, core in cases.cores(torch).items():
             for name, judge in cases.sound(torch, core, tuple(options.widths)):
                 problem, evidence = judge()
-                shares[bits, name].append(cases.worst(evidence))
+                shares[bits, name].append(page.worst(evidence))
                 wrong += [f"seed {seed}, {bits}: {name}: {problem}"] if problem else []
             wrong += [
                 f"seed {seed}, {bits}: {name} passed"

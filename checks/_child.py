@@ -103,7 +103,7 @@ def _run(file: Path) -> None:
     os.chdir(request.folder)
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # number GPUs as the driver's tools do
     # Each check has a HOME of its own. What the driver compiles for one serves the next, too.
-    os.environ.setdefault("CUDA_CACHE_PATH", str(Path.home() / ".nv" / "ComputeCache"))
+    os.environ.setdefault("CUDA_CACHE_PATH", os.path.expanduser("~/.nv/ComputeCache"))
     os.environ.setdefault("FLASHINFER_WORKSPACE_BASE", str(request.folder))
     processes = _module("_processes")
     processes.adopt_orphans()

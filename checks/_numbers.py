@@ -17,7 +17,7 @@ _SHOWN = 200
 _TRUNCATION_TOLERANCE = 1.25
 
 # The mean error that is always free, in units in the last place of the mean value. A quarter is
-# half of what one rounding costs a value of that size.
+# half of the most that one rounding can cost a value of that size.
 _LEAST_SHARE = 0.25
 
 # Name, call to be tried, and the expected answer: in the same precision, and in 64 bits.

@@ -53,7 +53,7 @@ def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:
     before = _counters(url)
     if problem := warm_up(url):
         yield problem
-    before = _grown(url, before)
+    before, _ = _wait_for(url, before, {"vllm:request_success_total": 1})
     began = time.monotonic()
     ways = [check_completion, check_chat, check_stream]
     for check in ways:
@@ -76,13 +76,16 @@ def _problems(url: str, evidence: dict[str, Any]) -> Iterator[str]:
         yield f"/health answered {status} after {evidence['requests']} requests"
 
 
-def _grown(url: str, before: dict[str, float]) -> dict[str, float]:
-    """Return the counters once they have counted the first request, or after the deadline."""
-    name, until = "vllm:request_success_total", time.monotonic() + _COUNTED_S
+def _wait_for(
+    url: str, before: dict[str, float], growth: dict[str, int]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the counters and their growth once that is as given, or after the deadline."""
+    until = time.monotonic() + _COUNTED_S
     while True:
         now = _counters(url)
-        if now.get(name, 0.0) > before.get(name, 0.0) or time.monotonic() > until:
-            return now
+        grown = {name: now.get(name, 0.0) - before.get(name, 0.0) for name in growth}
+        if grown == growth or time.monotonic() > until:
+            return now, grown
         time.sleep(0.2)
 
 
@@ -100,13 +103,7 @@ def _wrong_counters(
         "vllm:generation_tokens_total": _tiny_model.TOKENS * len(prompts),
         "vllm:request_success_total": len(prompts),
     }
-    until = time.monotonic() + _COUNTED_S
-    while True:
-        now = _counters(url)
-        growth = {name: now.get(name, 0.0) - before.get(name, 0.0) for name in expected}
-        if growth == expected or time.monotonic() > until:
-            break
-        time.sleep(0.2)
+    now, growth = _wait_for(url, before, expected)
     evidence["counted"] = growth
     if not any(name.startswith("vllm:") for name in now):
         yield "/metrics answers without a metric of vLLM"

@@ -10,8 +10,8 @@ from ._contract import Check, Context, Needs, Verdict
 from ._right_answers import check_completion, warm_up
 from ._server import Server
 
-# Words of vLLM 0.11 to 0.32; others are reported as "its log does not tell".
-_COMPILED = re.compile(r"torch\.compile (?:and initial profiling run )?took ([\d.]+) s")
+# Words of vLLM 0.32, and of "takes" in older ones; with others the log "tells neither".
+_COMPILED = re.compile(r"torch\.compile (?:and initial profiling run )?(?:took|takes) ([\d.]+) s")
 _CAPTURED = re.compile(r"Graph capturing finished in ([\d.]+) secs")
 _HINT = (
     "the log of this check has the server's output; --enforce-eager serves without compilation, "
@@ -47,9 +47,9 @@ def body(context: Context) -> Verdict:
 
 def describe(compiled: list[str], captured: list[str]) -> str:
     """Return what the server's log says of compilation and graphs."""
-    said = [f"compiled in {compiled[0]} s"] if compiled else []
-    said += [f"graphs captured in {captured[0]} s"] if captured else []
-    return f" ({', '.join(said)})" if said else " (its log tells neither compilation nor graphs)"
+    times = [f"compiled in {compiled[0]} s"] if compiled else []
+    times += [f"graphs captured in {captured[0]} s"] if captured else []
+    return f" ({', '.join(times)})" if times else " (its log tells neither compilation nor graphs)"
 
 
 CHECK = Check(

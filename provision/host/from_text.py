@@ -18,18 +18,24 @@ def parse(text: str, name: str) -> Host:
 
     if from_description.looks_like(text):
         return from_description.parse(text, name)
+    is_object = text.lstrip("\ufeff \t\r\n").startswith("{")
+    if is_object and '"schema"' in text:
+        return _recording(text, name)
     from provision.host import from_collect_env
 
-    is_object = text.lstrip("\ufeff \t\r\n").startswith("{")
     # The answer of a tracker's API is an object, too, and holds the body of an issue.
-    if is_object and ('"schema"' in text or not from_collect_env.looks_like(text)):
-        from provision.host import record
-
-        return record.load(text, name)
     if from_collect_env.looks_like(text):
         return from_collect_env.parse(text, name)
+    if is_object:
+        return _recording(text, name)  # its complaint says what a recording needs
     if from_description.looks_begun(text):
         return from_description.parse(text, name)  # its complaint names line and correction
     raise UnreadableInput(
         "is not a host description that can be read", where=f"{name}:1", hint=_WAYS
     )
+
+
+def _recording(text: str, name: str) -> Host:
+    from provision.host import record
+
+    return record.load(text, name)

@@ -169,17 +169,13 @@ def _slice(gpu: int, instance: nvml.NvmlSlice) -> MigSlice:
 def _link(
     answer: nvml.GpuAnswer, bus: Mapping[str, int], port: Mapping[str, int]
 ) -> PcieLink | None:
-    width, width_max, width_of_gpu = _now_and_most(
-        answer.width or bus.get("width"),
-        answer.width_max,
-        bus.get("width_max"),
-        port.get("width_max"),
+    width = answer.width or bus.get("width")
+    generation = answer.generation or bus.get("generation")
+    width_max, width_of_gpu = _maximum(
+        width, answer.width_max, bus.get("width_max"), port.get("width_max")
     )
-    generation, generation_max, generation_of_gpu = _now_and_most(
-        answer.generation or bus.get("generation"),
-        answer.generation_max,
-        bus.get("generation_max"),
-        port.get("generation_max"),
+    generation_max, generation_of_gpu = _maximum(
+        generation, answer.generation_max, bus.get("generation_max"), port.get("generation_max")
     )
     link = PcieLink(
         width=width,
@@ -192,17 +188,17 @@ def _link(
     return link if link != PcieLink() else None
 
 
-def _now_and_most(
+def _maximum(
     now: int | None, driver: int | None, gpu: int | None, port: int | None
-) -> tuple[int | None, int | None, int | None]:
-    """Return the current value, the joint maximum, and that of the GPU if it is more.
+) -> tuple[int | None, int | None]:
+    """Return the maximum of GPU and slot together, and that of the GPU if it is more.
 
-    The driver tells the maximum of GPU and slot together, the bus that of each.
+    The driver tells that of both, the bus that of each.
     """
     # The emulated port of a virtual machine may claim less than the link has.
     limits = [most for most in (driver, gpu, port) if most and most >= (now or 0)]
     most = min(limits, default=None)
-    return now, most, gpu if gpu and most and gpu > most else None
+    return most, gpu if gpu and most and gpu > most else None
 
 
 def warn(value: tuple[Gpu, ...], readings: Readings) -> list[str]:

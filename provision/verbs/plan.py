@@ -61,10 +61,12 @@ def _compare_with_current(session: Session, plan: Plan) -> None:
         in_use = run_report.installed(prefix / current).plan
     except Failure:  # `up` repairs it
         return
-    if {name: package and package.version for name, package in in_use.packages.items()} == {
-        name: package and package.version for name, package in plan.packages.items()
-    }:
+    if _versions(in_use) == _versions(plan):
         terminal.line(f"\nin use: {current} has these versions already")
+
+
+def _versions(plan: Plan) -> dict[str, str | None]:
+    return {name: package.version if package else None for name, package in plan.packages.items()}
 
 
 def _planned(options: argparse.Namespace, settings: Settings, host: Host) -> Plan | Unsupported:

@@ -120,14 +120,6 @@ def faulty(torch: Any, core: TensorCore) -> Iterator[tuple[str, Judgement]]:
     yield "a causal mask that hides nothing", lambda: judge_attention(torch, blind, 64, "float16")
 
 
-def worst(evidence: Any) -> float:
-    """Return the largest part of a bound that any of the cases took."""
-    if not isinstance(evidence, dict):
-        return 0.0
-    own = float(evidence.get("worst_of_allowed", 0.0))
-    return max([own, *map(worst, evidence.values())])
-
-
 def judge_attention(
     torch: Any, attend: Any, width: int, *precisions: str
 ) -> tuple[str, dict[str, Any]]:

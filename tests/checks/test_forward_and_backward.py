@@ -9,17 +9,9 @@ from tests.checks import real
 CODE = """
 import itertools
 from checks import _forward_and_backward as cases
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from tests.gpu.probes import torch_attention
 
-def fused(q, k, v, causal):
-    q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))
-    k, v = (tensor.repeat_interleave(q.shape[1] // k.shape[1], 1) for tensor in (k, v))
-    if causal and q.shape[2] != k.shape[2]:  # it has no such mask
-        return _numbers.fused_attention(torch, *(t.transpose(1, 2) for t in (q, k, v)), causal=True)
-    with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):
-        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return out.transpose(1, 2)
-
+fused = torch_attention(torch, "FLASH_ATTENTION")
 for precision, width in itertools.product(("float16", "bfloat16"), (64, 128, 256)):
     groups = cases.cases(torch, fused, "cpu", cases.Variants((precision,), (width,)))
     missed, worst = [], 0.0

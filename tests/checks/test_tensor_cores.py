@@ -10,13 +10,14 @@ from tests.checks import real
 CODE = """
 from checks import _flash_attn, matmul, sdpa, vllm_paged_attention
 from tests.checks import tensor_core_cases as cases
+from tests.gpu import page
 
 matmul._SHAPES, _flash_attn._WIDTH = cases.SMALL_PRODUCTS, 64
 sdpa._WIDTHS = vllm_paged_attention._WIDTHS = (64,)
 core = cases.cores(torch)["22 bits"]
 for name, judge in cases.sound(torch, core, widths=(64,)):
     problem, evidence = judge()
-    results[f"sound: {name}"] = [problem, cases.worst(evidence)]
+    results[f"sound: {name}"] = [problem, page.worst(evidence)]
 for name, judge in cases.faulty(torch, core):
     results[f"faulty: {name}"] = [judge()[0], 0.0]
 """

@@ -24,7 +24,3 @@ def test_a_failed_sync_is_raised(
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(syncfs=syncfs))
     with pytest.raises(StepFailed, match="cannot be written to the disk"):
         files.sync_file_system(tmp_path)
-
-
-def test_a_real_sync(tmp_path: Path) -> None:
-    files.sync_file_system(tmp_path)

@@ -196,7 +196,7 @@ CASES = (
 )
 
 
-def concludes(conclude: Conclude) -> None:
+def assert_concludes(conclude: Conclude) -> None:
     """Require the verdict and the reasons of every case, in their order."""
     for case in CASES:
         conclusion = conclude(case.tried, iter(case.promised), case.gpus)
@@ -205,7 +205,7 @@ def concludes(conclude: Conclude) -> None:
         assert conclusion.against == case.against, (case, conclusion)
 
 
-def concludes_as_a_report(concluded: Callable[[Report], Conclusion]) -> None:
+def assert_concludes_as_a_report(concluded: Callable[[Report], Conclusion]) -> None:
     """Require that a report concludes from its contents, not from the verdict that it states."""
     for case in CASES:
         conclusion = concluded(_report(case))
@@ -274,7 +274,7 @@ def _report(case: Case, **more: Any) -> Report:
     return report
 
 
-def reported_by_hand(report: Callable[..., tuple[dict[str, Any], int]]) -> None:
+def assert_reported_by_hand(report: Callable[..., tuple[dict[str, Any], int]]) -> None:
     """Require that `python -m checks` reports all checks and concludes as the engine does."""
     for case in CASES:
         documents = list(_documents(case.tried))
@@ -303,7 +303,7 @@ def _documents(tried: CheckResults) -> Iterator[dict[str, Any]]:
             yield document
 
 
-def weighs(
+def assert_weighs(
     result_document: Callable[[dict[str, Any], dict[str, Any], float], dict[str, Any]],
 ) -> None:
     """Require that a failed `should` becomes a warning, and that nothing else changes."""

@@ -14,7 +14,7 @@ from provision.engine.conclude import conclude
 from provision.events import StepResult
 from provision.report._model import Report
 from provision.results import CheckResult, CheckResults, Figure
-from tests.engine.conclusions import concludes
+from tests.engine.conclusions import assert_concludes
 from tests.plan.described import plan
 
 PASS, WARN = CheckResult(name="a", outcome="pass"), CheckResult(name="b", outcome="warn")
@@ -90,7 +90,7 @@ def test_a_missing_figure_or_sample_is_noticed() -> None:
 
 
 def test_every_case_ends_with_its_reasons() -> None:
-    concludes(conclude)
+    assert_concludes(conclude)
 
 
 Run = tuple[CheckResults, tuple[str, ...], tuple[str, ...]]

@@ -22,25 +22,25 @@ class Target(NamedTuple):
 
     module: ModuleType
     functions: tuple[str, ...]
-    holds: Callable[[dict[str, Any]], None]
+    assert_holds: Callable[[dict[str, Any]], None]
 
 
 TARGETS = (
-    Target(conclude, (), lambda names: conclusions.concludes(names["conclude"])),
+    Target(conclude, (), lambda names: conclusions.assert_concludes(names["conclude"])),
     Target(
         _model,
         ("conclusion",),
-        lambda names: conclusions.concludes_as_a_report(names["conclusion"]),
+        lambda names: conclusions.assert_concludes_as_a_report(names["conclusion"]),
     ),
     Target(
         of_the_child,
         ("result_document",),
-        lambda names: conclusions.weighs(names["result_document"]),
+        lambda names: conclusions.assert_weighs(names["result_document"]),
     ),
     Target(
         of_the_child,
         ("report", "_tried_on_all"),
-        lambda names: conclusions.reported_by_hand(names["report"]),
+        lambda names: conclusions.assert_reported_by_hand(names["report"]),
     ),
 )
 # Mutants that behave the same, and why.
@@ -61,7 +61,7 @@ def test_mutants_of_the_conclusion_die(target: Target) -> None:
             continue
         count += 1
         try:
-            target.holds(mutant.names)
+            target.assert_holds(mutant.names)
         except Exception:  # noqa: BLE001 - any failure of a mutant counts
             continue
         alive.append(f"line {mutant.line}: {mutant.what}")
@@ -75,4 +75,4 @@ def test_the_unchanged_functions_pass() -> None:
         holds = {name: getattr(target.module, name, None) for name in vars(target.module)}
         if target.module is _model:
             holds["conclusion"] = vars(_model.Report)["conclusion"].fget
-        target.holds(holds)
+        target.assert_holds(holds)

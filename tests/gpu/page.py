@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+BAD = ("fail", "error", "warn")
 GOAL_QUICK_S, GOAL_RATIO = 60.0, 0.03
 # The figure of a check by its name and a word of what it is of, for each figure of bare.py.
 _SAME = {
@@ -42,7 +43,9 @@ def text(results: list[Result], about: dict[str, str]) -> str:
         ),
         *_section("Checks", ("check", "outcome", "worst share", "summary"), _checks(results)),
         *_section(
-            "Probes and controls", ("name", "must", "came", "worst share", "text"), _rows(results)
+            "Probes and controls",
+            ("name", "expected", "outcome", "worst share", "text"),
+            _rows(results),
         ),
         *_section(
             "Figures beside a bare script", ("figure", "check", "bare", "apart"), _figures(results)
@@ -64,23 +67,21 @@ def outcome(result: Result) -> str:
             counts[check["outcome"]] = counts.get(check["outcome"], 0) + 1
         return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
     if "rows" in result:
-        wrong = [row for row in result["rows"] if row["must"] != row["came"]]
-        return f"{len(result['rows']) - len(wrong)} of {len(result['rows'])} as they must"
+        wrong = [row for row in result["rows"] if row["expected"] != row["outcome"]]
+        return f"{len(result['rows']) - len(wrong)} of {len(result['rows'])} as expected"
     return "done"
 
 
 def status(results: list[Result]) -> int:
-    """Return 0 if all is as it must be, 1 for a wrong verdict, 5 for what was not tried."""
+    """Return 0 if all is as expected, 1 for a wrong verdict, 5 for what was not tried."""
     if any(wrong(result) for result in results):
         return 1
     return 5 if any("untried" in result or "broken" in result for result in results) else 0
 
 
 def wrong(result: Result) -> bool:
-    rows = [row for row in result.get("rows", ()) if row["must"] != row["came"]]
-    bad = [
-        check for check in result.get("checks", ()) if check["outcome"] in ("fail", "error", "warn")
-    ]
+    rows = [row for row in result.get("rows", ()) if row["expected"] != row["outcome"]]
+    bad = [check for check in result.get("checks", ()) if check["outcome"] in BAD]
     return bool(rows or bad)
 
 
@@ -92,7 +93,7 @@ def worst(evidence: Any) -> float:
 
 
 def _checks(results: list[Result]) -> list[tuple[object, ...]]:
-    """Return each check once, as it came first; repetitions are a goal of their own."""
+    """Return each check once, by its first result; repetitions are a goal of their own."""
     seen: dict[str, tuple[object, ...]] = {}
     for result in results:
         for check in result.get("checks", ()):
@@ -104,7 +105,7 @@ def _checks(results: list[Result]) -> list[tuple[object, ...]]:
 
 def _rows(results: list[Result]) -> list[tuple[object, ...]]:
     return [
-        (row["name"], row["must"], row["came"], row["worst"] or "", row["text"])
+        (row["name"], row["expected"], row["outcome"], row["worst"] or "", row["text"])
         for result in results
         for row in result.get("rows", ())
     ]

@@ -1,7 +1,7 @@
 """Probes that no check is: real fused gradients, planted faults, and one GPU as several.
 
-`probes.py NAME DEVICE` prints JSON: a list of {name, must, came, worst, text}. `must` is "pass" or
-"fail", and `came` is what the judge of the check says.
+`probes.py NAME DEVICE` prints JSON: a list of {name, expected, outcome, worst, text}. `expected` and
+`outcome` are "pass" or "fail"; the outcome is what the judge of the check says.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from checks import (  # noqa: E402 - finds its own tree first
     peer_copies,
     sdpa,
 )
+from tests.checks.tensor_core_cases import torn  # noqa: E402
+from tests.gpu.page import worst  # noqa: E402
 
 _NEAR_FULL = 0.995
 
@@ -35,22 +37,14 @@ def main(name: str, device: str) -> None:
     print(json.dumps(list(PROBES[name](torch, device))))
 
 
-def row(name: str, must: str, problem: str, evidence: Any = None) -> dict[str, Any]:
+def row(name: str, expected: str, problem: str, evidence: Any = None) -> dict[str, Any]:
     return {
         "name": name,
-        "must": must,
-        "came": "fail" if problem else "pass",
+        "expected": expected,
+        "outcome": "fail" if problem else "pass",
         "worst": worst(evidence),
         "text": problem,
     }
-
-
-def worst(evidence: Any) -> float:
-    """Return the largest part of a bound that any of the cases took."""
-    if not isinstance(evidence, dict):
-        return 0.0
-    own = float(evidence.get("worst_of_allowed", 0.0))
-    return max([own, *map(worst, evidence.values())])
 
 
 def fused(torch: Any, device: str) -> Iterator[dict[str, Any]]:
@@ -101,12 +95,6 @@ def controls(torch: Any, device: str) -> Iterator[dict[str, Any]]:
     for _, call, reference, exact in group:
         missed += not _numbers.compare(torch, torn(call(), 1.02), reference, exact, tolerance)[0]
     yield row("a tile of each gradient times 1.02", "fail", "" if missed else "all were found")
-
-
-def torn(answer: Any, factor: float) -> Any:
-    answer = answer.clone()
-    answer[..., -16:, -16:] *= factor
-    return answer
 
 
 def several(torch: Any, device: str) -> Iterator[dict[str, Any]]:

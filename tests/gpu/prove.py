@@ -62,7 +62,13 @@ class Kit:
         self.device = "cpu" if options.on_cpu else "cuda:0"
         self.repeats, self.packed = options.repeats, options.packed
         self.out.mkdir(parents=True, exist_ok=True)
-        self.results: list[dict[str, Any]] = []
+        # Part 2 may run later, and repeats what failed in part 1.
+        earlier = self.out / "results.jsonl"
+        lines = earlier.read_text().splitlines() if options.part == "2" and earlier.exists() else []
+        self.results: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        if not lines:
+            earlier.unlink(missing_ok=True)
+        self.place = options.place
         self.uuid = ""
 
     def part_1(self) -> Iterator[Job]:
@@ -92,12 +98,12 @@ class Kit:
         for name in sorted(self._failed_checks()):
             yield self._checks(f"once more: {name}", (name,), 60)
         if self.packed:
-            self.python = unpack(Path(self.packed), self.python)
+            self.python = unpack(Path(self.packed), self.python, Path(self.place))
             yield self._checks("kernels of vLLM", _OF_VLLM, 170)
 
     def _failed_checks(self) -> set[str]:
         checks = (check for result in self.results for check in result.get("checks", ()))
-        return {check["name"] for check in checks if check["outcome"] in ("fail", "error", "warn")}
+        return {check["name"] for check in checks if check["outcome"] in page.BAD}
 
     def _run(self, *words: str) -> list[str]:
         return [self.python, "-B", "-m", "checks", "run", *words]
@@ -182,12 +188,11 @@ def read(kind: str, output: str, document: str, error: str) -> dict[str, Any]:
         return {"broken": (error or output).strip()[-400:] or "it left no result"}
 
 
-def unpack(folder: Path, python: str) -> str:
-    """Make an environment beside the given Python with the packed files; return its Python.
+def unpack(folder: Path, python: str, place: Path) -> str:
+    """Make an environment of the given Python with the packed files at a place; return its Python.
 
     Checks run isolated, so that PYTHONPATH would not reach them.
     """
-    place = Path(tempfile.mkdtemp()) / "env"
     subprocess.run([python, "-m", "venv", "--system-site-packages", str(place)], check=True)
     (site,) = place.glob("lib/python3.*/site-packages")
     for path in sorted(folder.iterdir()):
@@ -212,10 +217,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = parser().parse_args()
-    kit = Kit(options)
-    for part in (1, 2):
-        if options.part in ("both", str(part)):
-            kit.carry_out(part)
+    with tempfile.TemporaryDirectory() as options.place:
+        kit = Kit(options)
+        for part in (1, 2):
+            if options.part in ("both", str(part)):
+                kit.carry_out(part)
     print(f"\n{kit.out / 'page.md'}")
     return page.status(kit.results)
 

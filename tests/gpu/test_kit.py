@@ -45,6 +45,7 @@ def test_the_whole_kit_on_a_cpu(real_vllm: real.Vllm, tmp_path: Path) -> None:
 
 def kit(folder: Path, *words: str) -> prove.Kit:
     options = prove.parser().parse_args([str(folder), "--python", sys.executable, *words])
+    options.place = str(folder / "place")
     return prove.Kit(options)
 
 
@@ -55,7 +56,7 @@ def job(name: str, code: str, limit_s: float = 20.0, kind: str = "rows") -> prov
 def test_what_hangs_or_breaks_ends_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = {"name": "x", "must": "fail", "came": "pass", "worst": 0.5, "text": ""}
+    row = {"name": "x", "expected": "fail", "outcome": "pass", "worst": 0.5, "text": ""}
     jobs = [
         job("hangs", "import time; time.sleep(60)", 0.5),
         job("breaks", "raise SystemExit('no driver')"),
@@ -67,7 +68,7 @@ def test_what_hangs_or_breaks_ends_and_the_rest_goes_on(
     assert [page.outcome(result) for result in made.results] == [
         "broken: it left no result",
         "broken: no driver",
-        "0 of 1 as they must",
+        "0 of 1 as expected",
     ]
     assert page.status(made.results) == 1
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 3
@@ -93,6 +94,14 @@ def test_the_jobs_of_a_gpu_host(tmp_path: Path) -> None:
     assert sum(name.startswith("again") for name in jobs) == 5
     made.results = [{"checks": [{"name": "matmul", "outcome": "fail"}]}]
     assert [each.name for each in made.part_2()] == ["once more: matmul"]
+
+
+def test_part_2_alone_repeats_what_failed_in_part_1(tmp_path: Path) -> None:
+    result = {"part": 1, "job": "kernels", "kind": "checks"}
+    failed = {**result, "checks": [{"name": "sdpa", "outcome": "fail"}], "figures": []}
+    (tmp_path / "results.jsonl").write_text(json.dumps(failed) + "\n")
+    assert [each.name for each in kit(tmp_path, "--part", "2").part_2()] == ["once more: sdpa"]
+    assert kit(tmp_path, "--part", "1").results == []
 
 
 def test_the_page_says_how_far_a_figure_is_from_the_bare_script() -> None:
@@ -121,7 +130,7 @@ def test_a_wheel_is_packed_and_unpacked(tmp_path: Path) -> None:
     pack.pack(wheel, tmp_path / "packed")
     with tarfile.open(tmp_path / "packed" / "kernels.tar.xz") as part:
         assert part.getnames() == ["vllm/_C.abi3.so"]
-    python = Path(prove.unpack(tmp_path / "packed", sys.executable))
+    python = Path(prove.unpack(tmp_path / "packed", sys.executable, tmp_path / "env"))
     (site,) = python.parents[1].glob("lib/python3.*/site-packages")
     assert (site / "vllm/_C.abi3.so").read_text() == "vllm/_C.abi3.so"
     assert (site / "vllm/a/b.py").exists()

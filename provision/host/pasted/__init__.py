@@ -7,6 +7,7 @@ collect_env, reads them all, in any mixture.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 _LONGEST = 500
 
 
-def read_lines(text: str) -> list[Line]:
+# Whether a text is a paste, and what it says, is asked one after the other.
+@functools.lru_cache(maxsize=1)
+def read_lines(text: str) -> tuple[Line, ...]:
     """Return the lines of a text, and behind them their translations; each has its number."""
     lines = cleaned(text)
     # No program writes longer lines about a host, and patterns are slow on them.
     short = [line for line in lines if len(line.text) <= _LONGEST]
-    return [*lines, *(line for translate in _translators() for line in translate(short))]
+    return (*lines, *(line for translate in _translators() for line in translate(short)))
 
 
 def _translators() -> Iterator[Callable[[list[Line]], Iterator[Line]]]:
