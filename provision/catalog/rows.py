@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
+from provision.catalog.accelerator_rows import AcceleratorKind, OfficialWay
+from provision.catalog.row import Row
 from provision.errors import UnreadableInput
 
 DATA = os.path.join(
@@ -16,15 +18,6 @@ DATA = os.path.join(
 Machine = Literal["x86_64", "aarch64"]
 Basis = Literal["read", "inferred"]
 Where = Literal["pypi", "pytorch", "vllm"]
-
-
-class Row(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
-    """The fields of every row: the source of its figures, and the day they were read."""
-
-    source: str
-    read: str
 
 
 class CompiledCode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,7 +60,7 @@ class VllmRelease(Row, frozen=True, kw_only=True):
     released: str
     python: str
     torch: str
-    requires: dict[str, str] = {}
+    requires: dict[str, str] = msgspec.field(default_factory=dict)
     builds: tuple[VllmBuild, ...]
     download_mb: int | None = None
 
@@ -235,6 +228,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     drivers: tuple[DriverLimit, ...]
     gpus: tuple[GpuModel, ...]
     pci: tuple[PciDevice, ...]
+    accelerators: tuple[AcceleratorKind, ...]
+    ways: tuple[OfficialWay, ...]
     rules: tuple[Rule, ...]
 
 

@@ -11,15 +11,17 @@ from provision.display.tables import Rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from provision.catalog.rows import Row
+    from provision.catalog.row import Row
 
 _NAMED_BY = {
+    "accelerators": ("kind",),
     "cuda": ("version",),
     "cuda_major": ("major",),
     "drivers": ("cc",),
     "gpus": ("name",),
     "pci": ("first", "last"),
     "rules": ("package", "versions"),
+    "ways": ("kind",),
 }
 _OWN_LINES = frozenset({"builds", "requires"})  # lists of their own, too long for one line
 _LEAST = 24  # columns for the fields beside a name; with fewer they go below it

@@ -6,14 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from provision.host import (
+    _accelerator_clues,
     _titles,
+    accelerators,
     cpu,
     driver,
     glibc,
     gpu_links,
     gpus,
     machine,
-    other_gpus,
     packages,
     pasted,
     pythons,
@@ -48,7 +49,7 @@ _GPU = re.compile(r"GPU (\d{1,3})\s?:\s*(\S.*)")
 _GPU_NAME = re.compile(
     r"NVIDIA|Tesla|GeForce|Quadro|TITAN|GRID|RTX|Orin|Thor|Xavier|(?:GB|GH|[ABHLMPTV])\d{1,4}\b"
 )
-_OTHER_MAKER = re.compile(r"AMD|Radeon|Instinct|Intel|.*\(gfx\d", re.IGNORECASE)
+_OTHER_MAKER = re.compile(r"AMD|Radeon|Intel|.*\(gfx\d", re.IGNORECASE)
 _AFTER_NAME = re.compile(r"\s*\((?:UUID|arch|compute|cc\b|sm_).*", re.IGNORECASE)
 _MIG = re.compile(r"MIG (\d+[cg]\.\S+)\s+Device\s+(\d{1,2})")
 _CC = re.compile(r"\((?:arch\s*=|compute capability|cc)\s*[:=]?\s*(\d{1,2}\.\d)\b", re.IGNORECASE)
@@ -70,11 +71,13 @@ _VERSION = re.compile(r"\d+\.\d+[\w.+!-]*")
 def looks_like(text: str) -> bool:
     """Return True for such a text or a part: an own title, two shared titles, or GPUs."""
     lines = [line.text for line in pasted.read_lines(text)]
-    keys = _titles.pairs(lines).keys()
+    pairs = _titles.pairs(lines)
+    keys = pairs.keys()
     return (
         any(title in keys for title in _TITLES)
         or sum(title in keys for title in _SHARED_TITLES) > 1
         or bool(_listed(lines))
+        or bool(_accelerators(lines, pairs, None))
     )
 
 
@@ -82,9 +85,10 @@ def parse(text: str, name: str) -> Host:
     """Read everything that the text says. Messages about missing values call the text `name`."""
     lines = [line.text for line in pasted.read_lines(text)]
     pairs = _titles.pairs(lines)
+    listed = _gpus(lines, pairs, name, cut=not text.endswith(("\n", "\r")))
     described: dict[str, object] = {
-        gpus.FACT.name: _gpus(lines, pairs, name, cut=not text.endswith(("\n", "\r"))),
-        other_gpus.FACT.name: other_gpus.named_in(lines) or None,
+        gpus.FACT.name: listed,
+        accelerators.FACT.name: _accelerators(lines, pairs, listed) or None,
         driver.FACT.name: _driver(lines, pairs, name),
         gpu_links.FACT.name: _links(lines),
         pythons.FACT.name: _pythons(pairs),
@@ -139,7 +143,11 @@ def _listed(lines: list[str]) -> dict[int, list[str]]:
             else line
         )
         gpu, mig = _GPU.match(part), _MIG.match(part)
-        if gpu and (_GPU_NAME.match(gpu[2]) or (in_list and not _OTHER_MAKER.match(gpu[2]))):
+        nvidia = gpu and (
+            _GPU_NAME.match(gpu[2])
+            or (in_list and not _OTHER_MAKER.match(gpu[2]) and not accelerators.by_name(gpu[2]))
+        )
+        if gpu and nvidia:
             if int(gpu[1]) in listed:
                 break
             current = listed[int(gpu[1])] = [gpu[2]]
@@ -186,6 +194,13 @@ def _slice(gpu: int, profile: str, index: str) -> gpus.MigSlice:
     return gpus.MigSlice(
         id=f"{gpu}:{int(index)}", profile=profile, memory_gb=float(memory) if memory else None
     )
+
+
+def _accelerators(
+    lines: list[str], pairs: _titles.Pairs, listed: tuple[gpus.Gpu, ...] | Missing | None
+) -> tuple[accelerators.Accelerator, ...]:
+    nvidia = isinstance(listed, tuple) and bool(listed)
+    return _accelerator_clues.read(lines, pairs, nvidia=nvidia)
 
 
 def _driver(lines: list[str], pairs: _titles.Pairs, name: str) -> driver.Driver | Missing | None:

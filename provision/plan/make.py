@@ -5,19 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.host import machine
 from provision.host._model import Host
 from provision.plan import advice as changes
-from provision.plan import choose_profile, dead_gpus, make_cpu, make_cuda
+from provision.plan import choose_profile, dead_gpus, make_cpu, make_cuda, other_accelerators
 from provision.plan._model import Plan, Reasons, Refusal, Unsupported
 from provision.plan.optional import Chooser
 from provision.plan.situation import gather
 from provision.settings import Settings
-
-_INSTEAD = {
-    "Windows": ": use WSL 2, which uses the driver of Windows, and run vllm-ready inside it",
-    "macOS": ": vLLM for NVIDIA GPUs runs on Linux only",
-}
 
 
 def make(
@@ -33,10 +27,16 @@ def make(
 
     `optional` chooses the optional package.
     """
-    kind = host.known(machine.FACT)
-    if kind not in (None, "x86_64", "aarch64"):  # asked first: no other fact matters then
-        reason = f"vLLM publishes nothing for {kind}{_INSTEAD.get(kind or '', '')}"
-        return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=())
+    # Asked first: where one of these answers, no other fact matters.
+    if refusal := other_accelerators.of_system(host, catalogue):
+        return refusal
+    if settings.profile != "cpu":
+        cpu = msgspec.structs.replace(settings, profile="cpu")
+        refusal = other_accelerators.of_accelerator(
+            host, catalogue, lambda: make(host, cpu, catalogue, optional=optional)
+        )
+        if refusal:
+            return refusal
     situation = gather(host, settings, catalogue)
     profile = choose_profile.choose(situation, catalogue)
     if isinstance(profile, Reasons):

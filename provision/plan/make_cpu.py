@@ -81,12 +81,7 @@ def plan(
         profile="cpu",
         python=python,
         platform=platform(situation),
-        gpus=UsedGpus(
-            excluded=tuple(
-                ExcludedGpu(id=gpu.id, reason="the settings ask for the CPU")
-                for gpu in situation.gpus
-            )
-        ),
+        gpus=_no_gpus(situation),
         cuda=None,
         packages={"torch": best.torch, "vllm": best.vllm, "flash-attn": None},
         flash_attn=flash.plan,
@@ -113,7 +108,11 @@ def plan(
         download_mb=download,
         disk_mb=disk,
         checks=checks,
-        warnings=(*warn.of_any(situation, python, disk), *warn.of_cpu(situation), *override),
+        warnings=(
+            *warn.of_any(situation, python, disk, catalogue),
+            *warn.of_cpu(situation),
+            *override,
+        ),
         advice=(
             *advice.newer_vllm(
                 situation, catalogue, _as_expected(best), partial(expected, catalogue, refusals)
@@ -121,6 +120,13 @@ def plan(
             *_third_party(situation, catalogue, best),
         ),
     )
+
+
+def _no_gpus(situation: Situation) -> UsedGpus:
+    excluded = (
+        ExcludedGpu(id=gpu.id, reason="the settings ask for the CPU") for gpu in situation.gpus
+    )
+    return UsedGpus(excluded=tuple(excluded))
 
 
 def _without_required(flash: OptionalChoice) -> Unsupported:

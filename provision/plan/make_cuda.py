@@ -118,7 +118,7 @@ def plan(
         disk_mb=disk,
         checks=checks,
         warnings=(
-            *warn.of_any(situation, python, disk),
+            *warn.of_any(situation, python, disk, catalogue),
             *warn.of_gpus(candidate, situation, gpus.used, attention),
         ),
         advice=_advice(situation, releases, candidate, gpus, price),

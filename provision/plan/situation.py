@@ -9,6 +9,7 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.errors import IncompleteHost
 from provision.host import (
+    accelerators,
     compilers,
     container,
     cpu,
@@ -22,7 +23,6 @@ from provision.host import (
     machine,
     memory,
     nvml,
-    other_gpus,
     pci_gpus,
     pythons,
     scheduler,
@@ -30,6 +30,7 @@ from provision.host import (
     sources,
 )
 from provision.host._model import Host
+from provision.host.accelerators import Accelerator
 from provision.host.compilers import Compiler
 from provision.host.cuda_toolkits import CudaToolkit
 from provision.host.gpus import Gpu
@@ -59,7 +60,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     driver_trouble: str = ""
     gpus: tuple[Gpu, ...]
     pci_gpus: tuple[PciGpu, ...] = ()
-    other_gpus: tuple[str, ...] = ()
+    accelerators: tuple[Accelerator, ...] = ()
     sources: dict[str, bool]
     source_failures: tuple[str, ...] = ()
     local_wheels: tuple[str, ...] = ()
@@ -109,7 +110,7 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         driver_trouble=_driver_trouble(host),
         gpus=_gpus(host, catalogue),
         pci_gpus=host.known(pci_gpus.FACT) or (),
-        other_gpus=host.known(other_gpus.FACT) or (),
+        accelerators=host.known(accelerators.FACT) or (),
         sources=_sources(host, settings),
         source_failures=_source_failures(host, settings),
         local_wheels=config.local_wheels if config else (),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision.catalog.rows import Catalogue
+from provision.plan import other_accelerators
 from provision.plan._model import Attention
 from provision.plan.candidates import Candidate
 from provision.plan.choose_gpus import ranges
@@ -13,12 +15,14 @@ from provision.plan.versions import reaches
 _SMALL_SHM_GB = 1.0  # a container has 64 MiB by default
 
 
-def of_any(situation: Situation, python: str, disk_mb: int) -> Iterator[str]:
+def of_any(situation: Situation, python: str, disk_mb: int, catalogue: Catalogue) -> Iterator[str]:
     """Yield the warnings that CUDA and CPU plans share."""
     yield from situation.warnings
-    if situation.other_gpus and not situation.gpus:
-        kinds = [f"an {name}" for name in dict.fromkeys(situation.other_gpus)]
-        yield f"this host has {' and '.join(kinds)}: the plan uses NVIDIA GPUs only"
+    others = [device for device in situation.accelerators if device.kind != "jetson"]
+    if others:
+        uses = "NVIDIA GPUs" if situation.gpus else "the CPU"
+        found = " and ".join(other_accelerators.names(others, catalogue))
+        yield f"this host has {found}, too: the plan uses {uses} only"
     yield from _sources(situation)
     if python not in situation.host_pythons:
         how = "uv downloads it from GitHub"

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _NAMES: Final = (
     r"torch|torchvision|torchaudio|vllm|triton|xformers|transformers"
     r"|flash[-_]attn(?:[-_]\d)?|flashinfer(?:[-_]\w+)?|nvidia[-_]\w+[-_]cu\d+|torch[-_]\w+"
+    # of other accelerators
+    r"|vllm[-_]\w+|libtpu|tpu[-_]inference|habana[-_][\w-]+|neuronx[-_]\w+|pytorch[-_]triton[-_]\w+"
+    r"|triton[-_]xpu|amd[-_]aiter"
 )
 # A whole line: in a sentence such as "vllm 0.8.5 requires torch" more words follow.
 _LINE: Final = re.compile(

@@ -1,0 +1,121 @@
+"""Hosts with an accelerator or a system that is not planned for: its name, and what runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from provision.catalog.accelerator_rows import AcceleratorKind, OfficialWay
+from provision.catalog.rows import Catalogue
+from provision.errors import IncompleteHost, WrongSetting
+from provision.host import accelerators, glibc, gpus, machine, pci_gpus, wsl
+from provision.host._model import Fact, Host
+from provision.host.accelerators import Accelerator
+from provision.plan._model import Plan, Reasons, Unsupported
+from provision.plan.versions import reaches
+
+_SYSTEMS = {"Windows": "windows", "macOS": "macos"}
+_NVIDIA: tuple[Fact[Any], ...] = (gpus.FACT, pci_gpus.FACT)
+_BUILT_FOR = {"x86_64", "aarch64"}
+
+
+def of_system(host: Host, catalogue: Catalogue) -> Unsupported | None:
+    """Return the refusal of a system or a processor that vLLM-ready has no plan for."""
+    kind = host.known(machine.FACT)
+    if kind is None or kind in _BUILT_FOR:
+        return None
+    if kind in _SYSTEMS:
+        reason = f"vllm-ready plans for Linux, and this host runs {kind}"
+        ways = tuple(_in_words(way) for way in catalogue.ways if way.kind == _SYSTEMS[kind])
+    else:
+        reason = f"vLLM publishes no wheel for {kind}"
+        ways = ("use a host that is x86_64 or aarch64, or build vLLM from source",)
+    return Unsupported(unsupported=(Reasons(subject="machine", reasons=(reason,)),), advice=ways)
+
+
+def of_accelerator(
+    host: Host, catalogue: Catalogue, on_the_cpu: Callable[[], Plan | Unsupported]
+) -> Unsupported | None:
+    """Return the refusal of a host whose only accelerators are not planned for.
+
+    Where there is an NVIDIA GPU, even one without a driver, that one is planned for.
+    """
+    devices = host.known(accelerators.FACT) or ()
+    if not devices or any(map(host.known, _NVIDIA)):
+        return None
+    kinds = {row.kind: row for row in catalogue.accelerators}
+    named = list(dict.fromkeys(device.kind for device in devices))
+    reasons = [
+        f"{' and '.join(names(devices, catalogue))}: vllm-ready plans for NVIDIA GPUs and for CPUs",
+        *_against_cuda(kinds[kind] for kind in named),
+    ]
+    ways: list[str] = []
+    for kind in named:
+        of_kind = [device for device in devices if device.kind == kind]
+        against = {
+            way: _against(way, of_kind, host)
+            for way in catalogue.ways
+            if way.kind == kind and not way.fallback
+        }
+        reasons += dict.fromkeys(f"{way.what}: {why}" for way, why in against.items() if why)
+        possible = [way for way, why in against.items() if not why] or [
+            way for way in catalogue.ways if way.kind == kind and way.fallback
+        ]
+        ways += map(_in_words, possible)
+    return Unsupported(
+        unsupported=(Reasons(subject="accelerator", reasons=tuple(reasons)),),
+        advice=(*ways, *_cpu(on_the_cpu)),
+    )
+
+
+def names(devices: Iterable[Accelerator], catalogue: Catalogue) -> list[str]:
+    """Return the distinct names of devices, each with its architecture or its PCI id."""
+    kinds = {row.kind: row for row in catalogue.accelerators}
+    return list(dict.fromkeys(_name(device, kinds[device.kind]) for device in devices))
+
+
+def _name(device: Accelerator, kind: AcceleratorKind) -> str:
+    product = kind.devices.get(device.pci_id) or device.name or kind.archs.get(device.arch, "")
+    maker = kind.name.split()[0]
+    name = product if maker in product or not product else f"{maker} {product}"
+    behind = device.arch or device.pci_id
+    return f"{name or kind.name} ({behind})" if behind else name or kind.name
+
+
+def _against_cuda(kinds: Iterable[AcceleratorKind]) -> Iterator[str]:
+    for kind in kinds:
+        if kind.kind == "jetson":
+            yield "the text names no GPU of this board, and a plan never guesses one"
+            continue
+        issue = f"; pip takes it where no other wheel fits ({kind.issue})" if kind.issue else ""
+        yield f"vLLM's wheel on PyPI is built for CUDA and does not run on it{issue}"
+
+
+def _against(way: OfficialWay, devices: list[Accelerator], host: Host) -> str:
+    """Return what this host lacks for a way, or ""."""
+    processor = host.known(machine.FACT)
+    if way.machines and processor and processor not in way.machines:
+        return f"for {' and '.join(way.machines)}; this host is {processor}"
+    if host.known(wsl.FACT) and way.device_files:
+        return f"passes {way.device_files} on, which WSL does not have"
+    archs = {device.arch for device in devices if device.arch}
+    if way.archs and archs and not archs & set(way.archs):
+        return f"no code for {', '.join(sorted(archs))}, only for {', '.join(way.archs)}"
+    libc = host.known(glibc.FACT)
+    if way.glibc and libc and not reaches(libc, way.glibc):
+        return f"needs glibc {way.glibc} or newer; this host has {libc}"
+    return ""
+
+
+def _in_words(way: OfficialWay) -> str:
+    return f"{way.what}: {way.how}"
+
+
+def _cpu(on_the_cpu: Callable[[], Plan | Unsupported]) -> Iterator[str]:
+    try:
+        plan = on_the_cpu()
+    except (IncompleteHost, WrongSetting):
+        return
+    if isinstance(plan, Plan):
+        vllm = plan.package("vllm").version
+        yield f"the CPU of this host could run a small model with vLLM {vllm}: --set profile=cpu"
