@@ -42,7 +42,7 @@ def rows_of(table: str, rows: Iterable[Row]) -> Rows:
         )
         name = name or " ".join(str(fields.pop(key)) for key in named_by)
         lines += [(name if i == 0 else "", line) for i, line in enumerate(_lines(fields))]
-    return Rows(lines, narrow=max(len(name) for name, _ in lines) + _LEAST)
+    return Rows(lines, least=_LEAST)
 
 
 def _lines(row: dict[str, Any]) -> Iterator[str]:

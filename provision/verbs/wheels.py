@@ -80,7 +80,7 @@ def _list(prefix: Path, options: argparse.Namespace) -> None:
     if store.wheels:
         terminal.line(f"in {store.folder}; to remove a wheel, delete its file:")
         terminal.show(
-            Rows([(wheel.file, _describe(wheel)) for wheel in store.wheels], narrow=_STACKED)
+            Rows([(wheel.file, _describe(wheel)) for wheel in store.wheels], least=_STACKED)
         )
     else:
         terminal.line(

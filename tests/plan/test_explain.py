@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from provision.display.tables import Rows
 from provision.plan import explain
 from provision.plan._model import Package, Plan, Reasons, Unsupported
 from provision.plan.choose_gpus import ranges
@@ -159,11 +160,22 @@ def test_gpus_excluded_for_the_same_reason_share_a_line() -> None:
     assert "Left out • GPU 0-7: the settings ask for the CPU" in text
 
 
-@pytest.mark.parametrize("width", [30, 40, 69])
+@pytest.mark.parametrize("width", [30, 40, 60])
 def test_on_a_narrow_screen_reasons_go_below_and_versions_are_not_cut(width: int) -> None:
     lines = [line.rstrip() for line in rendered(plan(driver="550.54.15"), width).splitlines()]
     assert "vllm  0.32.0+cu129" in lines
     assert lines[lines.index("vllm  0.32.0+cu129") + 1].startswith("  from the vLLM index")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_name_never_makes_reasons_narrow(width: int) -> None:
+    wheel, reason = f"flash_attn-{'x' * 70}.whl", "it needs glibc 2.32, and this host has 2.31"
+    rows = Rows([("vllm", "0.33.0", reason), ("flash-attn", wheel, reason)])
+    text = io.StringIO()
+    Console(file=text, width=width, color_system=None).print(rows)
+    first, *_, last = (line.rstrip() for line in text.getvalue().splitlines())
+    assert first == f"vllm  0.33.0  {reason}"
+    assert last == f"  {reason}"
 
 
 def test_a_stored_wheel_is_shown_without_its_local_version() -> None:
