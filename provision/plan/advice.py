@@ -130,10 +130,12 @@ def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]
     ]
     least = max((limit.first or 0 for limit in limits), default=0)
     last = min((limit.last for limit in limits if limit.last), default=None)
-    driver = situation.driver or "0"
+    driver, where = situation.driver or "0", " in Windows" if situation.wsl else ""
     # The driver has dropped a GPU: only an older branch helps.
     if last and numbers(driver)[:1] > (last,):
-        yield HostChange(words=f"driver branch {last}", apply=partial(replace, driver=f"{last}.0"))
+        yield HostChange(
+            words=f"driver branch {last}{where}", apply=partial(replace, driver=f"{last}.0")
+        )
         return
     if any(limit.open_only for limit in limits) and situation.driver_flavour == "proprietary":
         yield HostChange(
@@ -144,7 +146,7 @@ def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]
     for candidate in sorted(candidates, key=numbers):
         if not reaches(driver, candidate) and not (last and numbers(candidate)[0] > last):
             yield HostChange(
-                words=f"driver {candidate.removesuffix('.0')} or newer",
+                words=f"driver {candidate.removesuffix('.0')} or newer{where}",
                 apply=partial(replace, driver=candidate, driver_flavour="open"),
             )
 

@@ -11,6 +11,7 @@ from provision.plan.identify import pci_row
 from provision.plan.situation import Situation
 from provision.plan.versions import numbers
 
+IN_WINDOWS = "this is WSL, which uses the driver of Windows"
 _NO_DRIVER = "vllm-ready never installs a driver"
 _CONTAINER = (
     "start the container with its GPUs: docker run --gpus all (podman: --device"
@@ -44,6 +45,9 @@ def reasons(situation: Situation, catalogue: Catalogue) -> Reasons | None:
 def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
     if _in_a_container(situation):
         return (_CONTAINER,)
+    if situation.wsl:
+        install = f"{_install(situation, catalogue)} in Windows, run wsl --shutdown"
+        return (f"{IN_WINDOWS}: {install}, and start WSL again; install no Linux driver in it",)
     # The hypervisor owns these: no driver of this host helps.
     if any(device.driver == "vfio-pci" for device in situation.pci_gpus):
         return (
@@ -57,22 +61,31 @@ def advice(situation: Situation, catalogue: Catalogue) -> tuple[str, ...]:
     if situation.gpus and all(gpu.integrated for gpu in situation.gpus):
         system = "the system image (JetPack, DGX OS) has the driver of an integrated GPU"
         return (f"{system}: repair it; {_NO_DRIVER}",)
-    capabilities = {
-        row.cc for device in situation.pci_gpus if (row := pci_row(device, catalogue.pci))
-    } or {gpu.cc or "" for gpu in situation.gpus}
-    if hopeless := too_old(capabilities, catalogue):
+    if hopeless := too_old(_capabilities(situation, catalogue), catalogue):
         return (f"{hopeless}; another driver does not change that",)
-    # Several kinds of GPU may need several drivers: all are named.
-    drivers = {
-        driver_needed(limit, catalogue) for limit in catalogue.drivers if limit.cc in capabilities
-    }
-    needed = " and ".join(sorted(drivers or {driver_needed(None, catalogue)}))
     nouveau = (
         ", instead of nouveau,"
         if any(device.driver == "nouveau" for device in situation.pci_gpus)
         else ","
     )
-    return (f"install {needed}{nouveau} reboot, and run this again; {_NO_DRIVER}",)
+    install = _install(situation, catalogue)
+    return (f"{install}{nouveau} reboot, and run this again; {_NO_DRIVER}",)
+
+
+def _capabilities(situation: Situation, catalogue: Catalogue) -> set[str]:
+    on_the_bus = {
+        row.cc for device in situation.pci_gpus if (row := pci_row(device, catalogue.pci))
+    }
+    return on_the_bus or {gpu.cc or "" for gpu in situation.gpus}
+
+
+def _install(situation: Situation, catalogue: Catalogue) -> str:
+    # Several kinds of GPU may need several drivers: all are named.
+    capabilities = _capabilities(situation, catalogue)
+    drivers = {
+        driver_needed(limit, catalogue) for limit in catalogue.drivers if limit.cc in capabilities
+    }
+    return f"install {' and '.join(sorted(drivers or {driver_needed(None, catalogue)}))}"
 
 
 def too_old(capabilities: Collection[str], catalogue: Catalogue) -> str:

@@ -119,7 +119,7 @@ def plan(
         checks=checks,
         warnings=(
             *warn.of_any(situation, python, disk, catalogue),
-            *warn.of_gpus(candidate, situation, gpus.used, attention),
+            *warn.of_gpus(candidate, situation, gpus.used, attention, catalogue),
         ),
         advice=_advice(situation, releases, candidate, gpus, price),
     )

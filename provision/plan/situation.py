@@ -28,6 +28,7 @@ from provision.host import (
     scheduler,
     shm,
     sources,
+    wsl,
 )
 from provision.host._model import Host
 from provision.host.accelerators import Accelerator
@@ -66,6 +67,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     local_wheels: tuple[str, ...] = ()
     vector_flags: tuple[str, ...] | None = None
     login_node: bool = False
+    wsl: bool = False
     container: str | None = None
     shm_gb: float | None = None
     prefix: str = ""
@@ -115,6 +117,7 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         source_failures=_source_failures(host, settings),
         local_wheels=config.local_wheels if config else (),
         vector_flags=processor.flags if processor else None,
+        wsl=host.known(wsl.FACT) or False,
         login_node=bool(cluster and cluster.name == "slurm" and cluster.place == "login"),
         container=engine.engine if engine else None,
         shm_gb=shared.total_gb if shared else None,

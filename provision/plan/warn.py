@@ -9,8 +9,9 @@ from provision.plan import other_accelerators
 from provision.plan._model import Attention
 from provision.plan.candidates import Candidate
 from provision.plan.choose_gpus import ranges
+from provision.plan.dead_gpus import IN_WINDOWS
 from provision.plan.situation import SOURCE_NAMES, Situation
-from provision.plan.versions import reaches
+from provision.plan.versions import major, minor, numbers, reaches
 
 _SMALL_SHM_GB = 1.0  # a container has 64 MiB by default
 
@@ -69,6 +70,11 @@ def _sources(situation: Situation) -> Iterator[str]:
 
 def of_cpu(situation: Situation) -> Iterator[str]:
     """Yield the warnings of a CPU plan."""
+    if situation.wsl and not situation.gpus and situation.settings.profile != "cpu":
+        yield (
+            f"{IN_WINDOWS}: if Windows has an NVIDIA GPU, install NVIDIA's driver there; then"
+            " nvidia-smi shows the GPU here, too, and the plan uses it"
+        )
     compilers = situation.compilers
     if compilers is not None and not any(found.language == "c++" for found in compilers):
         yield (
@@ -83,6 +89,7 @@ def of_gpus(
     situation: Situation,
     used: tuple[str, ...],
     attention: tuple[Attention, ...],
+    catalogue: Catalogue,
 ) -> Iterator[str]:
     """Yield the warnings of a CUDA plan."""
     build = candidate.build
@@ -106,6 +113,8 @@ def of_gpus(
     for warning in dict.fromkeys(choice.warning for choice in attention if choice.warning):
         gpus = ranges(choice.gpu for choice in attention if choice.warning == warning)
         yield f"GPU {gpus}: {warning}"
+    yield from _of_triton(candidate, situation, catalogue)
+    yield from _of_mixed_gpus(situation, used)
     slices = [gpu.id for gpu in situation.gpus if gpu.id in used and ":" in gpu.id]
     if slices:
         yield (
@@ -121,3 +130,39 @@ def of_gpus(
             f"several GPUs need 1 GiB of shared memory or more; this host has {size}: start the"
             " container with --shm-size=16g"
         )
+
+
+def _of_triton(candidate: Candidate, situation: Situation, catalogue: Catalogue) -> Iterator[str]:
+    """Yield the warning of kernels that Triton assembles for a CUDA newer than the driver's."""
+    # Every Triton of the catalogue brings the assembler of CUDA 12, beside torch for CUDA 11, too.
+    needed = next((row.driver for row in catalogue.cuda_major if row.major == "12"), None)
+    driver = situation.driver or ""
+    if needed is None or major(candidate.build.cuda) != "11" or reaches(driver, needed):
+        return
+    own = next((kit.path for kit in situation.toolkits if minor(kit.version or "") == "11.8"), None)
+    ptxas = f"{own}/bin/ptxas" if own else "the ptxas of a CUDA 11.8 toolkit"
+    yield (
+        f"Triton's assembler is that of CUDA 12, and driver {driver} may refuse its kernels"
+        ' ("device kernel image is invalid", vllm#5713, vllm#18580; not tried here): set'
+        f" TRITON_PTXAS_PATH to {ptxas}, or install driver {needed} or newer"
+    )
+
+
+def _of_mixed_gpus(situation: Situation, used: tuple[str, ...]) -> Iterator[str]:
+    """Yield the warning of used GPUs with different capabilities, and a way to use one kind."""
+    kinds: dict[str, list[str]] = {}
+    memory: dict[str, float] = {}
+    for gpu in situation.gpus:
+        if gpu.id in used and gpu.cc:
+            kinds.setdefault(gpu.cc, []).append(gpu.id)
+            memory[gpu.cc] = memory.get(gpu.cc, 0) + (gpu.memory_gb or 1)
+    if len(kinds) < 2:
+        return
+    have = ", ".join(f"GPU {ranges(ids)} {cc}" for cc, ids in kinds.items())
+    most = kinds[max(kinds, key=lambda cc: (memory[cc], numbers(cc)))]
+    listed = ",".join(gpu if gpu.isdecimal() else f'"{gpu}"' for gpu in most)
+    yield (
+        f"mixed compute capabilities ({have}): one vLLM process chooses kernels by its first GPU,"
+        " and they may fail on the others (vllm#6213): start one process for each kind, or plan"
+        f" for one kind with --set 'gpus=[{listed}]'"
+    )
