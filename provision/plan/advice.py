@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from provision.catalog.rows import Catalogue
+from provision.plan import other_accelerators
 from provision.plan.choose_gpus import against_driver
 from provision.plan.dead_gpus import lowest_capability
 from provision.plan.frame import FETCHED_PYTHON
@@ -289,7 +290,7 @@ def way_out(
             f" use a GPU of {lowest} or newer, or build vLLM from source"
         )
     if any(gpu.cc in EXACT_CODE_ONLY for gpu in situation.gpus):
-        yield "NVIDIA's Jetson AI Lab publishes vLLM wheels and containers for Jetson boards"
+        yield from other_accelerators.ways_of("jetson", catalogue)
     if situation.missing_glibc:
         yield "a container with glibc (Ubuntu, Debian, Rocky) on this host would run vLLM"
     elif not hints and on_the_cpu:

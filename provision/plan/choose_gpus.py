@@ -11,7 +11,7 @@ from provision.plan._model import Decision, ExcludedGpu, UsedGpus
 from provision.plan.candidates import Candidate
 from provision.plan.dead_gpus import driver_needed
 from provision.plan.situation import Situation
-from provision.plan.versions import numbers
+from provision.plan.versions import numbers, serves
 
 
 def against_driver(situation: Situation, catalogue: Catalogue) -> dict[str, str]:
@@ -56,6 +56,23 @@ def _against(
             " proprietary ones"
         )
     return ""
+
+
+def without_torch(situation: Situation, catalogue: Catalogue) -> dict[str, str]:
+    """Return the reason against each GPU that no published torch for this machine has code for."""
+    built_for = tuple(
+        capability
+        for torch in catalogue.torch
+        for build in torch.builds
+        if build.machine == situation.machine
+        for capability in build.sm
+    )
+    why = f"no published torch for {situation.machine} has code for it"
+    return {
+        gpu.id: f"the {gpu.name} ({gpu.cc}): {why}"
+        for gpu in situation.gpus
+        if gpu.cc and not serves(built_for, gpu.cc)
+    }
 
 
 def requested(situation: Situation) -> frozenset[str]:

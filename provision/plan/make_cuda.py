@@ -167,6 +167,7 @@ def _no_vllm(
     situation: Situation, releases: Releases, dead: dict[str, str], rejected: tuple[Rejected, ...]
 ) -> Unsupported:
     reasons = []
+    dead = {**choose_gpus.without_torch(situation, releases.catalogue), **dead}
     if dead:
         reasons.append(Reasons(subject="GPUs", reasons=tuple(dict.fromkeys(dead.values()))))
     lines = tuple(

@@ -26,7 +26,7 @@ def of_system(host: Host, catalogue: Catalogue) -> Unsupported | None:
         return None
     if kind in _SYSTEMS:
         reason = f"vllm-ready plans for Linux, and this host runs {kind}"
-        ways = tuple(_in_words(way) for way in catalogue.ways if way.kind == _SYSTEMS[kind])
+        ways = ways_of(_SYSTEMS[kind], catalogue)
     else:
         reason = f"vLLM publishes no wheel for {kind}"
         ways = ("use a host that is x86_64 or aarch64, or build vLLM from source",)
@@ -105,6 +105,10 @@ def _against(way: OfficialWay, devices: list[Accelerator], host: Host) -> str:
     if way.glibc and libc and not reaches(libc, way.glibc):
         return f"needs glibc {way.glibc} or newer; this host has {libc}"
     return ""
+
+
+def ways_of(kind: str, catalogue: Catalogue) -> tuple[str, ...]:
+    return tuple(_in_words(way) for way in catalogue.ways if way.kind == kind)
 
 
 def _in_words(way: OfficialWay) -> str:

@@ -168,7 +168,8 @@ ORIN = {
 
 def test_a_jetson_orin_has_no_published_code() -> None:
     made = no_plan({**ORIN, MODULE: "540.4.0\n"})
-    assert "no machine code for 8.7" in reasons(made)
+    assert "(8.7): no published torch for aarch64 has code for it" in reasons(made)
+    assert any(hint.startswith("vLLM for Jetson:") for hint in made.advice)
 
 
 def test_a_jetson_without_a_driver_gets_no_advice_to_install_a_server_driver() -> None:
