@@ -13,7 +13,7 @@ from provision.host._model import Fact, Missing, Readings, Unread
 
 _MOST = 1024  # in one host; more is a damaged or a hostile text
 _VGPU_MODE = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU
-_VGPU_NAME = re.compile(r"\bGRID |-\d+[QCAB]$")
+_VGPU_NAME = re.compile(r"\bGRID |-\d+(?:CME|[QCAB])$")
 
 
 class MigSlice(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,8 +46,8 @@ def completed(gpu: Gpu, models: tuple[GpuModel, ...]) -> Gpu:
     stated_cc = gpu.cc if gpu.cc and re.fullmatch(r"\d{1,2}\.\d", gpu.cc, re.ASCII) else None
     memory = gpu.memory_gb
     if memory is None:
-        # Some names have the memory in them: "A100-PCIE-40GB".
-        stated = re.search(r"(?<!\d)(\d{1,3}) ?GB?\b", gpu.name, re.IGNORECASE)
+        # Some names have the memory in them: "A100-PCIE-40GB", and the profile "H100XM-40C".
+        stated = re.search(r"(?<!\d)(\d{1,3})(?: ?GB?\b|(?:C|CME|Q|A|B)$)", gpu.name, re.IGNORECASE)
         same = model is not None and not (_VARIANTS & (words(gpu.name) - _known_words(model)))
         memory = float(stated[1]) if stated else model.memory_gb if model and same else None
     return msgspec.structs.replace(

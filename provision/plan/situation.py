@@ -137,11 +137,12 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
 def _gpus(host: Host, catalogue: Catalogue) -> tuple[Gpu, ...]:
     cards = [identify.completed(gpu, catalogue.gpus) for gpu in host.known(gpus.FACT) or ()]
     if cards and all(gpu.cc is None for gpu in cards):
+        name = " ".join((cards[0].name or "").split())
         raise IncompleteHost(
-            f"GPU {cards[0].id}: `{' '.join((cards[0].name or '').split())}` is unknown",
+            f"GPU {cards[0].id}: `{name}` is unknown",
             hint=(
-                "describe the host in YAML with its compute capability:"
-                ' {name: …, cc: "9.0", memory_gb: 80}'
+                f"add the line `{name} with CUDA capability sm_90`, with its own capability, to a"
+                ' pasted text, or its cc to a description: {name: …, cc: "9.0", memory_gb: 80}'
             ),
         )
     return tuple(part for gpu in cards for part in identify.parts(gpu))

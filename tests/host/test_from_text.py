@@ -177,7 +177,7 @@ def test_a_recording_from_a_newer_driver_and_a_future_gpu() -> None:
     )
     made = planned(future.replace('\\"9.0\\"', '\\"21.0\\"'))
     assert isinstance(made, Unsupported)
-    assert "no machine code for 21.0" in made.unsupported[0].reasons[0]
+    assert "(21.0): no published torch for x86_64 has code for it" in made.unsupported[0].reasons[0]
     failure = complaint(future.replace('\\"9.0\\"', "null"))
     assert failure is not None
     assert "`NVIDIA Z900` is unknown" in failure.what

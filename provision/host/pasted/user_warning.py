@@ -1,4 +1,4 @@
-"""torch's warning about a GPU that is too new: it names the GPU and its capability."""
+"""torch's warnings about a GPU that is too new or too old: they name it and its capability."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WARNING: Final = re.compile(r"(\S.*\S) with CUDA capability sm_(\d{1,2})(\d)\b")
+_FOUND: Final = re.compile(
+    r"Found GPU\d{1,3} (.{1,80}?) which is of cuda capability (\d{1,2})\.(\d)\b"
+)
 _GPU: Final = re.compile(r"GPU (\d{1,3}(?:\s*,\s*\d{1,3})*)\s*:\s*(\S.*)")
 
 
@@ -19,7 +22,7 @@ def translate(lines: list[Line]) -> Iterator[Line]:
     listed = [match for line in lines if (match := _GPU.match(line.text))]
     told = set()
     for line in lines:
-        match = _WARNING.search(line.text)
+        match = _WARNING.search(line.text) or _FOUND.search(line.text)
         if not match or match[1] in told:
             continue
         told.add(match[1])
@@ -27,7 +30,7 @@ def translate(lines: list[Line]) -> Iterator[Line]:
         numbers = [
             number.strip()
             for gpu in listed
-            if gpu[2].startswith(name)
+            if gpu[2] == name or gpu[2].startswith(f"{name} (")
             for number in gpu[1].split(",")
         ]
         for number in numbers:
