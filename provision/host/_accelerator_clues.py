@@ -30,6 +30,10 @@ _DEVICES: Final = tuple(
         r"Name\s*:\s*(gfx[0-9a-f]{3,4})",
         r"(?:\d+\s*\|\s*)?Device Name\s*:\s*(Intel[^|]+).*",
         r"\[\d+\]\s*_XpuDeviceProperties\(name='([^']+)'.*",
+        # inxi, lshw, neofetch, and what people write themselves
+        r"(?:Graphics\s*:\s*)?Device-\d\s*:\s*(.+)",
+        r"product\s*:\s*(.+)",
+        r"GPUs?(?: (?:Model|Name|Type))?\s*:\s*(.{1,60})",
         # npu-smi, hl-smi, tpu-info
         r"\d{1,3}\s+((?:Ascend\s?)?(?:910|310)\w*)\s*\|\s*(?:OK|Warning|Alarm|Critical|UNKNOWN)\b.*",
         r"\d{1,3}\s+(HL-\d{3}\w?)\s.*",
@@ -66,10 +70,14 @@ _PLATFORMS: Final = {
 }
 _VERSION: Final = re.compile(r"v?\d+[.\d]|\(0,|True\b")
 _TITLES: Final = (
-    ("amd", r"rocm used to build pytorch|hip runtime version|rocm available|rocm driver version"),
+    (
+        "amd",
+        r"(?:rocm used to build pytorch|(?:hip|miopen) runtime version|rocm(?: driver)? version)",
+    ),
+    ("amd", r"rocm available"),
     ("intel", r"xpu used to build pytorch|is xpu available|xpu available|xpu runtime version"),
     ("gaudi", r"hpu available|hpu driver version"),
-    ("ascend", r"npu available|ascend driver version|cann version"),
+    ("ascend", r"npu available|ascend driver version|cann version|vllm ascend version"),
     ("neuron", r"neuron sdk version"),
     ("moorethreads", r"musa available|musa driver version"),
 )
