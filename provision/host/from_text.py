@@ -21,11 +21,11 @@ def parse(text: str, name: str) -> Host:
     is_object = text.lstrip("\ufeff \t\r\n").startswith("{")
     if is_object and '"schema"' in text:
         return _recording(text, name)
-    from provision.host import from_collect_env
+    from provision.host import from_paste
 
     # The answer of a tracker's API is an object, too, and holds the body of an issue.
-    if from_collect_env.looks_like(text):
-        return from_collect_env.parse(text, name)
+    if from_paste.looks_like(text):
+        return from_paste.parse(text, name)
     if is_object:
         return _recording(text, name)  # its complaint says what a recording needs
     if from_description.looks_begun(text):
