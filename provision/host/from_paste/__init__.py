@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from provision.host._model import Host
 from provision.host.from_paste import _listing, gpus
 from provision.host.from_paste._paste import Paste
+from provision.host.from_paste.translators import added, read_lines
 
 if TYPE_CHECKING:
-    from provision.host.from_paste._paste import Found
+    from provision.host._model import Found
 
 _OWN_TITLES: Final = (
     "pytorch version",
@@ -36,22 +36,27 @@ _SHARED_TITLES: Final = (
 
 def looks_like(text: str) -> bool:
     """Return True for such a text or a part: an own title, two shared titles, or GPUs."""
-    paste = Paste(text, "")
-    return (
-        any(map(paste.has, _OWN_TITLES))
-        or sum(map(paste.has, _SHARED_TITLES)) > 1
-        or bool(gpus.lists(paste))
-    )
+    paste = _without_additions(text)
+    shared = sum(bool(paste.values(title)) for title in _SHARED_TITLES)
+    return bool(paste.values(*_OWN_TITLES)) or shared > 1 or bool(gpus.lists(paste))
 
 
-def parse(text: str, name: str) -> Host:
-    """Read everything that the text says. Messages about missing values call the text `name`."""
-    found = read(text, name)
-    return Host(described={fact: read.value for fact, read in found.items()})
+def has_own_titles(text: str) -> bool:
+    """Return True if a line has a title that no short description has."""
+    return bool(_without_additions(text).values(*_OWN_TITLES))
+
+
+def _without_additions(text: str) -> Paste:
+    """Return a text without what a person added in the words of a short description."""
+    added_lines = {line.number for line in read_lines(text) if added.looks_like(line.text)}
+    return Paste(text, "", without=added_lines)
 
 
 def read(text: str, name: str) -> dict[str, Found]:
-    """Return every fact that the text tells, with the lines that tell it."""
+    """Return every fact that the text tells, with the lines that tell it.
+
+    Messages about missing values call the text `name`.
+    """
     paste = Paste(text, name)
     readers = _listing.modules(__name__, __path__)
     found = {reader.__name__.rpartition(".")[2]: reader.read(paste) for reader in readers}

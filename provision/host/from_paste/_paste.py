@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from provision.host._model import Found
 from provision.host.from_paste.translators import read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from provision.host.from_paste._lines import Line
 
@@ -16,30 +18,19 @@ NOTHING: Final = re.compile(r"(?:n/a|none|no cuda|could not collect|unknown)?", 
 _TITLED: Final = re.compile(r"([A-Za-z][\w()/ +.-]{0,60}?)\s*:\s*(.*)")
 
 
-class Found(NamedTuple):
-    """A fact as a text has it: its value, the lines that it came from, and what disagrees."""
-
-    value: Any
-    lines: tuple[int, ...] = ()
-    contradiction: str = ""
-
-
 class Paste:
     """A text by lines and titles. Messages about missing values call it `name`."""
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, without: AbstractSet[int] = frozenset()) -> None:
         self.name = name
         self.is_cut = not text.endswith(("\n", "\r"))
-        self.lines = read_lines(text)
+        self.lines = [line for line in read_lines(text) if line.number not in without]
         self._values: dict[str, list[Line]] = {}
         for line in self.lines:
             if titled := _TITLED.match(line.text):
                 title = " ".join(titled[1].lower().split())
                 value = line._replace(text=titled[2].strip())
                 self._values.setdefault(title, []).append(value)
-
-    def has(self, title: str) -> bool:
-        return title in self._values
 
     def values(self, *titles: str) -> list[Line]:
         """Return every value of these titles, in the order of the titles and of the text."""

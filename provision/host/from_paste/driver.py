@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from provision.host import driver
-from provision.host._model import Missing
+from provision.host._model import Found, Missing
 from provision.host.from_paste import gpus
-from provision.host.from_paste._paste import NOTHING, Found
+from provision.host.from_paste._paste import NOTHING
 
 if TYPE_CHECKING:
     from provision.host.from_paste._paste import Paste

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from provision.host import gpus
-from provision.host._model import Missing
-from provision.host.from_paste._paste import NOTHING, Found
+from provision.host._model import Found, Missing
+from provision.host.from_paste._paste import NOTHING
 
 if TYPE_CHECKING:
     from provision.host.from_paste._lines import Line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from provision.host.from_paste._paste import Found
+from provision.host._model import Found
 
 if TYPE_CHECKING:
     from provision.host.from_paste._paste import Paste

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from provision.host import pythons
-from provision.host.from_paste._paste import Found
+from provision.host._model import Found
 
 if TYPE_CHECKING:
     from provision.host.from_paste._paste import Paste

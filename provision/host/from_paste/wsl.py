@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provision.host.from_paste._paste import Found
+from provision.host._model import Found
 
 if TYPE_CHECKING:
     from provision.host.from_paste._paste import Paste
