@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import errno
 import os
+import stat
 
 from provision.errors import NotWritable, StepFailed, UnreadableInput
 
@@ -68,10 +69,40 @@ def read_text(path: str | Path, limit: int = 16 * 1024 * 1024) -> str:
     return as_text(content)
 
 
+def read_own(path: Path) -> bytes:
+    """Return the content of our own file; raise OSError also where a pipe stands in its place.
+
+    Reading a pipe would wait for a writer, for ever.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file")
+        return stream.read()
+
+
+def write_own(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    """Write a file of an environment, whatever stands in its place: nothing there is the user's."""
+    if path.is_dir():
+        with contextlib.suppress(OSError):  # then writing explains what is wrong
+            remove_own(path)
+    write(path, data, mode)
+
+
+def remove_own(path: Path) -> None:
+    """Remove a file of an environment, or whatever stands in its place."""
+    import shutil
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def read_document(path: Path, kind: type[T]) -> T | None:
     """Return our own JSON document; None where it is missing or damaged, and is written again."""
     try:
-        return decode_document(path.read_bytes(), kind)
+        return decode_document(read_own(path), kind)
     except OSError:
         return None
 

@@ -54,7 +54,7 @@ class Carrier(msgspec.Struct, frozen=True, kw_only=True):
                 elif isinstance(action, Fetch):
                     self._fetch(step, action, log)
                 elif isinstance(action, Write):
-                    files.write(Path(action.path), action.text, action.mode)
+                    files.write_own(Path(action.path), action.text, action.mode)
                 else:
                     self._check(step, action, log)
             if log.full:

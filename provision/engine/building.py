@@ -197,7 +197,7 @@ class Building:
     def _holds_result(self, action: Action) -> bool:
         if isinstance(action, Write):
             try:
-                return Path(action.path).read_bytes() == action.text.encode()
+                return files.read_own(Path(action.path)) == action.text.encode()
             except OSError:
                 return False
         is_about_us = isinstance(action, Run) and action.is_about(str(self._generation))

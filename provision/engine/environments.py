@@ -57,7 +57,7 @@ def list_environments(prefix: Path) -> list[Environment]:
         if folder.is_symlink() or folder.name.startswith("."):
             continue
         try:
-            content = record.read_bytes()
+            content = files.read_own(record)
         except OSError:
             continue
         # If damaged, listed as the oldest and without a target, so that it can be pruned.
@@ -172,7 +172,7 @@ def _number_switch(prefix: Path, id: str) -> None:  # noqa: A002 - as above
     """Number this switch, so that `rollback` finds the environment that was in use before."""
     number = max(_last_switch(environment)[0] for environment in list_environments(prefix)) + 1
     try:
-        files.write(prefix / id / STATE / USED, str(number))
+        files.write_own(prefix / id / STATE / USED, str(number))
     except NotWritable:
         if not was_current(prefix / id):
             raise
@@ -182,7 +182,7 @@ def _number_switch(prefix: Path, id: str) -> None:  # noqa: A002 - as above
 def _last_switch(environment: Environment) -> tuple[int, int]:
     """Return the number of the last switch to an environment; older versions wrote none."""
     try:
-        return int((Path(environment.path) / STATE / USED).read_bytes()), environment.number
+        return int(files.read_own(Path(environment.path) / STATE / USED)), environment.number
     except (OSError, ValueError):
         return 0, environment.number
 

@@ -46,8 +46,8 @@ class Journal:
     def entries(self) -> list[JournalEntry]:
         """Read all readable entries in order."""
         try:
-            lines = self._path.read_bytes().split(b"\n")
-        except FileNotFoundError:
+            lines = files.read_own(self._path).split(b"\n")
+        except OSError:
             return []
         entries = (files.decode_document(line, JournalEntry) for line in lines)
         return [entry for entry in entries if entry]
@@ -91,6 +91,8 @@ class Journal:
     def append(self, entry: JournalEntry) -> None:
         """Append an entry and wait until it is on the disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._path.is_file():
+            files.remove_own(self._path)
         handle = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             size = os.fstat(handle).st_size

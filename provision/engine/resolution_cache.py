@@ -89,7 +89,7 @@ def save(prefix: Path, resolution: Resolution | None) -> None:
     elif resolution != load(prefix):
         content = msgspec.Raw(msgspec.json.encode(resolution))
         sealed = _Sealed(sha256=_digest(content), resolution=content)
-        files.write(prefix / _FILE, msgspec.json.encode(sealed), mode=0o600)
+        files.write_own(prefix / _FILE, msgspec.json.encode(sealed), mode=0o600)
 
 
 def _digest(content: msgspec.Raw) -> str:

@@ -32,7 +32,7 @@ def report_path(environment: Path) -> Path:
 def read_report(environment: Path) -> bytes | None:
     """Read the report with which this host verified an environment; None if it did not."""
     try:
-        return report_path(environment).read_bytes()
+        return files.read_own(report_path(environment))
     except OSError:
         return None
 
@@ -51,20 +51,20 @@ def note_served_compiled(environment: Path, *, passed: bool) -> None:
     path = _served_path(environment)
     with contextlib.suppress(OSError, NotWritable):  # a user who may only read notes nothing
         if passed:
-            files.write(path, b"")
+            files.write_own(path, b"")
         else:
-            path.unlink(missing_ok=True)
+            files.remove_own(path)
 
 
 def withdraw(environment: Path) -> None:
     """Withdraw this host's verification, and have the next run read all files again."""
     for path in (report_path(environment), environment / STATE / manifest.FILE):
-        path.unlink(missing_ok=True)
+        files.remove_own(path)
 
 
 def save(environment: Path, report_document: bytes) -> None:
     """Store the report of a verification; raise StepFailed on a full disk: a retry resumes."""
     try:
-        files.write(report_path(environment), report_document)
+        files.write_own(report_path(environment), report_document)
     except NotWritable as failure:
         raise StepFailed(failure.what, where=failure.where, hint=failure.hint) from failure

@@ -49,9 +49,11 @@ def is_complete(state: Path, fingerprint: str) -> bool:
 
 
 def mark_complete(state: Path, fingerprint: str) -> None:
-    files.write(state / environments.COMPLETE, msgspec.json.encode({"fingerprint": fingerprint}))
+    files.write_own(
+        state / environments.COMPLETE, msgspec.json.encode({"fingerprint": fingerprint})
+    )
 
 
 def unmark_complete(state: Path) -> None:
     """Mark an environment as incomplete, before it is changed."""
-    (state / environments.COMPLETE).unlink(missing_ok=True)
+    files.remove_own(state / environments.COMPLETE)

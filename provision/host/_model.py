@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -145,6 +145,14 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     readings: dict[str, Reading]
     facts: dict[str, Any] = {}
+
+
+class Found(NamedTuple):
+    """A fact as a text has it: its value, the lines that tell it, and what disagrees with it."""
+
+    value: Any
+    lines: tuple[int, ...] = ()
+    contradiction: str = ""
 
 
 class Host:

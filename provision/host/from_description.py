@@ -10,7 +10,7 @@ import msgspec
 from provision import yamltext
 from provision.errors import UnreadableInput
 from provision.host import driver, glibc, gpus, machine, pythons, sources
-from provision.host._model import Host, Missing
+from provision.host._model import Found, Missing
 from provision.host.driver import Driver
 from provision.host.gpus import Gpu
 from provision.host.pythons import Python
@@ -56,6 +56,7 @@ _SHAPES = {
     "machine": (r"[a-z][a-z0-9_]{1,20}", "machine", "machine: x86_64 or machine: aarch64"),
 }
 _OTHER_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+_NAME_OF = {pythons.FACT.name: "python"}
 _NAMES = "|".join(Description.__struct_fields__)
 
 
@@ -80,7 +81,8 @@ def looks_begun(text: str) -> bool:
     )
 
 
-def parse(text: str, name: str) -> Host:
+def read(text: str, name: str) -> dict[str, Found]:
+    """Return what a description says, with the line of each fact."""
     document = yamltext.parse(text, name)
     described = yamltext.typed(document, Description, name)
     for field, (shape, what, example) in _SHAPES.items():
@@ -103,7 +105,14 @@ def parse(text: str, name: str) -> Host:
             "correct the counts",
             name,
         )
-    return Host(described=_facts(described))
+    return {fact: Found(value, _lines(document, fact)) for fact, value in _facts(described).items()}
+
+
+def _lines(document: yamltext.Document, fact: str) -> tuple[int, ...]:
+    """Return the line of a fact, none for what a description leaves open. GPUs may have several."""
+    path = f"$.{_NAME_OF.get(fact, fact)}"
+    lines = (line for at, line in document.lines.items() if re.match(rf"{re.escape(path)}\b", at))
+    return tuple(sorted(set(lines)))
 
 
 def _check_gpu(gpu: DescribedGpu, i: int, document: yamltext.Document, name: str) -> None:

@@ -10,13 +10,14 @@ import os
 import pwd
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from provision.doors.reading import Reading
 from provision.errors import UnreadableInput
 from provision.host._model import SCHEMA, Fact, Host, Recording
+from provision.host._scrub import hide_secrets
 from provision.version import VERSION
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def record(
     readings = {key: scrub_reading(reading, scrubber) for key, reading in sorted(gathered.items())}
     host = Host(readings)
     return Recording(
-        taken=dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        taken=_now(),
         tool=f"vllm-ready {VERSION}",
         readings=readings,
         facts={fact.name: msgspec.to_builtins(host.value(fact)) for fact in chosen},
@@ -77,7 +78,29 @@ def to_json(recording: Recording) -> bytes:
     return msgspec.json.format(msgspec.json.encode(recording, order="sorted"), indent=2) + b"\n"
 
 
-def load(text: str, name: str) -> Host:
+_TEXT: Final = "text"
+
+
+def of_text(text: str) -> Recording:
+    """Return the recording of a host that a text describes: that text, without its secrets."""
+    return Recording(
+        taken=_now(),
+        tool=f"vllm-ready {VERSION}",
+        readings={_TEXT: Reading(outcome="ok", text=hide_secrets(text))},
+    )
+
+
+def pasted(recording: Recording) -> str | None:
+    """Return the text that a recording was made of; None for that of a host."""
+    text = recording.readings.get(_TEXT)
+    return text.text if text and text.outcome == "ok" else None
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def load(text: str, name: str) -> Recording:
     again = "record the host again: ./setup.sh host -o FILE"
     try:
         document = msgspec.json.decode(text.removeprefix("\ufeff"))
@@ -87,12 +110,11 @@ def load(text: str, name: str) -> Host:
     if schema != SCHEMA:
         raise _other_document(schema, name)
     try:
-        recording = msgspec.convert(document, Recording)
+        return msgspec.convert(document, Recording)
     except (ValueError, msgspec.MsgspecError) as error:
         raise UnreadableInput(
             f"is not a host recording: {error}", where=name, hint=again
         ) from error
-    return Host(recording.readings)
 
 
 def _other_document(schema: object, name: str) -> UnreadableInput:

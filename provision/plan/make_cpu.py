@@ -182,7 +182,7 @@ def _better(choice: choose_cpu.CpuChoice | None, than: choose_cpu.CpuChoice | No
 def _in_words(choice: choose_cpu.CpuChoice | None) -> str:
     if choice is None:
         return ""
-    beside = " with the larger torch for CUDA" if choice.torch_is_for_cuda else ""
+    beside = ", but only beside the larger torch for CUDA" if choice.torch_is_for_cuda else ""
     return f"{choice.release.version}{beside}"
 
 

@@ -178,9 +178,7 @@ def _range(figure: Figure) -> tuple[float, ...]:
         return ()
     if len(figure.samples) < 2:
         return (figure.value, figure.value, figure.value)
-    # The same tenths as in Figure.spread.
-    tenths = statistics.quantiles(figure.samples, n=10, method="inclusive")
-    return (figure.value, tenths[0], tenths[-1])
+    return (figure.value, *figure.middle)
 
 
 def _point(tokens: int, figure: Figure) -> charts.Point | None:

@@ -83,7 +83,7 @@ def _runs_of(unfinished: Path) -> set[str]:
 
 def _named_in(path: Path) -> Iterator[str]:
     with contextlib.suppress(OSError):
-        yield from _RUN_ID.findall(path.read_text(encoding="utf-8", errors="replace"))
+        yield from _RUN_ID.findall(files.read_own(path).decode("utf-8", "replace"))
 
 
 def _remove(folder: Path) -> None:

@@ -143,6 +143,29 @@ def test_a_flipped_bit_in_a_state_file_heals(world: World, name: str) -> None:
     assert environments.list_environments(world.prefix)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"{environments.STATE}/{name}" for name in (environments.COMPLETE, journal.FILE)),
+        f"{environments.STATE}/{manifest.FILE}",
+        "bin/toy00",
+        "lib/python*/site-packages/toy07/part03.py",
+    ],
+)
+def test_a_pipe_or_folder_in_the_place_of_a_file_heals(
+    world: World, name: str, make: Callable[[Path], None]
+) -> None:
+    synthetic.provision(world, "1.0")
+    (path,) = world.current.glob(name)
+    path.unlink()
+    make(path)
+    delete(world.packages() / "toy03" / "part04.py")  # so that there is something to do
+    synthetic.provision(world, "1.0")
+    assert path.is_file()
+    assert synthetic.differences(world.current, synthetic.lock(world.wheels, "1.0")) == []
+
+
 def test_what_a_killed_writer_left_is_removed(world: World) -> None:
     synthetic.provision(world, "1.0")
     leftover = world.current / environments.STATE / ".manifest.json.ab12.unfinished"

@@ -12,7 +12,7 @@ import pytest
 
 from provision import cli
 from provision.engine import environments, resolution_cache, verified
-from provision.host import from_description
+from provision.host import from_text
 from provision.plan._model import UsedGpus
 from provision.session import foreign_python, inputs
 from provision.settings import load
@@ -40,9 +40,7 @@ def store_plan(folder: Path, *checks: str) -> None:
     new_plan = plan(
         python=PYTHON, disk_mb=0, profile="cuda", gpus=UsedGpus(used=("0",)), checks=checks
     )
-    wish = resolution_cache.wish(
-        from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ())
-    )
+    wish = resolution_cache.wish(from_text.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
     lock, python = locked(folder / "wheels"), os.path.realpath(sys.executable)
     known = resolution_cache.Resolution(
         wish=wish, tool=resolution_cache.tool(), plan=new_plan, lock=lock, host_python=python

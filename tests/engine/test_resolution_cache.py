@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from provision.engine import resolution_cache
-from provision.host import from_description
+from provision.host import from_text
 from provision.settings import load
 from provision.steps.model import Lock, Pin, Wheel
 from tests.engine.synthetic import PLAN
@@ -15,7 +15,7 @@ from tests.engine.synthetic import PLAN
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOST = from_description.parse(
+HOST = from_text.parse(
     """
 gpus: [{name: NVIDIA H100 80GB HBM3}]
 driver: "580.65.06"

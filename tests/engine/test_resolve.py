@@ -17,16 +17,14 @@ from provision.doors import process
 from provision.engine import pylock, resolve
 from provision.engine.uv import environment
 from provision.errors import SourceFailed, WrongSetting
-from provision.host import from_description
+from provision.host import from_text
 from provision.plan._model import FlashAttn, Package, Plan, Refusal, Unsupported
 from provision.session.planning import CHOOSER
 from provision.settings import Settings, load
 from provision.steps.model import Lock
 from tests.engine.small_index import PLAN, TORCH, VLLM, plan, stock, wheel
 
-CPU = from_description.parse(
-    'gpus: []\npython: "3.11"\nglibc: "2.36"\nmachine: x86_64\n', "host.yaml"
-)
+CPU = from_text.parse('gpus: []\npython: "3.11"\nglibc: "2.36"\nmachine: x86_64\n', "host.yaml")
 TORCH_OF_PYPI = msgspec.structs.replace(TORCH, version="2.0", source="pypi")
 PYPI_ONLY = ("sources.pytorch=false", "sources.vllm=false", "sources.github=false")
 
@@ -286,7 +284,7 @@ def test_a_plan_leaves_out_a_refused_flash_attn(tmp_path: Path, catalogue: Catal
         wheel(wheels, "apache-tvm-ffi", version)
     newest = next(row for row in catalogue.flash_attn if row.flavour == "4")
     wheel(wheels, "flash-attn-4", newest.version, "apache-tvm-ffi<0.2")
-    host = from_description.parse(
+    host = from_text.parse(
         'gpus: [{name: NVIDIA H100 80GB HBM3}]\ndriver: "580.95.05"\npython: "3.11"\nglibc: "2.39"\nmachine: x86_64\n',
         "host.yaml",
     )

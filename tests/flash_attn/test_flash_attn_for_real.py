@@ -19,7 +19,7 @@ from provision.binary import fatbin, libraries, wheel
 from provision.binary.elf import SharedObject
 from provision.catalog import rows
 from provision.flash_attn import partial_build, wheel_store
-from provision.host import from_description
+from provision.host import from_text
 from provision.plan import against_wheel
 from provision.plan._model import Plan
 from provision.session.planning import make_plan
@@ -137,7 +137,7 @@ def test_it_is_refused_for_another_torch(made: Made, monkeypatch: pytest.MonkeyP
     (kept,) = wheel_store.kept_wheels(made.prefix)
     other = load(None, "config.yaml", ["vllm=0.25.1"])
     plan = make_plan(
-        from_description.parse(H100, "h100.yaml"),
+        from_text.parse(H100, "h100.yaml"),
         other,
         wheel_store.catalogue(made.prefix, rows.load()),
     )

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from provision.errors import UnreadableInput
-from provision.host import driver, from_description, glibc, gpus, machine, pythons, sources
+from provision.host import (
+    driver,
+    from_description,
+    from_text,
+    glibc,
+    gpus,
+    machine,
+    pythons,
+    sources,
+)
 from provision.host._model import Missing
 from provision.host.driver import Driver
 from provision.host.gpus import Gpu
@@ -24,12 +33,12 @@ sources: {github: false}
 
 def refused(text: str) -> UnreadableInput:
     with pytest.raises(UnreadableInput) as caught:
-        from_description.parse(text, "host.yaml")
+        from_text.parse(text, "host.yaml")
     return caught.value
 
 
 def test_a_whole_description() -> None:
-    host = from_description.parse(WHOLE, "host.yaml")
+    host = from_text.parse(WHOLE, "host.yaml")
     assert host.value(gpus.FACT) == (
         Gpu(id="0", name="Tesla V100-SXM2-32GB", cc="7.0", memory_gb=32),
         Gpu(id="1", name="Tesla V100-SXM2-32GB", cc="7.0", memory_gb=32),
@@ -49,12 +58,12 @@ def test_a_whole_description() -> None:
 
 
 def test_windows_line_ends_change_nothing() -> None:
-    host = from_description.parse(WHOLE.replace("\n", "\r\n"), "host.yaml")
-    assert host.known(gpus.FACT) == from_description.parse(WHOLE, "host.yaml").known(gpus.FACT)
+    host = from_text.parse(WHOLE.replace("\n", "\r\n"), "host.yaml")
+    assert host.known(gpus.FACT) == from_text.parse(WHOLE, "host.yaml").known(gpus.FACT)
 
 
 def test_json_is_yaml() -> None:
-    host = from_description.parse(
+    host = from_text.parse(
         '{"gpus": [], "python": "3.12", "glibc": "2.39", "machine": "arm64"}', "host.json"
     )
     assert host.value(gpus.FACT) == ()
@@ -62,7 +71,7 @@ def test_json_is_yaml() -> None:
 
 
 def test_what_is_not_said_is_not_invented() -> None:
-    host = from_description.parse("gpus: []\n", "host.yaml")
+    host = from_text.parse("gpus: []\n", "host.yaml")
     assert host.value(driver.FACT) == Missing(
         why="absent", detail="the description names no driver"
     )
@@ -70,7 +79,7 @@ def test_what_is_not_said_is_not_invented() -> None:
     assert [host.missing(pythons.FACT), host.missing(glibc.FACT), host.missing(machine.FACT)] == [
         nothing
     ] * 3
-    assert from_description.parse("python: '3.12'\n", "host.yaml").missing(gpus.FACT)
+    assert from_text.parse("python: '3.12'\n", "host.yaml").missing(gpus.FACT)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +96,7 @@ def test_what_is_not_said_is_not_invented() -> None:
     ],
 )
 def test_a_driver_with_a_suffix(words: str, expected: Driver) -> None:
-    assert (
-        from_description.parse(f'driver: "{words}"\n', "host.yaml").value(driver.FACT) == expected
-    )
+    assert from_text.parse(f'driver: "{words}"\n', "host.yaml").value(driver.FACT) == expected
 
 
 @pytest.mark.parametrize(

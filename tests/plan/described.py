@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision.catalog import rows
-from provision.host import from_description
+from provision.host import from_text
 from provision.plan._model import Plan, Refusal, Unsupported
 from provision.session.planning import make_plan
 from provision.settings import load
@@ -28,7 +28,7 @@ def result(
         f'gpus: [{gpus}]\n{line}python: "{python}"\nglibc: "{glibc}"\nmachine: {machine}\n{more}\n'
     )
     return make_plan(
-        from_description.parse(text, "host.yaml"),
+        from_text.parse(text, "host.yaml"),
         load(None, "config.yaml", settings),
         catalogue,
         refusals,

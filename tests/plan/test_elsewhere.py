@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from provision import settings
-from provision.host import from_description, glibc, gpus, machine, pythons, sources
+from provision.host import from_text, glibc, gpus, machine, pythons, sources
 from provision.host._model import Host
 from provision.plan import other_host
 from provision.plan._model import Unsupported
@@ -22,7 +22,7 @@ TARGET = 'gpus: [{name: NVIDIA H100 80GB HBM3}]\ndriver: "580.65.06"\npython: "3
 
 
 def host(text: str) -> Host:
-    return from_description.parse(text, "host.yaml")
+    return from_text.parse(text, "host.yaml")
 
 
 def reason(refusal: Unsupported | None) -> str:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from provision.catalog import rows
-from provision.host import from_description
+from provision.host import from_text
 from provision.plan._model import Plan, Unsupported
 from provision.session.planning import make_plan
 from provision.settings import Settings
@@ -98,7 +98,7 @@ def planned(host: Machine, catalogue: rows.Catalogue = CATALOGUE) -> Plan | Unsu
     }
     settings = Settings(gpus="auto" if host.requested is None else sorted(host.requested))
     text = msgspec.json.encode(description).decode()
-    return make_plan(from_description.parse(text, "host.yaml"), settings, catalogue)
+    return make_plan(from_text.parse(text, "host.yaml"), settings, catalogue)
 
 
 @pytest.mark.parametrize("first", range(0, 300, 25))

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from provision.errors import IncompleteHost, WrongSetting
-from provision.host import from_description, from_text
+from provision.host import from_text
 from provision.plan import rules
 from provision.plan._model import Plan, Refusal
 from provision.session.planning import make_plan
@@ -378,7 +378,7 @@ def test_turing_moved_from_flashinfer_to_triton() -> None:
 
 
 def test_missing_facts_of_a_description_are_named() -> None:
-    host = from_description.parse('python: "3.12"\nmachine: x86_64\n', "host.yaml")
+    host = from_text.parse('python: "3.12"\nmachine: x86_64\n', "host.yaml")
     with pytest.raises(IncompleteHost, match=r"glibc.*gpus"):
         make_plan(host, Settings(), CATALOGUE)
     with pytest.raises(IncompleteHost, match="`FooBar 9000` is unknown"):

@@ -18,7 +18,7 @@ from provision import cli
 from provision.engine import environments, promised_checks, resolution_cache
 from provision.errors import Failure
 from provision.flash_attn import step_60_flash_attn, wheel_store
-from provision.host import driver, from_description, glibc, gpus, machine, nvml, pci_gpus, record
+from provision.host import driver, from_text, glibc, gpus, machine, nvml, pci_gpus, record
 from provision.host._model import Fact, Host
 from provision.session import inputs, resolve
 from tests.binary.tiny_wheel import MODULE, module, wheel
@@ -117,7 +117,7 @@ def with_an_h100(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """From here on this is the host that is described, apart from its Pythons and its disks."""
 
     def begin(text: str = H100) -> None:
-        described = from_description.parse(text, "h100.yaml")
+        described = from_text.parse(text, "h100.yaml")
         facts = {fact.name: described.value(fact) for fact in FACTS}
         monkeypatch.setattr(resolve, "Host", lambda readings: Host(readings).replace(facts))
         host_with = record.host_with

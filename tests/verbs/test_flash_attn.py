@@ -22,7 +22,7 @@ from provision.engine import discover_steps, environments, promised_checks, reso
 from provision.errors import Interrupted, SourceFailed, StepFailed
 from provision.flash_attn import find as published_wheels
 from provision.flash_attn import partial_build, step_60_flash_attn, wheel_store
-from provision.host import from_description
+from provision.host import from_text
 from provision.plan import choose_jobs
 from provision.plan._model import Package, Plan
 from provision.results import CheckResults
@@ -241,7 +241,7 @@ def want(
 ) -> None:
     """Save a resolution as a first run does after planning."""
     asked = load(None, "config.yaml", settings)
-    described = from_description.parse(H100, "h100.yaml")
+    described = from_text.parse(H100, "h100.yaml")
     github = asked.sources.github if isinstance(asked.sources.github, str) else False
     sources = msgspec.structs.replace(asked.sources, github=github, pytorch=False, vllm=False)
     narrowed = msgspec.structs.replace(asked, vllm="0.32.0", sources=sources)
@@ -424,9 +424,7 @@ def test_a_partly_compiled_wheel_is_used_only_with_its_pattern(
         in output
     )
     monkeypatch.delenv(partial_build.ONLY)
-    wish = resolution_cache.wish(
-        from_description.parse(H100, "h100.yaml"), load(None, "config.yaml", ())
-    )
+    wish = resolution_cache.wish(from_text.parse(H100, "h100.yaml"), load(None, "config.yaml", ()))
     assert toy.wanted.wish != wish, "what is there is not what an ordinary run wants"
     resolution_cache.save(toy.prefix, msgspec.structs.replace(toy.wanted, wish=wish))
     assert toy.run("--only", "60") == 5

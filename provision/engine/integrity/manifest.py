@@ -16,7 +16,7 @@ from provision.engine.boot import boot_id
 FILE = "manifest.json"
 
 
-class FileMark(msgspec.Struct, frozen=True, array_like=True):
+class FileMark(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The state of one file: what `stat` reports, and its SHA-256 as RECORD writes it.
 
     For a symbolic link, `digest` holds the link's target.
@@ -61,7 +61,7 @@ def matches(known: FileMark, path: str, digest: str) -> bool:
 
 
 def write(state: Path, marks: Iterable[FileMark]) -> None:
-    files.write(state / FILE, msgspec.json.encode(Manifest(boot=boot_id(), files=tuple(marks))))
+    files.write_own(state / FILE, msgspec.json.encode(Manifest(boot=boot_id(), files=tuple(marks))))
 
 
 def read(state: Path) -> Manifest | None:
@@ -84,9 +84,14 @@ def changed_files(environment: Path, manifest: Manifest) -> list[str]:
 
     Every file costs one `stat`; contents are read only of files whose `stat` differs.
     """
-    # Strings instead of Path objects: there are too many files to make one for each.
-    root = f"{environment}/"
-    return [known.path for known in manifest.files if not _is_unchanged(root + known.path, known)]
+    # A `stat` below an open folder takes two thirds of the time of one with a long absolute path.
+    top = os.open(environment, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return [
+            known.path for known in manifest.files if not _is_unchanged(known, top, environment)
+        ]
+    finally:
+        os.close(top)
 
 
 def marks_of_other_files(
@@ -108,9 +113,10 @@ def marks_of_other_files(
     ]
 
 
-def _is_unchanged(path: str, known: FileMark) -> bool:
+def _is_unchanged(known: FileMark, top: int, environment: Path) -> bool:
     try:
-        status = os.lstat(path)
+        status = os.lstat(known.path, dir_fd=top)
+        path = f"{environment}/{known.path}"
         if is_unmodified(known, status):
             # A link is unchanged only if its target still exists.
             return not stat.S_ISLNK(status.st_mode) or os.path.exists(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from provision.binary import record
+from provision.doors import files
 from provision.engine.integrity.installed import (
     belongs_to_environment,
     dist_infos,
@@ -109,7 +110,7 @@ def remove_distribution(environment: Path, distribution: DamagedDistribution) ->
         if belongs_to_environment(os.path.normpath(path).removeprefix(f"{environment}/")):
             continue
         with contextlib.suppress(OSError):
-            path.unlink()
+            files.remove_own(path)
         if path.suffix == ".py":  # its bytecode is not always listed
             _remove_bytecode(path)
             folders.add(path.parent / "__pycache__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -185,6 +186,8 @@ class _Comparison:
             digests = [digest for digest, size in allowed if size in ("", str(status.st_size))]
             if not digests:
                 return f"{entry.path}: {status.st_size} bytes, {entry.size} in RECORD"
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                return f"{entry.path}: is not a file"
             if self._contents:
                 # A file shared with a cache or another environment could change from there.
                 if status.st_nlink > 1:

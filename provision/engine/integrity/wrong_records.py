@@ -61,7 +61,7 @@ class WrongRecords:
                 )
         if learned:
             self.true_digests |= learned
-            files.write(self._state / CONTENTS, msgspec.json.encode(self.true_digests))
+            files.write_own(self._state / CONTENTS, msgspec.json.encode(self.true_digests))
         return bool(learned)
 
     def _differing_files(self, dist_info: str) -> dict[str, str]:

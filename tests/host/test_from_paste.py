@@ -1,4 +1,4 @@
-"""host/from_collect_env.py: pasted texts, each with the values that it contains; and noise."""
+"""host/from_paste.py: pasted texts, each with the values that it contains; and noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provision.host import driver, from_collect_env, gpu_links, gpus
+from provision.host import driver, from_paste, from_text, gpu_links, gpus
 from provision.host._model import Host, Missing
 from provision.host.cpu import Cpu
 from provision.host.pythons import Python
@@ -57,13 +57,13 @@ def expected(name: str) -> dict[str, Any]:
 
 
 def parsed(text: str) -> dict[str, Any]:
-    return described(from_collect_env.parse(text, "the text"))
+    return described(from_text.parse(text, "the text"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_text_says(name: str) -> None:
     text = (FOLDER / f"{name}.txt").read_text()
-    assert from_collect_env.looks_like(text)
+    assert from_paste.looks_like(text)
     assert parsed(text) == expected(name)
 
 
@@ -81,7 +81,7 @@ def test_what_pasting_puts_around_it_changes_nothing(name: str, wrapped: str) ->
         "listed": "- my environment:\n" + "".join(f"    - {line}\n" for line in lines),
         "no-break spaces": "\n".join(lines).replace(" ", "\u00a0") + "\n",
     }[wrapped]
-    assert from_collect_env.looks_like(text)
+    assert from_paste.looks_like(text)
     assert parsed(text) == expected(name)
 
 
@@ -109,13 +109,13 @@ def test_the_driver_from_the_table_of_nvidia_smi() -> None:
 
 
 def test_what_the_text_does_not_say_stays_missing() -> None:
-    host = from_collect_env.parse("OS: Ubuntu 24.04 LTS (x86_64)\nGCC version: 13.3.0\n", "env.txt")
+    host = from_text.parse("OS: Ubuntu 24.04 LTS (x86_64)\nGCC version: 13.3.0\n", "env.txt")
     assert host.value(gpus.FACT) == Missing(why="not read", detail="the description does not say")
     assert host.value(driver.FACT) == Missing(why="not read", detail="the description does not say")
 
 
 def test_the_message_names_the_text() -> None:
-    host = from_collect_env.parse("Nvidia driver version: 58", "env.txt")
+    host = from_text.parse("Nvidia driver version: 58", "env.txt")
     assert host.value(driver.FACT) == Missing(why="unparsable", detail="env.txt says '58'")
 
 
@@ -131,13 +131,14 @@ def test_the_message_names_the_text() -> None:
     ],
 )
 def test_other_texts_do_not_look_like_it(text: str) -> None:
-    assert not from_collect_env.looks_like(text)
+    assert not from_paste.looks_like(text)
 
 
 def check_types(text: str) -> None:
     """Read any text without an error, and check the types of the facts in it."""
-    from_collect_env.looks_like(text)
-    host = from_collect_env.parse(text, "noise")
+    from_paste.looks_like(text)
+    found = from_paste.read(text, "noise")
+    host = Host(described={fact: told.value for fact, told in found.items()})
     assert all(gpu.name and gpu.id.isdecimal() for gpu in host.known(gpus.FACT) or ())
     known = host.known(driver.FACT)
     assert known is None or driver.version_in(known.version) == known.version
@@ -160,7 +161,7 @@ def test_foreign_lines_between(noise: list[tuple[int, str]]) -> None:
         lines.insert(place, line)
     text = "\n".join(lines)
     check_types(text)
-    assert from_collect_env.looks_like(text)
+    assert from_paste.looks_like(text)
 
 
 @settings(max_examples=150, deadline=None)

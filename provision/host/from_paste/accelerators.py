@@ -8,12 +8,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from provision.host._model import Found
 from provision.host.accelerators import Accelerator, by_name, by_pci_id, jetson, of_a_processor
+from provision.host.from_paste import gpus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from provision.host._titles import Pairs
+    from provision.host.from_paste._lines import Line
+    from provision.host.from_paste._paste import Paste
+
+    # A device or a kind, and the number of the line that tells it.
+    Device = tuple[Accelerator, int]
 
 _NUMBERS: Final = r"\d{1,3}(?:\s*,\s*\d{1,3})*"
 # Each ends with the name of a device, as one program lists it.
@@ -70,16 +78,14 @@ _PLATFORMS: Final = {
 }
 _VERSION: Final = re.compile(r"v?\d+[.\d]|\(0,|True\b")
 _TITLES: Final = (
-    (
-        "amd",
-        r"(?:rocm used to build pytorch|(?:hip|miopen) runtime version|rocm(?: driver)? version)",
-    ),
-    ("amd", r"rocm available"),
-    ("intel", r"xpu used to build pytorch|is xpu available|xpu available|xpu runtime version"),
-    ("gaudi", r"hpu available|hpu driver version"),
-    ("ascend", r"npu available|ascend driver version|cann version|vllm ascend version"),
-    ("neuron", r"neuron sdk version"),
-    ("moorethreads", r"musa available|musa driver version"),
+    ("amd", ("rocm used to build pytorch", "hip runtime version", "miopen runtime version")),
+    ("amd", ("rocm version", "rocm driver version", "rocm available")),
+    ("intel", ("xpu used to build pytorch", "xpu runtime version")),
+    ("intel", ("is xpu available", "xpu available")),
+    ("gaudi", ("hpu driver version", "hpu available")),
+    ("ascend", ("ascend driver version", "cann version", "vllm ascend version", "npu available")),
+    ("neuron", ("neuron sdk version",)),
+    ("moorethreads", ("musa driver version", "musa available")),
 )
 # Distributions that are installed for one kind of device only. Hygon and Neuron come before AMD
 # and TPU, whose packages their own builds need.
@@ -102,50 +108,50 @@ _LONGEST: Final = 500  # no program writes longer lines about a device
 _LOCAL_OF: Final = ("torch", "vllm", "torchvision", "torchaudio", "triton")
 
 
-def read(lines: list[str], pairs: Pairs, *, nvidia: bool) -> tuple[Accelerator, ...]:
+def read(paste: Paste) -> Found | None:
     """Return the devices that a text lists, or else the kind that its builds are for.
 
-    Beside NVIDIA GPUs (`nvidia`) only listed devices count: packages of others prove nothing there.
+    Beside NVIDIA GPUs only listed devices count: packages of others prove nothing there.
     """
-    lines = [line for line in lines if len(line) <= _LONGEST]
+    lines = [line for line in paste.lines if len(line.text) <= _LONGEST]
     names = list(_names(lines))
-    listed = [*filter(None, map(by_name, names)), *_of_lspci(lines)]
-    if listed:
-        return _without_twins(listed)
-    if nvidia:
-        return ()
-    kinds = set(_kinds(lines, pairs))
-    if any(map(of_a_processor, names)):
-        kinds.discard("amd")
-    order = (*(kind for kind, *_ in _PACKAGES), "kunlun")
-    first = next((kind for kind in order if kind in kinds), None)
-    if first:
-        return (Accelerator(kind=first),)
-    platforms = (*pairs.get("python platform", ()), *(line for line in lines if "-tegra" in line))
-    board = next(filter(None, map(jetson, platforms)), None)
-    return (board,) if board else ()
+    listed = [*_of_names(names), *_of_lspci(lines)]
+    if not listed and not gpus.lists(paste):
+        integrated = any(of_a_processor(name.text) for name in names)
+        listed = [*_of_builds(lines, paste, without="amd" if integrated else "")][:1]
+        listed = listed or [*_of_kernel(lines, paste)][:1]
+    if not listed:
+        return None
+    devices = _without_twins([device for device, _ in listed])
+    return Found(devices, tuple(dict.fromkeys(number for _, number in listed)))
 
 
-def _names(lines: list[str]) -> Iterator[str]:
+def _names(lines: list[Line]) -> Iterator[Line]:
     for line in lines:
         for pattern in _DEVICES:
-            if match := pattern.fullmatch(line):
-                yield match[1].strip()
+            if match := pattern.fullmatch(line.text):
+                yield line._replace(text=match[1].strip())
                 break
 
 
-def _of_lspci(lines: Iterable[str]) -> Iterator[Accelerator]:
+def _of_names(names: list[Line]) -> Iterator[Device]:
+    for name in names:
+        if device := by_name(name.text):
+            yield device, name.number
+
+
+def _of_lspci(lines: list[Line]) -> Iterator[Device]:
     for line in lines:
-        match = _LSPCI.match(line)
-        if not match or not _DISPLAYS.search(line):
+        match = _LSPCI.match(line.text)
+        if not match or not _DISPLAYS.search(line.text):
             continue
-        pci_id = _ID.search(line)
+        pci_id = _ID.search(line.text)
         device = by_name(match[2])
         if pci_id and not device:
             # A class such as 0300 has no name in it: the id decides.
             device = by_pci_id(pci_id[1], (match[1] or "0300").lstrip("0") + "00")
         if device:
-            yield device
+            yield device, line.number
 
 
 def _without_twins(devices: list[Accelerator]) -> tuple[Accelerator, ...]:
@@ -153,36 +159,48 @@ def _without_twins(devices: list[Accelerator]) -> tuple[Accelerator, ...]:
     named = {device.kind for device in devices if device.name}
     archs = {device.kind: device.arch for device in devices if device.arch}
     return tuple(
-        Accelerator(
-            kind=device.kind,
-            name=device.name,
-            arch=device.arch or archs.get(device.kind, ""),
-            pci_id=device.pci_id,
-        )
+        msgspec.structs.replace(device, arch=device.arch or archs.get(device.kind, ""))
         for device in devices
         if device.name or device.pci_id or device.kind not in named
     )
 
 
-def _kinds(lines: list[str], pairs: Pairs) -> Iterator[str]:
+def _of_builds(lines: list[Line], paste: Paste, without: str) -> Iterator[Device]:
+    """Yield the kinds that builds, packages and log lines are for, the most special first."""
+    kinds: dict[str, int] = {}
+    for kind, number in _clues(lines, paste):
+        kinds.setdefault(kind, number)
+    for kind in (*(kind for kind, *_ in _PACKAGES), "kunlun"):
+        if kind in kinds and kind != without:
+            yield Accelerator(kind=kind), kinds[kind]
+
+
+def _clues(lines: list[Line], paste: Paste) -> Iterator[tuple[str, int]]:
     for kind, titles in _TITLES:
-        for title, values in pairs.items():
-            if re.fullmatch(titles, title) and any(map(_VERSION.match, values)):
-                yield kind
+        yield from (
+            (kind, value.number) for value in paste.values(*titles) if _VERSION.match(value.text)
+        )
     for line in lines:
-        if match := _PLATFORM.search(line):
-            yield _PLATFORMS.get((match[1] or match[2] or match[3]).lower(), "")
-    packages = list(_packages(lines, pairs))
-    for kind, names, local in _PACKAGES:
-        for name, version in packages:
-            label = version.partition("+")[2] if name in _LOCAL_OF else ""
+        if match := _PLATFORM.search(line.text):
+            yield _PLATFORMS.get((match[1] or match[2] or match[3]).lower(), ""), line.number
+    for name, version in _packages(lines, paste):
+        label = version.text.partition("+")[2] if name in _LOCAL_OF else ""
+        for kind, names, local in _PACKAGES:
             if (names and re.fullmatch(names, name)) or re.search(rf"(?:^|\.)(?:{local})", label):
-                yield kind
+                yield kind, version.number
 
 
-def _packages(lines: list[str], pairs: Pairs) -> Iterator[tuple[str, str]]:
-    for title, name in (("pytorch version", "torch"), ("vllm version", "vllm")):
-        yield from ((name, version) for version in pairs.get(title, ()))
+def _packages(lines: list[Line], paste: Paste) -> Iterator[tuple[str, Line]]:
+    yield from (("torch", version) for version in paste.values("pytorch version"))
+    yield from (("vllm", version) for version in paste.values("vllm version"))
     for line in lines:
-        if match := _PACKAGE.match(line):
-            yield re.sub(r"[-_.]+", "-", match[1]).lower(), match[2]
+        if match := _PACKAGE.match(line.text):
+            name = re.sub(r"[-_.]+", "-", match[1]).lower()
+            yield name, line._replace(text=match[2])
+
+
+def _of_kernel(lines: list[Line], paste: Paste) -> Iterator[Device]:
+    kernels = [line for line in lines if line.text.startswith("Linux ")]
+    for kernel in (*paste.values("python platform"), *kernels):
+        if board := jetson(kernel.text):
+            yield board, kernel.number

@@ -1,18 +1,16 @@
-"""Pasted outputs of programs, told in the words of collect_env.
+"""Outputs of programs, told in the words of collect_env.
 
-Each module of this folder whose name has no leading underscore translates the output of one
-program: `translate` yields lines such as "Nvidia driver version: 580.65.06". So one reader, that of
-collect_env, reads them all, in any mixture.
+Each module of this folder translates the output of one program: `translate` yields lines such as
+"Nvidia driver version: 580.65.06". So one reader of each fact reads them all, in any mixture.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from typing import TYPE_CHECKING
 
-from provision.host.pasted._lines import Line, cleaned
+from provision.host.from_paste import _listing
+from provision.host.from_paste._lines import Line, cleaned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +29,5 @@ def read_lines(text: str) -> tuple[Line, ...]:
 
 
 def _translators() -> Iterator[Callable[[list[Line]], Iterator[Line]]]:
-    for module in pkgutil.iter_modules(__path__):
-        if not module.name.startswith("_"):
-            yield importlib.import_module(f"{__name__}.{module.name}").translate
+    for module in _listing.modules(__name__, __path__):
+        yield module.translate

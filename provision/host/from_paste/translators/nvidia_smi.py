@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from provision.host.pasted._lines import Line
+from provision.host.from_paste._lines import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
