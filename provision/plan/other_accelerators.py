@@ -45,9 +45,13 @@ def of_accelerator(
         return None
     kinds = {row.kind: row for row in catalogue.accelerators}
     named = list(dict.fromkeys(device.kind for device in devices))
+    unnamed_board = named == ["jetson"]
+    why = (
+        "its GPU is not named" if unnamed_board else "vllm-ready plans for NVIDIA GPUs and for CPUs"
+    )
     reasons = [
-        f"{' and '.join(names(devices, catalogue))}: vllm-ready plans for NVIDIA GPUs and for CPUs",
-        *_against_cuda(kinds[kind] for kind in named),
+        f"{' and '.join(names(devices, catalogue))}: {why}",
+        *_against_cuda(kinds[kind] for kind in named if kind != "jetson"),
     ]
     ways: list[str] = []
     for kind in named:
@@ -84,9 +88,6 @@ def _name(device: Accelerator, kind: AcceleratorKind) -> str:
 
 def _against_cuda(kinds: Iterable[AcceleratorKind]) -> Iterator[str]:
     for kind in kinds:
-        if kind.kind == "jetson":
-            yield "the text names no GPU of this board, and a plan never guesses one"
-            continue
         issue = f"; pip takes it where no other wheel fits ({kind.issue})" if kind.issue else ""
         yield f"vLLM's wheel on PyPI is built for CUDA and does not run on it{issue}"
 
