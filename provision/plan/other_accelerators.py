@@ -40,8 +40,10 @@ def of_accelerator(
 
     Where there is an NVIDIA GPU, even one without a driver, that one is planned for.
     """
-    devices = host.known(accelerators.FACT) or ()
-    if not devices or any(map(host.known, _NVIDIA)):
+    devices = _described(host) or (
+        () if any(map(host.known, _NVIDIA)) else host.known(accelerators.FACT) or ()
+    )
+    if not devices:
         return None
     kinds = {row.kind: row for row in catalogue.accelerators}
     named = list(dict.fromkeys(device.kind for device in devices))
@@ -51,7 +53,7 @@ def of_accelerator(
     )
     reasons = [
         f"{' and '.join(names(devices, catalogue))}: {why}",
-        *_against_cuda(kinds[kind] for kind in named if kind != "jetson"),
+        *_against_cuda((kinds[kind] for kind in named if kind != "jetson"), catalogue),
     ]
     ways: list[str] = []
     for kind in named:
@@ -72,6 +74,13 @@ def of_accelerator(
     )
 
 
+def _described(host: Host) -> tuple[Accelerator, ...]:
+    """Return the accelerators of a description whose `gpus` are all of other makers."""
+    listed = [accelerators.by_name(gpu.name) for gpu in host.known(gpus.FACT) or ()]
+    others = tuple(device for device in listed if device)
+    return others if len(others) == len(listed) else ()
+
+
 def names(devices: Iterable[Accelerator], catalogue: Catalogue) -> list[str]:
     """Return the distinct names of devices, each with its architecture or its PCI id."""
     kinds = {row.kind: row for row in catalogue.accelerators}
@@ -86,10 +95,17 @@ def _name(device: Accelerator, kind: AcceleratorKind) -> str:
     return f"{name or kind.name} ({behind})" if behind else name or kind.name
 
 
-def _against_cuda(kinds: Iterable[AcceleratorKind]) -> Iterator[str]:
+def _against_cuda(kinds: Iterable[AcceleratorKind], catalogue: Catalogue) -> Iterator[str]:
+    """Yield the refusal of the wheel that pip would take, by its name."""
+    newest = next(
+        (row.version, build.cuda)
+        for row in catalogue.vllm
+        for build in row.builds
+        if build.where == "pypi" and build.cuda
+    )
     for kind in kinds:
         issue = f"; pip takes it where no other wheel fits ({kind.issue})" if kind.issue else ""
-        yield f"vLLM's wheel on PyPI is built for CUDA and does not run on it{issue}"
+        yield "vLLM {} on PyPI is built for CUDA {} and does not run on it{}".format(*newest, issue)
 
 
 def _against(way: OfficialWay, devices: list[Accelerator], host: Host) -> str:
@@ -98,13 +114,13 @@ def _against(way: OfficialWay, devices: list[Accelerator], host: Host) -> str:
     if way.machines and processor and processor not in way.machines:
         return f"for {' and '.join(way.machines)}; this host is {processor}"
     if host.known(wsl.FACT) and way.device_files:
-        return f"passes {way.device_files} on, which WSL does not have"
+        return f"for {way.device_files}, which WSL does not have"
     archs = {device.arch for device in devices if device.arch}
     if way.archs and archs and not archs & set(way.archs):
         return f"no code for {', '.join(sorted(archs))}, only for {', '.join(way.archs)}"
     libc = host.known(glibc.FACT)
     if way.glibc and libc and not reaches(libc, way.glibc):
-        return f"needs glibc {way.glibc} or newer; this host has {libc}"
+        return f"for glibc {way.glibc} or newer; this host has {libc}"
     return ""
 
 

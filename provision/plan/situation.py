@@ -110,7 +110,7 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
         driver=nvidia.version if nvidia else None,
         driver_flavour=nvidia.flavour if nvidia else None,
         driver_trouble=_driver_trouble(host),
-        gpus=_gpus(host, catalogue),
+        gpus=_gpus(host, settings, catalogue),
         pci_gpus=host.known(pci_gpus.FACT) or (),
         accelerators=host.known(accelerators.FACT) or (),
         sources=_sources(host, settings),
@@ -134,9 +134,9 @@ def gather(host: Host, settings: Settings, catalogue: Catalogue) -> Situation:
     )
 
 
-def _gpus(host: Host, catalogue: Catalogue) -> tuple[Gpu, ...]:
+def _gpus(host: Host, settings: Settings, catalogue: Catalogue) -> tuple[Gpu, ...]:
     cards = [identify.completed(gpu, catalogue.gpus) for gpu in host.known(gpus.FACT) or ()]
-    if cards and all(gpu.cc is None for gpu in cards):
+    if cards and all(gpu.cc is None for gpu in cards) and settings.profile != "cpu":
         name = " ".join((cards[0].name or "").split())
         raise IncompleteHost(
             f"GPU {cards[0].id}: `{name}` is unknown",

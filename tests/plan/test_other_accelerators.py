@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from provision.catalog import rows
@@ -31,7 +33,7 @@ def refused(text: str, *settings: str) -> tuple[str, str]:
 def test_an_amd_gpu_comes_first_with_its_name_and_what_runs_there() -> None:
     reasons, advice = refused(AMD)
     assert reasons.startswith("AMD Instinct MI300X (gfx942): vllm-ready plans for NVIDIA GPUs")
-    assert "built for CUDA and does not run on it" in reasons
+    assert re.search(r"vLLM [\d.]+ on PyPI is built for CUDA [\d.]+ and does not run", reasons)
     assert "vllm#44660" in reasons
     assert "for Python 3.12 only" in advice
     assert "vllm/vllm-openai-rocm" in advice
@@ -40,7 +42,7 @@ def test_an_amd_gpu_comes_first_with_its_name_and_what_runs_there() -> None:
 
 def test_what_this_host_cannot_do_is_a_reason_and_no_advice() -> None:
     reasons, advice = refused(AMD.replace("glibc-2.39", "glibc-2.31").replace("glibc2.39", ""))
-    assert "vLLM's ROCm wheels: needs glibc 2.35 or newer; this host has 2.31" in reasons
+    assert "vLLM's ROCm wheels: for glibc 2.35 or newer; this host has 2.31" in reasons
     assert "wheels.vllm.ai" not in advice
     assert "vllm/vllm-openai-rocm" in advice
 
@@ -55,7 +57,7 @@ def test_an_amd_gpu_without_code_in_vllm_gets_what_remains() -> None:
 def test_wsl_has_no_device_files_to_pass_on() -> None:
     inside = AMD.replace("6.8.0-60-generic", "6.6.87.2-microsoft-standard-WSL2")
     reasons, advice = refused(inside)
-    assert "vLLM's ROCm image: passes /dev/kfd and /dev/dri on, which WSL does not have" in reasons
+    assert "vLLM's ROCm image: for /dev/kfd and /dev/dri, which WSL does not have" in reasons
     assert "vLLM's ROCm wheels" in advice
 
 
@@ -152,3 +154,15 @@ def test_every_kind_has_a_row_and_a_way() -> None:
             device = by_pci_id(pci_id, "30000")
             assert device is not None, pci_id
             assert device.kind == row.kind
+
+
+DESCRIBED = 'gpus: [{name: AMD Instinct MI300X, count: 8}]\npython: "3.12"\nglibc: "2.39"\nmachine: x86_64\n'
+
+
+def test_a_described_accelerator_is_named_too() -> None:
+    reasons, advice = refused(DESCRIBED)
+    assert reasons.startswith("AMD Instinct MI300X: ")
+    assert "wheels.vllm.ai/rocm" in advice
+    result = made(DESCRIBED, "profile=cpu")
+    assert isinstance(result, Plan)
+    assert result.profile == "cpu"
