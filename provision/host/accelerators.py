@@ -19,7 +19,7 @@ _RELEASE: Final = File("/proc/sys/kernel/osrelease")
 # Device ids by vendor, from pci.ids of 2026-08. A class alone is not enough: the NPU of a laptop
 # and the compression engine of a server are "processing accelerators", too.
 _VENDORS: Final = {
-    "1002": ("amd", r"66a.|67df|6fdf|68[67].|73[1-9a-f].|7[4-7]..|1586"),
+    "1002": ("amd", r"66a.|67[de]f|6fdf|68[67].|73[1-9a-f].|7[4-7]..|1586"),
     "1d94": ("hygon", r"...."),
     "8086": ("intel", r"0b6[9e]|0bd.|4f8.|569[0-46-8]|56[abc].|e20[2-9a-f]|e21.|e22."),
     "1da3": ("gaudi", r"10.."),

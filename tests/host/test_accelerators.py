@@ -81,9 +81,56 @@ def test_what_other_programs_list(text: str, kind: str, name: str) -> None:
     assert name in accelerator.name
 
 
-def test_an_lspci_line_without_a_name_is_known_by_its_id() -> None:
-    line = "c1:00.0 Processing accelerators [1200]: Advanced Micro Devices [1002:74a1] (rev 01)"
-    assert read(f"{HEAD}{NONE}{line}\n") == (Accelerator(kind="amd", pci_id="1002:74a1"),)
+@pytest.mark.parametrize(
+    ("line", "kind", "name", "pci_id"),
+    [
+        (
+            "c1:00.0 Processing accelerators [1200]: AMD/ATI Aqua [1002:74a1] (rev 01)",
+            "amd",
+            "",
+            "1002:74a1",
+        ),
+        (
+            "0b:00.0 Processing accelerators: Advanced Micro Devices, Inc. [AMD/ATI] Device 75a3",
+            "amd",
+            "",
+            "1002:75a3",
+        ),
+        (
+            "0000:c1:00.0 Processing accelerators: Huawei Technologies Co., Ltd. Device d802 (rev 20)",
+            "ascend",
+            "",
+            "19e5:d802",
+        ),
+        (
+            "33:00.0 Processing accelerators: Habana Labs Ltd. Device 1060 (rev 01)",
+            "gaudi",
+            "",
+            "1da3:1060",
+        ),
+        (
+            "00:1e.0 System peripheral: Amazon.com, Inc. NeuronDevice (Inferentia2) (rev 01)",
+            "neuron",
+            "Amazon.com, Inc. NeuronDevice (Inferentia2)",
+            "",
+        ),
+        ("00:05.0 Unassigned class [ff00]: Google, Inc. Device 0063", "tpu", "", "1ae0:0063"),
+        (
+            "03:00.0 VGA compatible controller: Intel Corporation DG2 [Arc A770] (rev 08)",
+            "intel",
+            "Arc A770",
+            "",
+        ),
+        (
+            "03:00.0 VGA compatible controller: AMD/ATI Navi 31 [Radeon RX 7900 XT/7900 XTX] (rev c8)",
+            "amd",
+            "Radeon RX 7900 XT/7900 XTX",
+            "",
+        ),
+    ],
+)
+def test_lspci(line: str, kind: str, name: str, pci_id: str) -> None:
+    assert read(f"{HEAD}{NONE}{line}\n") == (Accelerator(kind=kind, name=name, pci_id=pci_id),)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +176,15 @@ def test_builds_packages_and_log_lines_tell_the_kind(line: str, kind: str) -> No
         "00:02.0 VGA compatible controller [0300]: Intel Corporation Iris Xe [8086:46a6] (rev 0c)",
         "00:02.0 Display controller [0380]: Intel Corporation CoffeeLake UHD [8086:3e98]",
         "03:00.0 VGA compatible controller: ASPEED Technology, Inc. ASPEED Graphics Family",
+        "07:00.0 VGA compatible controller: Huawei Technologies Co., Ltd. Hi171x [iBMC chip w/VGA]",
+        "75:00.0 Processing accelerators: Huawei Technologies Co., Ltd. HiSilicon ZIP Engine",
+        "00:02.0 VGA compatible controller: Intel Corporation Device a7a0 (rev 04)",
+        "00:02.0 VGA compatible controller: Intel Corporation Meteor Lake-P [Intel Arc Graphics]",
+        "00:02.0 VGA compatible controller: Intel Corporation Panther Lake [Arc B390]",
+        "c4:00.0 Display controller: Advanced Micro Devices, Inc. [AMD/ATI] Phoenix1 (rev c1)",
+        "00:01.0 VGA compatible controller: Red Hat, Inc. Virtio GPU (rev 01)",
+        "00:03.0 VGA compatible controller: Amazon.com, Inc. Device 1111",
+        "00:04.0 Ethernet controller: Google, Inc. Compute Engine Virtual Ethernet [gVNIC]",
         "05:00.0 VGA compatible controller: AMD/ATI Cezanne [Radeon Vega Series] (rev c6)",
         "05:00.0 VGA compatible controller: AMD/ATI Picasso [Radeon RX Vega 10 Graphics]",
         "0b:00.0 Audio device [0403]: AMD/ATI Navi 31 HDMI/DP Audio [1002:ab30]",

@@ -49,13 +49,33 @@ _DEVICES: Final = tuple(
     )
 )
 _LSPCI: Final = re.compile(
-    r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] [^:\[]{4,60}(?:\[([0-9a-f]{4})\])?: (.+)",
+    r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] [^:\[]{4,60}(?:\[[0-9a-f]{4}\])?: (.+)",
     re.IGNORECASE,
 )
-_DISPLAYS: Final = re.compile(
-    r"VGA compatible|3D controller|Display controller|Processing accel|System peripheral|Unassigned"
-)
+_CLASSES: Final = {
+    "VGA compatible controller": "30000",
+    "3D controller": "30200",
+    "Display controller": "38000",
+    "Processing accelerators": "120000",
+    "System peripheral": "88000",
+    "Unassigned class": "ff0000",
+}
 _ID: Final = re.compile(r"\[([0-9a-f]{4}:[0-9a-f]{4})\]", re.IGNORECASE)
+# Before a device that lspci's own list lacks stands only its maker.
+_MAKERS: Final = {
+    "Advanced Micro Devices": "1002",
+    "Amazon": "1d0f",
+    "Cambricon": "cabc",
+    "Enflame": "1e36",
+    "Google": "1ae0",
+    "Habana": "1da3",
+    "Haiguang": "1d94",
+    "Huawei": "19e5",
+    "Iluvatar": "1e3e",
+    "Intel": "8086",
+    "MetaX": "9999",
+    "Moore Threads": "1ed5",
+}
 _PLATFORM: Final = re.compile(
     r"(?:Automatically detected platform (\w+)|Platform plugin (\w+) is activated"
     r"|Confirmed (\w+) platform is available)"
@@ -143,15 +163,22 @@ def _of_names(names: list[Line]) -> Iterator[Device]:
 def _of_lspci(lines: list[Line]) -> Iterator[Device]:
     for line in lines:
         match = _LSPCI.match(line.text)
-        if not match or not _DISPLAYS.search(line.text):
+        pci_class = next((code for name, code in _CLASSES.items() if name in line.text), "")
+        if not match or not pci_class:
             continue
-        pci_id = _ID.search(line.text)
-        device = by_name(match[2])
-        if pci_id and not device:
-            # A class such as 0300 has no name in it: the id decides.
-            device = by_pci_id(pci_id[1], (match[1] or "0300").lstrip("0") + "00")
-        if device:
+        products = re.findall(r"\[([^\]]+)\]", match[1])
+        named = [*filter(None, map(by_name, products)), by_name(match[1])]
+        # Without a name the id decides, that of `lspci -nn` or "Device 74a1".
+        if device := named[0] or by_pci_id(_id_of(match[1]), pci_class):
             yield device, line.number
+
+
+def _id_of(text: str) -> str:
+    if pci_id := _ID.search(text):
+        return pci_id[1]
+    device = re.search(r"\bDevice ([0-9a-f]{4})\b", text)
+    vendor = next((vendor for name, vendor in _MAKERS.items() if name in text), "")
+    return f"{vendor}:{device[1]}" if device else ""
 
 
 def _without_twins(devices: list[Accelerator]) -> tuple[Accelerator, ...]:
