@@ -70,6 +70,7 @@ def test_the_list_of_collect_env(line: str, kind: str, name: str, arch: str) -> 
         ("- GPU: 8 x AMD Instinct MI300X", "amd", "MI300X"),
         ("GPU[0]\t\t: Card Series: \t\tAMD Instinct MI300X OAM", "amd", "MI300X OAM"),
         ("  Marketing Name:          AMD Instinct MI210", "amd", "MI210"),
+        ("| 0000:05:00.0    AMD Instinct MI300X | 0 %      40 C |", "amd", "MI300X"),
         ("        MARKET_NAME: AMD Instinct MI355X", "amd", "MI355X"),
         ("05:00.0 VGA compatible controller: AMD/ATI Navi 31 [Radeon RX 7900 XT]", "amd", "7900"),
         ("│ /dev/vfio/0 │ TPU v6e chip │ 1 │ 0 │".replace("│ /", "/"), "tpu", "TPU v6e"),
@@ -154,6 +155,13 @@ def test_lspci(line: str, kind: str, name: str, pci_id: str) -> None:
         ("[pip3] torch-neuronx==2.5.1.2.4.0\n[pip3] torch-xla==2.5.1", "neuron"),
         ("Neuron SDK Version: (0, 'instance-type: inf2.24xlarge", "neuron"),
         ("torch-npu              2.5.1", "ascend"),
+        ("============ ROCm System Management Interface ============", "amd"),
+        ("PYTORCH_ROCM_ARCH=gfx90a;gfx942", "amd"),
+        ("  amd.com/gpu:        8", "amd"),
+        ("  habana.ai/gaudi:    8", "gaudi"),
+        ("  google.com/tpu: 4", "tpu"),
+        ("instance-type: trn1.32xlarge", "neuron"),
+        ("| HL-SMI Version:       hl-1.18.0-fw-53.1.1.1 |", "gaudi"),
     ],
 )
 def test_builds_packages_and_log_lines_tell_the_kind(line: str, kind: str) -> None:
@@ -195,6 +203,8 @@ def test_builds_packages_and_log_lines_tell_the_kind(line: str, kind: str) -> No
         "On an AMD Instinct MI300X the same model works; on TPU v5e it does not.",
         "[pip3] intel-extension-for-pytorch==2.8.0+cpu",
         "[pip3] triton==3.4.0",
+        "  amd.com/gpu:        0",
+        "HIP_VISIBLE_DEVICES=",
     ],
 )
 def test_a_laptop_a_server_board_and_a_sentence_have_none(line: str) -> None:

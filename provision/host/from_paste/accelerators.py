@@ -43,6 +43,7 @@ _DEVICES: Final = tuple(
         r"product\s*:\s*(.+)",
         r"GPUs?(?: (?:Model|Name|Type))?\s*:\s*(.{1,60})",
         # npu-smi, hl-smi, tpu-info
+        r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\s+(AMD [^|]+)\|.*",
         r"\d{1,3}\s+((?:Ascend\s?)?(?:910|310)\w*)\s*\|\s*(?:OK|Warning|Alarm|Critical|UNKNOWN)\b.*",
         r"\d{1,3}\s+(HL-\d{3}\w?)\s.*",
         r"(?:/dev/\S+\s*\S?\s*)(TPU v\d\S*(?: \w+)?) chip.*",
@@ -96,6 +97,25 @@ _PLATFORMS: Final = {
     "kunlun": "kunlun",
     "gcu": "enflame",
 }
+# Lines of tools, of Kubernetes, and of environments that exist for one kind only.
+_LINES: Final = tuple(
+    (kind, re.compile(pattern))
+    for kind, pattern in (
+        (
+            "amd",
+            r"=*\s*ROCm System Management Interface|=+ ROCm SMI|AMD-SMI \d|amd\.com/gpu:\s*[1-9]",
+        ),
+        ("amd", r"(?:PYTORCH_ROCM_ARCH|HIP_VISIBLE_DEVICES|ROCR_VISIBLE_DEVICES|ROCM_PATH)=\S"),
+        ("ascend", r"npu-smi \d|huawei\.com/Ascend\w*:\s*[1-9]|ASCEND_\w+=\S"),
+        ("gaudi", r"HL-SMI Version|habana\.ai/gaudi:\s*[1-9]|HABANA_\w+=\S|PT_HPU_\w+=\S"),
+        ("intel", r"gpu\.intel\.com/\w+:\s*[1-9]"),
+        (
+            "neuron",
+            r"instance-type: (?:inf|trn)\d|aws\.amazon\.com/neuron\w*:\s*[1-9]|NEURON_\w+=\S",
+        ),
+        ("tpu", r"google\.com/tpu:\s*[1-9]|TPU_(?:ACCELERATOR_TYPE|WORKER_ID|CHIPS\w*)=\S"),
+    )
+)
 _VERSION: Final = re.compile(r"v?\d+[.\d]|\(0,|True\b")
 _TITLES: Final = (
     ("amd", ("rocm used to build pytorch", "hip runtime version", "miopen runtime version")),
@@ -210,6 +230,7 @@ def _clues(lines: list[Line], paste: Paste) -> Iterator[tuple[str, int]]:
     for line in lines:
         if match := _PLATFORM.search(line.text):
             yield _PLATFORMS.get((match[1] or match[2] or match[3]).lower(), ""), line.number
+        yield from ((kind, line.number) for kind, words in _LINES if words.match(line.text))
     for name, version in _packages(lines, paste):
         label = version.text.partition("+")[2] if name in _LOCAL_OF else ""
         for kind, names, local in _PACKAGES:
