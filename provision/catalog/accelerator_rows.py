@@ -11,13 +11,14 @@ class AcceleratorKind(Row, frozen=True, kw_only=True):
     """A kind of accelerator that is not planned for.
 
     `archs` are the architectures that vLLM's builds for it have code for (empty: not compared),
-    `devices` its products by PCI id.
+    `arch_of` those of products, by a pattern of their names, and `devices` its products by PCI id.
     """
 
     kind: str
     name: str
     issue: str = ""
     archs: dict[str, str] = msgspec.field(default_factory=dict)
+    arch_of: dict[str, str] = msgspec.field(default_factory=dict)
     devices: dict[str, str] = msgspec.field(default_factory=dict)
 
 

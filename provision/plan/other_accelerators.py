@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -57,9 +58,9 @@ def of_accelerator(
     ]
     ways: list[str] = []
     for kind in named:
-        of_kind = [device for device in devices if device.kind == kind]
+        archs = {_arch(device, kinds[kind]) for device in devices if device.kind == kind} - {""}
         against = {
-            way: _against(way, of_kind, host)
+            way: _against(way, archs, host)
             for way in catalogue.ways
             if way.kind == kind and not way.fallback
         }
@@ -87,6 +88,13 @@ def names(devices: Iterable[Accelerator], catalogue: Catalogue) -> list[str]:
     return list(dict.fromkeys(_name(device, kinds[device.kind]) for device in devices))
 
 
+def _arch(device: Accelerator, kind: AcceleratorKind) -> str:
+    """Return the architecture of a device, as it is listed or by the name of the product."""
+    product = kind.devices.get(device.pci_id) or device.name
+    by_product = (arch for name, arch in kind.arch_of.items() if re.search(name, product))
+    return device.arch or next(by_product, "")
+
+
 def _name(device: Accelerator, kind: AcceleratorKind) -> str:
     product = kind.devices.get(device.pci_id) or device.name or kind.archs.get(device.arch, "")
     maker = kind.name.split()[0]
@@ -108,14 +116,13 @@ def _against_cuda(kinds: Iterable[AcceleratorKind], catalogue: Catalogue) -> Ite
         yield "vLLM {} on PyPI is built for CUDA {} and does not run on it{}".format(*newest, issue)
 
 
-def _against(way: OfficialWay, devices: list[Accelerator], host: Host) -> str:
+def _against(way: OfficialWay, archs: set[str], host: Host) -> str:
     """Return what this host lacks for a way, or ""."""
     processor = host.known(machine.FACT)
     if way.machines and processor and processor not in way.machines:
         return f"for {' and '.join(way.machines)}; this host is {processor}"
     if host.known(wsl.FACT) and way.device_files:
         return f"for {way.device_files}, which WSL does not have"
-    archs = {device.arch for device in devices if device.arch}
     if way.archs and archs and not archs & set(way.archs):
         return f"no code for {', '.join(sorted(archs))}, only for {', '.join(way.archs)}"
     libc = host.known(glibc.FACT)

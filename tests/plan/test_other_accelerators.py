@@ -54,6 +54,23 @@ def test_an_amd_gpu_without_code_in_vllm_gets_what_remains() -> None:
     assert advice.startswith("llama.cpp")
 
 
+def test_the_first_gaudi_is_too_old_for_the_plugin() -> None:
+    reasons, advice = refused(f"{HEAD}{NONE}HPU devices: 8x HL-205\n")
+    assert "the plugin vllm-gaudi: no code for Gaudi 1, only for Gaudi 2, Gaudi 3" in reasons
+    assert "vllm-gaudi" not in advice
+
+
+@pytest.mark.parametrize(
+    ("pci_id", "supported"),
+    [("1002:74A1", True), ("1002:744C", True), ("1002:73FF", False), ("1002:66A1", False)],
+)
+def test_the_architecture_of_a_product_decides(pci_id: str, supported: bool) -> None:
+    result = no_plan({**BARE, pci_gpus.SOURCE.key: bus((pci_id, "30000"))})
+    advice = "\n".join(result.advice)
+    assert ("vllm-openai-rocm" in advice) is supported
+    assert ("llama.cpp" in advice) is not supported
+
+
 def test_wsl_has_no_device_files_to_pass_on() -> None:
     inside = AMD.replace("6.8.0-60-generic", "6.6.87.2-microsoft-standard-WSL2")
     reasons, advice = refused(inside)
@@ -154,6 +171,12 @@ def test_every_kind_has_a_row_and_a_way() -> None:
             device = by_pci_id(pci_id, "30000")
             assert device is not None, pci_id
             assert device.kind == row.kind
+    # Every Instinct and RX has an architecture, by the pattern of its name.
+    (amd,) = [row for row in CATALOGUE.accelerators if row.kind == "amd"]
+    named = [name for name in amd.devices.values() if "Instinct MI" in name or "RX" in name]
+    without = [n for n in named if not any(re.search(key, n) for key in amd.arch_of)]
+    assert len(named) > 40
+    assert without == []
 
 
 DESCRIBED = 'gpus: [{name: AMD Instinct MI300X, count: 8}]\npython: "3.12"\nglibc: "2.39"\nmachine: x86_64\n'
