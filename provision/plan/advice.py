@@ -131,7 +131,7 @@ def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]
     ]
     least = max((limit.first or 0 for limit in limits), default=0)
     last = min((limit.last for limit in limits if limit.last), default=None)
-    driver, where = situation.driver or "0", " in Windows" if situation.wsl else ""
+    driver, where = situation.driver or "0", _driver_comes_from(situation)
     # The driver has dropped a GPU: only an older branch helps.
     if last and numbers(driver)[:1] > (last,):
         yield HostChange(
@@ -150,6 +150,14 @@ def _drivers(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]
                 words=f"driver {candidate.removesuffix('.0')} or newer{where}",
                 apply=partial(replace, driver=candidate, driver_flavour="open"),
             )
+
+
+def _driver_comes_from(situation: Situation) -> str:
+    if situation.wsl:
+        return " in Windows"
+    if all(gpu.integrated for gpu in situation.gpus):
+        return " (with a newer JetPack or DGX OS)"
+    return ""
 
 
 def _pythons(situation: Situation, catalogue: Catalogue) -> Iterator[HostChange]:
@@ -279,6 +287,26 @@ def way_out(
     situation: Situation, catalogue: Catalogue, search: Search, on_the_cpu: ExpectedVllm | None
 ) -> Iterator[str]:
     """Yield the nearest alternatives for a host that cannot run what the settings ask for."""
+    ways = list(_ways_out(situation, catalogue, search, on_the_cpu))
+    yield from ways or [_without_settings_and_more(situation, catalogue, search)]
+
+
+def _without_settings_and_more(situation: Situation, catalogue: Catalogue, search: Search) -> str:
+    """Return the smallest change that helps once no setting narrows the choice."""
+    plain = Settings()
+    narrowed = tuple(
+        name for name in NARROWING if getattr(situation.settings, name) != getattr(plain, name)
+    )
+    free = _without(narrowed, situation, plain)
+    change = next(newer_vllm(free, catalogue, None, search), "") if narrowed else ""
+    if change:
+        return f"without {in_words(narrowed, situation.settings)} in the settings, {change}"
+    return "use another GPU or another host, or build vLLM from source"
+
+
+def _ways_out(
+    situation: Situation, catalogue: Catalogue, search: Search, on_the_cpu: ExpectedVllm | None
+) -> Iterator[str]:
     hints = [*without_settings(situation, search), *newer_vllm(situation, catalogue, None, search)]
     yield from hints
     yield from forward_compatibility(situation, catalogue, None, search)

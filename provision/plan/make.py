@@ -59,11 +59,13 @@ def _without_settings(
         for name in ("profile", "cuda", "torch")
         if getattr(settings, name) != getattr(plain, name)
     )
+    if not names:
+        return ()
     free = msgspec.structs.replace(settings, **{name: getattr(plain, name) for name in names})
     # This cannot recurse again: the settings that led here are at their defaults.
-    plan = make(host, free, catalogue, optional=optional) if names else None
+    plan = make(host, free, catalogue, optional=optional)
     vllm = plan.packages["vllm"] if isinstance(plan, Plan) else None
-    if vllm is None:
-        return ()
     without = changes.in_words(names, settings)
+    if vllm is None:
+        return (f"remove {without} from the settings, or plan for a host with an NVIDIA GPU",)
     return (f"without {without} in the settings this host gets vLLM {vllm.version}",)
