@@ -19,7 +19,20 @@ if TYPE_CHECKING:
 # Fields whose value needs no label.
 _SPEAK_FOR_THEMSELVES = frozenset(
     (
-        *("a", "b", "detail", "driver", "engine", "family", "id", "kind", "model", "name", "path"),
+        *(
+            "a",
+            "arch",
+            "b",
+            "detail",
+            "driver",
+            "engine",
+            "family",
+            "id",
+            "kind",
+            "model",
+            "name",
+            "path",
+        ),
         *("place", "profile", "state", "type", "version"),
     )
 )
@@ -48,6 +61,7 @@ _LABELS = {
     "local_wheels": "local wheel",
     "numa_nodes": "NUMA nodes",
     "pairs": "",
+    "pci_id": "PCI id",
     "toolkits": "",
     "trusted_hosts": "trusted host",
     "wrappers": "wrapper",

@@ -46,33 +46,33 @@ def of_accelerator(
     )
     if not devices:
         return None
-    kinds = {row.kind: row for row in catalogue.accelerators}
-    named = list(dict.fromkeys(device.kind for device in devices))
-    unnamed_board = named == ["jetson"]
-    why = (
-        "its GPU is not named" if unnamed_board else "vllm-ready plans for NVIDIA GPUs and for CPUs"
-    )
-    reasons = [
-        f"{' and '.join(names(devices, catalogue))}: {why}",
-        *_against_cuda((kinds[kind] for kind in named if kind != "jetson"), catalogue),
-    ]
-    ways: list[str] = []
-    for kind in named:
-        archs = {_arch(device, kinds[kind]) for device in devices if device.kind == kind} - {""}
-        against = {
-            way: _against(way, archs, host)
-            for way in catalogue.ways
-            if way.kind == kind and not way.fallback
-        }
-        reasons += dict.fromkeys(f"{way.what}: {why}" for way, why in against.items() if why)
-        possible = [way for way, why in against.items() if not why] or [
-            way for way in catalogue.ways if way.kind == kind and way.fallback
-        ]
-        ways += map(_in_words, possible)
+    rows = {row.kind: row for row in catalogue.accelerators}
+    kinds = dict.fromkeys(device.kind for device in devices)
+    board_alone = kinds.keys() == {"jetson"}
+    why = "its GPU is not named" if board_alone else "vllm-ready plans for NVIDIA GPUs and for CPUs"
+    reasons = [f"{' and '.join(names(devices, catalogue))}: {why}"]
+    reasons += _against_cuda((rows[kind] for kind in kinds if kind != "jetson"), catalogue)
+    advice: list[str] = []
+    for kind in kinds:
+        archs = {_arch(device, rows[kind]) for device in devices if device.kind == kind} - {""}
+        possible, impossible = _possible_ways(kind, archs, host, catalogue)
+        advice += map(_in_words, possible)
+        reasons += impossible
     return Unsupported(
         unsupported=(Reasons(subject="accelerator", reasons=tuple(reasons)),),
-        advice=(*ways, *_cpu(on_the_cpu)),
+        advice=(*advice, *_cpu(on_the_cpu)),
     )
+
+
+def _possible_ways(
+    kind: str, archs: set[str], host: Host, catalogue: Catalogue
+) -> tuple[list[OfficialWay], list[str]]:
+    """Return the ways that this host can go, and the reasons against the others."""
+    ways = [way for way in catalogue.ways if way.kind == kind]
+    against = {way: _against(way, archs, host) for way in ways if not way.fallback}
+    possible = [way for way, reason in against.items() if not reason]
+    impossible = [f"{way.what}: {reason}" for way, reason in against.items() if reason]
+    return possible or [way for way in ways if way.fallback], impossible
 
 
 def _described(host: Host) -> tuple[Accelerator, ...]:

@@ -187,9 +187,9 @@ def _of_lspci(lines: list[Line]) -> Iterator[Device]:
         if not match or not pci_class:
             continue
         products = re.findall(r"\[([^\]]+)\]", match[1])
-        named = [*filter(None, map(by_name, products)), by_name(match[1])]
+        by_product = next(filter(None, map(by_name, products)), by_name(match[1]))
         # Without a name the id decides, that of `lspci -nn` or "Device 74a1".
-        if device := named[0] or by_pci_id(_id_of(match[1]), pci_class):
+        if device := by_product or by_pci_id(_id_of(match[1]), pci_class):
             yield device, line.number
 
 
