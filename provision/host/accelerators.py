@@ -32,6 +32,10 @@ _VENDORS: Final = {
     "1e3e": ("iluvatar", r"...."),
     "1d22": ("kunlun", r"36.."),
     "1e36": ("enflame", r"...."),
+    "1eff": ("rebellions", r"...."),
+    "1e52": ("tenstorrent", r"401e|b14."),
+    "1ed2": ("furiosa", r"000[12]|2222"),
+    "1014": ("spyre", r"06a[78]"),
 }
 # Display controllers 03xxxx and processing accelerators 12xxxx, without leading zeros.
 _CLASS: Final = re.compile(r"3\d{4}|12\d{4}")
@@ -63,6 +67,10 @@ _NAMES: Final = (
     ("iluvatar", re.compile(r"\bIluvatar\b", re.IGNORECASE)),
     ("kunlun", re.compile(r"\bKunlun", re.IGNORECASE)),
     ("enflame", re.compile(r"\bEnflame\b|\bCloudBlazer\b", re.IGNORECASE)),
+    ("rebellions", re.compile(r"\bRebellions\b|\bRBLN", re.IGNORECASE)),
+    ("tenstorrent", re.compile(r"\bTenstorrent\b|\b(?:Wormhole|Blackhole)\b", re.IGNORECASE)),
+    ("furiosa", re.compile(r"\bFuriosa|\bRNGD\b", re.IGNORECASE)),
+    ("spyre", re.compile(r"\bSpyre\b", re.IGNORECASE)),
 )
 _INTEL_ID: Final = re.compile(r"\[0x([0-9a-f]{4})\]", re.IGNORECASE)
 _AFTER_NAME: Final = re.compile(

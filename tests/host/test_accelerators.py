@@ -152,6 +152,7 @@ def test_lspci(line: str, kind: str, name: str, pci_id: str) -> None:
         ("INFO 08-08 20:10:18 [__init__.py:230] Platform plugin ascend is activated", "ascend"),
         ("[pip3] torch-npu==2.5.1.post1", "ascend"),
         ("[pip3] torch-xla==2.6.0", "tpu"),
+        ("[pip3] vllm-rbln==0.12.0", "rebellions"),
         ("[pip3] torch-neuronx==2.5.1.2.4.0\n[pip3] torch-xla==2.5.1", "neuron"),
         ("Neuron SDK Version: (0, 'instance-type: inf2.24xlarge", "neuron"),
         ("torch-npu              2.5.1", "ascend"),
@@ -242,6 +243,9 @@ def test_a_jetson_is_known_by_its_kernel() -> None:
         ("19E5:D802", "120000", "ascend"),
         ("1D0F:7264", "88000", "neuron"),
         ("1AE0:0063", "ff0000", "tpu"),
+        ("1EFF:1220", "120000", "rebellions"),
+        ("1014:06A7", "120000", "spyre"),
+        ("1014:06A2", "100000", None),  # cryptography
         ("8086:4692", "30000", None),  # graphics of a processor
         ("8086:7D1D", "120000", None),  # NPU of a laptop
         ("1022:1502", "118000", None),

@@ -76,6 +76,8 @@ _MAKERS: Final = {
     "Intel": "8086",
     "MetaX": "9999",
     "Moore Threads": "1ed5",
+    "Rebellions": "1eff",
+    "Tenstorrent": "1e52",
 }
 _PLATFORM: Final = re.compile(
     r"(?:Automatically detected platform (\w+)|Platform plugin (\w+) is activated"
@@ -96,6 +98,9 @@ _PLATFORMS: Final = {
     "mlu": "cambricon",
     "kunlun": "kunlun",
     "gcu": "enflame",
+    "rbln": "rebellions",
+    "spyre": "spyre",
+    "tt": "tenstorrent",
 }
 # Lines of tools, of Kubernetes, and of environments that exist for one kind only.
 _LINES: Final = tuple(
@@ -139,6 +144,10 @@ _PACKAGES: Final = (
     ("cambricon", r"torch-mlu|vllm-mlu", r"mlu"),
     ("iluvatar", r"", r"corex|iluvatar"),
     ("enflame", r"torch-gcu|vllm-gcu", r"gcu"),
+    ("rebellions", r"vllm-rbln|optimum-rbln|torch-rbln|rebel-compiler", r"rbln"),
+    ("spyre", r"vllm-spyre(?:-next)?|torch-spyre|torch-sendnn", r"spyre"),
+    ("tenstorrent", r"ttnn|vllm-tt-.+|pjrt-plugin-tt", r"tt"),
+    ("furiosa", r"furiosa-.+", r"furiosa"),
     ("intel", r"pytorch-triton-xpu|triton-xpu|vllm-xpu-kernels", r"xpu"),
     ("amd", r"pytorch-triton-rocm|amd-aiter|vllm-rocm", r"rocm"),
     ("tpu", r"libtpu(?:-.+)?|vllm-tpu|tpu-inference|torch-xla", r"tpu"),
