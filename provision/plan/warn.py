@@ -139,8 +139,9 @@ def _of_triton(candidate: Candidate, situation: Situation, catalogue: Catalogue)
     driver = situation.driver or ""
     if needed is None or major(candidate.build.cuda) != "11" or reaches(driver, needed):
         return
-    own = next((kit.path for kit in situation.toolkits if minor(kit.version or "") == "11.8"), None)
-    ptxas = f"{own}/bin/ptxas" if own else "the ptxas of a CUDA 11.8 toolkit"
+    own = next((kit.path for kit in situation.toolkits if minor(kit.version or "") == "11.8"), "")
+    # A pasted text tells of the toolkit and not of its folder.
+    ptxas = f"{own}/bin/ptxas" if own.startswith("/") else "the ptxas of a CUDA 11.8 toolkit"
     yield (
         f"Triton's assembler is that of CUDA 12, and driver {driver} may refuse its kernels"
         ' ("device kernel image is invalid", vllm#5713, vllm#18580; not tried here): set'

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from provision.host import from_text
+from provision.host import cuda_toolkits, from_text
+from provision.host.cuda_toolkits import CudaToolkit, CudaToolkits
 from provision.plan._model import Plan, Unsupported
 from provision.session.planning import make_plan
 from provision.settings import Settings
@@ -24,6 +25,22 @@ def test_triton_below_driver_525_is_warned_of_with_the_way_out(driver: str) -> N
     (warning,) = [warning for warning in made.warnings if "Triton" in warning]
     assert f"driver {driver} may refuse its kernels" in warning
     assert "TRITON_PTXAS_PATH to the ptxas of a CUDA 11.8 toolkit" in warning
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("/usr/local/cuda-11.8", "TRITON_PTXAS_PATH to /usr/local/cuda-11.8/bin/ptxas,"),
+        ("the folder of nvcc", "TRITON_PTXAS_PATH to the ptxas of a CUDA 11.8 toolkit,"),
+    ],
+)
+def test_the_toolkit_of_the_host_is_named_by_its_folder(folder: str, words: str) -> None:
+    text = f'gpus: [{A100}]\ndriver: "520.61.05"\npython: "3.10"\nglibc: "2.31"\nmachine: x86_64\n'
+    toolkits = CudaToolkits(toolkits=(CudaToolkit(path=folder, version="11.8.89", whole=True),))
+    host = from_text.parse(text, "host.yaml").replace({cuda_toolkits.FACT.name: toolkits})
+    result = make_plan(host, Settings(), CATALOGUE)
+    assert isinstance(result, Plan)
+    assert any(words in warning for warning in result.warnings)
 
 
 @pytest.mark.parametrize("settings", [(), ("cuda=11.8",)])
