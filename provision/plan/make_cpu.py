@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.plan import advice, choose_cpu, sizes, warn
+from provision.plan import advice, choose_cpu, sizes, warn, way_out
 from provision.plan._model import (
     Decision,
     ExcludedGpu,
@@ -147,10 +147,10 @@ def _no_vllm(
         for rejection in grouped(of_request(rejected, situation.settings))
     )
     silent = tuple(situation.why_not(source) for source in ("vllm", "pypi"))
-    way_out = advice.way_out(situation, catalogue, partial(expected, catalogue, refusals), None)
+    ways = way_out.find(situation, catalogue, partial(expected, catalogue, refusals), None)
     return Unsupported(
         unsupported=(Reasons(subject="vllm", reasons=lines or silent), *silent_sources(situation)),
-        advice=tuple(way_out),
+        advice=tuple(ways),
     )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn
+from provision.plan import advice, choose_attention, choose_gpus, make_cpu, sizes, warn, way_out
 from provision.plan._model import (
     Decision,
     Package,
@@ -142,7 +142,7 @@ def _advice(
 
 
 def _without_required(flash: OptionalChoice, candidate: Candidate) -> Unsupported:
-    way_out = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
+    hint = f"without `flash_attn.mode: require` this host gets vLLM {candidate.name}"
     # The summary may repeat a rejection word for word: show it once.
     lines = (
         f"{rejection.candidate}: {rejection.reason}"
@@ -151,7 +151,7 @@ def _without_required(flash: OptionalChoice, candidate: Candidate) -> Unsupporte
     )
     return Unsupported(
         unsupported=(Reasons(subject="flash-attn", reasons=(flash.plan.why, *lines)),),
-        advice=(way_out,),
+        advice=(hint,),
     )
 
 
@@ -180,7 +180,7 @@ def _no_vllm(
     return Unsupported(
         unsupported=(*reasons, *silent_sources(situation)),
         advice=tuple(
-            advice.way_out(
+            way_out.find(
                 situation,
                 releases.catalogue,
                 partial(_expected, releases),
