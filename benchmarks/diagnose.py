@@ -1,7 +1,7 @@
 """Measure `diagnose` on the public cases and on quiet texts: top 1, top 3, confidence, misses.
 
-    python benchmarks/diagnose.py [CASE ...]     cases and quiet texts
-    python benchmarks/diagnose.py --size         seconds and memory for 100 MB of log
+python benchmarks/diagnose.py [CASE ...]     cases and quiet texts
+python benchmarks/diagnose.py --size         seconds and memory for 100 MB of log
 """
 
 from __future__ import annotations
@@ -118,7 +118,10 @@ def quiet() -> None:
 
 def size() -> None:
     """Diagnose 100 MB of log whose error is in the middle."""
-    line = "INFO 11-18 18:07:{:02d} [loggers.py:118] Engine 000: Avg prompt throughput: {}.1 tokens/s, Running: {} reqs\n"
+    line = (
+        "INFO 11-18 18:07:{:02d} [loggers.py:118] Engine 000: "
+        "Avg prompt throughput: {}.1 tokens/s, Running: {} reqs\n"
+    )
     plain = "".join(line.format(i % 60, i, i % 7) for i in range(10_000)).encode()
     noisy = "".join(
         f"ERROR [x.py:{i}] request {i:x}-{i * 7919 % 99991:x} failed: cuda driver version {i}\n"

@@ -15,6 +15,7 @@ from provision.diagnose._model import Cause
 
 FOLDER = Path(__file__).parent / "causes"
 
+
 class Catalogue:
     """All causes with their compiled patterns, for one pass over a log."""
 

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from provision.catalog import rows
-from provision.diagnose import catalogue, facts, fixes, memory_arithmetic, rank, reader, stopped
-from provision.diagnose._model import Diagnosis, Finding, Line
+from provision.diagnose import (
+    catalogue,
+    facts,
+    fixes,
+    memory_arithmetic,
+    on_host,
+    rank,
+    reader,
+    stopped,
+)
+from provision.diagnose._model import LEVELS, Diagnosis, Finding, Line
 from provision.host._model import Host
 
 _MOST_ROOTS = 8
@@ -20,13 +29,15 @@ _COLLECT = (
 )
 
 
-def of_log(chunks: Iterable[bytes], host: Host | None = None) -> Diagnosis:
-    """Diagnose a log; `host` is that of --host."""
+def of_log(
+    chunks: Iterable[bytes], host: Host | None = None, here: Host | None = None
+) -> Diagnosis:
+    """Diagnose a log; `host` is that of --host, `here` this host where there is no other."""
     causes, builds = catalogue.load(), rows.load()
     found = reader.scan(chunks, causes)
     if stage := stopped.signal(found):
         found.signals.append(stage)
-    gathered = facts.gather(host, found.surroundings, builds)
+    gathered = facts.gather(host, found.surroundings, builds, here)
     ranked = rank.rank(found, gathered, causes)
     findings = tuple(_finding(one, gathered) for one in ranked)
     if any(finding.confidence != "low" for finding in findings):
@@ -35,6 +46,33 @@ def of_log(chunks: Iterable[bytes], host: Host | None = None) -> Diagnosis:
         findings=findings,
         root_lines=_roots(found),
         collect=_COLLECT if found.roots or found.wrappers or findings else (),
+    )
+
+
+def of_host(host: Host) -> Diagnosis:
+    """Return what is wrong on a host already, and what will be, without a log."""
+    causes, builds = catalogue.load(), rows.load()
+    gathered = facts.of_host(host, builds, "this host")
+    signs: dict[str, list[on_host.Sign]] = {}
+    for sign in on_host.signs(host, builds):
+        signs.setdefault(sign.cause, []).append(sign)
+    ordered = sorted(signs.items(), key=lambda item: -LEVELS.index(item[1][0].confidence))
+    return Diagnosis(
+        findings=tuple(
+            Finding(
+                cause=name,
+                summary=causes.causes[name].cause,
+                fix=tuple(fixes.filled(fix, {}, gathered) for fix in causes.causes[name].fix),
+                evidence=(),
+                confidence=shown[0].confidence,
+                because="the host shows it",
+                host_facts=tuple(reader.evidence(1, sign.text).text for sign in shown),
+                proof=causes.causes[name].proof,
+                sources=causes.causes[name].sources,
+                look_alikes=causes.causes[name].look_alikes,
+            )
+            for name, shown in ordered
+        )
     )
 
 

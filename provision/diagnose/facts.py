@@ -17,15 +17,23 @@ from provision.plan import identify
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """The values of one property, and a sentence about them for people."""
+    """The values of one property, and a sentence about them for people.
+
+    `is_own`: it is of this host, from which the log may come or not. It supports causes, and
+    excludes none.
+    """
 
     values: tuple[str, ...]
     text: str
+    is_own: bool = False
 
 
 Facts = dict[str, Fact]
 
-_PROFESSIONAL = re.compile(r"RTX (?:PRO|A)? ?\d{4}(?: Ada| Blackwell|\b.*\bAda)|RTX PRO|RTX A\d{4}|\bA\d{4}\b|Quadro|6000", re.IGNORECASE)
+_PROFESSIONAL = re.compile(
+    r"RTX (?:PRO|A)? ?\d{4}(?: Ada| Blackwell|\b.*\bAda)|RTX PRO|RTX A\d{4}|\bA\d{4}\b|Quadro|6000",
+    re.IGNORECASE,
+)
 _GEFORCE = re.compile(r"GeForce|GTX|RTX ?\d{4}|TITAN", re.IGNORECASE)
 # Names of GPUs that are clear in running text.
 _GPU = re.compile(
@@ -34,12 +42,18 @@ _GPU = re.compile(
     r"|G[HB]\d{2,3}\b|DGX Spark\b|Jetson \w+(?: \w+)?)",
     re.IGNORECASE,
 )  # fmt: skip
-_ARM = re.compile(r"aarch64|arm64|\b(?:GH200|GB200|GB300|GB10|DGX Spark|Jetson|Orin|Thor)\b", re.IGNORECASE)
+_ARM = re.compile(
+    r"aarch64|arm64|\b(?:GH200|GB200|GB300|GB10|DGX Spark|Jetson|Orin|Thor)\b", re.IGNORECASE
+)
 _FROM_LOG: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "cc": ((r"compute capability (?:of )?(\d{1,2}\.\d)\b(?!.{0,6} or)", "{}"),),
+    "cc": (
+        (r"GPU has compute capability (\d{1,2}\.\d)\b", "{}"),
+        (r"of cuda capability (\d{1,2}\.\d)\b", "{}"),
+        (r"with CUDA capability sm_(\d{1,2})(\d)\b", "{}.{}"),
+    ),
     "torch": ((r"\btorch(?:==|-| version:? |\.__version__ ?= ?|\.__version__\)? ?['\"])(\d\.\d+\.\d+[\w.+]*)", "{}"),),
     "torch_cuda": ((r"\btorch\S{0,20}\d\.\d+\.\d+\w*\+cu(\d\d)(\d)\b", "{}.{}"), (r"CUDA used to build PyTorch\s*: (\d\d\.\d)", "{}")),
-    "torch_build": ((r"\btorch\S{0,20}[ =:-]\d\.\d+\.\d+\+(cpu)\b", "{}"), (r"PyTorch version\s*: \S+\+(cpu)\b", "{}")),
+    "torch_build": ((r"\btorch\S{0,20}[ =:-]\d\.\d+\.\d+\+(cpu)\b", "{}"), (r"PyTorch version\s*: \S+\+(cpu)\b", "{}"), (r"['\"]\d\.\d+\.\d+\+(cpu)['\"]", "{}")),
     "vllm": ((r"\bvllm(?:==|-| version:? |/vllm-openai:v)(\d+\.\d+\.\d+[\w.]*)", "{}"), (r"vLLM Version\s*: (\d+\.\d+\.\d+\S*)", "{}")),
     "toolkit": ((r"release \d+\.\d+, V(\d+\.\d+(?:\.\d+)?)", "{}"), (r"CUDA runtime version\s*: (\d+\.\d+(?:\.\d+)?)", "{}")),
     "driver": ((r"driver version:? (\d{3}\.\d+(?:\.\d+)?)", "{}"),),
@@ -47,13 +61,20 @@ _FROM_LOG: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "python": ((r"/python(3\.\d+)/(?:site|dist)-packages", "{}"), (r"\bPython (3\.\d+(?:\.\d+)?)\b", "{}")),
 }  # fmt: skip
 _SYSTEMS: Final = (
-    ("windows", r"(?<![A-Za-z])[A-Z]:\\|win_amd64|\bWindows 1[01]\b|PowerShell|\.pyd\b|\bWinError\b"),
+    (
+        "windows",
+        r"(?<![A-Za-z])[A-Z]:\\|win_amd64|\bWindows 1[01]\b|PowerShell|\.pyd\b|\bWinError\b",
+    ),
     ("wsl", r"microsoft-standard|\bWSL ?2?\b"),
     ("macos", r"macosx_|\bdarwin\b|/Users/\w|\bmacOS\b"),
-    ("linux", r"/usr/(?:local|lib|bin)|/home/|/opt/|x86_64-linux-gnu|/root/|\bUbuntu\b|Debian|CentOS"),
+    (
+        "linux",
+        r"/usr/(?:local|lib|bin)|/home/|/opt/|x86_64-linux-gnu|/root/|\bUbuntu\b|Debian|CentOS",
+    ),
 )
 _CONTAINER = re.compile(
-    r"\bdocker\b|\bcontainers?\b|kubectl|kubernetes|\bpods?\b|vllm-openai|nvcr\.io|podman|/dist-packages/vllm", re.IGNORECASE
+    r"\bdocker\b|\bcontainers?\b|kubectl|kubernetes|\bpods?\b|vllm-openai|nvcr\.io|podman|/dist-packages/vllm",
+    re.IGNORECASE,
 )
 _OPERATORS: Final[dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]]] = {
     "<": operator.lt,
@@ -63,11 +84,17 @@ _OPERATORS: Final[dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]]]
 }
 
 
-def gather(host: Host | None, text: str, catalogue: Catalogue) -> Facts:
+def gather(host: Host | None, text: str, catalogue: Catalogue, here: Host | None = None) -> Facts:
     """Return the facts of the host of a log. What --host says wins over what the log says."""
     facts = of_log(text, catalogue)
     facts |= of_host(_section(text), catalogue, "the log")
-    return facts | (of_host(host, catalogue, "the host") if host else {})
+    if host:
+        return facts | of_host(host, catalogue, "the host")
+    own = of_host(here, catalogue, "this host") if here else {}
+    # Without a GPU here, or with another machine in the log, the log is not of this host.
+    if "cc" not in own or facts.keys() & own.keys():
+        return facts
+    return facts | {name: msgspec.structs.replace(fact, is_own=True) for name, fact in own.items()}
 
 
 def _section(text: str) -> Host:
@@ -80,21 +107,22 @@ def _section(text: str) -> Host:
 
 def of_host(host: Host, catalogue: Catalogue, who: str) -> Facts:
     installed = host.known(packages.FACT) or {}
-    known_driver = host.known(driver.FACT)
+    known_driver, libc = host.known(driver.FACT), host.known(glibc.FACT)
+    processor, several = host.known(machine.FACT), host.known(pythons.FACT)
     values: dict[str, Iterable[str | None]] = {
         "driver": [known_driver.version if known_driver else None],
-        "python": [python.version for python in host.known(pythons.FACT) or ()],
-        "glibc": [host.known(glibc.FACT)],
-        "machine": [host.known(machine.FACT)],
+        "python": [python.version for python in several or ()],
+        "glibc": [libc],
+        "machine": [processor],
         "torch": [installed.get("torch")],
         "vllm": [installed.get("vllm")],
         "torch_build": ["cpu" if "+cpu" in installed.get("torch", "") else None],
     }
     if host.known(wsl.FACT):
         values["system"] = ["wsl"]
-    elif host.known(glibc.FACT):
+    elif libc:
         values["system"] = ["linux"]
-    elif (kind := str(host.known(machine.FACT) or "").lower()) in {"windows", "macos"}:
+    elif (kind := str(processor or "").lower()) in {"windows", "macos"}:
         values["system"] = [kind]
     facts = {
         name: Fact(values=known, text=f"{who} has {name} {', '.join(known)}")
@@ -134,7 +162,9 @@ def _of_gpus(listed: Iterable[gpus.Gpu], catalogue: Catalogue) -> Facts:
     text = f"GPUs: {', '.join(texts)}"
     if capabilities := tuple(dict.fromkeys(gpu.cc for gpu in known if gpu.cc)):
         facts["cc"] = Fact(values=capabilities, text=text)
-    facts["gpu"] = Fact(values=tuple(dict.fromkeys(_kind(gpu, catalogue) for gpu in known)), text=text)
+    facts["gpu"] = Fact(
+        values=tuple(dict.fromkeys(_kind(gpu, catalogue) for gpu in known)), text=text
+    )
     facts["gpus"] = Fact(values=(str(len(known)),), text=text)
     if any(_ARM.search(gpu.name) for gpu in known):
         facts["machine"] = Fact(values=("aarch64",), text=text)
@@ -160,9 +190,10 @@ def holds(condition: str, fact: Fact | None) -> bool | None:
     if fact is None:
         return None
     if sign in _OPERATORS:
-        return any(_OPERATORS[sign](_numbers(value), _numbers(wanted)) for value in fact.values)
-    among = any(value in wanted.split("|") for value in fact.values)
-    return among if sign == "is" else not among
+        met = any(_OPERATORS[sign](_numbers(value), _numbers(wanted)) for value in fact.values)
+    else:
+        met = any(value in wanted.split("|") for value in fact.values) == (sign == "is")
+    return met or (None if fact.is_own else False)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

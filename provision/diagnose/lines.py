@@ -9,7 +9,9 @@ from typing import Final
 LONGEST_EVIDENCE: Final = 400
 
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_QUOTES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201a\u00b4", "'") | {"\u201c": '"', "\u201d": '"'})
+_QUOTES: Final = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u201a\u00b4", "'") | {"\u201c": '"', "\u201d": '"'}
+)
 _FRAME: Final = re.compile(r"^(?:[\s|>*#\u2502\u2570\u256d\u2500\u2192\ufeff]+|[x\u00d7] (?=\S))+")
 # What docker compose, Kubernetes, journald, workers, ranks and loggers write in front of a line.
 _PREFIXES: Final = (
@@ -20,7 +22,9 @@ _PREFIXES: Final = (
     re.compile(r"(?:ERROR|INFO|WARNING):\s+(?=\()"),
     re.compile(r"\([\w.:-]{1,80} (?:pid=\w+|rank=\w+)[^)]{0,80}\)\s*"),
     re.compile(r"\[rank\s?\d+\]:?\s*"),
-    re.compile(r"(?:CRITICAL|ERROR|WARNING|INFO|DEBUG) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]{1,80}\]|[\w./-]{1,60}:\d+\])\s*"),
+    re.compile(
+        r"(?:CRITICAL|ERROR|WARNING|INFO|DEBUG) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]{1,80}\]|[\w./-]{1,60}:\d+\])\s*"
+    ),
     re.compile(r"(?:CRITICAL|ERROR|WARNING|INFO|DEBUG) \[[\w./]{1,60}:\d+\]\s*"),
     re.compile(r"#\d+ \d+\.\d+ "),
 )

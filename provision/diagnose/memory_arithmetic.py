@@ -40,4 +40,8 @@ def _cache(values: Mapping[str, str]) -> tuple[str, ...]:
     wanted, free, tokens = float(values["wanted"]), float(values["free"]), int(values["tokens"])
     length = int(values.get("length") or tokens * max(free, 0) / wanted)
     text = f"# {wanted:g} GiB are wanted for {tokens} tokens, {free:g} GiB are there"
-    return (text,) if length < _BLOCK else (text, f"--max-model-len {length // _BLOCK * _BLOCK}  # shorter context")
+    return (
+        (text,)
+        if length < _BLOCK
+        else (text, f"--max-model-len {length // _BLOCK * _BLOCK}  # shorter context")
+    )

@@ -79,7 +79,9 @@ def _explained_by(cause: Cause, shown: dict[str, tuple[Match, ...]]) -> str:
     return ""
 
 
-def _ranked(cause: Cause, matches: tuple[Match, ...], shown: dict[str, tuple[Match, ...]]) -> Ranked:
+def _ranked(
+    cause: Cause, matches: tuple[Match, ...], shown: dict[str, tuple[Match, ...]]
+) -> Ranked:
     best = matches[0]
     level, because = best.confidence, _because(best)
     if other := _explained_by(cause, shown):
@@ -111,7 +113,7 @@ def _because(match: Match) -> str:
     if match.host_facts:
         return "the message fits, and so does the host"
     return {
-        "high": "this message has no other known cause",
+        "high": "this message belongs to this cause",
         "medium": "the message fits this cause best, and others are possible",
         "low": "the log only hints at it",
     }[match.confidence]
@@ -125,6 +127,7 @@ def _matches(form: Form, found: Scan, facts: Facts) -> list[Match]:
         return []
     confidence, host_facts, unknown = judged
     beside = tuple(found.hits[form.beside][:1]) if form.beside else ()
+    results: list[tuple[tuple[Line, ...], dict[str, str]]] = []
     if form.pattern:
         hits = found.hits.get(form.pattern, [])
         results = [(tuple(hits), {})] if hits else []
@@ -151,9 +154,7 @@ def _matches(form: Form, found: Scan, facts: Facts) -> list[Match]:
     ]
 
 
-def _judged(
-    form: Form, facts: Facts
-) -> tuple[Confidence, tuple[str, ...], tuple[str, ...]] | None:
+def _judged(form: Form, facts: Facts) -> tuple[Confidence, tuple[str, ...], tuple[str, ...]] | None:
     """Return the confidence that the host allows, its facts and the unknown ones; None: excluded."""
     supports, unknown = [], []
     for name, condition in form.host.items():

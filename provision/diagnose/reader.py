@@ -62,7 +62,9 @@ class Scan:
     @property
     def surroundings(self) -> str:
         """Return beginning and end of the log, where an environment section stands."""
-        return self.head if len(self.head) < _KEPT and not self.tail else f"{self.head}\n{self.tail}"
+        return (
+            self.head if len(self.head) < _KEPT and not self.tail else f"{self.head}\n{self.tail}"
+        )
 
 
 def scan(chunks: Iterable[bytes], catalogue: Catalogue) -> Scan:
@@ -164,7 +166,9 @@ class _Matcher:
             self._together(text, number, wanted)
             self._match(text, wanted, number)
             self._remember_roots(text, number)
-            self.before = (number, text, wanted)
+            begun = self.before[1] if self.before and number - self.before[0] <= 1 else ""
+            joined = f"{begun} {text}" if 0 < len(begun) < _OVERLAP else text
+            self.before = (number, joined, wanted)
             names |= wanted
         return names
 

@@ -42,7 +42,7 @@ def _opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
     return open(name, "rb")
 
 
-def _raw(stream: BinaryIO) -> Iterator[bytes]:
+def _raw(stream: Any) -> Iterator[bytes]:  # noqa: ANN401 - files, gzip and zstd share no type
     read = getattr(stream, "read1", stream.read)
     while chunk := read(CHUNK):
         yield chunk
@@ -89,7 +89,7 @@ class _Joined(io.RawIOBase):
 
 def _from_zstd(packed: Iterable[bytes], where: str) -> Iterator[bytes]:
     try:
-        import zstandard
+        import zstandard  # an optional package, not one of ours
     except ImportError:
         return _from_zstd_program(packed, where)
     reader = zstandard.ZstdDecompressor().stream_reader(

@@ -19,8 +19,20 @@ _MESSAGES = (
 _COMPILED = tuple((tool, re.compile(pattern, re.IGNORECASE)) for tool, pattern in _MESSAGES)
 # The first toolkit that knows an architecture: NVIDIA's release notes and the nvcc wheels.
 FIRST_TOOLKIT = {
-    **{75: "10.0", 80: "11.0", 86: "11.1", 87: "11.4", 89: "11.8", 90: "11.8", 88: "13.0"},
-    **{100: "12.8", 101: "12.8", 120: "12.8", 103: "12.9", 121: "12.9", 110: "13.0", 107: "13.4"},
+    75: "10.0",
+    80: "11.0",
+    86: "11.1",
+    87: "11.4",
+    89: "11.8",
+    90: "11.8",
+    88: "13.0",
+    100: "12.8",
+    101: "12.8",
+    120: "12.8",
+    103: "12.9",
+    121: "12.9",
+    110: "13.0",
+    107: "13.4",
 }
 _OLDEST = 75  # CUDA 13 dropped all below it
 

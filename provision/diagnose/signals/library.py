@@ -24,8 +24,7 @@ _FAMILIES = (
     ("torch", r"lib(?:torch\w*|c10\w*|shm)\."),
     ("driver", r"lib(?:cuda|nvidia-\w+|nvcuvid)\."),
     ("nccl", r"libnccl"),
-    ("cuda-library", r"lib(?:cublas|cublasLt|cusparse|cusparseLt|cusolver|cufft|curand|cupti|cudnn|nvrtc|nvJitLink"
-     r"|nvToolsExt|cufile|nvshmem)\w*\."),
+    ("cuda-library", r"lib(?:cublas|cublasLt|cusparse|cusparseLt|cusolver|cufft|curand|cupti|cudnn|nvrtc|nvJitLink|nvToolsExt|cufile|nvshmem)\w*\."),
     ("rocm", r"lib(?:amdhip64|hip\w*|roc\w+|hsa-runtime64)\."),
     ("rdma", r"lib(?:ibverbs|mlx\d|rdmacm)\."),
     ("python", r"libpython"),
@@ -40,7 +39,9 @@ def read(text: str) -> Iterator[dict[str, str]]:
             major = re.search(r"\.so\.(\d+)", library)
             yield {
                 "library": library,
-                "family": next((name for name, known in _FAMILIES if re.match(known, library)), "other"),
+                "family": next(
+                    (name for name, known in _FAMILIES if re.match(known, library)), "other"
+                ),
                 "major": major[1] if major else "",
             }
 
