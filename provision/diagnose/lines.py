@@ -12,7 +12,9 @@ _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1
 _QUOTES: Final = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u00b4", "'") | {"\u201c": '"', "\u201d": '"'}
 )
-_FRAME: Final = re.compile(r"^(?:[\s|>*#\u2502\u2570\u256d\u2500\u2192\ufeff]+|[x\u00d7] (?=\S))+")
+_FRAME: Final = re.compile(
+    r"^(?:#(?!\d)|[\s|>*\u2502\u2570\u256d\u2500\u2192\ufeff]+|[x\u00d7] (?=\S))+"
+)
 # What docker compose, Kubernetes, journald, workers, ranks and loggers write in front of a line.
 _PREFIXES: Final = (
     re.compile(r"\[pod/[^\]]{1,200}\]\s*"),

@@ -173,6 +173,8 @@ def filtered(argv: Sequence[str], chunks: Iterable[bytes], *, where: str) -> Ite
             raise UnreadableInput(f"is damaged: {reason}", where=where, hint="compress it again")
     finally:
         _end_group(child)
+        stdout.close()
+        stderr.close()
 
 
 def _end_with(parent: int) -> Callable[[], None]:
