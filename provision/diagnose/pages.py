@@ -7,6 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from provision.diagnose._model import Cause
 
 _MOST_EXAMPLES = 6
+_PLACEHOLDERS = (
+    "Words in capitals and in braces stand for values of your host; `diagnose` fills those that "
+    "log and host show."
+)
 INDEX_HEAD = """# Causes
 
 Each page names one cause of a failure: how it shows, what fixes it on the host, and the check that
@@ -27,12 +31,7 @@ def page(cause: Cause, examples: Sequence[str]) -> str:
     parts.append(
         _fenced([f"{fix.do}  # {fix.costs}" if fix.costs else fix.do for fix in cause.fix], "sh")
     )
-    parts += [
-        "Words in capitals and in braces stand for values of your host; `diagnose` fills those that "
-        "log and host show.",
-        "## Proof",
-        f"`{cause.proof}`",
-    ]
+    parts += [_PLACEHOLDERS, "## Proof", f"`{cause.proof}`"]
     if cause.look_alikes:
         parts += ["## Not to be confused with"]
         parts.append(

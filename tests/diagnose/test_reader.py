@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.diagnose import catalogue, lines, reader
+from provision.diagnose import catalogue, diagnose, lines, reader
 from provision.doors import log_stream
 from provision.errors import UnreadableInput
 from tests.diagnose import texts
@@ -23,7 +23,7 @@ CAUSE = "vllm-wheel-cuda-major-mismatch"
 
 
 def cause_of(path: Path) -> str:
-    return texts.first(texts.diagnose.of_log(log_stream.chunks(str(path))))
+    return texts.first(diagnose.of_log(log_stream.chunks(str(path))))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -76,7 +76,7 @@ def test_zstd_by_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(ERROR.encode()))
     monkeypatch.setattr(sys, "stdin", stdin)
-    assert texts.first(texts.diagnose.of_log(log_stream.chunks("-"))) == CAUSE
+    assert texts.first(diagnose.of_log(log_stream.chunks("-"))) == CAUSE
 
 
 def test_binary_is_refused_and_an_empty_file_has_nothing(tmp_path: Path) -> None:
