@@ -24,6 +24,7 @@ _MESSAGES = (
     ("aarch64", r"(?:matching platform tag|current platform|You're on)[^\n]{0,80}aarch64"),
     ("platform", r"(?:no wheels with a matching platform tag|source distribution or wheel for the current platform)"),
     ("nothing", rf"Could not find a version that satisfies the requirement {_PACKAGE}.{{0,80}}\(from versions: none\)"),
+    ("nothing", rf"No matching distribution found for {_PACKAGE}"),
 )  # fmt: skip
 _COMPILED = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _MESSAGES)
 _WHEEL = re.compile(
@@ -47,7 +48,7 @@ READER = Reader(
     words=(
         *("matching p", "following p", "different python", "not satisfy", "only versions"),
         *("pyo3's maximum", "requires-python", "requires a python", "requires python", "current platform"),
-        *("you're on", "from versions: none", "not a supported wheel", "not support"),
+        *("you're on", "from versions: none", "no matching distribution", "not a supported wheel", "not support"),
     ),
     read=read,
 )  # fmt: skip
