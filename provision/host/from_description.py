@@ -60,13 +60,12 @@ _NAMES = "|".join(Description.__struct_fields__)
 
 
 def looks_like(text: str) -> bool:
-    """Return True if a line begins with `gpus:`, or an object is empty or has one of the names.
+    """Return True if a line begins with `gpus:`, or an object with one of the names.
 
     Only a description has that.
     """
     return (
-        re.search(rf"^gpus[ \t]*:|\A\s*\{{\s*(?:[\"']?(?:{_NAMES})\b|\}}\s*\Z)", text, re.MULTILINE)
-        is not None
+        re.search(rf"^gpus[ \t]*:|\A\s*\{{\s*[\"']?(?:{_NAMES})\b", text, re.MULTILINE) is not None
     )
 
 

@@ -32,16 +32,18 @@ def run(options: argparse.Namespace) -> int:
 def _of_log(options: argparse.Namespace) -> Diagnosis:
     from provision.diagnose import diagnose
 
-    host = inputs.described_host(options) if options.host is not None else None
-    here = None if host else _recorded(options)
-    return diagnose.of_log(log_stream.chunks(options.log), host, here)
+    chunks = log_stream.chunks(options.log)
+    if options.host is None:
+        return diagnose.of_log(chunks, here=_recorded(options))
+    return diagnose.of_log(chunks, inputs.described_host(options, may_be_empty=True))
 
 
 def _of_host(options: argparse.Namespace) -> Diagnosis:
     from provision.diagnose import diagnose
 
-    host = inputs.described_host(options) if options.host is not None else _recorded(options)
-    return diagnose.of_host(host)
+    if options.host is None:
+        return diagnose.of_host(_recorded(options))
+    return diagnose.of_host(inputs.described_host(options, may_be_empty=True))
 
 
 def _recorded(options: argparse.Namespace) -> Host:

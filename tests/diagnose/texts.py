@@ -56,6 +56,8 @@ def host_of(case: dict[str, Any]) -> Host:
     gpus = told.get("gpus", [])
     if gpus:
         described["gpus"] = [gpu if isinstance(gpu, dict) else {"name": gpu} for gpu in gpus]
+    if not described:
+        return Host(described={})
     return from_text.parse(yaml.safe_dump(described), "host")
 
 
