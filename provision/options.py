@@ -23,6 +23,7 @@ GROUPS = {
         "report": f"show a run as {', '.join(FORMATS)}",
         "diff": "show what changed between two runs, and the likely cause",
         "diagnose": "name the cause of a failure from its log, and the fix",
+        "triage": "inspect a broken host in thirty seconds, even without .venv",
         "tasks": "list the numbered tasks with their last outcome",
         "generations": "list the environments of a prefix",
     },

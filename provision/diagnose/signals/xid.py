@@ -22,6 +22,11 @@ def kind(number: int) -> str:
     return "hardware" if number in _HARDWARE else "firmware" if number in _FIRMWARE else "program"
 
 
+def numbers(of: str) -> list[int]:
+    """Return the Xids of one kind."""
+    return sorted({"hardware": _HARDWARE, "firmware": _FIRMWARE}[of])
+
+
 def read(text: str) -> Iterator[dict[str, str]]:
     for match in _XID.finditer(text):
         yield {"number": match[1], "kind": kind(int(match[1]))}
