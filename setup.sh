@@ -182,6 +182,11 @@ main() {
     ((BASH_VERSINFO[0] >= 4)) || fail 3 "bash $BASH_VERSION is too old" "install bash 4 or newer"
     find_checkout
     keep_out_of_a_missing_home
+    if [[ ${1:-} == triage ]]; then # on a broken host, .venv may be broken as well
+        # shellcheck source=/dev/null
+        source "$here/provision/setup/triage.bash"
+        start_triage "${@:2}"
+    fi
     for word in "$@"; do
         if [[ $before == --bundle ]]; then bundle=$word; elif [[ $word == --bundle=* ]]; then bundle=${word#*=}; fi
         before=$word

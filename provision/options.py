@@ -22,6 +22,8 @@ GROUPS = {
         "check": "check the current environment; `check list` explains",
         "report": f"show a run as {', '.join(FORMATS)}",
         "diff": "show what changed between two runs, and the likely cause",
+        "diagnose": "name the cause of a failure from its log, and the fix",
+        "triage": "inspect a broken host in thirty seconds, even without .venv",
         "tasks": "list the numbered tasks with their last outcome",
         "generations": "list the environments of a prefix",
     },
@@ -217,6 +219,22 @@ def _diff(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _diagnose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "log",
+        nargs="?",
+        metavar="FILE",
+        help="the log of the failure, of any program, also .gz or .zst (- is stdin);"
+        " without it: what will go wrong on this host",
+    )
+    parser.add_argument(
+        "--host",
+        metavar="HOST",
+        help="the host of the log: a recording, collect_env text or YAML"
+        " (default: what the log says, then this host)",
+    )
+
+
 def _rollback(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", nargs="?", metavar="ID", help="the environment to switch to")
 
@@ -269,6 +287,7 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "check": _check,
     "report": _report,
     "diff": _diff,
+    "diagnose": _diagnose,
     "rollback": _rollback,
     "baseline": _baseline,
     "wheels": _wheels,

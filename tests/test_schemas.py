@@ -10,6 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from provision.diagnose._model import Diagnosis
 from provision.engine.bundle import Bundle
 from provision.events import CheckDone, CheckStarted, Event
 from provision.host._model import Recording
@@ -27,6 +28,7 @@ SCHEMAS: dict[str, list[type]] = {  # each is one of these
     "diff": [Comparison],
     "bundle": [Bundle],
     "wheels": [Listed],
+    "diagnosis": [Diagnosis],
     "events": [*get_args(Event), CheckStarted, CheckDone, Ended],
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -15,19 +15,21 @@ import shutil
 import signal
 import subprocess  # noqa: TID251 - this is the one door
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import msgspec
 
 from provision.doors import interruption, pipes
+from provision.errors import UnreadableInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 GRACE_S = 0.5
 _ASK_AGAIN_S = 1.0  # a deadline that moves is read again so often
 _PR_SET_PDEATHSIG = 1
+_FILTER_CHUNK = 1024 * 1024
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +142,39 @@ def run(
     except BaseException:  # also an interruption: the command must not run on without its caller
         _end_group(child)
         raise
+
+
+def filtered(argv: Sequence[str], chunks: Iterable[bytes], *, where: str) -> Iterator[bytes]:
+    """Yield what a filter such as `zstd -dc` makes of a stream, in bounded memory.
+
+    Raise UnreadableInput if it fails. It ends with the caller, also if not all is read.
+    """
+    child = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    # All three are pipes.
+    stdin, stdout, stderr = cast("tuple[IO[bytes], ...]", (child.stdin, child.stdout, child.stderr))
+
+    def feed() -> None:
+        with contextlib.suppress(OSError), stdin:
+            for chunk in chunks:
+                stdin.write(chunk)
+
+    try:
+        pipes.thread(feed)
+        while chunk := stdout.read(_FILTER_CHUNK):
+            yield chunk
+        if child.wait(GRACE_S * 10):
+            reason = stderr.read(500).decode("utf-8", "replace").strip()
+            raise UnreadableInput(f"is damaged: {reason}", where=where, hint="compress it again")
+    finally:
+        _end_group(child)
+        stdout.close()
+        stderr.close()
 
 
 def _end_with(parent: int) -> Callable[[], None]:

@@ -35,14 +35,18 @@ def settings(options: argparse.Namespace) -> Settings:
     return settings.load(text, path if is_explicit else CONFIG, [*options.set, *prefix])
 
 
-def described_host(options: argparse.Namespace) -> Host:
+def described_host(options: argparse.Namespace, *, may_be_empty: bool = False) -> Host:
+    """Return the host of --host; `may_be_empty` takes `{}` for one of which nothing is known."""
     from provision.doors import files
     from provision.host import from_text
 
-    return from_text.parse(
-        _standard_input() if options.host == "-" else files.read_text(options.host, _HOST_LIMIT),
-        host_name(options),
-    )
+    is_stdin = options.host == "-"
+    text = _standard_input() if is_stdin else files.read_text(options.host, _HOST_LIMIT)
+    if may_be_empty and "".join(text.split()) == "{}":
+        from provision.host._model import Host
+
+        return Host(described={})
+    return from_text.parse(text, host_name(options))
 
 
 def host_name(options: argparse.Namespace) -> str:
