@@ -1,0 +1,81 @@
+"""The memory that the weights of a model take on one rank of a pipeline stage."""
+
+from __future__ import annotations
+
+import math
+
+from provision.fit import quantisation
+from provision.fit._model import GIB, Interval, Layer, Matrix, Model, Quantisation
+
+BYTES = {"bfloat16": 2, "float16": 2, "half": 2, "float32": 4, "float": 4, "float64": 4}
+# Buffers, the work spaces of kernels and rounding that no matrix names: a share of the weights.
+_SPREAD = 0.008
+
+
+def stages(layers: int, count: int) -> list[int]:
+    """Return the number of layers on each pipeline stage, as vLLM divides them.
+
+    Remaining layers go to the last stages before the very last, which also holds the head.
+    """
+    result = [layers // count] * count
+    for i in range(2, layers % count + 2):
+        result[-i] += 1
+    return result
+
+
+def of_rank(  # noqa: PLR0917 - the layout of a rank is these numbers
+    model: Model,
+    scheme: Quantisation | None,
+    dtype: str,
+    tensor: int = 1,
+    pipeline: int = 1,
+    stage: int = 0,
+    *,
+    experts_apart: int = 1,
+    with_vision: bool = True,
+) -> Interval:
+    """Return the GiB of the weights on one rank of this stage.
+
+    `experts_apart` is the number of ranks that share the experts whole (expert parallelism).
+    """
+    width = BYTES.get(dtype, 2)
+    matrices = [m for layer in layers_of(model, pipeline, stage) for m in layer.matrices]
+    if stage == 0:
+        matrices += [*model.first, *(model.vision if with_vision else ())]
+    elif model.tied and stage == pipeline - 1:
+        matrices += model.first[:1]  # the last stage has its own copy of a tied embedding
+    if stage == pipeline - 1:
+        matrices += [m for m in model.last if not (model.tied and m.name == "lm_head")]
+    total = model.rotary * width + sum(
+        _bytes(matrix, scheme, width, tensor, experts_apart) for matrix in matrices
+    )
+    share = _SPREAD + (scheme.spread if scheme else 0.0)
+    return Interval.around(total, total * share).times(1 / GIB)
+
+
+def layers_of(model: Model, pipeline: int, stage: int) -> tuple[Layer, ...]:
+    counts = stages(len(model.layers), pipeline)
+    first = sum(counts[:stage])
+    return model.layers[first : first + counts[stage]]
+
+
+def _bytes(
+    matrix: Matrix, scheme: Quantisation | None, width: int, tensor: int, experts_apart: int
+) -> float:
+    rows, columns, copies = matrix.rows, matrix.columns, matrix.copies
+    if matrix.expert and experts_apart > 1:
+        copies = math.ceil(copies / experts_apart)
+    elif matrix.split == "rows":
+        rows = max(matrix.least, math.ceil(rows / tensor))
+    elif matrix.split == "columns":
+        columns = math.ceil(columns / tensor)
+    if scheme is not None and quantisation.applies(scheme, matrix):
+        if scheme.pad != (1, 1):
+            rows, columns = _for_padding(matrix, rows, columns)
+        return quantisation.bytes_of(scheme, rows, columns, copies)
+    return rows * columns * copies * (matrix.dtype_bytes or width)
+
+
+def _for_padding(matrix: Matrix, rows: int, columns: int) -> tuple[int, int]:
+    """Return (inner size, hidden size) of an expert's matrix: the two are padded differently."""
+    return (columns, rows) if matrix.split == "columns" else (rows, columns)
