@@ -257,7 +257,7 @@ class MemoryUse(Row, frozen=True, kw_only=True):
     Activation in GiB = `logits` x max_num_seqs x vocabulary x 4 B + `tokens` x
     max_num_batched_tokens x hidden size x 2 B + `constant`. `alone`, `linked`, `unlinked` and
     `staged` are the memory outside PyTorch: one GPU, several with NVLink, several without, pipeline
-    stages. Graphs = `graph` + `graph_layer` x layers. Each spread is the largest residual of the
+    stages. Graphs = `graph` + `graph_layer` x layers, and `graph_experts` with experts. Each spread is the largest residual of the
     fit, or an assumption where `basis` says so; `runs` is how many runs the fit had.
     """
 
@@ -274,6 +274,7 @@ class MemoryUse(Row, frozen=True, kw_only=True):
     spread_outside: float
     graph: float
     graph_layer: float
+    graph_experts: float
     spread_graph: float
     runs: int
     basis: str

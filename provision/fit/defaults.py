@@ -13,7 +13,11 @@ from provision.fit.kv_cache import BLOCK, Rules
 
 R = TypeVar("R", ServingDefaults, MemoryUse)
 
-_FIRST_V1_ONLY = Version("0.11.0")  # before it a GPU below 8.0 is served by V0
+# V1 came with 0.8.0 and learnt the rest by and by; V0 served it until then.
+_FIRST_V1_ONLY = Version("0.10.2")
+_FIRST_COMPILED = Version("0.8.3")  # bitsandbytes and offloading
+_FIRST_GGUF = Version("0.9.0")
+_FIRST_FLOAT32 = Version("0.9.2")
 # vLLM refuses these in float16, as numerically unstable.
 NOT_IN_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4", "plamo2"})
 _LONG = 32768  # V0 reads longer prompts in parts
@@ -49,8 +53,7 @@ def settle(
 ) -> Settings:
     """Return the settings of a run with these flags on this device."""
     defaults = row(catalogue.serving, version)
-    old = device.capability is not None and device.capability < (8, 0)
-    engine = "V0" if old and Version(version) < _FIRST_V1_ONLY else defaults.engine
+    engine = _engine(model, device, request, Version(version), defaults)
     length = request.max_model_len or request.context or model.positions
     seqs, tokens = _batches(defaults, device, engine, world, version)
     if engine == "V0" and length <= _LONG:
@@ -82,6 +85,21 @@ def settle(
         graphs_counted=defaults.graphs_counted and not request.enforce_eager and not device.cpu,
         states_checked=defaults.states_checked and not request.enforce_eager and not device.cpu,
     )
+
+
+def _engine(
+    model: Model, device: Device, request: Request, version: Version, defaults: ServingDefaults
+) -> str:
+    """Return the engine: releases before 0.11 fall back to V0 for what V1 could not do yet."""
+    if defaults.engine == "V0" or version >= _FIRST_V1_ONLY:
+        return defaults.engine
+    weak = device.capability is not None and device.capability < (8, 0)
+    scheme = model.quantisation.method if model.quantisation else request.quantization or ""
+    eager_formats = ("gguf", "bitsandbytes") if version < _FIRST_COMPILED else ("gguf",)
+    unsupported = scheme in eager_formats and version < _FIRST_GGUF
+    floats = request.dtype in ("float32", "float") and version < _FIRST_FLOAT32
+    offloads = bool(request.offload_gib) and version < _FIRST_COMPILED
+    return "V0" if weak or unsupported or floats or offloads else "V1"
 
 
 def _batches(

@@ -187,30 +187,37 @@ def _scaling(text: Fields) -> Fields | None:
 
 def _positions(text: Fields) -> int:
     """Return the longest context that the config allows, with its scaling of positions."""
-    positions = text.number("max_position_embeddings", 0)
+    if text.text("model_type").startswith("gemma3"):  # its positions include the scaling
+        return text.number("max_position_embeddings", 131072)
+    return _scaled(text)
+
+
+def _scaled(text: Fields) -> int:
+    """Return the length of the table of positions."""
+    positions = text.number("max_position_embeddings", 0) or 8192
     scaling = _scaling(text)
     if scaling is None:
-        return positions or 8192
+        return positions
     kind = scaling.text("rope_type") or scaling.text("type")
     factor = scaling.find("factor")
     original = scaling.number("original_max_position_embeddings", 0)
-    if isinstance(factor, (int, float)) and factor > 1 and kind in ("yarn", "linear", "dynamic"):
-        # vLLM multiplies the original length; with none named, the length of the config.
-        if kind == "yarn" and original:
-            return max(positions, int(original * factor))
-        if kind != "yarn" and not original:
-            return int(positions * factor)
-    return positions or 8192
+    if not isinstance(factor, (int, float)) or factor <= 1:
+        return positions
+    if kind == "yarn":
+        return int((original or positions) * factor)
+    return int(positions * factor) if kind in ("linear", "dynamic") else positions
 
 
 def _rotary(text: Fields, size: int, model_type: str) -> int:
     """Return the elements of the tables of sines and cosines; layers of one kind share a table."""
     if text.find("kv_lora_rank"):
-        return _positions(text) * text.number("qk_rope_head_dim", 64) * 2  # kept in float32
+        return _scaled(text) * text.number("qk_rope_head_dim", 64) * 2  # kept in float32
     part = text.find("partial_rotary_factor")
     scaling = _scaling(text)
     if part is None and scaling is not None:
         part = scaling.find("partial_rotary_factor")
     share = part if isinstance(part, (int, float)) and 0 < part <= 1 else 1
-    tables = 2 if model_type.startswith(("gemma3", "gemma4")) else 1
-    return int(_positions(text) * size * share) * tables
+    table = int(_scaled(text) * size * share)
+    if model_type.startswith(("gemma3", "gemma4")):  # one more for sliding layers, not scaled
+        table += text.number("max_position_embeddings", 131072) * size
+    return table

@@ -61,6 +61,8 @@ def _device(gpu: Gpu, count: int, catalogue: Catalogue) -> Device:
 def _total(memory_gb: float, model: GpuModel | None, *, stated: bool) -> tuple[float, str]:
     """Return the GiB that CUDA reports, and where the figure is from."""
     if model is None or not model.memory_gb:
+        if memory_gb != int(memory_gb):  # nobody prints a fraction on a box
+            return memory_gb, f"{memory_gb:g} GiB, as stated"
         return memory_gb * _USUAL, "97.8 % of the stated memory: this GPU is not in the catalogue"
     reported = model.cuda_gib or model.memory_gb * _USUAL
     close = any(abs(memory_gb - known) <= _SAME * known for known in (model.memory_gb, reported))

@@ -53,5 +53,7 @@ def graphs(model: Model, request: Request, use: MemoryUse, layers: int, device: 
     """Return what captured CUDA graphs take; nothing in eager mode."""
     if request.enforce_eager or device.cpu or model.pooling:
         return Interval.exactly(0.0)
-    likely = use.graph + use.graph_layer * layers
-    return Interval.around(likely, use.spread_graph)
+    dense = Interval.around(use.graph + use.graph_layer * layers, use.spread_graph)
+    if model.experts is None:
+        return dense
+    return dense + Interval.around(use.graph_experts, use.graph_experts)

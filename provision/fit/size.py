@@ -18,7 +18,7 @@ Verdict = Literal["fits", "tight", "does not fit", "refused"]
 _NOTHING = Interval.exactly(0.0)
 _FIRST_ORACLE = Version("0.19.0")  # the release that chooses kernels of mxfp4 anew
 # What the warm-up after the cache is allocated needs beside the logits of one step.
-_RESERVE = 0.5
+_RESERVE = 0.4
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,7 +290,7 @@ def _margin(
         return "fits", ""
     # The sampler warms up with the logits of a full batch, twice, when the cache is allocated.
     logits = settings.max_num_seqs * model.vocabulary * 4 / GIB
-    graphs = 0.0 if settings.graphs_counted else rank.graphs.likely
+    graphs = 0.0 if settings.graphs_counted else rank.graphs.high
     need = graphs + 2 * logits + _RESERVE
     left = device.total - rank.budget
     if left < need:

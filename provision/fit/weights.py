@@ -71,11 +71,14 @@ def _bytes(
         columns = math.ceil(columns / tensor)
     if scheme is not None and quantisation.applies(scheme, matrix):
         if scheme.pad != (1, 1):
-            rows, columns = _for_padding(matrix, rows, columns)
+            rows, columns, copies = _for_padding(matrix, rows, columns, copies)
         return quantisation.bytes_of(scheme, rows, columns, copies)
     return rows * columns * copies * (matrix.dtype_bytes or width)
 
 
-def _for_padding(matrix: Matrix, rows: int, columns: int) -> tuple[int, int]:
-    """Return (inner size, hidden size) of an expert's matrix: the two are padded differently."""
-    return (columns, rows) if matrix.split == "columns" else (rows, columns)
+def _for_padding(matrix: Matrix, rows: int, columns: int, copies: int) -> tuple[int, int, int]:
+    """Return inner size, hidden size and copies of an expert's matrix: the two pad differently."""
+    if matrix.split == "columns":
+        return columns, rows, copies
+    parts = 2 if matrix.name.endswith("gate_up_proj") else 1
+    return rows // parts, columns, copies * parts
