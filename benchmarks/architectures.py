@@ -7,7 +7,7 @@ imported. The first row lists all names, each later one what its release added a
 from __future__ import annotations
 
 import ast
-import datetime
+import datetime as dt
 import sys
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import msgspec
 
 from provision import package_sources
 from provision.catalog import published, rows
-from provision.catalog.rows import ArchitectureChange
+from provision.catalog.serving import ArchitectureChange
 from provision.doors import addresses
 from provision.host import _installer
 
@@ -61,7 +61,7 @@ def main() -> None:
             continue
         row = ArchitectureChange(
             source=f"{REGISTRY} of the wheel",
-            read=datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            read=dt.datetime.now(dt.timezone.utc).date().isoformat(),
             version=release.version,
             added=tuple(sorted(now - before)),
             removed=tuple(sorted(before - now)),

@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -49,7 +50,7 @@ def main() -> int:
     return 0 if all(met) else 1
 
 
-def report(figure: str, cases: list[tuple[dict, Sized]]) -> bool:
+def report(figure: str, cases: list[tuple[dict[str, Any], Sized]]) -> bool:
     """Print one figure over all groups."""
     relative, absolute, share, width = TARGETS[figure]
     rows = []
@@ -94,7 +95,7 @@ def report(figure: str, cases: list[tuple[dict, Sized]]) -> bool:
     return hits >= share and held_share >= 0.9 and median <= width
 
 
-def report_verdicts(cases: list[tuple[dict, Sized]]) -> bool:
+def report_verdicts(cases: list[tuple[dict[str, Any], Sized]]) -> bool:
     """Print how outcomes were predicted."""
     served = [(run, sized) for run, sized in cases if run["outcome"] == "served"]
     refused = [(run, sized) for run, sized in cases if run["outcome"] == "refused"]

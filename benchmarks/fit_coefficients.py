@@ -28,8 +28,7 @@ def solve(rows: Sequence[Row]) -> list[float]:
     """Return the least-squares coefficients (Gaussian elimination on the normal equations)."""
     size = len(rows[0][0])
     matrix = [
-        [sum(x[i] * x[j] for x, _ in rows) for j in range(size)]
-        + [sum(x[i] * y for x, y in rows)]
+        [sum(x[i] * x[j] for x, _ in rows) for j in range(size)] + [sum(x[i] * y for x, y in rows)]
         for i in range(size)
     ]
     for i in range(size):
@@ -49,9 +48,7 @@ def errors(rows: Sequence[Row], coefficients: Sequence[float]) -> list[float]:
 
 def left_out(rows: Sequence[Row]) -> list[float]:
     """Return the error of each run under the fit over all others."""
-    return [
-        errors([row], solve([*rows[:i], *rows[i + 1 :]]))[0] for i, row in enumerate(rows)
-    ]
+    return [errors([row], solve([*rows[:i], *rows[i + 1 :]]))[0] for i, row in enumerate(rows)]
 
 
 def say(what: str, values: Sequence[float]) -> None:
@@ -91,8 +88,8 @@ def main() -> None:
             model, settings = runs.model(run["model"]), sized.settings
             if "activation_gib" in run["printed"] and sized.layout.pipeline == 1:
                 logits = settings.max_num_seqs * model.vocabulary * 4 / GIB
-                hidden = settings.max_num_batched_tokens * model.hidden
-                hidden *= BYTES[settings.dtype] / GIB
+                width = BYTES[settings.dtype] / GIB
+                hidden = settings.max_num_batched_tokens * model.hidden * width
                 if not (model.experts or model.vision):
                     activation.append(([logits, hidden, 1.0], run["printed"]["activation_gib"]))
             if run["printed"].get("cuda_graph_gib", 0) > 0:
@@ -100,8 +97,16 @@ def main() -> None:
                 graphs.append(
                     ([1.0, count, float(bool(model.experts))], run["printed"]["cuda_graph_gib"])
                 )
-        study("activation: logits, tokens, constant", activation, (use.logits, use.tokens, use.constant))
-        study("graphs: constant, layers, experts", graphs, (use.graph, use.graph_layer, use.graph_experts))
+        study(
+            "activation: logits, tokens, constant",
+            activation,
+            (use.logits, use.tokens, use.constant),
+        )
+        study(
+            "graphs: constant, layers, experts",
+            graphs,
+            (use.graph, use.graph_layer, use.graph_experts),
+        )
 
 
 if __name__ == "__main__":

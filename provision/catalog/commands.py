@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from provision.catalog import rows
+from provision.catalog.row import Row
 from provision.doors import files
 from provision.errors import WrongUsage
 
@@ -25,7 +26,7 @@ class CatalogOutput(msgspec.Struct, frozen=True, kw_only=True):
 
     data: Any
     lines: list[str] = []
-    tables: dict[str, tuple[rows.Row, ...]] = {}
+    tables: dict[str, tuple[Row, ...]] = {}
 
 
 def show(what: list[str], index: Index, say: Say, folder: str = rows.DATA) -> CatalogOutput:  # noqa: ARG001 - all actions are called alike

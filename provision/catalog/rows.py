@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
+from provision.catalog.row import Row
+from provision.catalog.serving import ArchitectureChange, MemoryUse, ServingDefaults
 from provision.errors import UnreadableInput
 
 DATA = os.path.join(
@@ -16,15 +18,6 @@ DATA = os.path.join(
 Machine = Literal["x86_64", "aarch64"]
 Basis = Literal["read", "inferred"]
 Where = Literal["pypi", "pytorch", "vllm"]
-
-
-class Row(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
-):
-    """The fields of every row: the source of its figures, and the day they were read."""
-
-    source: str
-    read: str
 
 
 class CompiledCode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,7 +60,7 @@ class VllmRelease(Row, frozen=True, kw_only=True):
     released: str
     python: str
     torch: str
-    requires: dict[str, str] = {}
+    requires: dict[str, str] = msgspec.field(default_factory=dict)
     builds: tuple[VllmBuild, ...]
     download_mb: int | None = None
 
@@ -193,11 +186,11 @@ class GpuModel(Row, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     cc: str
     memory_gb: float | None = None
+    cuda_gib: float | None = None
     tflops_bf16: float | None = None
     tflops_fp16: float | None = None
     bandwidth_gbs: float | None = None
     nvlink_gbs: float | None = None
-    cuda_gib: float | None = None
     data_center: bool = False
     note: str = ""
     confidence: str
@@ -224,68 +217,6 @@ class Rule(Row, frozen=True, kw_only=True):
     value: str
     why: str
     unproved: bool = False
-
-
-class ServingDefaults(Row, frozen=True, kw_only=True):
-    """What `vllm serve` does where no flag says otherwise, from this release on.
-
-    `batches` lists, largest memory first: GiB of the GPU (at least), max_num_seqs,
-    max_num_batched_tokens. `small_a100` is whether an A100 counts as a GPU of little memory.
-    `graphs_counted` is whether CUDA graphs are taken out of the budget, `hybrid` whether layers of
-    different kinds form groups, `state_blocks` the blocks of a request in a group of states, and
-    `in_flight` how many batches a sliding window reserves for.
-    """
-
-    version: str
-    engine: Literal["V0", "V1"]
-    utilisation: float
-    batches: tuple[tuple[int, int, int], ...]
-    by_name: tuple[str, ...] = ()
-    small_a100: bool = False
-    graphs_counted: bool = False
-    hybrid: bool = False
-    pad_factor: float = 1.0
-    state_blocks: int = 1
-    states_checked: bool = False
-    in_flight: int = 1
-    null_block: bool = False
-
-
-class MemoryUse(Row, frozen=True, kw_only=True):
-    """Coefficients of the memory beside weights and cache, from this release on.
-
-    Activation in GiB = `logits` x max_num_seqs x vocabulary x 4 B + `tokens` x
-    max_num_batched_tokens x hidden size x 2 B + `constant`. `alone`, `linked`, `unlinked` and
-    `staged` are the memory outside PyTorch: one GPU, several with NVLink, several without, pipeline
-    stages. Graphs = `graph` + `graph_layer` x layers, and `graph_experts` with experts. Each spread is the largest residual of the
-    fit, or an assumption where `basis` says so; `runs` is how many runs the fit had.
-    """
-
-    version: str
-    logits: float
-    tokens: float
-    constant: float
-    spread: float
-    experts: float = 0.0
-    alone: float
-    linked: float
-    unlinked: float
-    staged: float
-    spread_outside: float
-    graph: float
-    graph_layer: float
-    graph_experts: float
-    spread_graph: float
-    runs: int
-    basis: str
-
-
-class ArchitectureChange(Row, frozen=True, kw_only=True):
-    """The architectures that a release of vLLM added to its registry, and those it removed."""
-
-    version: str
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):

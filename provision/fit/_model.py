@@ -125,7 +125,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A model as its config describes it.
 
     `first` and `last` are the weights that only the first and the last pipeline stage hold.
-    `rotary` is the elements of the tables of positions. `guessed` says what the config left open.
+    `rotary` is the elements of the tables of positions. `stored` is the size of the tensors on disk
+    as a share of the computed one. `guessed` says what the config left open.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     experts: Experts | None = None
     quantisation: Quantisation | None = None
     pooling: bool = False
+    stored: float = 1.0
     guessed: tuple[str, ...] = ()
 
     @property
@@ -188,7 +190,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What the user asks for: flags of `vllm serve`, and what they want to serve.
 
-    `judged` is whether the flags are a command to judge: then what is not given is vLLM's default.
+    `command` is whether it is a whole command to judge: then all that is not given is vLLM's
+    default. `judged` is whether flags name a layout, a length or a batch: then at least the size of
+    a batch is vLLM's default where no flag gives it.
     """
 
     tensor_parallel: int | None = None
@@ -215,3 +219,4 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     unmodelled: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     judged: bool = False
+    command: bool = False

@@ -29,7 +29,7 @@ def kinds(fields: Fields, layers: int, model_type: str) -> list[str]:
         return ["full" if i % period == offset else "mamba1" for i in range(layers)]
     if indices := fields.numbers("attn_layer_indices"):
         return ["full" if i in indices else "state" for i in range(layers)]
-    if model_type in ("falcon_h1",):
+    if model_type == "falcon_h1":
         return ["both"] * layers
     if model_type in ("mamba", "falcon_mamba"):
         return ["mamba1"] * layers
@@ -208,7 +208,10 @@ def _delta_net(fields: Fields, name: str) -> tuple[tuple[Matrix, ...], Cache]:
     hidden = fields.number("hidden_size")
     key_heads = fields.number("linear_num_key_heads")
     value_heads = fields.number("linear_num_value_heads")
-    key, value = fields.number("linear_key_head_dim", 128), fields.number("linear_value_head_dim", 128)
+    key, value = (
+        fields.number("linear_key_head_dim", 128),
+        fields.number("linear_value_head_dim", 128),
+    )
     kernel = fields.number("linear_conv_kernel_dim", 4)
     keys, values = key_heads * key, value_heads * value
     mixed = 2 * keys + values

@@ -1,4 +1,4 @@
-"""What vLLM does where no flag says otherwise, per release: engine, batches, lengths, cache rules."""
+"""What vLLM does where no flag says otherwise, per release: engine, batches, cache rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TypeVar
 import msgspec
 from packaging.version import Version
 
-from provision.catalog.rows import Catalogue, MemoryUse, ServingDefaults
+from provision.catalog.rows import Catalogue
+from provision.catalog.serving import MemoryUse, ServingDefaults
 from provision.fit._model import Device, Model, Request
 from provision.fit.kv_cache import BLOCK, Rules
 
@@ -49,13 +50,18 @@ def row(rows: tuple[R, ...], version: str) -> R:
 
 
 def settle(
-    model: Model, device: Device, request: Request, version: str, catalogue: Catalogue, world: int = 1
+    model: Model,
+    device: Device,
+    request: Request,
+    version: str,
+    catalogue: Catalogue,
+    world: int = 1,
 ) -> Settings:
     """Return the settings of a run with these flags on this device."""
     defaults = row(catalogue.serving, version)
     engine = _engine(model, device, request, Version(version), defaults)
     length = request.max_model_len or request.context or model.positions
-    seqs, tokens = _batches(defaults, device, engine, world, version)
+    seqs, tokens = _batches(defaults, device, engine, world)
     if engine == "V0" and length <= _LONG:
         tokens = max(length, 2048)
     if model.vision and engine == "V0":
@@ -102,9 +108,7 @@ def _engine(
     return "V0" if weak or unsupported or floats or offloads else "V1"
 
 
-def _batches(
-    defaults: ServingDefaults, device: Device, engine: str, world: int, version: str
-) -> tuple[int, int]:
+def _batches(defaults: ServingDefaults, device: Device, engine: str, world: int) -> tuple[int, int]:
     """Return max_num_seqs and max_num_batched_tokens of a server."""
     if device.cpu and engine == "V1":
         return 128 * world, 2048 * world
@@ -116,9 +120,7 @@ def _batches(
         return defaults.batches[0 if large else -1][1:]
     if defaults.small_a100 and "a100" in name:  # slower with large batches, says vLLM
         return defaults.batches[-1][1:]
-    return next(
-        (seqs, tokens) for least, seqs, tokens in defaults.batches if device.total >= least
-    )
+    return next((seqs, tokens) for least, seqs, tokens in defaults.batches if device.total >= least)
 
 
 def served_dtype(model: Model, device: Device, request: Request) -> str:

@@ -12,7 +12,15 @@ from provision.fit.fields import Fields
 
 # Where configs of several parts keep the language model.
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
-_IMAGE = ("UNet", "Transformer2D", "Diffusion", "AutoencoderKL", "Flux", "VQModel", "StableDiffusion")
+_IMAGE = (
+    "UNet",
+    "Transformer2D",
+    "Diffusion",
+    "AutoencoderKL",
+    "Flux",
+    "VQModel",
+    "StableDiffusion",
+)
 _ENCODERS = ("bert", "roberta", "xlm-roberta", "modernbert", "nomic_bert", "new", "gte")
 _POOLING = ("SequenceClassification", "RewardModel", "TokenClassification", "Embedding")
 _STATE_ONLY = ("mamba", "mamba2", "falcon_mamba")
@@ -122,9 +130,7 @@ def _text_part(whole: Fields) -> Fields:
     return Fields({**outer, **part.values}, whole.where)
 
 
-def _layers(
-    text: Fields, count: int, model_type: str
-) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+def _layers(text: Fields, count: int, model_type: str) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
     hidden = text.number("hidden_size")
     kinds = attention.kinds(text, count, model_type)
     kinds += ["full"] * (count - len(kinds))
@@ -149,14 +155,16 @@ def _layers(
         layers.append(
             Layer(matrices=matrices, cache=None if shared and index >= count - shared else cache)
         )
-    guessed = ("both kinds of attention of each layer share one cache here",) if "both" in kinds else ()
+    guessed = (
+        ("both kinds of attention of each layer share one cache here",) if "both" in kinds else ()
+    )
     return tuple(layers), guessed
 
 
 def _outside(
     text: Fields, hidden: int, vocabulary: int, model_type: str
 ) -> tuple[tuple[Matrix, ...], tuple[Matrix, ...]]:
-    """Return the weights before the first and after the last layer; vocabularies are padded to 64."""
+    """Return the weights before the first and after the last layer; both are padded."""
     padded = -(-vocabulary // 64) * 64
     width = text.number("embedding_size", hidden) or hidden
     first = [Matrix(name="embed_tokens", rows=padded, columns=width, split="rows")]

@@ -79,7 +79,7 @@ def _cpu(host: Host) -> Device:
     if total is None:
         raise IncompleteHost(
             "there is neither a GPU nor a known amount of memory on this host",
-            hint='describe a GPU: gpus: [{name: H100, count: 1}]',
+            hint="describe a GPU: gpus: [{name: H100, count: 1}]",
         )
     return Device(
         name="CPU", cc=None, count=1, total=total, basis="the memory of the host", cpu=True

@@ -65,18 +65,16 @@ def dense(name: str, hidden: int, size: int, model_type: str) -> tuple[Matrix, .
     parts = ("up_proj",) if model_type in _WITHOUT_GATE else ("gate_proj", "up_proj")
     return (
         *(
-            Matrix(
-                name=f"{name}.{part}", rows=size, columns=hidden, split="rows", quantised=True
-            )
+            Matrix(name=f"{name}.{part}", rows=size, columns=hidden, split="rows", quantised=True)
             for part in parts
         ),
-        Matrix(name=f"{name}.down_proj", rows=hidden, columns=size, split="columns", quantised=True),
+        Matrix(
+            name=f"{name}.down_proj", rows=hidden, columns=size, split="columns", quantised=True
+        ),
     )
 
 
-def _mixture(
-    fields: Fields, name: str, mixture: Experts, model_type: str
-) -> tuple[Matrix, ...]:
+def _mixture(fields: Fields, name: str, mixture: Experts, model_type: str) -> tuple[Matrix, ...]:
     hidden, size = fields.number("hidden_size"), mixture.intermediate
     up = 1 if model_type in _WITHOUT_GATE else 2
     parts = [

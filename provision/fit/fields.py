@@ -133,7 +133,7 @@ class Fields:
         value = self.values.get(field)
         return Fields(value, self.where) if isinstance(value, dict) and value else None
 
-    def wrong(self, what: str, hint: str = "compare it with the config.json of its publisher") -> (
-        UnreadableInput
-    ):
+    def wrong(
+        self, what: str, hint: str = "compare it with the config.json of its publisher"
+    ) -> UnreadableInput:
         return UnreadableInput(what, where=self.where, hint=hint)

@@ -102,7 +102,7 @@ def bytes_per_token(model: Model, tensor: int, dtype: str, cache_dtype: str) -> 
     )
 
 
-def pool(  # noqa: PLR0917 - the layout of a rank is these numbers
+def pool(
     model: Model,
     rules: Rules,
     dtype: str,
@@ -134,9 +134,7 @@ def pool(  # noqa: PLR0917 - the layout of a rank is these numbers
     return _grouped(kinds, page, pipeline, len(model.layers), block, rules)
 
 
-def _aligned(
-    caches: dict[int, Cache], block: int, tensor: int, width: float, dtype: str
-) -> int:
+def _aligned(caches: dict[int, Cache], block: int, tensor: int, width: float, dtype: str) -> int:
     """Return the block size: with states, a page of attention is at least as large as a state."""
     state = max(state_bytes(cache, tensor, BYTES.get(dtype, 2)) for cache in caches.values())
     tokens = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from provision.catalog.rows import MemoryUse
+from provision.catalog.serving import MemoryUse
 from provision.fit._model import GIB, Device, Interval, Model, Request
 from provision.fit.defaults import Settings
 from provision.fit.weights import BYTES

@@ -89,16 +89,18 @@ def at_load(name: str) -> Quantisation | None:
 
 
 def for_release(
-    scheme: Quantisation | None, older_than_019: bool, capability: tuple[int, int] | None
+    scheme: Quantisation | None, *, older: bool, capability: tuple[int, int] | None
 ) -> Quantisation | None:
     """Return the format with the padding of the kernels that run it here.
+
+    `older` is whether the release is before 0.19.
 
     Marlin pads an expert's inner size to 128 and the hidden size to 256. Triton's layout on 9.0 and
     newer had up to 0.18 the effect of 64 and 256, by two runs of about 0.11.
     """
     if scheme is None or scheme.scheme != "mxfp4":
         return scheme
-    triton = older_than_019 and capability is not None and capability >= (9, 0)
+    triton = older and capability is not None and capability >= (9, 0)
     return msgspec.structs.replace(scheme, pad=(64, 256)) if triton else scheme
 
 
@@ -143,7 +145,9 @@ def _left_out(document: dict[str, Any]) -> tuple[str, ...]:
     names: list[str] = []
     for key in ("ignore", "modules_to_not_convert", "exclude_modules", "ignored_layers"):
         value = document.get(key)
-        names += [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+        names += (
+            [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+        )
     inner = document.get("quantization")
     if isinstance(inner, dict):
         names += _left_out(inner)
@@ -220,17 +224,14 @@ def _modelopt(document: dict[str, Any], left_out: tuple[str, ...], method: str) 
     )
 
 
-def _compressed(
-    document: dict[str, Any], left_out: tuple[str, ...], where: str
-) -> Quantisation:
-    """Return the format of compressed-tensors; the group with most bits counts where they differ."""
+def _compressed(document: dict[str, Any], left_out: tuple[str, ...], where: str) -> Quantisation:
+    """Return the format of compressed-tensors: of several groups that with most bits."""
     groups = document.get("config_groups")
     found = [
-        _group(group, left_out)
+        scheme
         for group in (groups.values() if isinstance(groups, dict) else ())
-        if isinstance(group, dict)
+        if isinstance(group, dict) and (scheme := _group(group, left_out))
     ]
-    found = [group for group in found if group is not None]
     if not found:
         raise UnreadableInput(
             "`quantization_config` is of compressed-tensors and has no group with weights",

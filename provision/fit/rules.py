@@ -7,9 +7,10 @@ from typing import Literal
 import msgspec
 from packaging.version import Version
 
-from provision.catalog.rows import ArchitectureChange, Catalogue
+from provision.catalog.rows import Catalogue
+from provision.catalog.serving import ArchitectureChange
 from provision.fit import quantisation
-from provision.fit._model import Device, Model, Quantisation, Request
+from provision.fit._model import Device, Matrix, Model, Quantisation, Request
 from provision.fit.defaults import NOT_IN_FLOAT16, Settings
 from provision.fit.weights import stages
 
@@ -33,7 +34,11 @@ _CAPABILITY: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "w8a16": ((7, 5), (7, 5)),
     "fp_quant": ((10, 0), (10, 0)),
 }
-_BY_METHOD: dict[str, tuple[int, int]] = {"gptq": (6, 0), "awq": (7, 5), "compressed-tensors": (7, 5)}
+_BY_METHOD: dict[str, tuple[int, int]] = {
+    "gptq": (6, 0),
+    "awq": (7, 5),
+    "compressed-tensors": (7, 5),
+}
 # Before these releases a scheme needed more.
 _OLDER: tuple[tuple[str, Version, tuple[int, int]], ...] = (
     ("fp8", Version("0.28.0"), (8, 0)),
@@ -84,11 +89,12 @@ def architecture(
         return "", f"{name} is in no registry of vLLM that is known here"
     if added != changes[0].version and Version(version) < Version(added):
         return f"{name} needs vLLM {added} or newer, and this is {version}", ""
-    removed = next(
-        (row.version for row in changes if name in row.removed), None
-    )
+    removed = next((row.version for row in changes if name in row.removed), None)
     if removed and Version(version) >= Version(removed):
-        return "", f"vLLM {removed} took {name} out of its registry; it may run through Transformers"
+        return (
+            "",
+            f"vLLM {removed} took {name} out of its registry; it may run through Transformers",
+        )
     return "", ""
 
 
@@ -132,18 +138,19 @@ def _blocks(model: Model, scheme: Quantisation, request: Request, tensor: int) -
             whole = matrix.rows // 2 if "gate_up" in matrix.name else matrix.rows
             rows = max(matrix.least, whole // tensor)
             columns = matrix.columns // tensor
-            cure = "expert parallelism or a smaller TP" if matrix.expert else "a smaller TP"
             if matrix.split == "rows" and tall and rows % tall and matrix.least == 1:
-                return [
-                    f"{matrix.name}: output_size {rows} on each rank is not divisible by"
-                    f" block_n = {tall}; {cure} cures it"
-                ]
+                return [_no_multiple(matrix, "output_size", rows, "block_n", tall)]
             if matrix.split == "columns" and wide and columns % wide:
-                return [
-                    f"{matrix.name}: input_size {columns} on each rank is not divisible by"
-                    f" block_k = {wide}; {cure} cures it"
-                ]
+                return [_no_multiple(matrix, "input_size", columns, "block_k", wide)]
     return []
+
+
+def _no_multiple(matrix: Matrix, side: str, size: int, block: str, multiple: int) -> str:
+    cure = "expert parallelism or a smaller TP" if matrix.expert else "a smaller TP"
+    return (
+        f"{matrix.name}: {side} {size} on each rank is not divisible by {block} = {multiple};"
+        f" {cure} cures it"
+    )
 
 
 def _format(
@@ -164,10 +171,8 @@ def _format(
     if first and version < first:
         return "refused", [f"{scheme.scheme} weights need vLLM {first} or newer"]
     if device.capability < least:
-        return "refused", [
-            f"{scheme.scheme} weights need compute capability {least[0]}.{least[1]},"
-            f" and {device.name} has {device.cc}"
-        ]
+        wanted = f"{least[0]}.{least[1]}, and {device.name} has {device.cc}"
+        return "refused", [f"{scheme.scheme} weights need compute capability {wanted}"]
     if device.capability < own:
         return "weight-only", []
     return "native", []

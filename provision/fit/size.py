@@ -79,11 +79,11 @@ def size(
     tensor, pipeline = layout.tensor, layout.pipeline
     settings = defaults.settle(model, device, request, version, catalogue, tensor * pipeline)
     scheme = quantisation.for_release(
-        scheme_of(model, request), Version(version) < _FIRST_ORACLE, device.capability
+        scheme_of(model, request),
+        older=Version(version) < _FIRST_ORACLE,
+        capability=device.capability,
     )
-    ruled = rules.judge(
-        model, scheme, settings, device, request, catalogue, tensor, pipeline
-    )
+    ruled = rules.judge(model, scheme, settings, device, request, catalogue, tensor, pipeline)
     pool = (
         None
         if model.pooling
@@ -102,7 +102,9 @@ def size(
         for stage in range(pipeline)
     ]
     stage = min(range(pipeline), key=lambda i: _room(ranks[i].cache.likely, pool, i))
-    return _judged(model, device, request, settings, ruled, scheme, layout, pool, ranks[stage], stage)
+    return _judged(
+        model, device, request, settings, ruled, scheme, layout, pool, ranks[stage], stage
+    )
 
 
 class Rank(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,7 +255,9 @@ def _by_memory(
 ) -> tuple[Verdict, str]:
     """Return the verdict of a layout that no rule refuses, and its reason unless it fits."""
     low, likely = blocks
-    if rank.cache.likely <= 0 and not (request.kv_cache_bytes and rank.weights.likely < device.total):
+    if rank.cache.likely <= 0 and not (
+        request.kv_cache_bytes and rank.weights.likely < device.total
+    ):
         short = -rank.cache.likely
         return "does not fit", (
             f"weights and activation need {short:.1f} GiB more than the {rank.budget:.1f} GiB"

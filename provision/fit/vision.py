@@ -29,8 +29,12 @@ def matrices(config: Fields, hidden: int) -> tuple[tuple[Matrix, ...], str]:
     patch = patch or 14
     frames = tower.number("temporal_patch_size", 1) or 1
     layer = Matrix(
-        name="vision.layers", rows=4 * width + gates * inner, columns=width, copies=depth,
-        split="rows", quantised=True,
+        name="vision.layers",
+        rows=4 * width + gates * inner,
+        columns=width,
+        copies=depth,
+        split="rows",
+        quantised=True,
     )
     small = 10 * width * depth + 3 * patch * patch * frames * width
     small += _positions(tower, patch) * width
@@ -47,9 +51,7 @@ def _positions(tower: Fields, patch: int) -> int:
     return named or (size // patch) ** 2
 
 
-def _projector(
-    config: Fields, tower: Fields, width: int, hidden: int
-) -> tuple[Matrix, ...]:
+def _projector(config: Fields, tower: Fields, width: int, hidden: int) -> tuple[Matrix, ...]:
     """Return the projector from the tower to the model: it merges patches, then maps them."""
     if config.text("model_type").startswith("gemma"):  # one linear map after pooling
         return (Matrix(name="vision.projector", rows=hidden, columns=width),)
@@ -65,9 +67,7 @@ def _projector(
     inner = width * (merge or 1) ** 2
     result = (
         Matrix(name="vision.projector.0", rows=inner if merge else hidden, columns=inner),
-        Matrix(
-            name="vision.projector.1", rows=hidden, columns=inner if merge else hidden
-        ),
+        Matrix(name="vision.projector.1", rows=hidden, columns=inner if merge else hidden),
     )
     if config.text("model_type") == "mistral3":  # merges first, then maps twice
         result = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from provision.fit import quantisation
 from provision.fit._model import GIB, Interval, Layer, Matrix, Model, Quantisation
 
@@ -23,7 +25,7 @@ def stages(layers: int, count: int) -> list[int]:
     return result
 
 
-def of_rank(  # noqa: PLR0917 - the layout of a rank is these numbers
+def of_rank(
     model: Model,
     scheme: Quantisation | None,
     dtype: str,
@@ -46,11 +48,25 @@ def of_rank(  # noqa: PLR0917 - the layout of a rank is these numbers
         matrices += model.first[:1]  # the last stage has its own copy of a tied embedding
     if stage == pipeline - 1:
         matrices += [m for m in model.last if not (model.tied and m.name == "lm_head")]
-    total = model.rotary * width + sum(
+    total = model.rotary * width + model.stored * sum(
         _bytes(matrix, scheme, width, tensor, experts_apart) for matrix in matrices
     )
     share = _SPREAD + (scheme.spread if scheme else 0.0)
     return Interval.around(total, total * share).times(1 / GIB)
+
+
+def on_disk(model: Model, dtype: str) -> float:
+    """Return the bytes that the tensors of a checkpoint should have, in the served dtype."""
+    scheme = model.quantisation
+    if scheme is not None:
+        scheme = msgspec.structs.replace(scheme, pad=(1, 1))  # kernels pad after loading
+    last = [m for m in model.last if not (model.tied and m.name == "lm_head")]
+    inside = [matrix for layer in model.layers for matrix in layer.matrices]
+    return sum(
+        _bytes(matrix, scheme, BYTES.get(dtype, 2), 1, 1)
+        for matrix in (*inside, *model.first, *last, *model.vision)
+        if not matrix.name.endswith(".absorbed")
+    )
 
 
 def layers_of(model: Model, pipeline: int, stage: int) -> tuple[Layer, ...]:

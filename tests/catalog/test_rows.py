@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from provision.catalog import rows
+from provision.catalog.row import Row
 from provision.errors import UnreadableInput
 
 CATALOGUE = rows.load()
@@ -21,7 +22,7 @@ CAPABILITY = re.compile(r"\d{1,2}\.\d")
 GOOD = b'{"source": "s", "read": "2026-11-20", "major": "13", "driver": "580.0"}\n'
 
 
-def shipped() -> Iterator[tuple[str, rows.Row]]:
+def shipped() -> Iterator[tuple[str, Row]]:
     for table in rows.TABLES:
         for row in getattr(CATALOGUE, table):
             yield table, row

@@ -44,7 +44,9 @@ def predict(run: dict[str, Any]) -> size.Sized:
     host = from_text.parse(text, run["id"])
     gpus, _ = device.of_host(host, CATALOGUE)
     request = Request(
-        judged=True, **{_FIELDS.get(key, key): value for key, value in run["flags"].items()}
+        judged=True,
+        command=True,
+        **{_FIELDS.get(key, key): value for key, value in run["flags"].items()},
     )
     layout = size.Layout(
         tensor=request.tensor_parallel or 1, pipeline=request.pipeline_parallel or 1

@@ -1,0 +1,154 @@
+"""From the command line to a prediction: the model, the host, the release, the request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from provision.catalog import rows
+from provision.errors import Failure, IncompleteHost, WrongUsage
+from provision.fit import device, document, read_config, vllm_command
+from provision.fit._model import GIB
+from provision.host import driver, gpus, memory
+from provision.options import SIZING, SIZING_SWITCHES
+from provision.plan._model import Unsupported
+from provision.plan.versions import allows
+from provision.session import inputs, planning
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from provision.catalog.rows import Catalogue
+    from provision.fit._model import Device, Request
+    from provision.fit.document import Fit
+    from provision.host._model import Host
+    from provision.plan._model import Plan
+    from provision.settings import Settings
+
+_CPU_SPACE = "VLLM_CPU_KVCACHE_SPACE"
+
+
+def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> Fit:
+    """Return the prediction that a command line asks for."""
+    settings = inputs.settings(options)
+    name, request, revision = _asked(options)
+    request = _wanted(request, options)
+    host = inputs.described_host(options) if options.host else _this_host()
+    catalogue = rows.load()
+    release, said = _release(options, settings, host, catalogue)
+    kind, remarks = device.of_host(host, catalogue)
+    found = read_config.find(name, revision)
+    known_driver = host.known(driver.FACT)
+    return document.make(
+        found.model,
+        kind,
+        _for_cpu(request, kind, environment),
+        release,
+        catalogue,
+        source=found.source,
+        driver=known_driver.version if known_driver else None,
+        revision=found.revision,
+        said=(*remarks, *said, *found.said),
+    )
+
+
+def _asked(options: argparse.Namespace) -> tuple[str, Request, str]:
+    """Return model, request and revision: of the command after `--`, or of our own flags."""
+    flags = _flags(options)
+    if not options.command:
+        return options.model, vllm_command.of_flags(flags), options.revision or ""
+    if flags:
+        raise WrongUsage(
+            f"{', '.join(flags)}: write it behind `vllm serve`, in the command to judge"
+        )
+    name, request, revision = vllm_command.parse(options.command)
+    return name, request, options.revision or revision
+
+
+def _flags(options: argparse.Namespace) -> dict[str, str]:
+    """Return the sizing flags of our own command line, each with its value as it was written."""
+    values = {flag: getattr(options, flag[2:].replace("-", "_")) for flag in SIZING}
+    result = {flag: value for flag, value in values.items() if value is not None}
+    for flag in SIZING_SWITCHES:
+        if getattr(options, flag[2:].replace("-", "_")):
+            result[flag] = ""
+    return result
+
+
+def _wanted(request: Request, options: argparse.Namespace) -> Request:
+    context, concurrency = (
+        vllm_command.positive(text) if text else None
+        for text in (options.context, options.concurrency)
+    )
+    if context and request.max_model_len and request.max_model_len < context:
+        raise WrongUsage(
+            f"--context {context} is longer than --max-model-len {request.max_model_len}",
+            hint="leave one of them out",
+        )
+    return msgspec.structs.replace(request, context=context, concurrency=concurrency)
+
+
+def _this_host() -> Host:
+    from provision.host import record
+
+    return record.host_with((gpus.FACT, driver.FACT, memory.FACT))
+
+
+def _release(
+    options: argparse.Namespace, settings: Settings, host: Host, catalogue: Catalogue
+) -> tuple[str, tuple[str, ...]]:
+    """Return the release to size for: the requested one, else that in use, else the plan's."""
+    known = [release.version for release in catalogue.vllm]
+    plan = _plan(options, settings, host, catalogue)
+    if settings.vllm != "latest":
+        exact = settings.vllm.removeprefix("==")
+        release = next((v for v in known if v == exact or allows(settings.vllm, v)), exact)
+        said = f"vLLM {release} cannot be installed on this host; ./setup.sh plan says why"
+        return release, (said,) if isinstance(plan, Unsupported) else ()
+    if not options.host and (current := _in_use(settings)):
+        return current, ()
+    if plan is None:
+        return known[0], (f"sized for vLLM {known[0]}, the newest that is known",)
+    if isinstance(plan, Unsupported):
+        said = f"no plan exists for this host, so this is sized for vLLM {known[0]}"
+        return known[0], (said,)
+    return plan.package("vllm").version, ()
+
+
+def _plan(
+    options: argparse.Namespace, settings: Settings, host: Host, catalogue: Catalogue
+) -> Plan | Unsupported | None:
+    """Return the plan of a described host; None where the description does not say enough."""
+    if not options.host:
+        return None
+    try:
+        return planning.make_plan(host, settings, catalogue)
+    except (IncompleteHost, Failure):
+        return None
+
+
+def _in_use(settings: Settings) -> str:
+    """Return the release of the current environment, or ""."""
+    from pathlib import Path
+
+    from provision.engine import environments
+    from provision.session import run_report
+
+    prefix = Path(inputs.checkout()) / settings.prefix
+    current = environments.current_id(prefix)
+    if current is None:
+        return ""
+    try:
+        return run_report.installed(prefix / current).plan.package("vllm").version
+    except Failure:  # `up` repairs it
+        return ""
+
+
+def _for_cpu(request: Request, kind: Device, environment: Mapping[str, str]) -> Request:
+    """Return the request with the space that a variable of vLLM's CPU build names."""
+    space = environment.get(_CPU_SPACE, "")
+    if not kind.cpu or request.kv_cache_bytes or not space.isdecimal() or not int(space):
+        return request
+    return msgspec.structs.replace(request, kv_cache_bytes=int(space) * GIB)
