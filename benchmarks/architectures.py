@@ -20,7 +20,7 @@ from provision.doors import addresses
 from provision.host import _installer
 
 REGISTRY = "vllm/model_executor/models/registry.py"
-OTHERS = ("SPECULATIVE", "PREVIOUSLY", "OOT", "TRANSFORMERS_SUPPORTED", "VLLM_MODELS")
+OTHERS = ("SPECULATIVE", "PREVIOUSLY", "OOT", "VLLM_MODELS")
 OUTPUT = Path(rows.DATA) / "architectures.jsonl"
 
 

@@ -155,7 +155,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def parameters(self) -> int:
         """Return the number of parameters; a tied head counts once."""
-        inside = sum(matrix.parameters for layer in self.layers for matrix in layer.matrices)
+        inside = sum(
+            matrix.parameters
+            for layer in self.layers
+            for matrix in layer.matrices
+            if not matrix.name.endswith(".absorbed")  # a copy that vLLM makes
+        )
         last = sum(m.parameters for m in self.last if not (self.tied and m.name == "lm_head"))
         return inside + last + sum(m.parameters for m in (*self.first, *self.vision))
 

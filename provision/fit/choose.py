@@ -32,16 +32,7 @@ def choose(
         _adapted(model, device, request, version, catalogue, layout)
         for layout in layouts(model, device, request)
     ]
-    best = min(
-        tried,
-        key=lambda pair: (
-            _shortfall(*pair) > 0,
-            _ORDER[pair[0].verdict],
-            pair[0].layout.gpus,
-            pair[0].layout.pipeline,
-            -pair[0].concurrency.likely * pair[0].layout.replicas,
-        ),
-    )
+    best = min(tried, key=lambda pair: _rank(*pair))
     rejected = tuple(
         Rejected(candidate=str(sized.layout), reason=_against(sized, asked, best[0]))
         for sized, asked in tried
@@ -53,6 +44,15 @@ def choose(
             sized, verdict="does not fit", reasons=(_too_few(sized, best[1]),)
         )
     return Choice(sized=sized, request=best[1], rejected=rejected)
+
+
+def _rank(sized: Sized, request: Request) -> tuple[float, ...]:
+    """Return what orders layouts: what serves with fewest GPUs, else what comes closest."""
+    layout, order = sized.layout, _ORDER[sized.verdict]
+    if order > 1:
+        return (1, order, -sized.left, layout.gpus)
+    held = sized.concurrency.likely * layout.replicas
+    return (float(_shortfall(sized, request) > 0), order, layout.gpus, layout.pipeline, -held)
 
 
 def layouts(model: Model, device: Device, request: Request) -> list[Layout]:

@@ -21,6 +21,7 @@ _FIRST_GGUF = Version("0.9.0")
 _FIRST_FLOAT32 = Version("0.9.2")
 # vLLM refuses these in float16, as numerically unstable.
 NOT_IN_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4", "plamo2"})
+_CPU_BLOCK = 128
 _LONG = 32768  # V0 reads longer prompts in parts
 _VARIANT_TOKENS = 5120  # V0: the least token budget of a multimodal model
 
@@ -86,7 +87,7 @@ def settle(
         max_num_seqs=seqs,
         max_num_batched_tokens=tokens,
         kv_cache_dtype=request.kv_cache_dtype,
-        block=request.block_size or BLOCK,
+        block=request.block_size or (_CPU_BLOCK if device.cpu and not model.is_mla else BLOCK),
         rules=rules,
         graphs_counted=defaults.graphs_counted and not request.enforce_eager and not device.cpu,
         states_checked=defaults.states_checked and not request.enforce_eager and not device.cpu,

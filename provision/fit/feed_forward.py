@@ -49,7 +49,7 @@ def matrices(fields: Fields, index: int, model_type: str) -> tuple[Matrix, ...]:
         return ()
     mixture = experts(fields)
     if mixture is None or (kind != "experts" and not _is_mixture(fields, index, model_type)):
-        size = fields.number("intermediate_size_mlp", 0) or fields.number("intermediate_size")
+        size = fields.number("intermediate_size_mlp", 0) or inner_size(fields, model_type)
         if fields.flag("use_double_wide_mlp") and _shares_cache(fields, index):
             size *= 2
         return dense(name, fields.number("hidden_size"), size, model_type)
@@ -59,6 +59,12 @@ def matrices(fields: Fields, index: int, model_type: str) -> tuple[Matrix, ...]:
         else ()
     )
     return (*beside, *_mixture(fields, name, mixture, model_type))
+
+
+def inner_size(fields: Fields, model_type: str) -> int:
+    """Return the inner size of a dense part; older ones imply four times the hidden size."""
+    implied = 4 * fields.number("hidden_size") if model_type in _WITHOUT_GATE else None
+    return fields.number("intermediate_size", implied)
 
 
 def dense(name: str, hidden: int, size: int, model_type: str) -> tuple[Matrix, ...]:

@@ -14,16 +14,18 @@ from provision.fit._model import Matrix, Quantisation
 _BF16 = {"none", "bf16", "bfloat16", "float16", "fp16"}
 # What stays in the served dtype under a format that is applied while loading.
 _RUNTIME = ("lm_head", "re:.*vision.*", "re:.*visual.*")
-_TOO_OLD = 4096  # bytes of a pattern; a longer one is no pattern of module names
+_LONGEST = 4096  # letters of a pattern; a longer one is no pattern of module names
+_HINT = "compare it with the config.json of its publisher"
 
 
 def read(config: dict[str, Any], where: str, model_type: str = "") -> Quantisation | None:
     """Return the format that a model's config declares; None for plain weights."""
-    document = config.get("quantization_config") or config.get("compression_config")
+    document = config.get("quantization_config")
+    document = config.get("compression_config") if document is None else document
     if document is None:
         return None
     if not isinstance(document, dict):
-        raise UnreadableInput("`quantization_config` is no object", where=where)
+        raise UnreadableInput("`quantization_config` is no object", where=where, hint=_HINT)
     method = str(document.get("quant_method") or document.get("quant_algo") or "").lower()
     if not method and "bits" in document:
         method = "gptq"
@@ -126,7 +128,7 @@ def _up(size: int, multiple: int) -> int:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    if len(pattern) > _TOO_OLD:
+    if len(pattern) > _LONGEST:
         return False
     if pattern.startswith("re:"):
         try:
@@ -236,6 +238,7 @@ def _compressed(document: dict[str, Any], left_out: tuple[str, ...], where: str)
         raise UnreadableInput(
             "`quantization_config` is of compressed-tensors and has no group with weights",
             where=where,
+            hint=_HINT,
         )
     most = max(found, key=lambda group: group.bits)
     if len({group.scheme for group in found}) > 1:

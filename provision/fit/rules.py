@@ -85,8 +85,10 @@ def architecture(
     """Return why a release cannot serve this architecture, and what else is worth saying of it."""
     name = model.architecture
     added = next((row.version for row in changes if name in row.added), None)
+    if added is None and name == model.model_type:
+        return "", "the config names no architecture, so nothing says which release serves it"
     if added is None:
-        return "", f"{name} is in no registry of vLLM that is known here"
+        return f"no release of vLLM that is known here has {name} in its registry", ""
     if added != changes[0].version and Version(version) < Version(added):
         return f"{name} needs vLLM {added} or newer, and this is {version}", ""
     removed = next((row.version for row in changes if name in row.removed), None)

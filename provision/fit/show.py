@@ -22,7 +22,7 @@ def render(fit: Fit) -> RenderableType:
         Text(in_one_line(fit), style=f"bold {_COLOURS[fit.verdict]}"),
         _heading("Choice"),
         Rows(_choice(fit)),
-        _heading(f"Memory of each GPU, of {fit.per_gpu_gib.total.likely:g} GiB"),
+        _heading(f"Memory {'of each GPU' if fit.host.gpus else 'of the host'}, in GiB"),
         Rows(_bars(fit)),
         _heading("Command"),
         Padding(Text(shlex.join(fit.serve), style="bold"), (0, 0, 0, 2)),
@@ -33,10 +33,10 @@ def render(fit: Fit) -> RenderableType:
 
 
 def in_one_line(fit: Fit) -> str:
-    where = fit.host.gpus[0] if fit.host.gpus else "the CPU"
     used = fit.chosen.tp * fit.chosen.pp
+    where = f"{used} x {fit.host.gpus[0]}" if fit.host.gpus else "the CPU"
     size = f"{fit.model.parameters / 1e9:.1f} billion parameters"
-    text = f"{fit.model.name} ({size}) on {used} x {where}, vLLM {fit.vllm}: {fit.verdict}"
+    text = f"{fit.model.name} ({size}) on {where}, vLLM {fit.vllm}: {fit.verdict}"
     if fit.verdict in ("refused", "does not fit") and fit.rejected:
         return f"{text}: {fit.rejected[0].reason}"
     return text
@@ -68,6 +68,7 @@ def _bars(fit: Fit) -> list[tuple[str, ...]]:
     total = gib.total.likely
     free = total - gib.budget.likely
     named = (
+        ("total", gib.total),
         ("weights", gib.weights),
         ("activation", gib.activation),
         ("outside PyTorch", gib.non_torch),

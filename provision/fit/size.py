@@ -40,7 +40,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sized(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one layout, those of the stage with the fewest tokens; GiB."""
+    """The figures of one layout, those of the stage with the fewest tokens; GiB.
+
+    `left` is what the cache gets, below zero where the rest exceeds the budget.
+    """
 
     layout: Layout
     settings: Settings
@@ -55,6 +58,7 @@ class Sized(msgspec.Struct, frozen=True, kw_only=True):
     outside: Interval
     graphs: Interval
     cache: Interval
+    left: float
     pool: Pool | None
     stage: int
     blocks: Interval
@@ -227,6 +231,7 @@ def _judged(
         outside=rank.outside,
         graphs=rank.graphs,
         cache=cache,
+        left=rank.cache.likely,
         pool=pool,
         stage=stage,
         blocks=Interval(low=low, likely=likely, high=high),
@@ -279,7 +284,8 @@ def _by_memory(
         )
     if needed > low - spare:
         return "tight", "the KV cache may be too small for one request of this length"
-    if model.has_states and settings.max_num_seqs > low:
+    graphs = not (request.enforce_eager or device.cpu)
+    if model.has_states and settings.max_num_seqs > low and graphs:
         return "tight", f"max_num_seqs {settings.max_num_seqs} is close to the Mamba cache blocks"
     return _margin(model, device, request, settings, rank)
 
