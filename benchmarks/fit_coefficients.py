@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provision.fit import defaults
 from provision.fit._model import GIB
 from provision.fit.weights import BYTES
-from tests.fit import runs
+from tests.fit import compare, runs
 
 ENOUGH = 8
 
@@ -51,63 +51,73 @@ def left_out(rows: Sequence[Row]) -> list[float]:
     return [errors([row], solve([*rows[:i], *rows[i + 1 :]]))[0] for i, row in enumerate(rows)]
 
 
-def say(what: str, values: Sequence[float]) -> None:
+def said(what: str, values: Sequence[float]) -> str:
     sizes = [abs(value) for value in values]
-    print(
+    return (
         f"    {what}: mean {statistics.mean(sizes):.3f} GiB, largest {max(sizes):.3f} GiB"
         f" over {len(sizes)} runs"
     )
 
 
-def study(title: str, rows: list[Row], own: Sequence[float]) -> None:
-    """Print the errors of the row's coefficients, and of a fit over these runs."""
+def study(title: str, rows: list[Row], own: Sequence[float]) -> list[str]:
+    """Return the errors of the row's coefficients, and of a fit over these runs."""
     if not rows:
-        return
-    print(f"  {title}, row {', '.join(f'{value:g}' for value in own)}")
-    say("as in the catalogue", errors(rows, own))
+        return []
+    lines = [
+        f"  {title}: {', '.join(f'{value:g}' for value in own)}",
+        said("as in the catalogue", errors(rows, own)),
+    ]
     if len(rows) >= ENOUGH:
         fitted = solve(rows)
-        print(f"    fitted {', '.join(f'{value:.3f}' for value in fitted)}")
-        say("fitted, in the sample", errors(rows, fitted))
-        say("fitted, each left out", left_out(rows))
-
-
-def main() -> None:
-    """Print the study of every row."""
-    table = runs.CATALOGUE.memory_use
-    cases = [(run, runs.predict(run)) for run in runs.runs() if run["printed"]]
-    for use in table:
-        own = [
-            (run, sized)
-            for run, sized in cases
-            if defaults.row(table, run["vllm"]) is use and not run.get("config_unknown")
+        lines += [
+            f"    fitted: {', '.join(f'{value:.3f}' for value in fitted)}",
+            said("fitted, in the sample", errors(rows, fitted)),
+            said("fitted, each left out", left_out(rows)),
         ]
-        print(f"from vLLM {use.version}: {len(own)} runs")
-        activation, graphs = [], []
-        for run, sized in own:
-            model, settings = runs.model(run["model"]), sized.settings
-            if "activation_gib" in run["printed"] and sized.layout.pipeline == 1:
-                logits = settings.max_num_seqs * model.vocabulary * 4 / GIB
-                width = BYTES[settings.dtype] / GIB
-                hidden = settings.max_num_batched_tokens * model.hidden * width
-                if not (model.experts or model.vision):
-                    activation.append(([logits, hidden, 1.0], run["printed"]["activation_gib"]))
-            if run["printed"].get("cuda_graph_gib", 0) > 0:
-                count = len(model.layers) / sized.layout.pipeline
-                graphs.append(
-                    ([1.0, count, float(bool(model.experts))], run["printed"]["cuda_graph_gib"])
-                )
-        study(
-            "activation: logits, tokens, constant",
-            activation,
-            (use.logits, use.tokens, use.constant),
-        )
-        study(
-            "graphs: constant, layers, experts",
-            graphs,
-            (use.graph, use.graph_layer, use.graph_experts),
-        )
+    return lines
+
+
+def samples(cases: Sequence[compare.Case]) -> tuple[list[Row], list[Row]]:
+    """Return what explains activation and graphs in these runs, each with the printed figure."""
+    activation, graphs = [], []
+    for run, sized in cases:
+        model, settings, printed = runs.model(run["model"]), sized.settings, run["printed"]
+        alone = sized.layout.pipeline == 1 and not run.get("gib_of_other_rank")
+        alone = alone and not (model.experts or model.vision)
+        if "activation_gib" in printed and alone:
+            width = BYTES[settings.dtype] / GIB
+            logits = settings.max_num_seqs * model.vocabulary * 4 / GIB
+            hidden = settings.max_num_batched_tokens * model.hidden * width
+            activation.append(([logits, hidden, 1.0], printed["activation_gib"]))
+        if printed.get("cuda_graph_gib", 0) > 0:
+            layers = len(model.layers) / sized.layout.pipeline
+            graphs.append(([1.0, layers, float(bool(model.experts))], printed["cuda_graph_gib"]))
+    return activation, graphs
+
+
+def lines() -> list[str]:
+    """Return the study of every row."""
+    table = runs.CATALOGUE.memory_use
+    known = [case for case in compare.cases() if not case[0].get("config_unknown")]
+    result = []
+    for use in table:
+        own = [case for case in known if defaults.row(table, case[0]["vllm"]) is use]
+        activation, graphs = samples(own)
+        result += [
+            f"from vLLM {use.version}: {len(own)} runs",
+            *study(
+                "activation by logits, tokens, constant",
+                activation,
+                (use.logits, use.tokens, use.constant),
+            ),
+            *study(
+                "graphs by constant, layers, experts",
+                graphs,
+                (use.graph, use.graph_layer, use.graph_experts),
+            ),
+        ]
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    print("\n".join(lines()))

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from provision.catalog.rows import Catalogue
-from provision.fit import advice, choose, defaults, kv_cache, rules, serve
+from provision.fit import advice, choose, defaults, kv_cache, quantisation, rules, serve
 from provision.fit._model import Device, Interval, Model, Request
 from provision.fit.choose import Choice
 from provision.fit.size import Sized
@@ -110,9 +110,9 @@ def make(
     sized = choice.sized
     verdict = sized.verdict
     _, note = rules.architecture(model, version, catalogue.architectures)
-    if verdict == "fits" and (note or model.guessed):
-        verdict = "tight"  # what is not known here must not read as sure
-    reasons = sized.reasons or tuple(filter(None, (note if verdict == "tight" else "",)))
+    reasons = sized.reasons
+    if verdict == "fits" and model.guessed:
+        verdict, reasons = "tight", model.guessed  # what is not known must not read as sure
     too_many = sized.layout.gpus > device.count
     if too_many:
         verdict = "refused"
@@ -205,7 +205,9 @@ def _remarks(model: Model, device: Device, choice: Choice, note: str) -> list[st
     """Return what a reader should know beside the figures."""
     sized, request = choice.sized, choice.request
     remarks = [note] if note else []
-    remarks += model.guessed
+    named = request.quantization
+    if named and model.quantisation is None and quantisation.at_load(named) is None:
+        remarks.append(f"the config declares no format: the usual form of {named} is assumed")
     if sized.native == "weight-only":
         remarks.append(
             f"{sized.scheme.scheme if sized.scheme else ''} weights run weight-only on"

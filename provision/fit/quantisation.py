@@ -65,8 +65,20 @@ def read(config: dict[str, Any], where: str, model_type: str = "") -> Quantisati
     )
 
 
+def named(name: str) -> Quantisation | None:
+    """Return the format that `--quantization NAME` means for a config that declares none.
+
+    It is applied to plain weights while they load, or it is the usual form of a checkpoint.
+    """
+    if (scheme := at_load(name)) is not None:
+        return scheme
+    if name.startswith("compressed"):
+        return None  # its form is known from its config only
+    return read({"quantization_config": {"quant_method": name}}, "")
+
+
 def at_load(name: str) -> Quantisation | None:
-    """Return the format that `--quantization NAME` applies to plain weights while they load."""
+    """Return the format that a flag applies to plain weights while they load."""
     if name in ("fp8", "fp8_per_tensor", "ptpc_fp8"):
         return Quantisation(
             method="fp8", scheme="fp8", bits=8, activation_bits=8, left_out=_RUNTIME

@@ -125,7 +125,7 @@ class Rank(msgspec.Struct, frozen=True, kw_only=True):
 def scheme_of(model: Model, request: Request) -> Quantisation | None:
     """Return the format of the weights: the checkpoint's own, else one applied while loading."""
     if model.quantisation is None and request.quantization:
-        return quantisation.at_load(request.quantization)
+        return quantisation.named(request.quantization)
     return model.quantisation
 
 

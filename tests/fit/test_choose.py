@@ -88,7 +88,7 @@ def test_advice_holds() -> None:
     for text in result.advice:
         flag, _, value = text.partition(":")[0].partition(" ")
         if flag in fields:
-            changed = {fields[flag]: value.split()[0], "max_model_len": 65536}
+            changed: dict[str, Any] = {fields[flag]: value.split()[0], "max_model_len": 65536}
             assert fit("Llama-3.1-8B-Instruct", gpus("RTX 4090"), **changed).verdict in text
             tried += 1
     assert tried == 2
