@@ -173,6 +173,11 @@ def _fit(parser: argparse.ArgumentParser) -> None:
         help="for the host in FILE: a recording, collect_env text or YAML (- is stdin)",
     )
     option("--revision", metavar="NAME", help="the revision of the model on the hub")
+    option(
+        "--prove",
+        action="store_true",
+        help="start vLLM of the current environment with dummy weights, and compare its figures",
+    )
     option("--context", metavar="N", help="tokens that one request should have room for")
     option("--concurrency", metavar="N", help="how many such requests should fit at once")
     group = parser.add_argument_group("as `vllm serve` has them; a default is vLLM's own")

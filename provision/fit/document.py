@@ -76,6 +76,27 @@ class KvCache(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: Concurrency
 
 
+class Proved(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure that vLLM printed, beside its prediction."""
+
+    name: str
+    predicted: Interval
+    measured: float
+    within: bool
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What vLLM did with dummy weights on this host.
+
+    `agrees` is whether that is what was predicted; null where the proof could not run.
+    """
+
+    result: str
+    agrees: bool | None
+    refused: bool
+    figures: tuple[Proved, ...] = ()
+
+
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
     """Whether and how a model runs on a host: a prediction, with the basis of every figure."""
 
@@ -91,7 +112,11 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[Rejected, ...] = ()
     advice: tuple[str, ...] = ()
     basis: tuple[str, ...] = ()
-    proof: None = None
+    proof: Proof | None = None
+
+
+def with_proof(fit: Fit, proof: Proof) -> Fit:
+    return msgspec.structs.replace(fit, proof=proof)
 
 
 def make(

@@ -26,11 +26,12 @@ _GIVE = "give a folder with a config.json, the file itself, or the id of a model
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, where it was found, the pinned revision, and what is worth saying about it."""
+    """A model, where it was found, its pinned revision, the text of its config, and remarks."""
 
     model: Model
     source: str
     revision: str = ""
+    config: str = ""
     said: tuple[str, ...] = ()
 
 
@@ -44,10 +45,11 @@ def find(name: str, revision: str = "", *, network: bool = True) -> Found:
     if path.exists() or name.endswith(".json") or name.startswith((".", "/", "~")):
         if name.endswith(".gguf"):
             raise UnreadableInput("is a GGUF file", where=name, hint=_GGUF)
-        model = describe.parse(files.read_text(path, _LONGEST), _name_of(path), name)
+        text = files.read_text(path, _LONGEST)
+        model = describe.parse(text, _name_of(path), name)
         if path.name == _CONFIG:
-            return _with_headers(model, path.parent, source=name)
-        return Found(model=model, source=name)
+            return _with_headers(model, path.parent, text, source=name)
+        return Found(model=model, source=name, config=text)
     if not _ID.fullmatch(name):
         raise UnreadableInput("is neither a file nor the id of a model", where=name, hint=_GIVE)
     return _cached(name, revision) or _on_hub(name, revision, network=network)
@@ -75,8 +77,9 @@ def _folder(path: Path, name: str) -> Found:
                 hint="give the config.json of the same model in the format of Hugging Face",
             )
         raise UnreadableInput("has no config.json", where=name, hint=_GIVE)
-    model = describe.parse(files.read_text(config, _LONGEST), name, str(config))
-    return _with_headers(_with_other_format(model, path), path, source=str(config))
+    text = files.read_text(config, _LONGEST)
+    model = _with_other_format(describe.parse(text, name, str(config)), path)
+    return _with_headers(model, path, text, source=str(config))
 
 
 def _with_other_format(model: Model, path: Path) -> Model:
@@ -105,7 +108,7 @@ def _object(text: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _with_headers(model: Model, folder: Path, source: str, revision: str = "") -> Found:
+def _with_headers(model: Model, folder: Path, text: str, source: str, revision: str = "") -> Found:
     """Count the tensors of local safetensors files; only their headers are read."""
     found: dict[str, tuple[str, int]] = {}
     try:
@@ -118,7 +121,7 @@ def _with_headers(model: Model, folder: Path, source: str, revision: str = "") -
     if found:
         dtype = model.dtype if model.dtype in ("float16", "bfloat16") else "bfloat16"
         model, said = headers.applied(model, headers.counted(model, found, dtype), dtype)
-    return Found(model=model, source=source, revision=revision, said=said)
+    return Found(model=model, source=source, revision=revision, config=text, said=said)
 
 
 def _header(path: Path) -> bytes:
@@ -148,10 +151,10 @@ def _cached(name: str, revision: str) -> Found | None:
     snapshot = place / "snapshots" / commit
     if "/" in commit or not (snapshot / _CONFIG).exists():
         return None
-    config = snapshot / _CONFIG
-    model = describe.parse(files.read_text(config, _LONGEST), name, f"{name}/{_CONFIG}")
+    text = files.read_text(snapshot / _CONFIG, _LONGEST)
+    model = _with_other_format(describe.parse(text, name, f"{name}/{_CONFIG}"), snapshot)
     source = f"the local cache of Hugging Face, revision {commit[:_SHORT]}"
-    return _with_headers(_with_other_format(model, snapshot), snapshot, source, commit)
+    return _with_headers(model, snapshot, text, source, commit)
 
 
 def _on_hub(name: str, revision: str, *, network: bool) -> Found:
@@ -169,8 +172,9 @@ def _on_hub(name: str, revision: str, *, network: bool) -> Found:
         raise UnreadableInput(
             "is not on the hub, or has no config.json", where=name, hint="check its spelling"
         )
-    model = describe.parse(files.as_text(content), name, f"{name}/{_CONFIG}")
-    return Found(model=model, source=url, revision=revision)
+    text = files.as_text(content)
+    model = describe.parse(text, name, f"{name}/{_CONFIG}")
+    return Found(model=model, source=url, revision=revision, config=text)
 
 
 def _page(url: str, hub: str, name: str) -> bytes | None:

@@ -26,6 +26,7 @@ def render(fit: Fit) -> RenderableType:
         Rows(_bars(fit)),
         _heading("Command"),
         Padding(Text(shlex.join(fit.serve), style="bold"), (0, 0, 0, 2)),
+        *_proof(fit),
         *_listed("Rejected", [f"{r.candidate}: {r.reason}" for r in fit.rejected]),
         *_listed("Advice", fit.advice),
         *_listed("Basis", fit.basis),
@@ -40,6 +41,21 @@ def in_one_line(fit: Fit) -> str:
     if fit.verdict in ("refused", "does not fit") and fit.rejected:
         return f"{text}: {fit.rejected[0].reason}"
     return text
+
+
+def _proof(fit: Fit) -> list[RenderableType]:
+    if fit.proof is None:
+        return []
+    rows = [
+        (
+            figure.name,
+            f"{figure.measured:g}",
+            f"predicted {_range(figure.predicted, 2)}" + ("" if figure.within else ": outside"),
+        )
+        for figure in fit.proof.figures
+    ]
+    shown: list[RenderableType] = [_heading(f"Proof: {fit.proof.result}")]
+    return [*shown, Rows(rows)] if rows else shown
 
 
 def _choice(fit: Fit) -> list[tuple[str, ...]]:

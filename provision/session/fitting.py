@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from provision.catalog import rows
-from provision.errors import Failure, IncompleteHost, WrongUsage
+from provision.errors import Failure, GpusInUse, IncompleteHost, NothingToProve, WrongUsage
 from provision.fit import device, document, read_config, vllm_command
 from provision.fit._model import GIB
-from provision.host import driver, gpus, memory
+from provision.host import driver, gpu_processes, gpus, memory
 from provision.options import SIZING, SIZING_SWITCHES
 from provision.plan._model import Unsupported
 from provision.plan.versions import allows
@@ -31,7 +31,12 @@ _CPU_SPACE = "VLLM_CPU_KVCACHE_SPACE"
 
 
 def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> Fit:
-    """Return the prediction that a command line asks for."""
+    """Return the prediction that a command line asks for, with its proof if that is asked for."""
+    if options.prove and options.host:
+        raise WrongUsage(
+            "--prove starts vLLM on this host, and --host names another one",
+            hint="leave one of them out",
+        )
     settings = inputs.settings(options)
     name, request, revision = _asked(options)
     request = _wanted(request, options)
@@ -41,7 +46,7 @@ def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> Fit:
     kind, remarks = device.of_host(host, catalogue)
     found = read_config.find(name, revision)
     known_driver = host.known(driver.FACT)
-    return document.make(
+    fit = document.make(
         found.model,
         kind,
         _for_cpu(request, kind, environment),
@@ -52,6 +57,33 @@ def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> Fit:
         revision=found.revision,
         said=(*remarks, *said, *found.said),
     )
+    return _proved(fit, settings, host, found.config, environment) if options.prove else fit
+
+
+def _proved(
+    fit: Fit, settings: Settings, host: Host, config: str, environment: Mapping[str, str]
+) -> Fit:
+    """Start vLLM of the current environment; raise where there is none, or the GPUs are in use."""
+    from pathlib import Path
+
+    from provision.display import terminal
+    from provision.engine import environments
+    from provision.fit import prove
+
+    prefix = Path(inputs.checkout()) / settings.prefix
+    current = environments.current_id(prefix)
+    if current is None:
+        raise NothingToProve(
+            "there is no environment whose vLLM could be started",
+            where=str(prefix),
+            hint="./setup.sh makes one",
+        )
+    if busy := host.known(gpu_processes.FACT):
+        names = ", ".join(sorted({process.name or str(process.pid) for process in busy}))
+        raise GpusInUse(
+            f"other processes hold the GPUs: {names}", hint="end them, or prove it later"
+        )
+    return prove.prove(fit, str(prefix / current), config, environment, terminal.note)
 
 
 def _asked(options: argparse.Namespace) -> tuple[str, Request, str]:
@@ -93,7 +125,7 @@ def _wanted(request: Request, options: argparse.Namespace) -> Request:
 def _this_host() -> Host:
     from provision.host import record
 
-    return record.host_with((gpus.FACT, driver.FACT, memory.FACT))
+    return record.host_with((gpus.FACT, driver.FACT, memory.FACT, gpu_processes.FACT))
 
 
 def _release(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 
 from provision.display import terminal
-from provision.errors import DONE, UNSUPPORTED, WrongUsage
+from provision.errors import CHECK_FAILED, DONE, UNDECIDED, UNSUPPORTED, WrongUsage
 from provision.session import fitting
 
 TYPE_CHECKING = False  # `typing` is not imported otherwise
 if TYPE_CHECKING:
     import argparse
+
+    from provision.fit.document import Fit
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,4 +36,14 @@ def run(options: argparse.Namespace) -> int:
             terminal.line(show.in_one_line(fit))
         else:
             terminal.show(show.render(fit))
+    return _exit_code(fit)
+
+
+def _exit_code(fit: Fit) -> int:
+    """Return 1 where a proof contradicts the prediction, and 5 where it could not run."""
+    proof = fit.proof
+    if proof is not None and proof.agrees is None:
+        return UNDECIDED
+    if proof is not None and not proof.agrees:
+        return CHECK_FAILED
     return DONE if fit.verdict in ("fits", "tight") else UNSUPPORTED
