@@ -77,7 +77,7 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True):
 
     `width` is the sum of the sizes of one key and one value; for MLA that of the compressed row.
     `states` are the states of a recurrent layer: elements over all ranks, and bytes per element
-    (None: the served dtype).
+    (None: the served dtype). `delta` marks a gated delta net, whose last state is wider on a CPU.
     """
 
     kind: CacheKind
@@ -85,6 +85,7 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True):
     width: int = 0
     window: int = 0
     states: tuple[tuple[int, int | None], ...] = ()
+    delta: bool = False
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):

@@ -223,7 +223,7 @@ def _delta_net(fields: Fields, name: str) -> tuple[tuple[Matrix, ...], Cache]:
         Matrix(name=f"{name}.norm", rows=value + 2 * value_heads),
     )
     states = ((mixed * (kernel - 1), None), (values * key, _state_bytes(fields)))
-    return matrices, Cache(kind="state", states=states)
+    return matrices, Cache(kind="state", states=states, delta=True)
 
 
 def _mamba2(fields: Fields, name: str) -> tuple[tuple[Matrix, ...], Cache]:

@@ -56,13 +56,14 @@ def settle(
     request: Request,
     version: str,
     catalogue: Catalogue,
-    world: int = 1,
+    tensor: int = 1,
+    pipeline: int = 1,
 ) -> Settings:
     """Return the settings of a run with these flags on this device."""
     defaults = row(catalogue.serving, version)
     engine = _engine(model, device, request, Version(version), defaults)
     length = request.max_model_len or request.context or model.positions
-    seqs, tokens = _batches(defaults, device, engine, world)
+    seqs, tokens = _batches(defaults, device, engine, tensor * pipeline)
     if engine == "V0" and length <= _LONG:
         tokens = max(length, 2048)
     if model.vision and engine == "V0":
@@ -73,10 +74,11 @@ def settle(
     caching = request.prefix_caching is not False
     rules = Rules(
         hybrid=defaults.hybrid and engine == "V1",
-        in_flight=tokens * defaults.in_flight,
+        in_flight=tokens * _batches_at_once(defaults, device, pipeline),
         state_blocks=defaults.state_blocks if caching else 1,
         null_block=defaults.null_block,
         pad_factor=defaults.pad_factor,
+        on_cpu=device.cpu,
     )
     return Settings(
         vllm=version,
@@ -92,6 +94,13 @@ def settle(
         graphs_counted=defaults.graphs_counted and not request.enforce_eager and not device.cpu,
         states_checked=defaults.states_checked and not request.enforce_eager and not device.cpu,
     )
+
+
+def _batches_at_once(defaults: ServingDefaults, device: Device, pipeline: int) -> int:
+    """Return how many batches are on their way; a GPU schedules the next one meanwhile."""
+    if defaults.in_flight == 1 or device.cpu:
+        return 1
+    return max(defaults.in_flight, pipeline)
 
 
 def _engine(

@@ -12,6 +12,7 @@ from provision.fit.weights import BYTES, stages
 
 _CACHE_BYTES = {"fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "fp8_inc": 1, "int8": 1, "nvfp4": 0.5625}
 BLOCK = 16
+_FLOAT32 = 4
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +32,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     state_blocks: int = 1
     null_block: bool = False
     pad_factor: float = 1.0
+    on_cpu: bool = False
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +90,11 @@ def token_bytes(cache: Cache, tensor: int, width: float) -> int:
     return int(max(1, cache.kv_heads // tensor) * cache.width * width)
 
 
-def state_bytes(cache: Cache, tensor: int, width: int) -> int:
+def state_bytes(cache: Cache, tensor: int, width: int, *, on_cpu: bool = False) -> int:
+    """Return the bytes of the states of one request in one layer on one rank."""
+    if cache.delta and on_cpu:  # there the state of a delta net is kept in float32
+        *others, (elements, _) = cache.states
+        cache = msgspec.structs.replace(cache, states=(*others, (elements, _FLOAT32)))
     return sum(-(-elements // tensor) * (own or width) for elements, own in cache.states)
 
 
@@ -116,7 +122,11 @@ def pool(
     caches = {i: layer.cache for i, layer in enumerate(model.layers) if layer.cache}
     if not caches:
         return None
-    block = _aligned(caches, block, tensor, width, dtype)
+    states = [
+        state_bytes(cache, tensor, BYTES.get(dtype, 2), on_cpu=rules.on_cpu)
+        for cache in caches.values()
+    ]
+    block = _aligned(caches, block, tensor, width, max(states))
     kinds: dict[tuple[str, int, int], list[int]] = {}
     for index, cache in caches.items():
         kind = "full" if cache.kind == "mla" else cache.kind
@@ -126,7 +136,7 @@ def pool(
         kinds.setdefault((kind, cache.window if kind != "full" else 0, page), []).append(index)
     pages = {key: key[2] for key in kinds if key[0] != "state"}
     if not pages:  # only states: one block holds the states of one request
-        page = max(state_bytes(cache, tensor, BYTES.get(dtype, 2)) for cache in caches.values())
+        page = max(states)
     elif len({key[0] for key in kinds}) == 1 and next(iter(kinds))[0] == "full":
         return _one_group(kinds, pipeline, len(model.layers), block, rules)
     else:
@@ -134,9 +144,8 @@ def pool(
     return _grouped(kinds, page, pipeline, len(model.layers), block, rules)
 
 
-def _aligned(caches: dict[int, Cache], block: int, tensor: int, width: float, dtype: str) -> int:
+def _aligned(caches: dict[int, Cache], block: int, tensor: int, width: float, state: int) -> int:
     """Return the block size: with states, a page of attention is at least as large as a state."""
-    state = max(state_bytes(cache, tensor, BYTES.get(dtype, 2)) for cache in caches.values())
     tokens = [
         token_bytes(cache, tensor, width) for cache in caches.values() if cache.kind != "state"
     ]

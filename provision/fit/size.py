@@ -81,7 +81,7 @@ def size(
 ) -> Sized:
     """Return the figures and the verdict of one layout."""
     tensor, pipeline = layout.tensor, layout.pipeline
-    settings = defaults.settle(model, device, request, version, catalogue, tensor * pipeline)
+    settings = defaults.settle(model, device, request, version, catalogue, tensor, pipeline)
     scheme = quantisation.for_release(
         scheme_of(model, request),
         older=Version(version) < _FIRST_ORACLE,

@@ -133,6 +133,8 @@ def _release(
 ) -> tuple[str, tuple[str, ...]]:
     """Return the release to size for: the requested one, else that in use, else the plan's."""
     known = [release.version for release in catalogue.vllm]
+    if options.prove and (current := _in_use(settings)):
+        return current, ()
     plan = _plan(options, settings, host, catalogue)
     if settings.vllm != "latest":
         exact = settings.vllm.removeprefix("==")
