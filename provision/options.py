@@ -178,6 +178,11 @@ def _fit(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start vLLM of the current environment with dummy weights, and compare its figures",
     )
+    option(
+        "--exact",
+        action="store_true",
+        help="count the weights with vLLM's own model code, in the current environment",
+    )
     option("--context", metavar="N", help="tokens that one request should have room for")
     option("--concurrency", metavar="N", help="how many such requests should fit at once")
     group = parser.add_argument_group("as `vllm serve` has them; a default is vLLM's own")

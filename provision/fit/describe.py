@@ -219,7 +219,8 @@ def _scaled(text: Fields) -> int:
 def _rotary(text: Fields, size: int, model_type: str) -> int:
     """Return the elements of the tables of sines and cosines; layers of one kind share a table."""
     if text.find("kv_lora_rank"):
-        return _scaled(text) * text.number("qk_rope_head_dim", 64) * 2  # kept in float32
+        scaled = 2 if _scaling(text) else 1  # DeepSeek's scaling keeps its table in float32
+        return _scaled(text) * text.number("qk_rope_head_dim", 64) * scaled
     part = text.find("partial_rotary_factor")
     scaling = _scaling(text)
     if part is None and scaling is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from provision.catalog.rows import Catalogue
     from provision.fit._model import Device, Request
     from provision.fit.document import Fit
+    from provision.fit.read_config import Found
     from provision.host._model import Host
     from provision.plan._model import Plan
     from provision.settings import Settings
@@ -45,6 +48,8 @@ def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> Fit:
     release, said = _release(options, settings, host, catalogue)
     kind, remarks = device.of_host(host, catalogue)
     found = read_config.find(name, revision)
+    if options.exact:
+        found = _counted(found, settings, environment)
     known_driver = host.known(driver.FACT)
     fit = document.make(
         found.model,
@@ -60,30 +65,45 @@ def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> Fit:
     return _proved(fit, settings, host, found.config, environment) if options.prove else fit
 
 
+def _environment(settings: Settings) -> str:
+    """Return the folder of the current environment; raise NothingToProve where there is none."""
+    from provision.engine import environments
+
+    prefix = os.path.join(inputs.checkout(), settings.prefix)
+    current = environments.current_id(Path(prefix))
+    if current is None:
+        raise NothingToProve(
+            "there is no environment whose vLLM could be used",
+            where=prefix,
+            hint="./setup.sh makes one",
+        )
+    return os.path.join(prefix, current)
+
+
+def _counted(found: Found, settings: Settings, environment: Mapping[str, str]) -> Found:
+    """Return the model with the size that vLLM's own code counts."""
+    from provision.fit import exact
+
+    script = os.path.join(inputs.checkout(), "checks", "_count_weights.py")
+    place = _environment(settings)
+    model, said = exact.counted(found.model, place, script, found.config, environment)
+    return msgspec.structs.replace(found, model=model, said=(*found.said, said))
+
+
 def _proved(
     fit: Fit, settings: Settings, host: Host, config: str, environment: Mapping[str, str]
 ) -> Fit:
-    """Start vLLM of the current environment; raise where there is none, or the GPUs are in use."""
-    from pathlib import Path
-
+    """Start vLLM of the current environment; raise where the GPUs are in use."""
     from provision.display import terminal
-    from provision.engine import environments
     from provision.fit import prove
 
-    prefix = Path(inputs.checkout()) / settings.prefix
-    current = environments.current_id(prefix)
-    if current is None:
-        raise NothingToProve(
-            "there is no environment whose vLLM could be started",
-            where=str(prefix),
-            hint="./setup.sh makes one",
-        )
+    place = _environment(settings)
     if busy := host.known(gpu_processes.FACT):
         names = ", ".join(sorted({process.name or str(process.pid) for process in busy}))
         raise GpusInUse(
             f"other processes hold the GPUs: {names}", hint="end them, or prove it later"
         )
-    return prove.prove(fit, str(prefix / current), config, environment, terminal.note)
+    return prove.prove(fit, place, config, environment, terminal.note)
 
 
 def _asked(options: argparse.Namespace) -> tuple[str, Request, str]:
@@ -165,8 +185,6 @@ def _plan(
 
 def _in_use(settings: Settings) -> str:
     """Return the release of the current environment, or ""."""
-    from pathlib import Path
-
     from provision.engine import environments
     from provision.session import run_report
 
