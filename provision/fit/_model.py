@@ -150,6 +150,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     experts: Experts | None = None
     quantisation: Quantisation | None = None
     pooling: bool = False
+    encoder: bool = False
     stored: float = 1.0
     guessed: tuple[str, ...] = ()
 

@@ -96,6 +96,7 @@ def describe(document: dict[str, Any], name: str, where: str) -> Model:
         quantisation=quantisation.read(
             document if "quantization_config" in document else text.values, where, model_type
         ),
+        encoder=encoder,
         pooling=encoder or any(word in architecture for word in _POOLING),
         guessed=tuple(filter(None, (*guessed, note))),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from provision.catalog.rows import Catalogue, GpuModel
@@ -16,7 +17,8 @@ from provision.plan import identify
 _SAME = 0.03
 # What CUDA reports of the memory on the box, where nothing better is known.
 _USUAL = 0.978
-_MAKERS = ("radeon", "amd", "instinct", "mi2", "mi3", "intel", "arc", "gaudi")
+# GPUs of AMD report all of their memory.
+_AMD = re.compile(r"\b(radeon|instinct|mi\d{3}x?|amd|rx \d{4})\b", re.IGNORECASE)
 
 
 def of_host(host: Host, catalogue: Catalogue) -> tuple[Device, tuple[str, ...]]:
@@ -47,7 +49,7 @@ def _device(gpu: Gpu, count: int, catalogue: Catalogue) -> Device:
             f"the memory of {gpu.name} is not known",
             hint=f'add it to the description: {{name: {gpu.name}, memory_gb: 24, cc: "8.9"}}',
         )
-    total, basis = _total(whole.memory_gb, model, stated=gpu.memory_gb is not None)
+    total, basis = _total(gpu.name, whole.memory_gb, model, stated=gpu.memory_gb is not None)
     return Device(
         name=gpu.name,
         cc=whole.cc,
@@ -58,11 +60,15 @@ def _device(gpu: Gpu, count: int, catalogue: Catalogue) -> Device:
     )
 
 
-def _total(memory_gb: float, model: GpuModel | None, *, stated: bool) -> tuple[float, str]:
+def _total(
+    name: str, memory_gb: float, model: GpuModel | None, *, stated: bool
+) -> tuple[float, str]:
     """Return the GiB that CUDA reports, and where the figure is from."""
     if model is None or not model.memory_gb:
         if memory_gb != int(memory_gb):  # nobody prints a fraction on a box
             return memory_gb, f"{memory_gb:g} GiB, as stated"
+        if _AMD.search(name):
+            return memory_gb, f"{memory_gb:g} GiB, as stated: AMD's driver reports all of it"
         return memory_gb * _USUAL, "97.8 % of the stated memory: this GPU is not in the catalogue"
     reported = model.cuda_gib or model.memory_gb * _USUAL
     close = any(abs(memory_gb - known) <= _SAME * known for known in (model.memory_gb, reported))

@@ -20,11 +20,20 @@ def activation(
     logits = settings.max_num_seqs * model.vocabulary * 4 / GIB if is_last else 0.0
     hidden = tokens * model.hidden * width / GIB
     sampled = use.logits * logits + use.tokens * hidden + use.constant
-    # Without a sampler the feed-forward part of one layer is the peak.
-    inner = tokens * (3 * model.intermediate // tensor + 4 * model.hidden) * width / GIB
+    if model.pooling:  # no sampler
+        sampled = use.constant
+    # Without a sampler, and with long batches, the feed-forward part of one layer is the peak.
+    inner = tokens * (3 * _inner_size(model, use) // tensor + 4 * model.hidden) * width / GIB
     likely = max(sampled, inner) + use.experts * _work_space(model, settings, tensor)
     result = Interval.around(likely, use.spread + 0.04 * likely)
     return result + _VISION if vision else result
+
+
+def _inner_size(model: Model, use: MemoryUse) -> int:
+    """Return the inner size that a token passes through; work space that is kept counts apart."""
+    if model.experts is None:
+        return model.intermediate
+    return 0 if use.experts else model.experts.intermediate * model.experts.per_token
 
 
 def _work_space(model: Model, settings: Settings, tensor: int) -> float:

@@ -90,7 +90,7 @@ def size(
     ruled = rules.judge(model, scheme, settings, device, request, catalogue, tensor, pipeline)
     pool = (
         None
-        if model.pooling
+        if model.encoder
         else kv_cache.pool(
             model,
             settings.rules,
@@ -151,6 +151,7 @@ def _rank(
         pipeline,
         stage,
         experts_apart=apart,
+        replicas=layout.replicas,
         with_vision=vision,
     )
     held = held.minus(Interval.exactly(min(request.offload_gib, held.likely)))

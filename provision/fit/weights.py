@@ -34,11 +34,13 @@ def of_rank(
     stage: int = 0,
     *,
     experts_apart: int = 1,
+    replicas: int = 1,
     with_vision: bool = True,
 ) -> Interval:
     """Return the GiB of the weights on one rank of this stage.
 
-    `experts_apart` is the number of ranks that share the experts whole (expert parallelism).
+    `experts_apart` is the number of ranks that share the experts whole (expert parallelism),
+    `replicas` the number of data-parallel ranks.
     """
     width = BYTES.get(dtype, 2)
     matrices = [m for layer in layers_of(model, pipeline, stage) for m in layer.matrices]
@@ -49,7 +51,7 @@ def of_rank(
     if stage == pipeline - 1:
         matrices += [m for m in model.last if not (model.tied and m.name == "lm_head")]
     total = model.rotary * width + model.stored * sum(
-        _bytes(matrix, scheme, width, tensor, experts_apart) for matrix in matrices
+        _bytes(matrix, scheme, width, tensor, experts_apart, replicas) for matrix in matrices
     )
     share = _SPREAD + (scheme.spread if scheme else 0.0)
     return Interval.around(total, total * share).times(1 / GIB)
@@ -63,7 +65,7 @@ def on_disk(model: Model, dtype: str) -> float:
     last = [m for m in model.last if not (model.tied and m.name == "lm_head")]
     inside = [matrix for layer in model.layers for matrix in layer.matrices]
     return sum(
-        _bytes(matrix, scheme, BYTES.get(dtype, 2), 1, 1)
+        _bytes(matrix, scheme, BYTES.get(dtype, 2))
         for matrix in (*inside, *model.first, *last, *model.vision)
         if not matrix.name.endswith(".absorbed")
     )
@@ -76,15 +78,22 @@ def layers_of(model: Model, pipeline: int, stage: int) -> tuple[Layer, ...]:
 
 
 def _bytes(
-    matrix: Matrix, scheme: Quantisation | None, width: int, tensor: int, experts_apart: int
+    matrix: Matrix,
+    scheme: Quantisation | None,
+    width: int,
+    tensor: int = 1,
+    experts_apart: int = 1,
+    replicas: int = 1,
 ) -> float:
     rows, columns, copies = matrix.rows, matrix.columns, matrix.copies
+    # Without expert parallelism the replicas of a mixture divide each expert among them, too.
+    ranks = tensor * replicas if matrix.expert else tensor
     if matrix.expert and experts_apart > 1:
         copies = math.ceil(copies / experts_apart)
     elif matrix.split == "rows":
-        rows = max(matrix.least, math.ceil(rows / tensor))
+        rows = max(matrix.least, math.ceil(rows / ranks))
     elif matrix.split == "columns":
-        columns = math.ceil(columns / tensor)
+        columns = math.ceil(columns / ranks)
     if scheme is not None and quantisation.applies(scheme, matrix):
         if scheme.pad != (1, 1):
             rows, columns, copies = _for_padding(matrix, rows, columns, copies)

@@ -8,11 +8,12 @@ import msgspec
 import pytest
 import yaml
 
-from provision.fit import device, document, vllm_command
+from provision.fit import describe, device, document, vllm_command
 from provision.fit._model import Request
 from provision.fit.document import Fit
 from provision.host import from_text
 from tests.fit import runs
+from tests.fit.test_describe import MODELS
 
 
 def fit(name: str, gpus: list[dict[str, Any]], version: str = "0.32.0", **flags: Any) -> Fit:
@@ -162,3 +163,42 @@ def test_the_document_keeps_to_its_form() -> None:
         "basis",
         "proof",
     ]
+
+
+def test_replicas_of_a_mixture_share_its_experts() -> None:
+    one = fit("Qwen3-235B-A22B-FP8", gpus("H200", 8), tensor_parallel=4)
+    two = fit("Qwen3-235B-A22B-FP8", gpus("H200", 8), tensor_parallel=4, data_parallel=2)
+    apart = fit(
+        "Qwen3-235B-A22B-FP8",
+        gpus("H200", 8),
+        tensor_parallel=4,
+        data_parallel=2,
+        expert_parallel=True,
+    )
+    assert two.per_gpu_gib.weights.likely < 0.6 * one.per_gpu_gib.weights.likely
+    assert apart.per_gpu_gib.weights.likely == pytest.approx(
+        two.per_gpu_gib.weights.likely, rel=0.01
+    )
+    assert {"--data-parallel-size", "2"} <= {*two.serve}
+
+
+def test_an_encoder_keeps_no_cache_and_a_ranking_decoder_does() -> None:
+    config = {**runs.document()["models"]["Qwen2.5-0.5B-Instruct"]}
+    config["architectures"] = ["Qwen2ForSequenceClassification"]
+    ranker = describe.describe(config, "m", "m")
+    encoder = describe.describe(MODELS["bge-m3"]["config"], "m", "m")
+    host = from_text.parse(yaml.safe_dump({"gpus": gpus("T4")}), "host")
+    kind, _ = device.of_host(host, runs.CATALOGUE)
+    made = [
+        document.make(model, kind, Request(), "0.32.0", runs.CATALOGUE)
+        for model in (ranker, encoder)
+    ]
+    assert [result.verdict for result in made] == ["fits", "fits"]
+    assert made[0].kv is not None
+    assert made[1].kv is None
+
+
+def test_the_gpus_of_another_maker_have_all_their_memory() -> None:
+    result = fit("Qwen3.8-27B", gpus("Radeon RX 7900 XT", 2, memory_gb=20), tensor_parallel=2)
+    assert result.per_gpu_gib.total.likely == 20
+    assert result.verdict == "does not fit"
