@@ -149,10 +149,13 @@ SIZING = (
     "--block-size",
     "--kv-cache-memory-bytes",
     "--cpu-offload-gb",
+    "--max-loras",
+    "--max-lora-rank",
 )
 SIZING_SWITCHES = (
     "--enable-expert-parallel",
     "--enforce-eager",
+    "--enable-lora",
     "--enable-prefix-caching",
     "--no-enable-prefix-caching",
 )

@@ -218,6 +218,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     kv_cache_bytes: int | None = None
     offload_gib: float = 0.0
     prefix_caching: bool | None = None
+    loras: int = 0
+    lora_rank: int = 16
     text_only: bool = False
     auto_length: bool = False
     context: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 from provision.doors import files
 from provision.doors.addresses import Connection, origin
 from provision.errors import SourceFailed, UnreadableInput, WrongUsage
-from provision.fit import describe, headers
+from provision.fit import describe, headers, weights
 from provision.fit._model import Model
 
 _CONFIG = "config.json"
@@ -174,7 +175,21 @@ def _on_hub(name: str, revision: str, *, network: bool) -> Found:
         )
     text = files.as_text(content)
     model = describe.parse(text, name, f"{name}/{_CONFIG}")
-    return Found(model=model, source=url, revision=revision, config=text)
+    said = (_download(model),)
+    return Found(model=model, source=url, revision=revision, config=text, said=said)
+
+
+def _download(model: Model) -> str:
+    """Return the size of the download, beside the space where it would lie."""
+    size = weights.on_disk(model, "bfloat16")
+    place = _cache()
+    existing = next((folder for folder in (place, *place.parents) if folder.exists()), Path("/"))
+    free = shutil.disk_usage(existing).free
+    enough = "" if free > size else ", and that is not enough"
+    return (
+        f"download: about {size / 1e9:.1f} GB; {free / 1e9:.0f} GB are free where the cache"
+        f" lies{enough}"
+    )
 
 
 def _page(url: str, hub: str, name: str) -> bytes | None:

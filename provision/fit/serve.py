@@ -43,6 +43,9 @@ def argv(
     words += ["--quantization", request.quantization] if request.quantization else []
     if request.dtype != "auto":
         words += ["--dtype", request.dtype]
+    if request.loras:
+        words += ["--enable-lora", "--max-loras", str(request.loras)]
+        words += ["--max-lora-rank", str(request.lora_rank)]
     words += ["--cpu-offload-gb", f"{request.offload_gib:g}"] if request.offload_gib else []
     words += ["--enforce-eager"] if request.enforce_eager else []
     if request.prefix_caching is not None:

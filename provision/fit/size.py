@@ -154,6 +154,10 @@ def _rank(
         replicas=layout.replicas,
         with_vision=vision,
     )
+    if request.loras:
+        held += weights.of_adapters(
+            model, settings.dtype, request.loras, request.lora_rank, tensor, pipeline, stage
+        )
     held = held.minus(Interval.exactly(min(request.offload_gib, held.likely)))
     active = overhead.activation(
         model, settings, use, tensor, is_last=is_last, vision=vision and stage == 0

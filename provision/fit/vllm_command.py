@@ -26,7 +26,6 @@ _SUFFIXES = {"k": 1000, "m": 1000**2, "g": 1000**3, "K": 1024, "M": 1024**2, "G"
 # Flags that take memory in a way that is not modelled.
 _UNMODELLED = frozenset(
     {
-        "--enable-lora",
         "--speculative-config",
         "--decode-context-parallel-size",
         "--kv-offloading-size",
@@ -191,6 +190,8 @@ def of_flags(values: dict[str, str]) -> Request:
 
 
 def _checked(request: Request, values: dict[str, str]) -> Request:
+    if "--enable-lora" not in values:
+        request = replace(request, loras=0)
     if values.get("--max-model-len") in ("auto", "-1"):
         request = replace(request, max_model_len=None, auto_length=True)
     if request.utilisation is not None and not 0 < request.utilisation <= 1:
@@ -256,4 +257,7 @@ FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "--cpu-offload-gb": ("offload_gib", share),
     "--enable-prefix-caching": ("prefix_caching", lambda _: True),
     "--no-enable-prefix-caching": ("prefix_caching", lambda _: False),
+    "--enable-lora": ("loras", lambda _: 1),
+    "--max-loras": ("loras", positive),
+    "--max-lora-rank": ("lora_rank", positive),
 }

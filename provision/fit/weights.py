@@ -57,6 +57,23 @@ def of_rank(
     return Interval.around(total, total * share).times(1 / GIB)
 
 
+def of_adapters(
+    model: Model, dtype: str, loras: int, rank: int, tensor: int, pipeline: int, stage: int
+) -> Interval:
+    """Return the GiB that vLLM reserves for LoRA adapters beside every linear layer of a rank.
+
+    Of the two factors of an adapter, tensor parallelism divides the one that lies along the cut.
+    """
+    total = 0.0
+    for layer in layers_of(model, pipeline, stage):
+        for matrix in layer.matrices:
+            if matrix.quantised and not matrix.expert:
+                rows = matrix.rows / (tensor if matrix.split == "rows" else 1)
+                columns = matrix.columns / (tensor if matrix.split == "columns" else 1)
+                total += loras * rank * (rows + columns) * BYTES.get(dtype, 2)
+    return Interval.around(total, 0.2 * total).times(1 / GIB)
+
+
 def on_disk(model: Model, dtype: str) -> float:
     """Return the bytes that the tensors of a checkpoint should have, in the served dtype."""
     scheme = model.quantisation

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provision.catalog.rows import Catalogue
-    from provision.fit._model import Device, Request
+    from provision.fit._model import Device, Model, Request
     from provision.fit.document import Fit
     from provision.fit.read_config import Found
     from provision.host._model import Host
@@ -51,18 +51,47 @@ def predict(options: argparse.Namespace, environment: Mapping[str, str]) -> Fit:
     if options.exact:
         found = _counted(found, settings, environment)
     known_driver = host.known(driver.FACT)
+    request = _for_cpu(request, kind, environment)
+    now = _now(host, kind, found.model, request, release, catalogue)
     fit = document.make(
         found.model,
         kind,
-        _for_cpu(request, kind, environment),
+        request,
         release,
         catalogue,
         source=found.source,
         driver=known_driver.version if known_driver else None,
         revision=found.revision,
-        said=(*remarks, *said, *found.said),
+        said=(*now, *remarks, *said, *found.said),
     )
     return _proved(fit, settings, host, found.config, environment) if options.prove else fit
+
+
+def _now(
+    host: Host,
+    kind: Device,
+    model: Model,
+    request: Request,
+    release: str,
+    catalogue: Catalogue,
+) -> tuple[str, ...]:
+    """Return what is possible beside the processes that hold GPU memory; nothing on empty GPUs."""
+    held: dict[str, float] = {}
+    processes = host.known(gpu_processes.FACT) or ()
+    for process in processes:
+        held[process.id] = held.get(process.id, 0.0) + (process.memory_mib or 0) / 1024
+    most = max(held.values(), default=0.0)
+    if not most:
+        return ()
+    share = int((1 - most / kind.total) * 100 - 1) / 100  # vLLM itself needs a little outside
+    names = ", ".join(sorted({process.name or str(process.pid) for process in processes}))
+    held_now = f"now {names} hold up to {most:.1f} GiB of a GPU"
+    if share <= 0:
+        return (f"{held_now}: nothing is left beside them",)
+    beside = msgspec.structs.replace(request, utilisation=share)
+    fit = document.make(model, kind, beside, release, catalogue)
+    tokens = f", {fit.kv.tokens.likely:.0f} tokens in the KV cache" if fit.kv else ""
+    return (f"{held_now}: --gpu-memory-utilization {share:g} beside them: {fit.verdict}{tokens}",)
 
 
 def _environment(settings: Settings) -> str:

@@ -132,11 +132,11 @@ def test_every_figure_lies_in_its_interval() -> None:
 
 
 def test_a_command_is_judged_as_it_stands() -> None:
-    words = "vllm serve phi-4 -tp 2 --max-model-len 16k --port 80 --frob 3 --enable-lora"
+    words = "vllm serve phi-4 -tp 2 --max-model-len 16k --port 80 --frob 3 --swap-space 9"
     name, request, _ = vllm_command.parse(words.split())
     assert (name, request.tensor_parallel, request.max_model_len) == ("phi-4", 2, 16000)
-    assert request.kept == ("--port", "80", "--frob", "3", "--enable-lora")
-    assert (request.unknown, request.unmodelled) == (("--frob",), ("--enable-lora",))
+    assert request.kept == ("--port", "80", "--frob", "3", "--swap-space", "9")
+    assert (request.unknown, request.unmodelled) == (("--frob",), ("--swap-space",))
     host = from_text.parse(yaml.safe_dump({"gpus": gpus("H100", 2)}), "host")
     kind, _ = device.of_host(host, runs.CATALOGUE)
     result = document.make(runs.model(name), kind, request, "0.32.0", runs.CATALOGUE)
@@ -202,3 +202,12 @@ def test_the_gpus_of_another_maker_have_all_their_memory() -> None:
     result = fit("Qwen3.8-27B", gpus("Radeon RX 7900 XT", 2, memory_gb=20), tensor_parallel=2)
     assert result.per_gpu_gib.total.likely == 20
     assert result.verdict == "does not fit"
+
+
+def test_adapters_take_room_beside_the_weights() -> None:
+    plain = fit("Llama-3.1-8B-Instruct", gpus("H100"))
+    some = fit("Llama-3.1-8B-Instruct", gpus("H100"), loras=4, lora_rank=64)
+    more = some.per_gpu_gib.weights.likely - plain.per_gpu_gib.weights.likely
+    # Of rank 64 an adapter for all seven linear layers has 167.8 million parameters.
+    assert more == pytest.approx(4 * 167.8e6 * 2 / 2**30, rel=0.01)
+    assert {"--enable-lora", "--max-loras", "--max-lora-rank"} <= {*some.serve}

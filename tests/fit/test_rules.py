@@ -119,7 +119,7 @@ def test_an_fp8_cache_needs_a_backend() -> None:
 
 
 def test_what_is_not_modelled_is_never_sure() -> None:
-    assert sized(LLAMA, max_model_len=8192, unmodelled=("--enable-lora",)).verdict == "tight"
+    assert sized(LLAMA, max_model_len=8192, unmodelled=("--speculative-config",)).verdict == "tight"
 
 
 def test_memory_decides_what_no_rule_does() -> None:

@@ -10,6 +10,9 @@ import pytest
 
 from provision.cli import run
 from provision.errors import DONE, UNSUPPORTED, Failure, WrongUsage
+from provision.host import from_text, gpu_processes
+from provision.host.gpu_processes import GpuProcess
+from provision.session import fitting
 from tests.fit import runs
 
 ROOT = Path(__file__).parents[2]
@@ -96,3 +99,17 @@ def test_a_release_that_the_host_cannot_install_is_sized(
     assert run(["fit", config, "--host", host, "--set", "vllm=0.32.0", "--json"]) == DONE
     document = json.loads(capsys.readouterr().out)
     assert any("cannot be installed on this host" in text for text in document["advice"])
+
+
+def test_what_is_possible_beside_other_processes(
+    config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = from_text.parse('gpus: [{name: "H100"}]\ndriver: "580.65.06"', "host")
+    held = (GpuProcess(id="0", pid=7, name="python", memory_mib=30 * 1024),)
+    busy = host.replace({gpu_processes.FACT.name: held})
+    monkeypatch.setattr(fitting, "_this_host", lambda: busy)
+    assert run(["fit", config, "--json", "--set", "vllm=0.19.0"]) == DONE
+    advice = json.loads(capsys.readouterr().out)["advice"]
+    (now,) = [text for text in advice if text.startswith("now ")]
+    assert now.startswith("now python hold up to 30.0 GiB of a GPU: --gpu-memory-utilization 0.61")
+    assert "fits" in now
