@@ -179,7 +179,8 @@ class DriverLimit(Row, frozen=True, kw_only=True):
 class GpuModel(Row, frozen=True, kw_only=True):
     """A GPU as people and drivers name it; figures are dense TFLOP/s and GB/s, or None.
 
-    `memory_gb` is what its maker states, `cuda_gib` the memory that CUDA reports.
+    `memory_gb` is what its maker states, `cuda_gib` the memory that CUDA reports:
+    stated by a source that was read, or recalled from messages of PyTorch and not read again.
     """
 
     name: str
@@ -187,6 +188,7 @@ class GpuModel(Row, frozen=True, kw_only=True):
     cc: str
     memory_gb: float | None = None
     cuda_gib: float | None = None
+    cuda_basis: Literal["stated", "recalled"] | None = None
     tflops_bf16: float | None = None
     tflops_fp16: float | None = None
     bandwidth_gbs: float | None = None

@@ -73,7 +73,9 @@ def _total(
     reported = model.cuda_gib or model.memory_gb * _USUAL
     close = any(abs(memory_gb - known) <= _SAME * known for known in (model.memory_gb, reported))
     if close or not stated:
-        origin = "reported by CUDA" if model.cuda_gib else "97.8 % of the memory on the box"
+        origin = {"stated": "reported by CUDA", "recalled": "recalled, not read again,"}.get(
+            model.cuda_basis or "", "97.8 % of the memory on the box"
+        )
         return reported, f"{reported:.2f} GiB, {origin} for {model.name}"
     share = reported / model.memory_gb
     return memory_gb * share, f"{100 * share:.1f} % of the stated {memory_gb:g} GB"

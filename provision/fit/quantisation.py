@@ -193,8 +193,8 @@ def _grouped(document: dict[str, Any], left_out: tuple[str, ...], method: str) -
     group = document.get("group_size") or document.get("q_group_size") or 128
     bits = bits if isinstance(bits, int) and 1 <= bits <= 8 else 4
     size = group if isinstance(group, int) and group > 0 else 0
-    # Both keep the packed zero points of the checkpoint, AWQ beside those of its kernel: what
-    # vLLM prints for checkpoints of 7 to 72 billion parameters has them.
+    # Both keep the packed zero points of the checkpoint, AWQ beside those of its kernel. That is
+    # inferred from sizes of Qwen2.5 checkpoints in logs that were recalled, not read again.
     zeros = bits / 8 * (2 if method.startswith("awq") else 1)
     return Quantisation(
         method=method,
