@@ -56,10 +56,15 @@ class Parser(argparse.ArgumentParser):
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the options of a verb; print and raise SystemExit where help is requested."""
-    verb, words = _verb_first(argv)
+    own, _, command = _divided(argv)
+    verb, words = _verb_first(own)
+    if command and verb != "fit":
+        verb, words, command = *_verb_first(argv), []
     parser = Parser(verb)
     options, rest = parser.parse_known_args(words)
     options.verb = verb
+    if verb == "fit":
+        options.command = command
     if verb in ACTIONS and not any(word.startswith("-") for word in rest):
         options.what += rest  # argparse does not collect names that follow an option
     elif rest:
@@ -71,6 +76,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
         if options.action not in actions:
             parser.error(f"invalid action: '{options.action}' (choose from {', '.join(actions)})")
     return options
+
+
+def _divided(argv: list[str]) -> tuple[list[str], str, list[str]]:
+    """Return the words before and after `--`: what follows is a command of another program."""
+    if "--" not in argv:
+        return argv, "", []
+    position = argv.index("--")
+    return argv[:position], "--", argv[position + 1 :]
 
 
 def _verb_first(argv: list[str]) -> tuple[str, list[str]]:

@@ -121,6 +121,18 @@ class Locked(Failure):
     exit_code = 6
 
 
+class NothingToProve(Failure):
+    """A proof that cannot run: there is no environment to run it in."""
+
+    exit_code = UNDECIDED
+
+
+class GpusInUse(Failure):
+    """GPUs whose memory other processes hold."""
+
+    exit_code = UNSUPPORTED
+
+
 class UnusablePrefix(Failure):
     """A prefix that cannot be written, or whose file system has no locks."""
 

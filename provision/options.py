@@ -18,6 +18,7 @@ GROUPS = {
         "bundle": "collect what a host without a network needs in a folder",
     },
     "look": {
+        "fit": "predict whether and how a model runs: memory, context, command",
         "host": "record this host and show it",
         "check": "check the current environment; `check list` explains",
         "report": f"show a run as {', '.join(FORMATS)}",
@@ -133,6 +134,67 @@ def _plan(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="plan for the host in FILE: a recording, collect_env text or YAML (- is stdin)",
     )
+
+
+# The flags of `vllm serve` that size a run; `fit` has them under the same names.
+SIZING = (
+    "--tensor-parallel-size",
+    "--pipeline-parallel-size",
+    "--data-parallel-size",
+    "--max-model-len",
+    "--gpu-memory-utilization",
+    "--max-num-seqs",
+    "--max-num-batched-tokens",
+    "--kv-cache-dtype",
+    "--quantization",
+    "--dtype",
+    "--block-size",
+    "--kv-cache-memory-bytes",
+    "--cpu-offload-gb",
+    "--max-loras",
+    "--max-lora-rank",
+)
+SIZING_SWITCHES = (
+    "--enable-expert-parallel",
+    "--enforce-eager",
+    "--enable-lora",
+    "--enable-prefix-caching",
+    "--no-enable-prefix-caching",
+)
+
+
+def _fit(parser: argparse.ArgumentParser) -> None:
+    option = parser.add_argument
+    option(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a folder, a config.json, or the id of a model on the hub;"
+        " or after -- a `vllm serve` command to judge",
+    )
+    option(
+        "--host",
+        metavar="FILE",
+        help="for the host in FILE: a recording, collect_env text or YAML (- is stdin)",
+    )
+    option("--revision", metavar="NAME", help="the revision of the model on the hub")
+    option(
+        "--prove",
+        action="store_true",
+        help="start vLLM of the current environment with dummy weights, and compare its figures",
+    )
+    option(
+        "--exact",
+        action="store_true",
+        help="count the weights with vLLM's own model code, in the current environment",
+    )
+    option("--context", metavar="N", help="tokens that one request should have room for")
+    option("--concurrency", metavar="N", help="how many such requests should fit at once")
+    group = parser.add_argument_group("as `vllm serve` has them; a default is vLLM's own")
+    for flag in SIZING:
+        group.add_argument(flag, metavar="X")
+    for flag in SIZING_SWITCHES:
+        group.add_argument(flag, dest=flag[2:].replace("-", "_"), action="store_true")
 
 
 def _provision(parser: argparse.ArgumentParser) -> None:
@@ -281,6 +343,7 @@ def _completion(parser: argparse.ArgumentParser) -> None:
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "up": _up,
     "plan": _plan,
+    "fit": _fit,
     "provision": _provision,
     "bundle": _bundle,
     "host": _host,

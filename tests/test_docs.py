@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,13 @@ from rich.console import Console
 
 from provision import arguments, errors, options
 from provision.catalog.rows import Catalogue
+from provision.fit import device, document, show
+from provision.fit._model import Request
 from provision.host import from_text
 from provision.plan.explain import render
 from provision.session.planning import make_plan
 from provision.settings import Settings, load
+from tests.fit import runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,6 +78,26 @@ def test_output_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) ->
     )
     shown = "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
     assert_shown("README.md", "output: plan of tests/hosts/h100-550.yaml", shown, request)
+
+
+def test_the_screen_of_fit_is_real(catalogue: Catalogue, request: pytest.FixtureRequest) -> None:
+    host = from_text.parse((ROOT / "tests/hosts/h100-550.yaml").read_text(), "h100-550.yaml")
+    kind, said = device.of_host(host, catalogue)
+    name, wish = "Llama-3.1-8B-Instruct", Request()
+    result = document.make(runs.model(name), kind, wish, "0.32.0", catalogue, said=said)
+    page = io.StringIO()
+    Console(file=page, width=110, color_system=None).print(show.render(result))
+    shown = "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
+    mark = f"output: fit of {name} on tests/hosts/h100-550.yaml"
+    assert_shown("docs/fit.md", mark, shown, request)
+
+
+@pytest.mark.parametrize("script", ["fit", "fit_coefficients"])
+def test_the_errors_of_fit_are_as_printed(script: str, request: pytest.FixtureRequest) -> None:
+    command = [sys.executable, f"benchmarks/{script}.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert_shown("docs/measured/fit.md", f"output: benchmarks/{script}.py", done.stdout, request)
 
 
 def test_the_readme_is_short() -> None:

@@ -13,6 +13,7 @@ import pytest
 from provision.diagnose._model import Diagnosis
 from provision.engine.bundle import Bundle
 from provision.events import CheckDone, CheckStarted, Event
+from provision.fit.document import Fit
 from provision.host._model import Recording
 from provision.plan._model import Plan, SilentSources, Unsupported
 from provision.report._comparison import Comparison
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 SCHEMAS: dict[str, list[type]] = {  # each is one of these
     "host": [Recording],
     "plan": [Plan, Unsupported, SilentSources],
+    "fit": [Fit],
     "report": [Report],
     "diff": [Comparison],
     "bundle": [Bundle],

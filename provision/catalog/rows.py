@@ -9,6 +9,7 @@ import msgspec
 
 from provision.catalog.accelerator_rows import AcceleratorKind, OfficialWay
 from provision.catalog.row import Row
+from provision.catalog.serving import ArchitectureChange, MemoryUse, ServingDefaults
 from provision.errors import UnreadableInput
 
 DATA = os.path.join(
@@ -177,12 +178,18 @@ class DriverLimit(Row, frozen=True, kw_only=True):
 
 
 class GpuModel(Row, frozen=True, kw_only=True):
-    """A GPU as people and drivers name it; figures are dense TFLOP/s and GB/s, or None."""
+    """A GPU as people and drivers name it; figures are dense TFLOP/s and GB/s, or None.
+
+    `memory_gb` is what its maker states, `cuda_gib` the memory that CUDA reports:
+    stated by a source that was read, or recalled from messages of PyTorch and not read again.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
     cc: str
     memory_gb: float | None = None
+    cuda_gib: float | None = None
+    cuda_basis: Literal["stated", "recalled"] | None = None
     tflops_bf16: float | None = None
     tflops_fp16: float | None = None
     bandwidth_gbs: float | None = None
@@ -216,7 +223,7 @@ class Rule(Row, frozen=True, kw_only=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
-    """All tables, newest release first."""
+    """All tables, newest release first; those about serving oldest first."""
 
     vllm: tuple[VllmRelease, ...]
     torch: tuple[TorchRelease, ...]
@@ -231,6 +238,9 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     accelerators: tuple[AcceleratorKind, ...]
     ways: tuple[OfficialWay, ...]
     rules: tuple[Rule, ...]
+    serving: tuple[ServingDefaults, ...]
+    memory_use: tuple[MemoryUse, ...]
+    architectures: tuple[ArchitectureChange, ...]
 
 
 R = TypeVar("R", bound=Row)

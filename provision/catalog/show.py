@@ -65,9 +65,9 @@ def _fields(row: dict[str, Any]) -> Iterator[str]:
 def _field(name: str, value: object) -> str:
     if isinstance(value, bool):
         return name if value else f"no {name}"
-    for unit in ("mb", "gb", "gbs"):
+    for unit, shown in (("mb", "MB"), ("gb", "GB"), ("gbs", "GB/s"), ("gib", "GiB")):
         if name.endswith(f" {unit}"):
-            return f"{name.removesuffix(unit)}{value:g} {unit.upper().replace('GBS', 'GB/s')}"
+            return f"{name.removesuffix(unit)}{value:g} {shown}"
     return f"{name} {_in_words(value)}"
 
 

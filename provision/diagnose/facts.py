@@ -11,7 +11,7 @@ import msgspec
 
 from provision.catalog.rows import Catalogue
 from provision.errors import Failure
-from provision.host import driver, from_collect_env, glibc, gpus, machine, packages, pythons, wsl
+from provision.host import driver, from_paste, glibc, gpus, machine, packages, pythons, wsl
 from provision.host._model import Host
 from provision.plan import identify
 
@@ -100,9 +100,10 @@ def gather(host: Host | None, text: str, catalogue: Catalogue, here: Host | None
 def _section(text: str) -> Host:
     """Return the host of the environment section of a log; an empty one if it has none."""
     try:
-        return from_collect_env.parse(text, "the log")
+        found = from_paste.read(text, "the log")
     except (Failure, ValueError):
         return Host(described={})
+    return Host(described={fact: told.value for fact, told in found.items()})
 
 
 def of_host(host: Host, catalogue: Catalogue, who: str) -> Facts:

@@ -8,13 +8,17 @@ import msgspec
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """The connection settings of the installers, beyond the environment; logins by `origin`."""
+    """The connection settings of the installers, beyond the environment; logins by `origin`.
+
+    `tokens` are bearer tokens, by origin too.
+    """
 
     proxy: str = ""
     certificates: str = ""
     client_certificate: str = ""
     unverified: tuple[str, ...] = ()
     logins: dict[str, tuple[str, str]] = {}
+    tokens: dict[str, str] = {}
 
 
 def origin(url: str) -> str:

@@ -48,6 +48,9 @@ def session(url: str = "", connection: Connection | None = None) -> requests.Ses
         address = urlsplit(url)
         host, host_and_port = address.hostname or "", address.netloc.rpartition("@")[2]
         session.auth = connection.logins.get(origin(url))
+        if token := connection.tokens.get(origin(url)):
+            # requests drops this header where a redirect leads to another host.
+            session.headers["Authorization"] = f"Bearer {token}"
         verified = not {host, host_and_port} & {*connection.unverified}
         session.verify = verified and (connection.certificates or session.verify)
         session.cert = connection.client_certificate or None
