@@ -137,6 +137,12 @@ def in_container(facts: dict[str, Any]) -> bool:
     return bool((optional_fact(facts, "container") or {}).get("engine"))
 
 
+def is_allotted(facts: dict[str, Any]) -> bool:
+    """Return whether this process may be given only some GPUs of the machine."""
+    scheduler = optional_fact(facts, "scheduler") or {}
+    return in_container(facts) or scheduler.get("place") in {"job", "pod"}
+
+
 def all_integrated(context: Context) -> bool:
     """Return whether all GPUs share the host's memory (Jetson) and lack much that cards have."""
     gpus = optional_fact(context.facts, "gpus") or []

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 from . import _host
 from ._contract import Context
 from ._host import Observation
+
+_UVM = "/dev/nvidia-uvm"
+
+
+def _comes_with_the_first_program(context: Context) -> bool:
+    """Return whether the first CUDA program makes the file, as after a boot without udev's rule."""
+    return not _host.in_container(context.facts) and shutil.which("nvidia-modprobe") is not None
 
 
 def look(context: Context) -> Observation:
@@ -18,8 +26,12 @@ def look(context: Context) -> Observation:
         )
     windows = _host.optional_fact(context.facts, "wsl")
     present = [path for path in usable if re.fullmatch(r"/dev/nvidia\d+", path)]
-    shared = ("/dev/dxg",) if windows else ("/dev/nvidiactl", "/dev/nvidia-uvm")
-    problems = [f"{path} is missing" for path in shared if path not in usable]
+    shared = ("/dev/dxg",) if windows else ("/dev/nvidiactl", _UVM)
+    problems = [
+        f"{path} is missing"
+        for path in shared
+        if path not in usable and not (path == _UVM and _comes_with_the_first_program(context))
+    ]
     used = {gpu["id"] for gpu in _host.used_gpus(context)}
     if not windows and len(present) < len(used):
         problems.append(

@@ -15,9 +15,11 @@ def look(context: Context) -> Observation:
     ]
     hidden = sorted(set(bound) - shown)
     evidence = {"on_the_bus": len(bound), "shown": len(shown), "not_shown": hidden}
-    if _host.in_container(facts):
+    if _host.is_allotted(facts):
         return Observation(
-            [], f"this container was given {len(shown)} of {len(bound)} GPUs on the bus", evidence
+            [],
+            f"this container or job was given {len(shown)} of {len(bound)} GPUs on the bus",
+            evidence,
         )
     if hidden and None in shown:
         raise _host.UnreadableFact(

@@ -25,7 +25,7 @@ def look(context: Context) -> Observation:
         )
     missing = sorted(before.keys() - now.keys())
     # Jobs and containers get other GPUs each time; only one that is off the bus is lost.
-    devices = (_host.optional_fact(facts, "pci_gpus") or []) if _is_allotted(facts) else []
+    devices = (_host.optional_fact(facts, "pci_gpus") or []) if _host.is_allotted(facts) else []
     lost = sorted(set(missing) - {device["bus_id"] for device in devices})
     moved = len(now.keys() - before.keys()) >= len(lost)
     evidence = {"before": before, "now": now, "lost": [] if moved else lost}
@@ -46,11 +46,6 @@ def look(context: Context) -> Observation:
 def _by_bus(facts: dict[str, Any]) -> dict[str, str]:
     gpus = _host.optional_fact(facts, "gpus") or []
     return {gpu["bus_id"]: f"GPU {gpu['id']} ({gpu['name']})" for gpu in gpus if gpu["bus_id"]}
-
-
-def _is_allotted(facts: dict[str, Any]) -> bool:
-    scheduler = _host.optional_fact(facts, "scheduler") or {}
-    return _host.in_container(facts) or scheduler.get("place") in {"job", "pod"}
 
 
 def _last_xid(bus_id: str, xids: list[dict[str, Any]]) -> str:

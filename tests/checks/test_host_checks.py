@@ -34,6 +34,7 @@ from provision.host import (
     shm,
     xids,
 )
+from provision.host import scheduler as job_scheduler
 from provision.host.record import discover
 from tests.checks.twins import twin_of
 
@@ -152,6 +153,7 @@ TWINS: list[tuple[str, dict[str, Any], str]] = [
     ("gpu_memory_sound", {"gpu_memory_errors": (gpu_memory_errors.GpuMemoryErrors(id="1", remap_failed=1),)}, "GPU 1: a row of memory could not be replaced"),
     ("gpu_memory_sound", {"gpus": (gpu(0, ecc=False), gpu(1))}, "GPU 0: ECC is off"),
     ("no_xid", {"xids": [xids.Xid(bus_id="0000:1b:00.0", xid=79)] * 2}, "Xid 79 at 0000:1b:00.0, 2 times (the GPU has fallen off the bus)"),
+    ("no_xid", {"xids": [xids.Xid(bus_id="0000:1b:00.0", xid=94)]}, "Xid 94 at 0000:1b:00.0 (a memory error that was contained"),
     ("no_xid", {"xids": MISSING}, "xids could not be read (refused: only root may look)"),
     ("gpus_not_throttled", {"gpu_throttling": (gpu_throttling.GpuThrottling(id="0", reasons=("power cap", "power brake")),)}, "GPU 0: power brake"),
     ("clocks_as_delivered", {"gpu_clocks": (gpu_clocks.GpuClocks(id="1", application=1095, application_default=1275),)}, "GPU 1: application clocks are set to 1095 MHz of 1275"),
@@ -237,7 +239,9 @@ SOUND: list[tuple[str, dict[str, Any], str]] = [
     ("fabric_manager_runs", {"fabric_manager": MISSING, "gpus": (gpu(0, name="NVIDIA GB200"), gpu(1))}, "managed elsewhere"),
     ("gpus_as_before", {**ONE_GPU_LEFT, **DOCKER}, "1 of 2 GPUs of an earlier run: those that this job or container was given"),
     ("gpus_as_before", {"gpus": (gpu(0), gpu(5))}, "as many as before, at other places"),
-    ("gpus_all_shown", {**ONE_GPU_LEFT, **DOCKER}, "this container was given 1 of 2 GPUs"),
+    ("gpus_all_shown", {**ONE_GPU_LEFT, **DOCKER}, "this container or job was given 1 of 2 GPUs"),
+    ("gpus_all_shown", {**ONE_GPU_LEFT, "scheduler": job_scheduler.Scheduler(name="slurm", place="job")}, "this container or job was given 1 of 2 GPUs"),
+    ("no_xid", {"xids": [xids.Xid(bus_id="0000:1b:00.0", xid=number) for number in (63, 106, 107, 137, 154, 162)]}, "of programs, or notes: 6"),
     ("gpu_memory_sound", {"gpus": (gpu(0, name="NVIDIA GeForce RTX 4090", ecc=False), gpu(1, name="NVIDIA GeForce RTX 4090", ecc=None)), "gpu_memory_errors": MISSING}, "nothing counts errors"),
     ("clocks_as_delivered", {"gpu_clocks": (gpu_clocks.GpuClocks(id="0", sm=1410, sm_max=1410, application=1275, application_default=1275),), "gpu_throttling": (gpu_throttling.GpuThrottling(id="0", reasons=("application clocks",)),)}, "as the GPUs were delivered"),
     ("clocks_as_delivered", {"gpu_clocks": (gpu_clocks.GpuClocks(id="0", sm=345, application=1980, application_default=1980),), "gpu_throttling": (gpu_throttling.GpuThrottling(id="0", reasons=("idle", "application clocks")),)}, "as the GPUs were delivered"),
@@ -309,3 +313,13 @@ def test_described_hosts_never_break_a_check(path: Any) -> None:
             check.name, Context(profile="cuda", scratch="", gpus=(*used, "x"), facts=facts)
         )
         assert result.summary, check.name
+
+
+@pytest.mark.parametrize(("maker", "passes"), [("/usr/bin/nvidia-modprobe", True), (None, False)])
+def test_a_file_that_the_first_cuda_program_makes_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch, maker: str | None, passes: bool
+) -> None:
+    monkeypatch.setattr("checks.gpu_device_files.shutil.which", lambda _: maker)
+    files = tuple(file for file in HEALTHY["device_files"] if file.path != "/dev/nvidia-uvm")
+    assert judged("gpu_device_files", device_files=files).passed is passes
+    assert not judged("gpu_device_files", device_files=files, **DOCKER).passed
