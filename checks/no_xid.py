@@ -42,7 +42,7 @@ def look(context: Context) -> Observation:
             for (bus_id, number), count in counts.items()
         ],
         "no Xid of a GPU or the driver since the start; "
-        f"of programs, or notes: {len(xids) - len(faults)}",
+        f"{len(xids) - len(faults)} of programs, or notes",
         {"xids": xids[-20:]},
         _HINT,
     )

@@ -27,7 +27,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def middle(self) -> tuple[float, float]:
         """Return both ends of the middle 80 % of the samples, of which there are at least two."""
-        import statistics  # half of the time that a start of vllm-ready takes for events
+        import statistics  # a third of the time that importing events takes
 
         tenths = statistics.quantiles(self.samples, n=10, method="inclusive")
         return tenths[0], tenths[-1]

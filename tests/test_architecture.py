@@ -21,7 +21,7 @@ SOURCES = sorted((ROOT / "provision").rglob("*.py"))
 # From the ground up. A room may import itself and lower rooms, never a higher one or a neighbour.
 FLOORS: list[set[str]] = [
     {"errors", "version", "results"},
-    {"events", "yamltext"},
+    {"events", "logtext", "yamltext"},
     {"settings"},
     {"package_sources"},
     {"doors"},

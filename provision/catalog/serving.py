@@ -8,7 +8,7 @@ from provision.catalog.row import Row
 
 
 class ServingDefaults(Row, frozen=True, kw_only=True):
-    """What `vllm serve` does where no flag says otherwise, from this release on.
+    """The defaults of `vllm serve` from this release on.
 
     `batches` lists, largest memory first: GiB of the GPU (at least), max_num_seqs,
     max_num_batched_tokens. `small_a100` is whether an A100 counts as a GPU of little memory.

@@ -37,6 +37,11 @@ class Fix(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     do: str
     costs: str = ""
 
+    @property
+    def line(self) -> str:
+        """Return the command, and what it costs as a comment."""
+        return f"{self.do}  # {self.costs}" if self.costs else self.do
+
 
 class LookAlike(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Another cause with similar messages, and what tells the two apart."""

@@ -1,4 +1,4 @@
-"""What is known of the host of a log: from --host, from an environment section, and from the log."""
+"""Facts of the host of a log: from --host, from an environment section, and from the log."""
 
 from __future__ import annotations
 

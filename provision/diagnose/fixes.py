@@ -39,5 +39,4 @@ def filled(fix: Fix, values: Mapping[str, str], facts: Facts) -> str:
             return shlex.quote(text)
         return name.upper().replace("_", "-")
 
-    command = _FIELD.sub(value, fix.do)
-    return f"{command}  # {fix.costs}" if fix.costs else command
+    return _FIELD.sub(value, fix.line)

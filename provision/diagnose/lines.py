@@ -6,9 +6,10 @@ import re
 import unicodedata
 from typing import Final
 
+from provision import logtext
+
 LONGEST_EVIDENCE: Final = 400
 
-_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _QUOTES: Final = str.maketrans(
     dict.fromkeys("\u2018\u2019\u201a\u00b4", "'") | {"\u201c": '"', "\u201d": '"'}
 )
@@ -17,12 +18,12 @@ _FRAME: Final = re.compile(
 )
 # What docker compose, Kubernetes, journald, workers, ranks and loggers write in front of a line.
 _PREFIXES: Final = (
-    re.compile(r"\[pod/[^\]]{1,200}\]\s*"),
-    re.compile(r"[\w.-]{1,60}[-_]\d+\s+\|\s+"),
-    re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\s*[|:-]?\s*"),
+    logtext.POD,
+    logtext.COMPOSE,
+    logtext.TIME,
     re.compile(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} (?=[\w./-]{1,60}(?:\[\d+\])?:)"),
     re.compile(r"(?:ERROR|INFO|WARNING):\s+(?=\()"),
-    re.compile(r"\([\w.:-]{1,80} (?:pid=\w+|rank=\w+)[^)]{0,80}\)\s*"),
+    logtext.WORKER,
     re.compile(r"\[rank\s?\d+\]:?\s*"),
     re.compile(
         r"(?:CRITICAL|ERROR|WARNING|INFO|DEBUG) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[^\]]{1,80}\]|[\w./-]{1,60}:\d+\])\s*"
@@ -45,7 +46,7 @@ def cleaned(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).translate(_QUOTES)
     if "\x1b" in text:
-        text = _ANSI.sub("", text)
+        text = logtext.ANSI.sub("", text)
     text = _FRAME.sub("", text)
     for prefix in _PREFIXES:
         if match := prefix.match(text):

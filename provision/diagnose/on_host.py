@@ -1,4 +1,4 @@
-"""What will go wrong on a host, from its facts alone."""
+"""Find the causes of coming failures in the facts of a host alone."""
 
 from __future__ import annotations
 

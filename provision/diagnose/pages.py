@@ -28,9 +28,7 @@ def page(cause: Cause, examples: Sequence[str]) -> str:
     parts = [f"# {cause.name}", f"**{title}**", cause.cause, "## How it shows"]
     parts.append(_fenced(list(dict.fromkeys(examples))[:_MOST_EXAMPLES] or [cause.title], "text"))
     parts += ["## Fix", "The least invasive first:"]
-    parts.append(
-        _fenced([f"{fix.do}  # {fix.costs}" if fix.costs else fix.do for fix in cause.fix], "sh")
-    )
+    parts.append(_fenced([fix.line for fix in cause.fix], "sh"))
     parts += [_PLACEHOLDERS, "## Proof", f"`{cause.proof}`"]
     if cause.look_alikes:
         parts += ["## Not to be confused with"]

@@ -47,7 +47,7 @@ WRAPPERS: Final = re.compile(
 
 
 class Scan:
-    """What one pass over a log has found."""
+    """The result of one pass over a log."""
 
     def __init__(self) -> None:
         self.hits: dict[str, list[Line]] = {}

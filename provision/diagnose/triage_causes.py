@@ -35,7 +35,7 @@ def document(causes: Mapping[str, Cause]) -> dict[str, Any]:
     return {
         name: {
             "summary": cause.cause,
-            "fix": [f"{fix.do}  # {fix.costs}" if fix.costs else fix.do for fix in cause.fix],
+            "fix": [fix.line for fix in cause.fix],
             "proof": cause.proof,
             "forms": list(_forms(cause)),
         }

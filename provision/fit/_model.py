@@ -54,7 +54,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is the name in the checkpoint. `split` says how tensor parallelism divides it: by rows
     (outputs), by columns (inputs), by copies, or not at all. `least` is the fewest rows that a rank
-    holds: a head of keys is never divided. `quantised` is whether a scheme applies to it at all.
+    holds: a head of keys is never divided. `quantised`: a scheme may apply to it.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cache(msgspec.Struct, frozen=True, kw_only=True):
-    """What one layer keeps of every request.
+    """The part of a request that one layer keeps.
 
     `width` is the sum of the sizes of one key and one value; for MLA that of the compressed row.
     `states` are the states of a recurrent layer: elements over all ranks, and bytes per element
@@ -195,11 +195,11 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user asks for: flags of `vllm serve`, and what they want to serve.
+    """The wish of a user: flags of `vllm serve`, a context, a number of requests at once.
 
-    `command` is whether it is a whole command to judge: then all that is not given is vLLM's
-    default. `judged` is whether flags name a layout, a length or a batch: then at least the size of
-    a batch is vLLM's default where no flag gives it.
+    `command`: it is a whole command to judge, and all that is not given is vLLM's default.
+    `judged`: flags name a layout, a length or a batch, so the size of a batch is vLLM's
+    default where no flag gives it.
     """
 
     tensor_parallel: int | None = None

@@ -1,4 +1,4 @@
-"""What would make a model fit, or hold more, the smallest change first; each is sized anew."""
+"""Changes that make a model fit, or hold more, the smallest first; each is sized anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from provision.catalog.rows import Catalogue
 from provision.fit import size
 from provision.fit._model import Device, Model, Request
-from provision.fit.size import Layout, Sized
+from provision.fit.memory import Layout
+from provision.fit.size import Sized
 
 _UTILISATION = 0.95
 _LESS = 0.9
@@ -26,7 +27,9 @@ def advise(
     catalogue: Catalogue,
     sized: Sized,
 ) -> list[str]:
-    """Return the changes that help, smallest first."""
+    """Return the changes that help, smallest first; none where the model fits."""
+    if sized.verdict == "fits":
+        return []
     helped = []
     for what, changed, on in _changes(model, device, request, sized):
         layout = on or sized.layout
@@ -34,8 +37,6 @@ def advise(
         other = size.size(model, wider, changed, version, catalogue, layout)
         if other.verdict == "fits" or (other.verdict == "tight" and sized.verdict != "tight"):
             helped.append(f"{what}: {_gain(other)}")
-    if sized.verdict == "fits":
-        return []
     if not helped and sized.verdict == "does not fit" and model.quantisation is None:
         helped.append("a variant of this model with 4-bit weights, or a smaller model")
     return helped

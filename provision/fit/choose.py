@@ -7,7 +7,8 @@ import msgspec
 from provision.catalog.rows import Catalogue
 from provision.fit import size
 from provision.fit._model import Device, Model, Request
-from provision.fit.size import Layout, Sized
+from provision.fit.memory import Layout
+from provision.fit.size import Sized
 from provision.plan._model import Rejected
 
 # Without a wish, a layout should hold this many tokens before a smaller context is offered.
@@ -50,7 +51,7 @@ def _rank(sized: Sized, request: Request) -> tuple[float, ...]:
     """Return what orders layouts: what serves with fewest GPUs, else what comes closest."""
     layout, order = sized.layout, _ORDER[sized.verdict]
     if order > 1:
-        return (1, order, -sized.left, layout.gpus)
+        return (1, order, -sized.rank.cache.likely, layout.gpus)
     held = sized.concurrency.likely * layout.replicas
     return (float(_shortfall(sized, request) > 0), order, layout.gpus, layout.pipeline, -held)
 

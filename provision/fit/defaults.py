@@ -1,4 +1,4 @@
-"""What vLLM does where no flag says otherwise, per release: engine, batches, cache rules."""
+"""The defaults of each release of vLLM: engine, batches, rules of the cache."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class PerGpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Concurrency(msgspec.Struct, frozen=True, kw_only=True):
-    """How many requests of this length the KV cache holds at once."""
+    """The number of requests of this length that the KV cache holds at once."""
 
     at: int
     value: Interval
@@ -86,9 +86,9 @@ class Proved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What vLLM did with dummy weights on this host.
+    """The behaviour of vLLM with dummy weights on this host.
 
-    `agrees` is whether that is what was predicted; null where the proof could not run.
+    `agrees` says if it is as predicted; null where the proof could not run.
     """
 
     result: str
@@ -98,7 +98,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether and how a model runs on a host: a prediction, with the basis of every figure."""
+    """A prediction for one model on one host, with the basis of every figure."""
 
     schema: Literal["vllm-ready/fit/1"] = SCHEMA
     model: FitModel
@@ -113,10 +113,6 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     advice: tuple[str, ...] = ()
     basis: tuple[str, ...] = ()
     proof: Proof | None = None
-
-
-def with_proof(fit: Fit, proof: Proof) -> Fit:
-    return msgspec.structs.replace(fit, proof=proof)
 
 
 def make(
@@ -196,11 +192,11 @@ def _chosen(model: Model, device: Device, choice: Choice, catalogue: Catalogue) 
 def _per_gpu(sized: Sized) -> PerGpu:
     return PerGpu(
         total=Interval.exactly(sized.total).rounded(),
-        budget=Interval.exactly(sized.budget).rounded(),
-        weights=sized.weights.rounded(),
-        activation=sized.activation.rounded(),
-        non_torch=sized.outside.rounded(),
-        cuda_graphs=sized.graphs.rounded(),
+        budget=Interval.exactly(sized.rank.budget).rounded(),
+        weights=sized.rank.weights.rounded(),
+        activation=sized.rank.activation.rounded(),
+        non_torch=sized.rank.outside.rounded(),
+        cuda_graphs=sized.rank.graphs.rounded(),
         kv_cache=sized.cache.rounded(),
     )
 

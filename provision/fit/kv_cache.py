@@ -25,7 +25,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs between releases and flags: see the rows of the catalogue."""
+    """The rules of the cache that differ between releases and flags."""
 
     hybrid: bool = True
     in_flight: int = 2048
@@ -99,7 +99,7 @@ def state_bytes(cache: Cache, tensor: int, width: int, *, on_cpu: bool = False) 
 
 
 def bytes_per_token(model: Model, tensor: int, dtype: str, cache_dtype: str) -> int:
-    """Return what a token of a long request takes on one rank, over all layers that keep all."""
+    """Return the bytes of a token of a long request on one rank, over all layers that keep it."""
     width = cache_bytes(dtype, cache_dtype)
     return sum(
         token_bytes(layer.cache, tensor, width)

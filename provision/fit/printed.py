@@ -1,4 +1,4 @@
-"""What vLLM prints while it starts, in the words of every release: memory, tokens, refusals."""
+"""Read the start of vLLM, in the words of every release: memory, tokens, refusals."""
 
 from __future__ import annotations
 

@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from provision.doors import process
-from provision.fit import document, printed
+from provision.fit import printed
 from provision.fit._model import Interval
 from provision.fit.document import Fit, Proof, Proved
 
@@ -142,4 +144,4 @@ def _with(
     agrees: bool | None = None,
 ) -> Fit:
     proof = Proof(result=result, agrees=agrees, refused=refused, figures=figures)
-    return document.with_proof(fit, proof)
+    return msgspec.structs.replace(fit, proof=proof)

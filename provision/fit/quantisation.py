@@ -15,6 +15,8 @@ _BF16 = {"none", "bf16", "bfloat16", "float16", "fp16"}
 # What stays in the served dtype under a format that is applied while loading.
 _RUNTIME = ("lm_head", "re:.*vision.*", "re:.*visual.*")
 _LONGEST = 4096  # letters of a pattern; a longer one is no pattern of module names
+# A repeated group that repeats something itself can take for ever; no publisher writes one.
+_NESTED = re.compile(r"[*+}][^()]*\)+[*+{]")
 _HINT = "compare it with the config.json of its publisher"
 
 
@@ -80,19 +82,9 @@ def named(name: str) -> Quantisation | None:
 def at_load(name: str) -> Quantisation | None:
     """Return the format that a flag applies to plain weights while they load."""
     if name in ("fp8", "fp8_per_tensor", "ptpc_fp8"):
-        return Quantisation(
-            method="fp8", scheme="fp8", bits=8, activation_bits=8, left_out=_RUNTIME
-        )
+        return _fp8({}, _RUNTIME, "fp8")
     if name == "fp8_per_block":
-        return Quantisation(
-            method="fp8",
-            scheme="fp8",
-            bits=8,
-            scale_bytes=4 / 128**2,
-            block=(128, 128),
-            activation_bits=8,
-            left_out=_RUNTIME,
-        )
+        return _fp8({"weight_block_size": [128, 128]}, _RUNTIME, "fp8")
     if name == "bitsandbytes":
         return _bitsandbytes({"load_in_4bit": True}, _RUNTIME)
     if name == "experts_int8":
@@ -107,10 +99,8 @@ def for_release(
 ) -> Quantisation | None:
     """Return the format with the padding of the kernels that run it here.
 
-    `older` is whether the release is before 0.19.
-
     Marlin pads an expert's inner size to 128 and the hidden size to 256. Triton's layout on 9.0 and
-    newer had up to 0.18 the effect of 64 and 256, by two runs of about 0.11.
+    newer had in releases before 0.19 (`older`) the effect of 64 and 256, by two runs of about 0.11.
     """
     if scheme is None or scheme.scheme != "mxfp4":
         return scheme
@@ -143,6 +133,8 @@ def _matches(pattern: str, name: str) -> bool:
     if len(pattern) > _LONGEST:
         return False
     if pattern.startswith("re:"):
+        if _NESTED.search(pattern):
+            return False
         try:
             return re.search(pattern[3:].lstrip("^"), name) is not None
         except re.error:

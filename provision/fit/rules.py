@@ -49,7 +49,7 @@ _FIRST_FORMAT = {"mxfp4": Version("0.10.1"), "nvfp4": Version("0.8.0")}
 
 
 class Ruled(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules say of a layout: reasons to refuse, and how the format runs."""
+    """The verdict of the rules on a layout: reasons to refuse, and how the format runs."""
 
     reasons: tuple[str, ...]
     native: Native = "native"

@@ -8,42 +8,21 @@ import msgspec
 from packaging.version import Version
 
 from provision.catalog.rows import Catalogue
-from provision.fit import defaults, kv_cache, overhead, quantisation, rules, weights
+from provision.fit import defaults, kv_cache, memory, quantisation, rules
 from provision.fit._model import GIB, Device, Interval, Model, Quantisation, Request
 from provision.fit.defaults import Settings
 from provision.fit.kv_cache import Pool
+from provision.fit.memory import Layout, Rank
 
 Verdict = Literal["fits", "tight", "does not fit", "refused"]
 
-_NOTHING = Interval.exactly(0.0)
 _FIRST_ORACLE = Version("0.19.0")  # the release that chooses kernels of mxfp4 anew
 # What the warm-up after the cache is allocated needs beside the logits of one step.
 _RESERVE = 0.4
 
 
-class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model is divided over GPUs."""
-
-    tensor: int = 1
-    pipeline: int = 1
-    replicas: int = 1
-
-    @property
-    def gpus(self) -> int:
-        return self.tensor * self.pipeline * self.replicas
-
-    def __str__(self) -> str:
-        parts = [f"TP {self.tensor}"]
-        parts += [f"PP {self.pipeline}"] if self.pipeline > 1 else []
-        parts += [f"DP {self.replicas}"] if self.replicas > 1 else []
-        return " x ".join(parts)
-
-
 class Sized(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one layout, those of the stage with the fewest tokens; GiB.
-
-    `left` is what the cache gets, below zero where the rest exceeds the budget.
-    """
+    """The figures of one layout, and the memory of the stage with the fewest tokens."""
 
     layout: Layout
     settings: Settings
@@ -52,19 +31,18 @@ class Sized(msgspec.Struct, frozen=True, kw_only=True):
     native: rules.Native
     scheme: Quantisation | None
     total: float
-    budget: float
-    weights: Interval
-    activation: Interval
-    outside: Interval
-    graphs: Interval
-    cache: Interval
-    left: float
+    rank: Rank
     pool: Pool | None
     stage: int
     blocks: Interval
     longest: int
     concurrency: Interval
     tokens: Interval
+
+    @property
+    def cache(self) -> Interval:
+        """Return the GiB that the cache gets."""
+        return _not_negative(self.rank.cache)
 
     @property
     def length(self) -> int:
@@ -83,7 +61,7 @@ def size(
     tensor, pipeline = layout.tensor, layout.pipeline
     settings = defaults.settle(model, device, request, version, catalogue, tensor, pipeline)
     scheme = quantisation.for_release(
-        scheme_of(model, request),
+        memory.scheme_of(model, request),
         older=Version(version) < _FIRST_ORACLE,
         capability=device.capability,
     )
@@ -102,83 +80,12 @@ def size(
         )
     )
     ranks = [
-        _rank(model, device, request, catalogue, layout, settings, scheme, stage)
+        memory.of_rank(model, device, request, catalogue, layout, settings, scheme, stage)
         for stage in range(pipeline)
     ]
     stage = min(range(pipeline), key=lambda i: _room(ranks[i].cache.likely, pool, i))
     return _judged(
         model, device, request, settings, ruled, scheme, layout, pool, ranks[stage], stage
-    )
-
-
-class Rank(msgspec.Struct, frozen=True, kw_only=True):
-    """What one rank of a pipeline stage holds, in GiB."""
-
-    budget: float
-    weights: Interval
-    activation: Interval
-    outside: Interval
-    graphs: Interval
-    cache: Interval
-
-
-def scheme_of(model: Model, request: Request) -> Quantisation | None:
-    """Return the format of the weights: the checkpoint's own, else one applied while loading."""
-    if model.quantisation is None and request.quantization:
-        return quantisation.named(request.quantization)
-    return model.quantisation
-
-
-def _rank(
-    model: Model,
-    device: Device,
-    request: Request,
-    catalogue: Catalogue,
-    layout: Layout,
-    settings: Settings,
-    scheme: Quantisation | None,
-    stage: int,
-) -> Rank:
-    tensor, pipeline = layout.tensor, layout.pipeline
-    apart = tensor * layout.replicas if request.expert_parallel else 1
-    use = defaults.row(catalogue.memory_use, settings.vllm)
-    is_last, vision = stage == pipeline - 1, bool(model.vision) and not request.text_only
-    held = weights.of_rank(
-        model,
-        scheme,
-        settings.dtype,
-        tensor,
-        pipeline,
-        stage,
-        experts_apart=apart,
-        replicas=layout.replicas,
-        with_vision=vision,
-    )
-    if request.loras:
-        held += weights.of_adapters(
-            model, settings.dtype, request.loras, request.lora_rank, tensor, pipeline, stage
-        )
-    held = held.minus(Interval.exactly(min(request.offload_gib, held.likely)))
-    active = overhead.activation(
-        model, settings, use, tensor, is_last=is_last, vision=vision and stage == 0
-    )
-    layers = len(weights.layers_of(model, pipeline, stage))
-    graphs = overhead.graphs(model, request, use, layers, device)
-    outside = overhead.outside(device, use, tensor, pipeline)
-    if request.unmodelled:  # a flag that takes memory in a way that is not known here
-        outside += Interval(low=0.0, likely=0.0, high=0.05 * device.total)
-    budget = device.total * settings.utilisation
-    taken = held + active + outside + (graphs if settings.graphs_counted else _NOTHING)
-    cache = Interval.exactly(budget).minus(taken)
-    if request.kv_cache_bytes:
-        cache = Interval.exactly(request.kv_cache_bytes / GIB)
-    return Rank(
-        budget=budget,
-        weights=held,
-        activation=active,
-        outside=outside,
-        graphs=graphs,
-        cache=cache,
     )
 
 
@@ -230,13 +137,7 @@ def _judged(
         native=ruled.native,
         scheme=scheme,
         total=device.total,
-        budget=rank.budget,
-        weights=rank.weights,
-        activation=rank.activation,
-        outside=rank.outside,
-        graphs=rank.graphs,
-        cache=cache,
-        left=rank.cache.likely,
+        rank=rank,
         pool=pool,
         stage=stage,
         blocks=Interval(low=low, likely=likely, high=high),

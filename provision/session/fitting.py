@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from provision.catalog import rows
-from provision.errors import Failure, GpusInUse, IncompleteHost, NothingToProve, WrongUsage
+from provision.errors import Failure, GpusInUse, NothingToProve, WrongUsage
 from provision.fit import device, document, read_config, vllm_command
 from provision.fit._model import GIB
 from provision.host import driver, gpu_processes, gpus, memory
@@ -75,7 +75,7 @@ def _now(
     release: str,
     catalogue: Catalogue,
 ) -> tuple[str, ...]:
-    """Return what is possible beside the processes that hold GPU memory; nothing on empty GPUs."""
+    """Return a prediction beside the processes that hold GPU memory; nothing on empty GPUs."""
     held: dict[str, float] = {}
     processes = host.known(gpu_processes.FACT) or ()
     for process in processes:
@@ -203,28 +203,21 @@ def _release(
 def _plan(
     options: argparse.Namespace, settings: Settings, host: Host, catalogue: Catalogue
 ) -> Plan | Unsupported | None:
-    """Return the plan of a described host; None where the description does not say enough."""
+    """Return the plan of a described host; None where description or settings allow none."""
     if not options.host:
         return None
     try:
         return planning.make_plan(host, settings, catalogue)
-    except (IncompleteHost, Failure):
+    except Failure:
         return None
 
 
 def _in_use(settings: Settings) -> str:
     """Return the release of the current environment, or ""."""
-    from provision.engine import environments
     from provision.session import run_report
 
-    prefix = Path(inputs.checkout()) / settings.prefix
-    current = environments.current_id(prefix)
-    if current is None:
-        return ""
-    try:
-        return run_report.installed(prefix / current).plan.package("vllm").version
-    except Failure:  # `up` repairs it
-        return ""
+    current = run_report.in_use(Path(inputs.checkout()) / settings.prefix)
+    return current.plan.package("vllm").version if current else ""
 
 
 def _for_cpu(request: Request, kind: Device, environment: Mapping[str, str]) -> Request:

@@ -119,6 +119,17 @@ def installed(place: Path) -> Installed:
     return Installed(generation=place.name, plan=plan, lock=lock)
 
 
+def in_use(prefix: Path) -> Installed | None:
+    """Return the current environment; None where there is none, or where `up` must repair it."""
+    current = environments.current_id(prefix)
+    if current is None:
+        return None
+    try:
+        return installed(prefix / current)
+    except UnreadableInput:
+        return None
+
+
 def of_checks(
     session: Session,
     tried: CheckResults,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from provision.display import terminal
-from provision.errors import DONE, UNSUPPORTED, Failure, IncompleteHost, WrongSetting
+from provision.errors import DONE, UNSUPPORTED, IncompleteHost, WrongSetting
 from provision.plan._model import Unsupported
 from provision.session import inputs, planning
 
@@ -50,19 +50,11 @@ def _compare_with_current(session: Session, plan: Plan) -> None:
     """Say if the environment in use has the planned packages already."""
     from pathlib import Path
 
-    from provision.engine import environments
     from provision.session import run_report
 
-    prefix = Path(session.prefix)
-    current = environments.current_id(prefix)
-    if current is None:
-        return
-    try:
-        in_use = run_report.installed(prefix / current).plan
-    except Failure:  # `up` repairs it
-        return
-    if _versions(in_use) == _versions(plan):
-        terminal.line(f"\nin use: {current} has these versions already")
+    current = run_report.in_use(Path(session.prefix))
+    if current and _versions(current.plan) == _versions(plan):
+        terminal.line(f"\nin use: {current.generation} has these versions already")
 
 
 def _versions(plan: Plan) -> dict[str, str | None]:

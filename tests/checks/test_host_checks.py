@@ -241,7 +241,7 @@ SOUND: list[tuple[str, dict[str, Any], str]] = [
     ("gpus_as_before", {"gpus": (gpu(0), gpu(5))}, "as many as before, at other places"),
     ("gpus_all_shown", {**ONE_GPU_LEFT, **DOCKER}, "this container or job was given 1 of 2 GPUs"),
     ("gpus_all_shown", {**ONE_GPU_LEFT, "scheduler": job_scheduler.Scheduler(name="slurm", place="job")}, "this container or job was given 1 of 2 GPUs"),
-    ("no_xid", {"xids": [xids.Xid(bus_id="0000:1b:00.0", xid=number) for number in (63, 106, 107, 137, 154, 162)]}, "of programs, or notes: 6"),
+    ("no_xid", {"xids": [xids.Xid(bus_id="0000:1b:00.0", xid=number) for number in (63, 106, 107, 137, 154, 162)]}, "6 of programs, or notes"),
     ("gpu_memory_sound", {"gpus": (gpu(0, name="NVIDIA GeForce RTX 4090", ecc=False), gpu(1, name="NVIDIA GeForce RTX 4090", ecc=None)), "gpu_memory_errors": MISSING}, "nothing counts errors"),
     ("clocks_as_delivered", {"gpu_clocks": (gpu_clocks.GpuClocks(id="0", sm=1410, sm_max=1410, application=1275, application_default=1275),), "gpu_throttling": (gpu_throttling.GpuThrottling(id="0", reasons=("application clocks",)),)}, "as the GPUs were delivered"),
     ("clocks_as_delivered", {"gpu_clocks": (gpu_clocks.GpuClocks(id="0", sm=345, application=1980, application_default=1980),), "gpu_throttling": (gpu_throttling.GpuThrottling(id="0", reasons=("idle", "application clocks")),)}, "as the GPUs were delivered"),

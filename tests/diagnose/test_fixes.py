@@ -74,7 +74,7 @@ def test_pages_escape_what_a_browser_would_run() -> None:
 
 
 def test_a_host_alone() -> None:
-    """What is wrong on a host without a log: here by its packages."""
+    """Without a log, packages show the cause."""
     host = from_text.parse(
         "PyTorch version: 2.9.1+cpu\nGPU 0: NVIDIA A100-SXM4-40GB\nNvidia driver version: 550.54\n"
         "[pip3] flashinfer-python==0.6.1\n[pip3] flashinfer-cubin==0.6.0\n",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from checks import no_xid
 from provision.diagnose import memory_arithmetic, signals
-from provision.diagnose.signals import symbol
+from provision.diagnose.signals import symbol, xid
 
 READERS = {reader.name: reader for reader in signals.readers()}
 
@@ -89,6 +90,13 @@ def test_architectures(text: str, values: dict[str, str]) -> None:
 )
 def test_xids(text: str, kind: str) -> None:
     assert [values["kind"] for values in read("xid", text)] == [kind]
+
+
+def test_checks_and_diagnosis_agree_about_xids() -> None:
+    """What the check of this host calls a fault of a program, or a note, is no fault of hardware."""
+    harmless = no_xid._OF_PROGRAMS | no_xid._NOTES
+    assert not harmless & {*xid.numbers("hardware"), *xid.numbers("firmware")}
+    assert {number for number in no_xid._MEANINGS if xid.kind(number) == "program"} == set()
 
 
 def test_memory_refusals_and_their_sums() -> None:

@@ -45,7 +45,7 @@ def cases() -> list[Case]:
 
 def predicted(sized: Sized) -> dict[str, Interval]:
     """Return the figures that vLLM prints, as they were predicted."""
-    figures = {"weights_gib": sized.weights, "kv_cache_gib": sized.cache}
+    figures = {"weights_gib": sized.rank.weights, "kv_cache_gib": sized.cache}
     if sized.pool is not None:
         figures["concurrency"] = sized.concurrency
     return figures

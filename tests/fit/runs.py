@@ -11,6 +11,7 @@ import yaml
 from provision.catalog import rows
 from provision.fit import describe, device, size
 from provision.fit._model import Model, Request
+from provision.fit.memory import Layout
 from provision.host import from_text
 
 CASES = Path(__file__).with_name("cases.yaml")
@@ -48,7 +49,5 @@ def predict(run: dict[str, Any]) -> size.Sized:
         command=True,
         **{_FIELDS.get(key, key): value for key, value in run["flags"].items()},
     )
-    layout = size.Layout(
-        tensor=request.tensor_parallel or 1, pipeline=request.pipeline_parallel or 1
-    )
+    layout = Layout(tensor=request.tensor_parallel or 1, pipeline=request.pipeline_parallel or 1)
     return size.size(model(run["model"]), gpus, request, run["vllm"], CATALOGUE, layout)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -81,3 +83,28 @@ def test_an_odd_format_is_answered(value: Any) -> None:
         for key in ("bits", "group_size", "weight_block_size", "ignore", "config_groups"):
             document_of_format = {"quant_method": method, key: value}
             assert is_clear(answer({**llama, "quantization_config": document_of_format})), method
+
+
+@pytest.mark.parametrize("pattern", [r"re:([\w.]*)*#", r"re:((?:[\w.]|\w)+)+!"])
+def test_a_pattern_that_takes_for_ever_is_not_tried(pattern: str) -> None:
+    llama, began = MODELS["Llama-3.2-1B"]["config"], time.monotonic()
+    layer = {"quant_method": "fp8", "ignore": [pattern]}
+    with interrupted_after(5):
+        assert answer({**llama, "quantization_config": layer}) is None
+    assert time.monotonic() - began < 2
+
+
+@contextlib.contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    """Raise in the main thread if the body takes longer; `re` asks for signals while it searches."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -9,10 +9,10 @@ import pytest
 from tests.fit import runs
 
 RUNS = {run["id"]: run for run in runs.runs()}
-# What a wrong reading of the source or an unstated setting explains; benchmarks/fit.py names each.
-UNEXPLAINED = {"fit-065", "fit-083", "fit-085", "fit-100"}
+# Misses that benchmarks/fit.py and docs/measured/fit.md name; figures of them are not asserted.
+MISSES = {"fit-065", "fit-083", "fit-085", "fit-100"}
 COUNTED = [
-    run for run in RUNS.values() if run["id"] not in UNEXPLAINED and not run.get("config_unknown")
+    run for run in RUNS.values() if run["id"] not in MISSES and not run.get("config_unknown")
 ]
 
 
@@ -26,7 +26,7 @@ def printing(*figures: str) -> list[Any]:
 @pytest.mark.parametrize("run", printing("weights_gib"))
 def test_weights_are_within_one_percent(run: dict[str, Any]) -> None:
     printed = run["printed"]["weights_gib"]
-    assert runs.predict(run).weights.likely == pytest.approx(printed, rel=0.01)
+    assert runs.predict(run).rank.weights.likely == pytest.approx(printed, rel=0.01)
 
 
 @pytest.mark.parametrize("run", printing("concurrency"))

@@ -9,7 +9,8 @@ import yaml
 
 from provision.fit import describe, device, size
 from provision.fit._model import Request
-from provision.fit.size import Layout, Sized
+from provision.fit.memory import Layout
+from provision.fit.size import Sized
 from provision.host import from_text
 from tests.fit import runs
 

@@ -1,4 +1,4 @@
-"""What pip and uv say when no version, wheel or platform fits."""
+"""Messages of pip and uv when no version, wheel or platform fits."""
 
 from __future__ import annotations
 

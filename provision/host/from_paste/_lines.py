@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from provision import logtext
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,7 +19,6 @@ class Line(NamedTuple):
     text: str
 
 
-_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _TAG: Final = re.compile(
     r"</?(?:details|summary|code|pre|p|br|b|div|span)\b[^<>\n]{0,200}>", re.IGNORECASE
 )
@@ -26,11 +27,11 @@ _BEFORE: Final = re.compile(rf"^(?:[\s>|*{_QUOTES}\ufeff]|[-+](?=\s))*")
 _AFTER: Final = f" \t|{_QUOTES}"
 # What Ray, journald, docker, kubectl and loggers write in front of each line.
 _PREFIXES: Final = (
-    re.compile(r"\([\w.:-]{1,80} pid=\d+(?:, ip=[\d.]+)?\)\s*"),
-    re.compile(r"\[pod/[^\]]{1,200}\]\s*"),
-    re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?\s*[|:]?\s*"),
+    logtext.WORKER,
+    logtext.POD,
+    logtext.TIME,
     re.compile(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} [\w./-]{1,60}\[\d+\]:\s*"),
-    re.compile(r"[\w.-]{1,60}-\d+\s+\|\s+"),  # docker compose
+    logtext.COMPOSE,
 )
 _ESCAPED: Final = {r"\n": "\n", r"\t": "\t", r"\"": '"', r"\r": ""}
 _FEWEST_ESCAPES = 3
@@ -52,7 +53,7 @@ def cleaned(text: str) -> list[Line]:
 
     Full-width characters become plain ones; escaped and lost line breaks are put back.
     """
-    plain = _TAG.sub(" ", _ANSI.sub("", unicodedata.normalize("NFKC", text)))
+    plain = _TAG.sub(" ", logtext.ANSI.sub("", unicodedata.normalize("NFKC", text)))
     return [
         Line(number, _bare(part))
         for number, line in enumerate(plain.splitlines(), start=1)

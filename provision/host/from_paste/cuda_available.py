@@ -1,4 +1,4 @@
-"""Whether torch could use a GPU there."""
+"""The answer of torch there: could it use a GPU?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the text is from Windows' Linux."""
+"""The sign of a text that comes from WSL."""
 
 from __future__ import annotations
 
