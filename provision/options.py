@@ -19,7 +19,7 @@ GROUPS = {
     },
     "look": {
         "fit": "predict whether and how a model runs: memory, context, command",
-        "host": "record this host and show it",
+        "host": "record this host and show it, or the facts of a pasted text",
         "check": "check the current environment; `check list` explains",
         "report": f"show a run as {', '.join(FORMATS)}",
         "diff": "show what changed between two runs, and the likely cause",
@@ -132,7 +132,12 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         metavar="FILE",
-        help="plan for the host in FILE: a recording, collect_env text or YAML (- is stdin)",
+        help="plan for the host in FILE: a recording, a pasted text or YAML (- is stdin)",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --host: refuse a text that leaves a fact open, instead of assuming it",
     )
 
 
@@ -197,6 +202,14 @@ def _fit(parser: argparse.ArgumentParser) -> None:
         group.add_argument(flag, dest=flag[2:].replace("-", "_"), action="store_true")
 
 
+def _assume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--assume",
+        action="store_true",
+        help="with --host: accept the likely value of a fact that the text leaves open",
+    )
+
+
 def _provision(parser: argparse.ArgumentParser) -> None:
     _yes(parser)
     option = parser.add_argument
@@ -206,6 +219,7 @@ def _provision(parser: argparse.ArgumentParser) -> None:
         help="show what is done already and every command that would run; change nothing",
     )
     option("--host", metavar="FILE", help="build for the host described in FILE (- is stdin)")
+    _assume(parser)
     selection = parser.add_mutually_exclusive_group()
     selection.add_argument(
         "--only", type=int, metavar="NN", help="run only this step, or this task of your own"
@@ -221,12 +235,20 @@ def _bundle(parser: argparse.ArgumentParser) -> None:
     option(
         "--host", metavar="FILE", help="for the host described in FILE (- is stdin), not this one"
     )
+    _assume(parser)
     option("-o", "--output", metavar="FOLDER", required=True, help="write the bundle to FOLDER")
     option("--part-size", metavar="SIZE", help="split larger files into parts of SIZE, such as 60M")
 
 
 def _host(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the recording to FILE")
+    option = parser.add_argument
+    option(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="show the facts of this text instead: a recording, a paste or YAML (- is stdin)",
+    )
+    option("-o", "--output", metavar="OUT", help="write the recording to OUT")
 
 
 def _check(parser: argparse.ArgumentParser) -> None:

@@ -77,6 +77,8 @@ NAMES_FLASH_ATTN = {
     "report": "a report shows its plan",
     "diagnose": "many failures are of its wheels",
     "fit": "it names vLLM's attention backends",
+    "host/facts_read.py": "a text may tell its version",
+    "host/what_was_read.py": "it shows the line of that version",
     "settings.py": "it has settings",
     "options.py": "the help of `wheels`",
     "verbs/wheels.py": "the verb is about its wheels",

@@ -346,6 +346,15 @@ NEWER = '{"schema": "vllm-ready/host/2", "readings": {}}'
 WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: "2.35"\nmachine: x86_64\n'
 
 
+PASTE = """\
+PyTorch version: 2.9.0+cu130
+Is CUDA available: True
+GPU models and configuration:
+GPU 0: NVIDIA H100 80GB HBM3
+vLLM Version: 0.33.0
+"""
+
+
 @pytest.mark.parametrize(
     ("content", "place", "says", "hint"),
     [
@@ -362,7 +371,8 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
         (b"gpus: []\n\xff\xfe\n", ":3", "is not YAML", "missing bracket"),
         (b"a" * 5 * 1024 * 1024, "", "is larger than 4 MiB", "the right file"),
         ("python: 3.10\ngpus: []\n", ":1", "YAML reads 3.10 as a number", 'write python: "3.10"'),
-        ("gpus: []\n", "", "a plan also needs: machine", "add what is missing"),
+        ('driver: "580.65.06"\n', "", "a plan also needs: gpus", "`gpus: [{name: NVIDIA H100"),
+        (PASTE, "", "a plan also needs: driver", "`Nvidia driver version: 580.65.06`"),
         (WHOLE.replace("NVIDIA L4", "FooBar 9000"), "", "`FooBar 9000` is unknown", 'cc: "9.0"'),
         (WHOLE.replace("580.65.06", "R580"), ":2", "`R580` is not a driver version", '"580.65.06"'),
         (
@@ -373,7 +383,7 @@ WHOLE = 'gpus: [{name: NVIDIA L4}]\ndriver: "580.65.06"\npython: "3.12"\nglibc: 
             "cc:",
         ),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_a_file_that_is_not_a_host(
     capsys: pytest.CaptureFixture[str],
@@ -391,6 +401,54 @@ def test_a_file_that_is_not_a_host(
     assert what.startswith(f"error: {file}{place}: ")
     assert says in what
     assert hint in way_out
+
+
+def test_a_plan_under_assumptions(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "issue.txt"
+    file.write_text(f"{PASTE}driver: 580.65.06\n")
+    code, out, _ = at_hand(capsys, "plan", "--json", "--host", str(file))
+    plan = json.loads(out)
+    assert code == 0
+    assert [said["fact"] for said in plan["assumptions"]] == ["machine", "glibc", "python"]
+    assert plan["installed"] == {"torch": "2.9.0+cu130", "vllm": "0.33.0"}
+    assert plan["read"]["driver"] == "580.65.06"
+    code, out, _ = at_hand(capsys, "plan", "--host", str(file))
+    assert "glibc 2.35: no line names it" in out
+    assert "vllm 0.33.0, torch 2.9.0+cu130; the plan has" in " ".join(out.split())
+
+
+def test_strict_plans_and_builds_assume_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "issue.txt"
+    file.write_text(f"{PASTE}driver: 580.65.06\npython: '3.12'\nmachine: x86_64\n")
+    prefix = ("--prefix", str(tmp_path / "envs"))
+    for argv in (
+        ("plan", "--strict"),
+        ("provision", "--dry-run", *prefix),
+        ("bundle", "-o", str(tmp_path / "bundle"), *prefix),
+    ):
+        code, out, err = at_hand(capsys, *argv, "--host", str(file))
+        assert (code, out) == (2, "")
+        assert "does not tell glibc (likely 2.35)" in err
+        assert "`Libc version: glibc-2.35`" in err
+        assert ("--assume" in err) == (argv[0] != "plan")
+    file.write_text(f"{file.read_text()}Libc version: glibc-2.35\n")
+    assert at_hand(capsys, "plan", "--strict", "--host", str(file))[0] == 0
+
+
+def test_the_facts_of_a_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file, recording = tmp_path / "issue.txt", tmp_path / "host.json"
+    file.write_text(PASTE)
+    code, out, _ = at_hand(capsys, "host", str(file))
+    assert code == 0
+    assert "line 4: GPU 0: NVIDIA H100 80GB HBM3" in out
+    assert "add a line `Nvidia driver version: 580.65.06`" in out
+    code, out, _ = at_hand(capsys, "host", str(file), "--json", "-o", str(recording))
+    assert (code, json.loads(out)["schema"]) == (0, "vllm-ready/host-read/1")
+    assert json.loads(at_hand(capsys, "host", str(recording), "--json")[1]) == json.loads(out)
+    file.write_text("hello: world\n")
+    assert at_hand(capsys, "host", str(file))[0] == 2
 
 
 def test_a_future_cuda_is_a_reason(capsys: pytest.CaptureFixture[str]) -> None:

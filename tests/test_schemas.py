@@ -15,6 +15,7 @@ from provision.engine.bundle import Bundle
 from provision.events import CheckDone, CheckStarted, Event
 from provision.fit.document import Fit
 from provision.host._model import Recording
+from provision.host.what_was_read import HostRead
 from provision.plan._model import Plan, SilentSources, Unsupported
 from provision.report._comparison import Comparison
 from provision.report._model import Report
@@ -24,6 +25,7 @@ from provision.verbs.wheels import Listed
 ROOT = Path(__file__).parents[1]
 SCHEMAS: dict[str, list[type]] = {  # each is one of these
     "host": [Recording],
+    "host-read": [HostRead],
     "plan": [Plan, Unsupported, SilentSources],
     "fit": [Fit],
     "report": [Report],

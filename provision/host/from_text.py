@@ -16,9 +16,13 @@ _WAYS = (
 
 
 class HostText(msgspec.Struct, frozen=True, kw_only=True):
-    """A text about a host, and what it tells. `found` is empty for a recording."""
+    """A text about a host, and its facts. `found` is empty for a recording of a host.
+
+    A recording that was made of a paste is that paste again, and `text` is that of the paste.
+    """
 
     kind: Literal["recording", "paste", "description"]
+    text: str
     host: Host
     found: dict[str, Found] = {}
 
@@ -42,7 +46,7 @@ def read(text: str, name: str) -> HostText:
     # The answer of a tracker's API is an object, too, and holds the body of an issue.
     if from_paste.looks_like(text):
         found = from_paste.read(text, name)
-        return HostText(kind="paste", host=_host(found), found=found)
+        return HostText(kind="paste", text=text, host=_host(found), found=found)
     if is_object:
         return _recording(text, name)  # its complaint says what a recording needs
     if from_description.looks_begun(text):
@@ -65,7 +69,7 @@ def _described(text: str, name: str) -> HostText:
     from provision.host import from_description
 
     found = from_description.read(text, name)
-    return HostText(kind="description", host=_host(found), found=found)
+    return HostText(kind="description", text=text, host=_host(found), found=found)
 
 
 def _host(found: dict[str, Found]) -> Host:
@@ -78,4 +82,4 @@ def _recording(text: str, name: str) -> HostText:
     recording = record.load(text, name)
     if (pasted := record.pasted(recording)) is not None:
         return read(pasted, name)
-    return HostText(kind="recording", host=Host(recording.readings))
+    return HostText(kind="recording", text=text, host=Host(recording.readings))

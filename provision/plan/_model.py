@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from provision.host.facts_read import Assumption, ReadFacts
+
 SCHEMA: Final = "vllm-ready/plan/1"
 OPTIONAL: Final = "flash-attn"  # the package that a plan can go without
 # One distribution for each flavour of it.
@@ -96,6 +98,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[str, ...]
     warnings: tuple[str, ...]
     advice: tuple[str, ...]
+    # Of a plan that is shown; unset in the plan of an environment, which is as it always was.
+    assumptions: tuple[Assumption, ...] | msgspec.UnsetType = msgspec.UNSET
+    installed: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    read: ReadFacts | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def glibc(self) -> str:
@@ -195,6 +201,9 @@ class Unsupported(msgspec.Struct, frozen=True, kw_only=True):
     schema: Literal["vllm-ready/plan/1"] = SCHEMA
     unsupported: tuple[Reasons, ...]
     advice: tuple[str, ...]
+    assumptions: tuple[Assumption, ...] | msgspec.UnsetType = msgspec.UNSET
+    installed: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    read: ReadFacts | msgspec.UnsetType = msgspec.UNSET
 
 
 class SilentSource(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,11 +15,16 @@ from provision.plan.situation import SOURCE_NAMES
 _SOURCES = {**SOURCE_NAMES, "find-links": "a find-links folder"}
 
 
-def render(plan: Plan | Unsupported) -> RenderableType:
-    """Return everything that a reader needs before confirming."""
+def render(plan: Plan | Unsupported, installed: tuple[str, ...] = ()) -> RenderableType:
+    """Return everything that a reader needs before confirming.
+
+    `installed` compares the plan with the packages that are there.
+    """
     if isinstance(plan, Unsupported):
         return _unsupported(plan)
     parts: list[RenderableType] = [_chosen(plan)]
+    parts += _listed("Installed there", installed, "")
+    parts += _assumed(plan)
     if plan.attention:
         parts += [_heading("Attention"), _attention(plan.attention)]
     rejected = _rejected(plan)
@@ -122,7 +127,15 @@ def _unsupported(plan: Unsupported) -> RenderableType:
     return Group(
         Text("There is no plan for this host.", style="bold red"),
         reasons,
+        *_assumed(plan),
         *_listed("Advice", plan.advice, "cyan"),
+    )
+
+
+def _assumed(plan: Plan | Unsupported) -> list[RenderableType]:
+    assumptions = plan.assumptions or ()  # unset is false
+    return _listed(
+        "Assumed", [f"{said.fact} {said.value}: {said.because}" for said in assumptions], "yellow"
     )
 
 

@@ -11,7 +11,17 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from provision.host import cpu, glibc, installer_config, machine, memory, pythons, sources
+from provision.host import (
+    compilers,
+    cpu,
+    cuda_toolkits,
+    glibc,
+    installer_config,
+    machine,
+    memory,
+    pythons,
+    sources,
+)
 from provision.host._model import Fact, Host
 from provision.plan._model import Plan, Reasons, Unsupported
 from provision.plan.versions import minor
@@ -26,9 +36,10 @@ def with_sources_of(target: Host, builder: Host) -> Host:
 
 
 def with_builder(target: Host, builder: Host) -> Host:
-    """Return the target with sources, cores and memory of this host and the older glibc."""
+    """Return the target with sources, tools, cores, memory of this host and the older glibc."""
     # Compilers run here, and both hosts must load the result.
-    facts: dict[str, Any] = {memory.FACT.name: builder.value(memory.FACT)}
+    here: tuple[Fact[Any], ...] = (memory.FACT, compilers.FACT, cuda_toolkits.FACT)
+    facts: dict[str, Any] = {fact.name: builder.value(fact) for fact in here}
     if processor := builder.known(cpu.FACT):
         facts[cpu.FACT.name] = msgspec.structs.replace(
             target.known(cpu.FACT) or cpu.Cpu(), cores=processor.cores, quota=processor.quota

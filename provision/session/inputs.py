@@ -8,9 +8,13 @@ import sys
 TYPE_CHECKING = False  # `plan` imports these modules only if it needs them
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from provision.errors import IncompleteHost
     from provision.host._model import Host
+    from provision.host.facts_read import Assumption
+    from provision.host.from_text import HostText
     from provision.settings import Settings
 
 CONFIG = "config.yaml"
@@ -37,20 +41,60 @@ def settings(options: argparse.Namespace) -> Settings:
 
 def described_host(options: argparse.Namespace, *, may_be_empty: bool = False) -> Host:
     """Return the host of --host; `may_be_empty` takes `{}` for one of which nothing is known."""
-    from provision.doors import files
     from provision.host import from_text
 
-    is_stdin = options.host == "-"
-    text = _standard_input() if is_stdin else files.read_text(options.host, _HOST_LIMIT)
+    text = host_text(options.host)
     if may_be_empty and "".join(text.split()) == "{}":
         from provision.host._model import Host
 
         return Host(described={})
-    return from_text.parse(text, host_name(options))
+    return from_text.parse(text, host_name(options.host))
 
 
-def host_name(options: argparse.Namespace) -> str:
-    return {None: "this host", "-": "standard input"}.get(options.host) or str(options.host)
+def target_host(options: argparse.Namespace, settings: Settings) -> Host:
+    """Return the host to build for. What its text leaves open is assumed only with --assume."""
+    from provision.host import assume, from_text
+
+    told = from_text.read(host_text(options.host), host_name(options.host))
+    host, assumed = assume.complete(told.host, settings.python)
+    if assumed and not options.assume:
+        raise left_open(told, assumed, options, or_else=", or accept what is likely: --assume")
+    return host
+
+
+def left_open(
+    told: HostText,
+    assumed: tuple[Assumption, ...],
+    options: argparse.Namespace,
+    or_else: str = "",
+) -> IncompleteHost:
+    """Return the refusal of a text that leaves facts open, with the lines that would tell them."""
+    from provision.errors import IncompleteHost
+    from provision.host import what_was_read
+
+    names = [said.fact for said in assumed]
+    lines = [fact.add for fact in what_was_read.missing(told) if fact.fact in names]
+    return IncompleteHost(
+        "does not tell " + "; ".join(f"{said.fact} (likely {said.value})" for said in assumed),
+        where=host_name(options.host),
+        hint=f"{to_add(lines)}{or_else}",
+    )
+
+
+def to_add(lines: Sequence[str]) -> str:
+    quoted = " and ".join(f"`{line}`" for line in lines)
+    return f"add the line{'s' if len(lines) > 1 else ''} {quoted}"
+
+
+def host_text(path: str) -> str:
+    """Return a text about a host: that of a file, or of stdin for "-"."""
+    from provision.doors import files
+
+    return _standard_input() if path == "-" else files.read_text(path, _HOST_LIMIT)
+
+
+def host_name(path: str | None) -> str:
+    return {None: "this host", "-": "standard input"}.get(path) or str(path)
 
 
 def _standard_input() -> str:

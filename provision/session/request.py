@@ -40,7 +40,7 @@ def new_session(options: argparse.Namespace) -> Session:
         run=run,
         say=progress.notes(options),
         options=options,
-        target=inputs.described_host(options) if getattr(options, "host", None) else None,
+        target=inputs.target_host(options, settings) if getattr(options, "host", None) else None,
         bundle=getattr(options, "bundle", None),
         only=getattr(options, "only", None),
         start=getattr(options, "start", None),

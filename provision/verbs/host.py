@@ -1,4 +1,4 @@
-"""`host`: records this host and shows the recording, or writes it to a file."""
+"""`host`: show this host, or what a text tells of one; `-o` writes a recording of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from provision.catalog import rows
 from provision.display import terminal
 from provision.doors import files
-from provision.errors import DONE, IncompleteHost, WrongSetting
+from provision.errors import DONE, IncompleteHost, UnreadableInput, WrongSetting
 from provision.host import record
 from provision.host._model import Host
 from provision.plan import choose_profile
@@ -24,19 +24,16 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
+    return _show_this_host(options) if options.file is None else _show_text(options)
+
+
+def _show_this_host(options: argparse.Namespace) -> int:
     settings = inputs.settings(options)
     recording = record.record(network=False, paths=inputs.paths(settings), sources={})
-    output = options.output
-    if output is not None:
-        files.write(Path(output), record.to_json(recording), make_folders=False)
-        if not options.quiet:
-            terminal.note(
-                f"recorded in {output}; "
-                f"./setup.sh plan --host {output} plans for this host anywhere"
-            )
+    _write(recording, options)
     if options.json:
         terminal.out(record.to_json(recording))
-    elif output is None:
+    elif options.output is None:
         from provision.host import show
 
         for part in (
@@ -45,6 +42,41 @@ def run(options: argparse.Namespace) -> int:
         ):
             terminal.show(part)
     return DONE
+
+
+def _show_text(options: argparse.Namespace) -> int:
+    from provision.host import from_text, what_was_read
+    from provision.host.facts_read import ReadFacts
+
+    text, name = inputs.host_text(options.file), inputs.host_name(options.file)
+    told = from_text.read(text, name)
+    document = what_was_read.document(told)
+    if document.facts == ReadFacts():
+        raise UnreadableInput(
+            "tells nothing of a host",
+            where=name,
+            hint="paste the output of `python -m torch.utils.collect_env` and of `nvidia-smi`",
+        )
+    _write(record.of_text(text), options)
+    if options.json:
+        terminal.document(document)
+    elif options.output is None:
+        from provision.host import show_what_was_read
+
+        for part in show_what_was_read.table(document):
+            terminal.show(part)
+    return DONE
+
+
+def _write(recording: Recording, options: argparse.Namespace) -> None:
+    output = options.output
+    if output is None:
+        return
+    files.write(Path(output), record.to_json(recording), make_folders=False)
+    if not options.quiet:
+        terminal.note(
+            f"recorded in {output}; ./setup.sh plan --host {output} plans for this host anywhere"
+        )
 
 
 def _unusable_gpus(recording: Recording, settings: Settings) -> list[str]:

@@ -1,4 +1,4 @@
-"""The version of the NVIDIA driver, from collect_env or from the head of nvidia-smi's table."""
+"""The version of the NVIDIA driver."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ if TYPE_CHECKING:
     from provision.host.from_paste._paste import Paste
 
 _TITLE: Final = "nvidia driver version"
-_TABLE: Final = re.compile(r"Driver Version\s*:\s*\d[\d.]+")
 _VERSION: Final = re.compile(r"\d[\d.]*\d")
 
 
 def read(paste: Paste) -> Found | None:
     values = paste.values(_TITLE)
-    rows = [line for line in paste.lines if _TABLE.search(line.text)]
     versions = [
-        line._replace(text=version)
-        for line in (*values, *rows)
-        if (version := driver.version_in(line.text))
+        line._replace(text=version) for line in values if (version := driver.version_in(line.text))
     ]
     if found := paste.version("driver", _VERSION, versions):
         return found._replace(value=driver.Driver(version=found.value))

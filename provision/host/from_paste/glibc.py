@@ -14,8 +14,10 @@ _VERSION: Final = re.compile(r"glibc-?(\d+\.\d+)")
 
 
 def read(paste: Paste) -> Found | None:
-    values = paste.values("libc version", "python platform")
-    found = paste.version("glibc", _VERSION, values)
+    # Python names the glibc that its own file asks for, which may be older than that of the host.
+    own, of_python = paste.values("libc version"), paste.values("python platform")
+    found = paste.version("glibc", _VERSION, own) or paste.version("glibc", _VERSION, of_python)
+    values = [*own, *of_python]
     if found or not values:
         return found
     return Found(

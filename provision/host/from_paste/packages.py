@@ -10,9 +10,9 @@ from provision.host._model import Found
 if TYPE_CHECKING:
     from provision.host.from_paste._paste import Paste
 
-# Only torch's own title has its local version, "+cu128".
+# Mostly only torch's own title has its local version, "+cu128".
 _TITLES: Final = {"torch": "pytorch version", "vllm": "vllm version"}
-_VERSION: Final = re.compile(r"^\d+\.\d+[\w.+!-]*")
+_VERSION: Final = re.compile(r"^\d[\w.+!-]*\w")
 _PACKAGE: Final = re.compile(r"\[(?:pip3?|conda)\]\s+([A-Za-z][\w.-]*)(?:==|\s+)(\d[\w.+!-]*)")
 
 
@@ -28,7 +28,8 @@ def read(paste: Paste) -> Found | None:
     for line in paste.lines:
         if match := _PACKAGE.match(line.text):
             name = re.sub(r"[-_.]+", "-", match[1]).lower()
-            if name not in versions:
+            # Some builds tell their local version, such as "+das.opt1", only here.
+            if name not in versions or match[2].startswith(f"{versions[name]}+"):
                 versions[name] = match[2]
                 lines.append(line.number)
     if not versions:
