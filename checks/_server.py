@@ -16,9 +16,8 @@ from . import _devices, _openai, _processes, _timing, _tiny_model
 from ._contract import Context, Figure
 
 # A cold start compiles kernels, which takes minutes; stopping waits for the last requests.
-_START_S, _STOP_S = 420.0, 60.0
-# The kernel takes down eight CUDA contexts, which takes long without persistence mode.
-_LEFT_S = 30.0
+# The end takes long where the kernel takes down eight CUDA contexts without persistence mode.
+_START_S, _STOP_S, _LEFT_S = 420.0, 60.0, 30.0
 _COMPILED_START_S = 900.0
 _READY = "from the start of its process until /health answers, asked every 0.1 s"
 _KEPT_LINES = 2000

@@ -74,7 +74,7 @@ _NAMES: Final = (
 )
 _INTEL_ID: Final = re.compile(r"\[0x([0-9a-f]{4})\]", re.IGNORECASE)
 _AFTER_NAME: Final = re.compile(
-    r"\s*(?:\((?:arch|gfx|rev|UUID)|\bgfx|\[(?:0x)?[0-9a-f]{4}(?::[0-9a-f]{4})?\]|#).*",
+    r"\s*(?:\((?:arch|gfx|rev|UUID|[^)]*$)|\bgfx|\[(?:0x)?[0-9a-f]{4}(?::[0-9a-f]{4})?\]|#).*",
     re.IGNORECASE,
 )
 _NVIDIA: Final = re.compile(r"NVIDIA|GeForce|Tesla|Quadro")

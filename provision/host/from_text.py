@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,6 +12,15 @@ from provision.host._model import Found, Host
 _WAYS = (
     "give a recording (./setup.sh host -o FILE), the output of collect_env or nvidia-smi, "
     "or a short YAML with gpus: [{name: …}]"
+)
+
+
+# Titles of collect_env that no short description has.
+OWN_TITLES: Final = (
+    "pytorch version",
+    "gpu models and configuration",
+    "nvidia driver version",
+    "libc version",
 )
 
 
@@ -58,9 +67,10 @@ def read(text: str, name: str) -> HostText:
 
 def _is_paste_with_more(text: str) -> bool:
     """Return whether a text with a line of YAML is a paste to which that line was added."""
-    if "\n" not in text.strip():
+    lower = text.lower()
+    if not any(title in lower for title in OWN_TITLES):
         return False
-    from provision.host import from_paste
+    from provision.host import from_paste  # loading it takes a tenth of a plan
 
     return from_paste.has_own_titles(text)
 

@@ -156,7 +156,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(launch_checks.CHECKS, folder)
     for name, sentence, shorter in (
         ("vllm_serves", "_COUNTED_S = 10.0", "_COUNTED_S = 1.0"),
-        ("_server", "420.0, 60.0, 5.0", "420.0, 60.0, 1.0"),
+        ("_server", "420.0, 60.0, 30.0", "420.0, 60.0, 1.0"),
     ):
         text = (folder / f"{name}.py").read_text()
         assert sentence in text

@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Final
 from provision.host.from_paste import _listing, accelerators, gpus
 from provision.host.from_paste._paste import Paste
 from provision.host.from_paste.translators import added, read_lines
+from provision.host.from_text import OWN_TITLES
 
 if TYPE_CHECKING:
     from provision.host._model import Found
 
-_OWN_TITLES: Final = (
-    "pytorch version",
-    "gpu models and configuration",
-    "nvidia driver version",
-    "libc version",
-)
 _SHARED_TITLES: Final = (
     "os",
     "gcc version",
@@ -39,12 +34,12 @@ def looks_like(text: str) -> bool:
     paste = _without_additions(text)
     shared = sum(bool(paste.values(title)) for title in _SHARED_TITLES)
     devices = gpus.lists(paste) or accelerators.read(paste)
-    return bool(paste.values(*_OWN_TITLES)) or shared > 1 or bool(devices)
+    return bool(paste.values(*OWN_TITLES)) or shared > 1 or bool(devices)
 
 
 def has_own_titles(text: str) -> bool:
     """Return True if a line has a title that no short description has."""
-    return bool(_without_additions(text).values(*_OWN_TITLES))
+    return bool(_without_additions(text).values(*OWN_TITLES))
 
 
 def _without_additions(text: str) -> Paste:

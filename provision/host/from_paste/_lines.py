@@ -33,8 +33,12 @@ _PREFIXES: Final = (
     re.compile(r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S{1,80} [\w./-]{1,60}\[\d+\]:\s*"),
     logtext.COMPOSE,
 )
+_ENDS: Final = f" \t>*{_QUOTES}"
+_ENDINGS: Final = tuple(re.compile(rf"\s{prefix.pattern}$") for prefix in _PREFIXES)
 _ESCAPED: Final = {r"\n": "\n", r"\t": "\t", r"\"": '"', r"\r": ""}
 _FEWEST_ESCAPES = 3
+_CODE: Final = re.compile(r"\\u([0-9a-fA-F]{4})")
+_END_OF_JSON: Final = re.compile(r"\s*\"\s*\}\s*$")
 # Titles of collect_env, to part the lines of a text that lost its line breaks.
 _TITLES: Final = (
     r"OS|GCC version|Clang version|CMake version|Libc version|PyTorch version|Is debug build"
@@ -44,8 +48,8 @@ _TITLES: Final = (
     r"|cuDNN version|HIP runtime version|MIOpen runtime version|Is XNNPACK available"
     r"|vLLM Version|ROCM Version|Neuron SDK Version|Intel GPU models"
 )
-_JOINED: Final = re.compile(rf"(?<=\s)(?=(?:{_TITLES})\s?:\s)")
-_FEWEST_JOINED, _SHORTEST_JOINED = 4, 200
+_JOINED: Final = re.compile(rf"(?<![\w.-])(?=(?:{_TITLES})\s*:\s|MIG \d[cg]\.)", re.IGNORECASE)
+_FEWEST_JOINED = 2  # titles in one line; one alone may stand in a sentence
 
 
 def cleaned(text: str) -> list[Line]:
@@ -62,20 +66,36 @@ def cleaned(text: str) -> list[Line]:
 
 
 def _parts(line: str) -> Iterator[str]:
-    if line.count(r"\n") >= _FEWEST_ESCAPES:
-        for escape, letter in _ESCAPED.items():
-            line = line.replace(escape, letter)
+    if line.count(r"\n") >= _FEWEST_ESCAPES or _CODE.search(line) or _END_OF_JSON.search(line):
+        line = _unescaped(line)
     for part in line.splitlines() or [""]:
-        if len(part) < _SHORTEST_JOINED:
-            yield part
-            continue
         breaks = [match.start() for match in _JOINED.finditer(part)]
         if len(breaks) < _FEWEST_JOINED:
-            yield part
+            yield _without_ending(part) if breaks else part
             continue
         for begin, end in zip([0, *breaks], [*breaks, len(part)], strict=True):
-            # A headline between two sections stands behind the last value of the first.
-            yield part[begin:end].partition(" =====")[0]
+            # A headline between two sections stands behind the last value of the first, and so
+            # does the prefix of the next line.
+            yield _without_ending(part[begin:end].partition(" =====")[0])
+
+
+def _unescaped(line: str) -> str:
+    """Return the text of a string of JSON, or of a piece of one."""
+    line = _CODE.sub(lambda code: chr(int(code[1], 16)), _END_OF_JSON.sub("", line))
+    for escape, letter in _ESCAPED.items():
+        line = line.replace(escape, letter)
+    return logtext.ANSI.sub("", line)
+
+
+def _without_ending(part: str) -> str:
+    """Return a part without the prefixes of lines that followed it and said nothing."""
+    longer = ""
+    while part != longer:
+        longer, part = part, f"{part.rstrip(_ENDS)} "
+        for prefix in _ENDINGS:
+            part = prefix.sub("", part)
+        part = part.rstrip(_ENDS)
+    return part
 
 
 def _bare(line: str) -> str:

@@ -49,6 +49,7 @@ _DEVICES: Final = tuple(
         r"(?:/dev/\S+\s*\S?\s*)(TPU v\d\S*(?: \w+)?) chip.*",
     )
 )
+_NUMBERED: Final = re.compile(r"(?:Intel )?GPU models|[A-Z]+ ?\[?\d")
 _LSPCI: Final = re.compile(
     r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] [^:\[]{4,60}(?:\[[0-9a-f]{4}\])?: (.+)",
     re.IGNORECASE,
@@ -176,7 +177,13 @@ def read(paste: Paste) -> Found | None:
 
 
 def _names(lines: list[Line]) -> Iterator[Line]:
+    numbered = set()
     for line in lines:
+        # A device with a number, or in collect_env's list, is one also where its line is doubled.
+        if _NUMBERED.match(line.text):
+            if line.text in numbered:
+                continue
+            numbered.add(line.text)
         for pattern in _DEVICES:
             if match := pattern.fullmatch(line.text):
                 yield line._replace(text=match[1].strip())

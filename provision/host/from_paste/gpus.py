@@ -24,6 +24,8 @@ _NAME: Final = re.compile(
 )
 _OTHER_MAKER: Final = re.compile(r"AMD|Radeon|Intel|.*\(gfx\d", re.IGNORECASE)
 _AFTER_NAME: Final = re.compile(r"\s*\((?:UUID|arch|compute|cc\b|sm_).*", re.IGNORECASE)
+# A bracket that was cut, or a quote mark of the line that followed: in no name.
+_BEHIND: Final = re.compile(r"\s*(?:\([^)]*|>.*)$")
 _MIG: Final = re.compile(r"MIG (\d+[cg]\.\S+)\s+Device\s+(\d{1,2})")
 _CC: Final = re.compile(
     r"\((?:arch\s*=|compute capability|cc)\s*[:=]?\s*(\d{1,2}\.\d)\b", re.IGNORECASE
@@ -121,7 +123,7 @@ def _contradiction(found: list[List]) -> str:
 
 
 def _bare_name(text: str) -> str:
-    return _AFTER_NAME.sub("", text).strip()
+    return _BEHIND.sub("", _AFTER_NAME.sub("", text)).strip()
 
 
 def _mend_cut_name(listed: List, last_line: str) -> None:

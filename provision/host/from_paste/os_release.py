@@ -12,7 +12,7 @@ from provision.host.os_release import OsRelease
 if TYPE_CHECKING:
     from provision.host.from_paste._paste import Paste
 
-_MACHINE: Final = re.compile(r"\s*\((?:x86_64|aarch64|ppc64le|amd64|arm64)\)$")
+_MACHINE: Final = re.compile(r"\s*\((?:(?:x86_64|aarch64|ppc64le|amd64|arm64)\).*|[^)]*)$")
 _IDS: Final = (
     ("ubuntu", "ubuntu"),
     ("debian", "debian"),
