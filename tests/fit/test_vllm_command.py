@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from provision import options
 from provision.errors import WrongUsage
 from provision.fit import vllm_command
 
@@ -76,3 +77,7 @@ def test_a_tower_that_is_switched_off() -> None:
         ["vllm", "serve", "m", "--limit-mm-per-prompt", '{"image": 0}']
     )
     assert request.text_only
+
+
+def test_our_own_flags_are_those_that_are_understood() -> None:
+    assert {*options.SIZING, *options.SIZING_SWITCHES} == vllm_command.FIELDS.keys()
