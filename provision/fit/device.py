@@ -49,7 +49,7 @@ def _device(gpu: Gpu, count: int, catalogue: Catalogue) -> Device:
             f"the memory of {gpu.name} is not known",
             hint=f'add it to the description: {{name: {gpu.name}, memory_gb: 24, cc: "8.9"}}',
         )
-    total, basis = _total(gpu.name, whole.memory_gb, model, stated=gpu.memory_gb is not None)
+    total, basis = _total(gpu.name, whole.memory_gb, model)
     return Device(
         name=gpu.name,
         cc=whole.cc,
@@ -60,10 +60,11 @@ def _device(gpu: Gpu, count: int, catalogue: Catalogue) -> Device:
     )
 
 
-def _total(
-    name: str, memory_gb: float, model: GpuModel | None, *, stated: bool
-) -> tuple[float, str]:
-    """Return the GiB that CUDA reports, and where the figure is from."""
+def _total(name: str, memory_gb: float, model: GpuModel | None) -> tuple[float, str]:
+    """Return the GiB that CUDA reports, and the origin of the figure.
+
+    A memory that the description or the name states outranks that of the catalogue.
+    """
     if model is None or not model.memory_gb:
         if memory_gb != int(memory_gb):  # nobody prints a fraction on a box
             return memory_gb, f"{memory_gb:g} GiB, as stated"
@@ -72,7 +73,7 @@ def _total(
         return memory_gb * _USUAL, "97.8 % of the stated memory: this GPU is not in the catalogue"
     reported = model.cuda_gib or model.memory_gb * _USUAL
     close = any(abs(memory_gb - known) <= _SAME * known for known in (model.memory_gb, reported))
-    if close or not stated:
+    if close:
         origin = {"stated": "reported by CUDA", "recalled": "recalled, not read again,"}.get(
             model.cuda_basis or "", "97.8 % of the memory on the box"
         )

@@ -17,6 +17,10 @@ _BRANDS = frozenset({"nvidia", "tesla", "geforce", "graphics", "device", "gpu", 
 _VARIANTS = frozenset({"ti", "super", "laptop", "mobile", "max", "3e"})
 
 
+# "GH200 480GB" names the memory of its processor, "GH200 144G HBM3e" that of the GPU.
+_MEMORY_OF_GRACE = re.compile(r"(?<=GH200) (?:120|480)GB\b", re.IGNORECASE)
+
+
 @cache  # every GPU of a host is compared with every name in the catalogue
 def words(name: str) -> frozenset[str]:
     """Return the words of a GPU's name without its brand: v100, sxm2, 32gb for a Tesla."""
@@ -47,7 +51,8 @@ def completed(gpu: Gpu, models: tuple[GpuModel, ...]) -> Gpu:
     memory = gpu.memory_gb
     if memory is None:
         # Some names have the memory in them: "A100-PCIE-40GB", and the profile "H100XM-40C".
-        stated = re.search(r"(?<!\d)(\d{1,3})(?: ?GB?\b|(?:C|CME|Q|A|B)$)", gpu.name, re.IGNORECASE)
+        own_name = _MEMORY_OF_GRACE.sub("", gpu.name)
+        stated = re.search(r"(?<!\d)(\d{1,3})(?: ?GB?\b|(?:C|CME|Q|A|B)$)", own_name, re.IGNORECASE)
         same = model is not None and not (_VARIANTS & (words(gpu.name) - _known_words(model)))
         memory = float(stated[1]) if stated else model.memory_gb if model and same else None
     return msgspec.structs.replace(

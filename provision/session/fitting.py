@@ -12,7 +12,7 @@ from provision.catalog import rows
 from provision.errors import Failure, GpusInUse, NothingToProve, WrongUsage
 from provision.fit import device, document, read_config, vllm_command
 from provision.fit._model import GIB
-from provision.host import driver, gpu_processes, gpus, memory
+from provision.host import assume, driver, gpu_processes, gpus, memory
 from provision.options import SIZING, SIZING_SWITCHES
 from provision.plan._model import Unsupported
 from provision.plan.versions import allows
@@ -207,7 +207,7 @@ def _plan(
     if not options.host:
         return None
     try:
-        return planning.make_plan(host, settings, catalogue)
+        return planning.make_plan(assume.complete(host, settings.python)[0], settings, catalogue)
     except Failure:
         return None
 

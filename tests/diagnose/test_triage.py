@@ -248,3 +248,15 @@ def test_thirty_seconds_with_every_program_hanging(checkout: Path, tmp_path: Pat
 
 def test_the_package_holds_no_executable_file() -> None:
     assert all(not path.stat().st_mode & stat.S_IXUSR for path in FOLDER.glob("*.py"))
+
+
+def test_an_old_end_of_another_program_is_not_sure() -> None:
+    line = "[195.1] Out of memory: Killed process 17 (python) total-vm:1kB"
+    for where, level in (("kernel log", "medium"), ("previous boot", "medium")):
+        found = findings.likeliest({**NOTHING, where: {"outcome": "value", "text": line}})
+        assert [(one["cause"], one["confidence"]) for one in found] == [
+            ("host-out-of-memory", level)
+        ]
+    log = {"outcome": "value", "text": "a run: failed", "log": f"vllm serve\n{line}"}
+    (found_in_log,) = findings.likeliest({**NOTHING, "newest failure": log})
+    assert found_in_log["confidence"] == "high"

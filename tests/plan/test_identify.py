@@ -18,7 +18,7 @@ CATALOGUE = rows.load()
         ("NVIDIA H100 80GB HBM3", "9.0", 80),
         ("NVIDIA H100 PCIe", "9.0", 80),
         ("NVIDIA H200", "9.0", 141),
-        ("NVIDIA GH200 480GB", "9.0", None),
+        ("NVIDIA GH200 480GB", "9.0", 96),
         ("Tesla V100-SXM2-32GB", "7.0", 32),
         ("Tesla V100-SXM2-16GB", "7.0", 16),
         ("tesla v100-sxm2-32gb", "7.0", 32),
